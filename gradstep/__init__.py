@@ -1,0 +1,27 @@
+"""gradstep: a step debugger for PyTorch training. Importing it imports neither torch nor textual."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradstep.session.local import Session
+    from gradstep.tui.open import open  # noqa: A004 (the public name)
+    from gradstep.workload import Workload
+
+__version__ = "0.1.0"
+__all__ = ["Session", "Workload", "__version__", "open"]
+
+_HOME = {"Session": "gradstep.session.local", "Workload": "gradstep.workload", "open": "gradstep.tui.open"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gradstep' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""RUN: runs the debuggee and stops it."""

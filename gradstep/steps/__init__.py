@@ -1,0 +1,1 @@
+"""SAY: the .steps language."""

@@ -1,0 +1,1 @@
+"""SHOW: draws views and sends commands."""

@@ -1,0 +1,175 @@
+"""What a session can be told to do: one value for a key, a palette entry, a typed line and a line of a script."""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeAlias
+
+from msgspec import Struct
+
+from gradstep.values.expressions import Expression, expression_line, quote
+
+
+class Load(Struct, frozen=True, tag=True):
+    """Build a workload: an example's name, `FILE.py:factory` or `pkg.module:factory`.
+
+    With `seed`, torch, python and numpy are seeded before the factory is called. `folder` is where a relative file
+    is looked for (the script's folder); it is not part of the line.
+    """
+
+    target: str
+    seed: int | None = None
+    device: str = "auto"
+    folder: str = ""
+
+
+class Forward(Struct, frozen=True, tag=True):
+    """Run the model and the loss on the current batch."""
+
+    torch: ClassVar[str] = "prediction = model(x)"
+
+
+class Backward(Struct, frozen=True, tag=True):
+    """Run the backward of the last loss."""
+
+    torch: ClassVar[str] = "loss.backward()"
+    retain_graph: bool = False
+
+
+class Step(Struct, frozen=True, tag=True):
+    """Run the optimizer's step, and the schedulers' where the workload says so."""
+
+    torch: ClassVar[str] = "optimizer.step()"
+
+
+class ZeroGrad(Struct, frozen=True, tag=True):
+    """Clear the gradients: to None or to zeros; by the setting when not said."""
+
+    torch: ClassVar[str] = "optimizer.zero_grad()"
+    set_to_none: bool | None = None
+
+
+class NextBatch(Struct, frozen=True, tag=True):
+    """Take the next batch from the workload; a workload of one batch keeps it."""
+
+    torch: ClassVar[str] = "x, target = next(batches)"
+
+
+class Show(Struct, frozen=True, tag=True):
+    """Select what the panels are about: a parameter, buffer or slice."""
+
+    what: Expression
+
+
+class Let(Struct, frozen=True, tag=True):
+    """Keep a copy of a value under a new name."""
+
+    name: str
+    value: Expression
+
+
+class Expect(Struct, frozen=True, tag=True):
+    """State that a condition holds, for every element of it."""
+
+    condition: Expression
+
+
+class Print(Struct, frozen=True, tag=True):
+    """Show a value once."""
+
+    value: Expression
+
+
+class Watch(Struct, frozen=True, tag=True):
+    """Report, and pause what is queued, whenever the value changes; as gdb's watch."""
+
+    value: Expression
+
+
+class Unwatch(Struct, frozen=True, tag=True):
+    """Remove a watchpoint by its number, or all of them (0)."""
+
+    number: int = 0
+
+
+class Set(Struct, frozen=True, tag=True):
+    """Change a setting: `set_to_none` (what a bare zero_grad does)."""
+
+    name: str
+    value: Expression
+
+
+class Say(Struct, frozen=True, tag=True):
+    """Narrate, in Markdown."""
+
+    text: str
+
+
+class Screenshot(Struct, frozen=True, tag=True):
+    """Draw the screen to an SVG file; carried out by the front end."""
+
+    path: str
+
+
+PhaseCommand: TypeAlias = Forward | Backward | Step | ZeroGrad
+Command: TypeAlias = (
+    Load
+    | Forward
+    | Backward
+    | Step
+    | ZeroGrad
+    | NextBatch
+    | Show
+    | Let
+    | Expect
+    | Print
+    | Watch
+    | Unwatch
+    | Set
+    | Say
+    | Screenshot
+)
+
+PHASES: tuple[str, ...] = ("forward", "backward", "step", "zero_grad")
+"""The four phases in the order of a training loop."""
+
+
+def line_of(command: Command) -> str:
+    """Write a command as the line of a `.steps` script that replays it."""
+    match command:
+        case Load(target, seed, device):
+            words = ["load", target if _bare(target) else quote(target)]
+            words += [f"seed={seed}"] if seed is not None else []
+            words += [f"device={device}"] if device != "auto" else []
+            return " ".join(words)
+        case Forward():
+            return "forward"
+        case Backward(retain_graph):
+            return "backward retain_graph=true" if retain_graph else "backward"
+        case Step():
+            return "step"
+        case ZeroGrad(set_to_none):
+            return "zero_grad" if set_to_none is None else f"zero_grad set_to_none={str(set_to_none).lower()}"
+        case NextBatch():
+            return "next_batch"
+        case Show(what):
+            return f"show {expression_line(what)}"
+        case Let(name, value):
+            return f"let {name} = {expression_line(value)}"
+        case Expect(condition):
+            return f"expect {expression_line(condition)}"
+        case Print(value):
+            return f"print {expression_line(value)}"
+        case Watch(value):
+            return f"watch {expression_line(value)}"
+        case Unwatch(number):
+            return f"unwatch {number}" if number else "unwatch"
+        case Set(name, value):
+            return f"set {name} = {expression_line(value)}"
+        case Say(text):
+            return f"say {text}"
+        case Screenshot(path):
+            return f"screenshot {path if _bare(path) else quote(path)}"
+
+
+def _bare(path: str) -> bool:
+    return bool(path) and not any(c.isspace() or c in '"{};#=' for c in path)

@@ -1,0 +1,283 @@
+"""Views: immutable pictures of what is true at a stop, and the requests that ask for them."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+
+# -- requests: what a panel that is on screen asks for after every stop ------------------------------------------------
+class LookModel(Struct, frozen=True, tag=True):
+    """Ask for the module tree."""
+
+
+class LookWhy(Struct, frozen=True, tag=True):
+    """Ask for the sentence on the last command."""
+
+
+class LookTensor(Struct, frozen=True, tag=True):
+    """Ask for a window of at most `rows` by `columns` onto the selection, `top` and `left` elements in."""
+
+    rows: int = 16
+    columns: int = 16
+    top: int = 0
+    left: int = 0
+
+
+class LookGraph(Struct, frozen=True, tag=True):
+    """Ask for `count` rows of the grad_fn graph from row `first` on."""
+
+    first: int = 0
+    count: int = 200
+
+
+class LookLoss(Struct, frozen=True, tag=True):
+    """Ask for the loss of every forward, thinned to at most `points` of them."""
+
+    points: int = 400
+
+
+class LookChanges(Struct, frozen=True, tag=True):
+    """Ask what the last phase changed."""
+
+
+class LookDigest(Struct, frozen=True, tag=True):
+    """Ask for the digest of the whole state; not computed above `limit` bytes of it."""
+
+    limit: int = 1 << 62
+
+
+class LookNames(Struct, frozen=True, tag=True):
+    """Ask for every name an expression may use, for completion."""
+
+
+class LookState(Struct, frozen=True, tag=True):
+    """Ask for the settings, the `let`s and the watchpoints."""
+
+
+Request: TypeAlias = (
+    LookModel | LookWhy | LookTensor | LookGraph | LookLoss | LookChanges | LookDigest | LookNames | LookState
+)
+
+
+# -- views -------------------------------------------------------------------------------------------------------------
+class ModelRow(Struct, frozen=True):
+    """A row of the module tree: a module, a parameter or a buffer."""
+
+    kind: Literal["module", "parameter", "buffer"]
+    name: str
+    """Its own name, e.g. `weight`; the root module's class name for the root."""
+    path: str
+    """Its full dotted name, e.g. `2.weight`; empty for the root."""
+    depth: int
+    """0 for the root."""
+    type: str = ""
+    """The class of a module, e.g. `Linear`."""
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    device: str = ""
+    norm: float | None = None
+    """L2 norm of the whole tensor; None for modules and where a norm makes no sense (bool, int, meta, empty)."""
+    grad: str = ""
+    """State of `.grad`: `none`, `zero`, `fresh`, `stale`, `x3`, `x6, 1 used`, `frozen`; empty for other rows."""
+    grad_norm: float | None = None
+    """L2 norm of `.grad`; None when there is none."""
+    shared: str = ""
+    """The path under which the same tensor was met first, when it is shared."""
+    changed: bool = False
+    """True when the last phase changed the tensor or its `.grad`."""
+    selected: bool = False
+
+
+class ModelView(Struct, frozen=True, tag=True):
+    """The module tree, depth first, parameters and buffers of a module before its children."""
+
+    stop: int
+    rows: tuple[ModelRow, ...]
+    parameters: int
+    """Elements of all parameters, shared ones once."""
+
+
+class WhyView(Struct, frozen=True, tag=True):
+    """One sentence on what the last command did and what it did not, and the line of PyTorch it was."""
+
+    stop: int
+    about: str
+    """What the sentence is about, e.g. `2.weight`; for the title's right side."""
+    sentence: str
+    torch: str
+    more: tuple[str, ...] = ()
+    """Further lines: facts with their numbers (`72 of 203,530 ...`, `lr 0.001 -> 0.0009`)."""
+
+
+class Window(Struct, frozen=True):
+    """Numbers of a window, row by row; None in a cell means that there is no number there."""
+
+    values: tuple[tuple[float, ...], ...]
+    before: tuple[tuple[float, ...], ...] | None = None
+    """The same window before the last phase; None when that is not known or there was nothing."""
+    changed: tuple[tuple[bool, ...], ...] = ()
+    """True where the last phase changed the bits of the element; empty when nothing did."""
+
+
+class TensorView(Struct, frozen=True, tag=True):
+    """A window onto the selected tensor and the same window onto its `.grad`."""
+
+    stop: int
+    name: str
+    """The selection as a line, e.g. `2.weight[0, 0:10]`; empty when nothing is selected."""
+    path: str = ""
+    """The parameter or buffer selected, e.g. `2.weight`."""
+    whole: tuple[int, ...] = ()
+    """Shape of the whole tensor."""
+    shape: tuple[int, ...] = ()
+    """Shape of the selected slice."""
+    dtype: str = ""
+    kind: Literal["number", "vector", "matrix", "none"] = "none"
+    """How to draw it; `none` when there is nothing to draw, and `note` says why."""
+    top: int = 0
+    left: int = 0
+    row_labels: tuple[str, ...] = ()
+    """Index of each row in the whole tensor, e.g. `3` (a vector has a row for each element)."""
+    column_labels: tuple[str, ...] = ()
+    """Index of each column; empty for a vector."""
+    value: Window | None = None
+    grad: Window | None = None
+    """None when `.grad` is None, when there is no `.grad`; `grad_state` says which."""
+    grad_state: str = ""
+    norm: float | None = None
+    """Norm, min and max of the selected slice, not of the window and not of the whole tensor."""
+    minimum: float | None = None
+    maximum: float | None = None
+    nans: int = 0
+    infs: int = 0
+    grad_norm: float | None = None
+    note: str = ""
+
+
+class NodeRow(Struct, frozen=True):
+    """A row of the graph: one `torch.autograd.graph.Node`."""
+
+    order: int
+    """Place in the execution order, from 0."""
+    name: str
+    """`node.name()`, e.g. `AddmmBackward0`."""
+    operation: str
+    """The operation in plain words, e.g. `b + x Wᵀ`; `2.weight.grad` for a leaf."""
+    shape: tuple[int, ...] | None
+    """Shape of what flows into the node in backward, which is the shape of the forward's output."""
+    module: str
+    """Path and class of the owning module, e.g. `2 Linear`; `loss` outside of the model."""
+    parameter: str
+    """The parameter whose `.grad` a leaf adds to; empty otherwise."""
+    edges: tuple[int, ...]
+    """Order numbers of the nodes that its outputs flow to, in the order of `next_functions`, without empty ones."""
+    lanes: str
+    """The lanes of this row as drawn, e.g. `●─┬─╮`."""
+    done: bool
+    """True when backward has run this node."""
+
+
+class GraphView(Struct, frozen=True, tag=True):
+    """A window of the grad_fn graph of the last loss, in execution order."""
+
+    stop: int
+    state: Literal["none", "alive", "freed", "partly freed"]
+    """none: no loss yet, or a loss without a graph."""
+    total: int = 0
+    first: int = 0
+    rows: tuple[NodeRow, ...] = ()
+    note: str = ""
+
+
+class LossPoint(Struct, frozen=True):
+    """The loss of one forward: its number from 1, the iteration it was taken at, and the value."""
+
+    forward: int
+    iteration: int
+    loss: float
+
+
+class LossView(Struct, frozen=True, tag=True):
+    """The history of the loss, one point a forward."""
+
+    stop: int
+    points: tuple[LossPoint, ...]
+    forwards: int
+    note: str = ""
+
+
+class Change(Struct, frozen=True):
+    """A tensor that the last phase changed. Norms are of the whole tensor; None where there was or is none."""
+
+    name: str
+    before: str
+    """What it was: `none`, `zero`, or its norm as text."""
+    after: str
+    norm_before: float | None
+    norm_after: float | None
+    norm_of_change: float | None
+
+
+class Changes(Struct, frozen=True, tag=True):
+    """What the last phase changed, parameters first, then gradients, buffers and optimizer state."""
+
+    stop: int
+    phase: str
+    loss: float | None
+    rows: tuple[Change, ...]
+
+    def __repr__(self) -> str:
+        """Draw the changes as a small table of plain text."""
+        from gradstep.values.tables import changes_text
+
+        return changes_text(self)
+
+    def _repr_html_(self) -> str:
+        from gradstep.values.tables import changes_html
+
+        return changes_html(self)
+
+
+class Digest(Struct, frozen=True, tag=True):
+    """The digest of the whole state, and what it was taken on; empty when the state is above the limit asked for."""
+
+    stop: int
+    digest: str
+    bytes: int
+    """Bytes that were hashed."""
+    platform: str = ""
+    """torch version, kind of CPU and thread count: digests compare only where these are the same."""
+
+
+class Names(Struct, frozen=True, tag=True):
+    """Every name an expression may use."""
+
+    stop: int
+    model: tuple[str, ...]
+    values: tuple[str, ...]
+    """`loss`, `iteration`, `lr`, the batch and the `let`s."""
+    functions: tuple[str, ...]
+
+
+class StateView(Struct, frozen=True, tag=True):
+    """The settings, the `let`s and the watchpoints, each as text."""
+
+    stop: int
+    set_to_none: bool
+    lets: tuple[tuple[str, str], ...]
+    watches: tuple[tuple[int, str, str], ...]
+    """Number, expression, present value."""
+
+
+class NoView(Struct, frozen=True, tag=True):
+    """A view that could not be made, and why: shown in the panel in its place."""
+
+    stop: int
+    why: str
+
+
+View: TypeAlias = (
+    ModelView | WhyView | TensorView | GraphView | LossView | Changes | Digest | Names | StateView | NoView
+)

@@ -1,0 +1,1 @@
+"""LOOK: what is true at a stop; live tensors in, values out."""
