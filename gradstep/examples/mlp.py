@@ -1,0 +1,34 @@
+"""The notebook's network: 784 inputs, a hidden layer of 256, ten outputs, one batch of random numbers.
+
+Nothing here can be learned but what the four calls do: forward computes the loss, backward fills `.grad`, step moves
+the weights, zero_grad clears `.grad`. The order of the random draws is the notebook's, so that with the same seed every
+number equals the notebook's to the last bit.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from gradstep.workload import Workload
+
+
+def squared_error(prediction: Tensor, ideal_output: Tensor) -> Tensor:
+    """Return the sum of squared differences: a scalar, so that backward() knows where to start."""
+    return (ideal_output - prediction).pow(2).sum()
+
+
+def workload() -> Workload:
+    """Build the network, then its input, then the output it should give."""
+    model = nn.Sequential(
+        nn.Linear(784, 256),
+        nn.ReLU(),
+        nn.Linear(256, 10),
+    )
+    x = torch.randn(16, 784)
+    ideal_output = torch.randn(16, 10)
+    return Workload(
+        model=model,
+        loss=squared_error,
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.001),
+        batches=[(x, ideal_output)],
+        show="2.weight[0, 0:10]",
+    )
