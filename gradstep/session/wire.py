@@ -1,0 +1,177 @@
+"""What crosses the socket between screen and engine: msgpack messages, each in a frame with its length and number."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from msgspec import MsgspecError, Struct
+from msgspec.msgpack import Decoder, Encoder
+
+from gradstep.values.commands import Command
+from gradstep.values.outcomes import Event, Outcome, Problem, Stop
+from gradstep.values.views import NoView, Request, View
+
+
+# -- from the screen to the engine -------------------------------------------------------------------------------------
+class Execute(Struct, frozen=True, tag=True):
+    """Carry out one command; answered by `Done`."""
+
+    command: Command
+
+
+class Look(Struct, frozen=True, tag=True):
+    """Answer each request, all at the same stop; answered by `Seen`."""
+
+    requests: tuple[Request, ...]
+
+
+class Interrupt(Struct, frozen=True, tag=True):
+    """Interrupt the commands up to this frame's number: the one that runs, and those on their way."""
+
+
+class Close(Struct, frozen=True, tag=True):
+    """End in good order: flush and exit, or in `gradstep.open` give the caller back."""
+
+
+# -- from the engine to the screen -------------------------------------------------------------------------------------
+class Joined(Struct, frozen=True, tag=True):
+    """The session was there before the screen: where it stands. Sent once, by `gradstep.open`."""
+
+    stop: Stop
+
+
+class Done(Struct, frozen=True, tag=True):
+    """What came of an `Execute`."""
+
+    outcome: Outcome
+
+
+class Seen(Struct, frozen=True, tag=True):
+    """The views that a `Look` asked for."""
+
+    views: tuple[View, ...]
+
+
+class Refused(Struct, frozen=True, tag=True):
+    """A message that could not be read at all, and why."""
+
+    problem: Problem
+
+
+class Told(Struct, frozen=True, tag=True):
+    """An event; its frame's number is 0."""
+
+    event: Event
+
+
+Order: TypeAlias = Execute | Look | Interrupt | Close
+Reply: TypeAlias = Joined | Done | Seen | Refused | Told
+
+HEADER = struct.Struct(">IQ")
+"""Length of the message in bytes, and its number: a reply carries the number of its order, events carry 0."""
+
+LONGEST = 1 << 30
+"""Longest message in bytes; a longer length means that the stream is not ours."""
+
+UNENCODABLE = (MsgspecError, UnicodeError, OverflowError, RecursionError, TypeError, ValueError)
+"""What msgspec raises for values it cannot write: lone surrogates, integers from 2**64 on, nesting without end."""
+
+_encoder = Encoder()
+_orders: Decoder[Order] = Decoder(Order)
+_replies: Decoder[Reply] = Decoder(Reply)
+
+
+def frame(number: int, message: Order | Reply) -> bytes:
+    """Return a message as the bytes of one frame.
+
+    Raises:
+        UNENCODABLE: the message holds a value that cannot be written.
+    """
+    body = _encoder.encode(message)
+    if len(body) > LONGEST:
+        raise OverflowError(f"a message of {len(body):,} bytes is too long to send")
+    return HEADER.pack(len(body), number) + body
+
+
+def reply_frame(number: int, reply: Reply) -> bytes:
+    """Return a reply as a frame; one that cannot be written becomes the error that says so."""
+    try:
+        return frame(number, reply)
+    except UNENCODABLE as error:
+        return frame(number, _without_what_cannot_be_sent(reply, error))
+
+
+def read_order(body: bytes) -> Order:
+    """Read what the screen sent. Raises `UNENCODABLE` when it is not an order."""
+    return _orders.decode(body)
+
+
+def read_reply(body: bytes) -> Reply:
+    """Read what the engine sent. Raises `UNENCODABLE` when it is not a reply."""
+    return _replies.decode(body)
+
+
+class Frames:
+    """Cut a stream of bytes back into the frames that were put into it."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Add bytes and yield each frame that is whole now, as number and message.
+
+        Raises:
+            ConnectionError: the stream holds something else than frames.
+        """
+        self._buffer += data
+        while len(self._buffer) >= HEADER.size:
+            length, number = HEADER.unpack_from(self._buffer)
+            if length > LONGEST:
+                raise ConnectionError(f"a message of {length:,} bytes was announced: these are not gradstep's frames")
+            end = HEADER.size + length
+            if len(self._buffer) < end:
+                return
+            body = bytes(self._buffer[HEADER.size : end])
+            del self._buffer[:end]
+            yield number, body
+
+
+def cannot_send(error: Exception) -> Problem:
+    """Return the problem of a value that cannot be written to the wire."""
+    return Problem(
+        kind="wrong",
+        title="this cannot be sent between engine and screen",
+        what=printable(f"{type(error).__name__}: {error}"),
+        remedy="Names and texts must be valid Unicode, whole numbers below 2**64, expressions not nested without end.",
+    )
+
+
+def printable(text: str) -> str:
+    """Return text with every lone surrogate written as its escape, so that it can be encoded."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _without_what_cannot_be_sent(reply: Reply, error: Exception) -> Reply:
+    problem = cannot_send(error)
+    match reply:
+        case Done(outcome):
+            stop = Stop(number=outcome.stop.number, iteration=outcome.stop.iteration, loss=outcome.stop.loss)
+            for kept in (outcome.stop, stop):
+                short = Done(Outcome(command=outcome.command, stop=kept, problem=problem))
+                if _can_be_sent(short):
+                    return short
+        case Seen(views):
+            return Seen(tuple(v if _can_be_sent(Seen((v,))) else NoView(stop=v.stop, why=problem.what) for v in views))
+        case _:
+            pass
+    return Refused(problem)
+
+
+def _can_be_sent(reply: Reply) -> bool:
+    try:
+        _encoder.encode(reply)
+    except UNENCODABLE:
+        return False
+    return True
