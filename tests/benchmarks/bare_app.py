@@ -1,0 +1,86 @@
+"""The yardstick of the keys: a Textual app that makes the torch call itself and paints a screen given to it.
+
+    python bare_app.py FRAMES.json (text | colour)
+
+FRAMES.json holds a list of screens; each of f, b, s and z makes its call and shows the next of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.app import App, ComposeResult
+from textual.widgets import Static
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+x = torch.randn(16, 784)
+ideal_output = torch.randn(16, 10)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
+
+
+class BareApp(App[None]):
+    """One widget as large as the screen."""
+
+    CSS = "Static { width: 100%; height: 100%; }"
+    ENABLE_COMMAND_PALETTE = False
+
+    def __init__(self, screens: list[Text]) -> None:
+        super().__init__()
+        self.screens = iter(screens)
+        self.loss = torch.tensor(0.0)
+
+    def compose(self) -> ComposeResult:
+        """Show the first screen."""
+        yield Static(next(self.screens))
+
+    def on_key(self, event: events.Key) -> None:
+        """Make the key's call in this very process, then show the next screen."""
+        match event.key:
+            case "f":
+                self.loss = (ideal_output - model(x)).pow(2).sum()
+                self.loss.item()
+            case "b":
+                self.loss.backward()
+            case "s":
+                optimizer.step()
+            case "z":
+                optimizer.zero_grad()
+            case _:
+                return
+        self.query_one(Static).update(next(self.screens), layout=False)
+
+
+def painted(lines: list[list[list[object]]], colour: bool) -> Text:
+    """Return a screen as one text, run by run, with its colours or without."""
+    text = Text(no_wrap=True, end="")
+    for number, runs in enumerate(lines):
+        text.append("\n" if number else "")
+        for words, foreground, background, bold in runs:
+            text.append(str(words), Style.parse(style(foreground, background, bold)) if colour else None)
+    return text
+
+
+def style(foreground: object, background: object, bold: object) -> str:
+    """Write a run's looks as a Rich style."""
+    words = ["bold"] if bold else []
+    words += [f"#{foreground}"] if is_hex(foreground) else []
+    words += [f"on #{background}"] if is_hex(background) else []
+    return " ".join(words) or "none"
+
+
+def is_hex(colour: object) -> bool:
+    """Tell a colour in hexadecimal from a name such as `default`."""
+    return len(str(colour)) == 6 and all(c in "0123456789abcdef" for c in str(colour))
+
+
+if __name__ == "__main__":
+    frames = json.loads(Path(sys.argv[1]).read_text())
+    BareApp([painted(lines, colour=sys.argv[2] == "colour") for lines in frames]).run()

@@ -1,0 +1,115 @@
+"""A program in a real pseudo-terminal, every piece of its output with the time at which it came."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import termios
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pyte
+
+COLUMNS, ROWS = 120, 40
+Cell = tuple[str, str, str, bool]
+"""A character, its foreground, its background, bold."""
+
+
+@dataclass
+class Painted:
+    """What one key did: seconds from its write to the last bytes that changed the screen, and the bytes in all."""
+
+    seconds: float
+    size: int
+
+
+class Terminal:
+    """Runs a program on a terminal of 120x40; reads first and looks later, so that looking costs it nothing."""
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+        self.screen = pyte.Screen(COLUMNS, ROWS)
+        self._stream = pyte.ByteStream(self.screen)
+        full = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})}
+        for name in ("COLUMNS", "LINES", "PYTHONUNBUFFERED"):
+            full.pop(name, None)
+        self.started = time.perf_counter()
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            os.execvpe(command[0], list(command), full)
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+
+    def read(self, quiet: float, limit: float) -> list[tuple[float, bytes]]:
+        """Read until nothing has come for `quiet` seconds after the first bytes, at most `limit` seconds in all."""
+        pieces: list[tuple[float, bytes]] = []
+        end = time.perf_counter() + limit
+        while (left := end - time.perf_counter()) > 0:
+            ready, _, _ = select.select([self._fd], [], [], min(left, quiet) if pieces else left)
+            if not ready:
+                break
+            try:
+                data = os.read(self._fd, 1 << 16)
+            except OSError:  # Linux's way to say that the program has closed the terminal
+                break
+            pieces.append((time.perf_counter(), data))
+        return pieces
+
+    def show(self, pieces: Sequence[tuple[float, bytes]]) -> float | None:
+        """Draw the pieces; return when the last of them came that changed a cell, or None."""
+        changed = None
+        before = self.cells()
+        for moment, data in pieces:
+            self._stream.feed(data)
+            after = self.cells()
+            if after != before:
+                changed, before = moment, after
+        return changed
+
+    def until(self, seen: Callable[[str], bool], limit: float) -> float:
+        """Read until the text on the screen satisfies `seen`; return the seconds since the start at which it did."""
+        end = time.perf_counter() + limit
+        while time.perf_counter() < end:
+            for piece in self.read(quiet=0.0, limit=end - time.perf_counter()):
+                self._stream.feed(piece[1])
+                if seen(self.text()):
+                    return piece[0] - self.started
+        raise TimeoutError(f"never seen; the screen was:\n{self.text()}")
+
+    def press(self, key: str, quiet: float = 0.12, limit: float = 20.0) -> Painted:
+        """Type a key; return when its last change was painted, once the screen has been still for `quiet` seconds."""
+        start = time.perf_counter()
+        os.write(self._fd, key.encode())
+        pieces = self.read(quiet, limit)
+        changed = self.show(pieces)
+        if changed is None:
+            raise TimeoutError(f"{key!r} changed nothing on the screen:\n{self.text()}")
+        return Painted(changed - start, sum(len(data) for _, data in pieces))
+
+    def settle(self, quiet: float = 0.7) -> None:
+        """Read what is still to come, until the screen is still."""
+        self.show(self.read(quiet, quiet))
+
+    def text(self) -> str:
+        """Return the screen as lines of text."""
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def cells(self) -> list[list[Cell]]:
+        """Return every cell of the screen with its looks; reverse is resolved."""
+        lines = []
+        for y in range(ROWS):
+            row = self.screen.buffer[y]
+            cells = (row[x] for x in range(COLUMNS))
+            lines.append([(c.data, *((c.bg, c.fg) if c.reverse else (c.fg, c.bg)), c.bold) for c in cells])
+        return lines
+
+    def close(self) -> None:
+        """Kill the program and wait for its end."""
+        os.close(self._fd)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
