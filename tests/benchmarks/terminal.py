@@ -41,8 +41,8 @@ class Terminal:
         self.started = time.perf_counter()
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
             os.execvpe(command[0], list(command), full)
-        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
 
     def read(self, quiet: float, limit: float) -> list[tuple[float, bytes]]:
         """Read until nothing has come for `quiet` seconds after the first bytes, at most `limit` seconds in all."""

@@ -1,0 +1,38 @@
+"""Run the benchmarks and print ratios: every one taken against its yardstick in the same run, turn about.
+
+python tests/benchmarks/run.py [start] [keys] [replay] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+
+TITLES = {
+    "start": "First frame of gradstep in a real terminal, against `python -c 'import torch'` (whole process)",
+    "keys": "Key to painted screen on mlp, 120x40, against a bare Textual app with the same torch call",
+    "replay": "Headless replay of 1,000 iterations of mlp, against the plain loop",
+}
+TIMES = {"start": (10, 3), "keys": (60, 6), "replay": (15, 3)}
+"""Turns of each benchmark, and how many with --quick."""
+
+
+def main() -> None:
+    """Run what was asked for, or everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*TITLES, []], metavar="NAME", help=f"of {', '.join(TITLES)}")
+    parser.add_argument("--quick", action="store_true", help="few turns: to see that it runs, not to compare")
+    given = parser.parse_args()
+    # what gradstep gives its engine: waiting OpenMP threads must not be what is measured; before torch is imported
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from timing import machine
+
+    print(machine())
+    for name in given.names or TITLES:
+        print(f"\n{TITLES[name]}")
+        print("\n".join(importlib.import_module(name).measure(TIMES[name][given.quick])), flush=True)
+
+
+if __name__ == "__main__":
+    main()
