@@ -1,0 +1,200 @@
+"""The gate: where the thread that holds the model sits at a stop and answers what the screen asks."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from types import FrameType
+from typing import Protocol
+
+from gradstep.session.wire import (
+    UNENCODABLE,
+    Close,
+    Done,
+    Execute,
+    Frames,
+    Interrupt,
+    Joined,
+    Look,
+    Order,
+    Refused,
+    Reply,
+    Seen,
+    Told,
+    cannot_send,
+    read_order,
+    reply_frame,
+)
+from gradstep.values.commands import Command
+from gradstep.values.outcomes import Event, Outcome, Problem, Stop
+from gradstep.values.views import NoView, Request, View
+
+INTERRUPTED = Problem(
+    kind="interrupted",
+    title="interrupted",
+    what="The command was interrupted; the state is as it was before it.",
+    remedy="Give the command again to run it whole.",
+)
+_ALL = 1 << 64
+"""A number above that of every order."""
+
+
+class Inside(Protocol):
+    """What the gate needs of the session that it guards."""
+
+    def execute(self, command: Command) -> Outcome:
+        """Carry out one command; KeyboardInterrupt inside a phase becomes its outcome."""
+        ...
+
+    def look(self, *requests: Request) -> tuple[View, ...]:
+        """Return one view for each request."""
+        ...
+
+
+class Gate:
+    """Answer orders from a socket on the calling thread; a second thread only reads them off the socket.
+
+    Args:
+        sock: the engine's end; the gate closes it.
+        on_lost: called on the reading thread when the screen's end is gone, before the gate is released.
+    """
+
+    def __init__(self, sock: socket.socket, on_lost: Callable[[], None] = lambda: None) -> None:
+        self._sock = sock
+        self._on_lost = on_lost
+        self._orders: SimpleQueue[tuple[int, Order | Problem]] = SimpleQueue()
+        self._running = 0
+        self._interrupted = 0
+        self._stop = Stop()
+        self._holder = threading.get_ident()
+        self._before = signal.signal(signal.SIGINT, self._on_interrupt)
+        self._reader = threading.Thread(target=self._read, name="gradstep-reader", daemon=True)
+        self._reader.start()
+
+    def tell(self, event: Event) -> None:
+        """Send an event. Call on the thread that holds the gate."""
+        self._send(0, Told(event))
+
+    def serve(self, session: Inside, stop: Stop | None = None) -> None:
+        """Answer until the screen closes the session or is gone.
+
+        Args:
+            session: what the orders are for.
+            stop: where the session stands, told to the screen first; None for one that has nothing loaded yet.
+        """
+        if stop is not None:
+            self._stop = stop
+            self._send(0, Joined(stop))
+        while True:
+            number, order = self._orders.get()
+            match order:
+                case Execute(command):
+                    reply: Reply = Done(self._execute(session, number, command))
+                    flush_output()
+                case Look(requests):
+                    reply = Seen(self._look(session, requests))
+                case Problem():
+                    reply = Refused(order)
+                case _:
+                    return
+            self._send(number, reply)
+
+    def release(self) -> None:
+        """Interrupt what runs and let `serve` return. Call from any thread."""
+        self._interrupt(_ALL)
+        self._orders.put((0, Close()))
+
+    def close(self) -> None:
+        """Give back socket, reading thread and the handler of SIGINT. Call on the thread that holds the gate."""
+        self._on_lost = lambda: None
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._reader.join()
+        self._sock.close()
+        signal.signal(signal.SIGINT, self._before)
+
+    def _execute(self, session: Inside, number: int, command: Command) -> Outcome:
+        if number <= self._interrupted:
+            return Outcome(command, self._stop, INTERRUPTED)
+        try:
+            self._running = number
+            outcome = session.execute(command)
+            self._running = 0
+        except KeyboardInterrupt:
+            # between the session's own care for interrupts and here: nothing of the debuggee was running
+            outcome = Outcome(command, self._stop, INTERRUPTED)
+        except Exception as error:
+            outcome = Outcome(command, self._stop, own_failure(error))
+        finally:
+            self._running = 0
+        self._stop = outcome.stop
+        return outcome
+
+    def _look(self, session: Inside, requests: tuple[Request, ...]) -> tuple[View, ...]:
+        try:
+            return session.look(*requests)
+        except Exception as error:
+            return tuple(NoView(self._stop.number, own_failure(error).what) for _ in requests)
+
+    def _send(self, number: int, reply: Reply) -> None:
+        # a screen that is gone is noticed by the reading thread
+        with suppress(OSError):
+            self._sock.sendall(reply_frame(number, reply))
+
+    def _read(self) -> None:
+        frames = Frames()
+        with suppress(OSError):
+            while data := self._sock.recv(1 << 16):
+                for number, body in frames.feed(data):
+                    self._take(number, body)
+        self._on_lost()
+        self.release()
+
+    def _take(self, number: int, body: bytes) -> None:
+        try:
+            order = read_order(body)
+        except UNENCODABLE as error:
+            self._orders.put((number, cannot_send(error)))
+            return
+        match order:
+            case Interrupt():
+                self._interrupt(number)
+            case Close():
+                self.release()
+            case _:
+                self._orders.put((number, order))
+
+    def _interrupt(self, number: int) -> None:
+        self._interrupted = number
+        # to the holder itself, so that a system call it waits in returns
+        signal.pthread_kill(self._holder, signal.SIGINT)
+
+    def _on_interrupt(self, _signum: int, _frame: FrameType | None) -> None:
+        # exact by number: an interrupt that comes late never hits the command after the one it was meant for
+        if 0 < self._running <= self._interrupted:
+            raise KeyboardInterrupt
+
+
+def own_failure(error: BaseException) -> Problem:
+    """Return the problem for an exception that only a mistake in gradstep explains."""
+    return Problem(
+        kind="wrong",
+        title="gradstep itself failed",
+        what="".join(traceback.format_exception(error)).strip(),
+        remedy="This is a bug in gradstep, not in your code: please report it with the lines above.",
+    )
+
+
+def flush_output() -> None:
+    """Write out what Python and C code have printed, so that it is read before the outcome is shown."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # a stream that the debuggee has replaced may do anything
+            stream.flush()
+    ctypes.CDLL(None).fflush(None)

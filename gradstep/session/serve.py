@@ -1,0 +1,103 @@
+"""The engine process: holds the model, answers the screen that started it, and ends when the screen does."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import socket
+import sys
+import threading
+
+from gradstep.session.gate import Gate, Inside, flush_output
+from gradstep.values.commands import Command
+from gradstep.values.outcomes import Outcome, Problem, Progress, Stop
+from gradstep.values.views import NoView, Request, View
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Serve one screen until it is done. Arguments: the socket's descriptor, and the id of the screen's process."""
+    descriptor, screen = int(sys.argv[1]), int(sys.argv[2])
+    sys.argv[1:] = []
+    die_with(screen)
+    children_die_with_us()
+    faulthandler.enable()
+    os.set_inheritable(descriptor, False)
+    gate = Gate(socket.socket(fileno=descriptor), on_lost=end_the_group)
+    try:
+        gate.serve(_session(gate))
+    except SystemExit as end:
+        _end(end.code if isinstance(end.code, int) else 1 if end.code else 0)
+    _end(0)
+
+
+def die_with(parent: int, by: int = signal.SIGKILL) -> None:
+    """Have the kernel send a signal to this process when its parent ends, even while C code holds the GIL.
+
+    Linux only; elsewhere the end of the socket is what tells. The signal follows the parent's thread that started us.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by, 0, 0, 0)
+    if os.getppid() != parent:  # it had ended before the kernel was told
+        os._exit(1)
+
+
+def children_die_with_us() -> None:
+    """Have forked children, such as a DataLoader's workers, end with this process, however it ends.
+
+    Only for forks from the main thread: the kernel's signal follows the thread that forked, and others may end earlier.
+    """
+    us, on_main = os.getpid(), [False]
+
+    def before() -> None:
+        on_main[0] = os.getpid() == us and threading.current_thread() is threading.main_thread()
+
+    def in_child() -> None:
+        if on_main[0]:
+            die_with(us)
+
+    os.register_at_fork(before=before, after_in_child=in_child)
+
+
+def end_the_group() -> None:
+    """End this process and its children at once: the screen is gone."""
+    os.killpg(0, signal.SIGKILL)
+
+
+def _session(gate: Gate) -> Inside:
+    gate.tell(Progress("importing torch"))
+    try:
+        from gradstep.session.local import Session
+    except Exception as error:
+        return _NoSession(
+            Problem(
+                kind="wrong",
+                title="the engine cannot start",
+                what=f"{type(error).__name__}: {error}",
+                remedy=f"PyTorch must be importable by {sys.executable}: see https://pytorch.org/get-started/locally",
+            )
+        )
+    session: Inside = Session(on_progress=lambda stage: gate.tell(Progress(stage)))
+    return session
+
+
+class _NoSession:
+    """Stands in for a session when torch cannot be imported: says so to every command."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+
+    def execute(self, command: Command) -> Outcome:
+        return Outcome(command, Stop(), self._problem)
+
+    def look(self, *requests: Request) -> tuple[View, ...]:
+        return tuple(NoView(0, self._problem.what) for _ in requests)
+
+
+def _end(status: int) -> None:
+    flush_output()
+    # taking torch down in order costs a second and gives nothing back that the kernel does not
+    os._exit(status)

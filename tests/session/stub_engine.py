@@ -1,0 +1,40 @@
+"""An engine process without torch: `say CODE` runs the code in it. For tests of what is between screen and engine."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+
+from gradstep.session import serve
+from gradstep.values.commands import Say
+from gradstep.values.outcomes import Outcome, Problem, Stop
+from gradstep.values.views import NoView
+
+
+class Session:
+    """Counts its commands as stops; interrupts become outcomes, as in the real one."""
+
+    def __init__(self, on_progress) -> None:
+        self.names = {"progress": on_progress, "os": os, "sys": sys}
+        self.number = 0
+
+    def execute(self, command):
+        problem = None
+        try:
+            if isinstance(command, Say):
+                exec(command.text, self.names)
+        except KeyboardInterrupt:
+            problem = Problem("interrupted", "interrupted", "rolled back")
+        self.number += 1
+        return Outcome(command, Stop(number=self.number, workload="stub"), problem, text=self.names.pop("text", ""))
+
+    def look(self, *requests):
+        return tuple(NoView(self.number, type(r).__name__) for r in requests)
+
+
+def main() -> None:
+    local = types.ModuleType("gradstep.session.local")
+    local.Session = Session
+    sys.modules["gradstep.session.local"] = local
+    serve.main()
