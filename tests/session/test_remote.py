@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -324,24 +325,16 @@ def test_the_engine_and_its_forked_children_go_when_the_screen_is_killed(stub: S
         f"pid = os.fork()\nif not pid:\n    import time; time.sleep(3600)\nprogress(f'{{os.getpid()}} {{pid}}')\n{then}"
     )
 
-    async def work() -> None:
-        screen = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", SCREEN.format(code=code), stdout=asyncio.subprocess.PIPE
-        )
-        line = b""
-        while not line.strip().replace(b" ", b"").isdigit():
-            line = await screen.stdout.readline()
-            assert line
+    with subprocess.Popen(
+        [sys.executable, "-c", SCREEN.format(code=code)], stdout=subprocess.PIPE, text=True
+    ) as screen:
+        line = next(line for line in screen.stdout if line.strip().replace(" ", "").isdigit())
         engine, child = map(int, line.split())
         assert alive(engine)
         assert alive(child)
         screen.kill()
-        await screen.wait()
-        await gone(engine)
-        await gone(child)
-        screen._transport.close()
-
-    run(work())
+    run(gone(engine))
+    run(gone(child))
 
 
 def test_the_engine_of_another_process_cannot_be_restarted_and_its_end_is_told(nothing_left: None) -> None:
