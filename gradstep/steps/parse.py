@@ -1,0 +1,135 @@
+"""Parse the steps language: a whole script, or what is typed at `:`. Every fault is found, not only the first."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from gradstep.steps.faults import Fault, MisfitError, ScriptError
+from gradstep.steps.script import ExpectError, Line, Repeat, Script, Statement
+from gradstep.values.commands import Command, Load, Say
+
+if TYPE_CHECKING:
+    from gradstep.steps.outline import RawBlock
+
+MAX_BLOCKS = 50
+"""How deep blocks may be nested."""
+
+
+def parse_script(text: str, path: str) -> Script:
+    """Parse a script; `path` is its file, for the messages and for `load FILE.py:factory` beside it.
+
+    Raises:
+        ScriptError: it is wrong; it holds every fault found, with file, line and column.
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    folder = os.path.dirname(os.path.abspath(path))
+    return _Parser(text, path, folder).script()
+
+
+def parse_line(text: str, folder: str = "") -> tuple[Statement, ...]:
+    """Parse what is typed at `:`, one or several statements; none gives ().
+
+    Args:
+        text: the line.
+        folder: where `load FILE.py:factory` looks; empty for the engine's working directory.
+
+    Raises:
+        ScriptError: it is wrong; the caret stands in the line typed.
+    """
+    return _Parser(text, ":", folder).script().statements
+
+
+def read_script(path: str) -> Script:
+    """Read and parse a script file.
+
+    Raises:
+        ScriptError: it cannot be read, is not text, or is wrong.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, ValueError) as error:
+        why = f"{error.strerror}." if isinstance(error, OSError) and error.strerror else "It is not UTF-8 text."
+        remedy = "Give the path of a .steps script."
+        raise ScriptError([Fault(path, 1, 1, "", "the script cannot be read", why, remedy)]) from None
+    return parse_script(text, path)
+
+
+class _Parser:
+    """Goes over the outline of one text and collects statements and faults."""
+
+    def __init__(self, text: str, path: str, folder: str) -> None:
+        self.text, self.path, self.folder = text, path, folder
+        self.source = tuple(text.split("\n"))
+        self.faults: list[Fault] = []
+
+    def script(self) -> Script:
+        from gradstep.steps.outline import parse_outline
+
+        raw, unclosed = parse_outline(self.text)
+        for line, column in unclosed:
+            remedy = "Add a `}`, on a line of its own after a `say`: it takes the rest of its line."
+            self.fault(line, column, "this block is never closed", remedy=remedy)
+        statements = self.statements(raw, 0)
+        if self.faults:
+            raise ScriptError(sorted(self.faults, key=lambda f: (f.line, f.column)))
+        return Script(self.path, self.source, statements)
+
+    def statements(self, raw: list[RawBlock], depth: int) -> tuple[Statement, ...]:
+        made = [self.statement(r, depth) for r in raw]
+        return tuple(s for s in made if s is not None)
+
+    def statement(self, raw: RawBlock, depth: int) -> Statement | None:
+        try:
+            if raw.fault is not None:
+                self.fault(raw.line, raw.column, raw.fault[0], remedy=raw.fault[1])
+                if raw.text in ("{", "}"):
+                    return None if raw.body is None else next(iter(self.statements(raw.body, depth + 1)), None)
+            if raw.body is None:
+                return Line(self.command(raw), raw.line, raw.text, raw.column)
+            return self.block(raw, raw.body, depth)
+        except MisfitError as misfit:
+            self.misfit(raw, misfit)
+            return None
+
+    def command(self, raw: RawBlock) -> Command:
+        from gradstep.steps.statement import parse_command
+
+        if raw.said:
+            return Say(raw.text[3:].strip())
+        if re.match(r"repeat(?![\w.])|expect\s+error\s*($|\")", raw.text):
+            word = "repeat 5" if raw.text.startswith("repeat") else 'expect error "second time"'
+            end = len(raw.text)
+            raise MisfitError("a block is missing", "", f"It is written like this: {word} {{ backward }}", end)
+        command = parse_command(raw.text)
+        return replace(command, folder=self.folder) if isinstance(command, Load) else command
+
+    def block(self, raw: RawBlock, body: list[RawBlock], depth: int) -> Statement | None:
+        from gradstep.steps.statement import parse_header
+
+        if depth >= MAX_BLOCKS:
+            raise MisfitError("blocks are nested too deeply", f"They may be {MAX_BLOCKS} deep.", "", 0, len(raw.text))
+        inner = self.statements(body, depth + 1)
+        word = raw.text.split(None, 1)[0]
+        if word not in ("repeat", "expect"):
+            parse = "Only `repeat` and `expect error` take a block."
+            raise MisfitError(f"`{word}` takes no block", "", parse, 0, len(word))
+        if word == "expect" and not re.match(r"expect\s+error\b", raw.text):
+            raise MisfitError("`expect` takes a block only as `expect error`", "", 'expect error "..." { ... }', 0, 6)
+        header = parse_header(raw.text)
+        if not body:
+            raise MisfitError("the block is empty", "", "Put a command between its braces.", 0, len(raw.text))
+        if isinstance(header, str):
+            return ExpectError(header, inner, raw.line, raw.text, raw.column)
+        return Repeat(header, inner, raw.line, raw.text, raw.column)
+
+    def misfit(self, raw: RawBlock, misfit: MisfitError) -> None:
+        self.fault(raw.line, raw.column + misfit.at, misfit.title, misfit.what, misfit.remedy, misfit.width)
+
+    def fault(self, line: int, column: int, title: str, what: str = "", remedy: str = "", width: int = 1) -> None:
+        source = self.source[line - 1] if 0 < line <= len(self.source) else ""
+        self.faults.append(Fault(self.path, line, column, source, title, what, remedy, width))

@@ -1,0 +1,56 @@
+"""A script as a value: what parsing a `.steps` file gives, and what the runner walks over."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from gradstep.values.commands import Command
+
+
+class Line(Struct, frozen=True):
+    """One command, and where it stands.
+
+    `number` is the line in the file and `column` the place in it, both from 1; `text` is the command as written.
+    """
+
+    command: Command
+    number: int
+    text: str
+    column: int = 1
+
+
+class Repeat(Struct, frozen=True):
+    """`repeat COUNT { ... }`. The count is at least 1 and the body is never empty."""
+
+    count: int
+    body: tuple[Statement, ...]
+    number: int
+    text: str
+    column: int = 1
+
+
+class ExpectError(Struct, frozen=True):
+    """`expect error "TEXT" { ... }`: one of the body's commands must fail with an error that says TEXT."""
+
+    error: str
+    body: tuple[Statement, ...]
+    number: int
+    text: str
+    column: int = 1
+
+
+Statement: TypeAlias = Line | Repeat | ExpectError
+
+
+class Script(Struct, frozen=True):
+    """A whole script: its path as given, its source lines, and its statements in order."""
+
+    path: str
+    source: tuple[str, ...]
+    statements: tuple[Statement, ...]
+
+    def source_of(self, number: int) -> str:
+        """Return source line `number`, counted from 1; empty beyond the end."""
+        return self.source[number - 1] if 0 < number <= len(self.source) else ""

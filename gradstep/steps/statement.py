@@ -1,0 +1,125 @@
+"""Parse one statement with lark, and put what is wrong with it into words."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, cast
+
+from lark import Lark, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from msgspec import Struct
+
+from gradstep.steps.faults import MisfitError
+from gradstep.steps.grammar import parser
+from gradstep.steps.transform import ToValues
+from gradstep.steps.words import BY_WORD
+from gradstep.values import commands as c
+from gradstep.values.nearest import did_you_mean
+
+MAX_DEPTH = 100
+"""How deep an expression may be nested: far above any use, far below the recursion limits of what walks over it."""
+
+MAX_LENGTH = 10_000
+"""Characters of one statement."""
+
+
+def parse_command(text: str) -> c.Command:
+    """Parse one statement that has no block.
+
+    Raises:
+        MisfitError: it is wrong.
+    """
+    return cast(c.Command, _parse(text, "command"))
+
+
+def parse_header(text: str) -> int | str:
+    """Parse what stands before a block: the count of a `repeat`, or the text of an `expect error`.
+
+    Raises:
+        MisfitError: it is wrong.
+    """
+    return cast("int | str", _parse(text, "header"))
+
+
+def _parse(text: str, start: str) -> object:
+    if len(text) > MAX_LENGTH:
+        raise MisfitError(f"this statement is {len(text):,} characters long", f"At most {MAX_LENGTH:,} are read.")
+    if _brackets(text) > MAX_DEPTH:
+        raise _too_deep(text)
+    try:
+        value: object = _parser(start).parse(text)
+    except UnexpectedInput as error:
+        raise _misfit(text, error) from None
+    if _depth(value) > MAX_DEPTH:
+        raise _too_deep(text)
+    return value
+
+
+def _too_deep(text: str) -> MisfitError:
+    what = f"Expressions may be {MAX_DEPTH} levels deep."
+    return MisfitError("this expression is nested too deeply", what, "Name a part of it with `let`.", width=len(text))
+
+
+def _brackets(text: str) -> int:
+    """Return how deep the brackets of a statement nest, those in quotes not counted."""
+    deepest = depth = 0
+    for bracket in re.findall(r"[()\[\]]", re.sub(r'"(?:[^"\\]|\\.)*"|`[^`]*`', "", text)):
+        depth += 1 if bracket in "([" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+@lru_cache
+def _parser(start: str) -> Lark:
+    return parser(start, ToValues())
+
+
+def _depth(value: object) -> int:
+    """Return how deep a tree of structs is, without recursion."""
+    deepest, todo = 0, [(value, 1)]
+    while todo:
+        node, depth = todo.pop()
+        deepest = max(deepest, depth)
+        if isinstance(node, Struct):
+            todo += [(getattr(node, name), depth + 1) for name in node.__struct_fields__]
+        elif isinstance(node, tuple):
+            todo += [(item, depth) for item in node]
+    return deepest
+
+
+def _misfit(text: str, error: UnexpectedInput) -> MisfitError:
+    """Turn lark's error into words: what is there, what the command looks like, and the nearest valid word."""
+    at = len(text) if isinstance(error, UnexpectedToken) and error.token.type == "$END" else (error.pos_in_stream or 0)
+    word = re.match(r'[\w.]+|"(?:[^"\\]|\\.)*"?|`[^`]*`?|\S', text[at:])
+    found = word.group() if word else ""
+    first = text.split(None, 1)[0] if text.strip() else ""
+    known = next((w for name, w in BY_WORD.items() if re.match(rf"{name}(?![\w.])", first)), None)
+    if known is None or not text[:at].strip():
+        first = re.match(r"[\w.]+|\S*", text).group()  # type: ignore[union-attr]
+        guess = did_you_mean(first, BY_WORD)
+        remedy = guess or f"The commands are {', '.join(BY_WORD)}."
+        return MisfitError(f"unknown command `{first}`", "", remedy, 0, max(1, len(first)))
+    error_block = re.match(r"expect\s+error(?![\w.])", text) and "STRING" in _wanted(error)
+    usage = "It is written like this: " + ('expect error "second time" { backward }' if error_block else known.usage)
+    if not found:
+        return MisfitError(f"`{known.word}` ends too early", "", usage, len(text.rstrip()), 1)
+    if found.startswith(('"', "`")) and (len(found) == 1 or found[-1] != found[0]):
+        return MisfitError(
+            f"this {found[0]} is never closed", "", f"Add a {found[0]} at the end of it.", at, len(found)
+        )
+    wanted = _wanted(error)
+    if "COMPARE" not in wanted and re.match(r"[<>]|==|!=", text[at:]) and known.word != "load":
+        return MisfitError("comparisons do not chain", "", "Join two of them with `and`.", at, len(found))
+    if found == "=" and "COMPARE" in wanted:
+        return MisfitError("`=` compares nothing", "", "Write `==` to compare.", at, 1)
+    guess = did_you_mean(found, [w.lower() for w in wanted if w in _KEYWORDS])
+    return MisfitError(f"`{found}` does not fit here", "", guess or usage, at, len(found))
+
+
+_KEYWORDS = frozenset({"NONE", "TRUE", "FALSE", "NAN", "INF", "AND", "OR", "NOT", "IS", "ERROR"})
+
+
+def _wanted(error: UnexpectedInput) -> set[str]:
+    if isinstance(error, UnexpectedCharacters):
+        return set(error.allowed or ())
+    return set(cast(Any, error).expected)

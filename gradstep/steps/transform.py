@@ -1,0 +1,201 @@
+"""What each rule of the grammar becomes: commands and expressions, the values of gradstep.values."""
+
+# ruff: noqa: D102 (each method is the rule of its name in the grammar)
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+from lark import Token, Transformer, v_args
+
+from gradstep.steps.faults import MisfitError
+from gradstep.steps.words import BY_WORD, SETTINGS
+from gradstep.values import commands as c
+from gradstep.values import expressions as x
+from gradstep.values.nearest import did_you_mean
+
+_LARGEST = 2**63 - 1
+_ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n", "\\t": "\t"}
+
+
+@v_args(inline=True)
+class ToValues(Transformer[Token, object]):
+    """Builds commands and expressions, the values of gradstep.values."""
+
+    # headers
+    def repeat(self, _word: Token, count: Token) -> int:
+        value = _integer(count)
+        if value < 1:
+            raise MisfitError(
+                "`repeat 0` does nothing", "", "Repeat at least once, or put a # before it.", *_place(count)
+            )
+        return value
+
+    def expect_error(self, _word: Token, _error: Token, text: Token) -> str:
+        return _unquote(text)
+
+    # commands
+    def load(self, _word: Token, target: str, *options: tuple[Token, Token]) -> c.Load:
+        given = _options("load", options)
+        seed = given.get("seed")
+        return c.Load(target, None if seed is None else _integer(seed), str(given.get("device", "auto")))
+
+    def phase(self, word: Token, *options: tuple[Token, Token]) -> c.Command:
+        given = _options(str(word), options)
+        match str(word):
+            case "forward":
+                return c.Forward()
+            case "backward":
+                return c.Backward(_truth(given["retain_graph"])) if given else c.Backward()
+            case "step":
+                return c.Step()
+            case "zero_grad":
+                return c.ZeroGrad(_truth(given["set_to_none"])) if given else c.ZeroGrad()
+            case _:
+                return c.NextBatch()
+
+    def show(self, _word: Token, what: x.Expression) -> c.Show:
+        return c.Show(what)
+
+    def let(self, _word: Token, name: Token, value: x.Expression) -> c.Let:
+        if not x.is_word(name):
+            raise MisfitError(
+                f"`{name}` cannot be a name", "It means something already.", "Choose another.", *_place(name)
+            )
+        return c.Let(str(name), value)
+
+    def expect(self, _word: Token, condition: x.Expression) -> c.Expect:
+        return c.Expect(condition)
+
+    def print(self, _word: Token, value: x.Expression) -> c.Print:
+        return c.Print(value)
+
+    def watch(self, _word: Token, value: x.Expression) -> c.Watch:
+        return c.Watch(value)
+
+    def unwatch(self, _word: Token, number: Token | None = None) -> c.Unwatch:
+        return c.Unwatch() if number is None else c.Unwatch(_integer(number))
+
+    def set(self, _word: Token, name: Token, value: x.Expression) -> c.Set:
+        if name not in SETTINGS:
+            remedy = did_you_mean(name, SETTINGS) or f"The settings are {', '.join(SETTINGS)}."
+            raise MisfitError(f"unknown setting `{name}`", "", remedy, *_place(name))
+        return c.Set(str(name), value)
+
+    def screenshot(self, _word: Token, path: str) -> c.Screenshot:
+        return c.Screenshot(path)
+
+    def bare(self, text: Token) -> str:
+        return str(text)
+
+    def quoted(self, text: Token) -> str:
+        value = _unquote(text)
+        if not value:
+            raise MisfitError("the name is empty", "", "", *_place(text))
+        return value
+
+    def option(self, name: Token, value: Token) -> tuple[Token, Token]:
+        return name, value
+
+    # expressions
+    def number(self, text: Token) -> x.Number:
+        if text.isdigit():
+            return x.Number(_integer(text))
+        return x.Number(float(text))
+
+    def constant(self, word: Token) -> x.Constant:
+        return x.Constant(cast(Any, str(word)))
+
+    def text(self, text: Token) -> x.Text:
+        return x.Text(_unquote(text))
+
+    def name(self, name: Token) -> x.Name:
+        return x.Name(str(name))
+
+    def quoted_name(self, name: Token) -> x.Name:
+        return x.Name("", quoted=name.replace("`", ""))
+
+    def call(self, name: Token, *arguments: object) -> x.Call:
+        given = [a for a in arguments if a is not None]
+        options = [a for a in given if isinstance(a, tuple)]
+        if given[len(given) - len(options) :] != options:
+            raise MisfitError("an argument follows an option", "", "Put the options last.", *_place(name))
+        plain = cast("tuple[x.Expression, ...]", tuple(a for a in given if not isinstance(a, tuple)))
+        return x.Call(str(name), plain, tuple(options))
+
+    def named(self, name: Token, value: x.Expression) -> tuple[str, x.Expression]:
+        return str(name), value
+
+    def listing(self, *items: x.Expression | None) -> x.Listing:
+        return x.Listing(tuple(i for i in items if i is not None))
+
+    def index(self, base: x.Expression, *items: x.Expression | x.Span | x.Dots) -> x.Index:
+        return x.Index(base, items)
+
+    def attribute(self, base: x.Expression, name: Token) -> x.Expression:
+        if isinstance(base, x.Name):
+            return x.Name(base.name + str(name), base.quoted)
+        return x.Attribute(base, str(name)[1:])
+
+    def dots(self, _dots: Token) -> x.Dots:
+        return x.Dots()
+
+    def span(self, *parts: x.Expression | None) -> x.Span:
+        return x.Span(*parts)
+
+    def binary(self, left: x.Expression, op: Token, right: x.Expression) -> x.Binary:
+        return x.Binary(cast(Any, str(op)), left, right)
+
+    def unary(self, op: Token, value: x.Expression) -> x.Unary:
+        return x.Unary(cast(Any, str(op)), value)
+
+    def is_none(self, value: x.Expression, *_words: Token) -> x.IsNone:
+        return x.IsNone(value)
+
+    def is_not_none(self, value: x.Expression, *_words: Token) -> x.IsNone:
+        return x.IsNone(value, negated=True)
+
+
+def _options(word: str, pairs: tuple[tuple[Token, Token], ...]) -> dict[str, Token]:
+    known = [name for name, _ in BY_WORD[word].options]
+    given: dict[str, Token] = {}
+    for name, value in pairs:
+        if name not in known:
+            offer = f"Its options are {', '.join(known)}." if known else "It takes no options."
+            remedy = did_you_mean(name, known) or offer
+            raise MisfitError(f"`{word}` has no option `{name}`", "", remedy, *_place(name))
+        if name in given:
+            raise MisfitError(f"`{name}` is given twice", "", "Keep one of them.", *_place(name))
+        given[str(name)] = value
+    return given
+
+
+def _truth(value: Token) -> bool:
+    if value not in ("true", "false"):
+        raise MisfitError(f"`{value}` is neither true nor false", "", "Write `true` or `false`.", *_place(value))
+    return str(value) == "true"
+
+
+def _integer(text: Token) -> int:
+    """Return a whole number that fits 64 bits, which is what travels between the processes."""
+    if not (text.isascii() and text.isdigit()):
+        raise MisfitError(f"`{text}` is not a whole number", "", "Write digits only.", *_place(text))
+    if len(text) > 100 or int(text) > _LARGEST:
+        raise MisfitError("this number is too large", f"At most {_LARGEST:,}.", "", *_place(text))
+    return int(text)
+
+
+def _unquote(text: Token) -> str:
+    def plain(match: re.Match[str]) -> str:
+        if match.group() not in _ESCAPES:
+            at, _ = _place(text)
+            what = f"`{match.group()}` means nothing inside quotes."
+            raise MisfitError("unknown escape", what, "Write \\\\ for a \\.", at + match.start() + 1, 2)
+        return _ESCAPES[match.group()]
+
+    return re.sub(r"\\.", plain, text[1:-1])
+
+
+def _place(token: Token) -> tuple[int, int]:
+    return token.start_pos or 0, max(1, len(token))
