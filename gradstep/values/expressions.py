@@ -121,9 +121,7 @@ class IsNone(Struct, frozen=True, tag=True):
     negated: bool = False
 
 
-Expression: TypeAlias = (
-    Number | Constant | Text | Listing | Name | Index | Attribute | Call | Unary | Binary | IsNone
-)
+Expression: TypeAlias = Number | Constant | Text | Listing | Name | Index | Attribute | Call | Unary | Binary | IsNone
 
 
 def quote(text: str) -> str:

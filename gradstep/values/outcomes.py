@@ -102,6 +102,17 @@ class Outcome(Struct, frozen=True):
         """True when the command did what it says."""
         return self.problem is None
 
+    def __repr__(self) -> str:
+        """Draw what came of the command, as a REPL shows it."""
+        from gradstep.values.tables import outcome_text
+
+        return outcome_text(self)
+
+    def _repr_html_(self) -> str:
+        from gradstep.values.tables import outcome_html
+
+        return outcome_html(self)
+
 
 class Progress(Struct, frozen=True, tag=True):
     """A stage of loading has begun: importing torch, calling a factory, building an optimizer."""

@@ -1,0 +1,147 @@
+"""Where batches come from, and the cursor that says how far they were taken."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+
+from gradstep.engine.randomness import RandomKeeper, Randomness
+from gradstep.values.errors import wrong
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far the batches were taken: in all, and within this epoch; and the batch that is held."""
+
+    taken: int
+    within: int
+    batch: Any
+    start: Randomness | None
+    """The generators as they were when this epoch's iterator was made; None when the source has no iterator."""
+
+
+class Batches:
+    """Takes batches from a list, an iterable or a function, one at a time, round and round."""
+
+    def __init__(self, source: object, device: torch.device, keeper: RandomKeeper) -> None:
+        self._device = device
+        self._keeper = keeper
+        self._source = source
+        self._call = _caller(source)
+        self._sequence = source if isinstance(source, Sequence) and not isinstance(source, (str, bytes)) else None
+        self._iterator: Iterator[Any] | None = None
+        self._start: Randomness | None = None
+        self._again = 0  # batches to skip when the iterator is made again after going back
+        self.taken = 0
+        self.within = 0
+        self.batch: Any = None
+        if self._call is None and self._sequence is None and not isinstance(source, Iterable):
+            raise wrong(
+                "the batches can't be iterated",
+                f"`batches` is a {type(source).__name__}",
+                "give a list of batches, a DataLoader, another iterable, or a function that returns a batch",
+            )
+        if self._sequence is not None and not self._sequence:
+            raise wrong("there are no batches", "`batches` is an empty list", "give at least one batch")
+
+    @property
+    def single(self) -> bool:
+        """True for a list of one batch: the next one is the same."""
+        return self._sequence is not None and len(self._sequence) == 1
+
+    def take(self) -> bool:
+        """Take the next batch and move it to the device; True when that began a new epoch (not the first).
+
+        Raises:
+            GradstepError: the source has ended and can't be started again.
+        """
+        wrapped = False
+        if self._call is not None:
+            batch = self._call(self.taken)
+        elif self._sequence is not None:
+            wrapped = self.within == len(self._sequence)
+            self.within = 0 if wrapped else self.within
+            batch = self._sequence[self.within]
+        else:
+            batch, wrapped = self._pull()
+        self.batch = move(batch, self._device)
+        self.taken += 1
+        self.within += 1
+        return wrapped
+
+    def cursor(self) -> Cursor:
+        """Return where the batches stand."""
+        return Cursor(self.taken, self.within, self.batch, self._start)
+
+    def restore(self, cursor: Cursor) -> None:
+        """Go back to a cursor of this source, also when an iterator has moved on since.
+
+        An iterator can't be copied: it is made again with the generators as they were, and skipped forward. The
+        caller restores the generators afterwards.
+        """
+        moved = self.taken != cursor.taken
+        self.taken, self.within, self.batch = cursor.taken, cursor.within, cursor.batch
+        if moved and self._call is None and self._sequence is None:
+            self._iterator = None
+            self._start = cursor.start
+            self._again = cursor.within if cursor.start is not None else 0
+
+    def _pull(self) -> tuple[Any, bool]:
+        if self._iterator is None and self._again:
+            now = self._keeper.capture()
+            assert self._start is not None
+            self._keeper.restore(self._start)
+            self._iterator = iter(cast(Iterable[Any], self._source))
+            for _ in range(self._again):
+                next(self._iterator)
+            self._again = 0
+            self._keeper.restore(now)
+        if self._iterator is None:
+            self._begin()
+        assert self._iterator is not None
+        try:
+            return next(self._iterator), False
+        except StopIteration:
+            if self._iterator is self._source or self.within == 0:
+                raise wrong(
+                    "the batches have ended",
+                    f"the iterable gave {self.taken} batches and can't be started again",
+                    "give a list, a DataLoader or a function in place of a generator",
+                ) from None
+        self._begin()
+        return next(self._iterator), True
+
+    def _begin(self) -> None:
+        self._start = self._keeper.capture()
+        self._iterator = iter(cast(Iterable[Any], self._source))
+        self.within = 0
+
+
+def move(batch: Any, device: torch.device) -> Any:
+    """Return the batch with every tensor in it on the device; tuples, lists, dicts and objects with `.to` keep form."""
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device)
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(move(x, device) for x in batch))
+    if isinstance(batch, (tuple, list)):
+        return type(batch)(move(x, device) for x in batch)
+    if isinstance(batch, dict):
+        return {k: move(v, device) for k, v in batch.items()}
+    if hasattr(batch, "to") and callable(batch.to):
+        return batch.to(device)
+    return batch
+
+
+def _caller(source: object) -> Callable[[int], Any] | None:
+    """Return the function form of the batches, called with the number of batches taken, or None."""
+    if not callable(source) or isinstance(source, Iterable):
+        return None
+    try:
+        takes = bool(inspect.signature(source).parameters)
+    except (TypeError, ValueError):
+        takes = False
+    return source if takes else lambda _: source()

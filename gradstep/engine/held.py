@@ -1,0 +1,398 @@
+"""A held workload: the four phases on the real model, each a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradstep.engine import loading
+from gradstep.engine.batches import Batches
+from gradstep.engine.bits import same_bits
+from gradstep.engine.graph import GraphRecord, is_freed, record
+from gradstep.engine.ledger import Ledger
+from gradstep.engine.optimizers import is_torchs, needs_closure, optimizer_of, schedulers_of, step_scheduler
+from gradstep.engine.probes import Watched, watch_forward
+from gradstep.engine.problems import problem_of
+from gradstep.engine.randomness import RandomKeeper
+from gradstep.engine.saving import Saved, Saver, put_grads_back
+from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.workload import Workload
+
+Act = Forward | Backward | Step | ZeroGrad | NextBatch
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where the loop stands; replaced whole by each phase, so that rolling back is keeping the old one."""
+
+    phase: str = ""
+    torch: str = ""
+    done: tuple[str, ...] = ()
+    iteration: int = 0
+    loss: Tensor | None = None
+    value: float | None = None
+    change: float | None = None
+    used_batch: bool = False
+    """True when a forward has run on the batch that is held."""
+    watched: Watched = field(default_factory=Watched)
+    written: tuple[str, ...] = ()
+    """The parameters whose `.grad` the last backward wrote, or whose `.grad` the last step found."""
+    steps_since_forward: int = 0
+    freed: bool = False
+    """True when the graph of the loss was freed by a backward."""
+    rates_before: tuple[float, ...] = ()
+    """The learning rates before the last phase."""
+
+
+class Held:
+    """Holds a model, its loss, optimizer and batches, and runs one phase at a time.
+
+    A phase that raises leaves everything as it was before it: parameters, gradients, buffers, optimizer, generators,
+    batch cursor, and the graph of the last loss.
+    """
+
+    def __init__(
+        self, workload: Workload, device: torch.device, progress: Callable[[str], None] = lambda _: None
+    ) -> None:
+        loading.check(workload)
+        self.workload = workload
+        self.device = device
+        self.model = workload.model
+        self.keeper = RandomKeeper()
+        progress(f"moving the model to {device}")
+        self.model.to(device)
+        if isinstance(workload.loss, nn.Module):
+            workload.loss.to(device)
+        progress("building the optimizer")
+        self.optimizer = optimizer_of(workload)
+        self.schedulers = schedulers_of(workload, self.optimizer)
+        self._closing = needs_closure(self.optimizer)
+        self.batches = Batches(workload.batches, device, self.keeper)
+        self.paths: dict[nn.Module, str] = {module: path for path, module in self.model.named_modules()}
+        self.modules = list(self.paths)
+        self.parameters = list(self._all_parameters())
+        self.names: dict[Tensor, str] = {parameter: name for name, parameter in self.parameters}
+        self.ledger = Ledger()
+        self.point = Point()
+        self.saved = Saved("")
+        self.losses: list[tuple[int, float]] = []
+        self.running = False
+        self.refused = ""
+        """The act that raised last and was undone; empty when the last one went through."""
+        self._saver, self._forward_saver = Saver(), Saver()
+        self._forward_saved: Saved | None = None
+        self._graph: tuple[Tensor, GraphRecord] | None = None
+
+    # -- what there is -------------------------------------------------------------------------------------------------
+    def buffers(self) -> list[tuple[str, Tensor]]:
+        """Return the model's buffers by name."""
+        return list(self.model.named_buffers())
+
+    def tensor(self, name: str) -> Tensor | None:
+        """Return the parameter or buffer of this name; a shared one has several."""
+        path, _, own = name.rpartition(".")
+        module = next((m for m in (self._module(path),) if m is not None), None)
+        found = module._parameters.get(own, module._buffers.get(own)) if module is not None else None
+        return found if found is not None else next((p for n, p in self.parameters if n == name), None)
+
+    def tensor_names(self) -> list[str]:
+        """Return the names of all parameters and buffers, those of shared ones too."""
+        named = [n for n, _ in self.model.named_parameters(remove_duplicate=False)]
+        return named + [n for n, _ in self.model.named_buffers(remove_duplicate=False)]
+
+    def rates(self) -> tuple[float, ...]:
+        """Return the learning rate of each parameter group."""
+        return tuple(float(group.get("lr", 0.0)) for group in self.optimizer.param_groups)
+
+    def stateful(self) -> dict[str, Any]:
+        """Return the further objects with `state_dict` that belong to the state, by name."""
+        schedulers = {f"scheduler {i}": s for i, s in enumerate(self.schedulers)}
+        return {**schedulers, **self.workload.state}
+
+    def natural(self) -> tuple[str, ...]:
+        """Return the lines of the natural next act: the phase that a training loop would run next."""
+        point = self.point
+        following = {"forward": "backward", "backward": "step", "step": "zero_grad"}.get(point.phase, "forward")
+        takes = following == "forward" and point.used_batch and not self.batches.single
+        return ("next_batch", following) if takes else (following,)
+
+    def graph(self) -> GraphRecord | None:
+        """Return the graph of the last loss; None without one. Walked when first asked for."""
+        loss = self.point.loss
+        if loss is None or loss.grad_fn is None:
+            return None
+        if self._graph is None or self._graph[0] is not loss:
+            self._graph = (loss, record(loss.grad_fn, self.point.watched.owners))
+        return self._graph[1]
+
+    # -- what it does --------------------------------------------------------------------------------------------------
+    def run(self, act: Act) -> None:
+        """Carry out one phase, or take the next batch.
+
+        Raises:
+            GradstepError: what the debuggee raised, as a problem; the state is as it was before.
+        """
+        point, accounts, count = self.point, self.ledger.copy(), len(self.losses)
+        name = type(act).__name__
+        saved: Saved | None = None
+        try:
+            self.running = True
+            saved = self._save(act)
+            getattr(self, f"_{name.lower()}")(act)
+            self.running = False
+        except BaseException as error:
+            self.running = False
+            self.point = point
+            self.ledger.restore(accounts)
+            del self.losses[count:]
+            if saved is not None:
+                self._roll_back(saved)
+            self.saved, self.refused = Saved(""), PHASE_NAMES[name]
+            raise GradstepError(problem_of(error, PHASE_NAMES[name])) from error
+        self.saved, self.refused = saved, ""
+
+    def _forward(self, _: Forward) -> None:
+        if self.batches.batch is None:
+            self.batches.take()
+        with watch_forward(self.paths, self.model) as watched:
+            loss = self._compute()
+        if not isinstance(loss, Tensor):
+            raise wrong(
+                "the loss is no tensor",
+                f"the loss function returned a {type(loss).__name__}",
+                "return the tensor itself: no .item(), no float()",
+            )
+        value = loss.item() if loss.numel() == 1 and not loss.is_complex() and not loss.is_meta else None
+        old = self.point
+        start = () if "zero_grad" in old.done else old.done
+        self.point = Point(
+            phase="forward",
+            torch="prediction = model(x); loss = loss_fn(prediction, target)"
+            if self.workload.loss is not None
+            else "loss = compute_loss(model, batch)",
+            done=_with(start, "forward"),
+            iteration=old.iteration,
+            loss=loss,
+            value=value,
+            change=None if value is None or old.value is None else value - old.value,
+            used_batch=True,
+            watched=watched,
+            rates_before=self.rates(),
+        )
+        self.losses.append((old.iteration, float("nan") if value is None else value))
+
+    def _backward(self, act: Backward) -> None:
+        loss = self.point.loss
+        if loss is None:
+            raise wrong(
+                "there is no loss yet",
+                "in a script, loss.backward() would raise NameError: name 'loss' is not defined",
+                "run forward first (f)",
+            )
+        before = [(p.grad, None if p.grad is None else p.grad._version) for _, p in self.parameters]
+        loss.backward(retain_graph=act.retain_graph)  # type: ignore[no-untyped-call]
+        written = []
+        for (name, parameter), (grad, version) in zip(self.parameters, before, strict=True):
+            if parameter.grad is not None and (parameter.grad is not grad or grad._version != version):
+                written.append(name)
+                self.ledger.backward(name, fresh=grad is None)
+        self.point = replace(
+            self.point,
+            phase="backward",
+            torch="loss.backward(retain_graph=True)" if act.retain_graph else "loss.backward()",
+            done=_with(self.point.done, "backward"),
+            written=tuple(written),
+            freed=self.point.freed or not act.retain_graph,
+            rates_before=self.rates(),
+        )
+
+    def _step(self, _: Step) -> None:
+        rates = self.rates()
+        found = [name for name, p in self.parameters if p.grad is not None]
+        if self._closing:
+            self.optimizer.step(self._closure)  # type: ignore[arg-type]
+            found = [name for name, p in self.parameters if p.grad is not None]
+        else:
+            self.optimizer.step()
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self.ledger.step(self.names[parameter])
+        if self.workload.schedule == "step":
+            self._step_schedulers()
+        self.point = replace(
+            self.point,
+            phase="step",
+            torch="optimizer.step(); scheduler.step()"
+            if self.schedulers and self.workload.schedule == "step"
+            else "optimizer.step()",
+            done=_with(self.point.done, "step"),
+            iteration=self.point.iteration + 1,
+            written=tuple(found),
+            steps_since_forward=self.point.steps_since_forward + 1,
+            rates_before=rates,
+        )
+
+    def _zerograd(self, act: ZeroGrad) -> None:
+        to_none = act.set_to_none is not False
+        self.optimizer.zero_grad(set_to_none=to_none)
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                self.ledger.cleared(self.names[parameter], to_none or parameter.grad is None)
+        self.point = replace(
+            self.point,
+            phase="zero_grad",
+            torch="optimizer.zero_grad()" if to_none else "optimizer.zero_grad(set_to_none=False)",
+            done=_with(self.point.done, "zero_grad"),
+            rates_before=self.rates(),
+        )
+
+    def _nextbatch(self, _: NextBatch) -> None:
+        rates = self.rates()
+        if self.batches.take() and self.workload.schedule == "epoch":
+            self._step_schedulers()
+        self.point = replace(
+            self.point, phase="next_batch", torch="x, target = next(batches)", used_batch=False, rates_before=rates
+        )
+
+    def _compute(self) -> Tensor:
+        batch, loss = self.batches.batch, self.workload.loss
+        if loss is None:
+            assert self.workload.compute_loss is not None
+            return self.workload.compute_loss(self.model, batch)
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise wrong(
+                "a batch is no (input, target) pair",
+                f"it is a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""),
+                "give batches of two, or compute_loss=(model, batch) in place of loss=",
+            )
+        return loss(self.model(batch[0]), batch[1])
+
+    def _closure(self) -> Tensor:
+        """What an optimizer such as LBFGS calls inside its step: clear, forward, backward."""
+        self.optimizer.zero_grad()
+        loss = self._compute()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    def _step_schedulers(self) -> None:
+        for scheduler in self.schedulers:
+            step_scheduler(scheduler, self.point.value)
+
+    # -- keeping and putting back --------------------------------------------------------------------------------------
+    def _save(self, act: Act) -> Saved:
+        """Keep what this phase may write. A torch optimizer reads `.grad` and writes neither it nor any generator."""
+        saver = self._forward_saver if isinstance(act, Forward) else self._saver
+        saved = Saved(type(act).__name__, training=[m.training for m in self.modules])
+        saved.objects = {name: deepcopy(thing.state_dict()) for name, thing in self.stateful().items()}
+        match act:
+            case Forward() | NextBatch():
+                saved.tensors = saver.tensors([*self.buffers(), *self._written_in_forward()])
+                saved.cursor = self.batches.cursor()
+                saved.randomness = self.keeper.capture()
+                if isinstance(act, NextBatch):
+                    saved.optimizer = saver.optimizer(self.optimizer, self.names)
+            case Backward():
+                saved.tensors = saver.tensors(self.buffers())
+                saved.grads, saved.grad_versions = saver.grads(self.parameters, contents=True)
+                saved.randomness = self.keeper.capture()
+            case Step():
+                saved.tensors = saver.tensors(self.parameters)
+                saved.optimizer = saver.optimizer(self.optimizer, self.names)
+                if not is_torchs(self.optimizer) or self._closing:
+                    saved.tensors = saver.tensors([*self.parameters, *self.buffers()])
+                    saved.grads, saved.grad_versions = saver.grads(self.parameters, contents=True)
+                    saved.randomness = self.keeper.capture()
+            case ZeroGrad():
+                contents = act.set_to_none is False
+                saved.grads, saved.grad_versions = saver.grads(self.parameters, contents)
+        if isinstance(act, Forward):
+            self._forward_saved = saved
+        return saved
+
+    def _roll_back(self, saved: Saved) -> None:
+        saved.tensors.restore()
+        put_grads_back(saved)
+        if saved.optimizer is not None:
+            saved.optimizer.restore(self.optimizer)
+        for name, thing in self.stateful().items():
+            if name in saved.objects:
+                thing.load_state_dict(saved.objects[name])
+        if saved.cursor is not None:
+            self.batches.restore(saved.cursor)
+        for module, training in zip(self.modules, saved.training or (), strict=False):
+            module.training = training
+        self._revive()
+        if saved.randomness is not None:
+            self.keeper.restore(saved.randomness)
+
+    def _revive(self) -> None:
+        """Build the graph of the last loss again when a failed backward has freed part of it.
+
+        The forward that made it runs again from the generators and buffers it began with. Where that is no longer
+        possible (a step came since), or gives another loss, the graph is left as freed, and torch will say so.
+        """
+        loss, first = self.point.loss, self._forward_saved
+        graph = None if self.point.freed else self.graph()
+        if loss is None or graph is None or not any(is_freed(node) for node in graph.nodes):
+            return
+        again = None
+        if first is not None and not self.point.steps_since_forward and self.point.used_batch:
+            now, buffers = self.keeper.capture(), Saver().tensors(self.buffers())
+            first.tensors.restore()
+            if first.randomness is not None:
+                self.keeper.restore(first.randomness)
+            try:
+                with watch_forward(self.paths, self.model) as watched:
+                    again = self._compute()
+            except Exception:
+                again = None
+            buffers.restore()
+            self.keeper.restore(now)
+        if again is not None and same_bits(again, loss):
+            self.point = replace(self.point, loss=again, watched=watched)
+        else:
+            self.point = replace(self.point, freed=True)
+
+    def _written_in_forward(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the weights that a forward writes: embeddings with max_norm renormalise the rows they look up."""
+        for path, module in self.model.named_modules():
+            if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None:
+                yield f"{path}.weight".lstrip("."), module.weight
+
+    def _all_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        seen = set()
+        for name, parameter in self.model.named_parameters():
+            seen.add(parameter)
+            yield name, parameter
+        for g, group in enumerate(self.optimizer.param_groups):
+            for i, parameter in enumerate(group["params"]):
+                if parameter not in seen:
+                    seen.add(parameter)
+                    yield f"group{g}.{i}", parameter
+
+    def _module(self, path: str) -> nn.Module | None:
+        try:
+            return self.model.get_submodule(path)
+        except AttributeError:
+            return None
+
+
+PHASE_NAMES = {
+    "Forward": "forward",
+    "Backward": "backward",
+    "Step": "step",
+    "ZeroGrad": "zero_grad",
+    "NextBatch": "next_batch",
+}
+"""What each act is called on screen."""
+
+
+def _with(done: tuple[str, ...], phase: str) -> tuple[str, ...]:
+    return done if phase in done else (*done, phase)

@@ -1,0 +1,168 @@
+"""From what a user named to a workload: an example, `FILE.py:factory` or `pkg.module:factory`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from gradstep.engine.problems import problem_of
+from gradstep.examples import EXAMPLES
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.workload import Workload
+
+FACTORY_HELP = (
+    "a factory is a function without arguments that returns a gradstep.Workload; "
+    "`gradstep template FILE.py` writes one to start from"
+)
+
+
+def find_factory(target: str, folder: str) -> Callable[[], object]:
+    """Return the factory that a target names; importing the user's module is left to the user's exceptions.
+
+    Args:
+        target: an example's name, `FILE.py:factory` or `pkg.module:factory`.
+        folder: where a relative FILE is looked for; empty for the working directory.
+
+    Raises:
+        GradstepError: there is no such example, file, module or function.
+    """
+    place, colon, name = target.rpartition(":")
+    if not colon:
+        if target in EXAMPLES:
+            return _function(importlib.import_module(f"gradstep.examples.{target}"), "workload", target)
+        raise _unknown(target)
+    if place.endswith(".py"):
+        path = Path(folder, place).expanduser().resolve()
+        if not path.is_file():
+            raise wrong(
+                "there is no such file", str(path), "check the path; a script's `load` starts at its own folder", place
+            )
+        return _function(_run_file(path), name, target)
+    try:
+        found = importlib.util.find_spec(place)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        raise wrong("there is no such module", f"{place} can't be imported", "is its folder on PYTHONPATH?", place)
+    return _function(importlib.import_module(place), name, target)
+
+
+def build(factory: Callable[[], object], target: str) -> Workload:
+    """Call a factory and check what it returns.
+
+    Raises:
+        GradstepError: the factory raised, or returned something that is no complete workload.
+    """
+    try:
+        made = factory()
+    except Exception as error:
+        raise GradstepError(problem_of(error, f"the factory {target}", FACTORY_HELP)) from error
+    if not isinstance(made, Workload):
+        raise wrong(
+            "the factory returned no Workload",
+            f"{target} returned {'None' if made is None else 'a ' + type(made).__name__}",
+            FACTORY_HELP,
+        )
+    return made
+
+
+def check(workload: Workload) -> None:
+    """Check that a workload has a model, one loss, an optimizer and batches.
+
+    Raises:
+        GradstepError: naming what is missing or of the wrong type.
+    """
+    if not isinstance(workload.model, torch.nn.Module):
+        raise wrong("the model is no module", f"`model` is a {type(workload.model).__name__}", "give a torch.nn.Module")
+    if (workload.loss is None) == (workload.compute_loss is None):
+        what = "neither `loss` nor `compute_loss` is given" if workload.loss is None else "both are given"
+        raise wrong("the workload needs one loss", what, "give loss=(output, target) or compute_loss=(model, batch)")
+    for name in ("loss", "compute_loss"):
+        value = getattr(workload, name)
+        if value is not None and not callable(value):
+            raise wrong("the loss can't be called", f"`{name}` is a {type(value).__name__}", "give a function")
+    if workload.optimizer is None:
+        raise wrong(
+            "the workload has no optimizer",
+            "`optimizer` is not given",
+            "give one, or a function from parameters to one: lambda p: torch.optim.SGD(p, lr=0.1)",
+        )
+    if workload.batches is None:
+        raise wrong("the workload has no batches", "`batches` is not given", "give a list of batches, or a DataLoader")
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        GradstepError: the name is none of these, or this machine has no such device.
+    """
+    if name == "auto":
+        best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(best)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise wrong("there is no such device", name, "use auto, cpu, cuda, cuda:N or mps", name) from None
+    there = (
+        device.type == "cpu"
+        or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count())
+        or (device.type == "mps" and torch.backends.mps.is_available())
+    )
+    if not there:
+        what = f"{name}: this torch ({torch.__version__}) sees {torch.cuda.device_count()} CUDA devices"
+        raise wrong("this device is not available", what, "use --device cpu, or auto for the best there is", name)
+    return device
+
+
+def _function(module: ModuleType, name: str, target: str) -> Callable[[], object]:
+    function = getattr(module, name, None)
+    if callable(function):
+        return function  # type: ignore[no-any-return]
+    names = [k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
+    near = difflib.get_close_matches(name, names, 1) or names[:3]
+    offer = f"did you mean {', '.join(near)}? " if near else ""
+    raise wrong(
+        f"there is no function {name}", f"in {target.rpartition(':')[0] or module.__name__}", offer + FACTORY_HELP, name
+    )
+
+
+def _run_file(path: Path) -> ModuleType:
+    """Import a file by its path under its own name, with its folder on the path for its neighbours."""
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise wrong("this file can't be imported", str(path), "give a Python file")
+    module = importlib.util.module_from_spec(spec)
+    standing = sys.modules.get(path.stem)
+    if standing is None:
+        sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        if standing is None:
+            sys.modules.pop(path.stem, None)
+        raise
+    return module
+
+
+def _unknown(target: str) -> GradstepError:
+    if target.endswith(".py"):
+        return wrong(
+            "which function of the file?",
+            f"{target} is a script; gradstep steps a Workload that a function returns",
+            f"name it as {target}:factory; {FACTORY_HELP}",
+            target,
+        )
+    near = difflib.get_close_matches(target, EXAMPLES, 1)
+    offer = f"did you mean {near[0]}? " if near else ""
+    return wrong("there is no such example", target, f"{offer}The examples are {', '.join(EXAMPLES)}", target)

@@ -1,0 +1,57 @@
+"""Optimizers and schedulers of a workload: making them from what was given, and what their `step` needs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from gradstep.values.errors import wrong
+from gradstep.workload import Workload
+
+
+def optimizer_of(workload: Workload) -> torch.optim.Optimizer:
+    """Return the workload's optimizer, or what its function makes of the model's parameters.
+
+    Raises:
+        GradstepError: neither gave an optimizer.
+    """
+    made: object = workload.optimizer
+    if callable(made) and not isinstance(made, torch.optim.Optimizer):
+        made = made(workload.model.parameters())
+    if isinstance(made, torch.optim.Optimizer):
+        return made
+    raise wrong(
+        "the optimizer is none",
+        f"`optimizer` is or returned a {type(made).__name__}",
+        "give a torch.optim.Optimizer, or a function from parameters to one",
+    )
+
+
+def schedulers_of(workload: Workload, optimizer: torch.optim.Optimizer) -> list[Any]:
+    """Return the workload's schedulers; a function is given the optimizer to make one."""
+    given = workload.schedulers
+    several: Sequence[Any] = given if isinstance(given, (list, tuple)) else [given]
+    return [each if hasattr(each, "state_dict") else each(optimizer) for each in several]
+
+
+def step_scheduler(scheduler: Any, loss: float | None) -> None:
+    """Step one scheduler; one that watches a metric is given the last loss."""
+    if isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.step(float("nan") if loss is None else loss)
+    else:
+        scheduler.step()
+
+
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Tell whether `step` can't be called without a closure, as LBFGS's can't."""
+    parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return parameter is not None and parameter.default is inspect.Parameter.empty
+
+
+def is_torchs(optimizer: torch.optim.Optimizer) -> bool:
+    """Tell whether it is torch's own, whose `step` writes neither `.grad` nor buffers and draws nothing."""
+    return type(optimizer).__module__.startswith("torch.optim")

@@ -1,0 +1,98 @@
+"""From an exception of the debuggee to a problem with the user's own frames and a remedy."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sysconfig
+from pathlib import Path
+from types import TracebackType
+
+from gradstep.values.errors import GradstepError
+from gradstep.values.outcomes import Frame, Problem
+
+_LIBRARIES = tuple(
+    str(Path(path).resolve())
+    for path in {*(sysconfig.get_path(k) for k in ("stdlib", "platstdlib", "purelib", "platlib"))}
+)
+_OURS = str(Path(__file__).resolve().parent.parent)
+
+REMEDIES: tuple[tuple[str, str], ...] = (
+    (
+        r"backward through the graph a second time",
+        "backward frees the graph's buffers as it goes. Run forward again for a new graph (f), or keep this one with "
+        "`backward retain_graph=true` the first time",
+    ),
+    (
+        r"grad can be implicitly created only for scalar outputs",
+        "the loss must be one number: end the loss with .sum() or .mean()",
+    ),
+    (
+        r"does not require grad and does not have a grad_fn",
+        "nothing that the loss depends on requires grad: were all parameters frozen, or is the loss computed under "
+        "no_grad, from .item() or from .detach()?",
+    ),
+    (
+        r"modified by an inplace operation",
+        "a tensor that backward needs was written after the forward that saved it (a step does that to the weights): "
+        "run forward again (f), then backward",
+    ),
+    (
+        r"[Ee]xpected all tensors to be on the same device|Expected .* on (device|cpu|cuda)"
+        r"|device type .* (doesn't|does not) match|Attempted to call .* on meta",
+        "model and batch are on different devices: let gradstep place both with --device, or move them in the factory",
+    ),
+    (
+        r"mat1 and mat2 shapes cannot be multiplied|size mismatch|must match the size of tensor|expected input\[",
+        "the shapes do not fit: compare `print shape(input)` with the shape of the layer's weight in the Model panel",
+    ),
+    (
+        r"must have the same dtype|expected (scalar type|m1 and m2)|Found dtype|can't be cast",
+        "model and batch have different dtypes: convert the batch in the factory, e.g. x.float()",
+    ),
+    (r"out of memory", "the device has no memory left for this: a smaller batch, or a smaller model"),
+    (
+        r"Target \d+ is out of bounds",
+        "a class number in the target is not below the number of the model's outputs",
+    ),
+)
+"""Torch's own words, as a pattern, and what to do about them."""
+
+
+def problem_of(error: BaseException, title: str, remedy: str = "") -> Problem:
+    """Return an exception as a problem: its own words whole, the user's frames marked, a remedy where one is known.
+
+    Args:
+        error: what was raised.
+        title: what was being done, e.g. `backward raised RuntimeError`.
+        remedy: what to say when no remedy is known for the message.
+    """
+    if isinstance(error, GradstepError):
+        return error.problem
+    if isinstance(error, KeyboardInterrupt):
+        return Problem(kind="interrupted", title=f"{title} was interrupted", what="the state is as it was before it")
+    message = printable(str(error)) or "(no message)"
+    known = next((text for pattern, text in REMEDIES if re.search(pattern, message)), remedy)
+    what = f"{type(error).__name__}: {message}"
+    return Problem(
+        kind="raised", title=f"{title} raised", what=what, remedy=known, frames=frames_of(error.__traceback__)
+    )
+
+
+def frames_of(traceback: TracebackType | None) -> tuple[Frame, ...]:
+    """Return the frames of a traceback below gradstep's own, innermost last."""
+    frames: list[Frame] = []
+    while traceback is not None:
+        code, line = traceback.tb_frame.f_code, traceback.tb_lineno
+        ours = code.co_filename.startswith(_OURS) and "/examples/" not in code.co_filename
+        if not ours or frames:
+            text = linecache.getline(code.co_filename, line).strip()
+            user = not ours and not code.co_filename.startswith((*_LIBRARIES, "<frozen"))
+            frames.append(Frame(printable(code.co_filename), line, code.co_name, printable(text), user))
+        traceback = traceback.tb_next
+    return tuple(frames)
+
+
+def printable(text: str) -> str:
+    """Return text that any encoder takes: a plain `str` without lone surrogates."""
+    return str(text).encode("utf-8", "replace").decode("utf-8")

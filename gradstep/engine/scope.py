@@ -1,0 +1,78 @@
+"""What an expression can name at a stop: the model's tensors, the loss, the batch, and what was kept by `let`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from gradstep.engine.held import Held
+
+VALUES = ("loss", "iteration", "lr", "input", "target", "prediction", "batch")
+"""Names that are no tensors of the model."""
+
+
+class HeldScope:
+    """The names of a held workload; a model's name comes before every other."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self.lets: dict[str, object] = {}
+        """What `let` kept, by name."""
+
+    def find(self, name: str) -> object:
+        """Return the value of exactly this name.
+
+        Raises:
+            KeyError: there is no such name.
+        """
+        tensor = self._held.tensor(name)
+        if tensor is not None:
+            return tensor
+        if name in self.lets:
+            return self.lets[name]
+        if name not in VALUES:
+            raise KeyError(name)
+        return self._value(name)
+
+    def names(self) -> Sequence[str]:
+        """Return every name there is."""
+        return (*self.model_names(), *self.lets, *VALUES)
+
+    def model_names(self) -> tuple[str, ...]:
+        """Return the names of the model's parameters and buffers."""
+        return tuple(self._held.tensor_names())
+
+    def state_of(self, tensor: torch.Tensor) -> Mapping[str, object]:
+        """Return the optimizer's state of a parameter; empty before its first step."""
+        state: Mapping[str, object] = self._held.optimizer.state.get(tensor, {})
+        return state
+
+    def _value(self, name: str) -> object:
+        held, point = self._held, self._held.point
+        match name:
+            case "loss":
+                return point.loss
+            case "iteration":
+                return point.iteration
+            case "lr":
+                rates = held.rates()
+                return rates[0] if len(rates) == 1 else list(rates)
+            case "prediction":
+                return point.watched.output
+            case "input" | "target":
+                batch = held.batches.batch
+                pair = isinstance(batch, (tuple, list)) and len(batch) == 2
+                return batch[("input", "target").index(name)] if pair else None
+            case _:
+                return held.batches.batch
+
+
+def selected_tensor(scope: HeldScope, path: str) -> torch.Tensor | None:
+    """Return the tensor of a selection as it is at this stop; None while there is none, such as a `.grad`."""
+    try:
+        value = scope.find(path)
+    except KeyError:
+        owner = scope.find(path.removesuffix(".grad"))
+        value = owner.grad if isinstance(owner, torch.Tensor) else None
+    return value if isinstance(value, torch.Tensor) else None

@@ -1,0 +1,36 @@
+"""A local session behind the front end's protocol: for drawing a screen in the process that holds the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gradstep.session.local import Session
+from gradstep.values.commands import Command
+from gradstep.values.outcomes import Event, Outcome
+from gradstep.values.views import Request, View
+
+
+class InlineSession:
+    """Answers at once, on the caller's thread; there is no engine process that could die."""
+
+    def __init__(self, local: Session) -> None:
+        self.local = local
+        self.on_event: Callable[[Event], None] = lambda _: None
+
+    async def execute(self, command: Command) -> Outcome:
+        """Carry out one command."""
+        return self.local.execute(command)
+
+    async def look(self, requests: Sequence[Request]) -> tuple[View, ...]:
+        """Return one view for each request."""
+        return self.local.look(*requests)
+
+    def interrupt(self) -> None:
+        """Do nothing: a command is over before anyone could ask."""
+
+    async def restart(self) -> None:
+        """Let go of the workload, so that a `Load` begins afresh."""
+        self.local.close()
+
+    async def close(self) -> None:
+        """Leave the local session to its owner."""

@@ -1,0 +1,270 @@
+"""The session in this process: one method carries out every command, one answers every look."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import torch
+from msgspec.structs import replace
+
+from gradstep.engine import loading
+from gradstep.engine.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds, split_selection
+from gradstep.engine.held import Held
+from gradstep.engine.problems import problem_of
+from gradstep.engine.randomness import seed_everything
+from gradstep.engine.watchpoints import kept
+from gradstep.session.looks import Looks
+from gradstep.values import commands as cmd
+from gradstep.values.commands import Command
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.expressions import Constant, Expression, expression_line, is_word, name_line
+from gradstep.values.outcomes import Outcome, Problem, Stop, WatchHit
+from gradstep.values.views import Changes, LookChanges, NoView, Request, View
+from gradstep.views.model import dtype_name
+from gradstep.views.tensor import Selection
+from gradstep.workload import Workload
+
+
+class Session:
+    """Steps a workload in this process, without a screen.
+
+    Args:
+        workload: what to step; None to begin with a `Load` command.
+        seed: seeds torch, python and numpy now; None leaves them. The workload is built already, so this seeds what
+            it draws from here on.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`; None leaves the model where its first parameter is.
+        on_progress: called with the stage that begins while a workload is loaded.
+
+    Raises:
+        GradstepError: the workload is incomplete, or the device is not there.
+    """
+
+    def __init__(
+        self,
+        workload: Workload | None = None,
+        *,
+        seed: int | None = None,
+        device: str | None = None,
+        on_progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.log: list[Command] = []
+        self._progress = on_progress
+        self._looks: Looks | None = None
+        self._base = self._stop = Stop()
+        if workload is not None:
+            if seed is not None:
+                seed_everything(seed)
+            place = loading.find_device(device) if device is not None else _where(workload)
+            self._take(Held(workload, place, on_progress), workload.name or "workload", seed)
+
+    # -- for people ----------------------------------------------------------------------------------------------------
+    def forward(self) -> Outcome:
+        """Run the model and the loss on the current batch; say what changed."""
+        return self._with_changes(cmd.Forward())
+
+    def backward(self, retain_graph: bool = False) -> Outcome:
+        """Run the backward of the last loss; say what changed."""
+        return self._with_changes(cmd.Backward(retain_graph))
+
+    def step(self) -> Outcome:
+        """Run the optimizer's step; say what changed."""
+        return self._with_changes(cmd.Step())
+
+    def zero_grad(self, set_to_none: bool | None = None) -> Outcome:
+        """Clear the gradients, to None or to zeros; say what changed."""
+        return self._with_changes(cmd.ZeroGrad(set_to_none))
+
+    def next_batch(self) -> Outcome:
+        """Take the next batch."""
+        return self._with_changes(cmd.NextBatch())
+
+    def close(self) -> None:
+        """Let go of the workload; it stays as it was left."""
+        self._looks = None
+        self._base = self._stop = Stop()
+
+    @property
+    def running(self) -> bool:
+        """True while a phase runs, the only time at which an interrupt is of use."""
+        return self._looks is not None and self._looks.held.running
+
+    @property
+    def stop(self) -> Stop:
+        """Where the session stands."""
+        return self._stop
+
+    # -- the one command path ------------------------------------------------------------------------------------------
+    def execute(self, command: Command) -> Outcome:
+        """Carry out one command. What goes wrong is in the outcome; the state is then as it was before."""
+        text, problem = "", None
+        hits: tuple[WatchHit, ...] = ()
+        try:
+            if isinstance(command, _ACTS):
+                hits = self._act(command)
+            else:
+                text = self._other(command)
+            self.log.append(command)
+        except GradstepError as error:
+            problem = error.problem
+        except Exception as error:  # a fault of gradstep's own, or of a user's object in an expression
+            problem = problem_of(error, cmd.line_of(command))
+        return Outcome(command, self._stop, problem, text, hits)
+
+    def _act(self, act: cmd.PhaseCommand | cmd.NextBatch) -> tuple[WatchHit, ...]:
+        looks = self._need()
+        if isinstance(act, cmd.ZeroGrad) and act.set_to_none is None:
+            act = cmd.ZeroGrad(looks.set_to_none)
+        looks.held.run(act)
+        self._stop = self._stop_now(looks.held, self._stop.number + 1)
+        return looks.watches.hits(looks.scope) if looks.watches else ()
+
+    def _other(self, command: Command) -> str:
+        """Carry out a command that runs no phase; return what it prints."""
+        if isinstance(command, cmd.Load):
+            self._load(command)
+            return ""
+        if isinstance(command, cmd.Say):
+            return command.text
+        looks = self._need()
+        match command:
+            case cmd.Show(what):
+                path, items, _ = split_selection(what, looks.scope)
+                looks.selection = Selection(expression_line(what), path, tuple(items))
+                return ""
+            case cmd.Let(name, value):
+                return _let(looks, name, value)
+            case cmd.Expect(condition):
+                _expect(looks, condition)
+                return ""
+            case cmd.Print(value):
+                return describe(evaluate(value, looks.scope))
+            case cmd.Watch(value):
+                return looks.watches.add(value, looks.scope)
+            case cmd.Unwatch(number):
+                return looks.watches.remove(number)
+            case cmd.Set(name, value):
+                return _set(looks, name, value)
+            case _:
+                raise wrong("this needs a screen", cmd.line_of(command), "replay draws it with --screenshot")
+
+    # -- the one observation path --------------------------------------------------------------------------------------
+    def look(self, *requests: Request) -> tuple[View, ...]:
+        """Return one view for each request, all of this stop; one that can't be made says why in its place."""
+        if self._looks is None:
+            return tuple(NoView(0, "nothing is loaded yet") for _ in requests)
+        return self._looks.look(self._stop.number, requests)
+
+    # -- loading -------------------------------------------------------------------------------------------------------
+    def _load(self, command: cmd.Load) -> None:
+        device = loading.find_device(command.device)
+        self._progress(f"importing {command.target}")
+        try:
+            factory = loading.find_factory(command.target, command.folder)
+        except (Exception, KeyboardInterrupt) as error:
+            raise GradstepError(problem_of(error, f"importing {command.target}")) from error
+        if command.seed is not None:
+            seed_everything(command.seed)
+        self._progress(f"building {command.target}")
+        try:
+            workload = loading.build(factory, command.target)
+            held = Held(workload, device, self._progress)
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
+            raise GradstepError(problem_of(error, f"loading {command.target}", loading.FACTORY_HELP)) from error
+        name = workload.name or os.path.basename(command.target)
+        self._take(held, name, command.seed)
+
+    def _take(self, held: Held, name: str, seed: int | None) -> None:
+        self._looks = Looks(held)
+        first = held.parameters[0][1] if held.parameters else None
+        self._base = Stop(
+            workload=name,
+            device=str(held.device),
+            dtype="" if first is None else dtype_name(first),
+            seed=seed,
+            optimizer=type(held.optimizer).__name__,
+            opening=held.workload.show or _opening(held),
+            parameters=sum(p.numel() for _, p in held.parameters),
+        )
+        self._stop = self._stop_now(held, 1)
+
+    def _stop_now(self, held: Held, number: int) -> Stop:
+        point, base = held.point, self._base
+        return Stop(
+            number,
+            base.workload,
+            base.device,
+            base.dtype,
+            base.seed,
+            point.phase,
+            point.torch,
+            point.done,
+            held.natural(),
+            point.iteration,
+            point.value,
+            point.change,
+            base.optimizer,
+            held.rates(),
+            held.batches.taken,
+            base.opening,
+            base.parameters,
+        )
+
+    def _need(self) -> Looks:
+        if self._looks is None:
+            raise wrong("nothing is loaded", "there is no model to step", "begin with `load mlp seed=0`")
+        return self._looks
+
+    def _with_changes(self, command: Command) -> Outcome:
+        outcome = self.execute(command)
+        view = self.look(LookChanges())[0]
+        return replace(outcome, changes=view) if outcome.ok and isinstance(view, Changes) else outcome
+
+
+_ACTS = (cmd.Forward, cmd.Backward, cmd.Step, cmd.ZeroGrad, cmd.NextBatch)
+
+
+def _where(workload: Workload) -> torch.device:
+    loading.check(workload)
+    first = next(workload.model.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def _opening(held: Held) -> str:
+    """Return what to show first when the workload does not say: the last weight of two or more dimensions."""
+    names = [name for name, p in held.parameters if p.dim() > 1] or [name for name, _ in held.parameters]
+    return name_line(names[-1]) if names else ""
+
+
+def _let(looks: Looks, name: str, expression: Expression) -> str:
+    if not is_word(name):
+        raise wrong("this can't be a name", name, "use one word of letters, digits and _", name)
+    if name in looks.scope.names() or name in FUNCTIONS:
+        raise wrong("the name is taken", name, "`let` never overwrites: choose another name", name)
+    value = looks.scope.lets[name] = kept(evaluate(expression, looks.scope))
+    return f"{name} = {describe(value)}"
+
+
+def _expect(looks: Looks, condition: Expression) -> None:
+    if holds(evaluate(condition, looks.scope)):
+        return
+    expected, actual, difference = explain_failure(condition, looks.scope)
+    raise GradstepError(
+        Problem(
+            kind="expectation",
+            title="the expectation does not hold",
+            what=expression_line(condition),
+            expected=expected,
+            actual=actual,
+            difference=difference,
+        )
+    )
+
+
+def _set(looks: Looks, name: str, value: Expression) -> str:
+    if name != "set_to_none":
+        raise wrong("there is no such setting", name, "the settings are: set_to_none", name)
+    if not isinstance(value, Constant) or value.value == "none":
+        raise wrong("set_to_none is true or false", expression_line(value), "write `set set_to_none = false`", name)
+    looks.set_to_none = value.value == "true"
+    return f"zero_grad now sets .grad to {'None' if looks.set_to_none else 'zeros'}"

@@ -1,0 +1,103 @@
+"""Answering looks: from a request to the view that a room of `views` makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from gradstep.engine.digest import digest, measured_on, state_size
+from gradstep.engine.evaluate import FUNCTIONS, describe
+from gradstep.engine.held import Held
+from gradstep.engine.scope import VALUES, HeldScope, selected_tensor
+from gradstep.engine.watchpoints import Watchpoints
+from gradstep.values.views import (
+    Digest,
+    LookChanges,
+    LookDigest,
+    LookGraph,
+    LookLoss,
+    LookModel,
+    LookNames,
+    LookState,
+    LookTensor,
+    LookWhy,
+    Names,
+    NoView,
+    Request,
+    StateView,
+    View,
+)
+from gradstep.views.changes import changed_names, changes_view
+from gradstep.views.graph import GraphLook
+from gradstep.views.loss import loss_view
+from gradstep.views.model import model_view
+from gradstep.views.tensor import Selection, tensor_view
+from gradstep.views.why import why_view
+
+
+class Looks:
+    """What one loaded workload is looked at with: its selection, its `let`s and its watchpoints."""
+
+    def __init__(self, held: Held) -> None:
+        self.held = held
+        self.selection: Selection | None = None
+        self.scope = HeldScope(held)
+        self.watches = Watchpoints()
+        self.set_to_none = True
+        """What a bare zero_grad does."""
+        self._graphs = GraphLook()
+
+    def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
+        """Return one view for each request; one that can't be made says why in its place."""
+        changed: list[frozenset[str]] = []
+
+        def changes() -> frozenset[str]:
+            """Compare once for all views of this look, and only if one of them asks."""
+            if not changed:
+                changed.append(changed_names(self.held))
+            return changed[0]
+
+        def make(request: Request) -> View:
+            match request:
+                case LookModel():
+                    path = self.selection.path if self.selection is not None else ""
+                    return model_view(self.held, stop, path, changes())
+                case LookWhy():
+                    return why_view(self.held, stop, changes())
+                case _:
+                    return self._view(stop, request)
+
+        with torch.no_grad():
+            return tuple(_or_why(stop, make, request) for request in requests)
+
+    def _view(self, stop: int, request: Request) -> View:
+        held = self.held
+        match request:
+            case LookTensor():
+                tensor = None if self.selection is None else selected_tensor(self.scope, self.selection.path)
+                return tensor_view(held, stop, self.selection, tensor, request)
+            case LookGraph(first, count):
+                return self._graphs.view(held, stop, first, count)
+            case LookLoss(points):
+                return loss_view(held, stop, points)
+            case LookChanges():
+                return changes_view(held, stop)
+            case LookDigest(limit):
+                if state_size(held) > limit:
+                    return Digest(stop, "", 0, measured_on())
+                return Digest(stop, *digest(held), measured_on())
+            case LookNames():
+                return Names(stop, self.scope.model_names(), (*self.scope.lets, *VALUES), tuple(FUNCTIONS))
+            case LookState():
+                lets = tuple((name, describe(value)) for name, value in self.scope.lets.items())
+                return StateView(stop, self.set_to_none, lets, tuple(self.watches))
+            case _:
+                return NoView(stop, f"nothing answers {type(request).__name__}")
+
+
+def _or_why(stop: int, make: Callable[[Request], View], request: Request) -> View:
+    try:
+        return make(request)
+    except Exception as error:
+        return NoView(stop, f"{type(error).__name__}: {error}")

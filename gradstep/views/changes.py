@@ -1,0 +1,72 @@
+"""The Changes view: what the last phase changed, found by comparing contents with what was kept before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from gradstep.engine.bits import same_bits
+from gradstep.engine.held import Held
+from gradstep.values.tables import number
+from gradstep.values.views import Change, Changes
+from gradstep.views.numbers import norm_of
+
+Pair = tuple[str, Tensor | None, Tensor | None]
+"""A name, the tensor before the last phase, and the tensor now; None where there was or is none."""
+
+
+def pairs(held: Held) -> Iterator[Pair]:
+    """Yield everything the last phase could have written, before and now; what it can't write is left out."""
+    saved = held.saved
+    yield from zip(saved.tensors.names, saved.tensors.copies, saved.tensors.live, strict=True)
+    yield from ((name, kept, parameter.grad) for name, parameter, _, kept in saved.grads)
+    if saved.optimizer is not None:
+        kept_state = saved.optimizer.tensors
+        before = dict(zip(kept_state.names, kept_state.copies, strict=True))
+        for parameter, entries in held.optimizer.state.items():
+            for key, value in entries.items():
+                if isinstance(value, Tensor):
+                    name = f"{held.names.get(parameter, 'parameter')}.state.{key}"
+                    yield name, before.get(name), value
+
+
+def before(held: Held, name: str) -> tuple[bool, Tensor | None]:
+    """Return what a tensor was before the last phase: (was it kept, the copy).
+
+    Where nothing was kept the phase could not write it, and it was what it is now.
+    """
+    return next(((True, old) for pair, old, _ in pairs(held) if pair == name), (False, None))
+
+
+def changed_names(held: Held) -> frozenset[str]:
+    """Return the names of all tensors whose contents the last phase changed."""
+    return frozenset(name for name, old, new in pairs(held) if not _same(old, new))
+
+
+def changes_view(held: Held, stop: int) -> Changes:
+    """Return what the last phase changed, with norms before, after and of the change."""
+    rows = tuple(_change(*pair) for pair in pairs(held) if not _same(pair[1], pair[2]))
+    return Changes(stop, held.point.phase, held.point.value, rows)
+
+
+def _same(old: Tensor | None, new: Tensor | None) -> bool:
+    if old is None or new is None or old is new:
+        return old is new
+    return same_bits(old, new)
+
+
+def _change(name: str, old: Tensor | None, new: Tensor | None) -> Change:
+    comparable = old is not None and new is not None and old.shape == new.shape and old.dtype == new.dtype
+    moved = norm_of(new.detach() - old.detach()) if comparable and old is not None and new is not None else None
+    first = None if old is None else norm_of(old)
+    last = None if new is None else norm_of(new)
+    return Change(name, _word(old, first), _word(new, last), first, last, moved)
+
+
+def _word(tensor: Tensor | None, norm: float | None) -> str:
+    if tensor is None:
+        return "none"
+    if norm is None:
+        return str(tensor.item()) if tensor.numel() == 1 and not tensor.is_meta else str(tuple(tensor.shape))
+    return "zero" if norm == 0 else f"norm {number(norm)}"

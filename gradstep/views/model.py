@@ -1,0 +1,67 @@
+"""The Model view: the module tree with every parameter's norm and the state of its `.grad`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from gradstep.engine.held import Held
+from gradstep.values.views import ModelRow, ModelView
+from gradstep.views.numbers import norm_of, norms
+
+
+def model_view(held: Held, stop: int, selected: str, changed: frozenset[str]) -> ModelView:
+    """Return the module tree, depth first.
+
+    Args:
+        held: the held workload.
+        stop: the number of the stop it is a view of.
+        selected: the path of the selected parameter or buffer; empty for none.
+        changed: names of tensors that the last phase changed, `.grad` included as `2.weight.grad`.
+    """
+    tensors: list[Tensor] = [p for _, p in held.parameters]
+    weights = dict(zip(tensors, norms(tensors), strict=True))
+    with_grad = [p for p in tensors if p.grad is not None]
+    grads = dict(zip(with_grad, norms([p.grad for p in with_grad if p.grad is not None]), strict=True))
+    met: dict[Tensor, str] = {}
+
+    def leaf(kind: str, module_path: str, own: str, tensor: Tensor, depth: int) -> ModelRow:
+        path = f"{module_path}.{own}" if module_path else own
+        shared = met.setdefault(tensor, path)
+        parameter = kind == "parameter"
+        return ModelRow(
+            kind="parameter" if parameter else "buffer",
+            name=own,
+            path=path,
+            depth=depth,
+            shape=tuple(tensor.shape),
+            dtype=dtype_name(tensor),
+            device=str(tensor.device),
+            norm=weights[tensor] if tensor in weights else norm_of(tensor),
+            grad=held.ledger.state(held.names[tensor], tensor) if parameter else "",
+            grad_norm=grads.get(tensor),
+            shared="" if shared == path else shared,
+            changed=not changed.isdisjoint({shared, f"{shared}.grad"}),
+            selected=path == selected,
+        )
+
+    def tree(module: nn.Module, path: str, own: str, depth: int) -> Iterator[ModelRow]:
+        yield ModelRow("module", own, path, depth, type=type(module).__name__)
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                yield leaf("parameter", path, name, parameter, depth + 1)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                yield leaf("buffer", path, name, buffer, depth + 1)
+        for name, child in module.named_children():
+            yield from tree(child, f"{path}.{name}" if path else name, name, depth + 1)
+
+    rows = [*tree(held.model, "", type(held.model).__name__, 0)]
+    rows += [leaf("parameter", "", name, p, 1) for name, p in held.parameters if p not in met]
+    return ModelView(stop, tuple(rows), sum(p.numel() for _, p in held.parameters))
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """Return a dtype as torch spells it, without the `torch.`."""
+    return str(tensor.dtype).removeprefix("torch.")

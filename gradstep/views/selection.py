@@ -1,0 +1,66 @@
+"""The selection at a stop: which tensor, and which part of each of its dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Part = int | range
+"""What is selected along one dimension: one index, or several."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A selected part of a tensor; dimensions given by an index are dropped, as torch does."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def kept(self) -> tuple[range, ...]:
+        """The dimensions that remain."""
+        return tuple(part for part in self.parts if isinstance(part, range))
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """Return this part of a tensor, as a view of it."""
+        return tensor[tuple(_slice(part) if isinstance(part, range) else part for part in self.parts)]
+
+    def window(self, top: int, left: int, rows: int, columns: int) -> Cut:
+        """Return the part of the last two kept dimensions that a window shows; earlier ones at their first index."""
+        kept = [i for i, part in enumerate(self.parts) if isinstance(part, range)]
+        parts = list(self.parts)
+        for place in kept[:-2]:
+            whole = parts[place]
+            parts[place] = whole[0] if isinstance(whole, range) and whole else 0
+        limits = [(top, rows)] if len(kept) == 1 else [(top, rows), (left, columns)]
+        for place, (first, count) in zip(kept[-2:], limits, strict=False):
+            whole = parts[place]
+            assert isinstance(whole, range)
+            first = max(0, min(first, len(whole) - count))
+            parts[place] = whole[first : first + count]
+        return Cut(tuple(parts))
+
+
+def cut(shape: Sequence[int], items: Sequence[object]) -> Cut:
+    """Return what an index selects of a shape: ints, slices with a positive step, and one Ellipsis at most.
+
+    The index has been checked against the shape already.
+    """
+    given = list(items)
+    if Ellipsis in given:
+        place = given.index(Ellipsis)
+        given[place : place + 1] = [slice(None)] * (len(shape) - len(given) + 1)
+    given += [slice(None)] * (len(shape) - len(given))
+    parts: list[Part] = []
+    for size, item in zip(shape, given, strict=True):
+        if isinstance(item, slice):
+            parts.append(range(*item.indices(size)))
+        else:
+            assert isinstance(item, int)
+            parts.append(item % size)
+    return Cut(tuple(parts))
+
+
+def _slice(part: range) -> slice:
+    return slice(part.start, part.stop, part.step)

@@ -1,0 +1,136 @@
+"""The Why view: one sentence on what the last phase did and what it did not, and the facts behind it."""
+
+from __future__ import annotations
+
+import math
+
+from gradstep.engine.held import Held
+from gradstep.values.tables import number
+from gradstep.values.views import WhyView
+from gradstep.views.numbers import norms
+
+
+def why_view(held: Held, stop: int, changed: frozenset[str]) -> WhyView:
+    """Return the sentence for the last phase.
+
+    Args:
+        held: the held workload.
+        stop: the number of the stop.
+        changed: names of all tensors that the last phase changed.
+    """
+    if held.refused:
+        sentence = f"{held.refused} raised and was undone: everything is as it was before it."
+        return WhyView(stop, held.refused, sentence, held.point.torch)
+    say = {
+        "forward": _forward,
+        "backward": _backward,
+        "step": _step,
+        "zero_grad": _zero_grad,
+        "next_batch": _next_batch,
+    }.get(held.point.phase, _loaded)
+    sentence, more = say(held, changed)
+    return WhyView(stop, held.point.phase or "loaded", sentence, held.point.torch, tuple(more))
+
+
+def _loaded(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
+    total = sum(p.numel() for _, p in held.parameters)
+    frozen = sum(not p.requires_grad for _, p in held.parameters)
+    more = [f"{total:,} parameters in {len(held.parameters)} tensors; every .grad is None until the first backward"]
+    if frozen:
+        more.append(f"{frozen} of the {len(held.parameters)} tensors are frozen (requires_grad=False)")
+    return "Ready. Press f: forward runs prediction = model(x) and computes the loss.", more
+
+
+def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
+    point = held.point
+    loss = point.loss
+    assert loss is not None
+    more = []
+    if point.value is not None:
+        was = "" if point.change is None else f", {_signed(point.change)} since the last forward"
+        more.append(f"loss = {number(point.value)}{was}")
+    if changed:
+        more.append(f"it updated {_count(len(changed), 'buffer')}, such as {min(changed)}")
+    if point.value is None:
+        return f"forward gave a loss of shape {tuple(loss.shape)}: backward needs one number.", more
+    if not math.isfinite(point.value):
+        word = number(point.value)
+        return f"The loss is {word}: every gradient that a backward computes from it is NaN or inf.", more
+    if loss.grad_fn is None:
+        return "forward computed a loss that has no graph: nothing it depends on requires grad.", more
+    return "forward computed the loss and built its graph. No weight and no .grad changed.", more
+
+
+def _backward(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
+    written = held.point.written
+    by_name = dict(held.parameters)
+    added = sorted({held.ledger.entry(name).added for name in written})
+    missing = [name for name, p in held.parameters if p.requires_grad and p.grad is None]
+    more = []
+    if written:
+        every = [
+            n for n in norms([g for g in (by_name[name].grad for name in written) if g is not None]) if n is not None
+        ]
+        total = math.sqrt(math.fsum(n * n for n in every)) if all(map(math.isfinite, every)) else float("nan")
+        more.append(
+            f"{len(written)} of {len(by_name)} parameters were given a gradient; norm of all of them {number(total)}"
+        )
+    if missing:
+        more.append(f"no gradient reached {', '.join(missing[:3])}{' and others' if len(missing) > 3 else ''}")
+    if not written:
+        return "backward() reached no parameter: the loss depends on none that requires grad.", more
+    if added[-1] > 1:
+        used = max(held.ledger.entry(name).used for name in written)
+        stale = f", {used} of them already used by a step" if used else ""
+        return f"backward() added to .grad: it is now the sum of {added[-1]} backwards{stale}. Clear it with z.", more
+    return "backward() wrote .grad and nothing else. The weight moves when you press s (optimizer.step()).", more
+
+
+def _step(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
+    point = held.point
+    rates = held.rates()
+    moved = [name for name, _ in held.parameters if name in changed]
+    more = [f"{len(moved)} of {len(held.parameters)} parameters changed, lr {_rates(point.rates_before)}"]
+    if rates != point.rates_before:
+        more.append(f"the scheduler set lr {_rates(point.rates_before)} → {_rates(rates)}")
+    if not point.written:
+        return "step() changed nothing: every .grad is None, and an optimizer skips what has no gradient.", more
+    if not moved:
+        return "step() changed nothing: the update was zero for every weight.", more
+    return f"step() moved the weights and left .grad as it was. Press z before the next backward{_or_add(held)}.", more
+
+
+def _or_add(held: Held) -> str:
+    sums = max((held.ledger.entry(name).added for name, _ in held.parameters), default=0)
+    return f", or it adds to these {sums}" if sums > 1 else ", or it adds to it"
+
+
+def _zero_grad(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
+    to_none = "False" not in held.point.torch
+    word = "None" if to_none else "zeros"
+    if not changed:
+        return f"zero_grad() found nothing to clear: every .grad was {word} or None already.", []
+    more = [f".grad of {_count(len(changed), 'parameter')} set to {word}; weights and the loss are as they were"]
+    if to_none:
+        return "zero_grad() set .grad to None: the next backward starts afresh. No weight changed.", more
+    return "zero_grad() filled .grad with zeros: a step now sees gradients of 0, not None.", more
+
+
+def _next_batch(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
+    more = []
+    if held.rates() != held.point.rates_before:
+        more.append(f"an epoch ended; the scheduler set lr {_rates(held.point.rates_before)} → {_rates(held.rates())}")
+    taken = held.batches.taken
+    return f"Batch {taken} is here. The loss shown is still the last one's: press f for this batch.", more
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _signed(value: float) -> str:
+    return ("+" if value >= 0 else "") + number(value)
+
+
+def _rates(rates: tuple[float, ...]) -> str:
+    return ", ".join(f"{rate:g}" for rate in rates)
