@@ -32,7 +32,7 @@ from gradstep.session.wire import (
     read_order,
     reply_frame,
 )
-from gradstep.values.commands import Command
+from gradstep.values.commands import Command, Load
 from gradstep.values.outcomes import Event, Outcome, Problem, Stop
 from gradstep.values.views import NoView, Request, View
 
@@ -49,8 +49,18 @@ _ALL = 1 << 64
 class Inside(Protocol):
     """What the gate needs of the session that it guards."""
 
+    @property
+    def running(self) -> bool:
+        """True while a phase runs: KeyboardInterrupt is then rolled back and becomes its outcome."""
+        ...
+
+    @property
+    def stop(self) -> Stop:
+        """Where the session stands."""
+        ...
+
     def execute(self, command: Command) -> Outcome:
-        """Carry out one command; KeyboardInterrupt inside a phase becomes its outcome."""
+        """Carry out one command; the debuggee's errors are in its outcome."""
         ...
 
     def look(self, *requests: Request) -> tuple[View, ...]:
@@ -70,9 +80,8 @@ class Gate:
         self._sock = sock
         self._on_lost = on_lost
         self._orders: SimpleQueue[tuple[int, Order | Problem]] = SimpleQueue()
-        self._running = 0
-        self._interrupted = 0
-        self._stop = Stop()
+        self._interruptible: Callable[[], bool] = _never
+        self._number = self._interrupted = 0
         self._holder = threading.get_ident()
         self._before = signal.signal(signal.SIGINT, self._on_interrupt)
         self._reader = threading.Thread(target=self._read, name="gradstep-reader", daemon=True)
@@ -82,16 +91,9 @@ class Gate:
         """Send an event. Call on the thread that holds the gate."""
         self._send(0, Told(event))
 
-    def serve(self, session: Inside, stop: Stop | None = None) -> None:
-        """Answer until the screen closes the session or is gone.
-
-        Args:
-            session: what the orders are for.
-            stop: where the session stands, told to the screen first; None for one that has nothing loaded yet.
-        """
-        if stop is not None:
-            self._stop = stop
-            self._send(0, Joined(stop))
+    def serve(self, session: Inside) -> None:
+        """Tell the screen where the session stands, then answer until it closes the session or is gone."""
+        self._send(0, Joined(session.stop))
         while True:
             number, order = self._orders.get()
             match order:
@@ -122,26 +124,24 @@ class Gate:
 
     def _execute(self, session: Inside, number: int, command: Command) -> Outcome:
         if number <= self._interrupted:
-            return Outcome(command, self._stop, INTERRUPTED)
+            return Outcome(command, session.stop, INTERRUPTED)
+        # outside a phase an interrupt would tear gradstep's own state; a factory may hang, so loading counts as one
+        self._interruptible = (lambda: True) if isinstance(command, Load) else (lambda: session.running)
         try:
-            self._running = number
-            outcome = session.execute(command)
-            self._running = 0
-        except KeyboardInterrupt:
-            # between the session's own care for interrupts and here: nothing of the debuggee was running
-            outcome = Outcome(command, self._stop, INTERRUPTED)
+            self._number = number
+            return session.execute(command)
+        except KeyboardInterrupt:  # on the way into a factory or out of it
+            return Outcome(command, session.stop, INTERRUPTED)
         except Exception as error:
-            outcome = Outcome(command, self._stop, own_failure(error))
+            return Outcome(command, session.stop, own_failure(error))
         finally:
-            self._running = 0
-        self._stop = outcome.stop
-        return outcome
+            self._number = 0
 
     def _look(self, session: Inside, requests: tuple[Request, ...]) -> tuple[View, ...]:
         try:
             return session.look(*requests)
         except Exception as error:
-            return tuple(NoView(self._stop.number, own_failure(error).what) for _ in requests)
+            return tuple(NoView(session.stop.number, own_failure(error).what) for _ in requests)
 
     def _send(self, number: int, reply: Reply) -> None:
         # a screen that is gone is noticed by the reading thread
@@ -178,8 +178,12 @@ class Gate:
 
     def _on_interrupt(self, _signum: int, _frame: FrameType | None) -> None:
         # exact by number: an interrupt that comes late never hits the command after the one it was meant for
-        if 0 < self._running <= self._interrupted:
+        if 0 < self._number <= self._interrupted and self._interruptible():
             raise KeyboardInterrupt
+
+
+def _never() -> bool:
+    return False
 
 
 def own_failure(error: BaseException) -> Problem:

@@ -24,6 +24,7 @@ def main() -> None:
     sys.argv[1:] = []
     die_with(screen)
     children_die_with_us()
+    sys.path.append(os.getcwd())  # for pkg.module:factory; at the end, where it hides nothing
     faulthandler.enable()
     os.set_inheritable(descriptor, False)
     gate = Gate(socket.socket(fileno=descriptor), on_lost=end_the_group)
@@ -89,9 +90,11 @@ class _NoSession:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
+        self.running = False
+        self.stop = Stop()
 
     def execute(self, command: Command) -> Outcome:
-        return Outcome(command, Stop(), self._problem)
+        return Outcome(command, self.stop, self._problem)
 
     def look(self, *requests: Request) -> tuple[View, ...]:
         return tuple(NoView(0, self._problem.what) for _ in requests)

@@ -37,7 +37,7 @@ class Close(Struct, frozen=True, tag=True):
 
 # -- from the engine to the screen -------------------------------------------------------------------------------------
 class Joined(Struct, frozen=True, tag=True):
-    """The session was there before the screen: where it stands. Sent once, by `gradstep.open`."""
+    """The engine is at its gate, and where it stands: in `gradstep.open` the session was there before the screen."""
 
     stop: Stop
 

@@ -18,16 +18,23 @@ class Session:
     def __init__(self, on_progress) -> None:
         self.names = {"progress": on_progress, "os": os, "sys": sys}
         self.number = 0
+        self.running = False
+
+    @property
+    def stop(self):
+        return Stop(number=self.number, workload="stub" if self.number else "")
 
     def execute(self, command):
         problem = None
         try:
+            self.running = True
             if isinstance(command, Say):
                 exec(command.text, self.names)
+            self.running = False
         except KeyboardInterrupt:
             problem = Problem("interrupted", "interrupted", "rolled back")
         self.number += 1
-        return Outcome(command, Stop(number=self.number, workload="stub"), problem, text=self.names.pop("text", ""))
+        return Outcome(command, self.stop, problem, text=self.names.pop("text", ""))
 
     def look(self, *requests):
         return tuple(NoView(self.number, type(r).__name__) for r in requests)
