@@ -32,8 +32,8 @@ def digest(held: Held) -> tuple[str, int]:
     for group in held.optimizer.param_groups:
         sum_.add("group", {k: v for k, v in group.items() if k != "params"})
         sum_.add("params", [held.names.get(p, "") for p in group["params"]])
-    for parameter, entries in held.optimizer.state.items():
-        sum_.add(held.names.get(parameter, ""), dict(entries))
+    for owner, entries in held.optimizer.state.items():
+        sum_.add(held.names.get(owner, ""), dict(entries))
     for name, thing in held.stateful().items():
         sum_.add(name, thing.state_dict())
     sum_.add("batches", [held.batches.taken, held.batches.within])
