@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from msgspec import Struct, field
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from gradstep.engine import loading
@@ -27,8 +28,7 @@ from gradstep.workload import Workload
 Act = Forward | Backward | Step | ZeroGrad | NextBatch
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(Struct, frozen=True):
     """Where the loop stands; replaced whole by each phase, so that rolling back is keeping the old one."""
 
     phase: str = ""
@@ -47,7 +47,7 @@ class Point:
     freed: bool = False
     """True when the graph of the loss was freed by a backward."""
     rates_before: tuple[float, ...] = ()
-    """The learning rates before the last phase."""
+    """The learning rates before the last step or next_batch, the acts that can move a scheduler."""
 
 
 class Held:
@@ -72,12 +72,15 @@ class Held:
         progress("building the optimizer")
         self.optimizer = optimizer_of(workload)
         self.schedulers = schedulers_of(workload, self.optimizer)
+        self._has_objects = bool(self.stateful())
         self._closing = needs_closure(self.optimizer)
         self.batches = Batches(workload.batches, device, self.keeper)
         self.paths: dict[nn.Module, str] = {module: path for path, module in self.model.named_modules()}
         self.modules = list(self.paths)
         self.parameters = list(self._all_parameters())
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in self.parameters}
+        self._buffer_slots = list(_buffer_slots(self.model))
+        self._renormalised = list(_written_in_forward(self.model))
         self.ledger = Ledger()
         self.point = Point()
         self.saved = Saved("")
@@ -92,7 +95,8 @@ class Held:
     # -- what there is -------------------------------------------------------------------------------------------------
     def buffers(self) -> list[tuple[str, Tensor]]:
         """Return the model's buffers by name."""
-        return list(self.model.named_buffers())
+        found = ((name, slots.get(key)) for name, slots, key in self._buffer_slots)
+        return [(name, buffer) for name, buffer in found if buffer is not None]
 
     def tensor(self, name: str) -> Tensor | None:
         """Return the parameter or buffer of this name; a shared one has several."""
@@ -183,7 +187,6 @@ class Held:
             change=None if value is None or old.value is None else value - old.value,
             used_batch=True,
             watched=watched,
-            rates_before=self.rates(),
         )
         self.losses.append((old.iteration, float("nan") if value is None else value))
 
@@ -209,7 +212,6 @@ class Held:
             done=_with(self.point.done, "backward"),
             written=tuple(written),
             freed=self.point.freed or not act.retain_graph,
-            rates_before=self.rates(),
         )
 
     def _step(self, _: Step) -> None:
@@ -250,7 +252,6 @@ class Held:
             phase="zero_grad",
             torch="optimizer.zero_grad()" if to_none else "optimizer.zero_grad(set_to_none=False)",
             done=_with(self.point.done, "zero_grad"),
-            rates_before=self.rates(),
         )
 
     def _nextbatch(self, _: NextBatch) -> None:
@@ -290,10 +291,11 @@ class Held:
         """Keep what this phase may write. A torch optimizer reads `.grad` and writes neither it nor any generator."""
         saver = self._forward_saver if isinstance(act, Forward) else self._saver
         saved = Saved(type(act).__name__, training=[m.training for m in self.modules])
-        saved.objects = {name: deepcopy(thing.state_dict()) for name, thing in self.stateful().items()}
+        if self._has_objects:
+            saved.objects = {name: deepcopy(thing.state_dict()) for name, thing in self.stateful().items()}
         match act:
             case Forward() | NextBatch():
-                saved.tensors = saver.tensors([*self.buffers(), *self._written_in_forward()])
+                saved.tensors = saver.tensors([*self.buffers(), *self._renormalised])
                 saved.cursor = self.batches.cursor()
                 saved.randomness = self.keeper.capture()
                 if isinstance(act, NextBatch):
@@ -318,6 +320,9 @@ class Held:
 
     def _roll_back(self, saved: Saved) -> None:
         saved.tensors.restore()
+        kept = dict(zip(saved.tensors.names, saved.tensors.live, strict=True))
+        for name, slots, key in self._buffer_slots:
+            slots[key] = kept.get(name, slots[key])
         put_grads_back(saved)
         if saved.optimizer is not None:
             saved.optimizer.restore(self.optimizer)
@@ -360,12 +365,6 @@ class Held:
         else:
             self.point = replace(self.point, freed=True)
 
-    def _written_in_forward(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the weights that a forward writes: embeddings with max_norm renormalise the rows they look up."""
-        for path, module in self.model.named_modules():
-            if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None:
-                yield f"{path}.weight".lstrip("."), module.weight
-
     def _all_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         seen = set()
         for name, parameter in self.model.named_parameters():
@@ -396,3 +395,17 @@ PHASE_NAMES = {
 
 def _with(done: tuple[str, ...], phase: str) -> tuple[str, ...]:
     return done if phase in done else (*done, phase)
+
+
+def _buffer_slots(model: nn.Module) -> Iterator[tuple[str, dict[str, Tensor | None], str]]:
+    """Yield each buffer's name and the place that holds it: a module may put another tensor there."""
+    for path, module in model.named_modules():
+        for key in module._buffers:
+            yield f"{path}.{key}" if path else key, module._buffers, key
+
+
+def _written_in_forward(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the weights that a forward writes: embeddings with max_norm renormalise the rows they look up."""
+    for path, module in model.named_modules():
+        if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None:
+            yield f"{path}.weight" if path else "weight", module.weight

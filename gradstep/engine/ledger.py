@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """The account of one parameter's `.grad`."""
 
     added: int = 0
@@ -19,6 +18,9 @@ class Entry:
     """True when it was last cleared to zeros."""
 
 
+_NEW = Entry()
+
+
 class Ledger:
     """One entry for each parameter, by its name."""
 
@@ -27,13 +29,13 @@ class Ledger:
 
     def backward(self, name: str, fresh: bool) -> None:
         """Note that a backward wrote `.grad`; `fresh` when it was None before."""
-        entry = Entry() if fresh else self._entries.get(name, Entry())
-        self._entries[name] = replace(entry, added=entry.added + 1)
+        added, used, zeroed = _NEW if fresh else self._entries.get(name, _NEW)
+        self._entries[name] = Entry(added + 1, used, zeroed)
 
     def step(self, name: str) -> None:
         """Note that an optimizer step used all that had been added."""
-        entry = self._entries.get(name, Entry())
-        self._entries[name] = replace(entry, used=entry.added)
+        added, _, zeroed = self._entries.get(name, _NEW)
+        self._entries[name] = Entry(added, added, zeroed)
 
     def cleared(self, name: str, to_none: bool) -> None:
         """Note that `.grad` was cleared."""
@@ -41,7 +43,7 @@ class Ledger:
 
     def entry(self, name: str) -> Entry:
         """Return the account of a parameter."""
-        return self._entries.get(name, Entry())
+        return self._entries.get(name, _NEW)
 
     def state(self, name: str, parameter: Tensor) -> str:
         """Say the state of `.grad` in a word or two: none, zero, fresh, stale, x3, `x6, 1 used`, frozen, given."""

@@ -19,7 +19,9 @@ Pair = tuple[str, Tensor | None, Tensor | None]
 def pairs(held: Held) -> Iterator[Pair]:
     """Yield everything the last phase could have written, before and now; what it can't write is left out."""
     saved = held.saved
-    yield from zip(saved.tensors.names, saved.tensors.copies, saved.tensors.live, strict=True)
+    buffers = dict(held.buffers())
+    for name, kept, live in zip(saved.tensors.names, saved.tensors.copies, saved.tensors.live, strict=True):
+        yield name, kept, buffers.get(name, live)
     yield from ((name, kept, parameter.grad) for name, parameter, _, kept in saved.grads)
     if saved.optimizer is not None:
         kept_state = saved.optimizer.tensors
