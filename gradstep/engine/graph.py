@@ -69,28 +69,21 @@ def leaf_tensor(node: Node) -> torch.Tensor | None:
 def is_freed(node: Node) -> bool | None:
     """Tell whether backward has freed what a node saved; None where it saved nothing, so that there is nothing to free.
 
-    Reads the raw saved variables, which runs no unpack hook of a checkpoint.
+    What a checkpoint saved is passed over: reading it would run its unpack hook.
     """
     for name in dir(node):
-        if name.startswith("_raw_saved_"):
-            try:
-                value: Any = getattr(node, name)
-            except RuntimeError:
-                return True
-            saved = value[0] if isinstance(value, (tuple, list)) and value else value
-            if type(saved).__name__ == "SavedTensor":
-                return _released(node, name.removeprefix("_raw"), saved)
+        if not name.startswith("_raw_saved_"):
+            continue
+        try:
+            raw: Any = getattr(node, name)
+            several = raw if isinstance(raw, (tuple, list)) else (raw,)
+            if any(getattr(each, "unpack_hook", None) is not None for each in several):
+                continue
+            if getattr(node, name.removeprefix("_raw")) is not None:
+                return False
+        except RuntimeError:
+            return True
     return None
-
-
-def _released(node: Node, name: str, raw: Any) -> bool | None:
-    if getattr(raw, "unpack_hook", None) is not None:
-        return None
-    try:
-        getattr(node, name)
-    except RuntimeError as error:
-        return "freed" in str(error)
-    return False
 
 
 def _is_leaf(node: Node) -> bool:

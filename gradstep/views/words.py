@@ -35,7 +35,7 @@ WORDS: dict[str, str] = {
     "AvgPool2D": "average pool",
     "MseLoss": "mean (a − b)²",
     "NllLoss": "−log p[target]",
-    "NllLossForward": "−log p[target]",
+    "NllLoss2D": "−log p[target]",
     "BinaryCrossEntropyWithLogits": "binary cross-entropy",
     "ScaledDotProductFlashAttentionForCpu": "attention",
     "Embedding": "embedding rows",
