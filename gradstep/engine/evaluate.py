@@ -206,7 +206,7 @@ class _Evaluator:
         return wrong(f"there is no `{name}`", "Neither the model nor a `let` has the name.", remedy, written)
 
     def part(self, value: object, part: str, owner: str, written: str) -> object:
-        """Return `.part` of a value: .grad and .state of a tensor, a key, a field, a place; never a Python attribute."""
+        """Return `.part` of a value: .grad and .state of a tensor, a key, a field, a place; never by getattr."""
         match value:
             case Tensor() if part == "grad":
                 return value.grad if value.is_leaf or value.retains_grad else None
@@ -232,7 +232,8 @@ class _Evaluator:
             base = base.base
         items: tuple[Expression | x.Span | x.Dots, ...] = ()
         if isinstance(base, x.Index) and names[0] in ("grad", "state"):
-            base, items = base.base, base.items
+            items = base.items
+            base = base.base
         value, owner = self.value(base, depth), expression_line(base)
         for name in names:
             value = self.part(value, name, owner, expression_line(expression))
@@ -281,7 +282,8 @@ class _Evaluator:
             items = target.base.items
             target = x.Name(f"{inner.name}.grad", inner.quoted) if isinstance(inner, x.Name) else target
         elif isinstance(target, x.Index):
-            target, items = target.base, target.items
+            items = target.items
+            target = target.base
         if not isinstance(target, x.Name):
             remedy = "Show a parameter, a buffer or a slice of one: `show 2.weight[0, 0:10]`."
             raise wrong("only a tensor can be shown", f"`{expression_line(expression)}` is computed.", remedy)
