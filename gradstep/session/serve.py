@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import os
 import signal
@@ -11,11 +10,10 @@ import sys
 import threading
 
 from gradstep.session.gate import Gate, Inside, flush_output
+from gradstep.session.process import die_with
 from gradstep.values.commands import Command
 from gradstep.values.outcomes import Outcome, Problem, Progress, Stop
 from gradstep.values.views import NoView, Request, View
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -33,17 +31,6 @@ def main() -> None:
     except SystemExit as end:
         _end(end.code if isinstance(end.code, int) else 1 if end.code else 0)
     _end(0)
-
-
-def die_with(parent: int, by: int = signal.SIGKILL) -> None:
-    """Have the kernel send a signal to this process when its parent ends, even while C code holds the GIL.
-
-    Linux only; elsewhere the end of the socket is what tells. The signal follows the parent's thread that started us.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by, 0, 0, 0)
-    if os.getppid() != parent:  # it had ended before the kernel was told
-        os._exit(1)
 
 
 def children_die_with_us() -> None:

@@ -1,0 +1,33 @@
+"""A model of your own for gradstep: step it with `gradstep FILE.py:workload`.
+
+A factory is a function without arguments that returns a gradstep.Workload. Put your model, your loss, your optimizer
+and your batches in the place of these. `gradstep FILE.py:workload --seed 0` seeds torch, python and numpy before it
+calls the factory, so that the same numbers come again.
+"""
+
+import torch
+from torch import nn
+
+from gradstep import Workload
+
+
+def workload() -> Workload:
+    """Build everything that one training loop needs; gradstep then runs the loop, one phase a key."""
+    model = nn.Sequential(
+        nn.Linear(8, 16),
+        nn.Tanh(),
+        nn.Linear(16, 1),
+    )
+
+    # a list of (input, target) batches, taken round and round; a DataLoader does as well
+    inputs = torch.randn(4, 32, 8)
+    targets = inputs.sum(dim=-1, keepdim=True)
+    batches = list(zip(inputs, targets, strict=True))
+
+    return Workload(
+        model=model,
+        loss=nn.functional.mse_loss,  # loss(model(input), target); or compute_loss=f for f(model, batch)
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.05),
+        batches=batches,
+        show="2.weight",  # what the tensor panel opens on
+    )
