@@ -68,10 +68,10 @@ def _open(given: list[str]) -> int:
 def _script_of(options: argparse.Namespace) -> str | None:
     """Return the script to open, if it is one."""
     if options.last:
-        from gradstep.tui.last import last_session
-
         if options.target is not None:
             raise wrong("--last takes no TARGET", f"{options.target} was given with it.", "Give one of the two.")
+        from gradstep.tui.last import last_session
+
         path = last_session()
         if not path.is_file():
             raise wrong("there is no last session", f"{path} does not exist.", "It is written when a session is quit.")
@@ -212,19 +212,19 @@ def _add_device_and_seed(parser: argparse.ArgumentParser) -> None:
 
 
 def _device(text: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", text):
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no device: use auto, cpu, cuda, cuda:N or mps")
     return text
 
 
 def _seed(text: str) -> int:
-    if not re.fullmatch(r"\d+", text) or int(text) >= 1 << 64:
+    if not re.fullmatch(r"[0-9]+", text) or int(text) >= 1 << 64:
         raise argparse.ArgumentTypeError(f"{text!r} is no seed: use a whole number from 0 to 2**64 - 1")
     return int(text)
 
 
 def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
+    found = re.fullmatch(r"([0-9]{1,4})x([0-9]{1,4})", text)
     if not found or int(found[1]) < 20 or int(found[2]) < 5:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: use COLUMNSxROWS, at least 20x5, such as 120x40")
     return int(found[1]), int(found[2])
