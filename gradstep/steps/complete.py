@@ -1,0 +1,67 @@
+"""Complete what is typed at `:`: command words, options and their values, settings, names and functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from gradstep.steps.words import BY_WORD, SETTINGS, WORDS
+from gradstep.values.expressions import name_line
+from gradstep.values.views import Names
+
+_EXPRESSIONS = frozenset({"show", "expect", "print", "watch"})
+
+
+def complete(text: str, names: Names | None) -> list[str]:
+    """Return the lines that `text` can become by completing its last word, the likeliest first.
+
+    Each begins with `text`, letter for letter. Nothing fits: [].
+
+    Args:
+        text: the line up to the cursor.
+        names: what an expression may name; None while nothing is loaded.
+    """
+    statement = re.split(r"[;{]", text)[-1].lstrip()
+    word, space, rest = statement.partition(" ")
+    if not space:
+        return _finish(text, word, [w.word for w in WORDS])
+    if word == "say" or word not in BY_WORD:
+        return []
+    if word == "set" and "=" not in rest:
+        return _finish(text, rest.lstrip(), [f"{name} = " for name in SETTINGS])
+    if word in _EXPRESSIONS or (word == "let" and "=" in rest):
+        return _expression(text, rest, names)
+    if word == "set":
+        name, _, value = rest.partition("=")
+        return _finish(text, value.lstrip(), SETTINGS.get(name.strip(), ()))
+    return _option(text, word, rest)
+
+
+def _expression(text: str, rest: str, names: Names | None) -> list[str]:
+    if rest.count('"') % 2:
+        return []
+    last = re.search(r"`[^`]*\Z|[\w.]*\Z", rest)
+    typed = last.group() if last else ""
+    if names is None or not typed:
+        return []
+    model = [name_line(name) for name in names.model]
+    attributes = [f"{name}.grad" for name in model]
+    functions = [f"{name}(" for name in names.functions]
+    return _finish(text, typed, [*names.values, *model, *attributes, *functions])
+
+
+def _option(text: str, word: str, rest: str) -> list[str]:
+    options = dict(BY_WORD[word].options)
+    typed = rest.rpartition(" ")[2]
+    name, equals, value = typed.partition("=")
+    if equals:
+        return _finish(text, value, options.get(name, ()))
+    if word == "load" and " " not in rest:
+        return []
+    given = {part.partition("=")[0] for part in rest.split()[:-1]}
+    return _finish(text, typed, [f"{option}=" for option in options if option not in given])
+
+
+def _finish(text: str, typed: str, words: Iterable[str]) -> list[str]:
+    found = dict.fromkeys(w for w in words if w.startswith(typed) and w != typed)
+    return [text + word[len(typed) :] for word in found]

@@ -1,0 +1,95 @@
+"""Run a script on a session in this process, without a screen: what a replay and a test have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from gradstep.steps.runner import Failure, Runner
+from gradstep.steps.script import Line, Script
+from gradstep.values.commands import Command, Expect, Load, Screenshot
+from gradstep.values.outcomes import Outcome, Problem, Stop
+
+if TYPE_CHECKING:
+    from gradstep.session.local import Session
+
+Draw = Callable[["Session", str, tuple[int, int]], None]
+"""Draws the session's screen to an SVG file: session, path, columns and rows."""
+
+
+class Headless:
+    """One run of one script; it ends at the first failure.
+
+    Args:
+        script: what to run.
+        session: on what.
+        draw: draws a screenshot; None leaves them out.
+        size: columns and rows of a screenshot.
+        seed: in place of the seed that the script's `load` gives.
+        device: in place of its device.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        session: Session,
+        *,
+        draw: Draw | None = None,
+        size: tuple[int, int] = (120, 40),
+        seed: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        self.script, self.session = script, session
+        self.runner = Runner(script)
+        self.commands = 0
+        self.held = 0
+        self.failure: Failure | None = None
+        self._draw, self._size = draw, size
+        self._given = {k: v for k, v in (("seed", seed), ("device", device)) if v is not None}
+
+    def run(self, carried: Callable[[Line, Outcome], None]) -> Failure | None:
+        """Carry out the script; `carried` is called after each command, with its line and its outcome."""
+        runner, execute = self.runner, self.session.execute
+        line = runner.line
+        while line is not None:
+            command = line.command
+            kind = type(command)
+            outcome = self._special(command) if kind is Load or kind is Screenshot else execute(command)
+            problem = outcome.problem
+            if problem is None:
+                self.commands += 1
+                if kind is Expect:
+                    self.held += 1
+            failure = runner.feed(problem)
+            carried(line, outcome)
+            if failure is not None:
+                self.failure = failure
+                return failure
+            line = runner.line
+        return None
+
+    def _special(self, command: Command) -> Outcome:
+        if isinstance(command, Load):
+            return self.session.execute(replace(command, **self._given) if self._given else command)
+        assert isinstance(command, Screenshot)
+        path = os.path.join(os.path.dirname(self.script.path), command.path)
+        return Outcome(command, self.stop, self.draw(path))
+
+    @property
+    def stop(self) -> Stop:
+        """Where the session stands."""
+        return self.session.stop
+
+    def draw(self, path: str) -> Problem | None:
+        """Draw the screen as it is now; return the problem when it cannot be written."""
+        if self._draw is None:
+            return None
+        try:
+            self._draw(self.session, path, self._size)
+        except OSError as error:
+            what = f"{path}: {error.strerror or error}"
+            return Problem(kind="wrong", title="the screenshot cannot be written", what=what, subject=path)
+        return None

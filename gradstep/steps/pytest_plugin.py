@@ -1,0 +1,110 @@
+"""Collect `*.steps` scripts as tests. Importing this imports pytest only; torch comes when a test runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _pytest._code.code import ReprFileLocation, TerminalRepr
+
+if TYPE_CHECKING:
+    from _pytest._io import TerminalWriter
+
+    from gradstep.steps.runner import Failure
+    from gradstep.steps.script import Script
+
+_LOOKED_AT = 1 << 16
+"""Characters of a file that are read to tell whether it is gradstep's."""
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect a script of gradstep; another tool's `.steps` file is left alone."""
+    if file_path.suffix == ".steps" and _is_ours(file_path):
+        return StepsFile.from_parent(parent, path=file_path)
+    return None
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether the first statement that is no comment and no narration is `load`."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LOOKED_AT)
+    except (OSError, UnicodeDecodeError):
+        return False
+    statements = re.sub(r"(?m)^[ \t]*(#.*|say(\s.*)?)?$\n?", "", text.removeprefix("\ufeff")).lstrip()
+    return bool(re.match(r"load[ \t]+\S", statements))
+
+
+class StepsFile(pytest.File):
+    """A script file; it has one test."""
+
+    def collect(self) -> Iterable[StepsItem]:
+        """Return the one test: the whole script."""
+        yield StepsItem.from_parent(self, name=self.path.stem)
+
+
+class StepsItem(pytest.Item):
+    """A script as a test: it passes when every line does what it says."""
+
+    def runtest(self) -> None:
+        """Replay the script in this process; screenshots are left out."""
+        from gradstep.session.local import Session
+        from gradstep.steps.headless import Headless
+        from gradstep.steps.parse import read_script
+
+        script = read_script(str(self.path))
+        session = Session()
+        try:
+            failure = Headless(script, session).run(_tell)
+        finally:
+            session.close()
+        if failure is not None:
+            if failure.problem.kind == "interrupted":
+                raise KeyboardInterrupt
+            raise StepsFailure(script, failure)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str | TerminalRepr:
+        """Show the line that failed, not gradstep's own frames."""
+        from gradstep.steps.faults import ScriptError
+        from gradstep.steps.report import failure_text
+
+        error = excinfo.value
+        if isinstance(error, StepsFailure):
+            return _Report(failure_text(error.script, error.failure), str(self.path), error.failure.number, str(error))
+        if isinstance(error, ScriptError):
+            return _Report(str(error), str(self.path), error.faults[0].line, error.problem.title)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Return the file, its first line (from 0), and what the test is called."""
+        return self.path, 0, f"steps: {self.name}"
+
+
+class StepsFailure(Exception):  # noqa: N818 (a failed test, as pytest's own)
+    """A script that did not go as it says."""
+
+    def __init__(self, script: Script, failure: Failure) -> None:
+        problem = failure.problem
+        super().__init__(f"{failure.text}: {problem.difference or problem.what or problem.title}".splitlines()[0])
+        self.script, self.failure = script, failure
+
+
+class _Report(TerminalRepr):
+    """The text of a failure, and the place that pytest's summary names."""
+
+    def __init__(self, text: str, path: str, line: int, message: str) -> None:
+        self.text = text
+        self.reprcrash = ReprFileLocation(path, line, message)
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        tw.line(self.text)
+        tw.line("")
+        self.reprcrash.toterminal(tw)
+
+
+def _tell(_line: object, outcome: Any) -> None:
+    if outcome.text:
+        print(outcome.text)  # noqa: T201 (pytest shows it with a failure)

@@ -1,0 +1,137 @@
+"""Write a session as a script that replays to the same state."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from msgspec.structs import replace
+
+from gradstep.values.commands import Backward, Command, Forward, Load, NextBatch, Show, Step, ZeroGrad, line_of
+
+_FOLDED = (Forward, Backward, Step, ZeroGrad, NextBatch)
+_PERIOD = 8
+"""The longest block that is looked for."""
+_SHORTEST = 4
+"""Commands that a repeat must stand for; fewer are written out."""
+
+HEADER = "# Recorded by gradstep. Replay it with `gradstep replay`, or open it with `gradstep FILE.steps`.\n"
+
+
+def script_text(commands: Sequence[Command], folder: str = "") -> str:
+    """Return the script of a session's log.
+
+    Runs of the same phases become `repeat N { ... }`, and a `show` that another follows at once is left out.
+
+    Args:
+        commands: what was carried out; what failed was never logged.
+        folder: where the script will be, so that `load FILE.py:factory` is found from there.
+    """
+    kept = [c for c, following in _pairs(commands) if not (isinstance(c, Show) and isinstance(following, Show))]
+    return HEADER + "".join(f"{line}\n" for line in _folded(kept, folder))
+
+
+def save(path: str | Path, commands: Sequence[Command]) -> None:
+    """Write a session's log as a script, all at once: the file is the old one or the new one, never half of one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    target = Path(path).absolute()
+    _write(target, script_text(commands, str(target.parent)))
+
+
+def last_path() -> Path:
+    """Return where the last session is kept: `gradstep/last.steps` in XDG_STATE_HOME, by default ~/.local/state."""
+    home = os.environ.get("XDG_STATE_HOME", "")
+    state = Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state"
+    return state / "gradstep" / "last.steps"
+
+
+class Recorder:
+    """Writes each command to a file as it happens, so that a crash loses nothing.
+
+    Args:
+        path: the script to write; what was there is replaced.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        _write(self.path, HEADER)
+        self._file: TextIO = self.path.open("a", encoding="utf-8")
+
+    def add(self, command: Command) -> None:
+        """Append the line of one command that was carried out."""
+        self._file.write(f"{_line(command, str(self.path.parent))}\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file; it stays as it is."""
+        self._file.close()
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _pairs(commands: Sequence[Command]) -> Iterator[tuple[Command, Command | None]]:
+    return zip(commands, [*commands[1:], None], strict=True)
+
+
+def _line(command: Command, folder: str) -> str:
+    return line_of(_moved(command, folder) if isinstance(command, Load) else command)
+
+
+def _moved(load: Load, folder: str) -> Load:
+    """Return a load of a file as it must be written in a script that lies in `folder`."""
+    file, colon, factory = load.target.rpartition(":")
+    if not colon or not file.endswith(".py"):
+        return load
+    place = os.path.abspath(os.path.join(load.folder, os.path.expanduser(file)))
+    base = os.path.abspath(folder or load.folder)
+    written = os.path.relpath(place, base) if os.path.commonpath([place, base]) == base else place
+    return replace(load, target=f"{written}:{factory}")
+
+
+def _folded(commands: Sequence[Command], folder: str) -> Iterator[str]:
+    place = 0
+    while place < len(commands):
+        period, turns = _run_at(commands, place)
+        if turns > 1:
+            block = "; ".join(line_of(c) for c in commands[place : place + period])
+            yield f"repeat {turns} {{ {block} }}"
+        else:
+            yield _line(commands[place], folder)
+        place += period * turns
+
+
+def _run_at(commands: Sequence[Command], place: int) -> tuple[int, int]:
+    """Return the period and the turns of the longest repetition that begins at `place`; (1, 1) for none."""
+    best = (1, 1)
+    if not isinstance(commands[place], _FOLDED):
+        return best
+    for period in range(1, _PERIOD + 1):
+        end = place + period
+        while end < len(commands) and isinstance(commands[end], _FOLDED) and commands[end] == commands[end - period]:
+            end += 1
+        turns = (end - place) // period
+        block = commands[place : place + period]
+        if turns > 1 and turns * period > best[0] * best[1] and all(isinstance(c, _FOLDED) for c in block):
+            best = (period, turns)
+    return best if best[0] * best[1] >= _SHORTEST else (1, 1)

@@ -1,0 +1,212 @@
+"""`gradstep replay FILE...`: run scripts headless, in this process, and report."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from gradstep.steps.faults import ScriptError
+from gradstep.steps.headless import Draw, Headless
+from gradstep.steps.jsonlines import JsonLines
+from gradstep.steps.parse import read_script
+from gradstep.steps.report import failure_text
+from gradstep.steps.script import Line, Script
+from gradstep.values.commands import Let, Say, Set
+from gradstep.values.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from gradstep.session.local import Session
+
+Carried = Callable[[Line, Outcome], None]
+
+EXIT = {"expectation": 1, "wrong": 2, "raised": 3, "interrupted": 130}
+"""Exit code by the kind of the problem that ended a replay; 0 when all expectations held."""
+
+
+def replay(
+    paths: Sequence[str],
+    *,
+    json: bool = False,
+    screenshot: str | None = None,
+    size: tuple[int, int] = (120, 40),
+    device: str | None = None,
+    seed: int | None = None,
+    draw: Draw | None = None,
+) -> int:
+    """Run each script in a session of its own and return the exit code, the highest of all.
+
+    Results go to standard output, faults and progress to standard error; with `json` standard output has one object a
+    line and nothing else (what the debuggee prints goes to standard error).
+
+    Args:
+        paths: the script files.
+        json: print an object for each command carried out, see `gradstep.steps.jsonlines`.
+        screenshot: where to draw the screen as it is at the end; None for not at all.
+        size: columns and rows of the screenshots.
+        device: in place of the device of each script's `load`.
+        seed: in place of its seed.
+        draw: draws a screenshot; steps cannot, for it never imports textual.
+    """
+    read = [_read(path) for path in paths]
+    scripts = [script for script in read if script is not None]
+    code = 0 if len(scripts) == len(read) else EXIT["wrong"]
+    given = _Given(json, screenshot, size, device if device != "auto" else None, seed, draw)
+    try:
+        for script in scripts:
+            code = max(code, _replay(script, given))
+            if code == EXIT["interrupted"]:
+                break
+        sys.stdout.flush()
+    except BrokenPipeError:  # as in `gradstep replay | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
+
+
+def _read(path: str) -> Script | None:
+    try:
+        return read_script(path)
+    except ScriptError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return None
+
+
+class _Given:
+    """What the command line says for every script."""
+
+    def __init__(
+        self,
+        json: bool,
+        screenshot: str | None,
+        size: tuple[int, int],
+        device: str | None,
+        seed: int | None,
+        draw: Draw | None,
+    ) -> None:
+        self.json, self.screenshot, self.size = json, screenshot, size
+        self.device, self.seed, self.draw = device, seed, draw
+
+
+def _replay(script: Script, given: _Given) -> int:
+    """Run one script, print what it says and its closing line, and return its exit code."""
+    began = time.perf_counter()
+    progress = _Progress()
+    session: Session | None = None
+    run: Headless | None = None
+    try:
+        progress.say("importing torch")
+        from gradstep.session.local import Session
+
+        session = Session(on_progress=progress.say)
+        run = Headless(script, session, draw=given.draw, size=given.size, seed=given.seed, device=given.device)
+        teller = JsonLines(session, sys.stdout) if given.json else _Teller(progress)
+        ticker = _Ticker(run, progress, teller.carried)
+        with contextlib.redirect_stdout(sys.stderr) if given.json else contextlib.nullcontext():
+            run.run(ticker.carried)
+            ended = _end(script, run, given, progress)
+    except KeyboardInterrupt:
+        ended = EXIT["interrupted"]
+    finally:
+        progress.clear()
+        if session is not None:
+            session.close()
+    print(_closing(script, run, ended, time.perf_counter() - began), file=sys.stderr if given.json else sys.stdout)
+    return ended
+
+
+def _end(script: Script, run: Headless, given: _Given, progress: _Progress) -> int:
+    """Report a failure, draw the final screen, return the exit code."""
+    progress.clear()
+    code = 0
+    if run.failure is not None:
+        code = EXIT[run.failure.problem.kind]
+        print(failure_text(script, run.failure), file=sys.stderr)  # noqa: T201
+    if given.screenshot is not None:
+        problem = run.draw(given.screenshot)
+        if problem is not None:
+            print(f"{problem.title}: {problem.what}", file=sys.stderr)  # noqa: T201
+            code = max(code, 2)
+    return code
+
+
+def _closing(script: Script, run: Headless | None, code: int, seconds: float) -> str:
+    if run is None:
+        return f"{script.path}: interrupted before anything was run"
+    stop = run.stop
+    counts = [_count(run.commands, "command"), f"{_count(run.held, 'expectation')} held"]
+    if code == EXIT["expectation"]:
+        counts.append("1 failed")
+    counts.append(_count(stop.iteration, "iteration"))
+    counts += [f"loss {stop.loss:.6g}"] if stop.loss is not None else []
+    line = run.failure.number if run.failure is not None else run.runner.line.number if run.runner.line else 0
+    how = {0: "ok", 130: f"interrupted at line {line}"}.get(code, f"stopped at line {line}" if line else "failed")
+    return f"{script.path}: {how}: {', '.join(counts)}, {seconds:.1f} s"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+class _Teller:
+    """Prints what a script says, prints and watches."""
+
+    def __init__(self, progress: _Progress) -> None:
+        self._progress = progress
+
+    def carried(self, line: Line, outcome: Outcome) -> None:
+        """Print what came of one command."""
+        if not outcome.text and not outcome.watches:
+            return
+        self._progress.clear()
+        command = outcome.command
+        if outcome.text and not isinstance(command, (Let, Set)):
+            print(outcome.text if isinstance(command, Say) else f"{line.text}\n{outcome.text}")  # noqa: T201
+        for hit in outcome.watches:
+            print(f"watchpoint {hit.number}: {hit.line}\n  before {hit.before}\n  after  {hit.after}")  # noqa: T201
+
+
+class _Ticker:
+    """Passes outcomes on, and now and then says how far a long replay has come."""
+
+    def __init__(self, run: Headless, progress: _Progress, carried: Carried) -> None:
+        self._run, self._progress, self._carried = run, progress, carried
+        self.carried: Carried = self._watched if progress.on else carried
+
+    def _watched(self, line: Line, outcome: Outcome) -> None:
+        self._carried(line, outcome)
+        if time.perf_counter() >= self._progress.due:
+            stop, turns = outcome.stop, self._run.runner.turns
+            turn = f" turn {turns[0][0]:,} of {turns[0][1]:,}" if turns else ""
+            loss = f", loss {stop.loss:.6g}" if stop.loss is not None else ""
+            self._progress.say(f"line {line.number}{turn}, {_count(self._run.commands, 'command')}{loss}")
+
+
+class _Progress:
+    """One line on the terminal's standard error, written over; nothing when that is no terminal."""
+
+    EVERY = 0.25
+
+    def __init__(self) -> None:
+        self.on = sys.stderr is not None and sys.stderr.isatty()
+        self.due = time.perf_counter() + 2 * self.EVERY
+        self._shown = False
+
+    def say(self, text: str) -> None:
+        """Write the line, in place of the one before."""
+        if self.on:
+            width = max(20, os.get_terminal_size(sys.stderr.fileno()).columns)
+            sys.stderr.write(f"\r\x1b[K{text[: width - 1]}")
+            sys.stderr.flush()
+            self._shown = True
+            self.due = time.perf_counter() + self.EVERY
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._shown = False

@@ -1,0 +1,137 @@
+"""Walk over a script one command at a time: repeats unrolled as they come, expected errors awaited.
+
+The runner does no input or output and knows no session, so that a replay, a test and the screen drive it alike:
+
+    runner = Runner(script)
+    while (line := runner.line) is not None:     # the command to carry out next, and where it stands
+        outcome = session.execute(line.command)  # or await it
+        failure = runner.feed(outcome.problem)   # moves on; None when the script goes as it says
+        if failure is not None:
+            ...                                  # stop, or go on: runner.line is the command after it
+
+`runner.line.number` is the source line to mark, and `runner.turns` where it is in the repeats around it. A command that
+fails inside `expect error "..." { ... }` with that error is no failure: `feed` returns None and has left the block. A
+block that came to its end without an error is a failure of its own line, reported by the `feed` of its last command.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gradstep.steps.script import ExpectError, Line, Repeat, Script, Statement
+from gradstep.values.outcomes import Problem
+
+
+class Failure(Struct, frozen=True):
+    """Where a script did not go as it says, and the problem. Line and column count from 1."""
+
+    problem: Problem
+    number: int
+    column: int
+    text: str
+
+
+class _Frame:
+    """A block that is being walked over; `left` turns are to come after this one."""
+
+    __slots__ = ("body", "count", "expected", "index", "left")
+
+    def __init__(self, body: tuple[Statement, ...], count: int, expected: ExpectError | None) -> None:
+        self.body, self.count, self.expected = body, count, expected
+        self.index, self.left = 0, count - 1
+
+
+class Runner:
+    """The place in a script; memory does not grow with the turns of a repeat."""
+
+    def __init__(self, script: Script) -> None:
+        self.line: Line | None = None
+        """The command to carry out next; None at the end."""
+        self._frames = [_Frame(script.statements, 1, None)]
+        self._settle()
+
+    @property
+    def turns(self) -> tuple[tuple[int, int], ...]:
+        """The repeats around `line`, outermost first: which turn, counted from 1, of how many."""
+        return tuple((f.count - f.left, f.count) for f in self._frames[1:] if f.expected is None)
+
+    def feed(self, problem: Problem | None) -> Failure | None:
+        """Say what came of `line`, and move on to the next one.
+
+        Returns:
+            None when the script goes as it says: the command did what it should, or failed as a block expected.
+        """
+        if problem is not None:
+            return self._fail(problem)
+        frame = self._frames[-1]
+        frame.index += 1
+        if frame.index < len(frame.body):
+            following = frame.body[frame.index]
+            if type(following) is Line:  # the common case, kept fast
+                self.line = following
+                return None
+        return self._settle()
+
+    def _fail(self, problem: Problem) -> Failure | None:
+        assert self.line is not None
+        at = Failure(problem, self.line.number, self.line.column, self.line.text)
+        awaiting = [i for i, frame in enumerate(self._frames) if frame.expected is not None]
+        if problem.kind not in ("raised", "wrong") or not awaiting:
+            self._frames[-1].index += 1
+            self._settle()
+            return at
+        for i in reversed(awaiting):
+            expected = self._frames[i].expected
+            if expected is not None and expected.error.lower() in f"{problem.title}\n{problem.what}".lower():
+                self._leave(i)
+                return self._settle()
+        innermost = self._frames[awaiting[-1]].expected
+        assert innermost is not None
+        self._leave(awaiting[-1])
+        self._settle()
+        actual = problem.what or problem.title
+        changed = replace(problem, expected=f'an error that says "{innermost.error}"', actual=actual)
+        return replace(at, problem=changed)
+
+    def _leave(self, place: int) -> None:
+        """Leave the block of frame `place` and all within it."""
+        del self._frames[place:]
+        self._frames[-1].index += 1
+
+    def _settle(self) -> Failure | None:
+        """Find the next command; return the failure of an expected error that never came, if one ended on the way."""
+        failure: Failure | None = None
+        while self._frames:
+            frame = self._frames[-1]
+            if frame.index < len(frame.body):
+                match frame.body[frame.index]:
+                    case Line() as line:
+                        self.line = line
+                        return failure
+                    case Repeat(count, body):
+                        self._frames.append(_Frame(body, count, None))
+                    case ExpectError(_, body) as block:
+                        self._frames.append(_Frame(body, 1, block))
+            elif frame.left:
+                frame.left -= 1
+                frame.index = 0
+            else:
+                self._frames.pop()
+                if frame.expected is not None:
+                    failure = failure or _no_error(frame.expected)
+                if self._frames:
+                    self._frames[-1].index += 1
+        self.line = None
+        return failure
+
+
+def _no_error(block: ExpectError) -> Failure:
+    problem = Problem(
+        kind="expectation",
+        title="the expected error did not come",
+        what=f'expect error "{block.error}"',
+        expected=f'an error that says "{block.error}"',
+        actual="every command of the block was carried out",
+    )
+    return Failure(problem, block.number, block.column, block.text)
