@@ -1,1 +1,1 @@
-"""One panel a file, each drawing one view."""
+"""The panels: each draws one view as lines, and computes nothing about the model."""

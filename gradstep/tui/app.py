@@ -1,0 +1,91 @@
+"""The Textual app: one screen on one session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App
+from textual.theme import Theme
+
+from gradstep.tui import tones
+from gradstep.tui.screen import StepScreen
+from gradstep.values.commands import Command
+from gradstep.values.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from textual.command import Provider
+
+    from gradstep.session.protocol import FrontSession
+    from gradstep.steps.script import Script
+
+THEME = Theme(
+    name="gradstep",
+    primary=tones.ACCENT_BLOCK,
+    secondary=tones.TITLE,
+    accent=tones.ACCENT,
+    foreground="#dde1e8",
+    background=tones.SCREEN,
+    surface=tones.PANEL,
+    panel=tones.TITLE,
+    dark=True,
+)
+
+PLAIN = Theme(
+    name="plain",
+    primary="ansi_default",
+    foreground="ansi_default",
+    background="ansi_default",
+    surface="ansi_default",
+    panel="ansi_default",
+    boost="ansi_default",
+    ansi=True,
+    variables=dict.fromkeys(
+        ["ansi-background", "ansi-foreground", "border-blurred", "input-cursor-background", "input-cursor-foreground"],
+        "ansi_default",
+    ),
+)
+"""For NO_COLOR: Textual would turn its colours into greys, and no colour at all is what was asked for."""
+
+
+def _palette() -> type[Provider]:
+    from gradstep.tui.palette import Commands
+
+    return Commands
+
+
+class GradstepApp(App[None], inherit_bindings=False):
+    """gradstep in a terminal."""
+
+    TITLE = "gradstep"
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_palette}
+
+    def __init__(
+        self,
+        session: FrontSession,
+        opening: Sequence[Command] = (),
+        script: Script | None = None,
+        *,
+        noted: Callable[[Outcome], None] = lambda outcome: None,
+        rest: float = 0.2,
+        **options: Any,
+    ) -> None:
+        """Prepare the app.
+
+        Args:
+            session: the session to step.
+            opening: commands to begin with, usually one `Load`.
+            script: a script to step through, line by line.
+            noted: told of every outcome, for the record.
+            rest: seconds without a command after which a digest is taken.
+            options: options of Textual's `App`.
+        """
+        super().__init__(**options)
+        self.step_screen = StepScreen(session, opening, script, noted, rest)
+        self.register_theme(THEME)
+        self.register_theme(PLAIN)
+        self.theme = "plain" if self.no_color else "gradstep"
+
+    def get_default_screen(self) -> StepScreen:
+        """Return the one screen."""
+        return self.step_screen

@@ -1,0 +1,85 @@
+"""The rows around the panels: the banner of a dead engine, the command line at rest, and the footer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events
+
+from gradstep.tui import keymap
+from gradstep.tui.lines import Line, Row, clean
+from gradstep.tui.panels.panel import Surface
+
+
+class Banner(Surface):
+    """Says how the engine died, and what can be done."""
+
+    ground = "screen"
+
+    def __init__(self) -> None:
+        super().__init__("banner")
+        self.text = ""
+
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        """Draw the banner."""
+        row = Row(width).add(" ").add(f" The engine died: {clean(self.text)}. ", "odd")
+        return [row.add("  R", "key").add(" restarts it and replays the session", "text").line()]
+
+
+class PromptRow(Surface):
+    """The last command, on the line where the next one is typed."""
+
+    ground = "screen"
+
+    def __init__(self) -> None:
+        super().__init__("prompt")
+        self.last = ""
+
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        """Draw the line."""
+        row = (
+            Row(width)
+            .left(1, ":", "key")
+            .add(" ")
+            .add(
+                clean(self.last),
+                "text",
+            )
+        )
+        hint = "tab completes, up for history"
+        if row.at + 3 + len(hint) < width:
+            row.left(row.at + 3, hint, "dim")
+        return [row.line()]
+
+    async def on_click(self, event: events.Click) -> None:
+        """Begin to type."""
+        await self.screen.run_action("command")
+
+
+class FooterRow(Surface):
+    """The keys that apply now; while a command is typed, how it could go on."""
+
+    ground = "title"
+
+    def __init__(self) -> None:
+        super().__init__("footer")
+        self.keys: Sequence[str] = keymap.FOOTER
+        self.candidates: Sequence[str] = ()
+        self.said = ""
+        """One line in place of the keys: a fault of what is typed, or what a key could not do."""
+
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        """Draw as many as there is room for."""
+        row = Row(width)
+        if self.said:
+            return [row.left(1, clean(self.said), "bright").line()]
+        for text in self.candidates:
+            if row.at + len(text) + 3 > width:
+                break
+            row.left(row.at + (1 if row.at == 0 else 2), clean(text), "text")
+        for name in () if self.candidates else self.keys:
+            key = keymap.key(name)
+            if row.at + len(key.shown) + len(key.label) + 4 > width:
+                break
+            row.left(row.at + (1 if row.at == 0 else 3), key.shown, "key").add(f" {key.label}", "dim")
+        return [row.line()]

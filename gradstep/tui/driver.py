@@ -1,0 +1,291 @@
+"""The driver: a bounded queue of jobs, one command in flight, and after each outcome one look for all panels."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Sequence
+from typing import NamedTuple, Protocol
+
+from gradstep.session.protocol import FrontSession
+from gradstep.tui.jobs import Job, Program
+from gradstep.values.commands import Command, Screenshot, line_of
+from gradstep.values.errors import GradstepError
+from gradstep.values.outcomes import Outcome, Problem, Stop
+from gradstep.values.views import Digest, LookDigest, Request, View
+
+QUEUE = 64
+"""Jobs that may wait; a key held down longer than that is told so."""
+DIGEST_LIMIT = 256 << 20
+"""Bytes of state above which no digest is taken between commands."""
+_FRAME = 0.05
+"""Seconds between two looks while a block runs by itself."""
+
+
+class Listener(Protocol):
+    """Who is told what the driver does: the screen."""
+
+    def requests(self) -> Sequence[tuple[str, Request]]:
+        """Return what each visible panel wants to see, by its name."""
+        ...
+
+    def happened(self, outcome: Outcome) -> None:
+        """Take note of an outcome; nothing is painted yet."""
+        ...
+
+    def present(self, outcome: Outcome, views: Sequence[tuple[str, Request, View]]) -> None:
+        """Show a stop: all views at once, each with the panel that asked and what it asked for."""
+        ...
+
+    def activity(self) -> None:
+        """Show what runs and how much is queued."""
+        ...
+
+    def told(self, notice: str) -> None:
+        """Show a word of the driver's own."""
+        ...
+
+    def photograph(self, command: Screenshot) -> Awaitable[str]:
+        """Draw the screen to a file and say so."""
+        ...
+
+
+class Mark(NamedTuple):
+    """The digest of a stop that was idle: after how many commands of the history, and of which stop."""
+
+    commands: int
+    digest: Digest
+
+
+class Driver:
+    """Carries jobs out, one after the other."""
+
+    def __init__(self, session: FrontSession, listener: Listener, rest: float = 0.2) -> None:
+        """Hold a session.
+
+        Args:
+            session: who carries the commands out.
+            listener: who is told.
+            rest: seconds without a command after which a digest is taken.
+        """
+        self.session = session
+        self.stop = Stop()
+        self.history: list[Command] = []
+        self.mark: Mark | None = None
+        self.running: Command | None = None
+        self.since = 0.0
+        self.dead = ""
+        self.idle = asyncio.Event()
+        self._listener = listener
+        self._rest = rest
+        self._queue: deque[Job] = deque()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._restarting = False
+        self._in_job = False
+        self._again: tuple[list[Command], Mark | None] | None = None
+        self._looked = 0.0
+
+    # -- what the screen asks -----------------------------------------------------------------------------------------
+    @property
+    def queued(self) -> int:
+        """Jobs that wait for their turn."""
+        return len(self._queue)
+
+    @property
+    def busy(self) -> bool:
+        """True while a job is under way or waits."""
+        return self._in_job or bool(self._queue)
+
+    def put(self, job: Job) -> bool:
+        """Queue a job; False when the queue is full or the engine is dead."""
+        if self.dead or len(self._queue) >= QUEUE:
+            return False
+        if job.show and self._queue and self._queue[-1].show:
+            self._queue.pop()
+        self._queue.append(job)
+        self.idle.clear()
+        self._wake.set()
+        self._listener.activity()
+        return True
+
+    def pause(self) -> bool:
+        """Drop what is queued, and stop a block after its present command; True when there was something to stop."""
+        had = self.busy
+        self._queue.clear()
+        if self._in_job:
+            self._stopping = True
+        self._listener.activity()
+        return had
+
+    def died(self, how: str) -> None:
+        """Take note that the engine ended by itself."""
+        if not self._restarting:
+            self.dead = how
+            self._queue.clear()
+            self._listener.activity()
+
+    async def restart(self) -> None:
+        """Start a fresh engine and queue the replay of the session so far."""
+        if self._restarting:
+            return
+        self._restarting = True
+        self._queue.clear()
+        self._stopping = self._in_job
+        try:
+            await self.session.restart()
+        except (GradstepError, OSError) as error:
+            problem = error.problem if isinstance(error, GradstepError) else None
+            self._listener.told(f"{problem.title}. {problem.remedy}" if problem else f"No new engine: {error}")
+            return
+        finally:
+            self._restarting = False
+        self.dead = ""
+        self._again = (self.history, self.mark)
+        self.history, self.mark, self.stop = [], None, Stop()
+        self.idle.clear()
+        self._wake.set()
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Carry jobs out for as long as the screen lives."""
+        while True:
+            if not self._queue and self._again is None:
+                await self._rested()
+            self._wake.clear()
+            if self._again is not None:
+                again, self._again = self._again, None
+                await self._replay(*again)
+            elif self._queue:
+                await self._carry_out(self._queue.popleft())
+
+    async def _rested(self) -> None:
+        """Wait for a job; on the way, when there is time, take the digest of the stop."""
+        self.idle.set()
+        self._listener.activity()
+        stale = self.mark is None or self.mark.commands != len(self.history)
+        if stale and self.history and not self.dead:
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._rest)
+                return
+            except asyncio.TimeoutError:
+                await self._take_digest()
+        await self._wake.wait()
+
+    async def _carry_out(self, job: Job) -> None:
+        self._in_job, self._stopping = True, False
+        problem: Problem | None = None
+        try:
+            problem = await self._follow(job.start(self.stop))
+        except GradstepError as error:
+            problem = error.problem
+            self._listener.told(f"{problem.title}. {problem.remedy}")
+        except (ConnectionError, asyncio.IncompleteReadError) as error:
+            self.died(self.dead or str(error) or "the connection to it was lost")
+            problem = Problem("raised", "the engine died", self.dead)
+        finally:
+            self.running, self._in_job = None, False
+        job.done(problem)
+        if problem is not None and self._queue:
+            self._listener.told(f"{len(self._queue)} queued commands were dropped")
+            self._queue.clear()
+        self._listener.activity()
+
+    async def _follow(self, program: Program) -> Problem | None:
+        """Run a program to its end, or to where it is paused."""
+        outcome: Outcome | None = None
+        shown = True
+        command = next(program, None)
+        while command is not None:
+            outcome = await self._execute(command)
+            paused = self._stopping or bool(outcome.watches)
+            problem: Problem | None = None
+            try:
+                command = program.send(outcome)
+            except StopIteration as end:
+                command, problem = None, end.value
+            if command is None or paused or time.monotonic() - self._looked > _FRAME:
+                await self._look(outcome)
+                shown = True
+            else:
+                shown = False
+            if command is None:
+                return problem
+            if paused:
+                program.close()
+                self._queue.clear()
+                return None
+        if outcome is not None and not shown:
+            await self._look(outcome)
+        return None
+
+    async def _execute(self, command: Command) -> Outcome:
+        self.running, self.since = command, time.monotonic()
+        self._listener.activity()
+        if isinstance(command, Screenshot):
+            outcome = await self._photograph(command)
+        else:
+            outcome = await self.session.execute(command)
+        self.running, self.stop = None, outcome.stop
+        if outcome.ok:
+            self.history.append(command)
+        self._listener.happened(outcome)
+        return outcome
+
+    async def _photograph(self, command: Screenshot) -> Outcome:
+        try:
+            return Outcome(command, self.stop, text=await self._listener.photograph(command))
+        except OSError as error:
+            what = f"{command.path}: {error.strerror or error}"
+            remedy = "Give the path of a file in a folder that can be written to."
+            return Outcome(command, self.stop, Problem("wrong", "the picture was not written", what, remedy))
+
+    async def _look(self, outcome: Outcome) -> None:
+        wanted = self._listener.requests()
+        views = await self.session.look([request for _, request in wanted]) if wanted else ()
+        self._looked = time.monotonic()
+        seen = [(name, request, view) for (name, request), view in zip(wanted, views, strict=True)]
+        self._listener.present(outcome, seen)
+
+    async def _take_digest(self) -> None:
+        try:
+            view = (await self.session.look([LookDigest(DIGEST_LIMIT)]))[0]
+        except ConnectionError:
+            return
+        if isinstance(view, Digest) and view.digest:
+            self.mark = Mark(len(self.history), view)
+
+    # -- replay after a restart ---------------------------------------------------------------------------------------
+    async def _replay(self, history: list[Command], mark: Mark | None) -> None:
+        """Carry the session so far out again, and prove by the digest that it led to the same state."""
+        self._in_job, self._stopping = True, False
+        self._listener.told(f"Restarted. Replaying {len(history)} commands.")
+        word = "there was no digest to compare with"
+        try:
+            for number, command in enumerate(history, 1):
+                outcome = await self._execute(command)
+                if outcome.problem is not None or self._stopping:
+                    why = outcome.problem.title if outcome.problem else "paused"
+                    word = f"stopped at command {number}, {line_of(command)}: {why}"
+                    await self._look(outcome)
+                    break
+                if mark is not None and number == mark.commands:
+                    word = await self._compare(mark)
+                if number == len(history) or time.monotonic() - self._looked > _FRAME:
+                    await self._look(outcome)
+            self._listener.told(f"Restarted, replayed {len(self.history)} of {len(history)} commands: {word}.")
+        except ConnectionError as error:
+            self.died(self.dead or str(error))
+            self.history = history
+        finally:
+            self.running, self._in_job = None, False
+            self._listener.activity()
+
+    async def _compare(self, mark: Mark) -> str:
+        view = (await self.session.look([LookDigest(DIGEST_LIMIT)]))[0]
+        if not isinstance(view, Digest) or not view.digest:
+            return "its digest could not be taken"
+        if view.digest == mark.digest.digest:
+            return f"the digest of stop {view.stop} is the same, {view.digest[:12]}"
+        return f"the digest of stop {view.stop} DIFFERS, {view.digest[:12]} for {mark.digest.digest[:12]}"

@@ -1,0 +1,108 @@
+"""Every key of the screen in one table: the bindings, the footer, the help and the palette all read it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from textual.binding import Binding
+
+
+class Key(NamedTuple):
+    """A key: what it is called, what it does, and where it is named."""
+
+    id: str
+    keys: str
+    """Textual's names of the keys, with commas between."""
+    shown: str
+    action: str
+    label: str
+    help: str
+    group: str
+    priority: bool = False
+    """True for a key that works while a line is being typed, too."""
+
+
+KEYMAP: tuple[Key, ...] = (
+    Key("forward", "f", "f", "act('forward')", "forward", "run prediction = model(x) and the loss", "Phases"),
+    Key("backward", "b", "b", "act('backward')", "backward", "run loss.backward(): it adds to every .grad", "Phases"),
+    Key("step", "s", "s", "act('step')", "step", "run optimizer.step(): it moves the weights", "Phases"),
+    Key("zero_grad", "z", "z", "act('zero_grad')", "zero_grad", "run optimizer.zero_grad(): it clears .grad", "Phases"),
+    Key("next_batch", "n", "n", "act('next_batch')", "next batch", "take the next batch", "Phases"),
+    Key(
+        "natural",
+        "space",
+        "space",
+        "natural",
+        "next",
+        "do the natural next phase; the next line of an open script",
+        "Phases",
+    ),
+    Key(
+        "pause",
+        "escape",
+        "esc",
+        "pause",
+        "pause",
+        "clear what is queued; once more interrupts what is running",
+        "Session",
+    ),
+    Key("pause_too", "ctrl+c", "ctrl+c", "pause", "pause", "the same as esc; it never quits", "Session", priority=True),
+    Key("restart", "R", "R", "restart", "restart", "start a dead engine again and replay the session", "Session"),
+    Key(
+        "suspend",
+        "ctrl+z",
+        "ctrl+z",
+        "app.suspend_process",
+        "suspend",
+        "put gradstep in the background; fg brings it back",
+        "Session",
+    ),
+    Key("quit", "q", "q", "leave", "quit", "quit; the session is kept: gradstep --last opens it again", "Session"),
+    Key("panel", "tab", "tab", "panel(1)", "panel", "focus the next panel", "Panels"),
+    Key("panel_back", "shift+tab", "shift+tab", "panel(-1)", "panel back", "focus the panel before", "Panels"),
+    Key("tensor", "1", "1", "focus_panel('tensor')", "Tensor", "focus Tensor", "Panels"),
+    Key("graph", "2", "2", "focus_panel('graph')", "Graph", "focus Graph", "Panels"),
+    Key("loss", "3", "3", "focus_panel('loss')", "Loss", "focus Loss", "Panels"),
+    Key("log", "4", "4", "focus_panel('log')", "Log", "focus Log", "Panels"),
+    Key("model", "5", "5", "focus_panel('model')", "Model", "focus Model", "Panels"),
+    Key("why", "6", "6", "focus_panel('why')", "Why", "focus Why", "Panels"),
+    Key("script", "7", "7", "focus_panel('script')", "Script", "focus Script, when one is open", "Panels"),
+    Key("maximise", "m", "m", "maximise", "maximise", "give the panel the whole screen, and back", "Panels"),
+    Key("up", "up,k", "↑", "move(-1)", "up", "move or scroll up in the panel", "Panels"),
+    Key("down", "down,j", "↓", "move(1)", "down", "move or scroll down in the panel", "Panels"),
+    Key("left", "left,h", "←", "sideways(-1)", "left", "scroll a matrix to the left", "Panels"),
+    Key("right", "right,l", "→", "sideways(1)", "right", "scroll a matrix to the right", "Panels"),
+    Key("page_up", "pageup", "pgup", "page(-1)", "page up", "a page up in the panel", "Panels"),
+    Key("page_down", "pagedown", "pgdn", "page(1)", "page down", "a page down in the panel", "Panels"),
+    Key("home", "home,g", "home", "end(-1)", "start", "to the start of the panel", "Panels"),
+    Key("end", "end,G", "end", "end(1)", "end", "to the end of the panel", "Panels"),
+    Key("choose", "enter", "enter", "choose", "choose", "show the parameter under the cursor", "Panels"),
+    Key("traceback", "t", "t", "traceback", "traceback", "show the whole traceback of an error, and back", "Panels"),
+    Key(
+        "command",
+        "colon",
+        ":",
+        "command",
+        "command",
+        "type a command; tab completes, up goes back in history",
+        "Commands",
+    ),
+    Key("palette", "ctrl+p", "ctrl+p", "app.command_palette", "palette", "find a command by its name", "Commands"),
+    Key("help", "question_mark,f1", "?", "help", "help", "every key and every command", "Commands"),
+)
+
+FOOTER: tuple[str, ...] = ("natural", "next_batch", "pause", "panel", "maximise", "command", "help", "quit")
+"""The keys that the footer names, the most useful first on a slim screen."""
+
+
+def bindings() -> list[Binding]:
+    """Return the table as Textual's bindings."""
+    return [
+        Binding(key.keys, key.action, key.label, id=key.id, tooltip=key.help, priority=key.priority, show=False)
+        for key in KEYMAP
+    ]
+
+
+def key(name: str) -> Key:
+    """Return a key by its id."""
+    return next(key for key in KEYMAP if key.id == name)

@@ -1,0 +1,131 @@
+"""Lines of the screen as plain values: text with a tone for each part, drawn without a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+
+_SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+# control characters, line and paragraph separators, and the marks that reorder text or have no width of their own
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+
+
+class Span(NamedTuple):
+    """A piece of text and the tone it is in; tones are named in `tones.py`."""
+
+    text: str
+    tone: str = "text"
+
+
+class Line(NamedTuple):
+    """One row of a panel."""
+
+    spans: tuple[Span, ...] = ()
+    here: bool = False
+    """True for the row that the panel's cursor is on."""
+
+    @property
+    def plain(self) -> str:
+        """The row as plain text."""
+        return "".join(span.text for span in self.spans)
+
+
+def clean(text: str) -> str:
+    """Return a string of the debuggee's made safe for one row: no control sequences, no line ends."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _CONTROLS.sub("", _SEQUENCES.sub("", text).replace("\t", "    ").replace("\n", " "))
+
+
+def fit(text: str, width: int, ellipsis: str = "…") -> str:
+    """Return `text` cut to at most `width` cells, its end replaced by an ellipsis when it was cut."""
+    if width <= 0:
+        return ""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, max(0, width - 1)) + ellipsis
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Break `text` at spaces into lines of at most `width` cells; a longer word is broken inside."""
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        current = ""
+        for word in clean(paragraph).split(" "):
+            joined = f"{current} {word}" if current else word
+            if cell_len(joined) <= width:
+                current = joined
+                continue
+            if current:
+                lines.append(current)
+            while width > 0 and cell_len(word) > width:
+                head = _head(word, width)
+                lines.append(head)
+                word = word[len(head) :]
+            current = word
+        lines.append(current)
+    return lines
+
+
+def _head(word: str, width: int) -> str:
+    cells = 0
+    for at, letter in enumerate(word):
+        cells += cell_len(letter)
+        if cells > width:
+            return word[: max(at, 1)]
+    return word
+
+
+class Row:
+    """Builds one row of a given width from text placed at columns, from left to right; nothing ever overflows."""
+
+    def __init__(self, width: int, here: bool = False) -> None:
+        self.width = width
+        self.here = here
+        self._spans: list[Span] = []
+        self._at = 0
+
+    @property
+    def at(self) -> int:
+        """The column after the last cell written."""
+        return self._at
+
+    def add(self, text: str, tone: str = "text") -> Row:
+        """Append text."""
+        room = self.width - self._at
+        if text and room > 0:
+            text = fit(text, room)
+            self._spans.append(Span(text, tone))
+            self._at += cell_len(text)
+        return self
+
+    def to(self, column: int) -> Row:
+        """Fill with blanks up to `column`."""
+        return self.add(" " * (min(column, self.width) - self._at))
+
+    def left(self, column: int, text: str, tone: str = "text", width: int | None = None) -> Row:
+        """Write text from `column` on, cut to `width` cells."""
+        return self.to(column).add(text if width is None else fit(text, width), tone)
+
+    def right(self, end: int, text: str, tone: str = "text") -> Row:
+        """Write text so that it ends before column `end`; cut to the room there is."""
+        text = fit(text, min(end, self.width) - self._at)
+        return self.to(min(end, self.width) - cell_len(text)).add(text, tone)
+
+    def line(self) -> Line:
+        """Return the row, filled with blanks to its whole width."""
+        self.to(self.width)
+        return Line(tuple(self._spans), self.here)
+
+
+def text_line(text: str, width: int, tone: str = "text", indent: int = 2) -> Line:
+    """Return a row that holds one piece of text."""
+    return Row(width).left(indent, text, tone).line()
+
+
+def plain(lines: Iterable[Line]) -> list[str]:
+    """Return rows as plain strings without the blanks at their ends."""
+    return [line.plain.rstrip() for line in lines]

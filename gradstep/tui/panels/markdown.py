@@ -1,0 +1,53 @@
+"""Markdown of `say`, as much of it as a narration needs: emphasis, code, headings, lists."""
+
+from __future__ import annotations
+
+import re
+
+from rich.cells import cell_len
+
+from gradstep.tui.lines import Line, Row, clean
+from gradstep.tui.panels.drawing import GUTTER
+
+_PIECES = re.compile(r"(`[^`]+`|\*\*[^*]+\*\*|\*[^*\s](?:[^*]*[^*\s])?\*|\b_[^_]+_\b)")
+
+
+def markdown_lines(text: str, width: int, tone: str = "text") -> list[Line]:
+    """Return the rows of a Markdown text, its marks taken away where they are understood and left where not."""
+    lines: list[Line] = []
+    for paragraph in text.split("\n"):
+        body, mark = paragraph.strip(), ""
+        if heading := re.match(r"#{1,6}\s+", body):
+            body, base = body[heading.end() :], "bright"
+        else:
+            base = tone
+        if item := re.match(r"([-*+]|\d+[.)])\s+", body):
+            mark = "• " if item[1] in "-*+" else f"{item[1]} "
+            body = body[item.end() :]
+        lines += _flow(_words(clean(body), base), width, mark)
+    return lines
+
+
+def _words(text: str, base: str) -> list[tuple[str, str]]:
+    """Split a paragraph into words and the blanks between them, each with its tone."""
+    words: list[tuple[str, str]] = []
+    for piece in _PIECES.split(text):
+        tone = base
+        if _PIECES.fullmatch(piece):
+            marks = 2 if piece.startswith("**") else 1
+            tone = "code" if piece.startswith("`") else "bright"
+            piece = piece[marks:-marks]
+        words += [(word, tone) for word in re.split(r"( +)", piece) if word]
+    return words
+
+
+def _flow(words: list[tuple[str, str]], width: int, mark: str) -> list[Line]:
+    indent, end = GUTTER + len(mark), max(GUTTER + len(mark) + 1, width - 1)
+    row, lines = Row(width).left(GUTTER, mark), []
+    for word, tone in words:
+        if row.at + cell_len(word) > end and row.at > indent:
+            lines.append(row.line())
+            row = Row(width).to(indent)
+        if row.at > indent or not word.isspace():
+            row.add(word, tone)
+    return [*lines, row.line()]

@@ -1,0 +1,181 @@
+"""The panel *Model*: the module tree, and of each parameter its shape, its norm and the state of its `.grad`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gradstep.tui import numbers
+from gradstep.tui.lines import Line, Row, clean, text_line
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
+from gradstep.tui.panels.panel import Panel
+from gradstep.values.views import LookModel, ModelRow, ModelView, NoView, Request, View
+
+_NARROW = 40
+_WIDE = 64
+
+
+def draw(view: ModelView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
+    """Draw the tree from its row `first` on, the cursor on row `at` (-1: on the selected row)."""
+    if view is None:
+        return empty(width, height, "No model yet: it shows here as soon as it is built.")
+    about = numbers.count(view.parameters, "parameter")
+    foot = height >= 6 and width >= 20
+    start, end = window(len(view.rows), first, height - 1 - foot)
+    shown = view.rows[start:end]
+    columns = _Columns(shown, width)
+    lines = [columns.header()]
+    branches = branches_of(view.rows, start, end)
+    here = at if at >= 0 else selected_row(view)
+    lines += [
+        columns.line(row, branch, start + i == here)
+        for i, (row, branch) in enumerate(zip(shown, branches, strict=True))
+    ]
+    if foot and 0 <= here < len(view.rows):
+        lines += [Line()] * (height - 1 - len(lines)) + [text_line(describe(view.rows[here]), width, "dim")]
+    return Drawing(about, lines[: max(height, 0)], len(view.rows))
+
+
+def selected_row(view: ModelView) -> int:
+    """Return the row that is selected, -1 for none."""
+    return next((i for i, row in enumerate(view.rows) if row.selected), -1)
+
+
+def describe(row: ModelRow) -> str:
+    """Say in one line what a row is, with what has no column: dtype, device, norm of `.grad`, sharing."""
+    if row.kind == "module":
+        return clean(f"{row.path or 'the model'}: {row.type or row.name}")
+    parts = [row.path, row.dtype, row.device]
+    if row.shared:
+        parts.append(f"shared with {row.shared}")
+    if row.grad_norm is not None:
+        parts.append(f".grad norm {numbers.norm(row.grad_norm)}")
+    return clean("  ".join(filter(None, parts)))
+
+
+def branches_of(rows: Sequence[ModelRow], start: int, end: int) -> list[str]:
+    """Return the branches drawn before the names of rows `start` to `end`, as `tree` draws them."""
+    later: set[int] = set()
+    branches: list[str] = []
+    for i in range(len(rows) - 1, start - 1, -1):
+        depth, module = rows[i].depth, rows[i].kind == "module"
+        if i < end:
+            above = "".join("│ " if level in later else "  " for level in range(1, min(depth, 40)))
+            own = ("├ " if depth in later else "└ ") if module else "  "
+            branches.append(above + own if depth else "")
+        if module:
+            later = {level for level in later if level <= depth} | {depth}
+    return branches[::-1]
+
+
+class _Columns:
+    """Where each column stands, for the rows that are visible."""
+
+    def __init__(self, rows: Sequence[ModelRow], width: int) -> None:
+        self.width = width
+        self.shapes = [numbers.shape(row.shape) if row.kind != "module" else "" for row in rows]
+        grad = widest([row.grad for row in rows], 5)
+        self.grad = width - 1 - grad
+        self.norm = self.grad - (1 if width < _NARROW else 3)
+        norm = widest([numbers.norm(row.norm) for row in rows], 4)
+        self.device = self.dtype = 0
+        end = self.norm - norm - (1 if width < _NARROW else 3)
+        if width >= _WIDE:
+            self.device = end
+            self.dtype = self.device - widest([row.device for row in rows], 6) - 2
+            end = self.dtype - widest([row.dtype for row in rows], 5) - 2
+        self.shape = end
+        if self.shape < GUTTER + 20 and width < _NARROW and grad > 6:
+            # long .grad states on a narrow screen: the norm makes way, the cursor's line still has it
+            self.shape, self.norm = self.norm + 1, 0
+        self.names = max(0, self.shape - widest(self.shapes, 5) - 1)
+
+    def header(self) -> Line:
+        row = (
+            Row(self.width).left(GUTTER, "module", "dim", max(0, self.names - GUTTER)).right(self.shape, "shape", "dim")
+        )
+        if self.dtype:
+            row.right(self.dtype, "dtype", "dim").right(self.device, "device", "dim")
+        if self.norm:
+            row.right(self.norm, "norm", "dim")
+        return row.left(self.grad, ".grad", "dim").line()
+
+    def line(self, row: ModelRow, branch: str, here: bool) -> Line:
+        if self.width < _NARROW:
+            branch = branch[2:]
+        drawn = cursor(Row(self.width, here), here).left(GUTTER, branch, "line")
+        name = clean(row.name)
+        if row.kind == "module":
+            kind = clean(row.type) if row.type != row.name else ""
+            return drawn.add(f"{name} {kind}".strip(), "bright" if here else "text").line()
+        mark = "*" if row.changed else ""
+        drawn.left(drawn.at, name, "bright" if here else "text", max(0, self.names - drawn.at - len(mark)))
+        drawn.add(mark, "bright")
+        if row.shared:
+            return drawn.add(f"  = {clean(row.shared)}", "dim").line()
+        drawn.right(self.shape, numbers.shape(row.shape), "dim")
+        if self.dtype:
+            drawn.right(self.dtype, clean(row.dtype), "dim").right(self.device, clean(row.device), "dim")
+        if self.norm:
+            odd = row.norm is not None and row.norm - row.norm != 0
+            drawn.right(self.norm, numbers.norm(row.norm), "odd" if odd else "text")
+        state = row.grad if row.kind == "parameter" else "buffer"
+        return drawn.left(self.grad, state, "dim" if state in {"none", "frozen", "buffer"} else "text").line()
+
+
+class ModelPanel(Panel):
+    """The tree, with a cursor that selects."""
+
+    title = "Model"
+
+    def __init__(self) -> None:
+        super().__init__("model")
+        self.view: ModelView | None = None
+        self.why = ""
+        self.at = -1
+
+    def request(self) -> Request:
+        return LookModel()
+
+    def assign(self, view: View) -> None:
+        """Take the tree; the cursor follows a selection made elsewhere."""
+        if isinstance(view, ModelView):
+            before = self.view
+            self.view, self.why = view, ""
+            chosen = selected_row(view)
+            if before is None or selected_row(before) != chosen:
+                self.at = chosen
+                self._reveal()
+        elif isinstance(view, NoView):
+            self.view, self.why = None, view.why
+
+    def draw(self, width: int, height: int) -> Drawing:
+        if self.why:
+            return empty(width, height, clean(self.why))
+        return draw(self.view, width, height, self.first, self.at)
+
+    @property
+    def body(self) -> int:
+        """Rows for the tree: a header stands above it, and the cursor's line below."""
+        return max(1, super().body - 2)
+
+    def move(self, rows: int) -> None:
+        """Move the cursor."""
+        if self.view is not None and self.view.rows:
+            self.at = max(0, min(max(self.at, 0) + rows, len(self.view.rows) - 1))
+            self._reveal()
+
+    def click_row(self, row: int) -> None:
+        if self.view is not None and 0 <= row - 1 + self.first < len(self.view.rows):
+            self.at = row - 1 + self.first
+
+    @property
+    def chosen(self) -> str:
+        """The path of the parameter or buffer under the cursor when it is not the one selected, else empty."""
+        if self.view is None or not 0 <= self.at < len(self.view.rows):
+            return ""
+        row = self.view.rows[self.at]
+        return "" if row.kind == "module" or row.selected else row.path
+
+    def _reveal(self) -> None:
+        if self.at >= 0:
+            self.first = max(min(self.first, self.at), self.at - self.body + 1)

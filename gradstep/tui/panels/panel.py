@@ -1,0 +1,194 @@
+"""The base of all panels: a title row and rows of lines, drawn by a function, painted only where they changed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual import events
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from gradstep.tui import layout
+from gradstep.tui.lines import Line, Row, text_line
+from gradstep.tui.panels.drawing import Drawing
+from gradstep.tui.tones import style
+from gradstep.values.views import Request, View
+
+
+def strip_of(line: Line, width: int, ground: str, colour: bool) -> Strip:
+    """Turn a line into what Textual paints."""
+    ground = "here" if line.here else ground
+    strip = Strip([Segment(text, style(tone, ground, colour)) for text, tone in line.spans])
+    return strip.adjust_cell_length(width, style("text", ground, colour))
+
+
+class Surface(Widget):
+    """A widget that is a list of lines; a repaint touches only the lines that are new."""
+
+    DEFAULT_CSS = "Surface { width: auto; height: auto; }"
+    ground: ClassVar[str] = "panel"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(id=name)
+        self._lines: list[Line] = []
+        self._drawn_at = (0, 0)
+
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        """Return the lines to show; overridden by what is on the surface."""
+        raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Draw again, and repaint the rows that differ."""
+        width, height = self.size
+        if width <= 0 or height <= 0:
+            return
+        lines = self.compose_lines(width, height)[:height]
+        old, self._lines = self._lines, lines
+        if self._drawn_at != (width, height):
+            self._drawn_at = (width, height)
+            self.refresh()
+            return
+        blank = Line()
+        for y in range(height):
+            before = old[y] if y < len(old) else blank
+            now = lines[y] if y < len(lines) else blank
+            if before != now:
+                self.refresh(Region(0, y, width, 1))
+
+    def render_line(self, y: int) -> Strip:
+        """Paint one row."""
+        line = self._lines[y] if y < len(self._lines) else Line()
+        colour = not self.app.no_color
+        ground = self.ground_of(y)
+        return strip_of(line, self.size.width, ground, colour)
+
+    def ground_of(self, y: int) -> str:
+        """Name the ground of a row."""
+        return self.ground
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Draw for the new size."""
+        self.redraw()
+
+
+class Panel(Surface):
+    """A panel: a title row over its body, a place to scroll to, perhaps a cursor."""
+
+    title: ClassVar[str] = ""
+
+    class Focused(Message):
+        """A panel was clicked."""
+
+        def __init__(self, panel: Panel, row: int) -> None:
+            super().__init__()
+            self.panel, self.row = panel, row
+
+    class Scrolled(Message):
+        """A panel was scrolled by the mouse and may need another window."""
+
+        def __init__(self, panel: Panel) -> None:
+            super().__init__()
+            self.panel = panel
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, Panel.Scrolled) and message.panel is self.panel
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.focused = False
+        self.shares: tuple[str, ...] = ()
+        self.titled = True
+        self.first = 0
+        self.rows = 0
+        self.asked: Request | None = None
+        """The request whose view is shown."""
+        self.seen = -1
+        """Number of the stop whose view is shown."""
+
+    # -- what a panel of its own says ---------------------------------------------------------------------------------
+    def draw(self, width: int, height: int) -> Drawing:
+        """Draw the body."""
+        raise NotImplementedError
+
+    def request(self) -> Request | None:
+        """Return the view to ask for, None for a panel that needs none."""
+        return None
+
+    def assign(self, view: View) -> None:
+        """Take the view that was asked for; nothing is painted yet."""
+
+    def move(self, rows: int) -> None:
+        """Move the cursor, or scroll where there is none."""
+        self.scroll_rows(rows)
+
+    def sideways(self, columns: int) -> None:
+        """Scroll to the side, where there is a side."""
+
+    def click_row(self, row: int) -> None:
+        """Take a click on row `row` of the body."""
+
+    # -- what all of them share ---------------------------------------------------------------------------------------
+    @property
+    def body(self) -> int:
+        """Rows of the body."""
+        return max(0, self.size.height - self.titled)
+
+    def scroll_rows(self, rows: int) -> None:
+        """Scroll by rows, never past the ends."""
+        self.first = max(0, min(self.first + rows, self.rows - self.body))
+
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        """Draw title and body."""
+        drawing = self.draw(width, height - self.titled)
+        about, lines, self.rows = drawing
+        if not self.titled:
+            return lines
+        title, told = self.title_line(width, about)
+        if about and not told and height >= 8:
+            # the names of other panels took the title: what the panel is about takes a row of the body
+            lines = [text_line(about, width, "dim"), *self.draw(width, height - 2).lines]
+        return [title, *lines]
+
+    def title_line(self, width: int, about: str) -> tuple[Line, bool]:
+        """Draw the title: the panel's name, the names of those it shares its place with, and what it is about.
+
+        Returns:
+            The row, and whether there was room to say what the panel is about.
+        """
+        row = Row(width).add("▌" if self.focused else " ", "now")
+        row.add(f"{self._number(self.id)} {self.title}" if self.shares else self.title, "bright")
+        for name in self.shares:
+            if name != self.id:
+                row.add(f"  {self._number(name)}", "key").add(f" {name.title()}", "dim")
+        room = width - row.at - 3
+        told = room >= (len(about) if self.shares else min(len(about), 12))
+        if told:
+            row.to(row.at + 1).right(width - 1, about, "dim")
+        return row.line(), told
+
+    def ground_of(self, y: int) -> str:
+        """Tint the title row."""
+        return "title" if y == 0 and self.titled else "panel"
+
+    def _number(self, name: str | None) -> int:
+        return layout.PANELS.index(name or "") + 1
+
+    def on_click(self, event: events.Click) -> None:
+        """Focus the panel, and its row under the mouse."""
+        self.post_message(self.Focused(self, event.y - self.titled))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Scroll three rows."""
+        self._wheel(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Scroll three rows."""
+        self._wheel(-3)
+
+    def _wheel(self, rows: int) -> None:
+        self.scroll_rows(rows)
+        self.post_message(self.Scrolled(self))
+        self.redraw()

@@ -1,0 +1,152 @@
+"""The two rows at the top: what is being stepped and where it stands, and the path of phases with their keys."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gradstep.tui import numbers
+from gradstep.tui.lines import Line, Row, clean
+from gradstep.tui.panels.panel import Surface
+from gradstep.values.commands import PHASES
+from gradstep.values.outcomes import Stop
+
+KEYS = {"forward": "f", "backward": "b", "step": "s", "zero_grad": "z"}
+
+
+class Activity(NamedTuple):
+    """What the screen is doing, beside what is true at the stop."""
+
+    running: str = ""
+    """The line of the command in flight; empty when none is, or when it is too young to be mentioned."""
+    seconds: float = 0.0
+    queued: int = 0
+    """Commands that wait for their turn."""
+    loading: bool = False
+    dead: str = ""
+    """How the engine died; empty while it lives."""
+    name: str = ""
+    """What is being opened, until the stop knows its name."""
+    script: bool = False
+    """True while a script is open: space runs its next line."""
+
+
+def status(stop: Stop, activity: Activity, width: int) -> Line:
+    """Draw the status line: workload, device, iteration, loss, optimizer, and at the right the stop."""
+    right = _right(stop, activity)
+    narrow = width < 100
+    room = width - len(right) - 3
+    row = Row(width).left(1, "gradstep", "bright")
+    workload = clean(stop.workload or activity.name)
+    row.add(" " if narrow else "  ").add(workload, "bright")
+    if stop.workload:
+        _facts(row, stop, narrow, room)
+    return row.right(width - 1, right, "text" if activity.queued or activity.running else "dim").line()
+
+
+def _facts(row: Row, stop: Stop, narrow: bool, room: int) -> None:
+    origin = [clean(stop.device), clean(stop.dtype), f"seed {stop.seed}" if stop.seed is not None else ""]
+    loss = f"loss {numbers.loss(stop.loss)}" if stop.loss is not None else "no loss yet"
+    if stop.loss_change is not None:
+        loss += (
+            f"  ({numbers.loss(stop.loss_change, sign=True)})"
+            if not narrow
+            else f" ({numbers.loss(stop.loss_change, sign=True)})"
+        )
+    rates = ", ".join(numbers.rate(rate) for rate in stop.lr[:2]) + (", …" if len(stop.lr) > 2 else "")
+    optimizer = f"{clean(stop.optimizer)}{' ' if narrow else '  '}lr {rates}" if stop.optimizer else ""
+    groups = [
+        (0 if narrow else 46, f"iteration {stop.iteration}", "text"),
+        (0 if narrow else 62, loss, "bright" if stop.loss is not None else "dim"),
+        (0 if narrow else 88, optimizer, "text"),
+    ]
+    if narrow:
+        groups[1:1] = []
+        groups.append((0, "  ".join(filter(None, origin)), "dim"))
+    else:
+        row.add("  " + "  ".join(filter(None, origin)), "dim")
+    for column, text, tone in groups:
+        at = max(column, row.at + (2 if narrow else 3))
+        if text and at + len(text) <= room:
+            row.left(at, text, tone)
+
+
+def _right(stop: Stop, activity: Activity) -> str:
+    parts = []
+    if activity.queued > 1:
+        parts.append(f"{activity.queued} queued")
+    if activity.dead:
+        parts.append("engine dead")
+    elif activity.loading:
+        parts.append(f"loading {activity.seconds:.1f} s")
+    elif activity.running:
+        parts.append(f"{clean(activity.running)[:24]} {activity.seconds:.1f} s")
+    elif stop.number:
+        parts.append(f"stop {stop.number}")
+    return "  ".join(parts)
+
+
+def phases(stop: Stop, activity: Activity, width: int) -> Line:
+    """Draw the path: the present phase lit, done ones ticked, the natural next one bright, and its line of PyTorch."""
+    row = Row(width)
+    narrow = width < 100
+    natural = stop.natural[-1].split(" ")[0] if stop.natural else "" if stop.number else "forward"
+    running = activity.running.split(" ")[0]
+    row.add(" " if narrow else "  ")
+    for name in PHASES:
+        if name != PHASES[0]:
+            row.add(" ─ " if narrow else " ─ ", "line")
+        _phase(row, name, stop, natural, running)
+    line = clean(stop.torch)
+    hint = _hint(stop, activity)
+    left = row.at + (1 if narrow else 2)
+    place = max(left, 62) if not narrow else left
+    room = width - 2 - place
+    if hint and len(hint) + len(line) + 4 <= room:
+        row.left(place, line, "bright")
+        key, _, what = hint.partition(" ")
+        return row.to(width - 1 - len(hint)).add(key, "key").add(" " + what, "dim").line()
+    return row.left(place, line, "bright", max(0, room + 1)).line()
+
+
+def _phase(row: Row, name: str, stop: Stop, natural: str, running: str) -> None:
+    key = KEYS[name]
+    if name == running:
+        row.add(f" {key} {name} ▶ ", "block")
+    elif name == stop.phase and not running:
+        row.add(f" {key} {name} ● ", "block")
+    elif name in stop.done:
+        row.add(f" {key}", "key").add(f" {name} ✓ ", "good")
+    else:
+        row.add(f" {key}", "key").add(f" {name} ", "bright" if name == natural else "dim")
+
+
+def _hint(stop: Stop, activity: Activity) -> str:
+    if activity.script:
+        return "space  next line"
+    return f"space  {clean('; '.join(stop.natural))}" if stop.natural else ""
+
+
+class StatusRow(Surface):
+    """The status line."""
+
+    ground = "title"
+
+    def __init__(self) -> None:
+        super().__init__("status")
+        self.stop, self.activity = Stop(), Activity()
+
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        return [status(self.stop, self.activity, width)]
+
+
+class PhasesRow(Surface):
+    """The path of phases."""
+
+    ground = "screen"
+
+    def __init__(self) -> None:
+        super().__init__("phases")
+        self.stop, self.activity = Stop(), Activity()
+
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        return [phases(self.stop, self.activity, width)]

@@ -1,0 +1,251 @@
+"""The panel *Tensor*: a window of the selected tensor and the same window of its `.grad`, side by side."""
+
+from __future__ import annotations
+
+import math
+
+from gradstep.tui import numbers
+from gradstep.tui.lines import Line, Row, clean, text_line
+from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest
+from gradstep.tui.panels.panel import Panel
+from gradstep.values.views import LookTensor, NoView, Request, TensorView, View, Window
+
+_CHANGED = "*"
+_CELL = 9
+"""Cells that a number of a grid needs at most, before any is seen: what a request for a window goes by."""
+
+
+def columns_for(width: int) -> int:
+    """Return how many columns of a matrix fit beside the same ones of its `.grad`."""
+    return max(1, (width - 2 * GUTTER - 8) // 2 // _CELL)
+
+
+def draw(view: TensorView | None, width: int, height: int) -> Drawing:
+    """Draw the window that the view holds."""
+    if view is None or not view.name:
+        return empty(width, height, "Nothing selected: choose a parameter in Model, or type :show and its name.")
+    name = clean(view.name)
+    about = f"{name}  of {numbers.shape(view.whole)}, {view.dtype}"
+    if view.value is None or view.kind == "none":
+        return empty(width, height, clean(view.note) or "There is no number to draw here.", about=about)
+    foot = footer(view, width)
+    room = height - len(foot)
+    lines = _grids(view, width, room) if view.kind == "matrix" else _table(view, width, room)
+    return Drawing(about, (lines[: max(room, 1)] + foot)[: max(height, 0)], view.shape[0] if view.shape else 1)
+
+
+def footer(view: TensorView, width: int) -> list[Line]:
+    """Say what the whole slice amounts to, and what its marks mean, in as many words as there is room for."""
+    amount = math.prod(view.shape)
+    parts = [f"these {amount:,}: norm {numbers.norm(view.norm) or '·'}" if amount != 1 else "1 element"]
+    if amount != 1 and view.minimum is not None and view.maximum is not None:
+        form = numbers.form_of([view.minimum, view.maximum], view.dtype, 3)
+        parts.append(f"min {numbers.signed(view.minimum, form)}  max {numbers.signed(view.maximum, form)}")
+    if view.nans or view.infs:
+        parts.append(f"{view.nans:,} NaN, {view.infs:,} inf")
+    else:
+        parts.append("no NaN, no inf")
+    if view.grad_norm is not None and amount != 1:
+        parts.append(f".grad norm {numbers.norm(view.grad_norm)}")
+    if any(any(row) for part in (view.value, view.grad) if part for row in part.changed):
+        parts.append(f"{_CHANGED} changed")
+    text = parts[0]
+    for part in parts[1:]:
+        if GUTTER + len(text) + 2 + len(part) < width:
+            text += f"  {part}"
+    return [text_line(text, width, "dim")]
+
+
+def _flat(window: Window | None) -> list[float]:
+    return [] if window is None else [value for row in window.values for value in row]
+
+
+def _changes(window: Window | None) -> list[float | None]:
+    """Return after minus before for each changed number of a vector; empty when there is no before."""
+    if window is None or window.before is None or not any(map(any, window.changed)):
+        return []
+    before = [value for row in window.before for value in row]
+    return [after - old for after, old in zip(_flat(window), before, strict=False)]
+
+
+def _marks(window: Window | None) -> list[bool]:
+    return [] if window is None else [mark for row in window.changed for mark in row]
+
+
+def _table(view: TensorView, width: int, height: int) -> list[Line]:
+    """Draw a vector: a row for each element with value, `.grad`, what changed, and a bar."""
+    own = clean(view.path.rsplit(".", 1)[-1]) or "value"
+    values, grads = _flat(view.value), _flat(view.grad)
+    changes, changed = _changes(view.value), own
+    if not changes:
+        changes, changed = _changes(view.grad), ".grad"
+    labels = [f"[{label}]" if label else "" for label in view.row_labels]
+    has_grad = bool(view.grad_state) or view.grad is not None
+    table = _Table(width, widest(labels, 3))
+    table.column(own[:12], values, _marks(view.value), view.dtype)
+    if has_grad:
+        table.column(".grad", grads, _marks(view.grad), view.dtype, missing="none")
+    if changes and width >= 40:
+        table.column(f"change of {changed}"[:18], changes, [], view.dtype)
+    bars, barred = (grads, ".grad") if any(map(math.isfinite, grads)) else (values, own)
+    table.bars(bars, barred)
+    return [table.header(), *(table.line(i, label) for i, label in enumerate(labels[: max(0, height - 1)]))]
+
+
+class _Table:
+    """A table of number columns, aligned on the point, with a bar at the right."""
+
+    def __init__(self, width: int, label: int) -> None:
+        self.width = width
+        self._end = GUTTER + label
+        self._gap = 4 if width >= 60 else 2
+        self._columns: list[tuple[int, str, list[str], list[str], list[bool], str]] = []
+        self._bars: list[float] = []
+        self._bar_name = ""
+
+    def column(self, title: str, values: list[float], marks: list[bool], dtype: str, missing: str = "") -> None:
+        form = numbers.form_of(values, dtype)
+        texts = [numbers.signed(value, form) for value in values]
+        # the point of a bare 0 and the end of NaN stand where the last decimal of the others stands
+        end = self._end + self._gap + widest(texts, max(len(title), 7))
+        tones = [numbers.tone_of(value) for value in values]
+        self._columns.append((end, title, texts, tones, marks, missing))
+        self._end = end
+
+    def bars(self, values: list[float], name: str) -> None:
+        self._bars, self._bar_name = values, name
+
+    def header(self) -> Line:
+        row = Row(self.width)
+        for end, title, *_ in self._columns:
+            row.right(end, title, "dim")
+        centre = self._bar_span()
+        if centre:
+            row.right(min(self.width - 1, centre[0] + len(self._bar_name) // 2 + 1), self._bar_name, "dim")
+        return row.line()
+
+    def line(self, i: int, label: str) -> Line:
+        row = Row(self.width).left(GUTTER, label, "dim")
+        for end, _, texts, tones, marks, missing in self._columns:
+            text = texts[i] if i < len(texts) else missing
+            row.right(end, text, tones[i] if i < len(tones) else "dim")
+            row.add(_CHANGED if i < len(marks) and marks[i] else "", "bright")
+        span = self._bar_span()
+        if span and i < len(self._bars):
+            self._bar(row, self._bars[i], *span)
+        return row.line()
+
+    def _bar_span(self) -> tuple[int, int] | None:
+        """Return the column of the axis and the cells at each side of it, when there is room for a bar."""
+        room = self.width - 2 - (self._end + 3)
+        if room < 9 or not self._bars:
+            return None
+        half = min(12, (room - 1) // 2)
+        return self.width - 2 - half, half
+
+    def _bar(self, row: Row, value: float, centre: int, half: int) -> None:
+        if not math.isfinite(value):
+            row.left(centre - 1, numbers.signed(value, numbers.Form(0)), "odd")
+            return
+        greatest = max((abs(v) for v in self._bars if math.isfinite(v)), default=0.0)
+        cells = round(abs(value) / greatest * half) if greatest else 0
+        if value < 0:
+            row.left(centre - cells, "━" * cells, "negative")
+        row.left(centre, "│", "line")
+        if value > 0:
+            row.add("━" * cells, "positive")
+
+
+def _grids(view: TensorView, width: int, height: int) -> list[Line]:
+    """Draw a matrix: two grids of the same window, the value's and the `.grad`'s."""
+    own = clean(view.path.rsplit(".", 1)[-1]) or "value"
+    labels = [f"[{label}]" for label in view.row_labels]
+    start = GUTTER + widest(labels, 2) + 1
+    two = bool(view.grad_state) or view.grad is not None
+    half = (width - start - 1) // (2 if two else 1)
+    grids = [_Grid(view.value, view, start, half)] if view.value else []
+    if view.grad is not None:
+        grids.append(_Grid(view.grad, view, start + half + 1, half))
+    titles, heads = Row(width).left(start + 1, own, "dim", half - 2), Row(width)
+    if two:
+        state = f"  {view.grad_state}" if view.grad_state else ""
+        titles.left(start + half + 2, f".grad{state}", "dim")
+    shown = min(grid.fits for grid in grids) if grids else 0
+    for grid in grids:
+        grid.labels(heads, view.column_labels[:shown])
+    lines = [titles.line(), heads.line()]
+    for i, label in enumerate(labels[: max(0, height - 2)]):
+        row = Row(width).left(GUTTER, label, "dim")
+        for grid in grids:
+            grid.cells(row, i, shown)
+        if two and view.grad is None and i == 0:
+            row.left(start + half + 2, "none: press f, then b, to write it", "dim")
+        lines.append(row.line())
+    return lines
+
+
+class _Grid:
+    """A window of numbers in columns of one width."""
+
+    def __init__(self, window: Window, view: TensorView, start: int, width: int) -> None:
+        self._window = window
+        self._start = start
+        self._form = numbers.form_of(_flat(window), view.dtype, 3)
+        texts = [numbers.signed(value, self._form) for value in _flat(window)]
+        self._cell = max(widest(texts, 3), widest(view.column_labels) + 2) + 2
+        across = max((len(row) for row in window.values), default=0)
+        self.fits = max(1, min(across, width // self._cell))
+
+    def labels(self, row: Row, labels: tuple[str, ...]) -> None:
+        for j, label in enumerate(labels):
+            row.right(self._start + (j + 1) * self._cell - 1, f"[{label}]", "dim")
+
+    def cells(self, row: Row, i: int, shown: int) -> None:
+        values = self._window.values[i] if i < len(self._window.values) else ()
+        marks = self._window.changed[i] if i < len(self._window.changed) else ()
+        for j, value in enumerate(values[:shown]):
+            text = numbers.signed(value, self._form)
+            row.right(self._start + (j + 1) * self._cell - 1, text, numbers.tone_of(value))
+            row.add(_CHANGED if j < len(marks) and marks[j] else "", "bright")
+
+
+class TensorPanel(Panel):
+    """The window of the selection; scrolling asks for another window."""
+
+    title = "Tensor"
+    _HEADS = 2
+
+    def __init__(self) -> None:
+        super().__init__("tensor")
+        self.view: TensorView | None = None
+        self.why = ""
+        self.left = 0
+
+    def request(self) -> Request:
+        return LookTensor(rows=max(1, self.body), columns=columns_for(self.size.width), top=self.first, left=self.left)
+
+    def assign(self, view: View) -> None:
+        """Take a window; another selection is seen from its start."""
+        if isinstance(view, TensorView):
+            if self.view is not None and self.view.name != view.name:
+                self.first, self.left = view.top, view.left
+            self.view, self.why = view, ""
+            self.rows = view.shape[0] if view.shape else 1
+        elif isinstance(view, NoView):
+            self.view, self.why = None, view.why
+
+    def draw(self, width: int, height: int) -> Drawing:
+        if self.why:
+            return empty(width, height, clean(self.why))
+        return draw(self.view, width, height)
+
+    @property
+    def body(self) -> int:
+        """Rows for numbers: the head of the columns stands above them and a line on the whole slice below."""
+        return max(1, super().body - self._HEADS)
+
+    def sideways(self, columns: int) -> None:
+        """Scroll a matrix to the side."""
+        if self.view is not None and len(self.view.shape) >= 2:
+            across = columns_for(self.size.width)
+            self.left = max(0, min(self.left + columns, self.view.shape[1] - across))

@@ -1,0 +1,148 @@
+"""The panel *Why*: what the last command did and did not, what went wrong, or what is being waited for."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gradstep.tui.lines import Line, Row, clean
+from gradstep.tui.panels.drawing import GUTTER, Drawing, paragraph
+from gradstep.tui.panels.markdown import markdown_lines
+from gradstep.tui.panels.panel import Panel
+from gradstep.values.commands import Say, line_of
+from gradstep.values.outcomes import Frame, Outcome, Problem
+from gradstep.values.views import LookWhy, NoView, Request, View, WhyView
+
+
+class Stage(NamedTuple):
+    """A stage of loading: its name, and how long it has taken in seconds."""
+
+    name: str
+    seconds: float
+
+
+class News(NamedTuple):
+    """All that the panel can be about; the first of stages, problem, narration, view that is there is drawn."""
+
+    view: WhyView | NoView | None = None
+    outcome: Outcome | None = None
+    stages: tuple[Stage, ...] = ()
+    """Stages of the loading that is going on, the present one last."""
+    notice: str = ""
+    """A word of the screen's own, e.g. what came of a restart."""
+    fault: Problem | None = None
+    """What is wrong with a typed line that never became a command."""
+    whole: bool = False
+    """True to show every frame of a traceback, not only the user's own."""
+
+    @property
+    def problem(self) -> Problem | None:
+        """What went wrong last, if anything did."""
+        return self.fault or (self.outcome.problem if self.outcome is not None else None)
+
+
+def draw(news: News, width: int, height: int, first: int = 0) -> Drawing:
+    """Draw the news from its row `first` on."""
+    about, lines = _about(news), _lines(news, width)
+    first = max(0, min(first, len(lines) - height))
+    return Drawing(about, lines[first : first + max(height, 0)], len(lines))
+
+
+def rows(news: News, width: int) -> int:
+    """Return how many rows the news needs at a width."""
+    return len(_lines(news, width))
+
+
+def _about(news: News) -> str:
+    if news.stages:
+        return f"{sum(stage.seconds for stage in news.stages):.1f} s"
+    outcome = news.outcome
+    if news.fault is not None:
+        return ""
+    if outcome is not None and outcome.problem is not None:
+        return clean(line_of(outcome.command))
+    if outcome is not None and isinstance(outcome.command, Say):
+        return "say"
+    return clean(news.view.about) if isinstance(news.view, WhyView) else ""
+
+
+def _lines(news: News, width: int) -> list[Line]:
+    lines = paragraph(news.notice, width, "bright") if news.notice else []
+    if news.stages:
+        return lines + _stages(news.stages, width)
+    outcome = news.outcome
+    if news.problem is not None:
+        return lines + problem_lines(news.problem, width, news.whole)
+    if outcome is not None and isinstance(outcome.command, Say):
+        return lines + markdown_lines(outcome.command.text, width)
+    if outcome is not None:
+        for hit in outcome.watches:
+            lines += paragraph(
+                f"watch {hit.number}: {hit.line} changed from {hit.before} to {hit.after}", width, "bright"
+            )
+        if outcome.text:
+            lines += [line for text in outcome.text.splitlines() for line in paragraph(text, width, "bright")]
+    if isinstance(news.view, WhyView):
+        lines += paragraph(news.view.sentence, width, "bright" if not lines else "text")
+        lines += [line for text in news.view.more for line in paragraph(text, width)]
+    elif news.view is not None:
+        lines += paragraph(news.view.why, width, "dim")
+    return lines
+
+
+def _stages(stages: tuple[Stage, ...], width: int) -> list[Line]:
+    """Draw the present stage first, bright, then the ones before it, so that a short panel shows what matters."""
+    *past, now = stages
+    waiting = "Keys you press meanwhile are kept and run in order."
+    lines = [Row(width).add("▶", "now").left(GUTTER, f"{clean(now.name)}  {now.seconds:.1f} s", "bright").line()]
+    if past:
+        done = "   ".join(f"✓ {clean(stage.name)} {stage.seconds:.1f} s" for stage in past)
+        lines += paragraph(done, width, "dim")
+    return lines + paragraph(waiting, width, "dim")
+
+
+def problem_lines(problem: Problem, width: int, whole: bool = False) -> list[Line]:
+    """Draw a problem: title, what happened, what to do about it, and the user's own frames."""
+    lines = paragraph(f"✗ {problem.title}", width, "bad", GUTTER)
+    lines += paragraph(problem.what, width) if problem.what else []
+    for name, text in (("expected", problem.expected), ("actual", problem.actual), ("difference", problem.difference)):
+        if text:
+            lines += paragraph(f"{name:<11} {text}", width)
+    lines += paragraph(problem.remedy, width, "bright") if problem.remedy else []
+    frames = problem.frames if whole else tuple(frame for frame in problem.frames if frame.user)
+    for frame in frames:
+        lines += _frame(frame, width)
+    hidden = len(problem.frames) - len(frames)
+    if hidden:
+        lines += paragraph(f"{hidden} more frames outside your code: t shows the whole traceback", width, "dim")
+    return lines
+
+
+def _frame(frame: Frame, width: int) -> list[Line]:
+    where = f"{clean(frame.file)}:{frame.line}"
+    row = Row(width).left(GUTTER, where, "text" if frame.user else "dim").add(f"  {clean(frame.function)}", "dim")
+    return [row.add(f"   {clean(frame.text).strip()}", "code" if frame.user else "dim").line()]
+
+
+class WhyPanel(Panel):
+    """The sentence on the last command."""
+
+    title = "Why"
+
+    def __init__(self) -> None:
+        super().__init__("why")
+        self.news = News()
+
+    def request(self) -> Request:
+        return LookWhy()
+
+    def assign(self, view: View) -> None:
+        if isinstance(view, WhyView | NoView):
+            self.tell(view=view)
+
+    def tell(self, **changes: Any) -> None:
+        """Change a part of the news; the start of it is what is seen."""
+        self.news = self.news._replace(**changes)
+        self.first = 0
+
+    def draw(self, width: int, height: int) -> Drawing:
+        return draw(self.news, width, height, self.first)
