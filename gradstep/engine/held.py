@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -13,14 +12,14 @@ from torch import Tensor, nn
 
 from gradstep.engine import loading
 from gradstep.engine.batches import Batches
-from gradstep.engine.bits import same_bits
-from gradstep.engine.graph import GraphRecord, is_freed, record
+from gradstep.engine.graph import GraphRecord, record
 from gradstep.engine.ledger import Ledger
-from gradstep.engine.optimizers import is_torchs, needs_closure, optimizer_of, schedulers_of, step_scheduler
+from gradstep.engine.optimizers import needs_closure, optimizer_of, schedulers_of, step_scheduler
 from gradstep.engine.probes import Watched, watch_forward
 from gradstep.engine.problems import problem_of
 from gradstep.engine.randomness import RandomKeeper
-from gradstep.engine.saving import Saved, Saver, put_grads_back
+from gradstep.engine.saving import Saved
+from gradstep.engine.transaction import Transaction
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.workload import Workload
@@ -72,30 +71,35 @@ class Held:
         progress("building the optimizer")
         self.optimizer = optimizer_of(workload)
         self.schedulers = schedulers_of(workload, self.optimizer)
-        self._has_objects = bool(self.stateful())
-        self._closing = needs_closure(self.optimizer)
+        self.calls_closure = needs_closure(self.optimizer)
         self.batches = Batches(workload.batches, device, self.keeper)
         self.paths: dict[nn.Module, str] = {module: path for path, module in self.model.named_modules()}
         self.modules = list(self.paths)
         self.parameters = list(self._all_parameters())
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in self.parameters}
-        self._buffer_slots = list(_buffer_slots(self.model))
-        self._renormalised = list(_written_in_forward(self.model))
+        self.buffer_slots = list(_buffer_slots(self.model))
+        self.renormalised = list(_written_in_forward(self.model))
         self.ledger = Ledger()
         self.point = Point()
-        self.saved = Saved("")
+        self.saved = _NOTHING
         self.losses: list[tuple[int, float]] = []
         self.running = False
         self.refused = ""
         """The act that raised last and was undone; empty when the last one went through."""
-        self._saver, self._forward_saver = Saver(), Saver()
-        self._forward_saved: Saved | None = None
+        self._transaction = Transaction(self)
+        self._acts: dict[type[Act], Callable[[Any], None]] = {
+            Forward: self._forward,
+            Backward: self._backward,
+            Step: self._step,
+            ZeroGrad: self._zero_grad,
+            NextBatch: self._next_batch,
+        }
         self._graph: tuple[Tensor, GraphRecord] | None = None
 
     # -- what there is -------------------------------------------------------------------------------------------------
     def buffers(self) -> list[tuple[str, Tensor]]:
         """Return the model's buffers by name."""
-        found = ((name, slots.get(key)) for name, slots, key in self._buffer_slots)
+        found = ((name, slots.get(key)) for name, slots, key in self.buffer_slots)
         return [(name, buffer) for name, buffer in found if buffer is not None]
 
     def tensor(self, name: str) -> Tensor | None:
@@ -112,7 +116,7 @@ class Held:
 
     def rates(self) -> tuple[float, ...]:
         """Return the learning rate of each parameter group."""
-        return tuple(float(group.get("lr", 0.0)) for group in self.optimizer.param_groups)
+        return tuple([float(group.get("lr", 0.0)) for group in self.optimizer.param_groups])
 
     def stateful(self) -> dict[str, Any]:
         """Return the further objects with `state_dict` that belong to the state, by name."""
@@ -143,12 +147,12 @@ class Held:
             GradstepError: what the debuggee raised, as a problem; the state is as it was before.
         """
         point, accounts, count = self.point, self.ledger.copy(), len(self.losses)
-        name = type(act).__name__
         saved: Saved | None = None
         try:
             self.running = True
-            saved = self._save(act)
-            getattr(self, f"_{name.lower()}")(act)
+            self.saved = _NOTHING  # let go of cleared gradients before torch allocates new ones
+            saved = self._transaction.begin(act)
+            self._acts[type(act)](act)
             self.running = False
         except BaseException as error:
             self.running = False
@@ -156,16 +160,16 @@ class Held:
             self.ledger.restore(accounts)
             del self.losses[count:]
             if saved is not None:
-                self._roll_back(saved)
-            self.saved, self.refused = Saved(""), PHASE_NAMES[name]
-            raise GradstepError(problem_of(error, PHASE_NAMES[name])) from error
+                self._transaction.roll_back(saved)
+            self.refused = PHASE_NAMES[type(act)]
+            raise GradstepError(problem_of(error, self.refused)) from error
         self.saved, self.refused = saved, ""
 
     def _forward(self, _: Forward) -> None:
         if self.batches.batch is None:
             self.batches.take()
         with watch_forward(self.paths, self.model) as watched:
-            loss = self._compute()
+            loss = self.compute()
         if not isinstance(loss, Tensor):
             raise wrong(
                 "the loss is no tensor",
@@ -217,7 +221,7 @@ class Held:
     def _step(self, _: Step) -> None:
         rates = self.rates()
         found = [name for name, p in self.parameters if p.grad is not None]
-        if self._closing:
+        if self.calls_closure:
             self.optimizer.step(self._closure)  # type: ignore[arg-type]
             found = [name for name, p in self.parameters if p.grad is not None]
         else:
@@ -241,7 +245,7 @@ class Held:
             rates_before=rates,
         )
 
-    def _zerograd(self, act: ZeroGrad) -> None:
+    def _zero_grad(self, act: ZeroGrad) -> None:
         to_none = act.set_to_none is not False
         self.optimizer.zero_grad(set_to_none=to_none)
         for group in self.optimizer.param_groups:
@@ -254,7 +258,7 @@ class Held:
             done=_with(self.point.done, "zero_grad"),
         )
 
-    def _nextbatch(self, _: NextBatch) -> None:
+    def _next_batch(self, _: NextBatch) -> None:
         rates = self.rates()
         if self.batches.take() and self.workload.schedule == "epoch":
             self._step_schedulers()
@@ -262,7 +266,8 @@ class Held:
             self.point, phase="next_batch", torch="x, target = next(batches)", used_batch=False, rates_before=rates
         )
 
-    def _compute(self) -> Tensor:
+    def compute(self) -> Tensor:
+        """Run the model and the loss on the batch that is held; return the loss."""
         batch, loss = self.batches.batch, self.workload.loss
         if loss is None:
             assert self.workload.compute_loss is not None
@@ -278,92 +283,13 @@ class Held:
     def _closure(self) -> Tensor:
         """What an optimizer such as LBFGS calls inside its step: clear, forward, backward."""
         self.optimizer.zero_grad()
-        loss = self._compute()
+        loss = self.compute()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     def _step_schedulers(self) -> None:
         for scheduler in self.schedulers:
             step_scheduler(scheduler, self.point.value)
-
-    # -- keeping and putting back --------------------------------------------------------------------------------------
-    def _save(self, act: Act) -> Saved:
-        """Keep what this phase may write. A torch optimizer reads `.grad` and writes neither it nor any generator."""
-        saver = self._forward_saver if isinstance(act, Forward) else self._saver
-        saved = Saved(type(act).__name__, training=[m.training for m in self.modules])
-        if self._has_objects:
-            saved.objects = {name: deepcopy(thing.state_dict()) for name, thing in self.stateful().items()}
-        match act:
-            case Forward() | NextBatch():
-                saved.tensors = saver.tensors([*self.buffers(), *self._renormalised])
-                saved.cursor = self.batches.cursor()
-                saved.randomness = self.keeper.capture()
-                if isinstance(act, NextBatch):
-                    saved.optimizer = saver.optimizer(self.optimizer, self.names)
-            case Backward():
-                saved.tensors = saver.tensors(self.buffers())
-                saved.grads, saved.grad_versions = saver.grads(self.parameters, contents=True)
-                saved.randomness = self.keeper.capture()
-            case Step():
-                saved.tensors = saver.tensors(self.parameters)
-                saved.optimizer = saver.optimizer(self.optimizer, self.names)
-                if not is_torchs(self.optimizer) or self._closing:
-                    saved.tensors = saver.tensors([*self.parameters, *self.buffers()])
-                    saved.grads, saved.grad_versions = saver.grads(self.parameters, contents=True)
-                    saved.randomness = self.keeper.capture()
-            case ZeroGrad():
-                contents = act.set_to_none is False
-                saved.grads, saved.grad_versions = saver.grads(self.parameters, contents)
-        if isinstance(act, Forward):
-            self._forward_saved = saved
-        return saved
-
-    def _roll_back(self, saved: Saved) -> None:
-        saved.tensors.restore()
-        kept = dict(zip(saved.tensors.names, saved.tensors.live, strict=True))
-        for name, slots, key in self._buffer_slots:
-            slots[key] = kept.get(name, slots[key])
-        put_grads_back(saved)
-        if saved.optimizer is not None:
-            saved.optimizer.restore(self.optimizer)
-        for name, thing in self.stateful().items():
-            if name in saved.objects:
-                thing.load_state_dict(saved.objects[name])
-        if saved.cursor is not None:
-            self.batches.restore(saved.cursor)
-        for module, training in zip(self.modules, saved.training or (), strict=False):
-            module.training = training
-        self._revive()
-        if saved.randomness is not None:
-            self.keeper.restore(saved.randomness)
-
-    def _revive(self) -> None:
-        """Build the graph of the last loss again when a failed backward has freed part of it.
-
-        The forward that made it runs again from the generators and buffers it began with. Where that is no longer
-        possible (a step came since), or gives another loss, the graph is left as freed, and torch will say so.
-        """
-        loss, first = self.point.loss, self._forward_saved
-        graph = None if self.point.freed else self.graph()
-        if loss is None or graph is None or not any(is_freed(node) for node in graph.nodes):
-            return
-        again = None
-        if first is not None and not self.point.steps_since_forward and self.point.used_batch:
-            now, buffers = self.keeper.capture(), Saver().tensors(self.buffers())
-            first.tensors.restore()
-            if first.randomness is not None:
-                self.keeper.restore(first.randomness)
-            try:
-                with watch_forward(self.paths, self.model) as watched:
-                    again = self._compute()
-            except Exception:
-                again = None
-            buffers.restore()
-            self.keeper.restore(now)
-        if again is not None and same_bits(again, loss):
-            self.point = replace(self.point, loss=again, watched=watched)
-        else:
-            self.point = replace(self.point, freed=True)
 
     def _all_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         seen = set()
@@ -383,12 +309,14 @@ class Held:
             return None
 
 
-PHASE_NAMES = {
-    "Forward": "forward",
-    "Backward": "backward",
-    "Step": "step",
-    "ZeroGrad": "zero_grad",
-    "NextBatch": "next_batch",
+_NOTHING = Saved()
+
+PHASE_NAMES: dict[type[Act], str] = {
+    Forward: "forward",
+    Backward: "backward",
+    Step: "step",
+    ZeroGrad: "zero_grad",
+    NextBatch: "next_batch",
 }
 """What each act is called on screen."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from gradstep.values.errors import wrong
 from gradstep.workload import Workload
@@ -33,7 +34,7 @@ def optimizer_of(workload: Workload) -> torch.optim.Optimizer:
 
 def schedulers_of(workload: Workload, optimizer: torch.optim.Optimizer) -> list[Any]:
     """Return the workload's schedulers; a function is given the optimizer to make one."""
-    given = workload.schedulers
+    given = () if workload.schedulers is None else workload.schedulers
     several: Sequence[Any] = given if isinstance(given, (list, tuple)) else [given]
     return [each if hasattr(each, "state_dict") else each(optimizer) for each in several]
 
@@ -53,5 +54,11 @@ def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def is_torchs(optimizer: torch.optim.Optimizer) -> bool:
-    """Tell whether it is torch's own, whose `step` writes neither `.grad` nor buffers and draws nothing."""
-    return type(optimizer).__module__.startswith("torch.optim")
+    """Tell whether it is torch's own and without hooks: its `step` writes neither `.grad` nor buffers and draws nothing."""
+    hooks = (
+        optimizer._optimizer_step_pre_hooks,
+        optimizer._optimizer_step_post_hooks,
+        _global_optimizer_pre_hooks,
+        _global_optimizer_post_hooks,
+    )
+    return type(optimizer).__module__.startswith("torch.optim") and not any(hooks)

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from msgspec import Struct, field
 from torch import Tensor, nn
 
 from gradstep.engine.batches import Cursor
-from gradstep.engine.bits import Copies
+from gradstep.engine.bits import Copies, same_bits
 from gradstep.engine.randomness import Randomness
 
 Grad = tuple[str, nn.Parameter, Tensor | None, Tensor | None]
 """Name, parameter, its `.grad` object before the phase, and the copy of that."""
 
 
-@dataclass
-class TensorsSaved:
+class TensorsSaved(Struct):
     """Tensors that are written in place, beside their copies."""
 
-    names: list[str] = field(default_factory=list)
-    live: list[Tensor] = field(default_factory=list)
-    copies: list[Tensor] = field(default_factory=list)
-    versions: list[int] = field(default_factory=list)
+    names: list[str] = []
+    live: list[Tensor] = []
+    copies: list[Tensor] = []
+    versions: list[int] = []
 
     def restore(self) -> None:
         """Write the copies back in place, versions included, so that a live graph neither refuses nor is fooled.
@@ -33,49 +32,46 @@ class TensorsSaved:
         This is the one way that keeps both (`.data.copy_` and the version counters rewound).
         """
         for tensor, kept in zip(self.live, self.copies, strict=True):
-            tensor.data.copy_(kept)
+            if not same_bits(tensor, kept):  # an expanded buffer can't be written, and never was
+                tensor.data.copy_(kept)
         if self.live:
             torch._C._autograd._unsafe_set_version_counter(tuple(self.live), tuple(self.versions))
 
 
-@dataclass
-class OptimizerSaved:
-    """An optimizer's state and hyper-parameters; tensors in place, everything else as a deep copy."""
+class OptimizerSaved(Struct):
+    """An optimizer's state and hyper-parameters; the very dicts, lists and tensors, each beside what it held."""
 
     tensors: TensorsSaved
-    state: dict[Tensor, dict[str, Any]]
-    """Each parameter's state; for tensors the very tensor, for the rest a copy."""
-    groups: list[dict[str, Any]]
+    state: list[tuple[Any, Any, Any]]
+    """Owner (a parameter), its entries, and what they were."""
+    groups: list[tuple[dict[str, Any], dict[str, Any], list[nn.Parameter]]]
+    """Group, what was in it, and its parameters."""
 
     def restore(self, optimizer: torch.optim.Optimizer) -> None:
         """Put the state back: the same tensors with the old contents, and what came since gone."""
         self.tensors.restore()
-        for parameter in list(optimizer.state):
-            if parameter not in self.state:
-                del optimizer.state[parameter]
-        for parameter, entries in self.state.items():
-            held = optimizer.state[parameter]
-            held.clear()
-            held.update({k: v if isinstance(v, Tensor) else copy.deepcopy(v) for k, v in entries.items()})
-        for group, saved in zip(optimizer.param_groups, self.groups, strict=True):
-            for key in [k for k in group if k != "params" and k not in saved]:
-                del group[key]
-            group.update(saved)
+        optimizer.state.clear()
+        for owner, entries, were in self.state:
+            optimizer.state[owner] = _refilled(entries, were) if isinstance(entries, dict) else were
+        optimizer.param_groups[:] = [_refilled(group, were) for group, were, _ in self.groups]
+        for group, _, parameters in self.groups:
+            group["params"][:] = parameters
 
 
-@dataclass
-class Saved:
+class Saved(Struct):
     """Everything kept from before one phase. What is None or empty can't be written by that phase."""
 
-    phase: str
     tensors: TensorsSaved = field(default_factory=TensorsSaved)
-    grads: list[Grad] = field(default_factory=list)
-    grad_versions: list[tuple[Tensor, int]] = field(default_factory=list)
+    grads: list[Grad] = []
+    grad_versions: list[tuple[Tensor, int]] = []
     optimizer: OptimizerSaved | None = None
     randomness: Randomness | None = None
     cursor: Cursor | None = None
-    training: list[bool] | None = None
-    objects: dict[str, Any] = field(default_factory=dict)
+    training: list[bool] = []
+    requires_grad: list[bool] = []
+    objects: dict[str, Any] = {}
+    slots: list[Tensor | None] = []
+    """The buffer objects: a forward may put new ones in their place."""
 
 
 class Saver:
@@ -90,33 +86,26 @@ class Saver:
         names, live = [name for name, _ in pairs], [tensor for _, tensor in pairs]
         return TensorsSaved(names, live, self._copies.take(names, live), [tensor._version for tensor in live])
 
-    def grads(
-        self, named: Sequence[tuple[str, nn.Parameter]], contents: bool
-    ) -> tuple[list[Grad], list[tuple[Tensor, int]]]:
+    def grads(self, saved: Saved, named: Sequence[tuple[str, nn.Parameter]], contents: bool) -> None:
         """Keep each `.grad`: with `contents` a copy of it, else only the object (enough where it is set to None)."""
-        held = [(f"{name}.grad", parameter, parameter.grad) for name, parameter in named]
         if not contents:
-            return [(name, parameter, grad, grad) for name, parameter, grad in held], []
-        dense = [(name, grad) for name, _, grad in held if grad is not None and grad.layout is torch.strided]
-        made = self._copies.take([name for name, _ in dense], [grad for _, grad in dense])
-        kept = dict(zip((name for name, _ in dense), made, strict=True))
-        grads: list[Grad] = []
-        for name, parameter, grad in held:
-            sparse = grad is not None and name not in kept
-            grads.append(
-                (name, parameter, grad, grad.detach().clone() if sparse and grad is not None else kept.get(name))
-            )
-        return grads, [(grad, grad._version) for _, grad in dense]
+            saved.grads = [(f"{name}.grad", p, p.grad, p.grad) for name, p in named]
+            return
+        dense = [(name, p.grad) for name, p in named if p.grad is not None and p.grad.layout is torch.strided]
+        made = self._copies.take([("grad", name) for name, _ in dense], [grad for _, grad in dense])
+        kept: dict[str, Tensor] = dict(zip([name for name, _ in dense], made, strict=True))
+        for name, p in named:
+            if p.grad is not None and name not in kept:
+                kept[name] = p.grad.detach().clone()
+        saved.grads = [(f"{name}.grad", p, p.grad, kept.get(name)) for name, p in named]
+        saved.grad_versions = [(grad, grad._version) for _, grad in dense]
 
     def optimizer(self, optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> OptimizerSaved:
         """Keep an optimizer's state and hyper-parameters."""
         named = list(state_tensors(optimizer, names))
-        state = {
-            parameter: {k: v if isinstance(v, Tensor) else copy.deepcopy(v) for k, v in entries.items()}
-            for parameter, entries in optimizer.state.items()
-        }
+        state = [(owner, entries, _contents(entries)) for owner, entries in optimizer.state.items()]
         groups = [
-            {k: v for k, v in group.items() if k != "params" and not isinstance(v, Tensor)}
+            (group, {k: v if k == "params" else _kept(v) for k, v in group.items()}, list(group["params"]))
             for group in optimizer.param_groups
         ]
         hyper = [
@@ -131,9 +120,28 @@ class Saver:
 def state_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of an optimizer's state, named like `2.weight.state.exp_avg`."""
     for parameter, entries in optimizer.state.items():
-        for key, value in entries.items():
+        # torch's are dicts all; others keep a plain count under a name of their own
+        for key, value in entries.items() if isinstance(entries, dict) else ():
             if isinstance(value, Tensor):
                 yield f"{names.get(parameter, 'parameter')}.state.{key}", value
+
+
+_PLAIN = frozenset({float, int, bool, str, type(None)})
+
+
+def _kept(value: Any) -> Any:
+    """Return what has to be kept of a value: a tensor itself (its contents are kept apart), of others a copy."""
+    return value if type(value) in _PLAIN or isinstance(value, Tensor) else copy.deepcopy(value)
+
+
+def _contents(entries: Any) -> Any:
+    return {k: _kept(v) for k, v in entries.items()} if isinstance(entries, dict) else copy.deepcopy(entries)
+
+
+def _refilled(entries: dict[Any, Any], were: dict[Any, Any]) -> dict[Any, Any]:
+    entries.clear()
+    entries.update(were)
+    return entries
 
 
 def put_grads_back(saved: Saved) -> None:
@@ -145,10 +153,7 @@ def put_grads_back(saved: Saved) -> None:
         if parameter.grad is not grad:
             parameter.grad = grad
         if kept is not None and kept is not grad:
-            if grad.layout is torch.strided:
-                grad.data.copy_(kept)
-            else:
-                parameter.grad = kept
+            grad.data.copy_(kept)  # sparse ones too, so that the object stays the same
     if saved.grad_versions:
         tensors, versions = zip(*saved.grad_versions, strict=True)
         torch._C._autograd._unsafe_set_version_counter(tensors, versions)

@@ -1,0 +1,115 @@
+"""A phase as a transaction: what it may write is kept before it, and put back when it raises."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from gradstep.engine.bits import same_bits
+from gradstep.engine.graph import is_freed
+from gradstep.engine.optimizers import writes_weights_alone
+from gradstep.engine.probes import watch_forward
+from gradstep.engine.saving import Saved, Saver, put_grads_back
+from gradstep.values.commands import Backward, Forward, NextBatch, PhaseCommand, Step
+
+if TYPE_CHECKING:
+    from gradstep.engine.held import Held
+
+
+class Transaction:
+    """Keeps and puts back what the phases of one held workload may write."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self._saver, self._forward_saver = Saver(), Saver()
+        self._forward_saved: Saved | None = None
+        self._objects = bool(held.stateful())
+
+    def begin(self, act: PhaseCommand | NextBatch) -> Saved:
+        """Keep what this act may write.
+
+        A torch optimizer reads `.grad` and writes neither it nor any generator; a user's own may write anything.
+        """
+        held = self._held
+        saver = self._forward_saver if isinstance(act, Forward) else self._saver
+        saved = Saved()
+        if self._objects:
+            saved.objects = {name: deepcopy(thing.state_dict()) for name, thing in held.stateful().items()}
+        user_code = True
+        if isinstance(act, (Forward, NextBatch)):
+            saved.tensors = saver.tensors([*held.buffers(), *held.renormalised])
+            saved.cursor = held.batches.cursor()
+            if isinstance(act, NextBatch):
+                saved.optimizer = saver.optimizer(held.optimizer, held.names)
+            else:
+                self._forward_saved = saved
+        elif isinstance(act, Backward):
+            saved.tensors = saver.tensors(held.buffers())
+            saver.grads(saved, held.parameters, contents=True)
+        elif isinstance(act, Step):
+            user_code = held.calls_closure or not writes_weights_alone(held.optimizer)
+            saved.tensors = saver.tensors([*held.parameters, *held.buffers()] if user_code else held.parameters)
+            saved.optimizer = saver.optimizer(held.optimizer, held.names)
+            if user_code:
+                saver.grads(saved, held.parameters, contents=True)
+        else:
+            user_code = False
+            saver.grads(saved, held.parameters, contents=act.set_to_none is False)
+        if user_code:
+            saved.training = [module.training for module in held.modules]
+            saved.requires_grad = [parameter.requires_grad for _, parameter in held.parameters]
+            saved.slots = [slots.get(key) for _, slots, key in held.buffer_slots]
+            saved.randomness = held.keeper.capture()
+        return saved
+
+    def roll_back(self, saved: Saved) -> None:
+        """Put everything back as it was when `saved` was kept, the graph of the last loss included."""
+        held = self._held
+        saved.tensors.restore()
+        for (_, slots, key), buffer in zip(held.buffer_slots, saved.slots, strict=False):
+            slots[key] = buffer
+        put_grads_back(saved)
+        if saved.optimizer is not None:
+            saved.optimizer.restore(held.optimizer)
+        for name, thing in held.stateful().items():
+            if name in saved.objects:
+                thing.load_state_dict(saved.objects[name])
+        if saved.cursor is not None:
+            held.batches.restore(saved.cursor)
+        for module, training in zip(held.modules, saved.training, strict=False):
+            module.training = training
+        for (_, parameter), requires in zip(held.parameters, saved.requires_grad, strict=False):
+            parameter.requires_grad_(requires)
+        self._revive()
+        if saved.randomness is not None:
+            held.keeper.restore(saved.randomness)
+
+    def _revive(self) -> None:
+        """Build the graph of the last loss again when a failed backward has freed part of it.
+
+        The forward that made it runs again from the generators and buffers it began with. Where that is no longer
+        possible (a step came since), or gives another loss, the graph is left as freed, and torch will say so.
+        """
+        held, first = self._held, self._forward_saved
+        loss, graph = held.point.loss, None if held.point.freed else held.graph()
+        if loss is None or graph is None or not any(is_freed(node) for node in graph.nodes):
+            return
+        again = None
+        if first is not None and not held.point.steps_since_forward and held.point.used_batch:
+            now, buffers = held.keeper.capture(), Saver().tensors(held.buffers())
+            first.tensors.restore()
+            if first.randomness is not None:
+                held.keeper.restore(first.randomness)
+            try:
+                with watch_forward(held.paths, held.model) as watched:
+                    again = held.compute()
+            except Exception:
+                again = None
+            buffers.restore()
+            held.keeper.restore(now)
+        if again is not None and same_bits(again, loss):
+            held.point = replace(held.point, loss=again, watched=watched)
+        else:
+            held.point = replace(held.point, freed=True)
