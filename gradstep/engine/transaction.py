@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from gradstep.engine.bits import same_bits
 from gradstep.engine.graph import is_freed
-from gradstep.engine.optimizers import writes_weights_alone
+from gradstep.engine.optimizers import is_torchs
 from gradstep.engine.probes import watch_forward
 from gradstep.engine.saving import Saved, Saver, put_grads_back
 from gradstep.values.commands import Backward, Forward, NextBatch, PhaseCommand, Step
@@ -49,7 +49,7 @@ class Transaction:
             saved.tensors = saver.tensors(held.buffers())
             saver.grads(saved, held.parameters, contents=True)
         elif isinstance(act, Step):
-            user_code = held.calls_closure or not writes_weights_alone(held.optimizer)
+            user_code = held.calls_closure or not is_torchs(held.optimizer)
             saved.tensors = saver.tensors([*held.parameters, *held.buffers()] if user_code else held.parameters)
             saved.optimizer = saver.optimizer(held.optimizer, held.names)
             if user_code:
