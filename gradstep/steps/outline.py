@@ -37,8 +37,9 @@ def parse_outline(source: str) -> tuple[list[RawBlock], list[tuple[int, int]]]:
             return False
         parser: Any = cast(Any, error).interactive_parser
         opened = [t for t in parser.parser_state.value_stack if isinstance(t, Token) and t.type == "LBRACE"]
-        unclosed.append((opened[-1].line or 1, opened[-1].column or 1))
-        parser.feed_token(Token("RBRACE", "}"))
+        for brace in opened:
+            unclosed.append((brace.line or 1, brace.column or 1))
+            parser.feed_token(Token("RBRACE", "}"))
         return True
 
     return cast("list[RawBlock]", _parser().parse(source, on_error=close)), unclosed

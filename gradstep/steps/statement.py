@@ -104,9 +104,7 @@ def _misfit(text: str, error: UnexpectedInput) -> MisfitError:
     if not found:
         return MisfitError(f"`{known.word}` ends too early", "", usage, len(text.rstrip()), 1)
     if found.startswith(('"', "`")) and (len(found) == 1 or found[-1] != found[0]):
-        return MisfitError(
-            f"this {found[0]} is never closed", "", f"Add a {found[0]} at the end of it.", at, len(found)
-        )
+        return MisfitError(f"this {found[0]} is never closed", "", f"Add a {found[0]} at its end.", at, len(found))
     wanted = _wanted(error)
     if "COMPARE" not in wanted and re.match(r"[<>]|==|!=", text[at:]) and known.word != "load":
         return MisfitError("comparisons do not chain", "", "Join two of them with `and`.", at, len(found))
