@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradstep.session.local import Session
-    from gradstep.tui.open import open  # noqa: A004 (the public name)
+    from gradstep.session.open import open  # noqa: A004 (the public name)
     from gradstep.workload import Workload
 
 __version__ = "0.1.0"
 __all__ = ["Session", "Workload", "__version__", "open"]
 
-_HOME = {"Session": "gradstep.session.local", "Workload": "gradstep.workload", "open": "gradstep.tui.open"}
+_HOME = {"Session": "gradstep.session.local", "Workload": "gradstep.workload", "open": "gradstep.session.open"}
 
 
 def __getattr__(name: str) -> Any:

@@ -113,11 +113,18 @@ class Gate:
         self._interrupt(_ALL)
         self._orders.put((0, Close()))
 
-    def close(self) -> None:
-        """Give back socket, reading thread and the handler of SIGINT. Call on the thread that holds the gate."""
+    def hang_up(self) -> None:
+        """End the conversation: the screen's side comes to its end."""
         self._on_lost = lambda: None
-        with suppress(OSError):
+        with suppress(OSError):  # close() alone would not wake the reading thread
             self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give back socket, reading thread and the handler of SIGINT. Call on the thread that holds the gate.
+
+        Whoever may call `release` must be done: its signal would meet the caller's own handler.
+        """
+        self.hang_up()
         self._reader.join()
         self._sock.close()
         signal.signal(signal.SIGINT, self._before)

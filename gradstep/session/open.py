@@ -125,8 +125,9 @@ def _run_screen(session: Any, terminal: _Terminal) -> int:
     try:
         gate.serve(session)
     finally:
-        gate.close()
+        gate.hang_up()
         watcher.join()
+        gate.close()
         flush_output()
     return screen.returncode
 

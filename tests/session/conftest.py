@@ -41,7 +41,7 @@ def stub(
     monkeypatch: pytest.MonkeyPatch, nothing_left: None
 ) -> Iterator[Callable[[], tuple[RemoteSession, list[Event]]]]:
     """Return a function that starts a session on a stub engine, with the list of its events."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     sessions = []
     spawn = partial(spawn_engine, "stub_engine")
