@@ -8,9 +8,13 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gradstep import __version__
 from gradstep.values.errors import GradstepError, wrong
+
+if TYPE_CHECKING:
+    from gradstep.session.local import Session
 
 WRONG = 2
 """Exit code for a command line or a script that is wrong."""
@@ -160,7 +164,16 @@ def _replay(given: list[str]) -> int:
         size=options.size,
         device=options.device,
         seed=options.seed,
+        draw=_draw,
     )
+
+
+def _draw(session: Session, path: str, size: tuple[int, int]) -> None:
+    """Draw a screenshot; only this needs textual."""
+    from gradstep.session.inline import InlineSession
+    from gradstep.tui.picture import draw
+
+    draw(InlineSession(session), path, size)
 
 
 def _template(given: list[str]) -> int:
@@ -188,7 +201,9 @@ def _help(given: list[str]) -> int:
     parser.add_argument("topic", nargs="?", choices=["steps"], help="steps: the language of .steps scripts")
     if parser.parse_args(given).topic is None:
         return main(["--help"])
-    print(Path(__file__).with_name("steps").joinpath("steps.md").read_text("utf-8"), end="")
+    from gradstep.steps import help_text
+
+    print(help_text(), end="")
     return 0
 
 

@@ -1,0 +1,25 @@
+"""The screen process of `gradstep.open`: a screen on the session of the process that started it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+
+from gradstep.session.process import Link, die_with
+from gradstep.session.remote import RemoteSession
+
+
+def main() -> None:
+    """Show the screen until it is quit. Arguments: socket, pipe of the debuggee's output, the caller's process id."""
+    descriptor, output, caller = map(int, sys.argv[1:])
+    try:
+        # by a signal that the screen answers by putting the terminal back
+        die_with(caller, signal.SIGTERM)
+        session = RemoteSession(Link(socket.socket(fileno=descriptor), output, caller, None))
+        from gradstep.tui.run import run_app
+
+        status = run_app(session)
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+    sys.exit(status)
