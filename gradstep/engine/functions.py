@@ -94,8 +94,11 @@ def _of_tensor(compute: Callable[[Tensor, Options], Tensor]) -> Callable[[tuple[
     """Make a function of one tensor take a number or a list too; a number gives a number."""
 
     def run(arguments: tuple[object, ...], options: Options) -> object:
-        made = compute(as_tensor(arguments[0]), options)
-        return made if isinstance(arguments[0], Tensor) else made.tolist()
+        if isinstance(arguments[0], Tensor):
+            return compute(arguments[0], options)
+        tensor = as_tensor(arguments[0])
+        # torch would take the root of a whole number in single precision
+        return compute(tensor if tensor.dtype is torch.bool else tensor.double(), options).tolist()
 
     return run
 

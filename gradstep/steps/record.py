@@ -91,7 +91,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _pairs(commands: Sequence[Command]) -> Iterator[tuple[Command, Command | None]]:
-    return zip(commands, [*commands[1:], None], strict=True)
+    return zip(commands, [*commands[1:], None], strict=False)
 
 
 def _line(command: Command, folder: str) -> str:

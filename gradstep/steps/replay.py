@@ -112,9 +112,10 @@ def _replay(script: Script, given: _Given) -> int:
         ended = EXIT["interrupted"]
     finally:
         progress.clear()
-        if session is not None:
-            session.close()
-    print(_closing(script, run, ended, time.perf_counter() - began), file=sys.stderr if given.json else sys.stdout)
+    closing = _closing(script, run, ended, time.perf_counter() - began)
+    print(closing, file=sys.stderr if given.json else sys.stdout)
+    if session is not None:
+        session.close()
     return ended
 
 
@@ -179,10 +180,11 @@ class _Ticker:
     def _watched(self, line: Line, outcome: Outcome) -> None:
         self._carried(line, outcome)
         if time.perf_counter() >= self._progress.due:
-            stop, turns = outcome.stop, self._run.runner.turns
-            turn = f" turn {turns[0][0]:,} of {turns[0][1]:,}" if turns else ""
+            stop, runner = outcome.stop, self._run.runner
+            number = runner.line.number if runner.line is not None else line.number
+            turn = "".join(f" turn {done:,} of {count:,}" for done, count in runner.turns[:1])
             loss = f", loss {stop.loss:.6g}" if stop.loss is not None else ""
-            self._progress.say(f"line {line.number}{turn}, {_count(self._run.commands, 'command')}{loss}")
+            self._progress.say(f"line {number}{turn}, {_count(self._run.commands, 'command')}{loss}")
 
 
 class _Progress:
@@ -198,7 +200,7 @@ class _Progress:
     def say(self, text: str) -> None:
         """Write the line, in place of the one before."""
         if self.on:
-            width = max(20, os.get_terminal_size(sys.stderr.fileno()).columns)
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
             sys.stderr.write(f"\r\x1b[K{text[: width - 1]}")
             sys.stderr.flush()
             self._shown = True

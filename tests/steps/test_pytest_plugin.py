@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:asyncio", "-rA", *options, "."]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "good.steps").write_text("# a comment\nsay first\n\nload linear seed=0\nscreenshot a.svg\nforward\n")
+    (tmp_path / "cucumber.steps").write_text("Given a user\nWhen load is high\n")
+    (tmp_path / "binary.steps").write_bytes(bytes(range(256)))
+    (tmp_path / "empty.steps").write_text("")
+    return tmp_path
+
+
+def test_scripts_are_tests_and_foreign_files_are_not(folder: Path) -> None:
+    done = run(folder)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+    assert "PASSED good.steps::good" in done.stdout
+    assert not (folder / "a.svg").exists()
+
+
+def test_a_failure_is_reported_at_its_line(folder: Path) -> None:
+    (folder / "bad.steps").write_text("load linear seed=0\nsay told\nforward\n\n  expect loss < 0\n")
+    (folder / "wrong.steps").write_text("load linear seed=0\nforwad\n")
+    done = run(folder)
+    assert done.returncode == 1
+    assert "2 failed, 1 passed" in done.stdout
+    assert "bad.steps:5:3: the expectation does not hold" in done.stdout
+    assert "\n      expect loss < 0\n      ^^^^^^^^^^^^^^^\n  expected  < 0\n" in done.stdout
+    assert "bad.steps:5: expect loss < 0" in done.stdout
+    assert "told" in done.stdout
+    assert "wrong.steps:2:1: unknown command `forwad`" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "FAILED bad.steps::bad - expect loss < 0" in done.stdout
+
+
+def test_collecting_imports_no_torch(folder: Path) -> None:
+    (folder / "conftest.py").write_text(
+        "import sys\n"
+        "def pytest_collection_finish(session):\n"
+        "    print('FOUND', len(session.items), [m for m in ('torch', 'lark', 'textual') if m in sys.modules])\n"
+    )
+    done = run(folder, "--collect-only", "-s")
+    assert "FOUND 1 []" in done.stdout
