@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from gradstep.session.local import Session
 from gradstep.values.commands import Command
-from gradstep.values.outcomes import Event, Outcome
+from gradstep.values.outcomes import Event, Outcome, Stop
 from gradstep.values.views import Request, View
 
 
@@ -16,6 +16,11 @@ class InlineSession:
     def __init__(self, local: Session) -> None:
         self.local = local
         self.on_event: Callable[[Event], None] = lambda _: None
+
+    @property
+    def stop(self) -> Stop:
+        """Where the session stands."""
+        return self.local.stop
 
     async def execute(self, command: Command) -> Outcome:
         """Carry out one command."""

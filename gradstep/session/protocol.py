@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gradstep.values.commands import Command
-from gradstep.values.outcomes import Event, Outcome
+from gradstep.values.outcomes import Event, Outcome, Stop
 from gradstep.values.views import Request, View
 
 
@@ -15,6 +15,11 @@ class FrontSession(Protocol):
 
     on_event: Callable[[Event], None]
     """Called with progress while loading, with the debuggee's output, and when the engine dies."""
+
+    @property
+    def stop(self) -> Stop:
+        """Where the session stands, as far as the front end was told."""
+        ...
 
     async def execute(self, command: Command) -> Outcome:
         """Carry out one command. The debuggee's errors are in the outcome, never raised.

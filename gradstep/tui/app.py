@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -68,6 +70,7 @@ class GradstepApp(App[None], inherit_bindings=False):
         *,
         noted: Callable[[Outcome], None] = lambda outcome: None,
         rest: float = 0.2,
+        signals: bool = False,
         **options: Any,
     ) -> None:
         """Prepare the app.
@@ -78,13 +81,22 @@ class GradstepApp(App[None], inherit_bindings=False):
             script: a script to step through, line by line.
             noted: told of every outcome, for the record.
             rest: seconds without a command after which a digest is taken.
+            signals: whether SIGTERM and SIGHUP end the app, with exit code 128 + their number.
             options: options of Textual's `App`.
         """
         super().__init__(**options)
+        self._signals = signals
         self.step_screen = StepScreen(session, opening, script, noted, rest)
         self.register_theme(THEME)
         self.register_theme(PLAIN)
         self.theme = "plain" if self.no_color else "gradstep"
+
+    def on_mount(self) -> None:
+        """End in order when the terminal goes away or the program is told to end."""
+        if self._signals:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, self.exit, None, 128 + number)
 
     def get_default_screen(self) -> StepScreen:
         """Return the one screen."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from gradstep.session.protocol import FrontSession
@@ -30,11 +31,11 @@ class Listener(Protocol):
         """Return what each visible panel wants to see, by its name."""
         ...
 
-    def happened(self, outcome: Outcome) -> None:
-        """Take note of an outcome; nothing is painted yet."""
+    def happened(self, outcome: Outcome, again: bool) -> None:
+        """Take note of an outcome; nothing is painted yet. `again`: it is part of a replay after a restart."""
         ...
 
-    def present(self, outcome: Outcome, views: Sequence[tuple[str, Request, View]]) -> None:
+    def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
         """Show a stop: all views at once, each with the panel that asked and what it asked for."""
         ...
 
@@ -150,6 +151,10 @@ class Driver:
     # -- the loop -----------------------------------------------------------------------------------------------------
     async def run(self) -> None:
         """Carry jobs out for as long as the screen lives."""
+        if not self._queue:
+            with suppress(ConnectionError):
+                # nothing to begin with: the session holds its workload already, as in `gradstep.open`
+                await self._look(None)
         while True:
             if not self._queue and self._again is None:
                 await self._rested()
@@ -220,7 +225,7 @@ class Driver:
             await self._look(outcome)
         return None
 
-    async def _execute(self, command: Command) -> Outcome:
+    async def _execute(self, command: Command, again: bool = False) -> Outcome:
         self.running, self.since = command, time.monotonic()
         self._listener.activity()
         if isinstance(command, Screenshot):
@@ -230,7 +235,7 @@ class Driver:
         self.running, self.stop = None, outcome.stop
         if outcome.ok:
             self.history.append(command)
-        self._listener.happened(outcome)
+        self._listener.happened(outcome, again)
         return outcome
 
     async def _photograph(self, command: Screenshot) -> Outcome:
@@ -241,12 +246,13 @@ class Driver:
             remedy = "Give the path of a file in a folder that can be written to."
             return Outcome(command, self.stop, Problem("wrong", "the picture was not written", what, remedy))
 
-    async def _look(self, outcome: Outcome) -> None:
+    async def _look(self, outcome: Outcome | None) -> None:
         wanted = self._listener.requests()
         views = await self.session.look([request for _, request in wanted]) if wanted else ()
         self._looked = time.monotonic()
         seen = [(name, request, view) for (name, request), view in zip(wanted, views, strict=True)]
-        self._listener.present(outcome, seen)
+        self.stop = outcome.stop if outcome is not None else self.session.stop
+        self._listener.present(self.stop, outcome, seen)
 
     async def _take_digest(self) -> None:
         try:
@@ -264,7 +270,7 @@ class Driver:
         word = "there was no digest to compare with"
         try:
             for number, command in enumerate(history, 1):
-                outcome = await self._execute(command)
+                outcome = await self._execute(command, again=True)
                 if outcome.problem is not None or self._stopping:
                     why = outcome.problem.title if outcome.problem else "paused"
                     word = f"stopped at command {number}, {line_of(command)}: {why}"

@@ -29,10 +29,11 @@ def form_of(values: Iterable[float | None], dtype: str = "", digits: int = 4) ->
     greatest = max((abs(v) for v in values if v is not None and math.isfinite(v)), default=0.0)
     if greatest == 0.0:
         return Form(digits)
-    if greatest >= 1e5 or greatest < 10.0 ** (1 - digits):
+    if greatest >= 1e5 or greatest < 1e-4:
         return Form(max(1, digits - 1), scientific=True)
-    whole = max(1, math.floor(math.log10(greatest)) + 1)
-    return Form(max(1, digits + 1 - whole))
+    whole = math.floor(math.log10(greatest)) + 1
+    # numbers below 0.01 get more decimals, or nothing would be left of them
+    return Form(max(1, digits + 1 - max(1, whole)) if whole > -2 else digits - 1 - whole)
 
 
 def signed(value: float | None, form: Form) -> str:

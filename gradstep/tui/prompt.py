@@ -16,7 +16,7 @@ class CommandLine(Input):
 
     DEFAULT_CSS = """
     CommandLine, CommandLine:focus {
-        border: none; padding: 0 1; height: 1; background: $background; color: $foreground;
+        border: none; padding: 0; height: 1; background: $background; color: $foreground;
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

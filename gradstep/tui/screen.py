@@ -32,8 +32,8 @@ from gradstep.tui.panels.tensor import TensorPanel
 from gradstep.tui.panels.why import Stage, WhyPanel
 from gradstep.values.commands import Command, Load, Say, Screenshot, Show, line_of
 from gradstep.values.expressions import Name, name_line
-from gradstep.values.errors import GradstepError
-from gradstep.values.outcomes import Died, Event, Outcome, Output, Problem, Progress, Stop
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Stop
 from gradstep.values.views import LookNames, Names, Request, View
 
 if TYPE_CHECKING:
@@ -182,24 +182,25 @@ class StepScreen(Screen[None], inherit_bindings=False):
         wanted = [(name, panel.request()) for name, panel in self.panels.items() if name in self._places]
         return [(name, request) for name, request in wanted if request is not None]
 
-    def happened(self, outcome: Outcome) -> None:
+    def happened(self, outcome: Outcome, again: bool) -> None:
         """Write an outcome to the log; the row is painted with the stop."""
         self.log_panel.add(entries_of(outcome))
         self.why.tell(notice="")
         self._prompt.last = line_of(outcome.command)
-        self._noted(outcome)
+        if not again:
+            self._noted(outcome)
         if isinstance(outcome.command, Load):
             self._stages, self._names = [], None
 
-    def present(self, outcome: Outcome, views: Sequence[tuple[str, Request, View]]) -> None:
+    def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
         """Show a stop: everything is assigned before anything is painted."""
-        self._stages = [] if outcome.stop.number else self._stages
+        self._stages = [] if stop.number else self._stages
         self.why.tell(outcome=outcome, stages=(), fault=None, whole=False)
         for name, request, view in views:
             panel = self.panels[name]
             panel.assign(view)
             panel.asked, panel.seen = request, view.stop
-        self._status.stop = self._phases.stop = outcome.stop
+        self._status.stop = self._phases.stop = stop
         self._footer.said = ""
         self.frames += 1
         with self.app.batch_update():
@@ -240,11 +241,19 @@ class StepScreen(Screen[None], inherit_bindings=False):
 
     async def photograph(self, command: Screenshot) -> str:
         """Draw the screen to a file, once it shows the present stop."""
-        painted = asyncio.Event()
-        self.call_after_refresh(painted.set)
-        await painted.wait()
+        await self.settled()
         Path(command.path).write_text(self.app.export_screenshot(title="gradstep"), encoding="utf-8")
         return f"wrote {command.path}"
+
+    async def settled(self) -> None:
+        """Wait until what is assigned is painted, and every visible panel has what it asks for."""
+        while True:
+            painted = asyncio.Event()
+            self.call_after_refresh(painted.set)
+            await painted.wait()
+            self._catch_up()
+            if not self._catching:
+                return
 
     # -- painting -----------------------------------------------------------------------------------------------------
     @property
@@ -264,14 +273,20 @@ class StepScreen(Screen[None], inherit_bindings=False):
                 panel.shares, panel.titled = places[name].shares, places[name].titled
         self._places = dict(places)
         if self._line is not None and "prompt" in places:
-            places["line"] = places.pop("prompt")
+            at = places["prompt"]
+            places["prompt"] = at._replace(width=min(3, at.width))
+            places["line"] = at._replace(x=3, width=max(0, at.width - 3))
         return places
 
     def _arrange(self) -> None:
         """Lay out again if that would change anything."""
         if self._places != plan(*self.size, self._wish):
-            self.refresh(layout=True)
+            self._lay_out()
             self.call_after_refresh(self._catch_up)
+
+    def _lay_out(self) -> None:
+        # asked of a child, because only that makes the screen forget the places it knows
+        self._status.refresh(layout=True)
 
     def _redraw(self) -> None:
         for surface in self.query(Surface):
@@ -479,7 +494,7 @@ class StepScreen(Screen[None], inherit_bindings=False):
             self._line.focus(scroll_visible=False)
         self._line.value = text
         self._line.cursor_position = len(text)
-        self.refresh(layout=True)
+        self._lay_out()
         self.run_worker(self._ask_names(), name="names")
 
     def close_line(self) -> None:
@@ -489,7 +504,7 @@ class StepScreen(Screen[None], inherit_bindings=False):
             line.remove()
             self._footer.candidates = ()
             self._say("")
-            self.refresh(layout=True)
+            self._lay_out()
 
     def on_command_line_left(self) -> None:
         """Let go."""
@@ -560,8 +575,18 @@ class StepScreen(Screen[None], inherit_bindings=False):
             self._names = view if isinstance(view, Names) else None
 
     def save(self, path: str) -> None:
-        """Write the session so far as a script."""
-        self._say(f"wrote {path}")
+        """Write the session so far as a script.
+
+        Raises:
+            GradstepError: the file cannot be written.
+        """
+        from gradstep.steps.record import save
+
+        try:
+            save(path, self.driver.history)
+        except OSError as error:
+            raise wrong("the script was not written", f"{path}: {error.strerror}.", "Give another path.") from None
+        self.told(f"Wrote {path}: {len(self.driver.history)} commands. Replay it with: gradstep replay {path}")
 
     def action_help(self) -> None:
         """Show every key and every command."""

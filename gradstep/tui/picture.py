@@ -1,0 +1,29 @@
+"""Draw the screen of a session to an SVG file, without a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gradstep.session.protocol import FrontSession
+from gradstep.tui.app import GradstepApp
+
+
+async def picture(session: FrontSession, size: tuple[int, int]) -> str:
+    """Return the screen of an open session as SVG, `size` columns by rows; the same session gives the same picture."""
+    app = GradstepApp(session, rest=1e9)
+    async with app.run_test(size=size) as pilot:
+        await app.step_screen.driver.idle.wait()
+        await pilot.pause()
+        await app.step_screen.settled()
+        return app.export_screenshot(title="gradstep")
+
+
+def draw(session: FrontSession, path: str | Path, size: tuple[int, int] = (120, 40)) -> None:
+    """Draw the screen of an open session to a file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    import asyncio
+
+    Path(path).write_text(asyncio.run(picture(session, size)), encoding="utf-8")

@@ -1,0 +1,71 @@
+"""Run the screen in this terminal until it is quit; used by the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from gradstep.session.protocol import FrontSession
+from gradstep.steps.record import Recorder, save
+from gradstep.tui.app import GradstepApp
+from gradstep.tui.last import keep
+from gradstep.values.commands import Command, Load
+from gradstep.values.outcomes import Outcome
+
+SEED = 0
+"""What is seeded with when the command line does not say: without a seed no session could be replayed."""
+
+
+def run_app(
+    session: FrontSession,
+    *,
+    target: str = "",
+    script: str | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    record: str | None = None,
+) -> int:
+    """Show the screen and return the exit code once it is quit: 0, 128 + n after signal n, 1 after a fault of its own.
+
+    Args:
+        session: the session to step; it stays open.
+        target: the workload to load; empty for a session that holds one already.
+        script: the path of a script to step through, in place of a target.
+        seed: the seed of the workload.
+        device: the device of the workload.
+        record: the path of a script to write the session to.
+
+    Raises:
+        GradstepError: the script is wrong.
+    """
+    opened = None
+    if script is not None:
+        from gradstep.steps.parse import read_script
+
+        opened = read_script(script)
+    load = Load(target, SEED if seed is None else seed, device or "auto")
+    opening = [load] if target and script is None else []
+    recorder = Recorder(record) if record is not None else None
+
+    def noted(outcome: Outcome) -> None:
+        if recorder is not None and outcome.ok:
+            recorder.add(outcome.command)
+
+    app = GradstepApp(session, opening, opened, noted=noted, signals=True)
+    try:
+        app.run()
+    finally:
+        history = app.step_screen.driver.history
+        _write(history, recorder)
+    return app.return_code or 0
+
+
+def _write(history: Sequence[Command], recorder: Recorder | None) -> None:
+    """Keep the session, and write its record once more, now with its repeats folded."""
+    keep(history)
+    if recorder is not None:
+        recorder.close()
+        with suppress(OSError):
+            save(recorder.path, history)
+        print(f"recorded {recorder.path}", file=sys.stderr)  # noqa: T201

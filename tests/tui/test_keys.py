@@ -1,0 +1,334 @@
+"""Keys pressed in the real app become commands, one at a time and in order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from conftest import stage
+from fake_session import FakeSession
+
+from gradstep.tui.driver import QUEUE
+from gradstep.tui.keymap import KEYMAP
+from gradstep.values.outcomes import Died, Output, Progress
+
+LOADED = ["load mlp seed=0", "show 2.weight[0, 0:10]"]
+
+
+def run(test):
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_the_five_keys_are_the_five_commands():
+    async def test():
+        async with stage() as s:
+            await s.press("f", "b", "s", "z", "n")
+            assert s.session.lines() == [*LOADED, "forward", "backward", "step", "zero_grad", "next_batch"]
+
+    run(test)
+
+
+def test_space_is_resolved_when_its_turn_comes():
+    async def test():
+        async with stage() as s:
+            await s.press(*["space"] * 5)
+            assert s.session.lines()[2:] == ["forward", "backward", "step", "zero_grad", "next_batch", "forward"]
+
+    run(test)
+
+
+def test_keys_pressed_while_loading_are_kept_and_counted():
+    async def test():
+        session = FakeSession()
+        session.hold()
+        async with stage(session) as s:
+            await s.until(session.started.is_set)
+            session.on_event(Progress("importing torch"))
+            for key in "fbs":
+                s.app.simulate_key(key)
+            await s.until(lambda: s.screen.driver.queued == 3)
+            await s.screen.settled()
+            assert "importing torch" in s.text()
+            assert "3 queued" in s.rows()[0]
+            assert session.executed == []
+            session.gate.set()
+            await s.idle()
+            assert session.lines() == [*LOADED, "forward", "backward", "step"]
+            assert "queued" not in s.rows()[0]
+
+    run(test)
+
+
+def test_esc_clears_the_queue_and_a_second_one_interrupts():
+    async def test():
+        async with stage() as s:
+            s.session.hold()
+            for key in "fbs":
+                s.app.simulate_key(key)
+            await s.until(lambda: s.session.started.is_set() and s.screen.driver.queued == 2)
+            s.app.simulate_key("escape")
+            await s.until(lambda: s.screen.driver.queued == 0)
+            assert s.session.interrupts == 0
+            s.app.simulate_key("ctrl+c")
+            await s.until(lambda: s.session.interrupts == 1)
+            s.session.gate.set()
+            await s.idle()
+            assert s.session.lines() == [*LOADED, "forward"]
+            assert s.app.is_running
+
+    run(test)
+
+
+def test_the_queue_is_bounded_and_says_so():
+    async def test():
+        async with stage() as s:
+            s.session.hold()
+            s.app.simulate_key("f")
+            await s.until(s.session.started.is_set)
+            for _ in range(QUEUE + 1):
+                s.app.simulate_key("f")
+            await s.until(lambda: "esc clears them" in s.text())
+            assert s.screen.driver.queued == QUEUE
+            s.app.simulate_key("escape")
+            await s.until(lambda: s.screen.driver.queued == 0)
+            s.session.gate.set()
+            await s.idle()
+
+    run(test)
+
+
+def test_an_error_is_shown_with_remedy_and_the_users_frames_and_drops_the_queue():
+    async def test():
+        async with stage() as s:
+            await s.press("f", "b")
+            s.session.hold()
+            for key in "bss":
+                s.app.simulate_key(key)
+            await s.until(lambda: s.screen.driver.queued == 2)
+            s.session.gate.set()
+            await s.idle()
+            assert s.session.lines()[-1] == "backward"
+            text = s.text()
+            assert "✗ backward through a freed graph" in text
+            assert "Press f for a new graph" in text
+            assert "train.py:14" in text
+            assert "[red]not markup[/red]" in text
+            assert "torch/_tensor.py" not in text
+            await s.press("t")
+            assert "torch/_tensor.py:581" in s.text()
+
+    run(test)
+
+
+def test_no_frame_shows_two_stops():
+    async def test():
+        async with stage(size=(200, 60)) as s:
+            seen = set()
+            for key in "fbszfbsz":
+                before = s.screen.frames
+                s.app.simulate_key(key)
+                await s.until(lambda before=before: s.screen.frames > before)
+                stops = {p.seen for n, p in s.screen.panels.items() if n in s.screen._places and p.request() is not None}
+                assert stops == {s.screen._status.stop.number}
+                seen |= stops
+            assert len(seen) == 8
+            # one look for each outcome, with all that is visible in it
+            assert all(len(look) >= 5 for look in s.session.looks if len(look) > 1)
+
+    run(test)
+
+
+def test_moving_in_model_writes_one_show():
+    async def test():
+        async with stage() as s:
+            await s.press("5", "home", "down", "down", "enter")
+            assert s.session.lines() == [*LOADED, "show 0.weight"]
+            await s.press("down", "f")
+            assert s.session.lines()[3:] == ["show 0.bias", "forward"]
+
+    run(test)
+
+
+def test_enter_on_a_leaf_of_the_graph_shows_its_parameter():
+    async def test():
+        async with stage() as s:
+            await s.press("f", "2", "home", "down", "down", "down", "enter")
+            assert s.session.lines()[-1] == "show 2.bias"
+
+    run(test)
+
+
+def test_tab_and_numbers_focus_panels_and_m_maximises():
+    async def test():
+        async with stage() as s:
+            assert s.screen.focus_panel.title == "Tensor"
+            for key, title in (("2", "Graph"), ("3", "Loss"), ("4", "Log"), ("5", "Model"), ("6", "Why"), ("tab", "Tensor")):
+                await s.press(key)
+                assert s.screen.focus_panel.title == title
+                assert sum("▌" in row for row in s.rows()) == 1
+            await s.press("shift+tab")
+            assert s.screen.focus_panel.title == "Why"
+            await s.press("4", "m")
+            assert set(s.screen._places) & set(s.screen.panels) == {"log"}
+            await s.press("m")
+            assert len(set(s.screen._places) & set(s.screen.panels)) == 6
+
+    run(test)
+
+
+def test_a_typed_line_runs_and_stands_in_the_log():
+    async def test():
+        async with stage() as s:
+            await s.press("colon")
+            await s.type("repeat 2 { forward; next_batch }")
+            await s.press("enter")
+            assert s.session.lines()[2:] == ["forward", "next_batch"] * 2
+            assert [e.text for e in s.screen.log_panel.entries][-1] == "next_batch"
+            await s.press("colon", "up")
+            assert s.screen._line is not None
+            assert s.screen._line.value == "repeat 2 { forward; next_batch }"
+            await s.press("escape", "f")
+            assert s.session.lines()[-1] == "forward"
+
+    run(test)
+
+
+def test_a_wrong_line_stays_to_be_mended_and_says_what_is_wrong():
+    async def test():
+        async with stage() as s:
+            await s.press("colon")
+            await s.type("bakward")
+            await s.press("enter")
+            assert s.screen._line is not None
+            assert "backward" in s.text()
+            assert s.session.lines() == LOADED
+
+    run(test)
+
+
+def test_tab_completes_names():
+    async def test():
+        async with stage() as s:
+            await s.press("colon")
+            await s.until(lambda: s.screen._names is not None)
+            await s.type("show 2.w")
+            await s.press("tab")
+            assert s.screen._line is not None
+            assert s.screen._line.value.startswith("show 2.weight")
+
+    run(test)
+
+
+def test_help_names_every_key_and_every_command():
+    async def test():
+        from gradstep.steps.words import WORDS
+        from gradstep.tui.helps import help_lines
+
+        text = "\n".join(line.plain for line in help_lines(120))
+        assert all(key.help in text for key in KEYMAP)
+        assert all(word.help in text for word in WORDS)
+        async with stage() as s:
+            await s.press("question_mark")
+            assert "run optimizer.step(): it moves the weights" in s.text()
+            await s.press("escape", "f")
+            assert s.session.lines()[-1] == "forward"
+
+    run(test)
+
+
+def test_the_palette_finds_a_key_by_what_it_does():
+    async def test():
+        async with stage() as s:
+            await s.press("ctrl+p")
+            await s.until(lambda: "forward" in s.text())
+            await s.type("zero")
+            await s.until(lambda: "zero_grad" in s.text())
+            await s.press("escape")
+
+    run(test)
+
+
+def test_q_quits_with_0():
+    async def test():
+        async with stage() as s:
+            s.app.simulate_key("q")
+            await s.until(lambda: s.app._exit)
+            assert s.app.return_code == 0
+
+    run(test)
+
+
+def test_a_dead_engine_leaves_the_stop_readable_and_R_proves_the_replay():
+    async def test():
+        async with stage() as s:
+            await s.press("f", "b")
+            await s.until(lambda: s.screen.driver.mark is not None and s.screen.driver.mark.commands == 4)
+            s.session.dead = "killed by SIGKILL"
+            s.session.on_event(Died("killed by SIGKILL"))
+            await s.press("f")
+            text = s.text()
+            assert "The engine died: killed by SIGKILL" in text
+            assert "2.weight.grad" in text
+            assert "R restarts it" in text
+            await s.press("R")
+            await s.until(lambda: "the same" in s.text())
+            assert s.session.lines() == [*LOADED, "forward", "backward"] * 2
+            assert "The engine died" not in s.text()
+            await s.press("s")
+            assert s.session.lines()[-1] == "step"
+
+    run(test)
+
+
+def test_a_replay_that_leads_elsewhere_says_so():
+    async def test():
+        async with stage() as s:
+            await s.press("f")
+            await s.until(lambda: s.screen.driver.mark is not None and s.screen.driver.mark.commands == 3)
+            s.session.dead = "exited with status 3"
+            s.session.on_event(Died("exited with status 3"))
+            s.session.digest = "beef"
+            await s.press("R")
+            await s.until(lambda: "DIFFERS" in s.text())
+
+    run(test)
+
+
+def test_output_of_the_debuggee_is_shown_without_its_control_sequences():
+    async def test():
+        async with stage() as s:
+            s.session.on_event(Output("loss \x1b[31mred\x1b[0m [bold]x[/bold]\n"))
+            s.session.on_event(Output("half a "))
+            s.session.on_event(Output("line\n"))
+            await s.until(lambda: "half a line" in s.text())
+            assert "│ loss red [bold]x[/bold]" in s.text()
+
+    run(test)
+
+
+def test_a_session_that_holds_its_workload_is_shown_at_once():
+    async def test():
+        async with stage(FakeSession(loaded=True), opening=[]) as s:
+            assert s.session.executed == []
+            assert "stop 1" in s.rows()[0]
+
+    run(test)
+
+
+@pytest.mark.parametrize("key", [key.keys.split(",")[0] for key in KEYMAP if key.id not in {"quit", "suspend"}])
+def test_every_key_works_before_and_after_the_first_stop(key):
+    async def test():
+        session = FakeSession()
+        session.hold()
+        async with stage(session) as s:
+            s.app.simulate_key(key)
+            await s.pilot.pause(0)
+            if s.app.screen is not s.screen or s.screen._line is not None:
+                s.app.simulate_key("escape")
+            session.gate.set()
+            await s.until(lambda: s.screen.frames > 0)
+            await s.press("f", "b", key)
+            assert s.app.return_code is None
+            assert s.app.is_running
+
+    run(test)
