@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
 
-from lark import Lark, Token, Transformer
+from lark import Lark, Token, UnexpectedInput
+
+from gradstep.steps.outline import RawBlock, ToOutline
+from gradstep.steps.transform import ToValues
 
 
-def parser(start: str, transformer: Transformer[Token, object]) -> Lark:
-    """Return the parser for one of the grammar's three ways in; `transformer` builds the values as it goes."""
+class _ToEverything(ToOutline, ToValues):
+    """Builds what each rule stands for, in the outline and in the statements."""
+
+
+@lru_cache
+def parser() -> Lark:
+    """Return the parser, with its three ways in: `outline`, `command` and `header`."""
     text = (Path(__file__).parent / "grammar.lark").read_text(encoding="utf-8")
-    return Lark(text, parser="lalr", lexer="contextual", start=start, transformer=transformer)
+    starts = ["outline", "command", "header"]
+    return Lark(text, parser="lalr", lexer="contextual", start=starts, transformer=_ToEverything())
+
+
+def parse_outline(source: str) -> tuple[list[RawBlock], list[tuple[int, int]]]:
+    """Split a script into statements and blocks.
+
+    Returns:
+        The statements, those that do not fit with their `fault`, and the line and column of each unclosed `{`.
+    """
+    unclosed: list[tuple[int, int]] = []
+
+    def close(error: UnexpectedInput) -> bool:
+        token = getattr(error, "token", None)
+        if not (isinstance(token, Token) and token.type == "$END"):
+            return False
+        state: Any = cast(Any, error).interactive_parser
+        opened = [t for t in state.parser_state.value_stack if isinstance(t, Token) and t.type == "LBRACE"]
+        for brace in opened:
+            unclosed.append((brace.line or 1, brace.column or 1))
+            state.feed_token(Token("RBRACE", "}"))
+        return True
+
+    return cast("list[RawBlock]", parser().parse(source, "outline", on_error=close)), unclosed

@@ -1,15 +1,14 @@
 """The outline of a script: where its statements and blocks are, each statement still as text."""
 
+# ruff: noqa: D102 (each method is the rule of its name in the grammar)
+
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
-from lark import Lark, Token, Transformer, UnexpectedInput
+from lark import Token, Transformer
 from msgspec import Struct
-
-from gradstep.steps.grammar import parser
 
 
 class RawBlock(Struct):
@@ -23,34 +22,7 @@ class RawBlock(Struct):
     fault: tuple[str, str] | None = None
 
 
-def parse_outline(source: str) -> tuple[list[RawBlock], list[tuple[int, int]]]:
-    """Split a script into statements and blocks.
-
-    Returns:
-        The statements, those that do not fit with their `fault`, and the line and column of each unclosed `{`.
-    """
-    unclosed: list[tuple[int, int]] = []
-
-    def close(error: UnexpectedInput) -> bool:
-        token = getattr(error, "token", None)
-        if not (isinstance(token, Token) and token.type == "$END"):
-            return False
-        parser: Any = cast(Any, error).interactive_parser
-        opened = [t for t in parser.parser_state.value_stack if isinstance(t, Token) and t.type == "LBRACE"]
-        for brace in opened:
-            unclosed.append((brace.line or 1, brace.column or 1))
-            parser.feed_token(Token("RBRACE", "}"))
-        return True
-
-    return cast("list[RawBlock]", _parser().parse(source, on_error=close)), unclosed
-
-
-@lru_cache
-def _parser() -> Lark:
-    return parser("outline", _Outline())
-
-
-class _Outline(Transformer[Token, object]):
+class ToOutline(Transformer[Token, object]):
     """Builds the statements of the outline."""
 
     def said(self, items: list[Token]) -> RawBlock:

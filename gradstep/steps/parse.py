@@ -68,7 +68,7 @@ class _Parser:
         self.faults: list[Fault] = []
 
     def script(self) -> Script:
-        from gradstep.steps.outline import parse_outline
+        from gradstep.steps.grammar import parse_outline
 
         raw, unclosed = parse_outline(self.text)
         for line, column in unclosed:

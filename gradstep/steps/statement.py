@@ -6,12 +6,11 @@ import re
 from functools import lru_cache
 from typing import Any, cast
 
-from lark import Lark, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 from msgspec import Struct
 
 from gradstep.steps.faults import MisfitError
 from gradstep.steps.grammar import parser
-from gradstep.steps.transform import ToValues
 from gradstep.steps.words import BY_WORD
 from gradstep.values import commands as c
 from gradstep.values.nearest import did_you_mean
@@ -23,8 +22,9 @@ MAX_LENGTH = 10_000
 """Characters of one statement."""
 
 
+@lru_cache(maxsize=4096)
 def parse_command(text: str) -> c.Command:
-    """Parse one statement that has no block.
+    """Parse one statement that has no block; a recorded script has the same few again and again.
 
     Raises:
         MisfitError: it is wrong.
@@ -47,7 +47,7 @@ def _parse(text: str, start: str) -> object:
     if _brackets(text) > MAX_DEPTH:
         raise _too_deep(text)
     try:
-        value: object = _parser(start).parse(text)
+        value: object = parser().parse(text, start)
     except UnexpectedInput as error:
         raise _misfit(text, error) from None
     if _depth(value) > MAX_DEPTH:
@@ -67,11 +67,6 @@ def _brackets(text: str) -> int:
         depth += 1 if bracket in "([" else -1
         deepest = max(deepest, depth)
     return deepest
-
-
-@lru_cache
-def _parser(start: str) -> Lark:
-    return parser(start, ToValues())
 
 
 def _depth(value: object) -> int:
