@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from gradstep.engine.describe import describe
-from gradstep.engine.functions import FUNCTIONS, as_tensor, check_broadcast, dtype_text, kind_of
+from gradstep.engine.functions import FUNCTIONS, as_tensor, dtype_text, kind_of
 from gradstep.engine.indexing import Item, check_index, whole_number
+from gradstep.engine.names import Scope, list_some, part_of, resolve, why_none
+from gradstep.engine.operators import operate
 from gradstep.values import expressions as x
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
-from gradstep.values.nearest import did_you_mean, nearest
+from gradstep.values.nearest import did_you_mean
 
 _T = TypeVar("_T")
 
@@ -32,22 +33,6 @@ __all__ = [
 
 MAX_DEPTH = 120
 """How deep an expression may be nested; the parser's own limit is lower."""
-
-
-class Scope(Protocol):
-    """What names mean at a stop."""
-
-    def find(self, name: str) -> object:
-        """Return the value of exactly this name; raise KeyError when there is none."""
-        ...
-
-    def names(self) -> Sequence[str]:
-        """Return every name, for the nearest word."""
-        ...
-
-    def state_of(self, tensor: Tensor) -> Mapping[str, object]:
-        """Return the optimizer's state of a parameter; empty when there is none."""
-        ...
 
 
 class Selected(NamedTuple):
@@ -115,27 +100,6 @@ def _guarded(run: Callable[[], _T], expression: Expression) -> _T:
         raise wrong(f"`{expression_line(expression)}` cannot be computed", what) from error
 
 
-_ARITHMETIC: dict[str, Callable[[Any, Any], object]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "**": operator.pow,
-    "@": operator.matmul,
-}
-_COMPARISON: dict[str, Callable[[Any, Any], object]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-
-
-_MISSING = object()
-
-
 class _Evaluator:
     """Walks over one expression."""
 
@@ -172,57 +136,10 @@ class _Evaluator:
 
     # -- names ---------------------------------------------------------------------------------------------------------
     def name(self, name: x.Name) -> object:
-        known, value, rest = self.resolve(name)
+        known, value, rest = resolve(name, self.scope)
         for i, part in enumerate(rest):
-            value = self.part(value, part, ".".join([known, *rest[:i]]), expression_line(name))
+            value = part_of(value, part, ".".join([known, *rest[:i]]), expression_line(name), self.scope)
         return value
-
-    def resolve(self, name: x.Name) -> tuple[str, object, list[str]]:
-        """Return the longest part of a dotted name that exists, its value, and the parts that follow it."""
-        rest = [part for part in name.name.split(".") if part]
-        first = [name.quoted] if name.quoted else []
-        parts = first + rest
-        for count in range(len(parts), 0, -1):
-            known = ".".join(parts[:count])
-            found = self.find(known)
-            if found is not _MISSING:
-                return known, found, parts[count:]
-        raise self.unknown(".".join(parts), expression_line(name))
-
-    def find(self, name: str) -> object:
-        try:
-            return self.scope.find(name)
-        except KeyError:
-            return _MISSING
-
-    def unknown(self, name: str, written: str) -> GradstepError:
-        stem, dot, tail = name, "", ""
-        for attribute in (".grad", ".state"):
-            if attribute in name:
-                stem, dot, tail = name.partition(attribute)
-        names = self.scope.names()
-        guesses = [f"`{x.name_line(found)}{dot}{tail}`" for found in nearest(stem, names)]
-        remedy = f"Did you mean {' or '.join(guesses)}?" if guesses else _some(names)
-        return wrong(f"there is no `{name}`", "Neither the model nor a `let` has the name.", remedy, written)
-
-    def part(self, value: object, part: str, owner: str, written: str) -> object:
-        """Return `.part` of a value: .grad and .state of a tensor, a key, a field, a place; never by getattr."""
-        match value:
-            case Tensor() if part == "grad":
-                return value.grad if value.is_leaf or value.retains_grad else None
-            case Tensor() if part == "state":
-                return self.scope.state_of(value) or None
-            case Mapping() if part in value:
-                return value[part]
-            case tuple() if part in getattr(value, "_fields", ()):
-                return value[getattr(value, "_fields", ()).index(part)]
-            case tuple() | list() if part.isdigit() and int(part) < len(value):
-                return value[int(part)]
-            case None:
-                raise wrong(f"`{owner}` is none", f"It has no `.{part}`.", _why_none(owner), written)
-        known = ["grad", "state"] if isinstance(value, Tensor) else _keys(value)
-        remedy = did_you_mean(part, known) or (f"It has {', '.join(known)}." if known else "")
-        raise wrong(f"`{owner}` has no `.{part}`", f"It is {kind_of(value)}.", remedy, written)
 
     def attribute(self, expression: x.Attribute, depth: int) -> object:
         """Return an attribute; `w[0].grad` is the slice of the gradient, not the gradient of a slice."""
@@ -236,7 +153,7 @@ class _Evaluator:
             base = base.base
         value, owner = self.value(base, depth), expression_line(base)
         for name in names:
-            value = self.part(value, name, owner, expression_line(expression))
+            value = part_of(value, name, owner, expression_line(expression), self.scope)
             owner = f"{owner}.{name}"
         return value if value is None or not items else self.index(value, base, items, depth)
 
@@ -246,9 +163,9 @@ class _Evaluator:
     ) -> object:
         name = expression_line(base)
         if isinstance(value, Mapping) and len(items) == 1 and isinstance(items[0], x.Text):
-            return self.part(value, items[0].value, name, items[0].value)
+            return part_of(value, items[0].value, name, items[0].value, self.scope)
         if value is None:
-            raise wrong(f"`{name}` is none", "There is nothing to index.", _why_none(name), name)
+            raise wrong(f"`{name}` is none", "There is nothing to index.", why_none(name), name)
         made = self.items(items, depth)
         written = [_item_line(item) for item in items]
         if isinstance(value, Tensor):
@@ -287,7 +204,7 @@ class _Evaluator:
         if not isinstance(target, x.Name):
             remedy = "Show a parameter, a buffer or a slice of one: `show 2.weight[0, 0:10]`."
             raise wrong("only a tensor can be shown", f"`{expression_line(expression)}` is computed.", remedy)
-        known, owner, rest = self.resolve(target)
+        known, owner, rest = resolve(target, self.scope)
         value = self.name(target)
         written = expression_line(target)
         if rest not in ([], ["grad"]) or not (value is None or isinstance(value, Tensor)):
@@ -302,7 +219,7 @@ class _Evaluator:
     def call(self, call: x.Call, depth: int) -> object:
         function = FUNCTIONS.get(call.function)
         if function is None:
-            remedy = did_you_mean(call.function.rpartition(".")[2], FUNCTIONS) or _some(tuple(FUNCTIONS))
+            remedy = did_you_mean(call.function.rpartition(".")[2], FUNCTIONS) or list_some(tuple(FUNCTIONS))
             raise wrong(f"there is no function `{call.function}`", "", remedy, call.function)
         if len(call.arguments) != function.count:
             what = f"It takes {function.count}, not {len(call.arguments)}."
@@ -322,7 +239,7 @@ class _Evaluator:
         value = self.value(expression, depth)
         if value is None:
             name = expression_line(expression)
-            raise wrong(f"`{name}` is none", "Nothing can be computed from it.", _why_none(name), name)
+            raise wrong(f"`{name}` is none", "Nothing can be computed from it.", why_none(name), name)
         return value
 
     def unary(self, op: x.UnaryOp, inner: Expression, depth: int) -> object:
@@ -351,57 +268,8 @@ class _Evaluator:
                 return second
             join = torch.logical_and if op == "and" else torch.logical_or
             return join(first, as_tensor(second))
-        a, b = self.present(left, depth), self.present(right, depth)
-        if isinstance(a, Tensor) or isinstance(b, Tensor):
-            a, b = _matched(a, b, op)
-            return _ARITHMETIC[op](a, b) if op in _ARITHMETIC else _COMPARISON[op](a, b)
-        return _plain(op, a, b)
-
-
-def _matched(a: object, b: object, op: str) -> tuple[object, object]:
-    """Return two operands, one of them a tensor, as torch takes them: numbers stay, lists become tensors."""
-    like = a if isinstance(a, Tensor) else b if isinstance(b, Tensor) else None
-    one, other = (v if isinstance(v, (bool, int, float)) else as_tensor(v, like) for v in (a, b))
-    if isinstance(one, Tensor) and isinstance(other, Tensor) and op != "@":
-        check_broadcast(one, other)
-    return one, other
-
-
-def _plain(op: str, a: Any, b: Any) -> object:
-    """Compute with numbers, compare numbers, texts and lists."""
-    numbers = isinstance(a, (int, float)) and isinstance(b, (int, float))
-    if not numbers and (op not in ("==", "!=") or type(a) is not type(b)):
-        raise wrong(f"`{op}` cannot take these", f"{kind_of(a)} and {kind_of(b)}.")
-    if op in _COMPARISON:
-        return _COMPARISON[op](a, b)
-    if op == "/" and b == 0:
-        raise wrong("division by zero", f"{describe(a)} / 0")
-    if op == "**" and isinstance(a, int) and abs(b) > 64:
-        a = float(a)  # a power of whole numbers could take any amount of memory
-    made = _ARITHMETIC[op](a, b)
-    if isinstance(made, complex):
-        raise wrong("this is no real number", f"{describe(a)} {op} {describe(b)}")
-    return made
+        return operate(op, self.present(left, depth), self.present(right, depth))
 
 
 def _item_line(item: Expression | x.Span | x.Dots) -> str:
     return expression_line(x.Index(x.Name("i"), (item,)))[2:-1]
-
-
-def _why_none(name: str) -> str:
-    if name.endswith(".grad"):
-        return "Run backward first, or ask whether it `is none`."
-    if name.endswith(".state"):
-        return "The optimizer makes it in its first step, if it keeps any."
-    return "Run forward first." if name in ("loss", "prediction", "input", "target", "batch") else ""
-
-
-def _keys(value: object) -> list[str]:
-    if isinstance(value, Mapping):
-        return [str(key) for key in value][:20]
-    return [str(f) for f in getattr(value, "_fields", ())] if isinstance(value, tuple) else []
-
-
-def _some(names: Sequence[str], count: int = 12) -> str:
-    more = f", ... {len(names):,} in all" if len(names) > count else ""
-    return f"There are {', '.join(names[:count])}{more}." if names else "Nothing is loaded."
