@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,11 @@ def runs(cells: list[list[Cell]]) -> list[list[list[object]]]:
     ]
 
 
+def at_stop(number: int) -> Callable[[str], bool]:
+    """Return what tells that a screen shows this stop; stop 1 is the loaded workload."""
+    return lambda text: f"stop {number} " in text.split("\n", 1)[0] + " "
+
+
 def gradstep() -> Terminal:
     """Start gradstep on mlp, seed 0, and wait until it can be stepped."""
     terminal = Terminal([sys.executable, "-m", "gradstep", "mlp", "--seed", "0", "--device", "cpu"])
@@ -36,10 +42,9 @@ def record(rounds: int) -> list[list[list[list[object]]]]:
     """Return the screen at the start and after each key of so many rounds of the four keys."""
     terminal = gradstep()
     frames = [runs(terminal.cells())]
-    for _ in range(rounds):
-        for key in KEYS:
-            terminal.press(key)
-            frames.append(runs(terminal.cells()))
+    for key in [*KEYS] * rounds:
+        terminal.press(key, at_stop(len(frames) + 1))
+        frames.append(runs(terminal.cells()))
     terminal.close()
     return frames
 
@@ -61,14 +66,13 @@ def measure(rounds: int) -> list[str]:
             programs[name].settle()
         seconds: dict[tuple[str, str], list[float]] = {(name, key): [] for name in programs for key in KEYS}
         other_text = 0
-        for turn in range(rounds):
-            for number, key in enumerate(KEYS):
-                for name, program in programs.items():
-                    painted = program.press(key)
-                    if turn:  # the first round warms up
-                        seconds[name, key].append(painted.seconds)
-                expected = ["".join(str(run[0]) for run in line) for line in frames[4 * turn + number + 1]]
-                other_text += sum(program.screen.display != expected for program in programs.values())
+        for number, key in enumerate([*KEYS] * rounds, 1):
+            for name, program in programs.items():
+                painted = program.press(key, at_stop(number + 1))
+                if number > len(KEYS):  # the first round warms up
+                    seconds[name, key].append(painted.seconds)
+            expected = ["".join(str(run[0]) for run in line) for line in frames[number]]
+            other_text += sum(program.screen.display != expected for program in programs.values())
         for program in programs.values():
             program.close()
     lines = [f"  {3 * 4 * rounds} screens, {other_text} of them with another text than the recorded one"]

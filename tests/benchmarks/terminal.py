@@ -80,15 +80,25 @@ class Terminal:
                     return piece[0] - self.started
         raise TimeoutError(f"never seen; the screen was:\n{self.text()}")
 
-    def press(self, key: str, quiet: float = 0.12, limit: float = 20.0) -> Painted:
-        """Type a key; return when its last change was painted, once the screen has been still for `quiet` seconds."""
+    def press(self, key: str, done: Callable[[str], bool], quiet: float = 0.12, limit: float = 20.0) -> Painted:
+        """Type a key; return when its last change was painted.
+
+        Args:
+            key: what to type.
+            done: tells from the text of the screen that what the key does is on it.
+            quiet: seconds for which the screen must then have been still.
+            limit: seconds after which it has failed.
+        """
         start = time.perf_counter()
         os.write(self._fd, key.encode())
-        pieces = self.read(quiet, limit)
-        changed = self.show(pieces)
-        if changed is None:
-            raise TimeoutError(f"{key!r} changed nothing on the screen:\n{self.text()}")
-        return Painted(changed - start, sum(len(data) for _, data in pieces))
+        changed, size = start, 0
+        while time.perf_counter() < start + limit:
+            pieces = self.read(quiet, start + limit - time.perf_counter())
+            changed = self.show(pieces) or changed
+            size += sum(len(data) for _, data in pieces)
+            if done(self.text()):
+                return Painted(changed - start, size)
+        raise TimeoutError(f"{key!r} never came to its end; the screen was:\n{self.text()}")
 
     def settle(self, quiet: float = 0.7) -> None:
         """Read what is still to come, until the screen is still."""
