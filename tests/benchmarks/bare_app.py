@@ -12,11 +12,12 @@ import sys
 from pathlib import Path
 
 import torch
+from rich.segment import Segment
 from rich.style import Style
-from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult
-from textual.widgets import Static
+from textual.strip import Strip
+from textual.widget import Widget
 from torch import nn
 
 torch.manual_seed(0)
@@ -26,20 +27,32 @@ ideal_output = torch.randn(16, 10)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
 
 
+class Painting(Widget):
+    """Paints lines that were made beforehand: the least that a Textual widget can do."""
+
+    DEFAULT_CSS = "Painting { width: 100%; height: 100%; }"
+    lines: list[Strip]
+
+    def render_line(self, y: int) -> Strip:
+        """Return a line as it is to be painted."""
+        return self.lines[y]
+
+
 class BareApp(App[None]):
     """One widget as large as the screen."""
 
-    CSS = "Static { width: 100%; height: 100%; }"
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, screens: list[Text]) -> None:
+    def __init__(self, screens: list[list[Strip]]) -> None:
         super().__init__()
         self.screens = iter(screens)
         self.loss = torch.tensor(0.0)
 
     def compose(self) -> ComposeResult:
         """Show the first screen."""
-        yield Static(next(self.screens))
+        painting = Painting()
+        painting.lines = next(self.screens)
+        yield painting
 
     def on_key(self, event: events.Key) -> None:
         """Make the key's call in this very process, then show the next screen."""
@@ -55,17 +68,16 @@ class BareApp(App[None]):
                 optimizer.zero_grad()
             case _:
                 return
-        self.query_one(Static).update(next(self.screens), layout=False)
+        painting = self.query_one(Painting)
+        painting.lines = next(self.screens)
+        painting.refresh()
 
 
-def painted(lines: list[list[list[object]]], colour: bool) -> Text:
-    """Return a screen as one text, run by run, with its colours or without."""
-    text = Text(no_wrap=True, end="")
-    for number, runs in enumerate(lines):
-        text.append("\n" if number else "")
-        for words, foreground, background, bold in runs:
-            text.append(str(words), Style.parse(style(foreground, background, bold)) if colour else None)
-    return text
+def painted(lines: list[list[list[object]]], colour: bool) -> list[Strip]:
+    """Return a screen line by line, with its colours or without."""
+    if not colour:
+        return [Strip([Segment("".join(str(run[0]) for run in runs), Style())]) for runs in lines]
+    return [Strip([Segment(str(words), Style.parse(style(*looks))) for words, *looks in runs]) for runs in lines]
 
 
 def style(foreground: object, background: object, bold: object) -> str:

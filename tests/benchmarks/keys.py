@@ -76,7 +76,7 @@ def measure(rounds: int) -> list[str]:
         for program in programs.values():
             program.close()
     lines = [f"  {3 * 4 * rounds} screens, {other_text} of them with another text than the recorded one"]
-    for name, title in (("colour", "same text and colours"), ("text", "same text, no colours")):
+    for name, title in (("colour", "the same text in the same colours"), ("text", "the same text without colours")):
         lines.append(f"  against a bare app: {title}")
         lines += [row(KEYS[key], seconds["gradstep", key], seconds[name, key], 1.25) for key in KEYS]
         ours, theirs = ([s for key in KEYS for s in seconds[who, key]] for who in ("gradstep", name))
