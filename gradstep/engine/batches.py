@@ -33,12 +33,18 @@ class Batches:
         self._source = source
         self._call = _caller(source)
         self._sequence = source if isinstance(source, Sequence) and not isinstance(source, (str, bytes)) else None
+        self._one_shot = isinstance(source, Iterator)
+        self._last: tuple[Any, Randomness] | None = None
         self._iterator: Iterator[Any] | None = None
         self._start: Randomness | None = None
         self._again = 0  # batches to skip when the iterator is made again after going back
+        self._pulling = False  # True from before a pull until it has gone through
+        self._given_back: list[tuple[Any, Randomness]] = []  # what a one-shot iterator gave, and can't give again
         self.taken = 0
         self.within = 0
         self.batch: Any = None
+        for owner in (source, getattr(source, "sampler", None)):
+            keeper.add(getattr(owner, "generator", None))
         if self._call is None and self._sequence is None and not isinstance(source, Iterable):
             raise wrong(
                 "the batches can't be iterated",
@@ -83,37 +89,63 @@ class Batches:
         An iterator can't be copied: it is made again with the generators as they were, and skipped forward. The
         caller restores the generators afterwards.
         """
-        moved = self.taken != cursor.taken
+        moved = self._pulling or self.taken != cursor.taken
+        gave = self.taken > cursor.taken
         self.taken, self.within, self.batch = cursor.taken, cursor.within, cursor.batch
-        if moved and self._call is None and self._sequence is None:
-            self._iterator = None
-            self._start = cursor.start
-            self._again = cursor.within if cursor.start is not None else 0
+        if not moved or self._call is not None or self._sequence is not None:
+            return
+        self._pulling = False
+        if self._one_shot:
+            if gave and self._last is not None:
+                self._given_back.append(self._last)
+            return
+        self._iterator = None
+        self._start = cursor.start
+        self._again = cursor.within if cursor.start is not None else 0
 
     def _pull(self) -> tuple[Any, bool]:
+        self._pulling = True
+        if self._given_back:
+            self._last = self._given_back.pop()
+            self._keeper.restore(self._last[1])
+            self._pulling = False
+            return self._last[0], False
+        try:
+            batch, wrapped = self._next()
+        except StopIteration:
+            raise wrong(
+                "the batches have ended",
+                f"the iterable gave {self.taken} batches and can't be started again",
+                "give a list, a DataLoader or a function in place of a generator",
+            ) from None
+        self._last = (batch, self._keeper.capture()) if self._one_shot else None
+        self._pulling = False
+        return batch, wrapped
+
+    def _next(self) -> tuple[Any, bool]:
+        """Return the next batch and whether it begins a new epoch; raise StopIteration where there is none."""
         if self._iterator is None and self._again:
-            now = self._keeper.capture()
-            assert self._start is not None
-            self._keeper.restore(self._start)
-            self._iterator = iter(cast(Iterable[Any], self._source))
-            for _ in range(self._again):
-                next(self._iterator)
-            self._again = 0
-            self._keeper.restore(now)
+            self._skip()
         if self._iterator is None:
             self._begin()
         assert self._iterator is not None
         try:
             return next(self._iterator), False
         except StopIteration:
-            if self._iterator is self._source or self.within == 0:
-                raise wrong(
-                    "the batches have ended",
-                    f"the iterable gave {self.taken} batches and can't be started again",
-                    "give a list, a DataLoader or a function in place of a generator",
-                ) from None
+            if self._one_shot or self.within == 0:
+                raise
         self._begin()
         return next(self._iterator), True
+
+    def _skip(self) -> None:
+        now = self._keeper.capture()
+        assert self._start is not None
+        self._keeper.restore(self._start)
+        self._iterator = iter(cast(Iterable[Any], self._source))
+        for _ in range(self._again):
+            next(self._iterator)
+        self._again = 0
+        self._keeper.restore(now)
 
     def _begin(self) -> None:
         self._start = self._keeper.capture()
@@ -123,7 +155,7 @@ class Batches:
 
 def move(batch: Any, device: torch.device) -> Any:
     """Return the batch with every tensor in it on the device; tuples, lists, dicts and objects with `.to` keep form."""
-    if isinstance(batch, torch.Tensor):
+    if hasattr(batch, "to") and callable(batch.to):  # tensors, packed sequences, tokenizers' batches
         return batch.to(device)
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return type(batch)(*(move(x, device) for x in batch))
@@ -131,17 +163,21 @@ def move(batch: Any, device: torch.device) -> Any:
         return type(batch)(move(x, device) for x in batch)
     if isinstance(batch, dict):
         return {k: move(v, device) for k, v in batch.items()}
-    if hasattr(batch, "to") and callable(batch.to):
-        return batch.to(device)
     return batch
 
 
 def _caller(source: object) -> Callable[[int], Any] | None:
-    """Return the function form of the batches, called with the number of batches taken, or None."""
+    """Return the function form of the batches, called with the number of batches taken, or None.
+
+    It is given the number where it can't be called without: a parameter with a default is the function's own.
+    """
     if not callable(source) or isinstance(source, Iterable):
         return None
     try:
-        takes = bool(inspect.signature(source).parameters)
+        takes = any(
+            p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+            for p in inspect.signature(source).parameters.values()
+        )
     except (TypeError, ValueError):
         takes = False
     return source if takes else lambda _: source()

@@ -39,12 +39,18 @@ class Point(Struct, frozen=True):
     change: float | None = None
     used_batch: bool = False
     """True when a forward has run on the batch that is held."""
+    batch: Any = None
+    """The batch that the loss was computed on."""
     watched: Watched = field(default_factory=Watched)
     written: tuple[str, ...] = ()
     """The parameters whose `.grad` the last backward wrote, or whose `.grad` the last step found."""
     steps_since_forward: int = 0
+    ran: bool = False
+    """True when a backward has run through the graph of the loss."""
     freed: bool = False
     """True when the graph of the loss was freed by a backward."""
+    again: bool = False
+    """True when the last step found nothing in `.grad` but what an earlier step had used already."""
     rates_before: tuple[float, ...] = ()
     """The learning rates before the last step or next_batch, the acts that can move a scheduler."""
 
@@ -127,7 +133,9 @@ class Held:
         """Return the lines of the natural next act: the phase that a training loop would run next."""
         point = self.point
         following = {"forward": "backward", "backward": "step", "step": "zero_grad"}.get(point.phase, "forward")
-        takes = following == "forward" and point.used_batch and not self.batches.single
+        # one batch is kept, unless taking it again is what ends an epoch for a scheduler
+        ends_epoch = bool(self.schedulers) and self.workload.schedule == "epoch"
+        takes = following == "forward" and point.used_batch and (ends_epoch or not self.batches.single)
         return ("next_batch", following) if takes else (following,)
 
     def graph(self) -> GraphRecord | None:
@@ -153,6 +161,7 @@ class Held:
             self.saved = _NOTHING  # let go of cleared gradients before torch allocates new ones
             saved = self._transaction.begin(act)
             self._acts[type(act)](act)
+            self._transaction.keep(act, saved)
             self.running = False
         except BaseException as error:
             self.running = False
@@ -166,17 +175,18 @@ class Held:
         self.saved, self.refused = saved, ""
 
     def _forward(self, _: Forward) -> None:
-        if self.batches.batch is None:
+        if not self.batches.taken:
             self.batches.take()
+        batch = self.batches.batch
         with watch_forward(self.paths, self.model) as watched:
-            loss = self.compute()
+            loss = self.compute(batch)
         if not isinstance(loss, Tensor):
             raise wrong(
                 "the loss is no tensor",
                 f"the loss function returned a {type(loss).__name__}",
                 "return the tensor itself: no .item(), no float()",
             )
-        value = loss.item() if loss.numel() == 1 and not loss.is_complex() and not loss.is_meta else None
+        value = float(loss.item()) if loss.numel() == 1 and not loss.is_complex() and not loss.is_meta else None
         old = self.point
         start = () if "zero_grad" in old.done else old.done
         self.point = Point(
@@ -190,6 +200,7 @@ class Held:
             value=value,
             change=None if value is None or old.value is None else value - old.value,
             used_batch=True,
+            batch=batch,
             watched=watched,
         )
         self.losses.append((old.iteration, float("nan") if value is None else value))
@@ -215,21 +226,26 @@ class Held:
             torch="loss.backward(retain_graph=True)" if act.retain_graph else "loss.backward()",
             done=_with(self.point.done, "backward"),
             written=tuple(written),
+            ran=True,
             freed=self.point.freed or not act.retain_graph,
         )
 
     def _step(self, _: Step) -> None:
         rates = self.rates()
-        found = [name for name, p in self.parameters if p.grad is not None]
         if self.calls_closure:
+            if not self.batches.taken:
+                self.batches.take()
             self.optimizer.step(self._closure)  # type: ignore[arg-type]
-            found = [name for name, p in self.parameters if p.grad is not None]
         else:
             self.optimizer.step()
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self.ledger.step(self.names[parameter])
+        found, again = [], True
+        for name in self._optimized():
+            if self.calls_closure:  # the closure's last turn cleared and filled it
+                self.ledger.backward(name, fresh=True)
+            added, used, _ = self.ledger.entry(name)
+            again = again and added == used
+            self.ledger.step(name)
+            found.append(name)
         if self.workload.schedule == "step":
             self._step_schedulers()
         self.point = replace(
@@ -241,6 +257,7 @@ class Held:
             done=_with(self.point.done, "step"),
             iteration=self.point.iteration + 1,
             written=tuple(found),
+            again=again and bool(found),
             steps_since_forward=self.point.steps_since_forward + 1,
             rates_before=rates,
         )
@@ -250,7 +267,8 @@ class Held:
         self.optimizer.zero_grad(set_to_none=to_none)
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
-                self.ledger.cleared(self.names[parameter], to_none or parameter.grad is None)
+                if parameter in self.names:
+                    self.ledger.cleared(self.names[parameter], to_none or parameter.grad is None)
         self.point = replace(
             self.point,
             phase="zero_grad",
@@ -266,9 +284,9 @@ class Held:
             self.point, phase="next_batch", torch="x, target = next(batches)", used_batch=False, rates_before=rates
         )
 
-    def compute(self) -> Tensor:
-        """Run the model and the loss on the batch that is held; return the loss."""
-        batch, loss = self.batches.batch, self.workload.loss
+    def compute(self, batch: Any) -> Tensor:
+        """Run the model and the loss on a batch; return the loss."""
+        loss = self.workload.loss
         if loss is None:
             assert self.workload.compute_loss is not None
             return self.workload.compute_loss(self.model, batch)
@@ -283,9 +301,16 @@ class Held:
     def _closure(self) -> Tensor:
         """What an optimizer such as LBFGS calls inside its step: clear, forward, backward."""
         self.optimizer.zero_grad()
-        loss = self.compute()
+        loss = self.compute(self.batches.batch)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
+
+    def _optimized(self) -> Iterator[str]:
+        """Yield the names of the optimizer's parameters that have a `.grad`."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and parameter in self.names:
+                    yield self.names[parameter]
 
     def _step_schedulers(self) -> None:
         for scheduler in self.schedulers:

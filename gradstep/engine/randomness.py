@@ -34,12 +34,18 @@ class RandomKeeper:
     def __init__(self) -> None:
         self._words = b""
         self._numpy: dict[str, Any] | None = None
+        self._more: list[torch.Generator] = []
+
+    def add(self, generator: object) -> None:
+        """Keep one more generator, such as a DataLoader's own; what is none is passed over."""
+        if isinstance(generator, torch.Generator) and generator not in self._more:
+            self._more.append(generator)
 
     def capture(self) -> Randomness:
         """Return the state of all generators, changing none of them."""
         return Randomness(
             torch.default_generator.get_state(),
-            tuple((g, g.get_state()) for g in _device_generators()),
+            tuple([(g, g.get_state()) for g in (*_device_generators(), *self._more)]),
             random.getstate(),
             self._numpy_state(),
         )

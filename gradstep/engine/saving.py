@@ -68,6 +68,7 @@ class Saved(Struct):
     randomness: Randomness | None = None
     cursor: Cursor | None = None
     training: list[bool] = []
+    grad_mode: bool | None = None
     requires_grad: list[bool] = []
     objects: dict[str, Any] = {}
     slots: list[Tensor | None] = []

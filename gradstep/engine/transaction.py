@@ -5,7 +5,9 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
+import torch
 from msgspec.structs import replace
+from torch import Tensor
 
 from gradstep.engine.bits import same_bits
 from gradstep.engine.graph import is_freed
@@ -23,7 +25,8 @@ class Transaction:
 
     def __init__(self, held: Held) -> None:
         self._held = held
-        self._saver, self._forward_saver = Saver(), Saver()
+        self._saver = Saver()
+        self._forward_savers = [Saver(), Saver()]  # the first holds what the last loss began with, the second is free
         self._forward_saved: Saved | None = None
         self._objects = bool(held.stateful())
 
@@ -33,7 +36,7 @@ class Transaction:
         A torch optimizer reads `.grad` and writes neither it nor any generator; a user's own may write anything.
         """
         held = self._held
-        saver = self._forward_saver if isinstance(act, Forward) else self._saver
+        saver = self._forward_savers[1] if isinstance(act, Forward) else self._saver
         saved = Saved()
         if self._objects:
             saved.objects = {name: deepcopy(thing.state_dict()) for name, thing in held.stateful().items()}
@@ -43,10 +46,11 @@ class Transaction:
             saved.cursor = held.batches.cursor()
             if isinstance(act, NextBatch):
                 saved.optimizer = saver.optimizer(held.optimizer, held.names)
-            else:
-                self._forward_saved = saved
         elif isinstance(act, Backward):
-            saved.tensors = saver.tensors(held.buffers())
+            hooked = any(parameter._post_accumulate_grad_hooks for _, parameter in held.parameters)
+            saved.tensors = saver.tensors([*held.parameters, *held.buffers()] if hooked else held.buffers())
+            if hooked:  # they may step an optimizer, as those do that never keep all gradients at once
+                saved.optimizer = saver.optimizer(held.optimizer, held.names)
             saver.grads(saved, held.parameters, contents=True)
         elif isinstance(act, Step):
             user_code = held.calls_closure or not is_torchs(held.optimizer)
@@ -54,6 +58,7 @@ class Transaction:
             saved.optimizer = saver.optimizer(held.optimizer, held.names)
             if user_code:
                 saver.grads(saved, held.parameters, contents=True)
+                saved.cursor = held.batches.cursor()
         else:
             user_code = False
             saver.grads(saved, held.parameters, contents=act.set_to_none is False)
@@ -62,32 +67,50 @@ class Transaction:
             saved.requires_grad = [parameter.requires_grad for _, parameter in held.parameters]
             saved.slots = [slots.get(key) for _, slots, key in held.buffer_slots]
             saved.randomness = held.keeper.capture()
+            saved.grad_mode = torch.is_grad_enabled()
         return saved
+
+    def keep(self, act: PhaseCommand | NextBatch, saved: Saved) -> None:
+        """Note that an act went through: after a forward, `saved` is what the graph of the loss began with."""
+        if isinstance(act, Forward):
+            self._forward_saved = saved
+            self._forward_savers.reverse()
 
     def roll_back(self, saved: Saved) -> None:
         """Put everything back as it was when `saved` was kept, the graph of the last loss included."""
         held = self._held
         saved.tensors.restore()
-        for (_, slots, key), buffer in zip(held.buffer_slots, saved.slots, strict=False):
-            slots[key] = buffer
+        self._put_buffers_back(saved.slots)
         put_grads_back(saved)
         if saved.optimizer is not None:
             saved.optimizer.restore(held.optimizer)
-        for name, thing in held.stateful().items():
-            if name in saved.objects:
-                thing.load_state_dict(saved.objects[name])
         if saved.cursor is not None:
             held.batches.restore(saved.cursor)
         for module, training in zip(held.modules, saved.training, strict=False):
             module.training = training
         for (_, parameter), requires in zip(held.parameters, saved.requires_grad, strict=False):
             parameter.requires_grad_(requires)
-        self._revive()
-        if saved.randomness is not None:
-            held.keeper.restore(saved.randomness)
+        if saved.grad_mode is not None:
+            torch.set_grad_enabled(saved.grad_mode)
+        try:
+            self._put_objects_back(saved)
+            if self._revive():
+                self._put_objects_back(saved)
+        finally:  # whatever a user's own load_state_dict raises
+            if saved.randomness is not None:
+                held.keeper.restore(saved.randomness)
 
-    def _revive(self) -> None:
-        """Build the graph of the last loss again when a failed backward has freed part of it.
+    def _put_buffers_back(self, buffers: list[Tensor | None]) -> None:
+        for (_, slots, key), buffer in zip(self._held.buffer_slots, buffers, strict=False):
+            slots[key] = buffer
+
+    def _put_objects_back(self, saved: Saved) -> None:
+        for name, thing in self._held.stateful().items():
+            if name in saved.objects:
+                thing.load_state_dict(deepcopy(saved.objects[name]))
+
+    def _revive(self) -> bool:
+        """Build the graph of the last loss again when a failed backward has freed part of it; tell whether it tried.
 
         The forward that made it runs again from the generators and buffers it began with. Where that is no longer
         possible (a step came since), or gives another loss, the graph is left as freed, and torch will say so.
@@ -95,21 +118,25 @@ class Transaction:
         held, first = self._held, self._forward_saved
         loss, graph = held.point.loss, None if held.point.freed else held.graph()
         if loss is None or graph is None or not any(is_freed(node) for node in graph.nodes):
-            return
+            return False
         again = None
-        if first is not None and not held.point.steps_since_forward and held.point.used_batch:
+        if first is not None and not held.point.steps_since_forward:
+            slots = [slots.get(key) for _, slots, key in held.buffer_slots]
             now, buffers = held.keeper.capture(), Saver().tensors(held.buffers())
             first.tensors.restore()
+            self._put_buffers_back(first.slots)
             if first.randomness is not None:
                 held.keeper.restore(first.randomness)
             try:
                 with watch_forward(held.paths, held.model) as watched:
-                    again = held.compute()
-            except Exception:
+                    again = held.compute(held.point.batch)
+            except BaseException:  # an interrupt too: there is a state to put back first
                 again = None
             buffers.restore()
+            self._put_buffers_back(slots)
             held.keeper.restore(now)
         if again is not None and same_bits(again, loss):
             held.point = replace(held.point, loss=again, watched=watched)
         else:
             held.point = replace(held.point, freed=True)
+        return True
