@@ -68,7 +68,7 @@ class GradstepApp(App[None], inherit_bindings=False):
         opening: Sequence[Command] = (),
         script: Script | None = None,
         *,
-        noted: Callable[[Outcome], None] = lambda outcome: None,
+        noted: Callable[[Outcome], None] = lambda _: None,
         rest: float = 0.2,
         signals: bool = False,
         **options: Any,

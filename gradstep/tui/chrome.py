@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual import events
-
 from gradstep.tui import keymap
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.panel import Surface
@@ -20,7 +18,7 @@ class Banner(Surface):
         super().__init__("banner")
         self.text = ""
 
-    def compose_lines(self, width: int, height: int) -> list[Line]:
+    def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the banner."""
         row = Row(width).add(" ").add(f" The engine died: {clean(self.text)}. ", "odd")
         return [row.add("  R", "key").add(" restarts it and replays the session", "text").line()]
@@ -35,7 +33,7 @@ class PromptRow(Surface):
         super().__init__("prompt")
         self.last = ""
 
-    def compose_lines(self, width: int, height: int) -> list[Line]:
+    def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the line."""
         row = (
             Row(width)
@@ -51,7 +49,7 @@ class PromptRow(Surface):
             row.left(row.at + 3, hint, "dim")
         return [row.line()]
 
-    async def on_click(self, event: events.Click) -> None:
+    async def on_click(self) -> None:
         """Begin to type."""
         await self.screen.run_action("command")
 
@@ -68,7 +66,7 @@ class FooterRow(Surface):
         self.said = ""
         """One line in place of the keys: a fault of what is typed, or what a key could not do."""
 
-    def compose_lines(self, width: int, height: int) -> list[Line]:
+    def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw as many as there is room for."""
         row = Row(width)
         if self.said:
@@ -77,9 +75,17 @@ class FooterRow(Surface):
             if row.at + len(text) + 3 > width:
                 break
             row.left(row.at + (1 if row.at == 0 else 2), clean(text), "text")
-        for name in () if self.candidates else self.keys:
-            key = keymap.key(name)
-            if row.at + len(key.shown) + len(key.label) + 4 > width:
-                break
+        for key in [] if self.candidates else self._fitting(width):
             row.left(row.at + (1 if row.at == 0 else 3), key.shown, "key").add(f" {key.label}", "dim")
         return [row.line()]
+
+    def _fitting(self, width: int) -> list[keymap.Key]:
+        """Return the keys that there is room for, the needed ones first to be let in."""
+        room, fitting = width - 1, set()
+        for name in sorted(self.keys, key=lambda name: (*keymap.NEEDED, name).index(name)):
+            key = keymap.key(name)
+            cells = len(key.shown) + len(key.label) + 4
+            if cells <= room + 3:
+                room -= cells
+                fitting.add(name)
+        return [keymap.key(name) for name in self.keys if name in fitting]

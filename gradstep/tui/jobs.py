@@ -25,14 +25,14 @@ class Job(NamedTuple):
     """One thing that was asked for; its program is made when its turn comes."""
 
     start: Callable[[Stop], Program]
-    done: Callable[[Problem | None], None] = lambda problem: None
+    done: Callable[[Problem | None], None] = lambda _: None
     show: bool = False
     """True for a selection, which a later one in the queue replaces."""
 
 
 def command_job(command: Command) -> Job:
     """Return the job of a single command."""
-    return Job(lambda stop: sequence([command]), show=isinstance(command, Show))
+    return Job(lambda _: sequence([command]), show=isinstance(command, Show))
 
 
 def load_job(load: Load, parse: Callable[[str], Sequence[Command]]) -> Job:
@@ -44,7 +44,7 @@ def load_job(load: Load, parse: Callable[[str], Sequence[Command]]) -> Job:
             return outcome.problem
         return (yield from sequence(parse(f"show {outcome.stop.opening}")))
 
-    return Job(lambda stop: program())
+    return Job(lambda _: program())
 
 
 def natural_job(parse: Callable[[str], Sequence[Command]]) -> Job:

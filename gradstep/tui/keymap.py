@@ -92,7 +92,9 @@ KEYMAP: tuple[Key, ...] = (
 )
 
 FOOTER: tuple[str, ...] = ("natural", "next_batch", "pause", "panel", "maximise", "command", "help", "quit")
-"""The keys that the footer names, the most useful first on a slim screen."""
+"""The keys that the footer names, in its order."""
+NEEDED: tuple[str, ...] = ("restart", "traceback", "help", "command", "quit", "natural", "panel", "pause", "next_batch")
+"""The keys that it names first where there is no room for all."""
 
 
 def bindings() -> list[Binding]:

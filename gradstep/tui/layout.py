@@ -1,4 +1,4 @@
-"""Where everything stands on a screen of any size: a plain function from a size to places, and the layout made of it."""
+"""Where everything stands on a screen of any size: a plain function from a size to places."""
 
 from __future__ import annotations
 
@@ -135,7 +135,13 @@ class PlacesLayout(Layout):
     def __init__(self, places: Callable[[int, int], dict[str, Place]]) -> None:
         self._places = places
 
-    def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> list[WidgetPlacement]:
+    def arrange(
+        self,
+        parent: Widget,  # noqa: ARG002
+        children: list[Widget],
+        size: Size,
+        greedy: bool = True,  # noqa: ARG002
+    ) -> list[WidgetPlacement]:
         """Return the placements for a screen of this size."""
         places = self._places(size.width, size.height)
         return [

@@ -52,9 +52,12 @@ def fit(text: str, width: int, ellipsis: str = "…") -> str:
 def wrap(text: str, width: int) -> list[str]:
     """Break `text` at spaces into lines of at most `width` cells; a longer word is broken inside."""
     lines: list[str] = []
-    for paragraph in text.split("\n"):
+    for paragraph in map(clean, text.split("\n")):
+        if cell_len(paragraph) <= width:
+            lines.append(paragraph)
+            continue
         current = ""
-        for word in clean(paragraph).split(" "):
+        for word in paragraph.split(" "):
             joined = f"{current} {word}" if current else word
             if cell_len(joined) <= width:
                 current = joined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ class Commands(Provider):
     """Offers what a key does, and every command word for the command line."""
 
     @property
-    def _entries(self) -> list[tuple[str, str, partial[object]]]:
+    def _entries(self) -> list[tuple[str, str, Callable[[], object]]]:
         from gradstep.steps.words import WORDS
 
         screen: StepScreen = self.screen  # type: ignore[assignment]

@@ -58,7 +58,8 @@ class Reading:
         number = 0 if line is None else line.number
         name = os.path.basename(self._script.path)
         turns = "".join(f"  turn {turn} of {count}" for turn, count in self._runner.turns)
-        return Page(name + turns, self._script.source, number, frozenset(self._done), dict(self._problems))
+        source = self._script.source[:-1] if self._script.source[-1:] == ("",) else self._script.source
+        return Page(name + turns, source, number, frozenset(self._done), dict(self._problems))
 
     def job(self) -> Job:
         """Return the job of one line: the one that is next when the job's turn comes."""
@@ -75,6 +76,6 @@ class Reading:
         if failure is not None:
             self._problems[failure.number] = failure.problem
         elif outcome.problem is not None:
-            self._told(f"As the script expects, an error came: {outcome.problem.title}")
+            self._told(f"An error came, as the script expects: {outcome.problem.title}.")
         self._changed(self.page)
         return failure.problem if failure is not None else None

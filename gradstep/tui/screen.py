@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.layout import Layout
@@ -18,7 +17,7 @@ from textual.screen import Screen
 from gradstep.tui import keymap
 from gradstep.tui.chrome import Banner, FooterRow, PromptRow
 from gradstep.tui.driver import QUEUE, Driver
-from gradstep.tui.jobs import SIMPLE, Job, command_job, load_job, natural_job, sequence
+from gradstep.tui.jobs import SIMPLE, Job, command_job, load_job, natural_job
 from gradstep.tui.layout import PANELS, Place, PlacesLayout, Wish, plan
 from gradstep.tui.panels import why
 from gradstep.tui.panels.graph import GraphPanel
@@ -31,9 +30,9 @@ from gradstep.tui.panels.status import Activity, PhasesRow, StatusRow
 from gradstep.tui.panels.tensor import TensorPanel
 from gradstep.tui.panels.why import Stage, WhyPanel
 from gradstep.values.commands import Command, Load, Say, Screenshot, Show, line_of
-from gradstep.values.expressions import Name, name_line
 from gradstep.values.errors import GradstepError, wrong
-from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Stop
+from gradstep.values.expressions import Name, name_line
+from gradstep.values.outcomes import Died, Event, Outcome, Output, Problem, Progress, Stop
 from gradstep.values.views import LookNames, Names, Request, View
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ class StepScreen(Screen[None], inherit_bindings=False):
     def on_mount(self) -> None:
         """Lay out, and start once the first frame is painted."""
         self._clock = self.set_interval(0.1, self._tick, pause=True)
-        self._selecting = self.set_interval(_REST, self._select, pause=True)
+        self._resting = self.set_interval(_REST, self._select, pause=True)
         self._begin_stage("starting the engine" if self._opening or self._script else "")
         self.panels[self._recent[0]].focused = True
         self.call_after_refresh(self._start)
@@ -289,11 +288,13 @@ class StepScreen(Screen[None], inherit_bindings=False):
         self._status.refresh(layout=True)
 
     def _redraw(self) -> None:
+        now = [name for name in ("restart", "traceback") if self.applies(name)] if not self.driver.running else []
+        self._footer.keys = [*now, *keymap.FOOTER]
         for surface in self.query(Surface):
             surface.redraw()
         self.activity()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         """Ask for windows that fit the new size."""
         self.call_after_refresh(self._catch_up)
 
@@ -438,8 +439,8 @@ class StepScreen(Screen[None], inherit_bindings=False):
         panel.redraw()
         if panel is self.model:
             self._moving = True
-            self._selecting.reset()
-            self._selecting.resume()
+            self._resting.reset()
+            self._resting.resume()
         self._catch_up()
 
     def action_choose(self) -> None:
@@ -458,7 +459,7 @@ class StepScreen(Screen[None], inherit_bindings=False):
 
     def _settle(self) -> None:
         self._moving = False
-        self._selecting.pause()
+        self._resting.pause()
 
     def _flush_selection(self) -> None:
         if self._moving:
@@ -475,7 +476,7 @@ class StepScreen(Screen[None], inherit_bindings=False):
         self._focus(message.panel.id or "tensor")
         self._moved()
 
-    def on_panel_scrolled(self, message: Panel.Scrolled) -> None:
+    def on_panel_scrolled(self) -> None:
         """Ask for what came into sight."""
         self._catch_up()
 
@@ -528,8 +529,9 @@ class StepScreen(Screen[None], inherit_bindings=False):
         try:
             self._give(text)
         except GradstepError as error:
-            self._say(f"{error.problem.title}. {error.problem.remedy}".strip())
-            self.why.tell(fault=error.problem, stages=())
+            problem = _problem_of_line(error)
+            self._say(f"{problem.title}. {problem.remedy}".strip())
+            self.why.tell(fault=problem, stages=())
             self._arrange()
             self.why.redraw()
             return
@@ -544,8 +546,8 @@ class StepScreen(Screen[None], inherit_bindings=False):
         """
         from gradstep.steps.parse import parse_line
         from gradstep.steps.script import Line
-        from gradstep.tui.reading import program_of
         from gradstep.tui.console import console
+        from gradstep.tui.reading import program_of
 
         if console(text, self):
             return
@@ -554,7 +556,7 @@ class StepScreen(Screen[None], inherit_bindings=False):
         if isinstance(first, Line) and isinstance(first.command, Load):
             self._put(load_job(first.command, _parse))
         elif statements:
-            self._put(Job(lambda stop: program_of(statements)))
+            self._put(Job(lambda _: program_of(statements)))
 
     def _say(self, text: str) -> None:
         """Say something on the footer, in place of the keys, until the next stop."""
@@ -619,6 +621,17 @@ def _parse(line: str) -> list[Command]:
     from gradstep.steps.script import Line
 
     return [statement.command for statement in parse_line(line) if isinstance(statement, Line)]
+
+
+def _problem_of_line(error: GradstepError) -> Problem:
+    """Return what is wrong with a typed line: the first fault, with a caret under its place."""
+    from gradstep.steps.faults import ScriptError, caret_lines
+
+    if not isinstance(error, ScriptError):
+        return error.problem
+    fault = error.faults[0]
+    what = "\n".join(filter(None, [*caret_lines(fault.source, fault.column, fault.width), fault.what]))
+    return Problem("wrong", fault.title, what, fault.remedy)
 
 
 def _warm_up() -> None:

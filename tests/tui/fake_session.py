@@ -188,14 +188,20 @@ class FakeSession:
 def model_rows(selected: str = "") -> tuple[ModelRow, ...]:
     """Return the tree of the drawing."""
     rows = [ModelRow("module", "Sequential", "", 0, "Sequential")]
-    for number, kind, shape, norm in ((0, "Linear", (256, 784), 9.259), (1, "ReLU", (), 0.0), (2, "Linear", (10, 256), 1.908)):
+    for number, kind, shape, norm in (
+        (0, "Linear", (256, 784), 9.259),
+        (1, "ReLU", (), 0.0),
+        (2, "Linear", (10, 256), 1.908),
+    ):
         rows.append(ModelRow("module", str(number), str(number), 1, kind))
         if shape:
             for name, size in (("weight", shape), ("bias", shape[:1])):
                 path = f"{number}.{name}"
                 chosen = selected.split("[")[0] == path
                 rows.append(
-                    ModelRow("parameter", name, path, 2, "", size, "float32", "cpu", norm, "fresh", 29.74, "", False, chosen)
+                    ModelRow(
+                        "parameter", name, path, 2, "", size, "float32", "cpu", norm, "fresh", 29.74, "", False, chosen
+                    )
                 )
     return tuple(rows)
 

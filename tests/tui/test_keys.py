@@ -128,7 +128,9 @@ def test_no_frame_shows_two_stops():
                 before = s.screen.frames
                 s.app.simulate_key(key)
                 await s.until(lambda before=before: s.screen.frames > before)
-                stops = {p.seen for n, p in s.screen.panels.items() if n in s.screen._places and p.request() is not None}
+                stops = {
+                    p.seen for n, p in s.screen.panels.items() if n in s.screen._places and p.request() is not None
+                }
                 assert stops == {s.screen._status.stop.number}
                 seen |= stops
             assert len(seen) == 8
@@ -162,7 +164,14 @@ def test_tab_and_numbers_focus_panels_and_m_maximises():
     async def test():
         async with stage() as s:
             assert s.screen.focus_panel.title == "Tensor"
-            for key, title in (("2", "Graph"), ("3", "Loss"), ("4", "Log"), ("5", "Model"), ("6", "Why"), ("tab", "Tensor")):
+            for key, title in (
+                ("2", "Graph"),
+                ("3", "Loss"),
+                ("4", "Log"),
+                ("5", "Model"),
+                ("6", "Why"),
+                ("tab", "Tensor"),
+            ):
                 await s.press(key)
                 assert s.screen.focus_panel.title == title
                 assert sum("▌" in row for row in s.rows()) == 1

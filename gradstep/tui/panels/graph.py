@@ -92,6 +92,7 @@ class GraphPanel(Panel):
         self.at = -1
 
     def request(self) -> Request:
+        """Ask for what this panel shows."""
         return LookGraph(first=max(0, self.first - self._AHEAD), count=self.body + 2 * self._AHEAD)
 
     def assign(self, view: View) -> None:
@@ -104,6 +105,7 @@ class GraphPanel(Panel):
             self.view, self.why = None, view.why
 
     def draw(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
         if self.why:
             return empty(width, height, clean(self.why))
         return draw(self.view, width, height, self.first, self.at if self.focused else -1)
@@ -120,6 +122,7 @@ class GraphPanel(Panel):
             self.first = max(min(self.first, self.at), self.at - self.body + 1)
 
     def click_row(self, row: int) -> None:
+        """Move the cursor to the row."""
         if self.view is not None and 0 <= row - 1 + self.first < self.view.total:
             self.at = row - 1 + self.first
 

@@ -9,7 +9,7 @@ from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, window
 from gradstep.tui.panels.panel import Panel
-from gradstep.values.commands import line_of
+from gradstep.values.commands import Say, line_of
 from gradstep.values.outcomes import Outcome
 
 
@@ -37,7 +37,8 @@ def entries_of(outcome: Outcome) -> list[Entry]:
     entries = [Entry("command" if outcome.ok else "failed", clean(line_of(outcome.command)))]
     if outcome.problem is not None:
         entries.append(Entry("problem", clean(outcome.problem.title)))
-    entries += [Entry("printed", clean(line)) for line in outcome.text.splitlines()]
+    if not isinstance(outcome.command, Say):
+        entries += [Entry("printed", clean(line)) for line in outcome.text.splitlines()]
     for hit in outcome.watches:
         entries.append(Entry("watch", clean(f"watch {hit.number}: {hit.line} was {hit.before}, is {hit.after}")))
     return entries
@@ -92,6 +93,7 @@ class LogPanel(Panel):
         self._open = bool(rows[-1].text)
 
     def draw(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
         return draw(self.entries, width, height, -1 if self._at_end else self.first)
 
     def scroll_rows(self, rows: int) -> None:

@@ -37,7 +37,10 @@ def _value(view: LossView, width: int) -> Line:
     before = view.points[-2].loss if len(view.points) > 1 else math.nan
     if math.isfinite(before) and math.isfinite(last.loss):
         row.add(f"  {numbers.loss(last.loss - before, sign=True)}")
-    return row.add(f"  forward {last.forward}, iteration {last.iteration}", "dim").line()
+    for place in (f"  forward {last.forward}, iteration {last.iteration}", f"  forward {last.forward}"):
+        if row.at + len(place) < width:
+            return row.add(place, "dim").line()
+    return row.line()
 
 
 class _Plot:
@@ -147,10 +150,13 @@ class LossPanel(Panel):
         self.view: LossView | None = None
 
     def request(self) -> Request:
+        """Ask for what this panel shows."""
         return LookLoss(points=max(16, 2 * self.size.width))
 
     def assign(self, view: View) -> None:
+        """Take the view that was asked for."""
         self.view = view if isinstance(view, LossView) else None
 
     def draw(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
         return draw(self.view, width, height)

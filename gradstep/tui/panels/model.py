@@ -31,7 +31,9 @@ def draw(view: ModelView | None, width: int, height: int, first: int = 0, at: in
         for i, (row, branch) in enumerate(zip(shown, branches, strict=True))
     ]
     if foot and 0 <= here < len(view.rows):
-        lines += [Line()] * (height - 1 - len(lines)) + [text_line(describe(view.rows[here]), width, "dim")]
+        lines += [Line()] * (height - 1 - len(lines)) + [
+            text_line(describe(view.rows[here], width - GUTTER - 1), width, "dim")
+        ]
     return Drawing(about, lines[: max(height, 0)], len(view.rows))
 
 
@@ -40,8 +42,11 @@ def selected_row(view: ModelView) -> int:
     return next((i for i, row in enumerate(view.rows) if row.selected), -1)
 
 
-def describe(row: ModelRow) -> str:
-    """Say in one line what a row is, with what has no column: dtype, device, norm of `.grad`, sharing."""
+def describe(row: ModelRow, room: int = 1 << 20) -> str:
+    """Say in one line what a row is, with what has no column: dtype, device, norm of `.grad`, sharing.
+
+    What does not fit into `room` columns is left out.
+    """
     if row.kind == "module":
         return clean(f"{row.path or 'the model'}: {row.type or row.name}")
     parts = [row.path, row.dtype, row.device]
@@ -49,7 +54,11 @@ def describe(row: ModelRow) -> str:
         parts.append(f"shared with {row.shared}")
     if row.grad_norm is not None:
         parts.append(f".grad norm {numbers.norm(row.grad_norm)}")
-    return clean("  ".join(filter(None, parts)))
+    text = clean(parts[0])
+    for part in filter(None, parts[1:]):
+        if len(text) + 2 + len(part) <= room:
+            text += f"  {clean(part)}"
+    return text
 
 
 def branches_of(rows: Sequence[ModelRow], start: int, end: int) -> list[str]:
@@ -134,6 +143,7 @@ class ModelPanel(Panel):
         self.at = -1
 
     def request(self) -> Request:
+        """Ask for what this panel shows."""
         return LookModel()
 
     def assign(self, view: View) -> None:
@@ -149,6 +159,7 @@ class ModelPanel(Panel):
             self.view, self.why = None, view.why
 
     def draw(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
         if self.why:
             return empty(width, height, clean(self.why))
         return draw(self.view, width, height, self.first, self.at)
@@ -165,6 +176,7 @@ class ModelPanel(Panel):
             self._reveal()
 
     def click_row(self, row: int) -> None:
+        """Move the cursor to the row."""
         if self.view is not None and 0 <= row - 1 + self.first < len(self.view.rows):
             self.at = row - 1 + self.first
 
@@ -175,6 +187,10 @@ class ModelPanel(Panel):
             return ""
         row = self.view.rows[self.at]
         return "" if row.kind == "module" or row.selected else row.path
+
+    def resized(self) -> None:
+        """Keep the cursor in sight."""
+        self._reveal()
 
     def _reveal(self) -> None:
         if self.at >= 0:

@@ -65,13 +65,17 @@ class Surface(Widget):
         ground = self.ground_of(y)
         return strip_of(line, self.size.width, ground, colour)
 
-    def ground_of(self, y: int) -> str:
+    def ground_of(self, _y: int) -> str:
         """Name the ground of a row."""
         return self.ground
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         """Draw for the new size."""
+        self.resized()
         self.redraw()
+
+    def resized(self) -> None:
+        """Take note of a new size before it is drawn for."""
 
 
 class Panel(Surface):
@@ -94,6 +98,7 @@ class Panel(Surface):
             self.panel = panel
 
         def can_replace(self, message: Message) -> bool:
+            """Keep one of several: only the last place matters."""
             return isinstance(message, Panel.Scrolled) and message.panel is self.panel
 
     def __init__(self, name: str) -> None:
@@ -158,12 +163,14 @@ class Panel(Surface):
         Returns:
             The row, and whether there was room to say what the panel is about.
         """
-        row = Row(width).add("▌" if self.focused else " ", "now")
-        row.add(f"{self._number(self.id)} {self.title}" if self.shares else self.title, "bright")
-        for name in self.shares:
-            if name != self.id:
-                row.add(f"  {self._number(name)}", "key").add(f" {name.title()}", "dim")
-        room = width - row.at - 3
+        row, mark = Row(width), "▌" if self.focused else " "
+        for name in self.shares or (self.id,):
+            number = f"{self._number(name)} " if self.shares else ""
+            if name == self.id:
+                row.add(mark, "now").add(number + self.title, "bright").add(" ")
+            else:
+                row.add(" ").add(number, "key").add(f"{str(name).title()} ", "dim")
+        room = width - row.at - 2
         told = room >= (len(about) if self.shares else min(len(about), 12))
         if told:
             row.to(row.at + 1).right(width - 1, about, "dim")
@@ -180,11 +187,11 @@ class Panel(Surface):
         """Focus the panel, and its row under the mouse."""
         self.post_message(self.Focused(self, event.y - self.titled))
 
-    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+    def on_mouse_scroll_down(self) -> None:
         """Scroll three rows."""
         self._wheel(3)
 
-    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+    def on_mouse_scroll_up(self) -> None:
         """Scroll three rows."""
         self._wheel(-3)
 

@@ -37,7 +37,7 @@ def draw(page: Page | None, width: int, height: int, first: int = -1) -> Drawing
             centre = len(lines)
         lines.append(_line(page, number, text, width))
         if number in page.problems:
-            lines += [line for line in problem_lines(page.problems[number], width)]
+            lines += problem_lines(page.problems[number], width)
             if not page.next:
                 centre = len(lines) - 1
     if not page.next and not page.problems:
@@ -73,6 +73,7 @@ class ScriptPanel(Panel):
         self.page, self._follows = page, True
 
     def draw(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
         return draw(self.page, width, height, -1 if self._follows else self.first)
 
     def scroll_rows(self, rows: int) -> None:

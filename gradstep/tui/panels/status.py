@@ -47,11 +47,7 @@ def _facts(row: Row, stop: Stop, narrow: bool, room: int) -> None:
     origin = [clean(stop.device), clean(stop.dtype), f"seed {stop.seed}" if stop.seed is not None else ""]
     loss = f"loss {numbers.loss(stop.loss)}" if stop.loss is not None else "no loss yet"
     if stop.loss_change is not None:
-        loss += (
-            f"  ({numbers.loss(stop.loss_change, sign=True)})"
-            if not narrow
-            else f" ({numbers.loss(stop.loss_change, sign=True)})"
-        )
+        loss += f"{' ' if narrow else '  '}({numbers.loss(stop.loss_change, sign=True)})"
     rates = ", ".join(numbers.rate(rate) for rate in stop.lr[:2]) + (", …" if len(stop.lr) > 2 else "")
     optimizer = f"{clean(stop.optimizer)}{' ' if narrow else '  '}lr {rates}" if stop.optimizer else ""
     groups = [
@@ -60,7 +56,6 @@ def _facts(row: Row, stop: Stop, narrow: bool, room: int) -> None:
         (0 if narrow else 88, optimizer, "text"),
     ]
     if narrow:
-        groups[1:1] = []
         groups.append((0, "  ".join(filter(None, origin)), "dim"))
     else:
         row.add("  " + "  ".join(filter(None, origin)), "dim")
@@ -94,7 +89,7 @@ def phases(stop: Stop, activity: Activity, width: int) -> Line:
     row.add(" " if narrow else "  ")
     for name in PHASES:
         if name != PHASES[0]:
-            row.add(" ─ " if narrow else " ─ ", "line")
+            row.add(" ─ ", "line")
         _phase(row, name, stop, natural, running)
     line = clean(stop.torch)
     hint = _hint(stop, activity)
@@ -135,7 +130,8 @@ class StatusRow(Surface):
         super().__init__("status")
         self.stop, self.activity = Stop(), Activity()
 
-    def compose_lines(self, width: int, height: int) -> list[Line]:
+    def compose_lines(self, width: int, _height: int) -> list[Line]:
+        """Draw the row."""
         return [status(self.stop, self.activity, width)]
 
 
@@ -148,5 +144,6 @@ class PhasesRow(Surface):
         super().__init__("phases")
         self.stop, self.activity = Stop(), Activity()
 
-    def compose_lines(self, width: int, height: int) -> list[Line]:
+    def compose_lines(self, width: int, _height: int) -> list[Line]:
+        """Draw the row."""
         return [phases(self.stop, self.activity, width)]

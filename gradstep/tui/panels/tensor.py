@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, clean, text_line
@@ -103,7 +104,9 @@ class _Table:
         self._bars: list[float] = []
         self._bar_name = ""
 
-    def column(self, title: str, values: list[float], marks: list[bool], dtype: str, missing: str = "") -> None:
+    def column(
+        self, title: str, values: Sequence[float | None], marks: list[bool], dtype: str, missing: str = ""
+    ) -> None:
         form = numbers.form_of(values, dtype)
         texts = [numbers.signed(value, form) for value in values]
         # the point of a bare 0 and the end of NaN stand where the last decimal of the others stands
@@ -179,7 +182,7 @@ def _grids(view: TensorView, width: int, height: int) -> list[Line]:
         for grid in grids:
             grid.cells(row, i, shown)
         if two and view.grad is None and i == 0:
-            row.left(start + half + 2, "none: press f, then b, to write it", "dim")
+            row.left(start + half + 2, "none yet: f, then b", "dim")
         lines.append(row.line())
     return lines
 
@@ -222,6 +225,7 @@ class TensorPanel(Panel):
         self.left = 0
 
     def request(self) -> Request:
+        """Ask for what this panel shows."""
         return LookTensor(rows=max(1, self.body), columns=columns_for(self.size.width), top=self.first, left=self.left)
 
     def assign(self, view: View) -> None:
@@ -235,6 +239,7 @@ class TensorPanel(Panel):
             self.view, self.why = None, view.why
 
     def draw(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
         if self.why:
             return empty(width, height, clean(self.why))
         return draw(self.view, width, height)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from gradstep.tui.lines import Line, Row, clean
+from gradstep.tui import numbers
+from gradstep.tui.lines import Line, Row, clean, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, paragraph
 from gradstep.tui.panels.markdown import markdown_lines
 from gradstep.tui.panels.panel import Panel
@@ -43,6 +44,8 @@ class News(NamedTuple):
 def draw(news: News, width: int, height: int, first: int = 0) -> Drawing:
     """Draw the news from its row `first` on."""
     about, lines = _about(news), _lines(news, width)
+    if len(lines) > height and news.problem is not None and not news.whole and not first:
+        lines = _lines(news, width, len(lines) - height)
     first = max(0, min(first, len(lines) - height))
     return Drawing(about, lines[first : first + max(height, 0)], len(lines))
 
@@ -65,13 +68,14 @@ def _about(news: News) -> str:
     return clean(news.view.about) if isinstance(news.view, WhyView) else ""
 
 
-def _lines(news: News, width: int) -> list[Line]:
+def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
+    """Return all rows; of a problem `spare` rows fewer if what happened can be said in fewer."""
     lines = paragraph(news.notice, width, "bright") if news.notice else []
     if news.stages:
         return lines + _stages(news.stages, width)
     outcome = news.outcome
     if news.problem is not None:
-        return lines + problem_lines(news.problem, width, news.whole)
+        return lines + problem_lines(news.problem, width, news.whole, spare)
     if outcome is not None and isinstance(outcome.command, Say):
         return lines + markdown_lines(outcome.command.text, width)
     if outcome is not None:
@@ -100,10 +104,21 @@ def _stages(stages: tuple[Stage, ...], width: int) -> list[Line]:
     return lines + paragraph(waiting, width, "dim")
 
 
-def problem_lines(problem: Problem, width: int, whole: bool = False) -> list[Line]:
-    """Draw a problem: title, what happened, what to do about it, and the user's own frames."""
+def problem_lines(problem: Problem, width: int, whole: bool = False, spare: int = 0) -> list[Line]:
+    """Draw a problem: title, what happened, what to do about it, and the user's own frames.
+
+    Args:
+        problem: what went wrong.
+        width: columns there are.
+        whole: every frame, not only the user's own.
+        spare: rows to save on what happened, so that what to do about it is seen; one row of it stays.
+    """
     lines = paragraph(f"✗ {problem.title}", width, "bad", GUTTER)
-    lines += paragraph(problem.what, width) if problem.what else []
+    what = paragraph(problem.what, width) if problem.what else []
+    kept = max(1, len(what) - spare)
+    if kept < len(what):
+        what[kept - 1] = text_line(f"{what[kept - 1].plain.strip()} …", width)
+    lines += what[:kept]
     for name, text in (("expected", problem.expected), ("actual", problem.actual), ("difference", problem.difference)):
         if text:
             lines += paragraph(f"{name:<11} {text}", width)
@@ -113,7 +128,9 @@ def problem_lines(problem: Problem, width: int, whole: bool = False) -> list[Lin
         lines += _frame(frame, width)
     hidden = len(problem.frames) - len(frames)
     if hidden:
-        lines += paragraph(f"{hidden} more frames outside your code: t shows the whole traceback", width, "dim")
+        lines += paragraph(
+            f"{numbers.count(hidden, 'more frame')} outside your code: t shows the whole traceback", width, "dim"
+        )
     return lines
 
 
@@ -133,9 +150,11 @@ class WhyPanel(Panel):
         self.news = News()
 
     def request(self) -> Request:
+        """Ask for what this panel shows."""
         return LookWhy()
 
     def assign(self, view: View) -> None:
+        """Take the view that was asked for."""
         if isinstance(view, WhyView | NoView):
             self.tell(view=view)
 
@@ -145,4 +164,5 @@ class WhyPanel(Panel):
         self.first = 0
 
     def draw(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
         return draw(self.news, width, height, self.first)
