@@ -10,7 +10,7 @@ from torch import Tensor
 from gradstep.engine.describe import describe, number_text
 from gradstep.engine.functions import as_double, as_tensor
 from gradstep.values import expressions as x
-from gradstep.values.expressions import Expression
+from gradstep.values.expressions import Expression, expression_line
 
 _WORST = {"==": "greatest difference", "<": "furthest off by", "<=": "furthest off by"}
 _WORST |= {">": "furthest off by", ">=": "furthest off by", "close": "greatest difference"}
@@ -34,6 +34,9 @@ def explain(condition: Expression, value_of: Callable[[Expression], object]) -> 
             return "not none" if negated else "none", describe(value_of(value)), ""
         case x.Unary("not", value):
             return "not true", describe(value_of(value)), ""
+        case x.Call("isnan" | "isinf" | "isfinite", (value,)):
+            made = describe(value_of(condition))
+            return "true", f"{made}, where {expression_line(value)} is {describe(value_of(value))}", ""
         case _:
             return "true", describe(value_of(condition)), ""
 

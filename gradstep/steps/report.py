@@ -20,10 +20,10 @@ def failure_text(script: Script, failure: Failure) -> str:
     lines += [f"    {text}" for text in caret_lines(source, column, width)]
     if problem.kind != "expectation" and problem.what and not problem.expected:
         lines += textwrap.indent(problem.what, "  ").split("\n")
-    for label, text in (("expected", problem.expected), ("actual", problem.actual), ("", problem.difference)):
+    for label, text in (("expected", problem.expected), ("actual", problem.actual), ("difference", problem.difference)):
         if text:
-            lines += textwrap.indent(text, " " * 12).split("\n")
-            lines[-1 - text.count("\n")] = f"  {label:<9} {text.splitlines()[0]}"
+            lines += textwrap.indent(text, " " * 13).split("\n")
+            lines[-1 - text.count("\n")] = f"  {label:<10} {text.splitlines()[0]}"
     lines += [f"  {line}" for line in frame_lines(problem)]
     if problem.remedy:
         lines += textwrap.wrap(problem.remedy, 110, initial_indent="  ", subsequent_indent="  ")

@@ -273,6 +273,7 @@ def test_what_cannot_be_shown(text: str) -> None:
         ("2.weight[0] == [0, 1, 2, 4]", "== [0, 1, 2, 4]", "[ 0.0000,  1.0000,  2.0000,  3.0000]", None),
         ("2.bias.grad is not none", "not none", "none", ""),
         ("any(2.weight > 11)", "true", "false", ""),
+        ("isnan(loss)", "true", "false, where loss is 2.5", ""),
         ("loss > 0 and lr == 1", "== 1", "0.001", "0.999"),
         ("loss < 0 and lr == 1", "< 0", "2.5", "2.5"),
         ('dtype(loss) == "int64"', '== "int64"', '"float32"', ""),

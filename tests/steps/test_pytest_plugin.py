@@ -37,7 +37,7 @@ def test_a_failure_is_reported_at_its_line(folder: Path) -> None:
     assert done.returncode == 1
     assert "2 failed, 1 passed" in done.stdout
     assert "bad.steps:5:3: the expectation does not hold" in done.stdout
-    assert "\n      expect loss < 0\n      ^^^^^^^^^^^^^^^\n  expected  < 0\n" in done.stdout
+    assert "\n      expect loss < 0\n      ^^^^^^^^^^^^^^^\n  expected   < 0\n" in done.stdout
     assert "bad.steps:5: expect loss < 0" in done.stdout
     assert "told" in done.stdout
     assert "wrong.steps:2:1: unknown command `forwad`" in done.stdout

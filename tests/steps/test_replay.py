@@ -88,9 +88,9 @@ def test_a_failed_expectation_shows_both_sides_and_the_greatest_difference(
         f"{path}:4:1: the expectation does not hold",
         "    expect iteration == 2",
         "    ^^^^^^^^^^^^^^^^^^^^^",
-        "  expected  == 2",
-        "  actual    0",
-        "            2",
+        "  expected   == 2",
+        "  actual     0",
+        "  difference 2",
     ]
     assert f"{path}: stopped at line 4: 3 commands, 0 expectations held, 1 failed, 0 iterations" in told.out
 
