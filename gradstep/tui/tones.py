@@ -35,7 +35,6 @@ TONES: dict[str, tuple[str, str]] = {
     "odd": ("#f4f6fa", "reverse bold"),
     "block": ("#ffffff", "bold"),
     "code": ("#dde1e8", "bold"),
-    "hidden": (PANEL, ""),
 }
 
 _PLAIN_ATTRIBUTES = {"line": "dim", "block": "reverse bold", "bad": "bold", "now": "bold", "good": ""}

@@ -94,7 +94,7 @@ class _Plot:
         if self._high == self._low:
             return 1.0
         if self._log:
-            return math.log(value / self._low) / math.log(self._high / self._low)
+            return (math.log(value) - math.log(self._low)) / (math.log(self._high) - math.log(self._low))
         # halved first, so that a range from -1e308 to 1e308 does not overflow
         return (value / 2 - self._low / 2) / (self._high / 2 - self._low / 2)
 

@@ -19,18 +19,18 @@ def draw(view: ModelView | None, width: int, height: int, first: int = 0, at: in
     if view is None:
         return empty(width, height, "No model yet: it shows here as soon as it is built.")
     about = numbers.count(view.parameters, "parameter")
-    foot = height >= 6 and width >= 20
+    here = at if at >= 0 else selected_row(view)
+    foot = height >= 6 and width >= 20 and 0 <= here < len(view.rows)
     start, end = window(len(view.rows), first, height - 1 - foot)
     shown = view.rows[start:end]
     columns = _Columns(shown, width)
     lines = [columns.header()]
     branches = branches_of(view.rows, start, end)
-    here = at if at >= 0 else selected_row(view)
     lines += [
         columns.line(row, branch, start + i == here)
         for i, (row, branch) in enumerate(zip(shown, branches, strict=True))
     ]
-    if foot and 0 <= here < len(view.rows):
+    if foot:
         lines += [Line()] * (height - 1 - len(lines)) + [
             text_line(describe(view.rows[here], width - GUTTER - 1), width, "dim")
         ]

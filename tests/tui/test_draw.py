@@ -1,0 +1,318 @@
+"""Each panel's draw function, on plain strings: what is there, and what never happens."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from fake_session import FREED, model_rows, node_rows, tensor_view
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from gradstep.tui import numbers, tones
+from gradstep.tui.lines import Row, clean, plain, wrap
+from gradstep.tui.panels import graph, log, loss, model, script, status, tensor, why
+from gradstep.tui.panels.markdown import markdown_lines
+from gradstep.values.commands import Backward, Say
+from gradstep.values.outcomes import Outcome, Stop
+from gradstep.values.views import (
+    GraphView,
+    LossPoint,
+    LossView,
+    ModelRow,
+    ModelView,
+    NodeRow,
+    TensorView,
+    WhyView,
+    Window,
+)
+
+NASTY = ["[red]x[/red]", "模型.weight", "\x1b[31mred\x1b[0m", "a\nb", "e\u0301", "\u202eabc", "x" * 500]
+
+
+def text(drawing) -> str:
+    return "\n".join(plain(drawing.lines))
+
+
+def losses(*values: float) -> LossView:
+    return LossView(1, tuple(LossPoint(i, 0, v) for i, v in enumerate(values, 1)), len(values))
+
+
+# -- numbers ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([-0.0288, 0.0072, 0.0], ["−0.0288", "+0.0072", "0"]),
+        ([12.5, -1.0], ["+12.500", "−1.000"]),
+        ([1e-9, -2e-7], ["+1.000e−09", "−2.000e−07"]),
+        ([0.0038, -0.00001], ["+0.00380", "−0.00001"]),
+        ([math.nan, math.inf, -math.inf, 1.0], ["NaN", "+inf", "−inf", "+1.0000"]),
+        ([3e38, -1.0], ["+3.000e+38", "−1.000e+00"]),
+        ([None, 2.0], ["·", "+2.0000"]),
+        ([-0.0], ["−0"]),
+    ],
+)
+def test_a_column_has_one_form(values, texts):
+    form = numbers.form_of(values)
+    assert [numbers.signed(value, form) for value in values] == texts
+
+
+def test_integers_have_no_point():
+    form = numbers.form_of([3.0, -12.0], "int64")
+    assert [numbers.signed(v, form) for v in (3.0, -12.0)] == ["+3", "−12"]
+
+
+@given(st.floats())
+def test_sign_and_tone_agree(value):
+    tone, sign = numbers.tone_of(value), numbers.signed(value, numbers.form_of([value]))[0]
+    if math.isfinite(value) and value:
+        assert (tone, sign) in {("negative", "−"), ("positive", "+")}
+    else:
+        assert tone == ("dim" if value == 0 else "odd")
+
+
+# -- lines -----------------------------------------------------------------------------------------------------------
+@given(st.text(max_size=60), st.integers(1, 40))
+def test_a_row_is_exactly_as_wide_as_it_should_be(string, width):
+    row = Row(width).left(2, clean(string)).right(width, clean(string)).line()
+    assert cell_len(row.plain) == width
+
+
+@given(st.text(max_size=80), st.integers(2, 40))
+def test_wrapped_lines_fit_and_lose_nothing_but_blanks(string, width):
+    lines = wrap(string, width)
+    assert all(cell_len(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == clean(string).replace(" ", "")
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_nothing_of_the_debuggee_can_move_the_cursor(name):
+    assert not any(ord(c) < 32 or c in "\x7f\x9b\u202e" for c in clean(name))
+
+
+# -- the drawing -----------------------------------------------------------------------------------------------------
+def test_model_draws_the_tree():
+    drawing = model.draw(ModelView(1, model_rows("2.weight"), 203530), 46, 11)
+    assert drawing.about == "203,530 parameters"
+    assert plain(drawing.lines) == [
+        "  module                shape    norm   .grad",
+        "  Sequential",
+        "  ├ 0 Linear",
+        "  │   weight          256×784   9.259   fresh",
+        "  │   bias                256   9.259   fresh",
+        "  ├ 1 ReLU",
+        "  └ 2 Linear",
+        "▶     weight           10×256   1.908   fresh",
+        "      bias                 10   1.908   fresh",
+        "",
+        "  2.weight  float32  cpu  .grad norm 29.740",
+    ]
+
+
+def test_tensor_draws_a_vector_as_a_table():
+    lines = plain(tensor.draw(tensor_view(1), 73, 12).lines)
+    assert lines[0].split() == ["weight", ".grad", "change", "of", ".grad", ".grad"]
+    assert "[3]    −0.0073    +0.3151*" in lines[4]
+    points = {line.index(".", 6) for line in lines[1:11]}
+    assert len(points) == 1
+    assert lines[-1] == "  these 10: norm 0.085  min −0.052  max +0.045  no NaN, no inf"
+
+
+def matrix(value=((1.0, -2.0), (math.nan, math.inf)), grad=None) -> TensorView:
+    window = None if grad is None else Window(grad)
+    return TensorView(
+        1,
+        "w",
+        "w",
+        (2, 2),
+        (2, 2),
+        "float32",
+        "matrix",
+        row_labels=("0", "1"),
+        column_labels=("0", "1"),
+        value=Window(value, None, ((False, True), (False, False))),
+        grad=window,
+        grad_state="none" if grad is None else "fresh",
+        nans=1,
+        infs=1,
+    )
+
+
+def test_tensor_draws_a_matrix_as_two_grids():
+    lines = tensor.draw(matrix(grad=((0.5, 0.0), (0.25, -0.5))), 60, 8).lines
+    rows = plain(lines)
+    assert rows[2].split() == ["[0]", "+1.000", "−2.000*", "+0.500", "0"]
+    assert rows[3].split() == ["[1]", "NaN", "+inf", "+0.250", "−0.500"]
+    odd = [span.text for line in lines for span in line.spans if span.tone == "odd"]
+    assert odd == ["NaN", "+inf"]
+    assert "1 NaN, 1 inf" in rows[-1]
+
+
+def test_a_missing_grad_says_what_to_press():
+    assert "none yet: f, then b" in text(tensor.draw(matrix(), 80, 8))
+
+
+def test_graph_draws_lanes_and_ticks():
+    drawing = graph.draw(GraphView(1, "freed", 6, 0, node_rows(True)), 73, 9, at=5)
+    rows = plain(drawing.lines)
+    assert drawing.about == "6 nodes, buffers freed by backward"
+    assert rows[3].startswith("  ✓  ●─┬─╮   b + x Wᵀ")
+    assert rows[6].startswith("▶ ✓  │ ◆     2.weight.grad")
+    waiting = plain(graph.draw(GraphView(1, "alive", 6, 0, node_rows(False)), 73, 9).lines)
+    assert all(row.startswith("  ·") for row in waiting[1:])
+
+
+def test_loss_marks_what_is_no_number_and_goes_on():
+    drawing = loss.draw(losses(4.0, math.nan, 2.0, math.inf, 1.0), 46, 9)
+    drawn = text(drawing)
+    assert "N" in drawn
+    assert "∞" in drawn
+    assert "●" in drawn
+    assert drawing.about == "by forward"
+    assert loss.draw(losses(1000.0, 1.0), 46, 9).about == "log scale, by forward"
+    assert loss.draw(losses(-1000.0, 1.0), 46, 9).about == "by forward"
+
+
+@pytest.mark.parametrize("values", [(math.nan,), (math.inf, -math.inf), (1.7e308, -1.7e308), (0.0,), (5e-324, 1.0)])
+def test_any_loss_can_be_plotted(values):
+    assert text(loss.draw(losses(*values), 30, 8))
+
+
+def test_many_losses_are_drawn_in_braille():
+    drawn = text(loss.draw(losses(*(100 / i for i in range(1, 400))), 46, 9))
+    assert any("\u2800" <= c <= "\u28ff" for c in drawn)
+
+
+def test_log_keeps_its_end_in_sight():
+    entries = [log.Entry("command", f"forward {i}") for i in range(100_000)]
+    rows = plain(log.draw(entries, 40, 5).lines)
+    assert rows[-1] == "  forward 99999"
+    assert plain(log.draw(entries, 40, 5, 10).lines)[0] == "  forward 10"
+
+
+def test_log_marks_failures_and_output():
+    rows = plain(
+        log.draw([*log.entries_of(Outcome(Backward(), Stop(), FREED)), *log.output_entries("a\rb")], 60, 5).lines
+    )
+    assert rows == ["✗ backward", "    backward through a freed graph", "  │ b"]
+
+
+def test_why_says_a_problem_with_its_remedy_even_where_there_is_little_room():
+    news = why.News(outcome=Outcome(Backward(), Stop(), FREED))
+    rows = plain(why.draw(news, 40, 4).lines)
+    assert rows[0] == "  ✗ backward through a freed graph"
+    assert "  Press f for a new graph, or use" in rows
+
+
+def test_narration_is_markdown():
+    [line] = markdown_lines("what **zero_grad** does to `.grad`", 60)
+    assert line.plain.strip() == "what zero_grad does to .grad"
+    assert [span.text for span in line.spans if span.tone == "code"] == [".grad"]
+
+
+def test_a_failure_stands_under_its_line():
+    page = script.Page("a.steps", ("forward", "backward", "step"), 3, frozenset({1, 2}), {2: FREED})
+    rows = plain(script.draw(page, 60, 10).lines)
+    assert rows[1].split() == ["✗", "2", "backward"]
+    assert "backward through a freed graph" in rows[2]
+    assert rows[-1].startswith("▶")
+
+
+def test_phases_are_a_path():
+    stop = Stop(4, phase="backward", torch="loss.backward()", done=("forward", "backward"), natural=("step",))
+    line = status.phases(stop, status.Activity(), 120)
+    assert line.plain.split() == [
+        "f",
+        "forward",
+        "✓",
+        "─",
+        "b",
+        "backward",
+        "●",
+        "─",
+        "s",
+        "step",
+        "─",
+        "z",
+        "zero_grad",
+        "loss.backward()",
+        "space",
+        "step",
+    ]
+    assert [s.text.strip() for s in line.spans if s.tone == "block"] == ["b backward ●"]
+    running = status.phases(stop, status.Activity(running="step"), 120)
+    assert [s.text.strip() for s in running.spans if s.tone == "block"] == ["s step ▶"]
+
+
+# -- whatever comes --------------------------------------------------------------------------------------------------
+def draw_all(name: str, width: int, height: int):
+    rows = (
+        ModelRow("module", name, "", 0, name),
+        *(ModelRow("parameter", name, name, d, grad="x6, 1 used") for d in range(1, 60)),
+    )
+    node = NodeRow(0, name, name, None, name, name, (), "│ " * 50 + "●", False)
+    views = TensorView(
+        1, name, name, (2,), (2,), name, "vector", row_labels=(name[:20], "1"), value=Window(((1.0,), (math.nan,)))
+    )
+    news = why.News(WhyView(1, name, name, name, (name,)), notice=name)
+    yield model.draw(ModelView(1, rows, 3), width, height)
+    yield graph.draw(GraphView(1, "alive", 1, 0, (node,)), width, height)
+    yield tensor.draw(views, width, height)
+    yield tensor.draw(matrix(), width, height)
+    yield loss.draw(losses(1.0, 2.0), width, height)
+    yield log.draw(log.output_entries(name), width, height)
+    yield why.draw(news, width, height)
+    yield why.draw(why.News(outcome=Outcome(Say(name), Stop())), width, height)
+    yield script.draw(script.Page(name, (name,), 1), width, height)
+    for empty in (model, graph, tensor, loss, script):
+        yield empty.draw(None, width, height)
+    yield log.draw([], width, height)
+
+
+@pytest.mark.parametrize("name", NASTY)
+@pytest.mark.parametrize("size", [(120, 40), (34, 17), (12, 5), (3, 2), (1, 1), (1, 0)])
+def test_nothing_breaks_or_overflows_whatever_the_names_and_the_size(name, size):
+    width, height = size
+    for drawing in draw_all(name, width, height):
+        assert len(drawing.lines) <= max(height, 0)
+        assert all(cell_len(line.plain) <= width for line in drawing.lines)
+    if width == 120 and name.startswith("[red]"):
+        assert all("[red]" in text(d) for d in list(draw_all(name, *size))[:3])
+
+
+def test_a_hundred_thousand_rows_are_drawn_by_the_window():
+    rows = tuple(ModelRow("parameter", f"w{i}", f"w{i}", 1) for i in range(100_000))
+    drawing = model.draw(ModelView(1, rows, 1), 60, 10, first=99_000)
+    assert len(drawing.lines) == 10
+    assert "w99000" in text(drawing)
+
+
+# -- colours ---------------------------------------------------------------------------------------------------------
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("ground", tones.GROUNDS)
+@pytest.mark.parametrize("tone", [tone for tone in tones.TONES if tone not in {"line", "block"}])
+def test_text_can_be_read_on_every_ground(tone, ground):
+    assert contrast(tones.TONES[tone][0], tones.GROUNDS[ground]) >= 4.5
+
+
+def test_the_present_phase_can_be_read():
+    assert contrast(tones.TONES["block"][0], tones.ACCENT_BLOCK) >= 4.5
+
+
+def test_without_colour_there_is_none():
+    for tone in tones.TONES:
+        for ground in tones.GROUNDS:
+            style = tones.style(tone, ground, colour=False)
+            assert style.color is None
+            assert style.bgcolor is None

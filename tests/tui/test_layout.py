@@ -1,0 +1,97 @@
+"""Where everything stands at every size, and that no size breaks the screen."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from conftest import stage
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradstep.tui.layout import PANELS, Wish, plan
+
+ROWS = {"status", "phases", "banner", "prompt", "footer"}
+
+
+def test_the_drawing():
+    places = plan(120, 40, Wish())
+    assert {name: tuple(places[name][:4]) for name in places} == {
+        "status": (0, 0, 120, 1),
+        "phases": (0, 1, 120, 1),
+        "why": (0, 3, 120, 5),
+        "model": (0, 9, 46, 11),
+        "loss": (0, 21, 46, 9),
+        "log": (0, 31, 46, 6),
+        "graph": (47, 9, 73, 14),
+        "tensor": (47, 24, 73, 13),
+        "prompt": (0, 38, 120, 1),
+        "footer": (0, 39, 120, 1),
+    }
+
+
+def test_a_slim_screen_shows_model_and_the_panel_in_focus():
+    places = plan(80, 24, Wish(("graph", "tensor")))
+    assert tuple(places["model"][:4]) == (0, 5, 34, 17)
+    assert tuple(places["graph"][:4]) == (35, 5, 45, 17)
+    assert places["graph"].shares == ("tensor", "graph", "loss", "log")
+    assert "tensor" not in places
+
+
+def test_a_wide_screen_has_three_columns():
+    places = plan(200, 60, Wish())
+    assert len({places[name].x for name in PANELS if name in places and name != "why"}) == 3
+
+
+@given(
+    st.integers(1, 250),
+    st.integers(1, 80),
+    st.permutations(PANELS[:6]),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.integers(1, 30),
+)
+def test_nothing_overlaps_or_leaves_the_screen(width, height, recent, script, banner, maximised, why):
+    places = plan(width, height, Wish(recent, script, banner, maximised, why))
+    cells = set()
+    for place in places.values():
+        assert place.width > 0
+        assert place.height > 0
+        assert 0 <= place.x <= place.x + place.width <= width
+        assert 0 <= place.y <= place.y + place.height <= height
+        own = {(x, y) for x in (place.x, place.x + place.width - 1) for y in range(place.y, place.y + place.height)}
+        assert not own & cells
+        cells |= own
+    if width >= 20 and height >= 12:
+        assert recent[0] in places
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (2, 3), (10, 4), (30, 8), (60, 20), (80, 24), (100, 30), (120, 40), (200, 60)]
+)
+def test_every_size_can_be_stepped(size):
+    async def test():
+        async with stage(size=size) as s:
+            await s.press(
+                "f", "b", "b", "2", "3", "5", "m", "down", "m", "question_mark", "escape", "colon", "escape", "s"
+            )
+            assert s.session.lines()[-1] == "step"
+            rows = s.rows()
+            assert len(rows) == size[1]
+            if size[0] >= 80:
+                assert "iteration 1" in rows[0]
+                assert "s step ●" in rows[1]
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_a_resize_asks_for_windows_that_fit():
+    async def test():
+        async with stage() as s:
+            await s.press("f")
+            await s.pilot.resize_terminal(200, 60)
+            await s.until(lambda: s.screen.tensor.asked == s.screen.tensor.request() and s.screen.size.width == 200)
+            assert s.screen.tensor.asked.rows > 15
+
+    asyncio.run(asyncio.wait_for(test(), 60))
