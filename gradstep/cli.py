@@ -84,6 +84,12 @@ def _script_of(options: argparse.Namespace) -> str | None:
         return None
     if not Path(options.target).is_file():
         raise wrong("there is no such script", options.target, "Check the path.", options.target)
+    if options.seed is not None or options.device is not None:
+        raise wrong(
+            "a script says itself what it is seeded with and where it runs",
+            f"--seed or --device was given with {options.target}.",
+            f"Write it in its load line, or run it with `gradstep replay {options.target}`, which takes both.",
+        )
     return str(options.target)
 
 

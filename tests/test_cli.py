@@ -125,6 +125,14 @@ def test_last_stands_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--last takes no TARGET" in refused(["mlp", "--last"], capsys)
 
 
+def test_a_script_keeps_its_own_seed_and_device(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.steps").write_text("load mlp seed=1")
+    for option in ("--seed=2", "--device=cpu"):
+        said = refused(["a.steps", option], capsys)
+        assert "a script says itself" in said
+        assert "gradstep replay a.steps" in said
+
+
 def test_examples_are_listed_with_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["examples"]) == 0
     lines = capsys.readouterr().out.splitlines()

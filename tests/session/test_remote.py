@@ -305,6 +305,23 @@ def test_a_session_never_awaited_is_killed_without_a_loop(stub: Start) -> None:
     assert not alive(session._link.pid)
 
 
+def test_files_in_the_working_directory_hide_nothing_from_the_engine(
+    stub: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("types", "socket", "msgspec", "gradstep"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')")
+    (tmp_path / "mine_alone.py").write_text("here = 'found'")
+
+    async def work() -> None:
+        session, _ = stub()
+        outcome = await session.execute(Say("import mine_alone; text = mine_alone.here"))
+        assert outcome.text == "found"
+        await session.close()
+
+    run(work())
+
+
 SCREEN = """
 import asyncio, os, sys
 from gradstep.session.process import spawn_engine

@@ -146,9 +146,13 @@ def test_the_terminal_is_found_when_standard_streams_are_elsewhere(start: Callab
     terminal.wait("status 0")
 
 
-def test_without_a_terminal_it_says_so_and_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "remedy"),
+    [("", "Run this in a terminal"), ("import sys; sys.modules['ipykernel'] = sys", "In a notebook use")],
+)
+def test_without_a_terminal_it_says_so_and_what_to_do(tmp_path: Path, before: str, remedy: str) -> None:
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM.format(extra="pass"))
+    program.write_text(before + PROGRAM.format(extra="pass"))
     done = subprocess.run(
         [sys.executable, str(program)],
         stdin=subprocess.DEVNULL,
@@ -160,6 +164,7 @@ def test_without_a_terminal_it_says_so_and_what_to_do(tmp_path: Path) -> None:
     )
     assert "there is no terminal to open the screen in" in done.stdout
     assert "gradstep.Session(workload)" in done.stdout
+    assert remedy in done.stdout
 
 
 def test_an_incomplete_workload_is_refused_before_a_screen_opens(tmp_path: Path) -> None:

@@ -248,6 +248,17 @@ def test_a_screen_of_one_process_has_no_torch_and_the_other_no_textual(start: Ca
     assert terminal.end() == 0
 
 
+def test_a_script_that_is_wrong_is_shown_with_its_place_and_no_screen_opens(
+    start: Callable[..., Terminal], home: Path
+) -> None:
+    (home / "bad.steps").write_text("load mlp\nforwad\n")
+    terminal = start("bad.steps")
+    assert terminal.end() == 2
+    assert "bad.steps:2:1" in terminal.text
+    assert "forward" in terminal.text
+    assert b"\x1b[?1049h" not in terminal.bytes
+
+
 PROGRAM = """
 import torch, gradstep
 model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
