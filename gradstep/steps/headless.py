@@ -76,19 +76,20 @@ class Headless:
             return self.session.execute(replace(command, **self._given) if self._given else command)
         assert isinstance(command, Screenshot)
         path = os.path.join(os.path.dirname(self.script.path), command.path)
-        return Outcome(command, self.stop, self.draw(path))
+        columns, _, rows = command.size.partition("x")
+        return Outcome(command, self.stop, self.draw(path, (int(columns), int(rows)) if rows else self._size))
 
     @property
     def stop(self) -> Stop:
         """Where the session stands."""
         return self.session.stop
 
-    def draw(self, path: str) -> Problem | None:
+    def draw(self, path: str, size: tuple[int, int] | None = None) -> Problem | None:
         """Draw the screen as it is now; return the problem when it cannot be written."""
         if self._draw is None:
             return None
         try:
-            self._draw(self.session, path, self._size)
+            self._draw(self.session, path, size or self._size)
         except OSError as error:
             what = f"{path}: {error.strerror or error}"
             return Problem(kind="wrong", title="the screenshot cannot be written", what=what, subject=path)

@@ -83,8 +83,12 @@ class ToValues(Transformer[Token, object]):
             raise MisfitError(f"unknown setting `{name}`", "", remedy, *_place(name))
         return c.Set(str(name), value)
 
-    def screenshot(self, _word: Token, path: str) -> c.Screenshot:
-        return c.Screenshot(path)
+    def screenshot(self, _word: Token, path: str, *options: tuple[Token, Token]) -> c.Screenshot:
+        given = _options("screenshot", options)
+        size = given.get("size")
+        if size is not None and not re.fullmatch(r"[1-9]\d{0,2}x[1-9]\d{0,2}", size):
+            raise MisfitError(f"`{size}` is no size", "", "Write columns and rows: size=120x40.", *_place(size))
+        return c.Screenshot(path, "" if size is None else str(size))
 
     def bare(self, text: Token) -> str:
         return str(text)

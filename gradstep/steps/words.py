@@ -47,7 +47,12 @@ WORDS: tuple[Word, ...] = (
     Word("unwatch", "unwatch 1", "Remove watchpoint 1, or without a number all of them."),
     Word("set", "set set_to_none = false", "Change a setting: what a bare zero_grad does."),
     Word("say", "say What it *means*.", "Narrate, in Markdown, to the end of the line."),
-    Word("screenshot", "screenshot after.svg", "Draw the screen to an SVG file."),
+    Word(
+        "screenshot",
+        "screenshot after.svg size=80x24",
+        "Draw the screen to an SVG file.",
+        (("size", ("80x24", "120x40", "200x60")),),
+    ),
     Word("repeat", "repeat 5 { forward; backward }", "Carry out a block several times."),
 )
 

@@ -105,9 +105,13 @@ class Say(Struct, frozen=True, tag=True):
 
 
 class Screenshot(Struct, frozen=True, tag=True):
-    """Draw the screen to an SVG file; carried out by the front end."""
+    """Draw the screen to an SVG file; carried out by the front end.
+
+    `size` is columns and rows, such as 80x24; empty for the size that the front end has, or was told.
+    """
 
     path: str
+    size: str = ""
 
 
 PhaseCommand: TypeAlias = Forward | Backward | Step | ZeroGrad
@@ -167,8 +171,8 @@ def line_of(command: Command) -> str:
             return f"set {name} = {expression_line(value)}"
         case Say(text):
             return f"say {text}"
-        case Screenshot(path):
-            return f"screenshot {path if _bare(path) else quote(path)}"
+        case Screenshot(path, size):
+            return f"screenshot {path if _bare(path) else quote(path)}" + (f" size={size}" if size else "")
 
 
 def _bare(path: str) -> bool:
