@@ -179,7 +179,7 @@ def _draw(session: Session, path: str, size: tuple[int, int]) -> None:
     from gradstep.session.inline import InlineSession
     from gradstep.tui.picture import draw
 
-    draw(InlineSession(session), path, size)
+    draw(InlineSession(session), path, size, session.log)
 
 
 def _template(given: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -70,6 +71,7 @@ class GradstepApp(App[None], inherit_bindings=False):
         *,
         noted: Callable[[Outcome], None] = lambda _: None,
         rest: float = 0.2,
+        history: Sequence[Command] = (),
         signals: bool = False,
         **options: Any,
     ) -> None:
@@ -81,12 +83,14 @@ class GradstepApp(App[None], inherit_bindings=False):
             script: a script to step through, line by line.
             noted: told of every outcome, for the record.
             rest: seconds without a command after which a digest is taken.
+            history: what was carried out before, for the log.
             signals: whether SIGTERM and SIGHUP end the app, with exit code 128 + their number.
             options: options of Textual's `App`.
         """
-        super().__init__(**options)
+        super().__init__(ansi_color="NO_COLOR" in os.environ or None, **options)
         self._signals = signals
         self.step_screen = StepScreen(session, opening, script, noted, rest)
+        self.step_screen.remember(history)
         self.register_theme(THEME)
         self.register_theme(PLAIN)
         self.theme = "plain" if self.no_color else "gradstep"

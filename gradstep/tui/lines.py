@@ -101,8 +101,10 @@ class Row:
         room = self.width - self._at
         if text and room > 0:
             text = fit(text, room)
-            self._spans.append(Span(text, tone))
             self._at += cell_len(text)
+            # blanks stand alone: a picture of the screen would lose them at the start of a text
+            blanks = len(text) - len(text.lstrip(" "))
+            self._spans += [Span(part, tone) for part in (text[:blanks], text[blanks:]) if part]
         return self
 
     def to(self, column: int) -> Row:

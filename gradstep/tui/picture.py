@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from gradstep.session.protocol import FrontSession
 from gradstep.tui.app import GradstepApp
+from gradstep.values.commands import Command
 
 
-async def picture(session: FrontSession, size: tuple[int, int]) -> str:
+async def picture(session: FrontSession, size: tuple[int, int], history: Sequence[Command] = ()) -> str:
     """Return the screen of an open session as SVG, `size` columns by rows; the same session gives the same picture."""
-    app = GradstepApp(session, rest=1e9)
+    app = GradstepApp(session, history=history, rest=1e9)
     async with app.run_test(size=size) as pilot:
         await app.step_screen.driver.idle.wait()
         await pilot.pause()
@@ -18,12 +21,12 @@ async def picture(session: FrontSession, size: tuple[int, int]) -> str:
         return app.export_screenshot(title="gradstep")
 
 
-def draw(session: FrontSession, path: str | Path, size: tuple[int, int] = (120, 40)) -> None:
-    """Draw the screen of an open session to a file.
+def draw(
+    session: FrontSession, path: str | Path, size: tuple[int, int] = (120, 40), history: Sequence[Command] = ()
+) -> None:
+    """Draw the screen of an open session to a file, with `history` in its log.
 
     Raises:
         OSError: the file cannot be written.
     """
-    import asyncio
-
-    Path(path).write_text(asyncio.run(picture(session, size)), encoding="utf-8")
+    Path(path).write_text(asyncio.run(picture(session, size, history)), encoding="utf-8")

@@ -19,6 +19,7 @@ from gradstep.tui.chrome import Banner, FooterRow, PromptRow
 from gradstep.tui.driver import QUEUE, Driver
 from gradstep.tui.jobs import SIMPLE, Job, command_job, load_job, natural_job
 from gradstep.tui.layout import PANELS, Place, PlacesLayout, Wish, plan
+from gradstep.tui.lines import clean
 from gradstep.tui.panels import why
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.log import Entry, LogPanel, entries_of
@@ -134,6 +135,13 @@ class StepScreen(Screen[None], inherit_bindings=False):
         self._turned(self._reading.page)
         if self._reading.begins_with_load:
             self.driver.put(self._reading.job())
+
+    def remember(self, history: Sequence[Command]) -> None:
+        """Take over what was carried out before the screen was there."""
+        for command in history:
+            self.driver.history.append(command)
+            self.log_panel.add([Entry("command", clean(line_of(command)))])
+            self._prompt.last = line_of(command)
 
     # -- what the session tells ---------------------------------------------------------------------------------------
     def on_session_event(self, event: Event) -> None:
