@@ -143,7 +143,7 @@ class Driver:
         finally:
             self._restarting = False
         self.dead = ""
-        self._again = (self.history, self.mark)
+        self._again = (self.history, self.mark) if self.history else None
         self.history, self.mark, self.stop = [], None, Stop()
         self.idle.clear()
         self._wake.set()

@@ -121,10 +121,13 @@ class StepScreen(Screen[None], inherit_bindings=False):
         self._session.on_event = self.on_session_event
         if self._script is not None:
             self._open(self._script)
-        for command in self._opening:
-            self.driver.put(load_job(command, _parse) if isinstance(command, Load) else command_job(command))
+        self._begin()
         self.run_worker(self.driver.run(), name="driver")
         self.run_worker(asyncio.to_thread(_warm_up), name="parser", exit_on_error=False)
+
+    def _begin(self) -> None:
+        for command in self._opening:
+            self.driver.put(load_job(command, _parse) if isinstance(command, Load) else command_job(command))
 
     def _open(self, script: Script) -> None:
         from gradstep.tui.reading import Reading
@@ -156,9 +159,11 @@ class StepScreen(Screen[None], inherit_bindings=False):
                     self.set_timer(1 / 30, self._show_log)
             case Died(how):
                 self._stages = []
+                running = self.driver.running
                 self.driver.died(how)
                 self._banner.text = how
-                self.why.tell(stages=())
+                during = f" It was running: {line_of(running)}." if running is not None else ""
+                self.why.tell(stages=(), notice=f"The engine died: {how}.{during}")
                 self._arrange()
                 self._redraw()
 
@@ -383,7 +388,11 @@ class StepScreen(Screen[None], inherit_bindings=False):
         self.run_worker(self._restart(), name="restart")
 
     async def _restart(self) -> None:
+        again = bool(self.driver.history)
         await self.driver.restart()
+        if not again:
+            # it died before anything was done: begin as at the start
+            self._begin()
         self._arrange()
         self._redraw()
 

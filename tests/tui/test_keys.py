@@ -289,6 +289,26 @@ def test_a_dead_engine_leaves_the_stop_readable_and_R_proves_the_replay():
     run(test)
 
 
+def test_an_engine_that_died_while_loading_begins_again():
+    async def test():
+        session = FakeSession()
+        session.hold()
+        async with stage(session) as s:
+            await s.until(session.started.is_set)
+            session.dead = "exited with status 3"
+            session.on_event(Died("exited with status 3"))
+            session.gate.set()
+            await s.idle()
+            assert "It was running: load mlp seed=0" in s.text()
+            await s.press("R")
+            await s.until(lambda: s.screen.frames > 0)
+            await s.idle()
+            assert session.lines() == LOADED
+            assert "stop 1" in s.rows()[0]
+
+    run(test)
+
+
 def test_a_replay_that_leads_elsewhere_says_so():
     async def test():
         async with stage() as s:
