@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
+from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 
 
@@ -71,19 +73,40 @@ def is_freed(node: Node) -> bool | None:
 
     What a checkpoint saved is passed over: reading it would run its unpack hook.
     """
-    for name in dir(node):
-        if not name.startswith("_raw_saved_"):
-            continue
+    error = _reading(node)
+    return None if error is None else bool(error) and _WRITTEN not in error
+
+
+def is_written(node: Node) -> bool:
+    """Tell whether something a node saved was written since, so that torch will refuse to run it."""
+    return _WRITTEN in (_reading(node) or "")
+
+
+_WRITTEN = "modified by an inplace operation"
+
+
+def _reading(node: Node) -> str | None:
+    """Return torch's refusal to give what a node saved, the empty text when it gives it, None when it saved nothing."""
+    found = None
+    for name in _raw_saved(type(node)):
         try:
             raw: Any = getattr(node, name)
             several = raw if isinstance(raw, (tuple, list)) else (raw,)
             if any(getattr(each, "unpack_hook", None) is not None for each in several):
                 continue
-            if getattr(node, name.removeprefix("_raw")) is not None:
-                return False
-        except RuntimeError:
-            return True
-    return None
+            # a node of a custom Function raises at its raw ones already, and has them under another name
+            own = name.removeprefix("_raw_" if issubclass(type(node), BackwardCFunction) else "_raw")
+            if several and getattr(node, own) is not None:
+                found = ""
+        except RuntimeError as error:
+            return str(error)
+    return found
+
+
+@cache
+def _raw_saved(kind: type) -> tuple[str, ...]:
+    """Return the names of a kind of node's raw saved values; `dir` is too slow to ask of every node."""
+    return tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))
 
 
 def _is_leaf(node: Node) -> bool:

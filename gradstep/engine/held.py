@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gradstep.engine import loading
 from gradstep.engine.batches import Batches
-from gradstep.engine.graph import GraphRecord, record
+from gradstep.engine.graph import GraphRecord, is_written, record
 from gradstep.engine.ledger import Ledger
 from gradstep.engine.optimizers import needs_closure, optimizer_of, schedulers_of, step_scheduler
 from gradstep.engine.probes import Watched, watch_forward
@@ -45,6 +45,7 @@ class Point(Struct, frozen=True):
     written: tuple[str, ...] = ()
     """The parameters whose `.grad` the last backward wrote, or whose `.grad` the last step found."""
     steps_since_forward: int = 0
+    """Steps since the last forward that found a gradient, and so may have moved the weights its graph is of."""
     ran: bool = False
     """True when a backward has run through the graph of the loss."""
     freed: bool = False
@@ -177,6 +178,7 @@ class Held:
     def _forward(self, _: Forward) -> None:
         if not self.batches.taken:
             self.batches.take()
+            self._transaction.pulled()
         batch = self.batches.batch
         with watch_forward(self.paths, self.model) as watched:
             loss = self.compute(batch)
@@ -214,7 +216,8 @@ class Held:
                 "run forward first (f)",
             )
         before = [(p.grad, None if p.grad is None else p.grad._version) for _, p in self.parameters]
-        loss.backward(retain_graph=act.retain_graph)  # type: ignore[no-untyped-call]
+        retain = act.retain_graph or self._will_be_refused()
+        loss.backward(retain_graph=retain)  # type: ignore[no-untyped-call]
         written = []
         for (name, parameter), (grad, version) in zip(self.parameters, before, strict=True):
             if parameter.grad is not None and (parameter.grad is not grad or grad._version != version):
@@ -227,7 +230,7 @@ class Held:
             done=_with(self.point.done, "backward"),
             written=tuple(written),
             ran=True,
-            freed=self.point.freed or not act.retain_graph,
+            freed=self.point.freed or not retain,
         )
 
     def _step(self, _: Step) -> None:
@@ -238,12 +241,13 @@ class Held:
             self.optimizer.step(self._closure)  # type: ignore[arg-type]
         else:
             self.optimizer.step()
-        found, again = [], True
+        found: list[str] = []
+        again = True
         for name in self._optimized():
             if self.calls_closure:  # the closure's last turn cleared and filled it
                 self.ledger.backward(name, fresh=True)
-            added, used, _ = self.ledger.entry(name)
-            again = again and added == used
+            entry = self.ledger.entry(name)
+            again = again and 0 < entry.added == entry.used
             self.ledger.step(name)
             found.append(name)
         if self.workload.schedule == "step":
@@ -258,7 +262,7 @@ class Held:
             iteration=self.point.iteration + 1,
             written=tuple(found),
             again=again and bool(found),
-            steps_since_forward=self.point.steps_since_forward + 1,
+            steps_since_forward=self.point.steps_since_forward + bool(found),
             rates_before=rates,
         )
 
@@ -283,6 +287,11 @@ class Held:
         self.point = replace(
             self.point, phase="next_batch", torch="x, target = next(batches)", used_batch=False, rates_before=rates
         )
+
+    def _will_be_refused(self) -> bool:
+        """Tell whether a step wrote what the graph saved. Torch finds out half way, and frees the first half."""
+        graph = self.graph() if self.point.steps_since_forward else None
+        return graph is not None and any(map(is_written, graph.nodes))
 
     def compute(self, batch: Any) -> Tensor:
         """Run the model and the loss on a batch; return the loss."""

@@ -54,7 +54,7 @@ def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def is_torchs(optimizer: torch.optim.Optimizer) -> bool:
-    """Tell whether it is torch's own, without hooks: its `step` writes neither `.grad` nor buffers and draws nothing."""
+    """Tell whether it is torch's own without hooks: `step` writes neither `.grad` nor buffers and draws nothing."""
     hooks = (
         optimizer._optimizer_step_pre_hooks,
         optimizer._optimizer_step_post_hooks,

@@ -13,6 +13,7 @@ from gradstep.engine.bits import same_bits
 from gradstep.engine.graph import is_freed
 from gradstep.engine.optimizers import is_torchs
 from gradstep.engine.probes import watch_forward
+from gradstep.engine.randomness import Randomness
 from gradstep.engine.saving import Saved, Saver, put_grads_back
 from gradstep.values.commands import Backward, Forward, NextBatch, PhaseCommand, Step
 
@@ -28,6 +29,7 @@ class Transaction:
         self._saver = Saver()
         self._forward_savers = [Saver(), Saver()]  # the first holds what the last loss began with, the second is free
         self._forward_saved: Saved | None = None
+        self._pulled: Randomness | None = None
         self._objects = bool(held.stateful())
 
     def begin(self, act: PhaseCommand | NextBatch) -> Saved:
@@ -53,7 +55,7 @@ class Transaction:
                 saved.optimizer = saver.optimizer(held.optimizer, held.names)
             saver.grads(saved, held.parameters, contents=True)
         elif isinstance(act, Step):
-            user_code = held.calls_closure or not is_torchs(held.optimizer)
+            user_code = held.calls_closure or bool(held.schedulers) or not is_torchs(held.optimizer)
             saved.tensors = saver.tensors([*held.parameters, *held.buffers()] if user_code else held.parameters)
             saved.optimizer = saver.optimizer(held.optimizer, held.names)
             if user_code:
@@ -70,15 +72,21 @@ class Transaction:
             saved.grad_mode = torch.is_grad_enabled()
         return saved
 
+    def pulled(self) -> None:
+        """Note that a forward has taken its batch itself: its graph depends on what is drawn from here on."""
+        self._pulled = self._held.keeper.capture()
+
     def keep(self, act: PhaseCommand | NextBatch, saved: Saved) -> None:
         """Note that an act went through: after a forward, `saved` is what the graph of the loss began with."""
         if isinstance(act, Forward):
+            saved.randomness, self._pulled = self._pulled or saved.randomness, None
             self._forward_saved = saved
             self._forward_savers.reverse()
 
     def roll_back(self, saved: Saved) -> None:
         """Put everything back as it was when `saved` was kept, the graph of the last loss included."""
         held = self._held
+        self._pulled = None
         saved.tensors.restore()
         self._put_buffers_back(saved.slots)
         put_grads_back(saved)

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
+from gradstep.engine.saving import state_tensors
 from gradstep.values.tables import number
 from gradstep.values.views import Change, Changes
-from gradstep.views.numbers import norm_of
+from gradstep.views.numbers import has_norm, norm_of, wide
 
 Pair = tuple[str, Tensor | None, Tensor | None]
 """A name, the tensor before the last phase, and the tensor now; None where there was or is none."""
@@ -26,11 +27,7 @@ def pairs(held: Held) -> Iterator[Pair]:
     if saved.optimizer is not None:
         kept_state = saved.optimizer.tensors
         before = dict(zip(kept_state.names, kept_state.copies, strict=True))
-        for parameter, entries in held.optimizer.state.items():
-            for key, value in entries.items():
-                if isinstance(value, Tensor):
-                    name = f"{held.names.get(parameter, 'parameter')}.state.{key}"
-                    yield name, before.get(name), value
+        yield from ((name, before.get(name), value) for name, value in state_tensors(held.optimizer, held.names))
 
 
 def before(held: Held, name: str) -> tuple[bool, Tensor | None]:
@@ -59,8 +56,9 @@ def _same(old: Tensor | None, new: Tensor | None) -> bool:
 
 
 def _change(name: str, old: Tensor | None, new: Tensor | None) -> Change:
-    comparable = old is not None and new is not None and old.shape == new.shape and old.dtype == new.dtype
-    moved = norm_of(new.detach() - old.detach()) if comparable and old is not None and new is not None else None
+    moved = None
+    if old is not None and new is not None and old.shape == new.shape and old.dtype == new.dtype and has_norm(new):
+        moved = norm_of(wide(new) - wide(old))
     first = None if old is None else norm_of(old)
     last = None if new is None else norm_of(new)
     return Change(name, _word(old, first), _word(new, last), first, last, moved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,25 +19,35 @@ def norms(tensors: Sequence[Tensor]) -> list[float | None]:
     for i, tensor in enumerate(tensors):
         if tensor.layout is not torch.strided:
             found[i] = norm_of(tensor)
-        elif _has_norm(tensor):
+        elif has_norm(tensor):
             groups.setdefault((tensor.device, tensor.dtype), []).append(i)
     for places in groups.values():
-        made = torch.stack(list(torch._foreach_norm([tensors[i].detach() for i in places])))
-        for i, value in zip(places, made.double().tolist(), strict=True):
-            found[i] = value
+        made = torch.stack(list(torch._foreach_norm([wide(tensors[i]) for i in places])))
+        for i, value in zip(places, made.tolist(), strict=True):
+            found[i] = value if math.isfinite(value) else norm_of(tensors[i])
     return found
 
 
 def norm_of(tensor: Tensor) -> float | None:
     """Return the L2 norm of one tensor; None where it has none."""
-    if not _has_norm(tensor):
+    if not has_norm(tensor):
         return None
-    plain = tensor.detach()
+    plain = wide(tensor)
     if plain.layout is not torch.strided:
         plain = plain.coalesce().values() if plain.layout is torch.sparse_coo else plain.to_dense()
-    return float(torch.linalg.vector_norm(plain))
+    value = float(torch.linalg.vector_norm(plain))
+    if math.isinf(value) and plain.device.type != "mps":  # squares of numbers from 1e19 on leave float32
+        value = float(torch.linalg.vector_norm(plain, dtype=torch.complex128 if plain.is_complex() else torch.float64))
+    return value
 
 
-def _has_norm(tensor: Tensor) -> bool:
+def wide(tensor: Tensor) -> Tensor:
+    """Return a tensor in a dtype wide enough to compute with: half ones and narrower as float32."""
+    narrow = tensor.dtype.is_floating_point and tensor.element_size() <= 2
+    return tensor.detach().float() if narrow else tensor.detach()
+
+
+def has_norm(tensor: Tensor) -> bool:
+    """Tell whether a tensor has a norm: it holds floating-point or complex numbers, and at least one."""
     floating = tensor.dtype.is_floating_point or tensor.dtype.is_complex
     return floating and not tensor.is_meta and tensor.numel() > 0
