@@ -84,6 +84,8 @@ class Held:
         self.modules = list(self.paths)
         self.parameters = list(self._all_parameters())
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in self.parameters}
+        self.owned = frozenset(name for name, _ in self.model.named_parameters())
+        """The names of the parameters that are the model's; the optimizer may have more."""
         self.buffer_slots = list(_buffer_slots(self.model))
         self.renormalised = list(_written_in_forward(self.model))
         self.ledger = Ledger()

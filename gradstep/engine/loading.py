@@ -39,7 +39,7 @@ def find_factory(target: str, folder: str) -> Callable[[], object]:
             return _function(importlib.import_module(f"gradstep.examples.{target}"), "workload", target)
         raise _unknown(target)
     if place.endswith(".py"):
-        path = Path(folder, place).expanduser().resolve()
+        path = Path(folder, Path(place).expanduser()).resolve()
         if not path.is_file():
             raise wrong(
                 "there is no such file", str(path), "check the path; a script's `load` starts at its own folder", place
@@ -47,7 +47,10 @@ def find_factory(target: str, folder: str) -> Callable[[], object]:
         return _function(_run_file(path), name, target)
     try:
         found = importlib.util.find_spec(place)
-    except (ImportError, ValueError):
+    except (ImportError, ValueError) as error:
+        missing = error.name if isinstance(error, ImportError) else place
+        if not f"{place}.".startswith(f"{missing}."):  # the package is there, and something it imports is not
+            raise
         found = None
     if found is None:
         raise wrong("there is no such module", f"{place} can't be imported", "is its folder on PYTHONPATH?", place)
@@ -138,19 +141,26 @@ def _run_file(path: Path) -> ModuleType:
     """Import a file by its path under its own name, with its folder on the path for its neighbours."""
     folder = str(path.parent)
     if folder not in sys.path:
-        sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+        # before installed packages, as a script's folder is, but after the standard library: it hides nothing of that
+        sites = (i for i, place in enumerate(sys.path) if place.endswith(("site-packages", "dist-packages")))
+        sys.path.insert(next(sites, len(sys.path)), folder)
+    standing = sys.modules.get(path.stem)
+    taken = path.stem in sys.stdlib_module_names or (
+        standing is not None and getattr(standing, "__file__", None) != str(path)
+    )
+    name = f"{path.stem} of {folder}" if taken else path.stem
+    standing = sys.modules.get(name)
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise wrong("this file can't be imported", str(path), "give a Python file")
     module = importlib.util.module_from_spec(spec)
-    standing = sys.modules.get(path.stem)
-    if standing is None:
-        sys.modules[path.stem] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        if standing is None:
-            sys.modules.pop(path.stem, None)
+        del sys.modules[name]
+        if standing is not None:
+            sys.modules[name] = standing
         raise
     return module
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +75,8 @@ class Watchpoints:
                 text = describe(value)
             except GradstepError as error:
                 value, text = None, error.problem.title
+            except Exception as error:  # the phase has gone through: that its value can't be had is no failure of it
+                value, text = None, f"{type(error).__name__}: {error}"
             if not _same(point.value, value):
                 hits.append(WatchHit(number, point.line, point.text, text))
                 point.value, point.text = value, text
@@ -83,7 +85,13 @@ class Watchpoints:
 
 def kept(value: object) -> object:
     """Return a copy of a value that later phases can't change."""
-    return value.detach().clone() if isinstance(value, Tensor) else deepcopy(value)
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, (list, tuple)):  # deepcopy refuses tensors that a graph made
+        return [kept(each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: kept(each) for key, each in value.items()}
+    return deepcopy(value)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -12,7 +12,7 @@ from gradstep.engine import loading
 from gradstep.engine.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds, split_selection
 from gradstep.engine.held import Held
 from gradstep.engine.problems import problem_of
-from gradstep.engine.randomness import seed_everything
+from gradstep.engine.randomness import RandomKeeper, seed_everything
 from gradstep.engine.watchpoints import kept
 from gradstep.session.looks import Looks
 from gradstep.values import commands as cmd
@@ -158,19 +158,22 @@ class Session:
     # -- loading -------------------------------------------------------------------------------------------------------
     def _load(self, command: cmd.Load) -> None:
         device = loading.find_device(command.device)
-        self._progress(f"importing {command.target}")
+        keeper = RandomKeeper()
+        before, doing = keeper.capture(), f"importing {command.target}"
+        self._progress(doing)
         try:
+            if command.seed is not None:
+                seed_everything(command.seed)  # a module may draw while it is imported
             factory = loading.find_factory(command.target, command.folder)
-        except (Exception, KeyboardInterrupt) as error:
-            raise GradstepError(problem_of(error, f"importing {command.target}")) from error
-        if command.seed is not None:
-            seed_everything(command.seed)
-        self._progress(f"building {command.target}")
-        try:
+            if command.seed is not None:
+                seed_everything(command.seed)
+            doing = f"loading {command.target}"
+            self._progress(f"building {command.target}")
             workload = loading.build(factory, command.target)
             held = Held(workload, device, self._progress)
         except (Exception, KeyboardInterrupt, SystemExit) as error:
-            raise GradstepError(problem_of(error, f"loading {command.target}", loading.FACTORY_HELP)) from error
+            keeper.restore(before)  # what was loaded before goes on as if this had not been tried
+            raise GradstepError(problem_of(error, doing, loading.FACTORY_HELP)) from error
         name = workload.name or os.path.basename(command.target)
         self._take(held, name, command.seed)
 

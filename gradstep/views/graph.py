@@ -30,16 +30,15 @@ class GraphLook:
             self._record = graph
             self._lanes = draw_lanes(graph.edges, [leaf_tensor(node) is not None for node in graph.nodes])
         state = _state(graph, held.point.freed)
-        ran = held.point.freed or ("backward" in held.point.done and held.point.phase != "forward")
         places = range(first, min(first + count, len(graph.nodes)))
-        rows = tuple(self._row(held, graph, i, ran) for i in places)
+        rows = tuple(self._row(held, graph, i, held.point.ran) for i in places)
         return GraphView(stop, state, len(graph.nodes), first, rows)
 
     def _row(self, held: Held, graph: GraphRecord, place: int, ran: bool) -> NodeRow:
         node = graph.nodes[place]
         leaf = leaf_tensor(node)
         name = held.names.get(leaf, "a leaf") if leaf is not None else ""
-        owner = name.rpartition(".")[0] if leaf is not None else graph.owners[place]
+        owner = graph.owners[place] if leaf is None else name.rpartition(".")[0] if name in held.owned else None
         return NodeRow(
             order=place,
             name=node.name().rsplit("::", 1)[-1],

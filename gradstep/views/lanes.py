@@ -54,10 +54,12 @@ def draw_lanes(edges: Sequence[Sequence[int]], leaves: Sequence[bool]) -> list[s
             lanes[place] = target
             if place != own:
                 ends.append((place, DOWN))
+        passed = [target is not None for target in lanes]
         for place, through in ends:
             cells[place] |= through
+            passed[place] = False
             _connect(cells, own, place)
-        rows.append(_line(cells, own, LEAF if leaves[row] else NODE))
+        rows.append(_line(cells, own, LEAF if leaves[row] else NODE, passed))
         while lanes and lanes[-1] is None:
             lanes.pop()
     return rows
@@ -76,10 +78,14 @@ def _connect(cells: list[int], one: int, other: int) -> None:
         cells[place] |= LEFT | RIGHT
 
 
-def _line(cells: list[int], own: int, mark: str) -> str:
-    """Write the cells two columns apart; the gap is a stroke where one cell reaches right."""
+def _line(cells: list[int], own: int, mark: str, passed: list[bool]) -> str:
+    """Write the cells two columns apart; the gap is a stroke where one cell reaches right.
+
+    A lane that a stroke only passes over stays whole (`─│─`): `┼` is a lane that the node joins on its way further.
+    """
     out = []
     for place, cell in enumerate(cells):
-        out.append(mark if place == own else STROKES.get(cell, "┼"))
+        over = cell == LEFT | RIGHT | UP | DOWN and passed[place]
+        out.append(mark if place == own else "│" if over else STROKES[cell])
         out.append("─" if cell & RIGHT else " ")
     return "".join(out).rstrip()

@@ -11,8 +11,9 @@ def loss_view(held: Held, stop: int, points: int) -> LossView:
     losses = held.losses
     total = len(losses)
     keep = list(range(total))
-    if total > points > 1:
-        keep = sorted({round(i * (total - 1) / (points - 1)) for i in range(points)})
+    if total > points:
+        last = max(points - 1, 1)
+        keep = sorted({round((total - 1) * (1 - i / last)) for i in range(max(points, 1))})
     scalar = held.point.loss is None or held.point.value is not None
     note = "" if scalar else "the loss is not one number: backward will refuse it; end it with .sum() or .mean()"
     return LossView(stop, tuple(LossPoint(i + 1, *losses[i]) for i in keep), total, note)

@@ -58,9 +58,12 @@ def tensor_view(
         return replace(base, note=reason)
     chosen = cut(tensor.shape, selection.items)
     part = chosen.of(tensor.detach())
+    if not part.numel():
+        return replace(base, shape=tuple(part.shape), note="an empty slice: there is nothing to draw")
     window = chosen.window(look.top, look.left, look.rows, look.columns)
     grad = tensor.grad if tensor.is_leaf else None
     drawn_grad = grad if grad is not None and not _cannot_draw(grad) else None
+    name = held.names.get(tensor, selection.path)  # a shared one was kept under its first name
     kept = window.kept
     kind: Literal["number", "vector", "matrix"] = "number" if not kept else "vector" if len(kept) == 1 else "matrix"
     minimum, maximum, nans, infs = _extremes(part)
@@ -72,8 +75,8 @@ def tensor_view(
         left=_start(chosen, window, 1, kind),
         row_labels=tuple(map(str, kept[0])) if kept else (),
         column_labels=tuple(map(str, kept[1])) if kind == "matrix" else (),
-        value=_window(tensor, before(held, selection.path), window),
-        grad=None if drawn_grad is None else _window(drawn_grad, before(held, f"{selection.path}.grad"), window),
+        value=_window(tensor, before(held, name), window),
+        grad=None if drawn_grad is None else _window(drawn_grad, before(held, f"{name}.grad"), window),
         norm=norm_of(part),
         minimum=minimum,
         maximum=maximum,
@@ -87,7 +90,7 @@ def tensor_view(
 def _window(tensor: Tensor, kept: tuple[bool, Tensor | None], window: Cut) -> Window:
     now = window.of(tensor.detach())
     was_kept, old = kept
-    if not was_kept or (old is not None and old.shape != tensor.shape):
+    if not was_kept or (old is not None and not _alike(old, tensor)):
         return Window(_rows(now))
     if old is None:
         return Window(_rows(now), None, _flags(torch.ones_like(now, dtype=torch.bool)))
@@ -95,9 +98,13 @@ def _window(tensor: Tensor, kept: tuple[bool, Tensor | None], window: Cut) -> Wi
     return Window(_rows(now), _rows(window.of(old)), _flags(mask) if mask.any() else ())
 
 
+def _alike(old: Tensor, now: Tensor) -> bool:
+    return old.shape == now.shape and old.dtype == now.dtype and old.layout == now.layout
+
+
 def _rows(part: Tensor) -> tuple[tuple[float, ...], ...]:
     real = part.abs() if part.is_complex() else part
-    return tuple(tuple(row) for row in _square(real.to("cpu", torch.float64)).tolist())
+    return tuple(tuple(row) for row in _square(real.cpu().to(torch.float64)).tolist())
 
 
 def _flags(mask: Tensor) -> tuple[tuple[bool, ...], ...]:
@@ -122,7 +129,8 @@ def _extremes(part: Tensor) -> tuple[float | None, float | None, int, int]:
     if not part.numel() or part.is_complex():
         return None, None, 0, 0
     if not part.dtype.is_floating_point:
-        return float(part.min()), float(part.max()), 0, 0
+        whole = part if part.dtype in (torch.bool, torch.uint8) or part.dtype.is_signed else part.to(torch.float64)
+        return float(whole.min()), float(whole.max()), 0, 0
     plain = part.float() if part.element_size() < 2 else part
     return float(plain.min()), float(plain.max()), int(plain.isnan().sum()), int(plain.isinf().sum())
 

@@ -49,19 +49,23 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     if point.value is not None:
         was = "" if point.change is None else f", {_signed(point.change)} since the last forward"
         more.append(f"loss = {number(point.value)}{was}")
-    if changed:
-        more.append(f"it updated {_count(len(changed), 'buffer')}, such as {min(changed)}")
+    weights = sorted(name for name, _ in held.parameters if name in changed)
+    buffers = changed.difference(weights)
+    if buffers:
+        more.append(f"it updated {_count(len(buffers), 'buffer')}, such as {min(buffers)}")
     if point.value is None:
         return f"forward gave a loss of shape {tuple(loss.shape)}: backward needs one number.", more
     if not math.isfinite(point.value):
         word = number(point.value)
-        return f"The loss is {word}: every gradient that a backward computes from it is NaN or inf.", more
+        return f"The loss is {word}: a backward from it can fill .grad with NaN or inf.", more
     if loss.grad_fn is None:
         return "forward computed a loss that has no graph: nothing it depends on requires grad.", more
+    if weights:
+        return f"forward computed the loss and built its graph. It renormalised {weights[0]}; no .grad changed.", more
     return "forward computed the loss and built its graph. No weight and no .grad changed.", more
 
 
-def _backward(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
+def _backward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     written = held.point.written
     by_name = dict(held.parameters)
     added = sorted({held.ledger.entry(name).added for name in written})
@@ -83,6 +87,8 @@ def _backward(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
         used = max(held.ledger.entry(name).used for name in written)
         stale = f", {used} of them already used by a step" if used else ""
         return f"backward() added to .grad: it is now the sum of {added[-1]} backwards{stale}. Clear it with z.", more
+    if any(name in changed for name, _ in held.parameters):
+        return "backward() wrote .grad, and a hook of the workload moved weights on the way.", more
     return "backward() wrote .grad and nothing else. The weight moves when you press s (optimizer.step()).", more
 
 
@@ -96,7 +102,9 @@ def _step(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     if not point.written:
         return "step() changed nothing: every .grad is None, and an optimizer skips what has no gradient.", more
     if not moved:
-        return "step() changed nothing: the update was zero for every weight.", more
+        return "step() changed nothing: the update was zero for every weight, or too small for its last bit.", more
+    if point.again:
+        return "step() moved the weights again, with a gradient that a step had used already. Press z.", more
     return f"step() moved the weights and left .grad as it was. Press z before the next backward{_or_add(held)}.", more
 
 
@@ -109,7 +117,8 @@ def _zero_grad(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     to_none = "False" not in held.point.torch
     word = "None" if to_none else "zeros"
     if not changed:
-        return f"zero_grad() found nothing to clear: every .grad was {word} or None already.", []
+        were = "None" if to_none else "zeros or None"
+        return f"zero_grad() found nothing to clear: every .grad was {were} already.", []
     more = [f".grad of {_count(len(changed), 'parameter')} set to {word}; weights and the loss are as they were"]
     if to_none:
         return "zero_grad() set .grad to None: the next backward starts afresh. No weight changed.", more
@@ -121,6 +130,10 @@ def _next_batch(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
     if held.rates() != held.point.rates_before:
         more.append(f"an epoch ended; the scheduler set lr {_rates(held.point.rates_before)} → {_rates(held.rates())}")
     taken = held.batches.taken
+    if held.point.loss is None:
+        return f"Batch {taken} is here. Press f: forward runs on it.", more
+    if held.batches.single:
+        return "There is one batch: it is here again. Press f.", more
     return f"Batch {taken} is here. The loss shown is still the last one's: press f for this batch.", more
 
 

@@ -52,6 +52,7 @@ def operation_of(node: Node) -> str:
     """Return the forward operation of a node in plain words, e.g. `x ** 2` for PowBackward0."""
     core = re.sub(r"Backward\d*$", "", node.name().rsplit("::", 1)[-1])
     if core == "Pow":
-        exponent = getattr(node, "_saved_exponent", None)
+        # of PowBackward1 the exponent is a saved tensor: reading it may run a checkpoint's hook, or be refused
+        exponent = getattr(node, "_saved_exponent", None) if node.name() == "PowBackward0" else None
         return f"x ** {exponent:g}" if isinstance(exponent, (int, float)) else "x ** n"
     return WORDS.get(core) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", core).lower()
