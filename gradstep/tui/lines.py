@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len as _cell_len
+from rich.cells import set_cell_size
 
 _SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 # control characters, line and paragraph separators, and the marks that reorder text or have no width of their own
@@ -31,6 +32,11 @@ class Line(NamedTuple):
     def plain(self) -> str:
         """The row as plain text."""
         return "".join(span.text for span in self.spans)
+
+
+def cell_len(text: str) -> int:
+    """Return the cells that a text takes; most texts are ASCII, and then it is their length."""
+    return len(text) if text.isascii() else _cell_len(text)
 
 
 def clean(text: str) -> str:
@@ -100,16 +106,28 @@ class Row:
         """Append text."""
         room = self.width - self._at
         if text and room > 0:
-            text = fit(text, room)
-            self._at += cell_len(text)
-            # blanks stand alone: a picture of the screen would lose them at the start of a text
-            blanks = len(text) - len(text.lstrip(" "))
-            self._spans += [Span(part, tone) for part in (text[:blanks], text[blanks:]) if part]
+            cells = cell_len(text)
+            if cells > room:
+                text = fit(text, room)
+                cells = cell_len(text)
+            self._at += cells
+            if text[0] == " ":
+                # blanks stand alone: a picture of the screen would lose them at the start of a text
+                inked = text.lstrip(" ")
+                blanks = len(text) - len(inked)
+                self._spans.append(Span(text[:blanks], tone))
+                text = inked
+            if text:
+                self._spans.append(Span(text, tone))
         return self
 
     def to(self, column: int) -> Row:
         """Fill with blanks up to `column`."""
-        return self.add(" " * (min(column, self.width) - self._at))
+        room = min(column, self.width) - self._at
+        if room > 0:
+            self._spans.append(Span(" " * room))
+            self._at += room
+        return self
 
     def left(self, column: int, text: str, tone: str = "text", width: int | None = None) -> Row:
         """Write text from `column` on, cut to `width` cells."""

@@ -97,6 +97,8 @@ class StepScreen(Screen[None], inherit_bindings=False):
         self.script_panel, self.tensor, self.graph = ScriptPanel(), TensorPanel(), GraphPanel()
         panels = (self.tensor, self.graph, LossPanel(), self.log_panel, self.model, self.why, self.script_panel)
         self.panels: dict[str, Panel] = dict(zip(PANELS, panels, strict=True))
+        rows = (self._status, self._phases, self._banner, self._prompt, self._footer)
+        self._surfaces: tuple[Surface, ...] = (*rows, *panels)
 
     @property
     def layout(self) -> Layout:
@@ -106,8 +108,7 @@ class StepScreen(Screen[None], inherit_bindings=False):
     # -- start --------------------------------------------------------------------------------------------------------
     def compose(self) -> ComposeResult:
         """Yield every surface; the plan says which of them are seen."""
-        yield from (self._status, self._phases, self._banner, self._prompt, self._footer)
-        yield from self.panels.values()
+        yield from self._surfaces
 
     def on_mount(self) -> None:
         """Lay out, and start once the first frame is painted."""
@@ -215,9 +216,8 @@ class StepScreen(Screen[None], inherit_bindings=False):
         self._status.stop = self._phases.stop = stop
         self._footer.said = ""
         self.frames += 1
-        with self.app.batch_update():
-            self._arrange()
-            self._redraw()
+        self._arrange()
+        self._redraw()
 
     def told(self, notice: str) -> None:
         """Show a word of the driver's own, in Why and in the log."""
@@ -303,7 +303,7 @@ class StepScreen(Screen[None], inherit_bindings=False):
     def _redraw(self) -> None:
         now = [name for name in ("restart", "traceback") if self.applies(name)] if not self.driver.running else []
         self._footer.keys = [*now, *keymap.FOOTER]
-        for surface in self.query(Surface):
+        for surface in self._surfaces:
             surface.redraw()
         self.activity()
 
