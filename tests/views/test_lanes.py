@@ -97,5 +97,3 @@ def test_a_window_onto_the_graph_is_a_part_of_the_whole() -> None:
     assert isinstance(whole, GraphView)
     assert isinstance(part, GraphView)
     assert part.rows == whole.rows[7:12]
-
-
