@@ -74,10 +74,14 @@ class Terminal:
         """Read until the text on the screen satisfies `seen`; return the seconds since the start at which it did."""
         end = time.perf_counter() + limit
         while time.perf_counter() < end:
-            for piece in self.read(quiet=0.0, limit=end - time.perf_counter()):
-                self._stream.feed(piece[1])
-                if seen(self.text()):
-                    return piece[0] - self.started
+            found = None
+            for moment, data in self.read(quiet=0.0, limit=end - time.perf_counter()):
+                # to the last piece: what is not fed now would be missing from every screen after this one
+                self._stream.feed(data)
+                if found is None and seen(self.text()):
+                    found = moment - self.started
+            if found is not None:
+                return found
         raise TimeoutError(f"never seen; the screen was:\n{self.text()}")
 
     def press(self, key: str, done: Callable[[str], bool], quiet: float = 0.12, limit: float = 20.0) -> Painted:
