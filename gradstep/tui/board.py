@@ -1,0 +1,331 @@
+"""The board: every surface of the screen, what it shows of the session, and where it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.layout import Layout
+from textual.screen import Screen
+
+from gradstep.tui import keymap
+from gradstep.tui.chrome import Banner, FooterRow, PromptRow
+from gradstep.tui.driver import Driver
+from gradstep.tui.layout import PANELS, Place, PlacesLayout, Wish, plan
+from gradstep.tui.lines import clean
+from gradstep.tui.panels import why
+from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.log import Entry, LogPanel, entries_of
+from gradstep.tui.panels.loss import LossPanel
+from gradstep.tui.panels.model import ModelPanel
+from gradstep.tui.panels.panel import Panel, Surface
+from gradstep.tui.panels.script import ScriptPanel
+from gradstep.tui.panels.status import Activity, PhasesRow, StatusRow
+from gradstep.tui.panels.tensor import TensorPanel
+from gradstep.tui.panels.why import Stage, WhyPanel
+from gradstep.values.commands import Command, Load, Say, Screenshot, line_of
+from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Stop
+from gradstep.values.views import Request, View
+
+if TYPE_CHECKING:
+    from gradstep.session.protocol import FrontSession
+    from gradstep.tui.prompt import CommandLine
+    from gradstep.tui.reading import Reading
+
+_YOUNG = 0.3
+"""Seconds that a command may run before the status line mentions it."""
+
+
+class Board(Screen[None], inherit_bindings=False):
+    """Shows a session. It listens to the driver and to the session, and presses nothing itself."""
+
+    def __init__(
+        self,
+        session: FrontSession,
+        opening: Sequence[Command],
+        noted: Callable[[Outcome], None],
+        rest: float = 0.2,
+    ) -> None:
+        """Prepare the screen.
+
+        Args:
+            session: the session to step.
+            opening: commands to begin with.
+            noted: told of every outcome, for the record.
+            rest: seconds without a command after which a digest is taken.
+        """
+        super().__init__(id="step")
+        self.driver = Driver(session, self, rest)
+        self.frames = 0
+        """Stops presented so far."""
+        self._session = session
+        self._opening, self._noted = opening, noted
+        self._reading: Reading | None = None
+        self._recent = ["tensor"]
+        self._maximised = False
+        self._stages: list[tuple[str, float]] = []
+        self._line: CommandLine | None = None
+        """The command line while it is typed into."""
+        self._catching = False
+        self._log_due = False
+        self._places: dict[str, Place] = {}
+        self._desk = PlacesLayout(self._place)
+        self._status, self._phases = StatusRow(), PhasesRow()
+        self._banner, self._prompt, self._footer = Banner(), PromptRow(), FooterRow()
+        self.model, self.why, self.log_panel = ModelPanel(), WhyPanel(), LogPanel()
+        self.script_panel, self.tensor, self.graph = ScriptPanel(), TensorPanel(), GraphPanel()
+        panels = (self.tensor, self.graph, LossPanel(), self.log_panel, self.model, self.why, self.script_panel)
+        self.tensor.focused = True
+        self.panels: dict[str, Panel] = dict(zip(PANELS, panels, strict=True))
+        rows = (self._status, self._phases, self._banner, self._prompt, self._footer)
+        self._surfaces: tuple[Surface, ...] = (*rows, *panels)
+
+    @property
+    def layout(self) -> Layout:
+        """Where everything stands."""
+        return self._desk
+
+    # -- start --------------------------------------------------------------------------------------------------------
+    def compose(self) -> ComposeResult:
+        """Yield every surface; the plan says which of them are seen."""
+        yield from self._surfaces
+
+    def start_clocks(self) -> None:
+        """Prepare the timers, once there is a loop to run them."""
+        self._clock = self.set_interval(0.1, self._tick, pause=True)
+
+    def remember(self, history: Sequence[Command]) -> None:
+        """Take over what was carried out before the screen was there."""
+        for command in history:
+            self.driver.history.append(command)
+            self.log_panel.add([Entry("command", clean(line_of(command)))])
+            self._prompt.last = line_of(command)
+
+    # -- what the session tells ---------------------------------------------------------------------------------------
+    def on_session_event(self, event: Event) -> None:
+        """Take what the session says without being asked."""
+        match event:
+            case Progress(stage):
+                self._begin_stage(stage)
+            case Output(text):
+                self.log_panel.write(text)
+                if not self._log_due:
+                    self._log_due = True
+                    self.set_timer(1 / 30, self._show_log)
+            case Died(how):
+                self._stages = []
+                running = self.driver.running
+                self.driver.died(how)
+                self._banner.text = how
+                during = f" It was running: {line_of(running)}." if running is not None else ""
+                self.why.tell(stages=(), notice=f"The engine died: {how}.{during}")
+                self._arrange()
+                self._redraw()
+
+    def _show_log(self) -> None:
+        self._log_due = False
+        self.log_panel.redraw()
+
+    def _begin_stage(self, stage: str) -> None:
+        if stage:
+            self._stages.append((stage, time.monotonic()))
+            self._clock.resume()
+            self._tick()
+
+    def _tick(self) -> None:
+        """Show how long things take, for as long as they do."""
+        if not self._stages and self.driver.running is None:
+            self._clock.pause()
+        if self._stages:
+            ends = [start for _, start in self._stages[1:]] + [time.monotonic()]
+            stages = [Stage(name, end - start) for (name, start), end in zip(self._stages, ends, strict=True)]
+            self.why.tell(stages=tuple(stages))
+            self.why.redraw()
+        self.activity()
+
+    # -- what the driver tells ----------------------------------------------------------------------------------------
+    def requests(self) -> list[tuple[str, Request]]:
+        """Return what each visible panel wants to see."""
+        wanted = [(name, panel.request()) for name, panel in self.panels.items() if name in self._places]
+        return [(name, request) for name, request in wanted if request is not None]
+
+    def happened(self, outcome: Outcome, again: bool) -> None:
+        """Write an outcome to the log; the row is painted with the stop."""
+        self.log_panel.add(entries_of(outcome))
+        self.why.tell(notice="")
+        self._prompt.last = line_of(outcome.command)
+        if not again:
+            self._noted(outcome)
+        if isinstance(outcome.command, Load):
+            self._stages = []
+
+    def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
+        """Show a stop: everything is assigned before anything is painted."""
+        self._stages = [] if stop.number else self._stages
+        self.why.tell(outcome=outcome, stages=(), fault=None, whole=False)
+        for name, request, view in views:
+            panel = self.panels[name]
+            panel.assign(view)
+            panel.asked, panel.seen = request, view.stop
+        self._status.stop = self._phases.stop = stop
+        self._footer.said = ""
+        self.frames += 1
+        self._arrange()
+        self._redraw()
+
+    def told(self, notice: str) -> None:
+        """Show a word of the driver's own, in Why and in the log."""
+        self.why.tell(notice=notice)
+        self.log_panel.add([Entry("notice", notice)])
+        self._arrange()
+        self._redraw()
+
+    def activity(self) -> None:
+        """Show what runs and how much is queued."""
+        driver, now = self.driver, time.monotonic()
+        running = line_of(driver.running) if driver.running is not None else ""
+        age = now - driver.since
+        if driver.running is not None:
+            self._clock.resume()
+        loading = bool(self._stages)
+        activity = Activity(
+            running if age >= _YOUNG and not loading else "",
+            now - self._stages[0][1] if loading else age,
+            driver.queued,
+            loading,
+            driver.dead,
+            self._opened(),
+            self._reading is not None and not self._reading.at_end,
+        )
+        for row in (self._status, self._phases):
+            row.activity = activity
+            row.redraw()
+
+    def _opened(self) -> str:
+        first = self._opening[0] if self._opening else None
+        return first.target if isinstance(first, Load) else ""
+
+    async def photograph(self, command: Screenshot) -> str:
+        """Draw the screen to a file, once it shows the present stop."""
+        await self.settled()
+        Path(command.path).write_text(self.app.export_screenshot(title="gradstep"), encoding="utf-8")
+        return f"wrote {command.path}"
+
+    async def settled(self) -> None:
+        """Wait until what is assigned is painted, and every visible panel has what it asks for."""
+        while True:
+            painted = asyncio.Event()
+            self.call_after_refresh(painted.set)
+            await painted.wait()
+            self._catch_up()
+            if not self._catching:
+                return
+
+    # -- painting -----------------------------------------------------------------------------------------------------
+    @property
+    def _wish(self) -> Wish:
+        news = self.why.news
+        problem = news.problem is not None
+        said = news.outcome is not None and (isinstance(news.outcome.command, Say) or bool(news.outcome.text))
+        tall = not news.stages and (problem or said or bool(news.notice))
+        rows = why.rows(news, max(self.size.width, 20)) if tall else 3
+        script, banner = self._reading is not None, bool(self.driver.dead)
+        return Wish(tuple(self._recent), script, banner, self._maximised, max(rows, 3))
+
+    def _place(self, width: int, height: int) -> dict[str, Place]:
+        places = plan(width, height, self._wish)
+        for name, panel in self.panels.items():
+            if name in places:
+                panel.shares, panel.titled = places[name].shares, places[name].titled
+        self._places = dict(places)
+        if self._line is not None and "prompt" in places:
+            at = places["prompt"]
+            places["prompt"] = at._replace(width=min(3, at.width))
+            places["line"] = at._replace(x=3, width=max(0, at.width - 3))
+        return places
+
+    def _arrange(self) -> None:
+        """Lay out again if that would change anything."""
+        if self._places != plan(*self.size, self._wish):
+            self._lay_out()
+            self.call_after_refresh(self._catch_up)
+
+    def _lay_out(self) -> None:
+        # asked of a child, because only that makes the screen forget the places it knows
+        self._status.refresh(layout=True)
+
+    def _redraw(self) -> None:
+        now = [name for name in ("restart", "traceback") if self.applies(name)] if not self.driver.running else []
+        self._footer.keys = [*now, *keymap.FOOTER]
+        for surface in self._surfaces:
+            surface.redraw()
+        self.activity()
+
+    def on_resize(self) -> None:
+        """Ask for windows that fit the new size."""
+        self.call_after_refresh(self._catch_up)
+
+    def _catch_up(self) -> None:
+        """Ask for what visible panels lack, when no command is on its way whose look will bring it anyway."""
+        if not self._catching and not self.driver.dead and self.driver.stop.number and self._lacking():
+            self._catching = True
+            self.run_worker(self._ask(), name="catch up")
+
+    def _lacking(self) -> list[tuple[str, Request]]:
+        shown = self._status.stop.number
+        return [
+            (name, request)
+            for name, request in self.requests()
+            if self.panels[name].asked != request or self.panels[name].seen != shown
+        ]
+
+    async def _ask(self) -> None:
+        try:
+            while wanted := self._lacking():
+                shown = self._status.stop.number
+                views = await self._session.look([request for _, request in wanted])
+                if self._status.stop.number != shown or any(view.stop != shown for view in views):
+                    return
+                for (name, request), view in zip(wanted, views, strict=True):
+                    panel = self.panels[name]
+                    panel.assign(view)
+                    panel.asked, panel.seen = request, view.stop
+                    panel.redraw()
+        except ConnectionError:
+            return
+        finally:
+            self._catching = False
+
+    # -- focus --------------------------------------------------------------------------------------------------------
+    @property
+    def _order(self) -> list[str]:
+        return [name for name in PANELS if name != "script" or self._reading is not None]
+
+    def _focus(self, name: str) -> None:
+        for other, panel in self.panels.items():
+            panel.focused = other == name
+        self._recent = [name, *(other for other in self._recent if other != name)]
+        self._arrange()
+        self._redraw()
+
+    @property
+    def focus_panel(self) -> Panel:
+        """The panel in focus."""
+        return self.panels[self._recent[0]]
+
+    def _say(self, text: str) -> None:
+        """Say something on the footer, in place of the keys, until the next stop."""
+        self._footer.said = text
+        self._footer.redraw()
+
+    def applies(self, key: str) -> bool:
+        """Tell whether a key would do something now; the palette lists only those."""
+        if key == "restart":
+            return bool(self.driver.dead) or self.driver.running is not None
+        if key == "traceback":
+            return self.why.news.problem is not None
+        return key != "script" or self._reading is not None

@@ -1,0 +1,185 @@
+"""The keys: what each of them does to the session and to the panels."""
+
+from __future__ import annotations
+
+from textual.timer import Timer
+
+from gradstep.tui import keymap
+from gradstep.tui.board import Board
+from gradstep.tui.driver import QUEUE
+from gradstep.tui.jobs import SIMPLE, Job, command_job, load_job, natural_job
+from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.panel import Panel
+from gradstep.values.commands import Command, Load, Show
+from gradstep.values.expressions import Name, name_line
+
+_REST = 0.15
+"""Seconds that the cursor of Model rests before the parameter under it is shown."""
+
+
+class KeyedBoard(Board, inherit_bindings=False):
+    """A board with an action for every key but those of the command line."""
+
+    _resting: Timer
+    """Runs while the cursor of Model has moved and nothing is shown of it yet."""
+    _moving = False
+    _pressed = False
+    """True when the last key was a pause while something ran: once more interrupts."""
+
+    def start_clocks(self) -> None:
+        """Prepare the timers."""
+        super().start_clocks()
+        self._resting = self.set_interval(_REST, self._select, pause=True)
+
+    # -- keys: phases and session -------------------------------------------------------------------------------------
+    def _put(self, job: Job) -> None:
+        self._flush_selection()
+        self._pressed = False
+        if not self.driver.put(job):
+            dead = f"the engine is dead: {keymap.key('restart').shown} restarts it"
+            self._say(dead if self.driver.dead else f"{QUEUE} commands wait already: esc clears them")
+
+    def action_act(self, line: str) -> None:
+        """Run a phase."""
+        self._put(command_job(SIMPLE[line]))
+
+    def action_natural(self) -> None:
+        """Run the next line of the script, or do what is natural."""
+        if self._reading is None:
+            self._put(natural_job(parse_commands))
+        elif self._reading.at_end:
+            self._say("the script is at its end: f b s z go on by hand")
+        else:
+            self._put(self._reading.job())
+
+    def action_pause(self) -> None:
+        """Drop what is queued; once more, interrupt what runs."""
+        self._settle()
+        again = self._pressed and self.driver.running is not None
+        if again:
+            self._session.interrupt()
+            self._say("interrupting: the phase will be rolled back")
+        elif self.driver.pause():
+            self._say("paused: the queue is clear" + ("; esc again interrupts" if self.driver.running else ""))
+        else:
+            self._say("nothing runs; q quits")
+        self._pressed = self.driver.running is not None
+
+    def action_restart(self) -> None:
+        """Start a dead or hanging engine again."""
+        if not self.driver.dead and self.driver.running is None:
+            self._say("the engine is alive: R restarts a dead one")
+            return
+        self._begin_stage("starting the engine again")
+        self.run_worker(self._restart(), name="restart")
+
+    def _begin(self) -> None:
+        for command in self._opening:
+            self.driver.put(load_job(command, parse_commands) if isinstance(command, Load) else command_job(command))
+
+    async def _restart(self) -> None:
+        again = bool(self.driver.history)
+        await self.driver.restart()
+        if not again:
+            # it died before anything was done: begin as at the start
+            self._begin()
+        self._arrange()
+        self._redraw()
+
+    def action_leave(self) -> None:
+        """Quit."""
+        self.app.exit(return_code=0)
+
+    # -- keys: panels -------------------------------------------------------------------------------------------------
+    def action_panel(self, by: int) -> None:
+        """Focus the next panel."""
+        self._focus(self._order[(self._order.index(self._recent[0]) + by) % len(self._order)])
+
+    def action_focus_panel(self, name: str) -> None:
+        """Focus a panel."""
+        if name in self._order:
+            self._focus(name)
+        else:
+            self._say("no script is open: gradstep FILE.steps opens one")
+
+    def action_maximise(self) -> None:
+        """Give the panel in focus everything below the phases, or take it back."""
+        self._maximised = not self._maximised
+        self._arrange()
+
+    def action_move(self, rows: int) -> None:
+        """Move or scroll in the panel in focus."""
+        self.focus_panel.move(rows)
+        self._moved()
+
+    def action_page(self, pages: int) -> None:
+        """Move by pages."""
+        self.action_move(pages * max(1, self.focus_panel.body - 1))
+
+    def action_end(self, direction: int) -> None:
+        """Move to an end."""
+        self.action_move(direction * (1 << 40))
+
+    def action_sideways(self, columns: int) -> None:
+        """Scroll to the side."""
+        self.focus_panel.sideways(columns)
+        self._moved()
+
+    def _moved(self) -> None:
+        panel = self.focus_panel
+        panel.redraw()
+        if panel is self.model:
+            self._moving = True
+            self._resting.reset()
+            self._resting.resume()
+        self._catch_up()
+
+    def action_choose(self) -> None:
+        """Show the parameter under the cursor."""
+        panel = self.focus_panel
+        path = panel.chosen if isinstance(panel, GraphPanel) else self.model.chosen if panel is self.model else ""
+        self._settle()
+        if path:
+            self._put(command_job(_show(path)))
+
+    def _select(self) -> None:
+        """The cursor of Model rests: show what is under it."""
+        self._settle()
+        if self.model.chosen:
+            self.driver.put(command_job(_show(self.model.chosen)))
+
+    def _settle(self) -> None:
+        self._moving = False
+        self._resting.pause()
+
+    def _flush_selection(self) -> None:
+        if self._moving:
+            self._select()
+
+    def action_traceback(self) -> None:
+        """Show every frame of a traceback, or the user's own only."""
+        self.why.tell(whole=not self.why.news.whole)
+        self._focus("why")
+
+    def on_panel_focused(self, message: Panel.Focused) -> None:
+        """Take a click: focus the panel, and its row."""
+        message.panel.click_row(message.row)
+        self._focus(message.panel.id or "tensor")
+        self._moved()
+
+    def on_panel_scrolled(self) -> None:
+        """Ask for what came into sight."""
+        self._catch_up()
+
+
+def _show(path: str) -> Show:
+    """Return the command that selects a parameter or buffer."""
+    return Show(Name(path) if name_line(path) == path else Name("", quoted=path))
+
+
+def parse_commands(line: str) -> list[Command]:
+    """Parse a line of the session's own, such as what is natural; it holds plain commands only."""
+    from gradstep.steps.parse import parse_line
+    from gradstep.steps.script import Line
+
+    return [statement.command for statement in parse_line(line) if isinstance(statement, Line)]
