@@ -192,7 +192,7 @@ class Held:
             )
         value = float(loss.item()) if loss.numel() == 1 and not loss.is_complex() and not loss.is_meta else None
         old = self.point
-        start = () if "zero_grad" in old.done else old.done
+        start = () if {"step", "zero_grad"} & set(old.done) else old.done
         self.point = Point(
             phase="forward",
             torch="prediction = model(x); loss = loss_fn(prediction, target)"

@@ -62,6 +62,8 @@ class Saved(Struct):
     """Everything kept from before one phase. What is None or empty can't be written by that phase."""
 
     tensors: TensorsSaved = field(default_factory=TensorsSaved)
+    weights: TensorsSaved = field(default_factory=TensorsSaved)
+    """The parameters, where a forward runs code that could write them."""
     grads: list[Grad] = []
     grad_versions: list[tuple[Tensor, int]] = []
     optimizer: OptimizerSaved | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import torch
 from msgspec.structs import replace
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradstep.engine.bits import same_bits
 from gradstep.engine.graph import is_freed
@@ -31,11 +32,13 @@ class Transaction:
         self._forward_saved: Saved | None = None
         self._pulled: Randomness | None = None
         self._objects = bool(held.stateful())
+        self._user_forward = held.workload.loss is None or not all(map(_is_torchs_module, held.modules))
 
     def begin(self, act: PhaseCommand | NextBatch) -> Saved:
         """Keep what this act may write.
 
-        A torch optimizer reads `.grad` and writes neither it nor any generator; a user's own may write anything.
+        A torch optimizer reads `.grad` and writes neither it nor any generator; a user's own may write anything. The
+        same goes for weights in a forward: of torch's own modules, only those in `held.renormalised` write them.
         """
         held = self._held
         saver = self._forward_savers[1] if isinstance(act, Forward) else self._saver
@@ -46,6 +49,8 @@ class Transaction:
         if isinstance(act, (Forward, NextBatch)):
             saved.tensors = saver.tensors([*held.buffers(), *held.renormalised])
             saved.cursor = held.batches.cursor()
+            if isinstance(act, Forward) and (self._user_forward or _hooked(held.modules)):
+                saved.weights = self._saver.tensors(held.parameters)
             if isinstance(act, NextBatch):
                 saved.optimizer = saver.optimizer(held.optimizer, held.names)
         elif isinstance(act, Backward):
@@ -88,6 +93,7 @@ class Transaction:
         held = self._held
         self._pulled = None
         saved.tensors.restore()
+        saved.weights.restore()
         self._put_buffers_back(saved.slots)
         put_grads_back(saved)
         if saved.optimizer is not None:
@@ -148,3 +154,11 @@ class Transaction:
         else:
             held.point = replace(held.point, freed=True)
         return True
+
+
+def _is_torchs_module(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn.")
+
+
+def _hooked(modules: Sequence[nn.Module]) -> bool:
+    return any(module._forward_hooks or module._forward_pre_hooks for module in modules)

@@ -23,6 +23,7 @@ def pairs(held: Held) -> Iterator[Pair]:
     buffers = dict(held.buffers())
     for name, kept, live in zip(saved.tensors.names, saved.tensors.copies, saved.tensors.live, strict=True):
         yield name, kept, buffers.get(name, live)
+    yield from zip(saved.weights.names, saved.weights.copies, saved.weights.live, strict=True)
     yield from ((name, kept, parameter.grad) for name, parameter, _, kept in saved.grads)
     if saved.optimizer is not None:
         kept_state = saved.optimizer.tensors

@@ -61,7 +61,7 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     if loss.grad_fn is None:
         return "forward computed a loss that has no graph: nothing it depends on requires grad.", more
     if weights:
-        return f"forward computed the loss and built its graph. It renormalised {weights[0]}; no .grad changed.", more
+        return f"forward computed the loss and built its graph. It also wrote {weights[0]}; no .grad changed.", more
     return "forward computed the loss and built its graph. No weight and no .grad changed.", more
 
 

@@ -1,0 +1,78 @@
+"""A forward that writes weights itself is undone like any other when it raises, and seen when it does not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gradstep.session.local import Session
+from gradstep.values.views import LookDigest, LookWhy
+from gradstep.workload import Workload
+
+
+class Writing(torch.nn.Module):
+    """Adds 1 to its weight in every forward, and raises when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+        self.fails = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            self.weight.add_(1)
+        if self.fails:
+            raise ValueError("as told")
+        return x * self.weight
+
+
+def session_of(model: torch.nn.Module) -> Session:
+    batches = [(torch.ones(3), torch.zeros(3))]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return Session(Workload(model, lambda out, target: (out - target).pow(2).sum(), optimizer, batches))
+
+
+def test_weights_that_a_failed_forward_wrote_are_put_back() -> None:
+    model = Writing()
+    session = session_of(model)
+    assert session.forward().ok
+    assert model.weight.tolist() == [2, 2, 2]
+    digest = session.look(LookDigest())[0]
+    model.fails = True
+    outcome = session.forward()
+    assert outcome.problem is not None
+    assert outcome.problem.kind == "raised"
+    assert model.weight.tolist() == [2, 2, 2]
+    assert session.look(LookDigest())[0] == digest
+    assert session.backward().ok, "the graph of the forward that went through still runs"
+
+
+def test_a_forward_that_writes_weights_says_so() -> None:
+    session = session_of(Writing())
+    changes = session.forward().changes
+    assert changes is not None
+    assert [row.name for row in changes.rows] == ["weight"]
+
+
+def test_a_hook_on_torchs_own_module_is_undone_too() -> None:
+    model = torch.nn.Linear(3, 3)
+    session = session_of(model)
+    before = model.weight.detach().clone()
+
+    def write(module: torch.nn.Module, _: object) -> None:
+        with torch.no_grad():
+            model.weight.zero_()
+        raise ValueError("as told")
+
+    model.register_forward_pre_hook(write)
+    assert session.forward().problem is not None
+    assert torch.equal(model.weight, before)
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.0])
+def test_the_sentence_of_an_ordinary_forward_is_about_no_weight(weight: float) -> None:
+    model = torch.nn.Linear(3, 3)
+    torch.nn.init.constant_(model.weight, weight)
+    session = session_of(model)
+    session.forward()
+    assert "No weight" in session.look(LookWhy())[0].sentence
