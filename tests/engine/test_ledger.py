@@ -28,7 +28,7 @@ def test_the_states_on_the_way_round_the_loop() -> None:
     for act in (F, B, S, Z, F, B, S, ZEROS, F, B, S):
         run(held, act)
         seen.append(weight(held))
-    assert seen == ["none", "fresh", "stale", "none"] + ["none", "fresh", "stale", "zero"] + ["zero", "fresh", "stale"]
+    assert seen == ["none", "fresh", "stale", "none", "none", "fresh", "stale", "zero", "zero", "fresh", "stale"]
 
 
 def test_the_notebooks_five_more() -> None:

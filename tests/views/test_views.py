@@ -1,0 +1,505 @@
+"""The views say what torch itself says: windows, marks, rows, changes, sentences."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gradstep.engine.held import Held
+from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
+from gradstep.values.errors import GradstepError
+from gradstep.values.views import Change, GraphView, LookTensor, ModelRow, TensorView, WhyView
+from gradstep.views.changes import changed_names, changes_view
+from gradstep.views.graph import GraphLook
+from gradstep.views.loss import loss_view
+from gradstep.views.model import model_view
+from gradstep.views.numbers import norm_of, norms
+from gradstep.views.tensor import Selection, tensor_view
+from gradstep.views.why import why_view
+from gradstep.workload import Workload
+
+F, B, S, Z, N = Forward(), Backward(), Step(), ZeroGrad(), NextBatch()
+ZEROS = ZeroGrad(set_to_none=False)
+
+
+def hold(model: nn.Module, batches: Any = None, **more: Any) -> Held:
+    given: dict[str, Any] = {
+        "model": model,
+        "loss": functional.mse_loss,
+        "optimizer": lambda p: torch.optim.SGD(p, lr=0.1),
+        "batches": batches if batches is not None else [(torch.ones(3, 4), torch.zeros(3, 2))],
+        **more,
+    }
+    return Held(Workload(**given), torch.device("cpu"))
+
+
+def run(held: Held, *acts: Any) -> Held:
+    for act in acts:
+        held.run(act)
+    return held
+
+
+def window(held: Held, path: str, *items: object, tensor: Tensor | None = None, **look: int) -> TensorView:
+    tensor = held.tensor(path) if tensor is None else tensor
+    return tensor_view(held, 1, Selection(path, path, items), tensor, LookTensor(**look))
+
+
+def why(held: Held) -> WhyView:
+    return why_view(held, 1, changed_names(held))
+
+
+def rows(held: Held, selected: str = "") -> dict[str, ModelRow]:
+    return {row.path: row for row in model_view(held, 1, selected, changed_names(held)).rows}
+
+
+# -- tensor windows ----------------------------------------------------------------------------------------------------
+DTYPES = [
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int8,
+    torch.uint8,
+    torch.uint16,
+    torch.bool,
+    torch.complex64,
+    torch.float8_e4m3fn,
+]
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Tensor, tuple[Any, ...], LookTensor]:
+    """A tensor of any dtype and strides, an index that torch takes, and a window."""
+    shape = draw(st.lists(st.integers(1, 5), max_size=4))
+    dtype = draw(st.sampled_from(DTYPES))
+    values = torch.randn([2 * size for size in shape]) * 3
+    tensor = (values.abs() if dtype in (torch.uint8, torch.uint16) else values).to(dtype)
+    if dtype is torch.float32 and tensor.numel() > 2:
+        flat = tensor.view(-1)
+        flat[0], flat[1], flat[-1] = -0.0, math.nan, -math.inf
+    tensor = tensor[tuple(slice(None, None, 2) for _ in shape)]
+    tensor = tensor.permute(draw(st.permutations(range(len(shape)))))
+    items: list[Any] = []
+    for size in tensor.shape[: draw(st.integers(0, len(shape)))]:
+        if draw(st.booleans()):
+            items.append(draw(st.integers(-size, size - 1)))
+        else:
+            start = draw(st.integers(0, size - 1))
+            stop = draw(st.none() | st.integers(start + 1, 9))
+            items.append(slice(draw(st.sampled_from([start, start - size])), stop, draw(st.sampled_from([None, 1, 2]))))
+    if draw(st.booleans()):
+        items.append(...)
+    ints = st.integers(0, 4)
+    return tensor, tuple(items), LookTensor(draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(ints), draw(ints))
+
+
+@settings(max_examples=300, deadline=None)
+@given(cases())
+def test_a_window_is_torchs_own_slice(case: tuple[Tensor, tuple[Any, ...], LookTensor]) -> None:
+    tensor, items, look = case
+    model = nn.Linear(4, 2)
+    model.register_buffer("it", tensor)
+    held = hold(model)
+    view = tensor_view(held, 1, Selection("it", "it", items), tensor, look)
+    part = tensor[items]
+    assert view.shape == tuple(part.shape)
+    assert view.whole == tuple(tensor.shape)
+    while part.dim() > 2:
+        part = part[0]
+    assert view.kind == ("number", "vector", "matrix")[part.dim()]
+    part = part.abs() if part.is_complex() else part
+    grid = part.double().reshape(-1, 1) if part.dim() < 2 else part.double()
+    shown = grid[view.top : view.top + look.rows, view.left : view.left + look.columns]
+    assert view.value is not None
+    got = torch.tensor(view.value.values, dtype=torch.float64)
+    assert got.shape == shown.shape
+    assert torch.equal(got.view(torch.int64), shown.contiguous().view(torch.int64)) or bool(shown.isnan().any())
+    assert torch.equal(got.nan_to_num(7), shown.nan_to_num(7))
+    assert view.top == min(look.top, max(0, grid.shape[0] - look.rows))
+    if part.dim() == 2:
+        assert len(view.row_labels), len(view.column_labels) == shown.shape
+        assert view.left == min(look.left, max(0, grid.shape[1] - look.columns))
+    if part.dim() > 0:
+        index = [int(label) for label in view.row_labels]
+        assert index == sorted(index)
+
+
+def test_labels_are_places_in_the_whole_tensor() -> None:
+    held = hold(nn.Linear(6, 9))
+    view = window(held, "weight", slice(1, 9, 3), slice(2, None), rows=2, columns=2, top=1, left=1)
+    assert (view.row_labels, view.column_labels) == (("4", "7"), ("3", "4"))
+    assert (view.top, view.left, view.shape) == (1, 1, (3, 4))
+    assert view.value is not None
+    assert view.value.values[0][0] == held.model.weight[4, 3].item()
+
+
+def test_statistics_are_of_the_slice() -> None:
+    held = hold(nn.Linear(4, 2))
+    with torch.no_grad():
+        held.model.weight.copy_(torch.tensor([[3.0, -4.0, 0.0, 0.0], [math.nan, math.inf, -math.inf, 1.0]]))
+    view = window(held, "weight", 0)
+    assert (view.norm, view.minimum, view.maximum, view.nans, view.infs) == (5.0, -4.0, 3.0, 0, 0)
+    view = window(held, "weight")
+    assert (view.nans, view.infs) == (1, 2)
+
+
+def test_what_cannot_be_drawn_says_why() -> None:
+    model = nn.Linear(4, 2)
+    model.register_buffer("empty", torch.zeros(0, 3))
+    model.register_buffer("sparse", torch.eye(3).to_sparse())
+    held = hold(model)
+    assert window(held, "empty").note == "an empty tensor: there is nothing to draw"
+    assert window(held, "sparse").note == "a sparse_coo tensor is not drawn as a grid"
+    assert window(held, "m", tensor=torch.zeros(2, device="meta")).note == "a meta tensor has a shape and no values"
+    view = window(held, "weight", slice(1, 1))
+    assert (view.note, view.value, view.shape) == ("an empty slice: there is nothing to draw", None, (0, 4))
+    assert tensor_view(held, 1, None, None, LookTensor()).note.startswith("nothing selected")
+    assert tensor_view(held, 1, Selection("loss", "loss", ()), None, LookTensor()).note == "there is none yet: press f"
+
+
+def test_marks_are_of_the_bits_that_the_last_phase_changed() -> None:
+    held = run(hold(nn.Linear(4, 2)), F)
+    assert window(held, "weight").grad is None
+    run(held, B)
+    view = window(held, "weight")
+    assert view.value is not None
+    assert view.grad is not None
+    assert view.value.changed == ()
+    assert view.grad.before is None
+    assert all(all(row) for row in view.grad.changed), "all of it is new"
+    weight = held.model.weight.detach().clone()
+    held.model.weight.grad[0, 1:] = 0.0  # type: ignore[index]
+    run(held, S)
+    view = window(held, "weight", rows=1)
+    assert view.value is not None
+    assert view.value.before == tuple(map(tuple, weight[:1].double().tolist()))
+    assert view.value.changed == ((True, False, False, False),)
+    assert view.grad is not None
+    assert view.grad.changed == ()
+
+
+def test_minus_zero_in_place_of_zero_is_a_change() -> None:
+    model = nn.Linear(4, 2)
+    nn.init.zeros_(model.weight)
+    held = hold(model, optimizer=lambda p: torch.optim.SGD(p, lr=0.0))
+    run(held, F, B)
+    model.weight.grad = torch.full_like(model.weight, -1.0)
+
+    class Negates(torch.optim.SGD):
+        def step(self) -> None:  # type: ignore[override]
+            self.param_groups[0]["params"][0].data.neg_()
+
+    held.optimizer.step = Negates.step.__get__(held.optimizer)  # type: ignore[method-assign]
+    run(held, S)
+    view = window(held, "weight")
+    assert view.value is not None
+    assert all(all(row) for row in view.value.changed)
+    assert "weight" in changed_names(held)
+
+
+def test_a_shared_weight_is_marked_under_each_of_its_names() -> None:
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False), nn.Linear(4, 2))
+    model[1].weight = model[0].weight
+    held = run(hold(model), F, B, S)
+    for name in ("0.weight", "1.weight"):
+        view = window(held, name)
+        assert view.value is not None
+        assert view.value.before is not None
+        assert any(map(any, view.value.changed))
+        assert view.grad_state == "stale"
+
+
+def test_a_sparse_grad_has_a_state_and_a_norm_and_is_not_drawn() -> None:
+    model = nn.Sequential(nn.Embedding(5, 2, sparse=True), nn.Flatten(0))
+    held = run(hold(model, [(torch.tensor([1, 1]), torch.zeros(4))]), F, B)
+    view = window(held, "0.weight")
+    assert view.grad is None
+    assert view.grad_state == "fresh"
+    assert rows(held)["0.weight"].grad_norm == pytest.approx(model[0].weight.grad.to_dense().norm().item())
+    assert {row.name for row in changes_view(held, 1).rows} == {"0.weight.grad"}
+
+
+# -- model rows and numbers --------------------------------------------------------------------------------------------
+def test_rows_follow_the_tree_and_name_what_is_shared_and_frozen() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4), nn.Linear(4, 2))
+    model[2].weight = model[0].weight
+    model[3].bias.requires_grad_(False)
+    held = run(hold(model), F)
+    found = model_view(held, 3, "3.weight", changed_names(held))
+    assert [row.path for row in found.rows] == [
+        *("", "0", "0.weight", "0.bias"),
+        *("1", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"),
+        *("2", "2.weight", "2.bias", "3", "3.weight", "3.bias"),
+    ]
+    assert found.parameters == sum(p.numel() for p in model.parameters())
+    by = rows(held, "3.weight")
+    assert (by[""].name, by[""].depth, by["2.weight"].shared, by["0.weight"].shared) == (
+        "Sequential",
+        0,
+        "0.weight",
+        "",
+    )
+    assert (by["3.bias"].grad, by["3.weight"].grad, by["3.weight"].selected) == ("frozen", "none", True)
+    assert by["1.num_batches_tracked"].norm is None
+    assert {path for path, row in by.items() if row.changed} == {
+        "1.running_mean",
+        "1.running_var",
+        "1.num_batches_tracked",
+    }
+    run(held, B)
+    by = rows(held)
+    assert {p for p, r in by.items() if r.changed} == {
+        p for p, r in by.items() if r.kind == "parameter" and p != "3.bias"
+    }
+    assert by["0.bias"].grad_norm == pytest.approx(model[0].bias.grad.norm().item())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64])
+def test_norms_together_are_norms_apart(dtype: torch.dtype) -> None:
+    tensors = [torch.randn(5, 3).to(dtype), torch.randn(7).to(dtype), torch.zeros(0, dtype=dtype), torch.arange(3)]
+    assert norms(tensors) == [norm_of(t) for t in tensors]
+    wide = torch.complex128 if dtype.is_complex else torch.float64
+    assert norms(tensors)[0] == pytest.approx(float(torch.linalg.vector_norm(tensors[0].to(wide))), rel=1e-5)
+    assert norms(tensors)[2:] == [None, None]
+
+
+def test_a_norm_outside_of_the_dtypes_range_is_a_number_still() -> None:
+    assert norms([torch.full((4,), 1e30)]) == [pytest.approx(2e30)]
+    assert norms([torch.full((4,), 60000.0, dtype=torch.float16)]) == [pytest.approx(119936, rel=1e-2)]
+    assert norms([torch.ones(4).to(torch.float8_e4m3fn)]) == [2.0]
+    assert norms([torch.tensor([math.inf, 1.0])]) == [math.inf]
+    assert math.isnan(norms([torch.tensor([math.nan])])[0] or 0.0)
+
+
+# -- changes -----------------------------------------------------------------------------------------------------------
+def test_changes_name_what_each_phase_wrote_and_how_far() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    torch.manual_seed(0)
+    batches = [(torch.randn(3, 4), torch.randn(3, 2))]
+    held = hold(model, batches, optimizer=lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9))
+    parameters = [name for name, _ in model.named_parameters()]
+
+    def names(act: Any) -> list[str]:
+        return [row.name for row in changes_view(run(held, act), 1).rows]
+
+    assert names(F) == ["1.running_mean", "1.running_var", "1.num_batches_tracked"]
+    assert names(B) == [f"{name}.grad" for name in parameters]
+    before = model[2].weight.detach().clone()
+    run(held, S)
+    by = {row.name: row for row in changes_view(held, 1).rows}
+    states = [f"{name}.state.momentum_buffer" for name in parameters]
+    assert {name for name in by if name.endswith("momentum_buffer")} == set(states)
+    assert {"2.weight", "2.bias"} < set(by) <= {*parameters, *states}
+    moved = model[2].weight.detach() - before
+    assert by["2.weight"].norm_of_change == pytest.approx(moved.norm().item())
+    assert by["2.weight.state.momentum_buffer"].before == "none"
+    assert names(ZEROS) == [f"{name}.grad" for name in parameters]
+    assert {row.after for row in changes_view(held, 1).rows} == {"zero"}
+    assert {row.after for row in changes_view(run(held, Z), 1).rows} == {"none"}
+    assert names(Z) == []
+    assert names(N) == []
+
+
+def test_buffers_of_any_dtype_and_buffers_put_in_anew_are_among_the_changes() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+            self.register_buffer("mask", torch.zeros(3, dtype=torch.bool))
+            self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+            self.register_buffer("mean", torch.zeros(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.mask[1] = True
+            self.count += 1
+            self.mean = self.mean + 3
+            return self.layer(x)
+
+    held = run(hold(Odd()), F)
+    assert changes_view(held, 1).rows == (
+        Change("mask", "(3,)", "(3,)", None, None, None),
+        Change("count", "0", "1", None, None, None),
+        Change("mean", "zero", "norm 4.2426", 0.0, pytest.approx(18**0.5), pytest.approx(18**0.5)),
+    )
+
+
+# -- graph -------------------------------------------------------------------------------------------------------------
+def test_the_graph_is_alive_then_freed_and_each_row_has_its_operation() -> None:
+    held = hold(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)))
+    look = GraphLook()
+
+    def view() -> GraphView:
+        return look.view(held, 1, 0, 100)
+
+    assert view().state == "none"
+    run(held, F)
+    first = view()
+    assert (first.state, first.total, first.rows[0].name, first.rows[0].module) == (
+        "alive",
+        10,
+        "MseLossBackward0",
+        "loss",
+    )
+    assert not any(row.done for row in first.rows)
+    by = {(row.operation, row.module): row for row in first.rows}
+    assert by["relu", "1 ReLU"].shape == (3, 4)
+    assert by["b + x Wᵀ", "2 Linear"].shape == (3, 2)
+    assert by["2.weight.grad", "2 Linear"].parameter == "2.weight"
+    run(held, B)
+    assert view().state == "freed"
+    assert all(row.done for row in view().rows)
+    run(held, F, N)
+    assert view().state == "alive"
+    assert not any(row.done for row in view().rows), "the backward was of the graph before"
+    run(held, Backward(retain_graph=True), S)
+    assert view().state == "alive"
+    assert all(row.done for row in view().rows)
+
+
+def test_the_graph_draws_parameters_of_no_module_and_powers_of_tensors() -> None:
+    scale, power = nn.Parameter(torch.ones(())), nn.Parameter(torch.tensor(2.0))
+    x = torch.ones(3, 4, requires_grad=True)
+    held = hold(
+        nn.Linear(4, 2),
+        optimizer=lambda p: torch.optim.SGD([*p, scale], lr=0.1),
+        loss=None,
+        compute_loss=lambda model, batch: ((model(x) * scale).abs() ** power).sum() ** 3,
+    )
+    look = GraphLook()
+    for act in (F, B):
+        run(held, act)
+        by = {row.operation: row for row in look.view(held, 1, 0, 100).rows}
+        assert by["group0.2.grad"].module == "loss"
+        assert by["a leaf.grad"].module == "loss"
+        assert "x ** n" in by
+        assert "x ** 3" in by
+
+
+# -- loss --------------------------------------------------------------------------------------------------------------
+@given(st.integers(0, 60), st.integers(0, 20))
+def test_thinning_keeps_the_first_and_the_last_and_no_more_than_asked(total: int, points: int) -> None:
+    held = hold(nn.Linear(4, 2))
+    held.losses = [(i, float(i)) for i in range(total)]
+    view = loss_view(held, 1, points)
+    found = [point.forward for point in view.points]
+    assert view.forwards == total
+    assert len(found) == min(total, max(points, 1))
+    assert found == sorted(set(found))
+    assert not total or found[-1] == total
+    if total and points > 1:
+        assert found[0] == 1
+    assert all(point.loss == point.forward - 1 == point.iteration for point in view.points)
+
+
+# -- why ---------------------------------------------------------------------------------------------------------------
+def test_the_sentences_on_the_way_round_the_loop() -> None:
+    torch.manual_seed(0)
+    held = hold(nn.Linear(4, 2), [(torch.randn(3, 4), torch.randn(3, 2))])
+    assert why(held).sentence == "Ready. Press f: forward runs prediction = model(x) and computes the loss."
+    assert why(held).more == ("10 parameters in 2 tensors; every .grad is None until the first backward",)
+    said = []
+    for act in (N, F, B, S, S, Z, Z, S, F, B, F, B, S, ZEROS, ZEROS, S):
+        run(held, act)
+        said.append(why(held).sentence)
+    assert said == [
+        "Batch 1 is here. Press f: forward runs on it.",
+        "forward computed the loss and built its graph. No weight and no .grad changed.",
+        "backward() wrote .grad and nothing else. The weight moves when you press s (optimizer.step()).",
+        "step() moved the weights and left .grad as it was. Press z before the next backward, or it adds to it.",
+        "step() moved the weights again, with a gradient that a step had used already. Press z.",
+        "zero_grad() set .grad to None: the next backward starts afresh. No weight changed.",
+        "zero_grad() found nothing to clear: every .grad was None already.",
+        "step() changed nothing: every .grad is None, and an optimizer skips what has no gradient.",
+        "forward computed the loss and built its graph. No weight and no .grad changed.",
+        "backward() wrote .grad and nothing else. The weight moves when you press s (optimizer.step()).",
+        "forward computed the loss and built its graph. No weight and no .grad changed.",
+        "backward() added to .grad: it is now the sum of 2 backwards. Clear it with z.",
+        "step() moved the weights and left .grad as it was. Press z before the next backward, or it adds to these 2.",
+        "zero_grad() filled .grad with zeros: a step now sees gradients of 0, not None.",
+        "zero_grad() found nothing to clear: every .grad was zeros or None already.",
+        "step() changed nothing: the update was zero for every weight, or too small for its last bit.",
+    ]
+
+
+def test_a_sum_with_used_parts_says_how_many() -> None:
+    held = run(hold(nn.Linear(4, 2)), F, B, S, F, B)
+    assert "the sum of 2 backwards, 1 of them already used by a step" in why(held).sentence
+
+
+def test_a_refused_act_says_that_it_was_undone() -> None:
+    held = hold(nn.Linear(4, 2))
+    with pytest.raises(GradstepError):
+        held.run(B)
+    assert why(held).sentence == "backward raised and was undone: everything is as it was before it."
+    run(held, F)
+    assert why(held).about == "forward"
+
+
+@pytest.mark.parametrize(("value", "word"), [(math.nan, "NaN"), (math.inf, "inf"), (-math.inf, "−inf")])
+def test_a_loss_that_is_no_number_is_said(value: float, word: str) -> None:
+    held = run(hold(nn.Linear(4, 2), loss=None, compute_loss=lambda m, b: m(b[0]).sum() * value), F)
+    assert why(held).sentence.startswith(f"The loss is {word}: ") or math.isinf(value)
+    assert "NaN or inf" in why(held).sentence
+
+
+def test_a_loss_that_is_not_one_number_or_has_no_graph_is_said() -> None:
+    held = run(hold(nn.Linear(4, 2), loss=lambda out, target: out - target), F)
+    assert why(held).sentence == "forward gave a loss of shape (3, 2): backward needs one number."
+    assert "end it with .sum() or .mean()" in loss_view(held, 1, 9).note
+    held = run(hold(nn.Linear(4, 2).requires_grad_(False)), F)
+    assert why(held).sentence == "forward computed a loss that has no graph: nothing it depends on requires grad."
+    assert GraphLook().view(held, 1, 0, 9).note.startswith("the loss has no grad_fn")
+
+
+def test_where_no_gradient_arrives_is_said() -> None:
+    model = nn.Linear(4, 2)
+    model.unused = nn.Parameter(torch.ones(1))
+    held = run(hold(model), F, B)
+    assert why(held).more[-1] == "no gradient reached unused"
+    x = torch.ones((), requires_grad=True)
+    held = run(hold(nn.Linear(4, 2), loss=None, compute_loss=lambda m, b: x * 2), F, B)
+    assert why(held).sentence == "backward() reached no parameter: the loss depends on none that requires grad."
+
+
+def test_a_grad_that_the_optimizer_does_not_hold_moves_nothing() -> None:
+    model = nn.Linear(4, 2)
+    model.weight.requires_grad_(False)
+    held = run(hold(model, optimizer=torch.optim.SGD([model.weight], lr=0.1)), F, B, S)
+    assert why(held).sentence.startswith("step() changed nothing: every .grad is None")
+
+
+def test_buffers_and_renormalised_weights_that_a_forward_wrote_are_said() -> None:
+    held = run(hold(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))), F)
+    assert why(held).more[-1] == "it updated 3 buffers, such as 1.num_batches_tracked"
+    model = nn.Sequential(nn.Embedding(5, 2, max_norm=0.1), nn.Flatten(0))
+    held = run(hold(model, [(torch.tensor([1, 1]), torch.zeros(4))]), F)
+    assert "It renormalised 0.weight" in why(held).sentence
+
+
+def test_the_schedulers_move_is_said() -> None:
+    more: Any = {"schedulers": lambda o: torch.optim.lr_scheduler.StepLR(o, 1, 0.5)}
+    held = run(hold(nn.Linear(4, 2), **more), F, B, S)
+    assert why(held).more[-1] == "the scheduler set lr 0.1 → 0.05"
+    held = run(hold(nn.Linear(4, 2), schedule="epoch", **more), F, N)
+    assert why(held).more == ("an epoch ended; the scheduler set lr 0.1 → 0.05",)
+    assert why(held).sentence == "There is one batch: it is here again. Press f."
+
+
+def test_weights_that_a_hook_moved_in_backward_are_said() -> None:
+    held = hold(nn.Linear(4, 2))
+
+    def hook(parameter: Tensor) -> None:
+        parameter.data.add_(1)
+
+    held.model.weight.register_post_accumulate_grad_hook(hook)
+    run(held, F, B)
+    assert why(held).sentence == "backward() wrote .grad, and a hook of the workload moved weights on the way."
+    assert "weight" in changed_names(held)
