@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +97,11 @@ def kept(value: object) -> object:
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return same_bits(one, other)
-    if isinstance(one, (list, tuple)) and isinstance(other, Sequence):
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(map(_same, one, other))
+    if type(one) is not type(other) or isinstance(one, Tensor):
+        return False
+    if isinstance(one, Mapping):
+        return list(one) == list(other) and all(_same(one[key], other[key]) for key in one)
     both_nan = one != one and other != other
-    return type(one) is type(other) and bool(both_nan or one == other)
+    return bool(both_nan or one == other)
