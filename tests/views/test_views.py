@@ -481,7 +481,7 @@ def test_buffers_and_renormalised_weights_that_a_forward_wrote_are_said() -> Non
     assert why(held).more[-1] == "it updated 3 buffers, such as 1.num_batches_tracked"
     model = nn.Sequential(nn.Embedding(5, 2, max_norm=0.1), nn.Flatten(0))
     held = run(hold(model, [(torch.tensor([1, 1]), torch.zeros(4))]), F)
-    assert "It renormalised 0.weight" in why(held).sentence
+    assert "It also wrote 0.weight" in why(held).sentence
 
 
 def test_the_schedulers_move_is_said() -> None:

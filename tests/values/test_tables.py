@@ -1,0 +1,95 @@
+"""Small tables for a REPL and a notebook: what they say, and that they line up."""
+
+from __future__ import annotations
+
+import math
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradstep.values.commands import Forward
+from gradstep.values.outcomes import Outcome, Problem, Stop
+from gradstep.values.tables import changes_html, changes_text, number, outcome_html, outcome_text
+from gradstep.values.views import Change, Changes
+
+ROWS = (
+    Change("2.weight", "norm 1.5000", "norm 2.0000", 1.5, 2.0, 0.5),
+    Change("2.bias.grad", "none", "norm 0.1000", None, 0.1, None),
+)
+SOME = Changes(3, "step", 12.5, ROWS)
+NONE = Changes(1, "", None, ())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (math.nan, "NaN"),
+        (math.inf, "inf"),
+        (-math.inf, "−inf"),
+        (0.0, "0.0000"),
+        (-0.0, "−0.0000"),
+        (0.001, "0.0010"),
+        (0.00099, "9.900e−04"),
+        (-1.25, "−1.2500"),
+        (999999.0, "999999.0000"),
+        (1e6, "1.000e+06"),
+        (-2.5e-30, "−2.500e−30"),
+    ],
+)
+def test_numbers(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+@given(st.floats(-1e300, 1e300), st.integers(2, 8))
+def test_a_number_reads_back_as_near_as_its_digits(value: float, digits: int) -> None:
+    text = number(value, digits)
+    assert "-" not in text
+    assert float(text.replace("−", "-")) == pytest.approx(value, rel=0.6 * 10 ** (1 - digits), abs=0.6 * 10**-digits)
+
+
+def test_a_table_lines_up() -> None:
+    assert changes_text(SOME).splitlines() == [
+        "step   loss 12.5000",
+        "  changed           before        after  norm of change",
+        "  2.weight     norm 1.5000  norm 2.0000          0.5000",
+        "  2.bias.grad         none  norm 0.1000",
+    ]
+    assert repr(SOME) == changes_text(SOME)
+
+
+def test_nothing_changed_is_said() -> None:
+    assert changes_text(NONE) == "loaded\n  nothing changed"
+    assert "<p>nothing changed</p>" in changes_html(NONE)
+
+
+def test_html_has_a_row_for_each_change_and_escapes() -> None:
+    html = changes_html(Changes(1, "step", None, (*ROWS, Change("<b>&", "none", "zero", None, 0.0, None))))
+    assert html.count("<tr>") == 4
+    assert "&lt;b&gt;&amp;" in html
+    opened: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            opened.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert opened.pop() == tag
+
+    Reader().feed(html)
+    assert opened == []
+    assert SOME._repr_html_() == changes_html(SOME)
+
+
+def test_an_outcome_says_its_problem_its_text_its_changes_or_where_it_stands() -> None:
+    stop = Stop(number=4, iteration=2)
+    problem = Problem("wrong", "a title", "what <happened>", "a remedy")
+    assert outcome_text(Outcome(Forward(), stop, problem)) == "a title\nwhat <happened>\na remedy"
+    assert outcome_html(Outcome(Forward(), stop, problem)) == "<pre>a title\nwhat &lt;happened&gt;\na remedy</pre>"
+    assert outcome_text(Outcome(Forward(), stop, text="w = 3")) == "w = 3"
+    assert repr(Outcome(Forward(), stop, changes=SOME)) == changes_text(SOME)
+    assert Outcome(Forward(), stop, changes=SOME)._repr_html_() == changes_html(SOME)
+    assert outcome_html(Outcome(Forward(), stop, text="w", changes=SOME)).startswith("<pre>w\nstep")
+    assert repr(Outcome(Forward(), stop)) == "stop 4, iteration 2"
