@@ -54,7 +54,7 @@ def plan(width: int, height: int, wish: Wish) -> dict[str, Place]:
         places["prompt"] = Place(0, height - 2, width, 1)
     if height >= 4:
         places["footer"] = Place(0, height - 1, width, 1)
-    top = 3 if roomy else 2 if height >= 3 else 1
+    top = 3 if roomy else 2 if height >= 3 or "banner" in places else 1
     bottom = height - (3 if roomy else 2 if height >= 5 else 1 if height >= 4 else 0)
     focus = wish.recent[0] if wish.recent else "tensor"
     if wish.maximised:
