@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from gradstep.values.training import TrainingRequest, TrainingView
+
 
 # -- requests: what a panel that is on screen asks for after every stop ------------------------------------------------
 class LookModel(Struct, frozen=True, tag=True):
@@ -33,9 +35,15 @@ class LookGraph(Struct, frozen=True, tag=True):
 
 
 class LookLoss(Struct, frozen=True, tag=True):
-    """Ask for the loss of every forward, thinned to at most `points` of them."""
+    """Ask for the history of the loss, thinned to at most `points` of them.
+
+    `by` says what a point is: each forward, or each iteration with the mean of its forwards. `smoothing` is the
+    weight that the exponential moving average keeps of what came before, 0 for none.
+    """
 
     points: int = 400
+    by: Literal["forward", "iteration"] = "forward"
+    smoothing: float = 0.0
 
 
 class LookChanges(Struct, frozen=True, tag=True):
@@ -57,7 +65,16 @@ class LookState(Struct, frozen=True, tag=True):
 
 
 Request: TypeAlias = (
-    LookModel | LookWhy | LookTensor | LookGraph | LookLoss | LookChanges | LookDigest | LookNames | LookState
+    LookModel
+    | LookWhy
+    | LookTensor
+    | LookGraph
+    | LookLoss
+    | LookChanges
+    | LookDigest
+    | LookNames
+    | LookState
+    | TrainingRequest
 )
 
 
@@ -192,20 +209,29 @@ class GraphView(Struct, frozen=True, tag=True):
 
 
 class LossPoint(Struct, frozen=True):
-    """The loss of one forward: its number from 1, the iteration it was taken at, and the value."""
+    """The loss of one forward, or the mean of those of one iteration; `forward` is then the last of them, from 1."""
 
     forward: int
     iteration: int
     loss: float
+    smooth: float | None = None
+    """The moving average up to here; None without smoothing. What is not finite is left out of it."""
+    rate: float | None = None
+    """The learning rate of the first group that held then; None when it is not known."""
 
 
 class LossView(Struct, frozen=True, tag=True):
-    """The history of the loss, one point a forward."""
+    """The history of the loss. Where it had to be thinned, what is not finite was kept."""
 
     stop: int
     points: tuple[LossPoint, ...]
     forwards: int
     note: str = ""
+    by: Literal["forward", "iteration"] = "forward"
+    smoothing: float = 0.0
+    first_nan: LossPoint | None = None
+    """The first forward, or iteration, whose loss was NaN."""
+    first_inf: LossPoint | None = None
 
 
 class Change(Struct, frozen=True):
@@ -279,5 +305,15 @@ class NoView(Struct, frozen=True, tag=True):
 
 
 View: TypeAlias = (
-    ModelView | WhyView | TensorView | GraphView | LossView | Changes | Digest | Names | StateView | NoView
+    ModelView
+    | WhyView
+    | TensorView
+    | GraphView
+    | LossView
+    | Changes
+    | Digest
+    | Names
+    | StateView
+    | NoView
+    | TrainingView
 )

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradstep.session import wire
-from gradstep.values import commands, expressions, outcomes, views
+from gradstep.values import commands, expressions, outcomes, training, views
 from gradstep.values.commands import Forward, Load, Print, Say
 from gradstep.values.expressions import Name, Number, Unary
 from gradstep.values.outcomes import Event, Outcome, Output, Problem, Stop
 from gradstep.values.views import LossPoint, LossView, NoView, Request, View
 
-NAMES = {**vars(expressions), **vars(commands), **vars(views), **vars(outcomes)}
+NAMES = {**vars(expressions), **vars(commands), **vars(training), **vars(views), **vars(outcomes)}
 
 
 def samples(kind: Any, depth: int = 0) -> Iterator[Any]:
