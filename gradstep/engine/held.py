@@ -93,6 +93,9 @@ class Held:
         self.saved = _NOTHING
         self.losses: list[tuple[int, float]] = []
         self.running = False
+        self.observed = True
+        """True while someone looks, or goes on after a failure: each phase then keeps what it may write, and notes
+        which module makes which node. Without it a phase that raises is not undone, and nothing is said to change."""
         self.refused = ""
         """The act that raised last and was undone; empty when the last one went through."""
         self._transaction = Transaction(self)
@@ -162,7 +165,8 @@ class Held:
         try:
             self.running = True
             self.saved = _NOTHING  # let go of cleared gradients before torch allocates new ones
-            saved = self._transaction.begin(act)
+            if self.observed:
+                saved = self._transaction.begin(act)
             self._acts[type(act)](act)
             self._transaction.keep(act, saved)
             self.running = False
@@ -175,15 +179,19 @@ class Held:
                 self._transaction.roll_back(saved)
             self.refused = PHASE_NAMES[type(act)]
             raise GradstepError(problem_of(error, self.refused)) from error
-        self.saved, self.refused = saved, ""
+        self.saved, self.refused = saved or _NOTHING, ""
 
     def _forward(self, _: Forward) -> None:
         if not self.batches.taken:
             self.batches.take()
             self._transaction.pulled()
         batch = self.batches.batch
-        with watch_forward(self.paths, self.model) as watched:
-            loss = self.compute(batch)
+        if self.observed or self.workload.loss is None:
+            with watch_forward(self.paths, self.model) as watched:
+                loss = self.compute(batch)
+        else:
+            watched = Watched()
+            loss = self.compute(batch, watched)
         if not isinstance(loss, Tensor):
             raise wrong(
                 "the loss is no tensor",
@@ -295,8 +303,8 @@ class Held:
         graph = self.graph() if self.point.steps_since_forward else None
         return graph is not None and any(map(is_written, graph.nodes))
 
-    def compute(self, batch: Any) -> Tensor:
-        """Run the model and the loss on a batch; return the loss."""
+    def compute(self, batch: Any, seen: Watched | None = None) -> Tensor:
+        """Run the model and the loss on a batch; return the loss, and leave the model's output in `seen`."""
         loss = self.workload.loss
         if loss is None:
             assert self.workload.compute_loss is not None
@@ -307,7 +315,10 @@ class Held:
                 f"it is a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""),
                 "give batches of two, or compute_loss=(model, batch) in place of loss=",
             )
-        return loss(self.model(batch[0]), batch[1])
+        output = self.model(batch[0])
+        if seen is not None:
+            seen.output = output
+        return loss(output, batch[1])
 
     def _closure(self) -> Tensor:
         """What an optimizer such as LBFGS calls inside its step: clear, forward, backward."""

@@ -81,9 +81,11 @@ class Transaction:
         """Note that a forward has taken its batch itself: its graph depends on what is drawn from here on."""
         self._pulled = self._held.keeper.capture()
 
-    def keep(self, act: PhaseCommand | NextBatch, saved: Saved) -> None:
+    def keep(self, act: PhaseCommand | NextBatch, saved: Saved | None) -> None:
         """Note that an act went through: after a forward, `saved` is what the graph of the loss began with."""
-        if isinstance(act, Forward):
+        if isinstance(act, Forward) and saved is None:
+            self._forward_saved = None
+        elif isinstance(act, Forward) and saved is not None:
             saved.randomness, self._pulled = self._pulled or saved.randomness, None
             self._forward_saved = saved
             self._forward_savers.reverse()

@@ -89,6 +89,14 @@ class Session:
         """True while a phase runs, the only time at which an interrupt is of use."""
         return self._looks is not None and self._looks.held.running
 
+    def observe(self, on: bool) -> None:
+        """Say whether phases are looked at after, or gone on from when they raise; they are, unless told.
+
+        Without it a phase keeps nothing from before it: a replay that ends at its first failure needs none of that.
+        """
+        if self._looks is not None:
+            self._looks.held.observed = on
+
     @property
     def stop(self) -> Stop:
         """Where the session stands."""

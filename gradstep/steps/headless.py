@@ -30,6 +30,8 @@ class Headless:
         size: columns and rows of a screenshot.
         seed: in place of the seed that the script's `load` gives.
         device: in place of its device.
+        observed: whether stops are looked at. Where they are not, and the script goes on after no error, the session
+            keeps nothing to undo a phase with: the run ends at its first failure.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Headless:
         size: tuple[int, int] = (120, 40),
         seed: int | None = None,
         device: str | None = None,
+        observed: bool = False,
     ) -> None:
         self.script, self.session = script, session
         self.runner = Runner(script)
@@ -48,6 +51,7 @@ class Headless:
         self.held = 0
         self.failure: Failure | None = None
         self._draw, self._size = draw, size
+        self._observed = observed or script.observes()
         self._given = {k: v for k, v in (("seed", seed), ("device", device)) if v is not None}
 
     def run(self, carried: Callable[[Line, Outcome], None]) -> Failure | None:
@@ -73,7 +77,9 @@ class Headless:
 
     def _special(self, command: Command) -> Outcome:
         if isinstance(command, Load):
-            return self.session.execute(replace(command, **self._given) if self._given else command)
+            outcome = self.session.execute(replace(command, **self._given) if self._given else command)
+            self.session.observe(self._observed)
+            return outcome
         assert isinstance(command, Screenshot)
         path = os.path.join(os.path.dirname(self.script.path), command.path)
         columns, _, rows = command.size.partition("x")

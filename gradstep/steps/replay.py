@@ -102,7 +102,15 @@ def _replay(script: Script, given: _Given) -> int:
         from gradstep.session.local import Session
 
         session = Session(on_progress=progress.say)
-        run = Headless(script, session, draw=given.draw, size=given.size, seed=given.seed, device=given.device)
+        run = Headless(
+            script,
+            session,
+            draw=given.draw,
+            size=given.size,
+            seed=given.seed,
+            device=given.device,
+            observed=given.json or given.screenshot is not None,
+        )
         teller = JsonLines(session, sys.stdout) if given.json else _Teller(progress)
         ticker = _Ticker(run, progress, teller.carried)
         with contextlib.redirect_stdout(sys.stderr) if given.json else contextlib.nullcontext():

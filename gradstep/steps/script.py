@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.commands import Command
+from gradstep.values.commands import Command, Screenshot
 
 
 class Line(Struct, frozen=True):
@@ -51,6 +51,16 @@ class Script(Struct, frozen=True):
     source: tuple[str, ...]
     statements: tuple[Statement, ...]
 
+    def observes(self) -> bool:
+        """Tell whether it draws the screen, or goes on after an error that it expects."""
+        return any(map(_observes, self.statements))
+
     def source_of(self, number: int) -> str:
         """Return source line `number`, counted from 1; empty beyond the end."""
         return self.source[number - 1] if 0 < number <= len(self.source) else ""
+
+
+def _observes(statement: Statement) -> bool:
+    if isinstance(statement, Line):
+        return isinstance(statement.command, Screenshot)
+    return isinstance(statement, ExpectError) or any(map(_observes, statement.body))

@@ -76,3 +76,28 @@ def test_the_sentence_of_an_ordinary_forward_is_about_no_weight(weight: float) -
     session = session_of(model)
     session.forward()
     assert "No weight" in session.look(LookWhy())[0].sentence
+
+
+def test_an_unobserved_session_computes_the_same_and_keeps_nothing() -> None:
+    """What a replay does that nobody looks at: the same bits, without anything to undo them with."""
+    digests = []
+    for observed in (True, False):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.5))
+        session = Session(
+            Workload(
+                model,
+                lambda out, target: (out - target).pow(2).sum(),
+                torch.optim.AdamW(model.parameters(), lr=0.1),
+                [(torch.randn(5, 3), torch.randn(5, 4))],
+            )
+        )
+        session.observe(observed)
+        for _ in range(5):
+            for act in (session.forward, session.backward, session.step, session.zero_grad):
+                outcome = act()
+                assert outcome.ok
+                assert outcome.changes is not None
+                assert observed or not outcome.changes.rows
+        digests.append(session.look(LookDigest())[0])
+    assert digests[0] == digests[1]
