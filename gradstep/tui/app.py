@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.theme import Theme
 
@@ -101,6 +102,23 @@ class GradstepApp(App[None], inherit_bindings=False):
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, self.exit, None, 128 + number)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Give the board its keys one at a time: what one of them opens or closes is there for the next.
+
+        Textual would queue each for whatever has the focus when it arrives; of `:forward` typed in one burst, `:` would
+        open the line after `f`, `b` and `s` had become phases.
+        """
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self.screen is self.step_screen:
+            self.app_focus = True
+            await self.step_screen.take(event, self._press_bound)
+        else:
+            await super().on_event(event)
+
+    async def _press_bound(self, key: str) -> None:
+        """Do what a key is bound to where the focus is."""
+        if not await self._check_bindings(key, priority=True):
+            await self._check_bindings(key)
 
     def get_default_screen(self) -> StepScreen:
         """Return the one screen."""

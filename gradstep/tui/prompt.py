@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
 
-from textual import events
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.widgets import Input
+
+
+class Writer(Protocol):
+    """Who is told what becomes of a line, at once: the keys behind this one may be meant for something else."""
+
+    def complete(self, line: str) -> Sequence[str]:
+        """Return the whole lines that a beginning could become."""
+        ...
+
+    def offered(self, candidates: Sequence[str]) -> None:
+        """Show how the line could go on."""
+        ...
+
+    def given(self, line: str) -> None:
+        """Carry the line out."""
+        ...
+
+    def close_line(self) -> None:
+        """Let the line go."""
+        ...
 
 
 class CommandLine(Input):
@@ -26,39 +44,39 @@ class CommandLine(Input):
         Binding("escape", "leave", "leave", show=False, id="line.leave"),
     ]
 
-    class Left(Message):
-        """The line was let go."""
-
-    class Offered(Message):
-        """The ways in which the line could go on."""
-
-        def __init__(self, candidates: Sequence[str]) -> None:
-            super().__init__()
-            self.candidates = candidates
-
-    def __init__(self, history: Sequence[str], complete: Callable[[str], Sequence[str]]) -> None:
-        """Begin an empty line.
+    def __init__(self, history: Sequence[str], writer: Writer) -> None:
+        """Prepare a line.
 
         Args:
-            history: the lines given before, the oldest first.
-            complete: returns the whole lines that a beginning could become.
+            history: the lines given before, the oldest first; it may grow.
+            writer: who is told what becomes of it.
         """
         super().__init__(id="line", compact=True, select_on_focus=False)
-        self._history = [*history]
-        self._at = len(self._history)
+        self._history = history
+        self._writer = writer
+        self._at = 0
         self._draft = ""
-        self._complete = complete
+
+    def begin(self, text: str) -> None:
+        """Begin a new line with `text`."""
+        self._at, self._draft = len(self._history), ""
+        self.value = text
+        self.cursor_position = len(text)
+
+    def write(self, text: str) -> None:
+        """Take what is typed or pasted; of several lines the first."""
+        self.replace(text.splitlines()[0] if text else "", *self.selection)
 
     def action_complete(self) -> None:
         """Complete as far as all candidates agree, and show them."""
         before, after = self.value[: self.cursor_position], self.value[self.cursor_position :]
-        candidates = self._complete(before)
+        candidates = self._writer.complete(before)
         if candidates:
             common = _common(candidates)
             if len(common) > len(before) or len(candidates) == 1:
                 self.value = common + after
                 self.cursor_position = len(common)
-        self.post_message(self.Offered([_last_word(line) for line in candidates] if len(candidates) > 1 else []))
+        self._writer.offered([_last_word(line) for line in candidates] if len(candidates) > 1 else [])
 
     def action_history(self, by: int) -> None:
         """Go through the lines given before."""
@@ -70,13 +88,18 @@ class CommandLine(Input):
 
     def action_leave(self) -> None:
         """Let the line go."""
-        self.post_message(self.Left())
+        self._writer.close_line()
 
-    def on_key(self, event: events.Key) -> None:
-        """Leave an empty line by backspace, as vi does."""
-        if event.key == "backspace" and not self.value:
-            event.stop()
-            self.action_leave()
+    def action_delete_left(self) -> None:
+        """Delete; leave an empty line by backspace, as vi does."""
+        if self.value:
+            super().action_delete_left()
+        else:
+            self._writer.close_line()
+
+    async def action_submit(self) -> None:
+        """Give the line."""
+        self._writer.given(self.value)
 
 
 def _common(lines: Sequence[str]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
+from textual.events import Key, Paste
 
 from gradstep.tui import keymap
 from gradstep.tui.jobs import Job, load_job
@@ -19,8 +20,6 @@ from gradstep.values.outcomes import Outcome, Problem
 from gradstep.values.views import LookNames, Names
 
 if TYPE_CHECKING:
-    from textual.widgets import Input
-
     from gradstep.session.protocol import FrontSession
     from gradstep.steps.script import Script
     from gradstep.tui.prompt import CommandLine
@@ -52,6 +51,8 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
         super().__init__(session, opening, noted, rest)
         self._script = script
         self._typed: list[str] = []
+        self._typing: CommandLine | None = None
+        """The command line, once there was one."""
         self._names: Names | None = None
 
     # -- start --------------------------------------------------------------------------------------------------------
@@ -106,40 +107,42 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
         """Begin to type a command that starts with `text`."""
         from gradstep.tui.prompt import CommandLine
 
-        if self._line is None:
-            self._line = CommandLine(self._typed, self._complete)
-            self.mount(self._line)
-            self._line.focus(scroll_visible=False)
-        self._line.value = text
-        self._line.cursor_position = len(text)
+        if self._typing is None:
+            self._typing = CommandLine(self._typed, self)
+            self.mount(self._typing)
+        self._line = self._typing
+        self._line.begin(text)
         self._lay_out()
         self.run_worker(self._ask_names(), name="names")
+
+    async def take(self, event: Key | Paste, press_bound: Callable[[str], Awaitable[None]]) -> None:
+        """Take a key or what is pasted: into the line that is being typed, or as what the key is bound to."""
+        line = self._line
+        if line is not None:
+            self._say("")
+        # Textual takes the focus away while another window has the terminal's
+        self.set_focus(line, scroll_visible=False)
+        if isinstance(event, Key) and (line is None or not event.is_printable):
+            await press_bound(event.key)
+        elif line is not None:
+            line.write(event.text if isinstance(event, Paste) else event.character or "")
 
     def close_line(self) -> None:
         """Let go of the line that is being typed."""
         if self._line is not None:
-            line, self._line = self._line, None
-            line.remove()
-            self._footer.candidates = ()
-            self._say("")
+            self._line = None
+            self.set_focus(None)
+            self.offered(())
             self._lay_out()
 
-    def on_command_line_left(self) -> None:
-        """Let go."""
-        self.close_line()
-
-    def on_command_line_offered(self, message: CommandLine.Offered) -> None:
+    def offered(self, candidates: Sequence[str]) -> None:
         """Show how the line could go on."""
-        self._footer.candidates = message.candidates
+        self._footer.candidates = candidates
         self._say("")
 
-    def on_input_changed(self) -> None:
-        """Take back what was said of the line before."""
-        self._say("")
-
-    def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Carry a typed line out."""
-        text = message.value.strip()
+    def given(self, line: str) -> None:
+        """Carry a typed line out; a wrong one stays to be mended."""
+        text = line.strip()
         if not text:
             self.close_line()
             return
@@ -175,7 +178,8 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
         elif statements:
             self._put(Job(lambda _: program_of(statements)))
 
-    def _complete(self, line: str) -> Sequence[str]:
+    def complete(self, line: str) -> Sequence[str]:
+        """Return the whole lines that a beginning could become."""
         from gradstep.steps.complete import complete
 
         return complete(line, self._names)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from conftest import stage
 from fake_session import FakeSession
+from textual import events
 
 from gradstep.tui.driver import QUEUE
 from gradstep.tui.keymap import KEYMAP
@@ -361,3 +362,40 @@ def test_every_key_works_before_and_after_the_first_stop(key):
             assert s.app.is_running
 
     run(test)
+
+
+@pytest.mark.parametrize("way", ["enter", "escape"])
+def test_a_burst_of_keys_is_taken_one_key_after_the_other(way):
+    """Nothing is awaited between the keys: each must see what the one before has opened or closed."""
+
+    async def test():
+        async with stage() as s:
+            line = ["space" if letter == " " else letter for letter in "repeat 2 { forward }"]
+            for key in ["n", "colon", *line, way, "b", "s", "colon", "z", "backspace", "backspace", "z"]:
+                s.app.post_message(key_event(key))
+            await s.until(lambda: "zero_grad" in s.session.lines())
+            await s.idle()
+            typed = ["forward"] * 2 if way == "enter" else []
+            assert s.session.lines()[2:] == ["next_batch", *typed, "backward", "step", "zero_grad"]
+            assert s.screen._line is None
+
+    run(test)
+
+
+def test_a_burst_of_two_lines_is_two_lines_and_what_is_pasted_goes_between():
+    async def test():
+        async with stage() as s:
+            for event in (
+                *map(key_event, ["colon", *"for"]),
+                events.Paste("ward\nbackward"),
+                *map(key_event, ["enter", "colon", *"step", "enter", "b"]),
+            ):
+                s.app.post_message(event)
+            await s.until(lambda: "backward" in s.session.lines())
+            assert s.session.lines()[2:] == ["forward", "step", "backward"]
+
+    run(test)
+
+
+def key_event(key):
+    return events.Key(key, " " if key == "space" else key if len(key) == 1 else None)
