@@ -97,9 +97,10 @@ class Gate:
         while True:
             number, order = self._orders.get()
             match order:
-                case Execute(command):
-                    reply: Reply = Done(self._execute(session, number, command))
+                case Execute(command, requests):
+                    outcome = self._execute(session, number, command)
                     flush_output()
+                    reply: Reply = Done(outcome, self._look(session, requests) if requests else ())
                 case Look(requests):
                     reply = Seen(self._look(session, requests))
                 case Problem():

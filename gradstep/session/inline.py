@@ -26,6 +26,10 @@ class InlineSession:
         """Carry out one command."""
         return self.local.execute(command)
 
+    async def execute_and_look(self, command: Command, requests: Sequence[Request]) -> tuple[Outcome, tuple[View, ...]]:
+        """Carry out one command, then look."""
+        return self.local.execute(command), self.local.look(*requests)
+
     async def look(self, requests: Sequence[Request]) -> tuple[View, ...]:
         """Return one view for each request."""
         return self.local.look(*requests)

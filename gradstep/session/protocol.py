@@ -29,6 +29,17 @@ class FrontSession(Protocol):
         """
         ...
 
+    async def execute_and_look(self, command: Command, requests: Sequence[Request]) -> tuple[Outcome, tuple[View, ...]]:
+        """Carry out one command and look at the stop it led to, in one message: what a key waits for.
+
+        Returns:
+            The outcome, and one view for each request; no view at all when the command did not get as far as that.
+
+        Raises:
+            ConnectionError: the engine is dead; `on_event` was told how.
+        """
+        ...
+
     async def look(self, requests: Sequence[Request]) -> tuple[View, ...]:
         """Return one view for each request, all of the same stop."""
         ...

@@ -83,12 +83,17 @@ class RemoteSession:
     # -- what the screen asks ------------------------------------------------------------------------------------------
     async def execute(self, command: Command) -> Outcome:
         """Carry out one command; see `FrontSession.execute`."""
-        reply = await self._ask(Execute(command))
+        outcome, _ = await self.execute_and_look(command, ())
+        return outcome
+
+    async def execute_and_look(self, command: Command, requests: Sequence[Request]) -> tuple[Outcome, tuple[View, ...]]:
+        """Carry out one command and look at once; see `FrontSession.execute_and_look`."""
+        reply = await self._ask(Execute(command, tuple(requests)))
         match reply:
-            case Done(outcome):
-                return outcome
+            case Done(outcome, views):
+                return outcome, views
             case Refused(problem):
-                return Outcome(command, self._stop, problem)
+                return Outcome(command, self._stop, problem), ()
         raise ConnectionError(f"the engine answered a command with {type(reply).__name__}")
 
     async def look(self, requests: Sequence[Request]) -> tuple[View, ...]:
@@ -214,7 +219,7 @@ class RemoteSession:
                 return
             case Joined(stop):
                 self._stop = stop
-            case Done(outcome):
+            case Done(outcome, _):
                 self._stop = outcome.stop
                 self._read_output()  # what the command printed is shown before its outcome
             case _:

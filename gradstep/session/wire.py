@@ -16,9 +16,10 @@ from gradstep.values.views import NoView, Request, View
 
 # -- from the screen to the engine -------------------------------------------------------------------------------------
 class Execute(Struct, frozen=True, tag=True):
-    """Carry out one command; answered by `Done`."""
+    """Carry out one command, then answer each request at the stop it led to; answered by `Done`."""
 
     command: Command
+    requests: tuple[Request, ...] = ()
 
 
 class Look(Struct, frozen=True, tag=True):
@@ -46,6 +47,7 @@ class Done(Struct, frozen=True, tag=True):
     """What came of an `Execute`."""
 
     outcome: Outcome
+    views: tuple[View, ...] = ()
 
 
 class Seen(Struct, frozen=True, tag=True):
@@ -156,6 +158,8 @@ def printable(text: str) -> str:
 def _without_what_cannot_be_sent(reply: Reply, error: Exception) -> Reply:
     problem = cannot_send(error)
     match reply:
+        case Done(outcome, views) if _can_be_sent(Done(outcome)):
+            return Done(outcome, _with_reasons(views, problem))
         case Done(outcome):
             stop = Stop(number=outcome.stop.number, iteration=outcome.stop.iteration, loss=outcome.stop.loss)
             for kept in (outcome.stop, stop):
@@ -163,10 +167,14 @@ def _without_what_cannot_be_sent(reply: Reply, error: Exception) -> Reply:
                 if _can_be_sent(short):
                     return short
         case Seen(views):
-            return Seen(tuple(v if _can_be_sent(Seen((v,))) else NoView(stop=v.stop, why=problem.what) for v in views))
+            return Seen(_with_reasons(views, problem))
         case _:
             pass
     return Refused(problem)
+
+
+def _with_reasons(views: tuple[View, ...], problem: Problem) -> tuple[View, ...]:
+    return tuple(v if _can_be_sent(Seen((v,))) else NoView(stop=v.stop, why=problem.what) for v in views)
 
 
 def _can_be_sent(reply: Reply) -> bool:

@@ -192,9 +192,10 @@ class Board(Screen[None], inherit_bindings=False):
         if driver.running is not None:
             self._clock.resume()
         loading = bool(self._stages)
+        mentioned = age >= _YOUNG and not loading
         activity = Activity(
-            running if age >= _YOUNG and not loading else "",
-            now - self._stages[0][1] if loading else age,
+            running if mentioned else "",
+            now - self._stages[0][1] if loading else age if mentioned else 0.0,
             driver.queued,
             loading,
             driver.dead,
@@ -202,8 +203,9 @@ class Board(Screen[None], inherit_bindings=False):
             self._reading is not None and not self._reading.at_end,
         )
         for row in (self._status, self._phases):
-            row.activity = activity
-            row.redraw()
+            if row.activity != activity:
+                row.activity = activity
+                row.redraw()
 
     def _opened(self) -> str:
         first = self._opening[0] if self._opening else None

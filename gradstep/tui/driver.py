@@ -203,7 +203,10 @@ class Driver:
         shown = True
         command = next(program, None)
         while command is not None:
-            outcome = await self._execute(command)
+            # the first command of a job is most often its last: what will be looked at comes with its outcome
+            due = outcome is None or time.monotonic() - self._looked > _FRAME
+            wanted = self._listener.requests() if due else ()
+            outcome, views = await self._execute(command, wanted)
             paused = self._stopping or bool(outcome.watches)
             problem: Problem | None = None
             try:
@@ -211,7 +214,7 @@ class Driver:
             except StopIteration as end:
                 command, problem = None, end.value
             if command is None or paused or time.monotonic() - self._looked > _FRAME:
-                await self._look(outcome)
+                await self._look(outcome, wanted, views)
                 shown = True
             else:
                 shown = False
@@ -225,18 +228,21 @@ class Driver:
             await self._look(outcome)
         return None
 
-    async def _execute(self, command: Command, again: bool = False) -> Outcome:
+    async def _execute(
+        self, command: Command, wanted: Sequence[tuple[str, Request]] = (), again: bool = False
+    ) -> tuple[Outcome, tuple[View, ...]]:
         self.running, self.since = command, time.monotonic()
         self._listener.activity()
+        views: tuple[View, ...] = ()
         if isinstance(command, Screenshot):
             outcome = await self._photograph(command)
         else:
-            outcome = await self.session.execute(command)
+            outcome, views = await self.session.execute_and_look(command, [request for _, request in wanted])
         self.running, self.stop = None, outcome.stop
         if outcome.ok:
             self.history.append(command)
         self._listener.happened(outcome, again)
-        return outcome
+        return outcome, views
 
     async def _photograph(self, command: Screenshot) -> Outcome:
         try:
@@ -246,9 +252,16 @@ class Driver:
             remedy = "Give the path of a file in a folder that can be written to."
             return Outcome(command, self.stop, Problem("wrong", "the picture was not written", what, remedy))
 
-    async def _look(self, outcome: Outcome | None) -> None:
-        wanted = self._listener.requests()
-        views = await self.session.look([request for _, request in wanted]) if wanted else ()
+    async def _look(
+        self,
+        outcome: Outcome | None,
+        wanted: Sequence[tuple[str, Request]] = (),
+        views: tuple[View, ...] = (),
+    ) -> None:
+        """Present a stop, with the views that came with its outcome if they did."""
+        if not views:
+            wanted = self._listener.requests()
+            views = await self.session.look([request for _, request in wanted]) if wanted else ()
         self._looked = time.monotonic()
         seen = [(name, request, view) for (name, request), view in zip(wanted, views, strict=True)]
         self.stop = outcome.stop if outcome is not None else self.session.stop
@@ -270,7 +283,7 @@ class Driver:
         word = "there was no digest to compare with"
         try:
             for number, command in enumerate(history, 1):
-                outcome = await self._execute(command, again=True)
+                outcome, _ = await self._execute(command, again=True)
                 if outcome.problem is not None or self._stopping:
                     why = outcome.problem.title if outcome.problem else "paused"
                     word = f"stopped at command {number}, {line_of(command)}: {why}"

@@ -60,28 +60,38 @@ def test_a_line_typed_in_one_burst_is_taken_whole_and_so_are_the_keys_around_it(
 
 def test_ctrl_z_gives_the_terminal_back_and_fg_goes_on(start: Callable[[list[str]], Terminal]) -> None:
     terminal = start(["/bin/bash", "--norc", "-i"])
-    terminal.press("PS1='$ '; stty echo\r")
+    terminal.press("PS1='ready> '; stty echo\r")
     terminal.press(" ".join(GRADSTEP) + " --record done.steps\r")
     terminal.wait(READY)
     assert terminal.switched_on
     terminal.press("f")
     terminal.wait("stop 2")
     terminal.press("\x1a")
-    terminal.wait("Stopped")
+    terminal.wait(lambda _: b"ready> " in terminal.bytes.partition(b"\x1b[?1049l")[2])
     assert terminal.switched_on <= {2004}  # the shell's own, while it edits a line
     assert terminal.bytes.rindex(b"\x1b[?25h") > terminal.bytes.rindex(b"\x1b[?25l")
     # the shell edits its own line: a command must be run with the terminal as it was found
     terminal.press("stty -a > modes; echo in the shell\r")
     terminal.wait(lambda text: text.count("in the shell") == 2)
-    modes = Path("modes").read_text().split()
-    assert {"icanon", "echo", "isig", "icrnl", "opost"} <= {mode.rstrip(";") for mode in modes}
+    assert {"icanon", "echo", "isig", "icrnl", "opost"} <= modes_in("modes")
     terminal.press("fg\r")
-    terminal.wait("stop 2")
+    terminal.wait(lambda _: terminal.bytes.count(b"\x1b[?1049h") == 2)
     terminal.press("b")
     terminal.wait("stop 3")
     terminal.press("q")
-    terminal.wait(lambda text: "stop 3" not in text)
-    assert terminal.switched_on <= {2004}
-    terminal.press("cat done.steps; exit\r")
+    terminal.wait(
+        lambda _: (
+            b"ready> " in terminal.bytes[terminal.bytes.rindex(b"\x1b[?1049l") :]
+            and terminal.bytes.count(b"\x1b[?1049l") == 2
+        )
+    )
+    terminal.press("stty -a > modes; cat done.steps; exit\r")
     terminal.end()
-    assert "backward" in Path("done.steps").read_text().splitlines()
+    assert {"icanon", "echo", "isig", "icrnl", "opost"} <= modes_in("modes")
+    assert terminal.switched_on <= {2004}
+    assert Path("done.steps").read_text().splitlines()[-2:] == ["forward", "backward"]
+
+
+def modes_in(path: str) -> set[str]:
+    """Read what `stty -a` has written."""
+    return {word.rstrip(";") for word in Path(path).read_text().split()}

@@ -86,6 +86,9 @@ class FakeSession:
                 text = f"{expression_line(value)} is 1.5"
         return Outcome(command, self.stop, problem, text)
 
+    async def execute_and_look(self, command: Command, requests: Sequence[Request]) -> tuple[Outcome, tuple[View, ...]]:
+        return await self.execute(command), await self.look(requests) if requests else ()
+
     async def look(self, requests: Sequence[Request]) -> tuple[View, ...]:
         self._alive()
         self.looks.append(tuple(requests))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conftest import stage
 from fake_session import FakeSession
+from stage import stage
 from textual import events
 
 from gradstep.tui.driver import QUEUE

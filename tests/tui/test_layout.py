@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conftest import stage
 from hypothesis import given
 from hypothesis import strategies as st
+from stage import stage
 
 from gradstep.tui.layout import PANELS, Wish, plan
 

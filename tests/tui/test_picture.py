@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from conftest import stage
 from fake_session import FakeSession
+from stage import stage
 
 from gradstep.tui.app import GradstepApp
 from gradstep.tui.picture import draw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -12,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from gradstep.tui import layout
-from gradstep.tui.lines import Line, Row, text_line
+from gradstep.tui.lines import Line, Row, cell_len, text_line
 from gradstep.tui.panels.drawing import Drawing
 from gradstep.tui.tones import style
 from gradstep.values.views import Request, View
@@ -21,8 +22,12 @@ from gradstep.values.views import Request, View
 def strip_of(line: Line, width: int, ground: str, colour: bool) -> Strip:
     """Turn a line into what Textual paints."""
     ground = "here" if line.here else ground
-    strip = Strip([Segment(text, style(tone, ground, colour)) for text, tone in line.spans])
-    return strip.adjust_cell_length(width, style("text", ground, colour))
+    segments = [Segment(text, style(tone, ground, colour)) for text, tone in line.spans]
+    cells = sum(cell_len(text) for text, _ in line.spans)
+    if cells < width:
+        segments.append(Segment(" " * (width - cells), style("text", ground, colour)))
+    strip = Strip(segments, max(cells, width))
+    return strip if cells <= width else strip.crop(0, width)
 
 
 class Surface(Widget):
@@ -34,6 +39,8 @@ class Surface(Widget):
     def __init__(self, name: str) -> None:
         super().__init__(id=name)
         self._lines: list[Line] = []
+        self._strips: dict[int, Strip] = {}
+        """Rows as they are painted, for as long as they stay as they are."""
         self._drawn_at = (0, 0)
 
     def compose_lines(self, width: int, height: int) -> list[Line]:
@@ -49,21 +56,28 @@ class Surface(Widget):
         old, self._lines = self._lines, lines
         if self._drawn_at != (width, height):
             self._drawn_at = (width, height)
+            self._strips.clear()
             self.refresh()
             return
-        blank = Line()
-        for y in range(height):
-            before = old[y] if y < len(old) else blank
-            now = lines[y] if y < len(lines) else blank
-            if before != now:
-                self.refresh(Region(0, y, width, 1))
+        pairs = enumerate(zip_longest(old, lines, fillvalue=Line()))
+        if changed := [y for y, (before, now) in pairs if before != now and y < height]:
+            for y in changed:
+                self._strips.pop(y, None)
+            self.refresh(*(Region(0, y, width, 1) for y in changed))
 
-    def render_line(self, y: int) -> Strip:
-        """Paint one row."""
-        line = self._lines[y] if y < len(self._lines) else Line()
-        colour = not self.app.no_color
-        ground = self.ground_of(y)
-        return strip_of(line, self.size.width, ground, colour)
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Paint rows: each is made once. Nothing that Textual's styles add to a row (border, tint) is in use here."""
+        width = self.size.width
+        strips = [self._strip(y, width) for y in range(crop.y, crop.bottom)]
+        whole = crop.x == 0 and crop.right == width
+        return strips if whole else [strip.crop(crop.x, crop.right) for strip in strips]
+
+    def _strip(self, y: int, width: int) -> Strip:
+        strip = self._strips.get(y)
+        if strip is None:
+            line = self._lines[y] if y < len(self._lines) else Line()
+            strip = self._strips[y] = strip_of(line, width, self.ground_of(y), not self.app.no_color)
+        return strip
 
     def ground_of(self, _y: int) -> str:
         """Name the ground of a row."""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
+from fake_session import FakeSession
 from textual import events
 from textual.pilot import Pilot
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fake_session import FakeSession
 
 from gradstep.tui.app import GradstepApp
 from gradstep.tui.screen import StepScreen
@@ -62,11 +57,6 @@ class Stage:
 
     def text(self) -> str:
         return "\n".join(self.rows())
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @asynccontextmanager
