@@ -70,7 +70,7 @@ def holds(value: object) -> bool:
 
 
 def split_selection(expression: Expression, scope: Scope) -> Selected:
-    """Return what a `show` selects: a name, or an index into one, that denotes a tensor or its `.grad`.
+    """Return what a `show` selects: a name, or an index into one, of a tensor, its `.grad` or an entry of its state.
 
     The index is checked; where `.grad` is none it is checked against the tensor's own shape. The tensor is None when
     there is none at this stop (no gradient, no prediction yet).
@@ -207,7 +207,7 @@ class _Evaluator:
         known, owner, rest = resolve(target, self.scope)
         value = self.name(target)
         written = expression_line(target)
-        if rest not in ([], ["grad"]) or not (value is None or isinstance(value, Tensor)):
+        if not _can_be_shown(rest) or not (value is None or isinstance(value, Tensor)):
             raise wrong(f"`{written}` cannot be shown", f"It is {kind_of(value)}.", "Show a tensor.", written)
         made = self.items(items, 0)
         shaped = value if isinstance(value, Tensor) else owner
@@ -269,6 +269,11 @@ class _Evaluator:
             join = torch.logical_and if op == "and" else torch.logical_or
             return join(first, as_tensor(second))
         return operate(op, self.present(left, depth), self.present(right, depth))
+
+
+def _can_be_shown(rest: Sequence[str]) -> bool:
+    """Tell whether panels can be about what follows the name of a tensor: nothing, `.grad`, `.state.exp_avg`."""
+    return not rest or list(rest) == ["grad"] or (len(rest) == 2 and rest[0] == "state")
 
 
 def _item_line(item: Expression | x.Span | x.Dots) -> str:

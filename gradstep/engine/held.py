@@ -92,6 +92,10 @@ class Held:
         self.point = Point()
         self.saved = _NOTHING
         self.losses: list[tuple[int, float]] = []
+        self.loss_rates: list[tuple[float, ...]] = []
+        """The learning rates that held at each of `losses`."""
+        self.count_zeros = False
+        """True while someone watches how many activations are zero."""
         self.running = False
         self.observed = True
         """True while someone looks, or goes on after a failure: each phase then keeps what it may write, and notes
@@ -174,7 +178,7 @@ class Held:
             self.running = False
             self.point = point
             self.ledger.restore(accounts)
-            del self.losses[count:]
+            del self.losses[count:], self.loss_rates[count:]
             if saved is not None:
                 self._transaction.roll_back(saved)
             self.refused = PHASE_NAMES[type(act)]
@@ -187,7 +191,7 @@ class Held:
             self._transaction.pulled()
         batch = self.batches.batch
         if self.observed or self.workload.loss is None:
-            with watch_forward(self.paths, self.model) as watched:
+            with watch_forward(self.paths, self.model, self.count_zeros) as watched:
                 loss = self.compute(batch)
         else:
             watched = Watched()
@@ -216,6 +220,7 @@ class Held:
             watched=watched,
         )
         self.losses.append((old.iteration, float("nan") if value is None else value))
+        self.loss_rates.append(self.rates())
 
     def _backward(self, act: Backward) -> None:
         loss = self.point.loss

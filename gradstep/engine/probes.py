@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from gradstep.engine.graph import Owners
@@ -21,10 +21,22 @@ class Watched:
     owners: Owners = field(default_factory=Owners)
     output: Any = None
     """What the root module returned last; None until it has."""
+    zeros: dict[str, list[tuple[Tensor, int]]] = field(default_factory=dict)
+    """For each module whose zeros were counted and each of its calls: how many elements were not zero, of how many."""
+
+
+ZEROING = (nn.ReLU, nn.ReLU6, nn.Threshold, nn.Hardsigmoid, nn.Hardswish, nn.Hardshrink, nn.Softshrink)
+"""Torch's modules that return exact zeros for a whole range of inputs: a unit that is there for all is dead."""
+
+
+def is_zeroing(module: nn.Module) -> bool:
+    """Tell whether a module may switch units off: one of torch's that do, or one of another's named after ReLU."""
+    own = type(module).__module__.startswith("torch.")
+    return isinstance(module, ZEROING) or (not own and "relu" in type(module).__name__.lower())
 
 
 @contextmanager
-def watch_forward(paths: dict[nn.Module, str], root: nn.Module) -> Iterator[Watched]:
+def watch_forward(paths: dict[nn.Module, str], root: nn.Module, count_zeros: bool = False) -> Iterator[Watched]:
     """Note the module that runs and what the root returns, for as long as the block lasts.
 
     The hooks are torch's global ones and stand only inside the block, so the user's modules are never touched.
@@ -32,6 +44,7 @@ def watch_forward(paths: dict[nn.Module, str], root: nn.Module) -> Iterator[Watc
     Args:
         paths: the dotted name of each module of the model; others (a loss module) are passed over.
         root: the model.
+        count_zeros: count the zeros in what modules return that may switch units off; costs a pass over it.
     """
     seen = Watched()
     number = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
@@ -53,6 +66,8 @@ def watch_forward(paths: dict[nn.Module, str], root: nn.Module) -> Iterator[Watc
             names.append(stack[-1])
             if module is root:
                 seen.output = output
+            if count_zeros and is_zeroing(module):
+                _count(seen.zeros.setdefault(paths[module], []), output)
 
     before = register_module_forward_pre_hook(enter)
     after = register_module_forward_hook(leave, always_call=True)
@@ -61,3 +76,12 @@ def watch_forward(paths: dict[nn.Module, str], root: nn.Module) -> Iterator[Watc
     finally:
         before.remove()
         after.remove()
+
+
+def _count(counts: list[tuple[Tensor, int]], output: object) -> None:
+    """Add how many elements of an output are not zero; the number stays on the device until a view reads it."""
+    if type(output) is not Tensor or output.is_meta or output.layout is not torch.strided or not output.numel():
+        return
+    if not torch._C._functorch.is_functorch_wrapped_tensor(output):
+        with torch.no_grad():
+            counts.append((output.count_nonzero(), output.numel()))

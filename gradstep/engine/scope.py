@@ -73,6 +73,9 @@ def selected_tensor(scope: HeldScope, path: str) -> torch.Tensor | None:
     try:
         value = scope.find(path)
     except KeyError:
-        owner = scope.find(path.removesuffix(".grad"))
-        value = owner.grad if isinstance(owner, torch.Tensor) else None
+        name, _, key = path.rpartition(".state.")
+        owner = scope.find(name or path.removesuffix(".grad"))
+        if not isinstance(owner, torch.Tensor):
+            return None
+        value = scope.state_of(owner).get(key) if name else owner.grad
     return value if isinstance(value, torch.Tensor) else None

@@ -152,6 +152,7 @@ class Transaction:
             self._put_buffers_back(slots)
             held.keeper.restore(now)
         if again is not None and same_bits(again, loss):
+            watched.zeros = held.point.watched.zeros
             held.point = replace(held.point, loss=again, watched=watched)
         else:
             held.point = replace(held.point, freed=True)

@@ -124,6 +124,7 @@ class Session:
         if isinstance(act, cmd.ZeroGrad) and act.set_to_none is None:
             act = cmd.ZeroGrad(looks.set_to_none)
         looks.held.run(act)
+        looks.acted()
         self._stop = self._stop_now(looks.held, self._stop.number + 1)
         return looks.watches.hits(looks.scope) if looks.watches else ()
 

@@ -11,6 +11,7 @@ from gradstep.engine.evaluate import FUNCTIONS, describe
 from gradstep.engine.held import Held
 from gradstep.engine.scope import VALUES, HeldScope, selected_tensor
 from gradstep.engine.watchpoints import Watchpoints
+from gradstep.values.training import LookLayers, LookOptimizer
 from gradstep.values.views import (
     Digest,
     LookChanges,
@@ -30,8 +31,10 @@ from gradstep.values.views import (
 )
 from gradstep.views.changes import changed_names, changes_view
 from gradstep.views.graph import GraphLook
+from gradstep.views.layers import LayersLook
 from gradstep.views.loss import loss_view
 from gradstep.views.model import model_view
+from gradstep.views.optimizer import optimizer_view
 from gradstep.views.tensor import Selection, tensor_view
 from gradstep.views.why import why_view
 
@@ -47,6 +50,11 @@ class Looks:
         self.set_to_none = True
         """What a bare zero_grad does."""
         self._graphs = GraphLook()
+        self._layers = LayersLook(held)
+
+    def acted(self) -> None:
+        """Note that an act has just gone through, for what can only be seen now."""
+        self._layers.acted()
 
     def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
         """Return one view for each request; one that can't be made says why in its place."""
@@ -61,15 +69,19 @@ class Looks:
         def make(request: Request) -> View:
             match request:
                 case LookModel():
-                    path = self.selection.path if self.selection is not None else ""
-                    return model_view(self.held, stop, path, changes())
+                    return model_view(self.held, stop, self._selected, changes())
                 case LookWhy():
                     return why_view(self.held, stop, changes())
                 case _:
                     return self._view(stop, request)
 
+        self._layers.asked(stop, any(isinstance(request, LookLayers) for request in requests))
         with torch.no_grad():
             return tuple(_or_why(stop, make, request) for request in requests)
+
+    @property
+    def _selected(self) -> str:
+        return self.selection.path if self.selection is not None else ""
 
     def _view(self, stop: int, request: Request) -> View:
         held = self.held
@@ -81,6 +93,10 @@ class Looks:
                 return self._graphs.view(held, stop, first, count)
             case LookLoss(points):
                 return loss_view(held, stop, points)
+            case LookLayers():
+                return self._layers.view(stop, self._selected)
+            case LookOptimizer(points):
+                return optimizer_view(held, stop, self._selected, points)
             case LookChanges():
                 return changes_view(held, stop)
             case LookDigest(limit):

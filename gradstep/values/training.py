@@ -28,7 +28,7 @@ class LayerRow(Struct, frozen=True):
     update: float | None = None
     """Norm of what the last step added to the weights; None when that was not observed."""
     ratio: float | None = None
-    """`update` over `weight`, both taken before and after the same step."""
+    """`update` over the norm of the weights as they were before that step; inf where that was zero."""
     zeros: float | None = None
     """Share of exact zeros in what it returned in the last forward, 0 to 1; None when that was not observed."""
     frozen: bool = False
@@ -48,7 +48,7 @@ class LayersView(Struct, frozen=True, tag=True):
 
 # -- optimizer ---------------------------------------------------------------------------------------------------------
 class LookOptimizer(Struct, frozen=True, tag=True):
-    """Ask for the optimizer: groups, hyper-parameters, the state of the selected parameter; `points` of lr's history."""
+    """Ask for the optimizer: groups, hyper-parameters, `points` of lr's history, the selected parameter's state."""
 
     points: int = 64
 
@@ -124,7 +124,7 @@ class LookBatch(Struct, frozen=True, tag=True):
 
 
 class PartRow(Struct, frozen=True):
-    """One tensor of the batch, or the prediction: what it is, and the range of its numbers. NaN and inf are left out."""
+    """One tensor of the batch, or the prediction: what it is, and the range of its numbers without NaN and inf."""
 
     name: str
     """`input`, `target`, `prediction`, or the key or place it has in the batch."""

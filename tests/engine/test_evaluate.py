@@ -252,6 +252,7 @@ def test_holds_is_about_every_element() -> None:
         ("2.bias.grad[2]", "2.bias.grad", (2,), False),
         ("`de-en`.weight[0]", "de-en.weight", (0,), True),
         ("prediction", "prediction", (), False),
+        ("2.weight.state.exp_avg[0]", "2.weight.state.exp_avg", (0,), True),
     ],
 )
 def test_selections(text: str, path: str, items: tuple[object, ...], there: bool) -> None:
@@ -259,7 +260,9 @@ def test_selections(text: str, path: str, items: tuple[object, ...], there: bool
     assert (found.path, found.items, found.tensor is not None) == (path, items, there)
 
 
-@pytest.mark.parametrize("text", ["loss + 1", "iteration", "batch", "2.weight.state.exp_avg", "2.bias.grad[3]", "nope"])
+@pytest.mark.parametrize(
+    "text", ["loss + 1", "iteration", "batch", "2.weight.state", "2.weight.state.exp_avg.grad", "2.bias.grad[3]"]
+)
 def test_what_cannot_be_shown(text: str) -> None:
     with pytest.raises(GradstepError):
         split_selection(expression(text), SCOPE)
