@@ -176,6 +176,7 @@ class Board(Screen[None], inherit_bindings=False):
         self.frames += 1
         self._arrange()
         self._redraw()
+        self._paint_now()
 
     def told(self, notice: str) -> None:
         """Show a word of the driver's own, in Why and in the log."""
@@ -266,6 +267,12 @@ class Board(Screen[None], inherit_bindings=False):
         for surface in self._surfaces:
             surface.redraw()
         self.activity()
+
+    def _paint_now(self) -> None:
+        """Paint what was drawn without the turns of the loop, up to a frame, after which Textual would do the same."""
+        if self.is_current and not self._layout_required:
+            self._dirty_widgets.update(surface for surface in self._surfaces if surface.id in self._places)
+            self._on_timer_update()
 
     def on_resize(self) -> None:
         """Ask for windows that fit the new size."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from rich.cells import cell_len as _cell_len
@@ -19,6 +20,11 @@ class Span(NamedTuple):
 
     text: str
     tone: str = "text"
+
+
+@lru_cache(maxsize=512)
+def _blanks(cells: int) -> Span:
+    return Span(" " * cells)
 
 
 class Line(NamedTuple):
@@ -110,22 +116,25 @@ class Row:
             if cells > room:
                 text = fit(text, room)
                 cells = cell_len(text)
-            self._at += cells
-            if text[0] == " ":
-                # blanks stand alone: a picture of the screen would lose them at the start of a text
-                inked = text.lstrip(" ")
-                blanks = len(text) - len(inked)
-                self._spans.append(Span(text[:blanks], tone))
-                text = inked
-            if text:
-                self._spans.append(Span(text, tone))
+            self._put(text, tone, cells)
         return self
+
+    def _put(self, text: str, tone: str, cells: int) -> None:
+        self._at += cells
+        if text[0] == " ":
+            # blanks stand alone: a picture of the screen would lose them at the start of a text
+            inked = text.lstrip(" ")
+            blanks = len(text) - len(inked)
+            self._spans.append(Span(text[:blanks], tone))
+            text = inked
+        if text:
+            self._spans.append(Span(text, tone))
 
     def to(self, column: int) -> Row:
         """Fill with blanks up to `column`."""
         room = min(column, self.width) - self._at
         if room > 0:
-            self._spans.append(Span(" " * room))
+            self._spans.append(_blanks(room))
             self._at += room
         return self
 
@@ -135,8 +144,15 @@ class Row:
 
     def right(self, end: int, text: str, tone: str = "text") -> Row:
         """Write text so that it ends before column `end`; cut to the room there is."""
-        text = fit(text, min(end, self.width) - self._at)
-        return self.to(min(end, self.width) - cell_len(text)).add(text, tone)
+        end = min(end, self.width)
+        cells = cell_len(text)
+        if cells > end - self._at:
+            text = fit(text, end - self._at)
+            cells = cell_len(text)
+        self.to(end - cells)
+        if text:
+            self._put(text, tone, cells)
+        return self
 
     def line(self) -> Line:
         """Return the row, filled with blanks to its whole width."""

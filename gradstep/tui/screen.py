@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
@@ -96,6 +97,8 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
         """Take note of an outcome; after a load the names are others."""
         if isinstance(outcome.command, Load):
             self._names = None
+            # what there is now stays; else a collection in the middle of a key looks through all of Textual
+            gc.freeze()
         super().happened(outcome, again)
 
     # -- keys: commands -----------------------------------------------------------------------------------------------

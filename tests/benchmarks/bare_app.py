@@ -27,15 +27,19 @@ ideal_output = torch.randn(16, 10)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
 
 
+Line = list[tuple[str, Style]]
+"""Words and their style, one after the other."""
+
+
 class Painting(Widget):
-    """Paints lines that were made beforehand: the least that a Textual widget can do."""
+    """Paints lines that it is given, by Textual's line API: the words are known, the strips are made when painted."""
 
     DEFAULT_CSS = "Painting { width: 100%; height: 100%; }"
-    lines: list[Strip]
+    lines: list[Line]
 
     def render_line(self, y: int) -> Strip:
         """Return a line as it is to be painted."""
-        return self.lines[y]
+        return Strip([Segment(words, style) for words, style in self.lines[y]])
 
 
 class BareApp(App[None]):
@@ -43,7 +47,7 @@ class BareApp(App[None]):
 
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, screens: list[list[Strip]]) -> None:
+    def __init__(self, screens: list[list[Line]]) -> None:
         super().__init__()
         self.screens = iter(screens)
         self.loss = torch.tensor(0.0)
@@ -73,11 +77,11 @@ class BareApp(App[None]):
         painting.refresh()
 
 
-def painted(lines: list[list[list[object]]], colour: bool) -> list[Strip]:
-    """Return a screen line by line, with its colours or without."""
+def painted(lines: list[list[list[object]]], colour: bool) -> list[Line]:
+    """Return a screen line by line, with its colours or without; no style is parsed while a key is measured."""
     if not colour:
-        return [Strip([Segment("".join(str(run[0]) for run in runs), Style())]) for runs in lines]
-    return [Strip([Segment(str(words), Style.parse(style(*looks))) for words, *looks in runs]) for runs in lines]
+        return [[("".join(str(run[0]) for run in runs), Style())] for runs in lines]
+    return [[(str(words), Style.parse(style(*looks))) for words, *looks in runs] for runs in lines]
 
 
 def style(foreground: object, background: object, bold: object) -> str:
