@@ -235,7 +235,8 @@ class Board(Screen[None], inherit_bindings=False):
         problem = news.problem is not None
         said = news.outcome is not None and (isinstance(news.outcome.command, Say) or bool(news.outcome.text))
         tall = not news.stages and (problem or said or bool(news.notice))
-        rows = why.rows(news, max(self.size.width, 20)) if tall else 3
+        needed = why.rows if tall else why.sentence_rows
+        rows = needed(news, max(self.size.width, 20))
         script, banner = self._reading is not None, bool(self.driver.dead)
         return Wish(tuple(self._recent), script, banner, self._maximised, max(rows, 3))
 

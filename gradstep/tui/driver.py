@@ -193,7 +193,8 @@ class Driver:
             self.running, self._in_job = None, False
         job.done(problem)
         if problem is not None and self._queue:
-            self._listener.told(f"{len(self._queue)} queued commands were dropped")
+            dropped = len(self._queue)
+            self._listener.told(f"{dropped} queued command{'s were' if dropped > 1 else ' was'} dropped")
             self._queue.clear()
         self._listener.activity()
 

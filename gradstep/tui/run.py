@@ -63,7 +63,9 @@ def run_app(
 
 def _write(history: Sequence[Command], recorder: Recorder | None) -> None:
     """Keep the session, and write its record once more, now with its repeats folded."""
-    keep(history)
+    # what `gradstep.open` was given no line can load: it would only take the place of a session that opens again
+    if any(isinstance(command, Load) for command in history):
+        keep(history)
     if recorder is not None:
         recorder.close()
         with suppress(OSError):

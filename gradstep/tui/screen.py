@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import BindingType
 from textual.events import Key, Paste
 
-from gradstep.tui import keymap
+from gradstep.tui import keymap, numbers
 from gradstep.tui.jobs import Job, load_job
 from gradstep.tui.keys import KeyedBoard, parse_commands
+from gradstep.tui.panels.log import Entry
 from gradstep.tui.panels.script import Page
 from gradstep.values.commands import Command, Load
 from gradstep.values.errors import GradstepError, wrong
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from gradstep.session.protocol import FrontSession
     from gradstep.steps.script import Script
     from gradstep.tui.prompt import CommandLine
+
+
+HANDED_OVER = "the workload came from the program that opened the screen: there is no load line"
 
 
 class StepScreen(KeyedBoard, inherit_bindings=False):
@@ -65,6 +69,9 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
 
     def _start(self) -> None:
         self._session.on_event = self.on_session_event
+        if not (self._opening or self._script or self.driver.history):
+            self.log_panel.add([Entry("notice", HANDED_OVER)])
+            self.log_panel.redraw()
         if self._script is not None:
             self._open(self._script)
         self._begin()
@@ -207,7 +214,10 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
             save(path, self.driver.history)
         except OSError as error:
             raise wrong("the script was not written", f"{path}: {error.strerror}.", "Give another path.") from None
-        self.told(f"Wrote {path}: {len(self.driver.history)} commands. Replay it with: gradstep replay {path}")
+        replay = f"Replay it with: gradstep replay {path}"
+        if not any(isinstance(command, Load) for command in self.driver.history):
+            replay = f"{HANDED_OVER}; put one in front, such as: load FILE.py:factory"
+        self.told(f"Wrote {path}: {numbers.count(len(self.driver.history), 'command')}. {replay}")
 
     def action_help(self) -> None:
         """Show every key and every command."""

@@ -95,7 +95,7 @@ class _Columns:
         self.shape = end
         if self.shape < GUTTER + 20 and width < _NARROW and grad > 6:
             # long .grad states on a narrow screen: the norm makes way, the cursor's line still has it
-            self.shape, self.norm = self.norm + 1, 0
+            self.shape, self.norm = self.norm, 0
         self.names = max(0, self.shape - widest(self.shapes, 5) - 1)
 
     def header(self) -> Line:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gradstep.tui import numbers
-from gradstep.tui.lines import Line, Row, clean
+from gradstep.tui.lines import Line, Row, clean, fit
 from gradstep.tui.panels.panel import Surface
 from gradstep.values.commands import PHASES
 from gradstep.values.outcomes import Stop
 
 KEYS = {"forward": "f", "backward": "b", "step": "s", "zero_grad": "z"}
+
+
+_LEAST = 21
+"""Cells that the line of PyTorch is cut down to, at most, for the hint beside it."""
 
 
 class Activity(NamedTuple):
@@ -96,11 +100,20 @@ def phases(stop: Stop, activity: Activity, width: int) -> Line:
     left = row.at + (1 if narrow else 2)
     place = max(left, 62) if not narrow else left
     room = width - 2 - place
-    if hint and len(hint) + len(line) + 4 <= room:
-        row.left(place, line, "bright")
+    beside = room - len(hint) - 3
+    if hint and beside >= min(len(line), _LEAST):
+        row.left(place, _shortened(line, beside), "bright")
         key, _, what = hint.partition(" ")
         return row.to(width - 1 - len(hint)).add(key, "key").add(" " + what, "dim").line()
-    return row.left(place, line, "bright", max(0, room + 1)).line()
+    return row.left(place, _shortened(line, room + 1), "bright").line()
+
+
+def _shortened(line: str, room: int) -> str:
+    """Return a line of PyTorch with as many of its statements as there is room for."""
+    kept = line
+    while len(kept) > room - 3 * (kept != line) and "; " in kept:
+        kept = kept.rpartition("; ")[0]
+    return fit(kept if kept == line else f"{kept}; …", max(0, room))
 
 
 def _phase(row: Row, name: str, stop: Stop, natural: str, running: str) -> None:

@@ -12,13 +12,18 @@ from gradstep.tui.panels.panel import Panel
 from gradstep.values.views import LookTensor, NoView, Request, TensorView, View, Window
 
 _CHANGED = "*"
-_CELL = 9
-"""Cells that a number of a grid needs at most, before any is seen: what a request for a window goes by."""
+_CELL = 6
+"""Cells that a number of a grid needs at least: what a request for a window goes by, before any is seen."""
 
 
 def columns_for(width: int) -> int:
-    """Return how many columns of a matrix fit beside the same ones of its `.grad`."""
-    return max(1, (width - 2 * GUTTER - 8) // 2 // _CELL)
+    """Return how many columns of a matrix fit at most beside the same ones of its `.grad`."""
+    return max(1, (width - 2 * GUTTER - 4) // 2 // _CELL)
+
+
+def columns_shown(view: TensorView, width: int) -> int:
+    """Return how many of the view's columns are drawn at a width."""
+    return min((grid.fits for grid in _sides(view, width)), default=1)
 
 
 def draw(view: TensorView | None, width: int, height: int) -> Drawing:
@@ -163,12 +168,8 @@ def _grids(view: TensorView, width: int, height: int) -> list[Line]:
     """Draw a matrix: two grids of the same window, the value's and the `.grad`'s."""
     own = clean(view.path.rsplit(".", 1)[-1]) or "value"
     labels = [f"[{label}]" for label in view.row_labels]
-    start = GUTTER + widest(labels, 2) + 1
-    two = bool(view.grad_state) or view.grad is not None
-    half = (width - start - 1) // (2 if two else 1)
-    grids = [_Grid(view.value, view, start, half)] if view.value else []
-    if view.grad is not None:
-        grids.append(_Grid(view.grad, view, start + half + 1, half))
+    start, half, two = _halves(view, width)
+    grids = _sides(view, width)
     titles, heads = Row(width).left(start + 1, own, "dim", half - 2), Row(width)
     if two:
         state = f"  {view.grad_state}" if view.grad_state else ""
@@ -185,6 +186,21 @@ def _grids(view: TensorView, width: int, height: int) -> list[Line]:
             row.left(start + half + 2, "none yet: f, then b", "dim")
         lines.append(row.line())
     return lines
+
+
+def _halves(view: TensorView, width: int) -> tuple[int, int, bool]:
+    """Return where the first grid starts, how wide each is, and whether there are two."""
+    start = GUTTER + widest([f"[{label}]" for label in view.row_labels], 2) + 1
+    two = bool(view.grad_state) or view.grad is not None
+    return start, (width - start - 1) // (2 if two else 1), two
+
+
+def _sides(view: TensorView, width: int) -> list[_Grid]:
+    start, half, _ = _halves(view, width)
+    grids = [_Grid(view.value, view, start, half)] if view.value else []
+    if view.grad is not None:
+        grids.append(_Grid(view.grad, view, start + half + 1, half))
+    return grids
 
 
 class _Grid:
@@ -252,5 +268,5 @@ class TensorPanel(Panel):
     def sideways(self, columns: int) -> None:
         """Scroll a matrix to the side."""
         if self.view is not None and len(self.view.shape) >= 2:
-            across = columns_for(self.size.width)
+            across = columns_shown(self.view, self.size.width)
             self.left = max(0, min(self.left + columns, self.view.shape[1] - across))

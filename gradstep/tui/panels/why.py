@@ -55,6 +55,11 @@ def rows(news: News, width: int) -> int:
     return len(_lines(news, width))
 
 
+def sentence_rows(news: News, width: int) -> int:
+    """Return how many rows the sentence on the last command needs at a width."""
+    return len(paragraph(news.view.sentence, width)) if isinstance(news.view, WhyView) else 0
+
+
 def _about(news: News) -> str:
     if news.stages:
         return f"{sum(stage.seconds for stage in news.stages):.1f} s"
