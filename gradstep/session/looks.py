@@ -11,7 +11,7 @@ from gradstep.engine.evaluate import FUNCTIONS, describe
 from gradstep.engine.held import Held
 from gradstep.engine.scope import VALUES, HeldScope, selected_tensor
 from gradstep.engine.watchpoints import Watchpoints
-from gradstep.values.training import LookLayers, LookOptimizer
+from gradstep.values.training import LookBatch, LookLayers, LookOptimizer
 from gradstep.values.views import (
     Digest,
     LookChanges,
@@ -29,10 +29,11 @@ from gradstep.values.views import (
     StateView,
     View,
 )
+from gradstep.views.batch import BatchLook
 from gradstep.views.changes import changed_names, changes_view
 from gradstep.views.graph import GraphLook
 from gradstep.views.layers import LayersLook
-from gradstep.views.loss import loss_view
+from gradstep.views.loss import LossLook
 from gradstep.views.model import model_view
 from gradstep.views.optimizer import optimizer_view
 from gradstep.views.tensor import Selection, tensor_view
@@ -51,6 +52,8 @@ class Looks:
         """What a bare zero_grad does."""
         self._graphs = GraphLook()
         self._layers = LayersLook(held)
+        self._losses = LossLook()
+        self._batches = BatchLook(held)
 
     def acted(self) -> None:
         """Note that an act has just gone through, for what can only be seen now."""
@@ -91,8 +94,10 @@ class Looks:
                 return tensor_view(held, stop, self.selection, tensor, request)
             case LookGraph(first, count):
                 return self._graphs.view(held, stop, first, count)
-            case LookLoss(points):
-                return loss_view(held, stop, points)
+            case LookLoss():
+                return self._losses.view(held, stop, request)
+            case LookBatch():
+                return self._batches.view(stop, request)
             case LookLayers():
                 return self._layers.view(stop, self._selected)
             case LookOptimizer(points):

@@ -1,19 +1,116 @@
-"""The Loss view: one point for each forward, thinned so that it fits a plot."""
+"""The Loss view: one point for each forward or iteration, thinned so that it fits a plot."""
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
+from typing import Literal
+
+from msgspec.structs import replace
+
 from gradstep.engine.held import Held
-from gradstep.values.views import LossPoint, LossView
+from gradstep.values.views import LookLoss, LossPoint, LossView
 
 
-def loss_view(held: Held, stop: int, points: int) -> LossView:
-    """Return the history of the loss, at most `points` of it, evenly spread, the first and the last among them."""
-    losses = held.losses
-    total = len(losses)
-    keep = list(range(total))
-    if total > points:
-        last = max(points - 1, 1)
-        keep = sorted({round((total - 1) * (1 - i / last)) for i in range(max(points, 1))})
-    scalar = held.point.loss is None or held.point.value is not None
-    note = "" if scalar else "the loss is not one number: backward will refuse it; end it with .sum() or .mean()"
-    return LossView(stop, tuple(LossPoint(i + 1, *losses[i]) for i in keep), total, note)
+class LossLook:
+    """Makes the view; what it has read of the history it does not read again at the next stop."""
+
+    def __init__(self) -> None:
+        self._series = _Series("forward", 0.0)
+
+    def view(self, held: Held, stop: int, look: LookLoss) -> LossView:
+        """Return the history of the loss, at most `look.points` of it.
+
+        They are evenly spread, the first and the last among them; a point that is not finite takes the place of its
+        finite neighbour, so that none is lost from sight.
+        """
+        smoothing = min(max(look.smoothing, 0.0), 0.999) if math.isfinite(look.smoothing) else 0.0
+        series = self._series
+        if (series.by, series.smoothing) != (look.by, smoothing) or not series.continues(held):
+            series = self._series = _Series(look.by, smoothing)
+        series.read(held)
+        scalar = held.point.loss is None or held.point.value is not None
+        note = "" if scalar else "the loss is not one number: backward will refuse it; end it with .sum() or .mean()"
+        points = tuple(series.points[i] for i in _kept(len(series.points), look.points, series.odd))
+        odd = [series.points[i] for i in (series.first_nan, series.first_inf) if i is not None]
+        nan = next((point for point in odd if math.isnan(point.loss)), None)
+        inf = next((point for point in odd if math.isinf(point.loss)), None)
+        return LossView(stop, points, len(held.losses), note, look.by, smoothing, nan, inf)
+
+
+class _Series:
+    """Every point of one kind, the moving average with it."""
+
+    def __init__(self, by: Literal["forward", "iteration"], smoothing: float) -> None:
+        self.by, self.smoothing = by, smoothing
+        self.points: list[LossPoint] = []
+        self.odd: list[int] = []
+        """The places of the points that are not finite, rising."""
+        self.first_nan: int | None = None
+        self.first_inf: int | None = None
+        self._last: tuple[int, float] | None = None
+        self._read = 0
+        self._together = 0  # forwards in the last point
+
+    def continues(self, held: Held) -> bool:
+        """Tell whether what was read is still how the history begins; going back in time changes that."""
+        return self._read <= len(held.losses) and (self._read == 0 or held.losses[self._read - 1] is self._last)
+
+    def read(self, held: Held) -> None:
+        """Take in what came since."""
+        for i in range(self._read, len(held.losses)):
+            iteration, loss = held.losses[i]
+            rates = held.loss_rates[i] if i < len(held.loss_rates) else ()
+            point = LossPoint(i + 1, iteration, loss, None, rates[0] if rates else None)
+            if self.by == "iteration" and self.points and self.points[-1].iteration == iteration:
+                point = replace(point, loss=self._joined(loss))
+            else:
+                self._together = 1
+            self._add(point)
+        self._read = len(held.losses)
+        self._last = held.losses[-1] if held.losses else None
+
+    def _joined(self, loss: float) -> float:
+        """Take the last point away, and return the mean of it and of one more forward of its iteration."""
+        before = self.points.pop().loss
+        if self.odd and self.odd[-1] == len(self.points):
+            self.odd.pop()
+        self._together += 1
+        if not math.isfinite(before) or not math.isfinite(loss):
+            return before + loss
+        return before + (loss / self._together - before / self._together)
+
+    def _add(self, point: LossPoint) -> None:
+        place, finite = len(self.points), math.isfinite(point.loss)
+        if self.smoothing:
+            before = self.points[-1].smooth if self.points else None
+            smooth = before if not finite else point.loss
+            if finite and before is not None:
+                smooth = self.smoothing * before + (1 - self.smoothing) * point.loss
+            point = replace(point, smooth=smooth)
+        if not finite:
+            self.odd.append(place)
+        if math.isnan(point.loss) and self.first_nan is None:
+            self.first_nan = place
+        if math.isinf(point.loss) and self.first_inf is None:
+            self.first_inf = place
+        self.points.append(point)
+
+
+def _kept(total: int, points: int, odd: list[int]) -> list[int]:
+    """Return the places of at most `points` of `total` points, those that are not finite before their neighbours."""
+    if total <= points:
+        return list(range(total))
+    spread = max(points - 2, 1) if odd and points > 3 else max(points, 1)  # two may be added beside the ends
+    last = max(spread - 1, 1)
+    even = sorted({round((total - 1) * (1 - i / last)) for i in range(spread)})
+    kept: set[int] = set()
+    for i, place in enumerate(even):
+        start = (even[i - 1] + place) // 2 + 1 if i else 0
+        end = (place + even[i + 1]) // 2 + 1 if i + 1 < len(even) else total
+        found = bisect_left(odd, start)
+        instead = odd[found] if found < len(odd) and odd[found] < end else place
+        kept.add(instead)
+        if i in (0, len(even) - 1):
+            kept.add(place)
+    return sorted(kept)

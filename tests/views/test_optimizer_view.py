@@ -18,7 +18,7 @@ from gradstep.workload import Workload
 
 
 def session(optimizer: Any, model: nn.Module | None = None, **more: Any) -> Session:
-    made = Session(
+    return Session(
         Workload(
             model or nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)),
             functional.mse_loss,
@@ -27,7 +27,6 @@ def session(optimizer: Any, model: nn.Module | None = None, **more: Any) -> Sess
             **more,
         )
     )
-    return made
 
 
 def iterate(s: Session, times: int = 1) -> None:

@@ -15,10 +15,10 @@ from torch.nn import functional
 from gradstep.engine.held import Held
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
 from gradstep.values.errors import GradstepError
-from gradstep.values.views import Change, GraphView, LookTensor, ModelRow, TensorView, WhyView
+from gradstep.values.views import Change, GraphView, LookLoss, LookTensor, ModelRow, TensorView, WhyView
 from gradstep.views.changes import changed_names, changes_view
 from gradstep.views.graph import GraphLook
-from gradstep.views.loss import loss_view
+from gradstep.views.loss import LossLook
 from gradstep.views.model import model_view
 from gradstep.views.numbers import norm_of, norms
 from gradstep.views.tensor import Selection, tensor_view
@@ -388,7 +388,7 @@ def test_the_graph_draws_parameters_of_no_module_and_powers_of_tensors() -> None
 def test_thinning_keeps_the_first_and_the_last_and_no_more_than_asked(total: int, points: int) -> None:
     held = hold(nn.Linear(4, 2))
     held.losses = [(i, float(i)) for i in range(total)]
-    view = loss_view(held, 1, points)
+    view = LossLook().view(held, 1, LookLoss(points))
     found = [point.forward for point in view.points]
     assert view.forwards == total
     assert len(found) == min(total, max(points, 1))
@@ -397,6 +397,60 @@ def test_thinning_keeps_the_first_and_the_last_and_no_more_than_asked(total: int
     if total and points > 1:
         assert found[0] == 1
     assert all(point.loss == point.forward - 1 == point.iteration for point in view.points)
+
+
+def history(*losses: float, iterations: Any = None) -> Held:
+    held = hold(nn.Linear(4, 2))
+    held.losses = [(i if iterations is None else iterations[i], loss) for i, loss in enumerate(losses)]
+    held.loss_rates = [(0.1 * i,) for i in range(len(losses))]
+    return held
+
+
+@given(st.integers(10, 300), st.integers(6, 40), st.sets(st.integers(0, 299), max_size=2))
+def test_what_is_not_finite_is_never_thinned_out(total: int, points: int, odd: set[int]) -> None:
+    losses = [math.nan if i in odd else float(i) for i in range(total)]
+    view = LossLook().view(history(*losses), 1, LookLoss(points))
+    assert len(view.points) <= points
+    shown = [point.forward - 1 for point in view.points if math.isnan(point.loss)]
+    there = sorted(i for i in odd if i < total)
+    if len(there) == 2 and there[1] - there[0] < 2 * total / (points - 3) + 2:
+        assert shown  # two so close that they may share a place
+    else:
+        assert shown == there
+    assert view.points[0].forward == 1
+    assert view.points[-1].forward == total
+
+
+def test_the_first_nan_and_the_first_inf_are_named() -> None:
+    view = LossLook().view(history(1.0, math.inf, 2.0, math.nan, math.nan), 1, LookLoss())
+    assert (view.first_inf and view.first_inf.forward, view.first_nan and view.first_nan.forward) == (2, 4)
+    assert LossLook().view(history(1.0), 1, LookLoss()).first_nan is None
+
+
+def test_the_moving_average_passes_over_what_is_not_finite() -> None:
+    view = LossLook().view(history(1.0, math.nan, 2.0, 4.0), 1, LookLoss(smoothing=0.5))
+    assert [point.smooth for point in view.points] == [1.0, 1.0, 1.5, 2.75]
+    assert [point.rate for point in view.points] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+def test_by_iteration_a_point_is_the_mean_of_its_forwards() -> None:
+    held, look = history(1.0, 2.0, 6.0, 5.0, iterations=[0, 0, 0, 1]), LossLook()
+    view = look.view(held, 1, LookLoss(by="iteration", smoothing=0.5))
+    assert [(p.iteration, p.loss, p.forward) for p in view.points] == [(0, 3.0, 3), (1, 5.0, 4)]
+    assert [p.smooth for p in view.points] == [3.0, 4.0]
+    held.losses.append((1, 7.0))
+    held.loss_rates.append((0.1,))
+    view = look.view(held, 2, LookLoss(by="iteration", smoothing=0.5))
+    assert [(p.loss, p.smooth) for p in view.points] == [(3.0, 3.0), (6.0, 4.5)]
+
+
+def test_a_history_that_was_cut_and_went_on_differently_is_read_again() -> None:
+    held, look = history(1.0, math.nan, 3.0), LossLook()
+    assert look.view(held, 1, LookLoss()).first_nan is not None
+    held.losses[1:] = [(1, 7.0), (2, 8.0)]
+    view = look.view(held, 2, LookLoss())
+    assert [point.loss for point in view.points] == [1.0, 7.0, 8.0]
+    assert view.first_nan is None
 
 
 # -- why ---------------------------------------------------------------------------------------------------------------
@@ -453,7 +507,7 @@ def test_a_loss_that_is_no_number_is_said(value: float, word: str) -> None:
 def test_a_loss_that_is_not_one_number_or_has_no_graph_is_said() -> None:
     held = run(hold(nn.Linear(4, 2), loss=lambda out, target: out - target), F)
     assert why(held).sentence == "forward gave a loss of shape (3, 2): backward needs one number."
-    assert "end it with .sum() or .mean()" in loss_view(held, 1, 9).note
+    assert "end it with .sum() or .mean()" in LossLook().view(held, 1, LookLoss(9)).note
     held = run(hold(nn.Linear(4, 2).requires_grad_(False)), F)
     assert why(held).sentence == "forward computed a loss that has no graph: nothing it depends on requires grad."
     assert GraphLook().view(held, 1, 0, 9).note.startswith("the loss has no grad_fn")
