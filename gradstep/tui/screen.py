@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gradstep.tui.prompt import CommandLine
 
 
-HANDED_OVER = "the workload came from the program that opened the screen: there is no load line"
+HANDED_OVER = "Opened by a program: there is no load line"
 
 
 class StepScreen(KeyedBoard, inherit_bindings=False):
@@ -216,7 +216,7 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
             raise wrong("the script was not written", f"{path}: {error.strerror}.", "Give another path.") from None
         replay = f"Replay it with: gradstep replay {path}"
         if not any(isinstance(command, Load) for command in self.driver.history):
-            replay = f"{HANDED_OVER}; put one in front, such as: load FILE.py:factory"
+            replay = f"{HANDED_OVER}. Put one in front before you replay it: load FILE.py:factory"
         self.told(f"Wrote {path}: {numbers.count(len(self.driver.history), 'command')}. {replay}")
 
     def action_help(self) -> None:

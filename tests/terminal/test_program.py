@@ -282,3 +282,19 @@ def test_open_shows_the_callers_workload_and_gives_it_back(home: Path) -> None:
     assert terminal.end() == 0
     left_as_found(terminal, before)
     terminal.close()
+
+
+def test_what_was_opened_by_a_program_is_no_session_to_open_again(home: Path) -> None:
+    (home / "program.py").write_text(PROGRAM)
+    terminal = Terminal([sys.executable, "program.py"], (120, 40))
+    terminal.wait(lambda text: "mine" in text.splitlines()[0] and "lr 0.25" in text)
+    assert "Opened by a program: there is no load line" in terminal.text
+    terminal.press("f", ":save kept.steps\r")
+    terminal.wait("Put one in front")
+    terminal.press("R")
+    terminal.wait("R restarts a dead one")
+    terminal.press("q")
+    assert terminal.end() == 0
+    assert "forward" in Path("kept.steps").read_text().splitlines()
+    assert [path.name for path in home.rglob("last*.steps")] == []
+    terminal.close()

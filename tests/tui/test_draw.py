@@ -300,3 +300,37 @@ def test_without_colour_there_is_none():
             style = tones.style(tone, ground, colour=False)
             assert style.color is None
             assert style.bgcolor is None
+
+
+def test_the_hint_stays_beside_a_long_line_of_pytorch():
+    stop = Stop(
+        2, torch="prediction = model(x); loss = loss_fn(prediction, target)", natural=("backward",), phase="forward"
+    )
+    assert status.phases(stop, status.Activity(), 120).plain.rstrip().endswith("space  backward")
+    assert "prediction = model(x); …" in status.phases(stop, status.Activity(), 120).plain
+    assert "loss = loss_fn(prediction, target)" in status.phases(stop, status.Activity(), 200).plain
+
+
+def test_the_states_of_grad_stand_apart_from_the_shapes_on_a_narrow_screen():
+    rows = (ModelRow("parameter", "weight", "0.weight", 1, "", (256, 784), norm=9.2, grad="x12, 11 used"),)
+    header, line = plain(model.draw(ModelView(1, rows, 200704), 34, 4).lines)[:2]
+    assert "256×784 x12, 11 used" in line
+    assert line.index("x12") == header.index(".grad")
+
+
+def test_more_columns_of_a_matrix_fit_where_its_numbers_are_short():
+    cells = tuple((0.125,) * 9 for _ in range(2))
+    view = TensorView(
+        1,
+        "w",
+        "w",
+        (2, 9),
+        (2, 9),
+        "float32",
+        "matrix",
+        row_labels=("0", "1"),
+        column_labels=tuple("012345678"),
+        value=Window(cells),
+    )
+    assert tensor.columns_shown(view, 70) == 8
+    assert plain(tensor.draw(view, 70, 6).lines)[2].count("+0.125") == 8

@@ -111,6 +111,7 @@ def test_an_error_is_shown_with_remedy_and_the_users_frames_and_drops_the_queue(
             assert s.session.lines()[-1] == "backward"
             text = s.text()
             assert "✗ backward through a freed graph" in text
+            assert "2 queued commands were dropped" in text
             assert "Press f for a new graph" in text
             assert "train.py:14" in text
             assert "[red]not markup[/red]" in text
