@@ -72,6 +72,23 @@ def test_commands_and_looks_are_answered_in_order_with_their_stops(stub: Start) 
     run(work())
 
 
+def test_a_command_and_its_looks_are_one_message_and_of_one_stop(stub: Start) -> None:
+    async def work() -> None:
+        session, _ = stub()
+        both = await asyncio.gather(
+            session.execute_and_look(Forward(), [LookModel(), LookLoss()]), session.execute_and_look(Forward(), [])
+        )
+        (first, views), (second, none) = both
+        assert first.stop.number == 1
+        assert views == (NoView(1, "LookModel"), NoView(1, "LookLoss"))
+        assert (second.stop.number, none) == (2, ())
+        refused, none = await session.execute_and_look(Say("\ud800"), [LookModel()])
+        assert (refused.problem.kind, none) == ("wrong", ())
+        await session.close()
+
+    run(work())
+
+
 def test_events_of_a_command_come_before_its_outcome(stub: Start) -> None:
     async def work() -> None:
         session, events = stub()

@@ -145,6 +145,14 @@ def test_a_view_that_cannot_be_written_is_shown_as_the_reason_and_the_others_sta
     assert "surrogates not allowed" in second.why
 
 
+def test_views_beside_an_outcome_are_repaired_one_by_one_and_the_outcome_stays() -> None:
+    outcome, good, bad = Outcome(Forward(), Stop(number=2), text="as it was"), NoView(2, "fine"), NoView(2, "\ud800")
+    [(_, body)] = wire.Frames().feed(wire.reply_frame(9, wire.Done(outcome, (good, bad))))
+    done = wire.read_reply(body)
+    assert (done.outcome, done.views[0]) == (outcome, good)
+    assert "surrogates not allowed" in done.views[1].why
+
+
 def test_an_event_that_cannot_be_written_is_refused_with_a_reason() -> None:
     [(_, body)] = wire.Frames().feed(wire.reply_frame(0, wire.Told(Output("\ud800"))))
     assert "surrogates" in wire.read_reply(body).problem.what

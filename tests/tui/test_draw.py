@@ -332,5 +332,5 @@ def test_more_columns_of_a_matrix_fit_where_its_numbers_are_short():
         column_labels=tuple("012345678"),
         value=Window(cells),
     )
-    assert tensor.columns_shown(view, 70) == 8
-    assert plain(tensor.draw(view, 70, 6).lines)[2].count("+0.125") == 8
+    assert tensor.columns_shown(view, 70) == 7
+    assert plain(tensor.draw(view, 70, 6).lines)[2].count("+0.125") == 7
