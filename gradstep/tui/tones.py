@@ -41,12 +41,23 @@ _PLAIN_ATTRIBUTES = {"line": "dim", "block": "reverse bold", "bad": "bold", "now
 _PLAIN_GROUNDS = {"title": "underline", "here": "bold"}
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def style(tone: str, ground: str, colour: bool = True) -> Style:
-    """Return the style of a tone on a ground; without colour, weight, underline and reverse do all the work."""
+    """Return the style of a tone on a ground; without colour, weight, underline and reverse do all the work.
+
+    Beside those in the table there is a tone for two grey pixels, one above the other in a cell: `pixel:15:0`, from
+    0 (black) to 15 (white), or `pixel:15:` with the ground below.
+    """
+    if tone.startswith("pixel:"):
+        _, upper, lower = tone.split(":")
+        return Style.parse(f"{_grey(upper)} on {_grey(lower) if lower else GROUNDS[ground]}") if colour else Style()
     hue, attributes = TONES[tone]
     if not colour:
         parts = f"{_PLAIN_ATTRIBUTES.get(tone, attributes)} {_PLAIN_GROUNDS.get(ground, '')}".split()
         return Style.parse(" ".join(dict.fromkeys(parts)) or "none")
     behind = ACCENT_BLOCK if tone == "block" else GROUNDS[ground]
     return Style.parse(f"{attributes} {hue} on {behind}")
+
+
+def _grey(level: str) -> str:
+    return "#" + f"{int(level) * 17:02x}" * 3

@@ -1,162 +1,189 @@
-"""The panel *Loss*: the last loss and its history, one point a forward; NaN and inf are points too."""
+"""The panel *Loss*: the last loss and its history; NaN and inf are points too."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
 
 from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty
 from gradstep.tui.panels.panel import Panel
-from gradstep.values.views import LookLoss, LossPoint, LossView, Request, View
+from gradstep.tui.plot import Plot
+from gradstep.tui.sparks import merged, spark
+from gradstep.values.views import LookLoss, LossPoint, LossView, NoView, Request, View
 
 _WIDE_RANGE = 20.0
-"""A history whose greatest value is this many times its smallest is drawn on a log scale."""
+"""A history whose greatest value is this many times its smallest is drawn on a log scale, unless told."""
 
-_BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+SMOOTHINGS = (0.0, 0.6, 0.9, 0.98)
+"""The weights that the moving average may keep of what came before."""
 
 
-def draw(view: LossView | None, width: int, height: int) -> Drawing:
-    """Draw the last loss as a number and the history as a plot."""
+class Wanted(NamedTuple):
+    """How the history is to be drawn."""
+
+    scale: Literal["auto", "log", "linear"] = "auto"
+    at: int = -1
+    """The number of the forward that the cursor is on, -1 for none."""
+
+
+AS_IT_FITS = Wanted()
+
+
+def draw(view: LossView | None, width: int, height: int, wanted: Wanted = AS_IT_FITS) -> Drawing:
+    """Draw the last loss, or the one at the cursor, as a number, and the history as a plot."""
     if view is None or not view.points:
         note = clean(view.note) if view is not None else ""
         return empty(width, height, note or "No loss yet: press f, it runs prediction = model(x).")
-    finite = [point.loss for point in view.points if math.isfinite(point.loss)]
-    log = bool(finite) and min(finite) > 0 and max(finite) / min(finite) > _WIDE_RANGE
-    about = ("log scale, " if log else "") + "by forward"
-    lines = [_value(view, width)]
+    log, why = _scale(view, wanted.scale)
+    about = f"{why}by {view.by}" + (f", smoothed {view.smoothing:g}" if view.smoothing else "")
+    at = place_of(view, wanted.at)
+    lines = [_value(view, at, width)]
+    notes = _firsts(view, width)
+    notes = notes if height >= 8 else []
+    rates = height >= 9 and any(point.rate != view.points[0].rate for point in view.points)
     if height >= 4:
-        lines += _Plot(view.points, width, height - 2, log).lines()
-    return Drawing(about, lines[: max(height, 0)], view.forwards)
+        plot = Plot(view, width, height - 2 - len(notes) - rates, log, at)
+        lines += plot.lines()
+        lines += [_rates(view, plot, width)] if rates else []
+    return Drawing(about, [*lines, *notes][: max(height, 0)], view.forwards)
 
 
-def _value(view: LossView, width: int) -> Line:
-    last = view.points[-1]
-    row = Row(width).left(GUTTER, numbers.loss(last.loss), "bright" if math.isfinite(last.loss) else "odd")
-    before = view.points[-2].loss if len(view.points) > 1 else math.nan
-    if math.isfinite(before) and math.isfinite(last.loss):
-        row.add(f"  {numbers.loss(last.loss - before, sign=True)}")
-    for place in (f"  forward {last.forward}, iteration {last.iteration}", f"  forward {last.forward}"):
-        if row.at + len(place) < width:
-            return row.add(place, "dim").line()
+def place_of(view: LossView, forward: int) -> int:
+    """Return the place of the point that is nearest to a forward's number; -1 for none."""
+    if forward < 0:
+        return -1
+    return min(range(len(view.points)), key=lambda i: abs(view.points[i].forward - forward))
+
+
+def _scale(view: LossView, wanted: str) -> tuple[bool, str]:
+    """Tell whether to draw on a log scale, and what to say of it."""
+    finite = [point.loss for point in view.points if math.isfinite(point.loss)]
+    positive = bool(finite) and min(finite) > 0
+    if wanted == "linear":
+        return False, "linear, "
+    if wanted == "log" and not positive:
+        return False, "linear (a loss is not above 0), "
+    log = positive and (wanted == "log" or max(finite) / min(finite) > _WIDE_RANGE)
+    return log, "log scale, " if log else ""
+
+
+def _value(view: LossView, at: int, width: int) -> Line:
+    here = at if at >= 0 else len(view.points) - 1
+    point = view.points[here]
+    row = Row(width)
+    if at >= 0:
+        row.add("▶", "now")
+    row.left(GUTTER, numbers.loss(point.loss), "bright" if math.isfinite(point.loss) else "odd")
+    before = view.points[here - 1].loss if here else math.nan
+    if math.isfinite(before) and math.isfinite(point.loss):
+        row.add(f"  {numbers.loss(point.loss - before, sign=True)}")
+    for part in _facts(view, point):
+        if row.at + len(part) < width:
+            row.add(part, "dim")
     return row.line()
 
 
-class _Plot:
-    """Points over the number of the forward: dots while they are few, braille when they are many."""
+def _facts(view: LossView, point: LossPoint) -> list[str]:
+    """Return what else is known of a point, in the order in which it is left out from the end."""
+    parts = [f"  forward {point.forward}", f", iteration {point.iteration}"]
+    if view.by == "iteration":
+        parts = [f"  iteration {point.iteration}", f", up to forward {point.forward}"]
+    if point.smooth is not None:
+        parts.append(f"  smoothed {numbers.loss(point.smooth)}")
+    if point.rate is not None:
+        parts.append(f"  lr {numbers.rate(point.rate)}")
+    return parts
 
-    def __init__(self, points: Sequence[LossPoint], width: int, rows: int, log: bool) -> None:
-        self._points, self._width, self._rows, self._log = points, width, rows, log
-        finite = [point.loss for point in points if math.isfinite(point.loss)]
-        self._low, self._high = (min(finite), max(finite)) if finite else (0.0, 0.0)
-        names = [numbers.loss(value) for value in (self._low, self._high)] if finite else ["", ""]
-        self._labels = GUTTER + max(map(len, names)) + 2
-        self._low_name, self._high_name = names
-        self._cells = max(1, width - self._labels - 3)
 
-    def lines(self) -> list[Line]:
-        few = len(self._points) * 2 <= self._cells
-        grid = self._dots() if few else self._braille()
-        lines = [self._row(i, grid.get(i, {})) for i in range(self._rows)]
-        return [*lines, self._axis()]
+def _firsts(view: LossView, width: int) -> list[Line]:
+    """Say where NaN and inf came first."""
+    found = [(name, point) for name, point in (("NaN", view.first_nan), ("inf", view.first_inf)) if point is not None]
+    rows: list[Row] = []
+    for name, point in sorted(found, key=lambda each: each[1].forward):
+        where = f" at forward {point.forward}, " if view.by == "forward" else " at "
+        where += f"iteration {point.iteration}"
+        if not rows or rows[-1].at + len(where) + 11 > width:
+            rows.append(Row(width))
+        rows[-1].to(rows[-1].at + GUTTER).add("first ", "dim").add(name, "odd").add(where, "dim")
+    return [row.line() for row in rows]
 
-    def _row(self, i: int, cells: dict[int, tuple[str, str]]) -> Line:
-        row = Row(self._width)
-        if i == 0:
-            row.right(self._labels - 2, self._high_name, "dim")
-        elif i == self._rows - 1 and self._low < self._high:
-            row.right(self._labels - 2, self._low_name, "dim")
-        for x, (glyph, tone) in sorted(cells.items()):
-            row.left(self._labels + x, glyph, tone)
-        return row.line()
 
-    def _axis(self) -> Line:
-        row, end = Row(self._width), -1
-        few = len(self._points) * 2 <= self._cells
-        ends = {0, len(self._points) - 1}
-        for i, point in enumerate(self._points):
-            text = str(point.forward)
-            at = self._labels + self._column(i)
-            if (few or i in ends) and at > end and at + len(text) < self._width:
-                row.left(at, text, "dim")
-                end = at + len(text)
-        return row.line()
-
-    def _column(self, i: int, scale: int = 1) -> int:
-        if len(self._points) == 1:
-            return 0
-        span = min((self._cells - 1) * scale, (len(self._points) - 1) * 6 * scale)
-        return round(i / (len(self._points) - 1) * span)
-
-    def _height(self, value: float) -> float:
-        """Return where a value lies between the lowest (0) and the highest (1)."""
-        if self._high == self._low:
-            return 1.0
-        if self._log:
-            return (math.log(value) - math.log(self._low)) / (math.log(self._high) - math.log(self._low))
-        # halved first, so that a range from -1e308 to 1e308 does not overflow
-        return (value / 2 - self._low / 2) / (self._high / 2 - self._low / 2)
-
-    def _odd(self, value: float) -> tuple[int, str]:
-        """Return the row and the glyph of a point that is no finite number."""
-        if math.isnan(value):
-            return 0, "N"
-        return (0, "∞") if value > 0 else (self._rows - 1, "∞")
-
-    def _dots(self) -> dict[int, dict[int, tuple[str, str]]]:
-        grid: dict[int, dict[int, tuple[str, str]]] = {}
-        for i, point in enumerate(self._points):
-            last = i == len(self._points) - 1
-            if math.isfinite(point.loss):
-                y = round((1 - self._height(point.loss)) * (self._rows - 1))
-                cell = ("●", "now") if last else ("•", "text")
-            else:
-                y, glyph = self._odd(point.loss)
-                cell = (glyph, "odd")
-            grid.setdefault(y, {})[self._column(i)] = cell
-        return grid
-
-    def _braille(self) -> dict[int, dict[int, tuple[str, str]]]:
-        bits: dict[tuple[int, int], int] = {}
-        odd: dict[tuple[int, int], str] = {}
-        y = 0
-        for i, point in enumerate(self._points):
-            x = self._column(i, 2)
-            if math.isfinite(point.loss):
-                y = round((1 - self._height(point.loss)) * (self._rows * 4 - 1))
-                place = (y // 4, x // 2)
-                bits[place] = bits.get(place, 0) | _BRAILLE[y % 4][x % 2]
-            else:
-                row, glyph = self._odd(point.loss)
-                odd[row, x // 2] = glyph
-        grid: dict[int, dict[int, tuple[str, str]]] = {}
-        for (row, x), value in bits.items():
-            grid.setdefault(row, {})[x] = (chr(0x2800 + value), "text")
-        for (row, x), glyph in odd.items():
-            grid.setdefault(row, {})[x] = (glyph, "odd")
-        if math.isfinite(self._points[-1].loss):
-            grid.setdefault(y // 4, {})[self._column(len(self._points) - 1, 2) // 2] = ("●", "now")
-        return grid
+def _rates(view: LossView, plot: Plot, width: int) -> Line:
+    """Draw the learning rate below the plot, each cell under the point it is of."""
+    cells: dict[int, float] = {
+        plot.cell(i): point.rate for i, point in enumerate(view.points) if point.rate is not None
+    }
+    ends = max(cells, default=0)
+    held: list[float | None] = []
+    for x in range(ends + 1):
+        held.append(cells.get(x, held[-1] if held else None))
+    row = Row(width).right(max(plot.left - 2, GUTTER + 2), "lr", "dim").to(plot.left)
+    for text, tone in merged(spark(held)):
+        row.add(text, tone)
+    return row.line()
 
 
 class LossPanel(Panel):
-    """The last loss and its history."""
+    """The last loss and its history, with a cursor."""
 
     title = "Loss"
 
     def __init__(self) -> None:
         super().__init__("loss")
         self.view: LossView | None = None
+        self.why = ""
+        self.wanted = Wanted()
+        self.look = LookLoss()
 
     def request(self) -> Request:
         """Ask for what this panel shows."""
-        return LookLoss(points=max(16, 2 * self.size.width))
+        return replace(self.look, points=max(16, 2 * self.size.width))
 
     def assign(self, view: View) -> None:
         """Take the view that was asked for."""
-        self.view = view if isinstance(view, LossView) else None
+        if isinstance(view, LossView):
+            self.view, self.why = view, ""
+        elif isinstance(view, NoView):
+            self.view, self.why = None, view.why
 
     def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.view, width, height)
+        if self.why:
+            return empty(width, height, clean(self.why))
+        return draw(self.view, width, height, self.wanted if self.focused else self.wanted._replace(at=-1))
+
+    def move(self, rows: int) -> None:
+        """Move the cursor: there is nothing to scroll."""
+        self.sideways(rows)
+
+    def sideways(self, columns: int) -> None:
+        """Move the cursor by points; past the last it goes away, and the last is shown again."""
+        if self.view is None or not self.view.points:
+            return
+        count = len(self.view.points)
+        now = place_of(self.view, self.wanted.at)
+        place = (count - 1 if now < 0 else now) + columns
+        at = -1 if place >= count else self.view.points[max(0, place)].forward
+        self.wanted = self.wanted._replace(at=at)
+
+    def turn_scale(self) -> str:
+        """Go to the next scale: as it fits, logarithmic, linear; return it."""
+        after: dict[str, Literal["auto", "log", "linear"]] = {"auto": "log", "log": "linear", "linear": "auto"}
+        self.wanted = self.wanted._replace(scale=after[self.wanted.scale])
+        return "log where it spans a wide range" if self.wanted.scale == "auto" else self.wanted.scale
+
+    def turn_smoothing(self) -> str:
+        """Go to the next smoothing; return it."""
+        place = SMOOTHINGS.index(self.look.smoothing) + 1
+        self.look = replace(self.look, smoothing=SMOOTHINGS[place % len(SMOOTHINGS)])
+        weight = self.look.smoothing
+        return f"moving average, {weight:g} of what came before" if weight else "not smoothed"
+
+    def turn_axis(self) -> str:
+        """Go from forwards to iterations or back; return it."""
+        self.look = replace(self.look, by="iteration" if self.look.by == "forward" else "forward")
+        return "a point an iteration, the mean of its forwards" if self.look.by == "iteration" else "a point a forward"

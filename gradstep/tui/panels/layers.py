@@ -1,0 +1,164 @@
+"""The panel *Layers*: one row a module, with the norms by which vanishing and exploding gradients are seen."""
+
+from __future__ import annotations
+
+import math
+
+from gradstep.tui import numbers
+from gradstep.tui.lines import Line, Row, cell_len, clean, text_line
+from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest, window
+from gradstep.tui.panels.panel import Panel
+from gradstep.tui.sparks import Decades, bar, decades_of, gauge, power
+from gradstep.values.training import LayerRow, LayersView, LookLayers
+from gradstep.values.views import NoView, Request, View
+
+USUAL = 1e-3
+"""What an update over its weights is, roughly, where training goes well (cs231n.github.io/neural-networks-3)."""
+_RATIOS = Decades(-6, 0)
+_GAUGE = 13
+"""Cells of the gauge: two a decade, `USUAL` in the middle."""
+
+
+def draw(view: LayersView | None, width: int, height: int, first: int = 0) -> Drawing:
+    """Draw the modules from row `first` on."""
+    if view is None:
+        return empty(width, height, "No model yet: its layers show here as soon as it is built.")
+    if not view.rows:
+        return empty(width, height, clean(view.note))
+    foot = height >= 6 and width >= 24
+    start, end = window(len(view.rows), first, height - 1 - foot)
+    columns = _Columns(view, width)
+    lines = [columns.header(), *(columns.line(row) for row in view.rows[start:end])]
+    if foot:
+        lines += [Line()] * (height - 1 - len(lines)) + [text_line(said(view, width - GUTTER - 1), width, "dim")]
+    return Drawing(
+        f"{numbers.count(len(view.rows), 'module')} in forward order", lines[: max(height, 0)], len(view.rows)
+    )
+
+
+def said(view: LayersView, room: int) -> str:
+    """Say what the columns are of, and what is not known yet; the longest text that fits."""
+    if view.updated is None:
+        texts = ["update/weight shows after the next s; about 1e−3 (│) is usual", "update/weight: press s"]
+    else:
+        texts = [
+            f"update/weight of iteration {view.updated}; about 1e−3 (│) is usual",
+            f"update of iteration {view.updated}",
+        ]
+    if any(row.weight is None and row.zeros is None for row in view.rows):
+        texts.insert(0, f"{texts[0]}; zeros are counted from the next f")
+    return next((text for text in texts if len(text) <= room), texts[-1])
+
+
+class _Columns:
+    """Where each column stands: what there is no room for is left out, the bar takes what is left."""
+
+    def __init__(self, view: LayersView, width: int) -> None:
+        self.width = width
+        rows = view.rows
+        self.scale = decades_of([row.grad for row in rows])
+        end = width - 1
+        self.zeros = self.gauge = self.weight = 0
+        if any(row.zeros is not None for row in rows):
+            self.zeros, end = end, end - 7
+        if width >= 54:
+            self.gauge, end = end - _GAUGE, end - _GAUGE - 1
+        self.ratio = end
+        self.title = "update/weight" if width >= 66 else "upd/wgt"
+        end -= widest([_number(row.ratio) for row in rows], len(self.title)) + 2
+        named = GUTTER + min(max(cell_len(_name(row)) for row in rows), max(8, width // 4))
+        grad = widest([_number(row.grad) for row in rows], 5)
+        weight = widest([_number(row.weight) for row in rows], 6)
+        self.weight = named + 1 + weight if end - named - grad - weight >= 14 else 0
+        self.named = named
+        self.grad = (self.weight or named) + 2 + grad
+        self.bar = self.grad + 1
+        self.cells = max(0, end - self.bar)
+
+    def header(self) -> Line:
+        row = Row(self.width).left(GUTTER, "module", "dim", self.named - GUTTER)
+        if self.weight:
+            row.right(self.weight, "weight", "dim")
+        row.right(self.grad, ".grad", "dim")
+        if self.scale is not None and self.cells >= 5:
+            low, high = power(self.scale.low), power(self.scale.high)
+            row.left(self.bar, f"▏{low}", "dim", self.cells)
+            if self.cells >= len(low) + len(high) + 3:
+                row.right(self.bar + self.cells, high, "dim")
+        row.right(self.ratio, self.title, "dim")
+        if self.gauge:
+            low, high = power(_RATIOS.low), power(_RATIOS.high)
+            row.left(self.gauge, low, "dim").right(self.gauge + _GAUGE, high, "dim")
+        if self.zeros:
+            row.right(self.zeros, "zeros", "dim")
+        return row.line()
+
+    def line(self, layer: LayerRow) -> Line:
+        row = Row(self.width).left(GUTTER, _name(layer), "bright" if layer.selected else "text", self.named - GUTTER)
+        if self.weight:
+            row.right(self.weight, _number(layer.weight), _tone(layer.weight))
+        grad = _number(layer.grad) or ("frozen" if layer.frozen else "none" if layer.weight is not None else "")
+        row.right(self.grad, grad, _tone(layer.grad))
+        row.left(self.bar, bar(layer.grad, self.scale, self.cells), "text")
+        row.right(self.ratio, _number(layer.ratio), _tone(layer.ratio))
+        if self.gauge and layer.weight is not None:
+            near = layer.ratio is not None and 0.1 <= layer.ratio / USUAL <= 10
+            gauge(row, self.gauge, layer.ratio, _RATIOS, USUAL, _GAUGE, "good" if near else "bright")
+        if self.zeros and layer.zeros is not None:
+            row.right(self.zeros, percent(layer.zeros), "text")
+        return row.line()
+
+
+def percent(share: float) -> str:
+    """Write a share as a percentage that is 0% and 100% only when it is exactly that."""
+    text = f"{share:.0%}"
+    if text in ("0%", "100%") and 0 < share < 1:
+        return "<1%" if share < 0.5 else ">99%"
+    return text
+
+
+def _name(row: LayerRow) -> str:
+    return clean(f"{row.path} {row.type}" if row.path else row.type)
+
+
+def _number(value: float | None) -> str:
+    return numbers.norm(value)
+
+
+def _tone(value: float | None) -> str:
+    if value is None or value == 0:
+        return "dim"
+    return "text" if math.isfinite(value) else "odd"
+
+
+class LayersPanel(Panel):
+    """The layers, scrolled by rows."""
+
+    title = "Layers"
+
+    def __init__(self) -> None:
+        super().__init__("layers")
+        self.view: LayersView | None = None
+        self.why = ""
+
+    def request(self) -> Request:
+        """Ask for what this panel shows."""
+        return LookLayers()
+
+    def assign(self, view: View) -> None:
+        """Take the view that was asked for."""
+        if isinstance(view, LayersView):
+            self.view, self.why = view, ""
+        elif isinstance(view, NoView):
+            self.view, self.why = None, view.why
+
+    @property
+    def body(self) -> int:
+        """Rows for the modules: a header stands above them, and a line below."""
+        return max(1, super().body - 2)
+
+    def draw(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
+        if self.why:
+            return empty(width, height, clean(self.why))
+        return draw(self.view, width, height, self.first)

@@ -1,0 +1,167 @@
+"""The panel *Optimizer*: groups and hyper-parameters, the learning rate's history, the selected parameter's state."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gradstep.tui import numbers
+from gradstep.tui.lines import Line, Row, Span, clean, wrap
+from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest, window
+from gradstep.tui.panels.panel import Panel
+from gradstep.tui.sparks import merged, spark, stretch
+from gradstep.values.training import GroupRow, LookOptimizer, OptimizerView, SlotRow
+from gradstep.values.views import NoView, Request, View
+
+_SPARK = 32
+"""Cells of the learning rate's history, where there is room."""
+
+
+class Entry(NamedTuple):
+    """A row of the panel, and what enter shows when the cursor is on it."""
+
+    line: Line
+    shows: str = ""
+
+
+def draw(view: OptimizerView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
+    """Draw the panel from its row `first` on, the cursor on row `at` (-1: none)."""
+    if view is None:
+        return empty(width, height, "No optimizer yet: it shows here as soon as it is built.")
+    rows = entries(view, width)
+    start, end = window(len(rows), first, height)
+    lines = [_marked(rows[i].line) if i == at else rows[i].line for i in range(start, end)]
+    groups = numbers.count(len(view.groups), "group")
+    return Drawing(f"{clean(view.name)}, {groups}", lines, len(rows))
+
+
+def entries(view: OptimizerView, width: int) -> list[Entry]:
+    """Return every row."""
+    rows: list[Entry] = []
+    if view.missing:
+        rows += _words(f"✗ in no group, so that no step moves it: {_listed(view.missing)}", width, "bad")
+    if view.twice:
+        rows += _words(f"✗ in the groups twice, so that a step moves it twice: {_listed(view.twice)}", width, "bad")
+    if view.schedulers:
+        when = "after every step" if view.schedule == "step" else "at the end of every epoch"
+        rows += _words(f"{', '.join(view.schedulers)} moves lr {when}", width, "dim")
+    for group in view.groups:
+        rows += _group(group, width, len(view.groups) > 1)
+    rows.append(Entry(Row(width).line()))
+    if view.path:
+        rows.append(Entry(Row(width).left(GUTTER, f"state of {clean(view.path)}", "bright").line()))
+    rows += _words(view.note, width, "dim") if view.note else []
+    return rows + _slots(view.slots, width)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:6]) + (f", … {len(names):,} in all" if len(names) > 6 else "")
+
+
+def _group(group: GroupRow, width: int, several: bool) -> list[Entry]:
+    parts = f"{numbers.count(group.parameters, 'tensor')}, {group.elements:,} elements"
+    head = (
+        Row(width).left(GUTTER, f"group {group.number}" if several else "parameters", "bright").add(f"  {parts}", "dim")
+    )
+    if group.selected and several:
+        head.add("  has the selected one", "dim")
+    rows = [Entry(head.line())]
+    if group.rate is not None:
+        row = Row(width).left(GUTTER + 2, "lr ", "dim").add(numbers.rate(group.rate), "bright")
+        history = [point.rate for point in group.rates]
+        if len(set(history)) > 1 and width - row.at > 12:
+            cells = min(_SPARK, len(history), width - row.at - 4)
+            row.add("  ")
+            for text, tone in merged(spark(stretch(history, cells))):
+                row.add(text, tone)
+            ends = f"  {numbers.rate(min(history))} to {numbers.rate(max(history))}"
+            if row.at + len(ends) < width:
+                row.add(ends, "dim")
+        rows.append(Entry(row.line()))
+    return rows + _hyper(group, width)
+
+
+def _hyper(group: GroupRow, width: int) -> list[Entry]:
+    """Lay the hyper-parameters out one behind the other, none broken."""
+    rows: list[Entry] = []
+    row = Row(width).to(GUTTER + 2)
+    for key, value in group.hyper:
+        name, text = clean(key), clean(value).replace("-", numbers.MINUS)
+        if row.at > GUTTER + 2 and row.at + len(name) + len(text) + 3 > width:
+            rows.append(Entry(row.line()))
+            row = Row(width).to(GUTTER + 2)
+        row.add(f"{name} ", "dim").add(text).add("  ")
+    return [*rows, Entry(row.line())] if group.hyper else rows
+
+
+def _slots(slots: tuple[SlotRow, ...], width: int) -> list[Entry]:
+    shapes = [numbers.shape(slot.shape) if slot.dtype and not slot.text else "" for slot in slots]
+    names = min(widest([slot.key for slot in slots]), max(8, width // 3))
+    shape = GUTTER + 2 + names + 2 + widest(shapes)
+    rows = []
+    for slot, size in zip(slots, shapes, strict=True):
+        row = Row(width).left(GUTTER + 2, clean(slot.key), "bright" if slot.selected else "text", names)
+        if slot.text:
+            row.left(GUTTER + names + 4, clean(slot.text))
+        else:
+            row.right(shape, size, "dim").left(shape + 2, "norm ", "dim")
+            row.add(numbers.norm(slot.norm) or "none", "text" if numbers.tone_of(slot.norm) != "odd" else "odd")
+            if row.at + len(slot.dtype) + 2 < width:
+                row.add(f"  {slot.dtype}", "dim")
+        rows.append(Entry(row.line(), slot.name if slot.dtype else ""))
+    return rows
+
+
+def _words(text: str, width: int, tone: str) -> list[Entry]:
+    return [Entry(Row(width).left(GUTTER, part, tone).line()) for part in wrap(clean(text), max(1, width - GUTTER - 1))]
+
+
+def _marked(line: Line) -> Line:
+    """Put the cursor's mark on a row; every row begins with blanks."""
+    first, *rest = line.spans or (Span(" "),)
+    return Line((Span("▶", "now"), Span(first.text[1:], first.tone), *rest), here=True)
+
+
+class OptimizerPanel(Panel):
+    """The optimizer, with a cursor."""
+
+    title = "Optimizer"
+
+    def __init__(self) -> None:
+        super().__init__("optimizer")
+        self.view: OptimizerView | None = None
+        self.why = ""
+        self.at = -1
+
+    def request(self) -> Request:
+        """Ask for what this panel shows."""
+        return LookOptimizer()
+
+    def assign(self, view: View) -> None:
+        """Take the view that was asked for."""
+        if isinstance(view, OptimizerView):
+            self.view, self.why = view, ""
+        elif isinstance(view, NoView):
+            self.view, self.why = None, view.why
+
+    def draw(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
+        if self.why:
+            return empty(width, height, clean(self.why))
+        return draw(self.view, width, height, self.first, self.at if self.focused else -1)
+
+    def move(self, rows: int) -> None:
+        """Move the cursor."""
+        last = self.rows - 1
+        self.at = max(0, min(max(self.at, 0) + rows, last))
+        self.first = max(min(self.first, self.at), self.at - self.body + 1)
+
+    def click_row(self, row: int) -> None:
+        """Move the cursor to the row."""
+        if 0 <= row + self.first < self.rows:
+            self.at = row + self.first
+
+    @property
+    def chosen(self) -> str:
+        """The tensor of the state under the cursor as an expression, else empty."""
+        rows = entries(self.view, max(self.size.width, 20)) if self.view is not None else []
+        return rows[self.at].shows if 0 <= self.at < len(rows) else ""
