@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradstep.session.local import Session
-    from gradstep.session.open import open  # noqa: A004 (the public name)
+    from gradstep.session.open import open
     from gradstep.workload import Workload
 
 __version__ = "0.1.0"

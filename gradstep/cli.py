@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradstep import __version__
 from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from gradstep.session.local import Session
@@ -54,11 +57,16 @@ def _open(given: list[str]) -> int:
         nargs="?",
         help="an example's name (default: mlp), FILE.py:factory, pkg.module:factory, or a script FILE.steps",
     )
+    parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
     _add_device_and_seed(parser)
     parser.add_argument("--record", metavar="FILE.steps", help="write the session as a script when it ends")
     parser.add_argument("--last", action="store_true", help="open the session that was quit last")
     parser.add_argument("--version", action="version", version=f"gradstep {__version__}")
     options = parser.parse_args(given)
+    if options.more:
+        offer = did_you_mean(options.target, _COMMANDS)
+        remedy = offer or "Give one TARGET; a workload that needs arguments takes them from its own file."
+        raise wrong(f"{options.more[0]} is one argument too many", f"It came after {options.target}.", remedy)
 
     script = _script_of(options)
     target = options.target or "mlp"
@@ -115,11 +123,14 @@ def _check_terminal() -> None:
     name = os.environ.get("TERM", "")
     if name in ("", "dumb"):
         why = f"TERM is {name or 'not set'}, and such a terminal cannot draw a screen."
-    elif not (sys.stdin.isatty() and sys.stderr.isatty()):  # the screen is drawn on standard error
-        why = f"{'Standard input' if not sys.stdin.isatty() else 'Standard error'} is no terminal."
     else:
-        return
-    raise wrong("gradstep needs a terminal", why, "Without one, run scripts with `gradstep replay FILE.steps`.")
+        # the screen is drawn on standard error, but its size is that of standard output
+        streams = {"Standard input": sys.stdin, "Standard output": sys.stdout, "Standard error": sys.stderr}
+        none = next((name for name, stream in streams.items() if not stream.isatty()), None)
+        if none is None:
+            return
+        why = f"{none} is no terminal."
+    raise wrong("the screen needs a terminal", why, "Without one, run scripts with `gradstep replay FILE.steps`.")
 
 
 def _show(target: str, script: str | None, options: argparse.Namespace) -> int:
@@ -256,4 +267,12 @@ def _text(error: GradstepError) -> str:
     problem = error.problem
     if type(error) is not GradstepError:
         return str(error)
-    return "\n".join([problem.title, *(f"  {line}" for line in (problem.what, problem.remedy) if line)])
+    wrap = textwrap.TextWrapper(
+        width=max(40, min(100, shutil.get_terminal_size().columns - 1)),
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    paragraphs = [text for part in (problem.what, problem.remedy) for text in part.splitlines()]
+    return "\n".join([problem.title, *map(wrap.fill, paragraphs)])

@@ -37,7 +37,8 @@ def _check_example(target: str) -> None:
         return
     if target.endswith(".py") or os.sep in target:
         names = _functions(_parsed(target))
-        offer = f"Name it: gradstep {target}:{names[0]}. " if len(names) == 1 else ""
+        makers = _makers(_parsed(target))
+        offer = f"Name it: gradstep {target}:{makers[0]}. " if len(makers) == 1 else ""
         listed = f"Its functions are {_listed(names)}." if names else "It has no function at its top level."
         raise wrong(
             "which function of the file builds the workload?",
@@ -101,6 +102,17 @@ def _parsed(file: str) -> ast.Module:
 
 def _functions(tree: ast.Module) -> list[str]:
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+def _makers(tree: ast.Module) -> list[str]:
+    """Return the functions that speak of a Workload, in their body or as what they return."""
+    spoken = {
+        node.name: {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        | {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    return [name for name, words in spoken.items() if "Workload" in words]
 
 
 def _names(tree: ast.Module) -> set[str] | None:

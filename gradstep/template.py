@@ -7,6 +7,7 @@ calls the factory, so that the same numbers come again.
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from gradstep import Workload
 
@@ -19,15 +20,17 @@ def workload() -> Workload:
         nn.Linear(16, 1),
     )
 
-    # a list of (input, target) batches, taken round and round; a DataLoader does as well
-    inputs = torch.randn(4, 32, 8)
+    # a DataLoader gives (input, target) batches and is begun again when it ends; a list of batches does as well
+    inputs = torch.randn(128, 8)
     targets = inputs.sum(dim=-1, keepdim=True)
-    batches = list(zip(inputs, targets, strict=True))
+    batches = DataLoader(TensorDataset(inputs, targets), batch_size=32, shuffle=True)
 
     return Workload(
         model=model,
         loss=nn.functional.mse_loss,  # loss(model(input), target); or compute_loss=f for f(model, batch)
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.05),
         batches=batches,
+        schedulers=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.9),
+        schedule="epoch",  # when they step: after each optimizer "step", or at the end of each "epoch" of batches
         show="2.weight",  # what the tensor panel opens on
     )

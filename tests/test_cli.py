@@ -51,9 +51,17 @@ def test_a_training_script_is_told_what_a_factory_is(script: Path, capsys: pytes
     assert "gradstep template my_model.py" in said
 
 
-def test_a_script_with_one_function_is_offered_whole(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    script.write_text("def build(): ...")
+def test_the_one_function_that_makes_a_workload_is_offered(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script.write_text("def train(): ...\ndef build() -> gradstep.Workload: ...")
     assert "Name it: gradstep train.py:build." in refused(["train.py"], capsys)
+    script.write_text("def main(): ...")
+    assert "Name it" not in refused(["train.py"], capsys)
+
+
+def test_a_command_with_a_slip_gets_the_right_word(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(["repaly", "x.steps"], capsys)
+    assert "x.steps is one argument too many" in said
+    assert "Did you mean `replay`?" in said
 
 
 def test_a_function_that_the_file_lacks_gets_the_nearest_name(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,6 +112,16 @@ def test_a_bad_size_is_refused(size: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_pipe_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Standard input is no terminal." in refused(["mlp"], capsys)
+
+
+@pytest.mark.parametrize("piped", ["out", "err"])
+def test_a_piped_output_is_no_terminal(
+    piped: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in {"in", "out", "err"} - {piped}:
+        monkeypatch.setattr(getattr(sys, f"std{name}"), "isatty", lambda: True)
+    said = "Standard output" if piped == "out" else "Standard error"
+    assert f"{said} is no terminal." in refused(["mlp"], capsys)
 
 
 @pytest.mark.parametrize("name", ["dumb", ""])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -58,6 +58,15 @@ class Batches:
     def single(self) -> bool:
         """True for a list of one batch: the next one is the same."""
         return self._sequence is not None and len(self._sequence) == 1
+
+    @property
+    def place(self) -> str:
+        """Where the batch that is held stands: `5`, or `5 (1 of 4 in its epoch)` where epochs have a length."""
+        try:
+            length = len(self._source) if isinstance(self._source, Sized) else 0
+        except TypeError:  # a DataLoader over an iterable has no length after all
+            length = 0
+        return f"{self.taken} ({self.within} of {length} in its epoch)" if length > 1 else str(self.taken)
 
     def take(self) -> bool:
         """Take the next batch and move it to the device; True when that began a new epoch (not the first).

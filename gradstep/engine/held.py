@@ -228,7 +228,7 @@ class Held:
             raise wrong(
                 "there is no loss yet",
                 "in a script, loss.backward() would raise NameError: name 'loss' is not defined",
-                "run forward first (f)",
+                "run forward first",
             )
         before = [(p.grad, None if p.grad is None else p.grad._version) for _, p in self.parameters]
         retain = act.retain_graph or self._will_be_refused()

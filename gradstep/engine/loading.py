@@ -82,6 +82,13 @@ def check(workload: Workload) -> None:
     Raises:
         GradstepError: naming what is missing or of the wrong type.
     """
+    given: object = workload
+    if not isinstance(given, Workload):
+        raise wrong(
+            "this is no workload",
+            f"It is a {type(given).__name__}",
+            "give gradstep.Workload(model=..., loss=..., optimizer=..., batches=...)",
+        )
     if not isinstance(workload.model, torch.nn.Module):
         raise wrong("the model is no module", f"`model` is a {type(workload.model).__name__}", "give a torch.nn.Module")
     if (workload.loss is None) == (workload.compute_loss is None):

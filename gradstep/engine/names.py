@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from gradstep.engine.functions import kind_of
+from gradstep.engine.functions import FUNCTIONS, kind_of
 from gradstep.values import expressions as x
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import expression_line
@@ -79,6 +79,10 @@ def part_of(value: object, part: str, owner: str, written: str, scope: Scope) ->
         case None:
             raise wrong(f"`{owner}` is none", f"It has no `.{part}`.", why_none(owner), written)
     known = ["grad", "state"] if isinstance(value, Tensor) else _keys(value)
+    function = "shape" if part == "size" else part
+    if isinstance(value, Tensor) and function in FUNCTIONS:
+        what = "Expressions have functions, not methods."
+        raise wrong(f"`{owner}` has no `.{part}`", what, f"Write `{function}({owner})`.", written)
     remedy = did_you_mean(part, known) or (f"It has {', '.join(known)}." if known else "")
     raise wrong(f"`{owner}` has no `.{part}`", f"It is {kind_of(value)}.", remedy, written)
 

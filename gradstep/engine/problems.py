@@ -20,7 +20,7 @@ _OURS = str(Path(__file__).resolve().parent.parent)
 REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"backward through the graph a second time",
-        "backward frees the graph's buffers as it goes. Run forward again for a new graph (f), or keep this one with "
+        "backward frees the graph's buffers as it goes. Run forward again for a new graph, or keep this one with "
         "`backward retain_graph=true` the first time",
     ),
     (
@@ -35,7 +35,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"modified by an inplace operation",
         "a tensor that backward needs was written after the forward that saved it (a step does that to the weights): "
-        "run forward again (f), then backward",
+        "run forward again, then backward",
     ),
     (
         r"[Ee]xpected all tensors to be on the same device|Expected .* on (device|cpu|cuda)"

@@ -21,8 +21,8 @@ _LOOKED_AT = 1 << 16
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect a script of gradstep; another tool's `.steps` file is left alone."""
-    if file_path.suffix == ".steps" and _is_ours(file_path):
+    """Collect a script of gradstep; another tool's `.steps` file is left alone unless it was named."""
+    if file_path.suffix == ".steps" and (parent.session.isinitpath(file_path) or _is_ours(file_path)):
         return StepsFile.from_parent(parent, path=file_path)
     return None
 

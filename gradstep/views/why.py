@@ -129,7 +129,7 @@ def _next_batch(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
     more = []
     if held.rates() != held.point.rates_before:
         more.append(f"an epoch ended; the scheduler set lr {_rates(held.point.rates_before)} → {_rates(held.rates())}")
-    taken = held.batches.taken
+    taken = held.batches.place
     if held.point.loss is None:
         return f"Batch {taken} is here. Press f: forward runs on it.", more
     if held.batches.single:

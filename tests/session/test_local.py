@@ -417,3 +417,27 @@ def test_no_error_of_the_debuggee_gets_out(fault: str) -> None:
     assert session.look(LookDigest()) == (before,)
     broken = False
     assert math.isfinite(ok(session.execute(Forward())).stop.loss or math.nan)
+
+
+def test_a_model_in_place_of_a_workload_is_refused_with_a_remedy() -> None:
+    with pytest.raises(GradstepError, match=r"gradstep.Workload\(model="):
+        Session(torch.nn.Linear(2, 2))  # type: ignore[arg-type]
+
+
+def test_a_method_in_an_expression_gets_the_function() -> None:
+    session = Session()
+    session.execute(Load("linear", 0))
+    session.forward()
+    outcome = session.execute(Print(Name("prediction.shape")))
+    assert outcome.problem is not None
+    assert outcome.problem.remedy == "Write `shape(prediction)`."
+
+
+def test_a_batch_says_its_place_in_the_epoch() -> None:
+    data = torch.utils.data.TensorDataset(torch.zeros(8, 2), torch.zeros(8, 1))
+    model = torch.nn.Linear(2, 1)
+    loader = torch.utils.data.DataLoader(data, batch_size=2)
+    session = Session(Workload(model, torch.nn.functional.mse_loss, torch.optim.SGD(model.parameters(), 0.1), loader))
+    for _ in range(6):
+        session.next_batch()
+    assert "Batch 6 (2 of 4 in its epoch) is here" in session.look(LookWhy())[0].sentence

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 
-def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:asyncio", "-rA", *options, "."]
+def run(folder: Path, *options: str, files: tuple[str, ...] = (".",)) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:asyncio", "-rA", *options, *files]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -28,6 +28,13 @@ def test_scripts_are_tests_and_foreign_files_are_not(folder: Path) -> None:
     assert "1 passed" in done.stdout
     assert "PASSED good.steps::good" in done.stdout
     assert not (folder / "a.svg").exists()
+
+
+def test_a_file_that_is_named_is_run_whatever_it_begins_with(folder: Path) -> None:
+    (folder / "unloaded.steps").write_text("forward\n")
+    done = run(folder, files=("unloaded.steps", "good.steps"))
+    assert "1 failed, 1 passed" in done.stdout
+    assert "unloaded.steps:1:1: nothing is loaded" in done.stdout
 
 
 def test_a_failure_is_reported_at_its_line(folder: Path) -> None:
