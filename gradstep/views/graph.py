@@ -14,11 +14,12 @@ from gradstep.views.words import operation_of
 
 
 class GraphLook:
-    """Makes Graph views; keeps the lanes of the last graph, which hold for all windows onto it."""
+    """Makes Graph views; keeps the lanes of the last graph, and the rows made of it: only a backward changes them."""
 
     def __init__(self) -> None:
         self._record: GraphRecord | None = None
         self._lanes: list[str] = []
+        self._rows: dict[tuple[int, int, bool], tuple[NodeRow, ...]] = {}
 
     def view(self, held: Held, stop: int, first: int, count: int) -> GraphView:
         """Return rows `first` to `first + count` of the graph of the last loss."""
@@ -29,10 +30,12 @@ class GraphLook:
         if graph is not self._record:
             self._record = graph
             self._lanes = draw_lanes(graph.edges, [leaf_tensor(node) is not None for node in graph.nodes])
+            self._rows = {}
         state = _state(graph, held.point.freed)
-        places = range(first, min(first + count, len(graph.nodes)))
-        rows = tuple(self._row(held, graph, i, held.point.ran) for i in places)
-        return GraphView(stop, state, len(graph.nodes), first, rows)
+        window = (first, min(first + count, len(graph.nodes)), held.point.ran)
+        if window not in self._rows:
+            self._rows = {window: tuple(self._row(held, graph, i, held.point.ran) for i in range(*window[:2]))}
+        return GraphView(stop, state, len(graph.nodes), first, self._rows[window])
 
     def _row(self, held: Held, graph: GraphRecord, place: int, ran: bool) -> NodeRow:
         node = graph.nodes[place]
