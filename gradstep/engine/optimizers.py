@@ -54,7 +54,7 @@ def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def is_torchs(optimizer: torch.optim.Optimizer) -> bool:
-    """Tell whether it is torch's own without hooks: `step` writes neither `.grad` nor buffers and draws nothing."""
+    """Tell whether it is torch's own without hooks: `step` writes no buffers and draws nothing; see `writes_grad`."""
     hooks = (
         optimizer._optimizer_step_pre_hooks,
         optimizer._optimizer_step_post_hooks,
@@ -62,3 +62,11 @@ def is_torchs(optimizer: torch.optim.Optimizer) -> bool:
         _global_optimizer_post_hooks,
     )
     return type(optimizer).__module__.startswith("torch.optim") and not any(hooks)
+
+
+def writes_grad(optimizer: torch.optim.Optimizer) -> bool:
+    """Tell whether torch's own `step` may write `.grad`.
+
+    `_multi_tensor_sgd` adds the momentum to `.grad` in place for Nesterov; it is what runs on accelerators unless told.
+    """
+    return any(group.get("nesterov") and group.get("foreach") is not False for group in optimizer.param_groups)

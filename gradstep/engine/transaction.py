@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gradstep.engine.bits import same_bits
 from gradstep.engine.graph import is_freed
-from gradstep.engine.optimizers import is_torchs
+from gradstep.engine.optimizers import is_torchs, writes_grad
 from gradstep.engine.probes import watch_forward
 from gradstep.engine.randomness import Randomness
 from gradstep.engine.saving import Saved, Saver, put_grads_back
@@ -37,8 +37,9 @@ class Transaction:
     def begin(self, act: PhaseCommand | NextBatch) -> Saved:
         """Keep what this act may write.
 
-        A torch optimizer reads `.grad` and writes neither it nor any generator; a user's own may write anything. The
-        same goes for weights in a forward: of torch's own modules, only those in `held.renormalised` write them.
+        A torch optimizer reads `.grad`, and as a rule (`writes_grad`) writes neither it nor any generator; a user's
+        own may write anything. The same goes for weights in a forward: of torch's own modules, only those in
+        `held.renormalised` write them.
         """
         held = self._held
         saver = self._forward_savers[1] if isinstance(act, Forward) else self._saver
@@ -63,8 +64,9 @@ class Transaction:
             user_code = held.calls_closure or bool(held.schedulers) or not is_torchs(held.optimizer)
             saved.tensors = saver.tensors([*held.parameters, *held.buffers()] if user_code else held.parameters)
             saved.optimizer = saver.optimizer(held.optimizer, held.names)
-            if user_code:
+            if user_code or writes_grad(held.optimizer):
                 saver.grads(saved, held.parameters, contents=True)
+            if user_code:
                 saved.cursor = held.batches.cursor()
         else:
             user_code = False
