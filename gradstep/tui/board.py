@@ -18,10 +18,13 @@ from gradstep.tui.driver import Driver
 from gradstep.tui.layout import PANELS, Place, PlacesLayout, Wish, plan
 from gradstep.tui.lines import clean
 from gradstep.tui.panels import why
+from gradstep.tui.panels.batch import BatchPanel
 from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.layers import LayersPanel
 from gradstep.tui.panels.log import Entry, LogPanel, entries_of
 from gradstep.tui.panels.loss import LossPanel
 from gradstep.tui.panels.model import ModelPanel
+from gradstep.tui.panels.optimizer import OptimizerPanel
 from gradstep.tui.panels.panel import Panel, Surface
 from gradstep.tui.panels.script import ScriptPanel
 from gradstep.tui.panels.status import Activity, PhasesRow, StatusRow
@@ -78,7 +81,19 @@ class Board(Screen[None], inherit_bindings=False):
         self._banner, self._prompt, self._footer = Banner(), PromptRow(), FooterRow()
         self.model, self.why, self.log_panel = ModelPanel(), WhyPanel(), LogPanel()
         self.script_panel, self.tensor, self.graph = ScriptPanel(), TensorPanel(), GraphPanel()
-        panels = (self.tensor, self.graph, LossPanel(), self.log_panel, self.model, self.why, self.script_panel)
+        self.loss = LossPanel()
+        panels = (
+            self.tensor,
+            self.graph,
+            self.loss,
+            self.log_panel,
+            self.model,
+            self.why,
+            self.script_panel,
+            LayersPanel(),
+            OptimizerPanel(),
+            BatchPanel(),
+        )
         self.tensor.focused = True
         self.panels: dict[str, Panel] = dict(zip(PANELS, panels, strict=True))
         rows = (self._status, self._phases, self._banner, self._prompt, self._footer)
@@ -338,4 +353,6 @@ class Board(Screen[None], inherit_bindings=False):
             return bool(self.driver.dead) or self.driver.running is not None
         if key == "traceback":
             return self.why.news.problem is not None
+        if key.startswith("loss_"):
+            return "loss" in self._places
         return key != "script" or self._reading is not None

@@ -9,6 +9,7 @@ from gradstep.tui.board import Board
 from gradstep.tui.driver import QUEUE
 from gradstep.tui.jobs import SIMPLE, Job, command_job, load_job, natural_job
 from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.optimizer import OptimizerPanel
 from gradstep.tui.panels.panel import Panel
 from gradstep.values.commands import Command, Load, Show
 from gradstep.values.expressions import Name, name_line
@@ -141,6 +142,17 @@ class KeyedBoard(Board, inherit_bindings=False):
         self._settle()
         if path:
             self._put(command_job(_show(path)))
+        elif isinstance(panel, OptimizerPanel) and panel.chosen:
+            self._put(command_job(parse_commands(f"show {panel.chosen}")[0]))
+
+    def action_loss(self, what: str) -> None:
+        """Draw the loss in another way."""
+        turn = {"scale": self.loss.turn_scale, "smooth": self.loss.turn_smoothing, "axis": self.loss.turn_axis}
+        if "loss" not in self._places:
+            self._focus("loss")
+        self._say(f"Loss: {turn[what]()}")
+        self.loss.redraw()
+        self._catch_up()
 
     def _select(self) -> None:
         """The cursor of Model rests: show what is under it."""

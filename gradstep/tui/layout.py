@@ -11,8 +11,21 @@ from textual.layout import Layout, WidgetPlacement
 if TYPE_CHECKING:
     from textual.widget import Widget
 
-PANELS: tuple[str, ...] = ("tensor", "graph", "loss", "log", "model", "why", "script")
-"""The panels in the order of the keys that focus them: 1 is the first."""
+PANELS: tuple[str, ...] = (
+    "tensor",
+    "graph",
+    "loss",
+    "log",
+    "model",
+    "why",
+    "script",
+    "layers",
+    "optimizer",
+    "batch",
+)
+"""The panels in the order of the keys that focus them: 1 is the first, 0 the tenth."""
+_SHARED = ("tensor", "graph", "loss", "log", "layers", "optimizer", "batch")
+"""The panels that take turns where there is one place for all of them."""
 
 
 class Wish(NamedTuple):
@@ -73,24 +86,25 @@ def _columns(width: int, top: int, height: int, wish: Wish, roomy: bool) -> dict
     script = ("script",) if wish.script else ()
     slots: list[tuple[int, list[tuple[int, tuple[str, ...]]]]]
     if not roomy and width < 70:
-        slots = [(width, [(1, (*script, "tensor", "graph", "loss", "log", "model"))])]
+        slots = [(width, [(1, (*script, *_SHARED, "model"))])]
     elif not roomy:
         left = 34 if width < 100 else 46
-        slots = [(left, [(1, ("model",))]), (width - left - 1, [(1, (*script, "tensor", "graph", "loss", "log"))])]
+        slots = [(left, [(1, ("model",))]), (width - left - 1, [(1, (*script, *_SHARED))])]
     elif width < 170:
         left = min(round(width * 0.385), 60)
-        upper = (14, (*script, "graph"))
+        upper = (14, (*script, "graph", "layers", "optimizer"))
         slots = [
             (left, [(11, ("model",)), (9, ("loss",)), (6, ("log",))]),
-            (width - left - 1, [upper, (13, ("tensor",))]),
+            (width - left - 1, [upper, (13, ("tensor", "batch"))]),
         ]
     else:
         left = min(round(width * 0.28), 64)
         middle = min(round(width * 0.42), 96)
-        right: list[tuple[int, tuple[str, ...]]] = [(3, ("script",)), (2, ("log",))] if script else [(1, ("log",))]
+        right: list[tuple[int, tuple[str, ...]]] = [(12, ("optimizer",)), (20, ("layers",)), (9, ("log",))]
+        right = [(16, script), *right] if script else right
         slots = [
             (left, [(3, ("model",)), (2, ("loss",))]),
-            (middle, [(1, ("graph",)), (1, ("tensor",))]),
+            (middle, [(1, ("graph",)), (1, ("tensor", "batch"))]),
             (width - left - middle - 2, right),
         ]
     places: dict[str, Place] = {}

@@ -96,7 +96,7 @@ class Plot:
     def _smooth(self, i: int, scale: int = 1) -> int | None:
         """Return the row of the moving average at a point; None without one."""
         value = self._points[i].smooth
-        if value is None or not math.isfinite(value):
+        if value is None or not math.isfinite(value) or (self._log and value <= 0):
             return None
         return round((1 - min(1.0, max(0.0, self._height(value)))) * (self._rows * scale - 1))
 

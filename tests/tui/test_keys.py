@@ -172,13 +172,16 @@ def test_tab_and_numbers_focus_panels_and_m_maximises():
                 ("4", "Log"),
                 ("5", "Model"),
                 ("6", "Why"),
+                ("tab", "Layers"),
+                ("9", "Optimizer"),
+                ("0", "Batch"),
                 ("tab", "Tensor"),
             ):
                 await s.press(key)
                 assert s.screen.focus_panel.title == title
                 assert sum("▌" in row for row in s.rows()) == 1
             await s.press("shift+tab")
-            assert s.screen.focus_panel.title == "Why"
+            assert s.screen.focus_panel.title == "Batch"
             await s.press("4", "m")
             assert set(s.screen._places) & set(s.screen.panels) == {"log"}
             await s.press("m")

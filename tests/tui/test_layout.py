@@ -34,19 +34,22 @@ def test_a_slim_screen_shows_model_and_the_panel_in_focus():
     places = plan(80, 24, Wish(("graph", "tensor")))
     assert tuple(places["model"][:4]) == (0, 5, 34, 17)
     assert tuple(places["graph"][:4]) == (35, 5, 45, 17)
-    assert places["graph"].shares == ("tensor", "graph", "loss", "log")
+    assert places["graph"].shares == ("tensor", "graph", "loss", "log", "layers", "optimizer", "batch")
     assert "tensor" not in places
 
 
 def test_a_wide_screen_has_three_columns():
     places = plan(200, 60, Wish())
     assert len({places[name].x for name in PANELS if name in places and name != "why"}) == 3
+    third = sorted((places[name].y, name) for name in ("optimizer", "layers", "log"))
+    assert [name for _, name in third] == ["optimizer", "layers", "log"]
+    assert {places[name].x for _, name in third} == {max(place.x for place in places.values())}
 
 
 @given(
     st.integers(1, 250),
     st.integers(1, 80),
-    st.permutations(PANELS[:6]),
+    st.permutations([name for name in PANELS if name != "script"]),
     st.booleans(),
     st.booleans(),
     st.booleans(),

@@ -66,7 +66,9 @@ class _Columns:
         self.ratio = end
         self.title = "update/weight" if width >= 66 else "upd/wgt"
         end -= widest([_number(row.ratio) for row in rows], len(self.title)) + 2
-        named = GUTTER + min(max(cell_len(_name(row)) for row in rows), max(8, width // 4))
+        most = max(8, width // 4)
+        self.typed = max(cell_len(_name(row)) for row in rows) <= max(most, 14)
+        named = GUTTER + min(max(cell_len(self.name(row)) for row in rows), max(most, 14 if self.typed else 8))
         grad = widest([_number(row.grad) for row in rows], 5)
         weight = widest([_number(row.weight) for row in rows], 6)
         self.weight = named + 1 + weight if end - named - grad - weight >= 14 else 0
@@ -74,6 +76,10 @@ class _Columns:
         self.grad = (self.weight or named) + 2 + grad
         self.bar = self.grad + 1
         self.cells = max(0, end - self.bar)
+
+    def name(self, layer: LayerRow) -> str:
+        """Return a module's name: with its class where all of them have room for it."""
+        return _name(layer) if self.typed or not layer.path else clean(layer.path)
 
     def header(self) -> Line:
         row = Row(self.width).left(GUTTER, "module", "dim", self.named - GUTTER)
@@ -94,7 +100,9 @@ class _Columns:
         return row.line()
 
     def line(self, layer: LayerRow) -> Line:
-        row = Row(self.width).left(GUTTER, _name(layer), "bright" if layer.selected else "text", self.named - GUTTER)
+        row = Row(self.width).left(
+            GUTTER, self.name(layer), "bright" if layer.selected else "text", self.named - GUTTER
+        )
         if self.weight:
             row.right(self.weight, _number(layer.weight), _tone(layer.weight))
         grad = _number(layer.grad) or ("frozen" if layer.frozen else "none" if layer.weight is not None else "")

@@ -178,12 +178,15 @@ class Panel(Surface):
             The row, and whether there was room to say what the panel is about.
         """
         row, mark = Row(width), "▌" if self.focused else " "
+        short = self._short(width)
         for name in self.shares or (self.id,):
             number = f"{self._number(name)} " if self.shares else ""
             if name == self.id:
                 row.add(mark, "now").add(number + self.title, "bright").add(" ")
-            else:
+            elif short is None:
                 row.add(" ").add(number, "key").add(f"{str(name).title()} ", "dim")
+            else:
+                row.add(" ").add(number.strip(), "key").add(str(name).title()[:short], "dim")
         room = width - row.at - 2
         told = room >= (len(about) if self.shares else min(len(about), 12))
         if told:
@@ -194,8 +197,16 @@ class Panel(Surface):
         """Tint the title row."""
         return "title" if y == 0 and self.titled else "panel"
 
+    def _short(self, width: int) -> int | None:
+        """Return to how many letters the names of the other panels are cut for want of room; None for whole names."""
+        others = [name for name in self.shares if name != self.id]
+        room = width - len(self.title) - 4
+        if sum(len(name) + 4 for name in others) <= room:
+            return None
+        return 3 if 5 * len(others) <= room else 0
+
     def _number(self, name: str | None) -> int:
-        return layout.PANELS.index(name or "") + 1
+        return (layout.PANELS.index(name or "") + 1) % 10
 
     def on_click(self, event: events.Click) -> None:
         """Focus the panel, and its row under the mouse."""
