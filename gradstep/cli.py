@@ -142,7 +142,13 @@ def _show(target: str, script: str | None, options: argparse.Namespace) -> int:
         from gradstep.tui.run import run_app
 
         return run_app(
-            session, target=target, script=script, seed=options.seed, device=options.device, record=options.record
+            session,
+            target=target,
+            script=script,
+            seed=options.seed,
+            device=options.device,
+            record=options.record,
+            last=options.last,
         )
     finally:
         session.kill()

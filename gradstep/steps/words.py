@@ -43,7 +43,11 @@ WORDS: tuple[Word, ...] = (
     Word("let", "let w0 = 2.weight[0, 0:10]", "Keep a copy of a value under a new name."),
     Word("expect", "expect 2.weight.grad == 0", "State what must hold, for every element."),
     Word("print", "print norm(2.weight.grad)", "Show a value once."),
-    Word("watch", "watch norm(2.weight)", "Report whenever the value changes."),
+    Word(
+        "watch",
+        "watch norm(2.weight)",
+        "Pauses a running repeat or script at a change; a replay prints it and goes on.",
+    ),
     Word("unwatch", "unwatch 1", "Remove watchpoint 1, or without a number all of them."),
     Word("set", "set set_to_none = false", "Change a setting: what a bare zero_grad does."),
     Word("say", "say What it *means*.", "Narrate, in Markdown, to the end of the line."),

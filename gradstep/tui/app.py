@@ -74,6 +74,7 @@ class GradstepApp(App[None], inherit_bindings=False):
         rest: float = 0.2,
         history: Sequence[Command] = (),
         signals: bool = False,
+        left: Script | None = None,
         **options: Any,
     ) -> None:
         """Prepare the app.
@@ -86,11 +87,12 @@ class GradstepApp(App[None], inherit_bindings=False):
             rest: seconds without a command after which a digest is taken.
             history: what was carried out before, for the log.
             signals: whether SIGTERM and SIGHUP end the app, with exit code 128 + their number.
+            left: a session to bring back to where it was left, by carrying it out again.
             options: options of Textual's `App`.
         """
         super().__init__(ansi_color="NO_COLOR" in os.environ or None, **options)
         self._signals = signals
-        self.step_screen = StepScreen(session, opening, script, noted, rest)
+        self.step_screen = StepScreen(session, opening, script, noted, rest, left)
         self.step_screen.remember(history)
         self.register_theme(THEME)
         self.register_theme(PLAIN)

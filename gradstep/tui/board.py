@@ -153,9 +153,9 @@ class Board(Screen[None], inherit_bindings=False):
 
     def _tick(self) -> None:
         """Show how long things take, for as long as they do."""
-        if not self._stages and self.driver.running is None:
+        if not self._stages and not self.driver.busy:
             self._clock.pause()
-        if self._stages:
+        if self._stages and self.driver.busy:
             ends = [start for _, start in self._stages[1:]] + [time.monotonic()]
             stages = [Stage(name, end - start) for (name, start), end in zip(self._stages, ends, strict=True)]
             self.why.tell(stages=tuple(stages))
@@ -175,8 +175,7 @@ class Board(Screen[None], inherit_bindings=False):
         self._prompt.last = line_of(outcome.command)
         if not again:
             self._noted(outcome)
-        if isinstance(outcome.command, Load):
-            self._stages = []
+        self._stages = []
 
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
         """Show a stop: everything is assigned before anything is painted."""
@@ -207,7 +206,8 @@ class Board(Screen[None], inherit_bindings=False):
         age = now - driver.since
         if driver.running is not None:
             self._clock.resume()
-        loading = bool(self._stages)
+        # an engine that gets ready while nobody waits for it is no news
+        loading = bool(self._stages) and driver.busy
         mentioned = age >= _YOUNG and not loading
         activity = Activity(
             running if mentioned else "",
@@ -217,6 +217,7 @@ class Board(Screen[None], inherit_bindings=False):
             driver.dead,
             self._opened(),
             self._reading is not None and not self._reading.at_end,
+            driver.place,
         )
         for row in (self._status, self._phases):
             if row.activity != activity:
@@ -279,7 +280,7 @@ class Board(Screen[None], inherit_bindings=False):
 
     def _redraw(self) -> None:
         now = [name for name in ("restart", "traceback") if self.applies(name)] if not self.driver.running else []
-        self._footer.keys = [*now, *keymap.FOOTER]
+        self._footer.keys = [*now, *(name for name in keymap.FOOTER if self.applies(name))]
         for surface in self._surfaces:
             surface.redraw()
         self.activity()
@@ -352,7 +353,10 @@ class Board(Screen[None], inherit_bindings=False):
         if key == "restart":
             return bool(self.driver.dead) or self.driver.running is not None
         if key == "traceback":
-            return self.why.news.problem is not None
+            problem = self.why.news.problem
+            return problem is not None and bool(problem.frames)
+        if key == "go_on":
+            return self.driver.parked or (self._reading is not None and not self._reading.at_end)
         if key.startswith("loss_"):
             return "loss" in self._places
         return key != "script" or self._reading is not None

@@ -11,8 +11,8 @@ from gradstep.values.errors import wrong
 class Screenful(Protocol):
     """What these commands do to the screen."""
 
-    def save(self, path: str) -> None:
-        """Write the session so far as a script."""
+    def save(self, path: str, over: bool = False) -> None:
+        """Write the session so far as a script; `over` a file that is there."""
         ...
 
     def action_help(self) -> None:
@@ -35,14 +35,14 @@ def console(text: str, screen: Screenful) -> bool:
         screen.action_leave()
     elif word in {"?", "help"}:
         screen.action_help()
-    elif word == "save":
+    elif word in {"save", "save!"}:
         try:
             paths = shlex.split(rest)
         except ValueError as error:
             raise wrong("The path is not readable", str(error), "Write: save FILE.steps") from None
         if len(paths) != 1:
             raise wrong("save takes one path", "It writes the session so far as a script.", "Write: save FILE.steps")
-        screen.save(paths[0])
+        screen.save(paths[0], over=word == "save!")
     else:
         return False
     return True

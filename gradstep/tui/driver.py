@@ -11,9 +11,9 @@ from typing import NamedTuple, Protocol
 
 from gradstep.session.protocol import FrontSession
 from gradstep.tui.jobs import Job, Program
-from gradstep.values.commands import Command, Screenshot, line_of
+from gradstep.values.commands import Command, Load, Say, Screenshot, line_of
 from gradstep.values.errors import GradstepError
-from gradstep.values.outcomes import Outcome, Problem, Stop
+from gradstep.values.outcomes import Outcome, Problem, Stop, WatchHit
 from gradstep.values.views import Digest, LookDigest, Request, View
 
 QUEUE = 64
@@ -77,10 +77,14 @@ class Driver:
         self.running: Command | None = None
         self.since = 0.0
         self.dead = ""
+        self.place = ""
+        """Where the job under way has come to, e.g. `turn 3 of 12`."""
         self.idle = asyncio.Event()
         self._listener = listener
         self._rest = rest
         self._queue: deque[Job] = deque()
+        self._parked: list[Job] = []
+        """What a pause kept, to go on with."""
         self._wake = asyncio.Event()
         self._stopping = False
         self._restarting = False
@@ -111,8 +115,27 @@ class Driver:
         self._listener.activity()
         return True
 
+    @property
+    def parked(self) -> bool:
+        """True when there is something to go on with."""
+        return bool(self._parked)
+
+    def go_on(self) -> bool:
+        """Go on with what a pause kept, before anything that is queued; False when it kept nothing."""
+        parked, self._parked = self._parked, []
+        if not parked or self.dead:
+            return False
+        self._queue.extendleft(reversed(parked))
+        self.idle.clear()
+        self._wake.set()
+        self._listener.activity()
+        return True
+
     def pause(self) -> bool:
-        """Drop what is queued, and stop a block after its present command; True when there was something to stop."""
+        """Drop what is queued, and stop a block after its present command; True when there was something to stop.
+
+        The rest of the block is kept, to go on with.
+        """
         had = self.busy
         self._queue.clear()
         if self._in_job:
@@ -125,6 +148,7 @@ class Driver:
         if not self._restarting:
             self.dead = how
             self._queue.clear()
+            self._parked = []
             self._listener.activity()
 
     async def restart(self) -> None:
@@ -133,6 +157,7 @@ class Driver:
             return
         self._restarting = True
         self._queue.clear()
+        self._parked = []
         self._stopping = self._in_job
         try:
             await self.session.restart()
@@ -170,7 +195,7 @@ class Driver:
         self.idle.set()
         self._listener.activity()
         stale = self.mark is None or self.mark.commands != len(self.history)
-        if stale and self.history and not self.dead:
+        if stale and self.stop.number and self.history and not self.dead:
             try:
                 await asyncio.wait_for(self._wake.wait(), self._rest)
                 return
@@ -182,7 +207,7 @@ class Driver:
         self._in_job, self._stopping = True, False
         problem: Problem | None = None
         try:
-            problem = await self._follow(job.start(self.stop))
+            problem = await self._follow(job)
         except GradstepError as error:
             problem = error.problem
             self._listener.told(f"{problem.title}. {problem.remedy}")
@@ -191,23 +216,30 @@ class Driver:
             problem = Problem("raised", "the engine died", self.dead)
         finally:
             self.running, self._in_job = None, False
-        job.done(problem)
-        if problem is not None and self._queue:
+        where, self.place = self.place, ""
+        if problem is not None:
+            words = [f"stopped {_at(where)}"] if where else []
             dropped = len(self._queue)
-            self._listener.told(f"{dropped} queued command{'s were' if dropped > 1 else ' was'} dropped")
+            words += [f"{dropped} queued command{'s were' if dropped > 1 else ' was'} dropped"] if dropped else []
             self._queue.clear()
+            if words:
+                self._listener.told("; ".join(words))
+        job.done(problem)
         self._listener.activity()
 
-    async def _follow(self, program: Program) -> Problem | None:
-        """Run a program to its end, or to where it is paused."""
+    async def _follow(self, job: Job) -> Problem | None:
+        """Run a job to its end, or to where it is paused."""
+        program: Program = job.start(self.stop)
         outcome: Outcome | None = None
         shown = True
         command = next(program, None)
         while command is not None:
             # the first command of a job is most often its last: what will be looked at comes with its outcome
             due = outcome is None or time.monotonic() - self._looked > _FRAME
+            place = job.place()
+            self.place = place
             wanted = self._listener.requests() if due else ()
-            outcome, views = await self._execute(command, wanted)
+            outcome, views = await self._execute(command, wanted, told=due)
             paused = self._stopping or bool(outcome.watches)
             problem: Problem | None = None
             try:
@@ -219,29 +251,49 @@ class Driver:
                 shown = True
             else:
                 shown = False
+            if paused and problem is None:
+                self._park(job, place, outcome, over=command is None)
             if command is None:
                 return problem
             if paused:
                 program.close()
-                self._queue.clear()
                 return None
         if outcome is not None and not shown:
             await self._look(outcome)
         return None
 
+    def _park(self, job: Job, place: str, outcome: Outcome, over: bool) -> None:
+        """Keep what was to come after a pause, and say where this is and what brought it about."""
+        kept = [job] if job.goes_on and not over else []
+        # what esc clears is gone; a watchpoint only holds it up
+        kept += self._queue if outcome.watches else ()
+        self._queue.clear()
+        self._parked = kept
+        if not kept and not (place and not over):
+            return
+        hits = "; ".join(hit_words(hit) for hit in outcome.watches)
+        words = " ".join(filter(None, ["stopped", _at(place), f"by {hits}" if hits else ""]))
+        self._listener.told(f"{words}; c goes on" if kept else words)
+
     async def _execute(
-        self, command: Command, wanted: Sequence[tuple[str, Request]] = (), again: bool = False
+        self, command: Command, wanted: Sequence[tuple[str, Request]] = (), *, again: bool = False, told: bool = True
     ) -> tuple[Outcome, tuple[View, ...]]:
         self.running, self.since = command, time.monotonic()
-        self._listener.activity()
+        if told:
+            self._listener.activity()
         views: tuple[View, ...] = ()
         if isinstance(command, Screenshot):
             outcome = await self._photograph(command)
+        elif isinstance(command, Say) and not self.stop.number:
+            # narration before anything is loaded must not wait for an engine that still imports torch
+            outcome = Outcome(command, self.stop, text=command.text)
         else:
             outcome, views = await self.session.execute_and_look(command, [request for _, request in wanted])
         self.running, self.stop = None, outcome.stop
         if outcome.ok:
             self.history.append(command)
+        if isinstance(command, Load):
+            self._parked = []
         self._listener.happened(outcome, again)
         return outcome, views
 
@@ -260,7 +312,9 @@ class Driver:
         views: tuple[View, ...] = (),
     ) -> None:
         """Present a stop, with the views that came with its outcome if they did."""
-        if not views:
+        if not views and outcome is not None and isinstance(outcome.command, Say) and not outcome.stop.number:
+            wanted = ()
+        elif not views:
             wanted = self._listener.requests()
             views = await self.session.look([request for _, request in wanted]) if wanted else ()
         self._looked = time.monotonic()
@@ -284,6 +338,7 @@ class Driver:
         word = "there was no digest to compare with"
         try:
             for number, command in enumerate(history, 1):
+                self.place = f"command {number:,} of {len(history):,}"
                 outcome, _ = await self._execute(command, again=True)
                 if outcome.problem is not None or self._stopping:
                     why = outcome.problem.title if outcome.problem else "paused"
@@ -299,7 +354,7 @@ class Driver:
             self.died(self.dead or str(error))
             self.history = history
         finally:
-            self.running, self._in_job = None, False
+            self.running, self._in_job, self.place = None, False, ""
             self._listener.activity()
 
     async def _compare(self, mark: Mark) -> str:
@@ -309,3 +364,13 @@ class Driver:
         if view.digest == mark.digest.digest:
             return f"the digest of stop {view.stop} is the same, {view.digest[:12]}"
         return f"the digest of stop {view.stop} DIFFERS, {view.digest[:12]} for {mark.digest.digest[:12]}"
+
+
+def hit_words(hit: WatchHit) -> str:
+    """Say what a watchpoint saw."""
+    return f"watch {hit.number}: {hit.line} changed from {hit.before} to {hit.after}"
+
+
+def _at(place: str) -> str:
+    """Say where a job was when it stopped."""
+    return f"{'in' if place.startswith('turn') else 'at'} {place}" if place else ""

@@ -10,13 +10,13 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
 from gradstep.tui.keymap import KEYMAP
-from gradstep.tui.lines import Line, Row, text_line
+from gradstep.tui.lines import Line, Row, text_line, wrap
 from gradstep.tui.panels.drawing import Drawing, window
 from gradstep.tui.panels.panel import Panel
 from gradstep.values.views import Request
 
 CONSOLE: tuple[tuple[str, str], ...] = (
-    ("save FILE.steps", "Write the session so far as a script that replays it."),
+    ("save FILE.steps", "Write the session so far as a script that replays it; save! overwrites a file."),
     ("help", "Show every key and every command."),
     ("quit", "Quit, and keep the session for gradstep --last."),
 )
@@ -29,16 +29,19 @@ def help_lines(width: int) -> list[Line]:
 
     lines: list[Line] = []
     for group, keys in groupby(KEYMAP, lambda key: key.group):
-        lines += [text_line(group, width, "bright"), *(_entry(k.shown, k.help, width, 12) for k in keys), Line()]
+        lines.append(text_line(group, width, "bright"))
+        lines += [line for k in keys for line in _entry(k.shown, k.help, width, 12)] + [Line()]
     lines.append(text_line("At : and in .steps scripts", width, "bright"))
     indent = 36 if width >= 90 else 30
-    lines += [_entry(word.usage, word.help, width, indent) for word in WORDS]
+    lines += [line for word in WORDS for line in _entry(word.usage, word.help, width, indent)]
     lines += [Line(), text_line("At : only", width, "bright")]
-    return lines + [_entry(usage, help_text, width, indent) for usage, help_text in CONSOLE]
+    return lines + [line for usage, text in CONSOLE for line in _entry(usage, text, width, indent)]
 
 
-def _entry(name: str, text: str, width: int, indent: int) -> Line:
-    return Row(width).left(4, name, "key", indent - 2).left(4 + indent, text, "text").line()
+def _entry(name: str, text: str, width: int, indent: int) -> list[Line]:
+    first, *more = wrap(text, max(10, width - 5 - indent))
+    lines = [Row(width).left(4, name, "key", indent - 2).left(4 + indent, first, "text").line()]
+    return lines + [text_line(part, width, indent=4 + indent) for part in more]
 
 
 class HelpPanel(Panel):

@@ -28,6 +28,10 @@ class Job(NamedTuple):
     done: Callable[[Problem | None], None] = lambda _: None
     show: bool = False
     """True for a selection, which a later one in the queue replaces."""
+    goes_on: bool = False
+    """True when its program may be started again after a pause: it then goes on where it stood."""
+    place: Callable[[], str] = lambda: ""
+    """Where it has come to, e.g. `turn 3 of 12`; empty for what is over at once."""
 
 
 def command_job(command: Command) -> Job:

@@ -38,6 +38,15 @@ KEYMAP: tuple[Key, ...] = (
         "Phases",
     ),
     Key(
+        "go_on",
+        "c,f5",
+        "c",
+        "go_on",
+        "continue",
+        "run the rest of a script, or go on after a pause: to a failing line, a watch or the end",
+        "Session",
+    ),
+    Key(
         "pause",
         "escape",
         "esc",
@@ -97,7 +106,7 @@ KEYMAP: tuple[Key, ...] = (
     Key("help", "question_mark,f1", "?", "help", "help", "every key and every command", "Commands"),
 )
 
-FOOTER: tuple[str, ...] = ("natural", "next_batch", "pause", "panel", "maximise", "command", "help", "quit")
+FOOTER: tuple[str, ...] = ("natural", "go_on", "next_batch", "pause", "panel", "maximise", "command", "help", "quit")
 """The keys that the footer names, in its order."""
 NEEDED: tuple[str, ...] = ("restart", "traceback", "help", "command", "quit", "natural", "panel", "pause", "next_batch")
 """The keys that it names first where there is no room for all."""

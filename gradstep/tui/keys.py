@@ -53,6 +53,16 @@ class KeyedBoard(Board, inherit_bindings=False):
         else:
             self._put(self._reading.job())
 
+    def action_go_on(self) -> None:
+        """Go on with what a pause kept; else run the rest of the script."""
+        self._flush_selection()
+        if self.driver.go_on():
+            return
+        if self._reading is None or self._reading.at_end:
+            self._say("nothing was paused: there is nothing to go on with")
+        else:
+            self._put(self._reading.rest())
+
     def action_pause(self) -> None:
         """Drop what is queued; once more, interrupt what runs."""
         self._settle()

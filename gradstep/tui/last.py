@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gradstep.steps.record import last_path, save
-from gradstep.values.commands import Command
+from gradstep.values.commands import Command, Load, Show
 
 
 def last_session() -> Path:
@@ -16,8 +16,13 @@ def last_session() -> Path:
 
 
 def keep(commands: Sequence[Command]) -> None:
-    """Keep a session as the last one. One in which nothing was done is not worth the one before it."""
-    if commands:
+    """Keep a session as the last one. One that only looked at a workload is not worth the one before it.
+
+    What `gradstep.open` was given no line can load, so it is not kept either.
+    """
+    loaded = any(isinstance(command, Load) for command in commands)
+    only_looked = all(isinstance(command, Load | Show) for command in commands)
+    if loaded and not (only_looked and last_path().exists()):
         # a home that can't be written to must not spoil the end of a session
         with suppress(OSError):
             save(last_path(), commands)

@@ -1,4 +1,4 @@
-"""Statements run one command at a time: those of a typed line, and those of an open script."""
+"""Statements run one command at a time: those of a typed line, of a session that is kept, and of an open script."""
 
 from __future__ import annotations
 
@@ -6,22 +6,63 @@ import os
 from collections.abc import Callable, Sequence
 
 from gradstep.steps.runner import Runner
-from gradstep.steps.script import Script, Statement
+from gradstep.steps.script import Line, Repeat, Script, Statement
 from gradstep.tui.jobs import Job, Program
 from gradstep.tui.panels.script import Page
 from gradstep.values.commands import Load
-from gradstep.values.outcomes import Problem, Stop
+from gradstep.values.outcomes import Problem
 
 
-def program_of(statements: Sequence[Statement]) -> Program:
-    """Carry statements out in order, repeats and expected errors too, up to the first that fails."""
-    runner = Runner(Script(":", (), tuple(statements)))
-    while (line := runner.line) is not None:
-        outcome = yield line.command
-        failure = runner.feed(outcome.problem)
-        if failure is not None:
-            return failure.problem
-    return None
+class Walk:
+    """Carries statements out in order, repeats and expected errors too, up to the first that fails.
+
+    Args:
+        statements: what to carry out.
+        counted: say the place by the count of commands, not by the turn of the innermost repeat.
+    """
+
+    def __init__(self, statements: Sequence[Statement], *, counted: bool = False) -> None:
+        self._runner = Runner(Script(":", (), tuple(statements)))
+        self._done, self.total = 0, commands_in(statements)
+        self._counted = counted
+
+    @property
+    def at_end(self) -> bool:
+        """True when everything has been carried out."""
+        return self._runner.line is None
+
+    def job(self, done: Callable[[Problem | None], None] = lambda _: None) -> Job:
+        """Return the job that carries out what is left; after a pause it goes on with the rest."""
+        return Job(lambda _: self._program(), done, goes_on=True, place=self._place)
+
+    def _place(self) -> str:
+        return f"command {self._done + 1:,} of {self.total:,}" if self._counted else turn_words(self._runner)
+
+    def _program(self) -> Program:
+        while (line := self._runner.line) is not None:
+            outcome = yield line.command
+            self._done += 1
+            failure = self._runner.feed(outcome.problem)
+            if failure is not None:
+                return failure.problem
+        return None
+
+
+def commands_in(statements: Sequence[Statement]) -> int:
+    """Return how many commands statements come to, with every turn of a repeat counted."""
+    total = 0
+    for statement in statements:
+        if isinstance(statement, Line):
+            total += 1
+        else:
+            total += commands_in(statement.body) * (statement.count if isinstance(statement, Repeat) else 1)
+    return total
+
+
+def turn_words(runner: Runner) -> str:
+    """Say in which turn of the innermost repeat of more than one a runner is; empty outside of any."""
+    turns = [(turn, count) for turn, count in runner.turns if count > 1]
+    return f"turn {turns[-1][0]:,} of {turns[-1][1]:,}" if turns else ""
 
 
 class Reading:
@@ -52,20 +93,45 @@ class Reading:
         return self._runner.line is not None and isinstance(self._runner.line.command, Load)
 
     @property
+    def preface(self) -> str:
+        """The comment that the script begins with, as one text; empty for none."""
+        comments = []
+        for line in self._script.source:
+            if not line.startswith("#"):
+                break
+            comments.append(line.lstrip("#").strip())
+        return " ".join(comments)
+
+    @property
     def page(self) -> Page:
         """The script as it stands now."""
         line = self._runner.line
         number = 0 if line is None else line.number
         name = os.path.basename(self._script.path)
-        turns = "".join(f"  turn {turn} of {count}" for turn, count in self._runner.turns)
+        turns = "".join(f"  turn {turn:,} of {count:,}" for turn, count in self._runner.turns)
         source = self._script.source[:-1] if self._script.source[-1:] == ("",) else self._script.source
         return Page(name + turns, source, number, frozenset(self._done), dict(self._problems))
 
     def job(self) -> Job:
         """Return the job of one line: the one that is next when the job's turn comes."""
-        return Job(lambda stop: self._step(stop))
+        return Job(lambda _: self._step())
 
-    def _step(self, _: Stop) -> Program:
+    def rest(self) -> Job:
+        """Return the job of all lines that are left, up to the first that fails; after a pause it goes on."""
+        return Job(lambda _: self._run(), goes_on=True, place=self._place)
+
+    def _place(self) -> str:
+        line = self._runner.line
+        return turn_words(self._runner) or (f"line {line.number}" if line is not None else "")
+
+    def _run(self) -> Program:
+        while self._runner.line is not None:
+            problem = yield from self._step()
+            if problem is not None:
+                return problem
+        return None
+
+    def _step(self) -> Program:
         line = self._runner.line
         if line is None:
             return None

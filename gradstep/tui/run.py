@@ -25,6 +25,7 @@ def run_app(
     seed: int | None = None,
     device: str | None = None,
     record: str | None = None,
+    last: bool = False,
 ) -> int:
     """Show the screen and return the exit code once it is quit: 0, 128 + n after signal n, 1 after a fault of its own.
 
@@ -35,6 +36,7 @@ def run_app(
         seed: the seed of the workload.
         device: the device of the workload.
         record: the path of a script to write the session to.
+        last: the script is a session that was kept: it is carried out at once, not stepped through.
 
     Raises:
         GradstepError: the script is wrong.
@@ -52,20 +54,21 @@ def run_app(
         if recorder is not None and outcome.ok:
             recorder.add(outcome.command)
 
-    app = GradstepApp(session, opening, opened, noted=noted, signals=True)
+    script_to_step, left = (None, opened) if last else (opened, None)
+    app = GradstepApp(session, opening, script_to_step, noted=noted, signals=True, left=left)
     try:
         app.run()
     finally:
-        history = app.step_screen.driver.history
-        _write(history, recorder)
+        _write(app.step_screen.driver.history, recorder, app.step_screen.whole)
     return app.return_code or 0
 
 
-def _write(history: Sequence[Command], recorder: Recorder | None) -> None:
+def _write(history: Sequence[Command], recorder: Recorder | None, whole: bool) -> None:
     """Keep the session, and write its record once more, now with its repeats folded."""
-    # what `gradstep.open` was given no line can load: it would only take the place of a session that opens again
-    if any(isinstance(command, Load) for command in history):
+    if whole:
         keep(history)
+    else:
+        print("the last session was not replayed to its end: it stays kept as it was", file=sys.stderr)  # noqa: T201
     if recorder is not None:
         recorder.close()
         with suppress(OSError):

@@ -6,16 +6,19 @@ import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
 from textual.events import Key, Paste
 
 from gradstep.tui import keymap, numbers
-from gradstep.tui.jobs import Job, load_job
+from gradstep.tui.jobs import load_job
 from gradstep.tui.keys import KeyedBoard, parse_commands
 from gradstep.tui.panels.log import Entry
 from gradstep.tui.panels.script import Page
+from gradstep.tui.reading import Reading, Walk
 from gradstep.values.commands import Command, Load
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.outcomes import Outcome, Problem
@@ -43,6 +46,7 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
         script: Script | None,
         noted: Callable[[Outcome], None],
         rest: float = 0.2,
+        left: Script | None = None,
     ) -> None:
         """Prepare the screen.
 
@@ -52,46 +56,70 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
             script: a script to step through.
             noted: told of every outcome, for the record.
             rest: seconds without a command after which a digest is taken.
+            left: a session to bring back to where it was left, by carrying it out again.
         """
         super().__init__(session, opening, noted, rest)
         self._script = script
+        self._left = Walk(left.statements, counted=True) if left is not None else None
         self._typed: list[str] = []
         self._typing: CommandLine | None = None
         """The command line, once there was one."""
         self._names: Names | None = None
+        self._given = ""
+        """The line that was given last, for as long as no key has been pressed since."""
+
+    @property
+    def whole(self) -> bool:
+        """True when what has been carried out is the whole session: none is left half brought back."""
+        return self._left is None or self._left.at_end
 
     # -- start --------------------------------------------------------------------------------------------------------
     def on_mount(self) -> None:
         """Start once the first frame is painted."""
         self.start_clocks()
-        self._begin_stage("starting the engine" if self._opening or self._script else "")
+        self._begin_stage("starting the engine" if self._opening or self._script or self._left else "")
         self.call_after_refresh(self._start)
 
     def _start(self) -> None:
         self._session.on_event = self.on_session_event
-        if not (self._opening or self._script or self.driver.history):
+        if not (self._opening or self._script or self._left or self.driver.history):
             self.log_panel.add([Entry("notice", HANDED_OVER)])
             self.log_panel.redraw()
         if self._script is not None:
             self._open(self._script)
+        if self._left is not None:
+            self._bring_back(self._left)
         self._begin()
         self.run_worker(self.driver.run(), name="driver")
         self.run_worker(asyncio.to_thread(_warm_up), name="parser", exit_on_error=False)
 
     def _open(self, script: Script) -> None:
-        from gradstep.tui.reading import Reading
-
         self._reading = Reading(script, self._turned, self.told)
         self._recent.insert(0, "script")
         self._focus("script")
         self._turned(self._reading.page)
+        self.script_panel.redraw()
         if self._reading.begins_with_load:
             self.driver.put(self._reading.job())
+        else:
+            hint = "space runs the next line of the script, c all the rest."
+            self.why.tell(notice="\n".join(filter(None, [self._reading.preface, hint])))
+            self._arrange()
+            self.why.redraw()
+
+    def _bring_back(self, walk: Walk) -> None:
+        def done(problem: Problem | None) -> None:
+            if problem is None and walk.at_end:
+                self.told(f"The session is where it was left: {numbers.count(walk.total, 'command')} replayed.")
+            elif problem is not None:
+                self.told("The session could not be brought back whole. It stays kept as it was.")
+
+        self.log_panel.add([Entry("notice", f"Replaying the last session: {numbers.count(walk.total, 'command')}")])
+        self.driver.put(walk.job(done))
 
     def _turned(self, page: Page) -> None:
-        """Show the script at its new line."""
+        """Take the script at its new line; it is drawn with the stop."""
         self.script_panel.turn(page)
-        self.script_panel.redraw()
 
     def action_pause(self) -> None:
         """Let go of the line that is being typed, or pause."""
@@ -128,6 +156,7 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
     async def take(self, event: Key | Paste, press_bound: Callable[[str], Awaitable[None]]) -> None:
         """Take a key or what is pasted: into the line that is being typed, or as what the key is bound to."""
         line = self._line
+        self._given = ""
         if line is not None:
             self._say("")
         # Textual takes the focus away while another window has the terminal's
@@ -160,13 +189,21 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
             self._give(text)
         except GradstepError as error:
             problem = _problem_of_line(error)
-            self._say(f"{problem.title}. {problem.remedy}".strip())
+            self._say(_words(problem))
             self.why.tell(fault=problem, stages=())
             self._arrange()
             self.why.redraw()
             return
         self._typed.append(text)
+        self._given = text
         self.close_line()
+
+    def _came_of(self, text: str, problem: Problem | None) -> None:
+        """Give a line that failed back to be mended, when nothing else has been begun since."""
+        if problem is None or problem.kind == "interrupted" or self.driver.dead or self._given != text:
+            return
+        self.type_command(text)
+        self._say(_words(problem))
 
     def _give(self, text: str) -> None:
         """Make a job of a line.
@@ -177,16 +214,15 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
         from gradstep.steps.parse import parse_line
         from gradstep.steps.script import Line
         from gradstep.tui.console import console
-        from gradstep.tui.reading import program_of
 
         if console(text, self):
             return
         statements = parse_line(text)
         first = statements[0] if len(statements) == 1 else None
         if isinstance(first, Line) and isinstance(first.command, Load):
-            self._put(load_job(first.command, parse_commands))
+            self._put(load_job(first.command, parse_commands)._replace(done=partial(self._came_of, text)))
         elif statements:
-            self._put(Job(lambda _: program_of(statements)))
+            self._put(Walk(statements).job(partial(self._came_of, text)))
 
     def complete(self, line: str) -> Sequence[str]:
         """Return the whole lines that a beginning could become."""
@@ -202,14 +238,16 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
             view = (await self._session.look([LookNames()]))[0]
             self._names = view if isinstance(view, Names) else None
 
-    def save(self, path: str) -> None:
-        """Write the session so far as a script.
+    def save(self, path: str, over: bool = False) -> None:
+        """Write the session so far as a script; over a file that is there only if told to.
 
         Raises:
             GradstepError: the file cannot be written.
         """
         from gradstep.steps.record import save
 
+        if not over and Path(path).exists():
+            raise wrong("The file is there already", path, f"save! {path} overwrites it.")
         try:
             save(path, self.driver.history)
         except OSError as error:
@@ -235,6 +273,10 @@ def _problem_of_line(error: GradstepError) -> Problem:
     fault = error.faults[0]
     what = "\n".join(filter(None, [*caret_lines(fault.source, fault.column, fault.width), fault.what]))
     return Problem("wrong", fault.title, what, fault.remedy)
+
+
+def _words(problem: Problem) -> str:
+    return f"{problem.title}. {problem.remedy}".strip()
 
 
 def _warm_up() -> None:

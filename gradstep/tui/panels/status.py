@@ -32,6 +32,8 @@ class Activity(NamedTuple):
     """What is being opened, until the stop knows its name."""
     script: bool = False
     """True while a script is open: space runs its next line."""
+    place: str = ""
+    """Where what runs has come to, e.g. `turn 3 of 12`."""
 
 
 def status(stop: Stop, activity: Activity, width: int) -> Line:
@@ -77,6 +79,8 @@ def _right(stop: Stop, activity: Activity) -> str:
         parts.append("engine dead")
     elif activity.loading:
         parts.append(f"loading {activity.seconds:.1f} s")
+    elif activity.place:
+        parts.append(activity.place)
     elif activity.running:
         parts.append(f"{clean(activity.running)[:24]} {activity.seconds:.1f} s")
     elif stop.number:

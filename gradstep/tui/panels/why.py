@@ -84,7 +84,8 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
     if outcome is not None and isinstance(outcome.command, Say):
         return lines + markdown_lines(outcome.command.text, width)
     if outcome is not None:
-        for hit in outcome.watches:
+        # a notice that there is says itself what a watchpoint saw
+        for hit in () if news.notice else outcome.watches:
             lines += paragraph(
                 f"watch {hit.number}: {hit.line} changed from {hit.before} to {hit.after}", width, "bright"
             )

@@ -1,0 +1,225 @@
+"""Repeats and scripts on the screen: where they are, what holds them up, and how they go on."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fake_session import FakeSession
+from msgspec.structs import replace
+from stage import stage
+
+from gradstep.steps.parse import parse_script
+from gradstep.values.commands import Forward, Load, Step
+from gradstep.values.outcomes import Outcome, Problem, Progress, WatchHit
+
+LOADED = ["load mlp seed=0", "show 2.weight[0, 0:10]"]
+
+
+def run(test):
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+class Watched(FakeSession):
+    """A session with a watchpoint that is hit by every step."""
+
+    async def execute(self, command):
+        outcome = await super().execute(command)
+        hit = WatchHit(2, "norm(2.weight)", "1.908", "1.911")
+        return replace(outcome, watches=(hit,)) if isinstance(command, Step) else outcome
+
+
+class Broken(FakeSession):
+    """A session whose third forward fails, as an expectation that does not hold."""
+
+    async def execute(self, command):
+        if isinstance(command, Forward) and self.lines().count("forward") == 2:
+            self.executed.append(command)
+            return Outcome(command, self.stop, Problem("raised", "it does not hold", "no", "Try again."))
+        return await super().execute(command)
+
+
+class HeldAfterLoad(FakeSession):
+    """A session that holds the command after its load until it is let go."""
+
+    async def execute(self, command):
+        outcome = await super().execute(command)
+        if isinstance(command, Load):
+            self.hold()
+        return outcome
+
+
+async def give(s, line):
+    await s.press("colon")
+    await s.type(line)
+    await s.press("enter")
+
+
+def test_a_watchpoint_pauses_a_repeat_and_c_goes_on():
+    async def test():
+        async with stage(Watched()) as s:
+            await give(s, "repeat 3 { forward; step; next_batch }")
+            assert s.session.lines()[2:] == ["forward", "step"]
+            flat = " ".join(s.text().split())
+            assert "stopped in turn 1 of 3 by watch 2: norm(2.weight) changed from 1.908 to 1.911; c goes on" in flat
+            assert "continue" in s.rows()[-1]
+            await s.press("c")
+            assert s.session.lines()[2:] == ["forward", "step", "next_batch", "forward", "step"]
+            assert "stopped in turn 2 of 3" in s.text()
+            await s.press("c", "c")
+            assert s.session.lines()[2:] == ["forward", "step", "next_batch"] * 3
+            assert "continue" not in s.rows()[-1]
+            await s.press("c")
+            assert "nothing to go on with" in s.text()
+
+    run(test)
+
+
+def test_a_watchpoint_holds_up_the_keys_that_wait_and_c_lets_them_go():
+    async def test():
+        async with stage(Watched()) as s:
+            s.session.hold()
+            for key in "fsbz":
+                s.app.simulate_key(key)
+            await s.until(lambda: s.session.started.is_set() and s.screen.driver.queued == 3)
+            s.session.gate.set()
+            await s.idle()
+            assert s.session.lines()[2:] == ["forward", "step"]
+            assert "stopped by watch 2" in s.text()
+            await s.press("c")
+            assert s.session.lines()[2:] == ["forward", "step", "backward", "zero_grad"]
+
+    run(test)
+
+
+def test_esc_in_a_repeat_says_the_turn_and_c_goes_on():
+    async def test():
+        async with stage() as s:
+            await s.press("colon")
+            await s.type("repeat 1000000 { forward }")
+            s.session.hold()
+            s.app.simulate_key("enter")
+            await s.until(s.session.started.is_set)
+            await s.until(lambda: "turn 1 of 1,000,000" in s.rows()[0])
+            s.app.simulate_key("escape")
+            s.session.gate.set()
+            await s.idle()
+            assert s.session.lines()[2:] == ["forward"]
+            assert "stopped in turn 1 of 1,000,000; c goes on" in s.text()
+            assert "turn" not in s.rows()[0]
+
+    run(test)
+
+
+def test_a_repeat_that_fails_says_in_which_turn():
+    async def test():
+        async with stage(Broken()) as s:
+            await give(s, "repeat 5 { forward; next_batch }")
+            assert "stopped in turn 3 of 5" in s.text()
+            assert "it does not hold" in s.text()
+
+    run(test)
+
+
+SCRIPT = "# What this is about.\n# In two lines.\nsay **Hello** there\nload mlp seed=0\nforward\nbackward\nsay End\n"
+    "# What this is about.\n# In two lines.\nsay **Hello** there\nload mlp seed=0\nforward\nbackward\nsay The end\n"
+)
+
+
+def test_narration_before_the_load_is_seen_and_no_loading_that_nobody_waits_for():
+    async def test():
+        session = FakeSession()
+        session.hold()  # its engine is still importing torch
+        async with stage(session, opening=[], script=parse_script(SCRIPT, "a.steps")) as s:
+            await s.until(lambda: "c all the rest" in s.text())
+            session.on_event(Progress("importing torch"))
+            await s.screen.settled()
+            assert "What this is about. In two lines." in s.text()
+            assert "importing torch" not in s.text()
+            assert "loading" not in s.rows()[0]
+            s.app.simulate_key("space")
+            await s.until(lambda: "Hello there" in s.text())
+            assert session.executed == []
+            assert "importing torch" not in s.text()
+            s.app.simulate_key("space")
+            session.on_event(Progress("building mlp"))
+            await s.until(lambda: "▶ building mlp" in s.text())
+            session.gate.set()
+            await s.idle()
+            assert session.lines() == ["load mlp seed=0"]
+            assert "building mlp" not in s.text()
+
+    run(test)
+
+
+def test_c_runs_the_rest_of_a_script():
+    async def test():
+        async with stage(opening=[], script=parse_script(SCRIPT, "a.steps")) as s:
+            assert "continue" in s.rows()[-1]
+            await s.press("c")
+            assert s.session.lines() == ["load mlp seed=0", "forward", "backward", "say End"]
+            assert s.screen._reading.at_end
+            assert "continue" not in s.rows()[-1]
+
+    run(test)
+
+
+def test_c_stops_at_the_line_that_fails_and_goes_on_after_it():
+    async def test():
+        text = "load mlp seed=0\nrepeat 2 { forward }\nforward\nbackward\n"
+        async with stage(Broken(), opening=[], script=parse_script(text, "a.steps")) as s:
+            await s.press("c")
+            assert s.session.lines()[-3:] == ["forward"] * 3
+            assert "stopped at line 3" in s.text()
+            assert "✗" in s.text()
+            await s.press("c")
+            assert s.session.lines()[-1] == "backward"
+
+    run(test)
+
+
+def test_a_watchpoint_pauses_the_rest_of_a_script():
+    async def test():
+        text = "load mlp seed=0\nforward\nstep\nbackward\n"
+        async with stage(Watched(), opening=[], script=parse_script(text, "a.steps")) as s:
+            await s.press("c")
+            assert s.session.lines()[1:] == ["forward", "step"]
+            assert "stopped at line 3 by watch 2" in s.text()
+            await s.press("c")
+            assert s.session.lines()[1:] == ["forward", "step", "backward"]
+
+    run(test)
+
+
+KEPT = "load mlp seed=0\nshow 2.bias\nrepeat 3 { forward; next_batch }\n"
+
+
+def test_a_kept_session_is_replayed_to_its_end():
+    async def test():
+        async with stage(opening=[], left=parse_script(KEPT, "last.steps")) as s:
+            assert s.session.lines() == ["load mlp seed=0", "show 2.bias", *["forward", "next_batch"] * 3]
+            assert "where it was left: 8 commands replayed" in s.text()
+            assert s.screen._reading is None
+            assert s.screen.whole
+            await s.press("s")
+            assert len(s.screen.driver.history) == 9
+
+    run(test)
+
+
+def test_a_replay_of_a_kept_session_shows_where_it_is_and_esc_pauses_it():
+    async def test():
+        session = HeldAfterLoad()
+        session.hold()
+        async with stage(session, opening=[], left=parse_script(KEPT, "last.steps")) as s:
+            session.gate.set()
+            await s.until(lambda: "command 2 of 8" in s.rows()[0])
+            s.app.simulate_key("escape")
+            session.gate.set()
+            await s.idle()
+            assert "stopped at command 2 of 8; c goes on" in s.text()
+            assert not s.screen.whole
+            await s.press("c")
+            assert len(session.lines()) == 8
+            assert s.screen.whole
+
+    run(test)
