@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -38,9 +39,10 @@ class BatchLook:
 
     def __init__(self, held: Held) -> None:
         self.held = held
-        self._loss: Tensor | None = None
+        self._loss: ref[Tensor] | None = None
         self._losses = SampleLosses()
-        self._rows: list[tuple[Tensor, int, PartRow]] = []
+        self._rows: list[tuple[ref[Tensor], int, PartRow]] = []
+        """What is known, of which version of which tensor; held weakly, or the graph of a prediction would live on."""
 
     def view(self, stop: int, look: LookBatch) -> BatchView:
         """Return the parts of the batch, and `look.count` of its samples, pictures thinned to what is asked for."""
@@ -88,16 +90,17 @@ class BatchLook:
         )
 
     def _losses_now(self) -> SampleLosses:
-        if self._loss is not self.held.point.loss:
+        loss = self.held.point.loss
+        if loss is not None and (self._loss is None or self._loss() is not loss):
             self._losses = sample_losses(self.held)
-            self._loss = self.held.point.loss
+            self._loss = ref(loss)
         return self._losses
 
     def _rows_of(self, parts: Sequence[tuple[str, Tensor]]) -> tuple[PartRow, ...]:
-        made: list[tuple[Tensor, int, PartRow]] = []
+        made: list[tuple[ref[Tensor], int, PartRow]] = []
         for name, tensor in parts:
-            known = next((row for t, v, row in self._rows if t is tensor and v == t._version), None)
-            made.append((tensor, tensor._version, known or part_row(name, tensor)))
+            known = next((row for t, v, row in self._rows if t() is tensor and v == _version(tensor)), None)
+            made.append((ref(tensor), _version(tensor), known or part_row(name, tensor)))
         self._rows = made
         return tuple(row for _, _, row in made)
 
@@ -177,6 +180,11 @@ def part_row(name: str, tensor: Tensor) -> PartRow:
     std = float(finite.std()) if finite.numel() > 1 else None
     numbers = (float(finite.min()), float(finite.max()), float(finite.mean()))
     return PartRow(name, kind, row.shape, row.dtype, *numbers, std, nans, infs)
+
+
+def _version(tensor: Tensor) -> int:
+    """Return how often a tensor was written; one made in inference mode does not count."""
+    return -1 if tensor.is_inference() else tensor._version
 
 
 def _plain(tensor: Tensor) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -23,13 +24,15 @@ class FunctionalZeros:
 
     def __init__(self) -> None:
         self.shares: list[Share] = []
-        self._loss: Tensor | None = None
+        self._loss: ref[Tensor] | None = None
+        """The loss that was counted; held weakly, or its graph would live on."""
 
     def observe(self, held: Held) -> None:
         """Count the zeros of a new loss's graph."""
-        if held.point.loss is self._loss:
+        loss = held.point.loss
+        if loss is not None and self._loss is not None and loss is self._loss():
             return
-        self._loss = held.point.loss
+        self._loss = None if loss is None else ref(loss)
         graph, owners = held.graph(), held.point.watched.owners
         self.shares = []
         if graph is None:

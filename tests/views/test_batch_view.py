@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from torch.nn import functional
 
 from gradstep.session.local import Session
 from gradstep.values.commands import Load
-from gradstep.values.training import BatchView, LookBatch
+from gradstep.values.training import BatchView, LookBatch, LookLayers
 from gradstep.values.views import LookDigest
 from gradstep.views.batch import kind_of, part_row, piece
 from gradstep.views.samples import check
@@ -290,6 +292,14 @@ def test_a_picture_is_thinned_and_keeps_its_form() -> None:
     assert torch.allclose(torch.tensor(whole.rows), picture[:, :8, :8].mean(0))
 
 
+def test_a_batch_made_in_inference_mode_can_be_looked_at() -> None:
+    with torch.inference_mode():
+        x, y = data()
+    s = session(functional.mse_loss, (x.clone(), y))
+    s.next_batch()
+    assert [row.name for row in view(s).parts] == ["input", "target"]
+
+
 def test_samples_are_asked_for_by_window() -> None:
     s = session(functional.mse_loss, data(9))
     s.forward()
@@ -310,3 +320,16 @@ def test_any_batch_can_be_looked_at(batch: Any) -> None:
     )
     assert s.forward().ok
     assert view(s).taken == 1
+
+
+def test_looking_keeps_no_old_graph_alive() -> None:
+    s = session(functional.mse_loss, data())
+    s.forward()
+    assert s._looks is not None
+    held = s._looks.held
+    view(s), s.look(LookLayers())
+    old = [ref(held.point.loss), ref(held.point.watched.output)]
+    held._graph = None
+    s.forward()
+    gc.collect()
+    assert [each() for each in old] == [None, None]
