@@ -9,7 +9,7 @@ import torch
 from msgspec.structs import replace
 
 from gradstep.engine import loading
-from gradstep.engine.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds, split_selection
+from gradstep.engine.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds
 from gradstep.engine.held import Held
 from gradstep.engine.problems import problem_of
 from gradstep.engine.randomness import RandomKeeper, seed_everything
@@ -22,7 +22,6 @@ from gradstep.values.expressions import Constant, Expression, expression_line, i
 from gradstep.values.outcomes import Outcome, Problem, Stop, WatchHit
 from gradstep.values.views import Changes, LookChanges, NoView, Request, View
 from gradstep.views.model import dtype_name
-from gradstep.views.tensor import Selection
 from gradstep.workload import Workload
 
 
@@ -138,8 +137,7 @@ class Session:
         looks = self._need()
         match command:
             case cmd.Show(what):
-                path, items, _ = split_selection(what, looks.scope)
-                looks.selection = Selection(expression_line(what), path, tuple(items))
+                looks.selection = looks.select(what)
                 return ""
             case cmd.Let(name, value):
                 return _let(looks, name, value)

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 
 from gradstep.engine.digest import digest, measured_on, state_size
-from gradstep.engine.evaluate import FUNCTIONS, describe
+from gradstep.engine.evaluate import FUNCTIONS, describe, split_selection
 from gradstep.engine.held import Held
 from gradstep.engine.scope import VALUES, HeldScope, selected_tensor
 from gradstep.engine.watchpoints import Watchpoints
+from gradstep.values.expressions import Expression, expression_line
+from gradstep.values.reasons import LookLedger
 from gradstep.values.training import LookBatch, LookLayers, LookOptimizer
 from gradstep.values.views import (
     Digest,
@@ -31,8 +33,10 @@ from gradstep.values.views import (
 )
 from gradstep.views.batch import BatchLook
 from gradstep.views.changes import changed_names, changes_view
+from gradstep.views.element import element_of
 from gradstep.views.graph import GraphLook
 from gradstep.views.layers import LayersLook
+from gradstep.views.ledger import ledger_view
 from gradstep.views.loss import LossLook
 from gradstep.views.model import model_view
 from gradstep.views.optimizer import optimizer_view
@@ -73,14 +77,24 @@ class Looks:
             match request:
                 case LookModel():
                     return model_view(self.held, stop, self._selected, changes())
-                case LookWhy():
-                    return why_view(self.held, stop, changes())
+                case LookWhy(index):
+                    element = element_of(self.held, self.selection, index)
+                    return why_view(self.held, stop, changes(), element)
                 case _:
                     return self._view(stop, request)
 
         self._layers.asked(stop, any(isinstance(request, LookLayers) for request in requests))
         with torch.no_grad():
             return tuple(_or_why(stop, make, request) for request in requests)
+
+    def select(self, what: Expression) -> Selection:
+        """Return the selection that an expression names; nothing is selected by that.
+
+        Raises:
+            GradstepError: it names no tensor, or no part of one.
+        """
+        path, items, _ = split_selection(what, self.scope)
+        return Selection(expression_line(what), path, tuple(items))
 
     @property
     def _selected(self) -> str:
@@ -90,10 +104,15 @@ class Looks:
         held = self.held
         match request:
             case LookTensor():
-                tensor = None if self.selection is None else selected_tensor(self.scope, self.selection.path)
-                return tensor_view(held, stop, self.selection, tensor, request)
+                selection = self.selection
+                if selection is None and request.opening is not None:
+                    selection = self.select(request.opening)
+                tensor = None if selection is None else selected_tensor(self.scope, selection.path)
+                return tensor_view(held, stop, selection, tensor, request)
             case LookGraph(first, count):
                 return self._graphs.view(held, stop, first, count)
+            case LookLedger(index):
+                return ledger_view(held, stop, element_of(held, self.selection, index))
             case LookLoss():
                 return self._losses.view(held, stop, request)
             case LookBatch():

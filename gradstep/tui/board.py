@@ -30,7 +30,9 @@ from gradstep.tui.panels.script import ScriptPanel
 from gradstep.tui.panels.status import Activity, PhasesRow, StatusRow
 from gradstep.tui.panels.tensor import TensorPanel
 from gradstep.tui.panels.why import Stage, WhyPanel
-from gradstep.values.commands import Command, Load, Say, Screenshot, line_of
+from gradstep.values.commands import Command, Load, Say, Screenshot, Show, line_of
+from gradstep.values.errors import GradstepError
+from gradstep.values.expressions import Expression
 from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Stop
 from gradstep.values.views import Request, View
 
@@ -69,6 +71,7 @@ class Board(Screen[None], inherit_bindings=False):
         self._opening, self._noted = opening, noted
         self._reading: Reading | None = None
         self._recent = ["tensor"]
+        self._opened_on = ""
         self._maximised = False
         self._stages: list[tuple[str, float]] = []
         self._line: CommandLine | None = None
@@ -185,12 +188,20 @@ class Board(Screen[None], inherit_bindings=False):
             panel = self.panels[name]
             panel.assign(view)
             panel.asked, panel.seen = request, view.stop
+        self._open_on(stop.opening)
         self._status.stop = self._phases.stop = stop
         self._footer.said = ""
         self.frames += 1
         self._arrange()
         self._redraw()
         self._paint_now()
+
+    def _open_on(self, opening: str) -> None:
+        """Have Tensor show what the workload asks for until something is selected; nothing is carried out for that."""
+        if opening != self._opened_on:
+            self._opened_on = opening
+            self.tensor.opening = _expression(opening) if opening else None
+            self.call_after_refresh(self._catch_up)
 
     def told(self, notice: str) -> None:
         """Show a word of the driver's own, in Why and in the log."""
@@ -360,3 +371,15 @@ class Board(Screen[None], inherit_bindings=False):
         if key.startswith("loss_"):
             return "loss" in self._places
         return key != "script" or self._reading is not None
+
+
+def _expression(text: str) -> Expression | None:
+    """Return what a `show` of the workload's own names; None when it cannot be read."""
+    from gradstep.steps.parse import parse_line
+    from gradstep.steps.script import Line
+
+    try:
+        (statement,) = parse_line(f"show {text}")
+    except (GradstepError, ValueError):
+        return None
+    return statement.command.what if isinstance(statement, Line) and isinstance(statement.command, Show) else None

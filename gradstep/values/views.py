@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from gradstep.values.expressions import Expression
+from gradstep.values.reasons import FormulaLine, LedgerView, LookLedger
 from gradstep.values.training import TrainingRequest, TrainingView
 
 
@@ -15,7 +17,12 @@ class LookModel(Struct, frozen=True, tag=True):
 
 
 class LookWhy(Struct, frozen=True, tag=True):
-    """Ask for the sentence on the last command."""
+    """Ask for the sentence on the last command, and for the arithmetic of one element of the selected parameter.
+
+    `element` is an index into the whole selected tensor; None for the first element of the selection.
+    """
+
+    element: tuple[int, ...] | None = None
 
 
 class LookTensor(Struct, frozen=True, tag=True):
@@ -25,6 +32,8 @@ class LookTensor(Struct, frozen=True, tag=True):
     columns: int = 16
     top: int = 0
     left: int = 0
+    opening: Expression | None = None
+    """What to look at for as long as nothing is selected; selects nothing itself."""
 
 
 class LookGraph(Struct, frozen=True, tag=True):
@@ -74,6 +83,7 @@ Request: TypeAlias = (
     | LookDigest
     | LookNames
     | LookState
+    | LookLedger
     | TrainingRequest
 )
 
@@ -126,6 +136,9 @@ class WhyView(Struct, frozen=True, tag=True):
     torch: str
     more: tuple[str, ...] = ()
     """Further lines: facts with their numbers (`72 of 203,530 ...`, `lr 0.001 -> 0.0009`)."""
+    element: str = ""
+    """The element that `lines` are about, e.g. `2.weight[0, 3]`; empty when no parameter is selected."""
+    lines: tuple[FormulaLine, ...] = ()
 
 
 class Window(Struct, frozen=True):
@@ -171,6 +184,8 @@ class TensorView(Struct, frozen=True, tag=True):
     infs: int = 0
     grad_norm: float | None = None
     note: str = ""
+    would: tuple[float, ...] | None = None
+    """What a step would make of each row of a vector; None where that is not known, and just after a step."""
 
 
 class NodeRow(Struct, frozen=True):
@@ -315,5 +330,6 @@ View: TypeAlias = (
     | Names
     | StateView
     | NoView
+    | LedgerView
     | TrainingView
 )

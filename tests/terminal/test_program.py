@@ -134,9 +134,21 @@ def test_the_last_session_is_kept_and_opened_again(start: Callable[..., Terminal
     recorded = Path("mine.steps").read_text().splitlines()
     assert recorded.index("load linear seed=3") < recorded.index("forward")
     again = start("--last")
-    again.wait("load linear seed=3")
+    again.wait("where it was left")
+    again.wait("forward 1")
+    again.press("b")
+    again.wait("fresh")
     again.press("q")
     assert again.end() == 0
+    look = start("mlp")  # a quick look takes nothing's place
+    look.wait(READY)
+    look.press("q")
+    assert look.end() == 0
+    once_more = start("--last")
+    once_more.wait("where it was left")
+    once_more.wait("fresh")
+    once_more.press("q")
+    assert once_more.end() == 0
 
 
 def test_q_quits_at_once_while_a_factory_hangs(start: Callable[..., Terminal]) -> None:

@@ -173,7 +173,8 @@ class FakeSession:
                 sentence = f"{self.stop.phase or 'loading'} was stop {stop}."
                 return WhyView(stop, self.stop.phase, sentence, self.stop.torch, ("and a fact",))
             case LookTensor():
-                return tensor_view(stop, self.selected)
+                opening = expression_line(request.opening) if request.opening is not None else ""
+                return tensor_view(stop, self.selected or opening)
             case LookGraph():
                 rows = node_rows("backward" in self.stop.done) if self.losses else ()
                 state = "none" if not rows else "freed" if "backward" in self.stop.done else "alive"

@@ -121,8 +121,6 @@ def test_a_repeat_that_fails_says_in_which_turn():
 
 
 SCRIPT = "# What this is about.\n# In two lines.\nsay **Hello** there\nload mlp seed=0\nforward\nbackward\nsay End\n"
-    "# What this is about.\n# In two lines.\nsay **Hello** there\nload mlp seed=0\nforward\nbackward\nsay The end\n"
-)
 
 
 def test_narration_before_the_load_is_seen_and_no_loading_that_nobody_waits_for():

@@ -9,6 +9,7 @@ from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, clean, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest
 from gradstep.tui.panels.panel import Panel
+from gradstep.values.expressions import Expression
 from gradstep.values.views import LookTensor, NoView, Request, TensorView, View, Window
 
 _CHANGED = "*"
@@ -239,10 +240,13 @@ class TensorPanel(Panel):
         self.view: TensorView | None = None
         self.why = ""
         self.left = 0
+        self.opening: Expression | None = None
+        """What is looked at for as long as nothing is selected."""
 
     def request(self) -> Request:
         """Ask for what this panel shows."""
-        return LookTensor(rows=max(1, self.body), columns=columns_for(self.size.width), top=self.first, left=self.left)
+        rows, columns = max(1, self.body), columns_for(self.size.width)
+        return LookTensor(rows, columns, self.first, self.left, self.opening)
 
     def assign(self, view: View) -> None:
         """Take a window; another selection is seen from its start."""
