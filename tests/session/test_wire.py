@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import types
 from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -12,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradstep.session import wire
-from gradstep.values import commands, expressions, outcomes, training, views
+from gradstep.values import commands, expressions, outcomes, views
 from gradstep.values.commands import Forward, Load, Print, Say
 from gradstep.values.expressions import Name, Number, Unary
 from gradstep.values.outcomes import Event, Outcome, Output, Problem, Stop
 from gradstep.values.views import LossPoint, LossView, NoView, Request, View
 
-NAMES = {**vars(expressions), **vars(commands), **vars(training), **vars(views), **vars(outcomes)}
+NAMES = {**vars(expressions), **vars(commands), **vars(views), **vars(outcomes)}
 
 
 def samples(kind: Any, depth: int = 0) -> Iterator[Any]:
@@ -42,7 +43,7 @@ def samples(kind: Any, depth: int = 0) -> Iterator[Any]:
 
 
 def structs(kind: Any, depth: int) -> Iterator[Any]:
-    hints = get_type_hints(kind, NAMES)
+    hints = get_type_hints(kind, {**NAMES, **vars(sys.modules[kind.__module__])})
     fields = {}
     for name in kind.__struct_fields__:
         choices = samples(hints[name], depth + 1)
