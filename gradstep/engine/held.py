@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 
 from gradstep.engine import loading
+from gradstep.engine.addends import Addends
 from gradstep.engine.batches import Batches
 from gradstep.engine.graph import GraphRecord, is_written, record
 from gradstep.engine.ledger import Ledger
@@ -89,6 +90,7 @@ class Held:
         self.buffer_slots = list(_buffer_slots(self.model))
         self.renormalised = list(_written_in_forward(self.model))
         self.ledger = Ledger()
+        self.addends = Addends()
         self.point = Point()
         self.saved = _NOTHING
         self.losses: list[tuple[int, float]] = []
@@ -232,12 +234,14 @@ class Held:
             )
         before = [(p.grad, None if p.grad is None else p.grad._version) for _, p in self.parameters]
         retain = act.retain_graph or self._will_be_refused()
-        loss.backward(retain_graph=retain)  # type: ignore[no-untyped-call]
+        with self.addends.watch(self.parameters):
+            loss.backward(retain_graph=retain)  # type: ignore[no-untyped-call]
         written = []
         for (name, parameter), (grad, version) in zip(self.parameters, before, strict=True):
             if parameter.grad is not None and (parameter.grad is not grad or grad._version != version):
                 written.append(name)
-                self.ledger.backward(name, fresh=grad is None)
+                recorded = self.addends.recorded(name)
+                self.ledger.backward(name, grad is None, recorded, len(self.losses), self.point.value)
         self.point = replace(
             self.point,
             phase="backward",
@@ -287,7 +291,9 @@ class Held:
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter in self.names:
-                    self.ledger.cleared(self.names[parameter], to_none or parameter.grad is None)
+                    gone = to_none or parameter.grad is None
+                    recorded = None if self.addends.wish is None else parameter
+                    self.ledger.cleared(self.names[parameter], gone, recorded)
         self.point = replace(
             self.point,
             phase="zero_grad",

@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from gradstep.engine.account import Amount, Line, folded, standing
+from gradstep.engine.addends import Recorded
+from gradstep.engine.bits import same_bits
+
 
 class Entry(NamedTuple):
     """The account of one parameter's `.grad`."""
@@ -21,25 +25,62 @@ class Entry(NamedTuple):
 _NEW = Entry()
 
 
+class Accounts(NamedTuple):
+    """Everything the ledger holds at one moment; the entries and lines are never written to."""
+
+    entries: dict[str, Entry]
+    lines: dict[str, tuple[Line, ...]]
+
+
 class Ledger:
-    """One entry for each parameter, by its name."""
+    """One entry for each parameter, by its name, and where it is recorded one line for each act."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
+        self._lines: dict[str, tuple[Line, ...]] = {}
 
-    def backward(self, name: str, fresh: bool) -> None:
-        """Note that a backward wrote `.grad`; `fresh` when it was None before."""
+    def backward(
+        self, name: str, fresh: bool, recorded: Recorded | None = None, forward: int = 0, loss: float | None = None
+    ) -> None:
+        """Note that a backward wrote `.grad`.
+
+        Args:
+            name: the parameter.
+            fresh: True when `.grad` was None before.
+            recorded: what it added, where that was recorded; else the lines end here, for they no longer add up.
+            forward: the number of the forward whose loss it came from.
+            loss: the value of that.
+        """
         added, used, zeroed = _NEW if fresh else self._entries.get(name, _NEW)
         self._entries[name] = Entry(added + 1, used, zeroed)
+        if recorded is None:
+            self._lines.pop(name, None)
+            return
+        lines = self._lines.get(name, ())
+        if fresh and lines and lines[-1].kind != "cleared":
+            lines = ()  # set to None behind our back
+        if recorded.found is not None and not _stands(lines, recorded.found):
+            lines = (*lines, Line("changed" if lines else "earlier", (recorded.found,), added, used=bool(used)))
+        line = Line("backward", recorded.parts or (Amount(),), added + 1, forward, loss)
+        self._lines[name] = folded((*lines, line), recorded.most)
 
     def step(self, name: str) -> None:
         """Note that an optimizer step used all that had been added."""
         added, _, zeroed = self._entries.get(name, _NEW)
         self._entries[name] = Entry(added, added, zeroed)
+        if name in self._lines:
+            self._lines[name] = (*self._lines[name], Line("step"))
 
-    def cleared(self, name: str, to_none: bool) -> None:
-        """Note that `.grad` was cleared."""
+    def cleared(self, name: str, to_none: bool, recorded: Tensor | None = None) -> None:
+        """Note that `.grad` was cleared; `recorded` is the parameter, when lines are kept."""
         self._entries[name] = Entry(zeroed=not to_none)
+        self._lines.pop(name, None)
+        if recorded is not None:
+            self._lines[name] = (Line("cleared", () if to_none else (Amount.zeros(recorded),)),)
+
+    def lines(self, name: str) -> tuple[Line, ...]:
+        """Return what was recorded of a parameter since its `.grad` was last cleared; empty where nothing was."""
+        return self._lines.get(name, ())
 
     def entry(self, name: str) -> Entry:
         """Return the account of a parameter."""
@@ -56,10 +97,19 @@ class Ledger:
             return "stale" if entry.used else "fresh"
         return f"x{entry.added}, {entry.used} used" if entry.used else f"x{entry.added}"
 
-    def copy(self) -> dict[str, Entry]:
+    def copy(self) -> Accounts:
         """Return the accounts as they are now, to restore them later."""
-        return dict(self._entries)
+        return Accounts(dict(self._entries), dict(self._lines))
 
-    def restore(self, entries: dict[str, Entry]) -> None:
+    def restore(self, accounts: Accounts) -> None:
         """Put the accounts back."""
-        self._entries = dict(entries)
+        self._entries, self._lines = dict(accounts.entries), dict(accounts.lines)
+
+
+def _stands(lines: tuple[Line, ...], found: Amount) -> bool:
+    """Tell whether the lines add up to what was found, to the last bit."""
+    if found.whole is not None:
+        whole = standing(lines, lambda amount: amount.whole).value
+        return whole is not None and same_bits(whole, found.whole)
+    one = standing(lines, lambda amount: amount.at(found.element)).value
+    return one is not None and found.value is not None and same_bits(one, found.value)

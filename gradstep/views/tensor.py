@@ -13,6 +13,7 @@ from gradstep.engine.bits import different
 from gradstep.engine.held import Held
 from gradstep.values.views import LookTensor, TensorView, Window
 from gradstep.views.changes import before
+from gradstep.views.formulas.find import would_give
 from gradstep.views.model import dtype_name
 from gradstep.views.numbers import norm_of
 from gradstep.views.selection import Cut, cut
@@ -84,7 +85,13 @@ def tensor_view(
         infs=infs,
         grad_norm=None if drawn_grad is None else norm_of(chosen.of(drawn_grad)),
         note=_note(chosen, tensor),
+        would=_would(held, tensor, window) if kind == "vector" else None,
     )
+
+
+def _would(held: Held, tensor: Tensor, window: Cut) -> tuple[float, ...] | None:
+    given = None if held.point.phase == "step" else would_give(held, tensor, window)
+    return None if given is None else tuple(given.to(torch.float64).tolist())
 
 
 def _window(tensor: Tensor, kept: tuple[bool, Tensor | None], window: Cut) -> Window:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import math
 
+from msgspec.structs import replace
+
+from gradstep.engine.addends import Wish
 from gradstep.engine.held import Held
 from gradstep.values.tables import number
 from gradstep.values.views import WhyView
+from gradstep.views.arithmetic import arithmetic
+from gradstep.views.element import Element
 from gradstep.views.numbers import norms
 
 
-def why_view(held: Held, stop: int, changed: frozenset[str]) -> WhyView:
-    """Return the sentence for the last phase.
+def why_view(held: Held, stop: int, changed: frozenset[str], element: Element | None = None) -> WhyView:
+    """Return the sentence for the last phase, and the arithmetic of one element.
 
     Args:
         held: the held workload.
         stop: the number of the stop.
         changed: names of all tensors that the last phase changed.
+        element: the selected element; what the next backwards add to it is recorded from now on.
     """
     if held.refused:
         sentence = f"{held.refused} raised and was undone: everything is as it was before it."
@@ -29,7 +35,13 @@ def why_view(held: Held, stop: int, changed: frozenset[str]) -> WhyView:
         "next_batch": _next_batch,
     }.get(held.point.phase, _loaded)
     sentence, more = say(held, changed)
-    return WhyView(stop, held.point.phase or "loaded", sentence, held.point.torch, tuple(more))
+    phase = held.point.phase
+    view = WhyView(stop, phase or "loaded", sentence, held.point.torch, tuple(more))
+    if element is None:
+        return view
+    held.addends.wish = Wish(element.name, element.index)
+    name = element.line(".grad" if phase in ("backward", "zero_grad") else "")
+    return replace(view, element=name, lines=arithmetic(held, element))
 
 
 def _loaded(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
@@ -105,6 +117,8 @@ def _step(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
         return "step() changed nothing: the update was zero for every weight, or too small for its last bit.", more
     if point.again:
         return "step() moved the weights again, with a gradient that a step had used already. Press z.", more
+    if any(f"{name}.grad" in changed for name in point.written):
+        return "step() moved the weights, and wrote .grad too: a hook did, or the kernel. Press z to clear it.", more
     return f"step() moved the weights and left .grad as it was. Press z before the next backward{_or_add(held)}.", more
 
 

@@ -60,6 +60,13 @@ def work_to_come(held: Held, parameter: Tensor, part: Cut) -> Work:
     return work
 
 
+def would_give(held: Held, parameter: Tensor, part: Cut) -> Tensor | None:
+    """Return what a step would make of a part of a parameter; None where there is no `.grad`, or no formula."""
+    if parameter.grad is None or parameter not in held.names or why_none(held, parameter):
+        return None
+    return work_to_come(held, parameter, part).result
+
+
 def work_done(held: Held, parameter: Tensor, part: Cut) -> Work | None:
     """Return the work of the step that was just taken, with what it made; None when what was before was not kept."""
     saved = held.saved.optimizer

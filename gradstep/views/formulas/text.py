@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import math
 
-from gradstep.values.tables import number
-
 DIGITS = 4
 """Decimals of an element, as in the tensor panel."""
 _MOST = 9
 """Decimals at most: more than float32 tells apart."""
+_SMALL = 1e-6
+"""What is smaller is written with an exponent."""
 
 
 def signed(value: float | None, digits: int = DIGITS) -> str:
-    """Write an element: always with its sign, an exact zero as 0, None as `none`."""
+    """Write an element: always with its sign, an exact zero as 0, None as `none`.
+
+    A number of which `digits` decimals would leave less than two digits is written with an exponent.
+    """
     if value is None:
         return "none"
-    if value == 0:
-        return "−0" if math.copysign(1.0, value) < 0 else "0"
-    text = number(value, digits)
-    return text if value != value or text.startswith("−") else f"+{text}"
+    if math.isnan(value):
+        return "NaN"
+    sign = "−" if math.copysign(1.0, value) < 0 else "+"
+    size = abs(value)
+    if size == 0:
+        return "−0" if sign == "−" else "0"
+    if math.isinf(size):
+        return f"{sign}inf"
+    fixed = 10.0 ** (1 - digits) <= size < 1e6
+    return sign + (f"{size:.{digits}f}" if fixed else f"{size:.3e}".replace("-", "−"))
 
 
 def plain(value: float) -> str:
@@ -28,7 +37,10 @@ def plain(value: float) -> str:
 
 
 def digits_that_tell(before: float, after: float) -> int:
-    """Return the decimals from which on two numbers are written differently."""
+    """Return the decimals from which on two numbers are written differently, and small ones with two digits."""
+    sizes = [abs(value) for value in (before, after) if value and math.isfinite(value)]
+    least = min(sizes, default=1.0)
+    first = max(DIGITS, 1 - math.floor(math.log10(least))) if least >= _SMALL else DIGITS
     if before == after or not math.isfinite(before - after):
-        return DIGITS
-    return next((d for d in range(DIGITS, _MOST) if signed(before, d) != signed(after, d)), _MOST)
+        return first
+    return next((d for d in range(first, _MOST) if signed(before, d) != signed(after, d)), _MOST)

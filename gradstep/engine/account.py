@@ -1,0 +1,135 @@
+"""The account of one parameter's `.grad`: a line for each act since it was last cleared, in the engine's order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+Index = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Amount:
+    """A tensor that was kept; of one too large to keep, its norm and the element that was looked at."""
+
+    whole: Tensor | None = None
+    element: Index = ()
+    value: Tensor | None = None
+    given_norm: float | None = None
+
+    @staticmethod
+    def of(tensor: Tensor, element: Index | None) -> Amount:
+        """Keep a copy of a tensor, or with `element` only that element and the norm."""
+        plain = tensor.detach()
+        if plain.layout is not torch.strided or plain.is_meta:
+            return Amount()
+        if element is None:
+            return Amount(plain.clone())
+        value = plain[element].clone() if len(element) == plain.dim() else None
+        return Amount(element=element, value=value, given_norm=_norm(plain))
+
+    @staticmethod
+    def zeros(tensor: Tensor) -> Amount:
+        """Return zeros of a tensor's shape, which take no memory."""
+        return Amount(tensor.detach().new_zeros(()).expand(tensor.shape))
+
+    def at(self, element: Index) -> Tensor | None:
+        """Return an element as a 0-dim tensor; None where it was not kept."""
+        if self.whole is not None:
+            return self.whole[element]
+        return self.value if element == self.element else None
+
+    @cached_property
+    def norm(self) -> float | None:
+        """L2 norm of the tensor; None where it was not kept."""
+        return self.given_norm if self.whole is None else _norm(self.whole)
+
+
+class Line(NamedTuple):
+    """One act on `.grad`."""
+
+    kind: Literal["cleared", "earlier", "backward", "step", "changed"]
+    """earlier: what was there when recording began, or was folded; changed: written by something else."""
+    parts: tuple[Amount, ...] = ()
+    """Of a backward what it added, in the engine's order (one, but for nested backwards); else what `.grad` was then,
+    nothing for None."""
+    number: int = 0
+    """Backwards since it was last cleared, this one included."""
+    forward: int = 0
+    loss: float | None = None
+    used: int = 0
+    """Steps that are folded into an earlier line."""
+
+
+class Standing(NamedTuple):
+    """What `.grad` was at some moment: a tensor or one element; None for no `.grad`, or where it is not known."""
+
+    known: bool = True
+    value: Tensor | None = None
+
+
+class Moment(NamedTuple):
+    """What one part of one line did."""
+
+    line: Line
+    place: int
+    """Where the line stands among the lines."""
+    part: Amount | None
+    before: Standing
+    amount: Tensor | None
+    after: Standing
+
+
+Pick: TypeAlias = "Callable[[Amount], Tensor | None]"
+"""Which part of an amount to follow: the whole tensor, or an element; None where that was not kept."""
+
+
+def walked(lines: tuple[Line, ...], pick: Pick) -> Iterator[Moment]:
+    """Yield what each line did, added up as the engine adds: in its order, in the dtype of `.grad`."""
+    now = Standing()
+    for place, line in enumerate(lines):
+        if line.kind == "step" or not line.parts:
+            after = now if line.kind == "step" else Standing()
+            yield Moment(line, place, None, now, None, after)
+            now = after
+        for part in line.parts:
+            picked = pick(part)
+            if picked is None:
+                after = Standing(known=False)
+            elif line.kind != "backward":
+                after = Standing(value=picked)
+            elif now.known:
+                after = Standing(value=picked if now.value is None else now.value + picked)
+            else:
+                after = now
+            yield Moment(line, place, part, now, picked, after)
+            now = after
+
+
+def standing(lines: tuple[Line, ...], pick: Pick) -> Standing:
+    """Return what the lines add up to."""
+    return next((moment.after for moment in reversed(list(walked(lines, pick)))), Standing())
+
+
+def folded(lines: tuple[Line, ...], most: int) -> tuple[Line, ...]:
+    """Return the lines with the oldest backwards added up into one, so that at most `most` of them remain."""
+    places = [i for i, line in enumerate(lines) if line.kind == "backward"]
+    if len(places) <= most:
+        return lines
+    head, rest = lines[: places[-most]], lines[places[-most] :]
+    total = standing(head, lambda amount: amount.whole)
+    number = max(line.number for line in head)
+    used = sum(line.used + (line.kind == "step") for line in head)
+    return (Line("earlier", (Amount(total.value),), number=number, used=used), *rest)
+
+
+def _norm(tensor: Tensor) -> float | None:
+    if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
+        return None
+    narrow = tensor.is_floating_point() and tensor.element_size() <= 2
+    return float(torch.linalg.vector_norm(tensor.float() if narrow else tensor))

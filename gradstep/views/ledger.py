@@ -1,0 +1,100 @@
+"""The Ledger view: how one element of `.grad` became what it is, a row for each act since it was last cleared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradstep.engine.account import Line, Moment, Standing, walked
+from gradstep.engine.addends import Wish
+from gradstep.engine.held import Held
+from gradstep.values.reasons import LedgerRow, LedgerView
+from gradstep.views.element import Element
+from gradstep.views.model import dtype_name
+from gradstep.views.numbers import norm_of
+
+NOT_RECORDED = "not recorded: recording begins when it is first looked at, and is for what fits in 64 MiB"
+
+
+def ledger_view(held: Held, stop: int, element: Element | None) -> LedgerView:
+    """Return the account of an element. From now on backwards are recorded."""
+    if element is None:
+        return LedgerView(stop, note="choose a parameter in Model: the ledger is about its .grad")
+    held.addends.wish = Wish(element.name, element.index)
+    grad = element.parameter.grad
+    total = element.of(grad)
+    rows = tuple(_rows(held, element))
+    return LedgerView(
+        stop,
+        name=element.line(".grad"),
+        element=element.index,
+        dtype=dtype_name(element.parameter if grad is None else grad),
+        state=held.ledger.state(element.name, element.parameter),
+        rows=rows,
+        total=total,
+        norm=None if grad is None else norm_of(grad),
+        note="" if element.parameter.requires_grad else "requires_grad is False: no backward reaches it",
+    )
+
+
+def _rows(held: Held, element: Element) -> Iterator[LedgerRow]:
+    entry, lines = held.ledger.entry(element.name), held.ledger.lines(element.name)
+    grad = element.parameter.grad
+    now = element.of(grad)
+    if not lines:
+        if grad is None:
+            yield LedgerRow("start", "no backward yet")
+        elif entry.added:
+            text = f"{entry.added} backward{'s' if entry.added > 1 else ''}"
+            yield LedgerRow("earlier", text, after=now, norm=norm_of(grad), used=entry.used, note=NOT_RECORDED)
+        else:
+            word = "zero_grad" if entry.zeroed else "given"
+            yield LedgerRow("cleared" if entry.zeroed else "earlier", word, after=now, norm=norm_of(grad))
+        return
+    if lines[0].kind == "backward":
+        yield LedgerRow("start", "no .grad")
+    moments = list(walked(lines, lambda amount: amount.at(element.index)))
+    steps = [sum(line.kind == "step" for line in lines[i + 1 :]) for i in range(len(lines))]
+    for i, moment in enumerate(moments):
+        yield _row(moment, steps[moment.place], _part(moments, i))
+    last = moments[-1].after
+    standing = _number(last)
+    if last.known and not _same(standing, now):
+        yield LedgerRow("changed", "written since", standing, None, now, None if grad is None else norm_of(grad))
+
+
+def _row(moment: Moment, later: int, part: str) -> LedgerRow:
+    line, before, after = moment.line, _number(moment.before), _number(moment.after)
+    norm = None if moment.part is None else moment.part.norm
+    if line.kind == "step":
+        return LedgerRow("step", "step", before, None, after)
+    if line.kind != "backward":
+        return LedgerRow(line.kind, _word(line), None, None, after, norm, used=later + line.used)
+    amount = None if moment.amount is None else float(moment.amount)
+    note = "" if amount is not None else "this element was not recorded"
+    text = f"backward {line.number}{part}"
+    return LedgerRow("backward", text, before, amount, after, norm, line.forward, line.loss, later, note)
+
+
+def _word(line: Line) -> str:
+    if line.kind == "cleared":
+        return "zero_grad"
+    if line.kind == "changed":
+        return "written by other code"
+    return f"{line.number} earlier" if line.number else "was there"
+
+
+def _part(moments: list[Moment], i: int) -> str:
+    """Say which part of a backward a row is, where nested backwards added several times."""
+    here = moments[i]
+    if len(here.line.parts) < 2:
+        return ""
+    first = next(j for j, moment in enumerate(moments) if moment.place == here.place)
+    return f", {i - first + 1} of {len(here.line.parts)}"
+
+
+def _number(standing: Standing) -> float | None:
+    return None if standing.value is None or standing.value.is_complex() else float(standing.value)
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    return one == other or (one is not None and other is not None and one != one and other != other)
