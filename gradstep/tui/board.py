@@ -27,7 +27,7 @@ from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.optimizer import OptimizerPanel
 from gradstep.tui.panels.panel import Panel, Surface
 from gradstep.tui.panels.script import ScriptPanel
-from gradstep.tui.panels.status import Activity, PhasesRow, StatusRow
+from gradstep.tui.panels.status import Activity, PhasesRow, StatusRow, next_words
 from gradstep.tui.panels.tensor import TensorPanel
 from gradstep.tui.panels.why import Stage, WhyPanel
 from gradstep.values.commands import Command, Load, Say, Screenshot, Show, line_of
@@ -140,7 +140,11 @@ class Board(Screen[None], inherit_bindings=False):
                 self.driver.died(how)
                 self._banner.text = how
                 during = f" It was running: {line_of(running)}." if running is not None else ""
-                self.why.tell(stages=(), notice=f"The engine died: {how}.{during}")
+                if running is not None:
+                    self.log_panel.add([Entry("failed", clean(line_of(running)))])
+                self.log_panel.add([Entry("problem", f"the engine died: {clean(how)}")])
+                # what the command before did is not what there is to say now
+                self.why.tell(stages=(), view=None, outcome=None, fault=None, notice=f"The engine died: {how}.{during}")
                 self._arrange()
                 self._redraw()
 
@@ -173,7 +177,9 @@ class Board(Screen[None], inherit_bindings=False):
 
     def happened(self, outcome: Outcome, again: bool) -> None:
         """Write an outcome to the log; the row is painted with the stop."""
-        self.log_panel.add(entries_of(outcome))
+        entries = entries_of(outcome)
+        # a replay after a restart does again what the log has already
+        self.log_panel.add(entries[1:] if again and outcome.ok else entries)
         self.why.tell(notice="")
         self._prompt.last = line_of(outcome.command)
         if not again:
@@ -183,7 +189,7 @@ class Board(Screen[None], inherit_bindings=False):
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
         """Show a stop: everything is assigned before anything is painted."""
         self._stages = [] if stop.number else self._stages
-        self.why.tell(outcome=outcome, stages=(), fault=None, whole=False)
+        self.why.tell(outcome=outcome, stages=(), fault=None, whole=False, ways_out=self._ways_out(stop, outcome))
         for name, request, view in views:
             panel = self.panels[name]
             panel.assign(view)
@@ -195,6 +201,13 @@ class Board(Screen[None], inherit_bindings=False):
         self._arrange()
         self._redraw()
         self._paint_now()
+
+    def _ways_out(self, stop: Stop, outcome: Outcome | None) -> str:
+        """Say what can be done when a load has left nothing that could be stepped."""
+        if stop.number or outcome is None or outcome.ok or not isinstance(outcome.command, Load):
+            return ""
+        retry = f"{keymap.key('restart').shown} tries again, " if self._opening else ""
+        return f"Nothing is loaded: {retry}: and load NAME takes another, q quits."
 
     def _open_on(self, opening: str) -> None:
         """Have Tensor show what the workload asks for until something is selected; nothing is carried out for that."""
@@ -261,7 +274,7 @@ class Board(Screen[None], inherit_bindings=False):
         news = self.why.news
         problem = news.problem is not None
         said = news.outcome is not None and (isinstance(news.outcome.command, Say) or bool(news.outcome.text))
-        tall = not news.stages and (problem or said or bool(news.notice))
+        tall = not news.stages and (problem or said or bool(news.notice) or self._recent[0] == "why")
         needed = why.rows if tall else why.sentence_rows
         rows = needed(news, max(self.size.width, 20))
         script, banner = self._reading is not None, bool(self.driver.dead)
@@ -292,6 +305,7 @@ class Board(Screen[None], inherit_bindings=False):
     def _redraw(self) -> None:
         now = [name for name in ("restart", "traceback") if self.applies(name)] if not self.driver.running else []
         self._footer.keys = [*now, *(name for name in keymap.FOOTER if self.applies(name))]
+        self._footer.next = next_words(self.driver.stop, self._reading is not None and not self._reading.at_end)
         for surface in self._surfaces:
             surface.redraw()
         self.activity()
@@ -359,15 +373,26 @@ class Board(Screen[None], inherit_bindings=False):
         self._footer.said = text
         self._footer.redraw()
 
+    @property
+    def _nothing_loaded(self) -> bool:
+        """True when a load failed and there is nothing that a phase could run."""
+        return bool(self.why.news.ways_out)
+
     def applies(self, key: str) -> bool:
         """Tell whether a key would do something now; the palette lists only those."""
         if key == "restart":
-            return bool(self.driver.dead) or self.driver.running is not None
+            return (
+                bool(self.driver.dead)
+                or self.driver.running is not None
+                or (self._nothing_loaded and bool(self._opening))
+            )
         if key == "traceback":
             problem = self.why.news.problem
             return problem is not None and bool(problem.frames)
         if key == "go_on":
             return self.driver.parked or (self._reading is not None and not self._reading.at_end)
+        if key in {"next_batch", "natural"}:
+            return not self._nothing_loaded or self._reading is not None
         if key.startswith("loss_"):
             return "loss" in self._places
         return key != "script" or self._reading is not None

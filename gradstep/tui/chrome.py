@@ -62,6 +62,8 @@ class FooterRow(Surface):
     def __init__(self) -> None:
         super().__init__("footer")
         self.keys: Sequence[str] = keymap.FOOTER
+        self.next = ""
+        """What space does, for a screen whose path of phases has no room to say so."""
         self.candidates: Sequence[str] = ()
         self.said = ""
         """One line in place of the keys: a fault of what is typed, or what a key could not do."""
@@ -76,15 +78,18 @@ class FooterRow(Surface):
                 break
             row.left(row.at + (1 if row.at == 0 else 2), clean(text), "text")
         for key in [] if self.candidates else self._fitting(width):
-            row.left(row.at + (1 if row.at == 0 else 3), key.shown, "key").add(f" {key.label}", "dim")
+            row.left(row.at + (1 if row.at == 0 else 3), key.shown, "key").add(f" {self._label(key, width)}", "dim")
         return [row.line()]
+
+    def _label(self, key: keymap.Key, width: int) -> str:
+        return self.next if key.id == "natural" and self.next and width < 100 else key.label
 
     def _fitting(self, width: int) -> list[keymap.Key]:
         """Return the keys that there is room for, the needed ones first to be let in."""
         room, fitting = width - 1, set()
         for name in sorted(self.keys, key=lambda name: (*keymap.NEEDED, name).index(name)):
             key = keymap.key(name)
-            cells = len(key.shown) + len(key.label) + 4
+            cells = len(key.shown) + len(self._label(key, width)) + 4
             if cells <= room + 3:
                 room -= cells
                 fitting.add(name)

@@ -11,9 +11,10 @@ from typing import NamedTuple, Protocol
 
 from gradstep.session.protocol import FrontSession
 from gradstep.tui.jobs import Job, Program
+from gradstep.tui.panels.why import hit_words
 from gradstep.values.commands import Command, Load, Say, Screenshot, line_of
 from gradstep.values.errors import GradstepError
-from gradstep.values.outcomes import Outcome, Problem, Stop, WatchHit
+from gradstep.values.outcomes import Outcome, Problem, Stop
 from gradstep.values.views import Digest, LookDigest, Request, View
 
 QUEUE = 64
@@ -364,11 +365,6 @@ class Driver:
         if view.digest == mark.digest.digest:
             return f"the digest of stop {view.stop} is the same, {view.digest[:12]}"
         return f"the digest of stop {view.stop} DIFFERS, {view.digest[:12]} for {mark.digest.digest[:12]}"
-
-
-def hit_words(hit: WatchHit) -> str:
-    """Say what a watchpoint saw."""
-    return f"watch {hit.number}: {hit.line} changed from {hit.before} to {hit.after}"
 
 
 def _at(place: str) -> str:

@@ -108,7 +108,19 @@ KEYMAP: tuple[Key, ...] = (
 
 FOOTER: tuple[str, ...] = ("natural", "go_on", "next_batch", "pause", "panel", "maximise", "command", "help", "quit")
 """The keys that the footer names, in its order."""
-NEEDED: tuple[str, ...] = ("restart", "traceback", "help", "command", "quit", "natural", "panel", "pause", "next_batch")
+NEEDED: tuple[str, ...] = (
+    "restart",
+    "traceback",
+    "help",
+    "command",
+    "quit",
+    "natural",
+    "go_on",
+    "panel",
+    "pause",
+    "maximise",
+    "next_batch",
+)
 """The keys that it names first where there is no room for all."""
 
 

@@ -78,7 +78,7 @@ class KeyedBoard(Board, inherit_bindings=False):
 
     def action_restart(self) -> None:
         """Start a dead or hanging engine again."""
-        if not self.driver.dead and self.driver.running is None:
+        if not self.applies("restart"):
             self._say("the engine is alive: R restarts a dead one")
             return
         self._begin_stage("starting the engine again")

@@ -61,6 +61,14 @@ def fit(text: str, width: int, ellipsis: str = "…") -> str:
     return set_cell_size(text, max(0, width - 1)) + ellipsis
 
 
+def fit_middle(text: str, width: int) -> str:
+    """Return `text` cut to at most `width` cells in its middle: names often differ at their ends only."""
+    if cell_len(text) <= width or width < 5:
+        return fit(text, width)
+    tail = width // 2
+    return f"{set_cell_size(text, width - 1 - tail)}…{text[-tail:]}"
+
+
 def wrap(text: str, width: int) -> list[str]:
     """Break `text` at spaces into lines of at most `width` cells; a longer word is broken inside."""
     lines: list[str] = []

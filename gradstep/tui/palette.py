@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
@@ -14,31 +14,55 @@ if TYPE_CHECKING:
     from gradstep.tui.screen import StepScreen
 
 
+class Entry(NamedTuple):
+    """What the palette offers: a name, a sentence, what it does, and the word it is looked for by."""
+
+    name: str
+    text: str
+    act: Callable[[], object]
+    word: str
+
+
+def entries(screen: StepScreen) -> list[Entry]:
+    """Return what applies now; a command that has a key is offered once, as the key."""
+    from gradstep.steps.words import WORDS
+
+    skipped = {"palette", "pause_too", "panel", "panel_back"}
+    keys = [key for key in KEYMAP if key.id not in skipped and screen.applies(key.id)]
+    has_key = {key.id for key in KEYMAP}
+    offered = [
+        Entry(f"{key.label}  ({key.shown})", key.help, partial(screen.run_action, key.action), key.label)
+        for key in keys
+    ]
+    return offered + [
+        Entry(f":{word.word}", word.help, partial(screen.type_command, f"{word.word} "), word.word)
+        for word in WORDS
+        if word.word not in has_key
+    ]
+
+
+def rank(entry: Entry, query: str, match: Callable[[str], float]) -> float:
+    """Return how well an entry fits what was typed: the very word first, then its beginning, then the rest; 0: not."""
+    typed, word = query.strip().lstrip(":").lower(), entry.word.lower()
+    fit = max(match(entry.name), match(entry.text) * 0.5)
+    return fit + (200.0 if word == typed else 100.0 if typed and word.startswith(typed) else 0.0)
+
+
 class Commands(Provider):
     """Offers what a key does, and every command word for the command line."""
 
     @property
-    def _entries(self) -> list[tuple[str, str, Callable[[], object]]]:
-        from gradstep.steps.words import WORDS
-
-        screen: StepScreen = self.screen  # type: ignore[assignment]
-        skipped = {"palette", "pause_too", "panel", "panel_back"}
-        keys = [
-            (f"{key.label}  ({key.shown})", key.help, partial(screen.run_action, key.action))
-            for key in KEYMAP
-            if key.id not in skipped and screen.applies(key.id)
-        ]
-        words = [(f":{word.word}", word.help, partial(screen.type_command, f"{word.word} ")) for word in WORDS]
-        return [*keys, *words]
+    def _entries(self) -> list[Entry]:
+        return entries(self.screen)  # type: ignore[arg-type]
 
     async def discover(self) -> Hits:
         """Offer everything that applies now."""
-        for name, text, act in self._entries:
-            yield DiscoveryHit(name, act, help=text)
+        for entry in self._entries:
+            yield DiscoveryHit(entry.name, entry.act, help=entry.text)
 
     async def search(self, query: str) -> Hits:
         """Offer what matches."""
         matcher = self.matcher(query)
-        for name, text, act in self._entries:
-            if (score := max(matcher.match(name), matcher.match(text) * 0.5)) > 0:
-                yield Hit(score, matcher.highlight(name), act, help=text)
+        for entry in self._entries:
+            if (score := rank(entry, query, matcher.match)) > 0:
+                yield Hit(score, matcher.highlight(entry.name), entry.act, help=entry.text)

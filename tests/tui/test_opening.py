@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from fake_session import FakeSession
 from stage import stage
 
 from gradstep.steps.parse import parse_script
+from gradstep.values.commands import Load
+from gradstep.values.outcomes import Outcome, Problem
+from gradstep.values.views import NoView
 
 
 def run(test):
@@ -33,5 +37,47 @@ def test_a_workload_handed_over_opens_on_what_it_asks_for():
         async with stage(FakeSession(loaded=True), opening=[]) as s:
             await s.until(lambda: "2.weight[0, 0:10]  of 10×256" in s.text())
             assert s.session.lines() == []
+
+    run(test)
+
+
+class Empty(FakeSession):
+    """A session whose factory raises."""
+
+    async def execute(self, command):
+        if isinstance(command, Load) and not self.mended:
+            self.executed.append(command)
+            problem = Problem("raised", "the factory raised", "ValueError: no data", "Mend it")
+            return Outcome(command, self.stop, problem)
+        return await super().execute(command)
+
+    async def look(self, requests):
+        if not self.stop.number:
+            return tuple(NoView(0, "nothing is loaded yet") for _ in requests)
+        return await super().look(requests)
+
+    mended = False
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+def test_where_nothing_could_be_loaded_nothing_says_to_press_f_and_R_tries_again(size):
+    async def test():
+        session = Empty()
+        async with stage(session, size=size) as s:
+            assert "ValueError: no data" in s.text()
+            assert "Nothing is loaded: R tries again" in s.text()
+            assert "press f" not in s.text()
+            assert "nothing is loaded yet" in s.text()
+            assert "space" not in s.rows()[-1]
+            assert "R restart" in s.rows()[-1]
+            assert "t traceback" not in s.rows()[-1]
+            session.mended = True
+            await s.press("R")
+            await s.until(lambda: "stop 1" in s.rows()[0])
+            await s.idle()
+            assert session.lines() == ["load mlp seed=0"] * 2 + ["show 2.weight[0, 0:10]"]
+            assert "space" in s.rows()[-1]
+            s.app.simulate_key("q")
+            await s.until(lambda: s.app._exit)
 
     run(test)

@@ -48,16 +48,15 @@ class _Columns:
         room = max(6, width // 4)
         self.lane_width = min(widest([row.lanes.rstrip() for row in rows], 5), room)
         self.operation = self.lanes + self.lane_width + (3 if width >= 60 else 1)
-        modules = min(widest([clean(row.module) for row in rows], 6), 22)
         wide = width >= 60
-        self.module = max(width - 2 - max(modules, 14 if wide else 0), 0) if width >= 44 else 0
-        self.shape = (self.module or width + 1) - (4 if wide else 2)
-        shapes = widest([numbers.shape(row.shape) for row in rows], 5)
-        if wide:
-            # close to what it belongs to: nothing is stretched for its own sake
-            names = widest([clean(row.operation) for row in rows], 18)
-            self.shape = min(self.shape, self.operation + names + 3 + max(shapes, 9))
-            self.module = self.shape + 4
+        shapes = widest([numbers.shape(row.shape) for row in rows], 9 if wide else 5)
+        names = widest([clean(row.operation) for row in rows], 18 if wide else 9)
+        # close to what it belongs to: nothing is stretched for its own sake
+        self.shape = min(self.operation + names + (3 if wide else 1) + shapes, width - 1)
+        self.module = self.shape + (4 if wide else 2)
+        if width - 1 - self.module < min(widest([clean(row.module) for row in rows], 6), 6):
+            # the operation needs the room: the module is named in Model, and at the top of a wider screen
+            self.module = 0
         self.names = max(0, self.shape - shapes - 1 - self.operation)
 
     def header(self) -> Line:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradstep.tui import numbers
-from gradstep.tui.lines import Line, Row, clean, text_line
+from gradstep.tui.lines import Line, Row, clean, fit_middle, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
 from gradstep.tui.panels.panel import Panel
 from gradstep.values.views import LookModel, ModelRow, ModelView, NoView, Request, View
@@ -117,7 +117,7 @@ class _Columns:
             kind = clean(row.type) if row.type != row.name else ""
             return drawn.add(f"{name} {kind}".strip(), "bright" if here else "text").line()
         mark = "*" if row.changed else ""
-        drawn.left(drawn.at, name, "bright" if here else "text", max(0, self.names - drawn.at - len(mark)))
+        drawn.add(fit_middle(name, max(0, self.names - drawn.at - len(mark))), "bright" if here else "text")
         drawn.add(mark, "bright")
         if row.shared:
             return drawn.add(f"  = {clean(row.shared)}", "dim").line()

@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from gradstep.tui import layout
-from gradstep.tui.lines import Line, Row, cell_len, text_line
+from gradstep.tui.lines import Line, Row, Span, cell_len, text_line
 from gradstep.tui.panels.drawing import Drawing
 from gradstep.tui.tones import style
 from gradstep.values.views import Request, View
@@ -164,7 +164,7 @@ class Panel(Surface):
         drawing = self.draw(width, height - self.titled)
         about, lines, self.rows = drawing
         if not self.titled:
-            return lines
+            return [_marked(lines[0]), *lines[1:]] if self.focused and lines else lines
         title, told = self.title_line(width, about)
         if about and not told and height >= 8:
             # the names of other panels took the title: what the panel is about takes a row of the body
@@ -224,3 +224,11 @@ class Panel(Surface):
         self.scroll_rows(rows)
         self.post_message(self.Scrolled(self))
         self.redraw()
+
+
+def _marked(line: Line) -> Line:
+    """Return a first row with the mark of the panel in focus at its left, where there is no title to hold it."""
+    blank = line.spans[0].text if line.spans else ""
+    if not blank.startswith(" "):
+        return line
+    return Line((Span("▌", "now"), Span(blank[1:], line.spans[0].tone), *line.spans[1:]), line.here)

@@ -13,10 +13,6 @@ from gradstep.values.outcomes import Stop
 KEYS = {"forward": "f", "backward": "b", "step": "s", "zero_grad": "z"}
 
 
-_LEAST = 21
-"""Cells that the line of PyTorch is cut down to, at most, for the hint beside it."""
-
-
 class Activity(NamedTuple):
     """What the screen is doing, beside what is true at the stop."""
 
@@ -100,12 +96,13 @@ def phases(stop: Stop, activity: Activity, width: int) -> Line:
             row.add(" ─ ", "line")
         _phase(row, name, stop, natural, running)
     line = clean(stop.torch)
-    hint = _hint(stop, activity)
+    following = next_words(stop, activity.script)
+    hint = f"space  {following}" if following else ""
     left = row.at + (1 if narrow else 2)
     place = max(left, 62) if not narrow else left
     room = width - 2 - place
     beside = room - len(hint) - 3
-    if hint and beside >= min(len(line), _LEAST):
+    if hint and not narrow:
         row.left(place, _shortened(line, beside), "bright")
         key, _, what = hint.partition(" ")
         return row.to(width - 1 - len(hint)).add(key, "key").add(" " + what, "dim").line()
@@ -132,10 +129,9 @@ def _phase(row: Row, name: str, stop: Stop, natural: str, running: str) -> None:
         row.add(f" {key}", "key").add(f" {name} ", "bright" if name == natural else "dim")
 
 
-def _hint(stop: Stop, activity: Activity) -> str:
-    if activity.script:
-        return "space  next line"
-    return f"space  {clean('; '.join(stop.natural))}" if stop.natural else ""
+def next_words(stop: Stop, script: bool) -> str:
+    """Say what space does: the next line of a script, or what is natural at the stop; empty where there is neither."""
+    return "next line" if script else clean("; ".join(stop.natural))
 
 
 class StatusRow(Surface):

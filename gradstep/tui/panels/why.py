@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from gradstep.tui import numbers
-from gradstep.tui.lines import Line, Row, clean, text_line
+from gradstep.tui.lines import Line, Row, clean, fit, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, paragraph
 from gradstep.tui.panels.markdown import markdown_lines
 from gradstep.tui.panels.panel import Panel
-from gradstep.values.commands import Say, line_of
-from gradstep.values.outcomes import Frame, Outcome, Problem
+from gradstep.values.commands import Print, Say, line_of
+from gradstep.values.expressions import expression_line
+from gradstep.values.outcomes import Frame, Outcome, Problem, WatchHit
 from gradstep.values.views import LookWhy, NoView, Request, View, WhyView
 
 
@@ -32,6 +35,8 @@ class News(NamedTuple):
     """A word of the screen's own, e.g. what came of a restart."""
     fault: Problem | None = None
     """What is wrong with a typed line that never became a command."""
+    ways_out: str = ""
+    """What can be done where nothing could be loaded."""
     whole: bool = False
     """True to show every frame of a traceback, not only the user's own."""
 
@@ -47,7 +52,15 @@ def draw(news: News, width: int, height: int, first: int = 0) -> Drawing:
     if len(lines) > height and news.problem is not None and not news.whole and not first:
         lines = _lines(news, width, len(lines) - height)
     first = max(0, min(first, len(lines) - height))
-    return Drawing(about, lines[first : first + max(height, 0)], len(lines))
+    shown = lines[first : first + max(height, 0)]
+    if shown and first + len(shown) < len(lines):
+        shown[-1] = Row(width).add(fit(shown[-1].plain.rstrip(), width - 3), _tone(shown[-1])).add(" …", "key").line()
+    return Drawing(about, shown, len(lines))
+
+
+def _tone(line: Line) -> str:
+    """Return the tone of what a row says first."""
+    return next((span.tone for span in line.spans if span.text.strip()), "text")
 
 
 def rows(news: News, width: int) -> int:
@@ -80,23 +93,38 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
         return lines + _stages(news.stages, width)
     outcome = news.outcome
     if news.problem is not None:
-        return lines + problem_lines(news.problem, width, news.whole, spare)
+        problem = news.problem
+        if news.ways_out:
+            remedy = f"{problem.remedy.rstrip('. ')}. " if problem.remedy else ""
+            problem = replace(problem, remedy=remedy + news.ways_out)
+        return lines + problem_lines(problem, width, news.whole, spare)
     if outcome is not None and isinstance(outcome.command, Say):
         return lines + markdown_lines(outcome.command.text, width)
     if outcome is not None:
         # a notice that there is says itself what a watchpoint saw
         for hit in () if news.notice else outcome.watches:
-            lines += paragraph(
-                f"watch {hit.number}: {hit.line} changed from {hit.before} to {hit.after}", width, "bright"
-            )
-        if outcome.text:
-            lines += [line for text in outcome.text.splitlines() for line in paragraph(text, width, "bright")]
+            lines += paragraph(hit_words(hit), width, "bright")
+        lines += [line for text in printed(outcome) for line in paragraph(text, width, "bright")]
     if isinstance(news.view, WhyView):
         lines += paragraph(news.view.sentence, width, "bright" if not lines else "text")
         lines += [line for text in news.view.more for line in paragraph(text, width)]
     elif news.view is not None:
         lines += paragraph(news.view.why, width, "dim")
     return lines
+
+
+def hit_words(hit: WatchHit) -> str:
+    """Say what a watchpoint saw."""
+    return f"watch {hit.number}: {hit.line} changed from {hit.before} to {hit.after}"
+
+
+def printed(outcome: Outcome) -> list[str]:
+    """Return what a command printed, a value with what it is of: `lr = 0.01`."""
+    texts = outcome.text.splitlines()
+    if not isinstance(outcome.command, Print) or not texts:
+        return texts
+    label = f"{expression_line(outcome.command.value)} ="
+    return [f"{label} {texts[0]}"] if len(texts) == 1 else [label, *texts]
 
 
 def _stages(stages: tuple[Stage, ...], width: int) -> list[Line]:
