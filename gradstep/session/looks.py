@@ -54,6 +54,8 @@ class Looks:
         self.watches = Watchpoints()
         self.set_to_none = True
         """What a bare zero_grad does."""
+        self._opening: Expression | None = None
+        """What the tensor panel was last asked to open on, for as long as nothing is selected."""
         self._graphs = GraphLook()
         self._layers = LayersLook(held)
         self._losses = LossLook()
@@ -78,11 +80,14 @@ class Looks:
                 case LookModel():
                     return model_view(self.held, stop, self._selected, changes())
                 case LookWhy(index):
-                    element = element_of(self.held, self.selection, index)
+                    element = element_of(self.held, self._shown, index)
                     return why_view(self.held, stop, changes(), element)
                 case _:
                     return self._view(stop, request)
 
+        for request in requests:
+            if isinstance(request, LookTensor):
+                self._opening = request.opening
         self._layers.asked(stop, any(isinstance(request, LookLayers) for request in requests))
         with torch.no_grad():
             return tuple(_or_why(stop, make, request) for request in requests)
@@ -97,6 +102,13 @@ class Looks:
         return Selection(expression_line(what), path, tuple(items))
 
     @property
+    def _shown(self) -> Selection | None:
+        """What the panels are about."""
+        if self.selection is None and self._opening is not None:
+            return self.select(self._opening)
+        return self.selection
+
+    @property
     def _selected(self) -> str:
         return self.selection.path if self.selection is not None else ""
 
@@ -104,15 +116,13 @@ class Looks:
         held = self.held
         match request:
             case LookTensor():
-                selection = self.selection
-                if selection is None and request.opening is not None:
-                    selection = self.select(request.opening)
+                selection = self._shown
                 tensor = None if selection is None else selected_tensor(self.scope, selection.path)
                 return tensor_view(held, stop, selection, tensor, request)
             case LookGraph(first, count):
                 return self._graphs.view(held, stop, first, count)
             case LookLedger(index):
-                return ledger_view(held, stop, element_of(held, self.selection, index))
+                return ledger_view(held, stop, element_of(held, self._shown, index))
             case LookLoss():
                 return self._losses.view(held, stop, request)
             case LookBatch():

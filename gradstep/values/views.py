@@ -184,6 +184,8 @@ class TensorView(Struct, frozen=True, tag=True):
     infs: int = 0
     grad_norm: float | None = None
     note: str = ""
+    place: tuple[int | None, ...] = ()
+    """Where the window lies in the whole tensor: an index for each dimension, None for those that it spreads over."""
     would: tuple[float, ...] | None = None
     """What a step would make of each row of a vector; None where that is not known, and just after a step."""
 

@@ -85,6 +85,7 @@ def tensor_view(
         infs=infs,
         grad_norm=None if drawn_grad is None else norm_of(chosen.of(drawn_grad)),
         note=_note(chosen, tensor),
+        place=tuple(part if isinstance(part, int) else None for part in window.parts),
         would=_would(held, tensor, window) if kind == "vector" else None,
     )
 

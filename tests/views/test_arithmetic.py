@@ -237,3 +237,14 @@ def test_every_step_of_every_example_is_explained(name):
                     view = why(session)
                     assert view.lines[0].numbers, view.lines
                     assert all("not shown" not in line.note for line in view.lines)
+
+
+def test_why_is_about_what_the_tensor_panel_opens_on_while_nothing_is_selected():
+    session = Session()
+    run(session, "load mlp seed=0")
+    assert why(session).element == ""
+    (statement,) = parse_line("show 2.weight[0, 3:5]")
+    tensor, view = session.look(LookTensor(opening=statement.command.what), LookWhy())
+    assert isinstance(view, WhyView)
+    assert isinstance(tensor, TensorView)
+    assert (view.element, tensor.place) == ("2.weight[0, 3]", (0, None))

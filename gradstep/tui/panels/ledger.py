@@ -1,0 +1,147 @@
+"""The panel *Ledger*: how one element of `.grad` became what it is, a row for each act since it was last cleared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gradstep.tui import numbers
+from gradstep.tui.lines import Line, Row, clean, text_line
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
+from gradstep.tui.panels.panel import Panel
+from gradstep.values.reasons import LedgerRow, LedgerView, LookLedger
+from gradstep.values.views import NoView, Request, View
+
+_SIGNS = {"backward": "+ ", "step": "· "}
+_WIDE = 56
+"""Columns from which on there is one column for what a backward adds and one for the sum."""
+_HEADS = ("since", "this adds", "sum", "norm", "from loss")
+
+
+def draw(view: LedgerView | None, width: int, height: int, back: int = 0) -> Drawing:
+    """Draw the account, its newest rows unless `back` rows are scrolled back to; the sum always stands below."""
+    if view is None or not view.name:
+        return empty(width, height, clean(view.note) if view is not None else "Nothing is loaded yet.")
+    about = clean(view.name)
+    if view.rows and view.rows[0].kind == "start" and view.total is None:
+        more = (view.note,) if view.note else ()
+        return empty(width, height, "No .grad yet: press f, then b. Each backward adds a row here.", *more, about=about)
+    table = _Table(view, width)
+    notes = [line for text in _notes(view) for line in paragraph(text, width, "dim")]
+    room = max(1, height - 2)
+    notes = notes[: max(0, room - len(view.rows))]
+    room -= len(notes)
+    last = max(room, len(view.rows) - max(0, back))
+    shown = view.rows[max(0, last - room) : last]
+    lines = [table.header(), *(table.line(row, row is view.rows[-1]) for row in shown), table.total(), *notes]
+    return Drawing(about, lines[: max(height, 0)], len(view.rows))
+
+
+def _notes(view: LedgerView) -> list[str]:
+    """Return why numbers are missing, each reason once."""
+    return list(dict.fromkeys(clean(note) for note in (view.note, *(row.note for row in view.rows)) if note))
+
+
+def _text(row: LedgerRow) -> str:
+    times = f" ×{row.used}" if row.used > 1 else ""
+    used = f", used{times}" if row.kind in ("backward", "earlier") and row.used else ""
+    return _SIGNS.get(row.kind, "") + clean(row.text) + used
+
+
+class _Table:
+    """Columns of numbers aligned on the point; those that do not fit are left out, the last first."""
+
+    def __init__(self, view: LedgerView, width: int) -> None:
+        self._view, self._width = view, width
+        rows = view.rows
+        values = [*(row.amount for row in rows), *(row.after for row in rows), view.total]
+        self._form = numbers.form_of(values, view.dtype)
+        cells = [*map(self._cells, rows), ("= .grad", "", self._value(view.total), numbers.norm(view.norm), "")]
+        wanted = [widest([line[i] for line in cells], len(head)) for i, head in enumerate(_HEADS)]
+        self._two = width >= _WIDE
+        self._ends: list[tuple[int, int]] = []
+        end = GUTTER + min(wanted[0], max(12, width - 1 - GUTTER - wanted[1] - wanted[3] - 6))
+        self._names = end - GUTTER
+        for i in range(1, 5):
+            if i == 2 and not self._two:
+                continue
+            cell = max(wanted[1], wanted[2]) if i == 1 and not self._two else wanted[i]
+            if end + 3 + cell <= width - 1:
+                end += 3 + cell
+                self._ends.append((i, end))
+
+    def header(self) -> Line:
+        row = Row(self._width).left(GUTTER, _HEADS[0], "dim")
+        for i, end in self._ends:
+            row.right(end, "element" if i == 1 and not self._two else _HEADS[i], "dim")
+        return row.line()
+
+    def line(self, row: LedgerRow, newest: bool) -> Line:
+        cells = self._cells(row)
+        drawn = cursor(Row(self._width, newest), newest)
+        drawn.left(GUTTER, cells[0], "text" if row.kind == "backward" else "dim", self._names)
+        for i, end in self._ends:
+            value = row.amount if row.kind == "backward" else row.after
+            tone = numbers.tone_of(value if i == 1 else row.after) if i < 3 else "dim"
+            drawn.right(end, cells[i] if self._two or i != 1 else self._single(row), tone)
+        return drawn.line()
+
+    def total(self) -> Line:
+        view = self._view
+        row = Row(self._width).left(GUTTER, "= .grad", "bright", self._names)
+        for i, end in self._ends:
+            if i == 2 or (i == 1 and not self._two):
+                row.right(end, self._value(view.total), "bright")
+            elif i == 3:
+                row.right(
+                    end, "none" if view.total is None and view.norm is None else numbers.norm(view.norm), "bright"
+                )
+        return row.line()
+
+    def _cells(self, row: LedgerRow) -> Sequence[str]:
+        adds = numbers.signed(row.amount, self._form) if row.kind == "backward" else ""
+        unknown = row.kind in ("earlier", "backward") and row.after is None
+        after = "·" if unknown else self._value(row.after)
+        norm = "none" if row.kind == "cleared" and row.after is None else numbers.norm(row.norm)
+        loss = f"{numbers.loss(row.loss)}" if row.loss is not None else ""
+        return _text(row), adds, after, norm, loss
+
+    def _single(self, row: LedgerRow) -> str:
+        cells = self._cells(row)
+        return "" if row.kind == "step" else cells[1] if row.kind == "backward" else cells[2]
+
+    def _value(self, value: float | None) -> str:
+        return "none" if value is None else numbers.signed(value, self._form)
+
+
+class LedgerPanel(Panel):
+    """The account of the element under the Tensor panel's cursor."""
+
+    title = "Ledger"
+
+    def __init__(self) -> None:
+        super().__init__("ledger")
+        self.view: LedgerView | None = None
+        self.why = ""
+        self.element: tuple[int, ...] | None = None
+        """The element to ask about: an index into the whole tensor, None for the first of the selection."""
+
+    def request(self) -> Request:
+        """Ask for what this panel shows."""
+        return LookLedger(self.element)
+
+    def assign(self, view: View) -> None:
+        """Take the view that was asked for; its newest rows are what is seen."""
+        if isinstance(view, LedgerView):
+            self.view, self.why, self.first = view, "", 0
+        elif isinstance(view, NoView):
+            self.view, self.why = None, view.why
+
+    def move(self, rows: int) -> None:
+        """Scroll back to older rows, and on again."""
+        self.scroll_rows(-rows)
+
+    def draw(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
+        if self.why:
+            return Drawing("", [text_line(clean(self.why), width, "dim")])
+        return draw(self.view, width, height, self.first)
