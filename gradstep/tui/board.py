@@ -278,7 +278,8 @@ class Board(Screen[None], inherit_bindings=False):
         needed = why.rows if tall else why.sentence_rows
         rows = needed(news, max(self.size.width, 20))
         script, banner = self._reading is not None, bool(self.driver.dead)
-        return Wish(tuple(self._recent), script, banner, self._maximised, max(rows, 3))
+        matrix = self.tensor.view is not None and self.tensor.view.kind == "matrix"
+        return Wish(tuple(self._recent), script, banner, self._maximised, matrix, max(rows, 3))
 
     def _place(self, width: int, height: int) -> dict[str, Place]:
         places = plan(width, height, self._wish)

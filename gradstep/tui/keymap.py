@@ -22,6 +22,9 @@ class Key(NamedTuple):
     """True for a key that works while a line is being typed, too."""
 
 
+FAR = 1 << 40
+"""More rows or columns than anything has."""
+
 KEYMAP: tuple[Key, ...] = (
     Key("forward", "f", "f", "act('forward')", "forward", "run prediction = model(x) and the loss", "Phases"),
     Key("backward", "b", "b", "act('backward')", "backward", "run loss.backward(): it adds to every .grad", "Phases"),
@@ -84,6 +87,8 @@ KEYMAP: tuple[Key, ...] = (
     Key("down", "down,j", "↓", "move(1)", "down", "move or scroll down in the panel", "Panels"),
     Key("left", "left,h", "←", "sideways(-1)", "left", "scroll to the left; in Loss, the cursor goes back", "Panels"),
     Key("right", "right,l", "→", "sideways(1)", "right", "scroll to the right; in Loss, the cursor goes on", "Panels"),
+    Key("first_column", "circumflex_accent", "^", f"sideways({-FAR})", "first column", "to the left end", "Panels"),
+    Key("last_column", "dollar_sign", "$", f"sideways({FAR})", "last column", "to the right end", "Panels"),
     Key("page_up", "pageup", "pgup", "page(-1)", "page up", "a page up in the panel", "Panels"),
     Key("page_down", "pagedown", "pgdn", "page(1)", "page down", "a page down in the panel", "Panels"),
     Key("home", "home,g", "home", "end(-1)", "start", "to the start of the panel", "Panels"),

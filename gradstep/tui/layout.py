@@ -36,6 +36,8 @@ class Wish(NamedTuple):
     script: bool = False
     banner: bool = False
     maximised: bool = False
+    matrix: bool = False
+    """True when Tensor shows a matrix, which needs the room that others can spare on a wide screen."""
     why: int = 3
     """Rows that Why needs for its text."""
 
@@ -99,7 +101,7 @@ def _columns(width: int, top: int, height: int, wish: Wish, roomy: bool) -> dict
         ]
     else:
         left = min(round(width * 0.28), 64)
-        middle = min(round(width * 0.42), 96)
+        middle = min(round(width * 0.5), 130) if wish.matrix else min(round(width * 0.42), 96)
         right: list[tuple[int, tuple[str, ...]]] = [(12, ("optimizer",)), (20, ("layers",)), (9, ("log",))]
         right = [(16, script), *right] if script else right
         slots = [

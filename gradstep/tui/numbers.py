@@ -32,8 +32,8 @@ def form_of(values: Iterable[float | None], dtype: str = "", digits: int = 4) ->
     if greatest >= 1e5 or greatest < 1e-4:
         return Form(max(1, digits - 1), scientific=True)
     whole = math.floor(math.log10(greatest)) + 1
-    # numbers below 0.01 get more decimals, or nothing would be left of them
-    return Form(max(1, digits + 1 - max(1, whole)) if whole > -2 else digits - 1 - whole)
+    # small numbers get more decimals, or less than three digits would be left of the greatest
+    return Form(max(1, digits + 1 - max(1, whole), 3 - whole))
 
 
 def signed(value: float | None, form: Form) -> str:

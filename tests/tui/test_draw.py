@@ -116,7 +116,7 @@ def test_tensor_draws_a_vector_as_a_table():
     assert "[3]    −0.0073    +0.3151*" in lines[4]
     points = {line.index(".", 6) for line in lines[1:11]}
     assert len(points) == 1
-    assert lines[-1] == "  these 10: norm 0.085  min −0.052  max +0.045  no NaN, no inf"
+    assert lines[-1] == "  these 10: norm 0.085  min −0.0519  max +0.0450  no NaN, no inf"
 
 
 def matrix(value=((1.0, -2.0), (math.nan, math.inf)), grad=None) -> TensorView:

@@ -44,7 +44,9 @@ def draw(view: TensorView | None, width: int, height: int) -> Drawing:
 def footer(view: TensorView, width: int) -> list[Line]:
     """Say what the whole slice amounts to, and what its marks mean, in as many words as there is room for."""
     amount = math.prod(view.shape)
-    parts = [f"these {amount:,}: norm {numbers.norm(view.norm) or '·'}" if amount != 1 else "1 element"]
+    seen = columns_words(view, width)
+    parts = [seen] if seen else []
+    parts += [f"these {amount:,}: norm {numbers.norm(view.norm) or '·'}" if amount != 1 else "1 element"]
     if amount != 1 and view.minimum is not None and view.maximum is not None:
         form = numbers.form_of([view.minimum, view.maximum], view.dtype, 3)
         parts.append(f"min {numbers.signed(view.minimum, form)}  max {numbers.signed(view.maximum, form)}")
@@ -61,6 +63,15 @@ def footer(view: TensorView, width: int) -> list[Line]:
         if GUTTER + len(text) + 2 + len(part) < width:
             text += f"  {part}"
     return [text_line(text, width, "dim")]
+
+
+def columns_words(view: TensorView, width: int) -> str:
+    """Say which columns of a matrix are seen when not all of them are."""
+    across = view.shape[-1] if view.kind == "matrix" and view.shape else 0
+    shown = columns_shown(view, width) if across else 0
+    if shown >= across:
+        return ""
+    return f"columns {view.left}–{view.left + shown - 1} of {across:,}, ←→ for more"
 
 
 def _flat(window: Window | None) -> list[float]:
