@@ -6,9 +6,10 @@ import pytest
 from rich.cells import cell_len
 
 from gradstep.tui.lines import plain
-from gradstep.tui.panels import ledger
+from gradstep.tui.panels import ledger, why
 from gradstep.tui.panels.formulas import formula_rows
 from gradstep.values.reasons import FormulaLine, LedgerRow, LedgerView
+from gradstep.values.views import WhyView
 
 ONE = LedgerView(
     1,
@@ -133,3 +134,11 @@ def test_formulas_fit_in_any_width(width):
     for line in formula_rows([*TWO, note, FormulaLine("e\u202e", "[red]", "\x1b[31m", "a\nb", "n" * 50)], width):
         assert cell_len(line.plain) == width
         assert not set(line.plain) & set("\x1b\n\u202e")
+
+
+def test_why_says_the_sentence_then_the_arithmetic_then_the_facts():
+    view = WhyView(1, "backward", "backward() wrote .grad.", "loss.backward()", ("a fact",), "2.weight.grad[0, 3]", TWO)
+    drawn = why.draw(why.News(view), 100, 6)
+    assert drawn.about == "2.weight.grad[0, 3]"
+    assert [line.split()[0] for line in plain(drawn.lines)] == ["backward()", ".grad", "step", "a"]
+    assert drawn.lines[0].spans[1].tone == "bright"

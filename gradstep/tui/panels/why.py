@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, clean, fit, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, paragraph
+from gradstep.tui.panels.formulas import formula_rows
 from gradstep.tui.panels.markdown import markdown_lines
 from gradstep.tui.panels.panel import Panel
 from gradstep.values.commands import Print, Say, line_of
@@ -83,7 +84,7 @@ def _about(news: News) -> str:
         return clean(line_of(outcome.command))
     if outcome is not None and isinstance(outcome.command, Say):
         return "say"
-    return clean(news.view.about) if isinstance(news.view, WhyView) else ""
+    return clean(news.view.element or news.view.about) if isinstance(news.view, WhyView) else ""
 
 
 def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
@@ -107,6 +108,7 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
         lines += [line for text in printed(outcome) for line in paragraph(text, width, "bright")]
     if isinstance(news.view, WhyView):
         lines += paragraph(news.view.sentence, width, "bright" if not lines else "text")
+        lines += formula_rows(news.view.lines, width)
         lines += [line for text in news.view.more for line in paragraph(text, width)]
     elif news.view is not None:
         lines += paragraph(news.view.why, width, "dim")
@@ -175,17 +177,19 @@ def _frame(frame: Frame, width: int) -> list[Line]:
 
 
 class WhyPanel(Panel):
-    """The sentence on the last command."""
+    """The sentence on the last command, and the arithmetic of the element under the Tensor panel's cursor."""
 
     title = "Why"
 
     def __init__(self) -> None:
         super().__init__("why")
         self.news = News()
+        self.element: tuple[int, ...] | None = None
+        """The element to ask about: an index into the whole selected tensor, None for the first of the selection."""
 
     def request(self) -> Request:
         """Ask for what this panel shows."""
-        return LookWhy()
+        return LookWhy(self.element)
 
     def assign(self, view: View) -> None:
         """Take the view that was asked for."""
