@@ -241,7 +241,7 @@ class Driver:
             self.place = place
             wanted = self._listener.requests() if due else ()
             outcome, views = await self._execute(command, wanted, told=due)
-            paused = self._stopping or bool(outcome.watches)
+            paused = self._stopping or (bool(outcome.watches) and not job.again)
             problem: Problem | None = None
             try:
                 command = program.send(outcome)

@@ -30,6 +30,8 @@ class Job(NamedTuple):
     """True for a selection, which a later one in the queue replaces."""
     goes_on: bool = False
     """True when its program may be started again after a pause: it then goes on where it stood."""
+    again: bool = False
+    """True for a replay of what was done before: a watchpoint reports, and does not pause it."""
     place: Callable[[], str] = lambda: ""
     """Where it has come to, e.g. `turn 3 of 12`; empty for what is over at once."""
 

@@ -18,13 +18,14 @@ class Walk:
 
     Args:
         statements: what to carry out.
-        counted: say the place by the count of commands, not by the turn of the innermost repeat.
+        again: they were carried out before, in a session that is brought back: no watchpoint holds them up, and the
+            place is a count of commands, not the turn of the innermost repeat.
     """
 
-    def __init__(self, statements: Sequence[Statement], *, counted: bool = False) -> None:
+    def __init__(self, statements: Sequence[Statement], *, again: bool = False) -> None:
         self._runner = Runner(Script(":", (), tuple(statements)))
         self._done, self.total = 0, commands_in(statements)
-        self._counted = counted
+        self._again = again
 
     @property
     def at_end(self) -> bool:
@@ -33,10 +34,10 @@ class Walk:
 
     def job(self, done: Callable[[Problem | None], None] = lambda _: None) -> Job:
         """Return the job that carries out what is left; after a pause it goes on with the rest."""
-        return Job(lambda _: self._program(), done, goes_on=True, place=self._place)
+        return Job(lambda _: self._program(), done, goes_on=True, again=self._again, place=self._place)
 
     def _place(self) -> str:
-        return f"command {self._done + 1:,} of {self.total:,}" if self._counted else turn_words(self._runner)
+        return f"command {self._done + 1:,} of {self.total:,}" if self._again else turn_words(self._runner)
 
     def _program(self) -> Program:
         while (line := self._runner.line) is not None:

@@ -60,7 +60,7 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
         """
         super().__init__(session, opening, noted, rest)
         self._script = script
-        self._left = Walk(left.statements, counted=True) if left is not None else None
+        self._left = Walk(left.statements, again=True) if left is not None else None
         self._typed: list[str] = []
         self._typing: CommandLine | None = None
         """The command line, once there was one."""

@@ -10,7 +10,7 @@ from stage import stage
 
 from gradstep.steps.parse import parse_script
 from gradstep.values.commands import Forward, Load, Step
-from gradstep.values.outcomes import Outcome, Problem, Progress, WatchHit
+from gradstep.values.outcomes import Died, Outcome, Problem, Progress, WatchHit
 
 LOADED = ["load mlp seed=0", "show 2.weight[0, 0:10]"]
 
@@ -219,5 +219,39 @@ def test_a_replay_of_a_kept_session_shows_where_it_is_and_esc_pauses_it():
             await s.press("c")
             assert len(session.lines()) == 8
             assert s.screen.whole
+
+    run(test)
+
+
+def test_a_watchpoint_does_not_hold_up_a_session_that_is_brought_back():
+    async def test():
+        kept = "load mlp seed=0\nrepeat 2 { forward; step; next_batch }\n"
+        async with stage(Watched(), opening=[], left=parse_script(kept, "last.steps")) as s:
+            assert s.session.lines()[1:] == ["forward", "step", "next_batch"] * 2
+            assert s.screen.whole
+            await s.press("f", "s")
+            assert "watch 2: norm(2.weight) changed" in s.text()
+
+    run(test)
+
+
+def test_the_command_that_the_engine_died_of_is_marked_and_none_is_counted_twice():
+    async def test():
+        async with stage() as s:
+            await s.press("4", "f")
+            s.session.hold()
+            s.app.simulate_key("b")
+            await s.until(s.session.started.is_set)
+            s.session.dead = "killed by SIGKILL"
+            s.session.on_event(Died("killed by SIGKILL"))
+            s.session.gate.set()
+            await s.idle()
+            assert "✗ backward" in s.text()
+            assert "was stop" not in s.text()  # what Why said of the forward before
+            assert "4 commands" in s.text()
+            await s.press("R")
+            await s.until(lambda: "replayed 3 of 3" in s.text())
+            await s.idle()
+            assert "4 commands" in s.text()
 
     run(test)

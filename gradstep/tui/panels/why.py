@@ -110,7 +110,7 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
         lines += paragraph(news.view.sentence, width, "bright" if not lines else "text")
         lines += formula_rows(news.view.lines, width)
         lines += [line for text in news.view.more for line in paragraph(text, width)]
-    elif news.view is not None:
+    elif news.view is not None and not lines:
         lines += paragraph(news.view.why, width, "dim")
     return lines
 
