@@ -21,6 +21,7 @@ from gradstep.tui.panels import why
 from gradstep.tui.panels.batch import BatchPanel
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.layers import LayersPanel
+from gradstep.tui.panels.ledger import LedgerPanel
 from gradstep.tui.panels.log import Entry, LogPanel, entries_of
 from gradstep.tui.panels.loss import LossPanel
 from gradstep.tui.panels.model import ModelPanel
@@ -84,7 +85,7 @@ class Board(Screen[None], inherit_bindings=False):
         self._banner, self._prompt, self._footer = Banner(), PromptRow(), FooterRow()
         self.model, self.why, self.log_panel = ModelPanel(), WhyPanel(), LogPanel()
         self.script_panel, self.tensor, self.graph = ScriptPanel(), TensorPanel(), GraphPanel()
-        self.loss = LossPanel()
+        self.loss, self.ledger = LossPanel(), LedgerPanel()
         panels = (
             self.tensor,
             self.graph,
@@ -96,6 +97,7 @@ class Board(Screen[None], inherit_bindings=False):
             LayersPanel(),
             OptimizerPanel(),
             BatchPanel(),
+            self.ledger,
         )
         self.tensor.focused = True
         self.panels: dict[str, Panel] = dict(zip(PANELS, panels, strict=True))
@@ -171,7 +173,8 @@ class Board(Screen[None], inherit_bindings=False):
 
     # -- what the driver tells ----------------------------------------------------------------------------------------
     def requests(self) -> list[tuple[str, Request]]:
-        """Return what each visible panel wants to see."""
+        """Return what each visible panel wants to see; Why and Ledger are about the element under Tensor's cursor."""
+        self.why.element = self.ledger.element = self.tensor.element
         wanted = [(name, panel.request()) for name, panel in self.panels.items() if name in self._places]
         return [(name, request) for name, request in wanted if request is not None]
 
@@ -195,6 +198,8 @@ class Board(Screen[None], inherit_bindings=False):
             panel.assign(view)
             panel.asked, panel.seen = request, view.stop
         self._open_on(stop.opening)
+        if self.tensor.element != self.why.element:  # another tensor is selected
+            self.call_after_refresh(self._catch_up)
         self._status.stop = self._phases.stop = stop
         self._footer.said = ""
         self.frames += 1

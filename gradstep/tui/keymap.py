@@ -82,6 +82,7 @@ KEYMAP: tuple[Key, ...] = (
     Key("layers", "8", "8", "focus_panel('layers')", "Layers", "focus Layers", "Panels"),
     Key("optimizer", "9", "9", "focus_panel('optimizer')", "Optimizer", "focus Optimizer", "Panels"),
     Key("batch", "0", "0", "focus_panel('batch')", "Batch", "focus Batch", "Panels"),
+    Key("ledger", "a", "a", "focus_panel('ledger')", "Ledger", "focus Ledger: the account of .grad", "Panels"),
     Key("maximise", "m", "m", "maximise", "maximise", "give the panel the whole screen, and back", "Panels"),
     Key("up", "up,k", "↑", "move(-1)", "up", "move or scroll up in the panel", "Panels"),
     Key("down", "down,j", "↓", "move(1)", "down", "move or scroll down in the panel", "Panels"),

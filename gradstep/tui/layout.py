@@ -22,9 +22,10 @@ PANELS: tuple[str, ...] = (
     "layers",
     "optimizer",
     "batch",
+    "ledger",
 )
-"""The panels in the order of the keys that focus them: 1 is the first, 0 the tenth."""
-_SHARED = ("tensor", "graph", "loss", "log", "layers", "optimizer", "batch")
+"""The panels in the order of the keys that focus them: 1 is the first, 0 the tenth; the others have letters."""
+_SHARED = ("tensor", "graph", "loss", "log", "layers", "optimizer", "batch", "ledger")
 """The panels that take turns where there is one place for all of them."""
 
 
@@ -96,7 +97,7 @@ def _columns(width: int, top: int, height: int, wish: Wish, roomy: bool) -> dict
         left = min(round(width * 0.385), 60)
         upper = (14, (*script, "graph", "layers", "optimizer"))
         slots = [
-            (left, [(11, ("model",)), (9, ("loss",)), (6, ("log",))]),
+            (left, [(11, ("model",)), (9, ("loss",)), (6, ("ledger", "log"))]),
             (width - left - 1, [upper, (13, ("tensor", "batch"))]),
         ]
     else:
@@ -105,7 +106,7 @@ def _columns(width: int, top: int, height: int, wish: Wish, roomy: bool) -> dict
         right: list[tuple[int, tuple[str, ...]]] = [(12, ("optimizer",)), (20, ("layers",)), (9, ("log",))]
         right = [(16, script), *right] if script else right
         slots = [
-            (left, [(3, ("model",)), (2, ("loss",))]),
+            (left, [(3, ("model",)), (2, ("loss",)), (1, ("ledger",))]),
             (middle, [(1, ("graph",)), (1, ("tensor", "batch"))]),
             (width - left - middle - 2, right),
         ]

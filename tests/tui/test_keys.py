@@ -126,6 +126,7 @@ def test_no_frame_shows_two_stops():
     async def test():
         async with stage(size=(200, 60)) as s:
             seen = set()
+            s.session.looks.clear()
             for key in "fbszfbsz":
                 before = s.screen.frames
                 s.app.simulate_key(key)
@@ -175,13 +176,16 @@ def test_tab_and_numbers_focus_panels_and_m_maximises():
                 ("tab", "Layers"),
                 ("9", "Optimizer"),
                 ("0", "Batch"),
+                ("tab", "Ledger"),
                 ("tab", "Tensor"),
+                ("a", "Ledger"),
+                ("1", "Tensor"),
             ):
                 await s.press(key)
                 assert s.screen.focus_panel.title == title
                 assert sum("▌" in row for row in s.rows()) == 1
             await s.press("shift+tab")
-            assert s.screen.focus_panel.title == "Batch"
+            assert s.screen.focus_panel.title == "Ledger"
             await s.press("4", "m")
             assert set(s.screen._places) & set(s.screen.panels) == {"log"}
             await s.press("m")
@@ -331,6 +335,7 @@ def test_a_replay_that_leads_elsewhere_says_so():
 def test_output_of_the_debuggee_is_shown_without_its_control_sequences():
     async def test():
         async with stage() as s:
+            await s.press("4")
             s.session.on_event(Output("loss \x1b[31mred\x1b[0m [bold]x[/bold]\n"))
             s.session.on_event(Output("half a "))
             s.session.on_event(Output("line\n"))

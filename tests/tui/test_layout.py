@@ -22,7 +22,7 @@ def test_the_drawing():
         "why": (0, 3, 120, 5),
         "model": (0, 9, 46, 11),
         "loss": (0, 21, 46, 9),
-        "log": (0, 31, 46, 6),
+        "ledger": (0, 31, 46, 6),
         "graph": (47, 9, 73, 14),
         "tensor": (47, 24, 73, 13),
         "prompt": (0, 38, 120, 1),
@@ -34,7 +34,7 @@ def test_a_slim_screen_shows_model_and_the_panel_in_focus():
     places = plan(80, 24, Wish(("graph", "tensor")))
     assert tuple(places["model"][:4]) == (0, 5, 34, 17)
     assert tuple(places["graph"][:4]) == (35, 5, 45, 17)
-    assert places["graph"].shares == ("tensor", "graph", "loss", "log", "layers", "optimizer", "batch")
+    assert places["graph"].shares == ("tensor", "graph", "loss", "log", "layers", "optimizer", "batch", "ledger")
     assert "tensor" not in places
 
 

@@ -19,7 +19,7 @@ def test_a_picture_shows_the_session_and_is_the_same_each_time(tmp_path):
     one = (tmp_path / "one.svg").read_text(encoding="utf-8")
     assert one == (tmp_path / "two.svg").read_text(encoding="utf-8")
     assert "203,530" in one
-    assert "&#160;command" in one
+    assert "tab&#160;completes" in one
     assert session.executed == []
 
 

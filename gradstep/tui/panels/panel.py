@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from gradstep.tui import layout
+from gradstep.tui import keymap
 from gradstep.tui.lines import Line, Row, Span, cell_len, text_line
 from gradstep.tui.panels.drawing import Drawing
 from gradstep.tui.tones import style
@@ -180,7 +180,7 @@ class Panel(Surface):
         row, mark = Row(width), "▌" if self.focused else " "
         short = self._short(width)
         for name in self.shares or (self.id,):
-            number = f"{self._number(name)} " if self.shares else ""
+            number = f"{self._key(name)} " if self.shares else ""
             if name == self.id:
                 row.add(mark, "now").add(number + self.title, "bright").add(" ")
             elif short is None:
@@ -205,8 +205,8 @@ class Panel(Surface):
             return None
         return 3 if 5 * len(others) <= room else 0
 
-    def _number(self, name: str | None) -> int:
-        return (layout.PANELS.index(name or "") + 1) % 10
+    def _key(self, name: str | None) -> str:
+        return keymap.key(name or "").shown
 
     def on_click(self, event: events.Click) -> None:
         """Focus the panel, and its row under the mouse."""

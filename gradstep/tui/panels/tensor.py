@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, clean, text_line
-from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest
 from gradstep.tui.panels.panel import Panel
 from gradstep.values.expressions import Expression
 from gradstep.values.views import LookTensor, NoView, Request, TensorView, View, Window
@@ -27,8 +27,12 @@ def columns_shown(view: TensorView, width: int) -> int:
     return min((grid.fits for grid in _sides(view, width)), default=1)
 
 
-def draw(view: TensorView | None, width: int, height: int) -> Drawing:
-    """Draw the window that the view holds."""
+Spot = tuple[int, int]
+"""A row and a column of the window, from 0."""
+
+
+def draw(view: TensorView | None, width: int, height: int, spot: Spot | None = None) -> Drawing:
+    """Draw the window that the view holds, the cursor at `spot`."""
     if view is None or not view.name:
         return empty(width, height, "Nothing selected: choose a parameter in Model, or type :show and its name.")
     name = clean(view.name)
@@ -37,7 +41,7 @@ def draw(view: TensorView | None, width: int, height: int) -> Drawing:
         return empty(width, height, clean(view.note) or "There is no number to draw here.", about=about)
     foot = footer(view, width)
     room = height - len(foot)
-    lines = _grids(view, width, room) if view.kind == "matrix" else _table(view, width, room)
+    lines = _grids(view, width, room, spot) if view.kind == "matrix" else _table(view, width, room, spot)
     return Drawing(about, (lines[: max(room, 1)] + foot)[: max(height, 0)], view.shape[0] if view.shape else 1)
 
 
@@ -90,12 +94,12 @@ def _marks(window: Window | None) -> list[bool]:
     return [] if window is None else [mark for row in window.changed for mark in row]
 
 
-def _table(view: TensorView, width: int, height: int) -> list[Line]:
+def _table(view: TensorView, width: int, height: int, spot: Spot | None) -> list[Line]:
     """Draw a vector: a row for each element with value, `.grad`, what changed, and a bar."""
     own = clean(view.path.rsplit(".", 1)[-1]) or "value"
     values, grads = _flat(view.value), _flat(view.grad)
     changes, changed = _changes(view.value), own
-    if not changes:
+    if not changes and view.would is None:
         changes, changed = _changes(view.grad), ".grad"
     labels = [f"[{label}]" if label else "" for label in view.row_labels]
     has_grad = bool(view.grad_state) or view.grad is not None
@@ -105,9 +109,12 @@ def _table(view: TensorView, width: int, height: int) -> list[Line]:
         table.column(".grad", grads, _marks(view.grad), view.dtype, missing="none")
     if changes and width >= 40:
         table.column(f"change of {changed}"[:18], changes, [], view.dtype)
+    elif view.would is not None and width >= 40:
+        table.column("step would give", view.would, [], view.dtype)
     bars, barred = (grads, ".grad") if any(map(math.isfinite, grads)) else (values, own)
     table.bars(bars, barred)
-    return [table.header(), *(table.line(i, label) for i, label in enumerate(labels[: max(0, height - 1)]))]
+    here = spot[0] if spot is not None else -1
+    return [table.header(), *(table.line(i, label, i == here) for i, label in enumerate(labels[: max(0, height - 1)]))]
 
 
 class _Table:
@@ -144,8 +151,8 @@ class _Table:
             row.right(min(self.width - 1, centre[0] + len(self._bar_name) // 2 + 1), self._bar_name, "dim")
         return row.line()
 
-    def line(self, i: int, label: str) -> Line:
-        row = Row(self.width).left(GUTTER, label, "dim")
+    def line(self, i: int, label: str, here: bool) -> Line:
+        row = cursor(Row(self.width, here), here).left(GUTTER, label, "bright" if here else "dim")
         for end, _, texts, tones, marks, missing in self._columns:
             text = texts[i] if i < len(texts) else missing
             row.right(end, text, tones[i] if i < len(tones) else "dim")
@@ -176,7 +183,7 @@ class _Table:
             row.add("━" * cells, "positive")
 
 
-def _grids(view: TensorView, width: int, height: int) -> list[Line]:
+def _grids(view: TensorView, width: int, height: int, spot: Spot | None) -> list[Line]:
     """Draw a matrix: two grids of the same window, the value's and the `.grad`'s."""
     own = clean(view.path.rsplit(".", 1)[-1]) or "value"
     labels = [f"[{label}]" for label in view.row_labels]
@@ -191,9 +198,10 @@ def _grids(view: TensorView, width: int, height: int) -> list[Line]:
         grid.labels(heads, view.column_labels[:shown])
     lines = [titles.line(), heads.line()]
     for i, label in enumerate(labels[: max(0, height - 2)]):
-        row = Row(width).left(GUTTER, label, "dim")
+        here = spot is not None and i == spot[0]
+        row = cursor(Row(width), here).left(GUTTER, label, "bright" if here else "dim")
         for grid in grids:
-            grid.cells(row, i, shown)
+            grid.cells(row, i, shown, spot[1] if spot is not None and here else -1)
         if two and view.grad is None and i == 0:
             row.left(start + half + 2, "none yet: f, then b", "dim")
         lines.append(row.line())
@@ -231,17 +239,18 @@ class _Grid:
         for j, label in enumerate(labels):
             row.right(self._start + (j + 1) * self._cell - 1, f"[{label}]", "dim")
 
-    def cells(self, row: Row, i: int, shown: int) -> None:
+    def cells(self, row: Row, i: int, shown: int, here: int) -> None:
         values = self._window.values[i] if i < len(self._window.values) else ()
         marks = self._window.changed[i] if i < len(self._window.changed) else ()
         for j, value in enumerate(values[:shown]):
             text = numbers.signed(value, self._form)
-            row.right(self._start + (j + 1) * self._cell - 1, text, numbers.tone_of(value))
+            tone = "block" if j == here else numbers.tone_of(value)
+            row.right(self._start + (j + 1) * self._cell - 1, text, tone)
             row.add(_CHANGED if j < len(marks) and marks[j] else "", "bright")
 
 
 class TensorPanel(Panel):
-    """The window of the selection; scrolling asks for another window."""
+    """The window of the selection, and the cursor on one element of it; scrolling asks for another window."""
 
     title = "Tensor"
     _HEADS = 2
@@ -251,6 +260,10 @@ class TensorPanel(Panel):
         self.view: TensorView | None = None
         self.why = ""
         self.left = 0
+        self.row, self.column = 0, 0
+        """Where the cursor is in the selected slice."""
+        self.element: tuple[int, ...] | None = None
+        """The element under the cursor: an index into the whole tensor; None while there is none."""
         self.opening: Expression | None = None
         """What is looked at for as long as nothing is selected."""
 
@@ -264,8 +277,10 @@ class TensorPanel(Panel):
         if isinstance(view, TensorView):
             if self.view is not None and self.view.name != view.name:
                 self.first, self.left = view.top, view.left
+                self.row, self.column = view.top, view.left
             self.view, self.why = view, ""
             self.rows = view.shape[0] if view.shape else 1
+            self._point()
         elif isinstance(view, NoView):
             self.view, self.why = None, view.why
 
@@ -273,15 +288,53 @@ class TensorPanel(Panel):
         """Draw the body as it stands now."""
         if self.why:
             return empty(width, height, clean(self.why))
-        return draw(self.view, width, height)
+        return draw(self.view, width, height, self._spot)
 
     @property
     def body(self) -> int:
         """Rows for numbers: the head of the columns stands above them and a line on the whole slice below."""
         return max(1, super().body - self._HEADS)
 
+    def move(self, rows: int) -> None:
+        """Move the cursor by rows; the window follows it."""
+        view = self.view
+        if view is None or view.kind == "none":
+            return
+        self.row = max(0, min(self.row + rows, self.rows - 1))
+        seen = max(1, self.body - (view.kind == "matrix"))  # a matrix has a second row of heads
+        self.first = max(0, min(max(self.first, self.row - seen + 1), self.row))
+        self._point()
+
     def sideways(self, columns: int) -> None:
-        """Scroll a matrix to the side."""
-        if self.view is not None and len(self.view.shape) >= 2:
-            across = columns_shown(self.view, self.size.width)
-            self.left = max(0, min(self.left + columns, self.view.shape[1] - across))
+        """Move the cursor by columns of a matrix; the window follows it."""
+        view = self.view
+        if view is None or view.kind != "matrix":
+            return
+        across = columns_shown(view, self.size.width)
+        self.column = max(0, min(self.column + columns, view.shape[-1] - 1))
+        self.left = max(0, min(max(self.left, self.column - across + 1), self.column))
+        self._point()
+
+    def click_row(self, row: int) -> None:
+        """Put the cursor on the row that was clicked."""
+        if self.view is not None and self.view.kind in ("vector", "matrix"):
+            row -= 2 if self.view.kind == "matrix" else 1
+            if 0 <= row < len(self.view.row_labels):
+                self.move(self.view.top + row - self.row)
+
+    @property
+    def _spot(self) -> Spot:
+        """Where the cursor is in the window; outside of it before the window has followed."""
+        return (0, 0) if self.view is None else (self.row - self.view.top, self.column - self.view.left)
+
+    def _point(self) -> None:
+        """Find the element under the cursor, if the window that is held has it."""
+        view, (row, column) = self.view, self._spot
+        if view is None or view.kind == "none":
+            self.element = None
+            return
+        labels = [(view.row_labels, row), (view.column_labels, column)]
+        labels = labels[: sum(index is None for index in view.place)]
+        if all(0 <= i < len(names) for names, i in labels):
+            inside = iter([int(names[i]) for names, i in labels])
+            self.element = tuple(next(inside) if index is None else index for index in view.place)
