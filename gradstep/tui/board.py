@@ -309,7 +309,8 @@ class Board(Screen[None], inherit_bindings=False):
         self._status.refresh(layout=True)
 
     def _redraw(self) -> None:
-        now = [name for name in ("restart", "traceback") if self.applies(name)] if not self.driver.running else []
+        now = [name for name in ("restart", "traceback") if self.applies(name)]
+        now = now if self.driver.dead or not self.driver.running else []
         self._footer.keys = [*now, *(name for name in keymap.FOOTER if self.applies(name))]
         self._footer.next = next_words(self.driver.stop, self._reading is not None and not self._reading.at_end)
         for surface in self._surfaces:
@@ -398,7 +399,7 @@ class Board(Screen[None], inherit_bindings=False):
         if key == "go_on":
             return self.driver.parked or (self._reading is not None and not self._reading.at_end)
         if key in {"next_batch", "natural"}:
-            return not self._nothing_loaded or self._reading is not None
+            return not self.driver.dead and (not self._nothing_loaded or self._reading is not None)
         if key.startswith("loss_"):
             return "loss" in self._places
         return key != "script" or self._reading is not None

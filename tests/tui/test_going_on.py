@@ -247,6 +247,8 @@ def test_the_command_that_the_engine_died_of_is_marked_and_none_is_counted_twice
             s.session.gate.set()
             await s.idle()
             assert "✗ backward" in s.text()
+            assert "R restart" in s.rows()[-1]
+            assert "space" not in s.rows()[-1]
             assert "was stop" not in s.text()  # what Why said of the forward before
             assert "4 commands" in s.text()
             await s.press("R")
