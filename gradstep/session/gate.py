@@ -34,6 +34,7 @@ from gradstep.session.wire import (
 )
 from gradstep.values.commands import Command, Load
 from gradstep.values.outcomes import Event, Outcome, Problem, Stop
+from gradstep.values.reasons import LookLedger
 from gradstep.values.views import NoView, Request, View
 
 INTERRUPTED = Problem(
@@ -42,6 +43,8 @@ INTERRUPTED = Problem(
     what="The command was interrupted; the state is as it was before it.",
     remedy="Give the command again to run it whole.",
 )
+_RECORD = (LookLedger(),)
+"""What a screen will ask sooner or later: what every backward added, from the first one on."""
 _ALL = 1 << 64
 """A number above that of every order."""
 
@@ -94,11 +97,15 @@ class Gate:
     def serve(self, session: Inside) -> None:
         """Tell the screen where the session stands, then answer until it closes the session or is gone."""
         self._send(0, Joined(session.stop))
+        if session.stop.number:
+            self._look(session, _RECORD)
         while True:
             number, order = self._orders.get()
             match order:
                 case Execute(command, requests):
                     outcome = self._execute(session, number, command)
+                    if isinstance(command, Load) and outcome.ok:
+                        self._look(session, _RECORD)
                     flush_output()
                     reply: Reply = Done(outcome, self._look(session, requests) if requests else ())
                 case Look(requests):

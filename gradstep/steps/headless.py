@@ -12,6 +12,7 @@ from gradstep.steps.runner import Failure, Runner
 from gradstep.steps.script import Line, Script
 from gradstep.values.commands import Command, Expect, Load, Screenshot
 from gradstep.values.outcomes import Outcome, Problem, Stop
+from gradstep.values.reasons import LookLedger
 
 if TYPE_CHECKING:
     from gradstep.session.local import Session
@@ -79,6 +80,8 @@ class Headless:
         if isinstance(command, Load):
             outcome = self.session.execute(replace(command, **self._given) if self._given else command)
             self.session.observe(self._observed)
+            if self._observed and self._draw is not None:
+                self.session.look(LookLedger())  # a picture shows what every backward added
             return outcome
         assert isinstance(command, Screenshot)
         path = os.path.join(os.path.dirname(self.script.path), command.path)

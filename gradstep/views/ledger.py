@@ -18,6 +18,7 @@ NOT_RECORDED = "not recorded: recording begins when it is first looked at, and i
 def ledger_view(held: Held, stop: int, element: Element | None) -> LedgerView:
     """Return the account of an element. From now on backwards are recorded."""
     if element is None:
+        held.addends.wish = held.addends.wish or Wish("", ())
         return LedgerView(stop, note="choose a parameter in Model: the ledger is about its .grad")
     held.addends.wish = Wish(element.name, element.index)
     grad = element.parameter.grad

@@ -318,3 +318,12 @@ def test_rows_survive_the_wire():
     views = session.look(LookLedger(), LookWhy((1, 1)))
     assert read_reply(frame(1, Seen(views))[12:]) == Seen(views)
     assert isinstance(views[0].rows[0], LedgerRow)
+
+
+def test_a_look_before_anything_is_selected_begins_the_recording():
+    session = Session()
+    run(session, "load linear seed=0")
+    (view,) = session.look(LookLedger())
+    assert view.name == ""
+    run(session, "forward", "backward", "show weight")
+    assert kinds(ledger(session)) == ["start", "backward"]
