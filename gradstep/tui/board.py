@@ -284,7 +284,8 @@ class Board(Screen[None], inherit_bindings=False):
         rows = needed(news, max(self.size.width, 20))
         script, banner = self._reading is not None, bool(self.driver.dead)
         matrix = self.tensor.view is not None and self.tensor.view.kind == "matrix"
-        return Wish(tuple(self._recent), script, banner, self._maximised, matrix, max(rows, 3))
+        loaded = self.driver.stop.number > 0 and not banner
+        return Wish(tuple(self._recent), script, banner, self._maximised, matrix, max(rows, 3), loaded)
 
     def _place(self, width: int, height: int) -> dict[str, Place]:
         places = plan(width, height, self._wish)

@@ -41,6 +41,8 @@ class Wish(NamedTuple):
     """True when Tensor shows a matrix, which needs the room that others can spare on a wide screen."""
     why: int = 3
     """Rows that Why needs for its text."""
+    loaded: bool = True
+    """False while there is no model: then Log stands where Ledger will, for what a factory prints."""
 
 
 class Place(NamedTuple):
@@ -97,7 +99,7 @@ def _columns(width: int, top: int, height: int, wish: Wish, roomy: bool) -> dict
         left = min(round(width * 0.385), 60)
         upper = (14, (*script, "graph", "layers", "optimizer"))
         slots = [
-            (left, [(11, ("model",)), (9, ("loss",)), (6, ("ledger", "log"))]),
+            (left, [(11, ("model",)), (9, ("loss",)), (6, ("ledger", "log") if wish.loaded else ("log", "ledger"))]),
             (width - left - 1, [upper, (13, ("tensor", "batch"))]),
         ]
     else:

@@ -98,3 +98,11 @@ def test_a_resize_asks_for_windows_that_fit():
             assert s.screen.tensor.asked.rows > 15
 
     asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_the_log_stands_in_the_ledgers_place_until_there_is_a_model() -> None:
+    assert "ledger" in plan(120, 40, Wish())
+    before = plan(120, 40, Wish(loaded=False))
+    assert "log" in before
+    assert "ledger" not in before
+    assert before["log"].x == plan(120, 40, Wish())["ledger"].x
