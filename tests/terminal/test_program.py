@@ -300,7 +300,8 @@ def test_what_was_opened_by_a_program_is_no_session_to_open_again(home: Path) ->
     (home / "program.py").write_text(PROGRAM)
     terminal = Terminal([sys.executable, "program.py"], (120, 40))
     terminal.wait(lambda text: "mine" in text.splitlines()[0] and "lr 0.25" in text)
-    assert "Opened by a program: there is no load line" in terminal.text
+    terminal.press("4")  # the log, where the ledger stands once there is a model
+    terminal.wait("Opened by a program: there is no load line")
     terminal.press("f", ":save kept.steps\r")
     terminal.wait("Put one in front")
     terminal.press("R")
