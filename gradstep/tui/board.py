@@ -133,6 +133,11 @@ class Board(Screen[None], inherit_bindings=False):
                 self._begin_stage(stage)
             case Output(text):
                 self.log_panel.write(text)
+                if not {"log", "ledger"} & set(self._recent):
+                    # they may share a place: what the debuggee writes is seen until the ledger is asked for
+                    self._recent.append("log")
+                    self._arrange()
+                    self._redraw()
                 if not self._log_due:
                     self._log_due = True
                     self.set_timer(1 / 30, self._show_log)

@@ -335,12 +335,16 @@ def test_a_replay_that_leads_elsewhere_says_so():
 def test_output_of_the_debuggee_is_shown_without_its_control_sequences():
     async def test():
         async with stage() as s:
-            await s.press("4")
+            assert "4 Log  a Ledger" in s.text()
             s.session.on_event(Output("loss \x1b[31mred\x1b[0m [bold]x[/bold]\n"))
             s.session.on_event(Output("half a "))
             s.session.on_event(Output("line\n"))
             await s.until(lambda: "half a line" in s.text())
             assert "│ loss red [bold]x[/bold]" in s.text()
+            await s.press("a", "1")
+            s.session.on_event(Output("more\n"))
+            await s.press("f")
+            assert "│ loss red" not in s.text()
 
     run(test)
 
