@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -320,7 +320,6 @@ def test_descriptions(tensor: object, text: str) -> None:
     assert describe(tensor) == text
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 12), max_size=4),
     st.sampled_from(

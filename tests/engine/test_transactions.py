@@ -381,7 +381,7 @@ ACTS = st.sampled_from([F, F, B, B, S, Z, ZEROS, N, Backward(retain_graph=True)]
 FAULTS = st.tuples(st.sampled_from(["fuse", "back", "pull"]), st.integers(1, 4), st.sampled_from(ERRORS))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(ACTS, st.none() | FAULTS), max_size=14), st.sampled_from(sorted(MAKERS)))
 def test_any_acts_with_faults_between_equal_the_acts_that_went_through(steps: Any, maker: str) -> None:
     """Whatever raised, was undone: the rest gives bit for bit what it gives alone."""

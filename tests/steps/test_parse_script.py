@@ -174,7 +174,7 @@ def test_depth_of_blocks_is_bounded() -> None:
         parse_line("repeat 2 { " * 5_000 + "step" + " }" * 5_000)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from([*'{};#"`\n\\ ()[]=.:,ab01', *BY_WORD, "error"]), max_size=40).map("".join))
 def test_any_text_parses_or_is_a_script_error(text: str) -> None:
     places = [(1, 1)]

@@ -89,7 +89,7 @@ def parsed(line: str) -> c.Command:
     return statement.command
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(COMMANDS)
 @example(c.Say('half } a ; block # and "quotes'))
 @example(c.Load("a b;c#d.py:f", 0, "cuda:1"))
@@ -97,13 +97,13 @@ def test_a_command_is_what_its_line_says(command: c.Command) -> None:
     assert parsed(c.line_of(command)) == command
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(EXPRESSIONS)
 def test_an_expression_is_what_its_text_says(expression: x.Expression) -> None:
     assert parsed(f"print {expression_line(expression)}") == c.Print(expression)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(COMMANDS)
 def test_a_command_survives_the_wire(command: c.Command) -> None:
     assert msgpack.decode(msgpack.encode(command), type=c.Command) == command

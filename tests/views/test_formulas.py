@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn, optim
 
@@ -132,6 +132,7 @@ ANY: st.SearchStrategy[tuple[type[optim.Optimizer], dict[str, Any]]] = st.one_of
                 "weight_decay": SHARE,
                 "momentum": SHARE,
                 "maximize": st.booleans(),
+                "centered": st.booleans(),
             }
         ),
     ),
@@ -150,10 +151,12 @@ ANY: st.SearchStrategy[tuple[type[optim.Optimizer], dict[str, Any]]] = st.one_of
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(ANY, st.integers(0, 1000))
 def test_any_options_together(chosen, seed):
     kind, options = chosen
+    # with α near 0, v − ḡ² is rounding and nothing else: torch then takes the root of noise, NaN where it is negative
+    assume(not options.get("centered") or options["alpha"] > 1e-3)
     held = held_of(kind, options, torch.float64, seed)
     for _ in range(3):
         for act in (Forward(), Backward(), Step()):
@@ -162,6 +165,12 @@ def test_any_options_together(chosen, seed):
             done = work_done(held, parameter, whole(parameter))
             assert done is not None
             assert done.agrees.all()
+
+
+@pytest.mark.parametrize("beta", [0.0, 1e-12, 1e-8, 1e-3, 0.999999])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_an_average_agrees_with_lerp_at_both_ends(beta, dtype):
+    check_ten_iterations(held_of(optim.Adam, {"lr": 0.5, "betas": (beta, 0.9)}, dtype))
 
 
 def lines(kind: type[optim.Optimizer], steps: int, **options: Any) -> list[str]:

@@ -101,7 +101,7 @@ def cases(draw: st.DrawFn) -> tuple[Tensor, tuple[Any, ...], LookTensor]:
     return tensor, tuple(items), LookTensor(draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(ints), draw(ints))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(cases())
 def test_a_window_is_torchs_own_slice(case: tuple[Tensor, tuple[Any, ...], LookTensor]) -> None:
     tensor, items, look = case

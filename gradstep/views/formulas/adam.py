@@ -31,7 +31,7 @@ def _adam(work: Work, decoupled: bool) -> Term:
         w = work.line("w′", w * (one - lr * work.number("λ", decay))) if decay else w
     else:
         g = gradient(work)
-    m = work.line("m", beta1 * work.kept("m", "exp_avg") + (one - beta1) * g, "exp_avg")
+    m = work.line("m", work.kept("m", "exp_avg").moved_towards(g, beta1), "exp_avg")
     v = work.line("v", beta2 * work.kept("v", "exp_avg_sq") + (one - beta2) * g.square(), "exp_avg_sq")
     if work.option("amsgrad"):
         v = work.line("v_max", work.kept("v_max", "max_exp_avg_sq").greatest(v), "max_exp_avg_sq")

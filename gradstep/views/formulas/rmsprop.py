@@ -17,7 +17,7 @@ def rmsprop(work: Work) -> Term:
     g = gradient(work)
     v = work.line("v", alpha * work.kept("v", "square_avg") + (one - alpha) * g.square(), "square_avg")
     if work.option("centered"):
-        mean = work.line("ḡ", alpha * work.kept("ḡ", "grad_avg") + (one - alpha) * g, "grad_avg")
+        mean = work.line("ḡ", work.kept("ḡ", "grad_avg").moved_towards(g, alpha), "grad_avg")
         v = v - mean.square()
     scaled = g / (v.root() + eps)
     momentum = work.option("momentum")

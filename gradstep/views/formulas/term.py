@@ -7,7 +7,7 @@ dtype may come out: running error analysis, as in N. J. Higham, Accuracy and Sta
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
@@ -89,8 +89,9 @@ class Term:
         )
 
     def root(self) -> Term:
-        """Return √x."""
-        value = self.value.sqrt()
+        """Return √x; of a difference that rounding alone may have made negative, √0."""
+        rounded = (self.value < 0) & (self.value >= -self.bound)
+        value = torch.where(rounded, 0.0, self.value).sqrt()
         high = (self.value + self.bound).sqrt() - value
         low = value - (self.value - self.bound).clamp(min=0.0).sqrt()
         return self._made(value, torch.maximum(high, low), _POWER, lambda read, _: f"√{_bracketed(self, read, _ATOM)}")
@@ -99,6 +100,17 @@ class Term:
         """Return the greater of two, element by element."""
         value, bound = torch.maximum(self.value, other.value), torch.maximum(self.bound, other.bound)
         return self._made(value, bound, _ATOM, lambda read, _: f"max({read(self)}, {read(other)})", exact=True)
+
+    def moved_towards(self, target: Term, kept: Term) -> Term:
+        """Return kept·self + (1 − kept)·target, an average that forgets; `kept` is a constant from 0 to 1.
+
+        Torch computes it as `lerp`: from the nearer end and by the difference of the two (aten/src/ATen/native/Lerp.h).
+        So the rounding of 1 − kept weighs with the whole difference, also where `kept` makes one of them nothing.
+        """
+        one = constant("1", 1.0, self.precision)
+        made = kept * self + (one - kept) * target
+        slack = ROUNDINGS * self.precision.eps * (self.value.abs() + target.value.abs())
+        return replace(made, bound=made.bound + slack)
 
     def named(self, symbol: str, value: Tensor | None = None) -> Term:
         """Return a leaf with this term's value, or with the value that was found for it."""
