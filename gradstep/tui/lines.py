@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
@@ -10,9 +9,7 @@ from typing import NamedTuple
 from rich.cells import cell_len as _cell_len
 from rich.cells import set_cell_size
 
-_SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-# control characters, line and paragraph separators, and the marks that reorder text or have no width of their own
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+from gradstep.values.plain import clean as clean
 
 
 class Span(NamedTuple):
@@ -43,13 +40,6 @@ class Line(NamedTuple):
 def cell_len(text: str) -> int:
     """Return the cells that a text takes; most texts are ASCII, and then it is their length."""
     return len(text) if text.isascii() else _cell_len(text)
-
-
-def clean(text: str) -> str:
-    """Return a string of the debuggee's made safe for one row: no control sequences, no line ends."""
-    if text.isascii() and text.isprintable():
-        return text
-    return _CONTROLS.sub("", _SEQUENCES.sub("", text).replace("\t", "    ").replace("\n", " "))
 
 
 def fit(text: str, width: int, ellipsis: str = "…") -> str:

@@ -1,0 +1,106 @@
+"""Numbers as everywhere: sign always, the same decimals down a column, NaN and inf by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+MINUS = "−"
+
+
+class Form(NamedTuple):
+    """How a column of numbers is written."""
+
+    decimals: int
+    scientific: bool = False
+
+
+def form_of(values: Iterable[float | None], dtype: str = "", digits: int = 4) -> Form:
+    """Choose one form for a column: about `digits` digits after the point for its greatest value.
+
+    Args:
+        values: the column; None, NaN and inf have no say.
+        dtype: integers and bools are written without a point.
+        digits: decimals of numbers below 10.
+    """
+    if dtype.startswith(("int", "uint", "bool")):
+        return Form(0)
+    greatest = max((abs(v) for v in values if v is not None and math.isfinite(v)), default=0.0)
+    if greatest == 0.0:
+        return Form(digits)
+    if greatest >= 1e5 or greatest < 1e-4:
+        return Form(max(1, digits - 1), scientific=True)
+    whole = math.floor(math.log10(greatest)) + 1
+    # small numbers get more decimals, or less than three digits would be left of the greatest
+    return Form(max(1, digits + 1 - max(1, whole), 3 - whole))
+
+
+def signed(value: float | None, form: Form) -> str:
+    """Write a number with its sign; an exact zero is a bare 0, no number at all a middle dot."""
+    if value is None:
+        return "·"
+    if math.isnan(value):
+        return "NaN"
+    sign = MINUS if math.copysign(1.0, value) < 0 else "+"
+    if math.isinf(value):
+        return f"{sign}inf"
+    if value == 0:
+        return f"{sign}0" if sign == MINUS else "0"
+    return sign + _digits(abs(value), form)
+
+
+def tone_of(value: float | None) -> str:
+    """Name the tone of a number: blue below zero, orange above, reverse when it is not finite."""
+    if value is None or value == 0:
+        return "dim"
+    if not math.isfinite(value):
+        return "odd"
+    return "negative" if value < 0 else "positive"
+
+
+def norm(value: float | None, decimals: int = 3) -> str:
+    """Write a norm, which has no sign; empty when there is none."""
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "inf"
+    if value == 0:
+        return "0"
+    scientific = value >= 1e6 or value < 0.5 * 10.0**-decimals
+    return _digits(abs(value), Form(max(1, decimals - 1) if scientific else decimals, scientific))
+
+
+def loss(value: float | None, sign: bool = False) -> str:
+    """Write a loss, or a change of it with its sign."""
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return signed(value, Form(0)).removeprefix("+")
+    small = value != 0 and abs(value) < 1e-3
+    text = _digits(abs(value), Form(4, small or abs(value) >= 1e7))
+    minus = MINUS if value < 0 else "+" if sign else ""
+    return minus + text
+
+
+def rate(value: float) -> str:
+    """Write a learning rate the short way: 0.001, 3e−05."""
+    return f"{value:.6g}".replace("-", MINUS)
+
+
+def shape(sizes: tuple[int, ...] | None) -> str:
+    """Write a shape: `256×784`, and `()` for a scalar."""
+    if sizes is None:
+        return ""
+    return "×".join(map(str, sizes)) if sizes else "()"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Write a count with its noun: `1 node`, `12 nodes`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def _digits(value: float, form: Form) -> str:
+    if form.scientific:
+        return f"{value:.{form.decimals}e}".replace("e-", f"e{MINUS}")
+    return f"{value:.{form.decimals}f}"
