@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from msgspec import Struct
 
 from gradstep.values.expressions import Expression, expression_line, quote
+from gradstep.values.inside import BreakKind, Edge, break_line
 
 
 class Load(Struct, frozen=True, tag=True):
@@ -52,6 +53,64 @@ class NextBatch(Struct, frozen=True, tag=True):
     """Take the next batch from the workload; a workload of one batch keeps it."""
 
     torch: ClassVar[str] = "x, target = next(batches)"
+
+
+class Into(Struct, frozen=True, tag=True):
+    """Step into a phase, or one level deeper at the stop; without a phase, the natural next one."""
+
+    phase: Literal["", "forward", "backward"] = ""
+
+
+class Over(Struct, frozen=True, tag=True):
+    """Do the next module, op or node whole."""
+
+
+class Out(Struct, frozen=True, tag=True):
+    """Go on to the end of the module that is running, or with `phase` to the end of the phase, past breakpoints."""
+
+    phase: bool = False
+
+
+class Continue(Struct, frozen=True, tag=True):
+    """Go on to the next breakpoint, or to the end of the phase."""
+
+
+class Until(Struct, frozen=True, tag=True):
+    """Go on until a condition holds: after each phase, or at each stop of the level that is being stepped."""
+
+    condition: Expression
+
+
+class Break(Struct, frozen=True, tag=True):
+    """Set a breakpoint, or with `passing` a logpoint, which prints `log` and goes on; see `inside.Breakpoint`."""
+
+    kind: BreakKind
+    what: str = ""
+    edge: Edge = ""
+    condition: Expression | None = None
+    log: Expression | None = None
+    ignore: int = 0
+    passing: bool = False
+
+
+class Delete(Struct, frozen=True, tag=True):
+    """Delete a breakpoint by its number, or all of them (0)."""
+
+    number: int = 0
+
+
+class Enable(Struct, frozen=True, tag=True):
+    """Enable or disable a breakpoint by its number, or all of them (0)."""
+
+    number: int = 0
+    on: bool = True
+
+
+class Ignore(Struct, frozen=True, tag=True):
+    """Let a breakpoint pass its next hits by."""
+
+    number: int
+    count: int
 
 
 class Show(Struct, frozen=True, tag=True):
@@ -122,6 +181,15 @@ Command: TypeAlias = (
     | Step
     | ZeroGrad
     | NextBatch
+    | Into
+    | Over
+    | Out
+    | Continue
+    | Until
+    | Break
+    | Delete
+    | Enable
+    | Ignore
     | Show
     | Let
     | Expect
@@ -155,6 +223,24 @@ def line_of(command: Command) -> str:
             return "zero_grad" if set_to_none is None else f"zero_grad set_to_none={str(set_to_none).lower()}"
         case NextBatch():
             return "next_batch"
+        case Into(phase):
+            return f"into {phase}".rstrip()
+        case Over():
+            return "over"
+        case Out(phase):
+            return "out phase" if phase else "out"
+        case Continue():
+            return "continue"
+        case Until(condition):
+            return f"until {expression_line(condition)}"
+        case Break(kind, what, edge, condition, log, ignore, passing):
+            return break_line(kind, what, edge, condition, log, ignore, passing)
+        case Delete(number):
+            return f"delete {number}" if number else "delete"
+        case Enable(number, on):
+            return f"{'enable' if on else 'disable'} {number or ''}".rstrip()
+        case Ignore(number, count):
+            return f"ignore {number} {count}"
         case Show(what):
             return f"show {expression_line(what)}"
         case Let(name, value):

@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from gradstep.values.commands import Command
+from gradstep.values.inside import Position
 from gradstep.values.views import Changes
 
 
@@ -83,6 +84,10 @@ class Stop(Struct, frozen=True):
     """What the workload asks to be shown first, as the text of a `show` line; empty for none."""
     parameters: int = 0
     """Elements of all parameters."""
+    position: Position | None = None
+    """Where it stopped inside a phase; None between phases."""
+    hit: str = ""
+    """The breakpoint that the last command ran into, between phases or inside one, as its line; empty for none."""
 
 
 class Outcome(Struct, frozen=True):

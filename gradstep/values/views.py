@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from gradstep.values.expressions import Expression
+from gradstep.values.inside import InsideLook, InsideRequest
 from gradstep.values.reasons import FormulaLine, LedgerView, LookLedger
 from gradstep.values.training import TrainingRequest, TrainingView
 
@@ -85,6 +86,7 @@ Request: TypeAlias = (
     | LookState
     | LookLedger
     | TrainingRequest
+    | InsideRequest
 )
 
 
@@ -334,4 +336,5 @@ View: TypeAlias = (
     | NoView
     | LedgerView
     | TrainingView
+    | InsideLook
 )

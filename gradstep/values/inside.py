@@ -1,0 +1,172 @@
+"""Inside a phase: where it is stopped, what was passed there, and where it is to stop."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from gradstep.values.expressions import Expression, expression_line
+
+Edge: TypeAlias = Literal["", "enter", "exit", "before", "after"]
+BreakKind: TypeAlias = Literal["phase", "module", "node", "grad", "iteration", "when", "nan"]
+
+
+class SourceLine(Struct, frozen=True):
+    """A line of the user's code: file, line number from 1, function and text; all empty when there is none."""
+
+    file: str = ""
+    line: int = 0
+    function: str = ""
+    text: str = ""
+
+
+class Position(Struct, frozen=True):
+    """Where a stop inside a phase is: the phase, the modules that are running, and the module, op or node stopped at."""
+
+    phase: Literal["forward", "backward"]
+    kind: Literal["module", "op", "node"]
+    edge: Edge
+    """A module is entered or left; an op has run (`exit`); a node is about to run or has run (`before`, `after`)."""
+    name: str
+    """The class of the module, the name of the op as in `torch.relu`, or `node.name()`."""
+    path: str = ""
+    """The module stopped at, or the one that owns the op or node; empty for the root and outside of the model."""
+    stack: tuple[str, ...] = ()
+    """The modules that are running, outermost first, each as `path Class`; in a backward the owner of the node."""
+    number: int = -1
+    """Place of the node in the execution order, from 0; -1 in a forward."""
+    total: int = 0
+    """Nodes of the graph; 0 in a forward."""
+    place: int = 0
+    """Stops passed since the phase began, this one included."""
+    reason: str = "step"
+    """Why it stopped: `step`, `pause`, `breakpoint 2`, `until`, `nan`, with what there is to say of it."""
+    source: SourceLine = SourceLine()
+    """The line of the user's code that is running, or that made the node."""
+
+
+class Passed(Struct, frozen=True):
+    """A tensor that goes into or comes out of what is stopped at."""
+
+    name: str
+    """As an expression names it: `node.in`, `node.out[1]`, `module.in[0]`, `op.out`."""
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    norm: float | None = None
+    """L2 norm; None where a norm makes no sense."""
+    minimum: float | None = None
+    maximum: float | None = None
+    mean: float | None = None
+    std: float | None = None
+    zeros: int | None = None
+    nans: int = 0
+    infs: int = 0
+    requires_grad: bool = False
+    why_not: str = ""
+    """Why an output of a forward does not require grad; empty where it does."""
+    text: str = ""
+    """What it is, where it is no tensor."""
+
+
+class LookInside(Struct, frozen=True, tag=True):
+    """Ask for what is passed at the position: inputs, outputs, what took part."""
+
+
+class InsideView(Struct, frozen=True, tag=True):
+    """What there is to see at a stop inside a phase."""
+
+    stop: int
+    position: Position | None = None
+    inputs: tuple[Passed, ...] = ()
+    outputs: tuple[Passed, ...] = ()
+    parameters: tuple[str, ...] = ()
+    """The parameters that took part: of the module or op, or that the node leads to."""
+    grad_mode: bool = True
+    autocast: str = ""
+    """The dtype that autocast computes in; empty when it is off."""
+    note: str = ""
+
+
+class LookSource(Struct, frozen=True, tag=True):
+    """Ask for the lines of source around the position, or around the line that made node `number`."""
+
+    lines: int = 20
+    number: int | None = None
+
+
+class SourceView(Struct, frozen=True, tag=True):
+    """Lines of a source file, with the line that matters."""
+
+    stop: int
+    file: str = ""
+    first: int = 1
+    """Number of the first line of `lines`."""
+    lines: tuple[str, ...] = ()
+    here: int = 0
+    """Number of the line that is running, or that made the node."""
+    function: str = ""
+    note: str = ""
+
+
+class Breakpoint(Struct, frozen=True):
+    """A place or condition at which a running phase stops, or at which a logpoint prints."""
+
+    number: int
+    kind: BreakKind
+    what: str = ""
+    """A phase; a module's path or glob; a node's name, glob or `#12`; a parameter or glob; an iteration."""
+    edge: Edge = ""
+    condition: Expression | None = None
+    """It must hold for a hit."""
+    log: Expression | None = None
+    """What a logpoint prints in place of stopping."""
+    ignore: int = 0
+    """Hits to pass by before it stops."""
+    hits: int = 0
+    enabled: bool = True
+    passing: bool = False
+    """True for a logpoint: it prints and goes on."""
+
+    @property
+    def line(self) -> str:
+        """The command that sets it."""
+        return break_line(self.kind, self.what, self.edge, self.condition, self.log, self.ignore, self.passing)
+
+
+class LookBreakpoints(Struct, frozen=True, tag=True):
+    """Ask for the breakpoints and logpoints."""
+
+
+class BreakpointsView(Struct, frozen=True, tag=True):
+    """The breakpoints and logpoints, by number."""
+
+    stop: int
+    rows: tuple[Breakpoint, ...] = ()
+    hit: int = 0
+    """The number of the one that this stop is due to; 0 for none."""
+
+
+InsideRequest: TypeAlias = LookInside | LookSource | LookBreakpoints
+InsideLook: TypeAlias = InsideView | SourceView | BreakpointsView
+
+
+def break_line(
+    kind: BreakKind,
+    what: str,
+    edge: Edge,
+    condition: Expression | None,
+    log: Expression | None,
+    ignore: int,
+    passing: bool,
+) -> str:
+    """Write a breakpoint or logpoint as the line that sets it."""
+    words = ["log" if passing else "break", kind]
+    if kind == "when" and condition is not None:
+        words.append(expression_line(condition))
+    else:
+        words += [word for word in (what, edge) if word]
+        words += ["if", expression_line(condition)] if condition is not None else []
+    words += ["print", expression_line(log)] if log is not None else []
+    words += [f"ignore={ignore}"] if ignore else []
+    return " ".join(words)
