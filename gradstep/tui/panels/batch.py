@@ -7,10 +7,10 @@ import math
 from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, Span, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, paragraph, widest
-from gradstep.tui.panels.panel import Panel
+from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.sparks import merged, picture, spark, stretch
 from gradstep.values.training import BatchView, LookBatch, PartRow, Piece, SampleRow
-from gradstep.values.views import NoView, Request, View
+from gradstep.values.views import Request
 
 _SMALL = 12
 """Rows of pixels up to which a picture is drawn at twice its size."""
@@ -195,15 +195,14 @@ def _numbers(row: Row, piece: Piece) -> None:
         row.add(more if row.at + len(more) < row.width else "…", "dim")
 
 
-class BatchPanel(Panel):
+class BatchPanel(ViewPanel[BatchView]):
     """The batch, scrolled by samples."""
 
     title = "Batch"
+    shows = BatchView
 
     def __init__(self) -> None:
         super().__init__("batch")
-        self.view: BatchView | None = None
-        self.why = ""
 
     def request(self) -> Request:
         """Ask for as many samples as could be seen, pictures no larger than there is room for."""
@@ -211,20 +210,14 @@ class BatchPanel(Panel):
         rows = max(6, min(32, 2 * (body - 6)))
         return LookBatch(self.first, max(2, min(24, body)), rows, max(8, min(48, width - 16)))
 
-    def assign(self, view: View) -> None:
-        """Take the view that was asked for."""
-        if isinstance(view, BatchView):
-            self.view, self.why = view, ""
-            self.first = max(0, min(self.first, view.total - 1))
-        elif isinstance(view, NoView):
-            self.view, self.why = None, view.why
+    def taken(self, view: BatchView, before: BatchView | None) -> None:  # noqa: ARG002
+        """Stay within the samples that there are."""
+        self.first = max(0, min(self.first, view.total - 1))
 
     def scroll_rows(self, rows: int) -> None:
         """Scroll by samples, never past the last."""
         self.first = max(0, min(self.first + rows, self.rows - 1))
 
-    def draw(self, width: int, height: int) -> Drawing:
+    def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        if self.why:
-            return empty(width, height, clean(self.why))
         return draw(self.view, width, height, not self.app.no_color)

@@ -7,10 +7,10 @@ import math
 from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, cell_len, clean, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest, window
-from gradstep.tui.panels.panel import Panel
+from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.sparks import Decades, bar, decades_of, gauge, power
 from gradstep.values.training import LayerRow, LayersView, LookLayers
-from gradstep.values.views import NoView, Request, View
+from gradstep.values.views import Request
 
 USUAL = 1e-3
 """What an update over its weights is, roughly, where training goes well (cs231n.github.io/neural-networks-3)."""
@@ -139,34 +139,24 @@ def _tone(value: float | None) -> str:
     return "text" if math.isfinite(value) else "odd"
 
 
-class LayersPanel(Panel):
+class LayersPanel(ViewPanel[LayersView]):
     """The layers, scrolled by rows."""
 
     title = "Layers"
+    shows = LayersView
 
     def __init__(self) -> None:
         super().__init__("layers")
-        self.view: LayersView | None = None
-        self.why = ""
 
     def request(self) -> Request:
         """Ask for what this panel shows."""
         return LookLayers()
-
-    def assign(self, view: View) -> None:
-        """Take the view that was asked for."""
-        if isinstance(view, LayersView):
-            self.view, self.why = view, ""
-        elif isinstance(view, NoView):
-            self.view, self.why = None, view.why
 
     @property
     def body(self) -> int:
         """Rows for the modules: a header stands above them, and a line below."""
         return max(1, super().body - 2)
 
-    def draw(self, width: int, height: int) -> Drawing:
+    def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        if self.why:
-            return empty(width, height, clean(self.why))
         return draw(self.view, width, height, self.first)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradstep.tui import numbers
-from gradstep.tui.lines import Line, Row, clean, text_line
+from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
-from gradstep.tui.panels.panel import Panel
+from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values.reasons import LedgerRow, LedgerView, LookLedger
-from gradstep.values.views import NoView, Request, View
+from gradstep.values.views import Request
 
 _SIGNS = {"backward": "+ ", "step": "· "}
 _WIDE = 56
@@ -113,15 +113,14 @@ class _Table:
         return "none" if value is None else numbers.signed(value, self._form)
 
 
-class LedgerPanel(Panel):
+class LedgerPanel(ViewPanel[LedgerView]):
     """The account of the element under the Tensor panel's cursor."""
 
     title = "Ledger"
+    shows = LedgerView
 
     def __init__(self) -> None:
         super().__init__("ledger")
-        self.view: LedgerView | None = None
-        self.why = ""
         self.element: tuple[int, ...] | None = None
         """The element to ask about: an index into the whole tensor, None for the first of the selection."""
 
@@ -129,19 +128,14 @@ class LedgerPanel(Panel):
         """Ask for what this panel shows."""
         return LookLedger(self.element)
 
-    def assign(self, view: View) -> None:
-        """Take the view that was asked for; its newest rows are what is seen."""
-        if isinstance(view, LedgerView):
-            self.view, self.why, self.first = view, "", 0
-        elif isinstance(view, NoView):
-            self.view, self.why = None, view.why
+    def taken(self, view: LedgerView, before: LedgerView | None) -> None:  # noqa: ARG002
+        """See its newest rows."""
+        self.first = 0
 
     def move(self, rows: int) -> None:
         """Scroll back to older rows, and on again."""
         self.scroll_rows(-rows)
 
-    def draw(self, width: int, height: int) -> Drawing:
+    def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        if self.why:
-            return Drawing("", [text_line(clean(self.why), width, "dim")])
         return draw(self.view, width, height, self.first)

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty
-from gradstep.tui.panels.panel import Panel
+from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.plot import Plot
 from gradstep.tui.sparks import merged, spark
-from gradstep.values.views import LookLoss, LossPoint, LossView, NoView, Request, View
+from gradstep.values.views import LookLoss, LossPoint, LossView, Request
 
 _WIDE_RANGE = 20.0
 """A history whose greatest value is this many times its smallest is drawn on a log scale, unless told."""
@@ -127,15 +127,14 @@ def _rates(view: LossView, plot: Plot, width: int) -> Line:
     return row.line()
 
 
-class LossPanel(Panel):
+class LossPanel(ViewPanel[LossView]):
     """The last loss and its history, with a cursor."""
 
     title = "Loss"
+    shows = LossView
 
     def __init__(self) -> None:
         super().__init__("loss")
-        self.view: LossView | None = None
-        self.why = ""
         self.wanted = Wanted()
         self.look = LookLoss()
 
@@ -143,17 +142,8 @@ class LossPanel(Panel):
         """Ask for what this panel shows."""
         return replace(self.look, points=max(16, 2 * self.size.width))
 
-    def assign(self, view: View) -> None:
-        """Take the view that was asked for."""
-        if isinstance(view, LossView):
-            self.view, self.why = view, ""
-        elif isinstance(view, NoView):
-            self.view, self.why = None, view.why
-
-    def draw(self, width: int, height: int) -> Drawing:
+    def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        if self.why:
-            return empty(width, height, clean(self.why))
         return draw(self.view, width, height, self.wanted if self.focused else self.wanted._replace(at=-1))
 
     def move(self, rows: int) -> None:

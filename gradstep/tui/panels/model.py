@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, clean, fit_middle, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
-from gradstep.tui.panels.panel import Panel
-from gradstep.values.views import LookModel, ModelRow, ModelView, NoView, Request, View
+from gradstep.tui.panels.panel import ViewPanel
+from gradstep.values.views import LookModel, ModelRow, ModelView, Request
 
 _NARROW = 40
 _WIDE = 64
@@ -131,37 +131,29 @@ class _Columns:
         return drawn.left(self.grad, state, "dim" if state in {"none", "frozen", "buffer"} else "text").line()
 
 
-class ModelPanel(Panel):
+class ModelPanel(ViewPanel[ModelView]):
     """The tree, with a cursor that selects."""
 
     title = "Model"
+    shows = ModelView
 
     def __init__(self) -> None:
         super().__init__("model")
-        self.view: ModelView | None = None
-        self.why = ""
         self.at = -1
 
     def request(self) -> Request:
         """Ask for what this panel shows."""
         return LookModel()
 
-    def assign(self, view: View) -> None:
-        """Take the tree; the cursor follows a selection made elsewhere."""
-        if isinstance(view, ModelView):
-            before = self.view
-            self.view, self.why = view, ""
-            chosen = selected_row(view)
-            if before is None or selected_row(before) != chosen:
-                self.at = chosen
-                self._reveal()
-        elif isinstance(view, NoView):
-            self.view, self.why = None, view.why
+    def taken(self, view: ModelView, before: ModelView | None) -> None:
+        """Have the cursor follow a selection made elsewhere."""
+        chosen = selected_row(view)
+        if before is None or selected_row(before) != chosen:
+            self.at = chosen
+            self._reveal()
 
-    def draw(self, width: int, height: int) -> Drawing:
+    def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        if self.why:
-            return empty(width, height, clean(self.why))
         return draw(self.view, width, height, self.first, self.at)
 
     @property

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, Span, clean, wrap
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest, window
-from gradstep.tui.panels.panel import Panel
+from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.sparks import merged, spark, stretch
 from gradstep.values.training import GroupRow, LookOptimizer, OptimizerView, SlotRow
-from gradstep.values.views import NoView, Request, View
+from gradstep.values.views import Request
 
 _SPARK = 32
 """Cells of the learning rate's history, where there is room."""
@@ -121,32 +121,22 @@ def _marked(line: Line) -> Line:
     return Line((Span("▶", "now"), Span(first.text[1:], first.tone), *rest), here=True)
 
 
-class OptimizerPanel(Panel):
+class OptimizerPanel(ViewPanel[OptimizerView]):
     """The optimizer, with a cursor."""
 
     title = "Optimizer"
+    shows = OptimizerView
 
     def __init__(self) -> None:
         super().__init__("optimizer")
-        self.view: OptimizerView | None = None
-        self.why = ""
         self.at = -1
 
     def request(self) -> Request:
         """Ask for what this panel shows."""
         return LookOptimizer()
 
-    def assign(self, view: View) -> None:
-        """Take the view that was asked for."""
-        if isinstance(view, OptimizerView):
-            self.view, self.why = view, ""
-        elif isinstance(view, NoView):
-            self.view, self.why = None, view.why
-
-    def draw(self, width: int, height: int) -> Drawing:
+    def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        if self.why:
-            return empty(width, height, clean(self.why))
         return draw(self.view, width, height, self.first, self.at if self.focused else -1)
 
     def move(self, rows: int) -> None:

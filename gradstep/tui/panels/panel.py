@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from itertools import zip_longest
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
+from msgspec import Struct
 from rich.segment import Segment
 from textual import events
 from textual.geometry import Region
@@ -13,10 +14,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from gradstep.tui import keymap
-from gradstep.tui.lines import Line, Row, Span, cell_len, text_line
-from gradstep.tui.panels.drawing import Drawing
+from gradstep.tui.lines import Line, Row, Span, cell_len, clean, text_line
+from gradstep.tui.panels.drawing import Drawing, empty
 from gradstep.tui.tones import style
-from gradstep.values.views import Request, View
+from gradstep.values.views import NoView, Request, View
+
+ViewT = TypeVar("ViewT", bound=Struct)
 
 
 def strip_of(line: Line, width: int, ground: str, colour: bool) -> Strip:
@@ -224,6 +227,40 @@ class Panel(Surface):
         self.scroll_rows(rows)
         self.post_message(self.Scrolled(self))
         self.redraw()
+
+
+class ViewPanel(Panel, Generic[ViewT]):
+    """A panel that draws one kind of view, or says why there is none."""
+
+    shows: ClassVar[type[Struct]]
+    """The kind of view, the same as `ViewT`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.view: ViewT | None = None
+        self.why = ""
+        """Why there is no view; empty when there is one, or none yet."""
+
+    def assign(self, view: View) -> None:
+        """Take the view that was asked for, or why it could not be made."""
+        before = self.view
+        if isinstance(view, NoView):
+            self.view, self.why = None, view.why
+        elif isinstance(view, self.shows):
+            taken: ViewT = view  # type: ignore[assignment]
+            self.view, self.why = taken, ""
+            self.taken(taken, before)
+
+    def draw(self, width: int, height: int) -> Drawing:
+        """Draw the view, or why there is none."""
+        return empty(width, height, clean(self.why)) if self.why else self.draw_view(width, height)
+
+    def taken(self, view: ViewT, before: ViewT | None) -> None:
+        """Follow a new view with cursor and scroll; `before` is the one that was shown until now."""
+
+    def draw_view(self, width: int, height: int) -> Drawing:
+        """Draw `view`, which is None before the first."""
+        raise NotImplementedError
 
 
 def _marked(line: Line) -> Line:
