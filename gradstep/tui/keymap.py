@@ -20,17 +20,48 @@ class Key(NamedTuple):
     group: str
     priority: bool = False
     """True for a key that works while a line is being typed, too."""
+    counts: bool = False
+    """True for a key that does what it does as often as the number typed before it says."""
+    panel: str = ""
+    """The panel whose own key it is: help for that panel names it first; empty for a key of all of them."""
 
 
 FAR = 1 << 40
 """More rows or columns than anything has."""
 
 KEYMAP: tuple[Key, ...] = (
-    Key("forward", "f", "f", "act('forward')", "forward", "run prediction = model(x) and the loss", "Phases"),
-    Key("backward", "b", "b", "act('backward')", "backward", "run loss.backward(): it adds to every .grad", "Phases"),
-    Key("step", "s", "s", "act('step')", "step", "run optimizer.step(): it moves the weights", "Phases"),
-    Key("zero_grad", "z", "z", "act('zero_grad')", "zero_grad", "run optimizer.zero_grad(): it clears .grad", "Phases"),
-    Key("next_batch", "n", "n", "act('next_batch')", "next batch", "take the next batch", "Phases"),
+    Key(
+        "forward",
+        "f",
+        "f",
+        "act('forward')",
+        "forward",
+        "run prediction = model(x) and the loss",
+        "Phases",
+        counts=True,
+    ),
+    Key(
+        "backward",
+        "b",
+        "b",
+        "act('backward')",
+        "backward",
+        "run loss.backward(): it adds to every .grad",
+        "Phases",
+        counts=True,
+    ),
+    Key("step", "s", "s", "act('step')", "step", "run optimizer.step(): it moves the weights", "Phases", counts=True),
+    Key(
+        "zero_grad",
+        "z",
+        "z",
+        "act('zero_grad')",
+        "zero_grad",
+        "run optimizer.zero_grad(): it clears .grad",
+        "Phases",
+        counts=True,
+    ),
+    Key("next_batch", "n", "n", "act('next_batch')", "next batch", "take the next batch", "Phases", counts=True),
     Key(
         "natural",
         "space",
@@ -39,6 +70,7 @@ KEYMAP: tuple[Key, ...] = (
         "next",
         "do the natural next phase; the next line of an open script",
         "Phases",
+        counts=True,
     ),
     Key(
         "go_on",
@@ -95,10 +127,46 @@ KEYMAP: tuple[Key, ...] = (
     Key("home", "home,g", "home", "end(-1)", "start", "to the start of the panel", "Panels"),
     Key("end", "end,G", "end", "end(1)", "end", "to the end of the panel", "Panels"),
     Key("choose", "enter", "enter", "choose", "choose", "show the tensor under the cursor", "Panels"),
-    Key("loss_scale", "L", "L", "loss('scale')", "loss scale", "Loss: as it fits, log, or linear", "Panels"),
-    Key("loss_smooth", "A", "A", "loss('smooth')", "loss average", "Loss: a moving average, or none", "Panels"),
-    Key("loss_axis", "I", "I", "loss('axis')", "loss by iteration", "Loss: by forward, or by iteration", "Panels"),
-    Key("traceback", "t", "t", "traceback", "traceback", "show the whole traceback of an error, and back", "Panels"),
+    Key(
+        "loss_scale",
+        "L",
+        "L",
+        "loss('scale')",
+        "loss scale",
+        "Loss: as it fits, log, or linear",
+        "Panels",
+        panel="loss",
+    ),
+    Key(
+        "loss_smooth",
+        "A",
+        "A",
+        "loss('smooth')",
+        "loss average",
+        "Loss: a moving average, or none",
+        "Panels",
+        panel="loss",
+    ),
+    Key(
+        "loss_axis",
+        "I",
+        "I",
+        "loss('axis')",
+        "loss by iteration",
+        "Loss: by forward, or by iteration",
+        "Panels",
+        panel="loss",
+    ),
+    Key(
+        "traceback",
+        "t",
+        "t",
+        "traceback",
+        "traceback",
+        "show the whole traceback of an error, and back",
+        "Panels",
+        panel="why",
+    ),
     Key(
         "command",
         "colon",
