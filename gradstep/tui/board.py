@@ -1,4 +1,4 @@
-"""The board: every surface of the screen, what it shows of the session, and where it stands."""
+"""The board: what the surfaces of the screen show of the session, asked for and painted."""
 
 from __future__ import annotations
 
@@ -8,30 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual.app import ComposeResult
-from textual.layout import Layout
-from textual.screen import Screen
-
 from gradstep.tui import keymap
-from gradstep.tui.chrome import Banner, FooterRow, PromptRow
+from gradstep.tui.desk import Desk
 from gradstep.tui.driver import Driver
-from gradstep.tui.layout import PANELS, Place, PlacesLayout, Wish, plan
 from gradstep.tui.lines import clean
-from gradstep.tui.panels import why
-from gradstep.tui.panels.batch import BatchPanel
-from gradstep.tui.panels.graph import GraphPanel
-from gradstep.tui.panels.layers import LayersPanel
-from gradstep.tui.panels.ledger import LedgerPanel
-from gradstep.tui.panels.log import Entry, LogPanel, entries_of
-from gradstep.tui.panels.loss import LossPanel
-from gradstep.tui.panels.model import ModelPanel
-from gradstep.tui.panels.optimizer import OptimizerPanel
-from gradstep.tui.panels.panel import Panel, Surface
-from gradstep.tui.panels.script import ScriptPanel
-from gradstep.tui.panels.status import Activity, PhasesRow, StatusRow, next_words
-from gradstep.tui.panels.tensor import TensorPanel
-from gradstep.tui.panels.why import Stage, WhyPanel
-from gradstep.values.commands import Command, Load, Say, Screenshot, Show, line_of
+from gradstep.tui.panels.log import Entry, entries_of
+from gradstep.tui.panels.status import Activity, next_words
+from gradstep.tui.panels.why import Stage
+from gradstep.values.commands import Backward, Command, Load, Screenshot, Show, line_of
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
 from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Stop
@@ -39,14 +23,12 @@ from gradstep.values.views import Request, View
 
 if TYPE_CHECKING:
     from gradstep.session.protocol import FrontSession
-    from gradstep.tui.prompt import CommandLine
-    from gradstep.tui.reading import Reading
 
 _YOUNG = 0.3
 """Seconds that a command may run before the status line mentions it."""
 
 
-class Board(Screen[None], inherit_bindings=False):
+class Board(Desk, inherit_bindings=False):
     """Shows a session. It listens to the driver and to the session, and presses nothing itself."""
 
     def __init__(
@@ -55,6 +37,7 @@ class Board(Screen[None], inherit_bindings=False):
         opening: Sequence[Command],
         noted: Callable[[Outcome], None],
         rest: float = 0.2,
+        layout: str = "inspect",
     ) -> None:
         """Prepare the screen.
 
@@ -63,57 +46,20 @@ class Board(Screen[None], inherit_bindings=False):
             opening: commands to begin with.
             noted: told of every outcome, for the record.
             rest: seconds without a command after which a digest is taken.
+            layout: how the panels are laid out at first.
         """
-        super().__init__(id="step")
+        super().__init__(layout)
         self.driver = Driver(session, self, rest)
         self.frames = 0
         """Stops presented so far."""
         self._session = session
         self._opening, self._noted = opening, noted
-        self._reading: Reading | None = None
-        self._recent = ["tensor"]
         self._opened_on = ""
-        self._maximised = False
         self._stages: list[tuple[str, float]] = []
-        self._line: CommandLine | None = None
-        """The command line while it is typed into."""
         self._catching = False
         self._log_due = False
-        self._places: dict[str, Place] = {}
-        self._desk = PlacesLayout(self._place)
-        self._status, self._phases = StatusRow(), PhasesRow()
-        self._banner, self._prompt, self._footer = Banner(), PromptRow(), FooterRow()
-        self.model, self.why, self.log_panel = ModelPanel(), WhyPanel(), LogPanel()
-        self.script_panel, self.tensor, self.graph = ScriptPanel(), TensorPanel(), GraphPanel()
-        self.loss, self.ledger = LossPanel(), LedgerPanel()
-        panels = (
-            self.tensor,
-            self.graph,
-            self.loss,
-            self.log_panel,
-            self.model,
-            self.why,
-            self.script_panel,
-            LayersPanel(),
-            OptimizerPanel(),
-            BatchPanel(),
-            self.ledger,
-        )
-        self.tensor.focused = True
-        self.panels: dict[str, Panel] = dict(zip(PANELS, panels, strict=True))
-        rows = (self._status, self._phases, self._banner, self._prompt, self._footer)
-        self._surfaces: tuple[Surface, ...] = (*rows, *panels)
-
-    @property
-    def layout(self) -> Layout:
-        """Where everything stands."""
-        return self._desk
 
     # -- start --------------------------------------------------------------------------------------------------------
-    def compose(self) -> ComposeResult:
-        """Yield every surface; the plan says which of them are seen."""
-        yield from self._surfaces
-
     def start_clocks(self) -> None:
         """Prepare the timers, once there is a loop to run them."""
         self._clock = self.set_interval(0.1, self._tick, pause=True)
@@ -124,6 +70,11 @@ class Board(Screen[None], inherit_bindings=False):
             self.driver.history.append(command)
             self.log_panel.add([Entry("command", clean(line_of(command)))])
             self._prompt.last = line_of(command)
+            self._take_account(command)
+
+    def _take_account(self, command: Command) -> None:
+        """Note whether the Ledger has anything to say yet."""
+        self._account = isinstance(command, Backward) or (self._account and not isinstance(command, Load))
 
     # -- what the session tells ---------------------------------------------------------------------------------------
     def on_session_event(self, event: Event) -> None:
@@ -190,6 +141,7 @@ class Board(Screen[None], inherit_bindings=False):
         self.log_panel.add(entries[1:] if again and outcome.ok else entries)
         self.why.tell(notice="")
         self._prompt.last = line_of(outcome.command)
+        self._take_account(outcome.command)
         if not again:
             self._noted(outcome)
         self._stages = []
@@ -279,41 +231,6 @@ class Board(Screen[None], inherit_bindings=False):
                 return
 
     # -- painting -----------------------------------------------------------------------------------------------------
-    @property
-    def _wish(self) -> Wish:
-        news = self.why.news
-        problem = news.problem is not None
-        said = news.outcome is not None and (isinstance(news.outcome.command, Say) or bool(news.outcome.text))
-        tall = not news.stages and (problem or said or bool(news.notice) or self._recent[0] == "why")
-        needed = why.rows if tall else why.sentence_rows
-        rows = needed(news, max(self.size.width, 20))
-        script, banner = self._reading is not None, bool(self.driver.dead)
-        matrix = self.tensor.view is not None and self.tensor.view.kind == "matrix"
-        loaded = self.driver.stop.number > 0 and not banner
-        return Wish(tuple(self._recent), script, banner, self._maximised, matrix, max(rows, 3), loaded)
-
-    def _place(self, width: int, height: int) -> dict[str, Place]:
-        places = plan(width, height, self._wish)
-        for name, panel in self.panels.items():
-            if name in places:
-                panel.shares, panel.titled = places[name].shares, places[name].titled
-        self._places = dict(places)
-        if self._line is not None and "prompt" in places:
-            at = places["prompt"]
-            places["prompt"] = at._replace(width=min(3, at.width))
-            places["line"] = at._replace(x=3, width=max(0, at.width - 3))
-        return places
-
-    def _arrange(self) -> None:
-        """Lay out again if that would change anything."""
-        if self._places != plan(*self.size, self._wish):
-            self._lay_out()
-            self.call_after_refresh(self._catch_up)
-
-    def _lay_out(self) -> None:
-        # asked of a child, because only that makes the screen forget the places it knows
-        self._status.refresh(layout=True)
-
     def _redraw(self) -> None:
         now = [name for name in ("restart", "traceback") if self.applies(name)]
         now = now if self.driver.dead or not self.driver.running else []
@@ -364,23 +281,7 @@ class Board(Screen[None], inherit_bindings=False):
         finally:
             self._catching = False
 
-    # -- focus --------------------------------------------------------------------------------------------------------
-    @property
-    def _order(self) -> list[str]:
-        return [name for name in PANELS if name != "script" or self._reading is not None]
-
-    def _focus(self, name: str) -> None:
-        for other, panel in self.panels.items():
-            panel.focused = other == name
-        self._recent = [name, *(other for other in self._recent if other != name)]
-        self._arrange()
-        self._redraw()
-
-    @property
-    def focus_panel(self) -> Panel:
-        """The panel in focus."""
-        return self.panels[self._recent[0]]
-
+    # -- words --------------------------------------------------------------------------------------------------------
     def _say(self, text: str) -> None:
         """Say something on the footer, in place of the keys, until the next stop."""
         self._footer.said = text

@@ -1,170 +1,129 @@
-"""Where everything stands on a screen of any size: a plain function from a size to places."""
+"""The panels there are, and where each stands in each layout and size class. How a plan is made of it: `places.py`.
+
+To add a panel, write its class in `panels/`, add a line to `REGISTRY` and a key to `keymap.py`: it is then a guest
+(`*` below) in every layout, seen when it is asked for. To give it a place that it keeps, or one that it shares with
+others than the guests, add its name to a slot in `LAYOUTS`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
-from textual.geometry import Offset, Region, Size, Spacing
-from textual.layout import Layout, WidgetPlacement
+from gradstep.tui.panels.batch import BatchPanel
+from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.layers import LayersPanel
+from gradstep.tui.panels.ledger import LedgerPanel
+from gradstep.tui.panels.log import LogPanel
+from gradstep.tui.panels.loss import LossPanel
+from gradstep.tui.panels.model import ModelPanel
+from gradstep.tui.panels.optimizer import OptimizerPanel
+from gradstep.tui.panels.panel import Panel
+from gradstep.tui.panels.script import ScriptPanel
+from gradstep.tui.panels.tensor import TensorPanel
+from gradstep.tui.panels.why import WhyPanel
 
-if TYPE_CHECKING:
-    from textual.widget import Widget
+REGISTRY: dict[str, Callable[[], Panel]] = {
+    "tensor": TensorPanel,
+    "graph": GraphPanel,
+    "loss": LossPanel,
+    "log": LogPanel,
+    "model": ModelPanel,
+    "why": WhyPanel,
+    "script": ScriptPanel,
+    "layers": LayersPanel,
+    "optimizer": OptimizerPanel,
+    "batch": BatchPanel,
+    "ledger": LedgerPanel,
+}
+"""Every panel by its name, which is also the id of the key that focuses it; `tab` goes through them in this order."""
+PANELS: tuple[str, ...] = tuple(REGISTRY)
 
-PANELS: tuple[str, ...] = (
-    "tensor",
-    "graph",
-    "loss",
-    "log",
-    "model",
-    "why",
-    "script",
-    "layers",
-    "optimizer",
-    "batch",
-    "ledger",
-)
-"""The panels in the order of the keys that focus them: 1 is the first, 0 the tenth; the others have letters."""
-_SHARED = ("tensor", "graph", "loss", "log", "layers", "optimizer", "batch", "ledger")
-"""The panels that take turns where there is one place for all of them."""
-
-
-class Wish(NamedTuple):
-    """What the screen is asked to show."""
-
-    recent: Sequence[str] = ("tensor",)
-    """Panels that had the focus, the present one first."""
-    script: bool = False
-    banner: bool = False
-    maximised: bool = False
-    matrix: bool = False
-    """True when Tensor shows a matrix, which needs the room that others can spare on a wide screen."""
-    why: int = 3
-    """Rows that Why needs for its text."""
-    loaded: bool = True
-    """False while there is no model: then Log stands where Ledger will, for what a factory prints."""
+GUESTS = "*"
 
 
-class Place(NamedTuple):
-    """A rectangle of cells, and for a place that several panels share, all of their names."""
+class Slot(NamedTuple):
+    """A place in a column: how much of the height it gets beside the others, and who takes turns in it."""
 
-    x: int
-    y: int
-    width: int
-    height: int
-    shares: tuple[str, ...] = ()
-    titled: bool = True
+    weight: int
+    names: tuple[str, ...]
 
-
-def plan(width: int, height: int, wish: Wish) -> dict[str, Place]:
-    """Return the place of each thing that is visible: `status`, `phases`, `banner`, `prompt`, `footer` and panels."""
-    if width <= 0 or height <= 0:
-        return {}
-    places = {"status": Place(0, 0, width, 1)}
-    if height >= 3:
-        places["phases"] = Place(0, 1, width, 1)
-    roomy = width >= 100 and height >= 34
-    if wish.banner and height >= 2:
-        places["banner"] = Place(0, 2 if roomy else 1, width, 1)
-        if not roomy:
-            places.pop("phases", None)
-    if height >= 5:
-        places["prompt"] = Place(0, height - 2, width, 1)
-    if height >= 4:
-        places["footer"] = Place(0, height - 1, width, 1)
-    top = 3 if roomy else 2 if height >= 3 or "banner" in places else 1
-    bottom = height - (3 if roomy else 2 if height >= 5 else 1 if height >= 4 else 0)
-    focus = wish.recent[0] if wish.recent else "tensor"
-    if wish.maximised:
-        return places | _stack((focus,), 0, top, width, bottom - top)
-    if height >= 10:
-        titled = roomy or height >= 28
-        most = max(2, (bottom - top) // (3 if focus != "why" else 2))
-        rows = min(max(wish.why + (1 if roomy else 0), 4 if roomy else 3 if titled else 2), most)
-        places["why"] = Place(0, top, width, rows + titled, titled=titled)
-        top += rows + titled + (1 if roomy else 0)
-    return places | _columns(width, top, bottom - top, wish, roomy)
+    @property
+    def key(self) -> str:
+        """What its size is remembered by: its first panel that is always there."""
+        return next((name for name in self.names if name != "script"), "script")
 
 
-def _columns(width: int, top: int, height: int, wish: Wish, roomy: bool) -> dict[str, Place]:
-    """Place the panels below Why: one column on a slim screen, then two, then three."""
-    script = ("script",) if wish.script else ()
-    slots: list[tuple[int, list[tuple[int, tuple[str, ...]]]]]
-    if not roomy and width < 70:
-        slots = [(width, [(1, (*script, *_SHARED, "model"))])]
-    elif not roomy:
-        left = 34 if width < 100 else 46
-        slots = [(left, [(1, ("model",))]), (width - left - 1, [(1, (*script, *_SHARED))])]
-    elif width < 170:
-        left = min(round(width * 0.385), 60)
-        upper = (14, (*script, "graph", "layers", "optimizer"))
-        slots = [
-            (left, [(11, ("model",)), (9, ("loss",)), (6, ("ledger", "log") if wish.loaded else ("log", "ledger"))]),
-            (width - left - 1, [upper, (13, ("tensor", "batch"))]),
-        ]
-    else:
-        left = min(round(width * 0.28), 64)
-        middle = min(round(width * 0.5), 130) if wish.matrix else min(round(width * 0.42), 96)
-        right: list[tuple[int, tuple[str, ...]]] = [(12, ("optimizer",)), (20, ("layers",)), (9, ("log",))]
-        right = [(16, script), *right] if script else right
-        slots = [
-            (left, [(3, ("model",)), (2, ("loss",)), (1, ("ledger",))]),
-            (middle, [(1, ("graph",)), (1, ("tensor", "batch"))]),
-            (width - left - middle - 2, right),
-        ]
-    places: dict[str, Place] = {}
-    x = 0
-    for column, stack in slots:
-        for y, rows, names in _heights(stack, height):
-            places |= _stack(_by_recency(names, wish.recent), x, top + y, column, rows)
-        x += column + 1
-    return places
+class Column(NamedTuple):
+    """A column: its share of the width, the least and the most cells of it, and its slots from the top."""
+
+    share: float
+    least: int
+    most: int
+    slots: tuple[Slot, ...]
 
 
-def _heights(stack: list[tuple[int, tuple[str, ...]]], height: int) -> list[tuple[int, int, tuple[str, ...]]]:
-    """Share a height among the slots of a column by their weights, a row between them kept free."""
-    free = height - (len(stack) - 1)
-    total = sum(weight for weight, _ in stack)
-    result, y, seen = [], 0, 0
-    for weight, names in stack:
-        rows = round(free * (seen + weight) / total) - round(free * seen / total)
-        result.append((y, rows, names))
-        y, seen = y + rows + 1, seen + weight
-    return result
+def column(share: float, least: int, most: int, *slots: str) -> Column:
+    """Read a column, each slot written as its weight and the names of its panels, the one seen first in front."""
+    rows = [slot.split() for slot in slots]
+    return Column(share, least, most, tuple(Slot(int(weight), tuple(names)) for weight, *names in rows))
 
 
-def _by_recency(names: tuple[str, ...], recent: Sequence[str]) -> tuple[str, ...]:
-    """Put the name that had the focus last first."""
-    shown = next((name for name in recent if name in names), names[0])
-    return (shown, *(name for name in PANELS if name in names and name != shown))
+def rest(*slots: str) -> Column:
+    """Read a column that takes the width that the others leave."""
+    return column(1.0, 1, 1 << 20, *slots)
 
 
-def _stack(names: tuple[str, ...], x: int, y: int, width: int, height: int) -> dict[str, Place]:
-    if width <= 0 or height <= 0:
-        return {}
-    shares = tuple(name for name in PANELS if name in names) if len(names) > 1 else ()
-    return {names[0]: Place(x, y, width, height, shares)}
+class Layout(NamedTuple):
+    """One way to use the screen: its columns for each size class, and the panel that has the focus at first.
+
+    *Narrow* is a screen below 70 columns, *slim* one below 100 columns or 34 rows, *wide* one of 170 columns or more.
+    Why stands above the columns in all of them. A panel that no slot names takes turns with the others at `*`; a
+    script that is open stands where `script` is, and without one that name, and a slot of it alone, is not there.
+    """
+
+    focus: str
+    narrow: tuple[Column, ...]
+    slim: tuple[Column, ...]
+    roomy: tuple[Column, ...]
+    wide: tuple[Column, ...]
+    matrix: tuple[Column, ...] = ()
+    """In place of `wide` where Tensor shows a matrix, which needs the room that others can spare."""
 
 
-class PlacesLayout(Layout):
-    """Puts each child where the plan has a place for its `id`; a child without one is not drawn."""
+_GRAPHS, _TENSORS = "1 graph *", "1 tensor batch"
+_RECORDS = ("16 script", "12 optimizer", "20 layers", "9 log")
+_TREE = ("3 model", "2 loss", "1 ledger")
 
-    name = "places"
-
-    def __init__(self, places: Callable[[int, int], dict[str, Place]]) -> None:
-        self._places = places
-
-    def arrange(
-        self,
-        parent: Widget,  # noqa: ARG002
-        children: list[Widget],
-        size: Size,
-        greedy: bool = True,  # noqa: ARG002
-    ) -> list[WidgetPlacement]:
-        """Return the placements for a screen of this size."""
-        places = self._places(size.width, size.height)
-        return [
-            WidgetPlacement(Region(*places[child.id][:4]), Offset(), Spacing(), child)
-            for child in children
-            if child.id in places
-        ]
+LAYOUTS: dict[str, Layout] = {
+    "learn": Layout(
+        focus="tensor",
+        narrow=(rest("1 script tensor * model"),),
+        slim=(column(0.385, 34, 46, "1 model"), rest("10 script tensor *", "7 ledger")),
+        roomy=(column(0.385, 38, 60, "12 model", "16 script"), rest("16 tensor *", "11 ledger")),
+        wide=(column(0.28, 38, 64, "3 model", "3 script", "2 loss"), rest("4 tensor *", "3 ledger")),
+    ),
+    "inspect": Layout(
+        focus="tensor",
+        narrow=(rest("1 script tensor * model"),),
+        slim=(column(0.385, 34, 46, "1 model"), rest("1 script tensor *")),
+        roomy=(
+            column(0.385, 38, 60, "11 model", "9 loss", "6 ledger log"),
+            rest("14 script graph *", "13 tensor batch"),
+        ),
+        wide=(column(0.28, 38, 64, *_TREE), column(0.42, 38, 96, _GRAPHS, _TENSORS), rest(*_RECORDS)),
+        matrix=(column(0.28, 38, 64, *_TREE), column(0.5, 38, 130, _GRAPHS, _TENSORS), rest(*_RECORDS)),
+    ),
+    "train": Layout(
+        focus="loss",
+        narrow=(rest("1 script loss *"),),
+        slim=(rest("8 loss", "9 script layers *"),),
+        roomy=(column(0.45, 38, 80, "9 loss", "7 log"), rest("10 script layers *", "6 optimizer")),
+        wide=(
+            column(0.36, 38, 90, "3 loss", "2 log"),
+            column(0.36, 38, 90, "3 layers", "2 optimizer batch"),
+            rest("2 script model", "3 tensor *"),
+        ),
+    ),
+}
+"""The layouts in the order of their keys."""

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stage import stage
 
-from gradstep.tui.layout import PANELS, Wish, plan
+from gradstep.tui.layout import PANELS
+from gradstep.tui.places import Wish, plan
 
 ROWS = {"status", "phases", "banner", "prompt", "footer"}
 
@@ -102,7 +103,7 @@ def test_a_resize_asks_for_windows_that_fit():
 
 def test_the_log_stands_in_the_ledgers_place_until_there_is_a_model() -> None:
     assert "ledger" in plan(120, 40, Wish())
-    before = plan(120, 40, Wish(loaded=False))
+    before = plan(120, 40, Wish(account=False))
     assert "log" in before
     assert "ledger" not in before
     assert before["log"].x == plan(120, 40, Wish())["ledger"].x

@@ -9,7 +9,7 @@ from fake_session import FakeSession
 from stage import stage
 
 from gradstep.tui import numbers
-from gradstep.tui.layout import Wish, plan
+from gradstep.tui.places import Wish, plan
 from gradstep.tui.lines import plain
 from gradstep.tui.panels import tensor
 from gradstep.values.views import LookTensor, TensorView, Window
