@@ -6,6 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gradstep.values.drawn import Drawn
+
 
 class FormulaLine(Struct, frozen=True):
     """A formula in the field's notation, and the same formula with its numbers."""
@@ -54,7 +56,7 @@ class LedgerRow(Struct, frozen=True):
     """Why there is no number."""
 
 
-class LedgerView(Struct, frozen=True, tag=True):
+class LedgerView(Drawn, frozen=True, tag=True):
     """The account of one element of `.grad` since it was last cleared."""
 
     stop: int

@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from gradstep.values.drawn import Drawn
+
 
 # -- layers ------------------------------------------------------------------------------------------------------------
 class LookLayers(Struct, frozen=True, tag=True):
@@ -36,7 +38,7 @@ class LayerRow(Struct, frozen=True):
     selected: bool = False
 
 
-class LayersView(Struct, frozen=True, tag=True):
+class LayersView(Drawn, frozen=True, tag=True):
     """One row a module, in the order in which the last forward entered them; before one, in the model's order."""
 
     stop: int
@@ -92,7 +94,7 @@ class SlotRow(Struct, frozen=True):
     selected: bool = False
 
 
-class OptimizerView(Struct, frozen=True, tag=True):
+class OptimizerView(Drawn, frozen=True, tag=True):
     """The optimizer at a stop."""
 
     stop: int
@@ -165,7 +167,7 @@ class SampleRow(Struct, frozen=True):
     """Share of `answer` that equals the target, 0 to 1."""
 
 
-class BatchView(Struct, frozen=True, tag=True):
+class BatchView(Drawn, frozen=True, tag=True):
     """The batch that is held, its samples with the greatest loss first."""
 
     stop: int

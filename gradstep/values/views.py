@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from gradstep.values.drawn import Drawn
 from gradstep.values.expressions import Expression
 from gradstep.values.inside import InsideLook, InsideRequest
 from gradstep.values.reasons import FormulaLine, LedgerView, LookLedger
@@ -119,7 +120,7 @@ class ModelRow(Struct, frozen=True):
     selected: bool = False
 
 
-class ModelView(Struct, frozen=True, tag=True):
+class ModelView(Drawn, frozen=True, tag=True):
     """The module tree, depth first, parameters and buffers of a module before its children."""
 
     stop: int
@@ -128,7 +129,7 @@ class ModelView(Struct, frozen=True, tag=True):
     """Elements of all parameters, shared ones once."""
 
 
-class WhyView(Struct, frozen=True, tag=True):
+class WhyView(Drawn, frozen=True, tag=True):
     """One sentence on what the last command did and what it did not, and the line of PyTorch it was."""
 
     stop: int
@@ -153,7 +154,7 @@ class Window(Struct, frozen=True):
     """True where the last phase changed the bits of the element; empty when nothing did."""
 
 
-class TensorView(Struct, frozen=True, tag=True):
+class TensorView(Drawn, frozen=True, tag=True):
     """A window onto the selected tensor and the same window onto its `.grad`."""
 
     stop: int
@@ -215,7 +216,7 @@ class NodeRow(Struct, frozen=True):
     """True when backward has run this node."""
 
 
-class GraphView(Struct, frozen=True, tag=True):
+class GraphView(Drawn, frozen=True, tag=True):
     """A window of the grad_fn graph of the last loss, in execution order."""
 
     stop: int
@@ -239,7 +240,7 @@ class LossPoint(Struct, frozen=True):
     """The learning rate of the first group that held then; None when it is not known."""
 
 
-class LossView(Struct, frozen=True, tag=True):
+class LossView(Drawn, frozen=True, tag=True):
     """The history of the loss. Where it had to be thinned, what is not finite was kept."""
 
     stop: int
@@ -316,7 +317,7 @@ class StateView(Struct, frozen=True, tag=True):
     """Number, expression, present value."""
 
 
-class NoView(Struct, frozen=True, tag=True):
+class NoView(Drawn, frozen=True, tag=True):
     """A view that could not be made, and why: shown in the panel in its place."""
 
     stop: int

@@ -1,0 +1,89 @@
+"""The Batch view as a sheet: what each tensor of it is, and its samples, worst first where their losses are known."""
+
+from __future__ import annotations
+
+import math
+
+from gradstep.values import numbers
+from gradstep.values.sheets.pixels import pixels
+from gradstep.values.sheets.sheet import Block, Cell, Sheet, Table, Words, greatest, heat_cell
+from gradstep.values.training import BatchView, PartRow, Piece, SampleRow
+
+_MOST = 4
+"""Numbers, tokens or points of a curve that are written out for a sample."""
+
+
+def batch_sheet(view: BatchView) -> Sheet:
+    """Return the parts as a table and the samples below them."""
+    if not view.taken:
+        return Sheet("Batch", "", (Words(view.note.capitalize(), "dim"),))
+    about = f"batch {view.taken}"
+    if view.samples:
+        order = ", worst first" if view.samples[0].loss is not None else ""
+        about += f", {len(view.samples)} of {numbers.count(view.total, 'sample')}{order}"
+    if view.reduction:
+        about += f", loss is their {view.reduction}"
+    head = ("", "shape", "dtype", "min", "max", "mean", "std", "NaN", "inf")
+    blocks: list[Block] = [Table(head, tuple(map(_part, view.parts)))]
+    if view.note:
+        blocks.append(Words(view.note, "dim"))
+    drawn = [p for p in map(_pictured, view.samples) if p is not None]
+    if drawn and len(drawn) == len(view.samples):
+        blocks.append(pixels([p.rows for p in drawn], view.low, view.high, [_caption(s) for s in view.samples]))
+    elif view.samples:
+        blocks.append(Table(("sample", "loss", "input", "target", "predicted", ""), tuple(map(_sample, view.samples))))
+    return Sheet("Batch", about, tuple(blocks))
+
+
+def _part(part: PartRow) -> tuple[Cell, ...]:
+    form = numbers.form_of([part.minimum, part.maximum, part.mean, part.std])
+    ends = numbers.Form(0) if part.dtype.startswith(("int", "uint", "bool")) else form
+    odd = (Cell(f"{count:,}", "odd") if count else Cell("0", "dim") for count in (part.nans, part.infs))
+    return (
+        Cell(part.name, "bright"),
+        Cell(numbers.shape(part.shape)),
+        Cell(part.dtype, "dim"),
+        _number(part.minimum, ends),
+        _number(part.maximum, ends),
+        _number(part.mean, form),
+        Cell("" if part.std is None else numbers.signed(part.std, form).removeprefix("+")),
+        *odd,
+    )
+
+
+def _number(value: float | None, form: numbers.Form) -> Cell:
+    return Cell() if value is None else heat_cell(value, form, 0.0)
+
+
+def _pictured(sample: SampleRow) -> Piece | None:
+    return sample.input if sample.input is not None and sample.input.kind == "image" and sample.input.rows else None
+
+
+def _caption(sample: SampleRow) -> str:
+    loss = "" if sample.loss is None else f"loss {numbers.loss(sample.loss)}"
+    target, answer = _values(sample.target), _values(sample.answer)
+    verdict = f"said {answer} ✗" if answer and answer != target else "✓" if answer else ""
+    return "  ".join(part for part in (f"#{sample.index}", loss, target, verdict) if part)
+
+
+def _sample(sample: SampleRow) -> tuple[Cell, ...]:
+    odd = sample.loss is not None and not math.isfinite(sample.loss)
+    said = sample.answer or sample.prediction
+    right = "" if sample.right is None else f"{sample.right:.0%} right"
+    texts = (Cell(_values(piece)) for piece in (sample.input, sample.target, said))
+    return Cell(f"#{sample.index}", "dim"), Cell(numbers.loss(sample.loss), "odd" if odd else ""), *texts, Cell(right)
+
+
+def _values(piece: Piece | None) -> str:
+    """Write the first numbers of a piece; empty when it has none."""
+    if piece is None or not piece.rows or not piece.rows[0]:
+        return ""
+    if piece.kind == "image":
+        return f"a picture of {piece.elements:,} numbers"
+    shown = piece.rows[0][:_MOST]
+    if piece.kind == "tokens" and greatest(shown) < 2**63:
+        texts = [str(int(v)) if math.isfinite(v) else numbers.signed(v, numbers.Form(0)) for v in shown]
+    else:
+        form = numbers.form_of(shown)
+        texts = [numbers.signed(v, form) for v in shown]
+    return " ".join(texts) + (" …" if piece.elements > len(shown) else "")

@@ -1,0 +1,43 @@
+"""Which sheet a view is read as."""
+
+from __future__ import annotations
+
+from gradstep.values import training, views
+from gradstep.values.drawn import Drawn
+from gradstep.values.reasons import LedgerView
+from gradstep.values.sheets.batch import batch_sheet
+from gradstep.values.sheets.graph import graph_sheet
+from gradstep.values.sheets.layers import layers_sheet
+from gradstep.values.sheets.loss import loss_sheet
+from gradstep.values.sheets.model import model_sheet
+from gradstep.values.sheets.optimizer import optimizer_sheet
+from gradstep.values.sheets.reasons import ledger_sheet, why_sheet
+from gradstep.values.sheets.sheet import Sheet, Words
+from gradstep.values.sheets.tensor import tensor_sheet
+
+
+def sheet_of(view: Drawn) -> Sheet:
+    """Return a view as the sheet that it is read as."""
+    match view:
+        case views.TensorView():
+            return tensor_sheet(view)
+        case views.GraphView():
+            return graph_sheet(view)
+        case views.WhyView():
+            return why_sheet(view)
+        case LedgerView():
+            return ledger_sheet(view)
+        case views.ModelView():
+            return model_sheet(view)
+        case views.LossView():
+            return loss_sheet(view)
+        case training.LayersView():
+            return layers_sheet(view)
+        case training.OptimizerView():
+            return optimizer_sheet(view)
+        case training.BatchView():
+            return batch_sheet(view)
+        case views.NoView():
+            return Sheet("nothing to show", "", (Words(view.why),))
+        case _:
+            raise TypeError(f"{type(view).__name__} has no sheet")

@@ -1,0 +1,42 @@
+"""The Graph view as a sheet: one line a node in execution order, its lanes drawn beside it."""
+
+from __future__ import annotations
+
+from gradstep.values import numbers
+from gradstep.values.plain import clean, columns
+from gradstep.values.sheets.sheet import Block, Rows, Sheet, Words
+from gradstep.values.views import GraphView, NodeRow
+
+_STATES = {
+    "alive": "alive",
+    "freed": "buffers freed by backward",
+    "partly freed": "buffers partly freed",
+    "none": "",
+}
+
+
+def graph_sheet(view: GraphView) -> Sheet:
+    """Return the nodes as monospaced lines, so that the lanes meet."""
+    if view.state == "none":
+        return Sheet("Graph", "", (Words(view.note or "No graph yet: forward records it while it computes.", "dim"),))
+    about = f"{numbers.count(view.total, 'node')}, {_STATES[view.state]}, in the order in which backward runs them"
+    blocks: list[Block] = [Rows(_lines(view.rows))] if view.rows else []
+    end = view.first + len(view.rows)
+    if len(view.rows) < view.total:
+        seen = f"nodes {view.first} to {end - 1} of {view.total:,}" if view.rows else f"none of {view.total:,} nodes"
+        blocks.append(Words(f"{seen}; others with graph(first=…, count=…)", "dim"))
+    if view.note:
+        blocks.append(Words(view.note, "dim"))
+    return Sheet("Graph", about, tuple(blocks))
+
+
+def _lines(rows: tuple[NodeRow, ...]) -> tuple[str, ...]:
+    cells = [_cells(row) for row in rows]
+    widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
+    return tuple("  ".join(c + " " * (w - columns(c)) for c, w in zip(row, widths, strict=True)) for row in cells)
+
+
+def _cells(row: NodeRow) -> tuple[str, ...]:
+    done = "✓" if row.done else "·"
+    texts = (row.operation, numbers.shape(row.shape), row.module, row.name)
+    return (f"{done} {row.lanes.rstrip()}", *map(clean, texts))

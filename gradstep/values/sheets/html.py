@@ -1,0 +1,102 @@
+"""A sheet as HTML, for a notebook: styles inline, nothing from outside, no script.
+
+Text keeps the notebook's own colour, and every ground is a thin wash over the notebook's own, so that both are
+readable in light and dark themes alike.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+from gradstep.values.plain import clean
+from gradstep.values.sheets.sheet import Beside, Block, Cell, Picture, Rows, Sheet, Table, Tone, Words
+
+NEGATIVE = (31, 111, 235)
+"""Blue and orange are told apart with every kind of colour blindness; the sign says it too."""
+POSITIVE = (230, 110, 10)
+HERE = (138, 79, 176)
+ODD_TEXT, ODD_GROUND = (255, 255, 255), (179, 38, 30)
+FAINTEST, DEEPEST = 0.05, 0.42
+"""How opaque a wash is for the least and for the greatest heat; deeper, and light grey text on it would drown."""
+DIM = 0.75
+"""How opaque dim text is."""
+_BAR = 0.35
+
+_MONO = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:12px"
+_TONES: dict[Tone, str] = {
+    "": "",
+    "dim": f"opacity:{DIM}",
+    "bright": "font-weight:bold",
+    "odd": f"color:rgb{ODD_TEXT};background:rgb{ODD_GROUND};font-weight:bold".replace(" ", ""),
+    "bad": "font-weight:bold",
+    "good": "",
+}
+
+
+def html(sheet: Sheet) -> str:
+    """Draw a sheet as one `div`."""
+    title = f'<div style="margin:2px 0"><b>{_safe(sheet.title)}</b>'
+    about = f' &nbsp; <span style="{_TONES["dim"]}">{_safe(sheet.about)}</span>' if sheet.about else ""
+    body = "".join(map(_block, sheet.blocks))
+    return f'<div style="overflow-x:auto;padding:2px 0">{title}{about}</div>{body}</div>'
+
+
+def wash(heat: float) -> tuple[tuple[int, int, int], float]:
+    """Return the colour of a heat that is not 0, and how opaque it is."""
+    return NEGATIVE if heat < 0 else POSITIVE, FAINTEST + (DEEPEST - FAINTEST) * min(1.0, abs(heat))
+
+
+def rgba(colour: tuple[int, int, int], opacity: float) -> str:
+    """Write a colour for CSS."""
+    return f"rgba({','.join(map(str, colour))},{opacity:.3g})"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Table():
+            return _table(block)
+        case Beside(tables):
+            inner = "".join(f"<div>{_table(table)}</div>" for table in tables)
+            return f'<div style="display:flex;flex-wrap:wrap;gap:2px 28px">{inner}</div>'
+        case Words(words, tone):
+            lines = "<br>".join(map(_safe, words.splitlines()))
+            return f'<div style="margin:2px 0;max-width:60em;{_TONES[tone]}">{lines}</div>'
+        case Rows(lines):
+            body = "\n".join(map(_safe, lines))
+            return f'<pre style="{_MONO};line-height:1.25;margin:4px 0;background:none">{body}</pre>'
+        case Picture(picture):
+            return f'<div style="margin:4px 0">{picture}</div>'
+
+
+def _table(table: Table) -> str:
+    heads = "".join(f'<th style="{_shape(j, table)};{_TONES["dim"]}">{_safe(h)}</th>' for j, h in enumerate(table.head))
+    rows = "".join(
+        f'<tr style="background:{rgba(HERE, 0.2) if i == table.here else "none"}">'
+        + "".join(_cell(cell, _shape(j, table)) for j, cell in enumerate(row))
+        + "</tr>"
+        for i, row in enumerate(table.rows)
+    )
+    caption = f'<div style="{_TONES["dim"]};margin-top:4px">{_safe(table.title)}</div>' if table.title else ""
+    style = f"border-collapse:collapse;border:none;margin:2px 0;{_MONO}"
+    head = f'<thead><tr style="background:none">{heads}</tr></thead>' if any(table.head) else ""
+    return f'{caption}<table style="{style}">{head}<tbody>{rows}</tbody></table>'
+
+
+def _cell(cell: Cell, shape: str) -> str:
+    if cell.bar is not None:
+        share = f"{100 * min(1.0, max(0.0, cell.bar)):.4g}%"
+        ground = f"linear-gradient(to right,{rgba(NEGATIVE, _BAR)} {share},transparent {share})"
+        return f'<td style="{shape};min-width:9em;background:{ground}">&nbsp;</td>'
+    style = f"{shape};{_TONES[cell.tone]}" if cell.tone else shape
+    if cell.heat:
+        style += f";background:{rgba(*wash(cell.heat))}"
+    return f'<td style="{style}">{_safe(cell.text)}</td>'
+
+
+def _shape(column: int, table: Table) -> str:
+    side = "left" if column in table.left else "right"
+    return f"text-align:{side};padding:1px 7px;border:none;white-space:pre"
+
+
+def _safe(text: str) -> str:
+    return escape(clean(text))

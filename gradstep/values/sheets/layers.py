@@ -1,0 +1,54 @@
+"""The Layers view as a sheet: one row a module, gradients as bars on one log scale."""
+
+from __future__ import annotations
+
+import math
+
+from gradstep.values import numbers
+from gradstep.values.sheets.sheet import Cell, Sheet, Table, Words, norm_cell
+from gradstep.values.training import LayerRow, LayersView
+
+_DECADES = 4.0
+"""Decades that the bars span at least: less, and equal layers would look unlike."""
+
+
+def layers_sheet(view: LayersView) -> Sheet:
+    """Return the modules in forward order."""
+    if not view.rows:
+        return Sheet("Layers", "", (Words(view.note, "dim"),))
+    exponents = [math.log10(row.grad) for row in view.rows if row.grad and math.isfinite(row.grad) and row.grad > 0]
+    high = max(exponents, default=0.0)
+    low = min([high - _DECADES, *exponents])
+    rows = tuple(_row(row, low, high) for row in view.rows)
+    table = Table(("module", "weight", ".grad", "log scale", "update/weight", "zeros"), rows, left=(0, 3))
+    if view.updated is None:
+        said = "update/weight is there after the next step; about 1e−3 is usual"
+    else:
+        said = f"update/weight of iteration {view.updated}; about 1e−3 is usual"
+    if any(row.weight is None and row.zeros is None for row in view.rows):
+        said += "; zeros are counted from the next forward"
+    words = tuple(Words(text, "dim") for text in (said, view.note) if text)
+    return Sheet("Layers", f"{numbers.count(len(view.rows), 'module')} in forward order", (table, *words))
+
+
+def _row(row: LayerRow, low: float, high: float) -> tuple[Cell, ...]:
+    missing = "frozen" if row.frozen else "none" if row.weight is not None else ""
+    drawn = row.grad is not None and math.isfinite(row.grad) and row.grad > 0
+    # the least of them keeps a sliver, so that it is seen to be there
+    bar = max(0.01, (math.log10(row.grad) - low) / (high - low)) if drawn and row.grad else 0.0
+    return (
+        Cell(f"{row.path} {row.type}".strip(), "bright" if row.selected else ""),
+        norm_cell(row.weight),
+        norm_cell(row.grad) if row.grad is not None else Cell(missing, "dim"),
+        Cell(bar=bar),
+        norm_cell(row.ratio),
+        Cell("" if row.zeros is None else _percent(row.zeros)),
+    )
+
+
+def _percent(share: float) -> str:
+    """Write a share as a percentage that is 0% and 100% only when it is exactly that."""
+    text = f"{share:.0%}"
+    if text in ("0%", "100%") and 0 < share < 1:
+        return "<1%" if share < 0.5 else ">99%"
+    return text

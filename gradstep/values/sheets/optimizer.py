@@ -1,0 +1,47 @@
+"""The Optimizer view as a sheet: groups with every hyper-parameter, and the selected parameter's state."""
+
+from __future__ import annotations
+
+from gradstep.values import numbers
+from gradstep.values.sheets.sheet import Block, Cell, Sheet, Table, Words, norm_cell
+from gradstep.values.training import GroupRow, OptimizerView, SlotRow
+
+
+def optimizer_sheet(view: OptimizerView) -> Sheet:
+    """Return what is wrong with the groups first, then the groups, then the state."""
+    blocks: list[Block] = []
+    if view.missing:
+        blocks.append(Words(f"✗ in no group, so that no step moves it: {', '.join(view.missing)}", "bad"))
+    if view.twice:
+        blocks.append(Words(f"✗ in the groups twice, so that a step moves it twice: {', '.join(view.twice)}", "bad"))
+    if view.schedulers:
+        when = "after every step" if view.schedule == "step" else "at the end of every epoch"
+        blocks.append(Words(f"{', '.join(view.schedulers)} moves lr {when}", "dim"))
+    keys = tuple(dict.fromkeys(key for group in view.groups for key, _ in group.hyper))
+    head = ("group", "tensors", "elements", "lr", "lr was", *keys)
+    blocks.append(Table(head, tuple(_group(group, keys) for group in view.groups), left=(0, 4)))
+    if view.slots:
+        title = f"state of {view.path}"
+        head = ("", "shape", "dtype", "norm", "value")
+        blocks.append(Table(head, tuple(map(_slot, view.slots)), title=title, left=(0, 4)))
+    if view.note:
+        blocks.append(Words(f"{view.path}: {view.note}" if view.path else view.note, "dim"))
+    return Sheet("Optimizer", f"{view.name}, {numbers.count(len(view.groups), 'group')}", tuple(blocks))
+
+
+def _group(group: GroupRow, keys: tuple[str, ...]) -> tuple[Cell, ...]:
+    hyper, was = dict(group.hyper), {point.rate for point in group.rates}
+    history = f"{numbers.rate(min(was))} to {numbers.rate(max(was))}" if len(was) > 1 else ""
+    return (
+        Cell(str(group.number), "bright" if group.selected else ""),
+        Cell(f"{group.parameters:,}"),
+        Cell(f"{group.elements:,}"),
+        Cell("" if group.rate is None else numbers.rate(group.rate), "bright"),
+        Cell(history, "dim"),
+        *(Cell(hyper.get(key, "").replace("-", numbers.MINUS)) for key in keys),
+    )
+
+
+def _slot(slot: SlotRow) -> tuple[Cell, ...]:
+    shape = numbers.shape(slot.shape) if slot.dtype else ""
+    return Cell(slot.key), Cell(shape, "dim"), Cell(slot.dtype, "dim"), norm_cell(slot.norm), Cell(slot.text)
