@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import torch
 from msgspec import Struct, field
@@ -57,6 +58,18 @@ class Point(Struct, frozen=True):
     """The learning rates before the last step or next_batch, the acts that can move a scheduler."""
 
 
+class Taps(Protocol):
+    """What stands round a phase that is stepped, so that it can stop inside."""
+
+    def forward(self) -> AbstractContextManager[None]:
+        """Return what stands round a forward."""
+        ...
+
+    def backward(self) -> AbstractContextManager[None]:
+        """Return what stands round a backward."""
+        ...
+
+
 class Held:
     """Holds a model, its loss, optimizer and batches, and runs one phase at a time.
 
@@ -105,6 +118,7 @@ class Held:
         self.refused = ""
         """The act that raised last and was undone; empty when the last one went through."""
         self._transaction = Transaction(self)
+        self._taps: Taps | None = None
         self._acts: dict[type[Act], Callable[[Any], None]] = {
             Forward: self._forward,
             Backward: self._backward,
@@ -160,8 +174,12 @@ class Held:
         return self._graph[1]
 
     # -- what it does --------------------------------------------------------------------------------------------------
-    def run(self, act: Act) -> None:
+    def run(self, act: Act, taps: Taps | None = None) -> None:
         """Carry out one phase, or take the next batch.
+
+        Args:
+            act: the phase.
+            taps: what stands round a phase that is stepped.
 
         Raises:
             GradstepError: what the debuggee raised, as a problem; the state is as it was before.
@@ -169,15 +187,17 @@ class Held:
         point, accounts, count = self.point, self.ledger.copy(), len(self.losses)
         saved: Saved | None = None
         try:
-            self.running = True
+            self.running, self._taps = True, taps
             self.saved = _NOTHING  # let go of cleared gradients before torch allocates new ones
             if self.observed:
                 saved = self._transaction.begin(act)
+                if taps is not None:  # at a stop inside, what it changed so far can be seen
+                    self.saved = saved
             self._acts[type(act)](act)
             self._transaction.keep(act, saved)
             self.running = False
         except BaseException as error:
-            self.running = False
+            self.running, self.saved = False, _NOTHING
             self.point = point
             self.ledger.restore(accounts)
             del self.losses[count:], self.loss_rates[count:]
@@ -193,7 +213,8 @@ class Held:
             self._transaction.pulled()
         batch = self.batches.batch
         if self.observed or self.workload.loss is None:
-            with watch_forward(self.paths, self.model, self.count_zeros) as watched:
+            tapped = nullcontext() if self._taps is None else self._taps.forward()
+            with watch_forward(self.paths, self.model, self.count_zeros) as watched, tapped:
                 loss = self.compute(batch)
         else:
             watched = Watched()
@@ -234,7 +255,8 @@ class Held:
             )
         before = [(p.grad, None if p.grad is None else p.grad._version) for _, p in self.parameters]
         retain = act.retain_graph or self._will_be_refused()
-        with self.addends.watch(self.parameters):
+        tapped = nullcontext() if self._taps is None or self.graph() is None else self._taps.backward()
+        with self.addends.watch(self.parameters), tapped:
             loss.backward(retain_graph=retain)  # type: ignore[no-untyped-call]
         written = []
         for (name, parameter), (grad, version) in zip(self.parameters, before, strict=True):

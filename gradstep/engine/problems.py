@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import re
 import sysconfig
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -84,13 +85,24 @@ def frames_of(traceback: TracebackType | None) -> tuple[Frame, ...]:
     frames: list[Frame] = []
     while traceback is not None:
         code, line = traceback.tb_frame.f_code, traceback.tb_lineno
-        ours = code.co_filename.startswith(_OURS) and "/examples/" not in code.co_filename
-        if not ours or frames:
+        if not is_ours(code.co_filename) or frames:
             text = linecache.getline(code.co_filename, line).strip()
-            user = not ours and not code.co_filename.startswith((*_LIBRARIES, "<frozen"))
+            user = is_users(code.co_filename)
             frames.append(Frame(printable(code.co_filename), line, code.co_name, printable(text), user))
         traceback = traceback.tb_next
     return tuple(frames)
+
+
+@cache
+def is_ours(file: str) -> bool:
+    """Tell whether a file is gradstep's own; its examples are written as a user's are."""
+    return file.startswith(_OURS) and "/examples/" not in file
+
+
+@cache
+def is_users(file: str) -> bool:
+    """Tell whether a file is the user's: no library's, not gradstep's own."""
+    return not is_ours(file) and not file.startswith((*_LIBRARIES, "<frozen"))
 
 
 def printable(text: str) -> str:

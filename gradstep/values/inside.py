@@ -22,7 +22,7 @@ class SourceLine(Struct, frozen=True):
 
 
 class Position(Struct, frozen=True):
-    """Where a stop inside a phase is: the phase, the modules that are running, and the module, op or node stopped at."""
+    """Where a stop inside a phase is: the phase, the modules that are running, and the module, op or node it is at."""
 
     phase: Literal["forward", "backward"]
     kind: Literal["module", "op", "node"]

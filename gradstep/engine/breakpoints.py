@@ -1,0 +1,249 @@
+"""Breakpoints and logpoints: where a running phase stops, or prints and goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+
+from msgspec.structs import replace
+from torch import Tensor
+
+from gradstep.engine.events import Event, tensors_in
+from gradstep.engine.held import Held
+from gradstep.values.commands import Break
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.expressions import Expression
+from gradstep.values.inside import Breakpoint
+from gradstep.values.nearest import did_you_mean
+
+Test = Callable[[Expression], bool]
+Tell = Callable[[Expression], str]
+
+_EDGES = {"module": ("enter", "exit"), "node": ("before", "after"), "grad": ("before", "after")}
+_STEPPED = ("forward", "backward")
+_PHASES = ("forward", "backward", "step", "zero_grad")
+
+
+class Breakpoints:
+    """The breakpoints of one workload, in the order of their numbers."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, Breakpoint] = {}
+        self._next = 1
+
+    def __iter__(self) -> Iterator[Breakpoint]:
+        """Yield them by number."""
+        return iter(self._rows.values())
+
+    # -- setting -------------------------------------------------------------------------------------------------------
+    def add(self, command: Break, held: Held) -> str:
+        """Set one; return it with its number, as gdb does.
+
+        Raises:
+            GradstepError: it can't match anything; the nearest names are offered.
+        """
+        _check(command, held)
+        number, self._next = self._next, self._next + 1
+        row = self._rows[number] = Breakpoint(
+            number,
+            command.kind,
+            command.what,
+            command.edge,
+            command.condition,
+            command.log,
+            command.ignore,
+            passing=command.passing,
+        )
+        return f"{'logpoint' if command.passing else 'breakpoint'} {number}: {row.line.split(' ', 1)[1]}"
+
+    def delete(self, number: int) -> str:
+        """Delete one, or all of them with 0."""
+        if not number:
+            count = len(self._rows)
+            self._rows.clear()
+            return f"{count} deleted"
+        self._need(number)
+        del self._rows[number]
+        return f"breakpoint {number} deleted"
+
+    def enable(self, number: int, on: bool) -> str:
+        """Enable or disable one, or all of them with 0."""
+        for row in [self._need(number)] if number else list(self):
+            self._rows[row.number] = replace(row, enabled=on)
+        return f"breakpoint {number or 's'} {'enabled' if on else 'disabled'}".replace("t s ", "ts ")
+
+    def ignore(self, number: int, count: int) -> str:
+        """Pass the next hits of one by."""
+        self._rows[number] = replace(self._need(number), ignore=count)
+        return f"breakpoint {number} passes its next {count} hit{'s' * (count != 1)} by"
+
+    def _need(self, number: int) -> Breakpoint:
+        if number not in self._rows:
+            known = ", ".join(str(n) for n in self._rows)
+            remedy = f"The breakpoints are {known}." if known else "There are none: `break node Relu*` sets one."
+            raise wrong(f"there is no breakpoint {number}", "", remedy, str(number))
+        return self._rows[number]
+
+    # -- hitting -------------------------------------------------------------------------------------------------------
+    def inside(self, phase: str) -> bool:
+        """Tell whether one of them could stop inside a phase, so that it has to be watched."""
+        kinds = {"forward": ("module", "phase", "nan"), "backward": ("node", "grad", "phase", "nan")}.get(phase, ())
+        return any(row.enabled and row.kind in kinds and (row.kind != "phase" or row.what == phase) for row in self)
+
+    def at(self, event: Event, first: bool, test: Test, tell: Tell, notes: list[str]) -> str:
+        """Count the hits of an event; return why it stops there, empty when nothing stops it.
+
+        Args:
+            event: where the phase is.
+            first: True for the first place of the phase.
+            test: evaluates a condition there.
+            tell: evaluates what a logpoint prints there.
+            notes: what logpoints print is added to it.
+        """
+        reasons = [self._hit(row, test, tell, notes) for row in list(self) if _matches(row, event, first)]
+        return next((reason for reason in reasons if reason), "")
+
+    def after(self, phase: str, iteration: int, test: Test, tell: Tell, notes: list[str]) -> str:
+        """Count the hits of the end of a phase; return why it stops there."""
+        reasons = [
+            self._hit(row, test, tell, notes)
+            for row in list(self)
+            if row.kind == "when"
+            or (row.kind == "iteration" and phase == "step" and row.what == str(iteration))
+            or (row.kind == "phase" and phase == row.what and phase not in _STEPPED)
+        ]
+        return next((reason for reason in reasons if reason), "")
+
+    def _hit(self, row: Breakpoint, test: Test, tell: Tell, notes: list[str]) -> str:
+        if not row.enabled:
+            return ""
+        try:
+            if row.condition is not None and not test(row.condition):
+                return ""
+        except GradstepError as error:
+            if row.kind == "when" or not_there(error):  # a name that has no value yet is no hit
+                return ""
+            return f"breakpoint {row.number}: its condition can't be evaluated: {error.problem.title}"
+        self._rows[row.number] = replace(row, hits=row.hits + 1, ignore=max(0, row.ignore - 1))
+        if row.ignore:
+            return ""
+        if row.passing:
+            notes.append(_said(row, tell))
+            return ""
+        return f"breakpoint {row.number}"
+
+
+def _said(row: Breakpoint, tell: Tell) -> str:
+    try:
+        text = tell(row.log) if row.log is not None else ""
+    except GradstepError as error:
+        text = error.problem.title
+    return f"{row.kind} {row.what}: {text}".replace(" :", ":")
+
+
+def not_there(error: GradstepError) -> bool:
+    """Tell whether an expression failed only because something has no value at this place."""
+    return "is none" in error.problem.title or "there is no `node" in error.problem.title
+
+
+def _matches(row: Breakpoint, event: Event, first: bool) -> bool:
+    match row.kind:
+        case "phase":
+            return first and event.phase == row.what
+        case "module":
+            return event.kind == "module" and event.edge == (row.edge or "enter") and _named(row.what, event.path)
+        case "node":
+            edge = event.kind == "node" and event.edge == (row.edge or "before")
+            if row.what.startswith("#"):
+                return edge and str(event.number) == row.what[1:]
+            return edge and fnmatchcase(event.name, row.what)
+        case "grad":
+            return event.parameter != "" and event.edge == (row.edge or "before") and _named(row.what, event.parameter)
+        case "when":
+            return True
+        case "nan":
+            return makes_nan(event) != ""
+        case _:
+            return False
+
+
+def _named(pattern: str, name: str) -> bool:
+    return fnmatchcase(name, pattern)
+
+
+def makes_nan(event: Event) -> str:
+    """Say what is not finite in what an op or node gives: `nan`, `inf`, or empty when all of it is finite."""
+    if event.kind == "module" or event.outputs is None:
+        return ""
+    return next((bad for _, tensor in tensors_in(event.outputs, "") if (bad := not_finite(tensor))), "")
+
+
+def not_finite(tensor: Tensor) -> str:
+    """Say whether a tensor holds a NaN or an inf: `nan` comes first; empty when it holds neither."""
+    if tensor.is_meta or not (tensor.is_floating_point() or tensor.is_complex()) or tensor.isfinite().all():
+        return ""
+    return "nan" if tensor.isnan().any() else "inf"
+
+
+def _check(command: Break, held: Held) -> None:
+    """Refuse what can't match anything.
+
+    Raises:
+        GradstepError: with the nearest names.
+    """
+    what, edges = command.what, _EDGES.get(command.kind, ())
+    if command.edge and command.edge not in edges:
+        raise wrong(
+            f"`{command.edge}` does not fit a {command.kind}",
+            "",
+            f"Write {' or '.join(f'`{e}`' for e in edges)}." if edges else "Leave it out.",
+            command.edge,
+        )
+    known: list[str]
+    match command.kind:
+        case "phase":
+            known = list(_PHASES)
+        case "module":
+            known = [path for path in held.paths.values() if path]
+        case "grad":
+            known = [name for name, _ in held.parameters]
+        case "node" if what.startswith("#"):
+            _check_number(what, held)
+            return
+        case "node":
+            graph = held.graph()
+            known = sorted({node.name() for node in graph.nodes}) if graph is not None else []
+            if not known:
+                return  # the graph is not there yet: any name may come
+        case "iteration":
+            if not what.isdigit() or int(what) <= held.point.iteration:
+                raise wrong(
+                    f"iteration {what} can't be reached",
+                    f"{held.point.iteration} steps are taken already",
+                    "name a later one",
+                    what,
+                )
+            return
+        case _:
+            return
+    if not any(_named(what, name) for name in known):
+        few = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+        raise wrong(
+            f"no {command.kind} is called `{what}`",
+            "a breakpoint there would never be hit",
+            did_you_mean(what.strip("*?"), known) or f"There are {few}.",
+            what,
+        )
+
+
+def _check_number(what: str, held: Held) -> None:
+    graph = held.graph()
+    if not what[1:].isdigit():
+        raise wrong(f"`{what}` is no node", "", "A node is named by its number, `#12`, or its name, `Relu*`.", what)
+    if graph is not None and int(what[1:]) >= len(graph.nodes):
+        raise wrong(
+            f"there is no node {what}",
+            f"the graph of the last loss has {len(graph.nodes)} nodes",
+            f"The last one is #{len(graph.nodes) - 1}.",
+            what,
+        )

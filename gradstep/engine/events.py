@@ -1,0 +1,53 @@
+"""The places inside a phase at which it can stop: modules entered and left, ops that ran, nodes before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from gradstep.values.inside import Edge, SourceLine
+
+
+@dataclass
+class Event:
+    """The phase has come to a place. It holds what is passed there, and only for as long as it is there."""
+
+    phase: Literal["forward", "backward"]
+    kind: Literal["module", "op", "node"]
+    edge: Edge
+    name: str
+    """The class of a module, the name of an op, `node.name()`."""
+    path: str = ""
+    """The module, or the one that owns the op or node; empty for the root and outside of the model."""
+    stack: tuple[str, ...] = ()
+    """The modules that are running, outermost first, as `path Class`."""
+    depth: int = 0
+    """How deep it is nested: modules from 1, an op one deeper than the module that runs it, a node 1."""
+    inputs: tuple[Any, ...] = ()
+    """Arguments of a module or op; for a node v, what arrives."""
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[Any, ...] | None = None
+    """What a module or op returned; for a node what leaves, one for each edge. None before."""
+    number: int = -1
+    node: Node | None = None
+    parameter: str = ""
+    """The parameter whose `.grad` a leaf adds to."""
+    source: SourceLine = field(default_factory=SourceLine)
+    addends: tuple[tuple[int, int, Tensor], ...] = ()
+    """For a node that several lead to: number of each, the edge it came by, and what it added, in order of arrival."""
+
+
+def tensors_in(value: Any, name: str, deep: int = 3) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors in an argument or a result, each with the path an expression would take to it."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif deep and isinstance(value, (tuple, list)):
+        for i, item in enumerate(value):
+            yield from tensors_in(item, f"{name}[{i}]", deep - 1)
+    elif deep and isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from tensors_in(item, f"{name}.{key}", deep - 1)

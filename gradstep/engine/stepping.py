@@ -1,0 +1,191 @@
+"""Stepping through a phase: at each place it comes to, whether it stops there, and what is known of it when it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from gradstep.engine.breakpoints import Breakpoints, makes_nan, not_there
+from gradstep.engine.events import Event
+from gradstep.engine.held import Held
+from gradstep.engine.taps import tap_backward, tap_forward
+from gradstep.engine.walker import Walker
+from gradstep.values.commands import Backward, Forward
+from gradstep.values.errors import GradstepError
+from gradstep.values.expressions import Expression
+from gradstep.values.inside import Position, SourceLine
+
+Kind = Literal["into", "over", "out", "continue", "until", "end"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How far to go on, seen from the place that it was wished at."""
+
+    kind: Kind
+    condition: Expression | None = None
+    here: Event | None = None
+    """Where it was wished; None at the start of the phase."""
+
+    def wants(self, event: Event) -> bool:
+        """Tell whether the place is one that was wished for; conditions apart."""
+        here = self.here
+        match self.kind:
+            case "into":
+                return event.kind != "op" or here is not None
+            case "over" | "until":
+                return self._level(event)
+            case "out":
+                return self._left(event)
+            case _:
+                return False
+
+    def _level(self, event: Event) -> bool:
+        """The next place that is no deeper: of nodes the next one, before it runs."""
+        here = self.here
+        if event.kind == "node":
+            return event.edge == "before"
+        if here is None:
+            return event.kind == "module"
+        if event.kind == "op" and here.kind != "op":
+            return False
+        if self.kind == "until" and here.kind == "module":
+            return True
+        return event.depth <= here.depth
+
+    def _left(self, event: Event) -> bool:
+        """The end of the module that runs; of nodes, the first that belongs to another one."""
+        here = self.here
+        if here is None:
+            return False
+        if event.kind == "node":
+            inside = event.path == here.path or event.path.startswith(f"{here.path}.")
+            return event.edge == "before" and bool(here.stack) and not (inside and event.stack)
+        around = here.depth - 1 if here.kind == "op" or here.edge == "exit" else here.depth
+        return event.kind == "module" and event.edge == "exit" and event.depth <= around
+
+
+class Stepping:
+    """One phase that is being stepped.
+
+    Args:
+        held: what it is a phase of.
+        act: the phase.
+        breakpoints: where it stops by itself.
+        test: evaluates a condition at a place.
+        tell: evaluates what a logpoint prints.
+    """
+
+    def __init__(
+        self,
+        held: Held,
+        act: Forward | Backward,
+        breakpoints: Breakpoints,
+        test: Callable[[Expression], bool],
+        tell: Callable[[Expression], str],
+    ) -> None:
+        self._held, self.act = held, act
+        self.phase: Literal["forward", "backward"] = "forward" if isinstance(act, Forward) else "backward"
+        self._breakpoints, self._test, self._tell = breakpoints, test, tell
+        self._wish = Wish("into")
+        self._walker = Walker(lambda: held.run(act, self))
+        self._total = 0
+        self.notes: list[str] = []
+        """What logpoints have printed since the last stop."""
+        self.event: Event | None = None
+        """Where it is; None while it runs, and after it."""
+        self.place = 0
+        """Places passed, the present one included."""
+        self.reason = ""
+        self.ran: set[int] = set()
+        """The nodes that have run."""
+
+    # -- from outside --------------------------------------------------------------------------------------------------
+    def go(self, kind: Kind, until: Expression | None = None) -> bool:
+        """Go on; return True at a stop inside the phase, False when it has ended.
+
+        Raises:
+            GradstepError: what the phase raised; it is rolled back.
+        """
+        self.notes = []
+        self._wish, self.event = Wish(kind, until, self.event), None
+        return self._walker.go()
+
+    def ask(self, errand: Callable[[], T]) -> T:
+        """Have something done on the thread of the phase, at the stop."""
+        return self._walker.ask(errand)
+
+    def abandon(self) -> None:
+        """Undo the phase: give it up where it stands, and put everything back."""
+        self._walker.abandon()
+
+    @property
+    def position(self) -> Position | None:
+        """Where it is stopped."""
+        event = self.event
+        if event is None:
+            return None
+        return Position(
+            event.phase,
+            event.kind,
+            event.edge,
+            event.name,
+            event.path,
+            event.stack,
+            event.number,
+            self._total,
+            self.place,
+            self.reason,
+            event.source,
+        )
+
+    # -- from inside ---------------------------------------------------------------------------------------------------
+    def forward(self) -> AbstractContextManager[None]:
+        """Return the taps for a forward, to stand round it."""
+        return tap_forward(self._held.paths, self.come)
+
+    def backward(self) -> AbstractContextManager[None]:
+        """Return the taps for a backward, to stand round it."""
+        held = self._held
+        graph = held.graph()
+        assert graph is not None
+        self._total = len(graph.nodes)
+        types = {path: type(module).__name__ for module, path in held.paths.items()}
+        return tap_backward(graph, lambda _: SourceLine(), types, held.names, self.come)
+
+    def come(self, event: Event) -> None:
+        """Take note of a place, and stop there if that is wished; on the thread of the phase."""
+        self._walker.check()
+        self.place += 1
+        if event.edge == "after":
+            self.ran.add(event.number)
+        self.event = event
+        self.reason = self._why(event)
+        if not self.reason:
+            self.event = None
+            return
+        self._held.running = False
+        self._walker.halt()
+        self._held.running = True
+        self.event = None
+
+    def _why(self, event: Event) -> str:
+        if self._wish.kind == "end":
+            return ""
+        if self._walker.pausing:
+            return "pause"
+        hit = self._breakpoints.at(event, self.place == 1, self._test, self._tell, self.notes)
+        if hit:
+            bad = makes_nan(event)
+            return f"{hit}: {event.name} made {bad}" if bad else hit
+        if not self._wish.wants(event):
+            return ""
+        if self._wish.condition is None:
+            return "step"
+        try:
+            return "until" if self._test(self._wish.condition) else ""
+        except GradstepError as error:
+            return "" if not_there(error) else f"until can't be evaluated: {error.problem.title}"

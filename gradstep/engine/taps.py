@@ -1,0 +1,252 @@
+"""The taps on a phase that is stepped: each place it comes to becomes an event, on the thread of the phase.
+
+Module hooks are torch's global ones, ops come from a `TorchFunctionMode`, nodes from hooks of the node; all are gone
+when the phase ends. What flows is never changed by them.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode, resolve_name
+
+from gradstep.engine.events import Event, tensors_in
+from gradstep.engine.graph import GraphRecord, leaf_tensor
+from gradstep.engine.problems import is_users, printable
+from gradstep.values.inside import SourceLine
+
+Come = Callable[[Event], None]
+
+FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer)
+"""Modules that take another way in eval when nobody looks at their ops (torch/nn/modules/activation.py,
+`why_not_fast_path`), with other results on padded input: such a one is one op, and is not looked into."""
+
+
+@contextmanager
+def tap_forward(paths: Mapping[nn.Module, str], come: Come) -> Iterator[None]:
+    """Report modules entered and left, and every op, for as long as the block lasts."""
+    taps = _ForwardTaps(paths, come)
+    with ExitStack() as stack:
+        for handle in (
+            register_module_forward_pre_hook(taps.enter),
+            register_module_forward_hook(taps.leave, always_call=True),
+        ):
+            stack.callback(handle.remove)
+        stack.enter_context(_Ops(taps.op))
+        yield
+
+
+class _ForwardTaps:
+    """Knows which modules are running."""
+
+    def __init__(self, paths: Mapping[nn.Module, str], come: Come) -> None:
+        self._paths, self._come = paths, come
+        self._running: list[tuple[str, str]] = []
+        self._hidden: list[ExitStack] = []
+
+    @property
+    def _stack(self) -> tuple[str, ...]:
+        return tuple(f"{path} {name}".strip() for path, name in self._running)
+
+    def enter(self, module: nn.Module, inputs: Any) -> None:
+        path = self._paths.get(module)
+        if path is None:
+            return
+        name = type(module).__name__
+        self._running.append((path, name))
+        given = inputs if isinstance(inputs, tuple) else (inputs,)
+        self._tell("module", "enter", name, path, given, _keywords(sys._getframe(1)))
+        if isinstance(module, FAST_PATHS) and not module.training:
+            hiding = ExitStack()
+            hiding.enter_context(torch._C.DisableTorchFunction())
+            self._hidden.append(hiding)
+
+    def leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        path = self._paths.get(module)
+        if path is None or not self._running:
+            return
+        if isinstance(module, FAST_PATHS) and not module.training and self._hidden:
+            self._hidden.pop().close()
+        if sys.exc_info()[0] is None:
+            given = inputs if isinstance(inputs, tuple) else (inputs,)
+            self._tell("module", "exit", type(module).__name__, path, given, {}, (output,))
+        self._running.pop()
+
+    def op(self, name: str, inputs: tuple[Any, ...], keywords: Mapping[str, Any], output: Any) -> None:
+        path = self._running[-1][0] if self._running else ""
+        self._tell("op", "exit", name, path, inputs, keywords, (output,))
+
+    def _tell(
+        self,
+        kind: Any,
+        edge: Any,
+        name: str,
+        path: str,
+        inputs: tuple[Any, ...],
+        keywords: Mapping[str, Any],
+        outputs: tuple[Any, ...] | None = None,
+    ) -> None:
+        depth = len(self._running) + (kind == "op")
+        source = _users_line(sys._getframe(2))
+        with torch._C.DisableTorchFunction():
+            self._come(
+                Event("forward", kind, edge, name, path, self._stack, depth, inputs, keywords, outputs, source=source)
+            )
+
+
+class _Ops(TorchFunctionMode):
+    """Calls back after every op that gives a tensor; what a composite calls inside is part of it."""
+
+    def __init__(self, done: Callable[[str, tuple[Any, ...], Mapping[str, Any], Any], None]) -> None:
+        super().__init__()
+        self._done = done
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        result = func(*args, **given)
+        if getattr(func, "__name__", "") != "__get__" and any(True for _ in tensors_in(result, "")):
+            self._done(_op_name(func), args, given, result)
+        return result
+
+
+def _op_name(func: Any) -> str:
+    name = resolve_name(func) or getattr(func, "__name__", "op")
+    return str(name).replace("torch.nn.functional.", "F.").replace("torch._C._nn.", "F.")
+
+
+def _keywords(frame: FrameType | None) -> Mapping[str, Any]:
+    """Return the keyword arguments of a module's call, which its global pre-hooks are not told."""
+    for _ in range(3):
+        if frame is None:
+            return {}
+        if frame.f_code.co_name in ("_call_impl", "inner"):
+            found = frame.f_locals.get("kwargs")
+            return found if isinstance(found, dict) else {}
+        frame = frame.f_back
+    return {}
+
+
+def _users_line(frame: FrameType | None) -> SourceLine:
+    """Return the innermost line of the user's that is running."""
+    while frame is not None:
+        code = frame.f_code
+        if is_users(code.co_filename) and not code.co_filename.startswith("<"):
+            text = linecache.getline(code.co_filename, frame.f_lineno).strip()
+            return SourceLine(printable(code.co_filename), frame.f_lineno, code.co_name, printable(text))
+        frame = frame.f_back
+    return SourceLine()
+
+
+@contextmanager
+def tap_backward(
+    graph: GraphRecord,
+    line_of: Callable[[int], SourceLine],
+    types: Mapping[str, str],
+    names: Mapping[Tensor, str],
+    come: Come,
+) -> Iterator[None]:
+    """Report every node of a graph before and after it runs, for as long as the block lasts.
+
+    Args:
+        graph: the graph that the backward runs through.
+        line_of: gives the line that made node i.
+        types: the class of each module, by path.
+        names: the name of each parameter.
+        come: what is told; called under `no_grad`.
+    """
+    taps = _BackwardTaps(graph, line_of, types, names, come)
+    with ExitStack() as stack:
+        # on a GPU the engine would call the hooks on a thread of its own
+        stack.enter_context(torch.autograd.set_multithreading_enabled(False))
+        for number, node in enumerate(graph.nodes):
+            stack.callback(node.register_prehook(taps.before(number)).remove)
+            stack.callback(node.register_hook(taps.after(number)).remove)
+        yield
+
+
+class _BackwardTaps:
+    """Gathers what meets at a node, in the order in which it arrives."""
+
+    def __init__(
+        self,
+        graph: GraphRecord,
+        line_of: Callable[[int], SourceLine],
+        types: Mapping[str, str],
+        names: Mapping[Tensor, str],
+        come: Come,
+    ) -> None:
+        self._graph, self._come, self._line_of = graph, come, line_of
+        self._types = types
+        self._places = {node: i for i, node in enumerate(graph.nodes)}
+        leaves = ((i, leaf_tensor(node)) for i, node in enumerate(graph.nodes))
+        self._names = {i: names[leaf] for i, leaf in leaves if leaf is not None and leaf in names}
+        self._meeting = _met(graph)
+        self._addends: dict[int, list[tuple[int, int, Tensor]]] = {}
+
+    def before(self, number: int) -> Callable[[tuple[Tensor, ...]], None]:
+        def hook(arrived: tuple[Tensor, ...]) -> None:
+            self._tell(number, "before", arrived, None)
+
+        return hook
+
+    def after(self, number: int) -> Callable[[tuple[Tensor, ...], tuple[Tensor, ...]], None]:
+        def hook(left: tuple[Tensor, ...], arrived: tuple[Tensor, ...]) -> None:
+            for edge, ((following, _), value) in enumerate(
+                zip(self._graph.nodes[number].next_functions, left, strict=False)
+            ):
+                place = self._places.get(following) if following is not None else None
+                if place in self._meeting and value is not None:
+                    self._addends.setdefault(place, []).append((number, edge, value))
+            self._tell(number, "after", arrived, left)
+            self._addends.pop(number, None)
+
+        return hook
+
+    def _tell(self, number: int, edge: Any, arrived: tuple[Any, ...], left: tuple[Any, ...] | None) -> None:
+        node, parameter = self._graph.nodes[number], self._names.get(number, "")
+        owner = parameter.rpartition(".")[0] if parameter else self._graph.owners[number]
+        addends = tuple(self._addends.get(number, ()))
+        event = Event(
+            "backward",
+            "node",
+            edge,
+            node.name(),
+            owner or "",
+            () if owner is None else module_stack(owner, self._types),
+            1,
+            arrived,
+            {},
+            left,
+            number,
+            node,
+            parameter,
+            self._line_of(number),
+            addends,
+        )
+        with torch.no_grad():
+            self._come(event)
+
+
+def _met(graph: GraphRecord) -> frozenset[int]:
+    """Return the places of the nodes that several edges lead to."""
+    once: set[int] = set()
+    more: set[int] = set()
+    for edges in graph.edges:
+        for place in edges:
+            (more if place in once else once).add(place)
+    return frozenset(more)
+
+
+def module_stack(path: str, types: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a module and all it lies in, outermost first, as `path Class`."""
+    parts = path.split(".") if path else []
+    paths = ["", *(".".join(parts[: i + 1]) for i in range(len(parts)))]
+    return tuple(f"{p} {types[p]}".strip() for p in paths if p in types)

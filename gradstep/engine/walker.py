@@ -1,0 +1,140 @@
+"""A phase on a thread of its own, so that it can stop inside and be looked at there: only one of the two ever runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from queue import SimpleQueue
+from typing import TypeVar, cast
+
+import torch
+
+T = TypeVar("T")
+Errand = Callable[[], object]
+
+
+class AbandonedError(KeyboardInterrupt):
+    """Raised in a phase that is not to be finished, as ctrl+c would; no `except Exception` stops it."""
+
+
+class Walker:
+    """Runs work on a second thread, which stops where it calls `halt` and is asked and let go from the first.
+
+    Thread-local state of torch (grad mode, autocast, default device) is carried over to the second thread, and what is
+    asked at a stop runs there too, so that it sees what the work sees.
+
+    Args:
+        work: what to run. What it raises is raised by `go` on the first thread.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._orders: SimpleQueue[Errand | None] = SimpleQueue()
+        self._news: SimpleQueue[tuple[str, object]] = SimpleQueue()
+        self._carried = _thread_state()
+        self._thread = threading.Thread(target=self._run, name="gradstep-phase", daemon=True)
+        self._abandoned = False
+        self.halted = False
+        self.done = False
+        self.pausing = False
+        """Set to have the work stop at the next place it can."""
+
+    # -- on the first thread -------------------------------------------------------------------------------------------
+    def go(self) -> bool:
+        """Let the work run to its next stop or its end; return True at a stop, False when it has ended.
+
+        A KeyboardInterrupt while it runs asks it to pause at the next place; a second one to give up there.
+
+        Raises:
+            BaseException: what the work raised, at its end.
+        """
+        self.halted, self.pausing = False, False
+        if self._thread.ident is None:
+            self._thread.start()
+        else:
+            self._orders.put(None)
+        while True:
+            try:
+                kind, value = self._news.get()
+                break
+            except KeyboardInterrupt:
+                self._abandoned, self.pausing = self.pausing, True
+        if kind == "halt":
+            self.halted = True
+            return True
+        self.done = True
+        self._thread.join()
+        if kind == "raised":
+            raise cast(BaseException, value)
+        return False
+
+    def ask(self, errand: Callable[[], T]) -> T:
+        """Have something done at the stop, on the thread of the work; return what it returns, raise what it raises."""
+        self._orders.put(errand)
+        kind, value = self._news.get()
+        if kind == "raised":
+            raise cast(BaseException, value)
+        return cast(T, value)
+
+    def abandon(self) -> None:
+        """Have the work give up where it stands, and wait for its end."""
+        self._abandoned = True
+        try:
+            while self.go():
+                pass
+        except BaseException as error:
+            if not isinstance(error, AbandonedError) and not isinstance(error.__cause__, AbandonedError):
+                raise
+
+    # -- on the thread of the work -------------------------------------------------------------------------------------
+    def check(self) -> None:
+        """Give up, if that was asked for; call wherever the work could stop."""
+        if self._abandoned:
+            raise AbandonedError
+
+    def halt(self) -> None:
+        """Stop here until the first thread lets the work go on; answer it meanwhile."""
+        self._news.put(("halt", None))
+        while (errand := self._orders.get()) is not None:
+            self._news.put(_done(errand))
+        self.check()
+
+    def _run(self) -> None:
+        try:
+            with ExitStack() as stack:
+                _carry(stack, *self._carried)
+                self._work()
+        except BaseException as error:
+            self._news.put(("raised", error))
+        else:
+            self._news.put(("end", None))
+
+
+def _done(errand: Errand) -> tuple[str, object]:
+    try:
+        return "answer", errand()
+    except BaseException as error:
+        return "raised", error
+
+
+_ThreadState = tuple[bool, "torch.device | None", list[tuple[str, torch.dtype]]]
+
+
+def _thread_state() -> _ThreadState:
+    """Return what torch keeps for this thread: grad mode, the default device where one is set, autocast."""
+    kinds = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
+    device = torch.get_default_device()
+    return (
+        torch.is_grad_enabled(),
+        device if device.type != "cpu" else None,
+        [(kind, torch.get_autocast_dtype(kind)) for kind in kinds],
+    )
+
+
+def _carry(stack: ExitStack, grad: bool, device: torch.device | None, autocasts: list[tuple[str, torch.dtype]]) -> None:
+    torch.set_grad_enabled(grad)
+    if device is not None:
+        stack.enter_context(device)
+    for kind, dtype in autocasts:
+        stack.enter_context(torch.autocast(kind, dtype))
