@@ -13,6 +13,7 @@ from textual.app import App
 from textual.theme import Theme
 
 from gradstep.tui import tones
+from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.screen import StepScreen
 from gradstep.values.commands import Command
 from gradstep.values.outcomes import Outcome
@@ -75,6 +76,7 @@ class GradstepApp(App[None], inherit_bindings=False):
         history: Sequence[Command] = (),
         signals: bool = False,
         left: Script | None = None,
+        keyboard: Keyboard | None = None,
         **options: Any,
     ) -> None:
         """Prepare the app.
@@ -88,12 +90,16 @@ class GradstepApp(App[None], inherit_bindings=False):
             history: what was carried out before, for the log.
             signals: whether SIGTERM and SIGHUP end the app, with exit code 128 + their number.
             left: a session to bring back to where it was left, by carrying it out again.
+            keyboard: the keys as they are bound, the table's unless told.
             options: options of Textual's `App`.
         """
         super().__init__(ansi_color="NO_COLOR" in os.environ or None, **options)
         self._signals = signals
         self.step_screen = StepScreen(session, opening, script, noted, rest, left)
         self.step_screen.remember(history)
+        if keyboard is not None:
+            self.step_screen.bind(keyboard)
+            self.set_keymap(keyboard.changed)
         self.register_theme(THEME)
         self.register_theme(PLAIN)
         self.theme = "plain" if self.no_color else "gradstep"

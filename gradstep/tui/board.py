@@ -168,7 +168,7 @@ class Board(Desk, inherit_bindings=False):
         """Say what can be done when a load has left nothing that could be stepped."""
         if stop.number or outcome is None or outcome.ok or not isinstance(outcome.command, Load):
             return ""
-        retry = f"{keymap.key('restart').shown} tries again, " if self._opening else ""
+        retry = f"{self.keyboard.key('restart').shown} tries again, " if self._opening else ""
         return f"Nothing is loaded: {retry}: and load NAME takes another, q quits."
 
     def _open_on(self, opening: str) -> None:

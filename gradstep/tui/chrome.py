@@ -21,7 +21,8 @@ class Banner(Surface):
     def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the banner."""
         row = Row(width).add(" ").add(f" The engine died: {clean(self.text)}. ", "odd")
-        return [row.add("  R", "key").add(" restarts it and replays the session", "text").line()]
+        row.add(f"  {self.keyboard.key('restart').shown}", "key")
+        return [row.add(" restarts it and replays the session", "text").line()]
 
 
 class PromptRow(Surface):
@@ -37,7 +38,7 @@ class PromptRow(Surface):
         """Draw the line."""
         row = (
             Row(width)
-            .left(1, ":", "key")
+            .left(1, self.keyboard.key("command").shown, "key")
             .add(" ")
             .add(
                 clean(self.last),
@@ -88,9 +89,9 @@ class FooterRow(Surface):
         """Return the keys that there is room for, the needed ones first to be let in."""
         room, fitting = width - 1, set()
         for name in sorted(self.keys, key=lambda name: (*keymap.NEEDED, name).index(name)):
-            key = keymap.key(name)
+            key = self.keyboard.key(name)
             cells = len(key.shown) + len(self._label(key, width)) + 4
             if cells <= room + 3:
                 room -= cells
                 fitting.add(name)
-        return [keymap.key(name) for name in self.keys if name in fitting]
+        return [self.keyboard.key(name) for name in self.keys if name in fitting]

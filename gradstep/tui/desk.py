@@ -9,6 +9,7 @@ from textual.layout import Layout
 from textual.screen import Screen
 
 from gradstep.tui.chrome import Banner, FooterRow, PromptRow
+from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.layout import LAYOUTS, PANELS, REGISTRY
 from gradstep.tui.panels import why
 from gradstep.tui.panels.ledger import LedgerPanel
@@ -36,6 +37,8 @@ class Desk(Screen[None], inherit_bindings=False):
 
     driver: Driver
     """Carries out what is asked for; the board's."""
+    keyboard = Keyboard()
+    """The keys as they are bound."""
 
     def __init__(self, layout: str) -> None:
         """Prepare the surfaces.

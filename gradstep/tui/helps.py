@@ -1,7 +1,8 @@
-"""The help: every key from the keymap, every command from the words of the steps language."""
+"""The help: the panel in focus first, then every key as it is bound, and every command of the steps language."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 from typing import ClassVar
 
@@ -9,9 +10,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
-from gradstep.tui.keymap import KEYMAP
+from gradstep.tui.keyboard import Keyboard
+from gradstep.tui.keymap import Key
 from gradstep.tui.lines import Line, Row, text_line, wrap
-from gradstep.tui.panels.drawing import Drawing, window
+from gradstep.tui.panels.drawing import Drawing, paragraph, window
 from gradstep.tui.panels.panel import Panel
 from gradstep.values.views import Request
 
@@ -23,19 +25,38 @@ CONSOLE: tuple[tuple[str, str], ...] = (
 """Commands of the screen's own, which are no lines of a script."""
 
 
-def help_lines(width: int) -> list[Line]:
-    """Return the whole help as rows."""
+def help_lines(width: int, keyboard: Keyboard, panel: Panel | None = None) -> list[Line]:
+    """Return the whole help as rows, what there is to know about one panel first."""
     from gradstep.steps.words import WORDS
 
-    lines: list[Line] = []
-    for group, keys in groupby(KEYMAP, lambda key: key.group):
-        lines.append(text_line(group, width, "bright"))
-        lines += [line for k in keys for line in _entry(k.shown, k.help, width, 12)] + [Line()]
-    lines.append(text_line("At : and in .steps scripts", width, "bright"))
+    lines = panel_lines(width, keyboard, panel) if panel is not None else []
+    for group, keys in groupby(keyboard.keys, lambda key: key.group):
+        counted = [key.shown for key in keyboard.keys if key.group == group and key.counts and key.shown]
+        lines += [text_line(group, width, "bright"), *_entries(keys, width)]
+        if counted:
+            text = f"A number before {', '.join(counted)} does it that often: 10 {counted[-1]}"
+            lines += paragraph(text, width, "dim", 4)
+        lines.append(Line())
+    lines.append(text_line(f"At {keyboard.key('command').shown} and in .steps scripts", width, "bright"))
     indent = 36 if width >= 90 else 30
     lines += [line for word in WORDS for line in _entry(word.usage, word.help, width, indent)]
-    lines += [Line(), text_line("At : only", width, "bright")]
+    lines += [Line(), text_line(f"At {keyboard.key('command').shown} only", width, "bright")]
     return lines + [line for usage, text in CONSOLE for line in _entry(usage, text, width, indent)]
+
+
+def panel_lines(width: int, keyboard: Keyboard, panel: Panel) -> list[Line]:
+    """Return what a panel shows, how it is read, and the keys of its own."""
+    own = [key for key in keyboard.keys if key.panel == panel.id]
+    return [
+        text_line(f"{panel.title}, which is in focus", width, "bright"),
+        *paragraph(panel.reads, width, "text", 4),
+        *_entries(own, width),
+        Line(),
+    ]
+
+
+def _entries(keys: Iterable[Key], width: int) -> list[Line]:
+    return [line for key in keys for line in _entry(key.shown or "no key", key.help, width, 12)]
 
 
 def _entry(name: str, text: str, width: int, indent: int) -> list[Line]:
@@ -49,13 +70,24 @@ class HelpPanel(Panel):
 
     title = "Help"
 
+    def __init__(self, keyboard: Keyboard, panel: Panel | None = None) -> None:
+        """Prepare the help.
+
+        Args:
+            keyboard: the keys as they are bound.
+            panel: what to begin with.
+        """
+        super().__init__("help")
+        self.keyboard = keyboard
+        self._panel = panel
+
     def request(self) -> Request | None:
         """Ask for nothing."""
         return None
 
     def draw(self, width: int, height: int) -> Drawing:
         """Draw the rows from the first visible one on."""
-        lines = help_lines(width)
+        lines = help_lines(width, self.keyboard, self._panel)
         start, end = window(len(lines), self.first, height)
         return Drawing("esc closes, ↑↓ scroll", lines[start:end], len(lines))
 
@@ -72,16 +104,20 @@ class HelpScreen(ModalScreen[None]):
         Binding("pagedown,space", "page(1)", show=False),
     ]
 
+    def __init__(self, keyboard: Keyboard, panel: Panel | None = None) -> None:
+        """Prepare the screen; `panel` is what to begin with."""
+        super().__init__()
+        self._panel = HelpPanel(keyboard, panel)
+
     def compose(self) -> ComposeResult:
         """Show the one panel."""
-        yield HelpPanel("help")
+        yield self._panel
 
     def action_move(self, rows: int) -> None:
         """Scroll by rows."""
-        panel = self.query_one(HelpPanel)
-        panel.scroll_rows(rows)
-        panel.redraw()
+        self._panel.scroll_rows(rows)
+        self._panel.redraw()
 
     def action_page(self, pages: int) -> None:
         """Scroll by pages."""
-        self.action_move(pages * max(1, self.query_one(HelpPanel).body - 1))
+        self.action_move(pages * max(1, self._panel.body - 1))

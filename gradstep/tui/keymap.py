@@ -177,7 +177,7 @@ KEYMAP: tuple[Key, ...] = (
         "Commands",
     ),
     Key("palette", "ctrl+p", "ctrl+p", "app.command_palette", "palette", "find a command by its name", "Commands"),
-    Key("help", "question_mark,f1", "?", "help", "help", "every key and every command", "Commands"),
+    Key("help", "question_mark,f1", "?", "help", "help", "what is in focus, every key and every command", "Commands"),
 )
 
 FOOTER: tuple[str, ...] = ("natural", "go_on", "next_batch", "pause", "panel", "maximise", "command", "help", "quit")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from textual.timer import Timer
 
-from gradstep.tui import keymap
 from gradstep.tui.board import Board
 from gradstep.tui.driver import QUEUE
 from gradstep.tui.jobs import SIMPLE, Job, command_job, load_job, natural_job
+from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.optimizer import OptimizerPanel
 from gradstep.tui.panels.panel import Panel
@@ -32,12 +32,18 @@ class KeyedBoard(Board, inherit_bindings=False):
         super().start_clocks()
         self._resting = self.set_interval(_REST, self._select, pause=True)
 
+    def bind(self, keyboard: Keyboard) -> None:
+        """Have everything that names a key name it as it is bound."""
+        self.keyboard = keyboard
+        for surface in self._surfaces:
+            surface.keyboard = keyboard
+
     # -- keys: phases and session -------------------------------------------------------------------------------------
     def _put(self, job: Job) -> None:
         self._flush_selection()
         self._pressed = False
         if not self.driver.put(job):
-            dead = f"the engine is dead: {keymap.key('restart').shown} restarts it"
+            dead = f"the engine is dead: {self.keyboard.key('restart').shown} restarts it"
             self._say(dead if self.driver.dead else f"{QUEUE} commands wait already: esc clears them")
 
     def action_act(self, line: str) -> None:
@@ -79,7 +85,7 @@ class KeyedBoard(Board, inherit_bindings=False):
     def action_restart(self) -> None:
         """Start a dead or hanging engine again."""
         if not self.applies("restart"):
-            self._say("the engine is alive: R restarts a dead one")
+            self._say(f"the engine is alive: {self.keyboard.key('restart').shown} restarts a dead one")
             return
         self._begin_stage("starting the engine again")
         self.run_worker(self._restart(), name="restart")

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from gradstep.tui.keymap import KEYMAP
-
 if TYPE_CHECKING:
     from gradstep.tui.screen import StepScreen
 
@@ -28,8 +26,8 @@ def entries(screen: StepScreen) -> list[Entry]:
     from gradstep.steps.words import WORDS
 
     skipped = {"palette", "pause_too", "panel", "panel_back"}
-    keys = [key for key in KEYMAP if key.id not in skipped and screen.applies(key.id)]
-    has_key = {key.id for key in KEYMAP}
+    keys = [key for key in screen.keyboard.keys if key.id not in skipped and screen.applies(key.id)]
+    has_key = {key.id for key in screen.keyboard.keys}
     offered = [
         Entry(f"{key.label}  ({key.shown})", key.help, partial(screen.run_action, key.action), key.label)
         for key in keys

@@ -258,10 +258,10 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
         self.told(f"Wrote {path}: {numbers.count(len(self.driver.history), 'command')}. {replay}")
 
     def action_help(self) -> None:
-        """Show every key and every command."""
+        """Show what is in focus, every key and every command."""
         from gradstep.tui.helps import HelpScreen
 
-        self.app.push_screen(HelpScreen())
+        self.app.push_screen(HelpScreen(self.keyboard, self.focus_panel))
 
 
 def _problem_of_line(error: GradstepError) -> Problem:

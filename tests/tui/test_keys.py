@@ -241,8 +241,9 @@ def test_help_names_every_key_and_every_command():
     async def test():
         from gradstep.steps.words import WORDS
         from gradstep.tui.helps import help_lines
+        from gradstep.tui.keyboard import Keyboard
 
-        text = "\n".join(line.plain for line in help_lines(120))
+        text = "\n".join(line.plain for line in help_lines(120, Keyboard()))
         assert all(key.help in text for key in KEYMAP)
         assert all(word.help in text for word in WORDS)
         async with stage() as s:

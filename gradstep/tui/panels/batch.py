@@ -199,6 +199,9 @@ class BatchPanel(ViewPanel[BatchView]):
     """The batch, scrolled by samples."""
 
     title = "Batch"
+    reads = (
+        "The data of this batch with what was wanted and what came out, and the loss of each sample, the worst first."
+    )
     shows = BatchView
 
     def __init__(self) -> None:

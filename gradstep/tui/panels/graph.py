@@ -82,6 +82,11 @@ class GraphPanel(Panel):
     """The graph, with a cursor; it holds the window of nodes around what is seen."""
 
     title = "Graph"
+    reads = (
+        "What backward walks: the operations that the forward recorded, the loss first, in the order in which "
+        "backward runs them. The lanes at the left are the ways the gradient takes; ◆ is a parameter, where it "
+        "ends and is added to .grad."
+    )
     _AHEAD = 100
 
     def __init__(self) -> None:

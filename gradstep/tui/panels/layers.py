@@ -143,6 +143,10 @@ class LayersPanel(ViewPanel[LayersView]):
     """The layers, scrolled by rows."""
 
     title = "Layers"
+    reads = (
+        "One row a module in forward order. Gradient norms that shrink or grow from row to row vanish or explode."
+        " update/weight is how far the last step moved a layer: about 1e-3 (│) is usual."
+    )
     shows = LayersView
 
     def __init__(self) -> None:

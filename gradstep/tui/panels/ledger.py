@@ -117,6 +117,10 @@ class LedgerPanel(ViewPanel[LedgerView]):
     """The account of the element under the Tensor panel's cursor."""
 
     title = "Ledger"
+    reads = (
+        "How one element of .grad came to be what it is: each backward adds, zero_grad clears, and a step uses it"
+        " without changing it. The newest row is the lowest."
+    )
     shows = LedgerView
 
     def __init__(self) -> None:

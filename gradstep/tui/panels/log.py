@@ -69,6 +69,7 @@ class LogPanel(Panel):
     """The commands so far; it stays at its end until it is scrolled."""
 
     title = "Log"
+    reads = "What was done, each as the line that does it again, and what your code printed."
     _MOST = 100_000
 
     def __init__(self) -> None:

@@ -131,6 +131,7 @@ class LossPanel(ViewPanel[LossView]):
     """The last loss and its history, with a cursor."""
 
     title = "Loss"
+    reads = "The loss of each forward, the oldest at the left. ← and → read a point."
     shows = LossView
 
     def __init__(self) -> None:

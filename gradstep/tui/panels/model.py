@@ -135,6 +135,10 @@ class ModelPanel(ViewPanel[ModelView]):
     """The tree, with a cursor that selects."""
 
     title = "Model"
+    reads = (
+        "The modules, and of each parameter its shape, its norm and its .grad: none, zero, fresh, x3 for a sum of"
+        " three backwards, stale once a step has used it. `*` marks what the last phase changed."
+    )
     shows = ModelView
 
     def __init__(self) -> None:

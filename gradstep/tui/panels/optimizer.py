@@ -125,6 +125,7 @@ class OptimizerPanel(ViewPanel[OptimizerView]):
     """The optimizer, with a cursor."""
 
     title = "Optimizer"
+    reads = "The parameter groups with their hyper-parameters, and what the optimizer keeps for the selected parameter."
     shows = OptimizerView
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from gradstep.tui import keymap
+from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.lines import Line, Row, Span, cell_len, clean, text_line
 from gradstep.tui.panels.drawing import Drawing, empty
 from gradstep.tui.tones import style
@@ -38,6 +38,8 @@ class Surface(Widget):
 
     DEFAULT_CSS = "Surface { width: auto; height: auto; }"
     ground: ClassVar[str] = "panel"
+    keyboard = Keyboard()
+    """The keys as they are bound, for what names them."""
 
     def __init__(self, name: str) -> None:
         super().__init__(id=name)
@@ -99,6 +101,8 @@ class Panel(Surface):
     """A panel: a title row over its body, a place to scroll to, perhaps a cursor."""
 
     title: ClassVar[str] = ""
+    reads: ClassVar[str] = ""
+    """What the panel shows and how to read it, for the help."""
 
     class Focused(Message):
         """A panel was clicked."""
@@ -209,7 +213,7 @@ class Panel(Surface):
         return 3 if 5 * len(others) <= room else 0
 
     def _key(self, name: str | None) -> str:
-        return keymap.key(name or "").shown
+        return self.keyboard.key(name or "").shown
 
     def on_click(self, event: events.Click) -> None:
         """Focus the panel, and its row under the mouse."""

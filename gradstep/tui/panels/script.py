@@ -62,6 +62,7 @@ class ScriptPanel(Panel):
     """The open script; it follows the line that comes next until it is scrolled."""
 
     title = "Script"
+    reads = "The open script. ▶ is the line that runs next, ✓ was run, ✗ did not go as it says."
 
     def __init__(self) -> None:
         super().__init__("script")

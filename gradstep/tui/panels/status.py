@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gradstep.tui import numbers
+from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.lines import Line, Row, clean, fit
 from gradstep.tui.panels.panel import Surface
 from gradstep.values.commands import PHASES
 from gradstep.values.outcomes import Stop
-
-KEYS = {"forward": "f", "backward": "b", "step": "s", "zero_grad": "z"}
 
 
 class Activity(NamedTuple):
@@ -84,9 +83,10 @@ def _right(stop: Stop, activity: Activity) -> str:
     return "  ".join(parts)
 
 
-def phases(stop: Stop, activity: Activity, width: int) -> Line:
+def phases(stop: Stop, activity: Activity, width: int, keyboard: Keyboard | None = None) -> Line:
     """Draw the path: the present phase lit, done ones ticked, the natural next one bright, and its line of PyTorch."""
     row = Row(width)
+    keyboard = keyboard or Keyboard()
     narrow = width < 100
     natural = stop.natural[-1].split(" ")[0] if stop.natural else "" if stop.number else "forward"
     running = activity.running.split(" ")[0]
@@ -94,10 +94,10 @@ def phases(stop: Stop, activity: Activity, width: int) -> Line:
     for name in PHASES:
         if name != PHASES[0]:
             row.add(" ─ ", "line")
-        _phase(row, name, stop, natural, running)
+        _phase(row, name, keyboard.key(name).shown, stop, natural, running)
     line = clean(stop.torch)
     following = next_words(stop, activity.script)
-    hint = f"space  {following}" if following else ""
+    hint = f"{keyboard.key('natural').shown}  {following}" if following else ""
     left = row.at + (1 if narrow else 2)
     place = max(left, 62) if not narrow else left
     room = width - 2 - place
@@ -117,8 +117,7 @@ def _shortened(line: str, room: int) -> str:
     return fit(kept if kept == line else f"{kept}; …", max(0, room))
 
 
-def _phase(row: Row, name: str, stop: Stop, natural: str, running: str) -> None:
-    key = KEYS[name]
+def _phase(row: Row, name: str, key: str, stop: Stop, natural: str, running: str) -> None:
     if name == running:
         row.add(f" {key} {name} ▶ ", "block")
     elif name == stop.phase and not running:
@@ -159,4 +158,4 @@ class PhasesRow(Surface):
 
     def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the row."""
-        return [phases(self.stop, self.activity, width)]
+        return [phases(self.stop, self.activity, width, self.keyboard)]

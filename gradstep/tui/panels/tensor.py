@@ -253,6 +253,10 @@ class TensorPanel(Panel):
     """The window of the selection, and the cursor on one element of it; scrolling asks for another window."""
 
     title = "Tensor"
+    reads = (
+        "The selected weight and its .grad, the same window of both. `*` marks what the last phase changed; the "
+        "bars are .grad, below zero to the left. The row with ▶ is the element that Why and Ledger are about."
+    )
     _HEADS = 2
 
     def __init__(self) -> None:

@@ -180,6 +180,10 @@ class WhyPanel(Panel):
     """The sentence on the last command, and the arithmetic of the element under the Tensor panel's cursor."""
 
     title = "Why"
+    reads = (
+        "What the last phase did and what it left alone; then the arithmetic of the element under the cursor of "
+        "Tensor, each formula with its numbers."
+    )
 
     def __init__(self) -> None:
         super().__init__("why")
