@@ -15,6 +15,7 @@ from gradstep.engine.problems import problem_of
 from gradstep.engine.randomness import RandomKeeper, seed_everything
 from gradstep.engine.watchpoints import kept
 from gradstep.session.looks import Looks
+from gradstep.session.sights import Sights
 from gradstep.values import commands as cmd
 from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
@@ -25,7 +26,7 @@ from gradstep.views.model import dtype_name
 from gradstep.workload import Workload
 
 
-class Session:
+class Session(Sights):
     """Steps a workload in this process, without a screen.
 
     Args:
@@ -226,6 +227,8 @@ class Session:
         return self._looks
 
     def _with_changes(self, command: Command) -> Outcome:
+        if self._looks is not None:
+            self._looks.attend()
         outcome = self.execute(command)
         view = self.look(LookChanges())[0]
         return replace(outcome, changes=view) if outcome.ok and isinstance(view, Changes) else outcome

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from gradstep.engine.addends import Wish
 from gradstep.engine.digest import digest, measured_on, state_size
 from gradstep.engine.evaluate import FUNCTIONS, describe, split_selection
 from gradstep.engine.held import Held
@@ -60,6 +61,11 @@ class Looks:
         self._layers = LayersLook(held)
         self._losses = LossLook()
         self._batches = BatchLook(held)
+
+    def attend(self) -> None:
+        """Have the next act recorded for what a person may ask for after it, though no panel asks at every stop."""
+        self.held.count_zeros = True
+        self.held.addends.wish = self.held.addends.wish or Wish("", ())
 
     def acted(self) -> None:
         """Note that an act has just gone through, for what can only be seen now."""
