@@ -1,32 +1,77 @@
-"""The grad_fn graph of a loss: its nodes in execution order, their edges, and the module each belongs to."""
+"""The grad_fn graph of a loss: its nodes in execution order, their edges, and the module call each was made in."""
 
 from __future__ import annotations
 
+import gc
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
-from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
+
+from gradstep.engine.lines import Lines
+
+
+class Call(NamedTuple):
+    """One call of a module during a forward."""
+
+    path: str
+    """The module's dotted name; empty for the model itself."""
+    number: int
+    """Which call of this module it is, from 1."""
+    parent: int
+    """The call that it was made in, -1 for none."""
+    given: tuple[int, ...] | None
+    """Shape of the first tensor that it was given by position; None where there was none."""
 
 
 @dataclass
 class Owners:
-    """Which module was running when each node was made, by the autograd sequence number.
+    """Which call of which module was running when each node was made, by the autograd sequence number.
 
-    From `numbers[i]` on, up to `numbers[i + 1]`, nodes belong to `paths[i]`; the innermost module wins. The numbers
-    rise, because the counter of the thread does.
+    From `numbers[i]` on, up to `numbers[i + 1]`, nodes belong to `paths[i]`, the module of call `running[i]` (-1: of
+    none); the innermost call wins. The numbers rise, because the counter of the thread does.
     """
 
     numbers: list[int] = field(default_factory=list)
     paths: list[str | None] = field(default_factory=list)
+    running: list[int] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    """Every call, in the order in which they began."""
+    _open: list[int] = field(default_factory=list)
+    _times: dict[str, int] = field(default_factory=dict)
 
-    def at(self, number: int) -> str | None:
-        """Return the module path that owns the node of a sequence number; None outside of the model."""
+    def enter(self, path: str, number: int, given: tuple[int, ...] | None = None) -> None:
+        """Note that a module is called, at a number of the counter."""
+        times = self._times[path] = self._times.get(path, 0) + 1
+        self._open.append(len(self.calls))
+        self.calls.append(Call(path, times, self._open[-2] if len(self._open) > 1 else -1, given))
+        self._note(number)
+
+    def leave(self, number: int) -> None:
+        """Note that the innermost call ends."""
+        if self._open:
+            self._open.pop()
+        self._note(number)
+
+    def _note(self, number: int) -> None:
+        call = self._open[-1] if self._open else -1
+        self.numbers.append(number)
+        self.running.append(call)
+        self.paths.append(self.calls[call].path if call >= 0 else None)
+
+    def call_at(self, number: int) -> int:
+        """Return the call that made the node of a sequence number, as its place in `calls`; -1 outside of the model."""
         place = bisect_right(self.numbers, number) - 1
-        return self.paths[place] if place >= 0 else None
+        return self.running[place] if place >= 0 else -1
+
+    def times(self, path: str) -> int:
+        """Return how many times a module was called."""
+        return self._times.get(path, 0)
 
 
 @dataclass
@@ -35,105 +80,116 @@ class GraphRecord:
 
     nodes: list[Node]
     edges: list[tuple[int, ...]]
-    owners: list[str | None]
-    ran: bool = False
+    calls: list[int]
+    """The call each node was made in, as its place in `made.calls`. A leaf is in the call of the node before it, which
+    is the last one that its tensor was used by: a leaf runs as soon as it can."""
+    leaves: list[int]
+    """The places of the AccumulateGrad nodes."""
+    made: Owners = field(default_factory=Owners)
+    lines: Lines | None = None
+    """Where the forward's operations were written; None when nobody looked."""
+
+    @cached_property
+    def owners(self) -> list[str | None]:
+        """The module that made each node; None outside of the model, and for leaves, which no operation makes."""
+        paths = [self.made.calls[call].path if call >= 0 else None for call in self.calls]
+        for place in self.leaves:
+            paths[place] = None
+        return paths
 
 
-def record(root: Node, owners: Owners) -> GraphRecord:
-    """Walk the graph below `root` and return it in the order in which backward will run it."""
-    edges: dict[Node, list[Node]] = {}
-    waits: dict[Node, int] = {root: 0}
-    todo = [root]
-    while todo:
-        node = todo.pop()
-        edges[node] = [following for following, _ in node.next_functions if following is not None]
-        for following in edges[node]:
-            if following not in waits:
-                waits[following] = 0
-                todo.append(following)
-            waits[following] += 1
-    order = _execution_order(root, edges, waits)
-    place = {node: i for i, node in enumerate(order)}
-    numbers = [_number(node) for node in order]
-    return GraphRecord(
-        order,
-        [tuple(place[n] for n in edges[node]) for node in order],
-        [None if _is_leaf(node) else owners.at(number) for node, number in zip(order, numbers, strict=True)],
-    )
+def record(root: Node, owners: Owners, lines: Lines | None = None) -> GraphRecord:
+    """Walk the graph below `root` and return it in the order in which backward will run it.
+
+    It takes 0.4 s for 100,000 nodes, and never recurses.
+    """
+    with _collector_paused():
+        nodes, edges = _walk(root)
+        numbers = [node._sequence_nr() for node in nodes]
+        order = _execution_order(numbers, edges)
+        place = [0] * len(order)
+        for at, index in enumerate(order):
+            place[index] = at
+        leaves = [at for at, index in enumerate(order) if numbers[index] == _LEAF and is_leaf(nodes[index])]
+        calls = [owners.call_at(numbers[index]) for index in order]
+        for at in leaves:
+            calls[at] = calls[at - 1] if at else -1
+        return GraphRecord(
+            [nodes[index] for index in order],
+            [tuple([place[target] for target in edges[index]]) for index in order],
+            calls,
+            leaves,
+            owners,
+            lines,
+        )
 
 
 def leaf_tensor(node: Node) -> torch.Tensor | None:
     """Return the tensor whose `.grad` an AccumulateGrad node adds to; None for every other node."""
-    variable = getattr(node, "variable", None) if _is_leaf(node) else None
+    variable = getattr(node, "variable", None) if is_leaf(node) else None
     return variable if isinstance(variable, torch.Tensor) else None
 
 
-def is_freed(node: Node) -> bool | None:
-    """Tell whether backward has freed what a node saved; None where it saved nothing, so that there is nothing to free.
-
-    What a checkpoint saved is passed over: reading it would run its unpack hook.
-    """
-    error = _reading(node)
-    return None if error is None else bool(error) and _WRITTEN not in error
+def is_leaf(node: Node) -> bool:
+    """Tell whether a node is an AccumulateGrad."""
+    return node.name() in _LEAF_NAMES
 
 
-def is_written(node: Node) -> bool:
-    """Tell whether something a node saved was written since, so that torch will refuse to run it."""
-    return _WRITTEN in (_reading(node) or "")
+_LEAF_NAMES = frozenset({"torch::autograd::AccumulateGrad", "AccumulateGrad"})
+_LEAF = 2**64 - 1
+"""The sequence number of every AccumulateGrad (torch/csrc/autograd/functions/accumulate_grad.cpp: UINT64_MAX)."""
 
 
-_WRITTEN = "modified by an inplace operation"
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the garbage collector from looking, again and again, through the many objects that a walk makes."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
-def _reading(node: Node) -> str | None:
-    """Return torch's refusal to give what a node saved, the empty text when it gives it, None when it saved nothing."""
-    found = None
-    for name in _raw_saved(type(node)):
-        try:
-            raw: Any = getattr(node, name)
-            several = raw if isinstance(raw, (tuple, list)) else (raw,)
-            if any(getattr(each, "unpack_hook", None) is not None for each in several):
+def _walk(root: Node) -> tuple[list[Node], list[list[int]]]:
+    """Return every node below `root`, it first, and of each the indices of the nodes its outputs flow to."""
+    nodes, found = [root], {root: 0}
+    edges: list[list[int]] = []
+    for node in nodes:  # grows while it is walked
+        targets = []
+        for following, _ in node.next_functions:
+            if following is None:
                 continue
-            # a node of a custom Function raises at its raw ones already, and has them under another name
-            own = name.removeprefix("_raw_" if issubclass(type(node), BackwardCFunction) else "_raw")
-            if several and getattr(node, own) is not None:
-                found = ""
-        except RuntimeError as error:
-            return str(error)
-    return found
+            index = found.get(following)
+            if index is None:
+                index = found[following] = len(nodes)
+                nodes.append(following)
+            targets.append(index)
+        edges.append(targets)
+    return nodes, edges
 
 
-@cache
-def _raw_saved(kind: type) -> tuple[str, ...]:
-    """Return the names of a kind of node's raw saved values; `dir` is too slow to ask of every node."""
-    return tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))
-
-
-def _is_leaf(node: Node) -> bool:
-    return node.name() == "torch::autograd::AccumulateGrad" or node.name() == "AccumulateGrad"
-
-
-def _number(node: Node) -> int:
-    return int(node._sequence_nr())
-
-
-def _execution_order(root: Node, edges: dict[Node, list[Node]], waits: dict[Node, int]) -> list[Node]:
+def _execution_order(numbers: list[int], edges: list[list[int]]) -> list[int]:
     """Return the order of the CPU engine: of the nodes that are ready, the one made last runs first.
 
     The engine keeps them in a `std::priority_queue` by sequence number (torch/csrc/autograd/engine.cpp,
     CompareNodeTaskTime); leaves have the highest number, 2**64 - 1. Equal numbers come out as that heap gives them.
     """
-    waits = dict(waits)
+    waits = [0] * len(edges)
+    for targets in edges:
+        for target in targets:
+            waits[target] += 1
     ready = _Heap()
-    ready.push(_number(root), root)
-    order: list[Node] = []
+    ready.push(numbers[0], 0)
+    order: list[int] = []
     while ready:
-        node = ready.pop()
-        order.append(node)
-        for following in edges[node]:
-            waits[following] -= 1
-            if not waits[following]:
-                ready.push(_number(following), following)
+        index = ready.pop()
+        order.append(index)
+        for target in edges[index]:
+            waits[target] -= 1
+            if not waits[target]:
+                ready.push(numbers[target], target)
     return order
 
 
@@ -141,16 +197,17 @@ class _Heap:
     """A max-heap that breaks ties as libstdc++'s push_heap and pop_heap do (bits/stl_heap.h)."""
 
     def __init__(self) -> None:
-        self._items: list[tuple[int, Node]] = []
+        self._items: list[tuple[int, int]] = []
 
     def __bool__(self) -> bool:
         return bool(self._items)
 
-    def push(self, number: int, node: Node) -> None:
-        self._items.append((number, node))
-        self._rise(len(self._items) - 1, 0, (number, node))
+    def push(self, number: int, index: int) -> None:
+        self._items.append((number, index))
+        if len(self._items) > 1:
+            self._rise(len(self._items) - 1, 0, (number, index))
 
-    def pop(self) -> Node:
+    def pop(self) -> int:
         items = self._items
         top, last = items[0], items.pop()
         if items:
@@ -164,7 +221,7 @@ class _Heap:
             self._rise(hole, 0, last)
         return top[1]
 
-    def _rise(self, hole: int, top: int, item: tuple[int, Node]) -> None:
+    def _rise(self, hole: int, top: int, item: tuple[int, int]) -> None:
         items = self._items
         while hole > top and items[(hole - 1) // 2][0] < item[0]:
             items[hole], hole = items[(hole - 1) // 2], (hole - 1) // 2

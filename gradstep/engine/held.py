@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from gradstep.engine import loading
 from gradstep.engine.addends import Addends
 from gradstep.engine.batches import Batches
-from gradstep.engine.graph import GraphRecord, is_written, record
+from gradstep.engine.buffers import is_written
+from gradstep.engine.graph import GraphRecord, record
 from gradstep.engine.ledger import Ledger
 from gradstep.engine.optimizers import needs_closure, optimizer_of, schedulers_of, step_scheduler
 from gradstep.engine.probes import Watched, watch_forward
@@ -111,6 +112,8 @@ class Held:
         """The learning rates that held at each of `losses`."""
         self.count_zeros = False
         """True while someone watches how many activations are zero."""
+        self.note_lines = False
+        """True while someone looks at the graph: a forward then notes the source line of each node."""
         self.running = False
         self.observed = True
         """True while someone looks, or goes on after a failure: each phase then keeps what it may write, and notes
@@ -170,7 +173,7 @@ class Held:
         if loss is None or loss.grad_fn is None:
             return None
         if self._graph is None or self._graph[0] is not loss:
-            self._graph = (loss, record(loss.grad_fn, self.point.watched.owners))
+            self._graph = (loss, record(loss.grad_fn, self.point.watched.owners, self.point.watched.lines))
         return self._graph[1]
 
     # -- what it does --------------------------------------------------------------------------------------------------
@@ -214,7 +217,7 @@ class Held:
         batch = self.batches.batch
         if self.observed or self.workload.loss is None:
             tapped = nullcontext() if self._taps is None else self._taps.forward()
-            with watch_forward(self.paths, self.model, self.count_zeros) as watched, tapped:
+            with watch_forward(self.paths, self.model, self.count_zeros, self.note_lines) as watched, tapped:
                 loss = self.compute(batch)
         else:
             watched = Watched()

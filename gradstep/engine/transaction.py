@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 
 from gradstep.engine.bits import same_bits
-from gradstep.engine.graph import is_freed
+from gradstep.engine.buffers import is_freed
 from gradstep.engine.optimizers import is_torchs, writes_grad
 from gradstep.engine.probes import watch_forward
 from gradstep.engine.randomness import Randomness

@@ -6,7 +6,8 @@ from typing import Literal
 
 from torch.autograd.graph import Node
 
-from gradstep.engine.graph import GraphRecord, is_freed, leaf_tensor
+from gradstep.engine.buffers import is_freed
+from gradstep.engine.graph import GraphRecord, leaf_tensor
 from gradstep.engine.held import Held
 from gradstep.values.views import GraphView, NodeRow
 from gradstep.views.lanes import draw_lanes

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.utils.checkpoint import checkpoint
 
-from gradstep.engine.graph import is_freed, is_written, leaf_tensor
+from gradstep.engine.buffers import is_freed, is_written
+from gradstep.engine.graph import leaf_tensor
 from gradstep.engine.held import Held
 from gradstep.engine.loading import build, find_factory
 from gradstep.engine.randomness import seed_everything
