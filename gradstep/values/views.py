@@ -7,9 +7,12 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from gradstep.values.drawn import Drawn
-from gradstep.values.expressions import Expression
 from gradstep.values.inside import InsideLook, InsideRequest
 from gradstep.values.reasons import FormulaLine, LedgerView, LookLedger
+from gradstep.values.tensors import LookPlace, PlaceView
+from gradstep.values.tensors import LookTensor as LookTensor
+from gradstep.values.tensors import TensorView as TensorView
+from gradstep.values.tensors import Window as Window
 from gradstep.values.training import TrainingRequest, TrainingView
 
 
@@ -25,17 +28,6 @@ class LookWhy(Struct, frozen=True, tag=True):
     """
 
     element: tuple[int, ...] | None = None
-
-
-class LookTensor(Struct, frozen=True, tag=True):
-    """Ask for a window of at most `rows` by `columns` onto the selection, `top` and `left` elements in."""
-
-    rows: int = 16
-    columns: int = 16
-    top: int = 0
-    left: int = 0
-    opening: Expression | None = None
-    """What to look at for as long as nothing is selected; selects nothing itself."""
 
 
 class LookGraph(Struct, frozen=True, tag=True):
@@ -79,6 +71,7 @@ Request: TypeAlias = (
     LookModel
     | LookWhy
     | LookTensor
+    | LookPlace
     | LookGraph
     | LookLoss
     | LookChanges
@@ -142,55 +135,6 @@ class WhyView(Drawn, frozen=True, tag=True):
     element: str = ""
     """The element that `lines` are about, e.g. `2.weight[0, 3]`; empty when no parameter is selected."""
     lines: tuple[FormulaLine, ...] = ()
-
-
-class Window(Struct, frozen=True):
-    """Numbers of a window, row by row; None in a cell means that there is no number there."""
-
-    values: tuple[tuple[float, ...], ...]
-    before: tuple[tuple[float, ...], ...] | None = None
-    """The same window before the last phase; None when that is not known or there was nothing."""
-    changed: tuple[tuple[bool, ...], ...] = ()
-    """True where the last phase changed the bits of the element; empty when nothing did."""
-
-
-class TensorView(Drawn, frozen=True, tag=True):
-    """A window onto the selected tensor and the same window onto its `.grad`."""
-
-    stop: int
-    name: str
-    """The selection as a line, e.g. `2.weight[0, 0:10]`; empty when nothing is selected."""
-    path: str = ""
-    """The parameter or buffer selected, e.g. `2.weight`."""
-    whole: tuple[int, ...] = ()
-    """Shape of the whole tensor."""
-    shape: tuple[int, ...] = ()
-    """Shape of the selected slice."""
-    dtype: str = ""
-    kind: Literal["number", "vector", "matrix", "none"] = "none"
-    """How to draw it; `none` when there is nothing to draw, and `note` says why."""
-    top: int = 0
-    left: int = 0
-    row_labels: tuple[str, ...] = ()
-    """Index of each row in the whole tensor, e.g. `3` (a vector has a row for each element)."""
-    column_labels: tuple[str, ...] = ()
-    """Index of each column; empty for a vector."""
-    value: Window | None = None
-    grad: Window | None = None
-    """None when `.grad` is None, when there is no `.grad`; `grad_state` says which."""
-    grad_state: str = ""
-    norm: float | None = None
-    """Norm, min and max of the selected slice, not of the window and not of the whole tensor."""
-    minimum: float | None = None
-    maximum: float | None = None
-    nans: int = 0
-    infs: int = 0
-    grad_norm: float | None = None
-    note: str = ""
-    place: tuple[int | None, ...] = ()
-    """Where the window lies in the whole tensor: an index for each dimension, None for those that it spreads over."""
-    would: tuple[float, ...] | None = None
-    """What a step would make of each row of a vector; None where that is not known, and just after a step."""
 
 
 class NodeRow(Struct, frozen=True):
@@ -328,6 +272,7 @@ View: TypeAlias = (
     ModelView
     | WhyView
     | TensorView
+    | PlaceView
     | GraphView
     | LossView
     | Changes
