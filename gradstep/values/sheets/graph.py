@@ -33,7 +33,8 @@ def graph_sheet(view: GraphView) -> Sheet:
 def _lines(rows: tuple[NodeRow, ...]) -> tuple[str, ...]:
     cells = [_cells(row) for row in rows]
     widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
-    return tuple("  ".join(c + " " * (w - columns(c)) for c, w in zip(row, widths, strict=True)) for row in cells)
+    padded = (zip(row, widths, strict=True) for row in cells)
+    return tuple("  ".join(cell + " " * (width - columns(cell)) for cell, width in row).rstrip() for row in padded)
 
 
 def _cells(row: NodeRow) -> tuple[str, ...]:
