@@ -5,63 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from typing import NamedTuple, Protocol
 
 from gradstep.session.protocol import FrontSession
+from gradstep.tui.carrier import Carrier, Listener, Mark
 from gradstep.tui.jobs import Job, Program
 from gradstep.tui.panels.why import hit_words
-from gradstep.values.commands import Command, Load, Say, Screenshot, line_of
+from gradstep.tui.play import Play
+from gradstep.values.commands import Command, Load, line_of
 from gradstep.values.errors import GradstepError
 from gradstep.values.outcomes import Outcome, Problem, Stop
-from gradstep.values.views import Digest, LookDigest, Request, View
 
 QUEUE = 64
 """Jobs that may wait; a key held down longer than that is told so."""
-DIGEST_LIMIT = 256 << 20
-"""Bytes of state above which no digest is taken between commands."""
 _FRAME = 0.05
 """Seconds between two looks while a block runs by itself."""
 
 
-class Listener(Protocol):
-    """Who is told what the driver does: the screen."""
-
-    def requests(self) -> Sequence[tuple[str, Request]]:
-        """Return what each visible panel wants to see, by its name."""
-        ...
-
-    def happened(self, outcome: Outcome, again: bool) -> None:
-        """Take note of an outcome; nothing is painted yet. `again`: it is part of a replay after a restart."""
-        ...
-
-    def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
-        """Show a stop: all views at once, each with the panel that asked and what it asked for."""
-        ...
-
-    def activity(self) -> None:
-        """Show what runs and how much is queued."""
-        ...
-
-    def told(self, notice: str) -> None:
-        """Show a word of the driver's own."""
-        ...
-
-    def photograph(self, command: Screenshot) -> Awaitable[str]:
-        """Draw the screen to a file and say so."""
-        ...
-
-
-class Mark(NamedTuple):
-    """The digest of a stop that was idle: after how many commands of the history, and of which stop."""
-
-    commands: int
-    digest: Digest
-
-
-class Driver:
-    """Carries jobs out, one after the other."""
+class Driver(Carrier):
+    """Carries jobs out, one after the other; while it plays, one more at every beat."""
 
     def __init__(self, session: FrontSession, listener: Listener, rest: float = 0.2) -> None:
         """Hold a session.
@@ -71,17 +33,11 @@ class Driver:
             listener: who is told.
             rest: seconds without a command after which a digest is taken.
         """
-        self.session = session
-        self.stop = Stop()
-        self.history: list[Command] = []
-        self.mark: Mark | None = None
-        self.running: Command | None = None
-        self.since = 0.0
+        super().__init__(session, listener)
         self.dead = ""
         self.place = ""
         """Where the job under way has come to, e.g. `turn 3 of 12`."""
         self.idle = asyncio.Event()
-        self._listener = listener
         self._rest = rest
         self._queue: deque[Job] = deque()
         self._parked: list[Job] = []
@@ -91,7 +47,9 @@ class Driver:
         self._restarting = False
         self._in_job = False
         self._again: tuple[list[Command], Mark | None] | None = None
-        self._looked = 0.0
+        self._play: Play | None = None
+        self._beat = 0.0
+        """When the last beat was."""
 
     # -- what the screen asks -----------------------------------------------------------------------------------------
     @property
@@ -132,13 +90,31 @@ class Driver:
         self._listener.activity()
         return True
 
+    @property
+    def playing(self) -> Play | None:
+        """What is being played; None for nothing."""
+        return self._play
+
+    def play(self, play: Play | None) -> None:
+        """Play, in another way from now on, or no more. An error, a watchpoint and a pause end it."""
+        if self.dead:
+            return
+        self._beat = self._beat if self._play is not None else 0.0
+        self._play = play
+        if play is not None:
+            self.idle.clear()
+        self._wake.set()
+        self._listener.activity()
+
     def pause(self) -> bool:
         """Drop what is queued, and stop a block after its present command; True when there was something to stop.
 
         The rest of the block is kept, to go on with.
         """
-        had = self.busy
+        had = self.busy or self._play is not None
         self._queue.clear()
+        self._play = None
+        self._wake.set()
         if self._in_job:
             self._stopping = True
         self._listener.activity()
@@ -148,6 +124,7 @@ class Driver:
         """Take note that the engine ended by itself."""
         if not self._restarting:
             self.dead = how
+            self._play = None
             self._queue.clear()
             self._parked = []
             self._listener.activity()
@@ -157,6 +134,7 @@ class Driver:
         if self._restarting:
             return
         self._restarting = True
+        self._play = None
         self._queue.clear()
         self._parked = []
         self._stopping = self._in_job
@@ -183,7 +161,7 @@ class Driver:
                 await self._look(None)
         while True:
             if not self._queue and self._again is None:
-                await self._rested()
+                await (self._rested() if self._play is None else self._take_beat(self._play))
             self._wake.clear()
             if self._again is not None:
                 again, self._again = self._again, None
@@ -204,6 +182,20 @@ class Driver:
                 await self._take_digest()
         await self._wake.wait()
 
+    async def _take_beat(self, play: Play) -> None:
+        """Wait for the next beat and queue what is played, or for what comes before it."""
+        left = self._beat + play.seconds - time.monotonic()
+        if left > 0:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), left)
+                return
+        self._beat = time.monotonic()
+        job = play.job()
+        if job is not None:
+            self._queue.append(job)
+        else:
+            self._play = None
+
     async def _carry_out(self, job: Job) -> None:
         self._in_job, self._stopping = True, False
         problem: Problem | None = None
@@ -219,7 +211,8 @@ class Driver:
             self.running, self._in_job = None, False
         where, self.place = self.place, ""
         if problem is not None:
-            words = [f"stopped {_at(where)}"] if where else []
+            words = [f"stopped {_at(where)}"] if where else ["stopped playing"] if self._play is not None else []
+            self._play = None
             dropped = len(self._queue)
             words += [f"{dropped} queued command{'s were' if dropped > 1 else ' was'} dropped"] if dropped else []
             self._queue.clear()
@@ -241,6 +234,8 @@ class Driver:
             self.place = place
             wanted = self._listener.requests() if due else ()
             outcome, views = await self._execute(command, wanted, told=due)
+            if isinstance(command, Load):
+                self._parked = []
             paused = self._stopping or (bool(outcome.watches) and not job.again)
             problem: Problem | None = None
             try:
@@ -269,67 +264,13 @@ class Driver:
         # what esc clears is gone; a watchpoint only holds it up
         kept += self._queue if outcome.watches else ()
         self._queue.clear()
-        self._parked = kept
-        if not kept and not (place and not over):
+        where = _at(place) or ("playing" if self._play is not None else "")
+        self._parked, self._play = kept, None
+        if not kept and not (where and not over) and where != "playing":
             return
         hits = "; ".join(hit_words(hit) for hit in outcome.watches)
-        words = " ".join(filter(None, ["stopped", _at(place), f"by {hits}" if hits else ""]))
+        words = " ".join(filter(None, ["stopped", where, f"by {hits}" if hits else ""]))
         self._listener.told(f"{words}; c goes on" if kept else words)
-
-    async def _execute(
-        self, command: Command, wanted: Sequence[tuple[str, Request]] = (), *, again: bool = False, told: bool = True
-    ) -> tuple[Outcome, tuple[View, ...]]:
-        self.running, self.since = command, time.monotonic()
-        if told:
-            self._listener.activity()
-        views: tuple[View, ...] = ()
-        if isinstance(command, Screenshot):
-            outcome = await self._photograph(command)
-        elif isinstance(command, Say) and not self.stop.number:
-            # narration before anything is loaded must not wait for an engine that still imports torch
-            outcome = Outcome(command, self.stop, text=command.text)
-        else:
-            outcome, views = await self.session.execute_and_look(command, [request for _, request in wanted])
-        self.running, self.stop = None, outcome.stop
-        if outcome.ok:
-            self.history.append(command)
-        if isinstance(command, Load):
-            self._parked = []
-        self._listener.happened(outcome, again)
-        return outcome, views
-
-    async def _photograph(self, command: Screenshot) -> Outcome:
-        try:
-            return Outcome(command, self.stop, text=await self._listener.photograph(command))
-        except OSError as error:
-            what = f"{command.path}: {error.strerror or error}"
-            remedy = "Give the path of a file in a folder that can be written to."
-            return Outcome(command, self.stop, Problem("wrong", "the picture was not written", what, remedy))
-
-    async def _look(
-        self,
-        outcome: Outcome | None,
-        wanted: Sequence[tuple[str, Request]] = (),
-        views: tuple[View, ...] = (),
-    ) -> None:
-        """Present a stop, with the views that came with its outcome if they did."""
-        if not views and outcome is not None and isinstance(outcome.command, Say) and not outcome.stop.number:
-            wanted = ()
-        elif not views:
-            wanted = self._listener.requests()
-            views = await self.session.look([request for _, request in wanted]) if wanted else ()
-        self._looked = time.monotonic()
-        seen = [(name, request, view) for (name, request), view in zip(wanted, views, strict=True)]
-        self.stop = outcome.stop if outcome is not None else self.session.stop
-        self._listener.present(self.stop, outcome, seen)
-
-    async def _take_digest(self) -> None:
-        try:
-            view = (await self.session.look([LookDigest(DIGEST_LIMIT)]))[0]
-        except ConnectionError:
-            return
-        if isinstance(view, Digest) and view.digest:
-            self.mark = Mark(len(self.history), view)
 
     # -- replay after a restart ---------------------------------------------------------------------------------------
     async def _replay(self, history: list[Command], mark: Mark | None) -> None:
@@ -357,14 +298,6 @@ class Driver:
         finally:
             self.running, self._in_job, self.place = None, False, ""
             self._listener.activity()
-
-    async def _compare(self, mark: Mark) -> str:
-        view = (await self.session.look([LookDigest(DIGEST_LIMIT)]))[0]
-        if not isinstance(view, Digest) or not view.digest:
-            return "its digest could not be taken"
-        if view.digest == mark.digest.digest:
-            return f"the digest of stop {view.stop} is the same, {view.digest[:12]}"
-        return f"the digest of stop {view.stop} DIFFERS, {view.digest[:12]} for {mark.digest.digest[:12]}"
 
 
 def _at(place: str) -> str:

@@ -11,6 +11,9 @@ from gradstep.values.outcomes import Outcome, Problem, Stop
 Program: TypeAlias = Generator[Command, Outcome, "Problem | None"]
 """Yields commands and is sent their outcomes; returns what went wrong, if anything did."""
 
+Parse: TypeAlias = Callable[[str], Sequence[Command]]
+"""Turns a line of the session's own into commands."""
+
 SIMPLE: dict[str, Command] = {
     "forward": Forward(),
     "backward": Backward(),
@@ -41,7 +44,7 @@ def command_job(command: Command) -> Job:
     return Job(lambda _: sequence([command]), show=isinstance(command, Show))
 
 
-def load_job(load: Load, parse: Callable[[str], Sequence[Command]]) -> Job:
+def load_job(load: Load, parse: Parse) -> Job:
     """Return the job that loads a workload and shows what it wants to be seen first."""
 
     def program() -> Program:
@@ -53,16 +56,61 @@ def load_job(load: Load, parse: Callable[[str], Sequence[Command]]) -> Job:
     return Job(lambda _: program())
 
 
-def natural_job(parse: Callable[[str], Sequence[Command]]) -> Job:
+def natural_job(parse: Parse) -> Job:
     """Return the job that does what is natural at the stop where its turn comes."""
+    return Job(lambda stop: sequence(_natural(stop, parse)))
+
+
+def iteration_job(parse: Parse) -> Job:
+    """Return the job that does what is natural, over and over, until the optimizer has taken a step."""
 
     def start(stop: Stop) -> Program:
-        commands: list[Command] = []
-        for line in stop.natural or ("forward",):
-            commands += [SIMPLE[line]] if line in SIMPLE else parse(line)
-        return sequence(commands)
+        begun = stop.iteration
+        while True:
+            for command in _natural(stop, parse):
+                outcome = yield command
+                if outcome.problem is not None or outcome.stop.iteration != begun:
+                    return outcome.problem
+                stop = outcome.stop
 
-    return Job(start)
+    return Job(start, goes_on=True)
+
+
+def _natural(stop: Stop, parse: Parse) -> list[Command]:
+    commands: list[Command] = []
+    for line in stop.natural or ("forward",):
+        commands += [SIMPLE[line]] if line in SIMPLE else parse(line)
+    return commands
+
+
+def times(job: Job, count: int) -> Job:
+    """Return the job that does another one several times over; after a pause it goes on with the turns left."""
+    return job if count == 1 else _Turns(job, count).job
+
+
+class _Turns:
+    """Counts the turns of a job, over pauses too."""
+
+    def __init__(self, job: Job, count: int) -> None:
+        self._turn, self._count, self._done = job, count, 0
+        self.job = Job(self._start, goes_on=True, place=lambda: f"turn {self._done + 1:,} of {count:,}")
+
+    def _start(self, stop: Stop) -> Program:
+        while self._done < self._count:
+            program = self._turn.start(stop)
+            command = next(program, None)
+            while command is not None:
+                outcome = yield command
+                stop = outcome.stop
+                try:
+                    command = program.send(outcome)
+                except StopIteration as end:
+                    if end.value is not None:
+                        problem: Problem = end.value
+                        return problem
+                    command = None
+            self._done += 1
+        return None
 
 
 def sequence(commands: Sequence[Command]) -> Program:

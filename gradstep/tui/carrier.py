@@ -1,0 +1,128 @@
+"""The carrier: brings one command at a time to the session, and looks at what came of it for all panels at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Sequence
+from typing import NamedTuple, Protocol
+
+from gradstep.session.protocol import FrontSession
+from gradstep.values.commands import Command, Say, Screenshot
+from gradstep.values.outcomes import Outcome, Problem, Stop
+from gradstep.values.views import Digest, LookDigest, Request, View
+
+DIGEST_LIMIT = 256 << 20
+"""Bytes of state above which no digest is taken between commands."""
+
+
+class Listener(Protocol):
+    """Who is told what the driver does: the screen."""
+
+    def requests(self) -> Sequence[tuple[str, Request]]:
+        """Return what each visible panel wants to see, by its name."""
+        ...
+
+    def happened(self, outcome: Outcome, again: bool) -> None:
+        """Take note of an outcome; nothing is painted yet. `again`: it is part of a replay after a restart."""
+        ...
+
+    def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
+        """Show a stop: all views at once, each with the panel that asked and what it asked for."""
+        ...
+
+    def activity(self) -> None:
+        """Show what runs and how much is queued."""
+        ...
+
+    def told(self, notice: str) -> None:
+        """Show a word of the driver's own."""
+        ...
+
+    def photograph(self, command: Screenshot) -> Awaitable[str]:
+        """Draw the screen to a file and say so."""
+        ...
+
+
+class Mark(NamedTuple):
+    """The digest of a stop that was idle: after how many commands of the history, and of which stop."""
+
+    commands: int
+    digest: Digest
+
+
+class Carrier:
+    """Has one command in flight; keeps what was carried out, and the digest of where that led."""
+
+    def __init__(self, session: FrontSession, listener: Listener) -> None:
+        """Hold a session, and tell a listener."""
+        self.session = session
+        self.stop = Stop()
+        self.history: list[Command] = []
+        self.mark: Mark | None = None
+        self.running: Command | None = None
+        self.since = 0.0
+        """When the command in flight began."""
+        self._listener = listener
+        self._looked = 0.0
+        """When panels were last looked at."""
+
+    async def _execute(
+        self, command: Command, wanted: Sequence[tuple[str, Request]] = (), *, again: bool = False, told: bool = True
+    ) -> tuple[Outcome, tuple[View, ...]]:
+        self.running, self.since = command, time.monotonic()
+        if told:
+            self._listener.activity()
+        views: tuple[View, ...] = ()
+        if isinstance(command, Screenshot):
+            outcome = await self._photograph(command)
+        elif isinstance(command, Say) and not self.stop.number:
+            # narration before anything is loaded must not wait for an engine that still imports torch
+            outcome = Outcome(command, self.stop, text=command.text)
+        else:
+            outcome, views = await self.session.execute_and_look(command, [request for _, request in wanted])
+        self.running, self.stop = None, outcome.stop
+        if outcome.ok:
+            self.history.append(command)
+        self._listener.happened(outcome, again)
+        return outcome, views
+
+    async def _photograph(self, command: Screenshot) -> Outcome:
+        try:
+            return Outcome(command, self.stop, text=await self._listener.photograph(command))
+        except OSError as error:
+            what = f"{command.path}: {error.strerror or error}"
+            remedy = "Give the path of a file in a folder that can be written to."
+            return Outcome(command, self.stop, Problem("wrong", "the picture was not written", what, remedy))
+
+    async def _look(
+        self,
+        outcome: Outcome | None,
+        wanted: Sequence[tuple[str, Request]] = (),
+        views: tuple[View, ...] = (),
+    ) -> None:
+        """Present a stop, with the views that came with its outcome if they did."""
+        if not views and outcome is not None and isinstance(outcome.command, Say) and not outcome.stop.number:
+            wanted = ()
+        elif not views:
+            wanted = self._listener.requests()
+            views = await self.session.look([request for _, request in wanted]) if wanted else ()
+        self._looked = time.monotonic()
+        seen = [(name, request, view) for (name, request), view in zip(wanted, views, strict=True)]
+        self.stop = outcome.stop if outcome is not None else self.session.stop
+        self._listener.present(self.stop, outcome, seen)
+
+    async def _take_digest(self) -> None:
+        try:
+            view = (await self.session.look([LookDigest(DIGEST_LIMIT)]))[0]
+        except ConnectionError:
+            return
+        if isinstance(view, Digest) and view.digest:
+            self.mark = Mark(len(self.history), view)
+
+    async def _compare(self, mark: Mark) -> str:
+        view = (await self.session.look([LookDigest(DIGEST_LIMIT)]))[0]
+        if not isinstance(view, Digest) or not view.digest:
+            return "its digest could not be taken"
+        if view.digest == mark.digest.digest:
+            return f"the digest of stop {view.stop} is the same, {view.digest[:12]}"
+        return f"the digest of stop {view.stop} DIFFERS, {view.digest[:12]} for {mark.digest.digest[:12]}"
