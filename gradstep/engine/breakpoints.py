@@ -12,7 +12,7 @@ from gradstep.engine.events import Event, tensors_in
 from gradstep.engine.held import Held
 from gradstep.values.commands import Break
 from gradstep.values.errors import GradstepError, wrong
-from gradstep.values.expressions import Expression
+from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.inside import Breakpoint
 from gradstep.values.nearest import did_you_mean
 
@@ -100,13 +100,14 @@ class Breakpoints:
             tell: evaluates what a logpoint prints there.
             notes: what logpoints print is added to it.
         """
-        reasons = [self._hit(row, test, tell, notes) for row in list(self) if _matches(row, event, first)]
+        matching = [row for row in self if _matches(row, event, first)]
+        reasons = [self._hit(row, _place(event), test, tell, notes) for row in matching]
         return next((reason for reason in reasons if reason), "")
 
     def after(self, phase: str, iteration: int, test: Test, tell: Tell, notes: list[str]) -> str:
         """Count the hits of the end of a phase; return why it stops there."""
         reasons = [
-            self._hit(row, test, tell, notes)
+            self._hit(row, phase, test, tell, notes)
             for row in list(self)
             if row.kind == "when"
             or (row.kind == "iteration" and phase == "step" and row.what == str(iteration))
@@ -114,7 +115,7 @@ class Breakpoints:
         ]
         return next((reason for reason in reasons if reason), "")
 
-    def _hit(self, row: Breakpoint, test: Test, tell: Tell, notes: list[str]) -> str:
+    def _hit(self, row: Breakpoint, place: str, test: Test, tell: Tell, notes: list[str]) -> str:
         if not row.enabled:
             return ""
         try:
@@ -128,17 +129,25 @@ class Breakpoints:
         if row.ignore:
             return ""
         if row.passing:
-            notes.append(_said(row, tell))
+            notes.append(_said(row, place, tell))
             return ""
         return f"breakpoint {row.number}"
 
 
-def _said(row: Breakpoint, tell: Tell) -> str:
+def _said(row: Breakpoint, place: str, tell: Tell) -> str:
+    """Return what a logpoint prints: where it is, and what was asked for."""
+    if row.log is None:
+        return place
     try:
-        text = tell(row.log) if row.log is not None else ""
+        return f"{place}: {expression_line(row.log)} = {tell(row.log)}"
     except GradstepError as error:
-        text = error.problem.title
-    return f"{row.kind} {row.what}: {text}".replace(" :", ":")
+        return f"{place}: {error.problem.title}"
+
+
+def _place(event: Event) -> str:
+    number = f"#{event.number} " if event.kind == "node" else ""
+    what = event.parameter + ".grad" if event.parameter else event.name
+    return f"{event.edge} {number}{event.path if event.kind == 'module' else ''} {what}".replace("  ", " ")
 
 
 def not_there(error: GradstepError) -> bool:

@@ -91,6 +91,8 @@ def why_none(name: str) -> str:
     """Return what to do about a name whose value is none; empty when nothing is known."""
     if name.endswith(".grad"):
         return "Run backward first, or ask whether it `is none`."
+    if name.split(".")[0] in ("node", "module", "op"):
+        return "It is there at a stop inside a phase: `into backward`; `.out` after it has run."
     if name.endswith(".state"):
         return "The optimizer makes it in its first step, if it keeps any."
     return "Run forward first." if name in ("loss", "prediction", "input", "target", "batch") else ""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from gradstep.engine.events import Event
 from gradstep.engine.held import Held
 
 VALUES = ("loss", "iteration", "lr", "input", "target", "prediction", "batch")
 """Names that are no tensors of the model."""
+PLACES = ("node", "module", "op")
+"""Names of what a phase is stopped at."""
 
 
 class HeldScope:
@@ -19,6 +22,8 @@ class HeldScope:
         self._held = held
         self.lets: dict[str, object] = {}
         """What `let` kept, by name."""
+        self.event: Callable[[], Event | None] = lambda: None
+        """Gives where a phase is stopped; None between phases."""
 
     def find(self, name: str) -> object:
         """Return the value of exactly this name.
@@ -31,13 +36,15 @@ class HeldScope:
             return tensor
         if name in self.lets:
             return self.lets[name]
+        if name in PLACES:
+            return self._place(name)
         if name not in VALUES:
             raise KeyError(name)
         return self._value(name)
 
     def names(self) -> Sequence[str]:
         """Return every name there is."""
-        return (*self.model_names(), *self.lets, *VALUES)
+        return (*self.model_names(), *self.lets, *VALUES, *(PLACES if self.event() is not None else ()))
 
     def model_names(self) -> tuple[str, ...]:
         """Return the names of the model's parameters and buffers."""
@@ -47,6 +54,20 @@ class HeldScope:
         """Return the optimizer's state of a parameter; empty before its first step."""
         state: Mapping[str, object] = self._held.optimizer.state.get(tensor, {})
         return state
+
+    def _place(self, name: str) -> object:
+        """Return what is known of the node, module or op that a phase is stopped at; none where it is at another."""
+        event = self.event()
+        if event is None or event.kind != name:
+            return None
+        known: dict[str, object] = {"name": event.name, "edge": event.edge, "in": _one(event.inputs)}
+        known["out"] = None if event.outputs is None else _one(event.outputs)
+        if name == "node":
+            known |= {"number": event.number, "module": event.path, "parameter": event.parameter}
+            known["addends"] = [value for _, _, value in event.addends]
+        else:
+            known["module" if name == "op" else "path"] = event.path
+        return known
 
     def _value(self, name: str) -> object:
         held, point = self._held, self._held.point
@@ -79,3 +100,8 @@ def selected_tensor(scope: HeldScope, path: str) -> torch.Tensor | None:
             return None
         value = scope.state_of(owner).get(key) if name else owner.grad
     return value if isinstance(value, torch.Tensor) else None
+
+
+def _one(passed: tuple[object, ...]) -> object:
+    """Return what is passed: by itself where it is one thing, else all of them."""
+    return passed[0] if len(passed) == 1 else list(passed)

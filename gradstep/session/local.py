@@ -16,6 +16,7 @@ from gradstep.engine.randomness import RandomKeeper, seed_everything
 from gradstep.engine.watchpoints import kept
 from gradstep.session.looks import Looks
 from gradstep.session.sights import Sights
+from gradstep.session.walking import STEPS
 from gradstep.values import commands as cmd
 from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
@@ -80,7 +81,9 @@ class Session(Sights):
         return self._with_changes(cmd.NextBatch())
 
     def close(self) -> None:
-        """Let go of the workload; it stays as it was left."""
+        """Let go of the workload; it stays as it was left, and a phase that is not at its end is undone."""
+        if self._looks is not None:
+            self._looks.walking.abandon()
         self._looks = None
         self._base = self._stop = Stop()
 
@@ -110,6 +113,8 @@ class Session(Sights):
         try:
             if isinstance(command, _ACTS):
                 hits = self._act(command)
+            elif isinstance(command, STEPS):
+                hits = self._go(command)
             else:
                 text = self._other(command)
             self.log.append(command)
@@ -117,15 +122,85 @@ class Session(Sights):
             problem = error.problem
         except Exception as error:  # a fault of gradstep's own, or of a user's object in an expression
             problem = problem_of(error, cmd.line_of(command))
+        if isinstance(command, (*_ACTS, *STEPS)) and self._looks is not None:
+            text = "\n".join(self._looks.walking.notes)
         return Outcome(command, self._stop, problem, text, hits)
 
     def _act(self, act: cmd.PhaseCommand | cmd.NextBatch) -> tuple[WatchHit, ...]:
         looks = self._need()
         if isinstance(act, cmd.ZeroGrad) and act.set_to_none is None:
             act = cmd.ZeroGrad(looks.set_to_none)
-        looks.held.run(act)
+        return self._came(looks, lambda: looks.walking.run(act))
+
+    def _go(self, command: cmd.Into | cmd.Over | cmd.Out | cmd.Continue | cmd.Until) -> tuple[WatchHit, ...]:
+        """Step into a phase, or go on from a stop inside one."""
+        looks = self._need()
+        walking = looks.walking
+        match command:
+            case cmd.Into(phase) if not walking.inside:
+                return self._into(looks, phase)
+            case cmd.Into():
+                return self._came(looks, lambda: walking.go("into"))
+            case cmd.Over():
+                return self._came(looks, lambda: walking.go("over"))
+            case cmd.Out(phase):
+                return self._came(looks, lambda: walking.go("end" if phase else "out"))
+            case cmd.Continue() if walking.inside:
+                return self._came(looks, lambda: walking.go("continue"))
+            case cmd.Until(condition) if walking.inside:
+                return self._came(looks, lambda: walking.go("until", condition))
+            case _:
+                return self._run_on(looks, command)
+
+    def _into(self, looks: Looks, phase: str) -> tuple[WatchHit, ...]:
+        *before, natural = looks.held.natural()
+        if not phase and before:
+            self._act(cmd.NextBatch())
+        name = phase or natural
+        if name not in ("forward", "backward"):
+            what = f"{name} is the natural next phase, and it has no inside: it is one call of torch"
+            raise wrong(f"{name} can't be stepped into", what, "run it whole, or write `into forward`, `into backward`")
+        act = cmd.Forward() if name == "forward" else cmd.Backward()
+        return self._came(looks, lambda: looks.walking.begin(act, "into"))
+
+    def _run_on(self, looks: Looks, command: cmd.Command) -> tuple[WatchHit, ...]:
+        """Run natural phases until a condition holds, or a breakpoint or watchpoint is met."""
+        test = command.condition if isinstance(command, cmd.Until) else None
+        if test is None and not any(row.enabled for row in looks.walking.breakpoints):
+            remedy = "`into` steps into a phase; `break` sets a breakpoint that `continue` then runs to"
+            raise wrong(
+                "there is nothing to continue to", "no phase is stopped inside, and no breakpoint is set", remedy
+            )
+        if test is not None:
+            evaluate(test, looks.scope)  # a name that is wrong is said before anything runs
+        while True:
+            for line in looks.held.natural():
+                hits = self._act(_NATURAL[line])
+            if hits or self._stop.hit or looks.walking.inside:
+                return hits
+            if test is not None and holds(evaluate(test, looks.scope)):
+                return hits
+
+    def _came(self, looks: Looks, go: Callable[[], bool]) -> tuple[WatchHit, ...]:
+        """Note where an act or a step has come to: a stop inside a phase, or the end of one."""
+        walking, number, inside = looks.walking, self._stop.number + 1, True
+        was = walking.inside
+        try:
+            inside = go()
+        except GradstepError:
+            if was and not walking.inside:  # what was stepped is undone: nobody is inside of it any more
+                self._stop = self._stop_now(looks.held, number)
+            raise
+        self._stop = self._stop_now(looks.held, number)
+        if inside:
+            position = walking.position
+            assert position is not None
+            hit = position.reason if position.reason.startswith("breakpoint") else ""
+            self._stop = replace(self._stop, position=position, natural=("over",), hit=hit)
+            return ()
         looks.acted()
-        self._stop = self._stop_now(looks.held, self._stop.number + 1)
+        point = looks.held.point
+        self._stop = replace(self._stop, hit=walking.after(point.phase, point.iteration))
         return looks.watches.hits(looks.scope) if looks.watches else ()
 
     def _other(self, command: Command) -> str:
@@ -136,7 +211,20 @@ class Session(Sights):
         if isinstance(command, cmd.Say):
             return command.text
         looks = self._need()
+        return looks.walking.here(lambda: self._answer(looks, command))
+
+    def _answer(self, looks: Looks, command: Command) -> str:
+        """Carry out a command where the session is stopped."""
+        walking = looks.walking
         match command:
+            case cmd.Break():
+                return walking.breakpoints.add(command, looks.held)
+            case cmd.Delete(number):
+                return walking.breakpoints.delete(number)
+            case cmd.Enable(number, on):
+                return walking.breakpoints.enable(number, on)
+            case cmd.Ignore(number, count):
+                return walking.breakpoints.ignore(number, count)
             case cmd.Show(what):
                 looks.selection = looks.select(what)
                 return ""
@@ -161,7 +249,8 @@ class Session(Sights):
         """Return one view for each request, all of this stop; one that can't be made says why in its place."""
         if self._looks is None:
             return tuple(NoView(0, "nothing is loaded yet") for _ in requests)
-        return self._looks.look(self._stop.number, requests)
+        looks, number = self._looks, self._stop.number
+        return looks.walking.here(lambda: looks.look(number, requests))
 
     # -- loading -------------------------------------------------------------------------------------------------------
     def _load(self, command: cmd.Load) -> None:
@@ -186,6 +275,8 @@ class Session(Sights):
         self._take(held, name, command.seed)
 
     def _take(self, held: Held, name: str, seed: int | None) -> None:
+        if self._looks is not None:
+            self._looks.walking.abandon()
         self._looks = Looks(held)
         first = held.parameters[0][1] if held.parameters else None
         self._base = Stop(
@@ -234,6 +325,13 @@ class Session(Sights):
         return replace(outcome, changes=view) if outcome.ok and isinstance(view, Changes) else outcome
 
 
+_NATURAL: dict[str, cmd.PhaseCommand | cmd.NextBatch] = {
+    "forward": cmd.Forward(),
+    "backward": cmd.Backward(),
+    "step": cmd.Step(),
+    "zero_grad": cmd.ZeroGrad(),
+    "next_batch": cmd.NextBatch(),
+}
 _ACTS = (cmd.Forward, cmd.Backward, cmd.Step, cmd.ZeroGrad, cmd.NextBatch)
 
 

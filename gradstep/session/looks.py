@@ -12,14 +12,15 @@ from gradstep.engine.evaluate import FUNCTIONS, describe, split_selection
 from gradstep.engine.held import Held
 from gradstep.engine.scope import VALUES, HeldScope, selected_tensor
 from gradstep.engine.watchpoints import Watchpoints
+from gradstep.session.walking import Walking
 from gradstep.values.expressions import Expression, expression_line
+from gradstep.values.graphs import LookGraph
 from gradstep.values.reasons import LookLedger
 from gradstep.values.training import LookBatch, LookLayers, LookOptimizer
 from gradstep.values.views import (
     Digest,
     LookChanges,
     LookDigest,
-    LookGraph,
     LookLoss,
     LookModel,
     LookNames,
@@ -53,11 +54,12 @@ class Looks:
         self.selection: Selection | None = None
         self.scope = HeldScope(held)
         self.watches = Watchpoints()
+        self.walking = Walking(held, self.scope)
         self.set_to_none = True
         """What a bare zero_grad does."""
         self._opening: Expression | None = None
         """What the tensor panel was last asked to open on, for as long as nothing is selected."""
-        self._graphs = GraphLook()
+        self._graphs = GraphLook(held)
         self._layers = LayersLook(held)
         self._losses = LossLook()
         self._batches = BatchLook(held)
@@ -94,6 +96,7 @@ class Looks:
         for request in requests:
             if isinstance(request, LookTensor):
                 self._opening = request.opening
+        self._graphs.asked(stop, any(isinstance(request, LookGraph) for request in requests))
         self._layers.asked(stop, any(isinstance(request, LookLayers) for request in requests))
         with torch.no_grad():
             return tuple(_or_why(stop, make, request) for request in requests)
@@ -125,8 +128,8 @@ class Looks:
                 selection = self._shown
                 tensor = None if selection is None else selected_tensor(self.scope, selection.path)
                 return tensor_view(held, stop, selection, tensor, request)
-            case LookGraph(first, count):
-                return self._graphs.view(held, stop, first, count)
+            case LookGraph():
+                return self._graphs.view(stop, request)
             case LookLedger(index):
                 return ledger_view(held, stop, element_of(held, self._shown, index))
             case LookLoss():

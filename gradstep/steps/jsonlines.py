@@ -2,8 +2,8 @@
 
 The keys: `command`, its line; `line`, its number in the script; `phase`, forward, backward, step, zero_grad or
 next_batch, null for other commands; `iteration`; `loss`; `changed`, a list of {name, before, after, norm_before,
-norm_after, norm_of_change}; `digest`, a hash over the whole state; and where there is one `text`, what the command
-printed, and `problem`, {kind, title, what}. JSON has no spelling of numbers that are not finite: they are the strings
+norm_after, norm_of_change}; `digest`, a hash over the whole state; and where there is one `position`, where it is
+stopped inside a phase, `text`, what the command printed, and `problem`, {kind, title, what}. JSON has no spelling of numbers that are not finite: they are the strings
 "NaN", "Infinity" and "-Infinity".
 """
 
@@ -13,17 +13,30 @@ import json
 import math
 from typing import TYPE_CHECKING, TextIO
 
+from msgspec import to_builtins
 from msgspec.structs import asdict
 
 from gradstep.steps.script import Line
-from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad, line_of
+from gradstep.values.commands import (
+    Backward,
+    Continue,
+    Forward,
+    Into,
+    NextBatch,
+    Out,
+    Over,
+    Step,
+    Until,
+    ZeroGrad,
+    line_of,
+)
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Changes, Digest, LookChanges, LookDigest
 
 if TYPE_CHECKING:
     from gradstep.session.local import Session
 
-_ACTS = (Forward, Backward, Step, ZeroGrad, NextBatch)
+_ACTS = (Forward, Backward, Step, ZeroGrad, NextBatch, Into, Over, Out, Continue, Until)
 
 
 class JsonLines:
@@ -36,7 +49,7 @@ class JsonLines:
 
     def carried(self, line: Line, outcome: Outcome) -> None:
         """Write the object of one command."""
-        acted = isinstance(outcome.command, _ACTS)
+        acted = isinstance(outcome.command, _ACTS) and outcome.stop.position is None
         stop, problem = outcome.stop, outcome.problem
         entry: dict[str, object] = {
             "command": line_of(outcome.command),
@@ -47,6 +60,8 @@ class JsonLines:
             "changed": self._changed() if acted and problem is None else [],
             "digest": self._digest_at(stop.number, fresh=problem is not None),
         }
+        if stop.position is not None:
+            entry["position"] = to_builtins(stop.position)
         if outcome.text:
             entry["text"] = outcome.text
         if problem is not None:

@@ -83,6 +83,57 @@ class ToValues(Transformer[Token, object]):
             raise MisfitError(f"unknown setting `{name}`", "", remedy, *_place(name))
         return c.Set(str(name), value)
 
+    def into(self, _word: Token, phase: Token | None = None) -> c.Into:
+        if phase is not None and phase not in ("forward", "backward"):
+            what = "It is one call of torch, with nothing to stop at inside."
+            raise MisfitError(f"`{phase}` can't be stepped into", what, "Write `into forward`.", *_place(phase))
+        return c.Into(cast(Any, str(phase or "")))
+
+    def over(self, _word: Token) -> c.Over:
+        return c.Over()
+
+    def out(self, _word: Token, whole: Token | None = None) -> c.Out:
+        return c.Out(whole is not None)
+
+    def continue_(self, _word: Token) -> c.Continue:
+        return c.Continue()
+
+    def until(self, _word: Token, condition: x.Expression) -> c.Until:
+        return c.Until(condition)
+
+    def break_bare(self, word: Token, kind: Token) -> c.Break:
+        return c.Break(cast(Any, str(kind)), passing=word == "log")
+
+    def break_when(
+        self, word: Token, _kind: Token, condition: x.Expression, *rest: x.Expression | tuple[Token, Token] | None
+    ) -> c.Break:
+        log, options = _printed(word, rest)
+        return c.Break("when", condition=condition, log=log, ignore=_ignored(word, options), passing=word == "log")
+
+    def break_(self, word: Token, kind: Token, what: Token, edge: Token | None, *rest: Any) -> c.Break:
+        condition, *more = rest
+        log, options = _printed(word, tuple(more))
+        if what.startswith("#") and kind != "node":
+            raise MisfitError("a number names a node", "", f"Write `break node {what}`.", *_place(what))
+        return c.Break(
+            cast(Any, str(kind)),
+            str(what),
+            cast(Any, str(edge or "")),
+            condition,
+            log,
+            _ignored(word, options),
+            word == "log",
+        )
+
+    def delete(self, _word: Token, number: Token | None = None) -> c.Delete:
+        return c.Delete() if number is None else c.Delete(_integer(number))
+
+    def enable(self, word: Token, number: Token | None = None) -> c.Enable:
+        return c.Enable(0 if number is None else _integer(number), word == "enable")
+
+    def ignore(self, _word: Token, number: Token, count: Token) -> c.Ignore:
+        return c.Ignore(_integer(number), _integer(count))
+
     def screenshot(self, _word: Token, path: str, *options: tuple[Token, Token]) -> c.Screenshot:
         given = _options("screenshot", options)
         size = given.get("size")
@@ -159,6 +210,19 @@ class ToValues(Transformer[Token, object]):
 
     def is_not_none(self, value: x.Expression, *_words: Token) -> x.IsNone:
         return x.IsNone(value, negated=True)
+
+
+def _printed(word: Token, rest: tuple[Any, ...]) -> tuple[x.Expression | None, tuple[tuple[Token, Token], ...]]:
+    """Return what a logpoint prints, and the options that follow it."""
+    log, options = rest[0], tuple(rest[1:])
+    if log is not None and word != "log":
+        raise MisfitError("a breakpoint prints nothing", "", "Write `log` in place of `break`.", *_place(word))
+    return log, options
+
+
+def _ignored(word: Token, options: tuple[tuple[Token, Token], ...]) -> int:
+    given = _options(str(word), options)
+    return _integer(given["ignore"]) if given else 0
 
 
 def _options(word: str, pairs: tuple[tuple[Token, Token], ...]) -> dict[str, Token]:

@@ -39,5 +39,5 @@ def test_completions(text: str, lines: list[str]) -> None:
 
 
 def test_commands_complete_before_anything_is_loaded() -> None:
-    assert complete("lo", None) == ["load"]
+    assert complete("loa", None) == ["load"]
     assert complete("print lo", None) == []

@@ -1,0 +1,131 @@
+"""The phase that a session is inside of, if it is inside of one: stepping it, and where it stops by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from gradstep.engine.breakpoints import Breakpoints
+from gradstep.engine.evaluate import describe, evaluate, holds
+from gradstep.engine.held import Held
+from gradstep.engine.scope import HeldScope
+from gradstep.engine.stepping import Kind, Stepping
+from gradstep.values import commands as cmd
+from gradstep.values.errors import wrong
+from gradstep.values.expressions import Expression
+from gradstep.values.inside import Position
+
+T = TypeVar("T")
+
+STEPS = (cmd.Into, cmd.Over, cmd.Out, cmd.Continue, cmd.Until)
+"""The commands that go on from a stop inside a phase."""
+
+
+class Walking:
+    """Steps the phases of one workload."""
+
+    def __init__(self, held: Held, scope: HeldScope) -> None:
+        self._held, self._scope = held, scope
+        self._stepping: Stepping | None = None
+        self._observed = True
+        self.breakpoints = Breakpoints()
+        self.notes: list[str] = []
+        """What logpoints printed in the last command."""
+
+    @property
+    def inside(self) -> bool:
+        """True at a stop inside a phase."""
+        return self._stepping is not None
+
+    @property
+    def position(self) -> Position | None:
+        """Where it is stopped; None between phases."""
+        return None if self._stepping is None else self._stepping.position
+
+    @property
+    def stepping(self) -> Stepping | None:
+        """The phase that is being stepped."""
+        return self._stepping
+
+    def run(self, act: cmd.PhaseCommand | cmd.NextBatch) -> bool:
+        """Carry out a phase, watched where a breakpoint could stop it; return True when it stopped inside.
+
+        Raises:
+            GradstepError: it raised, or another phase is not at its end.
+        """
+        self.refuse_inside()
+        self.notes = []
+        if isinstance(act, (cmd.Forward, cmd.Backward)) and self.breakpoints.inside(_name(act)):
+            return self.begin(act, "continue")
+        self._held.run(act)
+        return False
+
+    def begin(self, act: cmd.Forward | cmd.Backward, kind: Kind) -> bool:
+        """Begin to step a phase; return True when it stopped inside."""
+        self.refuse_inside()
+        held = self._held
+        self._observed, held.observed = held.observed, True  # what is left half way is undone
+        self._stepping = Stepping(held, act, self.breakpoints, self._holds, self._told)
+        self._scope.event = lambda: None if self._stepping is None else self._stepping.event
+        return self.go(kind)
+
+    def go(self, kind: Kind, until: Expression | None = None) -> bool:
+        """Go on from the stop; return True when it stopped inside again, False at the end of the phase.
+
+        Raises:
+            GradstepError: it raised, and was rolled back; or no phase is being stepped.
+        """
+        stepping = self._stepping
+        if stepping is None:
+            remedy = "`into` steps into the natural next phase, `into backward` into a backward."
+            raise wrong("not inside a phase", "there is nothing to go on with", remedy)
+        inside = False
+        try:
+            inside = stepping.go(kind, until)
+        finally:
+            self.notes = stepping.notes
+            if not inside:
+                self._end()
+        return inside
+
+    def abandon(self) -> None:
+        """Undo the phase that is being stepped."""
+        if self._stepping is not None:
+            try:
+                self._stepping.abandon()
+            finally:
+                self._end()
+
+    def here(self, errand: Callable[[], T]) -> T:
+        """Do something where the phase is stopped: on its thread, which alone touches torch; else right here."""
+        return errand() if self._stepping is None else self._stepping.ask(errand)
+
+    def refuse_inside(self) -> None:
+        """Refuse to begin something else in the middle of a phase.
+
+        Raises:
+            GradstepError: what to do first.
+        """
+        if self._stepping is not None:
+            raise wrong(
+                f"a {self._stepping.phase} is not at its end",
+                "it is stopped inside, and nothing else can run before it has ended",
+                "finish it with `out phase`, go on to a breakpoint with `continue`, or undo it with `undo phase`",
+            )
+
+    def after(self, phase: str, iteration: int) -> str:
+        """Return the breakpoint that the end of a phase runs into, as its line; empty for none."""
+        return self.breakpoints.after(phase, iteration, self._holds, self._told, self.notes)
+
+    def _end(self) -> None:
+        self._stepping, self._held.observed = None, self._observed
+
+    def _holds(self, condition: Expression) -> bool:
+        return holds(evaluate(condition, self._scope))
+
+    def _told(self, value: Expression) -> str:
+        return describe(evaluate(value, self._scope))
+
+
+def _name(act: cmd.Forward | cmd.Backward) -> str:
+    return "forward" if isinstance(act, cmd.Forward) else "backward"
