@@ -36,6 +36,9 @@ class Event:
     node: Node | None = None
     parameter: str = ""
     """The parameter whose `.grad` a leaf adds to."""
+    grad_mode: bool = True
+    autocast: str = ""
+    """The dtype that autocast computes in; empty when it is off."""
     source: SourceLine = field(default_factory=SourceLine)
     addends: tuple[tuple[int, int, Tensor], ...] = ()
     """For a node that several lead to: number of each, the edge it came by, and what it added, in order of arrival."""

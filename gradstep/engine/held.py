@@ -17,6 +17,7 @@ from gradstep.engine.batches import Batches
 from gradstep.engine.buffers import is_written
 from gradstep.engine.graph import GraphRecord, record
 from gradstep.engine.ledger import Ledger
+from gradstep.engine.lines import Place
 from gradstep.engine.optimizers import needs_closure, optimizer_of, schedulers_of, step_scheduler
 from gradstep.engine.probes import Watched, watch_forward
 from gradstep.engine.problems import problem_of
@@ -175,6 +176,13 @@ class Held:
         if self._graph is None or self._graph[0] is not loss:
             self._graph = (loss, record(loss.grad_fn, self.point.watched.owners, self.point.watched.lines))
         return self._graph[1]
+
+    def line_of(self, number: int) -> Place | None:
+        """Return where node `number` of the graph was made; None when that was not noted."""
+        graph = self.graph()
+        if graph is None or graph.lines is None or number in graph.leaves:
+            return None
+        return graph.lines.at(graph.nodes[number]._sequence_nr())
 
     # -- what it does --------------------------------------------------------------------------------------------------
     def run(self, act: Act, taps: Taps | None = None) -> None:

@@ -10,12 +10,12 @@ from typing import Literal, TypeVar
 from gradstep.engine.breakpoints import Breakpoints, makes_nan, not_there
 from gradstep.engine.events import Event
 from gradstep.engine.held import Held
-from gradstep.engine.taps import tap_backward, tap_forward
+from gradstep.engine.taps import source_of, tap_backward, tap_forward
 from gradstep.engine.walker import Walker
 from gradstep.values.commands import Backward, Forward
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
-from gradstep.values.inside import Position, SourceLine
+from gradstep.values.inside import Position
 
 Kind = Literal["into", "over", "out", "continue", "until", "end"]
 T = TypeVar("T")
@@ -154,7 +154,7 @@ class Stepping:
         assert graph is not None
         self._total = len(graph.nodes)
         types = {path: type(module).__name__ for module, path in held.paths.items()}
-        return tap_backward(graph, lambda _: SourceLine(), types, held.names, self.come)
+        return tap_backward(graph, lambda number: source_of(held.line_of(number)), types, held.names, self.come)
 
     def come(self, event: Event) -> None:
         """Take note of a place, and stop there if that is wished; on the thread of the phase."""

@@ -6,7 +6,6 @@ when the phase ends. What flows is never changed by them.
 
 from __future__ import annotations
 
-import linecache
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,14 +19,11 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from gradstep.engine.events import Event, tensors_in
 from gradstep.engine.graph import GraphRecord, leaf_tensor
-from gradstep.engine.problems import is_users, printable
+from gradstep.engine.lines import COMPOSITES, Place, place_of, text_of
+from gradstep.engine.problems import is_ours, printable
 from gradstep.values.inside import SourceLine
 
 Come = Callable[[Event], None]
-
-FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer)
-"""Modules that take another way in eval when nobody looks at their ops (torch/nn/modules/activation.py,
-`why_not_fast_path`), with other results on padded input: such a one is one op, and is not looked into."""
 
 
 @contextmanager
@@ -50,7 +46,7 @@ class _ForwardTaps:
     def __init__(self, paths: Mapping[nn.Module, str], come: Come) -> None:
         self._paths, self._come = paths, come
         self._running: list[tuple[str, str]] = []
-        self._hidden: list[ExitStack] = []
+        self._hidden: list[tuple[nn.Module, ExitStack]] = []
 
     @property
     def _stack(self) -> tuple[str, ...]:
@@ -64,17 +60,17 @@ class _ForwardTaps:
         self._running.append((path, name))
         given = inputs if isinstance(inputs, tuple) else (inputs,)
         self._tell("module", "enter", name, path, given, _keywords(sys._getframe(1)))
-        if isinstance(module, FAST_PATHS) and not module.training:
+        if isinstance(module, COMPOSITES) and not module.training and torch._C._is_torch_function_enabled():
             hiding = ExitStack()
             hiding.enter_context(torch._C.DisableTorchFunction())
-            self._hidden.append(hiding)
+            self._hidden.append((module, hiding))
 
     def leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         path = self._paths.get(module)
         if path is None or not self._running:
             return
-        if isinstance(module, FAST_PATHS) and not module.training and self._hidden:
-            self._hidden.pop().close()
+        if self._hidden and self._hidden[-1][0] is module:
+            self._hidden.pop()[1].close()
         if sys.exc_info()[0] is None:
             given = inputs if isinstance(inputs, tuple) else (inputs,)
             self._tell("module", "exit", type(module).__name__, path, given, {}, (output,))
@@ -96,10 +92,11 @@ class _ForwardTaps:
     ) -> None:
         depth = len(self._running) + (kind == "op")
         source = _users_line(sys._getframe(2))
-        with torch._C.DisableTorchFunction():
-            self._come(
-                Event("forward", kind, edge, name, path, self._stack, depth, inputs, keywords, outputs, source=source)
-            )
+        event = Event("forward", kind, edge, name, path, self._stack, depth, inputs, keywords, outputs)
+        event.source, event.grad_mode, event.autocast = source, torch.is_grad_enabled(), _autocast()
+        # what is looked at here must neither be seen as an op of the phase nor make nodes
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            self._come(event)
 
 
 class _Ops(TorchFunctionMode):
@@ -134,15 +131,24 @@ def _keywords(frame: FrameType | None) -> Mapping[str, Any]:
     return {}
 
 
+def source_of(place: Place | None) -> SourceLine:
+    """Return a place with its text; an empty one for none."""
+    if place is None:
+        return SourceLine()
+    return SourceLine(printable(place.file), place.line, "", printable(text_of(place)))
+
+
 def _users_line(frame: FrameType | None) -> SourceLine:
     """Return the innermost line of the user's that is running."""
-    while frame is not None:
-        code = frame.f_code
-        if is_users(code.co_filename) and not code.co_filename.startswith("<"):
-            text = linecache.getline(code.co_filename, frame.f_lineno).strip()
-            return SourceLine(printable(code.co_filename), frame.f_lineno, code.co_name, printable(text))
+    while frame is not None and is_ours(frame.f_code.co_filename):
         frame = frame.f_back
-    return SourceLine()
+    return source_of(place_of(frame))
+
+
+def _autocast() -> str:
+    """Return the dtype that autocast computes in; empty when it is off."""
+    kind = next((kind for kind in ("cuda", "cpu", "mps") if torch.is_autocast_enabled(kind)), "")
+    return str(torch.get_autocast_dtype(kind)).removeprefix("torch.") if kind else ""
 
 
 @contextmanager
@@ -229,7 +235,7 @@ class _BackwardTaps:
             node,
             parameter,
             self._line_of(number),
-            addends,
+            addends=addends,
         )
         with torch.no_grad():
             self._come(event)

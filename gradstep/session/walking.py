@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+import torch
+
 from gradstep.engine.breakpoints import Breakpoints
 from gradstep.engine.evaluate import describe, evaluate, holds
 from gradstep.engine.held import Held
@@ -98,7 +100,14 @@ class Walking:
 
     def here(self, errand: Callable[[], T]) -> T:
         """Do something where the phase is stopped: on its thread, which alone touches torch; else right here."""
-        return errand() if self._stepping is None else self._stepping.ask(errand)
+        if self._stepping is None:
+            return errand()
+
+        def unseen() -> T:
+            with torch.no_grad():  # nodes made here would shift the sequence numbers of the phase
+                return errand()
+
+        return self._stepping.ask(unseen)
 
     def refuse_inside(self) -> None:
         """Refuse to begin something else in the middle of a phase.
