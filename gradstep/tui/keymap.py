@@ -157,6 +157,11 @@ KEYMAP: tuple[Key, ...] = (
         "Panels",
         panel="loss",
     ),
+    Key("fold", "minus", "-", "fold(True)", "fold", "Graph: fold the module into one row", "Panels", panel="graph"),
+    Key("unfold", "plus", "+", "fold(False)", "unfold", "Graph: open the folded module", "Panels", panel="graph"),
+    Key("fold_all", "underscore", "_", "fold_all(True)", "fold all", "Graph: fold all", "Panels", panel="graph"),
+    Key("unfold_all", "asterisk", "*", "fold_all(False)", "unfold all", "Graph: open all", "Panels", panel="graph"),
+    Key("measure", "M", "M", "measure", "measure", "Graph: what a large graph keeps", "Panels", panel="graph"),
     Key(
         "traceback",
         "t",

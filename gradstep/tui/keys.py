@@ -145,7 +145,10 @@ class KeyedBoard(Board, inherit_bindings=False):
     def _moved(self) -> None:
         panel = self.focus_panel
         panel.redraw()
+        graph = self.panel(GraphPanel)
         if panel is self.model:
+            graph.seek(self.model.pointed)
+        if panel is self.model or (panel is graph and self.model.point(graph.pointed)):
             self._moving = True
             self._resting.reset()
             self._resting.resume()
@@ -156,10 +159,29 @@ class KeyedBoard(Board, inherit_bindings=False):
         panel = self.focus_panel
         path = panel.chosen if isinstance(panel, GraphPanel) else self.model.chosen if panel is self.model else ""
         self._settle()
-        if path:
+        if isinstance(panel, GraphPanel) and panel.unfold():
+            self._catch_up()
+        elif path:
             self._put(command_job(_show(path)))
         elif isinstance(panel, OptimizerPanel) and panel.chosen:
             self._put(command_job(parse_commands(f"show {panel.chosen}")[0]))
+
+    def action_fold(self, fold: bool) -> None:
+        """Fold the module that the graph's cursor is in, or open the folded one under it."""
+        graph = self.panel(GraphPanel)
+        if not (graph.fold() if fold else graph.unfold()):
+            self._say("Graph: no open module here to fold" if fold else "Graph: no folded module here to open")
+        self._catch_up()
+
+    def action_fold_all(self, fold: bool) -> None:
+        """Fold every module of the graph, or open all of them."""
+        self.panel(GraphPanel).fold_all(fold)
+        self._catch_up()
+
+    def action_measure(self) -> None:
+        """Measure the memory that the graph keeps, or no more."""
+        self._say(f"Graph: {self.panel(GraphPanel).turn_measure()}")
+        self._catch_up()
 
     def action_loss(self, what: str) -> None:
         """Draw the loss in another way."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gradstep.values.numbers import MINUS, Form, count, form_of, loss, norm, rate, shape, signed, tone_of
+from gradstep.values.numbers import MINUS, Form, count, form_of, loss, norm, rate, shape, signed, size, tone_of
 
-__all__ = ["MINUS", "Form", "count", "form_of", "loss", "norm", "rate", "shape", "signed", "tone_of"]
+__all__ = ["MINUS", "Form", "count", "form_of", "loss", "norm", "rate", "shape", "signed", "size", "tone_of"]

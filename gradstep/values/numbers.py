@@ -100,6 +100,18 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def size(count: int) -> str:
+    """Write a number of bytes with three digits: `640 B`, `16 KiB`, `1.25 MiB`."""
+    if count < 1024:
+        return f"{count} B"
+    value, unit = count / 1024, "KiB"
+    for larger in ("MiB", "GiB", "TiB"):
+        if value < 1000:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.3g} {unit}"
+
+
 def _digits(value: float, form: Form) -> str:
     if form.scientific:
         return f"{value:.{form.decimals}e}".replace("e-", f"e{MINUS}")

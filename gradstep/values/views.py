@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from gradstep.values.drawn import Drawn
+from gradstep.values.graphs import GraphView, LookGraph
 from gradstep.values.inside import InsideLook, InsideRequest
 from gradstep.values.reasons import FormulaLine, LedgerView, LookLedger
 from gradstep.values.tensors import LookPlace, PlaceView
@@ -28,13 +29,6 @@ class LookWhy(Struct, frozen=True, tag=True):
     """
 
     element: tuple[int, ...] | None = None
-
-
-class LookGraph(Struct, frozen=True, tag=True):
-    """Ask for `count` rows of the grad_fn graph from row `first` on."""
-
-    first: int = 0
-    count: int = 200
 
 
 class LookLoss(Struct, frozen=True, tag=True):
@@ -135,41 +129,6 @@ class WhyView(Drawn, frozen=True, tag=True):
     element: str = ""
     """The element that `lines` are about, e.g. `2.weight[0, 3]`; empty when no parameter is selected."""
     lines: tuple[FormulaLine, ...] = ()
-
-
-class NodeRow(Struct, frozen=True):
-    """A row of the graph: one `torch.autograd.graph.Node`."""
-
-    order: int
-    """Place in the execution order, from 0."""
-    name: str
-    """`node.name()`, e.g. `AddmmBackward0`."""
-    operation: str
-    """The operation in plain words, e.g. `b + x Wᵀ`; `2.weight.grad` for a leaf."""
-    shape: tuple[int, ...] | None
-    """Shape of what flows into the node in backward, which is the shape of the forward's output."""
-    module: str
-    """Path and class of the owning module, e.g. `2 Linear`; `loss` outside of the model."""
-    parameter: str
-    """The parameter whose `.grad` a leaf adds to; empty otherwise."""
-    edges: tuple[int, ...]
-    """Order numbers of the nodes that its outputs flow to, in the order of `next_functions`, without empty ones."""
-    lanes: str
-    """The lanes of this row as drawn, e.g. `●─┬─╮`."""
-    done: bool
-    """True when backward has run this node."""
-
-
-class GraphView(Drawn, frozen=True, tag=True):
-    """A window of the grad_fn graph of the last loss, in execution order."""
-
-    stop: int
-    state: Literal["none", "alive", "freed", "partly freed"]
-    """none: no loss yet, or a loss without a graph."""
-    total: int = 0
-    first: int = 0
-    rows: tuple[NodeRow, ...] = ()
-    note: str = ""
 
 
 class LossPoint(Struct, frozen=True):

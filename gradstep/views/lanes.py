@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 LEFT, RIGHT, UP, DOWN = 1, 2, 4, 8
 
@@ -22,70 +23,138 @@ STROKES = {
 }
 """The box-drawing character for a set of directions in which a stroke leaves a cell."""
 
-NODE, LEAF = "●", "◆"
+NODE, LEAF, GROUP = "●", "◆", "■"
+DOWN_TO, UP_FROM = "↓", "↑"
+"""Before the number of the row that an edge without a lane leads to; at the row that such an edge comes to."""
+
+EVERY = 256
+"""Rows between two places from which lanes can be drawn."""
+
+_Lanes = list[int]
+"""The row that each lane leads to; -1 for a lane that is free."""
 
 
-def draw_lanes(edges: Sequence[Sequence[int]], leaves: Sequence[bool]) -> list[str]:
-    """Return one string a row: the node on its lane, lanes that pass, and lanes that fork from or join the node.
+class Lanes:
+    """The lanes of one graph: laid out once, drawn for any window in a time that its length alone decides.
+
+    A lane belongs to the row it leads to. A node stands on the lane that leads to it; it opens lanes for rows that have
+    none yet, the one that runs last straight below it, and joins those that have one. When all of `most` lanes are
+    taken, edges to the rows that run last get none: they are named by number.
 
     Args:
         edges: for each row, the later rows its edges lead to; several edges to one row share a lane.
-        leaves: True for the rows drawn as leaves (`◆`).
-
-    A lane belongs to the row it leads to. A node stands on the lane that leads to it; it opens lanes for rows that have
-    none yet, the one that runs last straight below it, and joins those that have one.
+        most: how many lanes there may be.
     """
-    lanes: list[int | None] = []
-    rows = []
-    for row, targets in enumerate(edges):
-        own = lanes.index(row) if row in lanes else _free(lanes)
-        cells = [UP | DOWN if target is not None else 0 for target in lanes]
-        cells += [0] * (own + 1 - len(cells))
-        lanes += [None] * (own + 1 - len(lanes))
-        lanes[own] = None
-        ends = []
-        for target in sorted(set(targets), reverse=True):
-            if target in lanes:
-                ends.append((lanes.index(target), UP | DOWN))
-                continue
-            place = own if lanes[own] is None else _free(lanes)
-            lanes += [None] * (place + 1 - len(lanes))
-            cells += [0] * (place + 1 - len(cells))
+
+    def __init__(self, edges: Sequence[Sequence[int]], most: int = 8) -> None:
+        self._edges, self._most = edges, max(1, most)
+        self._starts: list[tuple[_Lanes, int]] = []
+        self._named: set[int] = set()
+        lanes: _Lanes = []
+        own = -1
+        for row, targets in enumerate(edges):
+            if not row % EVERY:
+                self._starts.append((lanes.copy(), own))
+            if len(targets) == 1 and row in lanes and targets[0] not in lanes:
+                own = lanes.index(row)
+                lanes[own] = targets[0]  # what _step would do for most rows
+            else:
+                own, _, named = _step(lanes, row, targets, self._most, own)
+                self._named.update(named)
+
+    def draw(self, first: int, end: int, marks: Sequence[str], names: Sequence[int]) -> list[str]:
+        """Return one string a row: the node on its lane, lanes that pass, and lanes that fork from or join the node.
+
+        Args:
+            first: the first row.
+            end: the row after the last one.
+            marks: for each row from `first` on, what stands for it: `●`, `◆` or `■`.
+            names: for each row of the graph the number that it is named by.
+        """
+        if first >= end:
+            return []
+        start = first - first % EVERY
+        lanes, own = self._starts[start // EVERY]
+        lanes, drawn = lanes.copy(), []
+        for row in range(start, end):
+            before = lanes.copy()
+            own, ends, named = _step(lanes, row, self._edges[row], self._most, own)
+            if row >= first:
+                line = _line(before, lanes, own, ends, marks[row - first])
+                come = UP_FROM if row in self._named else ""
+                notes = (come + "".join(f"{DOWN_TO}{names[target]}" for target in sorted(named))).strip()
+                drawn.append(f"{line} {notes}" if notes else line)
+        return drawn
+
+
+def draw_lanes(edges: Sequence[Sequence[int]], leaves: Sequence[bool], most: int = 1 << 20) -> list[str]:
+    """Return the lanes of every row of a graph."""
+    marks = [LEAF if leaf else NODE for leaf in leaves]
+    return Lanes(edges, most).draw(0, len(edges), marks, range(len(edges)))
+
+
+def _step(
+    lanes: _Lanes, row: int, targets: Sequence[int], most: int, above: int
+) -> tuple[int, list[tuple[int, int]], list[int]]:
+    """Turn the lanes above a row into those below it.
+
+    A row that no lane leads to does not stand right below the row before it, on `above`: they would seem to be joined.
+
+    Returns:
+        The lane that the row stands on, the lanes that it reaches sideways with the strokes these have there, and the
+        rows that it leads to without a lane.
+    """
+    if row in lanes:
+        own = lanes.index(row)
+    else:
+        own = next(
+            place for place in range(len(lanes) + 2) if place != above and lanes[place : place + 1] in ([], [-1])
+        )
+        lanes += [-1] * (own + 1 - len(lanes))
+    lanes[own] = -1
+    ends, named = [], []
+    wanted = sorted(set(targets), reverse=True) if len(targets) > 1 else targets
+    new = [target for target in wanted if target not in lanes]
+    room = lanes[:most].count(-1) + max(0, most - len(lanes))
+    if len(new) > room:
+        named = new[: len(new) - room]
+    for target in wanted:
+        if target in lanes:
+            ends.append((lanes.index(target), UP | DOWN))
+        elif target not in named:
+            place = own if lanes[own] == -1 and own < most else _free(lanes)
+            if place == len(lanes):
+                lanes.append(-1)
             lanes[place] = target
             if place != own:
                 ends.append((place, DOWN))
-        passed = [target is not None for target in lanes]
-        for place, through in ends:
-            cells[place] |= through
-            passed[place] = False
-            _connect(cells, own, place)
-        rows.append(_line(cells, own, LEAF if leaves[row] else NODE, passed))
-        while lanes and lanes[-1] is None:
-            lanes.pop()
-    return rows
+    while lanes and lanes[-1] == -1:
+        lanes.pop()
+    return own, ends, named
 
 
-def _free(lanes: list[int | None]) -> int:
-    return lanes.index(None) if None in lanes else len(lanes)
+def _free(lanes: _Lanes) -> int:
+    return lanes.index(-1) if -1 in lanes else len(lanes)
 
 
-def _connect(cells: list[int], one: int, other: int) -> None:
-    """Draw a stroke across the cells between two lanes."""
-    low, high = min(one, other), max(one, other)
-    cells[low] |= RIGHT
-    cells[high] |= LEFT
-    for place in range(low + 1, high):
-        cells[place] |= LEFT | RIGHT
-
-
-def _line(cells: list[int], own: int, mark: str, passed: list[bool]) -> str:
-    """Write the cells two columns apart; the gap is a stroke where one cell reaches right.
+def _line(before: _Lanes, after: _Lanes, own: int, ends: Sequence[tuple[int, int]], mark: str) -> str:
+    """Draw a row from the lanes above and below it, two columns for each lane.
 
     A lane that a stroke only passes over stays whole (`─│─`): `┼` is a lane that the node joins on its way further.
     """
+    cells = [UP | DOWN if target != -1 else 0 for target in before]
+    cells += [0] * (max(chain((own, len(after) - 1), (place for place, _ in ends))) + 1 - len(cells))
+    passed = {place for place, target in enumerate(after) if target != -1} - {place for place, _ in ends}
+    for place, through in ends:
+        cells[place] |= through
+        low, high = min(own, place), max(own, place)
+        cells[low] |= RIGHT
+        cells[high] |= LEFT
+        for between in range(low + 1, high):
+            cells[between] |= LEFT | RIGHT
     out = []
     for place, cell in enumerate(cells):
-        over = cell == LEFT | RIGHT | UP | DOWN and passed[place]
+        over = cell == LEFT | RIGHT | UP | DOWN and place in passed
         out.append(mark if place == own else "│" if over else STROKES[cell])
         out.append("─" if cell & RIGHT else " ")
     return "".join(out).rstrip()

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 
 from gradstep.values.commands import Backward, Command, Forward, Let, Load, NextBatch, Print, Show, Step, ZeroGrad
 from gradstep.values.expressions import expression_line
+from gradstep.values.graphs import GraphView, LookGraph, NodeRow
 from gradstep.values.outcomes import Event, Frame, Outcome, Problem, Stop
 from gradstep.values.views import (
     Digest,
-    GraphView,
     LookDigest,
-    LookGraph,
     LookLoss,
     LookModel,
     LookNames,
@@ -23,7 +22,6 @@ from gradstep.values.views import (
     ModelRow,
     ModelView,
     Names,
-    NodeRow,
     NoView,
     Request,
     TensorView,
@@ -221,7 +219,7 @@ def node_rows(done: bool) -> tuple[NodeRow, ...]:
         ("AccumulateGrad", "2.weight.grad", (10, 256), "2 Linear", "2.weight", "│ ◆"),
     )
     return tuple(
-        NodeRow(i, name, operation, shape, module, parameter, (), lanes, done)
+        NodeRow(i, name, operation, shape, module, parameter, (), lanes, "done" if done else "")
         for i, (name, operation, shape, module, parameter, lanes) in enumerate(rows)
     )
 

@@ -15,14 +15,13 @@ from gradstep.tui.lines import Row, clean, plain, wrap
 from gradstep.tui.panels import graph, log, loss, model, script, status, tensor, why
 from gradstep.tui.panels.markdown import markdown_lines
 from gradstep.values.commands import Backward, Say
+from gradstep.values.graphs import GraphView, NodeRow
 from gradstep.values.outcomes import Outcome, Stop
 from gradstep.values.views import (
-    GraphView,
     LossPoint,
     LossView,
     ModelRow,
     ModelView,
-    NodeRow,
     TensorView,
     WhyView,
     Window,
@@ -157,10 +156,10 @@ def test_graph_draws_lanes_and_ticks():
     drawing = graph.draw(GraphView(1, "freed", 6, 0, node_rows(True)), 73, 9, at=5)
     rows = plain(drawing.lines)
     assert drawing.about == "6 nodes, buffers freed by backward"
-    assert rows[3].startswith("  ✓  ●─┬─╮   b + x Wᵀ")
-    assert rows[6].startswith("▶ ✓  │ ◆     2.weight.grad")
+    assert rows[3].startswith("  ✓ #2  ●─┬─╮   b + x Wᵀ")
+    assert rows[6].startswith("▶ ✓ #5  │ ◆     2.weight.grad")
     waiting = plain(graph.draw(GraphView(1, "alive", 6, 0, node_rows(False)), 73, 9).lines)
-    assert all(row.startswith("  ·") for row in waiting[1:])
+    assert all(row.startswith("  ·") for row in waiting[1:7])
 
 
 def test_loss_marks_what_is_no_number_and_goes_on():
@@ -235,7 +234,7 @@ def draw_all(name: str, width: int, height: int):
         ModelRow("module", name, "", 0, name),
         *(ModelRow("parameter", name, name, d, grad="x6, 1 used") for d in range(1, 60)),
     )
-    node = NodeRow(0, name, name, None, name, name, (), "│ " * 50 + "●", False)
+    node = NodeRow(0, name, name, None, name, name, (), "│ " * 50 + "●")
     views = TensorView(
         1, name, name, (2,), (2,), name, "vector", row_labels=(name[:20], "1"), value=Window(((1.0,), (math.nan,)))
     )

@@ -16,8 +16,9 @@ from gradstep.tui.panels.why import News
 from gradstep.tui.panels.why import draw as draw_why
 from gradstep.values.commands import Print
 from gradstep.values.expressions import Name
+from gradstep.values.graphs import GraphView, NodeRow
 from gradstep.values.outcomes import Outcome, Stop
-from gradstep.values.views import GraphView, ModelRow, ModelView, NodeRow, WhyView
+from gradstep.values.views import ModelRow, ModelView, WhyView
 
 SMALL = (80, 24)
 
@@ -46,7 +47,7 @@ def test_a_cut_in_the_middle_keeps_both_ends_and_never_overflows():
 def test_the_operation_of_a_node_is_whole_before_its_module_is_named(width, named):
     operations = ["max pooling 2d", "batch norm", "norm.running.weight.grad"]
     rows = tuple(
-        NodeRow(i, "X", operation, (24, 6, 8, 8), "norm BatchNorm2d", "", (), "●─┬─╮", True)
+        NodeRow(i, "X", operation, (24, 6, 8, 8), "norm BatchNorm2d", "", (), "●─┬─╮", "done")
         for i, operation in enumerate(operations)
     )
     lines = plain(graph.draw(GraphView(1, "alive", 3, 0, rows), width, 10).lines)

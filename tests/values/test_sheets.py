@@ -16,18 +16,17 @@ from hypothesis import strategies as st
 
 from gradstep.values import expressions, reasons, training, views
 from gradstep.values.drawn import Drawn
+from gradstep.values.graphs import GraphView, NodeRow
 from gradstep.values.plain import clean, columns
 from gradstep.values.reasons import FormulaLine, LedgerRow, LedgerView
 from gradstep.values.sheets.html import DIM, HERE, ODD_GROUND, ODD_TEXT, wash
 from gradstep.values.sheets.pixels import png
 from gradstep.values.training import BatchView, LayerRow, LayersView, PartRow, Piece, SampleRow
 from gradstep.values.views import (
-    GraphView,
     LossPoint,
     LossView,
     ModelRow,
     ModelView,
-    NodeRow,
     NoView,
     TensorView,
     View,
@@ -212,8 +211,8 @@ def test_all_text_can_be_read_on_every_ground_of_light_and_dark_themes(theme: st
 # -- graph, why, ledger, layers, model ---------------------------------------------------------------------------------
 def test_the_graph_keeps_its_lanes_in_a_monospaced_block() -> None:
     rows = (
-        NodeRow(0, "AddBackward0", "a + b", (2, 3), "loss", "", (1,), "●─╮ ", True),
-        NodeRow(1, "AccumulateGrad", "w.grad", (3,), "0 Linear", "w", (), "│ ◆", False),
+        NodeRow(0, "AddBackward0", "a + b", (2, 3), "loss", "", (1,), "●─╮ ", "done"),
+        NodeRow(1, "AccumulateGrad", "w.grad", (3,), "0 Linear", "w", (), "│ ◆"),
     )
     view = GraphView(1, "freed", 5, 0, rows)
     assert repr(view).splitlines() == [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gradstep.examples import EXAMPLES
 from gradstep.session.local import Session
 from gradstep.values.commands import Forward, Load
-from gradstep.values.views import GraphView, LookGraph
+from gradstep.values.graphs import GraphView, LookGraph
 from gradstep.views.lanes import draw_lanes
 
 UP, DOWN = set("│╯╰┤├┴┼"), set("│╮╭┤├┬┼")
@@ -83,7 +83,7 @@ def test_every_edge_of_an_example_is_read_back(name: str) -> None:
     session = Session()
     assert session.execute(Load(name, seed=0, device="cpu")).ok
     assert session.execute(Forward()).ok
-    (view,) = session.look(LookGraph(count=100_000))
+    (view,) = session.look(LookGraph(count=100_000, lanes=64))
     assert isinstance(view, GraphView)
     assert view.total == len(view.rows) > 4
     assert read([row.lanes for row in view.rows]) == [set(row.edges) for row in view.rows]

@@ -15,7 +15,8 @@ from torch.nn import functional
 from gradstep.engine.held import Held
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
 from gradstep.values.errors import GradstepError
-from gradstep.values.views import Change, GraphView, LookLoss, LookTensor, ModelRow, TensorView, WhyView
+from gradstep.values.graphs import GraphView, LookGraph
+from gradstep.values.views import Change, LookLoss, LookTensor, ModelRow, TensorView, WhyView
 from gradstep.views.changes import changed_names, changes_view
 from gradstep.views.graph import GraphLook
 from gradstep.views.loss import LossLook
@@ -334,10 +335,10 @@ def test_buffers_of_any_dtype_and_buffers_put_in_anew_are_among_the_changes() ->
 # -- graph -------------------------------------------------------------------------------------------------------------
 def test_the_graph_is_alive_then_freed_and_each_row_has_its_operation() -> None:
     held = hold(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)))
-    look = GraphLook()
+    look = GraphLook(held)
 
     def view() -> GraphView:
-        return look.view(held, 1, 0, 100)
+        return look.view(1, LookGraph(count=100))
 
     assert view().state == "none"
     run(held, F)
@@ -373,10 +374,10 @@ def test_the_graph_draws_parameters_of_no_module_and_powers_of_tensors() -> None
         loss=None,
         compute_loss=lambda model, batch: ((model(x) * scale).abs() ** power).sum() ** 3,
     )
-    look = GraphLook()
+    look = GraphLook(held)
     for act in (F, B):
         run(held, act)
-        by = {row.operation: row for row in look.view(held, 1, 0, 100).rows}
+        by = {row.operation: row for row in look.view(1, LookGraph(count=100)).rows}
         assert by["group0.2.grad"].module == "loss"
         assert by["a leaf.grad"].module == "loss"
         assert "x ** n" in by
@@ -510,7 +511,7 @@ def test_a_loss_that_is_not_one_number_or_has_no_graph_is_said() -> None:
     assert "end it with .sum() or .mean()" in LossLook().view(held, 1, LookLoss(9)).note
     held = run(hold(nn.Linear(4, 2).requires_grad_(False)), F)
     assert why(held).sentence == "forward computed a loss that has no graph: nothing it depends on requires grad."
-    assert GraphLook().view(held, 1, 0, 9).note.startswith("the loss has no grad_fn")
+    assert GraphLook(held).view(1, LookGraph(count=9)).note.startswith("the loss has no grad_fn")
 
 
 def test_where_no_gradient_arrives_is_said() -> None:

@@ -1,12 +1,14 @@
-"""The panel *Graph*: the grad_fn graph of the last loss, one row a node in execution order."""
+"""The panel *Graph*: the grad_fn graph of the last loss, one row a node or a folded module, in execution order."""
 
 from __future__ import annotations
 
 from gradstep.tui import numbers
-from gradstep.tui.lines import Line, Row, clean, fit
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
-from gradstep.tui.panels.panel import Panel
-from gradstep.values.views import GraphView, LookGraph, NodeRow, NoView, Request, View
+from gradstep.tui.lines import Line, Row, clean, text_line
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, window
+from gradstep.tui.panels.nodes import Columns, describe
+from gradstep.tui.panels.panel import ViewPanel
+from gradstep.values.graphs import GraphView, LookGraph, NodeRow
+from gradstep.values.views import Request
 
 _STATES = {
     "alive": "alive",
@@ -14,124 +16,175 @@ _STATES = {
     "partly freed": "buffers partly freed",
     "none": "",
 }
+_ALL_OPEN = 64
+"""A nesting that no model has: groups are folded from it on."""
+_MEASURED = 5000
+"""Nodes up to which the memory that a graph keeps is measured without being asked for: it takes a pass over them."""
 
 
 def draw(view: GraphView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
-    """Draw the nodes from the one with order `first` on, the cursor on node `at` (-1: nowhere).
+    """Draw the rows from row `first` on, the cursor on row `at` (-1: nowhere).
 
-    Nodes that the view's window does not hold are drawn as `…` until they have been asked for.
+    Rows that the view's window does not hold are drawn as `…` until they have been asked for.
     """
     if view is None or view.state == "none":
         note = view.note if view is not None else ""
         hint = "No graph yet: press f, the forward records it while it computes."
         return empty(width, height, clean(note) or hint)
-    short = width < 60
-    state = _STATES[view.state].removeprefix("buffers " if short else "")
-    about = f"{numbers.count(view.total, 'node')}, {state}"
-    start, end = window(view.total, first, height - 1)
-    held = {row.order: row for row in view.rows}
-    shown = [held.get(order) for order in range(start, end)]
-    columns = _Columns([row for row in shown if row is not None], width)
+    foot = has_foot(height)
+    start, end = window(view.total, first, height - 1 - foot)
+    shown = [_row(view, place) for place in range(start, end)]
+    columns = Columns([row for row in shown if row is not None], width, view.nodes or view.total)
     lines = [columns.header()]
-    for order, node in zip(range(start, end), shown, strict=True):
-        here = order == at
-        lines.append(columns.line(node, here) if node else cursor(Row(width, here), here).left(3, "…", "dim").line())
-    return Drawing(about, lines[: max(height, 0)], view.total)
+    for place, row in zip(range(start, end), shown, strict=True):
+        here = place == at
+        lines.append(columns.line_for(row, here) if row else cursor(Row(width, here), here).left(3, "…", "dim").line())
+    if foot:
+        row = _row(view, at)
+        said = describe(row, width - GUTTER - 1) if row is not None else ""
+        lines += [Line()] * (height - 1 - len(lines)) + [text_line(said, width, "dim")]
+    return Drawing(_about(view, width), lines[: max(height, 0)], view.total)
 
 
-class _Columns:
-    """Where each column stands, for the nodes that are visible."""
-
-    def __init__(self, rows: list[NodeRow], width: int) -> None:
-        self.width = width
-        self.lanes = 5 if width >= 60 else 4
-        room = max(6, width // 4)
-        self.lane_width = min(widest([row.lanes.rstrip() for row in rows], 5), room)
-        self.operation = self.lanes + self.lane_width + (3 if width >= 60 else 1)
-        wide = width >= 60
-        shapes = widest([numbers.shape(row.shape) for row in rows], 9 if wide else 5)
-        names = widest([clean(row.operation) for row in rows], 18 if wide else 9)
-        # close to what it belongs to: nothing is stretched for its own sake
-        self.shape = min(self.operation + names + (3 if wide else 1) + shapes, width - 1)
-        self.module = self.shape + (4 if wide else 2)
-        if width - 1 - self.module < min(widest([clean(row.module) for row in rows], 6), 6):
-            # the operation needs the room: the module is named in Model, and at the top of a wider screen
-            self.module = 0
-        self.names = max(0, self.shape - shapes - 1 - self.operation)
-
-    def header(self) -> Line:
-        row = Row(self.width).left(self.lanes, "order", "dim", self.lane_width).left(self.operation, "operation", "dim")
-        row.right(self.shape, "shape", "dim")
-        return (row.left(self.module, "module", "dim") if self.module else row).line()
-
-    def line(self, node: NodeRow, here: bool) -> Line:
-        row = cursor(Row(self.width, here), here)
-        row.left(GUTTER, "✓" if node.done else "·", "good" if node.done else "dim").to(self.lanes)
-        lanes = fit(node.lanes.rstrip(), self.lane_width)
-        for glyph in lanes:
-            solid = glyph in "●◆"
-            row.add(glyph, "now" if solid and here else "text" if solid and node.done else "dim" if solid else "line")
-        leaf = "bright" if node.parameter else "text"
-        tone = leaf if node.done or here else "key" if node.parameter else "dim"
-        row.left(self.operation, clean(node.operation), tone, self.names)
-        row.right(self.shape, numbers.shape(node.shape), "dim")
-        return (row.left(self.module, clean(node.module), "dim") if self.module else row).line()
+def has_foot(height: int) -> bool:
+    """Tell whether there is room for a line on the row under the cursor."""
+    return height >= 7
 
 
-class GraphPanel(Panel):
-    """The graph, with a cursor; it holds the window of nodes around what is seen."""
+def _about(view: GraphView, width: int) -> str:
+    state = _STATES[view.state].removeprefix("buffers " if width < 60 else "")
+    if view.bytes:
+        state += f", keeps {numbers.size(view.bytes)}" if width >= 60 else f" {numbers.size(view.bytes)}"
+    rows = f" in {numbers.count(view.total, 'row')}" if view.total != view.nodes and view.nodes else ""
+    return f"{numbers.count(view.nodes or view.total, 'node')}{rows}, {state}"
+
+
+def _row(view: GraphView, place: int) -> NodeRow | None:
+    inside = view.first <= place < view.first + len(view.rows)
+    return view.rows[place - view.first] if inside else None
+
+
+class GraphPanel(ViewPanel[GraphView]):
+    """The graph, with a cursor; it holds the window of rows around what is seen, and what is folded."""
 
     title = "Graph"
     reads = (
         "What backward walks: the operations that the forward recorded, the loss first, in the order in which "
         "backward runs them. The lanes at the left are the ways the gradient takes; ◆ is a parameter, where it "
-        "ends and is added to .grad."
+        "ends and is added to .grad. ▸ and ■ are a module folded into one row, from what goes in to what comes out; "
+        "▾ is where an open one begins."
     )
-    _AHEAD = 100
+    shows = GraphView
+    _AHEAD, _STRIDE = 100, 50
 
     def __init__(self) -> None:
         super().__init__("graph")
-        self.view: GraphView | None = None
-        self.why = ""
         self.at = -1
+        self._near = ""
+        self._level = -1
+        self._turned: frozenset[str] = frozenset()
+        self._measure = False
 
     def request(self) -> Request:
-        """Ask for what this panel shows."""
-        return LookGraph(first=max(0, self.first - self._AHEAD), count=self.body + 2 * self._AHEAD)
+        """Ask for what this panel shows, some rows more, and in strides: not every move asks for another window."""
+        first = max(0, self.first - self._AHEAD) // self._STRIDE * self._STRIDE
+        return LookGraph(
+            first=0 if self._near else first,
+            count=self.body + 2 * self._AHEAD + self._STRIDE,
+            level=self._level,
+            turned=tuple(sorted(self._turned)),
+            near=self._near,
+            lanes=8 if self.size.width >= 60 else 5,
+            sizes=self._measure or (self.view is not None and 0 < self.view.nodes <= _MEASURED),
+        )
 
-    def assign(self, view: View) -> None:
-        """Take a window of nodes; a shorter graph pulls the cursor in."""
-        if isinstance(view, GraphView):
-            self.view, self.why = view, ""
-            self.at = min(self.at, view.total - 1)
-            self.first = max(0, min(self.first, view.total - self.body))
-        elif isinstance(view, NoView):
-            self.view, self.why = None, view.why
+    def taken(self, view: GraphView, before: GraphView | None) -> None:  # noqa: ARG002
+        """Take a window of rows: the cursor goes where it was sent; a shorter graph pulls it in."""
+        if self._near and view.near == self._near:
+            self._near = ""
+            if view.at >= 0:
+                self.at = view.at
+                self._reveal()
+        self.at = min(self.at, view.total - 1)
+        self.first = max(0, min(self.first, view.total - self.body))
 
-    def draw(self, width: int, height: int) -> Drawing:
+    def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        if self.why:
-            return empty(width, height, clean(self.why))
-        return draw(self.view, width, height, self.first, self.at if self.focused else -1)
+        return draw(self.view, width, height, self.first, self.at)
 
     @property
     def body(self) -> int:
-        """Rows for nodes: a header stands above them."""
-        return max(1, super().body - 1)
+        """Rows for nodes: a header stands above them, and the cursor's line below."""
+        room = super().body
+        return max(1, room - 1 - has_foot(room))
 
     def move(self, rows: int) -> None:
         """Move the cursor."""
         if self.view is not None and self.view.total:
-            self.at = max(0, min(max(self.at, 0) + rows if self.at >= 0 else self.first, self.view.total - 1))
-            self.first = max(min(self.first, self.at), self.at - self.body + 1)
+            self.at = max(0, min(self.at + rows if self.at >= 0 else self.first, self.view.total - 1))
+            self._reveal()
 
     def click_row(self, row: int) -> None:
         """Move the cursor to the row."""
-        if self.view is not None and 0 <= row - 1 + self.first < self.view.total:
+        if self.view is not None and 0 <= row - 1 + self.first < self.view.total and row - 1 < self.body:
             self.at = row - 1 + self.first
+
+    def resized(self) -> None:
+        """Keep the cursor in sight."""
+        self._reveal()
+
+    # -- what is under the cursor -------------------------------------------------------------------------------------
+    @property
+    def here(self) -> NodeRow | None:
+        """The row under the cursor; None where there is none, or it has not come yet."""
+        return _row(self.view, self.at) if self.view is not None and self.at >= 0 else None
 
     @property
     def chosen(self) -> str:
         """The parameter whose leaf is under the cursor; empty elsewhere."""
-        rows = self.view.rows if self.view is not None else ()
-        return next((row.parameter for row in rows if row.order == self.at), "")
+        return self.here.parameter if self.here is not None else ""
+
+    @property
+    def pointed(self) -> str:
+        """The path of the parameter or the module under the cursor; empty outside of the model."""
+        row = self.here
+        return "" if row is None else row.parameter or row.path or ""
+
+    def seek(self, path: str) -> None:
+        """Send the cursor to the first row of a module or parameter; to be asked for."""
+        if path and path != self.pointed:
+            self._near = path
+
+    # -- folding ------------------------------------------------------------------------------------------------------
+    def fold(self) -> bool:
+        """Fold the innermost module that the cursor is in; False when it is in none that is open."""
+        return self._turn(self.here.inside if self.here is not None else "")
+
+    def unfold(self) -> bool:
+        """Open the module under the cursor; False when none is folded there."""
+        return self._turn(self.here.group if self.here is not None else "")
+
+    def fold_all(self, fold: bool) -> None:
+        """Fold every module, or open all of them."""
+        self._level, self._turned = 0 if fold else _ALL_OPEN, frozenset()
+        self._stay()
+
+    def turn_measure(self) -> str:
+        """Measure the memory that the graph keeps, or no more; return what that is called."""
+        self._measure = not self._measure
+        return "what the nodes keep is measured" if self._measure else f"measured up to {_MEASURED:,} nodes only"
+
+    def _turn(self, key: str) -> bool:
+        if key:
+            self._turned ^= {key}
+            self._stay()
+        return bool(key)
+
+    def _stay(self) -> None:
+        """Have the cursor stay on the node that it is on, or on the group that the node is folded into."""
+        if self.here is not None:
+            self._near = f"#{self.here.order}"
+
+    def _reveal(self) -> None:
+        if self.at >= 0:
+            self.first = max(0, min(self.first, self.at), self.at - self.body + 1)

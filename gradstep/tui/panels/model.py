@@ -184,6 +184,21 @@ class ModelPanel(ViewPanel[ModelView]):
         row = self.view.rows[self.at]
         return "" if row.kind == "module" or row.selected else row.path
 
+    @property
+    def pointed(self) -> str:
+        """The path of what is under the cursor; empty for the whole model."""
+        return self.view.rows[self.at].path if self.view is not None and 0 <= self.at < len(self.view.rows) else ""
+
+    def point(self, path: str) -> bool:
+        """Move the cursor to a module, parameter or buffer; False where it is already, or there is no such row."""
+        rows = self.view.rows if self.view is not None and path else ()
+        place = next((i for i, row in enumerate(rows) if row.path == path), self.at)
+        moved, self.at = place != self.at, place
+        if moved:
+            self._reveal()
+            self.redraw()
+        return moved
+
     def resized(self) -> None:
         """Keep the cursor in sight."""
         self._reveal()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gradstep.values import numbers
+from gradstep.values.graphs import GraphView, NodeRow
 from gradstep.values.plain import clean, columns
 from gradstep.values.sheets.sheet import Block, Rows, Sheet, Words
-from gradstep.values.views import GraphView, NodeRow
 
 _STATES = {
     "alive": "alive",

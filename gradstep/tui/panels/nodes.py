@@ -1,0 +1,163 @@
+"""Rows of the graph as lines: where each column stands, and what a node or a folded group says in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from gradstep.tui import numbers
+from gradstep.tui.lines import Line, Row, cell_len, clean, fit, fit_middle
+from gradstep.tui.panels.drawing import GUTTER, cursor, widest
+from gradstep.values.graphs import NodeRow
+
+_MARKS = {
+    "": ("·", "dim"),
+    "waiting": ("·", "dim"),
+    "ready": ("○", "text"),
+    "running": ("▶", "now"),
+    "done": ("✓", "good"),
+}
+"""The sign of each status, and its tone."""
+_SAVED = {"freed": "freed", "written": "overwritten", "packed": "in a hook"}
+_NODES = "●◆■"
+_WIDE = 60
+
+
+class Columns:
+    """Where each column stands, for the rows that are visible; what there is no room for is left out."""
+
+    def __init__(self, rows: Sequence[NodeRow], width: int, most: int) -> None:
+        """Share the width among the columns.
+
+        Args:
+            rows: what is visible.
+            width: cells of a line.
+            most: nodes of the whole graph, which say how wide their numbers are.
+        """
+        self.width = width
+        wide = width >= _WIDE
+        gap = 3 if wide else 1
+        self.number = 4 + len(f"#{max(0, most - 1)}") if wide else 0
+        self.lanes = self.number + 2 if wide else 4
+        self.lane_width = min(widest([row.lanes for row in rows], 5), max(6, width // 4))
+        self.operation = self.lanes + self.lane_width + gap
+        names = widest([name_of(row) for row in rows], 18 if wide else 9)
+        shapes = widest([numbers.shape(row.shape) for row in rows], 9 if wide else 5)
+        inputs = widest([_given(row) for row in rows])
+        if wide and self.operation + names + inputs + gap + shapes + 20 <= width:
+            names += inputs + 1
+        # close to what it belongs to: nothing is stretched for its own sake
+        self.shape = min(self.operation + names + gap + shapes, width - 1)
+        self.names = max(0, self.shape - shapes - 1 - self.operation)
+        self.module = self.shape + (4 if wide else 2)
+        modules = widest([module_of(row) for row in rows], 6)
+        self.saved = self.line = 0
+        at = self.module + modules
+        keeps = widest([saved_of(row) for row in rows], 5)
+        if at + 2 + keeps < width:
+            self.saved = at = at + 2 + keeps
+        if at + 3 + (written := widest([line_of(row) for row in rows], 4)) < width and written > 4:
+            self.line = at + 3
+        end = min(self.saved - keeps - 2 if self.saved else width, self.line - 2 if self.line else width)
+        self.modules = end - self.module - 1 if end == width else end - self.module
+        if self.modules < min(modules, 6):
+            # the operation needs the room: the module is named in Model, and at the top of a wider screen
+            self.module = 0
+
+    def header(self) -> Line:
+        """Return the names of the columns."""
+        row = Row(self.width)
+        if self.number:
+            row.right(self.number, "#", "dim")
+        row.left(self.lanes, "order", "dim", self.lane_width).left(self.operation, "operation", "dim")
+        row.right(self.shape, "shape", "dim")
+        if self.module:
+            row.left(self.module, "module", "dim")
+        if self.saved:
+            row.right(self.saved, "keeps", "dim")
+        return (row.left(self.line, "line", "dim") if self.line else row).line()
+
+    def line_for(self, node: NodeRow, here: bool) -> Line:
+        """Return the line of a node or a group."""
+        row = cursor(Row(self.width, here), here)
+        running, dark = node.status == "running", node.status in {"", "waiting"} and not here
+        row.left(GUTTER, *_MARKS[node.status])
+        if self.number:
+            row.right(self.number, f"#{node.order}", "now" if running else "dim")
+        self._draw_lanes(row.to(self.lanes), node, dark)
+        row.to(self.operation)
+        name = fit(name_of(node), self.names)
+        tone = "bright" if running or node.group or (node.parameter and not dark) else "dim" if dark else "text"
+        if node.grad and not node.group and name.endswith(node.grad):
+            tone = "bright" if not dark else "key" if node.parameter else "dim"
+            row.add(name.removesuffix(node.grad), tone).add(node.grad, "dim" if node.grad == "none" else "text")
+        else:
+            row.add(name, tone)
+        given = _given(node)
+        shape = numbers.shape(node.shape)
+        if given and row.at + 1 + cell_len(given) + 1 + len(shape) <= self.shape:
+            shape = f"{given} {shape}"
+        row.right(self.shape, shape, "dim")
+        if self.module:
+            opens = node.opens and not node.group
+            row.left(self.module, fit_middle(module_of(node), self.modules), "text" if opens else "dim")
+        if self.saved:
+            row.right(self.saved, saved_of(node), "bad" if node.saved == "written" else "dim")
+        return (row.left(self.line, line_of(node), "dim") if self.line else row).line()
+
+    def _draw_lanes(self, row: Row, node: NodeRow, dark: bool) -> None:
+        drawn, _, notes = node.lanes.partition("↓")
+        for glyph in fit(drawn.rstrip(" "), self.lane_width):
+            solid = glyph in _NODES
+            now = solid and node.status == "running"
+            row.add(glyph, "now" if now else "dim" if solid and dark else "text" if solid or glyph == "↑" else "line")
+        room = self.lanes + self.lane_width - row.at
+        if notes and room > 1:
+            row.add(fit(f" ↓{notes}" if drawn.endswith(" ") else f"↓{notes}", room), "dim")
+
+
+def name_of(row: NodeRow) -> str:
+    """Return what a row is: an operation in words, a parameter's `.grad` and its state, or a folded module."""
+    if row.group:
+        call = f" {row.call}/{row.calls}" if row.call else ""
+        return clean(f"▸ {row.module}{call}")
+    return clean(f"{row.operation} {row.grad}" if row.grad else row.operation)
+
+
+def module_of(row: NodeRow) -> str:
+    """Return the module of a node, marked where its group begins; of a group how much it holds."""
+    if row.group:
+        held = numbers.count(row.nodes, "node")
+        return f"  {held}, {row.parameters} .grad {row.grad}".rstrip() if row.parameters else f"  {held}"
+    call = f" {row.call}/{row.calls}" if row.call else ""
+    return clean(f"{'▾' if row.opens else ' '} {row.module}{call}")
+
+
+def saved_of(row: NodeRow) -> str:
+    """Return what a row keeps for backward: bytes while it is alive, else what became of it."""
+    if row.saved == "alive":
+        return "alive" if row.bytes is None else numbers.size(row.bytes)
+    return _SAVED.get(row.saved, "")
+
+
+def line_of(row: NodeRow) -> str:
+    """Return the file and line that made a node, the short way; what gradstep called where there is none."""
+    return clean(f"{PurePath(row.file).name}:{row.line}" if row.line else row.source.partition(" = ")[2])
+
+
+def describe(row: NodeRow, room: int) -> str:
+    """Say in one line of `room` cells what a row is, with what has no column."""
+    name = f"{row.nodes} nodes" if row.group else row.name
+    parts = [f"#{row.order} {name}"]
+    if row.saved:
+        parts.append({"alive": "keeps"}.get(row.saved, "") + f" {saved_of(row)}")
+    where = f"{PurePath(row.file).name}:{row.line}" if row.line else ""
+    parts.append(f"{where}  {row.source}".strip())
+    text = clean("  ".join(filter(None, (part.strip() for part in parts))))
+    if cell_len(text) > room:
+        text = clean("  ".join(filter(None, (parts[0], f"{where}  {row.source}".strip()))))
+    return fit(text, room)
+
+
+def _given(row: NodeRow) -> str:
+    return f"{numbers.shape(row.given)} →" if row.group and row.given is not None else ""
