@@ -9,6 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 WRONG = 2
 """Exit code for a command line or a script that is wrong."""
 INTERRUPTED = 130
+
+LAYOUTS = ("learn", "inspect", "train")
+THEMES = ("dark", "light", "high-contrast")
+"""By name, because their tables are of the screen, which is imported after the engine has been started."""
 
 COMMANDS = """\
 also:
@@ -60,6 +65,8 @@ def _open(given: list[str]) -> int:
     parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
     _add_device_and_seed(parser)
     parser.add_argument("--record", metavar="FILE.steps", help="write the session as a script when it ends")
+    _add_look(parser)
+    parser.add_argument("--no-unicode", action="store_true", help="draw with ASCII only")
     parser.add_argument("--last", action="store_true", help="open the session that was quit last")
     parser.add_argument("--version", action="version", version=f"gradstep {__version__}")
     options = parser.parse_args(given)
@@ -134,6 +141,7 @@ def _check_terminal() -> None:
 
 
 def _show(target: str, script: str | None, options: argparse.Namespace) -> int:
+    from gradstep.examples import EXAMPLES
     from gradstep.session.remote import RemoteSession
 
     # the engine first: it imports torch while the screen imports textual
@@ -149,6 +157,11 @@ def _show(target: str, script: str | None, options: argparse.Namespace) -> int:
             device=options.device,
             record=options.record,
             last=options.last,
+            # a learner opens what comes with gradstep, and lessons
+            first="learn" if script is not None or target in EXAMPLES else "inspect",
+            layout=options.layout or "",
+            theme=options.theme or "",
+            ascii_only=options.no_unicode,
         )
     finally:
         session.kill()
@@ -174,6 +187,7 @@ def _replay(given: list[str]) -> int:
     parser.add_argument("files", metavar="FILE.steps", nargs="+", help="the scripts, each in a session of its own")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each command carried out")
     parser.add_argument("--screenshot", metavar="OUT.svg", help="draw the screen as it is at the end")
+    _add_look(parser)
     parser.add_argument("--size", type=_size, default=(120, 40), metavar="120x40", help="size of the drawn screen")
     _add_device_and_seed(parser)
     options = parser.parse_args(given)
@@ -187,16 +201,16 @@ def _replay(given: list[str]) -> int:
         size=options.size,
         device=options.device,
         seed=options.seed,
-        draw=_draw,
+        draw=partial(_draw, options.layout, options.theme),
     )
 
 
-def _draw(session: Session, path: str, size: tuple[int, int]) -> None:
-    """Draw a screenshot; only this needs textual."""
+def _draw(layout: str | None, theme: str | None, session: Session, path: str, size: tuple[int, int]) -> None:
+    """Draw a screenshot, however the screen of this user looks; only this needs textual."""
     from gradstep.session.inline import InlineSession
     from gradstep.tui.picture import draw
 
-    draw(InlineSession(session), path, size, session.log)
+    draw(InlineSession(session), path, size, session.log, layout=layout or "inspect", theme=theme or "dark")
 
 
 def _template(given: list[str]) -> int:
@@ -247,6 +261,11 @@ def _parser(program: str, about: str, epilog: str | None = None) -> argparse.Arg
 def _add_device_and_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=_device, help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     parser.add_argument("--seed", type=_seed, metavar="N", help="seed torch, python and numpy, then build the workload")
+
+
+def _add_look(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--layout", choices=LAYOUTS, help="how the panels are laid out (default: as chosen last)")
+    parser.add_argument("--theme", choices=THEMES, help="the colours (default: as chosen last)")
 
 
 def _device(text: str) -> str:

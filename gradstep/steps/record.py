@@ -41,7 +41,7 @@ def save(path: str | Path, commands: Sequence[Command]) -> None:
         OSError: it cannot be written.
     """
     target = Path(path).absolute()
-    _write(target, script_text(commands, str(target.parent)))
+    write_whole(target, script_text(commands, str(target.parent)))
 
 
 def last_path() -> Path:
@@ -63,7 +63,7 @@ class Recorder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
-        _write(self.path, HEADER)
+        write_whole(self.path, HEADER)
         self._file: TextIO = self.path.open("a", encoding="utf-8")
 
     def add(self, command: Command) -> None:
@@ -76,7 +76,12 @@ class Recorder:
         self._file.close()
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a file all at once: it is the old one or the new one, never half of one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -13,7 +13,9 @@ from textual.app import App
 from textual.theme import Theme
 
 from gradstep.tui import tones
+from gradstep.tui.glyphs import ASCII, AsciiFilter
 from gradstep.tui.keyboard import Keyboard
+from gradstep.tui.remembered import Look
 from gradstep.tui.screen import StepScreen
 from gradstep.values.commands import Command
 from gradstep.values.outcomes import Outcome
@@ -24,20 +26,27 @@ if TYPE_CHECKING:
     from gradstep.session.protocol import FrontSession
     from gradstep.steps.script import Script
 
-THEME = Theme(
-    name="gradstep",
-    primary=tones.ACCENT_BLOCK,
-    secondary=tones.TITLE,
-    accent=tones.ACCENT,
-    foreground="#dde1e8",
-    background=tones.SCREEN,
-    surface=tones.PANEL,
-    panel=tones.TITLE,
-    dark=True,
-)
+
+def themes() -> list[Theme]:
+    """Return the themes as Textual knows them, for its own widgets."""
+    return [
+        Theme(
+            name=name,
+            primary=theme.block,
+            secondary=theme.grounds["title"],
+            accent=theme.hues["now"],
+            foreground=theme.hues["text"],
+            background=theme.grounds["screen"],
+            surface=theme.grounds["panel"],
+            panel=theme.grounds["title"],
+            dark=theme.dark,
+        )
+        for name, theme in tones.THEMES.items()
+    ]
+
 
 PLAIN = Theme(
-    name="plain",
+    name=tones.PLAIN,
     primary="ansi_default",
     foreground="ansi_default",
     background="ansi_default",
@@ -77,6 +86,7 @@ class GradstepApp(App[None], inherit_bindings=False):
         signals: bool = False,
         left: Script | None = None,
         keyboard: Keyboard | None = None,
+        look: Look = Look(),  # noqa: B008
         **options: Any,
     ) -> None:
         """Prepare the app.
@@ -91,18 +101,22 @@ class GradstepApp(App[None], inherit_bindings=False):
             signals: whether SIGTERM and SIGHUP end the app, with exit code 128 + their number.
             left: a session to bring back to where it was left, by carrying it out again.
             keyboard: the keys as they are bound, the table's unless told.
+            look: how it looks at first.
             options: options of Textual's `App`.
         """
         super().__init__(ansi_color="NO_COLOR" in os.environ or None, **options)
         self._signals = signals
-        self.step_screen = StepScreen(session, opening, script, noted, rest, left)
+        self.step_screen = StepScreen(session, opening, script, noted, rest, left, look)
         self.step_screen.remember(history)
         if keyboard is not None:
             self.step_screen.bind(keyboard)
             self.set_keymap(keyboard.changed)
-        self.register_theme(THEME)
-        self.register_theme(PLAIN)
-        self.theme = "plain" if self.no_color else "gradstep"
+        for theme in (*themes(), PLAIN):
+            self.register_theme(theme)
+        self.theme = tones.PLAIN if self.no_color else look.theme
+        if look.ascii_only:
+            self.add_class(ASCII)
+            self._filters.append(AsciiFilter())
 
     def on_mount(self) -> None:
         """End in order when the terminal goes away or the program is told to end."""

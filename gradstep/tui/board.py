@@ -15,6 +15,7 @@ from gradstep.tui.lines import clean
 from gradstep.tui.panels.log import Entry, entries_of
 from gradstep.tui.panels.status import Activity, next_words
 from gradstep.tui.panels.why import Stage
+from gradstep.tui.remembered import Look
 from gradstep.values.commands import Backward, Command, Load, Screenshot, Show, line_of
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
@@ -37,7 +38,7 @@ class Board(Desk, inherit_bindings=False):
         opening: Sequence[Command],
         noted: Callable[[Outcome], None],
         rest: float = 0.2,
-        layout: str = "inspect",
+        look: Look = Look(),  # noqa: B008
     ) -> None:
         """Prepare the screen.
 
@@ -46,9 +47,9 @@ class Board(Desk, inherit_bindings=False):
             opening: commands to begin with.
             noted: told of every outcome, for the record.
             rest: seconds without a command after which a digest is taken.
-            layout: how the panels are laid out at first.
+            look: how it looks at first.
         """
-        super().__init__(layout)
+        super().__init__(look)
         self.driver = Driver(session, self, rest)
         self.frames = 0
         """Stops presented so far."""

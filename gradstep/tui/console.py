@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from typing import Protocol
 
+from gradstep.tui.layout import LAYOUTS
+from gradstep.tui.tones import THEMES
 from gradstep.values.errors import wrong
+from gradstep.values.nearest import did_you_mean
 
 
 class Screenful(Protocol):
@@ -13,6 +17,14 @@ class Screenful(Protocol):
 
     def save(self, path: str, over: bool = False) -> None:
         """Write the session so far as a script; `over` a file that is there."""
+        ...
+
+    def choose_layout(self, name: str) -> None:
+        """Lay the panels out in another way."""
+        ...
+
+    def choose_theme(self, name: str) -> None:
+        """Show other colours."""
         ...
 
     def action_help(self) -> None:
@@ -43,6 +55,25 @@ def console(text: str, screen: Screenful) -> bool:
         if len(paths) != 1:
             raise wrong("save takes one path", "It writes the session so far as a script.", "Write: save FILE.steps")
         screen.save(paths[0], over=word == "save!")
+    elif word == "layout":
+        screen.choose_layout(_one_of("layout", rest, LAYOUTS))
+    elif word == "theme":
+        screen.choose_theme(_one_of("theme", rest, THEMES))
     else:
         return False
     return True
+
+
+def _one_of(word: str, given: str, names: Iterable[str]) -> str:
+    """Return the name that was given.
+
+    Raises:
+        GradstepError: it is none of `names`.
+    """
+    name, known = given.strip(), tuple(names)
+    if name in known:
+        return name
+    remedy = did_you_mean(name, known) or f"Write: {word} {' or '.join(known)}"
+    raise wrong(
+        f"There is no {word} {name}" if name else f"{word} takes a name", f"There are {', '.join(known)}.", remedy
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from msgspec.structs import replace
+from textual import events
 from textual.app import ComposeResult
 from textual.layout import Layout
 from textual.screen import Screen
@@ -21,7 +24,10 @@ from gradstep.tui.panels.script import ScriptPanel
 from gradstep.tui.panels.status import PhasesRow, StatusRow
 from gradstep.tui.panels.tensor import TensorPanel
 from gradstep.tui.panels.why import WhyPanel
-from gradstep.tui.places import Place, PlacesLayout, Wish, plan
+from gradstep.tui.places import Place, PlacesLayout, Wish, plan, size_class
+from gradstep.tui.remembered import Look, Taste
+from gradstep.tui.sizes import Grip, grip_at, resized
+from gradstep.tui.tones import PLAIN, THEMES
 from gradstep.values.commands import Say
 
 if TYPE_CHECKING:
@@ -39,21 +45,21 @@ class Desk(Screen[None], inherit_bindings=False):
     """Carries out what is asked for; the board's."""
     keyboard = Keyboard()
     """The keys as they are bound."""
+    ALLOW_SELECT: ClassVar[bool] = False
 
-    def __init__(self, layout: str) -> None:
-        """Prepare the surfaces.
-
-        Args:
-            layout: one of `LAYOUTS`.
-        """
+    def __init__(self, look: Look) -> None:
+        """Prepare the surfaces; they look as `look` says."""
         super().__init__(id="step")
+        self._taste, self._kept = look.taste, look.kept
+        self._held: tuple[Grip, int, int, Wish] | None = None
+        """What the mouse has hold of, where it took it, and how things stood then."""
         self._reading: Reading | None = None
         """The script that is open."""
         self._line: CommandLine | None = None
         """The command line while it is typed into."""
         self._account = False
         """True once there was a backward, for the Ledger to give account of."""
-        self._layout = layout
+        self._layout = look.layout
         self._recents = {name: [chosen.focus] for name, chosen in LAYOUTS.items()}
         self._maximised = False
         self._places: dict[str, Place] = {}
@@ -90,6 +96,10 @@ class Desk(Screen[None], inherit_bindings=False):
         """Ask for what visible panels lack."""
         raise NotImplementedError
 
+    def _say(self, text: str) -> None:
+        """Say something on the footer."""
+        raise NotImplementedError
+
     # -- places -------------------------------------------------------------------------------------------------------
     @property
     def _wish(self) -> Wish:
@@ -102,7 +112,9 @@ class Desk(Screen[None], inherit_bindings=False):
         script, banner = self._reading is not None, bool(self.driver.dead)
         matrix = self.tensor.view is not None and self.tensor.view.kind == "matrix"
         account = self._account and not banner
-        return Wish(tuple(self._recent), script, banner, self._maximised, matrix, max(rows, 3), account, self._layout)
+        sizes = self._taste.sizes.get(self._sized, {})
+        rows, focus = max(rows, 3), tuple(self._recent)
+        return Wish(focus, script, banner, self._maximised, matrix, rows, account, self._layout, sizes)
 
     def _place(self, width: int, height: int) -> dict[str, Place]:
         places = plan(width, height, self._wish)
@@ -151,3 +163,100 @@ class Desk(Screen[None], inherit_bindings=False):
     def focus_panel(self) -> Panel:
         """The panel in focus."""
         return self.panels[self._recent[0]]
+
+    # -- layouts, sizes, themes ---------------------------------------------------------------------------------------
+    @property
+    def _sized(self) -> str:
+        """What the present sizes are remembered by."""
+        return f"{self._layout} {size_class(*self.size)}"
+
+    def choose_layout(self, name: str) -> None:
+        """Lay the panels out in another way, and remember it."""
+        self._layout, self._maximised = name, False
+        self._keep(replace(self._taste, layout=name))
+        self._focus(self._recent[0])
+        self._say(f"layout {name}")
+
+    def choose_theme(self, name: str) -> None:
+        """Show other colours, and remember it."""
+        if self.app.theme == PLAIN:
+            self._say("NO_COLOR is set: there are no colours to choose from")
+            return
+        self.app.theme = name
+        self._keep(replace(self._taste, theme=name))
+        self._redraw()
+        self._say(f"theme {name}")
+
+    def _keep(self, taste: Taste) -> None:
+        if taste != self._taste:
+            self._taste = taste
+            self._kept(taste)
+
+    def _resize(self, sizes: Mapping[str, int]) -> None:
+        """Give the panels of this layout and size class other sizes; none: as they come."""
+        own = {name: cells for name, cells in self._taste.sizes.items() if name != self._sized}
+        self._taste = replace(self._taste, sizes=own | ({self._sized: dict(sizes)} if sizes else {}))
+        self._arrange()
+
+    def action_maximise(self) -> None:
+        """Give the panel in focus everything below the phases, or take it back."""
+        self._maximised = not self._maximised
+        self._arrange()
+
+    def action_layout(self, name: str) -> None:
+        """Choose a layout."""
+        self.choose_layout(name)
+
+    def action_theme(self) -> None:
+        """Go to the next theme."""
+        names = list(THEMES)
+        following = names.index(self.app.theme) + 1 if self.app.theme in names else 0
+        self.choose_theme(names[following % len(names)])
+
+    def action_resize(self, across: int, down: int) -> None:
+        """Make the panel in focus wider or higher, as far as the others allow it."""
+        wish = self._wish
+        sizes = resized(*self.size, wish, self._recent[0], across, down)
+        if sizes == wish.sizes:
+            back = f"{self.keyboard.key('maximise').shown} takes the panel back first"
+            self._say(back if wish.maximised else "the panels beside it give no more room")
+        else:
+            self._resize(sizes)
+            self._kept(self._taste)
+
+    def action_reset_sizes(self) -> None:
+        """Give the panels of this layout the sizes that they come with."""
+        self._resize({})
+        self._kept(self._taste)
+        self._say(f"layout {self._layout}: the sizes are as they come")
+
+    # -- the mouse ----------------------------------------------------------------------------------------------------
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Take hold of an edge."""
+        x, y = event.screen_offset
+        wish = self._wish
+        grip = grip_at(*self.size, wish, x, y) if event.button == 1 and not wish.maximised else None
+        self._held = None if grip is None else (grip, x, y, wish)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Drag it."""
+        if self._held is None:
+            return
+        grip, x, y, wish = self._held
+        across = event.screen_offset.x - x if grip.across else 0
+        down = 0 if grip.across else event.screen_offset.y - y
+        self._resize(resized(*self.size, wish, grip.panel, across, down) if across or down else wish.sizes)
+
+    def on_mouse_up(self) -> None:
+        """Let go, and remember the sizes."""
+        if self._held is not None and self._held[3].sizes != self._wish.sizes:
+            self._kept(self._taste)
+        self._held = None
+
+    def on_panel_named(self, message: Panel.Named) -> None:
+        """Go to a panel whose name was clicked."""
+        self._focus(message.name)
+
+    def on_panel_doubled(self) -> None:
+        """Maximise the panel whose title was clicked twice, or take it back."""
+        self.action_maximise()

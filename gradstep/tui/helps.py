@@ -19,6 +19,8 @@ from gradstep.values.views import Request
 
 CONSOLE: tuple[tuple[str, str], ...] = (
     ("save FILE.steps", "Write the session so far as a script that replays it; save! overwrites a file."),
+    ("layout NAME", "Lay the panels out in another way: learn, inspect or train."),
+    ("theme NAME", "Show other colours: dark, light or high-contrast."),
     ("help", "Show every key and every command."),
     ("quit", "Quit, and keep the session for gradstep --last."),
 )

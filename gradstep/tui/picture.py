@@ -8,12 +8,17 @@ from pathlib import Path
 
 from gradstep.session.protocol import FrontSession
 from gradstep.tui.app import GradstepApp
+from gradstep.tui.remembered import Look
 from gradstep.values.commands import Command
 
+_LOOK = Look()
 
-async def picture(session: FrontSession, size: tuple[int, int], history: Sequence[Command] = ()) -> str:
+
+async def picture(
+    session: FrontSession, size: tuple[int, int], history: Sequence[Command] = (), look: Look = _LOOK
+) -> str:
     """Return the screen of an open session as SVG, `size` columns by rows; the same session gives the same picture."""
-    app = GradstepApp(session, history=history, rest=1e9)
+    app = GradstepApp(session, history=history, rest=1e9, look=look)
     async with app.run_test(size=size) as pilot:
         await app.step_screen.driver.idle.wait()
         await pilot.pause()
@@ -22,11 +27,16 @@ async def picture(session: FrontSession, size: tuple[int, int], history: Sequenc
 
 
 def draw(
-    session: FrontSession, path: str | Path, size: tuple[int, int] = (120, 40), history: Sequence[Command] = ()
+    session: FrontSession,
+    path: str | Path,
+    size: tuple[int, int] = (120, 40),
+    history: Sequence[Command] = (),
+    layout: str = _LOOK.layout,
+    theme: str = _LOOK.theme,
 ) -> None:
-    """Draw the screen of an open session to a file, with `history` in its log.
+    """Draw the screen of an open session to a file, with `history` in its log, whatever a user chose for his own.
 
     Raises:
         OSError: the file cannot be written.
     """
-    Path(path).write_text(asyncio.run(picture(session, size, history)), encoding="utf-8")
+    Path(path).write_text(asyncio.run(picture(session, size, history, Look(layout, theme))), encoding="utf-8")

@@ -15,7 +15,7 @@ from gradstep.tui.layout import GUESTS, LAYOUTS, PANELS, Column, Slot
 if TYPE_CHECKING:
     from textual.widget import Widget
 
-_LEAST_WIDTH, _LEAST_HEIGHT = 20, 3
+LEAST_WIDTH, LEAST_HEIGHT = 20, 3
 """Cells that a column, and rows that a slot, keep when others are made larger."""
 
 
@@ -49,8 +49,8 @@ class Place(NamedTuple):
     titled: bool = True
 
 
-class _Spot(NamedTuple):
-    """A slot with its place on the screen: in which column, after which gap to the next."""
+class Spot(NamedTuple):
+    """A slot with its place on the screen."""
 
     column: int
     key: str
@@ -72,7 +72,7 @@ def plan(width: int, height: int, wish: Wish) -> dict[str, Place]:
     """Return the place of each thing that is visible: `status`, `phases`, `banner`, `prompt`, `footer` and panels."""
     if width <= 0 or height <= 0:
         return {}
-    roomy = size_class(width, height) in ("roomy", "wide")
+    roomy = _is_roomy(width, height)
     places = {"status": Place(0, 0, width, 1)}
     if height >= 3:
         places["phases"] = Place(0, 1, width, 1)
@@ -84,27 +84,40 @@ def plan(width: int, height: int, wish: Wish) -> dict[str, Place]:
         places["prompt"] = Place(0, height - 2, width, 1)
     if height >= 4:
         places["footer"] = Place(0, height - 1, width, 1)
-    top = 3 if roomy else 2 if height >= 3 or "banner" in places else 1
-    bottom = height - (3 if roomy else 2 if height >= 5 else 1 if height >= 4 else 0)
-    focus = wish.recent[0] if wish.recent else "tensor"
-    if wish.maximised:
-        return places | _stack((focus,), 0, top, width, bottom - top)
-    if height >= 10:
-        titled = roomy or height >= 28
-        rows = titled + _why_rows(bottom - top, roomy, titled, wish)
-        places["why"] = Place(0, top, width, rows, titled=titled)
-        top += rows + roomy
-    for spot in _spots(width, top, bottom - top, size_class(width, height), wish):
-        names = _by_recency(spot.names, wish)
-        places |= _stack(names, spot.x, spot.y, spot.width, spot.height)
+    why, spots = spots_of(width, height, wish)
+    if why is not None:
+        places["why"] = why
+    for spot in spots:
+        places |= _stack(_by_recency(spot.names, wish), spot)
     return places
 
 
+def _is_roomy(width: int, height: int) -> bool:
+    return size_class(width, height) in ("roomy", "wide")
+
+
+def spots_of(width: int, height: int, wish: Wish) -> tuple[Place | None, list[Spot]]:
+    """Return the place of Why and those below it, between the rows at the top and those at the bottom."""
+    roomy = _is_roomy(width, height)
+    top = 3 if roomy else 2 if height >= 3 or (wish.banner and height >= 2) else 1
+    bottom = height - (3 if roomy else 2 if height >= 5 else 1 if height >= 4 else 0)
+    if wish.maximised:
+        names = (wish.recent[0] if wish.recent else "tensor",)
+        return None, [Spot(0, "", names, 0, top, width, bottom - top)]
+    why = None
+    if height >= 10:
+        titled = roomy or height >= 28
+        rows = titled + _why_rows(bottom - top, roomy, titled, wish)
+        why = Place(0, top, width, rows, titled=titled)
+        top += rows + roomy
+    return why, _below(width, top, bottom - top, size_class(width, height), wish)
+
+
 def _why_rows(height: int, roomy: bool, titled: bool, wish: Wish) -> int:
-    most = max(2, height // (2 if wish.recent and wish.recent[0] == "why" else 3))
     asked = wish.sizes.get("why")
     if asked is not None:
-        return max(1, min(asked - titled, max(2, height // 2)))
+        return max(1, min(asked - titled, height // 2))
+    most = max(2, height // (2 if wish.recent and wish.recent[0] == "why" else 3))
     return min(max(wish.why + roomy, 4 if roomy else 3 if titled else 2), most)
 
 
@@ -127,17 +140,17 @@ def _panels_of(slot: Slot, columns: tuple[Column, ...], script: bool) -> tuple[s
     return tuple(name for name in names if script or name != "script")
 
 
-def _spots(width: int, top: int, height: int, size: str, wish: Wish) -> list[_Spot]:
+def _below(width: int, top: int, height: int, size: str, wish: Wish) -> list[Spot]:
     """Share the room below Why among the columns, and each column's among its slots."""
     columns = columns_of(wish.layout, size, wish.script, wish.matrix)
     gap = 1 if size in ("roomy", "wide") else 0
-    spots: list[_Spot] = []
+    spots: list[Spot] = []
     x = 0
     for i, (column, cells) in enumerate(zip(columns, _widths(columns, width, wish.sizes), strict=True)):
         weights = [wish.sizes.get(slot.key, slot.weight) for slot in column.slots]
         for slot, (y, rows) in zip(column.slots, _heights(weights, height, gap), strict=True):
             names = _panels_of(slot, columns, wish.script)
-            spots.append(_Spot(i, slot.key, names, x, top + y, cells, rows))
+            spots.append(Spot(i, slot.key, names, x, top + y, cells, rows))
         x += cells + 1
     return spots
 
@@ -153,7 +166,7 @@ def _widths(columns: Sequence[Column], width: int, sizes: Mapping[str, int]) -> 
         else:
             cells = max(column.least, min(round(width * column.share), column.most))
         left = len(columns) - 1 - i
-        widths.append(max(1, min(cells, free - sum(widths) - _LEAST_WIDTH * left)))
+        widths.append(max(1, min(cells, free - sum(widths) - LEAST_WIDTH * left)))
     return [*widths, free - sum(widths)]
 
 
@@ -178,11 +191,11 @@ def _by_recency(names: tuple[str, ...], wish: Wish) -> tuple[str, ...]:
     return (shown, *(name for name in PANELS if name in names and name != shown))
 
 
-def _stack(names: tuple[str, ...], x: int, y: int, width: int, height: int) -> dict[str, Place]:
-    if width <= 0 or height <= 0:
+def _stack(names: tuple[str, ...], spot: Spot) -> dict[str, Place]:
+    if spot.width <= 0 or spot.height <= 0:
         return {}
     shares = tuple(name for name in PANELS if name in names) if len(names) > 1 else ()
-    return {names[0]: Place(x, y, width, height, shares)}
+    return {names[0]: Place(spot.x, spot.y, spot.width, spot.height, shares)}
 
 
 class PlacesLayout(TextualLayout):

@@ -9,7 +9,10 @@ from contextlib import suppress
 from gradstep.session.protocol import FrontSession
 from gradstep.steps.record import Recorder, save
 from gradstep.tui.app import GradstepApp
+from gradstep.tui.glyphs import wants_ascii
 from gradstep.tui.last import keep
+from gradstep.tui.panels.log import Entry
+from gradstep.tui.remembered import Look, keep_taste, read_taste, taste_path
 from gradstep.values.commands import Command, Load
 from gradstep.values.outcomes import Outcome
 
@@ -26,6 +29,10 @@ def run_app(
     device: str | None = None,
     record: str | None = None,
     last: bool = False,
+    first: str = "inspect",
+    layout: str = "",
+    theme: str = "",
+    ascii_only: bool = False,
 ) -> int:
     """Show the screen and return the exit code once it is quit: 0, 128 + n after signal n, 1 after a fault of its own.
 
@@ -37,6 +44,10 @@ def run_app(
         device: the device of the workload.
         record: the path of a script to write the session to.
         last: the script is a session that was kept: it is carried out at once, not stepped through.
+        first: the layout for a user who has never chosen one.
+        layout: the layout, whichever was chosen before; empty to go by that.
+        theme: the theme, in the same way.
+        ascii_only: draw with ASCII only, whatever the terminal says of itself.
 
     Raises:
         GradstepError: the script is wrong.
@@ -55,7 +66,17 @@ def run_app(
             recorder.add(outcome.command)
 
     script_to_step, left = (None, opened) if last else (opened, None)
-    app = GradstepApp(session, opening, script_to_step, noted=noted, signals=True, left=left)
+    taste, wrong = read_taste(taste_path())
+    look = Look(
+        layout=layout or taste.layout or first,
+        theme=theme or taste.theme or "dark",
+        ascii_only=ascii_only or wants_ascii(),
+        taste=taste,
+        kept=keep_taste,
+    )
+    app = GradstepApp(session, opening, script_to_step, noted=noted, signals=True, left=left, look=look)
+    if wrong:
+        app.step_screen.log_panel.add([Entry("notice", wrong)])
     try:
         app.run()
     finally:

@@ -19,6 +19,7 @@ from gradstep.tui.keys import KeyedBoard, parse_commands
 from gradstep.tui.panels.log import Entry
 from gradstep.tui.panels.script import Page
 from gradstep.tui.reading import Reading, Walk
+from gradstep.tui.remembered import Look
 from gradstep.values.commands import Command, Load
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.outcomes import Outcome, Problem
@@ -47,6 +48,7 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
         noted: Callable[[Outcome], None],
         rest: float = 0.2,
         left: Script | None = None,
+        look: Look = Look(),  # noqa: B008
     ) -> None:
         """Prepare the screen.
 
@@ -57,8 +59,9 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
             noted: told of every outcome, for the record.
             rest: seconds without a command after which a digest is taken.
             left: a session to bring back to where it was left, by carrying it out again.
+            look: how it looks at first.
         """
-        super().__init__(session, opening, noted, rest)
+        super().__init__(session, opening, noted, rest, look)
         self._script = script
         self._left = Walk(left.statements, again=True) if left is not None else None
         self._typed: list[str] = []

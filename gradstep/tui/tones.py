@@ -1,63 +1,155 @@
-"""The colours of the screen: every tone by name, in colour and for NO_COLOR.
+"""The colours of the screen: every tone by name, in each theme and for NO_COLOR.
 
-Text keeps a contrast of 4.5:1 or more against every ground it can stand on; `line` is for lanes and axes only.
+Text keeps a contrast of 4.5:1 or more against every ground it can stand on, and of 7:1 in the high-contrast theme
+(WCAG 2.2, 1.4.3 and 1.4.6); `line` is for lanes and axes only, and keeps 3:1 (1.4.11). Below zero is blue and above it
+orange in all of them, which colour-blind eyes tell apart.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from rich.style import Style
 
-SCREEN = "#14161b"
-PANEL = "#1b1e25"
-TITLE = "#2b303b"
-HERE = "#363d4b"
+GROUNDS = ("screen", "panel", "title", "here")
+"""What text stands on: between panels, in them, in their title rows, and where a cursor is."""
 
-GROUNDS = {"screen": SCREEN, "panel": PANEL, "title": TITLE, "here": HERE}
+HEAT = 7
+"""How deep a cell of a heat map can be: there is a tone `heat:N` for each N from -7, far below zero, to 7."""
 
-ACCENT = "#d59bf0"
-"""Means now, and nothing else has it."""
-ACCENT_BLOCK = "#8a4fb0"
 
-TONES: dict[str, tuple[str, str]] = {
-    # name: (colour, attributes)
-    "text": ("#dde1e8", ""),
-    "bright": ("#f4f6fa", "bold"),
-    "dim": ("#a8b0be", ""),
-    "line": ("#78808e", ""),
-    "key": ("#f4f6fa", "bold"),
-    "now": (ACCENT, "bold"),
-    "good": ("#93cf6c", ""),
-    "bad": ("#ff8f86", "bold"),
-    "negative": ("#7ab6fa", ""),
-    "positive": ("#eda36b", ""),
-    "odd": ("#f4f6fa", "reverse bold"),
-    "block": ("#ffffff", "bold"),
-    "code": ("#dde1e8", "bold"),
-}
+class Theme(NamedTuple):
+    """The colours of one theme."""
 
-_PLAIN_ATTRIBUTES = {"line": "dim", "block": "reverse bold", "bad": "bold", "now": "bold", "good": ""}
+    grounds: dict[str, str]
+    hues: dict[str, str]
+    """The colour of each tone."""
+    block: str
+    """The ground of the present phase."""
+    dark: bool = True
+    cold: str = ""
+    """The ground of a cell that is as far below zero as any."""
+    hot: str = ""
+
+
+ATTRIBUTES = {"bright": "bold", "key": "bold", "now": "bold", "bad": "bold", "block": "bold", "code": "bold"}
+ATTRIBUTES |= {"odd": "reverse bold"}
+
+DARK = Theme(
+    grounds={"screen": "#14161b", "panel": "#1b1e25", "title": "#2b303b", "here": "#363d4b"},
+    hues={
+        "text": "#dde1e8",
+        "bright": "#f4f6fa",
+        "dim": "#a8b0be",
+        "line": "#848c9a",
+        "key": "#f4f6fa",
+        "now": "#d59bf0",
+        "good": "#93cf6c",
+        "bad": "#ff8f86",
+        "negative": "#7ab6fa",
+        "positive": "#eda36b",
+        "odd": "#f4f6fa",
+        "block": "#ffffff",
+        "code": "#dde1e8",
+    },
+    block="#8a4fb0",
+    cold="#1c4f94",
+    hot="#8a4710",
+)
+
+LIGHT = Theme(
+    grounds={"screen": "#e4e7ed", "panel": "#f6f7f9", "title": "#d3d9e3", "here": "#c6d2e6"},
+    hues={
+        "text": "#23272f",
+        "bright": "#0b0d11",
+        "dim": "#525967",
+        "line": "#69717f",
+        "key": "#0b0d11",
+        "now": "#6d1fa0",
+        "good": "#225c0c",
+        "bad": "#9c1212",
+        "negative": "#0a4ea6",
+        "positive": "#853d00",
+        "odd": "#0b0d11",
+        "block": "#ffffff",
+        "code": "#23272f",
+    },
+    block="#7a35a8",
+    dark=False,
+    cold="#9cc5f7",
+    hot="#f7b98b",
+)
+
+CONTRAST = Theme(
+    grounds={"screen": "#000000", "panel": "#0a0a0a", "title": "#2c2c2c", "here": "#12355c"},
+    hues={
+        "text": "#ffffff",
+        "bright": "#ffffff",
+        "dim": "#d6d6d6",
+        "line": "#a6a6a6",
+        "key": "#ffffff",
+        "now": "#f3bcff",
+        "good": "#93f070",
+        "bad": "#ffb3ab",
+        "negative": "#9bd0ff",
+        "positive": "#ffbf85",
+        "odd": "#ffffff",
+        "block": "#000000",
+        "code": "#ffffff",
+    },
+    block="#f3bcff",
+    cold="#0f4486",
+    hot="#6e3405",
+)
+
+THEMES: dict[str, Theme] = {"dark": DARK, "light": LIGHT, "high-contrast": CONTRAST}
+"""The themes in the order of the key that goes through them."""
+
+PLAIN = "plain"
+"""The theme without colours, for NO_COLOR."""
+_PLAIN_ATTRIBUTES = {"line": "dim", "block": "reverse bold", "bad": "bold", "now": "bold"}
 _PLAIN_GROUNDS = {"title": "underline", "here": "bold"}
 
 
-@lru_cache(maxsize=1024)
-def style(tone: str, ground: str, colour: bool = True) -> Style:
-    """Return the style of a tone on a ground; without colour, weight, underline and reverse do all the work.
+@lru_cache(maxsize=4096)
+def style(tone: str, ground: str, theme: str = "dark") -> Style:
+    """Return the style of a tone on a ground; without colours, weight, underline and reverse do all the work.
 
-    Beside those in the table there is a tone for two grey pixels, one above the other in a cell: `pixel:15:0`, from
-    0 (black) to 15 (white), or `pixel:15:` with the ground below.
+    Beside those that a theme names there are two families of tones. Two grey pixels, one above the other in a cell:
+    `pixel:15:0`, from 0 (black) to 15 (white), or `pixel:15:` with the ground below. And text on a cell of a heat map:
+    `heat:-7` (far below zero) to `heat:7`, the ground of the panel at `heat:0`.
     """
-    if tone.startswith("pixel:"):
-        _, upper, lower = tone.split(":")
-        return Style.parse(f"{_grey(upper)} on {_grey(lower) if lower else GROUNDS[ground]}") if colour else Style()
-    hue, attributes = TONES[tone]
-    if not colour:
-        parts = f"{_PLAIN_ATTRIBUTES.get(tone, attributes)} {_PLAIN_GROUNDS.get(ground, '')}".split()
+    family, _, levels = tone.partition(":")
+    if theme == PLAIN:
+        attributes = _PLAIN_ATTRIBUTES.get(tone, ATTRIBUTES.get(tone, ""))
+        parts = f"{attributes} {_PLAIN_GROUNDS.get(ground, '')}".split()
         return Style.parse(" ".join(dict.fromkeys(parts)) or "none")
-    behind = ACCENT_BLOCK if tone == "block" else GROUNDS[ground]
-    return Style.parse(f"{attributes} {hue} on {behind}")
+    chosen = THEMES[theme]
+    behind = chosen.grounds[ground]
+    if family == "pixel":
+        upper, _, lower = levels.partition(":")
+        return Style.parse(f"{_grey(upper)} on {_grey(lower) if lower else behind}")
+    if family == "heat":
+        level = int(levels)
+        return Style.parse(
+            f"{chosen.hues['bright']} on {_mixed(behind, chosen.hot if level > 0 else chosen.cold, level)}"
+        )
+    return Style.parse(
+        f"{ATTRIBUTES.get(tone, '')} {chosen.hues[tone]} on {chosen.block if tone == 'block' else behind}"
+    )
 
 
 def _grey(level: str) -> str:
     return "#" + f"{int(level) * 17:02x}" * 3
+
+
+def _mixed(ground: str, end: str, level: int) -> str:
+    """Return a colour between two, `abs(level)` of `HEAT` on the way to the second."""
+    pairs = zip(channels(ground), channels(end), strict=True)
+    return "#" + "".join(f"{round(a + (b - a) * min(abs(level), HEAT) / HEAT):02x}" for a, b in pairs)
+
+
+def channels(colour: str) -> tuple[int, int, int]:
+    """Return red, green and blue of `#rrggbb`, 0 to 255."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

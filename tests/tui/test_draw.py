@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from gradstep.tui import numbers, tones
+from gradstep.tui import numbers
 from gradstep.tui.lines import Row, clean, plain, wrap
 from gradstep.tui.panels import graph, log, loss, model, script, status, tensor, why
 from gradstep.tui.panels.markdown import markdown_lines
@@ -269,36 +269,6 @@ def test_a_hundred_thousand_rows_are_drawn_by_the_window():
     drawing = model.draw(ModelView(1, rows, 1), 60, 10, first=99_000)
     assert len(drawing.lines) == 10
     assert "w99000" in text(drawing)
-
-
-# -- colours ---------------------------------------------------------------------------------------------------------
-def luminance(colour: str) -> float:
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one: str, other: str) -> float:
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.parametrize("ground", tones.GROUNDS)
-@pytest.mark.parametrize("tone", [tone for tone in tones.TONES if tone not in {"line", "block"}])
-def test_text_can_be_read_on_every_ground(tone, ground):
-    assert contrast(tones.TONES[tone][0], tones.GROUNDS[ground]) >= 4.5
-
-
-def test_the_present_phase_can_be_read():
-    assert contrast(tones.TONES["block"][0], tones.ACCENT_BLOCK) >= 4.5
-
-
-def test_without_colour_there_is_none():
-    for tone in tones.TONES:
-        for ground in tones.GROUNDS:
-            style = tones.style(tone, ground, colour=False)
-            assert style.color is None
-            assert style.bgcolor is None
 
 
 def test_the_hint_stays_beside_a_long_line_of_pytorch():

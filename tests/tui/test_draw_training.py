@@ -91,7 +91,7 @@ def test_two_pixels_share_a_cell_in_colour_and_a_shade_without():
     assert "".join(span.text for span in rows[1]) == "▀N"
     grey = sparks.picture([[0.0, 1.0, 0.5]] * 2, 0.0, 1.0, colour=False)
     assert "".join(span.text for span in grey[0]) == " █▒"
-    assert tones.style("pixel:15:0", "panel", False) == Style()
+    assert tones.style("pixel:15:0", "panel", tones.PLAIN) == Style()
 
 
 def test_every_pair_of_pixels_has_its_colours():

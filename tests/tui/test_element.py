@@ -70,7 +70,7 @@ def test_arrows_move_the_cursor_and_why_and_ledger_follow(kind):
         session = Elements()
         session.kind = kind
         async with stage(session, size=(120, 40)) as s:
-            await s.press("f", "down", "down", "right")
+            await s.press("f", "b", "down", "down", "right")
             await s.until(lambda: not s.screen._catching)
             element = (1, 2, 1) if kind == "matrix" else (1, 2, 7)
             assert session.asked(LookWhy)[-1] == LookWhy(element)
@@ -78,7 +78,7 @@ def test_arrows_move_the_cursor_and_why_and_ledger_follow(kind):
             assert f"2.weight.grad{list(element)}" in s.text()
             assert any(row.lstrip().startswith("▶") or "▶ [2]" in row for row in s.rows())
             before = len(session.asked(LookWhy))
-            await s.press("b")
+            await s.press("s")
             assert session.asked(LookWhy)[before:] == [LookWhy(element)]
 
     run(test)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from gradstep.tui import numbers
+from gradstep.tui.glyphs import ASCII
 from gradstep.tui.lines import Line, Row, Span, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, paragraph, widest
 from gradstep.tui.panels.panel import ViewPanel
@@ -223,4 +224,4 @@ class BatchPanel(ViewPanel[BatchView]):
 
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.view, width, height, not self.app.no_color)
+        return draw(self.view, width, height, not self.app.no_color and not self.app.has_class(ASCII))

@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from gradstep.tui.glyphs import ASCII, ascii_of
 from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.lines import Line, Row, Span, cell_len, clean, text_line
 from gradstep.tui.panels.drawing import Drawing, empty
@@ -22,13 +23,14 @@ from gradstep.values.views import NoView, Request, View
 ViewT = TypeVar("ViewT", bound=Struct)
 
 
-def strip_of(line: Line, width: int, ground: str, colour: bool) -> Strip:
+def strip_of(line: Line, width: int, ground: str, theme: str, ascii_only: bool = False) -> Strip:
     """Turn a line into what Textual paints."""
     ground = "here" if line.here else ground
-    segments = [Segment(text, style(tone, ground, colour)) for text, tone in line.spans]
+    written = ascii_of if ascii_only else str
+    segments = [Segment(written(text), style(tone, ground, theme)) for text, tone in line.spans]
     cells = sum(cell_len(text) for text, _ in line.spans)
     if cells < width:
-        segments.append(Segment(" " * (width - cells), style("text", ground, colour)))
+        segments.append(Segment(" " * (width - cells), style("text", ground, theme)))
     strip = Strip(segments, max(cells, width))
     return strip if cells <= width else strip.crop(0, width)
 
@@ -46,7 +48,8 @@ class Surface(Widget):
         self._lines: list[Line] = []
         self._strips: dict[int, Strip] = {}
         """Rows as they are painted, for as long as they stay as they are."""
-        self._drawn_at = (0, 0)
+        self._drawn_at = (0, 0, "")
+        """Size and theme of what is drawn."""
 
     def compose_lines(self, width: int, height: int) -> list[Line]:
         """Return the lines to show; overridden by what is on the surface."""
@@ -59,8 +62,9 @@ class Surface(Widget):
             return
         lines = self.compose_lines(width, height)[:height]
         old, self._lines = self._lines, lines
-        if self._drawn_at != (width, height):
-            self._drawn_at = (width, height)
+        at = (width, height, self.app.theme)
+        if self._drawn_at != at:
+            self._drawn_at = at
             self._strips.clear()
             self.refresh()
             return
@@ -81,7 +85,8 @@ class Surface(Widget):
         strip = self._strips.get(y)
         if strip is None:
             line = self._lines[y] if y < len(self._lines) else Line()
-            strip = self._strips[y] = strip_of(line, width, self.ground_of(y), not self.app.no_color)
+            app = self.app
+            strip = self._strips[y] = strip_of(line, width, self.ground_of(y), app.theme, app.has_class(ASCII))
         return strip
 
     def ground_of(self, _y: int) -> str:
@@ -111,6 +116,16 @@ class Panel(Surface):
             super().__init__()
             self.panel, self.row = panel, row
 
+    class Named(Message):
+        """The name of a panel was clicked, in the title row of the one that it takes turns with."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    class Doubled(Message):
+        """The title row of a panel was clicked twice."""
+
     class Scrolled(Message):
         """A panel was scrolled by the mouse and may need another window."""
 
@@ -126,6 +141,8 @@ class Panel(Surface):
         super().__init__(name)
         self.focused = False
         self.shares: tuple[str, ...] = ()
+        self._names: list[tuple[int, str]] = []
+        """Where in the title row the name of each panel ends."""
         self.titled = True
         self.first = 0
         self.rows = 0
@@ -186,6 +203,7 @@ class Panel(Surface):
         """
         row, mark = Row(width), "▌" if self.focused else " "
         short = self._short(width)
+        self._names = []
         for name in self.shares or (self.id,):
             number = f"{self._key(name)} " if self.shares else ""
             if name == self.id:
@@ -194,6 +212,7 @@ class Panel(Surface):
                 row.add(" ").add(number, "key").add(f"{str(name).title()} ", "dim")
             else:
                 row.add(" ").add(number.strip(), "key").add(str(name).title()[:short], "dim")
+            self._names.append((row.at, str(name)))
         room = width - row.at - 2
         told = room >= (len(about) if self.shares else min(len(about), 12))
         if told:
@@ -216,8 +235,14 @@ class Panel(Surface):
         return self.keyboard.key(name or "").shown
 
     def on_click(self, event: events.Click) -> None:
-        """Focus the panel, and its row under the mouse."""
-        self.post_message(self.Focused(self, event.y - self.titled))
+        """Focus the panel and its row under the mouse, or one whose name is there; twice in the title maximises."""
+        name = next((name for end, name in self._names if event.x < end), self.id)
+        if event.y or not self.titled:
+            self.post_message(self.Focused(self, event.y - self.titled))
+        elif name != self.id and name is not None:
+            self.post_message(self.Named(name))
+        else:
+            self.post_message(self.Doubled() if event.chain == 2 else self.Focused(self, -1))
 
     def on_mouse_scroll_down(self) -> None:
         """Scroll three rows."""
