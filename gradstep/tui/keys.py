@@ -119,11 +119,6 @@ class KeyedBoard(Board, inherit_bindings=False):
         else:
             self._say("no script is open: gradstep FILE.steps opens one")
 
-    def action_maximise(self) -> None:
-        """Give the panel in focus everything below the phases, or take it back."""
-        self._maximised = not self._maximised
-        self._arrange()
-
     def action_move(self, rows: int) -> None:
         """Move or scroll in the panel in focus."""
         self.focus_panel.move(rows)
