@@ -11,7 +11,7 @@ from torch import Tensor
 from gradstep.engine.describe import describe
 from gradstep.engine.functions import FUNCTIONS, as_tensor, dtype_text, kind_of
 from gradstep.engine.indexing import Item, check_index, whole_number
-from gradstep.engine.names import Scope, list_some, part_of, resolve, why_none
+from gradstep.engine.names import PLACES, Scope, list_some, part_of, resolve, why_none
 from gradstep.engine.operators import operate
 from gradstep.values import expressions as x
 from gradstep.values.errors import GradstepError, wrong
@@ -206,8 +206,11 @@ class _Evaluator:
             raise wrong("only a tensor can be shown", f"`{expression_line(expression)}` is computed.", remedy)
         known, owner, rest = resolve(target, self.scope)
         value = self.name(target)
+        if known in PLACES and isinstance(value, (list, tuple)) and items and isinstance(items[0], x.Number):
+            # `node.out[1]` is a tensor of several, not a slice of one
+            return self.selection(_part(x.Name(f"{target.name}.{items[0].value}", target.quoted), items[1:]))
         written = expression_line(target)
-        if not _can_be_shown(rest) or not (value is None or isinstance(value, Tensor)):
+        if not _can_be_shown(known, rest) or not (value is None or isinstance(value, Tensor)):
             raise wrong(f"`{written}` cannot be shown", f"It is {kind_of(value)}.", "Show a tensor.", written)
         made = self.items(items, 0)
         shaped = value if isinstance(value, Tensor) else owner
@@ -271,9 +274,18 @@ class _Evaluator:
         return operate(op, self.present(left, depth), self.present(right, depth))
 
 
-def _can_be_shown(rest: Sequence[str]) -> bool:
-    """Tell whether panels can be about what follows the name of a tensor: nothing, `.grad`, `.state.exp_avg`."""
+def _can_be_shown(known: str, rest: Sequence[str]) -> bool:
+    """Tell whether panels can be about what follows the name of a tensor: nothing, `.grad`, `.state.exp_avg`.
+
+    Of a place inside a phase it is what goes in or out: `node.in`, `module.out.0`.
+    """
+    if known in PLACES:
+        return rest[:1] in (["in"], ["out"], ["addends"])
     return not rest or list(rest) == ["grad"] or (len(rest) == 2 and rest[0] == "state")
+
+
+def _part(name: x.Name, items: tuple[Expression | x.Span | x.Dots, ...]) -> Expression:
+    return x.Index(name, items) if items else name
 
 
 def _item_line(item: Expression | x.Span | x.Dots) -> str:

@@ -14,6 +14,8 @@ from gradstep.values.expressions import expression_line
 from gradstep.values.nearest import did_you_mean, nearest
 
 _MISSING = object()
+PLACES = ("node", "module", "op")
+"""Names of what a phase is stopped at."""
 
 
 class Scope(Protocol):
@@ -91,7 +93,7 @@ def why_none(name: str) -> str:
     """Return what to do about a name whose value is none; empty when nothing is known."""
     if name.endswith(".grad"):
         return "Run backward first, or ask whether it `is none`."
-    if name.split(".")[0] in ("node", "module", "op"):
+    if name.split(".")[0] in PLACES:
         return "It is there at a stop inside a phase: `into backward`; `.out` after it has run."
     if name.endswith(".state"):
         return "The optimizer makes it in its first step, if it keeps any."

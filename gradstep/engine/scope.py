@@ -8,11 +8,10 @@ import torch
 
 from gradstep.engine.events import Event
 from gradstep.engine.held import Held
+from gradstep.engine.names import PLACES
 
 VALUES = ("loss", "iteration", "lr", "input", "target", "prediction", "batch")
 """Names that are no tensors of the model."""
-PLACES = ("node", "module", "op")
-"""Names of what a phase is stopped at."""
 
 
 class HeldScope:
@@ -91,14 +90,30 @@ class HeldScope:
 
 def selected_tensor(scope: HeldScope, path: str) -> torch.Tensor | None:
     """Return the tensor of a selection as it is at this stop; None while there is none, such as a `.grad`."""
+    if path.split(".")[0] in PLACES and scope.event() is None:
+        return None
     try:
         value = scope.find(path)
     except KeyError:
+        if path.split(".")[0] in PLACES:
+            return _passed(scope.find(path.split(".")[0]), path.split(".")[1:])
         name, _, key = path.rpartition(".state.")
         owner = scope.find(name or path.removesuffix(".grad"))
         if not isinstance(owner, torch.Tensor):
             return None
         value = scope.state_of(owner).get(key) if name else owner.grad
+    return value if isinstance(value, torch.Tensor) else None
+
+
+def _passed(value: object, parts: Sequence[str]) -> torch.Tensor | None:
+    """Return the tensor that a path leads to in what is passed at a place; None where it leads to none."""
+    for part in parts:
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, (list, tuple)) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
     return value if isinstance(value, torch.Tensor) else None
 
 

@@ -234,7 +234,7 @@ class _BackwardTaps:
             number,
             node,
             parameter,
-            self._line_of(number),
+            source=self._line_of(number),
             addends=addends,
         )
         with torch.no_grad():

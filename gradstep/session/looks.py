@@ -15,7 +15,9 @@ from gradstep.engine.watchpoints import Watchpoints
 from gradstep.session.walking import Walking
 from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.graphs import LookGraph
+from gradstep.values.inside import LookBreakpoints, LookInside, LookSource
 from gradstep.values.reasons import LookLedger
+from gradstep.values.tensors import LookPlace
 from gradstep.values.training import LookBatch, LookLayers, LookOptimizer
 from gradstep.values.views import (
     Digest,
@@ -36,13 +38,15 @@ from gradstep.values.views import (
 from gradstep.views.batch import BatchLook
 from gradstep.views.changes import changed_names, changes_view
 from gradstep.views.element import element_of
+from gradstep.views.goto import place_view
 from gradstep.views.graph import GraphLook
+from gradstep.views.inside import breakpoints_view, inside_view, source_view
 from gradstep.views.layers import LayersLook
 from gradstep.views.ledger import ledger_view
 from gradstep.views.loss import LossLook
 from gradstep.views.model import model_view
 from gradstep.views.optimizer import optimizer_view
-from gradstep.views.tensor import Selection, tensor_view
+from gradstep.views.tensor import Selection, TensorLook
 from gradstep.views.why import why_view
 
 
@@ -59,6 +63,7 @@ class Looks:
         """What a bare zero_grad does."""
         self._opening: Expression | None = None
         """What the tensor panel was last asked to open on, for as long as nothing is selected."""
+        self._tensors = TensorLook()
         self._graphs = GraphLook(held)
         self._layers = LayersLook(held)
         self._losses = LossLook()
@@ -127,7 +132,11 @@ class Looks:
             case LookTensor():
                 selection = self._shown
                 tensor = None if selection is None else selected_tensor(self.scope, selection.path)
-                return tensor_view(held, stop, selection, tensor, request)
+                return self._tensors.view(held, stop, selection, tensor, request)
+            case LookPlace(_, _, opening):
+                selection = self.select(opening) if self.selection is None and opening is not None else self.selection
+                tensor = None if selection is None else selected_tensor(self.scope, selection.path)
+                return place_view(held, stop, selection, tensor, request)
             case LookGraph():
                 return self._graphs.view(stop, request)
             case LookLedger(index):
@@ -140,6 +149,13 @@ class Looks:
                 return self._layers.view(stop, self._selected)
             case LookOptimizer(points):
                 return optimizer_view(held, stop, self._selected, points)
+            case LookInside():
+                return inside_view(held, stop, self.walking.stepping)
+            case LookSource():
+                return source_view(held, stop, self.walking.stepping, request)
+            case LookBreakpoints():
+                position = self.walking.position
+                return breakpoints_view(stop, self.walking.breakpoints, "" if position is None else position.reason)
             case LookChanges():
                 return changes_view(held, stop)
             case LookDigest(limit):

@@ -1,0 +1,153 @@
+"""What there is to see at a stop inside a phase: what is passed there, the lines of source, the breakpoints."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from gradstep.engine.breakpoints import Breakpoints
+from gradstep.engine.events import Event, tensors_in
+from gradstep.engine.held import Held
+from gradstep.engine.stepping import Stepping
+from gradstep.engine.taps import source_of
+from gradstep.values.inside import (
+    BreakpointsView,
+    InsideView,
+    LookSource,
+    Passed,
+    SourceLine,
+    SourceView,
+)
+from gradstep.views.model import dtype_name
+from gradstep.views.numbers import norm_of
+from gradstep.views.statistics import chunks, statistics
+
+_MOST = 24
+"""Tensors of one stop that are described; a model may be passed hundreds."""
+
+
+def inside_view(held: Held, stop: int, stepping: Stepping | None) -> InsideView:
+    """Return what is passed at the stop; an empty view between phases."""
+    event = None if stepping is None else stepping.event
+    if stepping is None or event is None:
+        return InsideView(stop, note="not inside a phase: i steps into the natural next one")
+    return InsideView(
+        stop,
+        stepping.position,
+        tuple(_passed(event, "in", event.inputs)),
+        () if event.outputs is None else tuple(_passed(event, "out", event.outputs)),
+        tuple(_taking_part(held, event)),
+        event.grad_mode,
+        event.autocast,
+        "" if event.outputs is not None or event.kind != "node" else "it has not run: what leaves is known after it",
+    )
+
+
+def _passed(event: Event, side: str, values: tuple[object, ...]) -> Iterator[Passed]:
+    """Describe what goes in or out, tensor by tensor, under the names that expressions have for it."""
+    name = f"{event.kind}.{side}"
+    one = len(values) == 1
+    count = 0
+    for i, value in enumerate(values):
+        own = name if one else f"{name}[{i}]"
+        found = list(tensors_in(value, own))
+        if not found:
+            text = "none" if value is None else f"{type(value).__name__} {value!r}"[:60]
+            yield Passed(own, text=text)
+        for path, tensor in found:
+            count += 1
+            if count > _MOST:
+                return
+            yield _tensor(path, tensor, event, side)
+    if side == "in":
+        for key, value in event.keywords.items():
+            for path, tensor in tensors_in(value, f"{key}="):
+                yield _tensor(path, tensor, event, side)
+
+
+def _tensor(name: str, tensor: Tensor, event: Event, side: str) -> Passed:
+    numeric = not tensor.is_meta and tensor.numel() > 0 and (tensor.is_floating_point() or tensor.is_complex())
+    plain = numeric and not tensor.is_complex() and tensor.layout is torch.strided
+    wide = None if tensor.dtype in (torch.float32, torch.float64) else _widened
+    known = statistics(lambda: chunks([tensor], wide), norm=False) if plain else None
+    return Passed(
+        name,
+        tuple(tensor.shape),
+        dtype_name(tensor),
+        norm_of(tensor) if numeric else None,
+        None if known is None else known.minimum,
+        None if known is None else known.maximum,
+        None if known is None else known.mean,
+        None if known is None else known.std,
+        None if known is None else known.zeros,
+        0 if known is None else known.nans,
+        0 if known is None else known.infs,
+        tensor.requires_grad,
+        _why_not(tensor, event) if event.phase == "forward" and side == "out" else "",
+    )
+
+
+def _widened(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0].float()
+
+
+def _why_not(tensor: Tensor, event: Event) -> str:
+    """Say why an output of a forward does not require grad; empty where it does."""
+    if tensor.requires_grad:
+        return ""
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return "whole numbers have no gradient"
+    if not event.grad_mode:
+        return "grad mode is off: no_grad or inference_mode"
+    given = [t for _, t in (*tensors_in(event.inputs, ""), *tensors_in(event.keywords, ""))]
+    if any(t.requires_grad for t in given):
+        return f"{event.name} cuts the graph: it detaches, or gives what has no gradient"
+    return "nothing that went in requires grad"
+
+
+def _taking_part(held: Held, event: Event) -> Iterator[str]:
+    """Yield the parameters that took part: a module's own, an op's inputs, the leaf that a node adds to."""
+    if event.kind == "module":
+        prefix = f"{event.path}." if event.path else ""
+        yield from (name for name, _ in held.parameters if name.startswith(prefix) and "." not in name[len(prefix) :])
+    elif event.kind == "op":
+        given = (*tensors_in(event.inputs, ""), *tensors_in(event.keywords, ""))
+        yield from dict.fromkeys(held.names[t] for _, t in given if t in held.names)
+    elif event.parameter:
+        yield event.parameter
+
+
+def source_view(held: Held, stop: int, stepping: Stepping | None, request: LookSource) -> SourceView:
+    """Return the lines round the one that is running, or round the one that made a node."""
+    event = None if stepping is None else stepping.event
+    if request.number is not None:
+        source, what = source_of(held.line_of(request.number)), f"node #{request.number}"
+    elif event is not None:
+        source, what = event.source, event.name
+    else:
+        return SourceView(stop, note="no line is running: i steps into a phase")
+    if not source.file:
+        note = "no line of yours called it: torch or gradstep did"
+        if (event is not None and event.phase == "backward") or request.number is not None:
+            note = "not noted which line made it: the Graph panel, or this one, must have been seen during the forward"
+        return SourceView(stop, note=f"{what}: {note}")
+    return _lines(stop, source, max(1, request.lines))
+
+
+def _lines(stop: int, source: SourceLine, count: int) -> SourceView:
+    linecache.checkcache(source.file)
+    every = linecache.getlines(source.file)
+    if not every:
+        return SourceView(stop, source.file, source.line, (source.text,), source.line, source.function)
+    first = max(1, min(source.line - count // 2, len(every) - count + 1))
+    lines = tuple(line.rstrip("\n").expandtabs(4) for line in every[first - 1 : first - 1 + count])
+    return SourceView(stop, source.file, first, lines, source.line, source.function)
+
+
+def breakpoints_view(stop: int, breakpoints: Breakpoints, reason: str) -> BreakpointsView:
+    """Return the breakpoints; `reason` is why the session stopped."""
+    number = reason.removeprefix("breakpoint ").split(":")[0] if reason.startswith("breakpoint ") else ""
+    return BreakpointsView(stop, tuple(breakpoints), int(number) if number.isdigit() else 0)
