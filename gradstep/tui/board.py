@@ -16,7 +16,7 @@ from gradstep.tui.panels.log import Entry, entries_of
 from gradstep.tui.panels.status import Activity, next_words
 from gradstep.tui.panels.why import Stage
 from gradstep.tui.remembered import Look
-from gradstep.values.commands import Backward, Command, Load, Screenshot, Show, line_of
+from gradstep.values.commands import PHASES, Backward, Command, Load, Screenshot, Show, line_of
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
 from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Stop
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _YOUNG = 0.3
 """Seconds that a command may run before the status line mentions it."""
+_STEPPING = {*PHASES, "next_batch", "natural", "iteration", "play", "play_iterations"}
+"""The keys that run something of the debuggee's."""
 
 
 class Board(Desk, inherit_bindings=False):
@@ -169,7 +171,7 @@ class Board(Desk, inherit_bindings=False):
         """Say what can be done when a load has left nothing that could be stepped."""
         if stop.number or outcome is None or outcome.ok or not isinstance(outcome.command, Load):
             return ""
-        retry = f"{self.keyboard.key('restart').shown} tries again, " if self._opening else ""
+        retry = f"{self.keyboard.key('restart').shown} tries again, " if self._can_retry else ""
         return f"Nothing is loaded: {retry}: and load NAME takes another, q quits."
 
     def _open_on(self, opening: str) -> None:
@@ -204,7 +206,7 @@ class Board(Desk, inherit_bindings=False):
             driver.dead,
             self._opened(),
             self._reading is not None and not self._reading.at_end,
-            driver.place,
+            driver.place or (driver.playing.words if driver.playing is not None else ""),
         )
         for row in (self._status, self._phases):
             if row.activity != activity:
@@ -235,7 +237,9 @@ class Board(Desk, inherit_bindings=False):
     def _redraw(self) -> None:
         now = [name for name in ("restart", "traceback") if self.applies(name)]
         now = now if self.driver.dead or not self.driver.running else []
-        self._footer.keys = [*now, *(name for name in keymap.FOOTER if self.applies(name))]
+        self._footer.playing = self.driver.playing is not None
+        now += keymap.PLAYING if self._footer.playing else ()
+        self._footer.keys = [*now, *(name for name in keymap.FOOTER if self.applies(name) and name not in now)]
         self._footer.next = next_words(self.driver.stop, self._reading is not None and not self._reading.at_end)
         for surface in self._surfaces:
             surface.redraw()
@@ -293,21 +297,29 @@ class Board(Desk, inherit_bindings=False):
         """True when a load failed and there is nothing that a phase could run."""
         return bool(self.why.news.ways_out)
 
+    @property
+    def _can_retry(self) -> bool:
+        """True when there is a load that can be tried again: the one this was opened with, or the open script's."""
+        return bool(self._opening) or (self._reading is not None and self._reading.loads)
+
     def applies(self, key: str) -> bool:
         """Tell whether a key would do something now; the palette lists only those."""
         if key == "restart":
             return (
-                bool(self.driver.dead)
-                or self.driver.running is not None
-                or (self._nothing_loaded and bool(self._opening))
+                bool(self.driver.dead) or self.driver.running is not None or (self._nothing_loaded and self._can_retry)
             )
         if key == "traceback":
             problem = self.why.news.problem
             return problem is not None and bool(problem.frames)
         if key == "go_on":
             return self.driver.parked or (self._reading is not None and not self._reading.at_end)
-        if key in {"next_batch", "natural"}:
-            return not self.driver.dead and (not self._nothing_loaded or self._reading is not None)
+        if key in _STEPPING:
+            script = self._reading is not None and key in {"natural", "play"}
+            return not self.driver.dead and (script or not self._nothing_loaded)
+        if key in {"slower", "faster"}:
+            return self.driver.playing is not None
+        if key == "start_over":
+            return any(isinstance(command, Load) for command in self.driver.history)
         if key.startswith("loss_"):
             return "loss" in self._places
         return key != "script" or self._reading is not None

@@ -33,9 +33,14 @@ class PromptRow(Surface):
     def __init__(self) -> None:
         super().__init__("prompt")
         self.last = ""
+        self.count = ""
+        """The number that is being typed before a key."""
 
     def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the line."""
+        if self.count:
+            hint = f"before a key, how often: {' '.join(self.keyboard.counted)}"
+            return [Row(width).left(1, f"{self.count}…", "bright").add("  ").add(hint, "dim").line()]
         row = (
             Row(width)
             .left(1, self.keyboard.key("command").shown, "key")
@@ -63,6 +68,7 @@ class FooterRow(Surface):
     def __init__(self) -> None:
         super().__init__("footer")
         self.keys: Sequence[str] = keymap.FOOTER
+        self.playing = False
         self.next = ""
         """What space does, for a screen whose path of phases has no room to say so."""
         self.candidates: Sequence[str] = ()
@@ -83,12 +89,15 @@ class FooterRow(Surface):
         return [row.line()]
 
     def _label(self, key: keymap.Key, width: int) -> str:
+        if key.id == "play" and self.playing:
+            return "stop"
         return self.next if key.id == "natural" and self.next and width < 100 else key.label
 
     def _fitting(self, width: int) -> list[keymap.Key]:
         """Return the keys that there is room for, the needed ones first to be let in."""
         room, fitting = width - 1, set()
-        for name in sorted(self.keys, key=lambda name: (*keymap.NEEDED, name).index(name)):
+        needed = (*(keymap.PLAYING if self.playing else ()), *keymap.NEEDED)
+        for name in sorted(self.keys, key=lambda name: (*needed, name).index(name)):
             key = self.keyboard.key(name)
             cells = len(key.shown) + len(self._label(key, width)) + 4
             if cells <= room + 3:

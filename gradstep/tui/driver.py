@@ -189,6 +189,11 @@ class Driver(Carrier):
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), left)
                 return
+        else:
+            # at full speed too, a key that stops it has its turn
+            await asyncio.sleep(0)
+            if self._play is not play or self._queue:
+                return
         self._beat = time.monotonic()
         job = play.job()
         if job is not None:

@@ -33,17 +33,25 @@ def help_lines(width: int, keyboard: Keyboard, panel: Panel | None = None) -> li
 
     lines = panel_lines(width, keyboard, panel) if panel is not None else []
     for group, keys in groupby(keyboard.keys, lambda key: key.group):
-        counted = [key.shown for key in keyboard.keys if key.group == group and key.counts and key.shown]
-        lines += [text_line(group, width, "bright"), *_entries(keys, width)]
-        if counted:
-            text = f"A number before {', '.join(counted)} does it that often: 10 {counted[-1]}"
-            lines += paragraph(text, width, "dim", 4)
-        lines.append(Line())
+        lines += [text_line(group, width, "bright"), *_entries(keys, width), Line()]
+    lines += [
+        text_line("A number before a key", width, "bright"),
+        *paragraph(_counts(keyboard), width, "text", 4),
+        Line(),
+    ]
     lines.append(text_line(f"At {keyboard.key('command').shown} and in .steps scripts", width, "bright"))
     indent = 36 if width >= 90 else 30
     lines += [line for word in WORDS for line in _entry(word.usage, word.help, width, indent)]
     lines += [Line(), text_line(f"At {keyboard.key('command').shown} only", width, "bright")]
     return lines + [line for usage, text in CONSOLE for line in _entry(usage, text, width, indent)]
+
+
+def _counts(keyboard: Keyboard) -> str:
+    return (
+        f"10 {keyboard.key('natural').shown} does it ten times; {keyboard.key('pause').shown} stops it, "
+        f"{keyboard.key('go_on').shown} goes on. It goes before {' '.join(keyboard.counted)}. A digit by itself is the "
+        "key of a panel: it is a number when one of those follows at once."
+    )
 
 
 def panel_lines(width: int, keyboard: Keyboard, panel: Panel) -> list[Line]:

@@ -39,6 +39,20 @@ class Keyboard:
         """Return a key by its id."""
         return self._by_id[name]
 
+    @property
+    def counted(self) -> list[str]:
+        """The keys that a number goes before, as they are written."""
+        pressed = [one for key in self.keys for one in key.keys.split(",") if one]
+        return [written(one) for one in pressed if self.takes_count(one) and "+" not in one]
+
+    def takes_count(self, pressed: str) -> bool:
+        """Tell whether a number goes before a key.
+
+        Not before arrows: they are pressed right after the digit that is the key of a panel, to move there.
+        """
+        key = self.of(pressed)
+        return key is not None and key.counts and pressed not in _ARROWS
+
     def of(self, pressed: str) -> Key | None:
         """Return what a key is bound to, by Textual's name of it."""
         return self._by_key.get(pressed)

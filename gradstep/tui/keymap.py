@@ -73,6 +73,28 @@ KEYMAP: tuple[Key, ...] = (
         counts=True,
     ),
     Key(
+        "iteration",
+        "N,shift+space",
+        "N",
+        "iteration",
+        "iteration",
+        "do what is natural up to the next step of the optimizer: a whole iteration",
+        "Phases",
+        counts=True,
+    ),
+    Key(
+        "play",
+        "p",
+        "p",
+        "play('phase')",
+        "play",
+        "play: the natural phases by themselves, or the lines of an open script; again stops",
+        "Phases",
+    ),
+    Key("play_iterations", "P", "P", "play('iteration')", "play iterations", "play whole iterations", "Phases"),
+    Key("slower", "less_than_sign", "<", "speed(-1)", "slower", "play slower", "Phases"),
+    Key("faster", "greater_than_sign", ">", "speed(1)", "faster", "play faster", "Phases"),
+    Key(
         "go_on",
         "c,f5",
         "c",
@@ -91,6 +113,15 @@ KEYMAP: tuple[Key, ...] = (
         "Session",
     ),
     Key("pause_too", "ctrl+c", "ctrl+c", "pause", "pause", "the same as esc; it never quits", "Session", priority=True),
+    Key(
+        "start_over",
+        "r",
+        "r",
+        "start_over",
+        "start over",
+        "load the same workload afresh, with the same seed; asks first",
+        "Session",
+    ),
     Key("restart", "R", "R", "restart", "restart", "start a dead engine again and replay the session", "Session"),
     Key(
         "suspend",
@@ -141,10 +172,10 @@ KEYMAP: tuple[Key, ...] = (
         "Panels",
     ),
     Key("theme", "f2", "f2", "theme", "theme", "dark, light or high-contrast colours", "Panels"),
-    Key("up", "up,k", "↑", "move(-1)", "up", "move or scroll up in the panel", "Panels"),
-    Key("down", "down,j", "↓", "move(1)", "down", "move or scroll down in the panel", "Panels"),
-    Key("left", "left,h", "←", "sideways(-1)", "left", "scroll to the left; in Loss, the cursor goes back", "Panels"),
-    Key("right", "right,l", "→", "sideways(1)", "right", "scroll to the right; in Loss, the cursor goes on", "Panels"),
+    Key("up", "up,k", "↑", "move(-1)", "up", "move or scroll up in the panel", "Panels", counts=True),
+    Key("down", "down,j", "↓", "move(1)", "down", "move or scroll down in the panel", "Panels", counts=True),
+    Key("left", "left,h", "←", "sideways(-1)", "left", "to the left; in Loss, a point back", "Panels", counts=True),
+    Key("right", "right,l", "→", "sideways(1)", "right", "to the right; in Loss, a point on", "Panels", counts=True),
     Key("first_column", "circumflex_accent", "^", f"sideways({-FAR})", "first column", "to the left end", "Panels"),
     Key("last_column", "dollar_sign", "$", f"sideways({FAR})", "last column", "to the right end", "Panels"),
     Key("page_up", "pageup", "pgup", "page(-1)", "page up", "a page up in the panel", "Panels"),
@@ -210,8 +241,22 @@ KEYMAP: tuple[Key, ...] = (
     Key("help", "question_mark,f1", "?", "help", "help", "what is in focus, every key and every command", "Commands"),
 )
 
-FOOTER: tuple[str, ...] = ("natural", "go_on", "next_batch", "pause", "panel", "maximise", "command", "help", "quit")
+FOOTER: tuple[str, ...] = (
+    "natural",
+    "iteration",
+    "play",
+    "go_on",
+    "next_batch",
+    "pause",
+    "panel",
+    "maximise",
+    "command",
+    "help",
+    "quit",
+)
 """The keys that the footer names, in its order."""
+PLAYING: tuple[str, ...] = ("play", "slower", "faster")
+"""Those that come before them while something is played."""
 NEEDED: tuple[str, ...] = (
     "restart",
     "traceback",
@@ -224,6 +269,8 @@ NEEDED: tuple[str, ...] = (
     "pause",
     "maximise",
     "next_batch",
+    "iteration",
+    "play",
 )
 """The keys that it names first where there is no room for all."""
 

@@ -9,7 +9,7 @@ from gradstep.steps.runner import Runner
 from gradstep.steps.script import Line, Repeat, Script, Statement
 from gradstep.tui.jobs import Job, Program
 from gradstep.tui.panels.script import Page
-from gradstep.values.commands import Load
+from gradstep.values.commands import Command, Load
 from gradstep.values.outcomes import Problem
 
 
@@ -94,6 +94,11 @@ class Reading:
         return self._runner.line is not None and isinstance(self._runner.line.command, Load)
 
     @property
+    def loads(self) -> bool:
+        """True when the script has a line that loads a workload, which runs whatever else happens."""
+        return any(isinstance(each, Line) and isinstance(each.command, Load) for each in self._script.statements)
+
+    @property
     def preface(self) -> str:
         """The comment that the script begins with, as one text; empty for none."""
         comments = []
@@ -117,6 +122,16 @@ class Reading:
         """Return the job of one line: the one that is next when the job's turn comes."""
         return Job(lambda _: self._step())
 
+    def restart(self) -> None:
+        """Go back to the first line, as if nothing had been run."""
+        self._runner = Runner(self._script)
+        self._done, self._problems = set(), {}
+        self._changed(self.page)
+
+    def to_load(self) -> Job:
+        """Return the job of all lines up to the first that loads a workload."""
+        return Job(lambda _: self._run(Load), goes_on=True, place=self._place)
+
     def rest(self) -> Job:
         """Return the job of all lines that are left, up to the first that fails; after a pause it goes on."""
         return Job(lambda _: self._run(), goes_on=True, place=self._place)
@@ -125,10 +140,11 @@ class Reading:
         line = self._runner.line
         return turn_words(self._runner) or (f"line {line.number}" if line is not None else "")
 
-    def _run(self) -> Program:
+    def _run(self, last: type[Command] | None = None) -> Program:
         while self._runner.line is not None:
+            over = last is not None and isinstance(self._runner.line.command, last)
             problem = yield from self._step()
-            if problem is not None:
+            if problem is not None or over:
                 return problem
         return None
 

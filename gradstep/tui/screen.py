@@ -14,8 +14,9 @@ from textual.binding import BindingType
 from textual.events import Key, Paste
 
 from gradstep.tui import keymap, numbers
+from gradstep.tui.acts import parse_commands
 from gradstep.tui.jobs import load_job
-from gradstep.tui.keys import KeyedBoard, parse_commands
+from gradstep.tui.keys import KeyedBoard
 from gradstep.tui.panels.log import Entry
 from gradstep.tui.panels.script import Page
 from gradstep.tui.reading import Reading, Walk
@@ -160,12 +161,14 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
         """Take a key or what is pasted: into the line that is being typed, or as what the key is bound to."""
         line = self._line
         self._given = ""
-        if line is not None:
+        if self._footer.said:
             self._say("")
         # Textual takes the focus away while another window has the terminal's
         self.set_focus(line, scroll_visible=False)
         if isinstance(event, Key) and (line is None or not event.is_printable):
-            await press_bound(event.key)
+            if line is not None or not self._counts(event.key, event.time):
+                await press_bound(event.key)
+            self._times = 1
         elif line is not None:
             line.write(event.text if isinstance(event, Paste) else event.character or "")
 

@@ -238,7 +238,7 @@ def test_a_watchpoint_does_not_hold_up_a_session_that_is_brought_back():
 def test_the_command_that_the_engine_died_of_is_marked_and_none_is_counted_twice():
     async def test():
         async with stage() as s:
-            await s.press("4", "f")
+            await s.press("f", "4", "m", "m")
             s.session.hold()
             s.app.simulate_key("b")
             await s.until(s.session.started.is_set)

@@ -9,9 +9,9 @@ from fake_session import FakeSession
 from stage import stage
 
 from gradstep.tui import numbers
-from gradstep.tui.places import Wish, plan
 from gradstep.tui.lines import plain
 from gradstep.tui.panels import tensor
+from gradstep.tui.places import Wish, plan
 from gradstep.values.views import LookTensor, TensorView, Window
 
 

@@ -41,7 +41,8 @@ def status(stop: Stop, activity: Activity, width: int) -> Line:
     row.add(" " if narrow else "  ").add(workload, "bright")
     if stop.workload:
         _facts(row, stop, narrow, room)
-    return row.right(width - 1, right, "text" if activity.queued > 1 or activity.running else "dim").line()
+    moves = activity.queued > 1 or activity.running or activity.place
+    return row.right(width - 1, right, "text" if moves else "dim").line()
 
 
 def _facts(row: Row, stop: Stop, narrow: bool, room: int) -> None:
