@@ -33,7 +33,13 @@ def help_lines(width: int, keyboard: Keyboard, panel: Panel | None = None) -> li
 
     lines = panel_lines(width, keyboard, panel) if panel is not None else []
     for group, keys in groupby(keyboard.keys, lambda key: key.group):
-        lines += [text_line(group, width, "bright"), *_entries(keys, width), Line()]
+        general = [key for key in keys if not key.panel]
+        lines += [text_line(group, width, "bright"), *_entries(general, width), Line()]
+    for name in dict.fromkeys(
+        key.panel for key in keyboard.keys if key.panel and (panel is None or key.panel != panel.id)
+    ):
+        own = [key for key in keyboard.keys if key.panel == name]
+        lines += [text_line(f"In {name.title()}", width, "bright"), *_entries(own, width), Line()]
     lines += [
         text_line("A number before a key", width, "bright"),
         *paragraph(_counts(keyboard), width, "text", 4),
