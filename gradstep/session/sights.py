@@ -7,13 +7,12 @@ from typing import Literal, TypeVar
 from gradstep.values.commands import Command, Show
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
+from gradstep.values.graphs import GraphView, LookGraph
 from gradstep.values.outcomes import Outcome, Problem, Stop
 from gradstep.values.reasons import LedgerView, LookLedger
 from gradstep.values.selecting import read_selection
 from gradstep.values.training import BatchView, LayersView, LookBatch, LookLayers, LookOptimizer, OptimizerView
 from gradstep.values.views import (
-    GraphView,
-    LookGraph,
     LookLoss,
     LookModel,
     LookTensor,

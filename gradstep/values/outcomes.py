@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from gradstep.values.commands import Command
+from gradstep.values.drawn import Drawn
 from gradstep.values.inside import Position
 from gradstep.values.views import Changes
 
@@ -90,7 +91,7 @@ class Stop(Struct, frozen=True):
     """The breakpoint that the last command ran into, between phases or inside one, as its line; empty for none."""
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Drawn, frozen=True):
     """What `Session.execute` returns: the command, where the session stands now, and what came of it."""
 
     command: Command
@@ -106,17 +107,6 @@ class Outcome(Struct, frozen=True):
     def ok(self) -> bool:
         """True when the command did what it says."""
         return self.problem is None
-
-    def __repr__(self) -> str:
-        """Draw what came of the command, as a REPL shows it."""
-        from gradstep.values.tables import outcome_text
-
-        return outcome_text(self)
-
-    def _repr_html_(self) -> str:
-        from gradstep.values.tables import outcome_html
-
-        return outcome_html(self)
 
 
 class Progress(Struct, frozen=True, tag=True):

@@ -1,9 +1,10 @@
-"""Small tables for a REPL and a notebook, drawn from values alone."""
+"""Outcomes and what they changed, as the sheets that a prompt and a notebook show."""
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
+
+from gradstep.values.sheets.sheet import Cell, Rows, Sheet, Table, Words
 
 if TYPE_CHECKING:
     from gradstep.values.outcomes import Outcome
@@ -25,48 +26,25 @@ def number(value: float | None, digits: int = 4) -> str:
     return text.replace("-", "−")
 
 
-def changes_text(changes: Changes) -> str:
-    """Draw what a phase changed as lines of plain text."""
-    rows = _rows(changes)
-    if len(rows) == 1:
-        return _title(changes) + "\n  nothing changed"
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = [
-        "  " + row[0].ljust(widths[0]) + "".join("  " + row[i].rjust(widths[i]) for i in (1, 2, 3)) for row in rows
-    ]
-    return "\n".join([_title(changes), *(line.rstrip() for line in lines)])
-
-
-def changes_html(changes: Changes) -> str:
-    """Draw what a phase changed as an HTML table."""
-    head, *body = _rows(changes)
-    cells = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in body)
-    heads = "".join(f"<th>{escape(c)}</th>" for c in head)
-    table = (
-        f"<table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table>" if body else "<p>nothing changed</p>"
+def changes_sheet(changes: Changes) -> Sheet:
+    """Return what a phase changed as a table."""
+    loss = "" if changes.loss is None else f"loss {number(changes.loss)}"
+    rows = tuple(
+        (Cell(c.name), Cell(c.before, "dim"), Cell(c.after), Cell(number(c.norm_of_change))) for c in changes.rows
     )
-    return f"<p><b>{escape(_title(changes))}</b></p>{table}"
+    body = Table(_HEAD, rows) if rows else Words("nothing changed")
+    return Sheet(changes.phase or "loaded", loss, (body,))
 
 
-def outcome_text(outcome: Outcome) -> str:
-    """Draw an outcome for a REPL: what changed, what was printed, or what went wrong and what to do."""
-    if outcome.problem is not None:
-        return "\n".join(x for x in (outcome.problem.title, outcome.problem.what, outcome.problem.remedy) if x)
-    parts = [outcome.text, changes_text(outcome.changes) if outcome.changes is not None else ""]
-    return "\n".join(x for x in parts if x) or f"stop {outcome.stop.number}, iteration {outcome.stop.iteration}"
-
-
-def outcome_html(outcome: Outcome) -> str:
-    """Draw an outcome for a notebook."""
-    if outcome.problem is None and outcome.changes is not None and not outcome.text:
-        return changes_html(outcome.changes)
-    return f"<pre>{escape(outcome_text(outcome))}</pre>"
-
-
-def _title(changes: Changes) -> str:
-    loss = "" if changes.loss is None else f"   loss {number(changes.loss)}"
-    return f"{changes.phase or 'loaded'}{loss}"
-
-
-def _rows(changes: Changes) -> list[tuple[str, str, str, str]]:
-    return [_HEAD, *((c.name, c.before, c.after, number(c.norm_of_change)) for c in changes.rows)]
+def outcome_sheet(outcome: Outcome) -> Sheet:
+    """Return an outcome as what went wrong and what to do, what was printed, what changed, or where it stands."""
+    problem, changes = outcome.problem, outcome.changes
+    if problem is not None:
+        return Sheet(problem.title, "", tuple(Words(text) for text in (problem.what, problem.remedy) if text))
+    printed = (Rows(tuple(outcome.text.splitlines())),) if outcome.text else ()
+    if changes is not None:
+        sheet = changes_sheet(changes)
+        return sheet._replace(blocks=(*printed, *sheet.blocks))
+    if printed:
+        return Sheet("", "", printed)
+    return Sheet(f"stop {outcome.stop.number}", f"iteration {outcome.stop.iteration}", ())

@@ -169,24 +169,13 @@ class Change(Struct, frozen=True):
     norm_of_change: float | None
 
 
-class Changes(Struct, frozen=True, tag=True):
+class Changes(Drawn, frozen=True, tag=True):
     """What the last phase changed, parameters first, then gradients, buffers and optimizer state."""
 
     stop: int
     phase: str
     loss: float | None
     rows: tuple[Change, ...]
-
-    def __repr__(self) -> str:
-        """Draw the changes as a small table of plain text."""
-        from gradstep.values.tables import changes_text
-
-        return changes_text(self)
-
-    def _repr_html_(self) -> str:
-        from gradstep.values.tables import changes_html
-
-        return changes_html(self)
 
 
 class Digest(Struct, frozen=True, tag=True):

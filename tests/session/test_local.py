@@ -297,14 +297,14 @@ def test_outcomes_are_readable_at_a_repl_and_in_a_notebook() -> None:
     lines = repr(outcome).splitlines()
     assert lines[1].split() == ["changed", "before", "after", "norm", "of", "change"]
     assert len(lines) == 6
-    assert outcome._repr_html_().count("<tr>") == 5
+    assert outcome._repr_html_().count("<tr") == 5
     assert "2.weight.grad" in session.backward()._repr_html_() or not session.execute(Backward()).ok
     assert "nothing changed" in repr(session.next_batch())
     refused = session.backward()
     assert refused.changes is None
     assert repr(refused).startswith("backward raised")
     assert "&" not in repr(refused)
-    assert refused._repr_html_().startswith("<pre>backward raised")
+    assert "<b>backward raised</b>" in refused._repr_html_()
     for outcome in (session.step(), session.zero_grad(), session.zero_grad(set_to_none=False)):
         assert outcome.ok
         assert isinstance(outcome.changes, Changes)

@@ -9,11 +9,10 @@ from torch import nn
 from gradstep.session.local import Session
 from gradstep.values.commands import Show
 from gradstep.values.expressions import Index, Name, Number, Span
+from gradstep.values.graphs import GraphView, LookGraph
 from gradstep.values.reasons import LedgerView, LookLedger
 from gradstep.values.training import BatchView, LayersView, OptimizerView
 from gradstep.values.views import (
-    GraphView,
-    LookGraph,
     LookTensor,
     LookWhy,
     LossView,

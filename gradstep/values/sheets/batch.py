@@ -9,7 +9,7 @@ from gradstep.values.sheets.pixels import pixels
 from gradstep.values.sheets.sheet import Block, Cell, Sheet, Table, Words, greatest, heat_cell
 from gradstep.values.training import BatchView, PartRow, Piece, SampleRow
 
-_MOST = 4
+_MOST = 3
 """Numbers, tokens or points of a curve that are written out for a sample."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gradstep.values import training, views
 from gradstep.values.drawn import Drawn
+from gradstep.values.graphs import GraphView
+from gradstep.values.outcomes import Outcome
 from gradstep.values.reasons import LedgerView
 from gradstep.values.sheets.batch import batch_sheet
 from gradstep.values.sheets.graph import graph_sheet
@@ -14,6 +16,7 @@ from gradstep.values.sheets.optimizer import optimizer_sheet
 from gradstep.values.sheets.reasons import ledger_sheet, why_sheet
 from gradstep.values.sheets.sheet import Sheet, Words
 from gradstep.values.sheets.tensor import tensor_sheet
+from gradstep.values.tables import changes_sheet, outcome_sheet
 
 
 def sheet_of(view: Drawn) -> Sheet:
@@ -21,7 +24,7 @@ def sheet_of(view: Drawn) -> Sheet:
     match view:
         case views.TensorView():
             return tensor_sheet(view)
-        case views.GraphView():
+        case GraphView():
             return graph_sheet(view)
         case views.WhyView():
             return why_sheet(view)
@@ -37,6 +40,10 @@ def sheet_of(view: Drawn) -> Sheet:
             return optimizer_sheet(view)
         case training.BatchView():
             return batch_sheet(view)
+        case views.Changes():
+            return changes_sheet(view)
+        case Outcome():
+            return outcome_sheet(view)
         case views.NoView():
             return Sheet("nothing to show", "", (Words(view.why),))
         case _:

@@ -35,10 +35,10 @@ _TONES: dict[Tone, str] = {
 
 def html(sheet: Sheet) -> str:
     """Draw a sheet as one `div`."""
-    title = f'<div style="margin:2px 0"><b>{_safe(sheet.title)}</b>'
-    about = f' &nbsp; <span style="{_TONES["dim"]}">{_safe(sheet.about)}</span>' if sheet.about else ""
-    body = "".join(map(_block, sheet.blocks))
-    return f'<div style="overflow-x:auto;padding:2px 0">{title}{about}</div>{body}</div>'
+    title, about = f"<b>{_safe(sheet.title)}</b>", f'<span style="{_TONES["dim"]}">{_safe(sheet.about)}</span>'
+    head = title + (f" &nbsp; {about}" if sheet.about else "")
+    body = (f'<div style="margin:2px 0">{head}</div>' if sheet.title else "") + "".join(map(_block, sheet.blocks))
+    return f'<div style="overflow-x:auto;padding:2px 0">{body}</div>'
 
 
 def wash(heat: float) -> tuple[tuple[int, int, int], float]:

@@ -17,9 +17,10 @@ def optimizer_sheet(view: OptimizerView) -> Sheet:
     if view.schedulers:
         when = "after every step" if view.schedule == "step" else "at the end of every epoch"
         blocks.append(Words(f"{', '.join(view.schedulers)} moves lr {when}", "dim"))
-    keys = tuple(dict.fromkeys(key for group in view.groups for key, _ in group.hyper))
-    head = ("group", "tensors", "elements", "lr", "lr was", *keys)
-    blocks.append(Table(head, tuple(_group(group, keys) for group in view.groups), left=(0, 4)))
+    history = any(len({point.rate for point in group.rates}) > 1 for group in view.groups)
+    head = ("group", "tensors", "elements", "lr", *(("lr was",) if history else ()))
+    blocks.append(Table(head, tuple(_group(group)[: len(head)] for group in view.groups), left=(0, 4)))
+    blocks += [Words(_hyper(group, len(view.groups) > 1)) for group in view.groups if group.hyper]
     if view.slots:
         title = f"state of {view.path}"
         head = ("", "shape", "dtype", "norm", "value")
@@ -29,8 +30,8 @@ def optimizer_sheet(view: OptimizerView) -> Sheet:
     return Sheet("Optimizer", f"{view.name}, {numbers.count(len(view.groups), 'group')}", tuple(blocks))
 
 
-def _group(group: GroupRow, keys: tuple[str, ...]) -> tuple[Cell, ...]:
-    hyper, was = dict(group.hyper), {point.rate for point in group.rates}
+def _group(group: GroupRow) -> tuple[Cell, ...]:
+    was = {point.rate for point in group.rates}
     history = f"{numbers.rate(min(was))} to {numbers.rate(max(was))}" if len(was) > 1 else ""
     return (
         Cell(str(group.number), "bright" if group.selected else ""),
@@ -38,8 +39,13 @@ def _group(group: GroupRow, keys: tuple[str, ...]) -> tuple[Cell, ...]:
         Cell(f"{group.elements:,}"),
         Cell("" if group.rate is None else numbers.rate(group.rate), "bright"),
         Cell(history, "dim"),
-        *(Cell(hyper.get(key, "").replace("-", numbers.MINUS)) for key in keys),
     )
+
+
+def _hyper(group: GroupRow, several: bool) -> str:
+    """Write every hyper-parameter but lr, which stands in the table."""
+    name = f"group {group.number}:  " if several else ""
+    return name + "  ·  ".join(f"{key} {value}".replace("-", numbers.MINUS) for key, value in group.hyper)
 
 
 def _slot(slot: SlotRow) -> tuple[Cell, ...]:

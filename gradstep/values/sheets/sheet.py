@@ -64,7 +64,7 @@ Block: TypeAlias = Table | Beside | Words | Rows | Picture
 
 
 class Sheet(NamedTuple):
-    """A view as it is read: a title, what it is about, and its parts from the top."""
+    """A view as it is read: a title, what it is about, and its parts from the top; without a title only the parts."""
 
     title: str
     about: str

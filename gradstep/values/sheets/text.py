@@ -17,9 +17,10 @@ _WIDTH = 100
 
 def text(sheet: Sheet) -> str:
     """Draw a sheet as lines of plain text."""
-    head = clean(f"{sheet.title}   {sheet.about}".rstrip())
-    lines = [head] + [_MARGIN + line for block in sheet.blocks for line in _block(block)]
-    return "\n".join(line.rstrip() for line in lines)
+    body = [line for block in sheet.blocks for line in _block(block)]
+    if sheet.title:
+        body = [clean(f"{sheet.title}   {sheet.about}".rstrip()), *(_MARGIN + line for line in body)]
+    return "\n".join(line.rstrip() for line in body)
 
 
 def _block(block: Block) -> Sequence[str]:
