@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from torch import Tensor
@@ -39,9 +40,15 @@ class Event:
     grad_mode: bool = True
     autocast: str = ""
     """The dtype that autocast computes in; empty when it is off."""
-    source: SourceLine = field(default_factory=SourceLine)
+    find_source: Callable[[], SourceLine] = SourceLine
+    """Finds the line that is running, or that made the node, when somebody asks."""
     addends: tuple[tuple[int, int, Tensor], ...] = ()
     """For a node that several lead to: number of each, the edge it came by, and what it added, in order of arrival."""
+
+    @cached_property
+    def source(self) -> SourceLine:
+        """The line of the user's code that is running, or that made the node."""
+        return self.find_source()
 
 
 def tensors_in(value: Any, name: str, deep: int = 3) -> Iterator[tuple[str, Tensor]]:

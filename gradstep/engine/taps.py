@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -91,9 +92,10 @@ class _ForwardTaps:
         outputs: tuple[Any, ...] | None = None,
     ) -> None:
         depth = len(self._running) + (kind == "op")
-        source = _users_line(sys._getframe(2))
+        frame = sys._getframe(2)
         event = Event("forward", kind, edge, name, path, self._stack, depth, inputs, keywords, outputs)
-        event.source, event.grad_mode, event.autocast = source, torch.is_grad_enabled(), _autocast()
+        event.find_source = lambda: _users_line(frame)
+        event.grad_mode, event.autocast = torch.is_grad_enabled(), _autocast()
         # what is looked at here must neither be seen as an op of the phase nor make nodes
         with torch._C.DisableTorchFunction(), torch.no_grad():
             self._come(event)
@@ -190,7 +192,7 @@ class _BackwardTaps:
         come: Come,
     ) -> None:
         self._graph, self._come, self._line_of = graph, come, line_of
-        self._types = types
+        self._stack = cache(lambda path: module_stack(path, types))
         self._places = {node: i for i, node in enumerate(graph.nodes)}
         leaves = ((i, leaf_tensor(node)) for i, node in enumerate(graph.nodes))
         self._names = {i: names[leaf] for i, leaf in leaves if leaf is not None and leaf in names}
@@ -226,7 +228,7 @@ class _BackwardTaps:
             edge,
             node.name(),
             owner or "",
-            () if owner is None else module_stack(owner, self._types),
+            () if owner is None else self._stack(owner),
             1,
             arrived,
             {},
@@ -234,7 +236,7 @@ class _BackwardTaps:
             number,
             node,
             parameter,
-            source=self._line_of(number),
+            find_source=lambda: self._line_of(number),
             addends=addends,
         )
         with torch.no_grad():

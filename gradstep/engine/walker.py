@@ -31,7 +31,8 @@ class Walker:
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
         self._orders: SimpleQueue[Errand | None] = SimpleQueue()
-        self._news: SimpleQueue[tuple[str, object]] = SimpleQueue()
+        self._news: tuple[str, object] | None = None
+        self._bell: SimpleQueue[None] = SimpleQueue()
         self._carried = _thread_state()
         self._thread = threading.Thread(target=self._run, name="gradstep-phase", daemon=True)
         self._abandoned = False
@@ -54,12 +55,7 @@ class Walker:
             self._thread.start()
         else:
             self._orders.put(None)
-        while True:
-            try:
-                kind, value = self._news.get()
-                break
-            except KeyboardInterrupt:
-                self._abandoned, self.pausing = self.pausing, True
+        kind, value = self._heard()
         if kind == "halt":
             self.halted = True
             return True
@@ -72,7 +68,7 @@ class Walker:
     def ask(self, errand: Callable[[], T]) -> T:
         """Have something done at the stop, on the thread of the work; return what it returns, raise what it raises."""
         self._orders.put(errand)
-        kind, value = self._news.get()
+        kind, value = self._heard()
         if kind == "raised":
             raise cast(BaseException, value)
         return cast(T, value)
@@ -87,6 +83,18 @@ class Walker:
             if not isinstance(error, AbandonedError) and not isinstance(error.__cause__, AbandonedError):
                 raise
 
+    def _heard(self) -> tuple[str, object]:
+        """Wait for news. What is heard stays until it is taken, so that no interrupt can lose it."""
+        while True:
+            try:
+                while self._news is None:
+                    self._bell.get()
+                break
+            except KeyboardInterrupt:
+                self._abandoned, self.pausing = self.pausing, True
+        news, self._news = self._news, None
+        return news
+
     # -- on the thread of the work -------------------------------------------------------------------------------------
     def check(self) -> None:
         """Give up, if that was asked for; call wherever the work could stop."""
@@ -95,10 +103,14 @@ class Walker:
 
     def halt(self) -> None:
         """Stop here until the first thread lets the work go on; answer it meanwhile."""
-        self._news.put(("halt", None))
+        self._tell("halt")
         while (errand := self._orders.get()) is not None:
-            self._news.put(_done(errand))
+            self._tell(*_done(errand))
         self.check()
+
+    def _tell(self, kind: str, value: object = None) -> None:
+        self._news = (kind, value)
+        self._bell.put(None)
 
     def _run(self) -> None:
         try:
@@ -106,9 +118,9 @@ class Walker:
                 _carry(stack, *self._carried)
                 self._work()
         except BaseException as error:
-            self._news.put(("raised", error))
+            self._tell("raised", error)
         else:
-            self._news.put(("end", None))
+            self._tell("end")
 
 
 def _done(errand: Errand) -> tuple[str, object]:

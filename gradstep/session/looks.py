@@ -102,6 +102,8 @@ class Looks:
             if isinstance(request, LookTensor):
                 self._opening = request.opening
         self._graphs.asked(stop, any(isinstance(request, LookGraph) for request in requests))
+        if any(isinstance(request, LookSource) for request in requests):
+            self.held.note_lines = True
         self._layers.asked(stop, any(isinstance(request, LookLayers) for request in requests))
         with torch.no_grad():
             return tuple(_or_why(stop, make, request) for request in requests)

@@ -1,0 +1,342 @@
+"""A phase that is stepped: it stops where torch is, changes nothing, and can be left at any place."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from holding import B, F, N, S, Z, hold, run
+from torch import Tensor, nn
+from whole_models import MODELS
+
+from gradstep.engine.breakpoints import Breakpoints
+from gradstep.engine.digest import digest
+from gradstep.engine.events import Event
+from gradstep.engine.held import Held
+from gradstep.engine.stepping import Stepping
+from gradstep.engine.walker import AbandonedError, Walker
+from gradstep.values.commands import Backward, Break, Forward
+from gradstep.values.errors import GradstepError
+from gradstep.values.expressions import Expression
+
+
+def stepping(held: Held, act: Forward | Backward, breakpoints: Breakpoints | None = None) -> Stepping:
+    """Return a phase to be stepped; it has not begun."""
+    return Stepping(held, act, breakpoints or Breakpoints(), _never, str)
+
+
+def _never(_: Expression) -> bool:
+    return False
+
+
+def walked(held: Held, act: Forward | Backward, see: Callable[[Event], Any] = lambda e: None) -> list[Any]:
+    """Step through a whole phase, place by place; return what was seen at each."""
+    phase, seen = stepping(held, act), []
+    while phase.go("into"):
+        assert phase.event is not None
+        seen.append(phase.ask(lambda: see(phase.event)))  # type: ignore[arg-type]
+    return seen
+
+
+def iteration(held: Held) -> None:
+    for act in (*([] if held.batches.single else [N]), F, B, S):
+        run(held, act)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_stepped_iteration_gives_the_same_bits(name: str) -> None:
+    plain, stepped = MODELS[name](), MODELS[name]()
+    # both draw from the same generators, so one after the other from its own start
+    start = plain.keeper.capture()
+    digests = []
+    for _ in range(2):
+        iteration(plain)
+        digests.append(digest(plain))
+    stepped.keeper.restore(start)
+    for expected in digests:
+        if not stepped.batches.single:
+            run(stepped, N)
+        walked(stepped, F)
+        walked(stepped, B)
+        run(stepped, S)
+        assert digest(stepped) == expected
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_nodes_come_in_the_order_of_the_engine_each_before_and_after(name: str) -> None:
+    held = run(MODELS[name](), F)
+    graph = held.graph()
+    assert graph is not None
+    fired: list[int] = []
+    handles = [
+        node.register_prehook(lambda _, number=number: fired.append(number)) for number, node in enumerate(graph.nodes)
+    ]
+    seen = walked(held, B, lambda event: (event.number, event.edge, event.name))
+    for handle in handles:
+        handle.remove()
+    names = [node.name() for node in graph.nodes]
+    assert seen == [(i, edge, names[i]) for i in fired for edge in ("before", "after")]
+    assert fired == list(range(len(names)))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_meets_adds_up_to_what_arrives_and_what_leaves_is_what_the_next_receives(name: str) -> None:
+    held = run(MODELS[name](), F)
+    graph = held.graph()
+    assert graph is not None
+    joins = 0
+
+    def see(event: Event) -> None:
+        nonlocal joins
+        if event.edge == "before" and event.addends:
+            joins += 1
+            ports: dict[int, Tensor] = {}
+            for number, edge, value in event.addends:
+                assert number < event.number
+                following, port = graph.nodes[number].next_functions[edge]
+                assert following is event.node
+                ports[port] = ports[port] + value if port in ports else value
+            for port, total in ports.items():
+                assert torch.equal(total, event.inputs[port])
+
+    walked(held, B, see)
+    incoming = [i for edges in graph.edges for i in edges]
+    assert joins == len({i for i in incoming if incoming.count(i) > 1})
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "rnn", "gpt", "bert"])
+def test_a_backward_left_at_any_place_is_undone(name: str) -> None:
+    held = MODELS[name]()
+    if not held.batches.single:
+        run(held, N)
+    run(held, F)
+    run(held, B)
+    run(held, F)
+    before = digest(held)
+    total = 2 * len(held.graph().nodes)  # type: ignore[union-attr]
+    for place in {1, 2, total // 3, total // 2, total - 1, total}:
+        phase = stepping(held, B)
+        for _ in range(place):
+            assert phase.go("into")
+        phase.abandon()
+        assert digest(held) == before
+        assert held.point.phase == "forward"
+    run(held, B)
+    assert digest(held) != before
+
+
+def test_a_forward_left_half_way_is_undone() -> None:
+    held = MODELS["cnn"]()
+    run(held, N)
+    before = digest(held)
+    phase = stepping(held, F)
+    for _ in range(9):
+        assert phase.go("into")
+    phase.abandon()
+    assert digest(held) == before
+    assert held.point.loss is None
+
+
+def test_gradients_are_half_added_in_the_middle_and_all_there_at_the_end() -> None:
+    held = run(MODELS["mlp"](), F)
+    last, first = held.tensor("2.weight"), held.tensor("0.weight")
+    assert last is not None
+    assert first is not None
+    phase = stepping(held, B)
+    while phase.go("into"):
+        assert phase.event is not None
+        if phase.event.name == "ReluBackward0":
+            break
+    assert last.grad is not None
+    assert first.grad is None
+    assert not phase.go("end")
+    assert first.grad is not None
+
+
+def places(held: Held, act: Forward | Backward, *kinds: Any) -> list[str]:
+    """Return where a phase stops when it is told so, one after the other; the last wish again until the end."""
+    phase, seen, i = stepping(held, act), [], 0
+    while phase.go(kinds[min(i, len(kinds) - 1)]):
+        event, i = phase.event, i + 1
+        assert event is not None
+        seen.append(f"{event.edge} {event.path} {event.name}".replace("  ", " "))
+    return seen
+
+
+def nested() -> Held:
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+    model = nn.Sequential(inner, nn.Linear(3, 2))
+    return hold(model, [(torch.randn(4, 3), torch.randn(4, 2))], loss=nn.functional.mse_loss)
+
+
+def test_into_over_and_out_of_modules() -> None:
+    assert places(nested(), F, "into", "over") == ["enter Sequential", "exit Sequential"]
+    assert places(nested(), F, "into", "into", "over") == [
+        "enter Sequential",
+        "enter 0 Sequential",
+        "exit 0 Sequential",
+        "enter 1 Linear",
+        "exit 1 Linear",
+        "exit Sequential",
+    ]
+    assert places(nested(), F, "into", "into", "into", "out") == [
+        "enter Sequential",
+        "enter 0 Sequential",
+        "enter 0.0 Linear",
+        "exit 0.0 Linear",
+        "exit 0 Sequential",
+        "exit Sequential",
+    ]
+
+
+def test_into_goes_down_to_ops_and_over_stays_among_them() -> None:
+    seen = places(nested(), F, "into", "into", "into", "into", "over")
+    assert seen[3:6] == ["exit 0.0 F.linear", "exit 0.0 Linear", "enter 0.1 Tanh"]
+    assert "exit F.mse_loss" in places(nested(), F, "into")
+    assert "exit F.mse_loss" not in places(nested(), F, "into", "into", "over")
+
+
+def test_over_and_out_of_nodes() -> None:
+    held = run(nested(), F)
+    graph = held.graph()
+    assert graph is not None
+    names = [node.name() for node in graph.nodes]
+    assert [p.split()[-1] for p in places(held, B, "over")] == names
+    held = run(nested(), F)
+    seen = places(held, B, "into", "over", "out")
+    assert seen[1].startswith("before 1 AddmmBackward0")
+    assert seen[2].startswith("before 0.1 TanhBackward0")
+
+
+def test_no_hook_is_left_behind() -> None:
+    held = run(MODELS["mlp"](), F)
+    come = stepping(held, B)
+    while come.go("over"):
+        pass
+    passed = come.place
+    run(held, Z)
+    iteration(held)
+    assert come.place == passed
+    phase = stepping(held, F)
+    phase.go("into")
+    phase.abandon()
+    assert not nn.modules.module._global_forward_hooks
+    assert not nn.modules.module._global_forward_pre_hooks
+
+
+def test_a_stop_sees_the_state_of_the_thread_that_began_it() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        held = nested()
+        phase = stepping(held, F)
+        seen = set()
+        while phase.go("into"):
+            assert phase.event is not None
+            seen.add(phase.event.autocast)
+    assert seen == {"bfloat16"}
+    assert held.point.value is not None
+
+
+def test_what_the_debuggee_raises_inside_is_rolled_back() -> None:
+    held = nested()
+
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise ValueError("odd")
+
+    held.model[1] = Odd()
+    held.paths[held.model[1]] = "1"
+    before = digest(held)
+    phase = stepping(held, F)
+    assert phase.go("into")
+    with pytest.raises(GradstepError, match="odd"):
+        phase.go("end")
+    assert digest(held) == before
+
+
+def test_breakpoints_stop_where_they_match() -> None:
+    held = run(MODELS["mlp"](), F)
+    points = Breakpoints()
+    points.add(Break("node", "Relu*"), held)
+    points.add(Break("grad", "0.*"), held)
+    points.add(Break("node", "#1", "after"), held)
+    phase, seen = stepping(held, B, points), []
+    while phase.go("continue"):
+        assert phase.event is not None
+        seen.append((phase.event.number, phase.event.edge, phase.reason, phase.event.parameter))
+    assert seen == [
+        (1, "after", "breakpoint 3", ""),
+        (7, "before", "breakpoint 1", ""),
+        (9, "before", "breakpoint 2", "0.bias"),
+        (11, "before", "breakpoint 2", "0.weight"),
+    ]
+    assert [row.hits for row in points] == [1, 2, 1]
+
+
+def test_ignored_and_disabled_breakpoints_do_not_stop() -> None:
+    held = run(MODELS["mlp"](), F)
+    points = Breakpoints()
+    points.add(Break("node", "Addmm*", ignore=1), held)
+    points.add(Break("node", "Pow*"), held)
+    points.enable(2, on=False)
+    phase = stepping(held, B, points)
+    assert phase.go("continue")
+    assert phase.event is not None
+    assert phase.event.number == 8
+    assert not phase.go("continue")
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (Break("node", "Rellu*"), "ReluBackward0"),
+        (Break("node", "#12"), "The last one is #11"),
+        (Break("module", "3"), "no module is called `3`"),
+        (Break("grad", "2.weigth"), "2.weight"),
+        (Break("phase", "foward"), "forward"),
+        (Break("iteration", "0"), "can't be reached"),
+    ],
+)
+def test_a_breakpoint_that_can_never_be_hit_is_refused(command: Break, says: str) -> None:
+    held = run(MODELS["mlp"](), F)
+    with pytest.raises(GradstepError) as caught:
+        Breakpoints().add(command, held)
+    assert says in f"{caught.value.problem.title} {caught.value.problem.what} {caught.value.problem.remedy}"
+
+
+def interrupted(times: int, walker: list[Walker]) -> None:
+    """Interrupt the first thread as ctrl+c does, until it has taken note of it."""
+    for _ in range(times):
+        before = (walker[0].pausing, walker[0]._abandoned)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        while (walker[0].pausing, walker[0]._abandoned) == before:
+            pass
+
+
+def test_ctrl_c_pauses_at_the_next_place() -> None:
+    walker: list[Walker] = []
+
+    def work() -> None:
+        interrupted(1, walker)
+        assert walker[0].pausing
+        walker[0].halt()
+
+    walker.append(Walker(work))
+    assert walker[0].go()
+    assert not walker[0].go()
+
+
+def test_ctrl_c_twice_gives_up() -> None:
+    walker: list[Walker] = []
+
+    def work() -> None:
+        interrupted(2, walker)
+        walker[0].check()
+
+    walker.append(Walker(work))
+    with pytest.raises(AbandonedError):
+        walker[0].go()
