@@ -1,0 +1,51 @@
+"""The derivative of a node, looked up in the tables; a node that none of them knows has none."""
+
+from __future__ import annotations
+
+from torch.autograd.graph import Node
+
+from gradstep.engine.nodes import elementwise, layers, losses, matrices, reductions, shapes
+from gradstep.engine.nodes.rule import Entry, Rule
+from gradstep.engine.saved_values import settings
+
+TABLE: dict[str, Entry] = {
+    **elementwise.TABLE,
+    **matrices.TABLE,
+    **shapes.TABLE,
+    **reductions.TABLE,
+    **losses.TABLE,
+    **layers.TABLE,
+}
+
+
+def rule_of(node: Node) -> Rule | None:
+    """Return the derivative of a node; None where it is not known.
+
+    torch numbers the overloads of an operation, and may number them anew: a node that does not keep what the rule
+    names, or has another count of inputs, is another overload.
+    """
+    name = node.name().rsplit("::", 1)[-1]
+    entry = TABLE.get(name)
+    if name in matrices.TRANSPOSED and _last_is_transposed(node):
+        entry = matrices.TRANSPOSED[name]
+    if entry is None:
+        return None
+    rule = entry if isinstance(entry, Rule) else entry(settings(node))
+    kept = all(hasattr(type(node), f"_saved_{saved}") for saved in rule.saved)
+    count, known = len(node.next_functions), len(rule.inputs)
+    return rule if kept and (count == known or (rule.several and count >= known)) else None
+
+
+def symbol_of(rule: Rule, edge: int) -> tuple[str, str]:
+    """Return the symbol of an input and J^T v for it."""
+    symbol, formula = rule.inputs[min(edge, len(rule.inputs) - 1)]
+    return (f"{symbol}{_lowered(edge + 1)}" if rule.several else symbol), formula
+
+
+def _last_is_transposed(node: Node) -> bool:
+    following = node.next_functions[-1][0] if node.next_functions else None
+    return following is not None and following.name() == "TBackward0"
+
+
+def _lowered(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
