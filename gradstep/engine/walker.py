@@ -52,7 +52,7 @@ class Walker:
         """
         self.halted, self.pausing = False, False
         if self._thread.ident is None:
-            self._thread.start()
+            self._begin()
         else:
             self._orders.put(None)
         kind, value = self._heard()
@@ -60,7 +60,6 @@ class Walker:
             self.halted = True
             return True
         self.done = True
-        self._thread.join()
         if kind == "raised":
             raise cast(BaseException, value)
         return False
@@ -82,6 +81,12 @@ class Walker:
         except BaseException as error:
             if not isinstance(error, AbandonedError) and not isinstance(error.__cause__, AbandonedError):
                 raise
+
+    def _begin(self) -> None:
+        try:
+            self._thread.start()
+        except KeyboardInterrupt:  # it has started: only the waiting for it was interrupted
+            self.pausing = True
 
     def _heard(self) -> tuple[str, object]:
         """Wait for news. What is heard stays until it is taken, so that no interrupt can lose it."""
