@@ -11,7 +11,7 @@ from torch import Tensor
 from gradstep.engine.describe import describe
 from gradstep.engine.functions import FUNCTIONS, as_tensor, dtype_text, kind_of
 from gradstep.engine.indexing import Item, check_index, whole_number
-from gradstep.engine.names import PLACES, Scope, list_some, part_of, resolve, why_none
+from gradstep.engine.names import GIVEN, PLACES, Scope, list_some, part_of, resolve, why_none
 from gradstep.engine.operators import operate
 from gradstep.values import expressions as x
 from gradstep.values.errors import GradstepError, wrong
@@ -277,8 +277,10 @@ class _Evaluator:
 def _can_be_shown(known: str, rest: Sequence[str]) -> bool:
     """Tell whether panels can be about what follows the name of a tensor: nothing, `.grad`, `.state.exp_avg`.
 
-    Of a place inside a phase it is what goes in or out: `node.in`, `module.out.0`.
+    Of a place inside a phase it is what goes in or out: `node.in`, `module.out.0`; of a batch what it holds: `batch.0`.
     """
+    if known in GIVEN:
+        return True
     if known in PLACES:
         return rest[:1] in (["in"], ["out"], ["addends"])
     return not rest or list(rest) == ["grad"] or (len(rest) == 2 and rest[0] == "state")

@@ -14,6 +14,8 @@ from gradstep.values.expressions import expression_line
 from gradstep.values.nearest import did_you_mean, nearest
 
 _MISSING = object()
+GIVEN = ("batch", "input", "target", "prediction")
+"""Names of what goes into a model and comes out of it: tensors, or what holds them."""
 PLACES = ("node", "module", "op")
 """Names of what a phase is stopped at."""
 

@@ -8,7 +8,7 @@ import torch
 
 from gradstep.engine.events import Event
 from gradstep.engine.held import Held
-from gradstep.engine.names import PLACES
+from gradstep.engine.names import GIVEN, PLACES
 
 VALUES = ("loss", "iteration", "lr", "input", "target", "prediction", "batch")
 """Names that are no tensors of the model."""
@@ -95,7 +95,7 @@ def selected_tensor(scope: HeldScope, path: str) -> torch.Tensor | None:
     try:
         value = scope.find(path)
     except KeyError:
-        if path.split(".")[0] in PLACES:
+        if path.split(".")[0] in (*PLACES, *GIVEN) and not path.endswith(".grad"):
             return _passed(scope.find(path.split(".")[0]), path.split(".")[1:])
         name, _, key = path.rpartition(".state.")
         owner = scope.find(name or path.removesuffix(".grad"))

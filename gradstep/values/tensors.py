@@ -61,6 +61,8 @@ class Window(Struct, frozen=True):
     """True where the last phase changed the bits of the element; empty when nothing did."""
     now: tuple[tuple[float, ...], ...] | None = None
     """The values, where another quantity is seen in their place."""
+    absent: tuple[tuple[bool, ...], ...] = ()
+    """True where there is no number to see: no ratio to what was 0, or to nothing; empty when there is one in each."""
 
 
 class Axis(Struct, frozen=True):
@@ -145,13 +147,6 @@ class TensorView(Drawn, frozen=True, tag=True):
     statistics: Statistics | None = None
     """Of the quantity seen, over the selected slice, not of the window and not of the whole tensor."""
     grad_statistics: Statistics | None = None
-    norm: float | None = None
-    """Norm, min and max of the selected slice, not of the window and not of the whole tensor."""
-    minimum: float | None = None
-    maximum: float | None = None
-    nans: int = 0
-    infs: int = 0
-    grad_norm: float | None = None
     note: str = ""
     place: tuple[int | None, ...] = ()
     """Where the window lies in the whole tensor: an index for each dimension, None for those that it spreads over."""

@@ -8,6 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+_LARGE = 1 << 18
+"""Elements from which a norm is taken by rows: `torch.linalg.vector_norm` adds up float32 squares in float32, which
+costs 1e-6 of the norm here, 1e-4 at 4 million elements and 3e-3 at 40 million (torch 2.13, CPU)."""
+_ROW = 4096
+
 
 def norms(tensors: Sequence[Tensor]) -> list[float | None]:
     """Return the L2 norm of each tensor; None where it has none (integers, bools, meta, empty).
@@ -17,7 +22,7 @@ def norms(tensors: Sequence[Tensor]) -> list[float | None]:
     found: list[float | None] = [None] * len(tensors)
     groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for i, tensor in enumerate(tensors):
-        if tensor.layout is not torch.strided:
+        if tensor.layout is not torch.strided or tensor.numel() >= _LARGE:
             found[i] = norm_of(tensor)
         elif has_norm(tensor):
             groups.setdefault((tensor.device, tensor.dtype), []).append(i)
@@ -35,10 +40,20 @@ def norm_of(tensor: Tensor) -> float | None:
     plain = wide(tensor)
     if plain.layout is not torch.strided:
         plain = plain.coalesce().values() if plain.layout is torch.sparse_coo else plain.to_dense()
-    value = float(torch.linalg.vector_norm(plain))
+    value = flat_norm(plain.reshape(-1)) if plain.is_contiguous() else float(torch.linalg.vector_norm(plain))
     if math.isinf(value) and plain.device.type != "mps":  # squares of numbers from 1e19 on leave float32
         value = float(torch.linalg.vector_norm(plain, dtype=torch.complex128 if plain.is_complex() else torch.float64))
     return value
+
+
+def flat_norm(flat: Tensor) -> float:
+    """Return the L2 norm of a flat tensor as it is, each digit that float32 can hold right at any length."""
+    if flat.numel() < _LARGE or flat.device.type == "mps":
+        return float(torch.linalg.vector_norm(flat))
+    rows = flat.numel() // _ROW
+    parts = torch.linalg.vector_norm(flat[: rows * _ROW].view(rows, _ROW), dim=1)
+    rest = torch.linalg.vector_norm(flat[rows * _ROW :])
+    return float(torch.linalg.vector_norm(torch.cat([parts, rest[None]]), dtype=torch.float64))
 
 
 def wide(tensor: Tensor) -> Tensor:

@@ -26,21 +26,6 @@ class Cut:
         """Return this part of a tensor, as a view of it."""
         return tensor[tuple(_slice(part) if isinstance(part, range) else part for part in self.parts)]
 
-    def window(self, top: int, left: int, rows: int, columns: int) -> Cut:
-        """Return the part of the last two kept dimensions that a window shows; earlier ones at their first index."""
-        kept = [i for i, part in enumerate(self.parts) if isinstance(part, range)]
-        parts = list(self.parts)
-        for place in kept[:-2]:
-            whole = parts[place]
-            parts[place] = whole[0] if isinstance(whole, range) and whole else 0
-        limits = [(top, rows)] if len(kept) == 1 else [(top, rows), (left, columns)]
-        for place, (first, count) in zip(kept[-2:], limits, strict=False):
-            whole = parts[place]
-            assert isinstance(whole, range)
-            first = max(0, min(first, len(whole) - count))
-            parts[place] = whole[first : first + count]
-        return Cut(tuple(parts))
-
 
 def cut(shape: Sequence[int], items: Sequence[object]) -> Cut:
     """Return what an index selects of a shape: ints, slices with a positive step, and one Ellipsis at most.

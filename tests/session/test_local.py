@@ -184,7 +184,8 @@ def test_show_keeps_to_a_grad_through_the_time_it_is_none() -> None:
         (view,) = session.look(LookTensor())
         assert isinstance(view, TensorView)
         states.append((view.value is None, view.note))
-    assert states == [(True, "there is none yet: press f"), (False, ""), (True, "there is none yet: press f")]
+    none = "there is none: press f, then b, and backward writes it"
+    assert states == [(True, none), (False, ""), (True, none)]
 
 
 def test_let_copies_and_refuses_what_is_taken() -> None:

@@ -26,7 +26,7 @@ def matrix(left=0, columns=10, across=20, scale=1.0, stop=1):
     labels = tuple(str(left + c) for c in range(columns))
     return TensorView(
         stop, "0.weight", "0.weight", (3, across), (3, across), "float32", "matrix", 0, left, ("0", "1", "2"), labels,
-        Window(values), Window(grads), "fresh", 1.0,
+        Window(values), Window(grads), "fresh",
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from gradstep.values.plain import clean, columns
 from gradstep.values.reasons import FormulaLine, LedgerRow, LedgerView
 from gradstep.values.sheets.html import DIM, HERE, ODD_GROUND, ODD_TEXT, wash
 from gradstep.values.sheets.pixels import png
+from gradstep.values.tensors import Statistics
 from gradstep.values.training import BatchView, LayerRow, LayersView, PartRow, Piece, SampleRow
 from gradstep.values.views import (
     LossPoint,
@@ -128,7 +129,7 @@ def vector(values: tuple[float, ...], **more: Any) -> TensorView:
 
 def test_a_vector_is_a_table_with_what_step_would_give() -> None:
     grad = Window(((1.0,), (math.nan,)), None, ((True,), (False,)))
-    view = vector((0.5, -0.25), grad=grad, would=(0.499, math.nan), norm=0.559, minimum=-0.25, maximum=0.5, nans=1)
+    view = vector((0.5, -0.25), grad=grad, would=(0.499, math.nan), statistics=Statistics(2, nans=1))
     lines = repr(view).splitlines()
     assert lines[:4] == [
         "Tensor   w[0]  of 9×2, float32",

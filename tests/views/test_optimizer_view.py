@@ -120,7 +120,8 @@ def test_a_state_tensor_can_be_shown_and_sliced() -> None:
         assert s._looks is not None
         held = s._looks.held
         buffer = held.optimizer.state[held.tensor("0.weight")]["momentum_buffer"][index]
-        assert window.norm == pytest.approx(float(buffer.norm()))
+        assert window.statistics is not None
+        assert window.statistics.norm == pytest.approx(float(buffer.norm()))
         found = view(s)
         assert found.path == "0.weight"
         assert [(row.key, row.selected) for row in found.slots] == [("momentum_buffer", True)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,13 +16,12 @@ from gradstep.engine.held import Held
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
 from gradstep.values.errors import GradstepError
 from gradstep.values.graphs import GraphView, LookGraph
-from gradstep.values.views import Change, LookLoss, LookTensor, ModelRow, TensorView, WhyView
+from gradstep.values.views import Change, LookLoss, ModelRow, WhyView
 from gradstep.views.changes import changed_names, changes_view
 from gradstep.views.graph import GraphLook
 from gradstep.views.loss import LossLook
 from gradstep.views.model import model_view
 from gradstep.views.numbers import norm_of, norms
-from gradstep.views.tensor import Selection, tensor_view
 from gradstep.views.why import why_view
 from gradstep.workload import Workload
 
@@ -47,185 +46,12 @@ def run(held: Held, *acts: Any) -> Held:
     return held
 
 
-def window(held: Held, path: str, *items: object, tensor: Tensor | None = None, **look: int) -> TensorView:
-    tensor = held.tensor(path) if tensor is None else tensor
-    return tensor_view(held, 1, Selection(path, path, items), tensor, LookTensor(**look))
-
-
 def why(held: Held) -> WhyView:
     return why_view(held, 1, changed_names(held))
 
 
 def rows(held: Held, selected: str = "") -> dict[str, ModelRow]:
     return {row.path: row for row in model_view(held, 1, selected, changed_names(held)).rows}
-
-
-# -- tensor windows ----------------------------------------------------------------------------------------------------
-DTYPES = [
-    torch.float32,
-    torch.float64,
-    torch.float16,
-    torch.bfloat16,
-    torch.int64,
-    torch.int8,
-    torch.uint8,
-    torch.uint16,
-    torch.bool,
-    torch.complex64,
-    torch.float8_e4m3fn,
-]
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> tuple[Tensor, tuple[Any, ...], LookTensor]:
-    """A tensor of any dtype and strides, an index that torch takes, and a window."""
-    shape = draw(st.lists(st.integers(1, 5), max_size=4))
-    dtype = draw(st.sampled_from(DTYPES))
-    values = torch.randn([2 * size for size in shape]) * 3
-    tensor = (values.abs() if dtype in (torch.uint8, torch.uint16) else values).to(dtype)
-    if dtype is torch.float32 and tensor.numel() > 2:
-        flat = tensor.view(-1)
-        flat[0], flat[1], flat[-1] = -0.0, math.nan, -math.inf
-    tensor = tensor[tuple(slice(None, None, 2) for _ in shape)]
-    tensor = tensor.permute(draw(st.permutations(range(len(shape)))))
-    items: list[Any] = []
-    for size in tensor.shape[: draw(st.integers(0, len(shape)))]:
-        if draw(st.booleans()):
-            items.append(draw(st.integers(-size, size - 1)))
-        else:
-            start = draw(st.integers(0, size - 1))
-            stop = draw(st.none() | st.integers(start + 1, 9))
-            items.append(slice(draw(st.sampled_from([start, start - size])), stop, draw(st.sampled_from([None, 1, 2]))))
-    if draw(st.booleans()):
-        items.append(...)
-    ints = st.integers(0, 4)
-    return tensor, tuple(items), LookTensor(draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(ints), draw(ints))
-
-
-@settings(max_examples=300)
-@given(cases())
-def test_a_window_is_torchs_own_slice(case: tuple[Tensor, tuple[Any, ...], LookTensor]) -> None:
-    tensor, items, look = case
-    model = nn.Linear(4, 2)
-    model.register_buffer("it", tensor)
-    held = hold(model)
-    view = tensor_view(held, 1, Selection("it", "it", items), tensor, look)
-    part = tensor[items]
-    assert view.shape == tuple(part.shape)
-    assert view.whole == tuple(tensor.shape)
-    while part.dim() > 2:
-        part = part[0]
-    assert view.kind == ("number", "vector", "matrix")[part.dim()]
-    part = part.abs() if part.is_complex() else part
-    grid = part.double().reshape(-1, 1) if part.dim() < 2 else part.double()
-    shown = grid[view.top : view.top + look.rows, view.left : view.left + look.columns]
-    assert view.value is not None
-    got = torch.tensor(view.value.values, dtype=torch.float64)
-    assert got.shape == shown.shape
-    assert torch.equal(got.view(torch.int64), shown.contiguous().view(torch.int64)) or bool(shown.isnan().any())
-    assert torch.equal(got.nan_to_num(7), shown.nan_to_num(7))
-    assert view.top == min(look.top, max(0, grid.shape[0] - look.rows))
-    if part.dim() == 2:
-        assert len(view.row_labels), len(view.column_labels) == shown.shape
-        assert view.left == min(look.left, max(0, grid.shape[1] - look.columns))
-    if part.dim() > 0:
-        index = [int(label) for label in view.row_labels]
-        assert index == sorted(index)
-
-
-def test_labels_are_places_in_the_whole_tensor() -> None:
-    held = hold(nn.Linear(6, 9))
-    view = window(held, "weight", slice(1, 9, 3), slice(2, None), rows=2, columns=2, top=1, left=1)
-    assert (view.row_labels, view.column_labels) == (("4", "7"), ("3", "4"))
-    assert (view.top, view.left, view.shape) == (1, 1, (3, 4))
-    assert view.value is not None
-    assert view.value.values[0][0] == held.model.weight[4, 3].item()
-
-
-def test_statistics_are_of_the_slice() -> None:
-    held = hold(nn.Linear(4, 2))
-    with torch.no_grad():
-        held.model.weight.copy_(torch.tensor([[3.0, -4.0, 0.0, 0.0], [math.nan, math.inf, -math.inf, 1.0]]))
-    view = window(held, "weight", 0)
-    assert (view.norm, view.minimum, view.maximum, view.nans, view.infs) == (5.0, -4.0, 3.0, 0, 0)
-    view = window(held, "weight")
-    assert (view.nans, view.infs) == (1, 2)
-
-
-def test_what_cannot_be_drawn_says_why() -> None:
-    model = nn.Linear(4, 2)
-    model.register_buffer("empty", torch.zeros(0, 3))
-    model.register_buffer("sparse", torch.eye(3).to_sparse())
-    held = hold(model)
-    assert window(held, "empty").note == "an empty tensor: there is nothing to draw"
-    assert window(held, "sparse").note == "a sparse_coo tensor is not drawn as a grid"
-    assert window(held, "m", tensor=torch.zeros(2, device="meta")).note == "a meta tensor has a shape and no values"
-    view = window(held, "weight", slice(1, 1))
-    assert (view.note, view.value, view.shape) == ("an empty slice: there is nothing to draw", None, (0, 4))
-    assert tensor_view(held, 1, None, None, LookTensor()).note.startswith("nothing selected")
-    assert tensor_view(held, 1, Selection("loss", "loss", ()), None, LookTensor()).note == "there is none yet: press f"
-
-
-def test_marks_are_of_the_bits_that_the_last_phase_changed() -> None:
-    held = run(hold(nn.Linear(4, 2)), F)
-    assert window(held, "weight").grad is None
-    run(held, B)
-    view = window(held, "weight")
-    assert view.value is not None
-    assert view.grad is not None
-    assert view.value.changed == ()
-    assert view.grad.before is None
-    assert all(all(row) for row in view.grad.changed), "all of it is new"
-    weight = held.model.weight.detach().clone()
-    held.model.weight.grad[0, 1:] = 0.0  # type: ignore[index]
-    run(held, S)
-    view = window(held, "weight", rows=1)
-    assert view.value is not None
-    assert view.value.before == tuple(map(tuple, weight[:1].double().tolist()))
-    assert view.value.changed == ((True, False, False, False),)
-    assert view.grad is not None
-    assert view.grad.changed == ()
-
-
-def test_minus_zero_in_place_of_zero_is_a_change() -> None:
-    model = nn.Linear(4, 2)
-    nn.init.zeros_(model.weight)
-    held = hold(model, optimizer=lambda p: torch.optim.SGD(p, lr=0.0))
-    run(held, F, B)
-    model.weight.grad = torch.full_like(model.weight, -1.0)
-
-    class Negates(torch.optim.SGD):
-        def step(self) -> None:  # type: ignore[override]
-            self.param_groups[0]["params"][0].data.neg_()
-
-    held.optimizer.step = Negates.step.__get__(held.optimizer)  # type: ignore[method-assign]
-    run(held, S)
-    view = window(held, "weight")
-    assert view.value is not None
-    assert all(all(row) for row in view.value.changed)
-    assert "weight" in changed_names(held)
-
-
-def test_a_shared_weight_is_marked_under_each_of_its_names() -> None:
-    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False), nn.Linear(4, 2))
-    model[1].weight = model[0].weight
-    held = run(hold(model), F, B, S)
-    for name in ("0.weight", "1.weight"):
-        view = window(held, name)
-        assert view.value is not None
-        assert view.value.before is not None
-        assert any(map(any, view.value.changed))
-        assert view.grad_state == "stale"
-
-
-def test_a_sparse_grad_has_a_state_and_a_norm_and_is_not_drawn() -> None:
-    model = nn.Sequential(nn.Embedding(5, 2, sparse=True), nn.Flatten(0))
-    held = run(hold(model, [(torch.tensor([1, 1]), torch.zeros(4))]), F, B)
-    view = window(held, "0.weight")
-    assert view.grad is None
-    assert view.grad_state == "fresh"
-    assert rows(held)["0.weight"].grad_norm == pytest.approx(model[0].weight.grad.to_dense().norm().item())
-    assert {row.name for row in changes_view(held, 1).rows} == {"0.weight.grad"}
 
 
 # -- model rows and numbers --------------------------------------------------------------------------------------------

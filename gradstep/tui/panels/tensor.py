@@ -10,6 +10,7 @@ from gradstep.tui.lines import Line, Row, clean, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest
 from gradstep.tui.panels.panel import Panel
 from gradstep.values.expressions import Expression
+from gradstep.values.tensors import Statistics
 from gradstep.values.views import LookTensor, NoView, Request, TensorView, View, Window
 
 _CHANGED = "*"
@@ -50,16 +51,17 @@ def footer(view: TensorView, width: int) -> list[Line]:
     amount = math.prod(view.shape)
     seen = columns_words(view, width)
     parts = [seen] if seen else []
-    parts += [f"these {amount:,}: norm {numbers.norm(view.norm) or '·'}" if amount != 1 else "1 element"]
-    if amount != 1 and view.minimum is not None and view.maximum is not None:
-        form = numbers.form_of([view.minimum, view.maximum], view.dtype, 3)
-        parts.append(f"min {numbers.signed(view.minimum, form)}  max {numbers.signed(view.maximum, form)}")
-    if view.nans or view.infs:
-        parts.append(f"{view.nans:,} NaN, {view.infs:,} inf")
+    known = view.statistics or Statistics(amount)
+    parts += [f"these {amount:,}: norm {numbers.norm(known.norm) or '·'}" if amount != 1 else "1 element"]
+    if amount != 1 and known.minimum is not None and known.maximum is not None:
+        form = numbers.form_of([known.minimum, known.maximum], view.dtype, 3)
+        parts.append(f"min {numbers.signed(known.minimum, form)}  max {numbers.signed(known.maximum, form)}")
+    if known.nans or known.infs:
+        parts.append(f"{known.nans:,} NaN, {known.infs:,} inf")
     else:
         parts.append("no NaN, no inf")
-    if view.grad_norm is not None and amount != 1:
-        parts.append(f".grad norm {numbers.norm(view.grad_norm)}")
+    if view.grad_statistics is not None and amount != 1:
+        parts.append(f".grad norm {numbers.norm(view.grad_statistics.norm)}")
     if any(any(row) for part in (view.value, view.grad) if part for row in part.changed):
         parts.append(f"{_CHANGED} changed")
     text = parts[0]

@@ -103,18 +103,25 @@ def _facts(view: TensorView) -> str:
     seen = sum(map(len, view.value.values)) if view.value is not None else 0
     parts = [f"{seen:,} of {amount:,} elements" if seen < amount else numbers.count(amount, "element")]
     if amount != 1:
-        parts.append(f"norm {numbers.norm(view.norm) or '·'}")
-        if view.minimum is not None and view.maximum is not None:
-            form = numbers.form_of([view.minimum, view.maximum], view.dtype, 3)
-            parts.append(f"min {numbers.signed(view.minimum, form)}  max {numbers.signed(view.maximum, form)}")
-        if view.grad_norm is not None:
-            parts.append(f".grad norm {numbers.norm(view.grad_norm)}")
-    parts.append(f"{view.nans:,} NaN, {view.infs:,} inf" if view.nans or view.infs else "no NaN, no inf")
+        parts.append(f"norm {numbers.norm(view.statistics and view.statistics.norm) or '·'}")
+        parts += _ends(view)
+        if view.grad_statistics is not None:
+            parts.append(f".grad norm {numbers.norm(view.grad_statistics.norm)}")
+    nans, infs = (view.statistics.nans, view.statistics.infs) if view.statistics is not None else (0, 0)
+    parts.append(f"{nans:,} NaN, {infs:,} inf" if nans or infs else "no NaN, no inf")
     if view.grad_state:
         parts.append(f".grad {view.grad_state}")
     if any(any(row) for part in (view.value, view.grad) if part for row in part.changed):
         parts.append(f"{_CHANGED} changed")
     return "  ·  ".join(parts)
+
+
+def _ends(view: TensorView) -> list[str]:
+    known = view.statistics
+    if known is None or known.minimum is None or known.maximum is None:
+        return []
+    form = numbers.form_of([known.minimum, known.maximum], view.dtype, 3)
+    return [f"min {numbers.signed(known.minimum, form)}  max {numbers.signed(known.maximum, form)}"]
 
 
 def _notes(view: TensorView) -> tuple[Words, ...]:
