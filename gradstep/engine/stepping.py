@@ -140,6 +140,7 @@ class Stepping:
             self.place,
             self.reason,
             event.source,
+            event.parameter,
         )
 
     # -- from inside ---------------------------------------------------------------------------------------------------

@@ -44,6 +44,8 @@ class Position(Struct, frozen=True):
     """Why it stopped: `step`, `pause`, `breakpoint 2`, `until`, `nan`, with what there is to say of it."""
     source: SourceLine = SourceLine()
     """The line of the user's code that is running, or that made the node."""
+    parameter: str = ""
+    """The parameter whose `.grad` the node adds to; empty for other nodes and in a forward."""
 
 
 class Passed(Struct, frozen=True):
