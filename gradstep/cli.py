@@ -33,6 +33,7 @@ also:
   gradstep examples              list the built-in examples
   gradstep replay FILE.steps ... run scripts without a screen; `gradstep replay --help`
   gradstep template [FILE.py]    write a workload of your own to start from
+  gradstep keys                  print every key, in the format of the file that binds them anew
   gradstep help steps            the language of .steps scripts
 """
 
@@ -233,6 +234,21 @@ def _template(given: list[str]) -> int:
     return 0
 
 
+def _keys(given: list[str]) -> int:
+    parser = _parser(
+        "gradstep keys",
+        "Print every key in the format of the file that binds them anew. Exit code 2: something in that file is wrong.",
+    )
+    parser.parse_args(given)
+    from gradstep.tui.remap import keys_path, keys_text, read_keyboard
+
+    keyboard, faults = read_keyboard(keys_path())
+    print(keys_text(keyboard), end="")
+    for fault in faults:
+        print(f"gradstep: {fault}", file=sys.stderr)
+    return WRONG if faults else 0
+
+
 def _help(given: list[str]) -> int:
     parser = _parser("gradstep help", "Explain gradstep, or the language of its scripts.")
     parser.add_argument("topic", nargs="?", choices=["steps"], help="steps: the language of .steps scripts")
@@ -248,6 +264,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "examples": _examples,
     "replay": _replay,
     "template": _template,
+    "keys": _keys,
     "help": _help,
 }
 

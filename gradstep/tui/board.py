@@ -297,6 +297,10 @@ class Board(Desk, inherit_bindings=False):
         """True when a load failed and there is nothing that a phase could run."""
         return bool(self.why.news.ways_out)
 
+    def takes(self, word: str) -> bool:
+        """Tell whether a command of the language can be carried out now; the palette lists only those."""
+        return not self.driver.dead and (self.driver.stop.number > 0 or word in {"load", "say"})
+
     @property
     def _can_retry(self) -> bool:
         """True when there is a load that can be tried again: the one this was opened with, or the open script's."""

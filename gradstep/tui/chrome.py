@@ -72,14 +72,16 @@ class FooterRow(Surface):
         self.next = ""
         """What space does, for a screen whose path of phases has no room to say so."""
         self.candidates: Sequence[str] = ()
+        self.complaint = ""
+        """What is wrong with a file that was read at the start; it stays over stops, until a key is pressed."""
         self.said = ""
         """One line in place of the keys: a fault of what is typed, or what a key could not do."""
 
     def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw as many as there is room for."""
         row = Row(width)
-        if self.said:
-            return [row.left(1, clean(self.said), "bright").line()]
+        if self.said or self.complaint:
+            return [row.left(1, clean(self.said or self.complaint), "bright").line()]
         for text in self.candidates:
             if row.at + len(text) + 3 > width:
                 break

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from gradstep.tui.screen import StepScreen
 
 
+_SKIPPED = {"palette", "pause_too", "panel", "panel_back"}
+"""Keys that are of no use here."""
+
+
 class Entry(NamedTuple):
     """What the palette offers: a name, a sentence, what it does, and the word it is looked for by."""
 
@@ -22,20 +26,23 @@ class Entry(NamedTuple):
 
 
 def entries(screen: StepScreen) -> list[Entry]:
-    """Return what applies now; a command that has a key is offered once, as the key."""
+    """Return what applies now: each key, and each command that has none."""
     from gradstep.steps.words import WORDS
+    from gradstep.tui.helps import CONSOLE
 
-    skipped = {"palette", "pause_too", "panel", "panel_back"}
-    keys = [key for key in screen.keyboard.keys if key.id not in skipped and screen.applies(key.id)]
-    has_key = {key.id for key in screen.keyboard.keys}
+    keys = [key for key in screen.keyboard.keys if key.id not in _SKIPPED and screen.applies(key.id)]
+    names = [f"{key.label}  ({key.shown})" if key.shown else key.label for key in keys]
     offered = [
-        Entry(f"{key.label}  ({key.shown})", key.help, partial(screen.run_action, key.action), key.label)
-        for key in keys
+        Entry(name, key.help, partial(screen.run_action, key.action), key.label)
+        for name, key in zip(names, keys, strict=True)
     ]
+    commands = [(word.word, word.help) for word in WORDS if screen.takes(word.word)]
+    commands += [(usage.split()[0], text) for usage, text in CONSOLE]
+    has_key = {key.id for key in screen.keyboard.keys}
     return offered + [
-        Entry(f":{word.word}", word.help, partial(screen.type_command, f"{word.word} "), word.word)
-        for word in WORDS
-        if word.word not in has_key
+        Entry(f":{word}", text, partial(screen.type_command, f"{word} "), word)
+        for word, text in commands
+        if word not in has_key
     ]
 
 

@@ -11,7 +11,7 @@ from gradstep.steps.record import Recorder, save
 from gradstep.tui.app import GradstepApp
 from gradstep.tui.glyphs import wants_ascii
 from gradstep.tui.last import keep
-from gradstep.tui.panels.log import Entry
+from gradstep.tui.remap import keys_path, read_keyboard
 from gradstep.tui.remembered import Look, keep_taste, read_taste, taste_path
 from gradstep.values.commands import Command, Load
 from gradstep.values.outcomes import Outcome
@@ -74,9 +74,11 @@ def run_app(
         taste=taste,
         kept=keep_taste,
     )
-    app = GradstepApp(session, opening, script_to_step, noted=noted, signals=True, left=left, look=look)
-    if wrong:
-        app.step_screen.log_panel.add([Entry("notice", wrong)])
+    keyboard, faults = read_keyboard(keys_path())
+    app = GradstepApp(
+        session, opening, script_to_step, noted=noted, signals=True, left=left, keyboard=keyboard, look=look
+    )
+    app.step_screen.complain([*faults, *filter(None, [wrong])])
     try:
         app.run()
     finally:

@@ -17,6 +17,7 @@ from gradstep.tui import keymap, numbers
 from gradstep.tui.acts import parse_commands
 from gradstep.tui.jobs import load_job
 from gradstep.tui.keys import KeyedBoard
+from gradstep.tui.lines import clean
 from gradstep.tui.panels.log import Entry
 from gradstep.tui.panels.script import Page
 from gradstep.tui.reading import Reading, Walk
@@ -76,6 +77,13 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
     def whole(self) -> bool:
         """True when what has been carried out is the whole session: none is left half brought back."""
         return self._left is None or self._left.at_end
+
+    def complain(self, faults: Sequence[str]) -> None:
+        """Say what is wrong with files that were read before the screen was there."""
+        self.log_panel.add([Entry("notice", clean(fault)) for fault in faults])
+        if faults:
+            more = f"   ({numbers.count(len(faults) - 1, 'more fault')} in Log)" if faults[1:] else ""
+            self._footer.complaint = clean(faults[0]) + more
 
     # -- start --------------------------------------------------------------------------------------------------------
     def on_mount(self) -> None:
@@ -161,7 +169,8 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
         """Take a key or what is pasted: into the line that is being typed, or as what the key is bound to."""
         line = self._line
         self._given = ""
-        if self._footer.said:
+        if self._footer.said or self._footer.complaint:
+            self._footer.complaint = ""
             self._say("")
         # Textual takes the focus away while another window has the terminal's
         self.set_focus(line, scroll_visible=False)

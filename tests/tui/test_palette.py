@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from fake_session import FakeSession
 from stage import stage
 from textual.fuzzy import Matcher
 
 from gradstep.tui.palette import entries, rank
+from gradstep.values.outcomes import Died
 
 
 def found(screen, query):
@@ -38,5 +40,24 @@ def test_continue_is_offered_when_there_is_something_to_go_on_with():
             assert "continue  (c)" in found(s.screen, "continue")
             await s.press("c")
             assert "continue  (c)" not in found(s.screen, "continue")
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_only_what_applies_now_is_offered():
+    async def test():
+        async with stage() as s:
+            names = [entry.name for entry in entries(s.screen)]
+            assert {"forward  (f)", ":let", ":save", "play  (p)"} <= set(names)
+            assert not {"restart  (R)", "slower  (<)", "traceback  (t)", "Script  (7)"} & set(names)
+            s.session.dead = "killed by SIGKILL"
+            s.session.on_event(Died("killed by SIGKILL"))
+            names = [entry.name for entry in entries(s.screen)]
+            assert {"restart  (R)", ":save", "quit  (q)"} <= set(names)
+            assert not {"forward  (f)", ":let", "play  (p)", "iteration  (N)"} & set(names)
+        async with stage(FakeSession(), opening=[]) as s:
+            names = [entry.name for entry in entries(s.screen)]
+            assert ":load" in names
+            assert not {":let", "start over  (r)"} & set(names)
 
     asyncio.run(asyncio.wait_for(test(), 60))
