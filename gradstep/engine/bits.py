@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 
 import torch
+import xxhash
 from torch import Tensor
 
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -28,7 +30,20 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
         return True
     if one.layout is not torch.strided:
         return tensor_bytes(one) == tensor_bytes(other)
+    if one.is_cpu and other.is_cpu and one.stride() == other.stride() and _is_solid(one):
+        return not _memcmp(one.data_ptr(), other.data_ptr(), one.nbytes)  # several times as fast as torch.equal
     return torch.equal(words(one), words(other))
+
+
+_memcmp = ctypes.CDLL(None).memcmp
+_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+
+
+def _is_solid(tensor: Tensor) -> bool:
+    """Tell whether a tensor's elements fill their stretch of memory without gaps, as those of most do."""
+    if tensor.is_conj() or tensor.is_neg():
+        return False
+    return tensor.is_contiguous() or (tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
 
 
 def different(one: Tensor, other: Tensor) -> Tensor:
@@ -49,6 +64,35 @@ def tensor_bytes(tensor: Tensor) -> bytes:
     return words(tensor).contiguous().cpu().numpy().tobytes()
 
 
+def hash_of(tensor: Tensor) -> bytes:
+    """Return a hash of what a tensor holds, row by row (xxh3_128); of what `tensor_bytes` returns."""
+    if tensor.layout is not torch.strided or tensor.is_meta:
+        return xxhash.xxh3_128_digest(tensor_bytes(tensor))
+    return xxhash.xxh3_128_digest(words(tensor).contiguous().cpu().numpy().reshape(-1).data)
+
+
+_CHUNK = 1 << 18
+"""Elements that are swapped at a time: few enough that the third copy stays in the cache."""
+
+
+def swap(one: Tensor, other: Tensor) -> None:
+    """Exchange what two dense tensors of one shape and dtype hold."""
+    whole = one.stride() == other.stride() and _is_solid(one) and one.numel() > _CHUNK
+    if not whole:
+        kept = one.clone()
+        one.copy_(other)
+        other.copy_(kept)
+        return
+    flat = [torch.as_strided(t, (t.numel(),), (1,)) for t in (one, other)]
+    room = torch.empty(_CHUNK, dtype=one.dtype, device=one.device)
+    for start in range(0, one.numel(), _CHUNK):
+        a, b = (t[start : start + _CHUNK] for t in flat)
+        kept = room[: a.numel()]
+        kept.copy_(a)
+        a.copy_(b)
+        b.copy_(kept)
+
+
 class Copies:
     """Copies of tensors in memory that is used again: a fresh allocation costs more than the copy."""
 
@@ -60,11 +104,17 @@ class Copies:
 
         A copy is valid until the next `take` with the same key.
         """
-        targets = [self._target(key, tensor) for key, tensor in zip(keys, tensors, strict=True)]
-        sources = [tensor.detach() for tensor in tensors]
+        made, targets, sources = [], [], []
+        for key, tensor in zip(keys, tensors, strict=True):
+            if tensor.layout is torch.strided:
+                targets.append(self._target(key, tensor))
+                sources.append(tensor.detach())
+                made.append(targets[-1])
+            else:
+                made.append(tensor.detach().clone())
         if sources:
             torch._foreach_copy_(targets, sources)
-        return targets
+        return made
 
     def _target(self, key: object, tensor: Tensor) -> Tensor:
         kept = self._kept.get(key)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import platform
 import re
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import xxhash
 from torch import Tensor
 
-from gradstep.engine.bits import tensor_bytes
+from gradstep.engine.batches import Cursor
+from gradstep.engine.bits import hash_of
+from gradstep.engine.checkpoint import Checkpoint, Key, OptimizerKept, tensors_of
 from gradstep.engine.held import Held
-from gradstep.engine.randomness import state_bytes
+from gradstep.engine.randomness import Randomness, state_bytes
 from gradstep.engine.saving import state_tensors
 
 
@@ -26,25 +28,66 @@ def digest(held: Held) -> tuple[str, int]:
     optimizer and schedulers, the generators of torch, python and numpy, the batch cursor, train/eval mode,
     `requires_grad`, and the objects a workload lists.
     """
+    optimizer = held.optimizer
+    there = OptimizerKept(
+        optimizer,
+        tuple(held.schedulers),
+        tuple([(owner, entries, entries) for owner, entries in optimizer.state.items()]),
+        tuple([(group, group, tuple(group["params"])) for group in optimizer.param_groups]),
+    )
+    subject = _Subject(
+        [p.requires_grad for _, p in held.parameters],
+        there,
+        {name: thing.state_dict() for name, thing in held.stateful().items()},
+        held.batches.cursor(),
+        [module.training for module in held.modules],
+        held.keeper.capture(),
+    )
+    found = dict(tensors_of(held))
     sum_ = _Sum()
-    for name, parameter in held.parameters:
-        sum_.add(name, parameter.detach())
-        sum_.add("requires_grad", parameter.requires_grad)
-        sum_.add("grad", parameter.grad)
-    for path, buffer in held.buffers():
-        sum_.add(path, buffer)
-    for group in held.optimizer.param_groups:
-        sum_.add("group", {k: v for k, v in group.items() if k != "params"})
-        sum_.add("params", [held.names.get(p, "") for p in group["params"]])
-    for owner, entries in held.optimizer.state.items():
-        sum_.add(held.names.get(owner, "") if isinstance(owner, Tensor) else repr(owner), entries)
-    for name, thing in held.stateful().items():
-        sum_.add(name, thing.state_dict())
-    sum_.add("batches", [held.batches.taken, held.batches.within])
-    sum_.add("training", [module.training for module in held.modules])
-    for part in state_bytes(held.keeper.capture()):
-        sum_.bytes(part)
+    sum_.state(held, subject, lambda key: _tensor(sum_, found[key]))
     return sum_.hash.hexdigest(), sum_.size
+
+
+def digest_at(held: Held, checkpoint: Checkpoint) -> str:
+    """Return the digest that a held workload has at a checkpoint; what the same images were hashed for is not again."""
+    subject = _Subject(
+        checkpoint.requires_grad,
+        checkpoint.optimizer,
+        checkpoint.objects,
+        checkpoint.cursor,
+        checkpoint.training,
+        checkpoint.randomness,
+    )
+
+    def tensor(key: Key) -> None:
+        image = checkpoint.images[key]
+        if image is None:
+            sum_.raw(b"None")
+        else:
+            sum_.tensor(image.contents, image.hash)
+
+    sum_ = _Sum()
+    sum_.state(held, subject, tensor)
+    return sum_.hash.hexdigest()
+
+
+class _Subject(NamedTuple):
+    """What a digest covers besides the contents of tensors, at one moment."""
+
+    requires_grad: Sequence[bool]
+    optimizer: OptimizerKept
+    objects: dict[str, Any]
+    cursor: Cursor
+    training: Sequence[bool]
+    randomness: Randomness
+
+
+def _tensor(sum_: _Sum, tensor: Tensor | None) -> None:
+    if tensor is None:
+        sum_.raw(b"None")
+    else:
+        sum_.tensor(tensor, hash_of(tensor))
 
 
 def measured_on() -> str:
@@ -69,29 +112,67 @@ class _Sum:
         self.size = 0
         self._inside: list[int] = []  # what is being hashed, by id: an object may hold itself
 
-    def bytes(self, part: bytes) -> None:
+    def state(self, held: Held, subject: _Subject, tensor: Callable[[Key], None]) -> None:
+        """Add everything; `tensor` adds the contents of one tensor of the state."""
+        for (name, _), requires_grad in zip(held.parameters, subject.requires_grad, strict=True):
+            self.add(name, requires_grad)
+            tensor(("weight", name))
+            tensor(("grad", name))
+        for name, _, _ in held.buffer_slots:
+            self.add("buffer", name)
+            tensor(("buffer", name))
+        self.add("optimizer", type(subject.optimizer.optimizer).__qualname__)
+        for place, (_, were, parameters) in enumerate(subject.optimizer.groups):
+            self.add("params", [held.names.get(p, "") for p in parameters])
+            for key, value in were.items():
+                if isinstance(value, Tensor):
+                    self.add(key, "tensor")
+                    tensor(("group", str(place), key))
+                elif key != "params":
+                    self.add(key, value)
+        for owner, _, were in subject.optimizer.state:
+            name = held.names.get(owner, "") if isinstance(owner, Tensor) else repr(owner)
+            self.add(name, len(were) if isinstance(were, dict) else were)
+            for key, value in were.items() if isinstance(were, dict) else ():
+                if isinstance(value, Tensor):
+                    self.add(_words(key), "tensor")
+                    tensor(("state", name, str(key)))
+                else:
+                    self.add(_words(key), value)
+        for name, state in subject.objects.items():
+            self.add(name, state)
+        self.add("batches", [subject.cursor.taken, subject.cursor.within])
+        self.add("training", list(subject.training))
+        for part in state_bytes(subject.randomness):
+            self.raw(part)
+
+    def raw(self, part: bytes) -> None:
         self.hash.update(len(part).to_bytes(8, "little"))
         self.hash.update(part)
         self.size += len(part)
 
+    def tensor(self, tensor: Tensor, hashed: bytes) -> None:
+        self.raw(f"{tensor.dtype}{tuple(tensor.shape)}{tensor.layout}".encode())
+        self.raw(hashed)
+        self.size += tensor.nbytes if tensor.layout is torch.strided else 0
+
     def add(self, name: str, value: Any) -> None:
-        self.bytes(name.encode())
+        self.raw(name.encode())
         if isinstance(value, Tensor):
-            self.bytes(f"{value.dtype}{tuple(value.shape)}{value.layout}".encode())
-            self.bytes(tensor_bytes(value))
+            self.tensor(value, hash_of(value))
         elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
-            self.bytes(f"{value.dtype}{value.shape}".encode())
-            self.bytes(value.tobytes())
+            self.raw(f"{value.dtype}{value.shape}".encode())
+            self.raw(value.tobytes())
         elif isinstance(value, np.generic):
             self.add(name, np.asarray(value))
         elif isinstance(value, float):
-            self.bytes(value.hex().encode())
+            self.raw(value.hex().encode())
         elif value is None or isinstance(value, (bool, int, str, complex, bytes)):
-            self.bytes(repr(value).encode())
+            self.raw(repr(value).encode())
         elif isinstance(value, torch.Generator):
-            self.bytes(value.get_state().numpy().tobytes())
+            self.raw(value.get_state().numpy().tobytes())
         elif id(value) in self._inside:
-            self.bytes(f"again {len(self._inside) - self._inside.index(id(value))}".encode())
+            self.raw(f"again {len(self._inside) - self._inside.index(id(value))}".encode())
         else:
             self._inside.append(id(value))
             self._add_parts(value)
@@ -100,24 +181,24 @@ class _Sum:
     def _add_parts(self, value: Any) -> None:
         """Add what holds other values: their kind, how many, and each."""
         if isinstance(value, Mapping):
-            self.bytes(f"dict {len(value)}".encode())
+            self.raw(f"dict {len(value)}".encode())
             for key, inner in value.items():
                 self.add(_words(key), inner)
         elif isinstance(value, (set, frozenset)):
-            self.bytes(f"set {len(value)}".encode())
+            self.raw(f"set {len(value)}".encode())
             for word in sorted(map(_words, value)):
-                self.bytes(word.encode())
+                self.raw(word.encode())
         elif isinstance(value, (list, tuple, deque, np.ndarray)):
-            self.bytes(f"list {len(value)}".encode())
+            self.raw(f"list {len(value)}".encode())
             for inner in value:
                 self.add("", inner)
         else:
-            self.bytes(type(value).__qualname__.encode())
+            self.raw(type(value).__qualname__.encode())
             inner = getattr(value, "__dict__", None)
             if isinstance(inner, dict):
                 self.add("", {k: v for k, v in inner.items() if not callable(v)})
             else:
-                self.bytes(_words(value).encode())
+                self.raw(_words(value).encode())
 
 
 def _words(value: object) -> str:

@@ -15,6 +15,7 @@ from gradstep.engine import loading
 from gradstep.engine.addends import Addends
 from gradstep.engine.batches import Batches
 from gradstep.engine.buffers import is_written
+from gradstep.engine.edits import edit
 from gradstep.engine.graph import GraphRecord, record
 from gradstep.engine.ledger import Ledger
 from gradstep.engine.lines import Place
@@ -24,7 +25,7 @@ from gradstep.engine.problems import problem_of
 from gradstep.engine.randomness import RandomKeeper
 from gradstep.engine.saving import Saved
 from gradstep.engine.transaction import Transaction
-from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
+from gradstep.values.commands import Backward, Forward, NextBatch, PointCommand, Step, ZeroGrad
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.workload import Workload
 
@@ -121,7 +122,7 @@ class Held:
         which module makes which node. Without it a phase that raises is not undone, and nothing is said to change."""
         self.refused = ""
         """The act that raised last and was undone; empty when the last one went through."""
-        self._transaction = Transaction(self)
+        self.transaction = Transaction(self)
         self._taps: Taps | None = None
         self._acts: dict[type[Act], Callable[[Any], None]] = {
             Forward: self._forward,
@@ -184,6 +185,10 @@ class Held:
             return None
         return graph.lines.at(graph.nodes[number]._sequence_nr())
 
+    def forget_graph(self) -> None:
+        """Let go of the graph that was walked: nothing but the loss may keep one alive."""
+        self._graph = None
+
     # -- what it does --------------------------------------------------------------------------------------------------
     def run(self, act: Act, taps: Taps | None = None) -> None:
         """Carry out one phase, or take the next batch.
@@ -201,11 +206,11 @@ class Held:
             self.running, self._taps = True, taps
             self.saved = _NOTHING  # let go of cleared gradients before torch allocates new ones
             if self.observed:
-                saved = self._transaction.begin(act)
+                saved = self.transaction.begin(act)
                 if taps is not None:  # at a stop inside, what it changed so far can be seen
                     self.saved = saved
             self._acts[type(act)](act)
-            self._transaction.keep(act, saved)
+            self.transaction.keep(act, saved)
             self.running = False
         except BaseException as error:
             self.running, self.saved = False, _NOTHING
@@ -213,15 +218,26 @@ class Held:
             self.ledger.restore(accounts)
             del self.losses[count:], self.loss_rates[count:]
             if saved is not None:
-                self._transaction.roll_back(saved)
+                self.transaction.roll_back(saved)
             self.refused = PHASE_NAMES[type(act)]
             raise GradstepError(problem_of(error, self.refused)) from error
         self.saved, self.refused = saved or _NOTHING, ""
 
+    def carry_out(self, command: PointCommand) -> None:
+        """Carry out a phase, take the next batch, or change something.
+
+        Raises:
+            GradstepError: it can't be done, or what the debuggee raised; the state is as it was before.
+        """
+        if isinstance(command, Act):
+            self.run(command)
+        else:
+            edit(self, command)
+
     def _forward(self, _: Forward) -> None:
         if not self.batches.taken:
             self.batches.take()
-            self._transaction.pulled()
+            self.transaction.pulled()
         batch = self.batches.batch
         if self.observed or self.workload.loss is None:
             tapped = nullcontext() if self._taps is None else self._taps.forward()

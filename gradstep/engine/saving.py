@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from msgspec import Struct, field
@@ -77,11 +77,19 @@ class Saved(Struct):
     """The buffer objects: a forward may put new ones in their place."""
 
 
+class Taker(Protocol):
+    """What makes the copies."""
+
+    def take(self, keys: Sequence[object], tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return a copy of each tensor, whatever its layout."""
+        ...
+
+
 class Saver:
     """Takes what a phase may write into memory that is used again for the next."""
 
-    def __init__(self) -> None:
-        self._copies = Copies()
+    def __init__(self, copies: Taker | None = None) -> None:
+        self._copies: Taker = Copies() if copies is None else copies
 
     def tensors(self, named: Iterable[tuple[str, Tensor]]) -> TensorsSaved:
         """Copy tensors that may be written in place."""
@@ -94,21 +102,18 @@ class Saver:
         if not contents:
             saved.grads = [(f"{name}.grad", p, p.grad, p.grad) for name, p in named]
             return
-        dense = [(name, p.grad) for name, p in named if p.grad is not None and p.grad.layout is torch.strided]
-        made = self._copies.take([("grad", name) for name, _ in dense], [grad for _, grad in dense])
-        kept: dict[str, Tensor] = dict(zip([name for name, _ in dense], made, strict=True))
-        for name, p in named:
-            if p.grad is not None and name not in kept:
-                kept[name] = p.grad.detach().clone()
+        there = [(name, p.grad) for name, p in named if p.grad is not None]
+        made = self._copies.take([("grad", name) for name, _ in there], [grad for _, grad in there])
+        kept: dict[str, Tensor] = dict(zip([name for name, _ in there], made, strict=True))
         saved.grads = [(f"{name}.grad", p, p.grad, kept.get(name)) for name, p in named]
-        saved.grad_versions = [(grad, grad._version) for _, grad in dense]
+        saved.grad_versions = [(grad, grad._version) for _, grad in there if grad.layout is torch.strided]
 
     def optimizer(self, optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> OptimizerSaved:
         """Keep an optimizer's state and hyper-parameters."""
         named = list(state_tensors(optimizer, names))
-        state = [(owner, entries, _contents(entries)) for owner, entries in optimizer.state.items()]
+        state = [(owner, entries, contents_of(entries)) for owner, entries in optimizer.state.items()]
         groups = [
-            (group, {k: v if k == "params" else _kept(v) for k, v in group.items()}, list(group["params"]))
+            (group, {k: v if k == "params" else kept_value(v) for k, v in group.items()}, list(group["params"]))
             for group in optimizer.param_groups
         ]
         hyper = [
@@ -132,13 +137,14 @@ def state_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) ->
 _PLAIN = frozenset({float, int, bool, str, type(None)})
 
 
-def _kept(value: Any) -> Any:
+def kept_value(value: Any) -> Any:
     """Return what has to be kept of a value: a tensor itself (its contents are kept apart), of others a copy."""
     return value if type(value) in _PLAIN or isinstance(value, Tensor) else copy.deepcopy(value)
 
 
-def _contents(entries: Any) -> Any:
-    return {k: _kept(v) for k, v in entries.items()} if isinstance(entries, dict) else copy.deepcopy(entries)
+def contents_of(entries: Any) -> Any:
+    """Return what has to be kept of an optimizer's state of one parameter."""
+    return {k: kept_value(v) for k, v in entries.items()} if isinstance(entries, dict) else copy.deepcopy(entries)
 
 
 def _refilled(entries: dict[Any, Any], were: dict[Any, Any]) -> dict[Any, Any]:

@@ -20,6 +20,7 @@ from gradstep.values.commands import Backward, Forward, NextBatch, PhaseCommand,
 
 if TYPE_CHECKING:
     from gradstep.engine.held import Held
+    from gradstep.engine.timeline import Timeline
 
 
 class Transaction:
@@ -27,12 +28,20 @@ class Transaction:
 
     def __init__(self, held: Held) -> None:
         self._held = held
-        self._saver = Saver()
-        self._forward_savers = [Saver(), Saver()]  # the first holds what the last loss began with, the second is free
-        self._forward_saved: Saved | None = None
+        self._timeline: Timeline | None = None
+        self.forward_saved: Saved | None = None
+        """What the graph of the last loss began with; None where that is not known."""
+        self.keep_in(None)
         self._pulled: Randomness | None = None
         self._objects = bool(held.stateful())
         self._user_forward = held.workload.loss is None or not all(map(_is_torchs_module, held.modules))
+
+    def keep_in(self, timeline: Timeline | None) -> None:
+        """Leave what was kept, when an act has gone through, to a timeline; with None it is overwritten by the next."""
+        self._timeline = timeline
+        images = timeline.images if timeline is not None and timeline.current is not None else None
+        self._saver = Saver(images)
+        self._forward_savers = [Saver(images), Saver(images)]  # the second is free: the first holds `forward_saved`
 
     def begin(self, act: PhaseCommand | NextBatch) -> Saved:
         """Keep what this act may write.
@@ -85,12 +94,15 @@ class Transaction:
 
     def keep(self, act: PhaseCommand | NextBatch, saved: Saved | None) -> None:
         """Note that an act went through: after a forward, `saved` is what the graph of the loss began with."""
+        self._held.running = False  # an interrupt from here on would tear what is kept
         if isinstance(act, Forward) and saved is None:
-            self._forward_saved = None
+            self.forward_saved = None
         elif isinstance(act, Forward) and saved is not None:
             saved.randomness, self._pulled = self._pulled or saved.randomness, None
-            self._forward_saved = saved
+            self.forward_saved = saved
             self._forward_savers.reverse()
+        if self._timeline is not None:
+            self._timeline.record(act, saved)
 
     def roll_back(self, saved: Saved) -> None:
         """Put everything back as it was when `saved` was kept, the graph of the last loss included."""
@@ -110,6 +122,8 @@ class Transaction:
             parameter.requires_grad_(requires)
         if saved.grad_mode is not None:
             torch.set_grad_enabled(saved.grad_mode)
+        if self._timeline is not None:
+            self._timeline.images.abandon()
         try:
             self._put_objects_back(saved)
             if self._revive():
@@ -133,7 +147,7 @@ class Transaction:
         The forward that made it runs again from the generators and buffers it began with. Where that is no longer
         possible (a step came since), or gives another loss, the graph is left as freed, and torch will say so.
         """
-        held, first = self._held, self._forward_saved
+        held, first = self._held, self.forward_saved
         loss, graph = held.point.loss, None if held.point.freed else held.graph()
         if loss is None or graph is None or not any(is_freed(node) for node in graph.nodes):
             return False

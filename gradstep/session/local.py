@@ -15,6 +15,7 @@ from gradstep.engine.problems import problem_of
 from gradstep.engine.randomness import RandomKeeper, seed_everything
 from gradstep.engine.watchpoints import kept
 from gradstep.session.looks import Looks
+from gradstep.session.past import HISTORY, Past
 from gradstep.session.sights import Sights
 from gradstep.session.walking import STEPS
 from gradstep.values import commands as cmd
@@ -35,6 +36,7 @@ class Session(Sights):
         seed: seeds torch, python and numpy now; None leaves them. The workload is built already, so this seeds what
             it draws from here on.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`; None leaves the model where its first parameter is.
+        history: bytes that may be kept to go back in time with; 0 keeps only what undoes a phase that raises.
         on_progress: called with the stage that begins while a workload is loaded.
 
     Raises:
@@ -47,11 +49,14 @@ class Session(Sights):
         *,
         seed: int | None = None,
         device: str | None = None,
+        history: int = HISTORY,
         on_progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.log: list[Command] = []
         self._progress = on_progress
         self._looks: Looks | None = None
+        self._past: Past | None = None
+        self._history = history
         self._base = self._stop = Stop()
         if workload is not None:
             if seed is not None:
@@ -84,7 +89,7 @@ class Session(Sights):
         """Let go of the workload; it stays as it was left, and a phase that is not at its end is undone."""
         if self._looks is not None:
             self._looks.walking.abandon()
-        self._looks = None
+        self._looks = self._past = None
         self._base = self._stop = Stop()
 
     @property
@@ -99,6 +104,8 @@ class Session(Sights):
         """
         if self._looks is not None:
             self._looks.held.observed = on
+        if self._past is not None and not on:
+            self._past.timeline.end()
 
     @property
     def stop(self) -> Stop:
@@ -115,6 +122,8 @@ class Session(Sights):
                 hits = self._act(command)
             elif isinstance(command, STEPS):
                 hits = self._go(command)
+            elif isinstance(command, _TRAVELS):
+                text, hits = self._travel(command)
             else:
                 text = self._other(command)
             self.log.append(command)
@@ -181,17 +190,29 @@ class Session(Sights):
             if test is not None and holds(evaluate(test, looks.scope)):
                 return hits
 
+    def _travel(
+        self, command: cmd.TravelCommand | cmd.EditCommand | cmd.FileCommand
+    ) -> tuple[str, tuple[WatchHit, ...]]:
+        """Go back or forth in time, or change what is being trained."""
+        looks, past = self._need(), self._past
+        assert past is not None
+        text = past.carry_out(command)
+        self._stop = self._stop_now(looks.held, past.timeline.number)
+        return text, looks.watches.hits(looks.scope) if looks.watches else ()
+
     def _came(self, looks: Looks, go: Callable[[], bool]) -> tuple[WatchHit, ...]:
         """Note where an act or a step has come to: a stop inside a phase, or the end of one."""
-        walking, number, inside = looks.walking, self._stop.number + 1, True
+        assert self._past is not None
+        walking, timeline, inside = looks.walking, self._past.timeline, True
         was = walking.inside
         try:
             inside = go()
         except GradstepError:
             if was and not walking.inside:  # what was stepped is undone: nobody is inside of it any more
-                self._stop = self._stop_now(looks.held, number)
+                self._stop = self._stop_now(looks.held, timeline.number)
             raise
-        self._stop = self._stop_now(looks.held, number)
+        timeline.stops += inside
+        self._stop = self._stop_now(looks.held, timeline.stops if inside else timeline.number)
         if inside:
             position = walking.position
             assert position is not None
@@ -288,10 +309,13 @@ class Session(Sights):
             opening=held.workload.show or _opening(held),
             parameters=sum(p.numel() for _, p in held.parameters),
         )
+        self._past = Past(self._looks, self._history)
         self._stop = self._stop_now(held, 1)
 
     def _stop_now(self, held: Held, number: int) -> Stop:
         point, base = held.point, self._base
+        timeline = self._past.timeline if self._past is not None else None
+        kept = timeline is not None and timeline.current is not None
         return Stop(
             number,
             base.workload,
@@ -310,6 +334,8 @@ class Session(Sights):
             held.batches.taken,
             base.opening,
             base.parameters,
+            branch=timeline.branch if timeline is not None and kept else "",
+            ahead=len(timeline.ahead()) if timeline is not None and kept else 0,
         )
 
     def _need(self) -> Looks:
@@ -333,6 +359,7 @@ _NATURAL: dict[str, cmd.PhaseCommand | cmd.NextBatch] = {
     "next_batch": cmd.NextBatch(),
 }
 _ACTS = (cmd.Forward, cmd.Backward, cmd.Step, cmd.ZeroGrad, cmd.NextBatch)
+_TRAVELS = (*cmd.TRAVELS, *cmd.EDITS, *cmd.FILES)
 
 
 def _where(workload: Workload) -> torch.device:

@@ -78,6 +78,10 @@ class Looks:
         """Note that an act has just gone through, for what can only be seen now."""
         self._layers.acted()
 
+    def travelled(self) -> None:
+        """Note that the workload is at another point: what was seen of the acts before it is of another past."""
+        self._layers = LayersLook(self.held)
+
     def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
         """Return one view for each request; one that can't be made says why in its place."""
         changed: list[frozenset[str]] = []

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.commands import Command, Screenshot
+from gradstep.values.commands import TRAVELS, Command, Screenshot
 
 
 class Line(Struct, frozen=True):
@@ -52,7 +52,7 @@ class Script(Struct, frozen=True):
     statements: tuple[Statement, ...]
 
     def observes(self) -> bool:
-        """Tell whether it draws the screen, or goes on after an error that it expects."""
+        """Tell whether it draws the screen, goes back in time, or goes on after an error that it expects."""
         return any(map(_observes, self.statements))
 
     def source_of(self, number: int) -> str:
@@ -62,5 +62,5 @@ class Script(Struct, frozen=True):
 
 def _observes(statement: Statement) -> bool:
     if isinstance(statement, Line):
-        return isinstance(statement.command, Screenshot)
+        return isinstance(statement.command, (Screenshot, *TRAVELS))
     return isinstance(statement, ExpectError) or any(map(_observes, statement.body))

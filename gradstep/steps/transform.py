@@ -77,11 +77,10 @@ class ToValues(Transformer[Token, object]):
     def unwatch(self, _word: Token, number: Token | None = None) -> c.Unwatch:
         return c.Unwatch() if number is None else c.Unwatch(_integer(number))
 
-    def set(self, _word: Token, name: Token, value: x.Expression) -> c.Set:
-        if name not in SETTINGS:
-            remedy = did_you_mean(name, SETTINGS) or f"The settings are {', '.join(SETTINGS)}."
-            raise MisfitError(f"unknown setting `{name}`", "", remedy, *_place(name))
-        return c.Set(str(name), value)
+    def set(self, _word: Token, target: x.Expression, value: x.Expression) -> c.Set | c.Assign:
+        if isinstance(target, x.Name) and target.name in SETTINGS:
+            return c.Set(target.name, value)
+        return c.Assign(target, value)
 
     def into(self, _word: Token, phase: Token | None = None) -> c.Into:
         if phase is not None and phase not in ("forward", "backward"):
@@ -133,6 +132,71 @@ class ToValues(Transformer[Token, object]):
 
     def ignore(self, _word: Token, number: Token, count: Token) -> c.Ignore:
         return c.Ignore(_integer(number), _integer(count))
+
+    def undo(self, _word: Token, what: Token | None = None) -> c.Undo:
+        if what == "phase":
+            return c.Undo(phase=True)
+        return c.Undo() if what is None else c.Undo(_positive(what))
+
+    def redo(self, _word: Token, count: Token | None = None) -> c.Redo:
+        return c.Redo() if count is None else c.Redo(_positive(count))
+
+    def goto(self, _word: Token, stop: Token) -> c.Goto:
+        return c.Goto(_integer(stop))
+
+    def back(self, _back: Token, _until: Token, condition: x.Expression) -> c.BackUntil:
+        return c.BackUntil(condition)
+
+    def who(self, _who: Token, _wrote: Token, what: x.Expression) -> c.WhoWrote:
+        return c.WhoWrote(what)
+
+    def branch(self, _word: Token, name: Token) -> c.Branch:
+        return c.Branch(str(name))
+
+    def switch(self, _word: Token, name: Token) -> c.Switch:
+        return c.Switch(str(name))
+
+    def compare(self, _word: Token, first: Token, second: Token | None = None) -> c.Compare:
+        return c.Compare(str(first)) if second is None else c.Compare(str(first), str(second))
+
+    def freeze(self, word: Token, pattern: Token) -> c.Freeze:
+        return c.Freeze(str(pattern), word == "freeze")
+
+    def clip(self, _word: Token, _grad: Token, option: tuple[Token, Token]) -> c.Clip:
+        by, limit = option
+        if by not in ("norm", "value"):
+            raise MisfitError(f"gradients are not clipped by `{by}`", "", "Write norm=1.0 or value=0.5.", *_place(by))
+        try:
+            number = float(limit)
+        except ValueError:
+            number = -1.0
+        if not number >= 0:
+            raise MisfitError(f"`{limit}` is no limit", "", "Write a number from 0 on.", *_place(limit))
+        return c.Clip(cast(Any, str(by)), number)
+
+    def hyper(self, name: Token, value: x.Expression) -> tuple[str, x.Expression]:
+        return str(name), value
+
+    def optimizer(self, _word: Token, name: Token, *options: tuple[str, x.Expression]) -> c.UseOptimizer:
+        names = [option for option, _ in options]
+        twice = next((option for option in names if names.count(option) > 1), None)
+        if twice is not None:
+            raise MisfitError(f"`{twice}` is given twice", "", "Keep one of them.", *_place(name))
+        return c.UseOptimizer(str(name), options)
+
+    def mode(self, word: Token) -> c.Mode:
+        return c.Mode(word == "train")
+
+    def seed(self, _word: Token, seed: Token) -> c.Seed:
+        return c.Seed(_integer(seed))
+
+    def file(self, word: Token, path: str) -> c.Checkpoint | c.Restore | c.Export:
+        ending = ".py" if word == "export" else ".safetensors"
+        if not path.endswith(ending):
+            raise MisfitError(f"`{word}` takes a {ending} file", "", f"Write {word} {path}{ending}", *_place(word))
+        if word == "checkpoint":
+            return c.Checkpoint(path)
+        return c.Restore(path) if word == "restore" else c.Export(path)
 
     def screenshot(self, _word: Token, path: str, *options: tuple[Token, Token]) -> c.Screenshot:
         given = _options("screenshot", options)
@@ -243,6 +307,13 @@ def _truth(value: Token) -> bool:
     if value not in ("true", "false"):
         raise MisfitError(f"`{value}` is neither true nor false", "", "Write `true` or `false`.", *_place(value))
     return str(value) == "true"
+
+
+def _positive(text: Token) -> int:
+    value = _integer(text)
+    if value < 1:
+        raise MisfitError("this is no number of commands", "", "Write 1 or more.", *_place(text))
+    return value
 
 
 def _integer(text: Token) -> int:

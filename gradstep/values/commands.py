@@ -6,8 +6,72 @@ from typing import ClassVar, Literal, TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.expressions import Expression, expression_line, quote
+from gradstep.values import edits, travels
+from gradstep.values.edits import (
+    Assign as Assign,
+)
+from gradstep.values.edits import (
+    Checkpoint as Checkpoint,
+)
+from gradstep.values.edits import (
+    Clip as Clip,
+)
+from gradstep.values.edits import (
+    EditCommand as EditCommand,
+)
+from gradstep.values.edits import (
+    Export as Export,
+)
+from gradstep.values.edits import (
+    FileCommand as FileCommand,
+)
+from gradstep.values.edits import (
+    Freeze as Freeze,
+)
+from gradstep.values.edits import (
+    Mode as Mode,
+)
+from gradstep.values.edits import (
+    Restore as Restore,
+)
+from gradstep.values.edits import (
+    Seed as Seed,
+)
+from gradstep.values.edits import (
+    UseOptimizer as UseOptimizer,
+)
+from gradstep.values.edits import (
+    path_word,
+)
+from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.inside import BreakKind, Edge, break_line
+from gradstep.values.travels import (
+    BackUntil as BackUntil,
+)
+from gradstep.values.travels import (
+    Branch as Branch,
+)
+from gradstep.values.travels import (
+    Compare as Compare,
+)
+from gradstep.values.travels import (
+    Goto as Goto,
+)
+from gradstep.values.travels import (
+    Redo as Redo,
+)
+from gradstep.values.travels import (
+    Switch as Switch,
+)
+from gradstep.values.travels import (
+    TravelCommand as TravelCommand,
+)
+from gradstep.values.travels import (
+    Undo as Undo,
+)
+from gradstep.values.travels import (
+    WhoWrote as WhoWrote,
+)
 
 
 class Load(Struct, frozen=True, tag=True):
@@ -199,7 +263,15 @@ Command: TypeAlias = (
     | Set
     | Say
     | Screenshot
+    | TravelCommand
+    | EditCommand
+    | FileCommand
 )
+PointCommand: TypeAlias = PhaseCommand | NextBatch | EditCommand
+"""Commands that change what is being trained: each that goes through leads to a new point of the timeline."""
+TRAVELS = (Undo, Redo, Goto, BackUntil, WhoWrote, Branch, Switch, Compare)
+EDITS = (Assign, Freeze, Clip, UseOptimizer, Mode, Seed, Restore)
+FILES = (Checkpoint, Export)
 
 PHASES: tuple[str, ...] = ("forward", "backward", "step", "zero_grad")
 """The four phases in the order of a training loop."""
@@ -209,7 +281,7 @@ def line_of(command: Command) -> str:
     """Write a command as the line of a `.steps` script that replays it."""
     match command:
         case Load(target, seed, device):
-            words = ["load", target if _bare(target) else quote(target)]
+            words = ["load", path_word(target)]
             words += [f"seed={seed}"] if seed is not None else []
             words += [f"device={device}"] if device != "auto" else []
             return " ".join(words)
@@ -258,8 +330,8 @@ def line_of(command: Command) -> str:
         case Say(text):
             return f"say {text}"
         case Screenshot(path, size):
-            return f"screenshot {path if _bare(path) else quote(path)}" + (f" size={size}" if size else "")
-
-
-def _bare(path: str) -> bool:
-    return bool(path) and not any(c.isspace() or c in '"{};#=' for c in path)
+            return f"screenshot {path_word(path)}" + (f" size={size}" if size else "")
+        case Undo() | Redo() | Goto() | BackUntil() | WhoWrote() | Branch() | Switch() | Compare():
+            return travels.travel_line(command)
+        case _:
+            return edits.edit_line(command)

@@ -89,6 +89,10 @@ class Stop(Struct, frozen=True):
     """Where it stopped inside a phase; None between phases."""
     hit: str = ""
     """The breakpoint that the last command ran into, between phases or inside one, as its line; empty for none."""
+    branch: str = ""
+    """The branch of the timeline; empty where no history is kept."""
+    ahead: int = 0
+    """Commands that were undone on this branch, and that `redo` does again."""
 
 
 class Outcome(Drawn, frozen=True):

@@ -1,0 +1,174 @@
+"""What tensors held at past points: one image for each stretch of time over which a tensor did not change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor
+
+from gradstep.engine.bits import hash_of, same_bits, swap
+from gradstep.engine.memory import Memory
+
+
+class Image:
+    """What one tensor holds over one stretch of time; shared by every checkpoint within it.
+
+    The contents lie in the tensor itself for as long as nothing has written it, and in a copy after that.
+    """
+
+    __slots__ = ("__weakref__", "_hash", "_on_drop", "copy", "tensor", "version")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self.copy: Tensor | None = None
+        self.version = tensor._version
+        self._hash = b""
+        self._on_drop: Callable[[int], None] | None = None
+
+    @property
+    def contents(self) -> Tensor:
+        """The tensor or the copy that holds what this is an image of; not to be written."""
+        return self.tensor if self.copy is None else self.copy
+
+    @property
+    def hash(self) -> bytes:
+        """A hash of the contents; taken once."""
+        if not self._hash:
+            self._hash = hash_of(self.contents)
+        return self._hash
+
+    def dropped(self, told: Callable[[int], None]) -> None:
+        """Note that only history still holds the tensor; `told` is called with its bytes, negative when that ends."""
+        if self._on_drop is None:
+            self._on_drop = told
+            told(self.tensor.nbytes)
+
+    def held(self) -> None:
+        """Note that the tensor is in use again."""
+        if self._on_drop is not None:
+            self._on_drop(-self.tensor.nbytes)
+            self._on_drop = None
+
+    def __del__(self) -> None:
+        self.held()
+
+
+class Images:
+    """The images of the tensors of one held workload; contents move between tensors and copies here alone."""
+
+    def __init__(self) -> None:
+        self.memory = Memory()
+        self._inside: WeakValueDictionary[int, Image] = WeakValueDictionary()
+        """For each tensor, by id, the image of what it holds now; an image keeps its tensor, so that ids are true."""
+        self._open: list[Image] = []
+        self._dropped = 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that only history holds."""
+        return self.memory.given + self._dropped
+
+    def current(self, tensor: Tensor) -> Image:
+        """Return the image of what a tensor holds now."""
+        image = self._inside.get(id(tensor))
+        if image is None or image.tensor is not tensor:
+            image = self._inside[id(tensor)] = Image(tensor)
+        return image
+
+    def take(self, keys: Sequence[object], tensors: Sequence[Tensor]) -> list[Tensor]:  # noqa: ARG002
+        """Copy each tensor before something that may write it; `settle` or `abandon` must follow."""
+        sources, targets, made = [], [], []
+        for tensor in tensors:
+            image = self.current(tensor)
+            if image.copy is None:
+                image.version = tensor._version
+                if tensor.layout is torch.strided:
+                    image.copy = self.memory.like(tensor)
+                    sources.append(tensor.detach())
+                    targets.append(image.copy)
+                else:
+                    image.copy = tensor.detach().clone()
+                self._open.append(image)
+            made.append(image.copy)
+        if sources:
+            torch._foreach_copy_(targets, sources)
+        return made
+
+    def settle(self) -> None:
+        """Note that what was copied may have been written: where it was, the copy is the image from now on."""
+        for image in self._open:
+            assert image.copy is not None
+            if same_bits(image.tensor, image.copy):
+                image.copy = None
+            else:
+                self._inside.pop(id(image.tensor), None)
+        self._open.clear()
+
+    def abandon(self) -> None:
+        """Note that what was copied has been put back."""
+        for image in self._open:
+            image.copy = None
+        self._open.clear()
+
+    def load(self, images: Iterable[Image]) -> None:
+        """Bring contents back into their tensors, version counters included; what was there moves into the copies."""
+        moved = [image for image in images if image.copy is not None]
+        apart, together = _by_memory(moved)
+        for image in apart:
+            there = self._leave(image.tensor)
+            assert image.copy is not None
+            if there is None:
+                image.tensor.data.copy_(image.copy)
+            else:
+                swap(image.tensor.data, image.copy)
+                there.copy = image.copy
+        for image in together:  # one may lie inside another: all are read before any is written
+            there = self._leave(image.tensor)
+            if there is not None:
+                there.copy = image.tensor.detach().clone()
+        for image in together:
+            assert image.copy is not None
+            image.tensor.data.copy_(image.copy)
+        for image in moved:
+            image.copy = None
+            self._inside[id(image.tensor)] = image
+        if moved:
+            tensors, versions = tuple(i.tensor for i in moved), tuple(i.version for i in moved)
+            torch._C._autograd._unsafe_set_version_counter(tensors, versions)
+
+    def use(self, before: Iterable[Image | None], now: Iterable[Image | None]) -> None:
+        """Note which tensors were in use and which are now, for the bytes that history alone holds."""
+        there = [image for image in now if image is not None]
+        using = {id(image.tensor) for image in there}
+        for image in before:
+            if image is not None and image.copy is None and id(image.tensor) not in using:
+                image.dropped(self._count)
+        for image in there:
+            image.held()
+
+    def _leave(self, tensor: Tensor) -> Image | None:
+        """Return the image of what a tensor holds now, if a checkpoint still needs it; it is about to be written."""
+        there = self._inside.pop(id(tensor), None)
+        if there is not None:
+            there.version = tensor._version
+        return there
+
+    def _count(self, size: int) -> None:
+        self._dropped += size
+
+
+def _by_memory(images: list[Image]) -> tuple[list[Image], list[Image]]:
+    """Return the images whose tensors have memory of their own and are dense, and the others."""
+    owners: dict[int, int] = {}
+    for image in images:
+        place = _place(image.tensor)
+        owners[place] = owners.get(place, 0) + 1
+    apart = [i for i in images if owners[_place(i.tensor)] == 1 and i.tensor.layout is torch.strided]
+    alone = {id(image) for image in apart}
+    return apart, [image for image in images if id(image) not in alone]
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else id(tensor)

@@ -1,0 +1,283 @@
+"""The timeline: every point a held workload was at, the branches that lead to them, and where it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+from torch import Tensor
+
+from gradstep.engine.checkpoint import Checkpoint, name_of, take
+from gradstep.engine.images import Images
+from gradstep.engine.saving import Saved
+from gradstep.values.commands import Forward, PointCommand
+from gradstep.values.errors import wrong
+
+if TYPE_CHECKING:
+    from gradstep.engine.held import Held, Point
+
+FIRST = "main"
+"""The branch that a session begins on."""
+
+
+@dataclass(eq=False)
+class TimelinePoint:
+    """One point: the state after a command, reached from the point before it."""
+
+    number: int
+    """The number of its stop; a number is never used again, whatever is undone."""
+    parent: TimelinePoint | None
+    command: PointCommand | None
+    """What led here; None for the first point."""
+    branch: str
+    """The branch that it was made on."""
+    checkpoint: Checkpoint | None
+    """Everything that is kept of it; None once that was given up, and it has to be run again."""
+    phase: str = ""
+    iteration: int = 0
+    loss: float | None = None
+    entry: tuple[tuple[int, float], tuple[float, ...]] | None = None
+    """What it added to the losses and their learning rates."""
+    changed: tuple[str, ...] = ()
+    """The names of the tensors that the command changed."""
+    forward: TimelinePoint | None = None
+    """The point whose forward made the graph that is alive here; None where none is."""
+    digest: str = ""
+    """The digest of its state; taken when it has to prove something."""
+    lost: str = ""
+    """Why it can't be reached any more; empty for as long as it can."""
+
+    def path(self) -> Iterator[TimelinePoint]:
+        """Yield this point and those before it, back to the first."""
+        point: TimelinePoint | None = self
+        while point is not None:
+            yield point
+            point = point.parent
+
+
+@dataclass(eq=False)
+class Timeline:
+    """Keeps a checkpoint of each point of one held workload; to go to one see `arrive`."""
+
+    held: Held
+    budget: int
+    """Bytes that checkpoints may take; 0 keeps none, and then there is no going back."""
+    stops: int = 0
+    """The highest number given to a stop, those inside phases among them."""
+    images: Images = field(default_factory=Images)
+    current: TimelinePoint | None = None
+    """Where the workload is; None while nothing is kept."""
+    points: dict[int, TimelinePoint] = field(default_factory=dict)
+    branches: dict[str, TimelinePoint] = field(default_factory=dict)
+    """The last point of each branch."""
+    branch: str = FIRST
+    travelling: bool = False
+    """True while commands are run again: they lead to points that are there already."""
+
+    @property
+    def number(self) -> int:
+        """The number of the stop that the workload is at, between phases."""
+        return self.stops if self.current is None else self.current.number
+
+    def begin(self) -> None:
+        """Keep what comes from here on, if there is a budget for it; forget what was before."""
+        self.end()
+        if self.budget:
+            self.stops = max(self.stops, 1)
+            point = self._point(None, None, take(self.held, self.images, None, None))
+            self.current = self.points[point.number] = self.branches[FIRST] = point
+        self.held.transaction.keep_in(self)
+
+    def end(self) -> None:
+        """Keep nothing, and forget what was kept."""
+        self.current, self.branch = None, FIRST
+        self.points, self.branches, self.images = {}, {}, Images()
+        self.held.transaction.keep_in(self)
+
+    def record(self, command: PointCommand, saved: Saved | None) -> None:
+        """Note that a command went through: where the workload is now is a new point.
+
+        Args:
+            command: what was carried out.
+            saved: what it may have written, from before it; None where nothing was kept.
+        """
+        before = self.current
+        if self.travelling:
+            self.images.settle()
+            return
+        self.stops += 1
+        if before is None:
+            return
+        if saved is None:
+            self.end()
+            return
+        self.images.settle()
+        point = self._point(before, command, take(self.held, self.images, before.checkpoint, saved))
+        if self.branches[self.branch] is not before:
+            self.branch = self._new_name()
+            point.branch = self.branch
+        self.current = self.points[point.number] = self.branches[self.branch] = point
+
+    def _point(
+        self, before: TimelinePoint | None, command: PointCommand | None, checkpoint: Checkpoint
+    ) -> TimelinePoint:
+        held, now = self.held, self.held.point
+        point = TimelinePoint(self.stops, before, command, self.branch, checkpoint, now.phase, now.iteration, now.value)
+        if isinstance(command, Forward):
+            point.entry = (held.losses[-1], held.loss_rates[-1])
+        if before is not None and before.checkpoint is not None:
+            old, new = before.checkpoint.images, checkpoint.images
+            keys = dict.fromkeys((*old, *new))
+            point.changed = tuple(name_of(key) for key in keys if old.get(key) is not new.get(key))
+        if graph_alive(now):
+            point.forward = point if isinstance(command, Forward) or before is None else before.forward
+            point.checkpoint = replace(checkpoint, point=without_graph(now))
+        return point
+
+    def _new_name(self) -> str:
+        number = len(self.branches) + 1
+        while f"b{number}" in self.branches:
+            number += 1
+        return f"b{number}"
+
+    # -- finding points ------------------------------------------------------------------------------------------------
+    def here(self) -> TimelinePoint:
+        """Return the point that the workload is at.
+
+        Raises:
+            GradstepError: nothing is kept.
+        """
+        if self.current is None:
+            raise wrong(
+                "there is no history",
+                "nothing was kept to go back to" if self.budget else "the history is off (`--history off`)",
+                "" if self.budget else "start with a budget, such as --history 1GiB",
+            )
+        return self.current
+
+    def back(self, count: int) -> TimelinePoint:
+        """Return the point `count` commands before this one.
+
+        Raises:
+            GradstepError: there are not so many.
+        """
+        path = list(self.here().path())
+        if count < len(path):
+            return path[count]
+        if len(path) == 1:
+            raise wrong("there is nothing to undo", f"this is the first stop, {path[-1].number}: the workload as built")
+        what = f"{len(path) - 1} commands lie between here and the first stop"
+        raise wrong(f"{count} commands can't be undone", what, f"`goto {path[-1].number}` goes there", str(count))
+
+    def ahead(self) -> list[TimelinePoint]:
+        """Return what was undone on this branch, the next first."""
+        here = self.here()
+        found: list[TimelinePoint] = []
+        for point in self.branches[self.branch].path():
+            if point is here:
+                return found[::-1]
+            found.append(point)
+        return []
+
+    def forth(self, count: int) -> TimelinePoint:
+        """Return the point `count` commands after this one, among those that were undone on this branch.
+
+        Raises:
+            GradstepError: there are not so many.
+        """
+        ahead = self.ahead()
+        if not ahead:
+            raise wrong("there is nothing to redo", f"this is the last stop of branch {self.branch}")
+        if count > len(ahead):
+            what = f"{len(ahead)} commands lie between here and the end of branch {self.branch}"
+            raise wrong(f"{count} commands can't be done again", what, f"`switch {self.branch}` goes there", str(count))
+        return ahead[count - 1]
+
+    def at(self, number: int) -> TimelinePoint:
+        """Return the point of a stop.
+
+        Raises:
+            GradstepError: there is none of this number.
+        """
+        self.here()
+        if number in self.points:
+            return self.points[number]
+        first, last = min(self.points), max(self.points)
+        inside = first < number < last
+        what = "it was a stop inside a phase" if inside else f"there are stops {first} to {last}"
+        raise wrong(f"there is no stop {number} to go to", what, "", str(number))
+
+    def named(self, name: str) -> TimelinePoint:
+        """Return the point that a word names: a stop's number, a branch, or `now`.
+
+        Raises:
+            GradstepError: there is none.
+        """
+        if name.isdigit():
+            return self.at(int(name))
+        if name == "now":
+            return self.here()
+        self.here()
+        if name not in self.branches:
+            raise wrong(
+                f"there is no branch {name}", f"the branches are {', '.join(self.branches)}", "see `branch NAME`", name
+            )
+        return self.branches[name]
+
+    def holds(self, branch: str, point: TimelinePoint) -> bool:
+        """Tell whether a point lies on the way to the end of a branch."""
+        return any(each is point for each in self.branches[branch].path())
+
+    def begin_branch(self, name: str) -> str:
+        """Give what is done from here on a name; return the line that says so.
+
+        A branch that gradstep named takes the name, if this is its end; else a new one begins here.
+
+        Raises:
+            GradstepError: the name is taken, or is none.
+        """
+        here = self.here()
+        if name in self.branches or name.isdigit() or name == "now":
+            what = "there is a branch of that name" if name in self.branches else "it would be taken for a stop"
+            raise wrong("this can't be a branch's name", what, "choose another one", name)
+        old = self.branch
+        if old[0] == "b" and old[1:].isdigit() and self.branches[old] is here:
+            del self.branches[old]
+            for point in here.path():
+                if point.branch == old:
+                    point.branch = name
+            text = f"branch {old} is called {name} now"
+        else:
+            text = f"on branch {name}, which begins at stop {here.number}"
+        self.branches[name], self.branch = here, name
+        return text
+
+
+def graph_alive(point: Point) -> bool:
+    """Tell whether the graph of the loss is there and was not freed."""
+    return point.loss is not None and point.loss.grad_fn is not None and not point.freed
+
+
+def without_graph(point: Point) -> Point:
+    """Return a point whose loss and output hold no graph: kept for later, they would keep all it saved alive."""
+    loss = None if point.loss is None else point.loss.detach()
+    watched = point.watched
+    kept = type(watched)(**{**vars(watched), "output": _detached(watched.output)})
+    return replace(point, loss=loss, watched=kept)
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, dict):
+        try:
+            return type(value)(**{key: _detached(each) for key, each in value.items()})
+        except TypeError:
+            return {key: _detached(each) for key, each in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_detached, value))
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [_detached(each) for each in value] if isinstance(value, list) else tuple(map(_detached, value))
+    return value

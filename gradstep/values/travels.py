@@ -1,0 +1,87 @@
+"""Commands that go back and forth in time, and what they are as lines."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from gradstep.values.expressions import Expression, expression_line
+
+
+class Undo(Struct, frozen=True, tag=True):
+    """Go back by some commands; with `phase`, to the start of the phase that is stopped inside."""
+
+    count: int = 1
+    phase: bool = False
+
+
+class Redo(Struct, frozen=True, tag=True):
+    """Go forth again by some commands that were undone on this branch."""
+
+    count: int = 1
+
+
+class Goto(Struct, frozen=True, tag=True):
+    """Go to a stop by its number, on whatever branch it is."""
+
+    stop: int
+
+
+class BackUntil(Struct, frozen=True, tag=True):
+    """Go back to the last stop before this one at which a condition held."""
+
+    condition: Expression
+
+
+class WhoWrote(Struct, frozen=True, tag=True):
+    """Say which command last changed a tensor or a part of one; goes nowhere."""
+
+    what: Expression
+
+
+class Branch(Struct, frozen=True, tag=True):
+    """Give what is done from here on a name of its own."""
+
+    name: str
+
+
+class Switch(Struct, frozen=True, tag=True):
+    """Go to the end of a branch."""
+
+    name: str
+
+
+class Compare(Struct, frozen=True, tag=True):
+    """Say in what two points differ: each a stop's number, a branch, or `now`."""
+
+    first: str
+    second: str = "now"
+
+
+TravelCommand: TypeAlias = Undo | Redo | Goto | BackUntil | WhoWrote | Branch | Switch | Compare
+
+
+def travel_line(command: TravelCommand) -> str:
+    """Write a command as the line of a `.steps` script that replays it."""
+    match command:
+        case Undo(count, phase):
+            return "undo phase" if phase else _counted("undo", count)
+        case Redo(count):
+            return _counted("redo", count)
+        case Goto(stop):
+            return f"goto {stop}"
+        case BackUntil(condition):
+            return f"back until {expression_line(condition)}"
+        case WhoWrote(what):
+            return f"who wrote {expression_line(what)}"
+        case Branch(name):
+            return f"branch {name}"
+        case Switch(name):
+            return f"switch {name}"
+        case Compare(first, second):
+            return f"compare {first} {second}"
+
+
+def _counted(word: str, count: int) -> str:
+    return word if count == 1 else f"{word} {count}"
