@@ -16,7 +16,7 @@ from gradstep.tui.panels.log import Entry, entries_of
 from gradstep.tui.panels.status import Activity, next_words
 from gradstep.tui.panels.why import Stage
 from gradstep.tui.remembered import Look
-from gradstep.values.commands import PHASES, Backward, Command, Load, Screenshot, Show, line_of
+from gradstep.values.commands import PHASES, Backward, Command, Load, Say, Screenshot, Show, line_of
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
 from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Stop
@@ -145,6 +145,11 @@ class Board(Desk, inherit_bindings=False):
         self.why.tell(notice="")
         self._prompt.last = line_of(outcome.command)
         self._take_account(outcome.command)
+        if isinstance(outcome.command, Say):
+            before = f"{self.why.news.said}\n" if self.why.news.said else ""
+            self.why.tell(said=before + outcome.command.text)
+        else:
+            self.why.tell(said="")
         if not again:
             self._noted(outcome)
         self._stages = []

@@ -9,7 +9,7 @@ from gradstep.steps.runner import Runner
 from gradstep.steps.script import Line, Repeat, Script, Statement
 from gradstep.tui.jobs import Job, Program
 from gradstep.tui.panels.script import Page
-from gradstep.values.commands import Command, Load
+from gradstep.values.commands import Command, Load, Say
 from gradstep.values.outcomes import Problem
 
 
@@ -119,8 +119,8 @@ class Reading:
         return Page(name + turns, source, number, frozenset(self._done), dict(self._problems))
 
     def job(self) -> Job:
-        """Return the job of one line: the one that is next when the job's turn comes."""
-        return Job(lambda _: self._step())
+        """Return the job of one line: the one that is next when its turn comes; of narration all lines in a row."""
+        return Job(lambda _: self._next())
 
     def restart(self) -> None:
         """Go back to the first line, as if nothing had been run."""
@@ -147,6 +147,17 @@ class Reading:
             if problem is not None or over:
                 return problem
         return None
+
+    def _next(self) -> Program:
+        while True:
+            says = self._says
+            problem = yield from self._step()
+            if problem is not None or not (says and self._says):
+                return problem
+
+    @property
+    def _says(self) -> bool:
+        return self._runner.line is not None and isinstance(self._runner.line.command, Say)
 
     def _step(self) -> Program:
         line = self._runner.line

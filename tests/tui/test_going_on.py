@@ -257,3 +257,23 @@ def test_the_command_that_the_engine_died_of_is_marked_and_none_is_counted_twice
             assert "4 commands" in s.text()
 
     run(test)
+
+
+def test_lines_of_narration_in_a_row_are_one_text_and_one_press_of_space():
+    async def test():
+        script = parse_script(
+            "load mlp seed=0\nsay First *this*.\nsay\nsay Then that.\nforward\nsay And now?\n", "a.steps"
+        )
+        async with stage(opening=[], script=script) as s:
+            await s.press("space")
+            assert s.session.lines()[1:] == ["say First *this*.", "say ", "say Then that."]
+            rows = [row.strip() for row in s.rows()]
+            place = next(i for i, row in enumerate(rows) if row.startswith("First this."))
+            assert rows[place + 1 : place + 3] == ["", "Then that."]
+            await s.press("space", "space")
+            assert s.session.lines()[4:] == ["forward", "say And now?"]
+            why = "\n".join(line.plain for line in s.screen.why._lines)
+            assert "And now?" in why
+            assert "Then that." not in why
+
+    run(test)

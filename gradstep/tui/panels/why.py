@@ -38,6 +38,8 @@ class News(NamedTuple):
     """What is wrong with a typed line that never became a command."""
     ways_out: str = ""
     """What can be done where nothing could be loaded."""
+    said: str = ""
+    """The narration of the last `say` with those right before it, which are one text."""
     whole: bool = False
     """True to show every frame of a traceback, not only the user's own."""
 
@@ -100,7 +102,7 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
             problem = replace(problem, remedy=remedy + news.ways_out)
         return lines + problem_lines(problem, width, news.whole, spare)
     if outcome is not None and isinstance(outcome.command, Say):
-        return lines + markdown_lines(outcome.command.text, width)
+        return lines + markdown_lines(news.said or outcome.command.text, width)
     if outcome is not None:
         # a notice that there is says itself what a watchpoint saw
         for hit in () if news.notice else outcome.watches:
