@@ -1,0 +1,85 @@
+"""J is compared with finite differences of the operation, run again from what its node kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gradstep.engine.differences import Check, check
+from gradstep.engine.jacobian import Refusal
+from gradstep.engine.nodes.rerun_table import TABLE
+from tests.engine.test_derivatives import CASES, tame, wild
+
+TIES = {"MaximumBackward0", "MinimumBackward0", "AmaxBackward0", "AminBackward0", "MaxBackward1", "MinBackward1"}
+"""Their cases have ties, where there is no derivative to compare with."""
+
+
+@pytest.mark.parametrize("name", sorted(set(TABLE) - TIES))
+def test_j_of_every_operation_that_can_be_run_again_agrees(name: str) -> None:
+    torch.manual_seed(4)
+    seen = 0
+    for make in CASES[name]:
+        y = make()
+        node: Any = y.grad_fn
+        for edge, (following, _) in enumerate(node.next_functions):
+            if following is None:
+                continue
+            found = check(node, edge, y.output_nr)
+            assert isinstance(found, Check), (edge, found)
+            assert found.agrees, (edge, found)
+            seen += 1
+    assert seen
+
+
+def test_every_kind_of_node_that_can_be_run_again_has_a_case() -> None:
+    assert set(TABLE) <= set(CASES)
+
+
+def test_small_ones_are_compared_element_by_element_and_large_ones_in_random_directions() -> None:
+    small: Any = wild(4, 5).tanh().grad_fn
+    large: Any = torch.randn(64, 256, requires_grad=True).tanh().grad_fn
+    assert isinstance(made := check(small, 0), Check)
+    assert made.how == "all 400 elements of J"
+    assert isinstance(made := check(large, 0), Check)
+    assert made.how == "J u for 3 random u"
+    assert 0 < made.error < made.tolerance
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (64, 64)])
+def test_a_wrong_derivative_is_found(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    x = tame(*shape)
+    node: Any = x.log().grad_fn
+    assert isinstance(right := check(node, 0), Check)
+    assert right.agrees
+    monkeypatch.setitem(TABLE, "LogBackward0", TABLE["Log2Backward0"])
+    assert isinstance(wrong := check(node, 0), Check)
+    assert not wrong.agrees
+    assert wrong.error > 0.1
+
+
+def test_what_was_not_kept_is_said() -> None:
+    x = torch.randn(3, 4, requires_grad=True)
+    for y, what in ((x.max(1)[0], "MaxBackward0"), (torch.linalg.svd(x)[1], "LinalgSvdBackward0")):
+        found = check(y.grad_fn, 0, y.output_nr)  # type: ignore[arg-type]
+        assert isinstance(found, Refusal)
+        assert found.why == f"{what} did not keep what its operation needs to be run again"
+
+
+def test_half_precision_is_given_what_its_rounding_explains() -> None:
+    x: Tensor = torch.randn(4, 5, dtype=torch.bfloat16, requires_grad=True)
+    found = check(F.silu(x).grad_fn, 0)  # type: ignore[arg-type]
+    assert isinstance(found, Check)
+    assert found.agrees
+    assert found.tolerance == pytest.approx(2**-3.5)
+
+
+def test_a_freed_node_is_refused() -> None:
+    y = torch.randn(3, requires_grad=True).exp()
+    y.sum().backward()
+    found = check(y.grad_fn, 0)  # type: ignore[arg-type]
+    assert isinstance(found, Refusal)
+    assert found.kind == "freed"
