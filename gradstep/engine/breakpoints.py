@@ -87,8 +87,7 @@ class Breakpoints:
     # -- hitting -------------------------------------------------------------------------------------------------------
     def inside(self, phase: str) -> bool:
         """Tell whether one of them could stop inside a phase, so that it has to be watched."""
-        kinds = {"forward": ("module", "phase", "nan"), "backward": ("node", "grad", "phase", "nan")}.get(phase, ())
-        return any(row.enabled and row.kind in kinds and (row.kind != "phase" or row.what == phase) for row in self)
+        return any(row.watches(phase) for row in self)
 
     def at(self, event: Event, first: bool, test: Test, tell: Tell, notes: list[str]) -> str:
         """Count the hits of an event; return why it stops there, empty when nothing stops it.

@@ -165,7 +165,7 @@ class Board(Desk, inherit_bindings=False):
         self._open_on(stop.opening)
         if self.tensor.element != self.why.element:  # another tensor is selected
             self.call_after_refresh(self._catch_up)
-        self._status.stop = self._phases.stop = stop
+        self._status.stop = self._phases.stop = self._position.stop = stop
         self._footer.said = ""
         self.frames += 1
         self._arrange()
@@ -244,7 +244,11 @@ class Board(Desk, inherit_bindings=False):
         now = now if self.driver.dead or not self.driver.running else []
         self._footer.playing = self.driver.playing is not None
         now += keymap.PLAYING if self._footer.playing else ()
-        self._footer.keys = [*now, *(name for name in keymap.FOOTER if self.applies(name) and name not in now)]
+        inside = self.driver.stop.position is not None
+        now += keymap.INSIDE if inside else ()
+        left_out = {*now, *(keymap.OUTSIDE if inside else ())}
+        self._footer.keys = [*now, *(n for n in keymap.FOOTER if self.applies(n) and n not in left_out)]
+        self._footer.first = tuple(now)
         self._footer.next = next_words(self.driver.stop, self._reading is not None and not self._reading.at_end)
         for surface in self._surfaces:
             surface.redraw()

@@ -68,6 +68,8 @@ class FooterRow(Surface):
     def __init__(self) -> None:
         super().__init__("footer")
         self.keys: Sequence[str] = keymap.FOOTER
+        self.first: Sequence[str] = ()
+        """Those that are needed most now."""
         self.playing = False
         self.next = ""
         """What space does, for a screen whose path of phases has no room to say so."""
@@ -98,7 +100,7 @@ class FooterRow(Surface):
     def _fitting(self, width: int) -> list[keymap.Key]:
         """Return the keys that there is room for, the needed ones first to be let in."""
         room, fitting = width - 1, set()
-        needed = (*(keymap.PLAYING if self.playing else ()), *keymap.NEEDED)
+        needed = (*self.first, *(name for name in keymap.NEEDED if name not in self.first))
         for name in sorted(self.keys, key=lambda name: (*needed, name).index(name)):
             key = self.keyboard.key(name)
             cells = len(key.shown) + len(self._label(key, width)) + 4

@@ -20,6 +20,7 @@ from gradstep.tui.panels.log import LogPanel
 from gradstep.tui.panels.loss import LossPanel
 from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.panel import Panel, Surface
+from gradstep.tui.panels.position import PositionRow
 from gradstep.tui.panels.script import ScriptPanel
 from gradstep.tui.panels.status import PhasesRow, StatusRow
 from gradstep.tui.panels.tensor import TensorPanel
@@ -64,14 +65,14 @@ class Desk(Screen[None], inherit_bindings=False):
         self._maximised = False
         self._places: dict[str, Place] = {}
         self._desk = PlacesLayout(self._place)
-        self._status, self._phases = StatusRow(), PhasesRow()
+        self._status, self._phases, self._position = StatusRow(), PhasesRow(), PositionRow()
         self._banner, self._prompt, self._footer = Banner(), PromptRow(), FooterRow()
         self.panels: dict[str, Panel] = {name: make() for name, make in REGISTRY.items()}
         self.model, self.why = self.panel(ModelPanel), self.panel(WhyPanel)
         self.log_panel, self.script_panel = self.panel(LogPanel), self.panel(ScriptPanel)
         self.tensor, self.loss, self.ledger = self.panel(TensorPanel), self.panel(LossPanel), self.panel(LedgerPanel)
         self.focus_panel.focused = True
-        rows = (self._status, self._phases, self._banner, self._prompt, self._footer)
+        rows = (self._status, self._phases, self._position, self._banner, self._prompt, self._footer)
         self._surfaces: tuple[Surface, ...] = (*rows, *self.panels.values())
 
     def panel(self, kind: type[_SomePanel]) -> _SomePanel:
@@ -114,7 +115,8 @@ class Desk(Screen[None], inherit_bindings=False):
         account = self._account and not banner
         sizes = self._taste.sizes.get(self._sized, {})
         rows, focus = max(rows, 3), tuple(self._recent)
-        return Wish(focus, script, banner, self._maximised, matrix, rows, account, self._layout, sizes)
+        inside = self._status.stop.position is not None
+        return Wish(focus, script, banner, self._maximised, matrix, rows, account, inside, self._layout, sizes)
 
     def _place(self, width: int, height: int) -> dict[str, Place]:
         places = plan(width, height, self._wish)
@@ -122,6 +124,7 @@ class Desk(Screen[None], inherit_bindings=False):
             if name in places:
                 panel.shares, panel.titled = places[name].shares, places[name].titled
         self._places = dict(places)
+        self._position.alone = "phases" not in places
         if self._line is not None and "prompt" in places:
             at = places["prompt"]
             places["prompt"] = at._replace(width=min(3, at.width))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, TypeAlias
 
-from gradstep.values.commands import Backward, Command, Forward, Load, NextBatch, Show, Step, ZeroGrad
+from gradstep.values.commands import Backward, Command, Forward, Into, Load, NextBatch, Out, Over, Show, Step, ZeroGrad
 from gradstep.values.outcomes import Outcome, Problem, Stop
 
 Program: TypeAlias = Generator[Command, Outcome, "Problem | None"]
@@ -20,6 +20,9 @@ SIMPLE: dict[str, Command] = {
     "step": Step(),
     "zero_grad": ZeroGrad(),
     "next_batch": NextBatch(),
+    "into": Into(),
+    "over": Over(),
+    "out": Out(),
 }
 """The lines of the keys, which need no parser."""
 

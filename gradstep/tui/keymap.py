@@ -95,13 +95,52 @@ KEYMAP: tuple[Key, ...] = (
     Key("slower", "less_than_sign", "<", "speed(-1)", "slower", "play slower", "Phases"),
     Key("faster", "greater_than_sign", ">", "speed(1)", "faster", "play faster", "Phases"),
     Key(
+        "into",
+        "i,f11",
+        "i",
+        "act('into')",
+        "into",
+        "step into the natural next phase; at a stop inside, one level deeper: from a module to its ops",
+        "Inside a phase",
+        counts=True,
+    ),
+    Key(
+        "over",
+        "o,f10",
+        "o",
+        "act('over')",
+        "over",
+        "at a stop inside, do the next module, op or node whole",
+        "Inside a phase",
+        counts=True,
+    ),
+    Key(
+        "out",
+        "O,f23,shift+f11",
+        "O",
+        "act('out')",
+        "out",
+        "at a stop inside, go on to the end of the module, then of the phase",
+        "Inside a phase",
+        counts=True,
+    ),
+    Key(
         "go_on",
         "c,f5",
         "c",
         "go_on",
         "continue",
-        "run the rest of a script, or go on after a pause: to a failing line, a watch or the end",
-        "Session",
+        "at a stop inside, go on to a breakpoint or the end; else after a pause, with a script, or to a breakpoint",
+        "Inside a phase",
+    ),
+    Key(
+        "break",
+        "B,f9",
+        "B",
+        "break_here",
+        "breakpoint",
+        "set or delete a breakpoint: on the row under the cursor in Graph or Model, or where it is stopped",
+        "Inside a phase",
     ),
     Key(
         "pause",
@@ -109,7 +148,7 @@ KEYMAP: tuple[Key, ...] = (
         "esc",
         "pause",
         "pause",
-        "clear what is queued; once more interrupts what is running",
+        "clear what is queued; a phase that is stepped stops at the next place, another is interrupted by once more",
         "Session",
     ),
     Key("pause_too", "ctrl+c", "ctrl+c", "pause", "pause", "the same as esc; it never quits", "Session", priority=True),
@@ -243,6 +282,7 @@ KEYMAP: tuple[Key, ...] = (
 
 FOOTER: tuple[str, ...] = (
     "natural",
+    "into",
     "iteration",
     "play",
     "go_on",
@@ -257,6 +297,10 @@ FOOTER: tuple[str, ...] = (
 """The keys that the footer names, in its order."""
 PLAYING: tuple[str, ...] = ("play", "slower", "faster")
 """Those that come before them while something is played."""
+INSIDE: tuple[str, ...] = ("into", "over", "out", "go_on", "break")
+"""Those that come before them at a stop inside a phase."""
+OUTSIDE: tuple[str, ...] = ("natural", "iteration", "play", "next_batch")
+"""Those that are not named there."""
 NEEDED: tuple[str, ...] = (
     "restart",
     "traceback",
@@ -268,6 +312,7 @@ NEEDED: tuple[str, ...] = (
     "panel",
     "pause",
     "maximise",
+    "into",
     "next_batch",
     "iteration",
     "play",

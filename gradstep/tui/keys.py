@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from textual.timer import Timer
 
-from gradstep.tui.acts import ActingBoard, parse_commands
+from gradstep.tui.acts import parse_commands
 from gradstep.tui.jobs import command_job
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.optimizer import OptimizerPanel
 from gradstep.tui.panels.panel import Panel
+from gradstep.tui.stepping import SteppingBoard
 from gradstep.values.commands import Show
 from gradstep.values.expressions import Name, name_line
 
@@ -16,7 +17,7 @@ _REST = 0.15
 """Seconds that the cursor of Model rests before the parameter under it is shown."""
 
 
-class KeyedBoard(ActingBoard, inherit_bindings=False):
+class KeyedBoard(SteppingBoard, inherit_bindings=False):
     """A board with an action for every key but those of the command line."""
 
     _resting: Timer

@@ -33,6 +33,8 @@ class Wish(NamedTuple):
     """Rows that Why needs for its text."""
     account: bool = True
     """False before the first backward: the Ledger has nothing to say, and the Log stands where they take turns."""
+    inside: bool = False
+    """True at a stop inside a phase: its stack has a row."""
     layout: str = "inspect"
     sizes: Mapping[str, int] = {}
     """What was made larger or smaller by hand: cells of a column (`|0`), rows of a slot (its first panel) or of Why."""
@@ -79,6 +81,11 @@ def plan(width: int, height: int, wish: Wish) -> dict[str, Place]:
     if wish.banner and height >= 2:
         places["banner"] = Place(0, 2 if roomy else 1, width, 1)
         if not roomy:
+            places.pop("phases", None)
+    elif wish.inside and height >= 3:
+        places["position"] = Place(0, 2 if roomy else 1, width, 1)
+        if not roomy:
+            # what is running is all that can go on: the path of phases says no more than the stack
             places.pop("phases", None)
     if height >= 5:
         places["prompt"] = Place(0, height - 2, width, 1)

@@ -89,6 +89,11 @@ class Reading:
         return self._runner.line is None
 
     @property
+    def next(self) -> Command | None:
+        """The command of the next line; None at the end."""
+        return None if self._runner.line is None else self._runner.line.command
+
+    @property
     def begins_with_load(self) -> bool:
         """True when nothing can be seen before the first line has run."""
         return self._runner.line is not None and isinstance(self._runner.line.command, Load)

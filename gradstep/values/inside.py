@@ -130,6 +130,14 @@ class Breakpoint(Struct, frozen=True):
     passing: bool = False
     """True for a logpoint: it prints and goes on."""
 
+    def watches(self, phase: str) -> bool:
+        """Tell whether it could stop inside a phase, so that the phase has to be watched."""
+        if not self.enabled:
+            return False
+        if self.kind == "phase":
+            return self.what == phase and phase in ("forward", "backward")
+        return self.kind in {"forward": ("module", "nan"), "backward": ("node", "grad", "nan")}.get(phase, ())
+
     @property
     def line(self) -> str:
         """The command that sets it."""

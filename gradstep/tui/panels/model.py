@@ -177,17 +177,20 @@ class ModelPanel(ViewPanel[ModelView]):
             self.at = row - 1 + self.first
 
     @property
+    def here(self) -> ModelRow | None:
+        """The row under the cursor; None where there is none."""
+        return self.view.rows[self.at] if self.view is not None and 0 <= self.at < len(self.view.rows) else None
+
+    @property
     def chosen(self) -> str:
         """The path of the parameter or buffer under the cursor when it is not the one selected, else empty."""
-        if self.view is None or not 0 <= self.at < len(self.view.rows):
-            return ""
-        row = self.view.rows[self.at]
-        return "" if row.kind == "module" or row.selected else row.path
+        row = self.here
+        return "" if row is None or row.kind == "module" or row.selected else row.path
 
     @property
     def pointed(self) -> str:
         """The path of what is under the cursor; empty for the whole model."""
-        return self.view.rows[self.at].path if self.view is not None and 0 <= self.at < len(self.view.rows) else ""
+        return self.here.path if self.here is not None else ""
 
     def point(self, path: str) -> bool:
         """Move the cursor to a module, parameter or buffer; False where it is already, or there is no such row."""

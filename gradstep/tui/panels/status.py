@@ -8,8 +8,12 @@ from gradstep.tui import numbers
 from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.lines import Line, Row, clean, fit
 from gradstep.tui.panels.panel import Surface
-from gradstep.values.commands import PHASES
+from gradstep.tui.panels.position import phase_words
+from gradstep.values.commands import PHASES, Backward, Forward
 from gradstep.values.outcomes import Stop
+
+_INSIDE = {"forward": Forward.torch, "backward": Backward.torch}
+"""The line of PyTorch that is running at a stop inside a phase."""
 
 
 class Activity(NamedTuple):
@@ -96,7 +100,7 @@ def phases(stop: Stop, activity: Activity, width: int, keyboard: Keyboard | None
         if name != PHASES[0]:
             row.add(" ─ ", "line")
         _phase(row, name, keyboard.key(name).shown, stop, natural, running)
-    line = clean(stop.torch)
+    line = clean(stop.torch if stop.position is None else _INSIDE[stop.position.phase])
     following = next_words(stop, activity.script)
     hint = f"{keyboard.key('natural').shown}  {following}" if following else ""
     left = row.at + (1 if narrow else 2)
@@ -119,9 +123,12 @@ def _shortened(line: str, room: int) -> str:
 
 
 def _phase(row: Row, name: str, key: str, stop: Stop, natural: str, running: str) -> None:
-    if name == running:
+    inside = stop.position if stop.position is not None and name == stop.position.phase else None
+    if inside is not None:
+        row.add(f" {key} {name} ▶ {phase_words(inside)} ", "block")
+    elif name == running:
         row.add(f" {key} {name} ▶ ", "block")
-    elif name == stop.phase and not running:
+    elif name == stop.phase and not running and stop.position is None:
         row.add(f" {key} {name} ● ", "block")
     elif name in stop.done:
         row.add(f" {key}", "key").add(f" {name} ✓ ", "good")
