@@ -19,7 +19,7 @@ _OLD_TERMINALS = ("linux", "vt", "ansi", "cons", "sun")
 """How the names of terminals begin whose fonts lack what is drawn here; the console of Linux holds 512 glyphs."""
 
 _PAIRS = r"""
-−- –- ·. …~ ×x ÷/ →> ←< ↑^ ↓v ′' ∞I √V ✓v ✗x ⚠! ▶> ▸> ◂< ▲^ ▼v ●@ •o ∙. ○o ◆* ◇+ ▌# ▐# ▀" ▄_ ■# □.
+−- –- ·. …~ ×x ÷/ →> ←< ↑^ ↓v ′' ∞I √V ✓v ✗x ⚠! ▶> ▸> ◂< ▲^ ▼v ▴^ ▾v ●@ •o ∙. ○o ◆* ◇+ ▌# ▐# ▀" ▄_ ■# □.
 │| ┃| ║| ─- ━= ═= ┌+ ┐+ └` ┘+ ├+ ┤+ ┬+ ┴+ ┼+ ╭. ╮. ╰` ╯' ╱/ ╲\ ╳X ┊: ┆: ╌- ┄-
 ▁. ▂: ▃- ▅+ ▆* ▇% █# ▏: ▎: ▍# ▋# ▊# ▉# ░. ▒+ ▓%
 αa βB γy δd εe ηn θO λl μu πp σs τt
@@ -34,7 +34,11 @@ _UPPER, _LOWER = 0x01 | 0x02 | 0x08 | 0x10, 0x04 | 0x20 | 0x40 | 0x80
 @lru_cache(maxsize=4096)
 def ascii_of(text: str) -> str:
     """Return a text in ASCII that takes as many cells."""
-    return text if text.isascii() else "".join(map(_stand_in, text))
+    if text.isascii():
+        return text
+    cells = cell_len(text)
+    # some glyphs are made of several letters, and take other cells together than one by one
+    return "".join(map(_stand_in, text))[:cells].ljust(cells, "?")
 
 
 def _stand_in(glyph: str) -> str:

@@ -101,7 +101,16 @@ LAYOUTS: dict[str, Layout] = {
         narrow=(rest("1 script tensor * model"),),
         slim=(column(0.385, 34, 46, "1 model"), rest("10 script tensor *", "7 ledger")),
         roomy=(column(0.385, 38, 60, "12 model", "16 script"), rest("16 tensor *", "11 ledger")),
-        wide=(column(0.28, 38, 64, "3 model", "3 script", "2 loss"), rest("4 tensor *", "3 ledger")),
+        wide=(
+            column(0.28, 38, 64, "3 model", "3 script", "2 loss"),
+            column(0.42, 38, 96, "4 tensor *", "3 ledger"),
+            rest("4 graph", "3 batch"),
+        ),
+        matrix=(
+            column(0.28, 38, 64, "3 model", "3 script", "2 loss"),
+            column(0.5, 38, 130, "4 tensor *", "3 ledger"),
+            rest("4 graph", "3 batch"),
+        ),
     ),
     "inspect": Layout(
         focus="tensor",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual.geometry import Offset, Region, Size, Spacing
@@ -178,15 +179,16 @@ def _widths(columns: Sequence[Column], width: int, sizes: Mapping[str, int]) -> 
 
 
 def _heights(weights: Sequence[int], height: int, gap: int) -> list[tuple[int, int]]:
-    """Share a height among the slots of a column by their weights, a row between them kept free."""
+    """Share a height among the slots of a column by their weights, `gap` rows between them kept free."""
     free = max(0, height - gap * (len(weights) - 1))
-    total = sum(weights)
-    result, y, seen = [], 0, 0
-    for weight in weights:
-        rows = round(free * (seen + weight) / total) - round(free * seen / total)
-        result.append((y, rows))
-        y, seen = y + rows + gap, seen + weight
-    return result
+    ends = [round(free * seen / sum(weights)) for seen in accumulate(weights)]
+    rows = [end - before for before, end in pairwise([0, *ends])]
+    least = min(LEAST_HEIGHT, free // len(rows)) if rows else 0
+    while (low := min(rows, default=least)) < least:
+        rows[rows.index(low)] += 1
+        rows[rows.index(max(rows))] -= 1
+    tops = accumulate(rows, lambda y, cells: y + cells + gap, initial=0)
+    return list(zip(tops, rows, strict=False))
 
 
 def _by_recency(names: tuple[str, ...], wish: Wish) -> tuple[str, ...]:

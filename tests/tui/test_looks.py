@@ -1,0 +1,189 @@
+"""Layouts and themes: chosen by key, by a typed line and by name, and remembered between runs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from fake_session import FakeSession
+from stage import stage
+
+from gradstep import cli
+from gradstep.steps.parse import parse_script
+from gradstep.tui.layout import LAYOUTS, PANELS
+from gradstep.tui.picture import draw
+from gradstep.tui.remembered import Look, Taste, keep_taste, read_taste, taste_path
+from gradstep.tui.tones import THEMES, style
+
+SIZES = [(80, 24), (120, 40), (200, 60)]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+def run(test):
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def panels(s):
+    return set(s.screen._places) & set(PANELS)
+
+
+def colours(s):
+    strips = s.app.screen._compositor.render_strips()
+    return {segment.style.bgcolor.triplet.hex for strip in strips for segment in strip if segment.style.bgcolor}
+
+
+def test_each_layout_shows_what_it_is_for():
+    async def test():
+        async with stage(look=Look(layout="learn")) as s:
+            assert panels(s) == {"why", "model", "tensor", "ledger"}
+            assert s.screen.focus_panel.title == "Tensor"
+            await s.press("f7")
+            assert {"graph", "loss", "tensor", "model"} < panels(s)
+            await s.press("f8")
+            assert panels(s) == {"why", "loss", "log", "layers", "optimizer"}
+            assert s.screen.focus_panel.title == "Loss"
+            assert "layout train" in s.rows()[-1]
+            await s.press("2", "f6", "f8")
+            assert s.screen.focus_panel.title == "Graph"  # each layout keeps its own focus
+            await s.press("f6")
+            assert s.screen.focus_panel.title == "Tensor"
+
+    run(test)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("lesson", [False, True])
+def test_every_panel_can_be_reached_in_every_layout(size, layout, lesson):
+    async def test():
+        script = parse_script("load mlp seed=0\nforward\nbackward\n", "a.steps") if lesson else None
+        opening = {"opening": []} if lesson else {}
+        async with stage(size=size, look=Look(layout=layout), script=script, **opening) as s:
+            await s.press("f", "b")
+            for name in s.screen._order:
+                s.screen.action_focus_panel(name)
+                await s.idle()
+                assert name in panels(s)
+                asked = s.screen.panels[name].request()
+                assert asked is None or s.screen.panels[name].asked == asked
+                assert any("▌" in row for row in s.rows())
+            assert ("script" in s.screen._order) is lesson
+
+    run(test)
+
+
+def test_a_layout_and_a_theme_are_chosen_by_a_typed_line_and_remembered():
+    async def test():
+        kept = []
+        async with stage(look=Look(kept=kept.append)) as s:
+            for line in ("layout train", "theme light"):
+                await s.press("colon")
+                await s.type(line)
+                await s.press("enter")
+            assert kept == [Taste("train", ""), Taste("train", "light")]
+            await s.press("colon")
+            await s.type("layout trian")
+            await s.press("enter")
+            assert "There is no layout trian" in s.text()
+            assert "`train`" in s.text()
+
+    run(test)
+
+
+def test_a_key_goes_through_the_themes_and_every_cell_takes_the_colours():
+    async def test():
+        async with stage() as s:
+            await s.press("f")
+            seen = []
+            for _ in THEMES:
+                await s.press("f2")
+                name = s.app.theme
+                seen.append(name)
+                assert f"theme {name}" in s.rows()[-1]
+                grounds = set(THEMES[name].grounds.values()) | {style("block", "screen", name).bgcolor.triplet.hex}
+                assert colours(s) == grounds & colours(s)
+            assert seen == ["light", "high-contrast", "dark"]
+
+    run(test)
+
+
+def test_with_no_color_the_key_says_that_there_are_none(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def test():
+        async with stage(look=Look(theme="light")) as s:
+            await s.press("f2")
+            assert "NO_COLOR is set" in s.rows()[-1]
+            assert s.app.theme == "plain"
+
+    run(test)
+
+
+def test_the_ledger_comes_to_the_front_with_the_first_backward_and_the_log_with_the_next_load():
+    async def test():
+        async with stage() as s:
+            await s.press("f")
+            assert {"log"} == panels(s) & {"log", "ledger"}
+            await s.press("b")
+            assert {"ledger"} == panels(s) & {"log", "ledger"}
+            assert s.screen.ledger.asked is not None
+            await s.press("colon")
+            await s.type("load mlp seed=1")
+            await s.press("enter")
+            assert {"log"} == panels(s) & {"log", "ledger"}
+
+    run(test)
+
+
+def test_what_is_remembered_is_read_again_and_without_a_file_nothing_is():
+    assert read_taste(taste_path()) == (Taste(), "")
+    taste = Taste("train", "light", {"train roomy": {"why": 7, "|0": 50}})
+    keep_taste(taste)
+    assert read_taste(taste_path()) == (taste, "")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"layout": 3}', '{"sizes": {"a": {"b": "c"}}}', "\udcff", "null"])
+def test_a_damaged_file_is_ignored_with_a_word(text):
+    taste_path().parent.mkdir(parents=True)
+    taste_path().write_text(text, encoding="utf-8", errors="surrogateescape")
+    taste, wrong = read_taste(taste_path())
+    assert taste == Taste()
+    assert "screen.json is damaged" in wrong
+
+
+def test_what_another_version_wrote_is_taken_as_far_as_it_is_known():
+    taste_path().parent.mkdir(parents=True)
+    text = '{"layout": "fancy", "theme": "light", "fonts": [1], "sizes": {"train roomy": {"why": -3, "log": 9}}}'
+    taste_path().write_text(text, encoding="utf-8")
+    assert read_taste(taste_path()) == (Taste("", "light", {"train roomy": {"log": 9}}), "")
+
+
+def test_a_place_that_cannot_be_written_to_spoils_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    keep_taste(Taste("train"))
+    taste, wrong = read_taste(taste_path())
+    assert taste == Taste()
+    assert "as they come" in wrong
+
+
+def test_pictures_go_by_what_they_are_told_and_not_by_what_is_remembered(tmp_path):
+    session = FakeSession(loaded=True)
+    draw(session, tmp_path / "one.svg")
+    keep_taste(Taste("train", "light", {"inspect roomy": {"why": 12}}))
+    draw(session, tmp_path / "two.svg")
+    draw(session, tmp_path / "three.svg", layout="train", theme="light")
+    one, two, three = ((tmp_path / f"{name}.svg").read_text("utf-8") for name in ("one", "two", "three"))
+    assert one == two
+    assert "Optimizer" in three
+    assert THEMES["light"].grounds["panel"] in three.lower()
+    assert THEMES["light"].grounds["panel"] not in one.lower()
+
+
+def test_the_command_line_names_them_all():
+    assert tuple(LAYOUTS) == cli.LAYOUTS
+    assert tuple(THEMES) == cli.THEMES
