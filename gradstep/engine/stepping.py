@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from gradstep.engine.breakpoints import Breakpoints, makes_nan, not_there
@@ -17,7 +17,7 @@ from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
 from gradstep.values.inside import Position
 
-Kind = Literal["into", "over", "out", "continue", "until", "end"]
+Kind = Literal["into", "over", "out", "continue", "until", "end", "place"]
 T = TypeVar("T")
 
 
@@ -29,6 +29,7 @@ class Wish:
     condition: Expression | None = None
     here: Event | None = None
     """Where it was wished; None at the start of the phase."""
+    place: int = 0
 
     def wants(self, event: Event) -> bool:
         """Tell whether the place is one that was wished for; conditions apart."""
@@ -100,18 +101,27 @@ class Stepping:
         self.place = 0
         """Places passed, the present one included."""
         self.reason = ""
+        self.stops: list[int] = []
+        """The places it has stopped at, the present one last."""
         self.ran: set[int] = set()
         """The nodes that have run."""
 
     # -- from outside --------------------------------------------------------------------------------------------------
-    def go(self, kind: Kind, until: Expression | None = None) -> bool:
+    def go(self, kind: Kind, until: Expression | None = None, place: int = 0) -> bool:
         """Go on; return True at a stop inside the phase, False when it has ended.
+
+        Args:
+            kind: how far; `place` is to the one of that number, past breakpoints.
+            until: for `until`, what must hold.
+            place: for `place`, its number, from 1.
 
         Raises:
             GradstepError: what the phase raised; it is rolled back.
         """
         self.notes = []
-        self._wish, self.event = Wish(kind, until, self.event), None
+        # what is passed at a place must not be held on to beyond it: the engine uses its memory again
+        here = None if self.event is None else replace(self.event, inputs=(), outputs=None, addends=(), keywords={})
+        self._wish, self.event = Wish(kind, until, here, place), None
         return self._walker.go()
 
     def ask(self, errand: Callable[[], T]) -> T:
@@ -168,6 +178,7 @@ class Stepping:
         if not self.reason:
             self.event = None
             return
+        self.stops.append(self.place)
         self._held.running = False
         self._walker.halt()
         self._held.running = True
@@ -178,6 +189,8 @@ class Stepping:
             return ""
         if self._walker.pausing:
             return "pause"
+        if self._wish.kind == "place":
+            return "step" if self.place == self._wish.place else ""
         hit = self._breakpoints.at(event, self.place == 1, self._test, self._tell, self.notes)
         if hit:
             bad = makes_nan(event)

@@ -94,7 +94,7 @@ class _ForwardTaps:
         depth = len(self._running) + (kind == "op")
         frame = sys._getframe(2)
         event = Event("forward", kind, edge, name, path, self._stack, depth, inputs, keywords, outputs)
-        event.find_source = lambda: _users_line(frame)
+        event.find_source = lambda: source_of(users_place(frame))
         event.grad_mode, event.autocast = torch.is_grad_enabled(), _autocast()
         # what is looked at here must neither be seen as an op of the phase nor make nodes
         with torch._C.DisableTorchFunction(), torch.no_grad():
@@ -112,11 +112,12 @@ class _Ops(TorchFunctionMode):
         given = kwargs or {}
         result = func(*args, **given)
         if getattr(func, "__name__", "") != "__get__" and any(True for _ in tensors_in(result, "")):
-            self._done(_op_name(func), args, given, result)
+            self._done(op_name(func), args, given, result)
         return result
 
 
-def _op_name(func: Any) -> str:
+def op_name(func: Any) -> str:
+    """Return what an op is called in a script: `torch.relu`, `F.linear`, `torch.Tensor.add`."""
     name = resolve_name(func) or getattr(func, "__name__", "op")
     return str(name).replace("torch.nn.functional.", "F.").replace("torch._C._nn.", "F.")
 
@@ -140,11 +141,11 @@ def source_of(place: Place | None) -> SourceLine:
     return SourceLine(printable(place.file), place.line, "", printable(text_of(place)))
 
 
-def _users_line(frame: FrameType | None) -> SourceLine:
-    """Return the innermost line of the user's that is running."""
+def users_place(frame: FrameType | None) -> Place | None:
+    """Return the innermost line of the user's that is running, below what of gradstep's own stands before it."""
     while frame is not None and is_ours(frame.f_code.co_filename):
         frame = frame.f_back
-    return source_of(place_of(frame))
+    return place_of(frame)
 
 
 def _autocast() -> str:

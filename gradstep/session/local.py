@@ -9,10 +9,12 @@ import torch
 from msgspec.structs import replace
 
 from gradstep.engine import loading
+from gradstep.engine.absent import why_none
 from gradstep.engine.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds
 from gradstep.engine.held import Held
 from gradstep.engine.problems import problem_of
 from gradstep.engine.randomness import RandomKeeper, seed_everything
+from gradstep.engine.scope import selected_tensor
 from gradstep.engine.watchpoints import kept
 from gradstep.session.looks import Looks
 from gradstep.session.past import HISTORY, Past
@@ -196,6 +198,9 @@ class Session(Sights):
         """Go back or forth in time, or change what is being trained."""
         looks, past = self._need(), self._past
         assert past is not None
+        if looks.walking.inside and isinstance(command, cmd.Undo):
+            return "", self._came(looks, lambda: looks.walking.back(0 if command.phase else command.count))
+        looks.walking.refuse_inside()
         text = past.carry_out(command)
         self._stop = self._stop_now(looks.held, past.timeline.number)
         return text, looks.watches.hits(looks.scope) if looks.watches else ()
@@ -221,6 +226,7 @@ class Session(Sights):
             return ()
         looks.acted()
         point = looks.held.point
+        walking.ended(point.phase == "backward" and point.freed, f"command {len(self.log) + 1}")
         self._stop = replace(self._stop, hit=walking.after(point.phase, point.iteration))
         return looks.watches.hits(looks.scope) if looks.watches else ()
 
@@ -256,6 +262,8 @@ class Session(Sights):
                 return ""
             case cmd.Print(value):
                 return describe(evaluate(value, looks.scope))
+            case cmd.WhyNone(what):
+                return _why_none(looks, what)
             case cmd.Watch(value):
                 return looks.watches.add(value, looks.scope)
             case cmd.Unwatch(number):
@@ -305,7 +313,6 @@ class Session(Sights):
             device=str(held.device),
             dtype="" if first is None else dtype_name(first),
             seed=seed,
-            optimizer=type(held.optimizer).__name__,
             opening=held.workload.show or _opening(held),
             parameters=sum(p.numel() for _, p in held.parameters),
         )
@@ -329,7 +336,7 @@ class Session(Sights):
             point.iteration,
             point.value,
             point.change,
-            base.optimizer,
+            type(held.optimizer).__name__,
             held.rates(),
             held.batches.taken,
             base.opening,
@@ -381,6 +388,15 @@ def _let(looks: Looks, name: str, expression: Expression) -> str:
         raise wrong("the name is taken", name, "`let` never overwrites: choose another name", name)
     value = looks.scope.lets[name] = kept(evaluate(expression, looks.scope))
     return f"{name} = {describe(value)}"
+
+
+def _why_none(looks: Looks, what: Expression) -> str:
+    looks.walking.refuse_inside()
+    path = looks.select(what).path.removesuffix(".grad")
+    tensor = selected_tensor(looks.scope, path)
+    if tensor is None:
+        raise wrong(f"`{path}` is none", "there is no tensor yet whose .grad could be asked after", subject=path)
+    return "\n".join(why_none(looks.held, path, tensor))
 
 
 def _expect(looks: Looks, condition: Expression) -> None:

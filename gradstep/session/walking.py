@@ -9,11 +9,12 @@ import torch
 
 from gradstep.engine.breakpoints import Breakpoints
 from gradstep.engine.evaluate import describe, evaluate, holds
+from gradstep.engine.faults import named
 from gradstep.engine.held import Held
 from gradstep.engine.scope import HeldScope
 from gradstep.engine.stepping import Kind, Stepping
 from gradstep.values import commands as cmd
-from gradstep.values.errors import wrong
+from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression
 from gradstep.values.inside import Position
 
@@ -30,6 +31,7 @@ class Walking:
         self._held, self._scope = held, scope
         self._stepping: Stepping | None = None
         self._observed = True
+        self._freed_by = ""
         self.breakpoints = Breakpoints()
         self.notes: list[str] = []
         """What logpoints printed in the last command."""
@@ -59,19 +61,22 @@ class Walking:
         self.notes = []
         if isinstance(act, (cmd.Forward, cmd.Backward)) and self.breakpoints.inside(_name(act)):
             return self.begin(act, "continue")
-        self._held.run(act)
+        try:
+            self._held.run(act)
+        except GradstepError as error:
+            raise self._named(error) from error
         return False
 
-    def begin(self, act: cmd.Forward | cmd.Backward, kind: Kind) -> bool:
-        """Begin to step a phase; return True when it stopped inside."""
+    def begin(self, act: cmd.Forward | cmd.Backward, kind: Kind, place: int = 0) -> bool:
+        """Begin to step a phase; return True when it stopped inside. `place` is where to, for the kind `place`."""
         self.refuse_inside()
         held = self._held
         self._observed, held.observed = held.observed, True  # what is left half way is undone
         self._stepping = Stepping(held, act, self.breakpoints, self._holds, self._told)
         self._scope.event = lambda: None if self._stepping is None else self._stepping.event
-        return self.go(kind)
+        return self.go(kind, place=place)
 
-    def go(self, kind: Kind, until: Expression | None = None) -> bool:
+    def go(self, kind: Kind, until: Expression | None = None, place: int = 0) -> bool:
         """Go on from the stop; return True when it stopped inside again, False at the end of the phase.
 
         Raises:
@@ -83,7 +88,9 @@ class Walking:
             raise wrong("not inside a phase", "there is nothing to go on with", remedy)
         inside = False
         try:
-            inside = stepping.go(kind, until)
+            inside = stepping.go(kind, until, place)
+        except GradstepError as error:
+            raise self._named(error) from error
         finally:
             self.notes = stepping.notes
             if not inside:
@@ -97,6 +104,32 @@ class Walking:
                 self._stepping.abandon()
             finally:
                 self._end()
+
+    def back(self, stops: int) -> bool:
+        """Go back by some stops inside the phase, or with 0 out of it; return True when it is inside still.
+
+        The phase is undone, and run again as far as that: a place inside it can't be returned to in another way.
+        """
+        stepping = self._stepping
+        assert stepping is not None
+        places = stepping.stops[: len(stepping.stops) - stops] if stops else []
+        self.abandon()
+        if not places:
+            return False
+        self.begin(stepping.act, "place", places[-1])
+        assert self._stepping is not None
+        self._stepping.stops[:] = places
+        return True
+
+    def ended(self, freed: bool, command: str) -> None:
+        """Note which command's backward freed the graph of the last loss, if one did."""
+        if freed and not self._freed_by:
+            self._freed_by = command
+        elif not self._held.point.freed:
+            self._freed_by = ""
+
+    def _named(self, error: GradstepError) -> GradstepError:
+        return GradstepError(named(self._held, error.problem, self._freed_by))
 
     def here(self, errand: Callable[[], T]) -> T:
         """Do something where the phase is stopped: on its thread, which alone touches torch; else right here."""

@@ -3,8 +3,8 @@
 The keys: `command`, its line; `line`, its number in the script; `phase`, forward, backward, step, zero_grad or
 next_batch, null for other commands; `iteration`; `loss`; `changed`, a list of {name, before, after, norm_before,
 norm_after, norm_of_change}; `digest`, a hash over the whole state; and where there is one `position`, where it is
-stopped inside a phase, `text`, what the command printed, and `problem`, {kind, title, what}. JSON has no spelling of numbers that are not finite: they are the strings
-"NaN", "Infinity" and "-Infinity".
+stopped inside a phase, `text`, what the command printed, and `problem`, {kind, title, what}. JSON has no spelling of
+numbers that are not finite: they are the strings "NaN", "Infinity" and "-Infinity".
 """
 
 from __future__ import annotations

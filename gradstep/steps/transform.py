@@ -71,6 +71,9 @@ class ToValues(Transformer[Token, object]):
     def print(self, _word: Token, value: x.Expression) -> c.Print:
         return c.Print(value)
 
+    def why(self, _word: Token, what: x.Expression) -> c.WhyNone:
+        return c.WhyNone(what)
+
     def watch(self, _word: Token, value: x.Expression) -> c.Watch:
         return c.Watch(value)
 

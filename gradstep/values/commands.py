@@ -202,6 +202,12 @@ class Print(Struct, frozen=True, tag=True):
     value: Expression
 
 
+class WhyNone(Struct, frozen=True, tag=True):
+    """Say why the `.grad` of a parameter is None: where the path from it to the loss ends."""
+
+    what: Expression
+
+
 class Watch(Struct, frozen=True, tag=True):
     """Report, and pause what is queued, whenever the value changes; as gdb's watch."""
 
@@ -258,6 +264,7 @@ Command: TypeAlias = (
     | Let
     | Expect
     | Print
+    | WhyNone
     | Watch
     | Unwatch
     | Set
@@ -321,6 +328,8 @@ def line_of(command: Command) -> str:
             return f"expect {expression_line(condition)}"
         case Print(value):
             return f"print {expression_line(value)}"
+        case WhyNone(what):
+            return f"why {expression_line(what)}"
         case Watch(value):
             return f"watch {expression_line(value)}"
         case Unwatch(number):

@@ -1,0 +1,142 @@
+"""Running the last phase once more to see what was not looked at then, with everything put back afterwards.
+
+Nothing is kept on the off chance: what a node was passed is found by running forward and backward again from what they
+began with. That they give the same bits as they did is checked, and said where it is not so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor
+
+from gradstep.engine.bits import same_bits
+from gradstep.engine.events import Event
+from gradstep.engine.graph import GraphRecord, record
+from gradstep.engine.held import Held
+from gradstep.engine.probes import Watched, watch_forward
+from gradstep.engine.saving import Saver, TensorsSaved
+from gradstep.engine.taps import tap_backward
+from gradstep.values.errors import wrong
+from gradstep.values.inside import SourceLine
+
+
+def forward_again(
+    held: Held, around: Callable[[], AbstractContextManager[object]] = nullcontext
+) -> tuple[Tensor, Watched]:
+    """Run the forward of the last loss once more; return its loss and what the probes saw of it.
+
+    Args:
+        held: the workload; it is as it was when this returns.
+        around: makes what stands round the forward, to see more of it.
+
+    Raises:
+        GradstepError: there was no forward, what it began with is not there any more, or it gives another loss now.
+    """
+    loss = held.point.loss
+    if loss is None:
+        raise wrong("there is no forward to look back at", "no loss yet", "run forward first")
+    with _as_it_began(held):
+        with watch_forward(held.paths, held.model) as watched, around():
+            again = held.compute(held.point.batch)
+        if not same_bits(again, loss):
+            what = "run again from what it began with, it gives another loss: something it depends on is not known here"
+            raise wrong("the forward does not repeat", what, "step into it while it runs: `into forward`")
+        return again, watched
+
+
+def backward_again(held: Held, see: Callable[[Event], None]) -> GraphRecord:
+    """Run the backward of the last loss once more, and show each place of it; return its graph.
+
+    The numbers of its nodes are those of the graph of the last loss.
+
+    Args:
+        held: the workload; it is as it was when this returns.
+        see: called before and after each node.
+
+    Raises:
+        GradstepError: it can't be run again; it says why.
+    """
+    if any(parameter._post_accumulate_grad_hooks for _, parameter in held.parameters):
+        what = "a hook on a parameter runs when its gradient is there, and running it again could do anything"
+        raise wrong("this backward is not run again", what, "step into it while it runs: `into backward`")
+    grads = [(parameter, parameter.grad) for _, parameter in held.parameters]
+    with _as_it_began(held):
+        try:
+            again, watched = _forward(held)
+            assert again.grad_fn is not None
+            graph = record(again.grad_fn, watched.owners)
+            types = {path: type(module).__name__ for module, path in held.paths.items()}
+            for parameter, _ in grads:
+                parameter.grad = None
+            with tap_backward(graph, lambda _: SourceLine(), types, held.names, see):
+                again.backward()  # type: ignore[no-untyped-call]
+        finally:
+            for parameter, grad in grads:
+                parameter.grad = grad
+    return graph
+
+
+def _forward(held: Held) -> tuple[Tensor, Watched]:
+    loss = held.point.loss
+    with watch_forward(held.paths, held.model) as watched, torch.enable_grad():
+        again = held.compute(held.point.batch)
+    if loss is None or not same_bits(again, loss) or again.grad_fn is None:
+        what = "run again from what it began with, it gives another loss"
+        raise wrong("the forward does not repeat", what, "step into it while it runs: `into forward`")
+    return again, watched
+
+
+@contextmanager
+def _as_it_began(held: Held) -> Iterator[None]:
+    """Put the workload back to where its last forward began, and then back to where it is.
+
+    Raises:
+        GradstepError: that is not known any more.
+    """
+    first, point = held.transaction.forward_saved, held.point
+    weights = _weights_then(held)
+    if first is None or point.loss is None:
+        raise wrong("what the forward began with was not kept", "nobody was looking then", "run forward again")
+    keeper = held.keeper
+    now, training = keeper.capture(), [module.training for module in held.modules]
+    slots = [holder.get(key) for _, holder, key in held.buffer_slots]
+    kept = Saver().tensors([*held.buffers(), *(held.parameters if weights is not None else held.renormalised)])
+    try:
+        if weights is not None:
+            weights.restore()
+        first.weights.restore()
+        first.tensors.restore()
+        for (_, holder, key), buffer in zip(held.buffer_slots, first.slots, strict=False):
+            holder[key] = buffer
+        for module, mode in zip(held.modules, first.training, strict=False):
+            module.training = mode
+        if first.randomness is not None:
+            keeper.restore(first.randomness)
+        yield
+    finally:
+        for (_, holder, key), buffer in zip(held.buffer_slots, slots, strict=True):
+            holder[key] = buffer
+        kept.restore()
+        for module, mode in zip(held.modules, training, strict=True):
+            module.training = mode
+        keeper.restore(now)
+
+
+def _weights_then(held: Held) -> TensorsSaved | None:
+    """Return the weights that the last forward saw, None where they are still there.
+
+    Raises:
+        GradstepError: they were changed more than once since.
+    """
+    if not held.point.steps_since_forward:
+        return None
+    if held.point.steps_since_forward == 1 and held.point.phase == "step" and held.saved.tensors.live:
+        return held.saved.tensors
+    raise wrong(
+        "the weights of that forward are gone",
+        "a step has changed them since, and more came after it",
+        "go back to it (`undo`), or look before the step",
+    )

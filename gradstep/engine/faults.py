@@ -1,0 +1,144 @@
+"""Whose fault it is when torch refuses a backward: the node that saved a tensor, what wrote it since, what freed it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from msgspec.structs import replace
+from torch import Tensor
+from torch.autograd.graph import Node
+from torch.overrides import TorchFunctionMode
+
+from gradstep.engine.again import forward_again
+from gradstep.engine.buffers import is_freed, is_written
+from gradstep.engine.events import tensors_in
+from gradstep.engine.graph import GraphRecord, record
+from gradstep.engine.held import Held
+from gradstep.engine.lines import Lines, Place, note_lines, text_of
+from gradstep.engine.taps import op_name, users_place
+from gradstep.values.errors import GradstepError
+from gradstep.values.outcomes import Problem
+
+_VERSIONS = re.compile(r"is at version (\d+); expected version (\d+)")
+_SECOND = "backward through the graph a second time"
+_WRITTEN = "modified by an inplace operation"
+
+
+def named(held: Held, problem: Problem, freed_by: str) -> Problem:
+    """Return a problem of a backward with the one at fault named below torch's words; any other as it is.
+
+    Args:
+        held: the workload, rolled back.
+        problem: what came of the backward.
+        freed_by: the command whose backward freed the graph; empty when none did.
+    """
+    if _WRITTEN in problem.what:
+        lines = list(_written(held, problem.what))
+    elif _SECOND in problem.what:
+        lines = list(_freed(held, freed_by))
+    else:
+        return problem
+    return replace(problem, what="\n".join([problem.what, *lines])) if lines else problem
+
+
+def _freed(held: Held, freed_by: str) -> Iterator[str]:
+    graph = held.graph()
+    if graph is None:
+        return
+    number = next((i for i, node in enumerate(graph.nodes) if is_freed(node)), None)
+    if number is not None:
+        yield f"{_node(held, graph, number)} has nothing left of what it saved"
+    if freed_by:
+        yield f"freed by {freed_by}: it ran through this graph, and retain_graph was not set"
+
+
+class _Trace(TorchFunctionMode):
+    """Notes what nodes save as they are made, and which op writes it afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._saved: dict[Node, list[tuple[Tensor, int]]] = {}
+        self.culprits: dict[Node, tuple[str, Place | None]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self._find_written(func)
+        for _, tensor in tensors_in(result, ""):
+            node = tensor.grad_fn
+            if node is not None and node not in self._saved:
+                self._saved[node] = [(kept, kept._version) for kept in _kept_by(node)]
+        return result
+
+    def _find_written(self, func: Any) -> None:
+        for node, kept in self._saved.items():
+            if node not in self.culprits and any(tensor._version != version for tensor, version in kept):
+                self.culprits[node] = (op_name(func), users_place(sys._getframe(2)))
+
+
+def _kept_by(node: Node) -> Iterator[Tensor]:
+    """Yield what a node saved, leaving alone what has hooks."""
+    for name in dir(node):
+        if not name.startswith("_saved_"):
+            continue
+        raw = getattr(node, name.replace("_saved_", "_raw_saved_", 1), None)
+        hooked = any(getattr(r, "unpack_hook", None) is not None for r in (raw if isinstance(raw, tuple) else (raw,)))
+        value = None if hooked else getattr(node, name, None)
+        yield from (t for _, t in tensors_in(value, ""))
+
+
+def _written(held: Held, message: str) -> Iterator[str]:
+    graph = held.graph()
+    if graph is None:
+        return
+    numbers = [i for i, node in enumerate(graph.nodes) if is_written(node)]
+    found = _VERSIONS.search(message)
+    versions = f" at version {found[2]}; it is at version {found[1]} now" if found else ""
+    trace, again, lines = _again(held)
+    for i, number in enumerate(numbers[:3]):
+        made = None if lines is None or again is None else lines.at(again.nodes[number]._sequence_nr())
+        yield f"{_node(held, graph, number, made)} saved it{versions if not i else ''}"
+        culprit = None if trace is None or again is None else trace.culprits.get(again.nodes[number])
+        if culprit is not None:
+            name, place = culprit
+            yield f"{name}{_at(place)} wrote it after that"
+        elif held.point.steps_since_forward:
+            yield "optimizer.step() wrote it: the graph is of the weights before that step"
+    if len(numbers) > 3:
+        yield f"and {len(numbers) - 3} more nodes"
+
+
+def _again(held: Held) -> tuple[_Trace | None, GraphRecord | None, Lines | None]:
+    """Run the forward once more to see what writes; nothing where it does not repeat."""
+    trace = _Trace()
+    seen: list[Lines] = []
+
+    @contextmanager
+    def both() -> Iterator[None]:
+        with trace, note_lines(held.paths) as lines:
+            seen.append(lines)
+            yield
+
+    try:
+        loss, watched = forward_again(held, both)
+    except GradstepError:
+        return None, None, None
+    assert loss.grad_fn is not None
+    return trace, record(loss.grad_fn, watched.owners), seen[0]
+
+
+def _node(held: Held, graph: GraphRecord, number: int, made: Place | None = None) -> str:
+    owner = graph.owners[number]
+    kind = next((type(m).__name__ for m, path in held.paths.items() if path == owner), "")
+    of = f" of {owner} {kind}".replace("  ", " ").rstrip() if owner is not None else ""
+    return f"node #{number} {graph.nodes[number].name()}{of}{_at(made or held.line_of(number))}"
+
+
+def _at(place: Place | None) -> str:
+    if place is None:
+        return ""
+    name = place.file.replace("\\", "/").rpartition("/")[2]
+    return f" at {name}:{place.line} `{text_of(place)}`"
