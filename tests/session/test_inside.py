@@ -1,0 +1,259 @@
+"""Stepping through the one command path: positions, breakpoints, what may be done at a stop, and ways out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gradstep.session.local import Session
+from gradstep.steps.parse import parse_line
+from gradstep.values.graphs import LookGraph
+from gradstep.values.inside import (
+    BreakpointsView,
+    InsideView,
+    LookBreakpoints,
+    LookInside,
+    LookSource,
+    Position,
+    SourceView,
+)
+from gradstep.values.outcomes import Outcome
+from gradstep.values.tensors import LookTensor, TensorView
+from gradstep.values.views import Digest, LookDigest
+from gradstep.workload import Workload
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    made = Session()
+    assert do(made, "load mlp seed=0").ok
+    yield made
+    made.close()
+
+
+def do(session: Session, text: str) -> Outcome:
+    """Carry out lines; return the outcome of the last one."""
+    outcomes = [session.execute(statement.command) for statement in parse_line(text)]  # type: ignore[union-attr]
+    return outcomes[-1]
+
+
+def at(outcome: Outcome) -> Position:
+    assert outcome.ok, outcome.problem
+    assert outcome.stop.position is not None
+    return outcome.stop.position
+
+
+def state(session: Session) -> str:
+    view = session.look(LookDigest())[0]
+    assert isinstance(view, Digest)
+    return view.digest
+
+
+def test_into_takes_the_natural_next_phase(session: Session) -> None:
+    assert at(do(session, "into")).phase == "forward"
+    assert do(session, "out phase").stop.position is None
+    assert at(do(session, "into")).phase == "backward"
+    assert do(session, "out phase").stop.phase == "backward"
+    refused = do(session, "into")
+    assert refused.problem is not None
+    assert "step can't be stepped into" in refused.problem.title
+
+
+def test_a_position_says_where_it_is(session: Session) -> None:
+    position = at(do(session, "forward; into backward; over; over; over; into"))
+    assert (position.kind, position.edge, position.name, position.number) == ("node", "after", "AddmmBackward0", 3)
+    assert (position.path, position.stack) == ("2", ("Sequential", "2 Linear"))
+    assert (position.total, position.place) == (12, 8)
+
+
+def test_stops_are_numbered_and_space_goes_on(session: Session) -> None:
+    numbers = [do(session, line).stop.number for line in ("forward", "into", "over", "over", "out phase")]
+    assert numbers == sorted(set(numbers))
+    assert do(session, "zero_grad; forward; into backward").stop.natural == ("over",)
+
+
+def test_expressions_see_what_flows(session: Session) -> None:
+    do(session, 'forward; into backward; until node.name == "ReluBackward0"; let v = node.in')
+    assert do(session, "expect shape(v) == [16, 256]").ok
+    assert do(session, "expect node.out is none").ok
+    do(session, "into")
+    assert do(session, "expect shape(node.out) == [16, 256] and norm(node.out) <= norm(v)").ok
+    assert do(session, 'expect node.module == "1" and node.number == 7').ok
+
+
+def test_what_is_passed_opens_in_the_tensor_panel(session: Session) -> None:
+    do(session, "forward; into backward; over; over; over; into")
+    assert do(session, "show node.out[1]").ok
+    view = session.look(LookTensor())[0]
+    assert isinstance(view, TensorView)
+    assert view.whole == (16, 256)
+    do(session, "out phase")
+    gone = session.look(LookTensor())[0]
+    assert getattr(gone, "note", "") or getattr(gone, "why", "")
+
+
+def test_nothing_else_runs_before_the_phase_has_ended(session: Session) -> None:
+    inside = do(session, "forward; into backward; over")
+    for line in ("forward", "step", "zero_grad", "next_batch", "into backward; undo 3; into; forward"):
+        if ";" not in line:
+            refused = do(session, line)
+            assert refused.problem is not None
+            assert "not at its end" in refused.problem.title
+            assert refused.stop.position == inside.stop.position
+
+
+def test_undo_phase_puts_everything_back(session: Session) -> None:
+    do(session, "forward; backward; forward")
+    before = state(session)
+    do(session, "into backward; over; over; over; over; over")
+    assert state(session) != before
+    assert do(session, "undo phase").stop.position is None
+    assert state(session) == before
+
+
+def test_undo_goes_back_one_stop_inside(session: Session) -> None:
+    do(session, "forward; into backward")
+    seen = [(at(do(session, "over")).number, state(session)) for _ in range(6)]
+    for number, digest in reversed(seen[:-1]):
+        assert at(do(session, "undo")).number == number
+        assert state(session) == digest
+    assert at(do(session, "undo")).number == 0
+    assert do(session, "undo").stop.position is None
+
+
+def test_closing_in_the_middle_leaves_no_half_added_gradients() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    batch = (torch.randn(5, 4), torch.randn(5, 2))
+    session = Session(Workload(model, nn.functional.mse_loss, lambda p: torch.optim.SGD(p, lr=0.1), [batch]))
+    do(session, "forward; into backward; over; over; over; over")
+    session.close()
+    assert [p.grad for p in model.parameters()] == [None] * 4
+
+
+def test_loading_in_the_middle_of_a_phase_ends_it(session: Session) -> None:
+    do(session, "forward; into backward; over")
+    assert do(session, "load linear seed=0").stop.position is None
+    assert do(session, "forward; backward").ok
+
+
+def test_breakpoints_are_set_listed_hit_and_deleted(session: Session) -> None:
+    assert do(session, "forward; break node Relu*").text == "breakpoint 1: node Relu*"
+    do(session, "break grad 0.bias if norm(node.in) > 1e9; break module 1 exit")
+    stopped = do(session, "backward")
+    assert (at(stopped).name, at(stopped).reason, stopped.stop.hit) == ("ReluBackward0", "breakpoint 1", "breakpoint 1")
+    view = session.look(LookBreakpoints())[0]
+    assert isinstance(view, BreakpointsView)
+    assert [(row.number, row.line, row.hits) for row in view.rows] == [
+        (1, "break node Relu*", 1),
+        (2, "break grad 0.bias if norm(node.in) > 1000000000.0", 0),
+        (3, "break module 1 exit", 0),
+    ]
+    assert view.hit == 1
+    assert do(session, "continue").stop.position is None
+    assert at(do(session, "forward")).path == "1"
+    do(session, "delete")
+    assert do(session, "continue").stop.position is None
+
+
+def test_a_logpoint_prints_and_goes_on(session: Session) -> None:
+    do(session, "forward; log node Addmm* after print norm(node.in)")
+    outcome = do(session, "backward")
+    assert outcome.stop.position is None
+    assert [line.split(":")[0] for line in outcome.text.splitlines()] == [
+        "after #3 AddmmBackward0",
+        "after #8 AddmmBackward0",
+    ]
+
+
+def test_until_runs_whole_phases_between_them_and_stops_inside(session: Session) -> None:
+    assert do(session, "until iteration == 4").stop.iteration == 4
+    losses = do(session, "until loss < 30").stop
+    assert losses.loss is not None
+    assert losses.loss < 30
+    do(session, "zero_grad; forward; into backward")
+    assert at(do(session, 'until node.parameter == "0.bias"')).number == 9
+    refused = do(session, "out phase; until nonsense > 1")
+    assert refused.problem is not None
+    assert "nonsense" in refused.problem.title
+
+
+def test_continue_between_phases_needs_a_breakpoint_and_runs_to_it(session: Session) -> None:
+    refused = do(session, "continue")
+    assert refused.problem is not None
+    assert "nothing to continue to" in refused.problem.title
+    outcome = do(session, "break when loss < 60; continue")
+    assert outcome.stop.hit == "breakpoint 1"
+    assert outcome.stop.loss is not None
+    assert outcome.stop.loss < 60
+
+
+def test_the_inside_of_a_forward(session: Session) -> None:
+    do(session, "into; into")
+    view = session.look(LookInside())[0]
+    assert isinstance(view, InsideView)
+    assert [(p.name, p.shape) for p in view.inputs] == [("module.in", (16, 784))]
+    assert view.outputs == ()
+    assert view.parameters == ("0.weight", "0.bias")
+    do(session, "out")
+    after = session.look(LookInside())[0]
+    assert isinstance(after, InsideView)
+    out = after.outputs[0]
+    assert (out.name, out.shape, out.requires_grad, out.why_not) == ("module.out", (16, 256), True, "")
+    value = do(session, "print norm(module.out)").text
+    assert out.norm == pytest.approx(float(value), rel=1e-6)
+
+
+class Cut(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            hidden = self.body(x)
+        return self.head(hidden.detach())  # type: ignore[no-any-return]
+
+
+def test_why_an_output_does_not_require_grad() -> None:
+    batch = (torch.randn(5, 4), torch.randn(5, 2))
+    session = Session(Workload(Cut(), nn.functional.mse_loss, lambda p: torch.optim.SGD(p, lr=0.1), [batch]))
+    do(session, "into; into; out")
+    view = session.look(LookInside())[0]
+    assert isinstance(view, InsideView)
+    assert "grad mode is off" in view.outputs[0].why_not
+    session.close()
+
+
+def test_the_source_of_a_forward_and_of_a_node(tmp_path: Path) -> None:
+    session = Session()
+    do(session, "load gpt seed=0")
+    session.look(LookGraph())  # somebody looks: lines are noted
+    do(session, "forward; into backward; over; over; over")
+    view = session.look(LookSource(8))[0]
+    assert isinstance(view, SourceView)
+    assert view.file.endswith("gpt.py")
+    assert "self." in view.lines[view.here - view.first]
+    session.close()
+
+
+@pytest.mark.parametrize("line", ["break node Rellu*", "break module 9", "break node #99", "delete 7", "ignore 3 1"])
+def test_what_can_never_be_hit_is_refused_with_a_remedy(session: Session, line: str) -> None:
+    do(session, "forward")
+    outcome = do(session, line)
+    assert outcome.problem is not None
+    assert outcome.problem.remedy
+
+
+def test_a_session_with_stops_inside_replays_to_the_same_digest(session: Session) -> None:
+    do(session, "forward; break node Relu*; backward; into; over; undo; out phase; step; zero_grad")
+    do(session, "into forward; out; continue; delete; into backward; undo phase; backward")
+    again = Session()
+    for command in session.log:
+        assert again.execute(command).ok
+    assert state(again) == state(session)
+    again.close()
