@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hearing import Heard
 
 from gradstep.session.process import spawn_engine
 from gradstep.session.remote import RemoteSession
-from gradstep.values.outcomes import Event
 
 
 def descriptors() -> dict[str, str]:
@@ -37,19 +37,17 @@ def nothing_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def stub(
-    monkeypatch: pytest.MonkeyPatch, nothing_left: None
-) -> Iterator[Callable[[], tuple[RemoteSession, list[Event]]]]:
+def stub(monkeypatch: pytest.MonkeyPatch, nothing_left: None) -> Iterator[Callable[[], tuple[RemoteSession, Heard]]]:
     """Return a function that starts a session on a stub engine, with the list of its events."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     sessions = []
     spawn = partial(spawn_engine, "stub_engine")
 
-    def start() -> tuple[RemoteSession, list[Event]]:
+    def start() -> tuple[RemoteSession, Heard]:
         session = RemoteSession(spawn(), spawn)
         sessions.append(session)
-        events: list[Event] = []
+        events = Heard()
         session.on_event = events.append
         return session, events
 

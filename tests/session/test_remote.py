@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hearing import Heard
 
 from gradstep.session.process import Link, exit_words
 from gradstep.session.remote import RemoteSession
@@ -23,7 +24,7 @@ from gradstep.values.outcomes import Died, Event, Output, Progress
 from gradstep.values.views import LookLoss, LookModel, NoView
 
 T = TypeVar("T")
-Start = Callable[[], tuple[RemoteSession, list[Event]]]
+Start = Callable[[], tuple[RemoteSession, Heard]]
 
 
 def run(work: Awaitable[T]) -> T:
@@ -42,14 +43,19 @@ def alive(pid: int) -> bool:
 
 
 async def gone(pid: int) -> None:
-    while alive(pid):
-        await asyncio.sleep(0.01)
-
-
-async def until(events: list[Event], wanted: Callable[[Event], bool]) -> Event:
-    while not any(map(wanted, events)):
-        await asyncio.sleep(0.005)
-    return next(filter(wanted, events))
+    """Wait for the end of a process, whoever its parent is."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    assert not alive(pid)
 
 
 def output(events: list[Event]) -> str:
@@ -168,7 +174,7 @@ def test_an_interrupt_ends_the_command_that_runs_and_no_later_one(stub: Start) -
         session, events = stub()
         running = asyncio.create_task(session.execute(Say("progress('in it')\nwhile True: pass")))
         queued = asyncio.create_task(session.execute(Say("text = 'ran'")))
-        await until(events, lambda e: e == Progress("in it"))
+        await events.until(lambda e: e == Progress("in it"))
         session.interrupt()
         assert (await running).problem.kind == "interrupted"
         assert (await queued).problem.kind == "interrupted"
@@ -184,7 +190,7 @@ def test_an_interrupt_wakes_a_command_that_waits_in_the_kernel(stub: Start) -> N
     async def work() -> None:
         session, events = stub()
         running = asyncio.create_task(session.execute(Say("import time; progress('in it'); time.sleep(3600)")))
-        await until(events, lambda e: e == Progress("in it"))
+        await events.until(lambda e: e == Progress("in it"))
         session.interrupt()
         assert (await running).problem.kind == "interrupted"
         await session.close()
@@ -245,7 +251,7 @@ def test_the_end_is_seen_although_a_child_of_the_engine_holds_its_socket_and_pip
         child = int((await session.execute(Say(fork))).text)
         assert alive(child)
         os.kill(session._link.pid, signal.SIGKILL)
-        await until(events, lambda e: e == Died("killed by SIGKILL"))
+        await events.until(lambda e: e == Died("killed by SIGKILL"))
         await gone(child)
         await session.close()
 
@@ -305,7 +311,7 @@ def test_close_ends_an_engine_that_hangs_with_its_children(stub: Start) -> None:
         code = "import subprocess, signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         code += "progress(str(subprocess.Popen(['sleep', '3600']).pid))\nwhile True: pass"
         hanging = asyncio.create_task(session.execute(Say(code)))
-        stage = await until(events, lambda e: isinstance(e, Progress) and e.stage.isdigit())
+        stage = await events.until(lambda e: isinstance(e, Progress) and e.stage.isdigit())
         await session.close()
         with pytest.raises(ConnectionError):
             await hanging
@@ -376,13 +382,13 @@ def test_the_engine_of_another_process_cannot_be_restarted_and_its_end_is_told(n
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()
         session = RemoteSession(Link(ours, reading, os.getpid(), None))
-        events: list[Event] = []
+        events = Heard()
         session.on_event = events.append
         with pytest.raises(GradstepError, match=r"gradstep\.open"):
             await session.restart()
         await session.attach()
         theirs.close()
-        await until(events, lambda e: e == Died("ended its session"))
+        await events.until(lambda e: e == Died("ended its session"))
         await session.close()
         os.close(writing)
 
