@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch.autograd.graph import Node
 
+from gradstep.engine.deep import free, make_room
 from gradstep.engine.lines import Lines
 
 
@@ -97,6 +98,9 @@ class GraphRecord:
             paths[place] = None
         return paths
 
+    def __del__(self) -> None:
+        free(self.nodes)
+
 
 def record(root: Node, owners: Owners, lines: Lines | None = None) -> GraphRecord:
     """Walk the graph below `root` and return it in the order in which backward will run it.
@@ -105,6 +109,7 @@ def record(root: Node, owners: Owners, lines: Lines | None = None) -> GraphRecor
     """
     with _collector_paused():
         nodes, edges = _walk(root)
+        make_room(len(nodes))
         numbers = [node._sequence_nr() for node in nodes]
         order = _execution_order(numbers, edges)
         place = [0] * len(order)

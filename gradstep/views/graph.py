@@ -21,8 +21,8 @@ from gradstep.views.words import operation_of
 
 _LAYOUTS = 4
 """Ways of folding one graph that are kept laid out."""
-_ASKED = 2000
-"""Nodes that are asked whether they are freed; a larger graph is judged by its first ones."""
+_ASKED = 256
+"""Nodes that are asked whether they are freed: of a larger graph so many of the first, the last and those between."""
 _KNOWN = 4096
 """Rows of a layout that are kept made."""
 
@@ -297,7 +297,10 @@ _UNNAMED = "a leaf"
 
 def _state(graph: GraphRecord, freed: bool) -> Literal["alive", "freed", "partly freed"]:
     """Say whether the buffers are there, by asking the nodes; a graph that saved nothing is by what backward did."""
-    answers = {answer for answer in map(is_freed, graph.nodes[:_ASKED]) if answer is not None}
+    nodes = graph.nodes
+    if len(nodes) > 3 * _ASKED:
+        nodes = [*nodes[:_ASKED], *nodes[:: len(nodes) // _ASKED], *nodes[-_ASKED:]]
+    answers = {answer for answer in map(is_freed, nodes) if answer is not None}
     if answers == {True, False}:
         return "partly freed"
     return "freed" if answers == {True} or (not answers and freed) else "alive"

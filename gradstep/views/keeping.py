@@ -12,7 +12,7 @@ from gradstep.engine.buffers import Kept, Storage, kept_by
 
 State: TypeAlias = Literal["", "alive", "freed", "written", "packed"]
 
-_TELLING = 64
+_TELLING = 8
 """Nodes of a row that are asked what became of what they saved; more would not say more."""
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,17 +15,24 @@ from gradstep.examples import EXAMPLES
 from gradstep.session.local import Session
 from gradstep.values.commands import Forward, Load
 from gradstep.values.graphs import GraphView, LookGraph
-from gradstep.views.lanes import draw_lanes
+from gradstep.views.lanes import EVERY, NODE, Lanes, draw_lanes
+from gradstep.workload import Workload
+
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 UP, DOWN = set("│╯╰┤├┴┼"), set("│╮╭┤├┬┼")
 STOPS = set("╮╭╯╰┤├┬┴┼")
 
 
-def read(rows: Sequence[str]) -> list[set[int]]:
-    """Follow the strokes; return the rows that each row's edges lead to."""
-    width = max(map(len, rows), default=0)
-    grid = [row.ljust(width) for row in rows]
-    own = [next(i for i, c in enumerate(row) if c in "●◆") for row in rows]
+def read(rows: Sequence[str], names: Sequence[int]) -> list[set[int]]:
+    """Follow the strokes and the numbers; return the rows that each row's edges lead to, none of them found twice."""
+    parts = [re.fullmatch(r"(.*?)(?: (↑?)((?:↓\d+)*))?", row) for row in rows]
+    drawn = [part[1] for part in parts if part is not None]
+    named = [[names.index(int(n)) for n in re.findall(r"\d+", part[3] or "")] for part in parts if part is not None]
+    assert len(drawn) == len(rows)
+    width = max(map(len, drawn), default=0)
+    grid = [row.ljust(width) for row in drawn]
+    own = [next(i for i, c in enumerate(row) if c in "●◆■") for row in drawn]
 
     def below(row: int, column: int) -> int:
         """Follow a lane down to the node that stands on it."""
@@ -33,24 +43,27 @@ def read(rows: Sequence[str]) -> list[set[int]]:
             assert grid[at][column] in DOWN, f"the lane ends without a node at row {at}, column {column}"
         raise AssertionError("the lane leaves the drawing")
 
-    found: list[set[int]] = []
+    found: list[list[int]] = []
     for row, line in enumerate(grid):
-        ends = set()
+        ends = []
         for side in (-1, 1):
             at = own[row] + side
             while 0 <= at < width and (at % 2 == 0 or line[at] == "─"):
                 if at % 2 == 0 and line[at] in STOPS:
-                    ends.add(below(row, at))
+                    ends.append(below(row, at))
                     if line[at] in ("╮╯┤" if side > 0 else "╭╰├"):
                         break
                 elif at % 2 == 0 and line[at] == " ":
                     raise AssertionError("the stroke leads nowhere")
                 at += side
         later = row + 1 < len(grid) and (own[row + 1] == own[row] or grid[row + 1][own[row]] in UP)
-        if later and line[own[row]] == "●":
-            ends.add(below(row, own[row]))
-        found.append(ends)
-    return found
+        if later and line[own[row]] in "●■":
+            ends.append(below(row, own[row]))
+        found.append(ends + named[row])
+    arrived = {target for targets in named for target in targets}
+    assert arrived == {row for row, part in enumerate(parts) if part is not None and part[2]}, "↑ marks each arrival"
+    assert all(len(ends) == len(set(ends)) for ends in found), "an edge is drawn twice"
+    return [set(ends) for ends in found]
 
 
 @st.composite
@@ -65,34 +78,128 @@ def graphs(draw: st.DrawFn) -> list[tuple[int, ...]]:
     return [tuple(targets) for targets in edges]
 
 
-@given(graphs())
-def test_every_edge_of_any_graph_is_read_back(edges: list[tuple[int, ...]]) -> None:
-    rows = draw_lanes(edges, [not targets for targets in edges])
-    assert read(rows) == [set(targets) for targets in edges]
+@given(graphs(), st.integers(1, 9))
+def test_every_edge_of_any_graph_is_read_back_however_few_the_lanes(edges: list[tuple[int, ...]], most: int) -> None:
+    rows = draw_lanes(edges, [not targets for targets in edges], most)
+    assert read(rows, range(len(edges))) == [set(targets) for targets in edges]
+    assert max(len(re.split(" ?[↑↓]", row)[0].rstrip()) for row in rows) <= 2 * (most + 2)
 
 
 def test_a_lane_that_is_passed_over_is_told_from_one_that_is_joined() -> None:
     passed = draw_lanes([(4, 3), (2,), (5,), (5,), (5,), ()], [False] * 5 + [True])
     joined = draw_lanes([(2, 1), (3, 2), (3,), ()], [False] * 3 + [True])
-    assert read(passed) == [{4, 3}, {2}, {5}, {5}, {5}, set()]
-    assert read(joined) == [{2, 1}, {3, 2}, {3}, set()]
+    assert read(passed, range(6)) == [{4, 3}, {2}, {5}, {5}, {5}, set()]
+    assert read(joined, range(4)) == [{2, 1}, {3, 2}, {3}, set()]
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_every_edge_of_an_example_is_read_back(name: str) -> None:
-    session = Session()
-    assert session.execute(Load(name, seed=0, device="cpu")).ok
+def test_edges_beyond_the_last_lane_are_named_by_number() -> None:
+    fan = [tuple(range(1, 11)), *[(11,)] * 10, ()]
+    rows = draw_lanes(fan, [False] * 11 + [True], 8)
+    assert rows[0].endswith(" ↓9↓10")  # those that run last
+    assert [place for place, row in enumerate(rows) if "↑" in row] == [9, 10]
+    assert max(len(row.split(" ↓")[0]) for row in rows) <= 2 * 8 + 2
+    assert read(rows, range(12)) == [set(targets) for targets in fan]
+
+
+def test_a_window_is_drawn_as_a_part_of_the_whole() -> None:
+    size = 3 * EVERY
+    edges = [tuple(t for t in (row + 1, row + 2 + row % 7, row + EVERY) if t < size) for row in range(size)]
+    lanes = Lanes(edges, 8)
+    whole = lanes.draw(0, size, [NODE] * size, range(size))
+    for first, end in ((0, 1), (EVERY - 1, EVERY + 1), (EVERY, EVERY), (2 * EVERY + 5, size), (17, 2 * EVERY)):
+        assert lanes.draw(first, end, [NODE] * (end - first), range(size)) == whole[first:end]
+
+
+def text_model(config: Callable[[Any], Any], kind: str) -> Callable[[], Workload]:
+    def build() -> Workload:
+        import torch
+        import transformers
+
+        torch.manual_seed(0)
+        model = getattr(transformers, kind).from_config(config(transformers))
+        ids = torch.randint(2, 40, (2, 7))
+        return Workload(
+            model=model.train(),
+            compute_loss=lambda m, batch: m(input_ids=batch, labels=batch).loss,
+            optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
+            batches=[ids],
+        )
+
+    return build
+
+
+def image_model() -> Workload:
+    import torch
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    torch.manual_seed(0)
+    return Workload(
+        model=ResNetForImageClassification(
+            ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[2, 2], num_labels=3)
+        ).train(),
+        compute_loss=lambda m, batch: m(pixel_values=batch[0], labels=batch[1]).loss,
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
+        batches=[(torch.randn(2, 3, 16, 16), torch.tensor([0, 1]))],
+    )
+
+
+CAUSAL = "AutoModelForCausalLM"
+MODELS: dict[str, Callable[[], Workload]] = {
+    "gpt2": text_model(lambda t: t.GPT2Config(vocab_size=40, n_positions=16, n_embd=16, n_layer=3, n_head=2), CAUSAL),
+    "llama": text_model(
+        lambda t: t.LlamaConfig(
+            vocab_size=40,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+        ),
+        CAUSAL,
+    ),
+    "bert": text_model(
+        lambda t: t.BertConfig(
+            vocab_size=40, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+        ),
+        "AutoModelForMaskedLM",
+    ),
+    "t5": text_model(
+        lambda t: t.T5Config(
+            vocab_size=40, d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2, decoder_start_token_id=0
+        ),
+        "AutoModelForSeq2SeqLM",
+    ),
+    "resnet": image_model,
+}
+
+
+def after_a_forward(name: str) -> Session:
+    if name in MODELS:
+        session = Session(MODELS[name]())
+    else:
+        session = Session()
+        assert session.execute(Load(name, seed=0, device="cpu")).ok
     assert session.execute(Forward()).ok
-    (view,) = session.look(LookGraph(count=100_000, lanes=64))
-    assert isinstance(view, GraphView)
-    assert view.total == len(view.rows) > 4
-    assert read([row.lanes for row in view.rows]) == [set(row.edges) for row in view.rows]
+    return session
+
+
+@pytest.mark.parametrize("name", [*EXAMPLES, *MODELS])
+def test_every_edge_of_a_model_is_read_back_whole_folded_and_with_few_lanes(name: str) -> None:
+    session = after_a_forward(name)
+    nodes = 0
+    for level, lanes in ((64, 64), (64, 8), (64, 4), (0, 8), (1, 8), (2, 8), (2, 2), (-1, 8)):
+        (view,) = session.look(LookGraph(count=100_000, level=level, lanes=lanes))
+        assert isinstance(view, GraphView)
+        names = [row.order for row in view.rows]
+        edges = [{names.index(target) for target in row.edges} for row in view.rows]
+        assert read([row.lanes for row in view.rows], names) == edges
+        assert sum(row.nodes for row in view.rows) == view.nodes
+        nodes = view.nodes
+    assert nodes > 4
 
 
 def test_a_window_onto_the_graph_is_a_part_of_the_whole() -> None:
-    session = Session()
-    session.execute(Load("gpt", seed=0, device="cpu"))
-    session.execute(Forward())
+    session = after_a_forward("gpt")
     whole, part = session.look(LookGraph(count=10_000), LookGraph(first=7, count=5))
     assert isinstance(whole, GraphView)
     assert isinstance(part, GraphView)
