@@ -180,10 +180,19 @@ def _named(pattern: str, name: str) -> bool:
 
 
 def makes_nan(event: Event) -> str:
-    """Say what is not finite in what an op or node gives: `nan`, `inf`, or empty when all of it is finite."""
+    """Say that an op or node gives what is not finite, and whether that came in; empty when all of it is finite."""
     if event.kind == "module" or event.outputs is None:
         return ""
-    return next((bad for _, tensor in tensors_in(event.outputs, "") if (bad := not_finite(tensor))), "")
+    made = next((bad for _, tensor in tensors_in(event.outputs, "") if (bad := not_finite(tensor))), "")
+    if not made:
+        return ""
+    given = (*tensors_in(event.inputs, f"{event.kind}.in"), *tensors_in(event.keywords, ""))
+    # what an op has written in place is its result now
+    written = {id(tensor) for _, tensor in tensors_in(event.outputs, "")}
+    bad = ((name, not_finite(tensor)) for name, tensor in given if id(tensor) not in written)
+    came = next((f"{kind} came in with {name}" for name, kind in bad if kind), "")
+    what = event.name if event.number < 0 else f"#{event.number} {event.name}"
+    return f"{what} gives {made}: {came}" if came else f"{what} makes {made} of finite numbers"
 
 
 def not_finite(tensor: Tensor) -> str:

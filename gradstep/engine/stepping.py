@@ -194,7 +194,7 @@ class Stepping:
         hit = self._breakpoints.at(event, self.place == 1, self._test, self._tell, self.notes)
         if hit:
             bad = makes_nan(event)
-            return f"{hit}: {event.name} made {bad}" if bad else hit
+            return f"{hit}: {bad}" if bad else hit
         if not self._wish.wants(event):
             return ""
         if self._wish.condition is None:

@@ -1,0 +1,111 @@
+"""`break nan` stops at the very op or node that makes the first NaN or inf, wherever that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from holding import B, F, hold, run
+from torch import Tensor, nn
+
+from gradstep.engine.breakpoints import Breakpoints
+from gradstep.engine.held import Held
+from gradstep.engine.stepping import Stepping
+from gradstep.values.commands import Backward, Break, Forward
+from gradstep.values.inside import Position
+
+INF = float("inf")
+
+
+class Planted(nn.Module):
+    """Two layers with something between them."""
+
+    def __init__(self, between: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.second, self.between = nn.Linear(4, 4), nn.Linear(4, 2), between
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        return self.second(self.between(hidden))  # type: ignore[no-any-return]
+
+
+def planted(between: Callable[[Tensor], Tensor]) -> Held:
+    torch.manual_seed(0)
+    return hold(Planted(between))
+
+
+def found(held: Held, act: Forward | Backward) -> tuple[Position, str]:
+    """Return where the phase stops for a NaN; it must."""
+    points = Breakpoints()
+    points.add(Break("nan"), held)
+    phase = Stepping(held, act, points, lambda _: True, str)
+    assert phase.go("continue")
+    position = phase.position
+    assert position is not None
+    phase.abandon()
+    return position, phase.reason
+
+
+FORWARD: dict[str, tuple[Callable[[Tensor], Tensor], str, str]] = {
+    "log": (lambda x: (-x.abs() - 1).log(), "torch.Tensor.log", "nan"),
+    "sqrt": (lambda x: (x - 100).sqrt(), "torch.Tensor.sqrt", "nan"),
+    "overflow": (lambda x: (x + 1000).exp(), "torch.Tensor.exp", "inf"),
+    "division": (lambda x: x / torch.zeros(4), "torch.Tensor.div", "inf"),
+    "inf minus inf": (lambda x: (x * 0 + 3e38) * 10 - 1, "torch.Tensor.mul", "inf"),
+    "masked softmax": (lambda x: torch.softmax(x.masked_fill(x == x, -INF), 1), "torch.Tensor.masked_fill", "inf"),
+    "in place": (lambda x: x.clone().sub_(100).log_(), "torch.Tensor.log_", "nan"),
+}
+
+
+@pytest.mark.parametrize("name", FORWARD)
+def test_the_op_of_a_forward_is_found(name: str) -> None:
+    between, op, bad = FORWARD[name]
+    position, reason = found(planted(between), F)
+    assert (position.phase, position.kind, position.name) == ("forward", "op", op)
+    assert reason == f"breakpoint 1: {op} makes {bad} of finite numbers"
+    assert position.source.file.endswith("test_nans.py")
+
+
+def test_a_nan_that_came_in_is_not_blamed_on_the_op() -> None:
+    held = planted(lambda x: x)
+    weight = held.tensor("second.weight")
+    assert weight is not None
+    weight.data[0, 1] = float("nan")
+    position, reason = found(held, F)
+    assert position.path == "second"
+    assert "gives nan: nan came in with op.in[1]" in reason
+
+
+BACKWARD: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "sqrt at 0": (lambda x: (x * 0).sqrt(), "SqrtBackward0"),
+    "where": (lambda x: torch.where(x > 100, (x - 100).abs().add(1).log(), (x * 0).pow(0.5)), "PowBackward0"),
+    "norm over 0": (lambda x: x * (x.detach() * 0 + x * 0).abs().pow(0.25), "PowBackward0"),
+}
+
+
+@pytest.mark.parametrize("name", BACKWARD)
+def test_the_node_of_a_backward_is_found(name: str) -> None:
+    between, node = BACKWARD[name]
+    held = run(planted(between), F)
+    loss = held.point.value
+    assert loss is not None
+    assert loss - loss == 0, "the forward is finite: nobody could see it there"
+    position, reason = found(held, B)
+    assert (position.phase, position.edge, position.name) == ("backward", "after", node)
+    assert "of finite numbers" in reason
+
+
+def test_the_loss_function_is_looked_into() -> None:
+    torch.manual_seed(0)
+    held = hold(nn.Linear(4, 2), loss=lambda output, target: (output - 100).log().sum() + target.sum())
+    position, _ = found(held, F)
+    assert (position.name, position.stack) == ("torch.Tensor.log", ())
+
+
+def test_finite_phases_are_not_stopped() -> None:
+    held = planted(lambda x: x.relu())
+    points = Breakpoints()
+    points.add(Break("nan"), held)
+    for act in (F, B):
+        assert not Stepping(held, act, points, lambda _: True, str).go("continue")
