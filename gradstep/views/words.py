@@ -200,7 +200,7 @@ _OWN = {
 def operation_of(node: Node) -> str:
     """Return the forward operation of a node in plain words, e.g. `x ** 2` for PowBackward0."""
     core = re.sub(r"Backward\d*$", "", node.name().rsplit("::", 1)[-1])
-    if isinstance(node, BackwardCFunction):
+    if issubclass(type(node), BackwardCFunction):
         return _OWN.get(core, f"{core}, a custom Function")
     if core == "Pow":
         # of PowBackward1 the exponent is a saved tensor: reading it may run a checkpoint's hook, or be refused

@@ -36,7 +36,7 @@ class Marked(nn.Module):
         )
         z = y.relu()  # Relu
         z = Pass.apply(z, self.fuse)  # Pass
-        return z - [part.exp() for part in (z,)][0]  # Exp Sub
+        return z - next(part.exp() for part in (z,))  # Exp Sub
 
 
 def text_at(held: Held, name: str) -> str:
@@ -91,7 +91,7 @@ def test_a_line_of_another_packages_model_is_given() -> None:
     assert None not in places
     assert "modeling_gpt2.py" in files
     assert not any("torch" in Path(place.file).parts for place in places if place is not None)
-    assert len({place for place in places}) > 20
+    assert len(set(places)) > 20
 
 
 def test_each_call_has_its_line() -> None:
