@@ -153,6 +153,12 @@ class Stepping:
             event.parameter,
         )
 
+    @property
+    def progress(self) -> tuple[int, frozenset[int]] | None:
+        """The node that a backward is at, and those that have run; None in a forward."""
+        event = self.event
+        return None if event is None or event.node is None else (event.number, frozenset(self.ran))
+
     # -- from inside ---------------------------------------------------------------------------------------------------
     def forward(self) -> AbstractContextManager[None]:
         """Return the taps for a forward, to stand round it."""

@@ -39,7 +39,7 @@ from gradstep.views.batch import BatchLook
 from gradstep.views.changes import changed_names, changes_view
 from gradstep.views.element import element_of
 from gradstep.views.goto import place_view
-from gradstep.views.graph import GraphLook
+from gradstep.views.graph import GraphLook, Progress
 from gradstep.views.inside import breakpoints_view, inside_view, source_view
 from gradstep.views.layers import LayersLook
 from gradstep.views.ledger import ledger_view
@@ -144,7 +144,9 @@ class Looks:
                 tensor = None if selection is None else selected_tensor(self.scope, selection.path)
                 return place_view(held, stop, selection, tensor, request)
             case LookGraph():
-                return self._graphs.view(stop, request)
+                stepping = self.walking.stepping
+                progress = None if stepping is None else stepping.progress
+                return self._graphs.view(stop, request, None if progress is None else Progress(*progress))
             case LookLedger(index):
                 return ledger_view(held, stop, element_of(held, self._shown, index))
             case LookLoss():

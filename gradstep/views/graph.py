@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 from torch.autograd.graph import Node
@@ -43,15 +44,25 @@ class GraphLook:
             self._held.note_lines = False
         self._stop = stop
 
-    def view(self, stop: int, request: LookGraph) -> GraphView:
-        """Return a window of the graph of the last loss."""
+    def view(self, stop: int, request: LookGraph, progress: Progress | None = None) -> GraphView:
+        """Return a window of the graph of the last loss; `progress` is how far a backward through it has come."""
         record = self._held.graph()
         if record is None:
             self._graph = None
             return GraphView(stop, "none", note=_why_none(self._held))
         if self._graph is None or self._graph.record is not record:
             self._graph = _Graph(self._held, record)
+        self._graph.progress = progress
         return self._graph.view(stop, request)
+
+
+class Progress(NamedTuple):
+    """How far a backward that is stopped inside has come."""
+
+    number: int
+    """The node that it is at."""
+    ran: frozenset[int]
+    """The nodes that have run."""
 
 
 class _Layout:
@@ -75,6 +86,7 @@ class _Graph:
         self._layouts: OrderedDict[tuple[int, tuple[str, ...], int], _Layout] = OrderedDict()
         self._kinds = {path: type(module).__name__ for module, path in held.paths.items()}
         self._leaves = {place: self._name(record.nodes[place]) for place in record.leaves}
+        self.progress: Progress | None = None
         self._places: dict[str, int] | None = None
         self._keeping: Keeping | None = None
         self._known: tuple[Point, int] | None = None
@@ -212,12 +224,35 @@ class _Graph:
     def _now(self, layout: _Layout, row: int, made: NodeRow, keeping: Keeping, sizes: bool) -> NodeRow:
         """Return a row as it stands at this stop."""
         first, end = layout.rows.firsts[row], layout.rows.end_of(row)
-        status: Literal["", "done"] = "done" if self.held.point.ran else ""
+        status = self._status(first, end)
         saved, size = keeping.state(first, end), keeping.bytes(first, end) if sizes else None
         grad = self._grad(first, end)
         if not (status or saved or grad or size):
             return made
         return replace(made, status=status, saved=saved, grad=grad, bytes=size)
+
+    def _status(self, first: int, end: int) -> Literal["", "done", "running", "ready", "waiting"]:
+        """Say how far the nodes of a row have come; one is ready when all that lead to it have run."""
+        if self.progress is None:
+            return "done" if self.held.point.ran else ""
+        number, ran = self.progress
+        if first <= number < end:
+            return "running"
+        if all(node in ran for node in range(first, end)):
+            return "done"
+        return "ready" if any(self._ready(node, ran) for node in range(first, end)) else "waiting"
+
+    def _ready(self, node: int, ran: frozenset[int]) -> bool:
+        return node not in ran and all(before in ran for before in self._leading[node])
+
+    @cached_property
+    def _leading(self) -> list[list[int]]:
+        """The nodes that lead to each node."""
+        leading: list[list[int]] = [[] for _ in self.record.nodes]
+        for node, targets in enumerate(self.record.edges):
+            for target in targets:
+                leading[target].append(node)
+        return leading
 
     # -- what there is to say of a node --------------------------------------------------------------------------------
     def _name(self, leaf: Node) -> str:
