@@ -31,7 +31,7 @@ class Amount:
         if element is None:
             return Amount(plain.clone())
         value = plain[element].clone() if len(element) == plain.dim() else None
-        return Amount(element=element, value=value, given_norm=_norm(plain))
+        return Amount(element=element, value=value, given_norm=norm_of(plain))
 
     @staticmethod
     def zeros(tensor: Tensor) -> Amount:
@@ -47,7 +47,7 @@ class Amount:
     @cached_property
     def norm(self) -> float | None:
         """L2 norm of the tensor; None where it was not kept."""
-        return self.given_norm if self.whole is None else _norm(self.whole)
+        return self.given_norm if self.whole is None else norm_of(self.whole)
 
 
 class Line(NamedTuple):
@@ -128,7 +128,8 @@ def folded(lines: tuple[Line, ...], most: int) -> tuple[Line, ...]:
     return (Line("earlier", (Amount(total.value),), number=number, used=used), *rest)
 
 
-def _norm(tensor: Tensor) -> float | None:
+def norm_of(tensor: Tensor) -> float | None:
+    """Return the L2 norm of a tensor; None where there is none."""
     if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
         return None
     narrow = tensor.is_floating_point() and tensor.element_size() <= 2

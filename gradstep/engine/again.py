@@ -35,26 +35,18 @@ def forward_again(
     Raises:
         GradstepError: there was no forward, what it began with is not there any more, or it gives another loss now.
     """
-    loss = held.point.loss
-    if loss is None:
-        raise wrong("there is no forward to look back at", "no loss yet", "run forward first")
     with _as_it_began(held):
-        with watch_forward(held.paths, held.model) as watched, around():
-            again = held.compute(held.point.batch)
-        if not same_bits(again, loss):
-            what = "run again from what it began with, it gives another loss: something it depends on is not known here"
-            raise wrong("the forward does not repeat", what, "step into it while it runs: `into forward`")
-        return again, watched
+        return _forward(held, around)
 
 
 def backward_again(held: Held, see: Callable[[Event], None]) -> GraphRecord:
-    """Run the backward of the last loss once more, and show each place of it; return its graph.
+    """Run the backward of the last loss once more, and show each place of it; return its graph, still alive.
 
     The numbers of its nodes are those of the graph of the last loss.
 
     Args:
         held: the workload; it is as it was when this returns.
-        see: called before and after each node.
+        see: called before and after each node, under `no_grad`.
 
     Raises:
         GradstepError: it can't be run again; it says why.
@@ -66,25 +58,26 @@ def backward_again(held: Held, see: Callable[[Event], None]) -> GraphRecord:
     with _as_it_began(held):
         try:
             again, watched = _forward(held)
-            assert again.grad_fn is not None
+            if again.grad_fn is None:
+                raise wrong("the loss has no graph", "nothing that it depends on requires grad")
             graph = record(again.grad_fn, watched.owners)
             types = {path: type(module).__name__ for module, path in held.paths.items()}
             for parameter, _ in grads:
                 parameter.grad = None
             with tap_backward(graph, lambda _: SourceLine(), types, held.names, see):
-                again.backward()  # type: ignore[no-untyped-call]
+                again.backward(retain_graph=True)  # type: ignore[no-untyped-call]
         finally:
             for parameter, grad in grads:
                 parameter.grad = grad
     return graph
 
 
-def _forward(held: Held) -> tuple[Tensor, Watched]:
+def _forward(held: Held, around: Callable[[], AbstractContextManager[object]] = nullcontext) -> tuple[Tensor, Watched]:
     loss = held.point.loss
-    with watch_forward(held.paths, held.model) as watched, torch.enable_grad():
+    with watch_forward(held.paths, held.model) as watched, around(), torch.enable_grad():
         again = held.compute(held.point.batch)
-    if loss is None or not same_bits(again, loss) or again.grad_fn is None:
-        what = "run again from what it began with, it gives another loss"
+    if loss is None or not same_bits(again, loss):
+        what = "run again from what it began with, it gives another loss: something it depends on is not known here"
         raise wrong("the forward does not repeat", what, "step into it while it runs: `into forward`")
     return again, watched
 

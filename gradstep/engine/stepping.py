@@ -7,6 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
+from torch import Tensor
+
+from gradstep.engine.account import norm_of
 from gradstep.engine.breakpoints import Breakpoints, makes_nan, not_there
 from gradstep.engine.events import Event
 from gradstep.engine.held import Held
@@ -103,6 +106,10 @@ class Stepping:
         self.reason = ""
         self.stops: list[int] = []
         """The places it has stopped at, the present one last."""
+        self.norms: dict[int, float | None] = {}
+        """Norms of v, of the nodes that were come to while somebody looked at one."""
+        self.looked = False
+        """True once somebody has looked at a node."""
         self.ran: set[int] = set()
         """The nodes that have run."""
 
@@ -179,6 +186,8 @@ class Stepping:
         self.place += 1
         if event.edge == "after":
             self.ran.add(event.number)
+        if self.looked and event.edge == "before":
+            self.note_norm(event)
         self.event = event
         self.reason = self._why(event)
         if not self.reason:
@@ -189,6 +198,12 @@ class Stepping:
         self._walker.halt()
         self._held.running = True
         self.event = None
+
+    def note_norm(self, event: Event) -> None:
+        """Keep the norm of what arrives at a node."""
+        given = event.inputs
+        plain = len(given) == 1 and isinstance(given[0], Tensor) and given[0].is_floating_point()
+        self.norms[event.number] = norm_of(given[0]) if plain else None
 
     def _why(self, event: Event) -> str:
         if self._wish.kind == "end":

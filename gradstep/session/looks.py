@@ -15,7 +15,8 @@ from gradstep.engine.watchpoints import Watchpoints
 from gradstep.session.walking import Walking
 from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.graphs import LookGraph
-from gradstep.values.inside import LookBreakpoints, LookInside, LookSource
+from gradstep.values.inside import LookBreakpoints, LookContributions, LookInside, LookSource
+from gradstep.values.nodes import LookChain, LookNode
 from gradstep.values.reasons import LookLedger
 from gradstep.values.tensors import LookPlace
 from gradstep.values.training import LookBatch, LookLayers, LookOptimizer
@@ -46,8 +47,11 @@ from gradstep.views.ledger import ledger_view
 from gradstep.views.loss import LossLook
 from gradstep.views.model import model_view
 from gradstep.views.optimizer import optimizer_view
+from gradstep.views.passing import Passing
 from gradstep.views.tensor import Selection, TensorLook
 from gradstep.views.why import why_view
+
+_NODES = (LookNode, LookChain, LookContributions)
 
 
 class Looks:
@@ -68,6 +72,7 @@ class Looks:
         self._layers = LayersLook(held)
         self._losses = LossLook()
         self._batches = BatchLook(held)
+        self._passing = Passing(held)
 
     def attend(self) -> None:
         """Have the next act recorded for what a person may ask for after it, though no panel asks at every stop."""
@@ -108,6 +113,7 @@ class Looks:
         self._graphs.asked(stop, any(isinstance(request, LookGraph) for request in requests))
         if any(isinstance(request, LookSource) for request in requests):
             self.held.note_lines = True
+        self._passing.asked(any(isinstance(request, _NODES) for request in requests))
         self._layers.asked(stop, any(isinstance(request, LookLayers) for request in requests))
         with torch.no_grad():
             return tuple(_or_why(stop, make, request) for request in requests)
@@ -157,6 +163,12 @@ class Looks:
                 return self._layers.view(stop, self._selected)
             case LookOptimizer(points):
                 return optimizer_view(held, stop, self._selected, points)
+            case LookNode():
+                return self._passing.node(stop, request, self.walking.stepping)
+            case LookChain():
+                return self._passing.chain(stop, request, self.walking.stepping)
+            case LookContributions():
+                return self._passing.contributions(stop, request, self.walking.stepping)
             case LookInside():
                 return inside_view(held, stop, self.walking.stepping)
             case LookSource():

@@ -9,6 +9,7 @@ from msgspec import Struct
 from gradstep.values.drawn import Drawn
 from gradstep.values.graphs import GraphView, LookGraph
 from gradstep.values.inside import InsideLook, InsideRequest
+from gradstep.values.nodes import NodeAnswer, NodeRequest
 from gradstep.values.reasons import FormulaLine, LedgerView, LookLedger
 from gradstep.values.tensors import LookPlace, PlaceView
 from gradstep.values.tensors import LookTensor as LookTensor
@@ -75,6 +76,7 @@ Request: TypeAlias = (
     | LookLedger
     | TrainingRequest
     | InsideRequest
+    | NodeRequest
 )
 
 
@@ -231,4 +233,5 @@ View: TypeAlias = (
     | LedgerView
     | TrainingView
     | InsideLook
+    | NodeAnswer
 )
