@@ -163,7 +163,7 @@ class Board(Desk, inherit_bindings=False):
             panel.assign(view)
             panel.asked, panel.seen = request, view.stop
         self._open_on(stop.opening)
-        if self.tensor.element != self.why.element:  # another tensor is selected
+        if self.tensor.element != self.why.element or self.tensor.due:  # another tensor is selected, or a large one
             self.call_after_refresh(self._catch_up)
         self._status.stop = self._phases.stop = self._position.stop = stop
         self._footer.said = ""
@@ -275,7 +275,7 @@ class Board(Desk, inherit_bindings=False):
         return [
             (name, request)
             for name, request in self.requests()
-            if self.panels[name].asked != request or self.panels[name].seen != shown
+            if self.panels[name].asked != request or self.panels[name].seen != shown or self.panels[name].due
         ]
 
     async def _ask(self) -> None:
@@ -333,8 +333,8 @@ class Board(Desk, inherit_bindings=False):
             return self.driver.playing is not None
         if key == "start_over":
             return any(isinstance(command, Load) for command in self.driver.history)
-        if key.startswith("loss_"):
-            return "loss" in self._places
+        if key.startswith(("loss_", "tensor_")):
+            return key.partition("_")[0] in self._places
         return key != "script" or self._reading is not None
 
 

@@ -27,6 +27,14 @@ class Screenful(Protocol):
         """Show other colours."""
         ...
 
+    def go_to_element(self, text: str) -> None:
+        """Go to an element of the selected tensor."""
+        ...
+
+    def choose_dims(self, text: str) -> None:
+        """See two of its dimensions as rows and columns."""
+        ...
+
     def action_help(self) -> None:
         """Show the help."""
         ...
@@ -59,6 +67,10 @@ def console(text: str, screen: Screenful) -> bool:
         screen.choose_layout(_one_of("layout", rest, LAYOUTS))
     elif word == "theme":
         screen.choose_theme(_one_of("theme", rest, THEMES))
+    elif word == "element":
+        screen.go_to_element(rest)
+    elif word == "dims":
+        screen.choose_dims(rest)
     else:
         return False
     return True

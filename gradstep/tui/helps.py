@@ -21,6 +21,8 @@ CONSOLE: tuple[tuple[str, str], ...] = (
     ("save FILE.steps", "Write the session so far as a script that replays it; save! overwrites a file."),
     ("layout NAME", "Lay the panels out in another way: learn, inspect or train."),
     ("theme NAME", "Show other colours: dark, light or high-contrast."),
+    ("element 3, 17", "Go to an element in Tensor; max, min, abs, change, nan or inf finds one, of .grad with grad."),
+    ("dims 1 3", "See these two dimensions as the rows and the columns of Tensor."),
     ("help", "Show every key and every command."),
     ("quit", "Quit, and keep the session for gradstep --last."),
 )

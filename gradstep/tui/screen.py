@@ -16,12 +16,12 @@ from textual.events import Key, Paste
 from gradstep.tui import keymap, numbers
 from gradstep.tui.acts import parse_commands
 from gradstep.tui.jobs import load_job
-from gradstep.tui.keys import KeyedBoard
 from gradstep.tui.lines import clean
 from gradstep.tui.panels.log import Entry
 from gradstep.tui.panels.script import Page
 from gradstep.tui.reading import Reading, Walk
 from gradstep.tui.remembered import Look
+from gradstep.tui.tensor_keys import TensorKeys
 from gradstep.values.commands import Command, Load
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.outcomes import Outcome, Problem
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 HANDED_OVER = "Opened by a program: there is no load line"
 
 
-class StepScreen(KeyedBoard, inherit_bindings=False):
+class StepScreen(TensorKeys, inherit_bindings=False):
     """Everything that is seen and done while a session is stepped."""
 
     AUTO_FOCUS = ""
@@ -242,6 +242,10 @@ class StepScreen(KeyedBoard, inherit_bindings=False):
     def complete(self, line: str) -> Sequence[str]:
         """Return the whole lines that a beginning could become."""
         from gradstep.steps.complete import complete
+        from gradstep.tui.element import complete_element
+
+        if line.lstrip().startswith("element "):
+            return complete_element(line)
 
         return complete(line, self._names)
 

@@ -118,7 +118,8 @@ def style(tone: str, ground: str, theme: str = "dark") -> Style:
 
     Beside those that a theme names there are two families of tones. Two grey pixels, one above the other in a cell:
     `pixel:15:0`, from 0 (black) to 15 (white), or `pixel:15:` with the ground below. And text on a cell of a heat map:
-    `heat:-7` (far below zero) to `heat:7`, the ground of the panel at `heat:0`.
+    `heat:-7` (far below zero) to `heat:7`, the ground of the panel at `heat:0`; text of a `solid:7` is of its colour:
+    it is only read where there are no colours.
     """
     family, _, levels = tone.partition(":")
     if theme == PLAIN:
@@ -130,11 +131,10 @@ def style(tone: str, ground: str, theme: str = "dark") -> Style:
     if family == "pixel":
         upper, _, lower = levels.partition(":")
         return Style.parse(f"{_grey(upper)} on {_grey(lower) if lower else behind}")
-    if family == "heat":
+    if family in ("heat", "solid"):
         level = int(levels)
-        return Style.parse(
-            f"{chosen.hues['bright']} on {_mixed(behind, chosen.hot if level > 0 else chosen.cold, level)}"
-        )
+        patch = _mixed(behind, chosen.hot if level > 0 else chosen.cold, level)
+        return Style.parse(f"{chosen.hues['bright'] if family == 'heat' else patch} on {patch}")
     return Style.parse(
         f"{ATTRIBUTES.get(tone, '')} {chosen.hues[tone]} on {chosen.block if tone == 'block' else behind}"
     )

@@ -39,6 +39,8 @@ class LookTensor(Struct, frozen=True, tag=True):
     """Into how many the histograms are divided; 0 for none."""
     hurry: bool = False
     """True to have the window now: where the statistics take long they are left for the second time of asking."""
+    of: str = ""
+    """The selection, as a line, that the place and the dimensions are meant for: another is seen from its start."""
 
 
 class LookPlace(Struct, frozen=True, tag=True):

@@ -82,6 +82,8 @@ class TensorLook:
         if 0 in shape:
             return replace(base, shape=shape, note="an empty slice: there is nothing to draw")
         self._refresh(held, stop)
+        if look.of and look.of != selection.line:
+            look = replace(look, top=0, left=0, dims=(), at=())
         plane = plane_of(chosen, look.dims, look.at)
         window = plane.window(look.top, look.left, look.rows, look.columns)
         kind: Literal["number", "vector", "matrix"] = "number" if not axes else "vector" if len(axes) == 1 else "matrix"

@@ -9,7 +9,7 @@ from gradstep.values.commands import Backward, Command, Forward, Let, Load, Next
 from gradstep.values.expressions import expression_line
 from gradstep.values.graphs import GraphView, LookGraph, NodeRow
 from gradstep.values.outcomes import Event, Frame, Outcome, Problem, Stop
-from gradstep.values.tensors import Statistics
+from gradstep.values.tensors import Axis, Statistics
 from gradstep.values.views import (
     Digest,
     LookDigest,
@@ -245,4 +245,7 @@ def tensor_view(stop: int, name: str = "2.weight[0, 0:10]") -> TensorView:
         grad_state="fresh",
         statistics=Statistics(10, -0.0519, 0.045, 0.0006, 0.0282, 0.085, rms=0.0269),
         grad_statistics=Statistics(10, -1.0268, 0.7136, -0.1272, 0.6234, 1.913, rms=0.605),
+        place=(0, None),
+        axes=(Axis(1, 0, 1, 10),),
+        dims=(1,),
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from fake_session import FREED, model_rows, node_rows, tensor_view
+from fake_session import FREED, model_rows, node_rows
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from tensors import matrix, vector
 
 from gradstep.tui import numbers
 from gradstep.tui.lines import Row, clean, plain, wrap
@@ -22,9 +23,7 @@ from gradstep.values.views import (
     LossView,
     ModelRow,
     ModelView,
-    TensorView,
     WhyView,
-    Window,
 )
 
 NASTY = ["[red]x[/red]", "模型.weight", "\x1b[31mred\x1b[0m", "a\nb", "e\u0301", "\u202eabc", "x" * 500]
@@ -107,49 +106,6 @@ def test_model_draws_the_tree():
         "",
         "  2.weight  float32  cpu  .grad norm 29.740",
     ]
-
-
-def test_tensor_draws_a_vector_as_a_table():
-    lines = plain(tensor.draw(tensor_view(1), 73, 12).lines)
-    assert lines[0].split() == ["weight", ".grad", "change", "of", ".grad", ".grad"]
-    assert "[3]    −0.0073    +0.3151*" in lines[4]
-    points = {line.index(".", 6) for line in lines[1:11]}
-    assert len(points) == 1
-    assert lines[-1] == "  these 10: norm 0.085  min −0.0519  max +0.0450  no NaN, no inf"
-
-
-def matrix(value=((1.0, -2.0), (math.nan, math.inf)), grad=None) -> TensorView:
-    window = None if grad is None else Window(grad)
-    return TensorView(
-        1,
-        "w",
-        "w",
-        (2, 2),
-        (2, 2),
-        "float32",
-        "matrix",
-        row_labels=("0", "1"),
-        column_labels=("0", "1"),
-        value=Window(value, None, ((False, True), (False, False))),
-        grad=window,
-        grad_state="none" if grad is None else "fresh",
-        nans=1,
-        infs=1,
-    )
-
-
-def test_tensor_draws_a_matrix_as_two_grids():
-    lines = tensor.draw(matrix(grad=((0.5, 0.0), (0.25, -0.5))), 60, 8).lines
-    rows = plain(lines)
-    assert rows[2].split() == ["[0]", "+1.000", "−2.000*", "+0.500", "0"]
-    assert rows[3].split() == ["[1]", "NaN", "+inf", "+0.250", "−0.500"]
-    odd = [span.text for line in lines for span in line.spans if span.tone == "odd"]
-    assert odd == ["NaN", "+inf"]
-    assert "1 NaN, 1 inf" in rows[-1]
-
-
-def test_a_missing_grad_says_what_to_press():
-    assert "none yet: f, then b" in text(tensor.draw(matrix(), 80, 8))
 
 
 def test_graph_draws_lanes_and_ticks():
@@ -235,14 +191,12 @@ def draw_all(name: str, width: int, height: int):
         *(ModelRow("parameter", name, name, d, grad="x6, 1 used") for d in range(1, 60)),
     )
     node = NodeRow(0, name, name, None, name, name, (), "│ " * 50 + "●")
-    views = TensorView(
-        1, name, name, (2,), (2,), name, "vector", row_labels=(name[:20], "1"), value=Window(((1.0,), (math.nan,)))
-    )
+    views = vector((1.0, math.nan), name=name, path=name, dtype=name, row_labels=(name[:20], "1"))
     news = why.News(WhyView(1, name, name, name, (name,)), notice=name)
     yield model.draw(ModelView(1, rows, 3), width, height)
     yield graph.draw(GraphView(1, "alive", 1, 0, (node,)), width, height)
     yield tensor.draw(views, width, height)
-    yield tensor.draw(matrix(), width, height)
+    yield tensor.draw(matrix(((1.0, -2.0), (math.nan, math.inf))), width, height)
     yield loss.draw(losses(1.0, 2.0), width, height)
     yield log.draw(log.output_entries(name), width, height)
     yield why.draw(news, width, height)
@@ -285,21 +239,3 @@ def test_the_states_of_grad_stand_apart_from_the_shapes_on_a_narrow_screen():
     header, line = plain(model.draw(ModelView(1, rows, 200704), 34, 4).lines)[:2]
     assert "256×784 x12, 11 used" in line
     assert line.index("x12") == header.index(".grad")
-
-
-def test_more_columns_of_a_matrix_fit_where_its_numbers_are_short():
-    cells = tuple((0.125,) * 9 for _ in range(2))
-    view = TensorView(
-        1,
-        "w",
-        "w",
-        (2, 9),
-        (2, 9),
-        "float32",
-        "matrix",
-        row_labels=("0", "1"),
-        column_labels=tuple("012345678"),
-        value=Window(cells),
-    )
-    assert tensor.columns_shown(view, 70) == 7
-    assert plain(tensor.draw(view, 70, 6).lines)[2].count("+0.125") == 7

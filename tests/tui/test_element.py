@@ -8,37 +8,27 @@ import pytest
 from fake_session import FakeSession
 from msgspec.structs import replace
 from stage import stage
+from tensors import answer
 
 from gradstep.tui.lines import plain
 from gradstep.tui.panels import tensor
 from gradstep.tui.panels.tensor import TensorPanel
+from gradstep.tui.panels.tensor_look import Look, Steady
 from gradstep.values.reasons import LedgerRow, LedgerView, LookLedger
-from gradstep.values.views import LookTensor, LookWhy, Request, TensorView, View, Window
+from gradstep.values.tensors import Axis
+from gradstep.values.views import LookTensor, LookWhy, Request, TensorView, View
 
 ROWS, COLUMNS = 40, 30
 
 
 def window(look: LookTensor, kind: str, name: str = "2.weight") -> TensorView:
     """Answer as the engine does, for a tensor of 3 x 40 x 30 at index 1 of the first dimension."""
-    top, left = look.top, look.left
-    rows = tuple(str(i) for i in range(top, min(ROWS, top + look.rows)))
-    columns = tuple(str(j) for j in range(left, min(COLUMNS, left + look.columns))) if kind == "matrix" else ()
-    values = tuple(tuple(0.25 for _ in columns or "x") for _ in rows)
-    return TensorView(
-        1,
-        name,
-        name,
-        whole=(3, ROWS, COLUMNS),
-        shape=(ROWS, COLUMNS) if kind == "matrix" else (ROWS,),
-        dtype="float32",
-        kind="matrix" if kind == "matrix" else "vector",
-        top=top,
-        left=left,
-        row_labels=rows,
-        column_labels=columns,
-        value=Window(values),
-        place=(1, None, None) if kind == "matrix" else (1, None, 7),
-    )
+    if kind == "matrix":
+        view = answer(look, (ROWS, COLUMNS), name=name)
+        axes = (Axis(1, 0, 1, ROWS), Axis(2, 0, 1, COLUMNS))
+        return replace(view, whole=(3, ROWS, COLUMNS), place=(1, None, None), axes=axes, dims=(1, 2))
+    view = answer(look, (ROWS,), name=name)
+    return replace(view, whole=(3, ROWS, COLUMNS), place=(1, None, 7), axes=(Axis(1, 0, 1, ROWS),), dims=(1,))
 
 
 class Elements(FakeSession):
@@ -103,8 +93,8 @@ def test_the_window_follows_the_cursor_to_the_end_and_back():
 def test_another_selection_puts_the_cursor_on_its_first_element():
     panel = TensorPanel()
     panel.assign(window(LookTensor(rows=8, columns=4), "matrix"))
-    panel.row, panel.column = 3, 2
-    panel._point()
+    panel.move(3)
+    panel.sideways(2)
     assert panel.element == (1, 3, 2)
     panel.assign(window(LookTensor(rows=8, columns=4), "vector", "0.weight"))
     assert panel.element == (1, 0, 7)
@@ -114,7 +104,7 @@ def test_another_selection_puts_the_cursor_on_its_first_element():
 
 def test_the_cursor_is_drawn_on_its_row_and_its_cell():
     view = window(LookTensor(rows=4, columns=4), "matrix")
-    drawn = tensor.draw(view, 80, 8, (2, 1))
+    drawn = tensor.draw(view, 80, 8, Look(Steady(), (2, 1)))
     marked = [line for line in drawn.lines if line.plain.startswith("▶")]
     assert [line.plain.split()[1] for line in marked] == ["[2]"]
     assert sum(span.tone == "block" for span in marked[0].spans) == 1
@@ -122,7 +112,7 @@ def test_the_cursor_is_drawn_on_its_row_and_its_cell():
 
 
 def test_a_vector_says_what_a_step_would_give():
-    view = replace(window(LookTensor(rows=3), "vector"), would=(0.5, -0.5, 0.0))
+    view = replace(window(LookTensor(rows=3), "vector"), would=(0.5, -0.5, 0.0), statistics=None)
     drawn = plain(tensor.draw(view, 80, 8).lines)
     assert "step would give" in drawn[0]
     assert "−0.5000" in drawn[2]

@@ -11,7 +11,9 @@ from stage import stage
 from gradstep.tui import numbers
 from gradstep.tui.lines import plain
 from gradstep.tui.panels import tensor
+from gradstep.tui.panels.tensor_look import Look, Steady
 from gradstep.tui.places import Wish, plan
+from gradstep.values.tensors import Axis
 from gradstep.values.views import LookTensor, TensorView, Window
 
 
@@ -26,7 +28,8 @@ def matrix(left=0, columns=10, across=20, scale=1.0, stop=1):
     labels = tuple(str(left + c) for c in range(columns))
     return TensorView(
         stop, "0.weight", "0.weight", (3, across), (3, across), "float32", "matrix", 0, left, ("0", "1", "2"), labels,
-        Window(values), Window(grads), "fresh",
+        Window(values), Window(grads), "fresh", place=(None, None), dims=(0, 1),
+        axes=(Axis(0, 0, 1, 3), Axis(1, 0, 1, across)),
     )  # fmt: skip
 
 
@@ -47,7 +50,7 @@ def test_a_small_gradient_is_no_row_of_zeros_and_a_grid_has_one_number_of_decima
 
 
 def test_the_columns_that_are_seen_are_counted():
-    shown = tensor.columns_shown(matrix(left=4), 60)
+    shown = tensor.columns_shown(matrix(left=4), 60, Look(Steady(), left=4))
     assert 1 < shown < 16
     text = plain(tensor.draw(matrix(left=4), 60, 9).lines)[-1]
     assert f"columns 4–{3 + shown} of 20, ←→ for more" in text

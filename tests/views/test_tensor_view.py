@@ -18,7 +18,7 @@ from gradstep.steps.parse import parse_line
 from gradstep.values.commands import Backward, Forward, Load, Show, Step, ZeroGrad
 from gradstep.values.tensors import LookTensor, TensorView
 from gradstep.views.changes import changed_names
-from gradstep.views.readable import part, stored, why_not
+from gradstep.views.readable import part, stored
 from gradstep.views.selection import cut
 from gradstep.views.tensor import Selection, TensorLook
 from gradstep.workload import Workload

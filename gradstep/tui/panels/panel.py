@@ -163,6 +163,11 @@ class Panel(Surface):
     def assign(self, view: View) -> None:
         """Take the view that was asked for; nothing is painted yet."""
 
+    @property
+    def due(self) -> bool:
+        """True when more is to come of what was asked for: the same request is made once more."""
+        return False
+
     def move(self, rows: int) -> None:
         """Move the cursor, or scroll where there is none."""
         self.scroll_rows(rows)

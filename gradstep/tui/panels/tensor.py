@@ -1,346 +1,278 @@
-"""The panel *Tensor*: a window of the selected tensor and the same window of its `.grad`, side by side."""
+"""The panel *Tensor*: a window onto two dimensions of the selected tensor and the same window of its `.grad`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import ClassVar
 
-from gradstep.tui import numbers
-from gradstep.tui.lines import Line, Row, clean, text_line
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest
-from gradstep.tui.panels.panel import Panel
+from msgspec.structs import replace
+
+from gradstep.tui.element import places_of
+from gradstep.tui.lines import clean
+from gradstep.tui.panels import tensor_grid, tensor_table
+from gradstep.tui.panels.drawing import GUTTER, Drawing, empty
+from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.tensor_foot import BINS, foot_lines, title_words
+from gradstep.tui.panels.tensor_grid import axis_of, columns_shown, fold_of
+from gradstep.tui.panels.tensor_look import Look, Steady
 from gradstep.values.expressions import Expression
-from gradstep.values.tensors import Statistics
-from gradstep.values.views import LookTensor, NoView, Request, TensorView, View, Window
+from gradstep.values.tensors import QUANTITIES, LookTensor, Quantity, TensorView
+from gradstep.values.views import Request
 
-_CHANGED = "*"
 _CELL = 6
 """Cells that a number of a grid needs at least: what a request for a window goes by, before any is seen."""
+_TALL = 20
+"""Rows of a body in which there is room to say everything about the slice without being asked."""
 
 
-def columns_for(width: int) -> int:
-    """Return how many columns of a matrix fit at most beside the same ones of its `.grad`."""
-    return max(1, (width - 2 * GUTTER - 4) // 2 // _CELL)
-
-
-def columns_shown(view: TensorView, width: int) -> int:
-    """Return how many of the view's columns are drawn at a width."""
-    return min((grid.fits for grid in _sides(view, width)), default=1)
-
-
-Spot = tuple[int, int]
-"""A row and a column of the window, from 0."""
-
-
-def draw(view: TensorView | None, width: int, height: int, spot: Spot | None = None) -> Drawing:
-    """Draw the window that the view holds, the cursor at `spot`."""
+def draw(view: TensorView | None, width: int, height: int, look: Look | None = None) -> Drawing:
+    """Draw the window that the view holds; without a `look`, in numbers and without a cursor."""
     if view is None or not view.name:
         return empty(width, height, "Nothing selected: choose a parameter in Model, or type :show and its name.")
-    name = clean(view.name)
-    about = f"{name}  of {numbers.shape(view.whole)}, {view.dtype}"
     if view.value is None or view.kind == "none":
+        about = f"{clean(view.name)}  of {view.dtype}" if view.dtype else clean(view.name)
         return empty(width, height, clean(view.note) or "There is no number to draw here.", about=about)
-    foot = footer(view, width)
+    look = look or Look(Steady(), first=view.top, left=view.left)
+    foot = foot_lines(view, width, look)
     room = height - len(foot)
-    lines = _grids(view, width, room, spot) if view.kind == "matrix" else _table(view, width, room, spot)
-    return Drawing(about, (lines[: max(room, 1)] + foot)[: max(height, 0)], view.shape[0] if view.shape else 1)
+    lines = (tensor_grid.grid_lines if _is_grid(view, look) else tensor_table.table_lines)(view, width, room, look)
+    axis = axis_of(view, 0)
+    rows = 1 if axis is None else axis.count
+    return Drawing(title_words(view), (lines[: max(room, 1)] + foot)[: max(height, 0)], rows)
 
 
-def footer(view: TensorView, width: int) -> list[Line]:
-    """Say what the whole slice amounts to, and what its marks mean, in as many words as there is room for."""
-    amount = math.prod(view.shape)
-    seen = columns_words(view, width)
-    parts = [seen] if seen else []
-    known = view.statistics or Statistics(amount)
-    parts += [f"these {amount:,}: norm {numbers.norm(known.norm) or '·'}" if amount != 1 else "1 element"]
-    if amount != 1 and known.minimum is not None and known.maximum is not None:
-        form = numbers.form_of([known.minimum, known.maximum], view.dtype, 3)
-        parts.append(f"min {numbers.signed(known.minimum, form)}  max {numbers.signed(known.maximum, form)}")
-    if known.nans or known.infs:
-        parts.append(f"{known.nans:,} NaN, {known.infs:,} inf")
-    else:
-        parts.append("no NaN, no inf")
-    if view.grad_statistics is not None and amount != 1:
-        parts.append(f".grad norm {numbers.norm(view.grad_statistics.norm)}")
-    if any(any(row) for part in (view.value, view.grad) if part for row in part.changed):
-        parts.append(f"{_CHANGED} changed")
-    text = parts[0]
-    for part in parts[1:]:
-        if GUTTER + len(text) + 2 + len(part) < width:
-            text += f"  {part}"
-    return [text_line(text, width, "dim")]
+def _is_grid(view: TensorView, look: Look) -> bool:
+    return look.heat or view.kind == "matrix"
 
 
-def columns_words(view: TensorView, width: int) -> str:
-    """Say which columns of a matrix are seen when not all of them are."""
-    across = view.shape[-1] if view.kind == "matrix" and view.shape else 0
-    shown = columns_shown(view, width) if across else 0
-    if shown >= across:
-        return ""
-    return f"columns {view.left}–{view.left + shown - 1} of {across:,}, ←→ for more"
-
-
-def _flat(window: Window | None) -> list[float]:
-    return [] if window is None else [value for row in window.values for value in row]
-
-
-def _changes(window: Window | None) -> list[float | None]:
-    """Return after minus before for each changed number of a vector; empty when there is no before."""
-    if window is None or window.before is None or not any(map(any, window.changed)):
-        return []
-    before = [value for row in window.before for value in row]
-    return [after - old for after, old in zip(_flat(window), before, strict=False)]
-
-
-def _marks(window: Window | None) -> list[bool]:
-    return [] if window is None else [mark for row in window.changed for mark in row]
-
-
-def _table(view: TensorView, width: int, height: int, spot: Spot | None) -> list[Line]:
-    """Draw a vector: a row for each element with value, `.grad`, what changed, and a bar."""
-    own = clean(view.path.rsplit(".", 1)[-1]) or "value"
-    values, grads = _flat(view.value), _flat(view.grad)
-    changes, changed = _changes(view.value), own
-    if not changes and view.would is None:
-        changes, changed = _changes(view.grad), ".grad"
-    labels = [f"[{label}]" if label else "" for label in view.row_labels]
-    has_grad = bool(view.grad_state) or view.grad is not None
-    table = _Table(width, widest(labels, 3))
-    table.column(own[:12], values, _marks(view.value), view.dtype)
-    if has_grad:
-        table.column(".grad", grads, _marks(view.grad), view.dtype, missing="none")
-    if changes and width >= 40:
-        table.column(f"change of {changed}"[:18], changes, [], view.dtype)
-    elif view.would is not None and width >= 40:
-        table.column("step would give", view.would, [], view.dtype)
-    bars, barred = (grads, ".grad") if any(map(math.isfinite, grads)) else (values, own)
-    table.bars(bars, barred)
-    here = spot[0] if spot is not None else -1
-    return [table.header(), *(table.line(i, label, i == here) for i, label in enumerate(labels[: max(0, height - 1)]))]
-
-
-class _Table:
-    """A table of number columns, aligned on the point, with a bar at the right."""
-
-    def __init__(self, width: int, label: int) -> None:
-        self.width = width
-        self._end = GUTTER + label
-        self._gap = 4 if width >= 60 else 2
-        self._columns: list[tuple[int, str, list[str], list[str], list[bool], str]] = []
-        self._bars: list[float] = []
-        self._bar_name = ""
-
-    def column(
-        self, title: str, values: Sequence[float | None], marks: list[bool], dtype: str, missing: str = ""
-    ) -> None:
-        form = numbers.form_of(values, dtype)
-        texts = [numbers.signed(value, form) for value in values]
-        # the point of a bare 0 and the end of NaN stand where the last decimal of the others stands
-        end = self._end + self._gap + widest(texts, max(len(title), 7))
-        tones = [numbers.tone_of(value) for value in values]
-        self._columns.append((end, title, texts, tones, marks, missing))
-        self._end = end
-
-    def bars(self, values: list[float], name: str) -> None:
-        self._bars, self._bar_name = values, name
-
-    def header(self) -> Line:
-        row = Row(self.width)
-        for end, title, *_ in self._columns:
-            row.right(end, title, "dim")
-        centre = self._bar_span()
-        if centre:
-            row.right(min(self.width - 1, centre[0] + len(self._bar_name) // 2 + 1), self._bar_name, "dim")
-        return row.line()
-
-    def line(self, i: int, label: str, here: bool) -> Line:
-        row = cursor(Row(self.width, here), here).left(GUTTER, label, "bright" if here else "dim")
-        for end, _, texts, tones, marks, missing in self._columns:
-            text = texts[i] if i < len(texts) else missing
-            row.right(end, text, tones[i] if i < len(tones) else "dim")
-            row.add(_CHANGED if i < len(marks) and marks[i] else "", "bright")
-        span = self._bar_span()
-        if span and i < len(self._bars):
-            self._bar(row, self._bars[i], *span)
-        return row.line()
-
-    def _bar_span(self) -> tuple[int, int] | None:
-        """Return the column of the axis and the cells at each side of it, when there is room for a bar."""
-        room = self.width - 2 - (self._end + 3)
-        if room < 9 or not self._bars:
-            return None
-        half = min(12, (room - 1) // 2)
-        return self.width - 2 - half, half
-
-    def _bar(self, row: Row, value: float, centre: int, half: int) -> None:
-        if not math.isfinite(value):
-            row.left(centre - 1, numbers.signed(value, numbers.Form(0)), "odd")
-            return
-        greatest = max((abs(v) for v in self._bars if math.isfinite(v)), default=0.0)
-        cells = round(abs(value) / greatest * half) if greatest else 0
-        if value < 0:
-            row.left(centre - cells, "━" * cells, "negative")
-        row.left(centre, "│", "line")
-        if value > 0:
-            row.add("━" * cells, "positive")
-
-
-def _grids(view: TensorView, width: int, height: int, spot: Spot | None) -> list[Line]:
-    """Draw a matrix: two grids of the same window, the value's and the `.grad`'s."""
-    own = clean(view.path.rsplit(".", 1)[-1]) or "value"
-    labels = [f"[{label}]" for label in view.row_labels]
-    start, half, two = _halves(view, width)
-    grids = _sides(view, width)
-    titles, heads = Row(width).left(start + 1, own, "dim", half - 2), Row(width)
-    if two:
-        state = f"  {view.grad_state}" if view.grad_state else ""
-        titles.left(start + half + 2, f".grad{state}", "dim")
-    shown = min(grid.fits for grid in grids) if grids else 0
-    for grid in grids:
-        grid.labels(heads, view.column_labels[:shown])
-    lines = [titles.line(), heads.line()]
-    for i, label in enumerate(labels[: max(0, height - 2)]):
-        here = spot is not None and i == spot[0]
-        row = cursor(Row(width), here).left(GUTTER, label, "bright" if here else "dim")
-        for grid in grids:
-            grid.cells(row, i, shown, spot[1] if spot is not None and here else -1)
-        if two and view.grad is None and i == 0:
-            row.left(start + half + 2, "none yet: f, then b", "dim")
-        lines.append(row.line())
-    return lines
-
-
-def _halves(view: TensorView, width: int) -> tuple[int, int, bool]:
-    """Return where the first grid starts, how wide each is, and whether there are two."""
-    start = GUTTER + widest([f"[{label}]" for label in view.row_labels], 2) + 1
-    two = bool(view.grad_state) or view.grad is not None
-    return start, (width - start - 1) // (2 if two else 1), two
-
-
-def _sides(view: TensorView, width: int) -> list[_Grid]:
-    start, half, _ = _halves(view, width)
-    grids = [_Grid(view.value, view, start, half)] if view.value else []
-    if view.grad is not None:
-        grids.append(_Grid(view.grad, view, start + half + 1, half))
-    return grids
-
-
-class _Grid:
-    """A window of numbers in columns of one width."""
-
-    def __init__(self, window: Window, view: TensorView, start: int, width: int) -> None:
-        self._window = window
-        self._start = start
-        self._form = numbers.form_of(_flat(window), view.dtype, 3)
-        texts = [numbers.signed(value, self._form) for value in _flat(window)]
-        self._cell = max(widest(texts, 3), widest(view.column_labels) + 2) + 2
-        across = max((len(row) for row in window.values), default=0)
-        self.fits = max(1, min(across, width // self._cell))
-
-    def labels(self, row: Row, labels: tuple[str, ...]) -> None:
-        for j, label in enumerate(labels):
-            row.right(self._start + (j + 1) * self._cell - 1, f"[{label}]", "dim")
-
-    def cells(self, row: Row, i: int, shown: int, here: int) -> None:
-        values = self._window.values[i] if i < len(self._window.values) else ()
-        marks = self._window.changed[i] if i < len(self._window.changed) else ()
-        for j, value in enumerate(values[:shown]):
-            text = numbers.signed(value, self._form)
-            tone = "block" if j == here else numbers.tone_of(value)
-            row.right(self._start + (j + 1) * self._cell - 1, text, tone)
-            row.add(_CHANGED if j < len(marks) and marks[j] else "", "bright")
-
-
-class TensorPanel(Panel):
+class TensorPanel(ViewPanel[TensorView]):
     """The window of the selection, and the cursor on one element of it; scrolling asks for another window."""
 
     title = "Tensor"
+    shows: ClassVar[type[TensorView]] = TensorView
     reads = (
-        "The selected weight and its .grad, the same window of both. `*` marks what the last phase changed; the "
-        "bars are .grad, below zero to the left. The row with ▶ is the element that Why and Ledger are about."
+        "The selected tensor and its .grad, the same window of both: numbers, or a heat map. `*` marks what the last "
+        "phase changed; in a heat map − and blue are below zero, + and orange above it, the deeper the farther, NN is "
+        "NaN. The element with ▶ is the one that Why and Ledger are about."
     )
-    _HEADS = 2
 
     def __init__(self) -> None:
         super().__init__("tensor")
-        self.view: TensorView | None = None
-        self.why = ""
         self.left = 0
-        self.row, self.column = 0, 0
-        """Where the cursor is in the selected slice."""
+        """The column of the slice at the left of the window, as `first` is the row at its top."""
+        self.at: list[int] = []
+        """Where the cursor is in the slice: how far along each dimension that it keeps."""
+        self.dims: tuple[int, ...] = ()
+        self.quantity: Quantity = "value"
+        self.heat = False
+        self.block: bool | None = None
+        """Whether everything is said of the slice; None for where there is room."""
         self.element: tuple[int, ...] | None = None
         """The element under the cursor: an index into the whole tensor; None while there is none."""
         self.opening: Expression | None = None
         """What is looked at for as long as nothing is selected."""
+        self._steady = Steady()
+        self._height = 0
+        """Rows of the body as it was drawn last."""
 
+    # -- what is asked for --------------------------------------------------------------------------------------------
     def request(self) -> Request:
         """Ask for what this panel shows."""
-        rows, columns = max(1, self.body), columns_for(self.size.width)
-        return LookTensor(rows, columns, self.first, self.left, self.opening)
-
-    def assign(self, view: View) -> None:
-        """Take a window; another selection is seen from its start."""
-        if isinstance(view, TensorView):
-            if self.view is not None and self.view.name != view.name:
-                self.first, self.left = view.top, view.left
-                self.row, self.column = view.top, view.left
-            self.view, self.why = view, ""
-            self.rows = view.shape[0] if view.shape else 1
-            self._point()
-        elif isinstance(view, NoView):
-            self.view, self.why = None, view.why
-
-    def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
-        if self.why:
-            return empty(width, height, clean(self.why))
-        return draw(self.view, width, height, self._spot)
+        width, rows = self.size.width, max(1, self.body)
+        columns = max(1, (width - 2 * GUTTER - 4) // 2 // (2 if self.heat else _CELL))
+        view = self.view
+        if view is not None and view.grad is None and not view.grad_state:
+            columns *= 2
+        if view is not None and self._folds(view):
+            rows *= fold_of(view, width)
+        axes = view.axes if view is not None else ()
+        shown = self.dims or (view.dims if view is not None else ())
+        at = tuple(0 if axis.dim in shown else place for axis, place in zip(axes, self.at, strict=False))
+        bins = BINS if self._says_all else 0
+        name = view.name if view is not None else ""
+        return LookTensor(
+            rows, columns, self.first, self.left, self.opening, self.dims, at, self.quantity, bins, True, name
+        )
 
     @property
-    def body(self) -> int:
-        """Rows for numbers: the head of the columns stands above them and a line on the whole slice below."""
-        return max(1, super().body - self._HEADS)
+    def due(self) -> bool:
+        """True when the statistics are still to come: the same request is then made again."""
+        return self.view is not None and self.view.due
 
+    def taken(self, view: TensorView, before: TensorView | None) -> None:
+        """Follow the window; another selection is seen from its start."""
+        if before is None or before.name != view.name or before.shape != view.shape:
+            self.first, self.left, self.dims = view.top, view.left, ()
+            self.at = [0] * len(view.axes)
+            for place, start in enumerate((view.top, view.left)):
+                self._put(view, place, start)
+        axis = axis_of(view, 0)
+        self.rows = 1 if axis is None else axis.count
+        self._point()
+
+    # -- drawing ------------------------------------------------------------------------------------------------------
+    def draw_view(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
+        self._height = height
+        if self.view is not None:
+            self._steady.turn_to(self.view)
+        return draw(self.view, width, height, self._look)
+
+    @property
+    def _look(self) -> Look:
+        view = self.view
+        spot = None if view is None else (self._place(view, 0), self._place(view, 1))
+        return Look(self._steady, spot, self.first, self.left, self.heat, self._says_all)
+
+    @property
+    def _says_all(self) -> bool:
+        return self.block if self.block is not None else self.body >= _TALL
+
+    def _folds(self, view: TensorView) -> bool:
+        return self.heat and view.kind == "vector"
+
+    # -- the cursor ---------------------------------------------------------------------------------------------------
     def move(self, rows: int) -> None:
         """Move the cursor by rows; the window follows it."""
         view = self.view
         if view is None or view.kind == "none":
             return
-        self.row = max(0, min(self.row + rows, self.rows - 1))
-        seen = max(1, self.body - (view.kind == "matrix"))  # a matrix has a second row of heads
-        self.first = max(0, min(max(self.first, self.row - seen + 1), self.row))
-        self._point()
+        step = fold_of(view, self.size.width) if self._folds(view) else 1
+        self._move_to(view, 0, self._place(view, 0) + rows * step)
 
     def sideways(self, columns: int) -> None:
-        """Move the cursor by columns of a matrix; the window follows it."""
+        """Move the cursor by columns of a matrix, or along a vector that is folded; the window follows it."""
         view = self.view
-        if view is None or view.kind != "matrix":
-            return
-        across = columns_shown(view, self.size.width)
-        self.column = max(0, min(self.column + columns, view.shape[-1] - 1))
-        self.left = max(0, min(max(self.left, self.column - across + 1), self.column))
+        if view is not None and (view.kind == "matrix" or self._folds(view)):
+            place = int(view.kind == "matrix")
+            self._move_to(view, place, self._place(view, place) + columns)
+
+    def go(self, index: tuple[int, ...]) -> bool:
+        """Put the cursor on an element of the whole tensor; False when it is not in the selection."""
+        view = self.view
+        places = None if view is None or len(index) != len(view.whole) else places_of(index, view)
+        if view is None or places is None:
+            return False
+        self.at = places
+        self._follow(view)
         self._point()
+        return True
 
     def click_row(self, row: int) -> None:
         """Put the cursor on the row that was clicked."""
-        if self.view is not None and self.view.kind in ("vector", "matrix"):
-            row -= 2 if self.view.kind == "matrix" else 1
-            if 0 <= row < len(self.view.row_labels):
-                self.move(self.view.top + row - self.row)
+        view = self.view
+        if view is not None and view.kind in ("vector", "matrix"):
+            fold = fold_of(view, self.size.width) if self._folds(view) else 1
+            row -= tensor_grid.HEADS if _is_grid(view, self._look) else tensor_table.HEADS
+            if 0 <= row < self._seen(view):
+                self._move_to(view, 0, self.first + row * fold)
 
-    @property
-    def _spot(self) -> Spot:
-        """Where the cursor is in the window; outside of it before the window has followed."""
-        return (0, 0) if self.view is None else (self.row - self.view.top, self.column - self.view.left)
+    def scroll_rows(self, rows: int) -> None:
+        """Scroll by rows without the cursor, never past the ends."""
+        view = self.view
+        if view is not None:
+            fold = fold_of(view, self.size.width) if self._folds(view) else 1
+            axis = axis_of(view, 0)
+            last = (axis.count - 1) // fold * fold - (self._seen(view) - 1) * fold if axis is not None else 0
+            self.first = max(0, min(self.first + rows * fold, last))
+
+    def _move_to(self, view: TensorView, place: int, to: int) -> None:
+        self._put(view, place, to)
+        self._follow(view)
+        self._point()
+
+    def _follow(self, view: TensorView) -> None:
+        """Move the window so that the cursor is in it."""
+        row, column = self._place(view, 0), self._place(view, 1)
+        fold = fold_of(view, self.size.width) if self._folds(view) else 1
+        seen = self._seen(view) * fold
+        line = row // fold * fold
+        self.first = max(0, min(max(self.first // fold * fold, line - seen + fold), line))
+        if view.kind == "matrix":
+            across = columns_shown(view, self.size.width, self._look)
+            self.left = max(0, min(max(self.left, column - across + 1), column))
+
+    def _seen(self, view: TensorView) -> int:
+        """Return how many rows of numbers are drawn."""
+        look = self._look
+        heads = tensor_grid.HEADS if _is_grid(view, look) else tensor_table.HEADS
+        return max(1, (self._height or self.body) - heads - len(foot_lines(view, self.size.width, look)))
+
+    def _place(self, view: TensorView, place: int) -> int:
+        """Return how far in the slice the cursor is along the rows (0) or the columns (1)."""
+        axis = axis_of(view, place)
+        return self.at[view.axes.index(axis)] if axis is not None and len(self.at) == len(view.axes) else 0
+
+    def _put(self, view: TensorView, place: int, to: int) -> None:
+        axis = axis_of(view, place)
+        if axis is not None:
+            self.at[view.axes.index(axis)] = max(0, min(to, axis.count - 1))
 
     def _point(self) -> None:
-        """Find the element under the cursor, if the window that is held has it."""
-        view, (row, column) = self.view, self._spot
+        """Find the element under the cursor."""
+        view = self.view
         if view is None or view.kind == "none":
             self.element = None
             return
-        labels = [(view.row_labels, row), (view.column_labels, column)]
-        labels = labels[: sum(index is None for index in view.place)]
-        if all(0 <= i < len(names) for names, i in labels):
-            inside = iter([int(names[i]) for names, i in labels])
-            self.element = tuple(next(inside) if index is None else index for index in view.place)
+        inside = {axis.dim: axis.index(place) for axis, place in zip(view.axes, self.at, strict=True)}
+        self.element = tuple(inside.get(dim, at or 0) for dim, at in enumerate(view.place))
+
+    # -- other ways to look -------------------------------------------------------------------------------------------
+    def turn_heat(self) -> str:
+        """Draw numbers as a heat map, or as numbers; say which."""
+        self.heat = not self.heat
+        if self.view is not None:
+            self._follow(self.view)
+        return "a heat map" if self.heat else "numbers"
+
+    def turn_quantity(self) -> str:
+        """See values, what the last phase added to them, or that over what they were; say which."""
+        self.quantity = QUANTITIES[(QUANTITIES.index(self.quantity) + 1) % len(QUANTITIES)]
+        words = {
+            "value": "values",
+            "change": "what the last phase added to each value",
+            "ratio": "what the last phase added to each value, over what it was before",
+        }
+        return words[self.quantity]
+
+    def turn_statistics(self) -> str:
+        """Say everything about the slice, or what fits in a line; say which."""
+        self.block = not self._says_all
+        return "statistics of the whole slice" if self.block else "numbers"
+
+    def turn_dims(self) -> str:
+        """See the next two dimensions as rows and columns, each pair both ways; say which."""
+        view = self.view
+        if view is None or view.kind != "matrix":
+            return "there is one dimension at most: nothing to turn"
+        kept = [axis.dim for axis in view.axes]
+        pairs = [pair for j in range(len(kept)) for i in range(j) for pair in ((kept[i], kept[j]), (kept[j], kept[i]))]
+        pairs.sort(key=lambda pair: (-max(pair), -min(pair), pair[0] > pair[1]))
+        now = self.dims or view.dims
+        at = pairs.index((now[0], now[1])) if now in pairs else -1
+        return self.see_dims(*pairs[(at + 1) % len(pairs)])
+
+    def see_dims(self, rows: int, columns: int) -> str:
+        """See these two dimensions as rows and columns, the cursor on the same element."""
+        self.dims = (rows, columns)
+        self.first = self.left = 0
+        if self.view is not None:
+            self._follow(replace(self.view, dims=self.dims))
+        return f"rows are dimension {rows}, columns dimension {columns}"
+
+    def step_plane(self, by: int) -> str:
+        """Go to the next index of the dimensions that are neither rows nor columns, the last of them first."""
+        view = self.view
+        dims = self.dims or (view.dims if view is not None else ())
+        others = [i for i, axis in enumerate(view.axes) if axis.dim not in dims] if view is not None else []
+        if view is None or not others:
+            return "rows and columns are all there is: no index to step"
+        counts = [view.axes[i].count for i in others]
+        number = 0
+        for i, count in zip(others, counts, strict=True):
+            number = number * count + self.at[i]
+        number = (number + by) % math.prod(counts)
+        for i, count in zip(reversed(others), reversed(counts), strict=True):
+            number, self.at[i] = divmod(number, count)
+        self._point()
+        return ", ".join(f"dimension {view.axes[i].dim} at {view.axes[i].index(self.at[i])}" for i in others)

@@ -103,7 +103,8 @@ def _facts(view: TensorView) -> str:
     seen = sum(map(len, view.value.values)) if view.value is not None else 0
     parts = [f"{seen:,} of {amount:,} elements" if seen < amount else numbers.count(amount, "element")]
     if amount != 1:
-        parts.append(f"norm {numbers.norm(view.statistics and view.statistics.norm) or '·'}")
+        norm = None if view.statistics is None else view.statistics.norm
+        parts.append(f"norm {numbers.norm(norm) or '·'}")
         parts += _ends(view)
         if view.grad_statistics is not None:
             parts.append(f".grad norm {numbers.norm(view.grad_statistics.norm)}")

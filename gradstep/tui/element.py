@@ -1,0 +1,111 @@
+"""What is typed after `element` and `dims`: a place in the selected tensor, and which of its dimensions are seen."""
+
+from __future__ import annotations
+
+import re
+
+from gradstep.tui import numbers
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.tensors import EXTREMES, LookPlace, PlaceView, TensorView
+
+WORDS = {
+    "max": "the largest",
+    "min": "the smallest",
+    "abs": "the farthest from zero",
+    "change": "the one that changed most",
+    "nan": "the first NaN",
+    "inf": "the first infinite one",
+}
+"""The extremes that can be gone to, in words."""
+USAGE = "element 3, 17  or  element max, min, abs, change, nan, inf; with grad behind it, of .grad"
+
+
+def read_place(text: str, view: TensorView) -> tuple[int, ...] | LookPlace:
+    """Read where to go in what is selected: an index into the whole tensor, or an extreme that has to be looked for.
+
+    An index has a number for each dimension, or for each that the slice keeps; negative ones count from the end.
+
+    Raises:
+        GradstepError: it is neither, or it is outside of the slice.
+    """
+    word, _, rest = text.strip().lower().partition(" ")
+    extreme = next((name for name in EXTREMES if name == word), None)
+    if extreme is not None and rest.strip() in ("", "grad", ".grad"):
+        return LookPlace(extreme, bool(rest.strip()))
+    parts = [part for part in re.split(r"[\s,\[\]]+", text) if part]
+    if not parts or not all(re.fullmatch(r"[+-]?\d+", part) for part in parts):
+        raise wrong(
+            f"`{text.strip()}` is no element", "It is neither an index nor an extreme.", f"Write: {USAGE}", word
+        )
+    return _inside([int(part) for part in parts], view)
+
+
+def _inside(given: list[int], view: TensorView) -> tuple[int, ...]:
+    axes, rank = view.axes, len(view.whole)
+    if len(given) not in (rank, len(axes)):
+        kept = f", or {len(axes)} into {view.name}" if len(axes) != rank else ""
+        raise wrong(f"it takes {numbers.count(rank, 'number')}{kept}", f"{view.path} has shape {view.whole}.", USAGE)
+    if len(given) == rank:
+        index = dict(enumerate(given))
+    else:
+        fixed = {dim: place for dim, place in enumerate(view.place) if place is not None}
+        index = {**fixed, **{axis.dim: number for axis, number in zip(axes, given, strict=True)}}
+    for dim, size in enumerate(view.whole):
+        number = index[dim]
+        if not -size <= number < size:
+            raise wrong(f"index {number} is out of range", f"Dimension {dim} has {size:,}.", f"0 to {size - 1} there.")
+        index[dim] = number % size
+    found = tuple(index[dim] for dim in range(rank))
+    if places_of(found, view) is None:
+        raise _outside(found, view)
+    return found
+
+
+def places_of(index: tuple[int, ...], view: TensorView) -> list[int] | None:
+    """Return how far in the slice an index is along each dimension that it keeps; None outside of the slice."""
+    kept = {axis.dim for axis in view.axes}
+    if any(at is not None and dim not in kept and at != index[dim] for dim, at in enumerate(view.place)):
+        return None
+    places = [axis.place(index[axis.dim]) for axis in view.axes]
+    found = [place for place in places if place is not None]
+    return found if len(found) == len(places) else None
+
+
+def _outside(index: tuple[int, ...], view: TensorView) -> GradstepError:
+    remedy = f"Show the whole of it first: show {view.path}"
+    return wrong(f"{list(index)} is not in what is selected", f"{view.name} leaves it out.", remedy)
+
+
+def place_words(found: PlaceView) -> str:
+    """Say where an extreme is, or why there is none."""
+    if found.index is None:
+        return f"{found.name}: {found.why}"
+    value = numbers.signed(found.value, numbers.form_of([found.value]))
+    return f"{found.name}: {WORDS[found.extreme]} is {list(found.index)}, {value}"
+
+
+def read_dims(text: str, view: TensorView) -> tuple[int, int]:
+    """Read which two dimensions are to be rows and columns.
+
+    Raises:
+        GradstepError: it is something else, or they are not two of those that the slice keeps.
+    """
+    kept = [axis.dim for axis in view.axes]
+    parts = [part for part in re.split(r"[\s,]+", text) if part]
+    if len(kept) < 2:
+        raise wrong("there are no two dimensions", f"{view.name} has shape {view.shape}.", "Show more of it.")
+    if len(parts) != 2 or not all(re.fullmatch(r"-?\d+", part) for part in parts):
+        raise wrong("dims takes two dimensions", f"{view.name} has {kept}.", "Write, for instance: dims 0 1")
+    rows, columns = (int(part) % len(view.whole) for part in parts)
+    if rows == columns or rows not in kept or columns not in kept:
+        raise wrong(f"dims {rows} {columns} cannot be seen", f"{view.name} has {kept}.", "Give two that it has.")
+    return rows, columns
+
+
+def complete_element(line: str) -> list[str]:
+    """Return the whole lines that the beginning of an `element` line could become."""
+    head, _, typed = line.rpartition(" ")
+    if head.strip() == "element":
+        return [f"{head} {word}" for word in EXTREMES if word.startswith(typed)]
+    known = head.split()[-1] in EXTREMES if head.split() else False
+    return [f"{head} grad"] if known and "grad".startswith(typed) else []

@@ -1,0 +1,242 @@
+"""What the Tensor panel says beside its numbers: in the title what is seen, below what the whole slice amounts to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from gradstep.tui import heat, numbers
+from gradstep.tui.lines import Line, Row, clean, text_line
+from gradstep.tui.panels.drawing import GUTTER
+from gradstep.tui.panels.tensor_grid import CHANGED, axis_of, columns_shown
+from gradstep.tui.panels.tensor_look import Look, own_name
+from gradstep.values.expressions import name_line
+from gradstep.values.tensors import Histogram, Statistics, TensorView, Window
+
+BINS = 24
+"""Bars of a histogram."""
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+# -- the title ---------------------------------------------------------------------------------------------------------
+def title_words(view: TensorView) -> str:
+    """Say what is seen: the slice in torch's own notation, of what, and which dimensions are rows and columns."""
+    usual = len(view.axes) < 3 and list(view.dims) == sorted(view.dims)
+    name = clean(view.name if usual else plane_line(view))
+    about = f"{name}  of {numbers.shape(view.whole)}, {view.dtype}"
+    if len(view.dims) == 2 and (not usual or len(view.whole) > 2):
+        about += f"  ↓ dim {view.dims[0]} → dim {view.dims[1]}"
+    return about
+
+
+def plane_line(view: TensorView) -> str:
+    """Return the plane that is seen as a selection: `conv.weight[0, 2, :, :]`."""
+    axes = {axis.dim: axis for axis in view.axes}
+    parts = []
+    for dim, index in enumerate(view.place):
+        if index is not None:
+            parts.append(str(index))
+            continue
+        axis = axes[dim]
+        end = axis.index(axis.count - 1) + 1
+        whole = axis.first == 0 and axis.step == 1 and end == view.whole[dim]
+        parts.append(":" if whole else f"{axis.first}:{end}" + (f":{axis.step}" if axis.step > 1 else ""))
+    return f"{name_line(view.path)}[{', '.join(parts)}]" if parts else name_line(view.path)
+
+
+def planes_words(view: TensorView) -> str:
+    """Say at which index of the dimensions that are neither rows nor columns the window is; empty without any."""
+    others = [axis for axis in view.axes if axis.dim not in view.dims]
+    if not others:
+        return ""
+    at = ", ".join(f"dim {axis.dim} at {view.place[axis.dim]} of {view.whole[axis.dim]:,}" for axis in others)
+    return f"{at}: , . step, d turns"
+
+
+# -- below the numbers -------------------------------------------------------------------------------------------------
+def foot_lines(view: TensorView, width: int, look: Look) -> list[Line]:
+    """Return the lines below the numbers: one, or the whole block."""
+    line = _line(_parts(view, width, look), width)
+    if not look.block:
+        return [line]
+    lines = [_here(view, width, look), *_table(view, width)]
+    extra = [part for part in (*_marks(view), view.note, columns_words(view, width, look), planes_words(view)) if part]
+    if look.heat:
+        lines.append(heat.ramp(Row(width).to(GUTTER)).add("   ").add("  ".join(extra), "dim").line())
+    elif extra:
+        lines.append(_line(extra, width))
+    return lines
+
+
+def columns_words(view: TensorView, width: int, look: Look) -> str:
+    """Say which columns of a matrix are seen when not all of them are."""
+    across = axis_of(view, 1)
+    shown = columns_shown(view, width, look) if across is not None else 0
+    if across is None or shown >= across.count:
+        return ""
+    left = max(view.left, min(look.left, across.count - shown))
+    return f"columns {across.index(left)}–{across.index(left + shown - 1)} of {across.count:,}, ←→ for more"
+
+
+def _parts(view: TensorView, width: int, look: Look) -> list[str]:
+    """Return what is to be said in one line, the most needed first."""
+    amount = math.prod(view.shape)
+    known = view.statistics
+    parts = [clean(view.note), planes_words(view), columns_words(view, width, look)]
+    if amount == 1:
+        parts.append("1 element")
+    elif known is None:
+        parts.append(f"these {amount:,}: being measured …")
+    else:
+        parts.append(f"these {amount:,}: norm {numbers.norm(known.norm) or '·'}")
+        if known.minimum is not None and known.maximum is not None:
+            form = numbers.form_of([known.minimum, known.maximum], view.dtype, 3)
+            parts.append(f"min {numbers.signed(known.minimum, form)}  max {numbers.signed(known.maximum, form)}")
+    if known is not None:
+        parts.append(_odd(known))
+    if view.grad_statistics is not None and amount != 1:
+        parts.append(f".grad norm {numbers.norm(view.grad_statistics.norm)}")
+        if view.grad_statistics.nans or view.grad_statistics.infs:
+            parts.append(f".grad {_odd(view.grad_statistics)}")
+    return [part for part in (*parts, *_marks(view)) if part]
+
+
+def _odd(known: Statistics) -> str:
+    return f"{known.nans:,} NaN, {known.infs:,} inf" if known.nans or known.infs else "no NaN, no inf"
+
+
+def _marks(view: TensorView) -> list[str]:
+    sides: Iterable[Window | None] = (view.value, view.grad)
+    return [f"{CHANGED} changed"] if any(any(map(any, side.changed)) for side in sides if side is not None) else []
+
+
+def _line(parts: Sequence[str], width: int) -> Line:
+    text = parts[0] if parts else ""
+    for part in parts[1:]:
+        if GUTTER + len(text) + 2 + len(part) < width:
+            text += f"  {part}"
+    return text_line(text, width, "dim")
+
+
+def _here(view: TensorView, width: int, look: Look) -> Line:
+    """Say everything about the element under the cursor."""
+    row = Row(width).to(GUTTER)
+    if look.spot is None:
+        return row.line()
+    i, j = look.spot[0] - view.top, look.spot[1] - view.left if view.kind == "matrix" else 0
+    row.add("▶ ", "now")
+    for name, window in ((own_name_of(view), view.value), (".grad", view.grad)):
+        values = None if window is None else window.now or window.values
+        if values is None or not (0 <= i < len(values) and 0 <= j < len(values[i])):
+            continue
+        assert window is not None
+        now = values[i][j]
+        form = numbers.form_of([now], view.dtype, 5)
+        row.add(f"{name} ", "dim").add(numbers.signed(now, form), numbers.tone_of(now))
+        if window.before is not None and window.changed and window.changed[i][j]:
+            old = window.before[i][j]
+            change = now - old
+            row.add("  was ", "dim").add(numbers.signed(old, numbers.form_of([old], view.dtype, 5)), "text")
+            row.add("  change ", "dim").add(numbers.signed(change, numbers.form_of([change], view.dtype, 5)), "text")
+            if old and math.isfinite(change / old):
+                row.add(f"  {numbers.signed(change / old, numbers.form_of([change / old], '', 3))} of it", "dim")
+        row.add("    ")
+    return row.line()
+
+
+def own_name_of(view: TensorView) -> str:
+    """Return the last part of the tensor's name."""
+    return clean(view.path.rsplit(".", 1)[-1]) or "value"
+
+
+# -- statistics --------------------------------------------------------------------------------------------------------
+class _Figure(NamedTuple):
+    """A column of the table of statistics, and how much it is needed: 1 the most."""
+
+    title: str
+    width: int
+    rank: int
+
+
+_FIGURES = (
+    _Figure("min", 11, 2),
+    _Figure("max", 11, 3),
+    _Figure("mean", 11, 6),
+    _Figure("std", 11, 5),
+    _Figure("norm", 10, 1),
+    _Figure("zeros", 10, 7),
+    _Figure("NaN", 8, 4),
+    _Figure("inf", 8, 4),
+)
+"""Each as wide as any number in it can be, so that nothing moves when one changes."""
+
+
+def _table(view: TensorView, width: int) -> list[Line]:
+    """Return the statistics as a row for each side, and their histograms beside them or below."""
+    sides = [(own_name(view), view.statistics), (".grad", view.grad_statistics)]
+    there = [(name, known) for name, known in sides if known is not None]
+    if not there:
+        return [text_line(f"these {math.prod(view.shape):,}: being measured …", width, "dim")]
+    label = max(8, *(len(name) + 1 for name, _ in there))
+    figures = list(_FIGURES)
+    while len(figures) > 1 and GUTTER + label + sum(figure.width for figure in figures) >= width:
+        figures.remove(max(figures, key=lambda figure: figure.rank))
+    used = GUTTER + label + sum(figure.width for figure in figures)
+    beside = width - used > BINS + 24
+    head = Row(width).left(GUTTER, f"of {math.prod(view.shape):,}"[:label], "dim")
+    ends: list[int] = []
+    for figure in figures:
+        ends.append(ends[-1] + figure.width if ends else GUTTER + label + figure.width)
+        head.right(ends[-1], figure.title, "dim")
+    lines = []
+    if beside:
+        _histogram_title(head.to(used + 3), there)
+    lines.append(head.line())
+    for name, known in there:
+        row = Row(width).left(GUTTER, name, "dim")
+        for figure, end in zip(figures, ends, strict=True):
+            text, tone = _figure(figure.title, known, view.dtype)
+            row.right(end, text, tone)
+        lines.append((_histogram(row.to(used + 3), known.histogram) if beside else row).line())
+    if not beside:
+        lines += [
+            _histogram(Row(width).left(GUTTER, name, "dim").to(GUTTER + label), known.histogram).line()
+            for name, known in there
+            if known.histogram is not None
+        ]
+    return lines
+
+
+def _figure(title: str, known: Statistics, dtype: str) -> tuple[str, str]:
+    """Return a figure as text, and its tone."""
+    counts = {"zeros": known.zeros, "NaN": known.nans, "inf": known.infs}
+    if title in counts:
+        return f"{counts[title]:,}", "odd" if counts[title] and title != "zeros" else "dim"
+    if title == "norm":
+        odd = known.norm is not None and not math.isfinite(known.norm)
+        return numbers.norm(known.norm) or "·", "odd" if odd else "text"
+    value = {"min": known.minimum, "max": known.maximum, "mean": known.mean, "std": known.std}[title]
+    form = numbers.form_of([value], "" if title in ("mean", "std") else dtype)
+    text = numbers.signed(value, form)
+    return (text.removeprefix("+"), "text") if title == "std" else (text, numbers.tone_of(value))
+
+
+def _histogram_title(row: Row, there: Sequence[tuple[str, Statistics]]) -> Row:
+    every = max((known.histogram.every for _, known in there if known.histogram is not None), default=1)
+    return row.add("histogram" + (f" of 1 in {every:,}" if every > 1 else ""), "dim")
+
+
+def _histogram(row: Row, made: Histogram | None) -> Row:
+    """Append bars for the bins, each in the hue of its sign, between the ends of the range."""
+    if made is None:
+        return row
+    form = numbers.form_of([made.low, made.high], "", 3)
+    row.add(numbers.signed(made.low, form).rjust(9) + " ", "dim")
+    most = max(made.counts)
+    step = (made.high - made.low) / len(made.counts)
+    for i, count in enumerate(made.counts):
+        middle = made.low + (i + 0.5) * step
+        bar = _BARS[min(7, count * 8 // (most + 1))] if count else " "
+        row.add(bar, "negative" if middle < 0 else "positive")
+    return row.add(" " + numbers.signed(made.high, form), "dim")

@@ -1,0 +1,106 @@
+"""How the Tensor panel looks at its view: numbers or heat map, from where, and in which form its numbers stay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from gradstep.tui import heat, numbers
+from gradstep.tui.lines import clean
+from gradstep.tui.numbers import Form
+from gradstep.values.tensors import Statistics, TensorView, Window
+
+WORDS = {"value": "", "change": "change of ", "ratio": "change ÷ before of "}
+
+
+class Column(NamedTuple):
+    """How the numbers of a column are written, and the cells that the longest of them can take."""
+
+    form: Form
+    width: int
+
+    def text(self, value: float | None) -> str:
+        """Write a number; a middle dot for none."""
+        return numbers.signed(value, self.form)
+
+
+class Steady:
+    """Remembers the form of each column, so that no number changes its place while values change a little."""
+
+    def __init__(self) -> None:
+        self._of = ""
+        self._decades: dict[str, int] = {}
+        self._scales: dict[str, tuple[float, str]] = {}
+
+    def turn_to(self, view: TensorView) -> None:
+        """Forget everything if what is seen is something else."""
+        of = f"{view.path} {view.quantity} {view.dtype}"
+        if of != self._of:
+            self._of, self._decades, self._scales = of, {}, {}
+
+    def column(self, name: str, greatest: float, dtype: str, digits: int) -> Column:
+        """Return how a column is written, given its greatest magnitude now.
+
+        A form is kept until a number is too long for it, or has two digits less than it could have.
+        """
+        if greatest > 0:
+            decade = math.floor(math.log10(greatest))
+            kept = self._decades.get(name)
+            if kept is None or not kept - 1 <= decade <= kept:
+                kept = self._decades[name] = decade
+            greatest = 2 * 10.0**kept
+        form = numbers.form_of([greatest], dtype, digits)
+        return Column(form, max(4, len(numbers.signed(-greatest if greatest else -1.0, form))))
+
+    def scale(self, name: str, known: Statistics | None, seen: Iterable[float]) -> tuple[float, str]:
+        """Return the magnitude that a heat map draws deepest, and what it is."""
+        if known is not None:
+            self._scales[name] = heat.scale_of(known.greatest, known.rms)
+        return self._scales.get(name) or (peak(None, seen), "max seen")
+
+
+class Look(NamedTuple):
+    """What the panel was told of how to draw its view."""
+
+    steady: Steady
+    spot: tuple[int, int] | None = None
+    """Row and column of the slice that the cursor is on."""
+    first: int = 0
+    """The row of the slice at the top of the window, and the column at its left."""
+    left: int = 0
+    heat: bool = False
+    block: bool = False
+    """True to say everything there is to say of the slice below the numbers."""
+
+
+def peak(known: Statistics | None, seen: Iterable[float]) -> float:
+    """Return the greatest finite magnitude of a slice; of what is seen of it while it is not measured."""
+    if known is not None:
+        return known.greatest
+    return max((abs(value) for value in seen if math.isfinite(value)), default=0.0)
+
+
+def dtype_of(view: TensorView) -> str:
+    """Return the dtype of what is seen: a ratio of whole numbers is none."""
+    return "" if view.quantity == "ratio" else view.dtype
+
+
+def own_name(view: TensorView) -> str:
+    """Return what the first column is called."""
+    return WORDS[view.quantity] + (clean(view.path.rsplit(".", 1)[-1]) or "value")
+
+
+def cells_of(window: Window | None) -> list[list[float | None]]:
+    """Return what is seen, row by row; None where there is no number."""
+    if window is None:
+        return []
+    if not window.absent:
+        return [list(row) for row in window.values]
+    pairs = zip(window.values, window.absent, strict=True)
+    return [[None if gone else value for value, gone in zip(*pair, strict=True)] for pair in pairs]
+
+
+def flat(window: Window | None) -> list[float]:
+    """Return the numbers of a window."""
+    return [] if window is None else [value for row in window.values for value in row]
