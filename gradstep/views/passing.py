@@ -57,7 +57,7 @@ class Passing:
         if isinstance(seen, str):
             return NodeView(stop, note=seen)
         view = self._look.view(stop, request, seen.record, seen.number, seen.arrived, seen.left, seen.norms)
-        return view if not seen.note or view.note else replace(view, note=seen.note)
+        return replace(view, note=seen.note) if seen.note else view
 
     def chain(self, stop: int, request: LookChain, stepping: Stepping | None) -> ChainView:
         """Return the chain from the loss to a node."""
