@@ -327,6 +327,8 @@ KEYMAP: tuple[Key, ...] = (
     Key("fold_all", "underscore", "_", "fold_all(True)", "fold all", "Graph: fold all", "Panels", panel="graph"),
     Key("unfold_all", "asterisk", "*", "fold_all(False)", "unfold all", "Graph: open all", "Panels", panel="graph"),
     Key("measure", "M", "M", "measure", "measure", "Graph: what a large graph keeps", "Panels", panel="graph"),
+    Key("copy", "y", "y", "copy(False)", "copy", "copy what is under the cursor: a number, a node, a line", "Panels"),
+    Key("copy_all", "Y", "Y", "copy(True)", "copy all", "Tensor: copy the whole slice; else what is seen", "Panels"),
     Key(
         "traceback",
         "t",

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
+
+from msgspec.structs import replace
 from textual.timer import Timer
 
+from gradstep.tui import numbers
 from gradstep.tui.acts import parse_commands
+from gradstep.tui.copying import MOST, Copied, element_copied, slice_copied
 from gradstep.tui.jobs import command_job
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.optimizer import OptimizerPanel
@@ -12,6 +18,7 @@ from gradstep.tui.panels.panel import Panel
 from gradstep.tui.stepping import SteppingBoard
 from gradstep.values.commands import Show
 from gradstep.values.expressions import Name, name_line
+from gradstep.values.tensors import LookTensor, TensorView
 
 _REST = 0.15
 """Seconds that the cursor of Model rests before the parameter under it is shown."""
@@ -122,6 +129,38 @@ class KeyedBoard(SteppingBoard, inherit_bindings=False):
     def _flush_selection(self) -> None:
         if self._moving:
             self._select()
+
+    def action_copy(self, whole: bool) -> None:
+        """Ask the terminal's clipboard to take what is under the cursor, or all that the panel is about."""
+        panel = self.focus_panel
+        if whole and panel is self.tensor:
+            self.run_worker(self._copy_slice(), name="copy")
+        else:
+            self._copy((None if whole else self._under_cursor(panel)) or panel.seen_copied())
+
+    def _under_cursor(self, panel: Panel) -> Copied | None:
+        view, element = self.tensor.view, self.tensor.element
+        if panel is not self.tensor:
+            return panel.copied()
+        return element_copied(view, element) if view is not None and element is not None else None
+
+    async def _copy_slice(self) -> None:
+        shape = self.tensor.view.shape if self.tensor.view is not None else ()
+        request = self.tensor.request()
+        if math.prod(shape) > MOST or not isinstance(request, LookTensor):
+            narrower = f"{self.keyboard.key('command').shown}show takes a part of it"
+            self._say(f"{math.prod(shape):,} numbers are more than the {MOST:,} that a clipboard takes: {narrower}")
+            return
+        with suppress(ConnectionError):
+            wanted = replace(request, rows=math.prod(shape), columns=MOST, top=0, left=0)
+            view = (await self._session.look([wanted]))[0]
+            copied = slice_copied(view) if isinstance(view, TensorView) else None
+            self._copy(copied or self.tensor.seen_copied())
+
+    def _copy(self, copied: Copied) -> None:
+        self.app.copy_to_clipboard(copied.text)
+        first, *more = copied.text.splitlines() or [""]
+        self._say(f"copied {copied.what}: {first}" + (f" and {numbers.count(len(more), 'more line')}" if more else ""))
 
     def action_traceback(self) -> None:
         """Show every frame of a traceback, or the user's own only."""

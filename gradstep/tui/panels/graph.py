@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradstep.tui import numbers
+from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, window
 from gradstep.tui.panels.nodes import Columns, describe
@@ -128,6 +129,15 @@ class GraphPanel(ViewPanel[GraphView]):
         """Move the cursor to the row."""
         if self.view is not None and 0 <= row - 1 + self.first < self.view.total and row - 1 < self.body:
             self.at = row - 1 + self.first
+
+    def copied(self) -> Copied | None:
+        """Return what there is to say of the node under the cursor."""
+        row = self.here
+        if row is None:
+            return None
+        where = f"{row.file}:{row.line}" if row.file else row.source
+        shape = numbers.shape(row.shape) if row.shape is not None else ""
+        return Copied(f"node {row.order}", "  ".join(filter(None, [row.name, row.operation, shape, row.module, where])))
 
     def resized(self) -> None:
         """Keep the cursor in sight."""

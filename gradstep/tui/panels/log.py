@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from gradstep.tui import numbers
+from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean
-from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, window
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, window
 from gradstep.tui.panels.panel import Panel
 from gradstep.values.commands import Say, line_of
 from gradstep.values.outcomes import Outcome
@@ -49,20 +50,21 @@ def output_entries(text: str) -> list[Entry]:
     return [Entry("output", clean(line.rstrip("\r").rsplit("\r", 1)[-1])) for line in text.split("\n")]
 
 
-def draw(entries: Sequence[Entry], width: int, height: int, first: int = -1) -> Drawing:
-    """Draw the log from row `first` on; -1: its end."""
+def draw(entries: Sequence[Entry], width: int, height: int, first: int = -1, at: int = -1) -> Drawing:
+    """Draw the log from row `first` on, -1: its end; the cursor on row `at`, -1: nowhere."""
     if not entries:
         return empty(width, height, "Nothing done yet: every command will stand here as a line that replays it.")
     commands = sum(entry.kind in {"command", "failed"} for entry in entries)
     start, end = window(len(entries), len(entries) if first < 0 else first, height)
-    lines = [_line(entry, width) for entry in entries[start:end]]
+    lines = [_line(entry, width, place == at) for place, entry in enumerate(entries[start:end], start)]
     return Drawing(numbers.count(commands, "command"), lines, len(entries))
 
 
-def _line(entry: Entry, width: int) -> Line:
+def _line(entry: Entry, width: int, here: bool) -> Line:
     mark, mark_tone, tone = _MARKS[entry.kind]
     indent = GUTTER if entry.kind in {"command", "failed"} else GUTTER + 2
-    return Row(width).left(indent - 2, mark, mark_tone).left(indent, entry.text, tone).line()
+    row = cursor(Row(width, here), here).left(max(indent - 2, int(here)), mark if mark.strip() else "", mark_tone)
+    return row.left(indent, entry.text, tone).line()
 
 
 class LogPanel(Panel):
@@ -77,6 +79,8 @@ class LogPanel(Panel):
         self.entries: list[Entry] = []
         self._open = False
         self._at_end = True
+        self.at = -1
+        """The row under the cursor; the last one while the log stays at its end."""
 
     def add(self, entries: Sequence[Entry]) -> None:
         """Append rows; the oldest go when there are too many to keep."""
@@ -84,6 +88,7 @@ class LogPanel(Panel):
         self._open = False
         if len(self.entries) > self._MOST:
             del self.entries[: self._MOST // 10]
+        self._reveal()
 
     def write(self, text: str) -> None:
         """Append what the debuggee wrote; a line that it has not ended goes on with the next piece."""
@@ -95,10 +100,32 @@ class LogPanel(Panel):
 
     def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.entries, width, height, -1 if self._at_end else self.first)
+        first = -1 if self._at_end else self.first
+        return draw(self.entries, width, height, first, self.at if self.focused else -1)
+
+    def move(self, rows: int) -> None:
+        """Move the cursor; the last row follows what is added."""
+        last = len(self.entries) - 1
+        self.at = max(0, min(self.at + rows, last))
+        self._at_end = self.at == last
+        self.first = max(min(self._top, self.at), self.at - self.body + 1)
 
     def scroll_rows(self, rows: int) -> None:
-        """Scroll; at the end it follows again."""
+        """Scroll; the cursor stays in sight, and at the end the log follows again."""
         last = max(0, len(self.entries) - self.body)
-        self.first = max(0, min((last if self._at_end else self.first) + rows, last))
+        self.first = max(0, min(self._top + rows, last))
         self._at_end = self.first >= last
+        self.at = max(self.first, min(self.at, self.first + self.body - 1))
+        self._reveal()
+
+    def copied(self) -> Copied | None:
+        """Return the line under the cursor."""
+        return Copied("the line", self.entries[self.at].text) if 0 <= self.at < len(self.entries) else None
+
+    @property
+    def _top(self) -> int:
+        return max(0, len(self.entries) - self.body) if self._at_end else self.first
+
+    def _reveal(self) -> None:
+        last = len(self.entries) - 1
+        self.at = last if self._at_end else min(self.at, last)

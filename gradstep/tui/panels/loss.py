@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from msgspec.structs import replace
 
 from gradstep.tui import numbers
+from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty
 from gradstep.tui.panels.panel import ViewPanel
@@ -160,6 +161,13 @@ class LossPanel(ViewPanel[LossView]):
         place = (count - 1 if now < 0 else now) + columns
         at = -1 if place >= count else self.view.points[max(0, place)].forward
         self.wanted = self.wanted._replace(at=at)
+
+    def copied(self) -> Copied | None:
+        """Return the loss at the cursor, or the last."""
+        if self.view is None or not self.view.points:
+            return None
+        point = self.view.points[place_of(self.view, self.wanted.at)]
+        return Copied(f"the loss of forward {point.forward}", repr(point.loss))
 
     def turn_scale(self) -> str:
         """Go to the next scale: as it fits, logarithmic, linear; return it."""

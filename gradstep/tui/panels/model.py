@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradstep.tui import numbers
+from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean, fit_middle, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
@@ -201,6 +202,10 @@ class ModelPanel(ViewPanel[ModelView]):
             self._reveal()
             self.redraw()
         return moved
+
+    def copied(self) -> Copied | None:
+        """Return the name of what is under the cursor."""
+        return Copied("the name", self.pointed) if self.pointed else None
 
     def resized(self) -> None:
         """Keep the cursor in sight."""

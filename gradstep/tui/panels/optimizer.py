@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gradstep.tui import numbers
+from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, Span, clean, wrap
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
@@ -150,6 +151,11 @@ class OptimizerPanel(ViewPanel[OptimizerView]):
         """Move the cursor to the row."""
         if 0 <= row + self.first < self.rows:
             self.at = row + self.first
+
+    def copied(self) -> Copied | None:
+        """Return the row under the cursor."""
+        rows = entries(self.view, max(self.size.width, 20)) if self.view is not None else []
+        return Copied("the row", rows[self.at].line.plain.strip()) if 0 <= self.at < len(rows) else None
 
     @property
     def chosen(self) -> str:

@@ -13,9 +13,10 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from gradstep.tui.copying import Copied
 from gradstep.tui.glyphs import ASCII, ascii_of
 from gradstep.tui.keyboard import Keyboard
-from gradstep.tui.lines import Line, Row, Span, cell_len, clean, text_line
+from gradstep.tui.lines import Line, Row, Span, cell_len, clean, plain, text_line
 from gradstep.tui.panels.drawing import Drawing, empty
 from gradstep.tui.tones import style
 from gradstep.values.views import NoView, Request, View
@@ -178,6 +179,10 @@ class Panel(Surface):
     def click_row(self, row: int) -> None:
         """Take a click on row `row` of the body."""
 
+    def copied(self) -> Copied | None:
+        """Return what is under the cursor as text for the clipboard; None where there is no cursor."""
+        return None
+
     # -- what all of them share ---------------------------------------------------------------------------------------
     @property
     def body(self) -> int:
@@ -187,6 +192,10 @@ class Panel(Surface):
     def scroll_rows(self, rows: int) -> None:
         """Scroll by rows, never past the ends."""
         self.first = max(0, min(self.first + rows, self.rows - self.body))
+
+    def seen_copied(self) -> Copied:
+        """Return the rows that are seen as text for the clipboard."""
+        return Copied(f"{self.title}, as it is seen", "\n".join(plain(self._lines[self.titled :])).strip("\n"))
 
     def compose_lines(self, width: int, height: int) -> list[Line]:
         """Draw title and body."""

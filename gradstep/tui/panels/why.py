@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from gradstep.tui import numbers
+from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean, fit, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, paragraph
 from gradstep.tui.panels.formulas import formula_rows
@@ -201,6 +202,14 @@ class WhyPanel(Panel):
         """Take the view that was asked for."""
         if isinstance(view, WhyView | NoView):
             self.tell(view=view)
+
+    def copied(self) -> Copied | None:
+        """Return the formulas with their numbers, or the sentence where there is none."""
+        view = self.news.view
+        if not isinstance(view, WhyView) or self.news.problem is not None:
+            return None
+        lines = [" = ".join(filter(None, [line.name, line.formula, line.numbers, line.result])) for line in view.lines]
+        return Copied(f"why {view.element}", "\n".join(lines)) if lines else Copied("why", view.sentence)
 
     def tell(self, **changes: Any) -> None:
         """Change a part of the news; the start of it is what is seen."""
