@@ -119,7 +119,7 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> tuple[str, ..
     try:
         for place, point in enumerate(points):
             assert point.command is not None
-            held.carry_out(point.command)
+            held.carry_out(point.command, timeline.scope)
             last = place == len(points) - 1
             if point.checkpoint is not None:
                 differ += _hold_to(timeline, point, point.checkpoint, last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -43,6 +43,8 @@ class Batches:
         self.taken = 0
         self.within = 0
         self.batch: Any = None
+        self.written: list[tuple[torch.Tensor, bytes]] = []
+        """Tensors of batches that were written, by an edit or a forward, with the hash of what they held before."""
         for owner in (source, getattr(source, "sampler", None)):
             keeper.add(getattr(owner, "generator", None))
         if self._call is None and self._sequence is None and not isinstance(source, Iterable):
@@ -160,6 +162,19 @@ class Batches:
         self._start = self._keeper.capture()
         self._iterator = iter(cast(Iterable[Any], self._source))
         self.within = 0
+
+
+def leaves(batch: Any, name: str = "batch") -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors of a batch, named as expressions name them; of objects that are no containers none."""
+    if isinstance(batch, torch.Tensor):
+        yield name, batch
+    elif isinstance(batch, Mapping):
+        for key, value in batch.items():
+            yield from leaves(value, f"{name}.{key}")
+    elif isinstance(batch, (tuple, list)):
+        pair = name == "batch" and len(batch) == 2
+        for place, value in enumerate(batch):
+            yield from leaves(value, ("input", "target")[place] if pair else f"{name}.{place}")
 
 
 def move(batch: Any, device: torch.device) -> Any:

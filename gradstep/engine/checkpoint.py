@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from gradstep.engine.held import Held, Point
 
 Key: TypeAlias = tuple[str, ...]
-"""Which tensor: ("weight", name), ("grad", name), ("buffer", name), ("state", owner, key) or ("group", place, key)."""
+"""Which tensor: ("weight", name), ("grad", name), ("buffer", name), ("state", owner, key), ("group", place, key), or of
+a batch that was written ("batch", place)."""
 
 
 class OptimizerKept(Struct, frozen=True):
@@ -68,6 +69,8 @@ def tensors_of(held: Held) -> Iterator[tuple[Key, Tensor | None]]:
         for key, value in group.items():
             if isinstance(value, Tensor):
                 yield ("group", str(place), key), value
+    for place, (tensor, _) in enumerate(held.batches.written):
+        yield ("batch", str(place)), tensor
 
 
 def name_of(key: Key) -> str:
@@ -79,6 +82,8 @@ def name_of(key: Key) -> str:
             return f"{owner}.state.{entry}"
         case ("group", place, entry):
             return f"group[{place}].{entry}"
+        case ("batch", _):
+            return "batch"
         case _:
             return key[1]
 
@@ -156,7 +161,7 @@ def _optimizer(held: Held) -> OptimizerKept:
 
 
 def _put_optimizer(held: Held, kept: OptimizerKept) -> None:
-    held.optimizer, held.schedulers = kept.optimizer, list(kept.schedulers)
+    held.use_optimizer(kept.optimizer, kept.schedulers)
     state = held.optimizer.state
     state.clear()
     for owner, entries, were in kept.state:

@@ -13,10 +13,11 @@ import torch
 import xxhash
 from torch import Tensor
 
-from gradstep.engine.batches import Cursor
+from gradstep.engine.batches import Cursor, leaves
 from gradstep.engine.bits import hash_of
 from gradstep.engine.checkpoint import Checkpoint, Key, OptimizerKept, tensors_of
 from gradstep.engine.held import Held
+from gradstep.engine.images import Image
 from gradstep.engine.randomness import Randomness, state_bytes
 from gradstep.engine.saving import state_tensors
 
@@ -44,7 +45,7 @@ def digest(held: Held) -> tuple[str, int]:
         held.keeper.capture(),
     )
     found = dict(tensors_of(held))
-    sum_ = _Sum()
+    sum_ = _Sum({})
     sum_.state(held, subject, lambda key: _tensor(sum_, found[key]))
     return sum_.hash.hexdigest(), sum_.size
 
@@ -67,7 +68,9 @@ def digest_at(held: Held, checkpoint: Checkpoint) -> str:
         else:
             sum_.tensor(image.contents, image.hash)
 
-    sum_ = _Sum()
+    images = checkpoint.images
+    instead = {id(image.tensor): image for key, image in images.items() if key[0] == "batch" and image is not None}
+    sum_ = _Sum(instead)
     sum_.state(held, subject, tensor)
     return sum_.hash.hexdigest()
 
@@ -107,7 +110,9 @@ def state_size(held: Held) -> int:
 class _Sum:
     """A running hash over named values; every value is preceded by its type and size, so that none can pose as two."""
 
-    def __init__(self) -> None:
+    def __init__(self, instead: Mapping[int, Image]) -> None:
+        """Hash values; in place of a tensor that `instead` has by its id, what the image holds."""
+        self._instead = instead
         self.hash = xxhash.xxh3_128()
         self.size = 0
         self._inside: list[int] = []  # what is being hashed, by id: an object may hold itself
@@ -142,6 +147,14 @@ class _Sum:
         for name, state in subject.objects.items():
             self.add(name, state)
         self.add("batches", [subject.cursor.taken, subject.cursor.within])
+        self.add("batch", subject.cursor.batch)
+        here = {id(tensor) for _, tensor in leaves(subject.cursor.batch)}
+        for place, (written, before) in enumerate(held.batches.written):
+            image = self._instead.get(id(written))
+            now = hash_of(written) if image is None else image.hash
+            if now != before and id(written) not in here:
+                self.raw(f"batch {place}".encode())
+                self.raw(now)
         self.add("training", list(subject.training))
         for part in state_bytes(subject.randomness):
             self.raw(part)
@@ -159,7 +172,8 @@ class _Sum:
     def add(self, name: str, value: Any) -> None:
         self.raw(name.encode())
         if isinstance(value, Tensor):
-            self.tensor(value, hash_of(value))
+            image = self._instead.get(id(value))
+            self.tensor(value, hash_of(value) if image is None else image.hash)
         elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
             self.raw(f"{value.dtype}{value.shape}".encode())
             self.raw(value.tobytes())

@@ -2,14 +2,152 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from gradstep.values.commands import EditCommand
+import torch
+from msgspec.structs import replace
+from torch import Tensor, nn
+
+from gradstep.engine.assigning import Place, Value, place_of, value_of
+from gradstep.engine.names import Scope
+from gradstep.engine.naming import matching
+from gradstep.engine.optimizers import optimizer_named, remade_schedulers
+from gradstep.engine.problems import problem_of
+from gradstep.engine.randomness import seed_everything
+from gradstep.engine.saving import Saved
+from gradstep.values.commands import Assign, Clip, EditCommand, Freeze, Mode, Restore, Seed, UseOptimizer, line_of
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.expressions import expression_line
+from gradstep.values.tables import number
 
 if TYPE_CHECKING:
     from gradstep.engine.held import Held
 
 
-def edit(held: Held, command: EditCommand) -> None:
-    """Carry out an edit."""
-    raise NotImplementedError
+class Plan(NamedTuple):
+    """What an edit is about to write."""
+
+    tensors: Sequence[tuple[str, Tensor]] = ()
+    grads: Sequence[tuple[str, nn.Parameter]] = ()
+    place: Place | None = None
+    value: Value = None
+
+
+def edit(held: Held, command: EditCommand, scope: Scope) -> str:
+    """Carry out an edit; return what there is to say of it.
+
+    Raises:
+        GradstepError: it can't be done; the state is as it was before.
+    """
+    point, accounts, optimizer, schedulers = held.point, held.ledger.copy(), held.optimizer, held.schedulers
+    saved: Saved | None = None
+    try:
+        plan = _plan(held, command, scope)
+        if held.observed:
+            saved = held.transaction.begin_edit(plan.tensors, plan.grads)
+        text, line = _write(held, command, plan, scope)
+        moved = point.steps_since_forward + bool(plan.tensors)
+        held.point = replace(held.point, torch=line, edit=text, steps_since_forward=moved)
+        held.transaction.keep(command, saved)
+    except BaseException as error:
+        held.point = point
+        held.ledger.restore(accounts)
+        held.use_optimizer(optimizer, schedulers)
+        if saved is not None:
+            held.transaction.roll_back(saved)
+        raise GradstepError(problem_of(error, line_of(command))) from error
+    held.saved, held.refused = saved or Saved(), ""
+    return text
+
+
+def _plan(held: Held, command: EditCommand, scope: Scope) -> Plan:
+    match command:
+        case Assign(target, value):
+            place = place_of(held, target, scope)
+            made = value_of(value, scope, place)
+            if place.kind == "grad":
+                return Plan(grads=[(place.name, held.parameter(place.name))], place=place, value=made)
+            tensors = [] if place.tensor is None else [(place.name, place.tensor)]
+            return Plan(tensors, place=place, value=made)
+        case Clip():
+            return Plan(grads=held.parameters)
+        case _:
+            return Plan()
+
+
+def _write(held: Held, command: EditCommand, plan: Plan, scope: Scope) -> tuple[str, str]:
+    """Do it; return what there is to say, and the line of PyTorch that it is."""
+    match command:
+        case Assign():
+            assert plan.place is not None
+            return _assign(held, command, plan.place, plan.value)
+        case Freeze(pattern, on):
+            return _freeze(held, pattern, on)
+        case Clip(by, limit):
+            return _clip(held, by, limit)
+        case UseOptimizer(name, options):
+            made, line = optimizer_named(name, options, held.optimizer, lambda each: value_of(each, scope))
+            schedulers, word = remade_schedulers(held.workload, made)
+            held.use_optimizer(made, schedulers)
+            return f"{type(made).__name__} with a state of its own{word}", line
+        case Mode(training):
+            held.model.train(training)
+            word = "training mode: dropout drops, batch norm uses the batch" if training else "evaluation mode"
+            return f"the model is in {word}", "model.train()" if training else "model.eval()"
+        case Seed(seed):
+            seed_everything(seed)
+            return f"torch, python and numpy are seeded with {seed}", f"torch.manual_seed({seed})"
+        case Restore(path, folder):
+            from gradstep.engine.files import restore
+
+            return restore(held, path, folder), f"# restored from {path}"
+
+
+def _assign(held: Held, command: Assign, place: Place, value: Value) -> tuple[str, str]:
+    was = place.words()
+    if place.kind == "hyper":
+        place.put_hyper(value)
+        now = place.words()
+        return f"{place.line} {was} → {now}", f"{place.torch} = {now}"
+    if place.kind == "grad":
+        parameter = held.parameter(place.name)
+        if value is None:
+            parameter.grad = None
+            held.ledger.cleared(place.name, True)
+            return f"{place.line} is None, it was {was}", f"{place.torch} = None"
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+            place = place.at(parameter.grad)
+        place.put(value)
+        if not place.items and not torch.count_nonzero(parameter.grad):
+            held.ledger.cleared(place.name, False)
+    else:
+        place.put(value)
+    line = f"{place.torch} = {expression_line(command.value)}"
+    return f"{place.line} is {place.words()}, it was {was}", f"with torch.no_grad(): {line}"
+
+
+def _freeze(held: Held, pattern: str, on: bool) -> tuple[str, str]:
+    names = matching(pattern, [name for name, _ in held.parameters])
+    for name in names:
+        held.parameter(name).requires_grad_(not on)
+    count = f"{len(names)} parameter{'s' if len(names) > 1 else ''}"
+    word = "no longer require a gradient" if on else "require a gradient"
+    return f"{count} {word}: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}", (
+        f"for p in {len(names)} parameters: p.requires_grad_({not on})"
+    )
+
+
+def _clip(held: Held, by: str, limit: float) -> tuple[str, str]:
+    parameters = [p for p in held.model.parameters() if p.grad is not None]
+    if not parameters:
+        raise wrong("there is no gradient to clip", "every .grad is None", "run backward first")
+    if by == "value":
+        nn.utils.clip_grad_value_(parameters, limit)
+        line = f"torch.nn.utils.clip_grad_value_(model.parameters(), {limit!r})"
+        return f"every element of .grad lies within ±{limit:g}", line
+    total = float(nn.utils.clip_grad_norm_(parameters, limit))
+    word = "clipped to" if total > limit else "already within"
+    line = f"torch.nn.utils.clip_grad_norm_(model.parameters(), {limit!r})"
+    return f"the norm of all gradients was {number(total)}, {word} {limit:g}", line

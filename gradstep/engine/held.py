@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from gradstep.engine.edits import edit
 from gradstep.engine.graph import GraphRecord, record
 from gradstep.engine.ledger import Ledger
 from gradstep.engine.lines import Place
+from gradstep.engine.names import Scope
 from gradstep.engine.optimizers import needs_closure, optimizer_of, schedulers_of, step_scheduler
 from gradstep.engine.probes import Watched, watch_forward
 from gradstep.engine.problems import problem_of
@@ -59,6 +60,8 @@ class Point(Struct, frozen=True):
     """True when the last step found nothing in `.grad` but what an earlier step had used already."""
     rates_before: tuple[float, ...] = ()
     """The learning rates before the last step or next_batch, the acts that can move a scheduler."""
+    edit: str = ""
+    """What an edit since the last phase did, in words; empty when a phase came last."""
 
 
 class Taps(Protocol):
@@ -146,6 +149,10 @@ class Held:
         found = module._parameters.get(own, module._buffers.get(own)) if module is not None else None
         return found if found is not None else next((p for n, p in self.parameters if n == name), None)
 
+    def parameter(self, name: str) -> nn.Parameter:
+        """Return the parameter of this name, as `parameters` has it."""
+        return next(parameter for each, parameter in self.parameters if each == name)
+
     def tensor_names(self) -> list[str]:
         """Return the names of all parameters and buffers, those of shared ones too."""
         named = [n for n, _ in self.model.named_parameters(remove_duplicate=False)]
@@ -204,6 +211,7 @@ class Held:
         saved: Saved | None = None
         try:
             self.running, self._taps = True, taps
+            self.point = replace(point, edit="") if point.edit else point
             self.saved = _NOTHING  # let go of cleared gradients before torch allocates new ones
             if self.observed:
                 saved = self.transaction.begin(act)
@@ -223,16 +231,22 @@ class Held:
             raise GradstepError(problem_of(error, self.refused)) from error
         self.saved, self.refused = saved or _NOTHING, ""
 
-    def carry_out(self, command: PointCommand) -> None:
-        """Carry out a phase, take the next batch, or change something.
+    def carry_out(self, command: PointCommand, scope: Scope) -> str:
+        """Carry out a phase, take the next batch, or change something; return what there is to say of it.
 
         Raises:
             GradstepError: it can't be done, or what the debuggee raised; the state is as it was before.
         """
-        if isinstance(command, Act):
-            self.run(command)
-        else:
-            edit(self, command)
+        if not isinstance(command, Act):
+            return edit(self, command, scope)
+        self.run(command)
+        return ""
+
+    def use_optimizer(self, optimizer: torch.optim.Optimizer, schedulers: Sequence[Any]) -> None:
+        """Put an optimizer and its schedulers in the place of the present ones."""
+        if optimizer is not self.optimizer:
+            self.optimizer, self.calls_closure = optimizer, needs_closure(optimizer)
+        self.schedulers = list(schedulers)
 
     def _forward(self, _: Forward) -> None:
         if not self.batches.taken:

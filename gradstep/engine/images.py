@@ -96,15 +96,18 @@ class Images:
             torch._foreach_copy_(targets, sources)
         return made
 
-    def settle(self) -> None:
-        """Note that what was copied may have been written: where it was, the copy is the image from now on."""
+    def settle(self) -> list[Image]:
+        """Note that what was copied may have been written; return the images of what was: they are copies now."""
+        written = []
         for image in self._open:
             assert image.copy is not None
             if same_bits(image.tensor, image.copy):
                 image.copy = None
             else:
                 self._inside.pop(id(image.tensor), None)
+                written.append(image)
         self._open.clear()
+        return written
 
     def abandon(self) -> None:
         """Note that what was copied has been put back."""

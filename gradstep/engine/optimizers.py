@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from gradstep.values.errors import wrong
+from gradstep.values.expressions import Expression
+from gradstep.values.nearest import did_you_mean
 from gradstep.workload import Workload
 
 
@@ -70,3 +72,57 @@ def writes_grad(optimizer: torch.optim.Optimizer) -> bool:
     `_multi_tensor_sgd` adds the momentum to `.grad` in place for Nesterov; it is what runs on accelerators unless told.
     """
     return any(group.get("nesterov") and group.get("foreach") is not False for group in optimizer.param_groups)
+
+
+def optimizer_named(
+    name: str,
+    options: Sequence[tuple[str, Expression]],
+    old: torch.optim.Optimizer,
+    value_of: Callable[[Expression], Any],
+) -> tuple[torch.optim.Optimizer, str]:
+    """Return a new optimizer of torch's over the groups of an old one, and the line of PyTorch that makes it.
+
+    Args:
+        name: its class, in capitals or not.
+        options: what its class is given.
+        old: whose groups of parameters it takes; none of its hyper-parameters.
+        value_of: evaluates an option.
+
+    Raises:
+        GradstepError: torch has no such optimizer, or not such an option.
+    """
+    kinds = {
+        key.lower(): kind
+        for key, kind in vars(torch.optim).items()
+        if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
+    }
+    kind = kinds.get(name.lower())
+    if kind is None:
+        remedy = did_you_mean(name.lower(), kinds) or f"torch has {', '.join(sorted(kinds))}"
+        raise wrong(f"torch has no optimizer {name}", "", remedy, name)
+    known = [key for key in inspect.signature(kind).parameters if key != "params"]
+    for key, _ in options:
+        if key not in known:
+            remedy = did_you_mean(key, known) or f"its options are {', '.join(known)}"
+            raise wrong(f"{kind.__name__} has no option {key}", "", remedy, key)
+    given = {key: value_of(value) for key, value in options}
+    made: Any = kind
+    optimizer: torch.optim.Optimizer = made([{"params": list(group["params"])} for group in old.param_groups], **given)
+    words = "".join(f", {key}={value!r}" for key, value in given.items())
+    return optimizer, f"optimizer = torch.optim.{kind.__name__}(model.parameters(){words})"
+
+
+def remade_schedulers(workload: Workload, optimizer: torch.optim.Optimizer) -> tuple[list[Any], str]:
+    """Return the schedulers of a workload made anew for another optimizer, and what there is to say of that.
+
+    Those that were not given as functions belong to the optimizer they were made for, and are left out.
+    """
+    given = () if workload.schedulers is None else workload.schedulers
+    several: Sequence[Any] = given if isinstance(given, (list, tuple)) else [given]
+    if not several:
+        return [], ""
+    makers = [each for each in several if not hasattr(each, "state_dict")]
+    word = "; the schedule begins anew" if makers else ""
+    if len(makers) < len(several):
+        word += "; a scheduler that was made for the old one is left out"
+    return [each(optimizer) for each in makers], word

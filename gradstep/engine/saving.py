@@ -108,9 +108,11 @@ class Saver:
         saved.grads = [(f"{name}.grad", p, p.grad, kept.get(name)) for name, p in named]
         saved.grad_versions = [(grad, grad._version) for _, grad in there if grad.layout is torch.strided]
 
-    def optimizer(self, optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> OptimizerSaved:
-        """Keep an optimizer's state and hyper-parameters."""
-        named = list(state_tensors(optimizer, names))
+    def optimizer(
+        self, optimizer: torch.optim.Optimizer, names: dict[Tensor, str], contents: bool = True
+    ) -> OptimizerSaved:
+        """Keep an optimizer's state and hyper-parameters; without `contents` no tensor of it is copied."""
+        named = list(state_tensors(optimizer, names)) if contents else []
         state = [(owner, entries, contents_of(entries)) for owner, entries in optimizer.state.items()]
         groups = [
             (group, {k: v if k == "params" else kept_value(v) for k, v in group.items()}, list(group["params"]))
@@ -120,7 +122,7 @@ class Saver:
             (f"group[{i}].{k}", v)
             for i, group in enumerate(optimizer.param_groups)
             for k, v in group.items()
-            if isinstance(v, Tensor)
+            if isinstance(v, Tensor)  # few and small: kept in any case
         ]
         return OptimizerSaved(self.tensors([*named, *hyper]), state, groups)
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 from torch import Tensor
 
-from gradstep.engine.checkpoint import Checkpoint, name_of, take
-from gradstep.engine.images import Images
+from gradstep.engine.checkpoint import Checkpoint, name_of, take, tensors_of
+from gradstep.engine.images import Image, Images
+from gradstep.engine.names import Scope
 from gradstep.engine.saving import Saved
 from gradstep.values.commands import Forward, PointCommand
 from gradstep.values.errors import wrong
@@ -62,6 +63,8 @@ class Timeline:
     """Keeps a checkpoint of each point of one held workload; to go to one see `arrive`."""
 
     held: Held
+    scope: Scope
+    """What names mean in the expressions of edits that are run again."""
     budget: int
     """Bytes that checkpoints may take; 0 keeps none, and then there is no going back."""
     stops: int = 0
@@ -105,7 +108,7 @@ class Timeline:
         """
         before = self.current
         if self.travelling:
-            self.images.settle()
+            self._outside(self.images.settle())
             return
         self.stops += 1
         if before is None:
@@ -113,12 +116,28 @@ class Timeline:
         if saved is None:
             self.end()
             return
-        self.images.settle()
+        self._outside(self.images.settle())
         point = self._point(before, command, take(self.held, self.images, before.checkpoint, saved))
         if self.branches[self.branch] is not before:
             self.branch = self._new_name()
             point.branch = self.branch
         self.current = self.points[point.number] = self.branches[self.branch] = point
+
+    def _outside(self, written: Sequence[Image]) -> None:
+        """Note what was written that is no part of the model: at every point before, it was what it had been."""
+        if not written:
+            return
+        assert self.current is not None
+        assert self.current.checkpoint is not None
+        known = {id(tensor) for _, tensor in tensors_of(self.held)}
+        known |= {id(image.tensor) for image in self.current.checkpoint.images.values() if image is not None}
+        for image in written:
+            if id(image.tensor) not in known:
+                place = len(self.held.batches.written)
+                self.held.batches.written.append((image.tensor, image.hash))
+                for point in self.points.values():
+                    if point.checkpoint is not None:
+                        point.checkpoint.images[("batch", str(place))] = image
 
     def _point(
         self, before: TimelinePoint | None, command: PointCommand | None, checkpoint: Checkpoint

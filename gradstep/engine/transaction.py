@@ -10,13 +10,14 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 
+from gradstep.engine.batches import leaves
 from gradstep.engine.bits import same_bits
 from gradstep.engine.buffers import is_freed
 from gradstep.engine.optimizers import is_torchs, writes_grad
 from gradstep.engine.probes import watch_forward
 from gradstep.engine.randomness import Randomness
 from gradstep.engine.saving import Saved, Saver, put_grads_back
-from gradstep.values.commands import Backward, Forward, NextBatch, PhaseCommand, Step
+from gradstep.values.commands import Backward, Forward, NextBatch, PhaseCommand, PointCommand, Step
 
 if TYPE_CHECKING:
     from gradstep.engine.held import Held
@@ -33,7 +34,6 @@ class Transaction:
         """What the graph of the last loss began with; None where that is not known."""
         self.keep_in(None)
         self._pulled: Randomness | None = None
-        self._objects = bool(held.stateful())
         self._user_forward = held.workload.loss is None or not all(map(_is_torchs_module, held.modules))
 
     def keep_in(self, timeline: Timeline | None) -> None:
@@ -53,11 +53,11 @@ class Transaction:
         held = self._held
         saver = self._forward_savers[1] if isinstance(act, Forward) else self._saver
         saved = Saved()
-        if self._objects:
-            saved.objects = {name: deepcopy(thing.state_dict()) for name, thing in held.stateful().items()}
+        saved.objects = {name: deepcopy(thing.state_dict()) for name, thing in held.stateful().items()}
         user_code = True
         if isinstance(act, (Forward, NextBatch)):
-            saved.tensors = saver.tensors([*held.buffers(), *held.renormalised])
+            batch = leaves(held.batches.batch) if isinstance(act, Forward) else ()
+            saved.tensors = saver.tensors([*held.buffers(), *held.renormalised, *batch])
             saved.cursor = held.batches.cursor()
             if isinstance(act, Forward) and (self._user_forward or _hooked(held.modules)):
                 saved.weights = self._saver.tensors(held.parameters)
@@ -81,18 +81,33 @@ class Transaction:
             user_code = False
             saver.grads(saved, held.parameters, contents=act.set_to_none is False)
         if user_code:
-            saved.training = [module.training for module in held.modules]
-            saved.requires_grad = [parameter.requires_grad for _, parameter in held.parameters]
-            saved.slots = [slots.get(key) for _, slots, key in held.buffer_slots]
-            saved.randomness = held.keeper.capture()
-            saved.grad_mode = torch.is_grad_enabled()
+            self._keep_the_rest(saved)
+        return saved
+
+    def _keep_the_rest(self, saved: Saved) -> None:
+        """Keep what code of the user's may write that is no tensor."""
+        held = self._held
+        saved.training = [module.training for module in held.modules]
+        saved.requires_grad = [parameter.requires_grad for _, parameter in held.parameters]
+        saved.slots = [slots.get(key) for _, slots, key in held.buffer_slots]
+        saved.randomness = held.keeper.capture()
+        saved.grad_mode = torch.is_grad_enabled()
+
+    def begin_edit(self, tensors: Sequence[tuple[str, Tensor]], grads: Sequence[tuple[str, nn.Parameter]]) -> Saved:
+        """Keep what an edit may write: these tensors and gradients, and everything that is no tensor."""
+        held, saved = self._held, Saved()
+        saved.objects = {name: deepcopy(thing.state_dict()) for name, thing in held.stateful().items()}
+        saved.tensors = self._saver.tensors(tensors)
+        self._saver.grads(saved, grads, contents=True)
+        saved.optimizer = self._saver.optimizer(held.optimizer, held.names, contents=False)
+        self._keep_the_rest(saved)
         return saved
 
     def pulled(self) -> None:
         """Note that a forward has taken its batch itself: its graph depends on what is drawn from here on."""
         self._pulled = self._held.keeper.capture()
 
-    def keep(self, act: PhaseCommand | NextBatch, saved: Saved | None) -> None:
+    def keep(self, act: PointCommand, saved: Saved | None) -> None:
         """Note that an act went through: after a forward, `saved` is what the graph of the loss began with."""
         self._held.running = False  # an interrupt from here on would tear what is kept
         if isinstance(act, Forward) and saved is None:

@@ -23,7 +23,7 @@ class Past:
 
     def __init__(self, looks: Looks, budget: int) -> None:
         self._looks = looks
-        self.timeline = Timeline(looks.held, budget)
+        self.timeline = Timeline(looks.held, looks.scope, budget)
         self.timeline.begin()
 
     def carry_out(self, command: cmd.TravelCommand | cmd.EditCommand | cmd.FileCommand) -> str:
@@ -49,8 +49,10 @@ class Past:
                 return timeline.begin_branch(name)
             case cmd.BackUntil(condition):
                 return self._back_until(condition)
-            case _:
+            case cmd.WhoWrote() | cmd.Compare() | cmd.Checkpoint() | cmd.Export():
                 raise wrong("this is not there yet", cmd.line_of(command))
+            case _:
+                return looks.held.carry_out(command, looks.scope)
 
     def _undo_phase(self) -> str:
         if not self._looks.walking.inside:

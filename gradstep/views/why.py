@@ -27,6 +27,8 @@ def why_view(held: Held, stop: int, changed: frozenset[str], element: Element | 
     if held.refused:
         sentence = f"{held.refused} raised and was undone: everything is as it was before it."
         return WhyView(stop, held.refused, sentence, held.point.torch)
+    if held.point.edit:
+        return WhyView(stop, "changed by hand", f"{held.point.edit}.", held.point.torch)
     say = {
         "forward": _forward,
         "backward": _backward,
