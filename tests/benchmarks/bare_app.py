@@ -1,6 +1,6 @@
 """The yardstick of the keys: a Textual app that makes the torch call itself and paints a screen given to it.
 
-    python bare_app.py FRAMES.json (text | colour)
+    python bare_app.py FRAMES.json (text | colour) (notebook | gpt2)
 
 FRAMES.json holds a list of screens; each of f, b, s and z makes its call and shows the next of them.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -20,11 +21,22 @@ from textual.strip import Strip
 from textual.widget import Widget
 from torch import nn
 
-torch.manual_seed(0)
-model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
-x = torch.randn(16, 784)
-ideal_output = torch.randn(16, 10)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
+Loss = Callable[[], torch.Tensor]
+
+
+def notebook() -> tuple[Loss, torch.optim.Optimizer]:
+    """Build the network of the course notebook, as the example `mlp` does."""
+    model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+    x, ideal_output = torch.randn(16, 784), torch.randn(16, 10)
+    return lambda: (ideal_output - model(x)).pow(2).sum(), torch.optim.SGD(model.parameters(), lr=0.001)
+
+
+def gpt2() -> tuple[Loss, torch.optim.Optimizer]:
+    """Build GPT-2 as the benchmark's workload does."""
+    from gpt2_workload import RATE, build, loss_of
+
+    model, tokens = build()
+    return lambda: loss_of(model, tokens), torch.optim.SGD(model.parameters(), lr=RATE)
 
 
 Line = list[tuple[str, Style]]
@@ -47,9 +59,10 @@ class BareApp(App[None]):
 
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, screens: list[list[Line]]) -> None:
+    def __init__(self, screens: list[list[Line]], compute: Loss, optimizer: torch.optim.Optimizer) -> None:
         super().__init__()
         self.screens = iter(screens)
+        self.compute, self.optimizer = compute, optimizer
         self.loss = torch.tensor(0.0)
 
     def compose(self) -> ComposeResult:
@@ -62,14 +75,14 @@ class BareApp(App[None]):
         """Make the key's call in this very process, then show the next screen."""
         match event.key:
             case "f":
-                self.loss = (ideal_output - model(x)).pow(2).sum()
+                self.loss = self.compute()
                 self.loss.item()
             case "b":
                 self.loss.backward()
             case "s":
-                optimizer.step()
+                self.optimizer.step()
             case "z":
-                optimizer.zero_grad()
+                self.optimizer.zero_grad()
             case _:
                 return
         painting = self.query_one(Painting)
@@ -99,4 +112,6 @@ def is_hex(colour: object) -> bool:
 
 if __name__ == "__main__":
     frames = json.loads(Path(sys.argv[1]).read_text())
-    BareApp([painted(lines, colour=sys.argv[2] == "colour") for lines in frames]).run()
+    torch.manual_seed(0)
+    made = {"notebook": notebook, "gpt2": gpt2}[sys.argv[3]]()
+    BareApp([painted(lines, colour=sys.argv[2] == "colour") for lines in frames], *made).run()

@@ -1,13 +1,15 @@
-"""Key to painted screen: the four keys on `mlp`, against a bare Textual app that paints the same screens."""
+"""Key to painted screen: the four keys, against a bare Textual app that makes the torch call and paints the same."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from terminal import Cell, Terminal
 from timing import row
@@ -30,17 +32,38 @@ def at_stop(number: int) -> Callable[[str], bool]:
     return lambda text: f"stop {number} " in text.split("\n", 1)[0] + " "
 
 
-def gradstep() -> Terminal:
-    """Start gradstep on mlp, seed 0, and wait until it can be stepped."""
-    terminal = Terminal([sys.executable, "-m", "gradstep", "mlp", "--seed", "0", "--device", "cpu"])
-    terminal.until(lambda text: "2.weight" in text and "203,530" in text, limit=120)
+class Case(NamedTuple):
+    """What the keys are pressed in."""
+
+    target: str
+    model: str
+    """The same for the bare app."""
+    ready: str
+    """What the screen says once it can be stepped: how many parameters there are."""
+    layout: str
+    size: tuple[int, int]
+    yardsticks: dict[str, str]
+    """The bare apps to compare with, and what they are."""
+
+
+COLOUR = {"colour": "the same text in the same colours"}
+TEXT = {"text": "the same text without colours"}
+USUAL = Case("mlp", "notebook", "203,530", "learn", (120, 40), COLOUR | TEXT)
+
+
+def gradstep(case: Case) -> Terminal:
+    """Start gradstep, seed 0, and wait until it can be stepped; what was chosen or kept before has no part in it."""
+    given = ["--seed", "0", "--device", "cpu", "--layout", case.layout]
+    home = dict.fromkeys(("XDG_STATE_HOME", "XDG_CONFIG_HOME"), os.devnull)
+    terminal = Terminal([sys.executable, "-m", "gradstep", case.target, *given], home, case.size)
+    terminal.until(lambda text: case.ready in text and "stop 1 " in text.split("\n", 1)[0] + " ", limit=300)
     terminal.settle()
     return terminal
 
 
-def record(rounds: int) -> list[list[list[list[object]]]]:
+def record(case: Case, rounds: int) -> list[list[list[list[object]]]]:
     """Return the screen at the start and after each key of so many rounds of the four keys."""
-    terminal = gradstep()
+    terminal = gradstep(case)
     frames = [runs(terminal.cells())]
     for key in [*KEYS] * rounds:
         terminal.press(key, at_stop(len(frames) + 1))
@@ -49,34 +72,40 @@ def record(rounds: int) -> list[list[list[list[object]]]]:
     return frames
 
 
+def bare(case: Case, frames: Path, name: str) -> Terminal:
+    """Start a bare app on recorded frames and wait for the first."""
+    app = str(Path(__file__).with_name("bare_app.py"))
+    terminal = Terminal([sys.executable, app, str(frames), name, case.model], PASSIVE, case.size)
+    terminal.until(lambda text: case.ready in text, limit=300)
+    terminal.settle()
+    return terminal
+
+
 def measure(rounds: int) -> list[str]:
-    """Press each key in turn in gradstep and in both bare apps; return the lines of the report."""
+    """Press each key in turn in gradstep as it opens, and in both bare apps; return the lines of the report."""
+    return compare(USUAL, rounds)
+
+
+def compare(case: Case, rounds: int) -> list[str]:
+    """Press each key in turn in gradstep and in the bare apps, turn about; return the lines of the report."""
     with TemporaryDirectory() as folder:
-        frames = record(rounds)
+        frames = record(case, rounds)
         file = Path(folder) / "frames.json"
         file.write_text(json.dumps(frames))
-        bare = [sys.executable, str(Path(__file__).with_name("bare_app.py")), str(file)]
-        programs = {
-            "gradstep": gradstep(),
-            "colour": Terminal([*bare, "colour"], PASSIVE),
-            "text": Terminal([*bare, "text"], PASSIVE),
-        }
-        for name in ("colour", "text"):
-            programs[name].until(lambda text: "203,530" in text, limit=120)
-            programs[name].settle()
+        programs = {"gradstep": gradstep(case), **{name: bare(case, file, name) for name in case.yardsticks}}
         seconds: dict[tuple[str, str], list[float]] = {(name, key): [] for name in programs for key in KEYS}
         other_text = 0
         for number, key in enumerate([*KEYS] * rounds, 1):
+            expected = ["".join(str(run[0]) for run in line) for line in frames[number]]
             for name, program in programs.items():
                 painted = program.press(key, at_stop(number + 1))
                 if number > len(KEYS):  # the first round warms up
                     seconds[name, key].append(painted.seconds)
-            expected = ["".join(str(run[0]) for run in line) for line in frames[number]]
-            other_text += sum(program.screen.display != expected for program in programs.values())
+                other_text += program.screen.display != expected
         for program in programs.values():
             program.close()
-    lines = [f"  {3 * 4 * rounds} screens, {other_text} of them with another text than the recorded one"]
-    for name, title in (("colour", "the same text in the same colours"), ("text", "the same text without colours")):
+    lines = [f"  {len(programs) * 4 * rounds} screens, {other_text} of them with another text than the recorded one"]
+    for name, title in case.yardsticks.items():
         lines.append(f"  against a bare app: {title}")
         lines += [row(KEYS[key], seconds["gradstep", key], seconds[name, key], 1.25) for key in KEYS]
         ours, theirs = ([s for key in KEYS for s in seconds[who, key]] for who in ("gradstep", name))

@@ -1,6 +1,6 @@
 """Run the benchmarks and print ratios: every one taken against its yardstick in the same run, turn about.
 
-python tests/benchmarks/run.py [start] [keys] [replay] [--quick]
+python tests/benchmarks/run.py [start] [keys] [wide] [gpt2] [replay] [--quick]
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import os
 TITLES = {
     "start": "First frame of gradstep in a real terminal, against `python -c 'import torch'` (whole process)",
     "keys": "Key to painted screen on mlp, 120x40, against a bare Textual app with the same torch call",
+    "wide": "The same with every panel of the largest layout open, 200x60",
+    "gpt2": "The same on a GPT-2 of 124M parameters (needs transformers)",
     "replay": "Headless replay of 1,000 iterations of mlp, against the plain loop",
 }
-TIMES = {"start": (10, 3), "keys": (60, 6), "replay": (15, 3)}
+TIMES = {"start": (10, 3), "keys": (60, 6), "wide": (60, 6), "gpt2": (12, 2), "replay": (15, 3)}
 """Turns of each benchmark, and how many with --quick."""
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import pyte
 
-COLUMNS, ROWS = 120, 40
 Cell = tuple[str, str, str, bool]
 """A character, its foreground, its background, bold."""
 
@@ -30,10 +29,20 @@ class Painted:
 
 
 class Terminal:
-    """Runs a program on a terminal of 120x40; reads first and looks later, so that looking costs it nothing."""
+    """Runs a program on a terminal; reads first and looks later, so that looking costs the program nothing."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
-        self.screen = pyte.Screen(COLUMNS, ROWS)
+    def __init__(
+        self, command: Sequence[str], environment: dict[str, str] | None = None, size: tuple[int, int] = (120, 40)
+    ) -> None:
+        """Start the program.
+
+        Args:
+            command: the program and its arguments.
+            environment: what is to be other than here.
+            size: columns and rows.
+        """
+        self.columns, self.rows = size
+        self.screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self.screen)
         full = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})}
         for name in ("COLUMNS", "LINES", "PYTHONUNBUFFERED"):
@@ -41,7 +50,7 @@ class Terminal:
         self.started = time.perf_counter()
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", self.rows, self.columns, 0, 0))
             os.execvpe(command[0], list(command), full)
 
     def read(self, quiet: float, limit: float) -> list[tuple[float, bytes]]:
@@ -115,9 +124,9 @@ class Terminal:
     def cells(self) -> list[list[Cell]]:
         """Return every cell of the screen with its looks; reverse is resolved."""
         lines = []
-        for y in range(ROWS):
+        for y in range(self.rows):
             row = self.screen.buffer[y]
-            cells = (row[x] for x in range(COLUMNS))
+            cells = (row[x] for x in range(self.columns))
             lines.append([(c.data, *((c.bg, c.fg) if c.reverse else (c.fg, c.bg)), c.bold) for c in cells])
         return lines
 
