@@ -63,6 +63,8 @@ class Desk(Screen[None], inherit_bindings=False):
         self._layout = look.layout
         self._recents = {name: [chosen.focus] for name, chosen in LAYOUTS.items()}
         self._maximised = False
+        self._planned: tuple[int, int, Wish] | None = None
+        """Size and wish that the places are for."""
         self._places: dict[str, Place] = {}
         self._desk = PlacesLayout(self._place)
         self._status, self._phases, self._position = StatusRow(), PhasesRow(), PositionRow()
@@ -119,7 +121,8 @@ class Desk(Screen[None], inherit_bindings=False):
         return Wish(focus, script, banner, self._maximised, matrix, rows, account, inside, self._layout, sizes)
 
     def _place(self, width: int, height: int) -> dict[str, Place]:
-        places = plan(width, height, self._wish)
+        self._planned = (width, height, self._wish)
+        places = plan(*self._planned)
         for name, panel in self.panels.items():
             if name in places:
                 panel.shares, panel.titled = places[name].shares, places[name].titled
@@ -132,8 +135,9 @@ class Desk(Screen[None], inherit_bindings=False):
         return places
 
     def _arrange(self) -> None:
-        """Lay out again if that would change anything."""
-        if self._places != plan(*self.size, self._wish):
+        """Lay out again if that would change anything; it is asked at every stop."""
+        wanted = (*self.size, self._wish)
+        if wanted != self._planned and self._places != plan(*wanted):
             self._lay_out()
             self.call_after_refresh(self._catch_up)
 
