@@ -13,7 +13,7 @@ from textual.screen import Screen
 
 from gradstep.tui.chrome import Banner, FooterRow, PromptRow
 from gradstep.tui.keyboard import Keyboard
-from gradstep.tui.layout import LAYOUTS, PANELS, REGISTRY
+from gradstep.tui.layout import ABOUT_LOOPS, INSIDE, LAYOUTS, PANELS, REGISTRY
 from gradstep.tui.panels import why
 from gradstep.tui.panels.ledger import LedgerPanel
 from gradstep.tui.panels.log import LogPanel
@@ -61,7 +61,13 @@ class Desk(Screen[None], inherit_bindings=False):
         self._account = False
         """True once there was a backward, for the Ledger to give account of."""
         self._layout = look.layout
-        self._recents = {name: [chosen.focus] for name, chosen in LAYOUTS.items()}
+        self._inside = False
+        """True at a stop inside a phase, which has layouts of its own."""
+        self._recents = {
+            (name, inside): [(INSIDE.get(name, chosen) if inside else chosen).focus]
+            for name, chosen in LAYOUTS.items()
+            for inside in (False, True)
+        }
         self._maximised = False
         self._planned: tuple[int, int, Wish] | None = None
         """Size and wish that the places are for."""
@@ -117,8 +123,7 @@ class Desk(Screen[None], inherit_bindings=False):
         account = self._account and not banner
         sizes = self._taste.sizes.get(self._sized, {})
         rows, focus = max(rows, 3), tuple(self._recent)
-        inside = self._status.stop.position is not None
-        return Wish(focus, script, banner, self._maximised, matrix, rows, account, inside, self._layout, sizes)
+        return Wish(focus, script, banner, self._maximised, matrix, rows, account, self._inside, self._layout, sizes)
 
     def _place(self, width: int, height: int) -> dict[str, Place]:
         self._planned = (width, height, self._wish)
@@ -149,15 +154,25 @@ class Desk(Screen[None], inherit_bindings=False):
     @property
     def _recent(self) -> list[str]:
         """The panels that had the focus in the present layout, the one that has it first."""
-        return self._recents[self._layout]
+        return self._recents[self._layout, self._inside]
 
     @_recent.setter
     def _recent(self, names: list[str]) -> None:
-        self._recents[self._layout] = names
+        self._recents[self._layout, self._inside] = names
 
     @property
     def _order(self) -> list[str]:
         return [name for name in PANELS if name != "script" or self._reading is not None]
+
+    def _come_inside(self, inside: bool) -> None:
+        """Go to the layout of a stop inside a phase, or back; the focus stays where it still says something."""
+        if inside == self._inside:
+            return
+        focus, self._inside = self._recent[0], inside
+        if inside and focus not in {*ABOUT_LOOPS, "tensor", "ledger"}:
+            self._recent = [focus, *(name for name in self._recent if name != focus)]
+        for name, panel in self.panels.items():
+            panel.focused = name == self._recent[0]
 
     def _focus(self, name: str) -> None:
         for other, panel in self.panels.items():
@@ -175,7 +190,7 @@ class Desk(Screen[None], inherit_bindings=False):
     @property
     def _sized(self) -> str:
         """What the present sizes are remembered by."""
-        return f"{self._layout} {size_class(*self.size)}"
+        return f"{self._layout}{' inside' if self._inside else ''} {size_class(*self.size)}"
 
     def choose_layout(self, name: str) -> None:
         """Lay the panels out in another way, and remember it."""

@@ -143,6 +143,26 @@ KEYMAP: tuple[Key, ...] = (
         "Inside a phase",
     ),
     Key(
+        "undo",
+        "u",
+        "u",
+        "undo",
+        "undo",
+        "go back by one: at a stop inside a phase to the stop before, else by one command",
+        "Inside a phase",
+        counts=True,
+    ),
+    Key(
+        "delete",
+        "delete",
+        "del",
+        "delete_break",
+        "delete",
+        "delete the breakpoint under the cursor",
+        "Inside a phase",
+        panel="breakpoints",
+    ),
+    Key(
         "pause",
         "escape",
         "esc",
@@ -185,6 +205,9 @@ KEYMAP: tuple[Key, ...] = (
     Key("optimizer", "9", "9", "focus_panel('optimizer')", "Optimizer", "focus Optimizer", "Panels"),
     Key("batch", "0", "0", "focus_panel('batch')", "Batch", "focus Batch", "Panels"),
     Key("ledger", "a", "a", "focus_panel('ledger')", "Ledger", "focus Ledger: the account of .grad", "Panels"),
+    Key("inside", "x", "x", "focus_panel('inside')", "Inside", "focus Inside: what is passed at a stop", "Panels"),
+    Key("source", "S", "S", "focus_panel('source')", "Source", "focus Source: the line that runs", "Panels"),
+    Key("breakpoints", "K", "K", "focus_panel('breakpoints')", "Breakpoints", "focus Breakpoints", "Panels"),
     Key("maximise", "m", "m", "maximise", "maximise", "give the panel the whole screen, and back", "Panels"),
     Key("learn", "f6", "f6", "layout('learn')", "layout learn", "few panels, and large", "Panels"),
     Key("inspect", "f7", "f7", "layout('inspect')", "layout inspect", "the graph beside the tensor", "Panels"),
@@ -369,7 +392,7 @@ FOOTER: tuple[str, ...] = (
 """The keys that the footer names, in its order."""
 PLAYING: tuple[str, ...] = ("play", "slower", "faster")
 """Those that come before them while something is played."""
-INSIDE: tuple[str, ...] = ("into", "over", "out", "go_on", "break")
+INSIDE: tuple[str, ...] = ("into", "over", "out", "go_on", "undo", "break")
 """Those that come before them at a stop inside a phase."""
 OUTSIDE: tuple[str, ...] = ("natural", "iteration", "play", "next_batch")
 """Those that are not named there."""

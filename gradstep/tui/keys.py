@@ -12,6 +12,7 @@ from gradstep.tui import numbers
 from gradstep.tui.acts import parse_commands
 from gradstep.tui.copying import MOST, Copied, element_copied, slice_copied
 from gradstep.tui.jobs import command_job
+from gradstep.tui.layout import hidden_guests
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.optimizer import OptimizerPanel
 from gradstep.tui.panels.panel import Panel
@@ -39,7 +40,8 @@ class KeyedBoard(SteppingBoard, inherit_bindings=False):
     # -- keys: panels -------------------------------------------------------------------------------------------------
     def action_panel(self, by: int) -> None:
         """Focus the next panel."""
-        self._focus(self._order[(self._order.index(self._recent[0]) + by) % len(self._order)])
+        names = [name for name in self._order if name not in hidden_guests(self._inside, self._recent)]
+        self._focus(names[(names.index(self._recent[0]) + by) % len(names)])
 
     def action_focus_panel(self, name: str) -> None:
         """Focus a panel."""
@@ -89,6 +91,8 @@ class KeyedBoard(SteppingBoard, inherit_bindings=False):
             self._put(command_job(_show(path)))
         elif isinstance(panel, OptimizerPanel) and panel.chosen:
             self._put(command_job(parse_commands(f"show {panel.chosen}")[0]))
+        else:
+            self.choose_inside()
 
     def action_fold(self, fold: bool) -> None:
         """Fold the module that the graph's cursor is in, or open the folded one under it."""

@@ -7,11 +7,13 @@ others than the guests, add its name to a slot in `LAYOUTS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gradstep.tui.panels.batch import BatchPanel
+from gradstep.tui.panels.breakpoints import BreakpointsPanel
 from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.inside import InsidePanel
 from gradstep.tui.panels.layers import LayersPanel
 from gradstep.tui.panels.ledger import LedgerPanel
 from gradstep.tui.panels.log import LogPanel
@@ -20,6 +22,7 @@ from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.optimizer import OptimizerPanel
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.panels.script import ScriptPanel
+from gradstep.tui.panels.source import SourcePanel
 from gradstep.tui.panels.tensor import TensorPanel
 from gradstep.tui.panels.why import WhyPanel
 
@@ -35,11 +38,18 @@ REGISTRY: dict[str, Callable[[], Panel]] = {
     "optimizer": OptimizerPanel,
     "batch": BatchPanel,
     "ledger": LedgerPanel,
+    "inside": InsidePanel,
+    "source": SourcePanel,
+    "breakpoints": BreakpointsPanel,
 }
 """Every panel by its name, which is also the id of the key that focuses it; `tab` goes through them in this order."""
 PANELS: tuple[str, ...] = tuple(REGISTRY)
 
 GUESTS = "*"
+ABOUT_INSIDE: frozenset[str] = frozenset({"inside", "source", "breakpoints"})
+"""Guests that are seen at a stop inside a phase; between phases only once they have been asked for."""
+ABOUT_LOOPS: frozenset[str] = frozenset({"loss", "layers", "optimizer", "batch"})
+"""The other way round: those that say nothing new before the phase has ended."""
 
 
 class Slot(NamedTuple):
@@ -136,3 +146,40 @@ LAYOUTS: dict[str, Layout] = {
     ),
 }
 """The layouts in the order of their keys."""
+
+_HERE = "inside tensor"
+_PASSED = "inside"
+
+INSIDE: dict[str, Layout] = {
+    "learn": Layout(
+        focus=_PASSED,
+        narrow=(rest(f"1 script {_HERE} * model"),),
+        slim=(column(0.45, 34, 46, "1 graph model"), rest(f"1 script {_HERE} *")),
+        roomy=(column(0.385, 38, 60, "12 model", "8 script", "8 source *"), rest("13 graph", f"15 {_HERE}")),
+        wide=(
+            column(0.28, 38, 64, "3 model", "2 script", "2 source *"),
+            column(0.42, 38, 96, "3 graph", f"3 {_HERE}"),
+            rest("3 ledger", "2 breakpoints"),
+        ),
+    ),
+    "inspect": Layout(
+        focus=_PASSED,
+        narrow=(rest(f"1 script {_HERE} * model"),),
+        slim=(column(0.45, 34, 46, "1 graph model"), rest(f"1 script {_HERE} *")),
+        roomy=(
+            column(0.385, 38, 60, "11 model", "9 source", "6 breakpoints *"),
+            rest("14 script graph", f"14 {_HERE}"),
+        ),
+        wide=(
+            column(0.28, 38, 64, "3 model", "2 source", "1 breakpoints *"),
+            column(0.42, 38, 96, "1 graph", f"1 {_HERE}"),
+            rest("2 script", "1 ledger", "1 log"),
+        ),
+    ),
+}
+"""Layouts at a stop inside a phase, in place of those of the same name: what is there, and not how training goes."""
+
+
+def hidden_guests(inside: bool, recent: Sequence[str]) -> frozenset[str]:
+    """Return the guests that have nothing to say here; those that were asked for (`recent`) stay."""
+    return (ABOUT_LOOPS if inside else ABOUT_INSIDE).difference(recent)

@@ -11,7 +11,7 @@ from textual.geometry import Offset, Region, Size, Spacing
 from textual.layout import Layout as TextualLayout
 from textual.layout import WidgetPlacement
 
-from gradstep.tui.layout import GUESTS, LAYOUTS, PANELS, Column, Slot
+from gradstep.tui.layout import GUESTS, INSIDE, LAYOUTS, PANELS, Column, Slot, hidden_guests
 
 if TYPE_CHECKING:
     from textual.widget import Widget
@@ -130,9 +130,9 @@ def _why_rows(height: int, roomy: bool, titled: bool, wish: Wish) -> int:
 
 
 @lru_cache(maxsize=64)
-def columns_of(layout: str, size: str, script: bool, matrix: bool) -> tuple[Column, ...]:
+def columns_of(layout: str, size: str, script: bool, matrix: bool, inside: bool = False) -> tuple[Column, ...]:
     """Return the columns of a layout without what is there for an open script, when none is."""
-    chosen = LAYOUTS[layout]
+    chosen = INSIDE.get(layout, LAYOUTS[layout]) if inside else LAYOUTS[layout]
     columns: tuple[Column, ...] = (matrix and size == "wide" and chosen.matrix) or getattr(chosen, size)
     if script:
         return columns
@@ -140,24 +140,25 @@ def columns_of(layout: str, size: str, script: bool, matrix: bool) -> tuple[Colu
 
 
 @lru_cache(maxsize=64)
-def _panels_of(slot: Slot, columns: tuple[Column, ...], script: bool) -> tuple[str, ...]:
-    """Return who takes turns in a slot, the guests by their names."""
+def _panels_of(slot: Slot, columns: tuple[Column, ...], script: bool, hidden: frozenset[str]) -> tuple[str, ...]:
+    """Return who takes turns in a slot, the guests by their names but for those that are hidden."""
     named = {name for column in columns for other in column.slots for name in other.names}
-    guests = tuple(name for name in PANELS if name not in named and name not in ("why", "script"))
+    guests = tuple(name for name in PANELS if name not in {*named, *hidden, "why", "script"})
     names = [n for name in slot.names for n in (guests if name == GUESTS else (name,))]
     return tuple(name for name in names if script or name != "script")
 
 
 def _below(width: int, top: int, height: int, size: str, wish: Wish) -> list[Spot]:
     """Share the room below Why among the columns, and each column's among its slots."""
-    columns = columns_of(wish.layout, size, wish.script, wish.matrix)
+    columns = columns_of(wish.layout, size, wish.script, wish.matrix, wish.inside)
+    hidden = hidden_guests(wish.inside, wish.recent)
     gap = 1 if size in ("roomy", "wide") else 0
     spots: list[Spot] = []
     x = 0
     for i, (column, cells) in enumerate(zip(columns, _widths(columns, width, wish.sizes), strict=True)):
         weights = [wish.sizes.get(slot.key, slot.weight) for slot in column.slots]
         for slot, (y, rows) in zip(column.slots, _heights(weights, height, gap), strict=True):
-            names = _panels_of(slot, columns, wish.script)
+            names = _panels_of(slot, columns, wish.script, hidden)
             spots.append(Spot(i, slot.key, names, x, top + y, cells, rows))
         x += cells + 1
     return spots

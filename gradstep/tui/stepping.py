@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from gradstep.tui.acts import ActingBoard
+from collections.abc import Sequence
+
+from gradstep.tui.acts import ActingBoard, parse_commands
 from gradstep.tui.jobs import command_job
+from gradstep.tui.layout import INSIDE
+from gradstep.tui.panels.breakpoints import BreakpointsPanel
 from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.inside import InsidePanel
 from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.position import place_words
+from gradstep.tui.panels.source import SourcePanel
 from gradstep.values.commands import (
     Backward,
     Break,
     Command,
     Continue,
     Delete,
+    Enable,
     Forward,
     Into,
+    Load,
     NextBatch,
     Out,
     Over,
     Step,
+    Undo,
     Until,
     ZeroGrad,
 )
-from gradstep.values.inside import Breakpoint, Position
+from gradstep.values.inside import Breakpoint, LookSource, Position
+from gradstep.values.outcomes import Outcome, Stop
+from gradstep.values.views import Request, View
 
 _STEPS = (Into, Over, Out, Continue, Until)
 
@@ -30,6 +41,48 @@ _STEPS = (Into, Over, Out, Continue, Until)
 class SteppingBoard(ActingBoard, inherit_bindings=False):
     """A board with an action for every key that is for the inside of a phase."""
 
+    _breaks = False
+    """True once there was a breakpoint: whatever is seen, the list of them is asked for."""
+
+    def start_clocks(self) -> None:
+        """Prepare the timers, and have rows show the breakpoints on them."""
+        super().start_clocks()
+        self.panel(GraphPanel).breakpoints = self.panel(ModelPanel).breakpoints = lambda: self.breakpoints
+
+    # -- what the driver tells ----------------------------------------------------------------------------------------
+    def requests(self) -> list[tuple[str, Request]]:
+        """Return what each visible panel wants to see, and the breakpoints; Source is about the cursor of Graph."""
+        inside = self._status.stop.position
+        at_forward = inside is not None and inside.phase == "forward"
+        self.panel(SourcePanel).number = None if at_forward else self.panel(GraphPanel).pointed_node
+        wanted = super().requests()
+        if self._breaks and "breakpoints" not in self._places:
+            wanted.append(("breakpoints", self._list.request()))
+        if self._layout in INSIDE and inside is None and "source" not in self._places:
+            # who asks for the source has forwards note the lines that a stop in the backward will show
+            wanted.append(("source", LookSource(1)))
+        return wanted
+
+    def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
+        """Show a stop: at one inside a phase Graph and Model go to what runs."""
+        self._come_inside(stop.position is not None)
+        self.panel(GraphPanel).follow(stop)
+        self.model.follow(stop)
+        super().present(stop, outcome, views)
+        if self._breaks and all(name != "breakpoints" for name, _, _ in views):
+            self._list.seen = -1
+        if stop.position is not None or self._breaks:
+            self.call_after_refresh(self._catch_up)
+
+    def _take_account(self, command: Command) -> None:
+        super()._take_account(command)
+        self._breaks = isinstance(command, Break) or (self._breaks and not isinstance(command, Load))
+
+    @property
+    def _list(self) -> BreakpointsPanel:
+        return self.panel(BreakpointsPanel)
+
+    # -- going on -----------------------------------------------------------------------------------------------------
     def action_act(self, line: str) -> None:
         """Run a phase, or go on from a stop inside one."""
         driver = self.driver
@@ -79,26 +132,64 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         inside = self.driver.stop.position is not None
         if key in ("over", "out"):
             return inside
+        if key == "delete":
+            return self._list.here is not None and "breakpoints" in self._places
+        if key == "undo":
+            return self.driver.stop.number > 1 and not self.driver.dead
         if key == "into":
             return self.driver.stop.number > 0 and not self.driver.dead
         if key == "go_on" and (inside or any(row.enabled for row in self.breakpoints)):
             return not self.driver.dead
         return super().applies(key)
 
+    def action_undo(self) -> None:
+        """Go back: inside a phase to the stop before, else by a command."""
+        self._put(command_job(Undo(self._times)))
+
+    def choose_inside(self) -> None:
+        """Open the tensor under the cursor of Inside in Tensor; turn the breakpoint under the cursor on or off."""
+        panel = self.focus_panel
+        if panel is self._list:
+            self.action_turn_break()
+        elif isinstance(panel, InsidePanel) and panel.chosen:
+            self._put(command_job(parse_commands(f"show {panel.chosen}")[0]))
+
     # -- breakpoints --------------------------------------------------------------------------------------------------
     @property
     def breakpoints(self) -> tuple[Breakpoint, ...]:
         """Those there are, as far as the screen has been told."""
-        return ()
+        return self._list.all if self._breaks else ()
 
     def action_break_here(self) -> None:
         """Set a breakpoint on the row under the cursor, or at the position; delete it where there is one."""
+        if self.focus_panel is self._list and self._list.here is not None:
+            self.action_turn_break()
+            return
         wanted = self._break_at_cursor() or _break_at(self.driver.stop.position)
         if wanted is None:
             self._say("a breakpoint stands on a row of Graph or Model, or where a phase is stopped: go there first")
             return
         there = next((row for row in self.breakpoints if _same(row, wanted)), None)
         self._put(command_job(wanted if there is None else Delete(there.number)))
+
+    def action_turn_break(self) -> None:
+        """Turn the breakpoint under the cursor on or off."""
+        if self._list.here is not None:
+            self._put(command_job(Enable(self._list.here.number, not self._list.here.enabled)))
+
+    def action_delete_break(self) -> None:
+        """Delete the breakpoint under the cursor of Breakpoints."""
+        if self.focus_panel is self._list and self._list.here is not None:
+            self._put(command_job(Delete(self._list.here.number)))
+        else:
+            self._say("Breakpoints: the cursor is on none that could be deleted")
+
+    def action_natural(self) -> None:
+        """Do what is natural; in Breakpoints, turn the one under the cursor on or off."""
+        if self.focus_panel is self._list and self._list.here is not None:
+            self.action_turn_break()
+        else:
+            super().action_natural()
 
     def _break_at_cursor(self) -> Break | None:
         panel = self.focus_panel

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gradstep.tui import numbers
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean, text_line
+from gradstep.tui.panels.breakpoints import of_node
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, window
 from gradstep.tui.panels.nodes import Columns, describe
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values.graphs import GraphView, LookGraph, NodeRow
+from gradstep.values.inside import Breakpoint
+from gradstep.values.outcomes import Stop
 from gradstep.values.views import Request
 
 _STATES = {
@@ -23,7 +28,14 @@ _MEASURED = 5000
 """Nodes up to which the memory that a graph keeps is measured without being asked for: it takes a pass over them."""
 
 
-def draw(view: GraphView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
+def draw(
+    view: GraphView | None,
+    width: int,
+    height: int,
+    first: int = 0,
+    at: int = -1,
+    breakpoints: tuple[Breakpoint, ...] = (),
+) -> Drawing:
     """Draw the rows from row `first` on, the cursor on row `at` (-1: nowhere).
 
     Rows that the view's window does not hold are drawn as `…` until they have been asked for.
@@ -39,10 +51,11 @@ def draw(view: GraphView | None, width: int, height: int, first: int = 0, at: in
     lines = [columns.header()]
     for place, row in zip(range(start, end), shown, strict=True):
         here = place == at
-        lines.append(columns.line_for(row, here) if row else cursor(Row(width, here), here).left(3, "…", "dim").line())
+        unknown = cursor(Row(width, here), here).left(3, "…", "dim")
+        lines.append(columns.line_for(row, here, of_node(breakpoints, row)) if row else unknown.line())
     if foot:
         row = _row(view, at)
-        said = describe(row, width - GUTTER - 1) if row is not None else ""
+        said = describe(row, width - GUTTER - 1, view.lined) if row is not None else ""
         lines += [Line()] * (height - 1 - len(lines)) + [text_line(said, width, "dim")]
     return Drawing(_about(view, width), lines[: max(height, 0)], view.total)
 
@@ -81,10 +94,32 @@ class GraphPanel(ViewPanel[GraphView]):
     def __init__(self) -> None:
         super().__init__("graph")
         self.at = -1
+        self._stop = -1
         self._near = ""
         self._level = -1
         self._turned: frozenset[str] = frozenset()
         self._measure = False
+        self._lit = -1
+        """The node that a backward is stopped at; -1 for none."""
+        self._arrived = False
+        """True until the cursor has gone to it."""
+        self.breakpoints: Callable[[], tuple[Breakpoint, ...]] = tuple
+        """Those that may stand on a row."""
+
+    def follow(self, stop: Stop) -> None:
+        """Take note of a stop: the cursor is to go to the node that a backward is stopped at."""
+        position = stop.position
+        number = position.number if position is not None else -1
+        self._arrived = self._arrived or (number >= 0 and stop.number != self._stop)
+        self._lit, self._stop = number, stop.number
+
+    @property
+    def pointed_node(self) -> int | None:
+        """The number of the node under the cursor; None for that which a backward is stopped at, and for none."""
+        row = self.here
+        if row is None or row.order <= self._lit < row.order + row.nodes:
+            return None
+        return row.order
 
     def request(self) -> Request:
         """Ask for what this panel shows, some rows more, and in strides: not every move asks for another window."""
@@ -106,12 +141,20 @@ class GraphPanel(ViewPanel[GraphView]):
             if view.at >= 0:
                 self.at = view.at
                 self._reveal()
+        if self._arrived and self._lit >= 0:
+            self._arrived = False
+            places = [i for i, row in enumerate(view.rows) if row.order <= self._lit < row.order + row.nodes]
+            if places:
+                self.at = view.first + places[0]
+                self._reveal()
+            else:
+                self._near = f"#{self._lit}"
         self.at = min(self.at, view.total - 1)
         self.first = max(0, min(self.first, view.total - self.body))
 
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.view, width, height, self.first, self.at)
+        return draw(self.view, width, height, self.first, self.at, self.breakpoints())
 
     @property
     def body(self) -> int:

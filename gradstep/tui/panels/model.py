@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gradstep.tui import numbers
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean, fit_middle, text_line
+from gradstep.tui.panels.breakpoints import mark_of, of_part
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.values.inside import Breakpoint
+from gradstep.values.outcomes import Stop
 from gradstep.values.views import LookModel, ModelRow, ModelView, Request
 
 _NARROW = 40
 _WIDE = 64
 
 
-def draw(view: ModelView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
-    """Draw the tree from its row `first` on, the cursor on row `at` (-1: on the selected row)."""
+def draw(
+    view: ModelView | None,
+    width: int,
+    height: int,
+    first: int = 0,
+    at: int = -1,
+    running: str | None = None,
+    breakpoints: tuple[Breakpoint, ...] = (),
+) -> Drawing:
+    """Draw the tree from its row `first` on, the cursor on row `at` (-1: on the selected row).
+
+    The row whose path is `running` is lit; rows that a breakpoint stands on have its mark.
+    """
     if view is None:
         return empty(width, height, "No model yet: it shows here as soon as it is built.")
     about = numbers.count(view.parameters, "parameter")
@@ -28,7 +42,7 @@ def draw(view: ModelView | None, width: int, height: int, first: int = 0, at: in
     lines = [columns.header()]
     branches = branches_of(view.rows, start, end)
     lines += [
-        columns.line(row, branch, start + i == here)
+        columns.line(row, branch, start + i == here, row.path == running, of_part(breakpoints, row))
         for i, (row, branch) in enumerate(zip(shown, branches, strict=True))
     ]
     if foot:
@@ -109,16 +123,21 @@ class _Columns:
             row.right(self.norm, "norm", "dim")
         return row.left(self.grad, ".grad", "dim").line()
 
-    def line(self, row: ModelRow, branch: str, here: bool) -> Line:
+    def line(self, row: ModelRow, branch: str, here: bool, running: bool, stops: Breakpoint | None) -> Line:
         if self.width < _NARROW:
             branch = branch[2:]
-        drawn = cursor(Row(self.width, here), here).left(GUTTER, branch, "line")
+        drawn = cursor(Row(self.width, here), here)
+        if stops is not None:
+            drawn.left(1, *mark_of(stops))
+        drawn.left(GUTTER, branch, "line")
         name = clean(row.name)
+        lit = "now" if running else "bright" if here else "text"
         if row.kind == "module":
             kind = clean(row.type) if row.type != row.name else ""
-            return drawn.add(f"{name} {kind}".strip(), "bright" if here else "text").line()
+            drawn.add(f"{name} {kind}".strip(), lit)
+            return (drawn.right(self.width - 1, "▶ here", "now") if running else drawn).line()
         mark = "*" if row.changed else ""
-        drawn.add(fit_middle(name, max(0, self.names - drawn.at - len(mark))), "bright" if here else "text")
+        drawn.add(fit_middle(name, max(0, self.names - drawn.at - len(mark))), lit)
         drawn.add(mark, "bright")
         if row.shared:
             return drawn.add(f"  = {clean(row.shared)}", "dim").line()
@@ -145,6 +164,21 @@ class ModelPanel(ViewPanel[ModelView]):
     def __init__(self) -> None:
         super().__init__("model")
         self.at = -1
+        self._lit: str | None = None
+        """The path of what a phase is stopped at; None between phases and outside of the model."""
+        self._stop = -1
+        self._arrived = False
+        """True until the cursor has gone to it."""
+        self.breakpoints: Callable[[], tuple[Breakpoint, ...]] = tuple
+        """Those that may stand on a row."""
+
+    def follow(self, stop: Stop) -> None:
+        """Take note of a stop: the cursor is to go to the module or parameter that is stopped at."""
+        position = stop.position
+        owned = position is not None and (position.parameter or position.stack)
+        self._lit = (position.parameter or position.path) if position is not None and owned else None
+        self._arrived = self._arrived or (position is not None and stop.number != self._stop)
+        self._stop = stop.number
 
     def request(self) -> Request:
         """Ask for what this panel shows."""
@@ -156,10 +190,14 @@ class ModelPanel(ViewPanel[ModelView]):
         if before is None or selected_row(before) != chosen:
             self.at = chosen
             self._reveal()
+        if self._arrived:
+            self._arrived = False
+            self.at = next((i for i, row in enumerate(view.rows) if row.path == self._lit), self.at)
+            self._reveal()
 
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.view, width, height, self.first, self.at)
+        return draw(self.view, width, height, self.first, self.at, self._lit, self.breakpoints())
 
     @property
     def body(self) -> int:

@@ -7,8 +7,10 @@ from pathlib import PurePath
 
 from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, cell_len, clean, fit, fit_middle
+from gradstep.tui.panels.breakpoints import mark_of
 from gradstep.tui.panels.drawing import GUTTER, cursor, widest
 from gradstep.values.graphs import NodeRow
+from gradstep.values.inside import Breakpoint
 
 _MARKS = {
     "": ("·", "dim"),
@@ -77,9 +79,11 @@ class Columns:
             row.right(self.saved, "keeps", "dim")
         return (row.left(self.line, "line", "dim") if self.line else row).line()
 
-    def line_for(self, node: NodeRow, here: bool) -> Line:
-        """Return the line of a node or a group."""
+    def line_for(self, node: NodeRow, here: bool, stops: Breakpoint | None = None) -> Line:
+        """Return the line of a node or a group, with the breakpoint that stands on it."""
         row = cursor(Row(self.width, here), here)
+        if stops is not None:
+            row.left(1, *mark_of(stops))
         running, dark = node.status == "running", node.status in {"", "waiting"} and not here
         row.left(GUTTER, *_MARKS[node.status])
         if self.number:
@@ -100,7 +104,8 @@ class Columns:
         row.right(self.shape, shape, "dim")
         if self.module:
             opens = node.opens and not node.group
-            row.left(self.module, fit_middle(module_of(node), self.modules), "text" if opens else "dim")
+            shorten = fit if node.group else fit_middle
+            row.left(self.module, shorten(module_of(node), self.modules), "text" if opens else "dim")
         if self.saved:
             row.right(self.saved, saved_of(node), "bad" if node.saved == "written" else "dim")
         return (row.left(self.line, line_of(node), "dim") if self.line else row).line()
@@ -127,8 +132,8 @@ def name_of(row: NodeRow) -> str:
 def module_of(row: NodeRow) -> str:
     """Return the module of a node, marked where its group begins; of a group how much it holds."""
     if row.group:
-        held = numbers.count(row.nodes, "node")
-        return f"  {held}, {row.parameters} .grad {row.grad}".rstrip() if row.parameters else f"  {held}"
+        grads = f", {row.parameters} .grad {row.grad}".rstrip() if row.parameters else ""
+        return f"  {numbers.count(row.nodes, 'node')}{grads}"
     call = f" {row.call}/{row.calls}" if row.call else ""
     return clean(f"{'▾' if row.opens else ' '} {row.module}{call}")
 
@@ -145,18 +150,27 @@ def line_of(row: NodeRow) -> str:
     return clean(f"{PurePath(row.file).name}:{row.line}" if row.line else row.source.partition(" = ")[2])
 
 
-def describe(row: NodeRow, room: int) -> str:
-    """Say in one line of `room` cells what a row is, with what has no column."""
-    name = f"{row.nodes} nodes" if row.group else row.name
-    parts = [f"#{row.order} {name}"]
-    if row.saved:
-        parts.append({"alive": "keeps"}.get(row.saved, "") + f" {saved_of(row)}")
-    where = f"{PurePath(row.file).name}:{row.line}" if row.line else ""
-    parts.append(f"{where}  {row.source}".strip())
-    text = clean("  ".join(filter(None, (part.strip() for part in parts))))
-    if cell_len(text) > room:
-        text = clean("  ".join(filter(None, (parts[0], f"{where}  {row.source}".strip()))))
-    return fit(text, room)
+def describe(row: NodeRow, room: int, lined: bool = True) -> str:
+    """Say in one line of `room` cells what a row is, with what has no column.
+
+    Args:
+        row: the node or group.
+        room: cells; what does not fit is left out, the line of the user's code last.
+        lined: False when the forward noted no lines, which is then said.
+    """
+    kept = "keeps " + saved_of(row) if row.saved == "alive" else saved_of(row)
+    if row.group:
+        last = row.order + row.nodes - 1
+        grads = f"{numbers.count(row.parameters, '.grad')} {row.grad}" if row.parameters else ""
+        parts = [f"#{row.order} to #{last}, {row.nodes} nodes", grads, kept]
+    else:
+        parts = [f"#{row.order} {row.name}", kept]
+    where = f"{PurePath(row.file).name}:{row.line}  " if row.line else ""
+    line = where + row.source if lined or row.parameter else "its line: from the next forward on"
+    said = [clean(part) for part in parts if part]
+    while len(said) > 1 and sum(map(cell_len, said)) + 2 * len(said) + cell_len(line) > room:
+        said.pop()
+    return fit("  ".join([*said, clean(line)]).rstrip(), room)
 
 
 def _given(row: NodeRow) -> str:

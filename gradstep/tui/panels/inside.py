@@ -1,0 +1,182 @@
+"""The panel *Inside*: what is passed at the module, op or node that a phase is stopped at, and what takes part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gradstep.tui import numbers
+from gradstep.tui.lines import Line, Row, clean, fit, text_line
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window
+from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.position import place_words
+from gradstep.values.inside import InsideView, LookInside, Passed
+from gradstep.values.views import Request
+
+_GAP = 2
+
+
+def draw(view: InsideView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
+    """Draw the tensors from row `first` on, the cursor on row `at`; below them what else is true there."""
+    if view is None or view.position is None:
+        return empty(width, height, clean(view.note) if view is not None else "Nothing is loaded yet.")
+    rows = (*view.inputs, *view.outputs)
+    facts = _facts(view, width)
+    facts = facts[: max(0, height - 2 - min(len(rows), 4))]
+    room = max(1, height - 1 - len(facts))
+    start, end = window(len(rows), first, room)
+    columns = _Columns(rows[start:end], width, view.position.phase == "forward")
+    lines = [columns.header()]
+    lines += [columns.line(rows[i], i == at, i >= len(view.inputs)) for i in range(start, end)]
+    return Drawing(place_words(view.position), [*lines, *facts][: max(height, 0)], len(rows))
+
+
+def _facts(view: InsideView, width: int) -> list[Line]:
+    """Say which parameters take part, in which modes, and why an output does not require grad."""
+    position = view.position
+    assert position is not None
+    texts = []
+    if view.parameters:
+        verb = "adds to" if position.kind == "node" else "takes part"
+        names = ", ".join(view.parameters[:6]) + (" and others" if len(view.parameters) > 6 else "")
+        texts.append((f"{verb}: {names}" + (" .grad" if position.kind == "node" else ""), "text"))
+    refused = dict.fromkeys(f"{row.name} does not require grad: {row.why_not}" for row in view.outputs if row.why_not)
+    texts += [(text, "bright") for text in refused]
+    if position.phase == "forward":
+        grad = "on" if view.grad_mode else "off: no graph is recorded"
+        texts.append((f"grad mode {grad}; autocast {view.autocast or 'off'}", "dim"))
+    if view.note:
+        texts.append((view.note, "dim"))
+    return [line for text, tone in texts for line in paragraph(clean(text), width, tone)]
+
+
+def describe(row: Passed, room: int) -> str:
+    """Say in one line of `room` cells what has no column of its own."""
+    if row.text:
+        return fit(clean(f"{row.name}: {row.text}"), room)
+    form = numbers.form_of([row.minimum, row.maximum, row.mean])
+    parts = [row.name, row.dtype]
+    for word, value in (("min", row.minimum), ("max", row.maximum), ("mean", row.mean)):
+        parts += [f"{word} {numbers.signed(value, form)}"] if value is not None else []
+    parts += [f"std {numbers.norm(row.std)}"] if row.std is not None else []
+    parts += [f"{row.zeros:,} zeros"] if row.zeros else []
+    return fit(clean("  ".join(filter(None, parts))), room)
+
+
+class _Columns:
+    """The columns there is room for: name and shape first, then norm, grad, extremes, spread, zeros, dtype."""
+
+    _ORDER = ("norm", "grad", "min", "max", "mean", "std", "zeros", "dtype")
+
+    def __init__(self, rows: Sequence[Passed], width: int, forward: bool) -> None:
+        self.width = width
+        form = numbers.form_of([v for row in rows for v in (row.minimum, row.maximum, row.mean)])
+        self._texts: dict[str, Callable[[Passed], str]] = {
+            "norm": lambda row: numbers.norm(row.norm),
+            "grad": lambda row: "" if row.text else "yes" if row.requires_grad else "no",
+            "min": lambda row: _signed(row.minimum, form),
+            "max": lambda row: _signed(row.maximum, form),
+            "mean": lambda row: _signed(row.mean, form),
+            "std": lambda row: numbers.norm(row.std),
+            "zeros": lambda row: "" if row.zeros is None else f"{row.zeros:,}",
+            "dtype": lambda row: clean(row.dtype),
+        }
+        names = widest([clean(row.name) for row in rows], 6)
+        shapes = widest([numbers.shape(row.shape) for row in rows if not row.text], 5)
+        at = self.shape = min(GUTTER + names + _GAP + shapes, width - 1)
+        self.names = max(0, self.shape - shapes - 1 - GUTTER)
+        self.ends: dict[str, int] = {}
+        for name in self._ORDER:
+            if name == "grad" and not forward:
+                continue  # nothing that flows in a backward requires grad, or all of it does
+            cells = widest([self._texts[name](row) for row in rows], len(_HEADS.get(name, name)))
+            if at + _GAP + cells > width - 1:
+                break
+            at = self.ends[name] = at + _GAP + cells
+
+    def header(self) -> Line:
+        row = Row(self.width).left(GUTTER, "passed", "dim").right(self.shape, "shape", "dim")
+        for name, end in self.ends.items():
+            row.right(end, _HEADS.get(name, name), "dim")
+        return row.line()
+
+    def line(self, row: Passed, here: bool, leaves: bool) -> Line:
+        drawn = cursor(Row(self.width, here), here)
+        drawn.left(
+            GUTTER, clean(row.name), "bright" if leaves or here else "text", self.names if not row.text else None
+        )
+        if row.text:
+            return drawn.add("  ").add(clean(row.text), "dim").line()
+        drawn.right(self.shape, numbers.shape(row.shape), "dim")
+        odd = bool(row.nans or row.infs)
+        for name, end in self.ends.items():
+            tone = {"min": numbers.tone_of(row.minimum), "max": numbers.tone_of(row.maximum)}.get(name, "text")
+            tone = numbers.tone_of(row.mean) if name == "mean" else tone
+            bad = odd and name in ("norm", "min", "max", "mean", "std")
+            drawn.right(end, self._texts[name](row), "odd" if bad and name == "norm" else tone)
+        return drawn.line()
+
+
+_HEADS = {"grad": "needs grad"}
+"""Names of columns that are more than one word."""
+
+
+def _signed(value: float | None, form: numbers.Form) -> str:
+    return "" if value is None else numbers.signed(value, form)
+
+
+class InsidePanel(ViewPanel[InsideView]):
+    """What is passed, with a cursor on a tensor that enter opens in Tensor."""
+
+    title = "Inside"
+    reads = (
+        "At a stop inside a phase: the tensors that go into the module, op or node and those that come out of it, with "
+        "norm, extremes, mean, spread and zeros; whether they require grad, and if not, why; the parameters that take "
+        "part. enter opens the tensor under the cursor in Tensor."
+    )
+    shows = InsideView
+
+    def __init__(self) -> None:
+        super().__init__("inside")
+        self.at = 0
+
+    def request(self) -> Request:
+        """Ask for what is passed."""
+        return LookInside()
+
+    def taken(self, view: InsideView, before: InsideView | None) -> None:
+        """Begin at the first tensor of another place."""
+        if before is None or before.position != view.position:
+            self.at = self.first = 0
+
+    @property
+    def tensors(self) -> tuple[Passed, ...]:
+        """What the cursor goes through."""
+        return () if self.view is None else (*self.view.inputs, *self.view.outputs)
+
+    @property
+    def chosen(self) -> str:
+        """What an expression calls the tensor under the cursor; empty for none."""
+        rows = self.tensors
+        return rows[self.at].name if 0 <= self.at < len(rows) and not rows[self.at].text else ""
+
+    def draw_view(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now, and what has no column of the tensor under the cursor."""
+        rows = self.tensors
+        foot = height >= 7 and 0 <= self.at < len(rows)
+        drawing = draw(self.view, width, height - foot, self.first, self.at)
+        if not foot:
+            return drawing
+        lines = drawing.lines + [Line()] * (height - 1 - len(drawing.lines))
+        lines.append(text_line(describe(rows[self.at], width - GUTTER - 1), width, "dim"))
+        return drawing._replace(lines=lines)
+
+    def move(self, rows: int) -> None:
+        """Move the cursor."""
+        self.at = max(0, min(self.at + rows, len(self.tensors) - 1))
+        seen = max(1, self.body - 4)
+        self.first = max(min(self.first, self.at), self.at - seen + 1, 0)
+
+    def click_row(self, row: int) -> None:
+        """Move the cursor to the row."""
+        if 0 <= row - 1 + self.first < len(self.tensors):
+            self.at = row - 1 + self.first
