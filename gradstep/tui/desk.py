@@ -142,7 +142,10 @@ class Desk(Screen[None], inherit_bindings=False):
     def _arrange(self) -> None:
         """Lay out again if that would change anything; it is asked at every stop."""
         wanted = (*self.size, self._wish)
-        if wanted != self._planned and self._places != plan(*wanted):
+        if wanted == self._planned:
+            return
+        self._planned = wanted
+        if self._places != plan(*wanted):
             self._lay_out()
             self.call_after_refresh(self._catch_up)
 
