@@ -38,8 +38,8 @@ class Lanes:
     """The lanes of one graph: laid out once, drawn for any window in a time that its length alone decides.
 
     A lane belongs to the row it leads to. A node stands on the lane that leads to it; it opens lanes for rows that have
-    none yet, the one that runs last straight below it, and joins those that have one. When all of `most` lanes are
-    taken, edges to the rows that run last get none: they are named by number.
+    none yet, the one that runs last straight below it, and joins those that have one. Where more than `most` lanes
+    would be needed, the rows that run last get none: the edges to them are named by number.
 
     Args:
         edges: for each row, the later rows its edges lead to; several edges to one row share a lane.
@@ -47,20 +47,19 @@ class Lanes:
     """
 
     def __init__(self, edges: Sequence[Sequence[int]], most: int = 8) -> None:
-        self._edges, self._most = edges, max(1, most)
+        self._edges = edges
+        self._named = _without_lane(edges, max(1, most))
         self._starts: list[tuple[_Lanes, int]] = []
-        self._named: set[int] = set()
         lanes: _Lanes = []
         own = -1
         for row, targets in enumerate(edges):
             if not row % EVERY:
                 self._starts.append((lanes.copy(), own))
-            if len(targets) == 1 and row in lanes and targets[0] not in lanes:
+            if len(targets) == 1 and row in lanes and targets[0] not in lanes and targets[0] not in self._named:
                 own = lanes.index(row)
                 lanes[own] = targets[0]  # what _step would do for most rows
             else:
-                own, _, named = _step(lanes, row, targets, self._most, own)
-                self._named.update(named)
+                own, _, _ = _step(lanes, row, targets, self._named, own)
 
     def draw(self, first: int, end: int, marks: Sequence[str], names: Sequence[int]) -> list[str]:
         """Return one string a row: the node on its lane, lanes that pass, and lanes that fork from or join the node.
@@ -78,11 +77,11 @@ class Lanes:
         lanes, drawn = lanes.copy(), []
         for row in range(start, end):
             before = lanes.copy()
-            own, ends, named = _step(lanes, row, self._edges[row], self._most, own)
+            own, ends, named = _step(lanes, row, self._edges[row], self._named, own)
             if row >= first:
                 line = _line(before, lanes, own, ends, marks[row - first])
                 come = UP_FROM if row in self._named else ""
-                notes = (come + "".join(f"{DOWN_TO}{names[target]}" for target in sorted(named))).strip()
+                notes = come + "".join(f"{DOWN_TO}{names[target]}" for target in sorted(named))
                 drawn.append(f"{line} {notes}" if notes else line)
         return drawn
 
@@ -93,8 +92,32 @@ def draw_lanes(edges: Sequence[Sequence[int]], leaves: Sequence[bool], most: int
     return Lanes(edges, most).draw(0, len(edges), marks, range(len(edges)))
 
 
+def _without_lane(edges: Sequence[Sequence[int]], most: int) -> frozenset[int]:
+    """Return the rows that no lane can lead to when there are `most`: wherever there are too many, those that run last.
+
+    So the edges that are drawn are the short ones.
+    """
+    waiting: set[int] = set()
+    without: set[int] = set()
+
+    def leave(room: int) -> None:
+        while len(waiting) > room:
+            last = max(waiting)
+            waiting.remove(last)
+            without.add(last)
+
+    for row, targets in enumerate(edges):
+        waiting.discard(row)
+        if row in without:
+            leave(most - 1)  # it stands on a lane that is free
+        waiting.update(targets)
+        waiting -= without.intersection(targets)
+        leave(most)
+    return frozenset(without)
+
+
 def _step(
-    lanes: _Lanes, row: int, targets: Sequence[int], most: int, above: int
+    lanes: _Lanes, row: int, targets: Sequence[int], without: frozenset[int], above: int
 ) -> tuple[int, list[tuple[int, int]], list[int]]:
     """Turn the lanes above a row into those below it.
 
@@ -113,16 +136,13 @@ def _step(
         lanes += [-1] * (own + 1 - len(lanes))
     lanes[own] = -1
     ends, named = [], []
-    wanted = sorted(set(targets), reverse=True) if len(targets) > 1 else targets
-    new = [target for target in wanted if target not in lanes]
-    room = lanes[:most].count(-1) + max(0, most - len(lanes))
-    if len(new) > room:
-        named = new[: len(new) - room]
-    for target in wanted:
-        if target in lanes:
+    for target in sorted(set(targets), reverse=True) if len(targets) > 1 else targets:
+        if target in without:
+            named.append(target)
+        elif target in lanes:
             ends.append((lanes.index(target), UP | DOWN))
-        elif target not in named:
-            place = own if lanes[own] == -1 and own < most else _free(lanes)
+        else:
+            place = own if lanes[own] == -1 else _free(lanes)
             if place == len(lanes):
                 lanes.append(-1)
             lanes[place] = target
