@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
@@ -21,7 +22,7 @@ Why = Literal["leaf", "freed", "written", "hooked", "custom", "checkpoint", "not
 
 CAP = 1 << 20
 """Elements of J up to which it is computed whole."""
-WORK = 1 << 24
+WORK = 1 << 22
 """Elements that a node may compute for a window of J: each row of J costs all of the node's outputs once."""
 
 
@@ -129,23 +130,27 @@ class Jacobian:
             made.append(self._times_each(units.reshape(len(here), *self.out_shape)))
         return torch.cat(made) if made else torch.zeros(0, self.shape[1], dtype=self.in_dtype, device=self.device)
 
-    def along(self, u: Tensor) -> Tensor:
-        """Return J u, of the output's shape, for u of the input's shape.
+    def along(self, u: Tensor) -> Tensor | None:
+        """Return J u, of the output's shape, for u of the input's shape; None where torch has no way to it.
 
         J^T v is linear in v, so that the gradient of u · (J^T v) with respect to v is J u.
         """
         start = torch.zeros(self.out_shape, dtype=self.dtype, device=self.device)
         with torch.no_grad():
-            back = torch.func.vjp(self._times, start)[1]
-            (made,) = back(u)
+            try:
+                back = torch.func.vjp(self._times, start)[1]
+                (made,) = back(u)
+            except RuntimeError:  # the node's own derivative is not implemented
+                return None
         found: Tensor = made.detach()
         return found
 
-    def column(self, number: int) -> Tensor:
-        """Return one column of J: (elements of the output,)."""
+    def column(self, number: int) -> Tensor | None:
+        """Return one column of J: (elements of the output,); None where torch has no way to it."""
         unit = torch.zeros(self.shape[1], dtype=self.in_dtype, device=self.device)
         unit[number] = 1
-        return self.along(unit.reshape(self.in_shape)).flatten()
+        column = self.along(unit.reshape(self.in_shape))
+        return None if column is None else column.flatten()
 
     def whole(self) -> Tensor:
         """Return all of J; look at `elements` and `row_cost` first."""
@@ -170,7 +175,9 @@ class Jacobian:
         with torch.no_grad():
             if not is_function(self.node) and len(units) > 1:
                 try:
-                    made: Tensor = torch.func.vmap(self._times)(units)
+                    with warnings.catch_warnings():  # that a node is batched by a loop is nothing to tell the user
+                        warnings.simplefilter("ignore")
+                        made: Tensor = torch.func.vmap(self._times)(units)
                     return made.reshape(len(units), self.shape[1])
                 except RuntimeError:  # an operation that can't be batched
                     pass

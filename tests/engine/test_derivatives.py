@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gradstep.engine.jacobian import vjp
-from gradstep.engine.nodes.find import TABLE, rule_of, symbol_of
+from gradstep.engine.nodes.find import TABLE, rule_of, summed_over, symbol_of
 from gradstep.engine.nodes.rule import dimension
 from gradstep.engine.saved_values import saved_values, settings
 
@@ -576,6 +576,22 @@ def test_every_formula_is_used_and_every_symbol_in_it_is_explained() -> None:
                 for letter in re.findall(r"(?<![\w.′])[abcxytABWKQV](?![\w′])", formula):
                     assert letter in symbols or f"{letter}ᵀ" in symbols, (rule.forward, formula, letter)
     assert used == set(FORMULAS) | set(BY_EDGE)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_where_the_engine_sums_over_what_was_broadcast_is_told(name: str) -> None:
+    for make in CASES[name]:
+        y = make()
+        node: Any = y.grad_fn
+        raw = node(*[torch.ones_like(y) if i == y.output_nr else None for i in range(len(node._input_metadata))])
+        for edge, result in enumerate(raw if isinstance(raw, tuple) else (raw,)):
+            following, place = node.next_functions[edge]
+            if following is None:
+                continue
+            shape = tuple(following._input_metadata[place].shape)
+            dims = summed_over(node, edge)
+            assert bool(dims) == (tuple(result.shape) != shape)
+            assert (result.sum(dims).reshape(shape) if dims else result).equal(result.sum_to_size(shape))
 
 
 def test_a_node_no_table_knows_has_no_rule() -> None:

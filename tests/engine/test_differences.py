@@ -49,6 +49,14 @@ def test_small_ones_are_compared_element_by_element_and_large_ones_in_random_dir
     assert 0 < made.error < made.tolerance
 
 
+def test_attention_is_compared_from_both_sides_where_it_is_large() -> None:
+    given = [torch.randn(2, 4, 64, 32, requires_grad=True) for _ in range(3)]
+    node: Any = F.scaled_dot_product_attention(*given).grad_fn
+    assert isinstance(made := check(node, 0), Check)
+    assert made.how == "v · J u for 3 random u and v"
+    assert made.agrees
+
+
 @pytest.mark.parametrize("shape", [(4, 5), (64, 64)])
 def test_a_wrong_derivative_is_found(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     x = tame(*shape)

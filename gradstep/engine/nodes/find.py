@@ -42,6 +42,18 @@ def symbol_of(rule: Rule, edge: int) -> tuple[str, str]:
     return (f"{symbol}{_lowered(edge + 1)}" if rule.several else symbol), formula
 
 
+def summed_over(node: Node, edge: int) -> tuple[int, ...]:
+    """Return along which dimensions of v the engine sums J^T v, because the operation broadcast that input."""
+    name = node.name().rsplit("::", 1)[-1]
+    if name not in elementwise.TABLE and not (name in matrices.SUMS and edge == 0):
+        return ()
+    following, place = node.next_functions[edge]
+    out = tuple(node._input_metadata[0].shape)
+    shape = out if following is None else tuple(following._input_metadata[place].shape)
+    missing = len(out) - len(shape)
+    return (*range(missing), *(missing + i for i, size in enumerate(shape) if size != out[missing + i]))
+
+
 def _last_is_transposed(node: Node) -> bool:
     following = node.next_functions[-1][0] if node.next_functions else None
     return following is not None and following.name() == "TBackward0"

@@ -80,3 +80,6 @@ TRANSPOSED: dict[str, Entry] = {
     ),
 }
 """The same where the last matrix is a weight that was transposed."""
+
+SUMS = frozenset({"AddmmBackward0", "BaddbmmBackward0", "AddmvBackward0"})
+"""Nodes whose first input is a summand, and may be broadcast."""

@@ -119,3 +119,21 @@ TABLE: Table = {
     "ConstantPadNdBackward0": _one("y = x with a border", "v without the border", "v without what was padded"),
     "CumsumBackward0": _cumsum,
 }
+
+SAME_ORDER = frozenset(name for name, rule in TABLE.items() if rule is _RESHAPED)
+"""Nodes that leave every number where it is: only the shape is another."""
+
+
+def order_of(name: str, s: Settings, dims: int) -> list[int] | None:
+    """Return which dimension of the input each of the output is, for a node that only changes their order."""
+    order = list(range(dims))
+    if name == "TBackward0":
+        return order[::-1]
+    if name == "TransposeBackward0":
+        first, second = (int(dimension(s[key]).replace("−", "-")) for key in ("dim0", "dim1"))
+        order[first], order[second] = order[second], order[first]
+        return order
+    permuted = s.get("dims") if name == "PermuteBackward0" else None
+    if not isinstance(permuted, (list, tuple)):
+        return None
+    return [int(text.replace("−", "-")) % dims for text in dimension(permuted).split(", ")]

@@ -1,0 +1,54 @@
+"""A vector that flows through a node: its statistics, and a window of its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gradstep.values.nodes import Flow, Rows
+from gradstep.views.model import dtype_name
+from gradstep.views.statistics import chunks, statistics
+
+
+def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flow:
+    """Return what there is to see of a vector: statistics of the whole, numbers of a window."""
+    shape, dtype = tuple(tensor.shape), dtype_name(tensor)
+    if tensor.is_meta:
+        return Flow(shape, dtype, note="a meta tensor has a shape and no values")
+    note = ""
+    if tensor.layout is not torch.strided:
+        note = f"{str(tensor.layout).removeprefix('torch.')}: what is not stored is 0"
+        tensor = tensor.to_dense()
+    if tensor.is_complex():
+        note, tensor = "magnitudes of complex numbers", tensor.abs()
+    if not tensor.numel():
+        return Flow(shape, dtype, note="empty")
+    wide = None if tensor.dtype in (torch.float32, torch.float64) else _widened
+    plain = tensor.detach()
+    known = statistics(lambda: chunks([plain], wide))
+    return Flow(shape, dtype, known, window_of(plain, top, left, rows, columns), note)
+
+
+def window_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Rows:
+    """Return a window onto the last two dimensions of a tensor, at index 0 of the others; a vector is a column."""
+    if not tensor.numel() or tensor.is_meta or tensor.layout is not torch.strided:
+        return ()
+    part = tensor.detach()
+    while part.dim() > 2:
+        part = part[0]
+    square = part.reshape(-1, 1) if part.dim() < 2 else part
+    top, left = start(square.shape[0], top, rows), start(square.shape[1], left, columns)
+    cells = square[top : top + rows, left : left + columns]
+    real = cells.abs() if cells.is_complex() else cells
+    return tuple(tuple(row) for row in real.cpu().to(torch.float64).tolist())
+
+
+def start(size: int, wished: int, count: int) -> int:
+    """Return where a window begins so that it is full where it can be."""
+    return max(0, min(wished, size - count))
+
+
+def _widened(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0].float()
