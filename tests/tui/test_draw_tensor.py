@@ -57,8 +57,8 @@ def test_a_missing_grad_says_what_to_press():
 
 def test_more_columns_of_a_matrix_fit_where_its_numbers_are_short():
     view = matrix(((0.125,) * 9,) * 2, grad_state="")
-    assert tensor.columns_shown(view, 70, look()) == 7
-    assert plain(tensor.draw(view, 70, 6).lines)[2].count("+0.125") == 7
+    assert tensor.columns_shown(view, 70, look()) == 8
+    assert plain(tensor.draw(view, 70, 6).lines)[2].count("+0.125") == 8
 
 
 @given(st.lists(st.floats(0.011, 9.0), min_size=2, max_size=8), st.sampled_from(["vector", "matrix"]))
@@ -151,7 +151,7 @@ def test_a_heat_map_states_its_scale_and_names_its_columns():
     row = tuple((j - 6) / 10 for j in range(13))
     view = matrix((row, row), tuple((0.0,) * 13 for _ in range(2)))
     lines = plain(tensor.draw(view, 90, 6, look(heat=True)).lines)
-    assert lines[0].split()[:3] == ["w", "±0.600", "max"]
+    assert lines[0].split()[:4] == ["w", "±0.600", "=", "max"]
     assert "0         5         10" in lines[1]
     assert "−█−▓−▓−▒−▒−░ 0+░+▒+▒+▓+▓+█" in lines[2]
     assert " 0 0 0 0 0 0" in lines[2]

@@ -33,7 +33,7 @@ def draw(view: TensorView | None, width: int, height: int, look: Look | None = N
         about = f"{clean(view.name)}  of {view.dtype}" if view.dtype else clean(view.name)
         return empty(width, height, clean(view.note) or "There is no number to draw here.", about=about)
     look = look or Look(Steady(), first=view.top, left=view.left)
-    foot = foot_lines(view, width, look)
+    foot = foot_lines(view, width, height, look)
     room = height - len(foot)
     lines = (tensor_grid.grid_lines if _is_grid(view, look) else tensor_table.table_lines)(view, width, room, look)
     axis = axis_of(view, 0)
@@ -196,7 +196,8 @@ class TensorPanel(ViewPanel[TensorView]):
         """Return how many rows of numbers are drawn."""
         look = self._look
         heads = tensor_grid.HEADS if _is_grid(view, look) else tensor_table.HEADS
-        return max(1, (self._height or self.body) - heads - len(foot_lines(view, self.size.width, look)))
+        height = self._height or self.body
+        return max(1, height - heads - len(foot_lines(view, self.size.width, height, look)))
 
     def _place(self, view: TensorView, place: int) -> int:
         """Return how far in the slice the cursor is along the rows (0) or the columns (1)."""

@@ -16,6 +16,8 @@ from gradstep.values.tensors import Histogram, Statistics, TensorView, Window
 
 BINS = 24
 """Bars of a histogram."""
+_LEAST = 3
+"""Rows of heads and numbers that are left whatever is said below them."""
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -55,13 +57,17 @@ def planes_words(view: TensorView) -> str:
 
 
 # -- below the numbers -------------------------------------------------------------------------------------------------
-def foot_lines(view: TensorView, width: int, look: Look) -> list[Line]:
-    """Return the lines below the numbers: one, or the whole block."""
-    line = _line(_parts(view, width, look), width)
+def foot_lines(view: TensorView, width: int, height: int, look: Look) -> list[Line]:
+    """Return the lines below the numbers: one, or of the whole block what leaves room for a row of `height`."""
     if not look.block:
-        return [line]
+        return [_line(_parts(view, width, look), width)]
+    return _block(view, width, look)[: max(1, height - _LEAST)]
+
+
+def _block(view: TensorView, width: int, look: Look) -> list[Line]:
     lines = [_here(view, width, look), *_table(view, width)]
-    extra = [part for part in (*_marks(view), view.note, columns_words(view, width, look), planes_words(view)) if part]
+    extra = [part for part in (view.note, columns_words(view, width, look), planes_words(view)) if part]
+    extra += [] if look.heat else _marks(view)
     if look.heat:
         lines.append(heat.ramp(Row(width).to(GUTTER)).add("   ").add("  ".join(extra), "dim").line())
     elif extra:
@@ -99,7 +105,7 @@ def _parts(view: TensorView, width: int, look: Look) -> list[str]:
         parts.append(f".grad norm {numbers.norm(view.grad_statistics.norm)}")
         if view.grad_statistics.nans or view.grad_statistics.infs:
             parts.append(f".grad {_odd(view.grad_statistics)}")
-    return [part for part in (*parts, *_marks(view)) if part]
+    return [part for part in (*parts, *([] if look.heat else _marks(view))) if part]
 
 
 def _odd(known: Statistics) -> str:
@@ -178,13 +184,14 @@ def _table(view: TensorView, width: int) -> list[Line]:
     there = [(name, known) for name, known in sides if known is not None]
     if not there:
         return [text_line(f"these {math.prod(view.shape):,}: being measured …", width, "dim")]
-    label = max(8, *(len(name) + 1 for name, _ in there))
+    amount = f"of {math.prod(view.shape):,}" if width >= 60 else ""
+    label = max(len(amount), 6, *(len(name) for name, _ in there)) + 1
     figures = list(_FIGURES)
     while len(figures) > 1 and GUTTER + label + sum(figure.width for figure in figures) >= width:
         figures.remove(max(figures, key=lambda figure: figure.rank))
     used = GUTTER + label + sum(figure.width for figure in figures)
     beside = width - used > BINS + 24
-    head = Row(width).left(GUTTER, f"of {math.prod(view.shape):,}"[:label], "dim")
+    head = Row(width).left(GUTTER, amount, "dim")
     ends: list[int] = []
     for figure in figures:
         ends.append(ends[-1] + figure.width if ends else GUTTER + label + figure.width)
@@ -233,9 +240,12 @@ def _histogram(row: Row, made: Histogram | None) -> Row:
         return row
     form = numbers.form_of([made.low, made.high], "", 3)
     row.add(numbers.signed(made.low, form).rjust(9) + " ", "dim")
-    most = max(made.counts)
-    step = (made.high - made.low) / len(made.counts)
-    for i, count in enumerate(made.counts):
+    counts = made.counts
+    if row.width - row.at < len(counts) + 11 and not len(counts) % 2:
+        counts = tuple(a + b for a, b in zip(counts[::2], counts[1::2], strict=True))
+    most = max(counts)
+    step = (made.high - made.low) / len(counts)
+    for i, count in enumerate(counts):
         middle = made.low + (i + 0.5) * step
         bar = _BARS[min(7, count * 8 // (most + 1))] if count else " "
         row.add(bar, "negative" if middle < 0 else "positive")

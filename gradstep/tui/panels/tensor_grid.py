@@ -65,12 +65,12 @@ def room_of(view: TensorView, width: int) -> Room:
     """Return where the grids of a view stand at a width."""
     start = GUTTER + max(2, longest(axis_of(view, 0), view.row_labels) + 2) + 1
     two = bool(view.grad_state) or view.grad is not None
-    return Room(start, (width - start - 1) // (2 if two else 1), two)
+    return Room(start, (width - start) // (2 if two else 1), two)
 
 
 def fold_of(view: TensorView, width: int) -> int:
     """Return how many elements of a vector stand in one row of its heat map."""
-    fits = max(1, (room_of(view, width).each - 1) // heat.CELL)
+    fits = max(1, (room_of(view, width).each - 2) // heat.CELL)
     return fits - fits % _TICK if fits >= _TICK else fits
 
 
@@ -90,7 +90,7 @@ def grid_lines(view: TensorView, width: int, height: int, look: Look) -> list[Li
         grid.title(titles)
         grid.heads(heads, plate, shown)
     if room.two and view.grad is None:
-        titles.left(room.start + room.each + 2, f".grad  {view.grad_state}", "dim")
+        titles.left(room.start + room.each + 1, f".grad  {view.grad_state}", "dim")
     elif view.grad_state:
         titles.add(f"  {view.grad_state}", "dim")
     lines = [titles.line(), heads.line()]
@@ -100,7 +100,7 @@ def grid_lines(view: TensorView, width: int, height: int, look: Look) -> list[Li
         for grid in grids:
             grid.cells(row, i, shown, plate.spot[1] if here else -1)
         if room.two and view.grad is None and i == 0:
-            row.left(room.start + room.each + 2, "none yet: f, then b", "dim")
+            row.left(room.start + room.each + 1, "none yet: f, then b", "dim")
         lines.append(row.line())
     return lines
 
@@ -113,11 +113,13 @@ def _plate(view: TensorView, look: Look, width: int) -> Plate:
     first, spot = look.first, look.spot or (-1, -1)
     if view.kind != "matrix":
         fold = fold_of(view, width)
-        faces = [f._replace(cells=_folded(f.cells, fold), marks=_folded(f.marks, fold)) for f in faces]
-        columns = [str(i) for i in range(min(fold, len(rows)))]
-        top, left, rows, first, spot = top // fold, 0, rows[::fold], first // fold, divmod(spot[0], fold)
+        # the window need not begin where a row of the fold does
+        aside = look.first - top if top <= look.first < top + len(rows) else -top % fold
+        faces = [f._replace(cells=_folded(f.cells[aside:], fold), marks=_folded(f.marks[aside:], fold)) for f in faces]
+        here = divmod(spot[0] - top - aside, fold)
+        return Plate(faces, rows[aside::fold], [str(i) for i in range(min(fold, len(rows)))], here, 0)
     skip = max(0, min(first - top, len(rows) - 1))
-    aside = max(0, min(look.left - left, len(columns) - 1)) if view.kind == "matrix" else 0
+    aside = max(0, min(look.left - left, len(columns) - 1))
     faces = [f._replace(cells=_cut(f.cells, skip, aside), marks=_cut(f.marks, skip, aside)) for f in faces]
     here = (spot[0] - top - skip, spot[1] - left - aside)
     return Plate(faces, rows[skip:], columns[aside:], here, left + aside)
@@ -148,7 +150,7 @@ def _cut(rows: list[list[_Cell]], skip: int, aside: int) -> list[list[_Cell]]:
 def _grids(view: TensorView, plate: Plate, width: int, look: Look) -> list[_Grid]:
     room = room_of(view, width)
     kind = _Heat if look.heat else _Numbers
-    starts = (room.start, room.start + room.each + 1)
+    starts = (room.start, room.start + room.each)
     return [kind(face, view, start, room.each, look) for face, start in zip(plate.faces, starts, strict=False)]
 
 
@@ -162,7 +164,7 @@ class _Grid(ABC):
     def __init__(self, face: Face, start: int, width: int, cell: int) -> None:
         self.face, self.start, self.width, self.cell = face, start, width, cell
         across = max(map(len, face.cells), default=0)
-        self.fits = max(1, min(across, (width - 1) // cell))
+        self.fits = max(1, min(across, width // cell))
 
     @abstractmethod
     def title(self, row: Row) -> None:
@@ -204,15 +206,16 @@ class _Heat(_Grid):
     """A patch for each number."""
 
     def __init__(self, face: Face, view: TensorView, start: int, width: int, look: Look) -> None:
-        super().__init__(face, start + 1, width - 1, heat.CELL)
+        super().__init__(face, start + 1, width - 2, heat.CELL)
         seen = (value for row in face.cells for value in row if value is not None)
         self._scale, self._of = look.steady.scale(face.name, face.known, seen)
         self._form = look.steady.column(face.name, self._scale, dtype_of(view), 3)
 
     def title(self, row: Row) -> None:
-        scale = self._form.text(self._scale).replace("+", "±")
-        row.left(self.start, self.face.name, "dim", self.width - 1).add("  ")
-        row.add(f"{scale} {self._of}", "text") if row.at + len(scale) + len(self._of) < self.start + self.width else row
+        words = f"±{self._form.text(self._scale).lstrip('+')} = {self._of}" if self._scale else "nothing but 0"
+        row.left(self.start, self.face.name, "dim", self.width - 1)
+        if row.at + 2 + len(words) < self.start + self.width:
+            row.add(f"  {words}", "text")
 
     def heads(self, row: Row, plate: Plate, shown: int) -> None:
         for j, label in enumerate(plate.columns[:shown]):
