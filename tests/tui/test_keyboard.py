@@ -114,7 +114,7 @@ def test_gradstep_keys_prints_the_keys_and_what_is_wrong(tmp_path, monkeypatch, 
 def test_keys_footer_path_titles_help_and_palette_follow(tmp_path):
     keyboard, faults = read(
         tmp_path,
-        'forward = "w"\nbackward = "f"\nnatural = "enter"\nchoose = ""\ngraph = "g"\nhome = "home"\nquit = "Q"\n',
+        'forward = "w"\nbackward = "f"\nnatural = "enter"\nchoose = ""\ngraph = "g"\ntensor_element = ""\nquit = "Q"\n',
     )
     assert len(faults) == 0
 
