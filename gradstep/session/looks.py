@@ -51,6 +51,7 @@ from gradstep.views.passing import Passing
 from gradstep.views.tensor import Selection, TensorLook
 from gradstep.views.why import why_view
 
+from gradstep.views.why_inside import why_inside
 _NODES = (LookNode, LookChain, LookContributions)
 
 
@@ -105,6 +106,9 @@ class Looks:
                     element = element_of(self.held, self._shown, index)
                     return why_view(self.held, stop, changes(), element)
                 case _:
+                    stepping = self.walking.stepping
+                    if stepping is not None and stepping.event is not None:
+                        return why_inside(self.held, stop, stepping, stepping.event)
                     return self._view(stop, request)
 
         for request in requests:

@@ -86,7 +86,7 @@ def _tensor(name: str, tensor: Tensor, event: Event, side: str) -> Passed:
         0 if known is None else known.nans,
         0 if known is None else known.infs,
         tensor.requires_grad,
-        _why_not(tensor, event) if event.phase == "forward" and side == "out" else "",
+        why_not(tensor, event) if event.phase == "forward" and side == "out" else "",
     )
 
 
@@ -94,7 +94,7 @@ def _widened(parts: Sequence[Tensor]) -> Tensor:
     return parts[0].float()
 
 
-def _why_not(tensor: Tensor, event: Event) -> str:
+def why_not(tensor: Tensor, event: Event) -> str:
     """Say why an output of a forward does not require grad; empty where it does."""
     if tensor.requires_grad:
         return ""
