@@ -46,6 +46,7 @@ from gradstep.views.layers import LayersLook
 from gradstep.views.ledger import ledger_view
 from gradstep.views.loss import LossLook
 from gradstep.views.model import model_view
+from gradstep.views.numbers import Norms
 from gradstep.views.optimizer import optimizer_view
 from gradstep.views.passing import Passing
 from gradstep.views.tensor import Selection, TensorLook
@@ -71,6 +72,8 @@ class Looks:
         self._tensors = TensorLook()
         self._graphs = GraphLook(held)
         self._layers = LayersLook(held)
+        self._norms = Norms()
+        """The norms of the look that is being answered."""
         self._losses = LossLook()
         self._batches = BatchLook(held)
         self._passing = Passing(held)
@@ -101,10 +104,10 @@ class Looks:
         def make(request: Request) -> View:
             match request:
                 case LookModel():
-                    return model_view(self.held, stop, self._selected, changes())
+                    return model_view(self.held, stop, self._selected, changes(), self._norms)
                 case LookWhy(index):
                     element = element_of(self.held, self._shown, index)
-                    return why_view(self.held, stop, changes(), element)
+                    return why_view(self.held, stop, changes(), element, self._norms)
                 case _:
                     stepping = self.walking.stepping
                     if stepping is not None and stepping.event is not None:
@@ -119,8 +122,12 @@ class Looks:
             self.held.note_lines = True
         self._passing.asked(any(isinstance(request, _NODES) for request in requests))
         self._layers.asked(stop, any(isinstance(request, LookLayers) for request in requests))
-        with torch.no_grad():
-            return tuple(_or_why(stop, make, request) for request in requests)
+        self._norms = Norms()
+        try:
+            with torch.no_grad():
+                return tuple(_or_why(stop, make, request) for request in requests)
+        finally:
+            self._norms = Norms()  # lets go of the gradients
 
     def select(self, what: Expression) -> Selection:
         """Return the selection that an expression names; nothing is selected by that.
@@ -158,13 +165,13 @@ class Looks:
                 progress = None if stepping is None else stepping.progress
                 return self._graphs.view(stop, request, None if progress is None else Progress(*progress))
             case LookLedger(index):
-                return ledger_view(held, stop, element_of(held, self._shown, index))
+                return ledger_view(held, stop, element_of(held, self._shown, index), self._norms)
             case LookLoss():
                 return self._losses.view(held, stop, request)
             case LookBatch():
                 return self._batches.view(stop, request)
             case LookLayers():
-                return self._layers.view(stop, self._selected)
+                return self._layers.view(stop, self._selected, self._norms)
             case LookOptimizer(points):
                 return optimizer_view(held, stop, self._selected, points)
             case LookNode():

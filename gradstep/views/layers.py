@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gradstep.engine.held import Held
 from gradstep.engine.probes import is_zeroing
 from gradstep.values.training import LayerRow, LayersView
-from gradstep.views.numbers import has_norm, norms, wide
+from gradstep.views.numbers import Norms, has_norm, norms, wide
 from gradstep.views.zeros import FunctionalZeros
 
 _CHUNK = 1 << 24
@@ -47,15 +47,23 @@ class LayersLook:
             with suppress(Exception):  # what can't be measured is no failure of the act: it is shown as not observed
                 self._observe()
 
-    def view(self, stop: int, selected: str) -> LayersView:
-        """Return the rows; `selected` is the name of the selected parameter."""
+    def view(self, stop: int, selected: str, taken: Norms | None = None) -> LayersView:
+        """Return the rows.
+
+        Args:
+            stop: the number of the stop.
+            selected: the name of the selected parameter.
+            taken: the norms that other views of the same look have taken.
+        """
         self._observe()
+        taken = taken or Norms()
         held, functional = self.held, self._functional.shares
         known = self._iteration == held.point.iteration
         modules = _in_forward_order(held)
         own = {path: _own(held, module, path) for path, _, module in modules}
-        weights = _by_module({path: [p for _, p in pairs] for path, pairs in own.items()})
-        grads = _by_module({path: [p.grad for _, p in pairs if p.grad is not None] for path, pairs in own.items()})
+        weights = _by_module({path: [p for _, p in pairs] for path, pairs in own.items()}, taken)
+        there = {path: [p.grad for _, p in pairs if p.grad is not None] for path, pairs in own.items()}
+        grads = _by_module(there, taken)
         rows = []
         for path, place, module in modules:
             zeros = _share(held.point.watched.zeros.get(path))
@@ -119,9 +127,9 @@ def _own(held: Held, module: nn.Module, path: str) -> list[tuple[str, nn.Paramet
     return [(held.names.get(p, ""), p) for p in parameters]
 
 
-def _by_module(tensors: dict[str, list[Tensor]]) -> dict[str, float]:
+def _by_module(tensors: dict[str, list[Tensor]], taken: Norms) -> dict[str, float]:
     """Return the norm over all the tensors of each module, where there is one."""
-    each = iter(norms([tensor for several in tensors.values() for tensor in several]))
+    each = iter(taken.of([tensor for several in tensors.values() for tensor in several]))
     found = {}
     for path, several in tensors.items():
         parts = [norm for norm in (next(each) for _ in several) if norm is not None]

@@ -10,13 +10,16 @@ from gradstep.engine.held import Held
 from gradstep.values.reasons import LedgerRow, LedgerView
 from gradstep.views.element import Element
 from gradstep.views.model import dtype_name
-from gradstep.views.numbers import norm_of
+from gradstep.views.numbers import Norms, norm_of
 
 NOT_RECORDED = "not recorded: recording begins when it is first looked at, and is for what fits in 64 MiB"
 
 
-def ledger_view(held: Held, stop: int, element: Element | None) -> LedgerView:
-    """Return the account of an element. From now on backwards are recorded."""
+def ledger_view(held: Held, stop: int, element: Element | None, taken: Norms | None = None) -> LedgerView:
+    """Return the account of an element. From now on backwards are recorded.
+
+    `taken` holds the norms that other views of the same look have taken.
+    """
     if element is None:
         held.addends.wish = held.addends.wish or Wish("", ())
         return LedgerView(stop, note="choose a parameter in Model: the ledger is about its .grad")
@@ -32,7 +35,7 @@ def ledger_view(held: Held, stop: int, element: Element | None) -> LedgerView:
         state=held.ledger.state(element.name, element.parameter),
         rows=rows,
         total=total,
-        norm=None if grad is None else norm_of(grad),
+        norm=None if grad is None else (taken or Norms()).of([grad])[0],
         note="" if element.parameter.requires_grad else "requires_grad is False: no backward reaches it",
     )
 

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from gradstep.engine.held import Held
 from gradstep.values.views import ModelRow, ModelView
-from gradstep.views.numbers import norm_of, norms
+from gradstep.views.numbers import Norms, norm_of
 
 
-def model_view(held: Held, stop: int, selected: str, changed: frozenset[str]) -> ModelView:
+def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], taken: Norms | None = None) -> ModelView:
     """Return the module tree, depth first.
 
     Args:
@@ -19,11 +19,13 @@ def model_view(held: Held, stop: int, selected: str, changed: frozenset[str]) ->
         stop: the number of the stop it is a view of.
         selected: the path of the selected parameter or buffer; empty for none.
         changed: names of tensors that the last phase changed, `.grad` included as `2.weight.grad`.
+        taken: the norms that other views of the same look have taken.
     """
+    taken = taken or Norms()
     tensors: list[Tensor] = [p for _, p in held.parameters]
-    weights = dict(zip(tensors, norms(tensors), strict=True))
+    weights = dict(zip(tensors, taken.of(tensors), strict=True))
     with_grad = [p for p in tensors if p.grad is not None]
-    grads = dict(zip(with_grad, norms([p.grad for p in with_grad if p.grad is not None]), strict=True))
+    grads = dict(zip(with_grad, taken.of([p.grad for p in with_grad if p.grad is not None]), strict=True))
     met: dict[Tensor, str] = {}
 
     def leaf(kind: str, module_path: str, own: str, tensor: Tensor, depth: int) -> ModelRow:

@@ -33,6 +33,21 @@ def norms(tensors: Sequence[Tensor]) -> list[float | None]:
     return found
 
 
+class Norms:
+    """The norms of one look: what several of its views show is taken once. Good for as long as nothing is written."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Tensor, float | None]] = {}
+        """By id, with the tensor itself: it is kept, so that no other can have its id."""
+
+    def of(self, tensors: Sequence[Tensor]) -> list[float | None]:
+        """Return the norm of each tensor, as `norms` does."""
+        new = [tensor for tensor in tensors if id(tensor) not in self._known]
+        for tensor, norm in zip(new, norms(new), strict=True):
+            self._known[id(tensor)] = (tensor, norm)
+        return [self._known[id(tensor)][1] for tensor in tensors]
+
+
 def norm_of(tensor: Tensor) -> float | None:
     """Return the L2 norm of one tensor; None where it has none."""
     if not has_norm(tensor):

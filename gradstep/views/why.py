@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -12,10 +14,12 @@ from gradstep.values.tables import number
 from gradstep.values.views import WhyView
 from gradstep.views.arithmetic import arithmetic
 from gradstep.views.element import Element
-from gradstep.views.numbers import norms
+from gradstep.views.numbers import Norms
 
 
-def why_view(held: Held, stop: int, changed: frozenset[str], element: Element | None = None) -> WhyView:
+def why_view(
+    held: Held, stop: int, changed: frozenset[str], element: Element | None = None, taken: Norms | None = None
+) -> WhyView:
     """Return the sentence for the last phase, and the arithmetic of one element.
 
     Args:
@@ -23,20 +27,21 @@ def why_view(held: Held, stop: int, changed: frozenset[str], element: Element | 
         stop: the number of the stop.
         changed: names of all tensors that the last phase changed.
         element: the selected element; what the next backwards add to it is recorded from now on.
+        taken: the norms that other views of the same look have taken.
     """
     if held.refused:
         sentence = f"{held.refused} raised and was undone: everything is as it was before it."
         return WhyView(stop, held.refused, sentence, held.point.torch)
     if held.point.edit:
         return WhyView(stop, "changed by hand", f"{held.point.edit}.", held.point.torch)
-    say = {
+    acts: dict[str, Callable[[Held, frozenset[str]], tuple[str, list[str]]]] = {
         "forward": _forward,
-        "backward": _backward,
+        "backward": partial(_backward, taken=taken or Norms()),
         "step": _step,
         "zero_grad": _zero_grad,
         "next_batch": _next_batch,
-    }.get(held.point.phase, _loaded)
-    sentence, more = say(held, changed)
+    }
+    sentence, more = acts.get(held.point.phase, _loaded)(held, changed)
     phase = held.point.phase
     view = WhyView(stop, phase or "loaded", sentence, held.point.torch, tuple(more))
     if element is None:
@@ -79,16 +84,15 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     return "forward computed the loss and built its graph. No weight and no .grad changed.", more
 
 
-def _backward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
+def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[str]]:
     written = held.point.written
     by_name = dict(held.parameters)
     added = sorted({held.ledger.entry(name).added for name in written})
     missing = [name for name, p in held.parameters if p.requires_grad and p.grad is None]
     more = []
     if written:
-        every = [
-            n for n in norms([g for g in (by_name[name].grad for name in written) if g is not None]) if n is not None
-        ]
+        grads = [grad for grad in (by_name[name].grad for name in written) if grad is not None]
+        every = [norm for norm in taken.of(grads) if norm is not None]
         total = math.sqrt(math.fsum(n * n for n in every)) if all(map(math.isfinite, every)) else float("nan")
         more.append(
             f"{len(written)} of {len(by_name)} parameters were given a gradient; norm of all of them {number(total)}"

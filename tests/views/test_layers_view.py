@@ -13,7 +13,7 @@ from torch.nn import functional
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
 from gradstep.values.training import LayerRow, LayersView, LookLayers
-from gradstep.values.views import LookDigest, LookLoss
+from gradstep.values.views import LookDigest, LookLoss, LookModel
 from gradstep.workload import Workload
 
 
@@ -90,8 +90,8 @@ def test_the_update_is_what_the_step_added_and_stays_until_the_next_step() -> No
 
 def test_an_update_that_nobody_saw_is_not_known() -> None:
     s = session(small())
-    for act in (s.forward, s.backward, s.step, s.zero_grad):
-        act()
+    for command in (Forward(), Backward(), Step(), ZeroGrad()):
+        assert s.execute(command).ok
     view = layers(s)
     assert view.updated is None
     assert all(row.update is None and row.ratio is None for row in view.rows)
@@ -109,13 +109,15 @@ def test_zeros_are_those_of_the_module_and_only_counted_while_asked_for() -> Non
     model = small()
     batch = torch.randn(3, 4)
     s = session(model, batches=[(batch, torch.randn(3, 2))])
-    s.forward()
+    assert s.execute(Forward()).ok
     assert rows(s)["1"].zeros is None
-    s.forward()
+    assert s.execute(Forward()).ok
     zeros = torch.relu(model[0](batch)) == 0
     assert rows(s)["1"].zeros == pytest.approx(float(zeros.double().mean()))
     assert 0 < zeros.sum() < zeros.numel()
-    s.forward(), s.forward()
+    for _ in range(2):
+        assert s.execute(Forward()).ok
+        s.look(LookModel())
     assert s._looks is not None
     assert not s._looks.held.count_zeros
     assert rows(s)["1"].zeros is None
