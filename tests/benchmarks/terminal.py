@@ -44,6 +44,8 @@ class Terminal:
         self.columns, self.rows = size
         self.screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self.screen)
+        self._cells = [self._row(y) for y in range(self.rows)]
+        """What was seen at the last look, row by row."""
         full = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})}
         for name in ("COLUMNS", "LINES", "PYTHONUNBUFFERED"):
             full.pop(name, None)
@@ -71,12 +73,20 @@ class Terminal:
     def show(self, pieces: Sequence[tuple[float, bytes]]) -> float | None:
         """Draw the pieces; return when the last of them came that changed a cell, or None."""
         changed = None
-        before = self.cells()
         for moment, data in pieces:
             self._stream.feed(data)
-            after = self.cells()
-            if after != before:
-                changed, before = moment, after
+            if self._look():
+                changed = moment
+        return changed
+
+    def _look(self) -> bool:
+        """Take note of the rows that were written since the last look; return whether a cell of them is another."""
+        changed = False
+        for y in self.screen.dirty:
+            cells = self._row(y)
+            changed = changed or cells != self._cells[y]
+            self._cells[y] = cells
+        self.screen.dirty.clear()
         return changed
 
     def until(self, seen: Callable[[str], bool], limit: float) -> float:
@@ -87,6 +97,7 @@ class Terminal:
             for moment, data in self.read(quiet=0.0, limit=end - time.perf_counter()):
                 # to the last piece: what is not fed now would be missing from every screen after this one
                 self._stream.feed(data)
+                self._look()
                 if found is None and seen(self.text()):
                     found = moment - self.started
             if found is not None:
@@ -123,12 +134,12 @@ class Terminal:
 
     def cells(self) -> list[list[Cell]]:
         """Return every cell of the screen with its looks; reverse is resolved."""
-        lines = []
-        for y in range(self.rows):
-            row = self.screen.buffer[y]
-            cells = (row[x] for x in range(self.columns))
-            lines.append([(c.data, *((c.bg, c.fg) if c.reverse else (c.fg, c.bg)), c.bold) for c in cells])
-        return lines
+        return list(self._cells)
+
+    def _row(self, y: int) -> list[Cell]:
+        row = self.screen.buffer[y]
+        cells = (row[x] for x in range(self.columns))
+        return [(c.data, *((c.bg, c.fg) if c.reverse else (c.fg, c.bg)), c.bold) for c in cells]
 
     def close(self) -> None:
         """Kill the program and wait for its end."""
