@@ -165,7 +165,8 @@ class GraphPanel(ViewPanel[GraphView]):
     def move(self, rows: int) -> None:
         """Move the cursor."""
         if self.view is not None and self.view.total:
-            self.at = max(0, min(self.at + rows if self.at >= 0 else self.first, self.view.total - 1))
+            start = self.at if self.at >= 0 else self.first - (rows > 0)
+            self.at = max(0, min(start + rows, self.view.total - 1))
             self._reveal()
 
     def click_row(self, row: int) -> None:

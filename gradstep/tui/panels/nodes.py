@@ -45,9 +45,9 @@ class Columns:
         self.operation = self.lanes + self.lane_width + gap
         names = widest([name_of(row) for row in rows], 18 if wide else 9)
         shapes = widest([numbers.shape(row.shape) for row in rows], 9 if wide else 5)
-        inputs = widest([_given(row) for row in rows])
-        if wide and self.operation + names + inputs + gap + shapes + 20 <= width:
-            names += inputs + 1
+        given = widest([f"{name_of(row)}  {_given(row)}" for row in rows if _given(row)])
+        if wide and self.operation + given + gap + shapes + 26 <= width:
+            names = max(names, given - gap + 1)
         # close to what it belongs to: nothing is stretched for its own sake
         self.shape = min(self.operation + names + gap + shapes, width - 1)
         self.names = max(0, self.shape - shapes - 1 - self.operation)
@@ -104,8 +104,7 @@ class Columns:
         row.right(self.shape, shape, "dim")
         if self.module:
             opens = node.opens and not node.group
-            shorten = fit if node.group else fit_middle
-            row.left(self.module, shorten(module_of(node), self.modules), "text" if opens else "dim")
+            row.left(self.module, module_of(node, self.modules), "text" if opens else "dim")
         if self.saved:
             row.right(self.saved, saved_of(node), "bad" if node.saved == "written" else "dim")
         return (row.left(self.line, line_of(node), "dim") if self.line else row).line()
@@ -129,13 +128,18 @@ def name_of(row: NodeRow) -> str:
     return clean(f"{row.operation} {row.grad}" if row.grad else row.operation)
 
 
-def module_of(row: NodeRow) -> str:
-    """Return the module of a node, marked where its group begins; of a group how much it holds."""
+def module_of(row: NodeRow, room: int = 1 << 20) -> str:
+    """Return the module of a node, marked where its group begins; of a group how much it holds.
+
+    What does not fit into `room` cells loses the class of the module first, then which call of it this is.
+    """
     if row.group:
         grads = f", {row.parameters} .grad {row.grad}".rstrip() if row.parameters else ""
-        return f"  {numbers.count(row.nodes, 'node')}{grads}"
-    call = f" {row.call}/{row.calls}" if row.call else ""
-    return clean(f"{'▾' if row.opens else ' '} {row.module}{call}")
+        return fit(f"  {numbers.count(row.nodes, 'node')}{grads}", room)
+    mark, call = "▾" if row.opens else " ", f" {row.call}/{row.calls}" if row.call else ""
+    names = (f"{row.module}{call}", f"{row.path or row.module}{call}", row.path or row.module)
+    texts = [clean(f"{mark} {name}") for name in names]
+    return next((text for text in texts if cell_len(text) <= room), fit_middle(texts[-1], room))
 
 
 def saved_of(row: NodeRow) -> str:
@@ -161,12 +165,13 @@ def describe(row: NodeRow, room: int, lined: bool = True) -> str:
     kept = "keeps " + saved_of(row) if row.saved == "alive" else saved_of(row)
     if row.group:
         last = row.order + row.nodes - 1
-        grads = f"{numbers.count(row.parameters, '.grad')} {row.grad}" if row.parameters else ""
+        grads = f"{row.parameters} .grad {row.grad}".rstrip() if row.parameters else ""
         parts = [f"#{row.order} to #{last}, {row.nodes} nodes", grads, kept]
     else:
-        parts = [f"#{row.order} {row.name}", kept]
+        parts = [f"#{row.order} {row.name}", f"adds to {row.operation}: {row.grad}" if row.parameter else kept]
     where = f"{PurePath(row.file).name}:{row.line}  " if row.line else ""
-    line = where + row.source if lined or row.parameter else "its line: from the next forward on"
+    unknown = "" if row.parameter or lined else "its line: from the next forward on"
+    line = where + row.source if row.source else unknown
     said = [clean(part) for part in parts if part]
     while len(said) > 1 and sum(map(cell_len, said)) + 2 * len(said) + cell_len(line) > room:
         said.pop()
