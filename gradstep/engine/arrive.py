@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from msgspec import Struct
+from torch import Tensor
 
 from gradstep.engine.bits import same_bits
-from gradstep.engine.checkpoint import Checkpoint, put_back, take, tensors_of
+from gradstep.engine.checkpoint import Checkpoint, Key, name_of, put_back, tensors_of
 from gradstep.engine.digest import digest
-from gradstep.engine.hindsight import saved_before
+from gradstep.engine.held import Held
+from gradstep.engine.hindsight import saved_before, word_of
+from gradstep.engine.images import Image, Images
 from gradstep.engine.randomness import state_bytes
 from gradstep.engine.timeline import Timeline, TimelinePoint
-from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.errors import wrong
 
 
 class Arrival(Struct, frozen=True):
@@ -43,36 +46,50 @@ def go(timeline: Timeline, target: TimelinePoint) -> Arrival:
 
 @contextmanager
 def visit(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
-    """Be at a point for as long as the block lasts, without a graph; the graph that is alive here outlives that."""
-    here, held = timeline.here(), timeline.held
-    if target is here:
+    """Be at a point for as long as the block lasts, without a graph; the graph that is alive here outlives that.
+
+    Raises:
+        GradstepError: what had to be run again raised or came out otherwise.
+    """
+    if target is timeline.here():
         yield
         return
-    assert here.checkpoint is not None
-    point, saved, refused, kept = held.point, held.saved, held.refused, held.transaction.forward_saved
-    try:
+    with _coming_back(timeline):
         _travel(timeline, target, graph=False)
         yield
+
+
+@contextmanager
+def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
+    """Put everything back at the end of the block as it is now, the graph that is alive included.
+
+    With `always` False only when the block raises.
+    """
+    here, held = timeline.here(), timeline.held
+    assert here.checkpoint is not None
+    point, refused, begun = held.point, held.refused, held.transaction.forward_saved
+    if begun is not None:  # the images it shares move about; it is only buffers
+        begun.tensors.copies = [copy.clone() for copy in begun.tensors.copies]
+    came = False
+    try:
+        yield
+        came = True
     finally:
-        put_back(held, timeline.images, here.checkpoint)
-        _put_losses(timeline, here)
-        held.point, held.saved, held.refused, held.transaction.forward_saved = point, saved, refused, kept
+        if always or not came:
+            put_back(held, timeline.images, here.checkpoint)
+            _put_losses(timeline, here)
+            held.point, held.refused, held.transaction.forward_saved = point, refused, begun
+            held.saved = saved_before(held, here)
 
 
 def _travel(timeline: Timeline, target: TimelinePoint, graph: bool) -> Arrival:
-    here, held = timeline.here(), timeline.held
-    assert here.checkpoint is not None
+    held = timeline.held
     base, again = _way(target, graph)
-    point, saved, refused, kept = held.point, held.saved, held.refused, held.transaction.forward_saved
-    try:
+    with _coming_back(timeline, always=False):
         _put(timeline, base)
-        differ = _run_again(timeline, again)
-    except BaseException:
-        put_back(held, timeline.images, here.checkpoint)
-        _put_losses(timeline, here)
-        held.point, held.saved, held.refused, held.transaction.forward_saved = point, saved, refused, kept
-        raise
-    held.saved = saved_before(held, target)
+        differing = _run_again(timeline, again)
+        held.saved = saved_before(held, target)
+    differ = tuple(f"{word_of(kind)}: {what}" for kind, what in differing.items())
     return Arrival(len(again), differ)
 
 
@@ -111,10 +128,13 @@ def _put_losses(timeline: Timeline, point: TimelinePoint) -> None:
     timeline.held.loss_rates[:] = [entry[1] for entry in entries]
 
 
-def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> tuple[str, ...]:
-    """Run the commands of points again, and prove that each led to where it led before."""
+def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[object], str]:
+    """Run the commands of points again; return the kinds that led elsewhere than before, and where what was kept is.
+
+    What is kept of a point takes the place of what came of running it again. The digest proves the rest.
+    """
     held = timeline.held
-    differ: list[str] = []
+    differing: dict[type[object], str] = {}
     observed, held.observed, timeline.travelling = held.observed, True, True
     try:
         for place, point in enumerate(points):
@@ -122,35 +142,55 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> tuple[str, ..
             held.carry_out(point.command, timeline.scope)
             last = place == len(points) - 1
             if point.checkpoint is not None:
-                differ += _hold_to(timeline, point, point.checkpoint, last)
-            elif last:
-                _prove(timeline, point)
+                what = _hold_to(timeline, point, point.checkpoint, last)
+            else:
+                what = _put_results(held, timeline.images, point.results) if point.results is not None else ""
+                if last:
+                    _prove(timeline, point)
+            if what:
+                differing.setdefault(type(point.command), what)
     finally:
         held.observed, timeline.travelling = observed, False
-    return tuple(differ)
+    return differing
 
 
-def _hold_to(timeline: Timeline, point: TimelinePoint, kept: Checkpoint, last: bool) -> list[str]:
+def _hold_to(timeline: Timeline, point: TimelinePoint, kept: Checkpoint, last: bool) -> str:
     """Put what was kept of a point in the place of what came of running it again; return where the two differ."""
     held = timeline.held
     now = dict(tensors_of(held))
-    differ = []
-    for key, image in kept.images.items():
-        tensor = now.get(key)
-        if image is None or tensor is None:
-            same = image is None and tensor is None
-        else:
-            same = timeline.images.current(tensor) is image or same_bits(tensor, image.contents)
-        if not same:
-            differ.append(f"{point.phase}: {' '.join(key)}")
+    differ = [name_of(key) for key, image in kept.images.items() if not _same(timeline.images, now.get(key), image)]
     if state_bytes(held.keeper.capture()) != state_bytes(kept.randomness):
-        differ.append(f"{point.phase}: the random generators")
+        differ.append("the random generators")
     if last or differ:
         there = held.point
         put_back(held, timeline.images, kept)
         held.point = there
         _put_losses(timeline, point)
-    return differ
+    return ", ".join(differ[:3]) + (" and more" if len(differ) > 3 else "")
+
+
+def _same(images: Images, now: Tensor | None, kept: Image | None) -> bool:
+    if kept is None or now is None:
+        return kept is None and now is None
+    return images.current(now) is kept or same_bits(now, kept.contents)
+
+
+def _put_results(held: Held, images: Images, results: Mapping[Key, Image | None]) -> str:
+    """Put kept results in the place of what came of running a command again; return where the two differ."""
+    now = dict(tensors_of(held))
+    differ = [name_of(key) for key, image in results.items() if not _same(images, now.get(key), image)]
+    images.load(image for image in results.values() if image is not None)
+    for key, image in results.items():
+        if key[0] == "grad":
+            held.parameter(key[1]).grad = None if image is None else image.tensor
+        elif key[0] == "state" and image is not None:
+            owner = next(owner for owner in held.optimizer.state if held.names.get(owner, "") == key[1])
+            held.optimizer.state[owner][key[2]] = image.tensor
+    for name, slots, key_ in held.buffer_slots:
+        image = results.get(("buffer", name))
+        if image is not None:
+            slots[key_] = image.tensor
+    return ", ".join(differ[:3]) + (" and more" if len(differ) > 3 else "")
 
 
 def _prove(timeline: Timeline, point: TimelinePoint) -> None:
@@ -158,9 +198,22 @@ def _prove(timeline: Timeline, point: TimelinePoint) -> None:
     if point.digest and digest(held)[0] != point.digest:
         raise wrong(
             f"stop {point.number} can't be reached again",
-            f"running the {point.phase or 'commands'} that led there again did not give the same bits",
+            f"running {word_of(type(point.command))} and what led to it again did not give the same bits",
         )
-    point.checkpoint = take(held, timeline.images, None, None)
+    timeline.keep(point)
 
 
-__all__ = ["Arrival", "GradstepError", "go", "visit"]
+def run_again_and_compare(timeline: Timeline, target: TimelinePoint) -> dict[type[object], str]:
+    """Run the commands that led to a point again, and come back; return the kinds that came out otherwise, and where.
+
+    Raises:
+        GradstepError: one of them raised this time.
+    """
+    kept, target.checkpoint = target.checkpoint, None
+    try:
+        base, again = _way(target, graph=False)
+    finally:
+        target.checkpoint = kept
+    with _coming_back(timeline):
+        _put(timeline, base)
+        return _run_again(timeline, again)

@@ -64,6 +64,14 @@ def tensor_bytes(tensor: Tensor) -> bytes:
     return words(tensor).contiguous().cpu().numpy().tobytes()
 
 
+def size_of(tensor: Tensor) -> int:
+    """Return how many bytes a tensor's elements take; of a sparse one its indices and values."""
+    if tensor.layout is torch.sparse_coo:
+        flat = tensor.detach().coalesce()
+        return size_of(flat.indices()) + size_of(flat.values())
+    return tensor.numel() * tensor.element_size()
+
+
 def hash_of(tensor: Tensor) -> bytes:
     """Return a hash of what a tensor holds, row by row (xxh3_128); of what `tensor_bytes` returns."""
     if tensor.layout is not torch.strided or tensor.is_meta:

@@ -100,7 +100,6 @@ def take(held: Held, images: Images, before: Checkpoint | None, saved: Saved | N
     old = before if saved is not None else None
     wrote = saved if saved is not None else Saved()
     seen = {key: None if tensor is None else images.current(tensor) for key, tensor in tensors_of(held)}
-    images.use(before.images.values() if before is not None else (), seen.values())
     return Checkpoint(
         seen,
         _optimizer(held) if old is None or wrote.optimizer is not None else old.optimizer,

@@ -25,6 +25,11 @@ _GRADS = ("backward", "zero_grad")
 _STEPS = ("step", "next_batch")
 
 
+def word_of(kind: type[object]) -> str:
+    """Return what a kind of command is called."""
+    return PHASES.get(kind, kind.__name__.lower())
+
+
 def saved_before(held: Held, point: TimelinePoint) -> Saved:
     """Return what was before the command that led to a point that the workload is at; nothing where it is not kept.
 

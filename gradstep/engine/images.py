@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import hash_of, same_bits, swap
+from gradstep.engine.bits import hash_of, same_bits, size_of, swap
 from gradstep.engine.memory import Memory
 
 
@@ -18,14 +18,16 @@ class Image:
     The contents lie in the tensor itself for as long as nothing has written it, and in a copy after that.
     """
 
-    __slots__ = ("__weakref__", "_hash", "_on_drop", "copy", "tensor", "version")
+    __slots__ = ("__weakref__", "_hash", "_tally", "copy", "size", "tensor", "version")
 
-    def __init__(self, tensor: Tensor) -> None:
+    def __init__(self, tensor: Tensor, tally: Tally) -> None:
         self.tensor = tensor
+        self.size = size_of(tensor)
+        self._tally = tally
+        tally.bytes += self.size
         self.copy: Tensor | None = None
         self.version = tensor._version
         self._hash = b""
-        self._on_drop: Callable[[int], None] | None = None
 
     @property
     def contents(self) -> Tensor:
@@ -39,20 +41,15 @@ class Image:
             self._hash = hash_of(self.contents)
         return self._hash
 
-    def dropped(self, told: Callable[[int], None]) -> None:
-        """Note that only history still holds the tensor; `told` is called with its bytes, negative when that ends."""
-        if self._on_drop is None:
-            self._on_drop = told
-            told(self.tensor.nbytes)
-
-    def held(self) -> None:
-        """Note that the tensor is in use again."""
-        if self._on_drop is not None:
-            self._on_drop(-self.tensor.nbytes)
-            self._on_drop = None
-
     def __del__(self) -> None:
-        self.held()
+        self._tally.bytes -= self.size
+
+
+class Tally:
+    """Bytes of all images that there are."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
 
 
 class Images:
@@ -63,18 +60,15 @@ class Images:
         self._inside: WeakValueDictionary[int, Image] = WeakValueDictionary()
         """For each tensor, by id, the image of what it holds now; an image keeps its tensor, so that ids are true."""
         self._open: list[Image] = []
-        self._dropped = 0
-
-    @property
-    def bytes(self) -> int:
-        """Bytes that only history holds."""
-        return self.memory.given + self._dropped
+        self.tally = Tally()
+        self.taken = 0
+        """Bytes that the last act had copied."""
 
     def current(self, tensor: Tensor) -> Image:
         """Return the image of what a tensor holds now."""
         image = self._inside.get(id(tensor))
         if image is None or image.tensor is not tensor:
-            image = self._inside[id(tensor)] = Image(tensor)
+            image = self._inside[id(tensor)] = Image(tensor, self.tally)
         return image
 
     def take(self, keys: Sequence[object], tensors: Sequence[Tensor]) -> list[Tensor]:  # noqa: ARG002
@@ -99,6 +93,7 @@ class Images:
     def settle(self) -> list[Image]:
         """Note that what was copied may have been written; return the images of what was: they are copies now."""
         written = []
+        self.taken = sum(image.size for image in self._open)
         for image in self._open:
             assert image.copy is not None
             if same_bits(image.tensor, image.copy):
@@ -141,25 +136,12 @@ class Images:
             tensors, versions = tuple(i.tensor for i in moved), tuple(i.version for i in moved)
             torch._C._autograd._unsafe_set_version_counter(tensors, versions)
 
-    def use(self, before: Iterable[Image | None], now: Iterable[Image | None]) -> None:
-        """Note which tensors were in use and which are now, for the bytes that history alone holds."""
-        there = [image for image in now if image is not None]
-        using = {id(image.tensor) for image in there}
-        for image in before:
-            if image is not None and image.copy is None and id(image.tensor) not in using:
-                image.dropped(self._count)
-        for image in there:
-            image.held()
-
     def _leave(self, tensor: Tensor) -> Image | None:
         """Return the image of what a tensor holds now, if a checkpoint still needs it; it is about to be written."""
         there = self._inside.pop(id(tensor), None)
         if there is not None:
             there.version = tensor._version
         return there
-
-    def _count(self, size: int) -> None:
-        self._dropped += size
 
 
 def _by_memory(images: list[Image]) -> tuple[list[Image], list[Image]]:

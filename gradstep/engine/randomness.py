@@ -35,6 +35,7 @@ class RandomKeeper:
         self._words = b""
         self._numpy: dict[str, Any] | None = None
         self._more: list[torch.Generator] = []
+        self._last: Randomness | None = None
 
     def add(self, generator: object) -> None:
         """Keep one more generator, such as a DataLoader's own; what is none is passed over."""
@@ -42,13 +43,16 @@ class RandomKeeper:
             self._more.append(generator)
 
     def capture(self) -> Randomness:
-        """Return the state of all generators, changing none of them."""
-        return Randomness(
+        """Return the state of all generators, changing none of them; the same object for as long as none was used."""
+        found = Randomness(
             torch.default_generator.get_state(),
             tuple([(g, g.get_state()) for g in (*_device_generators(), *self._more)]),
             random.getstate(),
             self._numpy_state(),
         )
+        if self._last is None or not _same(self._last, found):
+            self._last = found
+        return self._last
 
     def restore(self, saved: Randomness) -> None:
         """Put every generator back; one of a device that was not in use then is left alone."""
@@ -86,6 +90,16 @@ def state_bytes(saved: Randomness) -> list[bytes]:
         inner = value.items() if isinstance(value, dict) else [(name, value)]
         parts += [v.tobytes() if isinstance(v, np.ndarray) else repr((k, v)).encode() for k, v in inner]
     return parts
+
+
+def _same(one: Randomness, other: Randomness) -> bool:
+    return (
+        one.numpy is other.numpy
+        and one.python == other.python
+        and torch.equal(one.cpu, other.cpu)
+        and [g for g, _ in one.devices] == [g for g, _ in other.devices]
+        and all(torch.equal(a, b) for (_, a), (_, b) in zip(one.devices, other.devices, strict=True))
+    )
 
 
 def _read_numpy() -> dict[str, Any]:

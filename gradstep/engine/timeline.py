@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 from torch import Tensor
 
-from gradstep.engine.checkpoint import Checkpoint, name_of, take, tensors_of
+from gradstep.engine.batches import leaves
+from gradstep.engine.checkpoint import Checkpoint, Key, name_of, take, tensors_of
 from gradstep.engine.images import Image, Images
 from gradstep.engine.names import Scope
 from gradstep.engine.saving import Saved
@@ -41,14 +42,25 @@ class TimelinePoint:
     loss: float | None = None
     entry: tuple[tuple[int, float], tuple[float, ...]] | None = None
     """What it added to the losses and their learning rates."""
-    changed: tuple[str, ...] = ()
-    """The names of the tensors that the command changed."""
+    wrote: tuple[Key, ...] = ()
+    """The tensors that the command changed."""
+    results: dict[Key, Image | None] | None = None
+    """What the command changed, kept where running it again does not give the same bits."""
+    small: int = 0
+    """About the bytes of its checkpoint that are in no image."""
+    depth: int = 0
+    """Commands from the first point to here."""
     forward: TimelinePoint | None = None
     """The point whose forward made the graph that is alive here; None where none is."""
     digest: str = ""
     """The digest of its state; taken when it has to prove something."""
     lost: str = ""
     """Why it can't be reached any more; empty for as long as it can."""
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The names of the tensors that the command changed."""
+        return tuple(map(name_of, self.wrote))
 
     def path(self) -> Iterator[TimelinePoint]:
         """Yield this point and those before it, back to the first."""
@@ -78,11 +90,21 @@ class Timeline:
     branch: str = FIRST
     travelling: bool = False
     """True while commands are run again: they lead to points that are there already."""
+    repeats: dict[type[Any], bool] = field(default_factory=dict)
+    """For each kind of command that was run again and compared, whether it gave the same bits."""
+    small: int = 0
+    """About the bytes of all checkpoints that are in no image."""
+    _wrote: dict[tuple[Key, ...], tuple[Key, ...]] = field(default_factory=dict)
 
     @property
     def number(self) -> int:
         """The number of the stop that the workload is at, between phases."""
         return self.stops if self.current is None else self.current.number
+
+    @property
+    def bytes(self) -> int:
+        """About the bytes that going back takes, beyond what undoing the last command would need anyway."""
+        return self.images.tally.bytes + self.small - self._needed_anyway()
 
     def begin(self) -> None:
         """Keep what comes from here on, if there is a budget for it; forget what was before."""
@@ -97,6 +119,7 @@ class Timeline:
         """Keep nothing, and forget what was kept."""
         self.current, self.branch = None, FIRST
         self.points, self.branches, self.images = {}, {}, Images()
+        self.repeats, self.small, self._wrote = {}, 0, {}
         self.held.transaction.keep_in(self)
 
     def record(self, command: PointCommand, saved: Saved | None) -> None:
@@ -149,11 +172,44 @@ class Timeline:
         if before is not None and before.checkpoint is not None:
             old, new = before.checkpoint.images, checkpoint.images
             keys = dict.fromkeys((*old, *new))
-            point.changed = tuple(name_of(key) for key in keys if old.get(key) is not new.get(key))
+            wrote = tuple([key for key in keys if old.get(key) is not new.get(key)])
+            point.wrote, point.depth = self._wrote.setdefault(wrote, wrote), before.depth + 1
+            point.small = small_size(checkpoint, before.checkpoint)
+            self.small += point.small
         if graph_alive(now):
             point.forward = point if isinstance(command, Forward) or before is None else before.forward
             point.checkpoint = replace(checkpoint, point=without_graph(now))
         return point
+
+    def keep(self, point: TimelinePoint) -> None:
+        """Keep a checkpoint of the point that the workload is at once more."""
+        checkpoint = take(self.held, self.images, None, None)
+        alive = graph_alive(self.held.point)
+        point.checkpoint = replace(checkpoint, point=without_graph(self.held.point)) if alive else checkpoint
+        point.small = small_size(checkpoint, None)
+        self.small += point.small
+
+    def drop(self, point: TimelinePoint) -> None:
+        """Give the checkpoint of a point up."""
+        point.checkpoint = None
+        self.small -= point.small
+        point.small = 0
+
+    def _needed_anyway(self) -> int:
+        """Return the bytes of what is in use now, and of what only the point before this one holds.
+
+        The second is what undoing the last command needs.
+        """
+        if self.current is None or self.current.checkpoint is None:
+            return 0
+        now = {id(image): image.size for image in self.current.checkpoint.images.values() if image is not None}
+        before = self.current.parent
+        if before is not None and before.checkpoint is not None:
+            further = next((each.checkpoint for each in before.path() if each is not before and each.checkpoint), None)
+            shared = set(map(id, further.images.values())) if further is not None else set()
+            old = (image for image in before.checkpoint.images.values() if image is not None)
+            now.update((id(image), image.size) for image in old if id(image) not in shared)
+        return sum(now.values())
 
     def _new_name(self) -> str:
         number = len(self.branches) + 1
@@ -272,6 +328,26 @@ class Timeline:
             text = f"on branch {name}, which begins at stop {here.number}"
         self.branches[name], self.branch = here, name
         return text
+
+
+def small_size(checkpoint: Checkpoint, before: Checkpoint | None) -> int:
+    """Return about how many bytes a checkpoint takes that are in no image, and not shared with the one before."""
+    size = _ENTRY * (len(checkpoint.images) + 2 * len(checkpoint.training))
+    if before is None or checkpoint.randomness is not before.randomness:
+        size += _RANDOMNESS
+    size += sum(tensor.nbytes for _, tensor in leaves(list(checkpoint.objects.values())))
+    if before is None or checkpoint.cursor.batch is not before.cursor.batch:
+        size += sum(tensor.nbytes for _, tensor in leaves(checkpoint.cursor.batch))
+    output = checkpoint.point.watched.output
+    if before is None or output is not before.point.watched.output:
+        size += sum(tensor.nbytes for _, tensor in leaves(output))
+    return size
+
+
+_ENTRY = 16
+"""Bytes of an entry of a dict or a tuple, about."""
+_RANDOMNESS = 33_000
+"""Bytes of the states of all generators: 5 kB of torch's, 25 kB of python's as a tuple, 2.5 kB of numpy's."""
 
 
 def graph_alive(point: Point) -> bool:

@@ -201,7 +201,7 @@ class Session(Sights):
         if looks.walking.inside and isinstance(command, cmd.Undo):
             return "", self._came(looks, lambda: looks.walking.back(0 if command.phase else command.count))
         looks.walking.refuse_inside()
-        text = past.carry_out(command)
+        text = "\n".join(filter(None, [past.carry_out(command), *past.tidy()]))
         self._stop = self._stop_now(looks.held, past.timeline.number)
         return text, looks.watches.hits(looks.scope) if looks.watches else ()
 
@@ -225,6 +225,7 @@ class Session(Sights):
             self._stop = replace(self._stop, position=position, natural=("over",), hit=hit)
             return ()
         looks.acted()
+        walking.notes += self._past.tidy()
         point = looks.held.point
         walking.ended(point.phase == "backward" and point.freed, f"command {len(self.log) + 1}")
         self._stop = replace(self._stop, hit=walking.after(point.phase, point.iteration))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gradstep.engine import arrive
 from gradstep.engine.evaluate import evaluate, holds
+from gradstep.engine.thinning import tidy
 from gradstep.engine.timeline import Timeline, TimelinePoint
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError, wrong
@@ -53,6 +54,10 @@ class Past:
                 raise wrong("this is not there yet", cmd.line_of(command))
             case _:
                 return looks.held.carry_out(command, looks.scope)
+
+    def tidy(self) -> list[str]:
+        """Keep the history within its budget, after a command; return what there is to say of that."""
+        return tidy(self.timeline)
 
     def _undo_phase(self) -> str:
         if not self._looks.walking.inside:

@@ -1,0 +1,109 @@
+"""Keeping the history within its budget: checkpoints are given up where running again leads to the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradstep.engine.arrive import run_again_and_compare
+from gradstep.engine.digest import digest_at
+from gradstep.engine.hindsight import word_of
+from gradstep.engine.timeline import Timeline, TimelinePoint
+from gradstep.values.commands import UseOptimizer
+from gradstep.values.errors import GradstepError
+
+_ENOUGH = 7 / 8
+"""Share of the budget that is left in use after thinning, so that not every command has to thin."""
+
+
+def tidy(timeline: Timeline) -> list[str]:
+    """Give checkpoints up until the history is within its budget; return what there is to say of it.
+
+    The first point, the present one and the one before it are always kept: the last is what a rollback needs anyway.
+    Before a kind of command is relied on, one of its kind is run again and compared. The results of a kind that does
+    not repeat are kept.
+    """
+    here = timeline.current
+    if here is None or timeline.bytes <= timeline.budget:
+        return []
+    said: list[str] = []
+    while timeline.bytes > timeline.budget * _ENOUGH:
+        victim = _choose(timeline, here)
+        if victim is None:
+            said += _give_up_results(timeline, here)
+            break
+        said += _check(timeline, victim)
+        _thin(timeline, victim)
+    timeline.images.memory.shrink(timeline.images.taken)
+    return said
+
+
+def _choose(timeline: Timeline, here: TimelinePoint) -> TimelinePoint | None:
+    """Return the checkpoint that is missed least: the closer its neighbours and the older it is, the less."""
+    spared = {id(here), id(here.parent)}
+    best, least = None, float("inf")
+    kept = [point for point in timeline.points.values() if point.checkpoint is not None]
+    after: dict[int, TimelinePoint] = {}
+    before: dict[int, TimelinePoint] = {}
+    for point in kept:
+        ancestor = next((each for each in _ancestors(point) if each.checkpoint is not None), None)
+        if ancestor is not None:
+            before[point.number] = ancestor
+            after.setdefault(ancestor.number, point)
+    for point in kept:
+        if point.parent is None or id(point) in spared:
+            continue
+        following = after.get(point.number, point)
+        gap = following.depth - before[point.number].depth
+        missed = gap / (timeline.stops - point.number + 1)
+        if missed < least:
+            best, least = point, missed
+    return best
+
+
+def _ancestors(point: TimelinePoint) -> Iterator[TimelinePoint]:
+    path = point.path()
+    next(path)
+    return path
+
+
+def _check(timeline: Timeline, point: TimelinePoint) -> list[str]:
+    """Run again what led to a point, unless such commands were compared before; return what came out otherwise."""
+    way, kinds = [], set()
+    for each in point.path():
+        if each is not point and each.checkpoint is not None and each.forward is None:
+            break
+        way.append(each)
+        kinds.add(type(each.command))
+    if UseOptimizer in kinds:
+        timeline.repeats.clear()
+    if kinds <= timeline.repeats.keys():
+        return []
+    try:
+        differing = run_again_and_compare(timeline, point)
+    except GradstepError as error:
+        differing = {type(point.command): error.problem.title}
+    for kind in kinds:
+        timeline.repeats[kind] = kind not in differing
+    said = "does not repeat bit for bit when run again, so its results are kept"
+    return [f"{word_of(kind)} {said}: {what}" for kind, what in differing.items()]
+
+
+def _thin(timeline: Timeline, point: TimelinePoint) -> None:
+    checkpoint = point.checkpoint
+    assert checkpoint is not None
+    point.digest = point.digest or digest_at(timeline.held, checkpoint)
+    if not timeline.repeats.get(type(point.command), False):
+        point.results = {key: checkpoint.images.get(key) for key in point.wrote}
+    timeline.drop(point)
+
+
+def _give_up_results(timeline: Timeline, here: TimelinePoint) -> list[str]:
+    """Give up what can't be had again, the oldest first: what leads through it can't be reached any more."""
+    gone = 0
+    for point in timeline.points.values():
+        if timeline.bytes <= timeline.budget * _ENOUGH:
+            break
+        if point.results is not None and point is not here:
+            point.results, point.lost = None, "the budget was spent, and running it again does not give the same bits"
+            gone += 1
+    return [f"{gone} stops can't be reached any more: the history is over its budget"] if gone else []
