@@ -1,6 +1,6 @@
 """Run the benchmarks and print ratios: every one taken against its yardstick in the same run, turn about.
 
-python tests/benchmarks/run.py [start] [keys] [wide] [gpt2] [replay] [--quick]
+python tests/benchmarks/run.py [start] [keys] [wide] [gpt2] [inside] [graph] [replay] [--quick]
 """
 
 from __future__ import annotations
@@ -14,9 +14,19 @@ TITLES = {
     "keys": "Key to painted screen on mlp, 120x40, against a bare Textual app with the same torch call",
     "wide": "The same with every panel of the largest layout open, 200x60",
     "gpt2": "The same on a GPT-2 of 124M parameters (needs transformers)",
+    "inside": "Looking inside a backward of GPT-2 124M: norms at every node, the graph, memory (needs transformers)",
+    "graph": "A graph of 100,000 nodes against one of 100: frames, windows, and what laying out takes",
     "replay": "Headless replay of 1,000 iterations of mlp, against the plain loop",
 }
-TIMES = {"start": (10, 3), "keys": (60, 6), "wide": (60, 6), "gpt2": (12, 2), "replay": (15, 3)}
+TIMES = {
+    "start": (10, 3),
+    "keys": (60, 6),
+    "wide": (60, 6),
+    "gpt2": (12, 2),
+    "inside": (12, 2),
+    "graph": (30, 4),
+    "replay": (15, 3),
+}
 """Turns of each benchmark, and how many with --quick."""
 
 
