@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import ClassVar, Generic, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.segment import Segment
 from textual import events
 from textual.geometry import Region
@@ -77,17 +78,15 @@ class Surface(Widget):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Paint rows: each is made once. Nothing that Textual's styles add to a row (border, tint) is in use here."""
-        width = self.size.width
-        strips = [self._strip(y, width) for y in range(crop.y, crop.bottom)]
+        width, app = self.size.width, self.app
+        looks = (app.theme, app.has_class(ASCII))
+        strips = [self._strips.get(y) or self._strip(y, width, *looks) for y in range(crop.y, crop.bottom)]
         whole = crop.x == 0 and crop.right == width
         return strips if whole else [strip.crop(crop.x, crop.right) for strip in strips]
 
-    def _strip(self, y: int, width: int) -> Strip:
-        strip = self._strips.get(y)
-        if strip is None:
-            line = self._lines[y] if y < len(self._lines) else Line()
-            app = self.app
-            strip = self._strips[y] = strip_of(line, width, self.ground_of(y), app.theme, app.has_class(ASCII))
+    def _strip(self, y: int, width: int, theme: str, ascii_only: bool) -> Strip:
+        line = self._lines[y] if y < len(self._lines) else Line()
+        strip = self._strips[y] = strip_of(line, width, self.ground_of(y), theme, ascii_only)
         return strip
 
     def ground_of(self, _y: int) -> str:
@@ -151,6 +150,9 @@ class Panel(Surface):
         """The request whose view is shown."""
         self.seen = -1
         """Number of the stop whose view is shown."""
+        self.same = False
+        """True when the view that was assigned since the last drawing shows nothing new."""
+        self._drawn: tuple[tuple[int, int, int, bool], Drawing] | None = None
 
     # -- what a panel of its own says ---------------------------------------------------------------------------------
     def draw(self, width: int, height: int) -> Drawing:
@@ -199,8 +201,7 @@ class Panel(Surface):
 
     def compose_lines(self, width: int, height: int) -> list[Line]:
         """Draw title and body."""
-        drawing = self.draw(width, height - self.titled)
-        about, lines, self.rows = drawing
+        about, lines, self.rows = self._drawing(width, height - self.titled)
         if not self.titled:
             return [_marked(lines[0]), *lines[1:]] if self.focused and lines else lines
         title, told = self.title_line(width, about)
@@ -208,6 +209,14 @@ class Panel(Surface):
             # the names of other panels took the title: what the panel is about takes a row of the body
             lines = [text_line(about, width, "dim"), *self.draw(width, height - 2).lines]
         return [title, *lines]
+
+    def _drawing(self, width: int, height: int) -> Drawing:
+        """Draw the body, unless what was just assigned is what it shows already."""
+        state = (width, height, self.first, self.focused)
+        if not self.same or self._drawn is None or self._drawn[0] != state:
+            self._drawn = (state, self.draw(width, height))
+        self.same = False
+        return self._drawn[1]
 
     def title_line(self, width: int, about: str) -> tuple[Line, bool]:
         """Draw the title: the panel's name, the names of those it shares its place with, and what it is about.
@@ -291,6 +300,7 @@ class ViewPanel(Panel, Generic[ViewT]):
             self.view, self.why = None, view.why
         elif isinstance(view, self.shows):
             taken: ViewT = view  # type: ignore[assignment]
+            self.same = before is not None and replace(before, stop=view.stop) == view
             self.view, self.why = taken, ""
             self.taken(taken, before)
 
