@@ -130,11 +130,23 @@ def source_view(held: Held, stop: int, stepping: Stepping | None, request: LookS
     else:
         return SourceView(stop, note="no line is running: i steps into a phase")
     if not source.file:
-        note = "no line of yours called it: torch or gradstep did"
-        if (event is not None and event.phase == "backward") or request.number is not None:
-            note = "not noted which line made it: the Graph panel, or this one, must have been seen during the forward"
-        return SourceView(stop, note=f"{what}: {note}")
+        number = request.number if request.number is not None else event.number if event is not None else -1
+        return SourceView(stop, note=f"{what}: {_no_line(held, number)}")
     return _lines(stop, source, max(1, request.lines))
+
+
+def _no_line(held: Held, number: int) -> str:
+    """Say why no line of the user's is known, of a node or, below 0, of what runs in a forward."""
+    graph = held.graph() if number >= 0 else None
+    if graph is None:
+        return "no line of yours is running it: torch and gradstep are"
+    if number in graph.leaves:
+        return "no line made it: it is where the graph ends, and adds to .grad"
+    if graph.lines is None:
+        return "not noted which line made it: the Graph panel, or this one, must have been seen during the forward"
+    whole = "compute_loss(model, batch)" if held.workload.loss is None else "model(x)"
+    call = whole if graph.calls[number] >= 0 or held.workload.loss is None else "loss(prediction, target)"
+    return f"torch's own code made it, in gradstep's call of {call}, with no line of yours in between"
 
 
 def _lines(stop: int, source: SourceLine, count: int) -> SourceView:

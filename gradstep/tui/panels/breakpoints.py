@@ -126,6 +126,11 @@ class BreakpointsPanel(ViewPanel[BreakpointsView]):
         self.at = max(0, min(self.at, len(rows) - 1))
         self._reveal()
 
+    @property
+    def beside(self) -> object:
+        """What is drawn beside the view."""
+        return self.at
+
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.at, self.keyboard.key("break").shown)

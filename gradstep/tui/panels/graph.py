@@ -152,6 +152,11 @@ class GraphPanel(ViewPanel[GraphView]):
         self.at = min(self.at, view.total - 1)
         self.first = max(0, min(self.first, view.total - self.body))
 
+    @property
+    def beside(self) -> object:
+        """What is drawn beside the view."""
+        return self.at, self.breakpoints()
+
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.at, self.breakpoints())

@@ -159,6 +159,11 @@ class InsidePanel(ViewPanel[InsideView]):
         rows = self.tensors
         return rows[self.at].name if 0 <= self.at < len(rows) and not rows[self.at].text else ""
 
+    @property
+    def beside(self) -> object:
+        """What is drawn beside the view."""
+        return self.at
+
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now, and what has no column of the tensor under the cursor."""
         rows = self.tensors

@@ -195,6 +195,11 @@ class ModelPanel(ViewPanel[ModelView]):
             self.at = next((i for i, row in enumerate(view.rows) if row.path == self._lit), self.at)
             self._reveal()
 
+    @property
+    def beside(self) -> object:
+        """What is drawn beside the view."""
+        return self.at, self._lit, self.breakpoints()
+
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.at, self._lit, self.breakpoints())

@@ -152,7 +152,7 @@ class Panel(Surface):
         """Number of the stop whose view is shown."""
         self.same = False
         """True when the view that was assigned since the last drawing shows nothing new."""
-        self._drawn: tuple[tuple[int, int, int, bool], Drawing] | None = None
+        self._drawn: tuple[tuple[int, int, int, bool, object], Drawing] | None = None
 
     # -- what a panel of its own says ---------------------------------------------------------------------------------
     def draw(self, width: int, height: int) -> Drawing:
@@ -170,6 +170,11 @@ class Panel(Surface):
     def due(self) -> bool:
         """True when more is to come of what was asked for: the same request is made once more."""
         return False
+
+    @property
+    def beside(self) -> object:
+        """What the drawing depends on beside its view, size, scroll and focus."""
+        return None
 
     def move(self, rows: int) -> None:
         """Move the cursor, or scroll where there is none."""
@@ -212,7 +217,7 @@ class Panel(Surface):
 
     def _drawing(self, width: int, height: int) -> Drawing:
         """Draw the body, unless what was just assigned is what it shows already."""
-        state = (width, height, self.first, self.focused)
+        state = (width, height, self.first, self.focused, self.beside)
         if not self.same or self._drawn is None or self._drawn[0] != state:
             self._drawn = (state, self.draw(width, height))
         self.same = False

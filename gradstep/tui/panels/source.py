@@ -66,6 +66,11 @@ class SourcePanel(ViewPanel[SourceView]):
         place = view.here - view.first
         self.first = max(0, min(place - self.body // 2, len(view.lines) - self.body))
 
+    @property
+    def beside(self) -> object:
+        """What is drawn beside the view."""
+        return self.left
+
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.left)
