@@ -81,6 +81,8 @@ class Stepping:
         breakpoints: where it stops by itself.
         test: evaluates a condition at a place.
         tell: evaluates what a logpoint prints.
+        ops: whether a forward is watched op by op; without it, it can stop at modules only, and costs next to nothing.
+        waiting: told what is running when a pause has to wait for it.
     """
 
     def __init__(
@@ -90,12 +92,17 @@ class Stepping:
         breakpoints: Breakpoints,
         test: Callable[[Expression], bool],
         tell: Callable[[Expression], str],
+        ops: bool = True,
+        waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._held, self.act = held, act
         self.phase: Literal["forward", "backward"] = "forward" if isinstance(act, Forward) else "backward"
         self._breakpoints, self._test, self._tell = breakpoints, test, tell
+        self._ops = ops
         self._wish = Wish("into")
-        self._walker = Walker(lambda: held.run(act, self))
+        self._walker = Walker(lambda: held.run(act, self), lambda: waiting(self.last))
+        self.last = self.phase
+        """The place that it came to last, in words."""
         self._total = 0
         self.notes: list[str] = []
         """What logpoints have printed since the last stop."""
@@ -169,7 +176,7 @@ class Stepping:
     # -- from inside ---------------------------------------------------------------------------------------------------
     def forward(self) -> AbstractContextManager[None]:
         """Return the taps for a forward, to stand round it."""
-        return tap_forward(self._held.paths, self.come)
+        return tap_forward(self._held.paths, self.come, self._ops)
 
     def backward(self) -> AbstractContextManager[None]:
         """Return the taps for a backward, to stand round it."""
@@ -184,6 +191,7 @@ class Stepping:
         """Take note of a place, and stop there if that is wished; on the thread of the phase."""
         self._walker.check()
         self.place += 1
+        self.last = f"#{event.number} {event.name}" if event.number >= 0 else f"{event.path} {event.name}".strip()
         if event.edge == "after":
             self.ran.add(event.number)
         if self.looked and event.edge == "before":

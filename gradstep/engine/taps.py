@@ -28,8 +28,8 @@ Come = Callable[[Event], None]
 
 
 @contextmanager
-def tap_forward(paths: Mapping[nn.Module, str], come: Come) -> Iterator[None]:
-    """Report modules entered and left, and every op, for as long as the block lasts."""
+def tap_forward(paths: Mapping[nn.Module, str], come: Come, ops: bool = True) -> Iterator[None]:
+    """Report modules entered and left, and every op unless told, for as long as the block lasts."""
     taps = _ForwardTaps(paths, come)
     with ExitStack() as stack:
         for handle in (
@@ -37,7 +37,8 @@ def tap_forward(paths: Mapping[nn.Module, str], come: Come) -> Iterator[None]:
             register_module_forward_hook(taps.leave, always_call=True),
         ):
             stack.callback(handle.remove)
-        stack.enter_context(_Ops(taps.op))
+        if ops:
+            stack.enter_context(_Ops(taps.op))
         yield
 
 

@@ -26,10 +26,11 @@ class Walker:
 
     Args:
         work: what to run. What it raises is raised by `go` on the first thread.
+        waiting: called on the first thread when a pause was asked for and the work has not stopped yet.
     """
 
-    def __init__(self, work: Callable[[], None]) -> None:
-        self._work = work
+    def __init__(self, work: Callable[[], None], waiting: Callable[[], None] = lambda: None) -> None:
+        self._work, self._waiting = work, waiting
         self._orders: SimpleQueue[Errand | None] = SimpleQueue()
         self._news: tuple[str, object] | None = None
         self._bell: SimpleQueue[None] = SimpleQueue()
@@ -97,6 +98,7 @@ class Walker:
                 break
             except KeyboardInterrupt:
                 self._abandoned, self.pausing = self.pausing, True
+                self._waiting()
         news, self._news = self._news, None
         return news
 

@@ -59,6 +59,7 @@ class Session(Sights):
         self._looks: Looks | None = None
         self._past: Past | None = None
         self._history = history
+        self._waiting: Callable[[str], None] | None = None
         self._base = self._stop = Stop()
         if workload is not None:
             if seed is not None:
@@ -108,6 +109,16 @@ class Session(Sights):
             self._looks.held.observed = on
         if self._past is not None and not on:
             self._past.timeline.end()
+
+    def can_pause(self, waiting: Callable[[str], None]) -> None:
+        """Say that somebody can press pause: phases that take long are then watched, so that they can stop inside.
+
+        Args:
+            waiting: called with what a pause has to wait for.
+        """
+        self._waiting = waiting
+        if self._looks is not None:
+            self._looks.walking.pauses, self._looks.walking.waiting = True, waiting
 
     @property
     def stop(self) -> Stop:
@@ -275,10 +286,15 @@ class Session(Sights):
                 raise wrong("this needs a screen", cmd.line_of(command), "replay draws it with --screenshot")
 
     # -- the one observation path --------------------------------------------------------------------------------------
-    def look(self, *requests: Request) -> tuple[View, ...]:
-        """Return one view for each request, all of this stop; one that can't be made says why in its place."""
-        if self._looks is None:
+    def look(self, *requests: Request, at: int = 0) -> tuple[View, ...]:
+        """Return one view for each request, all of this stop; one that can't be made says why in its place.
+
+        With `at`, the number of a past stop, they are of that one; the workload goes nowhere.
+        """
+        if self._looks is None or self._past is None:
             return tuple(NoView(0, "nothing is loaded yet") for _ in requests)
+        if at and at != self._stop.number:
+            return self._past.look(at, requests)
         looks, number = self._looks, self._stop.number
         return looks.walking.here(lambda: looks.look(number, requests))
 
@@ -317,6 +333,8 @@ class Session(Sights):
             opening=held.workload.show or _opening(held),
             parameters=sum(p.numel() for _, p in held.parameters),
         )
+        if self._waiting is not None:
+            self.can_pause(self._waiting)
         self._past = Past(self._looks, self._history)
         self._stop = self._stop_now(held, 1)
 
@@ -342,6 +360,7 @@ class Session(Sights):
             held.batches.taken,
             base.opening,
             base.parameters,
+            pausable=self._looks.walking.pausable if self._looks is not None else (),
             branch=timeline.branch if timeline is not None and kept else "",
             ahead=len(timeline.ahead()) if timeline is not None and kept else 0,
         )

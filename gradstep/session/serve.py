@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import socket
@@ -12,7 +13,7 @@ import threading
 from gradstep.session.gate import Gate, Inside, flush_output
 from gradstep.session.process import die_with
 from gradstep.values.commands import Command
-from gradstep.values.outcomes import Outcome, Problem, Progress, Stop
+from gradstep.values.outcomes import Outcome, Problem, Progress, Stop, Waiting
 from gradstep.values.views import NoView, Request, View
 
 
@@ -25,7 +26,7 @@ def main() -> None:
     sys.path.append(os.getcwd())  # for pkg.module:factory; at the end, where it hides nothing
     faulthandler.enable()
     os.set_inheritable(descriptor, False)
-    gate = Gate(socket.socket(fileno=descriptor), on_lost=end_the_group)
+    gate = Gate(socket.socket(fileno=descriptor), on_lost=end_the_group, on_loaded=leave_the_start_alone)
     try:
         gate.serve(_session(gate))
     except SystemExit as end:
@@ -50,6 +51,17 @@ def children_die_with_us() -> None:
     os.register_at_fork(before=before, after_in_child=in_child)
 
 
+def leave_the_start_alone() -> None:
+    """Have no collection in the middle of a phase look through all of torch: what there is now stays.
+
+    What an earlier workload has left behind is collected first.
+    """
+    if gc.get_freeze_count():
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()
+
+
 def end_the_group() -> None:
     """End this process and its children at once: the screen is gone."""
     os.killpg(0, signal.SIGKILL)
@@ -68,7 +80,8 @@ def _session(gate: Gate) -> Inside:
                 remedy=f"PyTorch must be importable by {sys.executable}: see https://pytorch.org/get-started/locally",
             )
         )
-    session: Inside = Session(on_progress=lambda stage: gate.tell(Progress(stage)))
+    session = Session(on_progress=lambda stage: gate.tell(Progress(stage)))
+    session.can_pause(lambda what: gate.tell(Waiting(what)))
     return session
 
 
@@ -83,7 +96,7 @@ class _NoSession:
     def execute(self, command: Command) -> Outcome:
         return Outcome(command, self.stop, self._problem)
 
-    def look(self, *requests: Request) -> tuple[View, ...]:
+    def look(self, *requests: Request, at: int = 0) -> tuple[View, ...]:  # noqa: ARG002
         return tuple(NoView(0, self._problem.what) for _ in requests)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -20,6 +21,8 @@ from gradstep.values.inside import Position
 
 T = TypeVar("T")
 
+LONG = 0.3
+"""Seconds of a phase from which on a person may want to pause it."""
 STEPS = (cmd.Into, cmd.Over, cmd.Out, cmd.Continue, cmd.Until)
 """The commands that go on from a stop inside a phase."""
 
@@ -33,6 +36,12 @@ class Walking:
         self._observed = True
         self._freed_by = ""
         self.breakpoints = Breakpoints()
+        self.pauses = False
+        """True where somebody can press pause: a phase that takes long is then watched, so that it can stop inside."""
+        self.pausable: tuple[str, ...] = ()
+        """The phases that took long, and are watched from then on."""
+        self.waiting: Callable[[str], None] = lambda _: None
+        """Told what a pause has to wait for."""
         self.notes: list[str] = []
         """What logpoints printed in the last command."""
 
@@ -61,18 +70,23 @@ class Walking:
         self.notes = []
         if isinstance(act, (cmd.Forward, cmd.Backward)) and self.breakpoints.inside(_name(act)):
             return self.begin(act, "continue")
+        if _name(act) in self.pausable:
+            return self.begin(act, "continue", ops=False)
+        began = time.monotonic()
         try:
             self._held.run(act)
         except GradstepError as error:
             raise self._named(error) from error
+        if self.pauses and isinstance(act, (cmd.Forward, cmd.Backward)) and time.monotonic() - began > LONG:
+            self.pausable = (*self.pausable, _name(act))
         return False
 
-    def begin(self, act: cmd.Forward | cmd.Backward, kind: Kind, place: int = 0) -> bool:
+    def begin(self, act: cmd.Forward | cmd.Backward, kind: Kind, place: int = 0, ops: bool = True) -> bool:
         """Begin to step a phase; return True when it stopped inside. `place` is where to, for the kind `place`."""
         self.refuse_inside()
         held = self._held
         self._observed, held.observed = held.observed, True  # what is left half way is undone
-        self._stepping = Stepping(held, act, self.breakpoints, self._holds, self._told)
+        self._stepping = Stepping(held, act, self.breakpoints, self._holds, self._told, ops, self.waiting)
         self._scope.event = lambda: None if self._stepping is None else self._stepping.event
         return self.go(kind, place=place)
 
@@ -169,5 +183,5 @@ class Walking:
         return describe(evaluate(value, self._scope))
 
 
-def _name(act: cmd.Forward | cmd.Backward) -> str:
-    return "forward" if isinstance(act, cmd.Forward) else "backward"
+def _name(act: cmd.PhaseCommand | cmd.NextBatch) -> str:
+    return "forward" if isinstance(act, cmd.Forward) else "backward" if isinstance(act, cmd.Backward) else ""

@@ -19,7 +19,7 @@ from gradstep.tui.remembered import Look
 from gradstep.values.commands import PHASES, Backward, Command, Load, Say, Screenshot, Show, line_of
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
-from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Stop
+from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Stop, Waiting
 from gradstep.values.views import Request, View
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class Board(Desk, inherit_bindings=False):
         match event:
             case Progress(stage):
                 self._begin_stage(stage)
+            case Waiting(what):
+                self._say(f"pausing: {clean(what)} has to end first")
             case Output(text):
                 self.log_panel.write(text)
                 if not {"log", "ledger"} & set(self._recent):

@@ -10,6 +10,7 @@ from gradstep.tui.layout import INSIDE
 from gradstep.tui.panels.breakpoints import BreakpointsPanel
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.inside import InsidePanel
+from gradstep.tui.panels.jtv import JtvPanel
 from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.position import place_words
 from gradstep.tui.panels.source import SourcePanel
@@ -55,6 +56,7 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         inside = self._status.stop.position
         at_forward = inside is not None and inside.phase == "forward"
         self.panel(SourcePanel).number = None if at_forward else self.panel(GraphPanel).pointed_node
+        self.panel(JtvPanel).number = self.panel(SourcePanel).number
         wanted = super().requests()
         if self._breaks and "breakpoints" not in self._places:
             wanted.append(("breakpoints", self._list.request()))
@@ -65,7 +67,7 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
 
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
         """Show a stop: at one inside a phase Graph and Model go to what runs."""
-        self._come_inside(stop.position is not None)
+        self._come_inside(stop.position is not None, stop.position is not None and stop.position.phase == "backward")
         self.panel(GraphPanel).follow(stop)
         self.model.follow(stop)
         super().present(stop, outcome, views)
@@ -77,6 +79,14 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
     def _take_account(self, command: Command) -> None:
         super()._take_account(command)
         self._breaks = isinstance(command, Break) or (self._breaks and not isinstance(command, Load))
+
+    def action_jtv(self, what: str) -> None:
+        """See more of a node's Jacobian than is computed unasked."""
+        panel = self.panel(JtvPanel)
+        if "jtv" not in self._places:
+            self._focus("jtv")
+        self._say(f"Jᵀ v: {panel.check() if what == 'check' else panel.insist()}")
+        self._catch_up()
 
     @property
     def _list(self) -> BreakpointsPanel:
@@ -125,7 +135,7 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         if isinstance(command, _STEPS):
             return self.driver.stop.position is not None or isinstance(command, Into)
         name = type(command).__name__.lower()
-        return any(row.enabled and row.watches(name) for row in self.breakpoints)
+        return name in self.driver.stop.pausable or any(row.enabled and row.watches(name) for row in self.breakpoints)
 
     def applies(self, key: str) -> bool:
         """Tell whether a key would do something now."""

@@ -85,6 +85,8 @@ class Stop(Struct, frozen=True):
     """What the workload asks to be shown first, as the text of a `show` line; empty for none."""
     parameters: int = 0
     """Elements of all parameters."""
+    pausable: tuple[str, ...] = ()
+    """The phases that a pause stops inside, for they took long and are watched; others it undoes."""
     position: Position | None = None
     """Where it stopped inside a phase; None between phases."""
     hit: str = ""
@@ -131,5 +133,11 @@ class Died(Struct, frozen=True, tag=True):
     how: str
 
 
-Event = Progress | Output | Died
+class Waiting(Struct, frozen=True, tag=True):
+    """A pause was asked for; the phase stops as soon as this module, op or node is over: one can't be cut short."""
+
+    what: str
+
+
+Event = Progress | Output | Died | Waiting
 """What a session tells its front end without being asked."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -257,3 +259,43 @@ def test_a_session_with_stops_inside_replays_to_the_same_digest(session: Session
         assert again.execute(command).ok
     assert state(again) == state(session)
     again.close()
+
+
+class Slow(nn.Module):
+    """Takes long enough to be paused, and presses pause itself while it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 2)
+        self.press = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.body(x)
+        if self.press:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            PRESSED.wait()
+        return self.head(hidden)  # type: ignore[no-any-return]
+
+
+PRESSED = threading.Event()
+
+
+def test_a_phase_that_takes_long_is_paused_inside_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradstep.session.walking.LONG", 0.0)
+    batch = (torch.randn(5, 4), torch.randn(5, 2))
+    model = Slow()
+    session = Session(Workload(model, nn.functional.mse_loss, lambda p: torch.optim.SGD(p, lr=0.1), [batch]))
+    waited: list[str] = []
+
+    def waiting(what: str) -> None:
+        waited.append(what)
+        PRESSED.set()
+
+    session.can_pause(waiting)
+    assert do(session, "forward").stop.pausable == ("forward",)
+    model.press = True
+    position = at(do(session, "forward"))
+    assert (position.reason, position.name, position.path) == ("pause", "Linear", "head")
+    assert waited == ["body Linear"]
+    assert do(session, "out phase").stop.phase == "forward"
+    session.close()
