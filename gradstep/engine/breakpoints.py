@@ -189,8 +189,8 @@ def makes_nan(event: Event) -> str:
     given = (*tensors_in(event.inputs, f"{event.kind}.in"), *tensors_in(event.keywords, ""))
     # what an op has written in place is its result now
     written = {id(tensor) for _, tensor in tensors_in(event.outputs, "")}
-    bad = ((name, not_finite(tensor)) for name, tensor in given if id(tensor) not in written)
-    came = next((f"{kind} came in with {name}" for name, kind in bad if kind), "")
+    others = ((not_finite(tensor), name) for name, tensor in given if id(tensor) not in written)
+    came = next((f"{bad} came in with {name}" for bad, name in others if bad), "")
     what = event.name if event.number < 0 else f"#{event.number} {event.name}"
     return f"{what} gives {made}: {came}" if came else f"{what} makes {made} of finite numbers"
 

@@ -101,7 +101,7 @@ class Stepping:
         self._ops = ops
         self._wish = Wish("into")
         self._walker = Walker(lambda: held.run(act, self), lambda: waiting(self.last))
-        self.last = self.phase
+        self.last: str = self.phase
         """The place that it came to last, in words."""
         self._total = 0
         self.notes: list[str] = []

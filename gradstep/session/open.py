@@ -17,6 +17,7 @@ from typing import Any
 from gradstep.session.gate import Gate, flush_output
 from gradstep.session.process import command_of, exit_words
 from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.outcomes import Waiting
 from gradstep.workload import Workload
 
 RESET = b"\x1b[?1000;1002;1003;1006;1015l\x1b[?1004l\x1b[?2004l\x1b[?2026l\x1b[?2048l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[0m"

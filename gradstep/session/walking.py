@@ -70,7 +70,7 @@ class Walking:
         self.notes = []
         if isinstance(act, (cmd.Forward, cmd.Backward)) and self.breakpoints.inside(_name(act)):
             return self.begin(act, "continue")
-        if _name(act) in self.pausable:
+        if isinstance(act, (cmd.Forward, cmd.Backward)) and _name(act) in self.pausable:
             return self.begin(act, "continue", ops=False)
         began = time.monotonic()
         try:
