@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.app import App
-from textual.theme import Theme
 
-from gradstep.tui import tones
+from gradstep.tui import skin, tones
 from gradstep.tui.glyphs import ASCII, AsciiFilter
 from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.remembered import Look
@@ -27,41 +26,6 @@ if TYPE_CHECKING:
     from gradstep.steps.script import Script
 
 
-def themes() -> list[Theme]:
-    """Return the themes as Textual knows them, for its own widgets."""
-    return [
-        Theme(
-            name=name,
-            primary=theme.block,
-            secondary=theme.grounds["title"],
-            accent=theme.hues["now"],
-            foreground=theme.hues["text"],
-            background=theme.grounds["screen"],
-            surface=theme.grounds["panel"],
-            panel=theme.grounds["title"],
-            dark=theme.dark,
-        )
-        for name, theme in tones.THEMES.items()
-    ]
-
-
-PLAIN = Theme(
-    name=tones.PLAIN,
-    primary="ansi_default",
-    foreground="ansi_default",
-    background="ansi_default",
-    surface="ansi_default",
-    panel="ansi_default",
-    boost="ansi_default",
-    ansi=True,
-    variables=dict.fromkeys(
-        ["ansi-background", "ansi-foreground", "border-blurred", "input-cursor-background", "input-cursor-foreground"],
-        "ansi_default",
-    ),
-)
-"""For NO_COLOR: Textual would turn its colours into greys, and no colour at all is what was asked for."""
-
-
 def _palette() -> type[Provider]:
     from gradstep.tui.palette import Commands
 
@@ -72,6 +36,7 @@ class GradstepApp(App[None], inherit_bindings=False):
     """gradstep in a terminal."""
 
     TITLE = "gradstep"
+    CSS = skin.CSS
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_palette}
 
     def __init__(
@@ -111,7 +76,7 @@ class GradstepApp(App[None], inherit_bindings=False):
         if keyboard is not None:
             self.step_screen.bind(keyboard)
             self.set_keymap(keyboard.changed)
-        for theme in (*themes(), PLAIN):
+        for theme in skin.themes():
             self.register_theme(theme)
         self.theme = tones.PLAIN if self.no_color else look.theme
         if look.ascii_only:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from rich.color import Color
+from rich.style import Style
+from stage import stage
+from textual.command import CommandList
 
 from gradstep.tui import tones
+from gradstep.tui.layout import LAYOUTS, PANELS
+from gradstep.tui.remembered import Look
 from gradstep.tui.tones import GROUNDS, HEAT, THEMES, style
 
 TONES = [*tones.DARK.hues, *(f"heat:{level}" for level in range(-HEAT, HEAT + 1))]
@@ -18,7 +25,10 @@ def luminance(colour: Color) -> float:
 
 
 def contrast(tone: str, ground: str, theme: str) -> float:
-    drawn = style(tone, ground, theme)
+    return contrast_of(style(tone, ground, theme))
+
+
+def contrast_of(drawn: Style) -> float:
     high, low = sorted((luminance(drawn.color), luminance(drawn.bgcolor)), reverse=True)
     return (high + 0.05) / (low + 0.05)
 
@@ -66,3 +76,47 @@ def test_without_colour_there_is_none_and_marks_stay():
     assert style("odd", "panel", tones.PLAIN).reverse
     assert style("text", "here", tones.PLAIN).bold
     assert style("text", "title", tones.PLAIN).underline
+
+
+def pale(s, theme: str, first: int = 0, last: int = 1000) -> set[tuple[str, str]]:
+    """Return the words on some rows of the screen that are too pale to be read, with how they are drawn."""
+    rows = list(s.app.screen._compositor.render_strips())[first:last]
+    words = [segment for row in rows for segment in row if any(map(str.isalnum, segment.text))]
+    assert words
+    return {
+        (word.text, str(word.style))
+        for word in words
+        if word.style is None or word.style.dim or contrast_of(word.style) < LEAST[theme]
+    }
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+def test_all_that_is_on_the_screen_can_be_read(theme, size):
+    async def test():
+        async with stage(size=size, look=Look(theme=theme)) as s:
+            await s.press("f", "b", "s", "f", "b")
+            for layout in LAYOUTS:
+                s.screen.choose_layout(layout)
+                for name in PANELS:
+                    s.screen.action_focus_panel(name)
+                    await s.idle()
+                    assert pale(s, theme) == set()
+            await s.press("b")  # a problem, with a traceback
+            await s.press("t")
+            assert pale(s, theme) == set()
+            await s.press("colon")
+            await s.type("show 2.")
+            await s.press("tab")
+            assert pale(s, theme) == set()
+            await s.press("escape", "question_mark")
+            assert pale(s, theme) == set()
+            await s.press("escape", "ctrl+p")
+            await s.type("b")
+            await s.until(lambda: "backward" in s.text() and s.app.screen.query_one(CommandList).highlighted == 0)
+            await s.press("down")
+            # the board behind the palette is faded on purpose
+            found = s.app.screen.query_one(CommandList).region
+            assert pale(s, theme, found.y, found.bottom) == set()
+
+    asyncio.run(asyncio.wait_for(test(), 60))
