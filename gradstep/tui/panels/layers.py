@@ -107,7 +107,7 @@ class _Columns:
             row.right(self.weight, _number(layer.weight), _tone(layer.weight))
         grad = _number(layer.grad) or ("frozen" if layer.frozen else "none" if layer.weight is not None else "")
         row.right(self.grad, grad, _tone(layer.grad))
-        row.left(self.bar, bar(layer.grad, self.scale, self.cells), "text")
+        row.left(self.bar, bar(layer.grad, self.scale, self.cells), "dim")
         row.right(self.ratio, _number(layer.ratio), _tone(layer.ratio))
         if self.gauge and layer.weight is not None:
             near = layer.ratio is not None and 0.1 <= layer.ratio / USUAL <= 10
