@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from gradstep.session.protocol import FrontSession
 from gradstep.tui.carrier import Carrier, Listener, Mark
-from gradstep.tui.jobs import Job, Program
+from gradstep.tui.jobs import REFUSED_INSIDE, Job, Program
 from gradstep.tui.panels.why import hit_words
 from gradstep.tui.play import Play
 from gradstep.values.commands import Command, Load, line_of
@@ -237,7 +237,7 @@ class Driver(Carrier):
             due = outcome is None or time.monotonic() - self._looked > _FRAME
             place = job.place()
             self.place = place
-            wanted = self._listener.requests() if due else ()
+            wanted, before = self._listener.requests() if due else (), self.stop.number
             outcome, views = await self._execute(command, wanted, told=due)
             if isinstance(command, Load):
                 self._parked = []
@@ -247,6 +247,7 @@ class Driver(Carrier):
                 command = program.send(outcome)
             except StopIteration as end:
                 command, problem = None, end.value
+            paused = paused or (outcome.stop.number != before and _held_up(job, outcome, command))
             if command is None or paused or time.monotonic() - self._looked > _FRAME:
                 await self._look(outcome, wanted, views)
                 shown = True
@@ -267,13 +268,13 @@ class Driver(Carrier):
         """Keep what was to come after a pause, and say where this is and what brought it about."""
         kept = [job] if job.goes_on and not over else []
         # what esc clears is gone; a watchpoint only holds it up
-        kept += self._queue if outcome.watches else ()
+        kept += self._queue if outcome.watches or outcome.stop.hit else ()
         self._queue.clear()
         where = _at(place) or ("playing" if self._play is not None else "")
         self._parked, self._play = kept, None
         if not kept and not (where and not over) and where != "playing":
             return
-        hits = "; ".join(hit_words(hit) for hit in outcome.watches)
+        hits = "; ".join(filter(None, [*(hit_words(hit) for hit in outcome.watches), outcome.stop.hit]))
         words = " ".join(filter(None, ["stopped", where, f"by {hits}" if hits else ""]))
         self._listener.told(f"{words}; c goes on" if kept else words)
 
@@ -303,6 +304,14 @@ class Driver(Carrier):
         finally:
             self.running, self._in_job, self.place = None, False, ""
             self._listener.activity()
+
+
+def _held_up(job: Job, outcome: Outcome, following: Command | None) -> bool:
+    """Tell whether a breakpoint holds a job up: inside a phase, a script whose next line goes on there goes on."""
+    stop = outcome.stop
+    if not stop.hit or job.again:
+        return False
+    return stop.position is None or not job.scripted or isinstance(following, REFUSED_INSIDE)
 
 
 def _at(place: str) -> str:

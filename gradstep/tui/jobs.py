@@ -25,6 +25,8 @@ SIMPLE: dict[str, Command] = {
     "out": Out(),
 }
 """The lines of the keys, which need no parser."""
+REFUSED_INSIDE = (Forward, Backward, Step, ZeroGrad, NextBatch)
+"""What a stop inside a phase refuses: the phase must come to its end first."""
 
 
 class Job(NamedTuple):
@@ -38,6 +40,8 @@ class Job(NamedTuple):
     """True when its program may be started again after a pause: it then goes on where it stood."""
     again: bool = False
     """True for a replay of what was done before: a watchpoint reports, and does not pause it."""
+    scripted: bool = False
+    """True for lines that were written down: they say themselves how to go on from a breakpoint inside a phase."""
     place: Callable[[], str] = lambda: ""
     """Where it has come to, e.g. `turn 3 of 12`; empty for what is over at once."""
 
@@ -70,7 +74,7 @@ def iteration_job(parse: Parse) -> Job:
     def start(stop: Stop) -> Program:
         begun = stop.iteration
         while True:
-            for command in _natural(stop, parse):
+            for command in [Out(phase=True)] if stop.position is not None else _natural(stop, parse):
                 outcome = yield command
                 if outcome.problem is not None or outcome.stop.iteration != begun:
                     return outcome.problem

@@ -34,7 +34,7 @@ class Walk:
 
     def job(self, done: Callable[[Problem | None], None] = lambda _: None) -> Job:
         """Return the job that carries out what is left; after a pause it goes on with the rest."""
-        return Job(lambda _: self._program(), done, goes_on=True, again=self._again, place=self._place)
+        return Job(lambda _: self._program(), done, goes_on=True, again=self._again, scripted=True, place=self._place)
 
     def _place(self) -> str:
         return f"command {self._done + 1:,} of {self.total:,}" if self._again else turn_words(self._runner)
@@ -139,7 +139,7 @@ class Reading:
 
     def rest(self) -> Job:
         """Return the job of all lines that are left, up to the first that fails; after a pause it goes on."""
-        return Job(lambda _: self._run(), goes_on=True, place=self._place)
+        return Job(lambda _: self._run(), goes_on=True, scripted=True, place=self._place)
 
     def _place(self) -> str:
         line = self._runner.line

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradstep.tui.acts import ActingBoard, parse_commands
-from gradstep.tui.jobs import command_job
+from gradstep.tui.jobs import REFUSED_INSIDE, command_job
 from gradstep.tui.layout import INSIDE
 from gradstep.tui.panels.breakpoints import BreakpointsPanel
 from gradstep.tui.panels.graph import GraphPanel
@@ -15,22 +15,17 @@ from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.position import place_words
 from gradstep.tui.panels.source import SourcePanel
 from gradstep.values.commands import (
-    Backward,
     Break,
     Command,
     Continue,
     Delete,
     Enable,
-    Forward,
     Into,
     Load,
-    NextBatch,
     Out,
     Over,
-    Step,
     Undo,
     Until,
-    ZeroGrad,
 )
 from gradstep.values.inside import Breakpoint, LookSource, Position
 from gradstep.values.outcomes import Outcome, Stop
@@ -49,6 +44,7 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         """Prepare the timers, and have rows show the breakpoints on them."""
         super().start_clocks()
         self.panel(GraphPanel).breakpoints = self.panel(ModelPanel).breakpoints = lambda: self.breakpoints
+        self._list.changed = self._show_marks
 
     # -- what the driver tells ----------------------------------------------------------------------------------------
     def requests(self) -> list[tuple[str, Request]]:
@@ -88,6 +84,10 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         self._say(f"Jᵀ v: {panel.check() if what == 'check' else panel.insist()}")
         self._catch_up()
 
+    def _show_marks(self) -> None:
+        self.panel(GraphPanel).redraw()
+        self.model.redraw()
+
     @property
     def _list(self) -> BreakpointsPanel:
         return self.panel(BreakpointsPanel)
@@ -105,7 +105,8 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         """Go on from a stop inside a phase; else with what a pause kept, with the script, or to a breakpoint."""
         self._flush_selection()
         reading, inside = self._reading, self.driver.stop.position is not None
-        script = reading is not None and not reading.at_end and not (inside and isinstance(reading.next, _ACTS))
+        refused = inside and reading is not None and isinstance(reading.next, REFUSED_INSIDE)
+        script = reading is not None and not reading.at_end and not refused
         if inside and not script:
             self._put(command_job(Continue()))
         elif not inside and self.driver.go_on():
@@ -212,10 +213,6 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
             if panel.here.kind == "module":
                 return Break("module", panel.here.path) if panel.here.path else Break("phase", "forward")
         return None
-
-
-_ACTS = (Forward, Backward, Step, ZeroGrad, NextBatch)
-"""What a stop inside a phase refuses."""
 
 
 def _break_at(position: Position | None) -> Break | None:

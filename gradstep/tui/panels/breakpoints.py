@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from gradstep.tui import numbers
@@ -86,6 +87,10 @@ def of_part(breakpoints: tuple[Breakpoint, ...], row: ModelRow) -> Breakpoint | 
     return next((b for b in breakpoints if b.kind == kind and row.path and fnmatchcase(row.path, b.what)), None)
 
 
+def _marks(view: BreakpointsView) -> list[tuple[str, str, bool]]:
+    return [(row.kind, row.what, row.enabled) for row in view.rows]
+
+
 class BreakpointsPanel(ViewPanel[BreakpointsView]):
     """The list, with a cursor that enables and deletes."""
 
@@ -100,6 +105,8 @@ class BreakpointsPanel(ViewPanel[BreakpointsView]):
     def __init__(self) -> None:
         super().__init__("breakpoints")
         self.at = 0
+        self.changed: Callable[[], None] = lambda: None
+        """Called when other rows of Graph and Model have a mark."""
 
     @property
     def all(self) -> tuple[Breakpoint, ...]:
@@ -117,6 +124,8 @@ class BreakpointsPanel(ViewPanel[BreakpointsView]):
 
     def taken(self, view: BreakpointsView, before: BreakpointsView | None) -> None:
         """Go to the one that was hit, and to one that is new; fewer rows pull the cursor in."""
+        if before is None or _marks(before) != _marks(view):
+            self.changed()
         rows = [row.number for row in view.rows]
         fresh = before is not None and len(rows) > len(before.rows)
         if view.hit in rows and (before is None or before.stop != view.stop):
