@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual import events
+
 from gradstep.tui import keymap
+from gradstep.tui.layout import LAYOUTS
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.panel import Surface
 
@@ -35,29 +38,36 @@ class PromptRow(Surface):
         self.last = ""
         self.count = ""
         """The number that is being typed before a key."""
+        self.layout_name = ""
+        """The present layout."""
+        self._ends: list[tuple[int, str]] = []
+        """Where the name of each layout ends."""
 
     def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the line."""
         if self.count:
             hint = f"before a key, how often: {' '.join(self.keyboard.counted)}"
             return [Row(width).left(1, f"{self.count}…", "bright").add("  ").add(hint, "dim").line()]
-        row = (
-            Row(width)
-            .left(1, self.keyboard.key("command").shown, "key")
-            .add(" ")
-            .add(
-                clean(self.last),
-                "text",
-            )
-        )
+        row = Row(width).left(1, self.keyboard.key("command").shown, "key").add(" ").add(clean(self.last), "text")
+        names = [(f"{self.keyboard.key(name).shown} ".lstrip(), name) for name in LAYOUTS]
+        cells = sum(len(key) + len(name) + 2 for key, name in names) - 1
+        room = width - cells if row.at + 3 + cells <= width else width
         hint = "tab completes, up for history"
-        if row.at + 3 + len(hint) < width:
+        if row.at + 3 + len(hint) < room:
             row.left(row.at + 3, hint, "dim")
+        self._ends = []
+        if room < width:
+            row.to(room)
+            for i, (key, name) in enumerate(names):
+                row.add("  " if i else "").add(key, "key").add(name, "bright" if name == self.layout_name else "dim")
+                self._ends.append((row.at, name))
         return [row.line()]
 
-    async def on_click(self) -> None:
-        """Begin to type."""
-        await self.screen.run_action("command")
+    async def on_click(self, event: events.Click) -> None:
+        """Choose the layout whose name is clicked; elsewhere, begin to type."""
+        start = self._ends[0][0] - 8 if self._ends else self.size.width
+        name = next((name for end, name in self._ends if start <= event.x < end), "")
+        await self.screen.run_action(f"layout('{name}')" if name else "command")
 
 
 class FooterRow(Surface):

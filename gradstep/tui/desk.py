@@ -61,6 +61,7 @@ class Desk(Screen[None], inherit_bindings=False):
         self._account = False
         """True once there was a backward, for the Ledger to give account of."""
         self._layout = look.layout
+        """Which of `LAYOUTS` it is."""
         self._inside = False
         """True at a stop inside a phase, which has layouts of its own."""
         self._recents = {
@@ -75,6 +76,7 @@ class Desk(Screen[None], inherit_bindings=False):
         self._desk = PlacesLayout(self._place)
         self._status, self._phases, self._position = StatusRow(), PhasesRow(), PositionRow()
         self._banner, self._prompt, self._footer = Banner(), PromptRow(), FooterRow()
+        self._prompt.layout_name = look.layout
         self.panels: dict[str, Panel] = {name: make() for name, make in REGISTRY.items()}
         self.model, self.why = self.panel(ModelPanel), self.panel(WhyPanel)
         self.log_panel, self.script_panel = self.panel(LogPanel), self.panel(ScriptPanel)
@@ -197,7 +199,8 @@ class Desk(Screen[None], inherit_bindings=False):
 
     def choose_layout(self, name: str) -> None:
         """Lay the panels out in another way, and remember it."""
-        self._layout, self._maximised = name, False
+        self._layout = self._prompt.layout_name = name
+        self._maximised = False
         self._keep(replace(self._taste, layout=name))
         self._focus(self._recent[0])
         self._say(f"layout {name}")
