@@ -45,6 +45,7 @@ INTERRUPTED = Problem(
 )
 _RECORD = (LookLedger(),)
 """What a screen will ask sooner or later: what every backward added, from the first one on."""
+_LIBC = ctypes.CDLL(None)
 _ALL = 1 << 64
 """A number above that of every order."""
 
@@ -77,11 +78,18 @@ class Gate:
     Args:
         sock: the engine's end; the gate closes it.
         on_lost: called on the reading thread when the screen's end is gone, before the gate is released.
+        on_loaded: called when a workload has been loaded, before its outcome is sent.
     """
 
-    def __init__(self, sock: socket.socket, on_lost: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        on_lost: Callable[[], None] = lambda: None,
+        on_loaded: Callable[[], None] = lambda: None,
+    ) -> None:
         self._sock = sock
         self._on_lost = on_lost
+        self._on_loaded = on_loaded
         self._orders: SimpleQueue[tuple[int, Order | Problem]] = SimpleQueue()
         self._interruptible: Callable[[], bool] = _never
         self._number = self._interrupted = 0
@@ -106,6 +114,7 @@ class Gate:
                     outcome = self._execute(session, number, command)
                     if isinstance(command, Load) and outcome.ok:
                         self._look(session, _RECORD)
+                        self._on_loaded()
                     flush_output()
                     reply: Reply = Done(outcome, self._look(session, requests) if requests else ())
                 case Look(requests):
@@ -216,4 +225,4 @@ def flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # a stream that the debuggee has replaced may do anything
             stream.flush()
-    ctypes.CDLL(None).fflush(None)
+    _LIBC.fflush(None)

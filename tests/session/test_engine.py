@@ -19,7 +19,7 @@ from gradstep.values.views import Digest, GraphView, LookDigest, LookGraph, Look
 T = TypeVar("T")
 
 WORKLOADS = """
-import ctypes, os, sys, time
+import ctypes, gc, os, sys, time, weakref
 import torch
 from torch import nn
 from gradstep import Workload
@@ -78,6 +78,17 @@ def nothing():
 
 def reads():
     input("name? ")
+
+def leaves_a_cycle():
+    class Knot:
+        pass
+    knot = Knot()
+    knot.itself = knot
+    weakref.finalize(knot, print, "let go")
+    def loss(model, batch):
+        print("left alone:", gc.get_freeze_count() > 100_000)
+        return model(batch[0]).sum()
+    return small(loss)
 """
 
 
@@ -161,6 +172,13 @@ def test_a_phase_and_the_views_after_it_are_of_one_stop(held: Held, file: str) -
 def test_what_a_factory_prints_comes_before_its_outcome(held: Held, file: str) -> None:
     assert held.run(held.all(Load(f"{file}:prints"))) == []
     assert sorted(held.output.splitlines()) == ["error stream", "made in C", "made in Python"]
+
+
+def test_collections_leave_the_start_alone_and_what_an_earlier_load_left_is_let_go(held: Held, file: str) -> None:
+    assert held.run(held.all(Load(f"{file}:leaves_a_cycle"), Forward())) == []
+    assert "left alone: True" in held.output
+    assert held.run(held.all(Load("mlp", seed=0))) == []
+    assert "let go" in held.output
 
 
 def test_what_a_phase_prints_comes_before_its_outcome(held: Held, file: str) -> None:
