@@ -130,7 +130,7 @@ def statistics(
     count = sums.count
     if not count:
         return Statistics(0)
-    mean = sums.total / count
+    mean, spread = _centre(make, sums, implied)
     shaping = count - sums.zeros - sums.nans - sums.infs
     numbers = sums.least <= sums.greatest
     return Statistics(
@@ -138,7 +138,7 @@ def statistics(
         sums.least if numbers else None,
         sums.greatest if numbers else None,
         mean,
-        math.sqrt(_spread(make, sums, mean, implied) / (count - 1)) if count > 1 else None,
+        math.sqrt(spread / (count - 1)) if count > 1 else None,
         math.sqrt(sums.squares) if norm else None,
         sums.zeros,
         sums.nans,
@@ -148,16 +148,24 @@ def statistics(
     )
 
 
-def _spread(make: Callable[[], Iterable[Tensor]], sums: _Sums, mean: float, implied: int) -> float:
-    """Return the sum of squares about the mean."""
+def _centre(make: Callable[[], Iterable[Tensor]], sums: _Sums, implied: int) -> tuple[float, float]:
+    """Return the mean, and the sum of squares about it."""
+    mean = sums.total / sums.count
     spread = sums.squares - sums.count * mean * mean
     if not math.isfinite(spread):
-        return math.nan
-    if spread > 1e-3 * sums.squares or sums.low == sums.high:
-        return spread if sums.low < sums.high else 0.0
+        return mean, math.nan
+    if sums.low == sums.high:
+        return sums.low, 0.0
+    if spread > 1e-3 * sums.squares:
+        return mean, spread
     # the mean is far greater than the spread, and the difference has lost its digits: once more, about the mean
-    total = math.fsum(float((chunk.double() - mean).square().sum()) for chunk in make() if chunk.numel())
-    return total + implied * mean * mean
+    away, squares = [-implied * mean], [implied * mean * mean]
+    for chunk in make():
+        apart = chunk.cpu().double() - mean
+        away.append(float(apart.sum()))
+        squares.append(float(torch.dot(apart, apart)))
+    shift = math.fsum(away) / sums.count
+    return mean + shift, math.fsum(squares) - sums.count * shift * shift
 
 
 def _histogram(

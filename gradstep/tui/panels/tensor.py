@@ -23,6 +23,8 @@ _CELL = 6
 """Cells that a number of a grid needs at least: what a request for a window goes by, before any is seen."""
 _TALL = 20
 """Rows of a body in which there is room to say everything about the slice without being asked."""
+_SPARE = 10
+"""Rows beside those of the slice that this takes, heads included."""
 
 
 def draw(view: TensorView | None, width: int, height: int, look: Look | None = None) -> Drawing:
@@ -126,7 +128,10 @@ class TensorPanel(ViewPanel[TensorView]):
 
     @property
     def _says_all(self) -> bool:
-        return self.block if self.block is not None else self.body >= _TALL
+        if self.block is not None or self.view is None:
+            return bool(self.block)
+        axis = axis_of(self.view, 0)
+        return self.body >= _TALL or self.body >= _SPARE + (1 if axis is None else axis.count)
 
     def _folds(self, view: TensorView) -> bool:
         return self.heat and view.kind == "vector"

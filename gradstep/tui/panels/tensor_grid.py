@@ -212,10 +212,12 @@ class _Heat(_Grid):
         self._form = look.steady.column(face.name, self._scale, dtype_of(view), 3)
 
     def title(self, row: Row) -> None:
-        words = f"±{self._form.text(self._scale).lstrip('+')} = {self._of}" if self._scale else "nothing but 0"
+        scale = f"±{self._form.text(self._scale).lstrip('+')}"
         row.left(self.start, self.face.name, "dim", self.width - 1)
-        if row.at + 2 + len(words) < self.start + self.width:
-            row.add(f"  {words}", "text")
+        for words in (f"  {scale} = {self._of}", f" {scale}") if self._scale else ("  nothing but 0", " all 0"):
+            if row.at + len(words) <= self.start + self.width:
+                row.add(words, "text")
+                break
 
     def heads(self, row: Row, plate: Plate, shown: int) -> None:
         for j, label in enumerate(plate.columns[:shown]):
