@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from msgspec import Struct
+from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.bits import same_bits
 from gradstep.engine.checkpoint import Checkpoint, Key, name_of, put_back, tensors_of
 from gradstep.engine.digest import digest
-from gradstep.engine.held import Held
+from gradstep.engine.held import Held, Point
 from gradstep.engine.hindsight import saved_before, word_of
 from gradstep.engine.images import Image, Images
 from gradstep.engine.randomness import state_bytes
@@ -55,7 +56,9 @@ def visit(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
         yield
         return
     with _coming_back(timeline):
+        alive = timeline.held.point
         _travel(timeline, target, graph=False)
+        _lend_graph(timeline, target, alive)
         yield
 
 
@@ -80,6 +83,34 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
             _put_losses(timeline, here)
             held.point, held.refused, held.transaction.forward_saved = point, refused, begun
             held.saved = saved_before(held, here)
+
+
+def _lend_graph(timeline: Timeline, target: TimelinePoint, present: Point) -> None:
+    """Show the graph that was alive at a point, for what can be read of one that is freed: nodes and edges."""
+    held, made_by = timeline.held, target.forward
+    if made_by is None:
+        return
+    donor = present if timeline.here().made_by is made_by else None
+    for point in timeline.points.values():
+        if donor is None and point.made_by is made_by and point.forward is None and point.checkpoint is not None:
+            donor = point.checkpoint.point
+    if donor is not None:
+        held.point = replace(held.point, loss=donor.loss, watched=donor.watched)
+
+
+def keep_both(timeline: Timeline, first: TimelinePoint, second: TimelinePoint) -> tuple[Checkpoint, Checkpoint]:
+    """Return the checkpoints of two points, run again where they were not kept.
+
+    Raises:
+        GradstepError: one can't be reached.
+    """
+    for point in (first, second):
+        if point.checkpoint is None:
+            with visit(timeline, point):
+                pass
+    assert first.checkpoint is not None
+    assert second.checkpoint is not None
+    return first.checkpoint, second.checkpoint
 
 
 def _travel(timeline: Timeline, target: TimelinePoint, graph: bool) -> Arrival:

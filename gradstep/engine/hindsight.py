@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from gradstep.engine.bits import same_bits
 from gradstep.engine.checkpoint import Checkpoint, Key, name_of
+from gradstep.engine.indexing import Item
 from gradstep.engine.saving import Grad, OptimizerSaved, Saved, TensorsSaved
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
 
@@ -56,6 +58,18 @@ def saved_before(held: Held, point: TimelinePoint) -> Saved:
             [(group, were, list(parameters)) for group, were, parameters in kept.groups],
         )
     return found
+
+
+def part_differs(point: TimelinePoint, key: Key, items: tuple[Item, ...]) -> bool:
+    """Tell whether the command that led to a point changed a part of a tensor; True where that is not known."""
+    before = point.parent.checkpoint if point.parent is not None else None
+    if before is None or point.checkpoint is None:
+        return True
+    old, new = before.images.get(key), point.checkpoint.images.get(key)
+    if old is None or new is None:
+        return old is not new
+    one, other = old.contents.detach(), new.contents.detach()
+    return one.shape != other.shape or not same_bits(one[items], other[items])
 
 
 def _tensors(before: Checkpoint, keys: list[Key]) -> TensorsSaved:

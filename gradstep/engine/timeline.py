@@ -52,6 +52,10 @@ class TimelinePoint:
     """Commands from the first point to here."""
     forward: TimelinePoint | None = None
     """The point whose forward made the graph that is alive here; None where none is."""
+    made_by: TimelinePoint | None = None
+    """The point whose forward made the graph of the loss, also where that is freed; None before a forward."""
+    edit: str = ""
+    """What the command did, in words, where it was no phase."""
     digest: str = ""
     """The digest of its state; taken when it has to prove something."""
     lost: str = ""
@@ -167,6 +171,7 @@ class Timeline:
     ) -> TimelinePoint:
         held, now = self.held, self.held.point
         point = TimelinePoint(self.stops, before, command, self.branch, checkpoint, now.phase, now.iteration, now.value)
+        point.edit = now.edit
         if isinstance(command, Forward):
             point.entry = (held.losses[-1], held.loss_rates[-1])
         if before is not None and before.checkpoint is not None:
@@ -176,8 +181,9 @@ class Timeline:
             point.wrote, point.depth = self._wrote.setdefault(wrote, wrote), before.depth + 1
             point.small = small_size(checkpoint, before.checkpoint)
             self.small += point.small
+        point.made_by = point if isinstance(command, Forward) or before is None else before.made_by
         if graph_alive(now):
-            point.forward = point if isinstance(command, Forward) or before is None else before.forward
+            point.forward = point.made_by
             point.checkpoint = replace(checkpoint, point=without_graph(now))
         return point
 

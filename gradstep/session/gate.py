@@ -67,8 +67,8 @@ class Inside(Protocol):
         """Carry out one command; the debuggee's errors are in its outcome."""
         ...
 
-    def look(self, *requests: Request) -> tuple[View, ...]:
-        """Return one view for each request."""
+    def look(self, *requests: Request, at: int = 0) -> tuple[View, ...]:
+        """Return one view for each request, of the present stop or of one of the past."""
         ...
 
 
@@ -117,8 +117,8 @@ class Gate:
                         self._on_loaded()
                     flush_output()
                     reply: Reply = Done(outcome, self._look(session, requests) if requests else ())
-                case Look(requests):
-                    reply = Seen(self._look(session, requests))
+                case Look(requests, at):
+                    reply = Seen(self._look(session, requests, at))
                 case Problem():
                     reply = Refused(order)
                 case _:
@@ -161,11 +161,11 @@ class Gate:
         finally:
             self._number = 0
 
-    def _look(self, session: Inside, requests: tuple[Request, ...]) -> tuple[View, ...]:
+    def _look(self, session: Inside, requests: tuple[Request, ...], at: int = 0) -> tuple[View, ...]:
         try:
-            return session.look(*requests)
+            return session.look(*requests, at=at)
         except Exception as error:
-            return tuple(NoView(session.stop.number, own_failure(error).what) for _ in requests)
+            return tuple(NoView(at or session.stop.number, own_failure(error).what) for _ in requests)
 
     def _send(self, number: int, reply: Reply) -> None:
         # a screen that is gone is noticed by the reading thread

@@ -30,9 +30,9 @@ class InlineSession:
         """Carry out one command, then look."""
         return self.local.execute(command), self.local.look(*requests)
 
-    async def look(self, requests: Sequence[Request]) -> tuple[View, ...]:
+    async def look(self, requests: Sequence[Request], at: int = 0) -> tuple[View, ...]:
         """Return one view for each request."""
-        return self.local.look(*requests)
+        return self.local.look(*requests, at=at)
 
     def interrupt(self) -> None:
         """Do nothing: a command is over before anyone could ask."""

@@ -11,6 +11,7 @@ from gradstep.engine.digest import digest, measured_on, state_size
 from gradstep.engine.evaluate import FUNCTIONS, describe, split_selection
 from gradstep.engine.held import Held
 from gradstep.engine.scope import VALUES, HeldScope, selected_tensor
+from gradstep.engine.timeline import Timeline
 from gradstep.engine.watchpoints import Watchpoints
 from gradstep.session.walking import Walking
 from gradstep.values.expressions import Expression, expression_line
@@ -19,6 +20,7 @@ from gradstep.values.inside import LookBreakpoints, LookContributions, LookInsid
 from gradstep.values.nodes import LookChain, LookNode
 from gradstep.values.reasons import LookLedger
 from gradstep.values.tensors import LookPlace
+from gradstep.values.timeline import LookCompare, LookTimeline
 from gradstep.values.training import LookBatch, LookLayers, LookOptimizer
 from gradstep.values.views import (
     Digest,
@@ -38,6 +40,7 @@ from gradstep.values.views import (
 )
 from gradstep.views.batch import BatchLook
 from gradstep.views.changes import changed_names, changes_view
+from gradstep.views.compare import compare_view
 from gradstep.views.element import element_of
 from gradstep.views.goto import place_view
 from gradstep.views.graph import GraphLook, Progress
@@ -50,9 +53,10 @@ from gradstep.views.numbers import Norms
 from gradstep.views.optimizer import optimizer_view
 from gradstep.views.passing import Passing
 from gradstep.views.tensor import Selection, TensorLook
+from gradstep.views.timeline import timeline_view
 from gradstep.views.why import why_view
-
 from gradstep.views.why_inside import why_inside
+
 _NODES = (LookNode, LookChain, LookContributions)
 
 
@@ -65,6 +69,8 @@ class Looks:
         self.scope = HeldScope(held)
         self.watches = Watchpoints()
         self.walking = Walking(held, self.scope)
+        self.timeline: Timeline | None = None
+        """Where it has been; None while that is not known."""
         self.set_to_none = True
         """What a bare zero_grad does."""
         self._opening: Expression | None = None
@@ -91,6 +97,13 @@ class Looks:
         """Note that the workload is at another point: what was seen of the acts before it is of another past."""
         self._layers = LayersLook(self.held)
 
+    def aside(self) -> Looks:
+        """Return what another point is looked at with: the same names and selection, nothing seen of this one."""
+        made = Looks(self.held)
+        made.selection, made.scope, made.watches, made.walking = self.selection, self.scope, self.watches, self.walking
+        made.set_to_none, made.timeline, made._opening = self.set_to_none, self.timeline, self._opening
+        return made
+
     def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
         """Return one view for each request; one that can't be made says why in its place."""
         changed: list[frozenset[str]] = []
@@ -106,12 +119,12 @@ class Looks:
                 case LookModel():
                     return model_view(self.held, stop, self._selected, changes(), self._norms)
                 case LookWhy(index):
-                    element = element_of(self.held, self._shown, index)
-                    return why_view(self.held, stop, changes(), element, self._norms)
-                case _:
                     stepping = self.walking.stepping
                     if stepping is not None and stepping.event is not None:
                         return why_inside(self.held, stop, stepping, stepping.event)
+                    element = element_of(self.held, self._shown, index)
+                    return why_view(self.held, stop, changes(), element, self._norms)
+                case _:
                     return self._view(stop, request)
 
         for request in requests:
@@ -189,6 +202,10 @@ class Looks:
                 return breakpoints_view(stop, self.walking.breakpoints, "" if position is None else position.reason)
             case LookChanges():
                 return changes_view(held, stop)
+            case LookTimeline() if self.timeline is not None:
+                return timeline_view(self.timeline, stop, request)
+            case LookCompare() if self.timeline is not None:
+                return compare_view(self.timeline, stop, request)
             case LookDigest(limit):
                 if state_size(held) > limit:
                     return Digest(stop, "", 0, measured_on())

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradstep.engine import arrive
-from gradstep.engine.evaluate import evaluate, holds
+from gradstep.engine.checkpoint import name_of
+from gradstep.engine.evaluate import evaluate, holds, split_selection
+from gradstep.engine.hindsight import part_differs
 from gradstep.engine.thinning import tidy
 from gradstep.engine.timeline import Timeline, TimelinePoint
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
+from gradstep.values.timeline import LookCompare
+from gradstep.values.views import NoView, Request, View
+from gradstep.views.compare import compare_view, compare_words
 
 if TYPE_CHECKING:
     from gradstep.session.looks import Looks
@@ -26,6 +32,7 @@ class Past:
         self._looks = looks
         self.timeline = Timeline(looks.held, looks.scope, budget)
         self.timeline.begin()
+        looks.timeline = self.timeline
 
     def carry_out(self, command: cmd.TravelCommand | cmd.EditCommand | cmd.FileCommand) -> str:
         """Carry out a command that travels, edits, or writes a file; return what there is to say.
@@ -50,7 +57,11 @@ class Past:
                 return timeline.begin_branch(name)
             case cmd.BackUntil(condition):
                 return self._back_until(condition)
-            case cmd.WhoWrote() | cmd.Compare() | cmd.Checkpoint() | cmd.Export():
+            case cmd.WhoWrote(what):
+                return self._who_wrote(what)
+            case cmd.Compare(first, second):
+                return compare_words(compare_view(timeline, timeline.number, LookCompare(first, second)))
+            case cmd.Checkpoint() | cmd.Export():
                 raise wrong("this is not there yet", cmd.line_of(command))
             case _:
                 return looks.held.carry_out(command, looks.scope)
@@ -95,6 +106,35 @@ class Past:
                 return self._go(point)
         first = min(timeline.points)
         raise wrong("it held at no stop before this one", expression_line(condition), f"stop {first} is the first")
+
+    def _who_wrote(self, what: Expression) -> str:
+        """Say which command last changed a tensor; of a part of one, as far back as contents were kept."""
+        name, items, _ = split_selection(what, self._looks.scope)
+        line = expression_line(what)
+        for point in self.timeline.here().path():
+            if point.parent is None:
+                break
+            key = next((key for key in point.wrote if name_of(key) == name), None)
+            if key is None or (items and not part_differs(point, key, items)):
+                continue
+            assert point.command is not None
+            place = f"iteration {point.iteration}, branch {point.branch}"
+            return f"{line} was last written at stop {point.number}, by `{cmd.line_of(point.command)}` ({place})"
+        return f"{line} was not written since the first stop"
+
+    def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
+        """Return a view of a past point for each request; the workload is where it was after that.
+
+        A view shows what was recorded there: what needs a graph that is alive is had by going there.
+        """
+        looks = self._looks
+        try:
+            looks.walking.refuse_inside()
+            point = self.timeline.at(stop)
+            with arrive.visit(self.timeline, point):
+                return looks.aside().look(stop, requests)
+        except GradstepError as error:
+            return tuple(NoView(stop, f"{error.problem.title}: {error.problem.what}") for _ in requests)
 
     def _holds(self, condition: Expression) -> bool:
         """Tell whether a condition holds; where it can't be asked, such as before there is a `.grad`, it does not."""

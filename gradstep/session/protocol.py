@@ -40,8 +40,11 @@ class FrontSession(Protocol):
         """
         ...
 
-    async def look(self, requests: Sequence[Request]) -> tuple[View, ...]:
-        """Return one view for each request, all of the same stop."""
+    async def look(self, requests: Sequence[Request], at: int = 0) -> tuple[View, ...]:
+        """Return one view for each request, all of the same stop: the present one, or with `at` one of the past.
+
+        Looking at the past goes nowhere: `Goto` does.
+        """
         ...
 
     def interrupt(self) -> None:

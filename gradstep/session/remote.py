@@ -96,14 +96,14 @@ class RemoteSession:
                 return Outcome(command, self._stop, problem), ()
         raise ConnectionError(f"the engine answered a command with {type(reply).__name__}")
 
-    async def look(self, requests: Sequence[Request]) -> tuple[View, ...]:
-        """Return one view for each request, all of the same stop."""
-        reply = await self._ask(Look(tuple(requests)))
+    async def look(self, requests: Sequence[Request], at: int = 0) -> tuple[View, ...]:
+        """Return one view for each request, all of the same stop; see `FrontSession.look`."""
+        reply = await self._ask(Look(tuple(requests), at))
         match reply:
             case Seen(views):
                 return views
             case Refused(problem):
-                return tuple(NoView(self._stop.number, problem.what) for _ in requests)
+                return tuple(NoView(at or self._stop.number, problem.what) for _ in requests)
         raise ConnectionError(f"the engine answered a look with {type(reply).__name__}")
 
     def interrupt(self) -> None:

@@ -23,9 +23,10 @@ class Execute(Struct, frozen=True, tag=True):
 
 
 class Look(Struct, frozen=True, tag=True):
-    """Answer each request, all at the same stop; answered by `Seen`."""
+    """Answer each request, all at the same stop: the present one, or one of the past; answered by `Seen`."""
 
     requests: tuple[Request, ...]
+    at: int = 0
 
 
 class Interrupt(Struct, frozen=True, tag=True):

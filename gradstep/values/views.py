@@ -15,6 +15,7 @@ from gradstep.values.tensors import LookPlace, PlaceView
 from gradstep.values.tensors import LookTensor as LookTensor
 from gradstep.values.tensors import TensorView as TensorView
 from gradstep.values.tensors import Window as Window
+from gradstep.values.timeline import TimelineAnswer, TimelineRequest
 from gradstep.values.training import TrainingRequest, TrainingView
 
 
@@ -75,6 +76,7 @@ Request: TypeAlias = (
     | LookState
     | LookLedger
     | TrainingRequest
+    | TimelineRequest
     | InsideRequest
     | NodeRequest
 )
@@ -232,6 +234,7 @@ View: TypeAlias = (
     | NoView
     | LedgerView
     | TrainingView
+    | TimelineAnswer
     | InsideLook
     | NodeAnswer
 )

@@ -36,7 +36,7 @@ class Session:
         self.number += 1
         return Outcome(command, self.stop, problem, text=self.names.pop("text", ""))
 
-    def look(self, *requests):
+    def look(self, *requests, at=0):
         return tuple(NoView(self.number, type(r).__name__) for r in requests)
 
 
