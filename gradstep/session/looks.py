@@ -15,6 +15,7 @@ from gradstep.engine.timeline import Timeline
 from gradstep.engine.watchpoints import Watchpoints
 from gradstep.session.walking import Walking
 from gradstep.values.expressions import Expression, expression_line
+from gradstep.values.finding import LookFind
 from gradstep.values.graphs import LookGraph
 from gradstep.values.inside import LookBreakpoints, LookContributions, LookInside, LookSource
 from gradstep.values.nodes import LookChain, LookNode
@@ -42,6 +43,7 @@ from gradstep.views.batch import BatchLook
 from gradstep.views.changes import changed_names, changes_view
 from gradstep.views.compare import compare_view
 from gradstep.views.element import element_of
+from gradstep.views.finding import FindLook
 from gradstep.views.goto import place_view
 from gradstep.views.graph import GraphLook, Progress
 from gradstep.views.inside import breakpoints_view, inside_view, source_view
@@ -77,6 +79,7 @@ class Looks:
         """What the tensor panel was last asked to open on, for as long as nothing is selected."""
         self._tensors = TensorLook()
         self._graphs = GraphLook(held)
+        self._finds = FindLook(held)
         self._layers = LayersLook(held)
         self._norms = Norms()
         """The norms of the look that is being answered."""
@@ -210,6 +213,8 @@ class Looks:
                 if state_size(held) > limit:
                     return Digest(stop, "", 0, measured_on())
                 return Digest(stop, *digest(held), measured_on())
+            case LookFind():
+                return self._finds.view(stop, request)
             case LookNames():
                 return Names(stop, self.scope.model_names(), (*self.scope.lets, *VALUES), tuple(FUNCTIONS))
             case LookState():

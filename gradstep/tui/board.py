@@ -333,6 +333,8 @@ class Board(Desk, inherit_bindings=False):
             return not self.driver.dead and (script or not self._nothing_loaded)
         if key in {"slower", "faster"}:
             return self.driver.playing is not None
+        if key == "find":
+            return self.driver.stop.number > 0 and not self.driver.dead
         if key == "start_over":
             return any(isinstance(command, Load) for command in self.driver.history)
         if key.startswith(("loss_", "tensor_")):

@@ -36,6 +36,8 @@ class PromptRow(Surface):
     def __init__(self) -> None:
         super().__init__("prompt")
         self.last = ""
+        self.mark = ""
+        """What stands before a line that is being typed, where that is no command."""
         self.count = ""
         """The number that is being typed before a key."""
         self.layout_name = ""
@@ -48,7 +50,8 @@ class PromptRow(Surface):
         if self.count:
             hint = f"before a key, how often: {' '.join(self.keyboard.counted)}"
             return [Row(width).left(1, f"{self.count}…", "bright").add("  ").add(hint, "dim").line()]
-        row = Row(width).left(1, self.keyboard.key("command").shown, "key").add(" ").add(clean(self.last), "text")
+        mark = self.mark or self.keyboard.key("command").shown
+        row = Row(width).left(1, mark, "key").add(" ").add(clean(self.last), "text")
         names = [(f"{self.keyboard.key(name).shown} ".lstrip(), name) for name in LAYOUTS]
         cells = sum(len(key) + len(name) + 2 for key, name in names) - 1
         room = width - cells if row.at + 3 + cells <= width else width

@@ -33,7 +33,7 @@ from gradstep.values.commands import Say
 
 if TYPE_CHECKING:
     from gradstep.tui.driver import Driver
-    from gradstep.tui.prompt import CommandLine
+    from gradstep.tui.prompt import TypedLine
     from gradstep.tui.reading import Reading
 
 _SomePanel = TypeVar("_SomePanel", bound=Panel)
@@ -56,8 +56,8 @@ class Desk(Screen[None], inherit_bindings=False):
         """What the mouse has hold of, where it took it, and how things stood then."""
         self._reading: Reading | None = None
         """The script that is open."""
-        self._line: CommandLine | None = None
-        """The command line while it is typed into."""
+        self._line: TypedLine | None = None
+        """The line that is being typed."""
         self._account = False
         """True once there was a backward, for the Ledger to give account of."""
         self._layout = look.layout
@@ -138,7 +138,7 @@ class Desk(Screen[None], inherit_bindings=False):
         if self._line is not None and "prompt" in places:
             at = places["prompt"]
             places["prompt"] = at._replace(width=min(3, at.width))
-            places["line"] = at._replace(x=3, width=max(0, at.width - 3))
+            places[self._line.id or "line"] = at._replace(x=3, width=max(0, at.width - 3))
         return places
 
     def _arrange(self) -> None:

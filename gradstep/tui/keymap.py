@@ -371,6 +371,7 @@ KEYMAP: tuple[Key, ...] = (
         "type a command; tab completes, up goes back in history",
         "Commands",
     ),
+    Key("find", "slash", "/", "find", "find", "find a module, parameter or node as you type its name", "Commands"),
     Key("palette", "ctrl+p", "ctrl+p", "app.command_palette", "palette", "find a command by its name", "Commands"),
     Key("help", "question_mark,f1", "?", "help", "help", "what is in focus, every key and every command", "Commands"),
 )
@@ -386,6 +387,7 @@ FOOTER: tuple[str, ...] = (
     "panel",
     "maximise",
     "command",
+    "find",
     "help",
     "quit",
 )
@@ -411,6 +413,7 @@ NEEDED: tuple[str, ...] = (
     "next_batch",
     "iteration",
     "play",
+    "find",
 )
 """The keys that it names first where there is no room for all."""
 

@@ -88,7 +88,7 @@ class KeyedBoard(SteppingBoard, inherit_bindings=False):
         if isinstance(panel, GraphPanel) and panel.unfold():
             self._catch_up()
         elif path:
-            self._put(command_job(_show(path)))
+            self._put(command_job(show_of(path)))
         elif isinstance(panel, OptimizerPanel) and panel.chosen:
             self._put(command_job(parse_commands(f"show {panel.chosen}")[0]))
         else:
@@ -124,7 +124,7 @@ class KeyedBoard(SteppingBoard, inherit_bindings=False):
         """The cursor of Model rests: show what is under it."""
         self._settle()
         if self.model.chosen:
-            self.driver.put(command_job(_show(self.model.chosen)))
+            self.driver.put(command_job(show_of(self.model.chosen)))
 
     def _settle(self) -> None:
         self._moving = False
@@ -182,6 +182,6 @@ class KeyedBoard(SteppingBoard, inherit_bindings=False):
         self._catch_up()
 
 
-def _show(path: str) -> Show:
+def show_of(path: str) -> Show:
     """Return the command that selects a parameter or buffer."""
     return Show(Name(path) if name_line(path) == path else Name("", quoted=path))

@@ -29,14 +29,43 @@ class Writer(Protocol):
         ...
 
 
-class CommandLine(Input):
-    """Takes the place of the prompt row until a command is given or let go."""
+class TypedLine(Input):
+    """A line that is typed where the prompt row is."""
 
     DEFAULT_CSS = """
-    CommandLine, CommandLine:focus {
+    TypedLine, TypedLine:focus {
         border: none; padding: 0; height: 1; background: $background; color: $foreground;
     }
     """
+
+    def __init__(self, name: str) -> None:
+        """Prepare a line; `name` is its id."""
+        super().__init__(id=name, compact=True, select_on_focus=False)
+
+    def begin(self, text: str) -> None:
+        """Begin a new line with `text`."""
+        self.value = text
+        self.cursor_position = len(text)
+
+    def write(self, text: str) -> None:
+        """Take what is typed or pasted; of several lines the first."""
+        self.replace(text.splitlines()[0] if text else "", *self.selection)
+
+    def action_leave(self) -> None:
+        """Let the line go."""
+        raise NotImplementedError
+
+    def action_delete_left(self) -> None:
+        """Delete; leave an empty line by backspace, as vi does."""
+        if self.value:
+            super().action_delete_left()
+        else:
+            self.action_leave()
+
+
+class CommandLine(TypedLine):
+    """Takes the place of the prompt row until a command is given or let go."""
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "complete", "complete", show=False, id="line.complete"),
         Binding("up", "history(-1)", "history", show=False, id="line.up"),
@@ -51,7 +80,7 @@ class CommandLine(Input):
             history: the lines given before, the oldest first; it may grow.
             writer: who is told what becomes of it.
         """
-        super().__init__(id="line", compact=True, select_on_focus=False)
+        super().__init__("line")
         self._history = history
         self._writer = writer
         self._at = 0
@@ -60,12 +89,7 @@ class CommandLine(Input):
     def begin(self, text: str) -> None:
         """Begin a new line with `text`."""
         self._at, self._draft = len(self._history), ""
-        self.value = text
-        self.cursor_position = len(text)
-
-    def write(self, text: str) -> None:
-        """Take what is typed or pasted; of several lines the first."""
-        self.replace(text.splitlines()[0] if text else "", *self.selection)
+        super().begin(text)
 
     def action_complete(self) -> None:
         """Complete as far as all candidates agree, and show them."""
@@ -89,13 +113,6 @@ class CommandLine(Input):
     def action_leave(self) -> None:
         """Let the line go."""
         self._writer.close_line()
-
-    def action_delete_left(self) -> None:
-        """Delete; leave an empty line by backspace, as vi does."""
-        if self.value:
-            super().action_delete_left()
-        else:
-            self._writer.close_line()
 
     async def action_submit(self) -> None:
         """Give the line."""

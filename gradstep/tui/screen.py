@@ -15,13 +15,13 @@ from textual.events import Key, Paste
 
 from gradstep.tui import keymap, numbers
 from gradstep.tui.acts import parse_commands
+from gradstep.tui.find import FindingBoard
 from gradstep.tui.jobs import load_job
 from gradstep.tui.lines import clean
 from gradstep.tui.panels.log import Entry
 from gradstep.tui.panels.script import Page
 from gradstep.tui.reading import Reading, Walk
 from gradstep.tui.remembered import Look
-from gradstep.tui.tensor_keys import TensorKeys
 from gradstep.values.commands import Command, Load
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.outcomes import Outcome, Problem
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 HANDED_OVER = "Opened by a program: there is no load line"
 
 
-class StepScreen(TensorKeys, inherit_bindings=False):
+class StepScreen(FindingBoard, inherit_bindings=False):
     """Everything that is seen and done while a session is stepped."""
 
     AUTO_FOCUS = ""
@@ -136,7 +136,7 @@ class StepScreen(TensorKeys, inherit_bindings=False):
     def action_pause(self) -> None:
         """Let go of the line that is being typed, or pause."""
         if self._line is not None:
-            self.close_line()
+            self._line.action_leave()
         else:
             super().action_pause()
 
@@ -160,6 +160,7 @@ class StepScreen(TensorKeys, inherit_bindings=False):
         if self._typing is None:
             self._typing = CommandLine(self._typed, self)
             self.mount(self._typing)
+        self._prompt.mark = ""
         self._line = self._typing
         self._line.begin(text)
         self._lay_out()
@@ -184,7 +185,7 @@ class StepScreen(TensorKeys, inherit_bindings=False):
     def close_line(self) -> None:
         """Let go of the line that is being typed."""
         if self._line is not None:
-            self._line = None
+            self._line, self._prompt.mark = None, ""
             self.set_focus(None)
             self.offered(())
             self._lay_out()

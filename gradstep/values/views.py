@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from gradstep.values.drawn import Drawn
+from gradstep.values.finding import FoundView, LookFind
 from gradstep.values.graphs import GraphView, LookGraph
 from gradstep.values.inside import InsideLook, InsideRequest
 from gradstep.values.nodes import NodeAnswer, NodeRequest
@@ -79,6 +80,7 @@ Request: TypeAlias = (
     | TimelineRequest
     | InsideRequest
     | NodeRequest
+    | LookFind
 )
 
 
@@ -237,4 +239,5 @@ View: TypeAlias = (
     | TimelineAnswer
     | InsideLook
     | NodeAnswer
+    | FoundView
 )

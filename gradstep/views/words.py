@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
@@ -199,7 +200,7 @@ _OWN = {
 
 def operation_of(node: Node) -> str:
     """Return the forward operation of a node in plain words, e.g. `x ** 2` for PowBackward0."""
-    core = re.sub(r"Backward\d*$", "", node.name().rsplit("::", 1)[-1])
+    core = _core(node.name())
     if issubclass(type(node), BackwardCFunction):
         return _OWN.get(core, f"{core}, a custom Function")
     if core == "Pow":
@@ -210,4 +211,15 @@ def operation_of(node: Node) -> str:
         # torch.nn.Linear multiplies by its weight transposed, Hugging Face's Conv1D does not
         weight = node.next_functions[2][0] if len(node.next_functions) > 2 else None
         return "b + x Wᵀ" if weight is not None and weight.name() == "TBackward0" else "b + x W"
-    return WORDS.get(core) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", core).lower()
+    return WORDS.get(core) or _spelt(core)
+
+
+# a large graph has the same few names over and over
+@cache
+def _core(name: str) -> str:
+    return re.sub(r"Backward\d*$", "", name.rsplit("::", 1)[-1])
+
+
+@cache
+def _spelt(core: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", core).lower()
