@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from msgspec.structs import replace
@@ -87,6 +88,26 @@ class Session(Sights):
     def next_batch(self) -> Outcome:
         """Take the next batch."""
         return self._with_changes(cmd.NextBatch())
+
+    def into(self, phase: Literal["", "forward", "backward"] = "") -> Outcome:
+        """Step into a phase, without one the natural next; at a stop inside one, one level deeper."""
+        return self.execute(cmd.Into(phase))
+
+    def over(self) -> Outcome:
+        """Do the next module, op or node whole."""
+        return self.execute(cmd.Over())
+
+    def out(self, phase: bool = False) -> Outcome:
+        """Go on to the end of the module that is running, or with `phase` to the end of the phase."""
+        return self.execute(cmd.Out(phase))
+
+    def undo(self, count: int = 1) -> Outcome:
+        """Go back by some commands; at a stop inside a phase, by some stops."""
+        return self.execute(cmd.Undo(count))
+
+    def redo(self, count: int = 1) -> Outcome:
+        """Go forth again by some commands that were undone."""
+        return self.execute(cmd.Redo(count))
 
     def close(self) -> None:
         """Let go of the workload; it stays as it was left, and a phase that is not at its end is undone."""

@@ -48,6 +48,15 @@ class Position(Struct, frozen=True):
     """The parameter whose `.grad` the node adds to; empty for other nodes and in a forward."""
 
 
+    @property
+    def words(self) -> str:
+        """Say where it is in a line: `backward: before #3 AddmmBackward0 of 2 Linear`."""
+        number = f"#{self.number} " if self.number >= 0 else ""
+        what = f"{self.path} {self.name}".strip() if self.kind == "module" else f"{number}{self.name}"
+        owner = f" of {self.stack[-1]}" if self.stack and self.kind != "module" else ""
+        return f"{self.phase}: {self.edge} {what}{owner}"
+
+
 class Passed(Struct, frozen=True):
     """A tensor that goes into or comes out of what is stopped at."""
 

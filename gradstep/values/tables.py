@@ -42,6 +42,11 @@ def outcome_sheet(outcome: Outcome) -> Sheet:
     if problem is not None:
         return Sheet(problem.title, "", tuple(Words(text) for text in (problem.what, problem.remedy) if text))
     printed = (Rows(tuple(outcome.text.splitlines())),) if outcome.text else ()
+    position = outcome.stop.position
+    if position is not None:
+        source = position.source
+        line = (Words(f"{source.file}:{source.line}  {source.text}"),) if source.file else ()
+        return Sheet(position.words, position.reason, (*printed, *line))
     if changes is not None:
         sheet = changes_sheet(changes)
         return sheet._replace(blocks=(*printed, *sheet.blocks))

@@ -65,6 +65,18 @@ def test_into_takes_the_natural_next_phase(session: Session) -> None:
     assert "step can't be stepped into" in refused.problem.title
 
 
+def test_a_stop_inside_reads_well_at_a_prompt(session: Session) -> None:
+    session.forward()
+    session.into("backward")
+    for _ in range(3):
+        outcome = session.over()
+    assert "backward: before #3 AddmmBackward0 of 2 Linear" in repr(outcome)
+    assert "before #2 SubBackward0" in repr(session.undo())
+    assert session.out(phase=True).stop.phase == "backward"
+    assert session.undo().stop.phase == "forward"
+    assert session.redo().stop.phase == "backward"
+
+
 def test_a_position_says_where_it_is(session: Session) -> None:
     position = at(do(session, "forward; into backward; over; over; over; into"))
     assert (position.kind, position.edge, position.name, position.number) == ("node", "after", "AddmmBackward0", 3)
