@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal, TypeAlias
 
 from torch.autograd.graph import Node
 
-from gradstep.engine.buffers import Kept, Storage, kept_by
-
-State: TypeAlias = Literal["", "alive", "freed", "written", "packed"]
+from gradstep.engine.buffers import Kept, State, Storage, kept_by, state_of
 
 _TELLING = 8
 """Nodes of a row that are asked what became of what they saved; more would not say more."""
@@ -28,6 +25,7 @@ class Keeping:
         self._nodes = nodes
         self._apart = apart
         self._read: dict[int, Kept] = {}
+        self._states: dict[int, State] = {}
 
     def of(self, node: int) -> Kept:
         """Return what a node keeps."""
@@ -38,9 +36,15 @@ class Keeping:
 
     def state(self, first: int, end: int) -> State:
         """Say what became of what the nodes of a row saved; `freed` only where nothing is left."""
-        states = {self.of(node).state for node in range(first, min(end, first + _TELLING))} - {""}
+        states = {self._state(node) for node in range(first, min(end, first + _TELLING))} - {""}
         order: tuple[State, ...] = ("written", "alive", "packed", "freed")
         return next((state for state in order if state in states), "")
+
+    def _state(self, node: int) -> State:
+        found = self._states.get(node)
+        if found is None:
+            found = self._states[node] = state_of(self._nodes[node])
+        return found
 
     def bytes(self, first: int, end: int) -> int | None:
         """Return the bytes that the nodes of a row keep; None where they keep nothing or a hook has it."""

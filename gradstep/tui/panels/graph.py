@@ -89,7 +89,7 @@ class GraphPanel(ViewPanel[GraphView]):
         "▾ is where an open one begins."
     )
     shows = GraphView
-    _AHEAD, _STRIDE = 100, 50
+    _AHEAD, _STRIDE = 60, 30
 
     def __init__(self) -> None:
         super().__init__("graph")
