@@ -237,7 +237,7 @@ class Board(Desk, inherit_bindings=False):
             self.call_after_refresh(painted.set)
             await painted.wait()
             self._catch_up()
-            if not self._catching:
+            if not self._catching and self._placed:
                 return
 
     # -- painting -----------------------------------------------------------------------------------------------------

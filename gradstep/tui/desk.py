@@ -151,6 +151,11 @@ class Desk(Screen[None], inherit_bindings=False):
             self._lay_out()
             self.call_after_refresh(self._catch_up)
 
+    @property
+    def _placed(self) -> bool:
+        """False while a layout that was asked for is still to come."""
+        return not self.is_current or self._places == plan(*self.size, self._wish)
+
     def _lay_out(self) -> None:
         # asked of a child, because only that makes the screen forget the places it knows
         self._status.refresh(layout=True)
