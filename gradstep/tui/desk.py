@@ -13,7 +13,7 @@ from textual.screen import Screen
 
 from gradstep.tui.chrome import Banner, FooterRow, PromptRow
 from gradstep.tui.keyboard import Keyboard
-from gradstep.tui.layout import ABOUT_LOOPS, INSIDE, LAYOUTS, PANELS, REGISTRY
+from gradstep.tui.layout import ABOUT_LOOPS, LAYOUTS, PANELS, REGISTRY, layout_of
 from gradstep.tui.panels import why
 from gradstep.tui.panels.ledger import LedgerPanel
 from gradstep.tui.panels.log import LogPanel
@@ -62,12 +62,10 @@ class Desk(Screen[None], inherit_bindings=False):
         """True once there was a backward, for the Ledger to give account of."""
         self._layout = look.layout
         """Which of `LAYOUTS` it is."""
-        self._inside = False
-        """True at a stop inside a phase, which has layouts of its own."""
+        self._inside = ""
+        """The phase that is stopped inside, which has layouts of its own; empty between phases."""
         self._recents = {
-            (name, inside): [(INSIDE.get(name, chosen) if inside else chosen).focus]
-            for name, chosen in LAYOUTS.items()
-            for inside in (False, True)
+            (name, phase): [layout_of(name, phase).focus] for name in LAYOUTS for phase in ("", "forward", "backward")
         }
         self._maximised = False
         self._planned: tuple[int, int, Wish] | None = None
@@ -174,12 +172,12 @@ class Desk(Screen[None], inherit_bindings=False):
     def _order(self) -> list[str]:
         return [name for name in PANELS if name != "script" or self._reading is not None]
 
-    def _come_inside(self, inside: bool) -> None:
-        """Go to the layout of a stop inside a phase, or back; the focus stays where it still says something."""
-        if inside == self._inside:
+    def _come_inside(self, phase: str) -> None:
+        """Go to the layout of a stop inside a phase, or back (empty); the focus stays where it still says something."""
+        if phase == self._inside:
             return
-        focus, self._inside = self._recent[0], inside
-        if inside and focus not in {*ABOUT_LOOPS, "tensor", "ledger"}:
+        focus, self._inside = self._recent[0], phase
+        if phase and focus not in {*ABOUT_LOOPS, "tensor", "ledger"}:
             self._recent = [focus, *(name for name in self._recent if name != focus)]
         for name, panel in self.panels.items():
             panel.focused = name == self._recent[0]
@@ -200,7 +198,7 @@ class Desk(Screen[None], inherit_bindings=False):
     @property
     def _sized(self) -> str:
         """What the present sizes are remembered by."""
-        return f"{self._layout}{' inside' if self._inside else ''} {size_class(*self.size)}"
+        return " ".join(filter(None, [self._layout, self._inside, size_class(*self.size)]))
 
     def choose_layout(self, name: str) -> None:
         """Lay the panels out in another way, and remember it."""

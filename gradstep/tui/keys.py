@@ -40,7 +40,7 @@ class KeyedBoard(SteppingBoard, inherit_bindings=False):
     # -- keys: panels -------------------------------------------------------------------------------------------------
     def action_panel(self, by: int) -> None:
         """Focus the next panel."""
-        names = [name for name in self._order if name not in hidden_guests(self._inside, self._recent)]
+        names = [name for name in self._order if name not in hidden_guests(bool(self._inside), self._recent)]
         self._focus(names[(names.index(self._recent[0]) + by) % len(names)])
 
     def action_focus_panel(self, name: str) -> None:

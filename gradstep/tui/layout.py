@@ -14,6 +14,7 @@ from gradstep.tui.panels.batch import BatchPanel
 from gradstep.tui.panels.breakpoints import BreakpointsPanel
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.inside import InsidePanel
+from gradstep.tui.panels.jtv import JtvPanel
 from gradstep.tui.panels.layers import LayersPanel
 from gradstep.tui.panels.ledger import LedgerPanel
 from gradstep.tui.panels.log import LogPanel
@@ -39,6 +40,7 @@ REGISTRY: dict[str, Callable[[], Panel]] = {
     "batch": BatchPanel,
     "ledger": LedgerPanel,
     "inside": InsidePanel,
+    "jtv": JtvPanel,
     "source": SourcePanel,
     "breakpoints": BreakpointsPanel,
 }
@@ -46,7 +48,7 @@ REGISTRY: dict[str, Callable[[], Panel]] = {
 PANELS: tuple[str, ...] = tuple(REGISTRY)
 
 GUESTS = "*"
-ABOUT_INSIDE: frozenset[str] = frozenset({"inside", "source", "breakpoints"})
+ABOUT_INSIDE: frozenset[str] = frozenset({"inside", "jtv", "source", "breakpoints"})
 """Guests that are seen at a stop inside a phase; between phases only once they have been asked for."""
 ABOUT_LOOPS: frozenset[str] = frozenset({"loss", "layers", "optimizer", "batch"})
 """The other way round: those that say nothing new before the phase has ended."""
@@ -147,37 +149,68 @@ LAYOUTS: dict[str, Layout] = {
 }
 """The layouts in the order of their keys."""
 
-_HERE = "inside tensor"
-_PASSED = "inside"
-
-INSIDE: dict[str, Layout] = {
-    "learn": Layout(
-        focus=_PASSED,
-        narrow=(rest(f"1 script {_HERE} * model"),),
-        slim=(column(0.45, 34, 46, "1 graph model"), rest(f"1 script {_HERE} *")),
-        roomy=(column(0.385, 38, 60, "12 model", "8 script", "8 source *"), rest("13 graph", f"15 {_HERE}")),
-        wide=(
-            column(0.28, 38, 64, "3 model", "2 script", "2 source *"),
-            column(0.42, 38, 96, "3 graph", f"3 {_HERE}"),
-            rest("3 ledger", "2 breakpoints"),
+INSIDE: dict[str, dict[str, Layout]] = {
+    "forward": {
+        "learn": Layout(
+            focus="inside",
+            narrow=(rest("1 script inside tensor * model"),),
+            slim=(column(0.385, 34, 46, "1 model"), rest("7 source", "10 script inside tensor *")),
+            roomy=(column(0.385, 38, 60, "12 model", "12 script"), rest("13 source *", "15 inside tensor")),
+            wide=(
+                column(0.28, 38, 64, "3 model", "2 script"),
+                column(0.42, 38, 96, "3 source", "3 inside tensor"),
+                rest("2 breakpoints *"),
+            ),
         ),
-    ),
-    "inspect": Layout(
-        focus=_PASSED,
-        narrow=(rest(f"1 script {_HERE} * model"),),
-        slim=(column(0.45, 34, 46, "1 graph model"), rest(f"1 script {_HERE} *")),
-        roomy=(
-            column(0.385, 38, 60, "11 model", "9 source", "6 breakpoints *"),
-            rest("14 script graph", f"14 {_HERE}"),
+        "inspect": Layout(
+            focus="inside",
+            narrow=(rest("1 script inside tensor * model"),),
+            slim=(column(0.385, 34, 46, "1 model"), rest("7 source", "10 script inside tensor *")),
+            roomy=(column(0.385, 38, 60, "18 model", "8 breakpoints *"), rest("13 script source", "14 inside tensor")),
+            wide=(
+                column(0.28, 38, 64, "3 model", "1 breakpoints *"),
+                column(0.42, 38, 96, "1 source", "1 inside tensor"),
+                rest("2 script", "1 ledger", "1 log"),
+            ),
         ),
-        wide=(
-            column(0.28, 38, 64, "3 model", "2 source", "1 breakpoints *"),
-            column(0.42, 38, 96, "1 graph", f"1 {_HERE}"),
-            rest("2 script", "1 ledger", "1 log"),
+    },
+    "backward": {
+        "learn": Layout(
+            focus="jtv",
+            narrow=(rest("1 script jtv inside tensor * model"),),
+            slim=(column(0.45, 34, 46, "1 graph model"), rest("1 script jtv inside tensor *")),
+            roomy=(
+                column(0.385, 38, 60, "12 model", "8 script", "8 source *"),
+                rest("13 graph", "15 jtv inside tensor"),
+            ),
+            wide=(
+                column(0.28, 38, 64, "3 model", "2 script", "2 source *"),
+                column(0.42, 38, 96, "3 graph", "3 jtv tensor"),
+                rest("3 inside", "3 ledger", "2 breakpoints"),
+            ),
         ),
-    ),
+        "inspect": Layout(
+            focus="jtv",
+            narrow=(rest("1 script jtv inside tensor * model"),),
+            slim=(column(0.45, 34, 46, "1 graph model"), rest("1 script jtv inside tensor *")),
+            roomy=(
+                column(0.385, 38, 60, "11 model", "9 source", "6 breakpoints *"),
+                rest("14 script graph", "14 jtv inside tensor"),
+            ),
+            wide=(
+                column(0.28, 38, 64, "3 model", "2 source", "1 breakpoints *"),
+                column(0.42, 38, 96, "3 graph", "4 jtv tensor"),
+                rest("3 script", "3 inside", "3 ledger", "2 log"),
+            ),
+        ),
+    },
 }
 """Layouts at a stop inside a phase, in place of those of the same name: what is there, and not how training goes."""
+
+
+def layout_of(name: str, phase: str) -> Layout:
+    """Return the layout of a name: between phases (empty), or at a stop inside one."""
+    return INSIDE.get(phase, LAYOUTS).get(name, LAYOUTS[name])
 
 
 def hidden_guests(inside: bool, recent: Sequence[str]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from textual.geometry import Offset, Region, Size, Spacing
 from textual.layout import Layout as TextualLayout
 from textual.layout import WidgetPlacement
 
-from gradstep.tui.layout import GUESTS, INSIDE, LAYOUTS, PANELS, Column, Slot, hidden_guests
+from gradstep.tui.layout import GUESTS, PANELS, Column, Slot, hidden_guests, layout_of
 
 if TYPE_CHECKING:
     from textual.widget import Widget
@@ -34,8 +34,8 @@ class Wish(NamedTuple):
     """Rows that Why needs for its text."""
     account: bool = True
     """False before the first backward: the Ledger has nothing to say, and the Log stands where they take turns."""
-    inside: bool = False
-    """True at a stop inside a phase: its stack has a row."""
+    inside: str = ""
+    """The phase that is stopped inside: its stack has a row. Empty between phases."""
     layout: str = "inspect"
     sizes: Mapping[str, int] = {}
     """What was made larger or smaller by hand: cells of a column (`|0`), rows of a slot (its first panel) or of Why."""
@@ -130,9 +130,9 @@ def _why_rows(height: int, roomy: bool, titled: bool, wish: Wish) -> int:
 
 
 @lru_cache(maxsize=64)
-def columns_of(layout: str, size: str, script: bool, matrix: bool, inside: bool = False) -> tuple[Column, ...]:
+def columns_of(layout: str, size: str, script: bool, matrix: bool, inside: str = "") -> tuple[Column, ...]:
     """Return the columns of a layout without what is there for an open script, when none is."""
-    chosen = INSIDE.get(layout, LAYOUTS[layout]) if inside else LAYOUTS[layout]
+    chosen = layout_of(layout, inside)
     columns: tuple[Column, ...] = (matrix and size == "wide" and chosen.matrix) or getattr(chosen, size)
     if script:
         return columns
@@ -151,7 +151,7 @@ def _panels_of(slot: Slot, columns: tuple[Column, ...], script: bool, hidden: fr
 def _below(width: int, top: int, height: int, size: str, wish: Wish) -> list[Spot]:
     """Share the room below Why among the columns, and each column's among its slots."""
     columns = columns_of(wish.layout, size, wish.script, wish.matrix, wish.inside)
-    hidden = hidden_guests(wish.inside, wish.recent)
+    hidden = hidden_guests(bool(wish.inside), wish.recent)
     gap = 1 if size in ("roomy", "wide") else 0
     spots: list[Spot] = []
     x = 0

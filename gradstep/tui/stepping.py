@@ -56,14 +56,14 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         wanted = super().requests()
         if self._breaks and "breakpoints" not in self._places:
             wanted.append(("breakpoints", self._list.request()))
-        if self._layout in INSIDE and inside is None and "source" not in self._places:
+        if self._layout in INSIDE["backward"] and inside is None and "source" not in self._places:
             # who asks for the source has forwards note the lines that a stop in the backward will show
             wanted.append(("source", LookSource(1)))
         return wanted
 
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
         """Show a stop: at one inside a phase Graph and Model go to what runs."""
-        self._come_inside(stop.position is not None, stop.position is not None and stop.position.phase == "backward")
+        self._come_inside(stop.position.phase if stop.position is not None else "")
         self.panel(GraphPanel).follow(stop)
         self.model.follow(stop)
         super().present(stop, outcome, views)

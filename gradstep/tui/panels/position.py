@@ -12,8 +12,8 @@ _PART = " ▸ "
 
 
 def phase_words(position: Position) -> str:
-    """Say how far the phase is: `#7 of 12`, or in a forward the place it has come to, counted."""
-    return f"#{position.number} of {position.total}" if position.number >= 0 else f"place {position.place}"
+    """Say how far a backward is: `#7 of 12`; empty in a forward, of which nobody knows how long it is."""
+    return f"#{position.number} of {position.total}" if position.number >= 0 else ""
 
 
 def own_name(name: str) -> str:

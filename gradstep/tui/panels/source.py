@@ -34,7 +34,7 @@ def _line(text: str, number: int, width: int, numbers: int, left: int, here: boo
     row.add("▶" if here else " ", "now").right(numbers, str(number), "now" if here else "dim").add("  ")
     cut = bool(left and text)
     shown = (_CUT if cut else "") + text[left + cut :] if left else text
-    return row.add(shown, "bright" if here else "code").line()
+    return row.add(shown, "bright" if here else "text").line()
 
 
 class SourcePanel(ViewPanel[SourceView]):
@@ -64,6 +64,11 @@ class SourcePanel(ViewPanel[SourceView]):
 
     def _centre(self, view: SourceView) -> None:
         place = view.here - view.first
+        line = view.lines[place] if 0 <= place < len(view.lines) else ""
+        room = self.size.width - GUTTER - len(str(view.first + len(view.lines))) - 3
+        # a line too long for the panel gives up its indent
+        indent = len(line) - len(line.lstrip())
+        self.left = max(0, min(indent - 1, len(line) - room)) if room > 0 else 0
         self.first = max(0, min(place - self.body // 2, len(view.lines) - self.body))
 
     @property

@@ -125,7 +125,7 @@ def _shortened(line: str, room: int) -> str:
 def _phase(row: Row, name: str, key: str, stop: Stop, natural: str, running: str) -> None:
     inside = stop.position if stop.position is not None and name == stop.position.phase else None
     if inside is not None:
-        row.add(f" {key} {name} ▶ {phase_words(inside)} ", "block")
+        row.add(f" {key} {name} ▶ {phase_words(inside)}".rstrip() + " ", "block")
     elif name == running:
         row.add(f" {key} {name} ▶ ", "block")
     elif name == stop.phase and not running and stop.position is None:
