@@ -218,12 +218,12 @@ def test_the_graph_keeps_its_lanes_in_a_monospaced_block() -> None:
     view = GraphView(1, "freed", 5, 0, rows)
     assert repr(view).splitlines() == [
         "Graph   5 nodes, buffers freed by backward, in the order in which backward runs them",
-        "  ✓ ●─╮  a + b   2×3  loss      AddBackward0",
-        "  · │ ◆  w.grad  3    0 Linear  AccumulateGrad",
-        "  nodes 0 to 1 of 5; others with graph(first=…, count=…)",
+        "  ✓ #0  ●─╮  a + b   2×3  loss      AddBackward0",
+        "  · #1  │ ◆  w.grad  3    0 Linear  AccumulateGrad",
+        "  rows 0 to 1 of 5; others with graph(first=…, count=…)",
     ]
     html = view._repr_html_()
-    assert "✓ ●─╮  a + b   2×3  loss      AddBackward0\n· │ ◆" in html
+    assert "✓ #0  ●─╮  a + b   2×3  loss      AddBackward0\n· #1  │ ◆" in html
     assert "<pre" in html
     assert "press" not in repr(GraphView(1, "none"))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from gradstep.values import numbers
 from gradstep.values.graphs import GraphView, NodeRow
 from gradstep.values.plain import clean, columns
@@ -19,11 +21,13 @@ def graph_sheet(view: GraphView) -> Sheet:
     """Return the nodes as monospaced lines, so that the lanes meet."""
     if view.state == "none":
         return Sheet("Graph", "", (Words(view.note or "No graph yet: forward records it while it computes.", "dim"),))
-    about = f"{numbers.count(view.total, 'node')}, {_STATES[view.state]}, in the order in which backward runs them"
+    nodes = numbers.count(view.nodes or view.total, "node")
+    folded = f" in {numbers.count(view.total, 'row')}" if view.nodes > view.total else ""
+    about = f"{nodes}{folded}, {_STATES[view.state]}, in the order in which backward runs them"
     blocks: list[Block] = [Rows(_lines(view.rows))] if view.rows else []
     end = view.first + len(view.rows)
     if len(view.rows) < view.total:
-        seen = f"nodes {view.first} to {end - 1} of {view.total:,}" if view.rows else f"none of {view.total:,} nodes"
+        seen = f"rows {view.first} to {end - 1} of {view.total:,}" if view.rows else f"none of {view.total:,} rows"
         blocks.append(Words(f"{seen}; others with graph(first=…, count=…)", "dim"))
     if view.note:
         blocks.append(Words(view.note, "dim"))
@@ -39,5 +43,8 @@ def _lines(rows: tuple[NodeRow, ...]) -> tuple[str, ...]:
 
 def _cells(row: NodeRow) -> tuple[str, ...]:
     done = "✓" if row.done else "·"
-    texts = (row.operation, numbers.shape(row.shape), row.module, row.name)
-    return (f"{done} {row.lanes.rstrip()}", *map(clean, texts))
+    operation = f"{row.operation} {row.grad}".rstrip() if row.parameter else row.operation
+    name = numbers.count(row.nodes, "node") if row.group else row.name
+    line = f"{PurePath(row.file).name}:{row.line}" if row.line else ""
+    texts = (operation, numbers.shape(row.shape), row.module, name, line)
+    return (f"{done} #{row.order}", row.lanes.rstrip(), *map(clean, texts))
