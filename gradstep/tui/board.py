@@ -197,6 +197,13 @@ class Board(Desk, inherit_bindings=False):
 
     def activity(self) -> None:
         """Show what runs and how much is queued."""
+        activity = self._activity()
+        for row in (self._status, self._phases):
+            if row.activity != activity:
+                row.activity = activity
+                row.redraw()
+
+    def _activity(self) -> Activity:
         driver, now = self.driver, time.monotonic()
         running = line_of(driver.running) if driver.running is not None else ""
         age = now - driver.since
@@ -205,20 +212,16 @@ class Board(Desk, inherit_bindings=False):
         # an engine that gets ready while nobody waits for it is no news
         loading = bool(self._stages) and driver.busy
         mentioned = age >= _YOUNG and not loading
-        activity = Activity(
+        return Activity(
             running if mentioned else "",
             now - self._stages[0][1] if loading else age if mentioned else 0.0,
-            driver.queued,
+            driver.queued if driver.queued > 1 else 0,  # a single one is most often about to begin
             loading,
             driver.dead,
             self._opened(),
             self._reading is not None and not self._reading.at_end,
             driver.place or (driver.playing.words if driver.playing is not None else ""),
         )
-        for row in (self._status, self._phases):
-            if row.activity != activity:
-                row.activity = activity
-                row.redraw()
 
     def _opened(self) -> str:
         first = self._opening[0] if self._opening else None
@@ -252,9 +255,9 @@ class Board(Desk, inherit_bindings=False):
         self._footer.keys = [*now, *(n for n in keymap.FOOTER if self.applies(n) and n not in left_out)]
         self._footer.first = tuple(now)
         self._footer.next = next_words(self.driver.stop, self._reading is not None and not self._reading.at_end)
+        self._status.activity = self._phases.activity = self._activity()
         for surface in self._surfaces:
             surface.redraw()
-        self.activity()
 
     def _paint_now(self) -> None:
         """Paint what was drawn without the turns of the loop, up to a frame, after which Textual would do the same."""
