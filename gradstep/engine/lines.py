@@ -116,7 +116,7 @@ def note_lines(paths: Mapping[nn.Module, str]) -> Iterator[Lines]:
         stack.callback(register_module_forward_pre_hook(enter).remove)
         stack.callback(register_module_forward_hook(leave, always_call=True).remove)
         stack.callback(hiding.close)
-        if not _something_is_compiled():
+        if not something_is_compiled():
             stack.enter_context(_Noting(lines))
         yield lines
 
@@ -171,7 +171,7 @@ def _whose(file: str) -> str:
     return "library" if standard or file.startswith((_TORCH, "<frozen", "<eval_with_key>")) else "user"
 
 
-def _something_is_compiled() -> bool:
+def something_is_compiled() -> bool:
     """Tell whether `torch.compile` was used in this process (torch/_dynamo/eval_frame.py, `cached_backends`)."""
     dynamo = sys.modules.get("torch._dynamo.eval_frame")
     backends: dict[int, object] = getattr(dynamo, "cached_backends", {})

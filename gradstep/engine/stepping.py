@@ -13,6 +13,7 @@ from gradstep.engine.account import norm_of
 from gradstep.engine.breakpoints import Breakpoints, makes_nan, not_there
 from gradstep.engine.events import Event
 from gradstep.engine.held import Held
+from gradstep.engine.lines import something_is_compiled
 from gradstep.engine.taps import source_of, tap_backward, tap_forward
 from gradstep.engine.walker import Walker
 from gradstep.values.commands import Backward, Forward
@@ -98,7 +99,8 @@ class Stepping:
         self._held, self.act = held, act
         self.phase: Literal["forward", "backward"] = "forward" if isinstance(act, Forward) else "backward"
         self._breakpoints, self._test, self._tell = breakpoints, test, tell
-        self._ops = ops
+        # a compiler would trace what reports the ops, and run the region op by op in place of what it had compiled
+        self.ops = ops and not something_is_compiled()
         self._wish = Wish("into")
         self._walker = Walker(lambda: held.run(act, self), lambda: waiting(self.last))
         self.last: str = self.phase
@@ -176,7 +178,7 @@ class Stepping:
     # -- from inside ---------------------------------------------------------------------------------------------------
     def forward(self) -> AbstractContextManager[None]:
         """Return the taps for a forward, to stand round it."""
-        return tap_forward(self._held.paths, self.come, self._ops)
+        return tap_forward(self._held.paths, self.come, self.ops)
 
     def backward(self) -> AbstractContextManager[None]:
         """Return the taps for a backward, to stand round it."""

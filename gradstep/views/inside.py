@@ -42,8 +42,16 @@ def inside_view(held: Held, stop: int, stepping: Stepping | None) -> InsideView:
         tuple(_taking_part(held, event)),
         event.grad_mode,
         event.autocast,
-        "" if event.outputs is not None or event.kind != "node" else "it has not run: what leaves is known after it",
+        _note(event, stepping),
     )
+
+
+def _note(event: Event, stepping: Stepping) -> str:
+    if event.kind == "node" and event.outputs is None:
+        return "it has not run: what leaves is known after it"
+    if event.phase == "forward" and not stepping.ops:
+        return "it stops at modules only: ops are not watched where something is compiled, or where it ran to a pause"
+    return ""
 
 
 def _passed(event: Event, side: str, values: tuple[object, ...]) -> Iterator[Passed]:

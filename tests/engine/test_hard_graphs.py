@@ -170,6 +170,11 @@ def test_a_compiled_region_is_one_node() -> None:
     names = [node.name() for node in graph.nodes]
     assert sum("Compiled" in name for name in names) == 1
     assert walk(held, B) == list(range(len(names)))
+    phase, seen = Stepping(held, F, Breakpoints(), lambda _: True, str), set()
+    while phase.go("into"):
+        assert phase.event is not None
+        seen.add(phase.event.kind)
+    assert seen == {"module"}, "watching its ops would have it run in another way"
 
 
 def test_a_graph_of_100_000_nodes_is_stepped_at_both_ends_and_left() -> None:
