@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from gradstep.engine.bits import same_bits
 from gradstep.engine.graph import GraphRecord
 from gradstep.engine.held import Held
 from gradstep.engine.jacobian import Refusal, refusal, vjp
-from gradstep.engine.nodes.find import rule_of, summed_over, symbol_of
+from gradstep.engine.nodes.find import rule_of, summed_over, symbol_of, words_of
 from gradstep.engine.nodes.rule import Rule, dimension
 from gradstep.engine.saved_values import SavedValue, saved_values, settings
-from gradstep.values.nodes import Chain, ChainView, EdgeRow, LookChain, LookNode, NodeView, SavedRow
+from gradstep.values.nodes import Chain, ChainView, EdgeRow, LookChain, LookNode, MatrixPart, NodeView, SavedRow
 from gradstep.views.chain import Ways
 from gradstep.views.flow import flow_of, window_of
 from gradstep.views.matrix import MatrixLook
@@ -108,7 +109,13 @@ class _Node:
         edges = tuple(self._edge(edge, norm) for edge in range(len(node.next_functions)))
         seen = self._seen_edge()
         output = self._seen_output()
-        matrix = None if seen < 0 else self.look._matrices.part(self.stop, node, seen, output, request)
+        if seen < 0:
+            matrix = None
+        elif self._changed():
+            note = "what it saved has changed since it ran: J would be that of other numbers"
+            matrix = MatrixPart(seen, output, 0, 0, note=note)
+        else:
+            matrix = self.look._matrices.part(self.stop, node, seen, output, request)
         here = norm if arrives else norms.get(self.number)
         return NodeView(
             self.stop,
@@ -147,10 +154,20 @@ class _Node:
             return None
         return made
 
+    def _changed(self) -> bool:
+        """Tell whether the node gives something else than it gave when it ran: not every write to a weight is noted."""
+        if not self.exact or self.left is None or self.arrived is None or refusal(self.node) is not None:
+            return False
+        made = vjp(self.node, self.arrived)
+        if isinstance(made, Refusal):
+            return False
+        pairs = ((now, then) for now, then in zip(made, self.left, strict=True) if now is not None)
+        return not all(then is not None and same_bits(now, then) for now, then in pairs)
+
     def _words(self, leaf: str) -> str:
         if leaf:
             return f"v is added to {leaf}.grad: this is where backward ends up"
-        return self.rule.words if self.rule is not None else ""
+        return words_of(self.node)
 
     def _edge(self, edge: int, norm: float) -> EdgeRow:
         following, place = self.node.next_functions[edge]

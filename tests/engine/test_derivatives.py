@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from gradstep.engine.jacobian import vjp
-from gradstep.engine.nodes.find import TABLE, rule_of, summed_over, symbol_of
+from gradstep.engine.nodes.find import TABLE, rule_of, summed_over, symbol_of, words_of
 from gradstep.engine.nodes.rule import dimension
 from gradstep.engine.saved_values import saved_values, settings
 
@@ -596,6 +597,26 @@ def test_where_the_engine_sums_over_what_was_broadcast_is_told(name: str) -> Non
 
 def test_a_node_no_table_knows_has_no_rule() -> None:
     assert rule_of(wild(3, 3).det().grad_fn) is None  # type: ignore[arg-type]
+
+
+def test_what_is_no_one_operation_has_words_all_the_same() -> None:
+    x = wild(3, 3) * 1
+    x[0] = 0
+    assert words_of(x.grad_fn).startswith("a write into a part of a tensor")  # type: ignore[arg-type]
+    assert words_of(checkpoint(torch.tanh, wild(3), use_reentrant=True).grad_fn).startswith("a checkpoint")
+    assert words_of(Same.apply(wild(3)).grad_fn).startswith("a custom Function")
+    assert words_of(wild(3, 3).det().grad_fn) == ""  # type: ignore[arg-type]
+    assert words_of(wild(3).sum().grad_fn).startswith("every element gets v")  # type: ignore[arg-type]
+
+
+class Same(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor) -> Tensor:
+        return v
 
 
 def test_a_list_numbers_its_inputs() -> None:

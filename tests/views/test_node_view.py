@@ -136,6 +136,27 @@ def test_j_is_compared_with_finite_differences_when_asked() -> None:
     assert matrix.check.startswith("finite differences agree: all 100 elements of J, off by ")
 
 
+def test_j_is_not_shown_of_a_weight_that_was_written_unseen() -> None:
+    held = small()
+    record = held.graph()
+    assert record is not None
+    look, views, passed = NodeLook(held), [], {}
+    node = record.nodes[2]
+    node.register_prehook(lambda given: passed.setdefault("given", given))
+    node.register_hook(lambda left, _: passed.setdefault("left", left))
+    assert held.point.loss is not None
+    held.point.loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    for _ in range(2):
+        with torch.no_grad():
+            views.append(look.view(len(views), LookNode(), record, 2, passed["given"], passed["left"]))
+        held.model.get_parameter("2.weight").data.mul_(2)  # torch does not count this write
+    was, now = views[0].matrix, views[1].matrix
+    assert was is not None
+    assert now is not None
+    assert was.window
+    assert (now.window, now.note) == ((), "what it saved has changed since it ran: J would be that of other numbers")
+
+
 class Doubled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

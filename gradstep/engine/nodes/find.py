@@ -6,7 +6,7 @@ from torch.autograd.graph import Node
 
 from gradstep.engine.nodes import elementwise, layers, losses, matrices, reductions, shapes
 from gradstep.engine.nodes.rule import Entry, Rule
-from gradstep.engine.saved_values import settings
+from gradstep.engine.saved_values import is_function, settings
 
 TABLE: dict[str, Entry] = {
     **elementwise.TABLE,
@@ -34,6 +34,24 @@ def rule_of(node: Node) -> Rule | None:
     kept = all(hasattr(type(node), f"_saved_{saved}") for saved in rule.saved)
     count, known = len(node.next_functions), len(rule.inputs)
     return rule if kept and (count == known or (rule.several and count >= known)) else None
+
+
+def words_of(node: Node) -> str:
+    """Return in a line of words what a node does to v; empty where that is not known."""
+    rule = rule_of(node)
+    if rule is not None:
+        return rule.words
+    name = node.name().rsplit("::", 1)[-1]
+    written = "a custom Function: v goes through the backward that its author wrote" if is_function(node) else ""
+    return _WORDS.get(name, written)
+
+
+_WORDS = {
+    "CopySlices": "a write into a part of a tensor: v passes outside of it, and inside what the write leaves of it",
+    "CheckpointFunctionBackward": "a checkpoint: it runs its part of the forward again, and v backward through that",
+    "CompiledFunctionBackward": "a compiled region: v goes through the backward of all its operations as one",
+}
+"""Nodes that are no one operation."""
 
 
 def symbol_of(rule: Rule, edge: int) -> tuple[str, str]:
