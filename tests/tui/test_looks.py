@@ -56,6 +56,23 @@ def test_each_layout_shows_what_it_is_for():
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_the_layouts_stand_with_their_keys_where_a_command_is_typed_and_can_be_clicked(size):
+    async def test():
+        async with stage(size=size) as s:
+            row = s.rows()[-2]
+            assert row.rstrip().endswith("f6 learn  f7 inspect  f8 train")
+            await s.pilot.click(offset=(row.index("train") + 1, size[1] - 2))
+            await s.idle()
+            assert "layers" in panels(s)
+            assert s.screen._line is None
+            await s.pilot.click(offset=(3, size[1] - 2))
+            await s.idle()
+            assert s.screen._line is not None
+
+    run(test)
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("lesson", [False, True])
 def test_every_panel_can_be_reached_in_every_layout(size, layout, lesson):
