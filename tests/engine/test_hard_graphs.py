@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -161,6 +161,13 @@ def test_a_kept_graph_is_stepped_again_and_again() -> None:
     assert digest(still) == digest(held)
 
 
+@pytest.fixture
+def compiling() -> Iterator[None]:
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.usefixtures("compiling")
 def test_a_compiled_region_is_one_node() -> None:
     held = held_with(lambda m, x: compiled(x))
     compiled = torch.compile(lambda x: (x * 2).relu() + 1, backend="aot_eager")
