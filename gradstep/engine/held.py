@@ -134,7 +134,8 @@ class Held:
             ZeroGrad: self._zero_grad,
             NextBatch: self._next_batch,
         }
-        self._graph: tuple[Tensor, GraphRecord] | None = None
+        self._graph: tuple[GraphRecord, Tensor] | None = None
+        """The record is let go of after the loss, see `engine/deep.py`: a tuple drops its last item first."""
 
     # -- what there is -------------------------------------------------------------------------------------------------
     def buffers(self) -> list[tuple[str, Tensor]]:
@@ -181,9 +182,9 @@ class Held:
         loss = self.point.loss
         if loss is None or loss.grad_fn is None:
             return None
-        if self._graph is None or self._graph[0] is not loss:
-            self._graph = (loss, record(loss.grad_fn, self.point.watched.owners, self.point.watched.lines))
-        return self._graph[1]
+        if self._graph is None or self._graph[1] is not loss:
+            self._graph = (record(loss.grad_fn, self.point.watched.owners, self.point.watched.lines), loss)
+        return self._graph[0]
 
     def line_of(self, number: int) -> Place | None:
         """Return where node `number` of the graph was made; None when that was not noted."""

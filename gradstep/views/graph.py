@@ -42,6 +42,7 @@ class GraphLook:
             self._held.note_lines = True
         elif stop != self._stop:
             self._held.note_lines = False
+            self._graph = None  # or it would keep its buffers alive
         self._stop = stop
 
     def view(self, stop: int, request: LookGraph, progress: Progress | None = None) -> GraphView:

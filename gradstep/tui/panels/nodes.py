@@ -162,7 +162,7 @@ def describe(row: NodeRow, room: int, lined: bool = True) -> str:
         room: cells; what does not fit is left out, the line of the user's code last.
         lined: False when the forward noted no lines, which is then said.
     """
-    kept = "keeps " + saved_of(row) if row.saved == "alive" else saved_of(row)
+    kept = f"keeps {saved_of(row)}" if row.bytes is not None and row.saved == "alive" else saved_of(row)
     if row.group:
         last = row.order + row.nodes - 1
         grads = f"{row.parameters} .grad {row.grad}".rstrip() if row.parameters else ""
