@@ -10,7 +10,7 @@ from gradstep.values import numbers
 from gradstep.values.views import LossView
 
 _WIDTH, _HEIGHT = 640, 200
-_TOP, _RIGHT = 12, 12
+_TOP, _RIGHT = 12, 16
 _RATES = 28
 """Height of the learning rate's own strip, where it varies."""
 _BLUE, _ORANGE, _RED = "rgb(31,111,235)", "rgb(230,110,10)", "rgb(179,38,30)"
