@@ -51,6 +51,7 @@ from gradstep.views.layers import LayersLook
 from gradstep.views.ledger import ledger_view
 from gradstep.views.loss import LossLook
 from gradstep.views.model import model_view
+from gradstep.views.moment import Moment
 from gradstep.views.numbers import Norms
 from gradstep.views.optimizer import optimizer_view
 from gradstep.views.passing import Passing
@@ -82,7 +83,9 @@ class Looks:
         self._finds = FindLook(held)
         self._layers = LayersLook(held)
         self._norms = Norms()
-        """The norms of the look that is being answered."""
+        """The norms of the stop that is looked at."""
+        self._moment = Moment(held)
+        self._changed: frozenset[str] | None = None
         self._losses = LossLook()
         self._batches = BatchLook(held)
         self._passing = Passing(held)
@@ -109,13 +112,16 @@ class Looks:
 
     def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
         """Return one view for each request; one that can't be made says why in its place."""
-        changed: list[frozenset[str]] = []
+        if self._moment.passed(stop) or not self.walking.pauses:
+            # without a screen the caller may have written to a tensor in a way that torch does not count
+            self._norms, self._changed = Norms(), None
+            self._tensors.forget()
 
         def changes() -> frozenset[str]:
-            """Compare once for all views of this look, and only if one of them asks."""
-            if not changed:
-                changed.append(changed_names(self.held))
-            return changed[0]
+            """Compare once for all views of this stop, and only if one of them asks."""
+            if self._changed is None:
+                self._changed = changed_names(self.held)
+            return self._changed
 
         def make(request: Request) -> View:
             match request:
@@ -138,12 +144,8 @@ class Looks:
             self.held.note_lines = True
         self._passing.asked(any(isinstance(request, _NODES) for request in requests))
         self._layers.asked(stop, any(isinstance(request, LookLayers) for request in requests))
-        self._norms = Norms()
-        try:
-            with torch.no_grad():
-                return tuple(_or_why(stop, make, request) for request in requests)
-        finally:
-            self._norms = Norms()  # lets go of the gradients
+        with torch.no_grad():
+            return tuple(_or_why(stop, make, request) for request in requests)
 
     def select(self, what: Expression) -> Selection:
         """Return the selection that an expression names; nothing is selected by that.

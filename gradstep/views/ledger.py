@@ -10,7 +10,7 @@ from gradstep.engine.held import Held
 from gradstep.values.reasons import LedgerRow, LedgerView
 from gradstep.views.element import Element
 from gradstep.views.model import dtype_name
-from gradstep.views.numbers import Norms, norm_of
+from gradstep.views.numbers import Norms
 
 NOT_RECORDED = "not recorded: recording begins when it is first looked at, and is for what fits in 64 MiB"
 
@@ -26,7 +26,8 @@ def ledger_view(held: Held, stop: int, element: Element | None, taken: Norms | N
     held.addends.wish = Wish(element.name, element.index)
     grad = element.parameter.grad
     total = element.of(grad)
-    rows = tuple(_rows(held, element))
+    taken = taken or Norms()
+    rows = tuple(_rows(held, element, taken))
     return LedgerView(
         stop,
         name=element.line(".grad"),
@@ -35,24 +36,24 @@ def ledger_view(held: Held, stop: int, element: Element | None, taken: Norms | N
         state=held.ledger.state(element.name, element.parameter),
         rows=rows,
         total=total,
-        norm=None if grad is None else (taken or Norms()).of([grad])[0],
+        norm=None if grad is None else taken.of([grad])[0],
         note="" if element.parameter.requires_grad else "requires_grad is False: no backward reaches it",
     )
 
 
-def _rows(held: Held, element: Element) -> Iterator[LedgerRow]:
+def _rows(held: Held, element: Element, taken: Norms) -> Iterator[LedgerRow]:
     entry, lines = held.ledger.entry(element.name), held.ledger.lines(element.name)
     grad = element.parameter.grad
-    now = element.of(grad)
+    now, norm = element.of(grad), None if grad is None else taken.of([grad])[0]
     if not lines:
         if grad is None:
             yield LedgerRow("start", "no backward yet")
         elif entry.added:
             text = f"{entry.added} backward{'s' if entry.added > 1 else ''}"
-            yield LedgerRow("earlier", text, after=now, norm=norm_of(grad), used=entry.used, note=NOT_RECORDED)
+            yield LedgerRow("earlier", text, after=now, norm=norm, used=entry.used, note=NOT_RECORDED)
         else:
             word = "zero_grad" if entry.zeroed else "given"
-            yield LedgerRow("cleared" if entry.zeroed else "earlier", word, after=now, norm=norm_of(grad))
+            yield LedgerRow("cleared" if entry.zeroed else "earlier", word, after=now, norm=norm)
         return
     if lines[0].kind == "backward":
         yield LedgerRow("start", "no .grad")
@@ -63,7 +64,7 @@ def _rows(held: Held, element: Element) -> Iterator[LedgerRow]:
     last = moments[-1].after
     standing = _number(last)
     if last.known and not _same(standing, now):
-        yield LedgerRow("changed", "written since", standing, None, now, None if grad is None else norm_of(grad))
+        yield LedgerRow("changed", "written since", standing, None, now, norm)
 
 
 def _row(moment: Moment, later: int, part: str) -> LedgerRow:

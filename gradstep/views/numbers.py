@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor
@@ -34,18 +35,21 @@ def norms(tensors: Sequence[Tensor]) -> list[float | None]:
 
 
 class Norms:
-    """The norms of one look: what several of its views show is taken once. Good for as long as nothing is written."""
+    """The norms of one stop: what several of its views show is taken once. Good for as long as nothing is written."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Tensor, float | None]] = {}
-        """By id, with the tensor itself: it is kept, so that no other can have its id."""
+        self._known: dict[int, tuple[ReferenceType[Tensor], float | None]] = {}
+        """By id, with who had it then: a tensor that is gone may leave its id to another. None is kept alive."""
 
     def of(self, tensors: Sequence[Tensor]) -> list[float | None]:
         """Return the norm of each tensor, as `norms` does."""
-        new = [tensor for tensor in tensors if id(tensor) not in self._known]
+        new = [tensor for tensor in tensors if not self._knows(tensor)]
         for tensor, norm in zip(new, norms(new), strict=True):
-            self._known[id(tensor)] = (tensor, norm)
+            self._known[id(tensor)] = (ref(tensor), norm)
         return [self._known[id(tensor)][1] for tensor in tensors]
+
+    def _knows(self, tensor: Tensor) -> bool:
+        return id(tensor) in self._known and self._known[id(tensor)][0]() is tensor
 
 
 def norm_of(tensor: Tensor) -> float | None:

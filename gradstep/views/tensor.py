@@ -14,6 +14,7 @@ from gradstep.engine.held import Held, Point
 from gradstep.values.tensors import LookTensor, Quantity, Statistics, TensorView
 from gradstep.views.formulas.find import would_give
 from gradstep.views.model import dtype_name
+from gradstep.views.moment import version_of
 from gradstep.views.plane import Plane, axes_of, plane_of
 from gradstep.views.readable import why_not, words_on
 from gradstep.views.selection import Cut, cut
@@ -117,6 +118,10 @@ class TensorLook:
             due=measured is None or (grad is not None and of_grad is None),
         )
 
+    def forget(self) -> None:
+        """Forget what was measured."""
+        self._known = {}
+
     def _refresh(self, held: Held, stop: int) -> None:
         """Forget what was measured if anything can have changed since: the point is another one after each phase."""
         if self._stop != stop or self._point is not held.point:
@@ -125,7 +130,7 @@ class TensorLook:
 
     def _statistics(self, side: Side, chosen: Cut, quantity: Quantity, look: LookTensor) -> Statistics | None:
         """Return the statistics of a slice; None when they are left for the next time."""
-        key = (side.name, id(side.now), _version(side.now), chosen, quantity)
+        key = (side.name, id(side.now), version_of(side.now), chosen, quantity)
         known = self._known.get(key)
         if known is not None and (not look.bins or known.bins == look.bins):
             return known.statistics
@@ -173,7 +178,3 @@ def _none_yet(path: str) -> str:
 
 def _grad_state(held: Held, tensor: Tensor) -> str:
     return held.ledger.state(held.names[tensor], tensor) if tensor in held.names else ""
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
