@@ -168,7 +168,7 @@ class FindingBoard(TensorKeys, inherit_bindings=False):
         self._focus("graph" if hit.kind == "node" else "model")
         self._catch_up()
         if self._line is self._finding:
-            self._say(f"{place + 1:,} of {view.total:,}: {_words(hit)}   tab next, enter goes there, esc goes back")
+            self._say(f"{place + 1:,} of {view.total:,}: {_words(hit)}   tab next, enter stays, esc goes back")
 
     def _stay(self, view: FoundView) -> None:
         self._stays, self._home = False, None

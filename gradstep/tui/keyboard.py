@@ -41,9 +41,9 @@ class Keyboard:
 
     @property
     def counted(self) -> list[str]:
-        """The keys that a number goes before, as they are written."""
-        pressed = [one for key in self.keys for one in key.keys.split(",") if one]
-        return [written(one) for one in pressed if self.takes_count(one) and "+" not in one]
+        """The keys that a number goes before, as they are written, one for each thing to do."""
+        ways = [[one for one in key.keys.split(",") if self.takes_count(one)] for key in self.keys]
+        return [written(pressed[0]) for pressed in ways if pressed]
 
     def takes_count(self, pressed: str) -> bool:
         """Tell whether a number goes before a key.

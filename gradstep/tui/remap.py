@@ -20,6 +20,12 @@ from gradstep.values.nearest import did_you_mean
 _LINE = re.compile(r"""\s*(?:([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')\s*)?(?:\#.*)?""")
 
 
+def _short(path: Path) -> str:
+    """Return a path as a shell may write it, so that it leaves room on a line."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
 class _Wish(NamedTuple):
     """A line of the file that is to change something."""
 
@@ -46,10 +52,10 @@ def read_keyboard(path: Path) -> tuple[Keyboard, list[str]]:
         return Keyboard(), []
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        return Keyboard(), [f"{path}: {why}: every key is as it comes"]
+        return Keyboard(), [f"{_short(path)}: {why}: every key is as it comes"]
     wrong: list[tuple[int, str]] = []
     changed = _resolve(_wishes(lines, wrong), wrong)
-    return Keyboard(changed), [f"{path}:{number}: {what}" for number, what in sorted(wrong)]
+    return Keyboard(changed), [f"{_short(path)}:{number}: {what}" for number, what in sorted(wrong)]
 
 
 def _wishes(lines: list[str], wrong: list[tuple[int, str]]) -> list[_Wish]:
