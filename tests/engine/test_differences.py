@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from test_derivatives import CASES, tame, wild
 from torch import Tensor
 from torch.nn import functional as F
 
 from gradstep.engine.differences import Check, check
 from gradstep.engine.jacobian import Refusal
 from gradstep.engine.nodes.rerun_table import TABLE
-from tests.engine.test_derivatives import CASES, tame, wild
 
 TIES = {"MaximumBackward0", "MinimumBackward0", "AmaxBackward0", "AminBackward0", "MaxBackward1", "MinBackward1"}
 """Their cases have ties, where there is no derivative to compare with."""

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_models import MODELS, nodes_of
 from torch import Tensor, nn
 from torch.autograd.functional import jacobian as jacobian_of
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from gradstep.engine.jacobian import WORK, Jacobian, Refusal, jacobian, refusal, vjp
-from tests.engine.tiny_models import MODELS, nodes_of
 
 
 def bits(tensor: Tensor | None) -> tuple[Any, ...] | None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_models import MODELS, nodes_of
 from torch import Tensor
 from torch.nn import functional as F
 
 from gradstep.engine import structure
 from gradstep.engine.jacobian import Jacobian, jacobian
 from gradstep.engine.structure import Structure, structure_of
-from tests.engine.tiny_models import MODELS, nodes_of
 
 
 def wild(*shape: int) -> Tensor:
