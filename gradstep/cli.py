@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from gradstep import __version__
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.nearest import did_you_mean
+from gradstep.values.numbers import read_bytes
+from gradstep.values.travels import HISTORY
 
 if TYPE_CHECKING:
     from gradstep.session.local import Session
@@ -68,6 +70,7 @@ def _open(given: list[str]) -> int:
     parser.add_argument("--record", metavar="FILE.steps", help="write the session as a script when it ends")
     _add_look(parser)
     parser.add_argument("--no-unicode", action="store_true", help="draw with ASCII only")
+    _add_history(parser)
     parser.add_argument("--last", action="store_true", help="open the session that was quit last")
     parser.add_argument("--version", action="version", version=f"gradstep {__version__}")
     options = parser.parse_args(given)
@@ -146,7 +149,7 @@ def _show(target: str, script: str | None, options: argparse.Namespace) -> int:
     from gradstep.session.remote import RemoteSession
 
     # the engine first: it imports torch while the screen imports textual
-    session = RemoteSession.spawn()
+    session = RemoteSession.spawn(options.history)
     try:
         from gradstep.tui.run import run_app
 
@@ -191,6 +194,7 @@ def _replay(given: list[str]) -> int:
     _add_look(parser)
     parser.add_argument("--size", type=_size, default=(120, 40), metavar="120x40", help="size of the drawn screen")
     _add_device_and_seed(parser)
+    _add_history(parser)
     options = parser.parse_args(given)
     sys.path.append(os.getcwd())
     from gradstep.steps.replay import replay
@@ -203,6 +207,7 @@ def _replay(given: list[str]) -> int:
         device=options.device,
         seed=options.seed,
         draw=partial(_draw, options.layout, options.theme),
+        history=options.history,
     )
 
 
@@ -283,6 +288,19 @@ def _add_device_and_seed(parser: argparse.ArgumentParser) -> None:
 def _add_look(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layout", choices=LAYOUTS, help="how the panels are laid out (default: as chosen last)")
     parser.add_argument("--theme", choices=THEMES, help="the colours (default: as chosen last)")
+
+
+def _add_history(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--history", type=_history, default=HISTORY, metavar="1GiB", help="memory to go back in time with, or off"
+    )
+
+
+def _history(text: str) -> int:
+    try:
+        return read_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _device(text: str) -> str:

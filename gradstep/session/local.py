@@ -18,7 +18,7 @@ from gradstep.engine.randomness import RandomKeeper, seed_everything
 from gradstep.engine.scope import selected_tensor
 from gradstep.engine.watchpoints import kept
 from gradstep.session.looks import Looks
-from gradstep.session.past import HISTORY, Past
+from gradstep.session.past import Past
 from gradstep.session.sights import Sights
 from gradstep.session.walking import STEPS
 from gradstep.values import commands as cmd
@@ -26,6 +26,7 @@ from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Constant, Expression, expression_line, is_word, name_line
 from gradstep.values.outcomes import Outcome, Problem, Stop, WatchHit
+from gradstep.values.travels import HISTORY
 from gradstep.values.views import Changes, LookChanges, NoView, Request, View
 from gradstep.views.model import dtype_name
 from gradstep.workload import Workload
@@ -129,6 +130,11 @@ class Session(Sights):
         if self._looks is not None:
             self._looks.held.observed = on
         if self._past is not None and not on:
+            self._past.timeline.end()
+
+    def forget(self) -> None:
+        """Keep no history from here on: nothing will go back in time."""
+        if self._past is not None:
             self._past.timeline.end()
 
     def can_pause(self, waiting: Callable[[str], None]) -> None:

@@ -21,10 +21,6 @@ from gradstep.views.compare import compare_view, compare_words
 if TYPE_CHECKING:
     from gradstep.session.looks import Looks
 
-HISTORY = 1 << 30
-"""Bytes that may be kept to go back in time with, unless told."""
-
-
 class Past:
     """The history of one loaded workload."""
 

@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradstep.values.travels import HISTORY
+
 CODE = """\
 import sys
 sys.path[:] = [folder for folder in sys.path if folder]
@@ -47,8 +49,8 @@ def command_of(module: str, *arguments: object) -> list[str]:
     return [sys.executable, "-c", CODE.format(root=root, module=module), *map(str, arguments)]
 
 
-def spawn_engine(module: str = "gradstep.session.serve") -> Link:
-    """Start an engine process that runs `main` of a module.
+def spawn_engine(module: str = "gradstep.session.serve", history: int = HISTORY) -> Link:
+    """Start an engine process that runs `main` of a module, with so many bytes to go back in time with.
 
     Call on the main thread: the engine ends when the thread that started it does.
     """
@@ -59,7 +61,7 @@ def spawn_engine(module: str = "gradstep.session.serve") -> Link:
     environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONUNBUFFERED": "1"}
     try:
         process = subprocess.Popen(
-            command_of(module, theirs.fileno(), os.getpid()),
+            command_of(module, theirs.fileno(), os.getpid(), history),
             stdin=subprocess.DEVNULL,
             stdout=into,
             stderr=into,

@@ -34,6 +34,7 @@ from gradstep.session.wire import (
 from gradstep.values.commands import Command
 from gradstep.values.errors import wrong
 from gradstep.values.outcomes import Died, Event, Outcome, Output, Stop
+from gradstep.values.travels import HISTORY
 from gradstep.values.views import NoView, Request, View
 
 _CHUNK = 1 << 16
@@ -71,9 +72,14 @@ class RemoteSession:
         self._waiter: threading.Thread | None = None
 
     @classmethod
-    def spawn(cls) -> RemoteSession:
-        """Start an engine and return the session with it. Call on the main thread, before anything slow is imported."""
-        return cls(spawn_engine(), spawn_engine)
+    def spawn(cls, history: int = HISTORY) -> RemoteSession:
+        """Start an engine and return the session with it. Call on the main thread, before anything slow is imported.
+
+        Args:
+            history: bytes that may be kept to go back in time with.
+        """
+        start = partial(spawn_engine, history=history)
+        return cls(start(), start)
 
     @property
     def stop(self) -> Stop:

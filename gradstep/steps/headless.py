@@ -53,6 +53,7 @@ class Headless:
         self.failure: Failure | None = None
         self._draw, self._size = draw, size
         self._observed = observed or script.observes()
+        self._travels = observed or script.travels()
         self._given = {k: v for k, v in (("seed", seed), ("device", device)) if v is not None}
 
     def run(self, carried: Callable[[Line, Outcome], None]) -> Failure | None:
@@ -80,6 +81,8 @@ class Headless:
         if isinstance(command, Load):
             outcome = self.session.execute(replace(command, **self._given) if self._given else command)
             self.session.observe(self._observed)
+            if not self._travels:
+                self.session.forget()
             if self._observed and self._draw is not None:
                 self.session.look(LookLedger())  # a picture shows what every backward added
             return outcome

@@ -17,6 +17,7 @@ from gradstep.steps.report import failure_text
 from gradstep.steps.script import Line, Script
 from gradstep.values.commands import Let, Say, Set
 from gradstep.values.outcomes import Outcome
+from gradstep.values.travels import HISTORY
 
 if TYPE_CHECKING:
     from gradstep.session.local import Session
@@ -36,6 +37,7 @@ def replay(
     device: str | None = None,
     seed: int | None = None,
     draw: Draw | None = None,
+    history: int = HISTORY,
 ) -> int:
     """Run each script in a session of its own and return the exit code, the highest of all.
 
@@ -50,11 +52,12 @@ def replay(
         device: in place of the device of each script's `load`.
         seed: in place of its seed.
         draw: draws a screenshot; steps cannot, for it never imports textual.
+        history: bytes that may be kept to go back in time with.
     """
     read = [_read(path) for path in paths]
     scripts = [script for script in read if script is not None]
     code = 0 if len(scripts) == len(read) else EXIT["wrong"]
-    given = _Given(json, screenshot, size, device if device != "auto" else None, seed, draw)
+    given = _Given(json, screenshot, size, device if device != "auto" else None, seed, draw, history)
     try:
         for script in scripts:
             code = max(code, _replay(script, given))
@@ -86,9 +89,10 @@ class _Given:
         device: str | None,
         seed: int | None,
         draw: Draw | None,
+        history: int,
     ) -> None:
         self.json, self.screenshot, self.size = json, screenshot, size
-        self.device, self.seed, self.draw = device, seed, draw
+        self.device, self.seed, self.draw, self.history = device, seed, draw, history
 
 
 def _replay(script: Script, given: _Given) -> int:
@@ -101,7 +105,7 @@ def _replay(script: Script, given: _Given) -> int:
         progress.say("importing torch")
         from gradstep.session.local import Session
 
-        session = Session(on_progress=progress.say)
+        session = Session(history=given.history, on_progress=progress.say)
         run = Headless(
             script,
             session,

@@ -55,6 +55,10 @@ class Script(Struct, frozen=True):
         """Tell whether it draws the screen, goes back in time, or goes on after an error that it expects."""
         return any(map(_observes, self.statements))
 
+    def travels(self) -> bool:
+        """Tell whether it goes back in time, or draws a screen that shows the timeline."""
+        return any(map(_travels, self.statements))
+
     def source_of(self, number: int) -> str:
         """Return source line `number`, counted from 1; empty beyond the end."""
         return self.source[number - 1] if 0 < number <= len(self.source) else ""
@@ -64,3 +68,9 @@ def _observes(statement: Statement) -> bool:
     if isinstance(statement, Line):
         return isinstance(statement.command, (Screenshot, *TRAVELS))
     return isinstance(statement, ExpectError) or any(map(_observes, statement.body))
+
+
+def _travels(statement: Statement) -> bool:
+    if isinstance(statement, Line):
+        return isinstance(statement.command, (Screenshot, *TRAVELS))
+    return any(map(_travels, statement.body))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -110,6 +111,21 @@ def size(count: int) -> str:
             break
         value, unit = value / 1024, larger
     return f"{value:.3g} {unit}"
+
+
+def read_bytes(text: str) -> int:
+    """Read a number of bytes: `1GiB`, `512 MiB`, `200MB`, `4096`; `off` is none.
+
+    Raises:
+        ValueError: it is no number of bytes; the text says so.
+    """
+    if text.strip().lower() == "off":
+        return 0
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)?", text.strip(), re.IGNORECASE)
+    if not found:
+        raise ValueError(f"{text!r} is no number of bytes: write 1GiB, 512MiB, or off")
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
 
 
 def _digits(value: float, form: Form) -> str:

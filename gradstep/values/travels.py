@@ -8,6 +8,9 @@ from msgspec import Struct
 
 from gradstep.values.expressions import Expression, expression_line
 
+HISTORY = 1 << 30
+"""Bytes that may be kept to go back in time with, unless told."""
+
 
 class Undo(Struct, frozen=True, tag=True):
     """Go back by some commands; with `phase`, to the start of the phase that is stopped inside."""
