@@ -221,7 +221,7 @@ class JtvPanel(ViewPanel[NodeView]):
 
     def taken(self, view: NodeView, before: NodeView | None) -> None:
         """Begin with the first input of another node, and ask nothing costly of it."""
-        if before is None or (before.number, before.name) != (view.number, view.name):
+        if before is not None and (before.number, before.name) != (view.number, view.name):
             self.edge, self._check, self._insist = -1, False, False
 
     def draw_view(self, width: int, height: int) -> Drawing:
