@@ -204,3 +204,24 @@ def test_pictures_go_by_what_they_are_told_and_not_by_what_is_remembered(tmp_pat
 def test_the_command_line_names_them_all():
     assert tuple(LAYOUTS) == cli.LAYOUTS
     assert tuple(THEMES) == cli.THEMES
+
+
+def test_a_replay_draws_the_layout_and_the_theme_that_it_is_told(tmp_path):
+    script = tmp_path / "a.steps"
+    script.write_text("load linear seed=0\nforward\n")
+    keep_taste(Taste("learn", "high-contrast"))
+    out = tmp_path / "out.svg"
+    arguments = ["replay", str(script), "--screenshot", str(out)]
+    assert cli.main(arguments) == 0
+    assert "by&#160;forward" in out.read_text("utf-8")  # Loss, which learn has not
+    assert THEMES["dark"].grounds["panel"] in out.read_text("utf-8").lower()
+    assert cli.main([*arguments, "--layout", "train", "--theme", "light"]) == 0
+    assert THEMES["light"].grounds["panel"] in out.read_text("utf-8").lower()
+
+
+@pytest.mark.parametrize("wrong", [["--layout", "fancy"], ["--theme", "pink"], ["--layout"]])
+def test_a_layout_or_a_theme_that_there_is_not_is_told_before_anything_starts(wrong, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["mlp", *wrong])
+    assert end.value.code == 2
+    assert wrong[0] in capsys.readouterr().err
