@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import OrderedDict
 from functools import cached_property
 from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
-from torch.autograd.graph import Node
 
 from gradstep.engine.buffers import is_freed, storages_of
-from gradstep.engine.graph import GraphRecord, leaf_tensor
+from gradstep.engine.graph import GraphRecord
 from gradstep.engine.held import Held, Point
-from gradstep.engine.lines import Place, text_of
 from gradstep.values.graphs import GraphView, LookGraph, NodeRow
-from gradstep.views.groups import Group, Groups, Rows
+from gradstep.views.groups import Groups, Rows
 from gradstep.views.keeping import Keeping
 from gradstep.views.lanes import GROUP, LEAF, NODE, Lanes
-from gradstep.views.words import operation_of
+from gradstep.views.said import Said
 
 _LAYOUTS = 4
 """Ways of folding one graph that are kept laid out."""
@@ -85,10 +82,8 @@ class _Graph:
         self.held, self.record = held, record
         self.groups = Groups(record)
         self._layouts: OrderedDict[tuple[int, tuple[str, ...], int], _Layout] = OrderedDict()
-        self._kinds = {path: type(module).__name__ for module, path in held.paths.items()}
-        self._leaves = {place: self._name(record.nodes[place]) for place in record.leaves}
+        self._said = Said(held, record, self.groups)
         self.progress: Progress | None = None
-        self._places: dict[str, int] | None = None
         self._keeping: Keeping | None = None
         self._known: tuple[Point, int] | None = None
         self._state: Literal["alive", "freed", "partly freed"] = "alive"
@@ -97,7 +92,7 @@ class _Graph:
     def view(self, stop: int, request: LookGraph) -> GraphView:
         layout = self._layout(request)
         rows, total = layout.rows, len(layout.rows.firsts)
-        node = self._node(request.near)
+        node = self._said.node(request.near)
         at = -1 if node < 0 else rows.row_of(node)
         first = request.first if at < 0 else at - request.count // 2
         first = max(0, min(first, total - request.count))
@@ -153,81 +148,23 @@ class _Graph:
             marks = [self._mark(layout.rows, row) for row in range(low, high)]
             drawn = layout.lanes.draw(low, high, marks, layout.rows.firsts)
             for row in missing:
-                place = layout.rows.folds.get(row)
-                if place is None:
-                    made[row] = self._node_row(layout, row, drawn[row - low])
+                fold, firsts = layout.rows.folds.get(row), layout.rows.firsts
+                edges = tuple([firsts[target] for target in layout.edges[row]])
+                if fold is None:
+                    made[row] = self._said.node_row(firsts[row], edges, drawn[row - low])
                 else:
-                    made[row] = self._group_row(layout, row, self.groups.items[place], drawn[row - low])
+                    made[row] = self._said.group_row(self.groups.items[fold], edges, drawn[row - low])
         return [made[row] for row in range(first, end)]
 
     def _mark(self, rows: Rows, row: int) -> str:
-        return GROUP if row in rows.folds else LEAF if rows.firsts[row] in self._leaves else NODE
-
-    def _node_row(self, layout: _Layout, row: int, lanes: str) -> NodeRow:
-        place = layout.rows.firsts[row]
-        node, parameter = self.record.nodes[place], self._leaves.get(place, "")
-        path = self._owner(place)
-        call, number, times = self.record.calls[place], 0, 0
-        if call >= 0 and not parameter and (times := self.record.made.times(path or "")) > 1:
-            number = self.record.made.calls[call].number
-        file, line, source = self._line(place)
-        inside = layout.rows.inside(place)
-        return NodeRow(
-            order=place,
-            name=node.name().rsplit("::", 1)[-1],
-            operation=f"{parameter}.grad" if parameter else operation_of(node),
-            shape=_shape(node),
-            module=self._module(path),
-            parameter=parameter if parameter != _UNNAMED else "",
-            edges=tuple([layout.rows.firsts[target] for target in layout.edges[row]]),
-            lanes=lanes,
-            path=path,
-            file=file,
-            line=line,
-            source=source,
-            inside=inside.key if inside is not None else "",
-            opens=inside is not None and inside.first == place,
-            call=number,
-            calls=times if number else 0,
-        )
-
-    def _group_row(self, layout: _Layout, row: int, group: Group, lanes: str) -> NodeRow:
-        record = self.record
-        call = record.made.calls[group.call]
-        kind, times = self._kinds.get(call.path, ""), record.made.times(call.path)
-        place = record.lines.calls[group.call] if record.lines is not None else None
-        file, line, source = self._written(place, inside=True)
-        outer = self.groups.items[group.parent] if group.parent >= 0 else None
-        leaves = record.leaves[bisect_left(record.leaves, group.first) : bisect_left(record.leaves, group.end)]
-        return NodeRow(
-            order=group.first,
-            name=kind,
-            operation=kind,
-            shape=_shape(record.nodes[group.first]),
-            module=self._module(call.path),
-            parameter="",
-            edges=tuple([layout.rows.firsts[target] for target in layout.edges[row]]),
-            lanes=lanes,
-            path=call.path,
-            file=file,
-            line=line,
-            source=source,
-            nodes=group.end - group.first,
-            group=group.key,
-            inside=outer.key if outer is not None else "",
-            opens=outer is not None and outer.first == group.first,
-            call=call.number if times > 1 else 0,
-            calls=times if times > 1 else 0,
-            given=call.given or self._leaving(group),
-            parameters=len(leaves),
-        )
+        return GROUP if row in rows.folds else LEAF if rows.firsts[row] in self._said.leaves else NODE
 
     def _now(self, layout: _Layout, row: int, made: NodeRow, keeping: Keeping, sizes: bool) -> NodeRow:
         """Return a row as it stands at this stop."""
         first, end = layout.rows.firsts[row], layout.rows.end_of(row)
         status = self._status(first, end)
         saved, size = keeping.state(first, end), keeping.bytes(first, end) if sizes else None
-        grad = self._grad(first, end)
+        grad = self._said.grad(first, end)
         if not (status or saved or grad or size):
             return made
         return replace(made, status=status, saved=saved, grad=grad, bytes=size)
@@ -255,81 +192,6 @@ class _Graph:
                 leading[target].append(node)
         return leading
 
-    # -- what there is to say of a node --------------------------------------------------------------------------------
-    def _name(self, leaf: Node) -> str:
-        tensor = leaf_tensor(leaf)
-        return self.held.names.get(tensor, _UNNAMED) if tensor is not None else _UNNAMED
-
-    def _owner(self, place: int) -> str | None:
-        name = self._leaves.get(place)
-        if name is None:
-            return self.record.owners[place]
-        return name.rpartition(".")[0] if name in self.held.owned else None
-
-    def _module(self, path: str | None) -> str:
-        return "loss" if path is None else f"{path} {self._kinds.get(path, '')}".strip()
-
-    def _grad(self, first: int, end: int) -> str:
-        """Say the state of `.grad` of the leaves of a row, where they have one in common."""
-        leaves, ledger = self.record.leaves, self.held.ledger
-        states = set()
-        for place in leaves[bisect_left(leaves, first) : bisect_left(leaves, end)]:
-            tensor = leaf_tensor(self.record.nodes[place])
-            states.add("" if tensor is None else ledger.state(self._leaves[place], tensor))
-        return states.pop() if len(states) == 1 else "various" if states else ""
-
-    def _leaving(self, group: Group) -> tuple[int, ...] | None:
-        """Return the shape of what a group's gradient goes on to, for a module whose inputs were not seen."""
-        targets = (t for node in range(group.first, group.end) for t in self.record.edges[node] if t >= group.end)
-        return next((_shape(self.record.nodes[t]) for t in targets if t not in self._leaves), None)
-
-    def _line(self, place: int) -> tuple[str, int, str]:
-        record = self.record
-        if record.lines is None or place in self._leaves:
-            return "", 0, ""
-        return self._written(record.lines.at(int(record.nodes[place]._sequence_nr())), record.calls[place] >= 0)
-
-    def _written(self, place: Place | None, inside: bool) -> tuple[str, int, str]:
-        if place is not None:
-            return place.file, place.line, text_of(place)
-        if self.record.lines is None:
-            return "", 0, ""
-        if self.held.workload.loss is None:
-            return "", 0, "loss = compute_loss(model, batch)"
-        return "", 0, "prediction = model(x)" if inside else "loss = loss_fn(prediction, target)"
-
-    # -- where something is --------------------------------------------------------------------------------------------
-    def _node(self, near: str) -> int:
-        """Return the node that a name stands for, -1 for none."""
-        if near.startswith("#"):
-            number = int(near[1:]) if near[1:].isdecimal() else -1
-            return number if number < len(self.record.nodes) else -1
-        if not near:
-            return -1
-        if self._places is None:
-            self._places = self._first_nodes()
-        found = self._places.get(near, -1)
-        tensor = self.held.tensor(near) if found < 0 else None
-        return found if tensor is None else self._places.get(self.held.names.get(tensor, ""), -1)
-
-    def _first_nodes(self) -> dict[str, int]:
-        """Return the first node of every module and of every parameter, by path."""
-        places: dict[str, int] = {}
-        last: str | None = None
-        for node, own in enumerate(self.record.owners):
-            owner = own if own is not None else self._owner(node)
-            if owner is None or owner == last:
-                continue
-            last = path = owner
-            while path:
-                places.setdefault(path, node)
-                path = path.rpartition(".")[0]
-        return places | {name: place for place, name in self._leaves.items()}
-
-
-_UNNAMED = "a leaf"
-"""What a leaf is called that is no parameter of the model or the optimizer."""
-
 
 def _state(graph: GraphRecord, freed: bool) -> Literal["alive", "freed", "partly freed"]:
     """Say whether the buffers are there, by asking the nodes; a graph that saved nothing is by what backward did."""
@@ -340,13 +202,6 @@ def _state(graph: GraphRecord, freed: bool) -> Literal["alive", "freed", "partly
     if answers == {True, False}:
         return "partly freed"
     return "freed" if answers == {True} or (not answers and freed) else "alive"
-
-
-def _shape(node: Node) -> tuple[int, ...] | None:
-    metadata = getattr(node, "_input_metadata", None)
-    if not metadata:
-        return None
-    return tuple(int(size) for size in metadata[0].shape)
 
 
 def _why_none(held: Held) -> str:

@@ -113,10 +113,6 @@ class Rows:
         place = self.folds.get(row)
         return self.firsts[row] + 1 if place is None else self._groups.items[place].end
 
-    def inside(self, node: int) -> Group | None:
-        """Return the innermost group that a node is in; None outside of all."""
-        return self._groups.innermost(node)
-
     def edges(self, record: GraphRecord) -> Sequence[tuple[int, ...]]:
         """Return for each row the rows that its edges lead to; those inside a folded group are left out."""
         if not self.folds:
