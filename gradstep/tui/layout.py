@@ -111,7 +111,7 @@ LAYOUTS: dict[str, Layout] = {
     "learn": Layout(
         focus="tensor",
         narrow=(rest("1 script tensor * model"),),
-        slim=(column(0.385, 34, 46, "1 model"), rest("10 script tensor *", "7 ledger")),
+        slim=(column(0.385, 34, 46, "1 model"), rest("10 tensor *", "7 script ledger")),
         roomy=(column(0.385, 38, 60, "12 model", "16 script"), rest("16 tensor *", "11 ledger")),
         wide=(
             column(0.28, 38, 64, "3 model", "3 script", "2 loss"),
