@@ -75,37 +75,44 @@ class _Sums:
 
     def add(self, chunk: Tensor) -> None:
         """Add a chunk that is not empty."""
+        zeros = chunk.numel() - int(torch.count_nonzero(chunk))
         self.count += chunk.numel()
-        self.zeros += chunk.numel() - int(torch.count_nonzero(chunk))
+        self.zeros += zeros
+        if zeros == chunk.numel():
+            self._ends(0.0, 0.0, 0.0, 0.0)
+            return
         squares = flat_norm(chunk) ** 2
         total = float(chunk.sum())
         if not math.isfinite(total) or not 1e-30 < squares < math.inf:
-            self._add_odd(chunk)
+            for start in range(0, chunk.numel(), _CHUNK):
+                self._add_odd(chunk[start : start + _CHUNK].cpu().double())
             return
         least, greatest = map(float, torch.aminmax(chunk))
-        self._ends(least, greatest)
-        self.least, self.greatest = min(self.least, least), max(self.greatest, greatest)
+        self._ends(least, greatest, least, greatest)
         self.total += total
         self.squares += squares
         self.finite_squares += squares
 
     def _add_odd(self, chunk: Tensor) -> None:
-        """Add a chunk in which something is not finite, or whose squares leave its dtype, or that is all zero."""
-        chunk = chunk.cpu().double()
-        nan, finite = chunk.isnan(), chunk.isfinite()
-        self.nans += int(nan.sum())
-        self.infs += int((~finite & ~nan).sum())
-        numbers, real = chunk[~nan], chunk[finite]
-        if numbers.numel():
-            self.least = min(self.least, float(numbers.min()))
-            self.greatest = max(self.greatest, float(numbers.max()))
-        if real.numel():
-            self._ends(float(real.min()), float(real.max()))
-            self.finite_squares += float(torch.dot(real, real))
+        """Add a chunk in float64 in which something is not finite, or whose squares left its dtype."""
+        nan, inf = chunk.isnan(), chunk.isinf()
+        nans, infs = int(torch.count_nonzero(nan)), int(torch.count_nonzero(inf))
+        self.nans += nans
+        self.infs += infs
         self.total += float(chunk.sum())
         self.squares += float(torch.dot(chunk, chunk))
+        if nans == chunk.numel():
+            return
+        none = nan | inf
+        low, high = (chunk.masked_fill(none, end) for end in (math.inf, -math.inf))
+        least, greatest = (chunk.masked_fill(nan, end) for end in (math.inf, -math.inf))
+        self._ends(float(least.min()), float(greatest.max()), float(low.min()), float(high.max()))
+        finite = chunk.masked_fill(none, 0.0)
+        self.finite_squares += float(torch.dot(finite, finite))
 
-    def _ends(self, low: float, high: float) -> None:
+    def _ends(self, least: float, greatest: float, low: float, high: float) -> None:
+        """Widen the range of what is not NaN, and of what is finite."""
+        self.least, self.greatest = min(self.least, least), max(self.greatest, greatest)
         self.low, self.high = min(self.low, low), max(self.high, high)
 
 

@@ -1,6 +1,6 @@
 """Run the benchmarks and print ratios: every one taken against its yardstick in the same run, turn about.
 
-python tests/benchmarks/run.py [start] [keys] [wide] [gpt2] [inside] [graph] [replay] [--quick]
+python tests/benchmarks/run.py [start] [keys] [wide] [gpt2] [inside] [graph] [stats] [scroll] [replay] [--quick]
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ TITLES = {
     "gpt2": "The same on a GPT-2 of 124M parameters (needs transformers)",
     "inside": "Looking inside a backward of GPT-2 124M: norms at every node, the graph, memory (needs transformers)",
     "graph": "A graph of 100,000 nodes against one of 100: frames, windows, and what laying out takes",
+    "stats": "Statistics of one 50,257 x 768 float32 tensor, against torch.linalg.vector_norm of it",
+    "scroll": "Scrolling a weight of 50,257 x 768, against one of 10 x 10",
     "replay": "Headless replay of 1,000 iterations of mlp, against the plain loop",
 }
 TIMES = {
@@ -25,6 +27,8 @@ TIMES = {
     "gpt2": (12, 2),
     "inside": (12, 2),
     "graph": (30, 4),
+    "stats": (15, 3),
+    "scroll": (40, 4),
     "replay": (15, 3),
 }
 """Turns of each benchmark, and how many with --quick."""

@@ -6,7 +6,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +21,13 @@ def milliseconds(seconds: float) -> str:
     """Write a time in ms with three digits that matter."""
     value = seconds * 1e3
     return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Return the seconds that a call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def row(name: str, ours: Sequence[float], yardstick: Sequence[float], aim: float | None = None) -> str:
