@@ -47,7 +47,6 @@ class Position(Struct, frozen=True):
     parameter: str = ""
     """The parameter whose `.grad` the node adds to; empty for other nodes and in a forward."""
 
-
     @property
     def words(self) -> str:
         """Say where it is in a line: `backward: before #3 AddmmBackward0 of 2 Linear`."""
