@@ -17,6 +17,7 @@ from gradstep.engine.hindsight import saved_before, word_of
 from gradstep.engine.images import Image, Images
 from gradstep.engine.randomness import state_bytes
 from gradstep.engine.timeline import Timeline, TimelinePoint
+from gradstep.values.commands import PointCommand
 from gradstep.values.errors import wrong
 
 
@@ -98,6 +99,12 @@ def _lend_graph(timeline: Timeline, target: TimelinePoint, present: Point) -> No
         held.point = replace(held.point, loss=donor.loss, watched=donor.watched)
 
 
+def way_to(target: TimelinePoint) -> tuple[TimelinePoint, list[PointCommand]]:
+    """Return a point whose loss has no graph that is alive, and the commands that lead from there to a point."""
+    base, again = _way(target, graph=True)
+    return base, [point.command for point in again if point.command is not None]
+
+
 def keep_both(timeline: Timeline, first: TimelinePoint, second: TimelinePoint) -> tuple[Checkpoint, Checkpoint]:
     """Return the checkpoints of two points, run again where they were not kept.
 
@@ -154,9 +161,7 @@ def _put(timeline: Timeline, point: TimelinePoint) -> None:
 
 
 def _put_losses(timeline: Timeline, point: TimelinePoint) -> None:
-    entries = [each.entry for each in point.path() if each.entry is not None][::-1]
-    timeline.held.losses[:] = [entry[0] for entry in entries]
-    timeline.held.loss_rates[:] = [entry[1] for entry in entries]
+    timeline.held.losses[:], timeline.held.loss_rates[:] = timeline.losses(point)
 
 
 def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[object], str]:

@@ -32,7 +32,8 @@ class Batches:
         self._keeper = keeper
         self._source = source
         self._call = _caller(source)
-        self._sequence = source if isinstance(source, Sequence) and not isinstance(source, (str, bytes)) else None
+        self.sequence = source if isinstance(source, Sequence) and not isinstance(source, (str, bytes)) else None
+        """The source where it is a list, else None."""
         self._one_shot = isinstance(source, Iterator)
         self._last: tuple[Any, Randomness] | None = None
         self._iterator: Iterator[Any] | None = None
@@ -47,19 +48,19 @@ class Batches:
         """Tensors of batches that were written, by an edit or a forward, with the hash of what they held before."""
         for owner in (source, getattr(source, "sampler", None)):
             keeper.add(getattr(owner, "generator", None))
-        if self._call is None and self._sequence is None and not isinstance(source, Iterable):
+        if self._call is None and self.sequence is None and not isinstance(source, Iterable):
             raise wrong(
                 "the batches can't be iterated",
                 f"`batches` is a {type(source).__name__}",
                 "give a list of batches, a DataLoader, another iterable, or a function that returns a batch",
             )
-        if self._sequence is not None and not self._sequence:
+        if self.sequence is not None and not self.sequence:
             raise wrong("there are no batches", "`batches` is an empty list", "give at least one batch")
 
     @property
     def single(self) -> bool:
         """True for a list of one batch: the next one is the same."""
-        return self._sequence is not None and len(self._sequence) == 1
+        return self.sequence is not None and len(self.sequence) == 1
 
     @property
     def place(self) -> str:
@@ -79,10 +80,10 @@ class Batches:
         wrapped = False
         if self._call is not None:
             batch = self._call(self.taken)
-        elif self._sequence is not None:
-            wrapped = self.within == len(self._sequence)
+        elif self.sequence is not None:
+            wrapped = self.within == len(self.sequence)
             self.within = 0 if wrapped else self.within
-            batch = self._sequence[self.within]
+            batch = self.sequence[self.within]
         else:
             batch, wrapped = self._pull()
         self.batch = move(batch, self._device)
@@ -103,7 +104,7 @@ class Batches:
         moved = self._pulling or self.taken != cursor.taken
         gave = self.taken > cursor.taken
         self.taken, self.within, self.batch = cursor.taken, cursor.within, cursor.batch
-        if not moved or self._call is not None or self._sequence is not None:
+        if not moved or self._call is not None or self.sequence is not None:
             return
         self._pulling = False
         if self._one_shot:

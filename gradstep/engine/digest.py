@@ -6,7 +6,7 @@ import platform
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from torch import Tensor
 from gradstep.engine.batches import Cursor, leaves
 from gradstep.engine.bits import hash_of
 from gradstep.engine.checkpoint import Checkpoint, Key, OptimizerKept, tensors_of
-from gradstep.engine.held import Held
 from gradstep.engine.images import Image
 from gradstep.engine.randomness import Randomness, state_bytes
 from gradstep.engine.saving import state_tensors
+
+if TYPE_CHECKING:
+    from gradstep.engine.held import Held
 
 
 def digest(held: Held) -> tuple[str, int]:

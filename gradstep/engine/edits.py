@@ -10,11 +10,13 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 
 from gradstep.engine.assigning import Place, Value, place_of, value_of
+from gradstep.engine.files import place_of_file
 from gradstep.engine.names import Scope
 from gradstep.engine.naming import matching
 from gradstep.engine.optimizers import optimizer_named, remade_schedulers
 from gradstep.engine.problems import problem_of
 from gradstep.engine.randomness import seed_everything
+from gradstep.engine.restoring import Found, find, put
 from gradstep.engine.saving import Saved
 from gradstep.values.commands import Assign, Clip, EditCommand, Freeze, Mode, Restore, Seed, UseOptimizer, line_of
 from gradstep.values.errors import GradstepError, wrong
@@ -32,6 +34,8 @@ class Plan(NamedTuple):
     grads: Sequence[tuple[str, nn.Parameter]] = ()
     place: Place | None = None
     value: Value = None
+    found: Found | None = None
+    """What a file holds that is restored."""
 
 
 def edit(held: Held, command: EditCommand, scope: Scope) -> str:
@@ -41,19 +45,21 @@ def edit(held: Held, command: EditCommand, scope: Scope) -> str:
         GradstepError: it can't be done; the state is as it was before.
     """
     point, accounts, optimizer, schedulers = held.point, held.ledger.copy(), held.optimizer, held.schedulers
+    losses, rates = list(held.losses), list(held.loss_rates)
     saved: Saved | None = None
     try:
         plan = _plan(held, command, scope)
         if held.observed:
             saved = held.transaction.begin_edit(plan.tensors, plan.grads)
         text, line = _write(held, command, plan, scope)
-        moved = point.steps_since_forward + bool(plan.tensors)
+        moved = held.point.steps_since_forward + bool(plan.tensors)
         held.point = replace(held.point, torch=line, edit=text, steps_since_forward=moved)
         held.transaction.keep(command, saved)
     except BaseException as error:
         held.point = point
         held.ledger.restore(accounts)
         held.use_optimizer(optimizer, schedulers)
+        held.losses[:], held.loss_rates[:] = losses, rates
         if saved is not None:
             held.transaction.roll_back(saved)
         raise GradstepError(problem_of(error, line_of(command))) from error
@@ -72,6 +78,9 @@ def _plan(held: Held, command: EditCommand, scope: Scope) -> Plan:
             return Plan(tensors, place=place, value=made)
         case Clip():
             return Plan(grads=held.parameters)
+        case Restore(path, folder):
+            found = find(held, place_of_file(path, folder))
+            return Plan([*held.parameters, *held.buffers()], held.parameters, found=found)
         case _:
             return Plan()
 
@@ -98,10 +107,10 @@ def _write(held: Held, command: EditCommand, plan: Plan, scope: Scope) -> tuple[
         case Seed(seed):
             seed_everything(seed)
             return f"torch, python and numpy are seeded with {seed}", f"torch.manual_seed({seed})"
-        case Restore(path, folder):
-            from gradstep.engine.files import restore
-
-            return restore(held, path, folder), f"# restored from {path}"
+        case Restore(path):
+            assert plan.found is not None
+            put(held, plan.found)
+            return f"everything is as {path} has it", f"# restored from {path}"
 
 
 def _assign(held: Held, command: Assign, place: Place, value: Value) -> tuple[str, str]:

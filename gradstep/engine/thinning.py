@@ -8,7 +8,7 @@ from gradstep.engine.arrive import run_again_and_compare
 from gradstep.engine.digest import digest_at
 from gradstep.engine.hindsight import word_of
 from gradstep.engine.timeline import Timeline, TimelinePoint
-from gradstep.values.commands import UseOptimizer
+from gradstep.values.commands import Restore, UseOptimizer
 from gradstep.values.errors import GradstepError
 
 _ENOUGH = 7 / 8
@@ -50,7 +50,8 @@ def _choose(timeline: Timeline, here: TimelinePoint) -> TimelinePoint | None:
             before[point.number] = ancestor
             after.setdefault(ancestor.number, point)
     for point in kept:
-        if point.parent is None or id(point) in spared:
+        # a file may be gone or another one by the time it is read again
+        if point.parent is None or id(point) in spared or isinstance(point.command, Restore):
             continue
         following = after.get(point.number, point)
         gap = following.depth - before[point.number].depth

@@ -14,7 +14,7 @@ from gradstep.engine.checkpoint import Checkpoint, Key, name_of, take, tensors_o
 from gradstep.engine.images import Image, Images
 from gradstep.engine.names import Scope
 from gradstep.engine.saving import Saved
-from gradstep.values.commands import Forward, PointCommand
+from gradstep.values.commands import Forward, PointCommand, Restore
 from gradstep.values.errors import wrong
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class TimelinePoint:
     loss: float | None = None
     entry: tuple[tuple[int, float], tuple[float, ...]] | None = None
     """What it added to the losses and their learning rates."""
+    losses: tuple[list[tuple[int, float]], list[tuple[float, ...]]] | None = None
+    """All losses up to here, where they came from a file."""
     wrote: tuple[Key, ...] = ()
     """The tensors that the command changed."""
     results: dict[Key, Image | None] | None = None
@@ -172,6 +174,8 @@ class Timeline:
         held, now = self.held, self.held.point
         point = TimelinePoint(self.stops, before, command, self.branch, checkpoint, now.phase, now.iteration, now.value)
         point.edit = now.edit
+        if isinstance(command, Restore):
+            point.losses = (list(held.losses), list(held.loss_rates))
         if isinstance(command, Forward):
             point.entry = (held.losses[-1], held.loss_rates[-1])
         if before is not None and before.checkpoint is not None:
@@ -306,6 +310,23 @@ class Timeline:
                 f"there is no branch {name}", f"the branches are {', '.join(self.branches)}", "see `branch NAME`", name
             )
         return self.branches[name]
+
+    @staticmethod
+    def losses(point: TimelinePoint) -> tuple[list[tuple[int, float]], list[tuple[float, ...]]]:
+        """Return the losses on the way to a point, and the learning rates that held at each."""
+        entries = []
+        losses: list[tuple[int, float]] = []
+        rates: list[tuple[float, ...]] = []
+        for each in point.path():
+            if each.entry is not None:
+                entries.append(each.entry)
+            if each.losses is not None:
+                losses, rates = list(each.losses[0]), list(each.losses[1])
+                break
+        for loss, rate in reversed(entries):
+            losses.append(loss)
+            rates.append(rate)
+        return losses, rates
 
     def holds(self, branch: str, point: TimelinePoint) -> bool:
         """Tell whether a point lies on the way to the end of a branch."""

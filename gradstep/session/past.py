@@ -6,20 +6,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradstep.engine import arrive
-from gradstep.engine.checkpoint import name_of
+from gradstep.engine.checkpoint import name_of, take
+from gradstep.engine.digest import digest, measured_on
 from gradstep.engine.evaluate import evaluate, holds, split_selection
+from gradstep.engine.files import pending, place_of_file, save
 from gradstep.engine.hindsight import part_differs
+from gradstep.engine.images import Images
 from gradstep.engine.thinning import tidy
-from gradstep.engine.timeline import Timeline, TimelinePoint
+from gradstep.engine.timeline import Timeline, TimelinePoint, graph_alive
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
+from gradstep.values.numbers import size as bytes_words
 from gradstep.values.timeline import LookCompare
 from gradstep.values.views import NoView, Request, View
 from gradstep.views.compare import compare_view, compare_words
 
 if TYPE_CHECKING:
     from gradstep.session.looks import Looks
+
 
 class Past:
     """The history of one loaded workload."""
@@ -57,7 +62,11 @@ class Past:
                 return self._who_wrote(what)
             case cmd.Compare(first, second):
                 return compare_words(compare_view(timeline, timeline.number, LookCompare(first, second)))
-            case cmd.Checkpoint() | cmd.Export():
+            case cmd.Checkpoint(path, folder):
+                return self._save(path, folder)
+            case cmd.Restore(path, folder):
+                return self._restore(command)
+            case cmd.Export():
                 raise wrong("this is not there yet", cmd.line_of(command))
             case _:
                 return looks.held.carry_out(command, looks.scope)
@@ -131,6 +140,38 @@ class Past:
                 return looks.aside().look(stop, requests)
         except GradstepError as error:
             return tuple(NoView(stop, f"{error.problem.title}: {error.problem.what}") for _ in requests)
+
+    def _save(self, path: str, folder: str) -> str:
+        """Write the whole state; of a graph that is alive, the commands that build it again."""
+        timeline, held = self.timeline, self._looks.held
+        then: list[cmd.PointCommand] = []
+        if timeline.current is None:
+            if graph_alive(held.point):
+                what = "the loss has a graph that is alive, and with the history off nothing says how to build it again"
+                raise wrong("this can't be written now", what, "write it after a backward")
+            kept, losses = take(held, Images(), None, None), (held.losses, held.loss_rates)
+        else:
+            base, then = arrive.way_to(timeline.current)
+            assert base.checkpoint is not None
+            kept, losses = base.checkpoint, timeline.losses(base)
+        place = place_of_file(path, folder)
+        size = save(held, kept, then, losses, digest(held)[0], place)
+        return f"{place}: {bytes_words(size)}"
+
+    def _restore(self, command: cmd.Restore) -> str:
+        """Read the whole state; where its graph was alive, run what built it again. The digest proves it."""
+        held, place = self._looks.held, place_of_file(command.path, command.folder)
+        then, proof, where = pending(place)
+        text = held.carry_out(command, self._looks.scope)
+        for each in then:
+            held.carry_out(each, self._looks.scope)
+        self._looks.travelled()
+        again = f"; run again: {', '.join(map(cmd.line_of, then))}" if then else ""
+        if digest(held)[0] == proof:
+            return f"{text}{again}; the digest is the same"
+        if where != measured_on():
+            return f"{text}{again}; it was written on another machine ({where}), where digests can't be compared"
+        return f"{text}{again}; but the digest is NOT the one it was written with"
 
     def _holds(self, condition: Expression) -> bool:
         """Tell whether a condition holds; where it can't be asked, such as before there is a `.grad`, it does not."""

@@ -10,11 +10,13 @@ from msgspec.structs import replace
 
 from gradstep.steps.faults import Fault, MisfitError, ScriptError
 from gradstep.steps.script import ExpectError, Line, Repeat, Script, Statement
-from gradstep.values.commands import Command, Load, Say
+from gradstep.values.commands import Checkpoint, Command, Export, Load, Restore, Say
 
 if TYPE_CHECKING:
     from gradstep.steps.outline import RawBlock
 
+_WITH_FILES = (Load, Checkpoint, Restore, Export)
+"""Commands that name a file, which is looked for from the script's folder."""
 MAX_BLOCKS = 50
 """How deep blocks may be nested."""
 
@@ -106,7 +108,7 @@ class _Parser:
             end = len(raw.text)
             raise MisfitError("a block is missing", "", f"It is written like this: {word} {{ backward }}", end)
         command = parse_command(raw.text)
-        return replace(command, folder=self.folder) if isinstance(command, Load) else command
+        return replace(command, folder=self.folder) if isinstance(command, _WITH_FILES) else command
 
     def block(self, raw: RawBlock, body: list[RawBlock], depth: int) -> Statement | None:
         from gradstep.steps.statement import parse_header

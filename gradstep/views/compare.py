@@ -147,7 +147,7 @@ def _others(one: Checkpoint, other: Checkpoint) -> Iterator[str]:
 
 
 def _losses(point: TimelinePoint, most: int) -> tuple[CompareLoss, ...]:
-    found = [CompareLoss(*each.entry[0]) for each in point.path() if each.entry is not None][::-1]
+    found = [CompareLoss(*each) for each in Timeline.losses(point)[0]]
     every = max(1, math.ceil(len(found) / max(1, most)))
     return tuple(found[len(found) - 1 :: -every][::-1]) if found else ()
 
