@@ -93,10 +93,15 @@ class GraphRecord:
     @cached_property
     def owners(self) -> list[str | None]:
         """The module that made each node; None outside of the model, and for leaves, which no operation makes."""
-        paths = [self.made.calls[call].path if call >= 0 else None for call in self.calls]
+        paths = [self.maker(place) for place in range(len(self.calls))]
         for place in self.leaves:
             paths[place] = None
         return paths
+
+    def maker(self, place: int) -> str | None:
+        """Return the module in whose call a node was made, or a leaf was last used; None outside of the model."""
+        call = self.calls[place]
+        return self.made.calls[call].path if call >= 0 else None
 
     def __del__(self) -> None:
         free(self.nodes)

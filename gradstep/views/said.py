@@ -95,7 +95,7 @@ class Said:
     def _owner(self, place: int) -> str | None:
         name = self.leaves.get(place)
         if name is None:
-            return self._record.owners[place]
+            return self._record.maker(place)
         return name.rpartition(".")[0] if name in self._held.owned else None
 
     def _module(self, path: str | None) -> str:
