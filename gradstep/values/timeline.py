@@ -56,6 +56,8 @@ class TimelineRow(Struct, frozen=True):
     """True for what `redo` would do again."""
     ends: tuple[str, ...] = ()
     """The branches that end here."""
+    way: bool = False
+    """True for what lies on the way to the end of the present branch."""
 
 
 class TimelineBranch(Struct, frozen=True):

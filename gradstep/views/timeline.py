@@ -29,10 +29,11 @@ def timeline_view(timeline: Timeline, stop: int, look: LookTimeline) -> Timeline
     end = max(0, len(points) - look.last)
     first = max(0, end - look.count)
     undone = {point.number for point in timeline.ahead()}
+    way = {point.number for point in timeline.branches[timeline.branch].path()}
     ends: dict[int, list[str]] = {}
     for name, point in timeline.branches.items():
         ends.setdefault(point.number, []).append(name)
-    rows = tuple(_row(timeline, p, undone, tuple(ends.get(p.number, ()))) for p in points[first:end])
+    rows = tuple(_row(timeline, p, undone, tuple(ends.get(p.number, ())), p.number in way) for p in points[first:end])
     branches = tuple(
         TimelineBranch(name, point.number, point.iteration, point.loss, name == timeline.branch)
         for name, point in timeline.branches.items()
@@ -40,7 +41,9 @@ def timeline_view(timeline: Timeline, stop: int, look: LookTimeline) -> Timeline
     return TimelineView(stop, rows, len(points), first, branches, max(0, timeline.bytes), timeline.budget)
 
 
-def _row(timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple[str, ...]) -> TimelineRow:
+def _row(
+    timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple[str, ...], way: bool
+) -> TimelineRow:
     kept = point.checkpoint
     images = {} if kept is None else {key: kept.images.get(key) for key in point.wrote}
     memory = point.small + sum(image.size for image in images.values() if image is not None)
@@ -60,6 +63,7 @@ def _row(timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple
         point is timeline.current,
         point.number in undone,
         ends,
+        way,
     )
 
 
