@@ -59,6 +59,11 @@ def fit_middle(text: str, width: int) -> str:
     return f"{set_cell_size(text, width - 1 - tail)}…{text[-tail:]}"
 
 
+def fit_end(text: str, width: int) -> str:
+    """Return the end of `text`, at most `width` cells of it: the paths of a deep model differ there."""
+    return text if cell_len(text) <= width or width < 2 else f"…{text[-(width - 1) :]}"
+
+
 def wrap(text: str, width: int) -> list[str]:
     """Break `text` at spaces into lines of at most `width` cells; a longer word is broken inside."""
     lines: list[str] = []

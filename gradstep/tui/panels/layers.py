@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gradstep.tui import numbers
-from gradstep.tui.lines import Line, Row, cell_len, clean, text_line
+from gradstep.tui.lines import Line, Row, cell_len, clean, fit_end, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.sparks import Decades, bar, decades_of, gauge, power
@@ -66,7 +66,7 @@ class _Columns:
         self.ratio = end
         self.title = "update/weight" if width >= 66 else "upd/wgt"
         end -= widest([_number(row.ratio) for row in rows], len(self.title)) + 2
-        most = max(8, width // 4)
+        most = max(8, width // 3)
         self.typed = max(cell_len(_name(row)) for row in rows) <= max(most, 14)
         named = GUTTER + min(max(cell_len(self.name(row)) for row in rows), max(most, 14 if self.typed else 8))
         grad = widest([_number(row.grad) for row in rows], 5)
@@ -100,9 +100,8 @@ class _Columns:
         return row.line()
 
     def line(self, layer: LayerRow) -> Line:
-        row = Row(self.width).left(
-            GUTTER, self.name(layer), "bright" if layer.selected else "text", self.named - GUTTER
-        )
+        name = fit_end(self.name(layer), self.named - GUTTER)
+        row = Row(self.width).left(GUTTER, name, "bright" if layer.selected else "text", self.named - GUTTER)
         if self.weight:
             row.right(self.weight, _number(layer.weight), _tone(layer.weight))
         grad = _number(layer.grad) or ("frozen" if layer.frozen else "none" if layer.weight is not None else "")
