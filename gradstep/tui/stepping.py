@@ -113,7 +113,9 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
             return
         elif script and reading is not None:
             self._put(reading.rest())
-        elif self.driver.busy or any(row.enabled for row in self.breakpoints):
+        elif self.driver.busy or (
+            self._breaks and (self._list.seen < 0 or any(row.enabled for row in self.breakpoints))
+        ):
             self._put(command_job(Continue()))
         else:
             break_ = self.keyboard.key("break").shown

@@ -32,8 +32,8 @@ def draw(view: SourceView | None, width: int, height: int, first: int = 0, left:
 def _line(text: str, number: int, width: int, numbers: int, left: int, here: bool) -> Line:
     row = Row(width, here)
     row.add("▶" if here else " ", "now").right(numbers, str(number), "now" if here else "dim").add("  ")
-    cut = bool(left and text)
-    shown = (_CUT if cut else "") + text[left + cut :] if left else text
+    hidden = bool(text[:left].strip())
+    shown = (_CUT if hidden else "") + text[left + hidden :]
     return row.add(shown, "bright" if here else "text").line()
 
 
@@ -68,7 +68,7 @@ class SourcePanel(ViewPanel[SourceView]):
         room = self.size.width - GUTTER - len(str(view.first + len(view.lines))) - 3
         # a line too long for the panel gives up its indent
         indent = len(line) - len(line.lstrip())
-        self.left = max(0, min(indent - 1, len(line) - room)) if room > 0 else 0
+        self.left = max(0, min(indent, len(line) - room)) if room > 0 else 0
         self.first = max(0, min(place - self.body // 2, len(view.lines) - self.body))
 
     @property
