@@ -21,7 +21,9 @@ _CROWD = 3.0
 
 def scale_of(greatest: float, rms: float) -> tuple[float, str]:
     """Return the magnitude that is drawn deepest, and in words what it is."""
-    if not greatest or rms * _CROWD >= greatest:
+    if not greatest:
+        return 0.0, "no number but 0"
+    if rms * _CROWD >= greatest:
         return greatest, "max"
     return rms * _CROWD, f"{_CROWD:g} rms"
 

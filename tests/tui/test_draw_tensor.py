@@ -160,6 +160,7 @@ def test_a_heat_map_states_its_scale_and_names_its_columns():
 def test_what_stands_out_does_not_leave_the_rest_pale():
     assert heat.scale_of(100.0, 1.0) == (3.0, "3 rms")
     assert heat.scale_of(2.0, 1.0) == (2.0, "max")
+    assert "no number but 0" in text(tensor.draw(matrix(((0.0, math.nan),), grad_state=""), 60, 6, look(heat=True)))
     assert heat.level(50.0, 3.0) == HEAT
 
 

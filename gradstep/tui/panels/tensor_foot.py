@@ -171,7 +171,7 @@ _FIGURES = (
     _Figure("mean", 11, 6),
     _Figure("std", 11, 5),
     _Figure("norm", 10, 1),
-    _Figure("zeros", 10, 7),
+    _Figure("zeros", 13, 7),
     _Figure("NaN", 8, 4),
     _Figure("inf", 8, 4),
 )
@@ -226,7 +226,8 @@ def _figure(title: str, known: Statistics, dtype: str) -> tuple[str, str]:
     value = {"min": known.minimum, "max": known.maximum, "mean": known.mean, "std": known.std}[title]
     form = numbers.form_of([value], "" if title in ("mean", "std") else dtype)
     text = numbers.signed(value, form)
-    return (text.removeprefix("+"), "text") if title == "std" else (text, numbers.tone_of(value))
+    tone = numbers.tone_of(value)
+    return (text.removeprefix("+"), tone if tone == "odd" else "text") if title == "std" else (text, tone)
 
 
 def _histogram_title(row: Row, there: Sequence[tuple[str, Statistics]]) -> Row:

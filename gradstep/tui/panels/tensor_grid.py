@@ -214,7 +214,7 @@ class _Heat(_Grid):
     def title(self, row: Row) -> None:
         scale = f"±{self._form.text(self._scale).lstrip('+')}"
         row.left(self.start, self.face.name, "dim", self.width - 1)
-        for words in (f"  {scale} = {self._of}", f" {scale}") if self._scale else ("  nothing but 0", " all 0"):
+        for words in (f"  {scale} = {self._of}", f" {scale}") if self._scale else (f"  {self._of}",):
             if row.at + len(words) <= self.start + self.width:
                 row.add(words, "text")
                 break
