@@ -10,6 +10,8 @@ from typing import TypeVar, cast
 
 import torch
 
+STACK = 128 << 20
+"""Bytes of the second thread's stack: torch frees the nodes of a long graph by recursion. Only what is used is taken."""
 T = TypeVar("T")
 Errand = Callable[[], object]
 
@@ -84,10 +86,13 @@ class Walker:
                 raise
 
     def _begin(self) -> None:
+        before = threading.stack_size(STACK)
         try:
             self._thread.start()
         except KeyboardInterrupt:  # it has started: only the waiting for it was interrupted
             self.pausing = True
+        finally:
+            threading.stack_size(before)
 
     def _heard(self) -> tuple[str, object]:
         """Wait for news. What is heard stays until it is taken, so that no interrupt can lose it."""
