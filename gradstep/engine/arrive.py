@@ -17,7 +17,7 @@ from gradstep.engine.hindsight import saved_before, word_of
 from gradstep.engine.images import Image, Images
 from gradstep.engine.randomness import state_bytes
 from gradstep.engine.timeline import Timeline, TimelinePoint
-from gradstep.values.commands import PointCommand
+from gradstep.values.commands import Forward, PointCommand
 from gradstep.values.errors import wrong
 
 
@@ -197,12 +197,21 @@ def _hold_to(timeline: Timeline, point: TimelinePoint, kept: Checkpoint, last: b
     differ = [name_of(key) for key, image in kept.images.items() if not _same(timeline.images, now.get(key), image)]
     if state_bytes(held.keeper.capture()) != state_bytes(kept.randomness):
         differ.append("the random generators")
+    there, before = held.point, kept.point
+    losses = (there.loss, before.loss) if isinstance(point.command, Forward) else (None, None)
+    if not _equal(*losses):
+        differ.append("the loss")
     if last or differ:
-        there = held.point
         put_back(held, timeline.images, kept)
-        held.point = there
+        held.point = replace(there, value=before.value, change=before.change)
         _put_losses(timeline, point)
     return ", ".join(differ[:3]) + (" and more" if len(differ) > 3 else "")
+
+
+def _equal(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is None and other is None
+    return same_bits(one, other)
 
 
 def _same(images: Images, now: Tensor | None, kept: Image | None) -> bool:

@@ -84,7 +84,10 @@ def _check(timeline: Timeline, point: TimelinePoint) -> list[str]:
     except GradstepError as error:
         differing = {type(point.command): error.problem.title}
     for kind in kinds:
-        timeline.repeats[kind] = kind not in differing
+        known = timeline.repeats.get(kind, True)
+        if not known:
+            differing.pop(kind, None)  # that was said
+        timeline.repeats[kind] = known and kind not in differing
     said = "does not repeat bit for bit when run again, so its results are kept"
     return [f"{word_of(kind)} {said}: {what}" for kind, what in differing.items()]
 

@@ -1,0 +1,184 @@
+"""Back in time: undo, redo and goto lead to the same bits, whatever was done, with and without a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from holding import hold
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from travelling import ACTS, EXAMPLES, Traveller
+
+from gradstep.values.commands import Forward
+from gradstep.values.errors import GradstepError
+
+TRAVELS = st.one_of(
+    st.tuples(st.just("undo"), st.integers(1, 6)),
+    st.tuples(st.just("redo"), st.integers(1, 4)),
+    st.tuples(st.just("goto"), st.integers(0, 200)),
+    st.tuples(st.just("visit"), st.integers(0, 200)),
+)
+LOOP = st.tuples(st.just("loop"), st.integers(1, 2))
+STORY = st.lists(st.one_of(LOOP, st.sampled_from(ACTS).map(lambda line: ("act", line)), TRAVELS), max_size=18)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@settings(max_examples=12)
+@given(story=STORY)
+def test_a_stop_always_has_the_digest_first_seen_there(name: str, story: list[tuple[str, object]]) -> None:
+    traveller = Traveller(name, 1 << 30)
+    first = traveller.digest()
+    for step in story:
+        traveller.take(*step)
+        traveller.check()
+    last, number = traveller.digest(), traveller.timeline.here().number
+    traveller.go(1)
+    assert traveller.digest() == first
+    traveller.go(number)
+    assert traveller.digest() == last
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@settings(max_examples=8)
+@given(story=STORY)
+def test_a_tiny_budget_gives_the_same_digests(name: str, story: list[tuple[str, object]]) -> None:
+    rich, poor = Traveller(name, 1 << 30), Traveller(name, 1)
+    for step in story:
+        for each in (rich, poor):
+            each.alone(step)
+        poor.check()
+        assert poor.digests == rich.digests
+    spared = [point for point in poor.timeline.points.values() if point.checkpoint is not None]
+    assert len(spared) <= 3
+
+
+def test_undo_leaves_the_same_objects_in_place() -> None:
+    traveller = Traveller("mlp", 1 << 30)
+    before = [id(p) for _, p in traveller.held.parameters]
+    traveller.take("loop", 2)
+    grad = traveller.held.parameters[0][1].grad
+    assert grad is None  # the loop ends with zero_grad
+    traveller.take("undo", 1)
+    assert traveller.held.parameters[0][1].grad is not None
+    traveller.take("undo", 5)
+    assert [id(p) for _, p in traveller.held.parameters] == before
+
+
+def test_a_graph_that_was_alive_is_there_again_with_torchs_refusals() -> None:
+    traveller = Traveller("mlp", 1 << 30)
+    for line in ("forward", "backward", "step", "zero_grad"):
+        traveller.take("act", line)
+    traveller.go(2)
+    assert traveller.take("act", "backward")
+    assert "second time" in traveller.refusal("backward")
+    traveller.go(2)
+    assert traveller.take("act", "backward retain_graph=true")
+    assert traveller.take("act", "step")
+    # the weights its graph has saved are written: torch refuses, as it did
+    assert "inplace operation" in traveller.refusal("backward")
+    traveller.go(1)
+    traveller.go(max(traveller.timeline.points))
+    assert "inplace operation" in traveller.refusal("backward")
+
+
+def test_the_graph_that_is_alive_outlives_a_visit() -> None:
+    traveller = Traveller("cnn", 1 << 30)
+    traveller.take("loop", 3)
+    traveller.take("act", "forward")
+    alive = traveller.held.point.loss
+    for number in list(traveller.timeline.points)[:-1]:
+        traveller.take("visit", number - 1)
+    assert traveller.held.point.loss is alive
+    assert traveller.take("act", "backward")
+    there = traveller.digest()
+    traveller.take("undo", 1)
+    traveller.take("act", "backward")
+    assert traveller.digest() == there
+
+
+def test_going_back_and_doing_something_else_keeps_both() -> None:
+    traveller = Traveller("linear", 1 << 30)
+    timeline = traveller.timeline
+    traveller.take("loop", 1)
+    end = timeline.here()
+    traveller.take("undo", 3)
+    traveller.take("act", "zero_grad")
+    assert timeline.branch != "main"
+    assert timeline.branches["main"] is end
+    assert timeline.begin_branch("other").endswith("is called other now")
+    assert list(timeline.branches) == ["main", "other"]
+    traveller.go(end.number)
+    assert timeline.branch == "main"
+    assert timeline.ahead() == []
+
+
+def test_history_takes_what_changed_and_no_more() -> None:
+    traveller = Traveller("mlp", 1 << 30)
+    weights = sum(p.nbytes for _, p in traveller.held.parameters)
+    traveller.take("loop", 2)
+    before = traveller.timeline.bytes
+    traveller.take("loop", 10)
+    # a step changes every weight, a backward every .grad
+    an_iteration = (traveller.timeline.bytes - before) / 10
+    assert 2 * weights <= an_iteration <= 2.2 * weights
+
+
+def test_without_a_budget_nothing_is_kept() -> None:
+    traveller = Traveller("mlp", 0)
+    traveller.take("loop", 3)
+    assert traveller.timeline.current is None
+    assert traveller.timeline.images.tally.bytes == 0
+    assert "history is off" in traveller.said("undo", 1)
+
+
+class Forgetful(nn.Module):
+    """Its forward depends on a count that is no state of any kind: it never repeats."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 2)
+        self.numbers: Iterator[int] = iter(range(1, 1000))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x) * (1 + 0.1 * next(self.numbers))
+
+
+def test_what_does_not_repeat_is_noticed_and_its_results_are_kept() -> None:
+    torch.manual_seed(0)
+    traveller = Traveller.of(hold(Forgetful()), budget=5_000)
+    traveller.take("loop", 20)
+    assert sorted(line.split()[0] for line in traveller.told) == ["backward", "forward"]
+    assert "does not repeat bit for bit when run again, so its results are kept" in traveller.told[0]
+    seen = dict(traveller.digests)
+    thinned = [point for point in traveller.timeline.points.values() if point.checkpoint is None]
+    assert len(thinned) > 20
+    for point in (thinned[3], thinned[20], thinned[1], thinned[-1]):
+        traveller.go(point.number)
+        assert traveller.digest() == seen[point.number]
+
+
+def test_what_does_not_repeat_and_does_not_fit_is_said_to_be_gone() -> None:
+    torch.manual_seed(0)
+    traveller = Traveller.of(hold(Forgetful()), budget=1)
+    for _ in range(4):
+        traveller.take("loop", 1)
+    assert any("can't be reached any more" in line for line in traveller.told)
+    there = traveller.digest()
+    with pytest.raises(GradstepError, match="can't be reached any more: the budget was spent"):
+        traveller.go(8)
+    assert traveller.digest() == there
+
+
+def test_a_graph_that_does_not_repeat_is_said_and_what_was_kept_is_used() -> None:
+    torch.manual_seed(0)
+    traveller = Traveller.of(hold(Forgetful()), budget=1 << 30)
+    traveller.take("act", "forward")
+    there = traveller.digest()
+    traveller.take("act", "backward")
+    arrival = traveller.go(2)
+    assert isinstance(traveller.timeline.here().command, Forward)
+    assert traveller.digest() == there
+    assert arrival.differ == ("forward: the loss",)

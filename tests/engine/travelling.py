@@ -1,0 +1,129 @@
+"""A held workload that goes back and forth in time, and remembers the digest first seen at each stop."""
+
+from __future__ import annotations
+
+from gradstep.engine import arrive
+from gradstep.engine.digest import digest, digest_at
+from gradstep.engine.held import Held
+from gradstep.engine.loading import build, find_device, find_factory
+from gradstep.engine.randomness import seed_everything
+from gradstep.engine.scope import HeldScope
+from gradstep.engine.thinning import tidy
+from gradstep.engine.timeline import Timeline
+from gradstep.steps.parse import parse_line
+from gradstep.steps.script import Line
+from gradstep.values.commands import PointCommand, ZeroGrad
+from gradstep.values.errors import GradstepError
+
+EXAMPLES = ("mlp", "linear", "xor", "cnn", "rnn", "gpt", "hot")
+ACTS = (
+    *("forward", "backward", "step", "zero_grad", "zero_grad set_to_none=false", "next_batch"),
+    *("backward retain_graph=true", "forward", "forward", "backward", "step"),
+    *("set lr = 0.02", "set W = 1.01 * W", "set W.grad = 0", "set W.grad = none", "set W[0] = 0.5"),
+    *("freeze W", "unfreeze *", "clip grad norm=0.5", "clip grad value=0.01", "eval", "train", "seed 7"),
+    *(
+        "optimizer adamw lr=0.01",
+        "optimizer sgd lr=0.1 momentum=0.9",
+        "optimizer sgd lr=0.1 momentum=0.9 nesterov=true",
+    ),
+    *("set input[0] = 1 * input[1]", "set batch = 3"),
+)
+LOOP = ("forward", "backward", "step", "zero_grad")
+
+
+class Traveller:
+    """Steps a workload, and checks that a stop has the digest that was first seen there."""
+
+    def __init__(self, name: str, budget: int) -> None:
+        seed_everything(0)
+        held = Held(build(find_factory(name, ""), name), find_device("cpu"))
+        self._begin(held, budget)
+
+    @classmethod
+    def of(cls, held: Held, budget: int) -> Traveller:
+        made = cls.__new__(cls)
+        made._begin(held, budget)
+        return made
+
+    def _begin(self, held: Held, budget: int) -> None:
+        self.held = held
+        self.scope = HeldScope(held)
+        self.timeline = Timeline(held, self.scope, budget)
+        self.timeline.begin()
+        self.weight = held.parameters[0][0]
+        self.digests: dict[int, str] = {}
+        self.told: list[str] = []
+        self.check()
+        self._randomness = held.keeper.capture()
+
+    def digest(self) -> str:
+        return digest(self.held)[0]
+
+    def check(self) -> None:
+        """The digest of a stop is the one first seen there, and the checkpoint has it too."""
+        here = self.timeline.current
+        if here is None:
+            return
+        now = self.digest()
+        assert self.digests.setdefault(here.number, now) == now
+        assert here.checkpoint is not None
+        assert digest_at(self.held, here.checkpoint) == now
+
+    def alone(self, step: tuple[str, object]) -> None:
+        """Take a step with the generators of the process as this traveller left them."""
+        self.held.keeper.restore(self._randomness)
+        self.take(*step)
+        self.check()
+        self._randomness = self.held.keeper.capture()
+
+    def take(self, kind: str, what: object) -> bool:
+        """Take a step; tell whether it went through."""
+        try:
+            match kind:
+                case "act":
+                    self._act(str(what))
+                case "loop":
+                    for line in LOOP * int(str(what)):
+                        self._act(line)
+                        self.check()
+                case "undo":
+                    arrive.go(self.timeline, self.timeline.back(int(str(what))))
+                case "redo":
+                    arrive.go(self.timeline, self.timeline.forth(int(str(what))))
+                case "goto":
+                    self.go(self._some(int(str(what))))
+                case "visit":
+                    number = self._some(int(str(what)))
+                    with arrive.visit(self.timeline, self.timeline.at(number)):
+                        assert self.digest() == self.digests[number]
+            self.told += tidy(self.timeline)
+        except GradstepError as error:
+            assert "reach" not in error.problem.title, error
+            assert "gradstep" not in error.problem.what, error
+            self.refused = f"{error.problem.title}: {error.problem.what}"
+            return False
+        return True
+
+    def go(self, number: int) -> arrive.Arrival:
+        return arrive.go(self.timeline, self.timeline.at(number))
+
+    def refusal(self, line: str) -> str:
+        """Carry out a line that must be refused; return how."""
+        assert not self.take("act", line)
+        return self.refused
+
+    def said(self, kind: str, what: object) -> str:
+        assert not self.take(kind, what)
+        return self.refused
+
+    def _some(self, number: int) -> int:
+        points = list(self.timeline.points)
+        return points[number % len(points)]
+
+    def _act(self, line: str) -> None:
+        (statement,) = parse_line(line.replace("W", self.weight))
+        assert isinstance(statement, Line)
+        command: PointCommand = statement.command  # type: ignore[assignment]
+        if isinstance(command, ZeroGrad) and command.set_to_none is None:
+            command = ZeroGrad(True)
+        self.held.carry_out(command, self.scope)
