@@ -167,6 +167,20 @@ class Looks:
     def _selected(self) -> str:
         return self.selection.path if self.selection is not None else ""
 
+    def _names(self, stop: int) -> Names:
+        held, event, graph = self.held, self.scope.event(), self.held.graph()
+        passed = () if event is None else (f"{event.kind}.in", f"{event.kind}.out", f"{event.kind}.name")
+        return Names(
+            stop,
+            self.scope.model_names(),
+            (*self.scope.lets, *passed, *VALUES),
+            tuple(FUNCTIONS),
+            tuple(path for path in held.paths.values() if path),
+            tuple(sorted({node.name() for node in graph.nodes})) if graph is not None else (),
+            tuple(name for name, _ in held.parameters),
+            tuple(row.number for row in self.walking.breakpoints),
+        )
+
     def _view(self, stop: int, request: Request) -> View:
         held = self.held
         match request:
@@ -218,7 +232,7 @@ class Looks:
             case LookFind():
                 return self._finds.view(stop, request)
             case LookNames():
-                return Names(stop, self.scope.model_names(), (*self.scope.lets, *VALUES), tuple(FUNCTIONS))
+                return self._names(stop)
             case LookState():
                 lets = tuple((name, describe(value)) for name, value in self.scope.lets.items())
                 return StateView(stop, self.set_to_none, lets, tuple(self.watches))

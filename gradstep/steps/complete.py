@@ -9,7 +9,14 @@ from gradstep.steps.words import BY_WORD, SETTINGS, WORDS
 from gradstep.values.expressions import name_line
 from gradstep.values.views import Names
 
-_EXPRESSIONS = frozenset({"show", "expect", "print", "watch"})
+_EXPRESSIONS = frozenset({"show", "expect", "print", "watch", "until", "why"})
+_KINDS = ("phase", "module", "node", "grad", "iteration", "when", "nan")
+"""What a breakpoint can stand on."""
+_EDGES = {"module": ("enter", "exit"), "node": ("before", "after"), "grad": ("before", "after")}
+_STEPPED = ("forward", "backward")
+_WORDS = {"into": _STEPPED, "out": ("phase",), "undo": ("phase",)}
+"""The word that may follow a command."""
+_NUMBERED = frozenset({"delete", "enable", "disable", "ignore"})
 
 
 def complete(text: str, names: Names | None) -> list[str]:
@@ -34,6 +41,12 @@ def complete(text: str, names: Names | None) -> list[str]:
     if word == "set":
         name, _, value = rest.partition("=")
         return _finish(text, value.lstrip(), SETTINGS.get(name.strip(), ()))
+    if word in ("break", "log"):
+        return _break(text, rest, names)
+    if word in _WORDS:
+        return _finish(text, rest, _WORDS[word])
+    if word in _NUMBERED:
+        return _finish(text, rest, map(str, names.breakpoints if names is not None else ()))
     return _option(text, word, rest)
 
 
@@ -48,6 +61,23 @@ def _expression(text: str, rest: str, names: Names | None) -> list[str]:
     attributes = [f"{name}.grad" for name in model]
     functions = [f"{name}(" for name in names.functions]
     return _finish(text, typed, [*names.values, *model, *attributes, *functions])
+
+
+def _break(text: str, rest: str, names: Names | None) -> list[str]:
+    """Complete a breakpoint: its kind, its place, its side, and the expressions behind `if`, `when` and `print`."""
+    kind, *given = rest.split(" ")
+    last = rest.rpartition(" ")[2]
+    if kind == "when" or {"if", "print"} & set(given[:-1]):
+        return _expression(text, last, names) or (_option(text, "break", rest) if given else [])
+    if not given:
+        return _finish(text, last, _KINDS)
+    if len(given) == 1:
+        places: dict[str, tuple[str, ...]] = {"phase": (*_STEPPED, "step", "zero_grad")}
+        if names is not None:
+            places |= {"module": names.modules, "node": names.nodes, "grad": names.parameters}
+        return _finish(text, last, places.get(kind, ()))
+    sides = () if set(given[1:-1]) & {*_EDGES.get(kind, ())} else _EDGES.get(kind, ())
+    return _finish(text, last, [*sides, "if ", "print ", "ignore="])
 
 
 def _option(text: str, word: str, rest: str) -> list[str]:

@@ -201,8 +201,15 @@ class Names(Struct, frozen=True, tag=True):
     stop: int
     model: tuple[str, ...]
     values: tuple[str, ...]
-    """`loss`, `iteration`, `lr`, the batch and the `let`s."""
+    """`loss`, `iteration`, `lr`, the batch and the `let`s; at a stop inside a phase what is passed there."""
     functions: tuple[str, ...]
+    modules: tuple[str, ...] = ()
+    """Where a breakpoint can stand: paths of modules, but for the root's."""
+    nodes: tuple[str, ...] = ()
+    """Names of the nodes of the graph, each once."""
+    parameters: tuple[str, ...] = ()
+    breakpoints: tuple[int, ...] = ()
+    """The numbers of those that are set."""
 
 
 class StateView(Struct, frozen=True, tag=True):

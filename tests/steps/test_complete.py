@@ -38,6 +38,52 @@ def test_completions(text: str, lines: list[str]) -> None:
     assert complete(text, NAMES) == lines
 
 
+PLACES = Names(
+    1,
+    ("0.weight", "2.weight"),
+    ("node.in", "node.out", "loss"),
+    ("norm",),
+    ("0", "block", "block.conv"),
+    ("AddmmBackward0", "ReluBackward0"),
+    ("0.weight", "2.weight"),
+    (1, 12),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("into b", ["into backward"]),
+        ("out ", ["out phase"]),
+        ("break n", ["break node", "break nan"]),
+        ("break node Re", ["break node ReluBackward0"]),
+        ("log module bl", ["log module block", "log module block.conv"]),
+        ("break grad 2", ["break grad 2.weight"]),
+        ("break phase ze", ["break phase zero_grad"]),
+        ("break node Relu* a", ["break node Relu* after"]),
+        ("break module 0 e", ["break module 0 enter", "break module 0 exit"]),
+        ("break module 0 exit i", ["break module 0 exit if ", "break module 0 exit ignore="]),
+        ("break module 0 exit e", []),
+        ("break node Relu* if norm(node.i", ["break node Relu* if norm(node.in"]),
+        ("break when lo", ["break when loss"]),
+        (
+            "log node Relu* print no",
+            ["log node Relu* print node.in", "log node Relu* print node.out", "log node Relu* print norm("],
+        ),
+        ("until lo", ["until loss"]),
+        ("delete 1", ["delete 12"]),
+        ("disable ", ["disable 1", "disable 12"]),
+    ],
+)
+def test_places_of_breakpoints_complete(text: str, lines: list[str]) -> None:
+    assert complete(text, PLACES) == lines
+
+
+def test_places_that_nobody_knows_yet_complete_to_nothing() -> None:
+    assert complete("break node Re", None) == []
+    assert complete("break n", None) == ["break node", "break nan"]
+
+
 def test_commands_complete_before_anything_is_loaded() -> None:
     assert complete("loa", None) == ["load"]
     assert complete("print lo", None) == []
