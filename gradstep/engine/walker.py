@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 import torch
 
 STACK = 128 << 20
-"""Bytes of the second thread's stack: torch frees the nodes of a long graph by recursion. Memory is taken as it is used."""
+"""Bytes of the second thread's stack: torch frees a long graph by recursion. Memory is taken as it is used."""
 T = TypeVar("T")
 Errand = Callable[[], object]
 
