@@ -1,15 +1,14 @@
-"""The board: what the surfaces of the screen show of the session, asked for and painted."""
+"""The board: what the surfaces of the screen show of the session, assigned and painted."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradstep.tui import keymap
-from gradstep.tui.desk import Desk
+from gradstep.tui.asking import AskingDesk
 from gradstep.tui.driver import Driver
 from gradstep.tui.lines import clean
 from gradstep.tui.panels.log import Entry, entries_of
@@ -31,7 +30,7 @@ _STEPPING = {*PHASES, "next_batch", "natural", "iteration", "play", "play_iterat
 """The keys that run something of the debuggee's."""
 
 
-class Board(Desk, inherit_bindings=False):
+class Board(AskingDesk, inherit_bindings=False):
     """Shows a session. It listens to the driver and to the session, and presses nothing itself."""
 
     def __init__(
@@ -51,15 +50,13 @@ class Board(Desk, inherit_bindings=False):
             rest: seconds without a command after which a digest is taken.
             look: how it looks at first.
         """
-        super().__init__(look)
+        super().__init__(session, look)
         self.driver = Driver(session, self, rest)
         self.frames = 0
         """Stops presented so far."""
-        self._session = session
         self._opening, self._noted = opening, noted
         self._opened_on = ""
         self._stages: list[tuple[str, float]] = []
-        self._catching = False
         self._log_due = False
 
     # -- start --------------------------------------------------------------------------------------------------------
@@ -133,12 +130,6 @@ class Board(Desk, inherit_bindings=False):
         self.activity()
 
     # -- what the driver tells ----------------------------------------------------------------------------------------
-    def requests(self) -> list[tuple[str, Request]]:
-        """Return what each visible panel wants to see; Why and Ledger are about the element under Tensor's cursor."""
-        self.why.element = self.ledger.element = self.tensor.element
-        wanted = [(name, panel.request()) for name, panel in self.panels.items() if name in self._places]
-        return [(name, request) for name, request in wanted if request is not None]
-
     def happened(self, outcome: Outcome, again: bool) -> None:
         """Write an outcome to the log; the row is painted with the stop."""
         entries = entries_of(outcome)
@@ -233,16 +224,6 @@ class Board(Desk, inherit_bindings=False):
         Path(command.path).write_text(self.app.export_screenshot(title="gradstep"), encoding="utf-8")
         return f"wrote {command.path}"
 
-    async def settled(self) -> None:
-        """Wait until what is assigned is painted, and every visible panel has what it asks for."""
-        while True:
-            painted = asyncio.Event()
-            self.call_after_refresh(painted.set)
-            await painted.wait()
-            self._catch_up()
-            if not self._catching and self._placed:
-                return
-
     # -- painting -----------------------------------------------------------------------------------------------------
     def _redraw(self) -> None:
         now = [name for name in ("restart", "traceback") if self.applies(name)]
@@ -264,41 +245,6 @@ class Board(Desk, inherit_bindings=False):
         if self.is_current and not self._layout_required:
             self._dirty_widgets.update(surface for surface in self._surfaces if surface.id in self._places)
             self._on_timer_update()
-
-    def on_resize(self) -> None:
-        """Ask for windows that fit the new size."""
-        self.call_after_refresh(self._catch_up)
-
-    def _catch_up(self) -> None:
-        """Ask for what visible panels lack, when no command is on its way whose look will bring it anyway."""
-        if not self._catching and not self.driver.dead and self.driver.stop.number and self._lacking():
-            self._catching = True
-            self.run_worker(self._ask(), name="catch up")
-
-    def _lacking(self) -> list[tuple[str, Request]]:
-        shown = self._status.stop.number
-        return [
-            (name, request)
-            for name, request in self.requests()
-            if self.panels[name].asked != request or self.panels[name].seen != shown or self.panels[name].due
-        ]
-
-    async def _ask(self) -> None:
-        try:
-            while wanted := self._lacking():
-                shown = self._status.stop.number
-                views = await self._session.look([request for _, request in wanted])
-                if self._status.stop.number != shown or any(view.stop != shown for view in views):
-                    return
-                for (name, request), view in zip(wanted, views, strict=True):
-                    panel = self.panels[name]
-                    panel.assign(view)
-                    panel.asked, panel.seen = request, view.stop
-                    panel.redraw()
-        except ConnectionError:
-            return
-        finally:
-            self._catching = False
 
     # -- words --------------------------------------------------------------------------------------------------------
     def _say(self, text: str) -> None:

@@ -9,7 +9,7 @@ from textual import events
 from gradstep.tui import keymap
 from gradstep.tui.layout import LAYOUTS
 from gradstep.tui.lines import Line, Row, clean
-from gradstep.tui.panels.panel import Surface
+from gradstep.tui.panels.surface import Surface
 
 
 class Banner(Surface):

@@ -19,10 +19,11 @@ from gradstep.tui.panels.ledger import LedgerPanel
 from gradstep.tui.panels.log import LogPanel
 from gradstep.tui.panels.loss import LossPanel
 from gradstep.tui.panels.model import ModelPanel
-from gradstep.tui.panels.panel import Panel, Surface
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.panels.position import PositionRow
 from gradstep.tui.panels.script import ScriptPanel
 from gradstep.tui.panels.status import PhasesRow, StatusRow
+from gradstep.tui.panels.surface import Surface
 from gradstep.tui.panels.tensor import TensorPanel
 from gradstep.tui.panels.why import WhyPanel
 from gradstep.tui.places import Place, PlacesLayout, Wish, plan, size_class

@@ -1,105 +1,21 @@
-"""The base of all panels: a title row and rows of lines, drawn by a function, painted only where they changed."""
+"""The base of all panels: a title row over a body that is drawn by a function, with what the mouse does in it."""
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from typing import ClassVar, Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
-from rich.segment import Segment
 from textual import events
-from textual.geometry import Region
 from textual.message import Message
-from textual.strip import Strip
-from textual.widget import Widget
 
 from gradstep.tui.copying import Copied
-from gradstep.tui.glyphs import ASCII, ascii_of
-from gradstep.tui.keyboard import Keyboard
-from gradstep.tui.lines import Line, Row, Span, cell_len, clean, plain, text_line
+from gradstep.tui.lines import Line, Row, Span, clean, plain, text_line
 from gradstep.tui.panels.drawing import Drawing, empty
-from gradstep.tui.tones import style
+from gradstep.tui.panels.surface import Surface
 from gradstep.values.views import NoView, Request, View
 
 ViewT = TypeVar("ViewT", bound=Struct)
-
-
-def strip_of(line: Line, width: int, ground: str, theme: str, ascii_only: bool = False) -> Strip:
-    """Turn a line into what Textual paints."""
-    ground = "here" if line.here else ground
-    written = ascii_of if ascii_only else str
-    segments = [Segment(written(text), style(tone, ground, theme)) for text, tone in line.spans]
-    cells = sum(cell_len(text) for text, _ in line.spans)
-    if cells < width:
-        segments.append(Segment(" " * (width - cells), style("text", ground, theme)))
-    strip = Strip(segments, max(cells, width))
-    return strip if cells <= width else strip.crop(0, width)
-
-
-class Surface(Widget):
-    """A widget that is a list of lines; a repaint touches only the lines that are new."""
-
-    DEFAULT_CSS = "Surface { width: auto; height: auto; }"
-    ground: ClassVar[str] = "panel"
-    keyboard = Keyboard()
-    """The keys as they are bound, for what names them."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(id=name)
-        self._lines: list[Line] = []
-        self._strips: dict[int, Strip] = {}
-        """Rows as they are painted, for as long as they stay as they are."""
-        self._drawn_at = (0, 0, "")
-        """Size and theme of what is drawn."""
-
-    def compose_lines(self, width: int, height: int) -> list[Line]:
-        """Return the lines to show; overridden by what is on the surface."""
-        raise NotImplementedError
-
-    def redraw(self) -> None:
-        """Draw again, and repaint the rows that differ."""
-        width, height = self.size
-        if width <= 0 or height <= 0:
-            return
-        lines = self.compose_lines(width, height)[:height]
-        old, self._lines = self._lines, lines
-        at = (width, height, self.app.theme)
-        if self._drawn_at != at:
-            self._drawn_at = at
-            self._strips.clear()
-            self.refresh()
-            return
-        pairs = enumerate(zip_longest(old, lines, fillvalue=Line()))
-        if changed := [y for y, (before, now) in pairs if before != now and y < height]:
-            for y in changed:
-                self._strips.pop(y, None)
-            self.refresh(*(Region(0, y, width, 1) for y in changed))
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """Paint rows: each is made once. Nothing that Textual's styles add to a row (border, tint) is in use here."""
-        width, app = self.size.width, self.app
-        looks = (app.theme, app.has_class(ASCII))
-        strips = [self._strips.get(y) or self._strip(y, width, *looks) for y in range(crop.y, crop.bottom)]
-        whole = crop.x == 0 and crop.right == width
-        return strips if whole else [strip.crop(crop.x, crop.right) for strip in strips]
-
-    def _strip(self, y: int, width: int, theme: str, ascii_only: bool) -> Strip:
-        line = self._lines[y] if y < len(self._lines) else Line()
-        strip = self._strips[y] = strip_of(line, width, self.ground_of(y), theme, ascii_only)
-        return strip
-
-    def ground_of(self, _y: int) -> str:
-        """Name the ground of a row."""
-        return self.ground
-
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        self.resized()
-        self.redraw()
-
-    def resized(self) -> None:
-        """Take note of a new size before it is drawn for."""
 
 
 class Panel(Surface):

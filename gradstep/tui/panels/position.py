@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gradstep.tui.lines import Line, Row, cell_len, clean, fit, fit_middle
-from gradstep.tui.panels.panel import Surface
+from gradstep.tui.panels.surface import Surface
 from gradstep.values.inside import Position
 from gradstep.values.outcomes import Stop
 

@@ -1,0 +1,96 @@
+"""What the panels that are visible ask the session for, beside what comes with each outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from gradstep.tui.desk import Desk
+from gradstep.tui.remembered import Look
+from gradstep.values.views import Request
+
+if TYPE_CHECKING:
+    from gradstep.session.protocol import FrontSession
+
+
+class AskingDesk(Desk, inherit_bindings=False):
+    """A desk whose panels get what came into sight: another window, another size, another place."""
+
+    def __init__(self, session: FrontSession, look: Look) -> None:
+        """Prepare the surfaces.
+
+        Args:
+            session: who is asked.
+            look: how they look at first.
+        """
+        super().__init__(look)
+        self._session = session
+        self._catching = False
+        """True while an answer is on its way."""
+
+    def requests(self) -> list[tuple[str, Request]]:
+        """Return what each visible panel wants to see; Why and Ledger are about the element under Tensor's cursor."""
+        self.why.element = self.ledger.element = self.tensor.element
+        wanted = [(name, panel.request()) for name, panel in self.panels.items() if name in self._places]
+        return [(name, request) for name, request in wanted if request is not None]
+
+    async def settled(self) -> None:
+        """Wait until what is assigned is painted, and every visible panel has what it asks for."""
+        while True:
+            painted = asyncio.Event()
+            self.call_after_refresh(painted.set)
+            await painted.wait()
+            self._arrange()
+            self._catch_up()
+            if not self._catching and self._placed:
+                return
+
+    def on_resize(self) -> None:
+        """Ask for windows that fit the new size."""
+        self.call_after_refresh(self._catch_up)
+
+    def _catch_up(self) -> None:
+        """Ask for what visible panels lack, when no command is on its way whose look will bring it anyway."""
+        if not self._catching and not self.driver.dead and self.driver.stop.number and self._lacking():
+            self._catching = True
+            self.run_worker(self._ask(), name="catch up")
+
+    def moment_of(self, name: str) -> int:  # noqa: ARG002
+        """Return the number of the stop that a panel is to show: the present one, unless the past is looked at."""
+        return self._status.stop.number
+
+    def mark_moment(self, name: str) -> None:
+        """Have a panel say that it shows the past, when it does."""
+
+    def _lacking(self) -> list[tuple[str, Request]]:
+        return [
+            (name, request)
+            for name, request in self.requests()
+            if self.panels[name].asked != request
+            or self.panels[name].seen != self.moment_of(name)
+            or self.panels[name].due
+        ]
+
+    async def _ask(self) -> None:
+        try:
+            while wanted := self._lacking():
+                present, shown = self._status.stop.number, self.moment_of(wanted[0][0])
+                wanted = [each for each in wanted if self.moment_of(each[0]) == shown]
+                past = () if shown == present else (shown,)
+                views = await self._session.look([request for _, request in wanted], *past)
+                if self._status.stop.number == present and any(self.moment_of(name) != shown for name, _ in wanted):
+                    continue
+                if self._status.stop.number != present or any(view.stop != shown for view in views):
+                    return
+                for (name, request), view in zip(wanted, views, strict=True):
+                    panel = self.panels[name]
+                    panel.assign(view)
+                    panel.asked, panel.seen = request, view.stop
+                    self.mark_moment(name)
+                    panel.redraw()
+                self._arrange()
+                self._arrange()  # a matrix in Tensor has other places
+        except ConnectionError:
+            return
+        finally:
+            self._catching = False
