@@ -20,6 +20,7 @@ from gradstep.tui.panels.log import LogPanel
 from gradstep.tui.panels.loss import LossPanel
 from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.panel import Panel
+from gradstep.tui.panels.past import PastRow
 from gradstep.tui.panels.position import PositionRow
 from gradstep.tui.panels.script import ScriptPanel
 from gradstep.tui.panels.status import PhasesRow, StatusRow
@@ -73,7 +74,7 @@ class Desk(Screen[None], inherit_bindings=False):
         """Size and wish that the places are for."""
         self._places: dict[str, Place] = {}
         self._desk = PlacesLayout(self._place)
-        self._status, self._phases, self._position = StatusRow(), PhasesRow(), PositionRow()
+        self._status, self._phases, self._position, self._past = StatusRow(), PhasesRow(), PositionRow(), PastRow()
         self._banner, self._prompt, self._footer = Banner(), PromptRow(), FooterRow()
         self._prompt.layout_name = look.layout
         self.panels: dict[str, Panel] = {name: make() for name, make in REGISTRY.items()}
@@ -81,7 +82,7 @@ class Desk(Screen[None], inherit_bindings=False):
         self.log_panel, self.script_panel = self.panel(LogPanel), self.panel(ScriptPanel)
         self.tensor, self.loss, self.ledger = self.panel(TensorPanel), self.panel(LossPanel), self.panel(LedgerPanel)
         self.focus_panel.focused = True
-        rows = (self._status, self._phases, self._position, self._banner, self._prompt, self._footer)
+        rows = (self._status, self._phases, self._position, self._past, self._banner, self._prompt, self._footer)
         self._surfaces: tuple[Surface, ...] = (*rows, *self.panels.values())
 
     def panel(self, kind: type[_SomePanel]) -> _SomePanel:
@@ -123,8 +124,9 @@ class Desk(Screen[None], inherit_bindings=False):
         matrix = self.tensor.view is not None and self.tensor.view.kind == "matrix"
         account = self._account and not banner
         sizes = self._taste.sizes.get(self._sized, {})
-        rows, focus = max(rows, 3), tuple(self._recent)
-        return Wish(focus, script, banner, self._maximised, matrix, rows, account, self._inside, self._layout, sizes)
+        rows, focus, name = max(rows, 3), tuple(self._recent), self._layout
+        past = self._past.row is not None
+        return Wish(focus, script, banner, self._maximised, matrix, rows, account, self._inside, name, sizes, past)
 
     def _place(self, width: int, height: int) -> dict[str, Place]:
         self._planned = (width, height, self._wish)

@@ -152,6 +152,7 @@ KEYMAP: tuple[Key, ...] = (
         "Inside a phase",
         counts=True,
     ),
+    Key("redo", "U", "U", "redo", "redo", "go forth again by a command that was undone", "Inside a phase", counts=True),
     Key(
         "delete",
         "delete",
@@ -209,6 +210,7 @@ KEYMAP: tuple[Key, ...] = (
     Key("jtv", "J", "J", "focus_panel('jtv')", "Jᵀ v", "focus Jᵀ v: what a node makes of v", "Panels"),
     Key("source", "S", "S", "focus_panel('source')", "Source", "focus Source: the line that runs", "Panels"),
     Key("breakpoints", "K", "K", "focus_panel('breakpoints')", "Breakpoints", "focus Breakpoints", "Panels"),
+    Key("timeline", "T", "T", "focus_panel('timeline')", "Timeline", "focus Timeline: every stop so far", "Panels"),
     Key("maximise", "m", "m", "maximise", "maximise", "give the panel the whole screen, and back", "Panels"),
     Key("learn", "f6", "f6", "layout('learn')", "layout learn", "few panels, and large", "Panels"),
     Key("inspect", "f7", "f7", "layout('inspect')", "layout inspect", "the graph beside the tensor", "Panels"),

@@ -25,6 +25,7 @@ from gradstep.tui.panels.panel import Panel
 from gradstep.tui.panels.script import ScriptPanel
 from gradstep.tui.panels.source import SourcePanel
 from gradstep.tui.panels.tensor import TensorPanel
+from gradstep.tui.panels.timeline import TimelinePanel
 from gradstep.tui.panels.why import WhyPanel
 
 REGISTRY: dict[str, Callable[[], Panel]] = {
@@ -43,6 +44,7 @@ REGISTRY: dict[str, Callable[[], Panel]] = {
     "jtv": JtvPanel,
     "source": SourcePanel,
     "breakpoints": BreakpointsPanel,
+    "timeline": TimelinePanel,
 }
 """Every panel by its name, which is also the id of the key that focuses it; `tab` goes through them in this order."""
 PANELS: tuple[str, ...] = tuple(REGISTRY)
@@ -52,6 +54,8 @@ ABOUT_INSIDE: frozenset[str] = frozenset({"inside", "jtv", "source", "breakpoint
 """Guests that are seen at a stop inside a phase; between phases only once they have been asked for."""
 ABOUT_LOOPS: frozenset[str] = frozenset({"loss", "layers", "optimizer", "batch"})
 """The other way round: those that say nothing new before the phase has ended."""
+ABOUT_TIME: frozenset[str] = frozenset({"timeline", "compare"})
+"""Guests that are seen once they have been asked for, at any stop."""
 
 
 class Slot(NamedTuple):
@@ -215,4 +219,4 @@ def layout_of(name: str, phase: str) -> Layout:
 
 def hidden_guests(inside: bool, recent: Sequence[str]) -> frozenset[str]:
     """Return the guests that have nothing to say here; those that were asked for (`recent`) stay."""
-    return (ABOUT_LOOPS if inside else ABOUT_INSIDE).difference(recent)
+    return (ABOUT_TIME | (ABOUT_LOOPS if inside else ABOUT_INSIDE)).difference(recent)

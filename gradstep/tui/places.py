@@ -39,6 +39,8 @@ class Wish(NamedTuple):
     layout: str = "inspect"
     sizes: Mapping[str, int] = {}
     """What was made larger or smaller by hand: cells of a column (`|0`), rows of a slot (its first panel) or of Why."""
+    past: bool = False
+    """True while the past is looked at: a row says so."""
 
 
 class Place(NamedTuple):
@@ -83,8 +85,8 @@ def plan(width: int, height: int, wish: Wish) -> dict[str, Place]:
         places["banner"] = Place(0, 2 if roomy else 1, width, 1)
         if not roomy:
             places.pop("phases", None)
-    elif wish.inside and height >= 3:
-        places["position"] = Place(0, 2 if roomy else 1, width, 1)
+    elif (wish.inside or wish.past) and height >= 3:
+        places["past" if wish.past else "position"] = Place(0, 2 if roomy else 1, width, 1)
         if not roomy:
             # what is running is all that can go on: the path of phases says no more than the stack
             places.pop("phases", None)

@@ -15,13 +15,13 @@ from textual.events import Key, Paste
 
 from gradstep.tui import keymap, numbers
 from gradstep.tui.acts import parse_commands
-from gradstep.tui.find import FindingBoard
 from gradstep.tui.jobs import load_job
 from gradstep.tui.lines import clean
 from gradstep.tui.panels.log import Entry
 from gradstep.tui.panels.script import Page
 from gradstep.tui.reading import Reading, Walk
 from gradstep.tui.remembered import Look
+from gradstep.tui.travelling import TravellingBoard
 from gradstep.values.commands import Command, Load
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.outcomes import Outcome, Problem
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 HANDED_OVER = "Opened by a program: there is no load line"
 
 
-class StepScreen(FindingBoard, inherit_bindings=False):
+class StepScreen(TravellingBoard, inherit_bindings=False):
     """Everything that is seen and done while a session is stepped."""
 
     AUTO_FOCUS = ""

@@ -88,7 +88,7 @@ class FakeSession:
     async def execute_and_look(self, command: Command, requests: Sequence[Request]) -> tuple[Outcome, tuple[View, ...]]:
         return await self.execute(command), await self.look(requests) if requests else ()
 
-    async def look(self, requests: Sequence[Request]) -> tuple[View, ...]:
+    async def look(self, requests: Sequence[Request], at: int = 0) -> tuple[View, ...]:
         self._alive()
         self.looks.append(tuple(requests))
         return tuple(self._view(request) for request in requests)

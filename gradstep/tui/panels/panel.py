@@ -68,6 +68,8 @@ class Panel(Surface):
         """Number of the stop whose view is shown."""
         self.same = False
         """True when the view that was assigned since the last drawing shows nothing new."""
+        self.moment = ""
+        """What the title says of a moment that is not the present; empty for the present."""
         self._drawn: tuple[tuple[int, int, int, bool, object], Drawing] | None = None
 
     # -- what a panel of its own says ---------------------------------------------------------------------------------
@@ -157,6 +159,8 @@ class Panel(Surface):
             else:
                 row.add(" ").add(number.strip(), "key").add(str(name).title()[:short], "dim")
             self._names.append((row.at, str(name)))
+        if self.moment:
+            row.add(" ").add(f" {self.moment} ", "odd")
         room = width - row.at - 2
         told = room >= (len(about) if self.shares else min(len(about), 12))
         if told:

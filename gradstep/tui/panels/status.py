@@ -35,9 +35,12 @@ class Activity(NamedTuple):
     """Where what runs has come to, e.g. `turn 3 of 12`."""
 
 
-def status(stop: Stop, activity: Activity, width: int) -> Line:
-    """Draw the status line: workload, device, iteration, loss, optimizer, and at the right the stop."""
-    right = _right(stop, activity)
+def status(stop: Stop, activity: Activity, width: int, branched: bool = False) -> Line:
+    """Draw the status line: workload, device, iteration, loss, optimizer, and at the right the stop and its branch.
+
+    `branched`: there are several branches, so that the name of the present one says something.
+    """
+    right = _right(stop, activity, branched)
     narrow = width < 100
     room = width - len(right) - 3
     row = Row(width).left(1, "gradstep", "bright")
@@ -71,7 +74,7 @@ def _facts(row: Row, stop: Stop, narrow: bool, room: int) -> None:
             row.left(at, text, tone)
 
 
-def _right(stop: Stop, activity: Activity) -> str:
+def _right(stop: Stop, activity: Activity, branched: bool) -> str:
     parts = []
     if activity.queued > 1:
         parts.append(f"{activity.queued} queued")
@@ -84,6 +87,8 @@ def _right(stop: Stop, activity: Activity) -> str:
     elif activity.running:
         parts.append(f"{clean(activity.running)[:24]} {activity.seconds:.1f} s")
     elif stop.number:
+        parts += [f"+{stop.ahead} ahead"] if stop.ahead else []
+        parts += [clean(stop.branch)] if branched else []
         parts.append(f"stop {stop.number}")
     return "  ".join(parts)
 
@@ -149,10 +154,12 @@ class StatusRow(Surface):
     def __init__(self) -> None:
         super().__init__("status")
         self.stop, self.activity = Stop(), Activity()
+        self.branched = False
+        """True once there were several branches."""
 
     def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the row."""
-        return [status(self.stop, self.activity, width)]
+        return [status(self.stop, self.activity, width, self.branched)]
 
 
 class PhasesRow(Surface):

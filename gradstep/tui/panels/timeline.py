@@ -1,0 +1,196 @@
+"""The panel *Timeline*: every command that changed something, the branches as lanes, and where the session is."""
+
+from __future__ import annotations
+
+from gradstep.tui import numbers
+from gradstep.tui.copying import Copied
+from gradstep.tui.forks import Lanes, lanes_of
+from gradstep.tui.lines import Line, Row, clean, fit, text_line
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
+from gradstep.tui.panels.panel import ViewPanel
+from gradstep.values.timeline import LookTimeline, TimelineRow, TimelineView
+from gradstep.values.views import Request
+
+HERE, KEPT, AGAIN, LOST = "●", "○", "◇", "✗"
+"""Where the session is; a point that is kept; one that is reached by running again; one that can't be reached."""
+_SPARE = 200
+"""Rows that are asked for beyond those around the cursor."""
+_ROOMY = 44
+"""Columns from which on there is room to say what changed."""
+
+
+def draw(view: TimelineView | None, width: int, height: int, first: int = 0, at: int = -1, marked: int = 0) -> Drawing:
+    """Draw the points from row `first` of the view on, the cursor on row `at`; `marked` is a stop to compare with."""
+    if view is None or not view.rows:
+        note = clean(view.note) if view is not None else ""
+        return empty(width, height, note or "No stop yet: every command that changes something makes one.")
+    foot = height >= 6 and 0 <= at < len(view.rows)
+    start, end = window(len(view.rows), first, height - 1 - foot)
+    columns = _Columns(view.rows, width)
+    lines = [columns.header()]
+    for place in range(start, end):
+        row = view.rows[place]
+        lines.append(columns.line(row, place, place == at, row.stop == marked))
+    if foot:
+        lines += [Line()] * (height - 1 - len(lines))
+        lines.append(text_line(fit(row_words(view.rows[at]), width - GUTTER - 1), width, "dim"))
+    return Drawing(_about(view), lines[: max(height, 0)], len(view.rows))
+
+
+def _about(view: TimelineView) -> str:
+    branches = f", {numbers.count(len(view.branches), 'branch', 'branches')}" if len(view.branches) > 1 else ""
+    return f"{numbers.count(view.total, 'stop')}{branches}, {numbers.size(view.memory)} of {numbers.size(view.budget)}"
+
+
+def row_words(row: TimelineRow) -> str:
+    """Say of a point what has no column of its own."""
+    parts = [f"stop {row.stop}", f"iteration {row.iteration}"]
+    parts += [clean(row.changed)] if row.changed else []
+    if not row.reachable:
+        parts.append("can't be reached any more")
+    else:
+        parts.append(f"{numbers.size(row.memory)} kept" if row.kept else "not kept: reached by running again")
+    return ", ".join(parts)
+
+
+def command_words(row: TimelineRow) -> str:
+    """Return the command that led to a point; of the first, that none did."""
+    return clean(row.line) or "as it was built"
+
+
+class _Columns:
+    """Where each column stands."""
+
+    def __init__(self, rows: tuple[TimelineRow, ...], width: int) -> None:
+        self.width = width
+        self.lanes = lanes_of(rows)
+        self.number = GUTTER + widest([str(row.stop) for row in rows], 1)
+        self.line_at = self.number + 1 + widest([_lane_text(lanes) for lanes in self.lanes], 1) + 1
+        self.end = width - 1
+        self.changed = 0
+        if width >= _ROOMY:
+            self.changed = self.end - min(max([len("changed"), *(len(_changed(row)) for row in rows)]), width // 3)
+            self.end = self.changed - 2
+        self.loss = widest([numbers.loss(row.loss) for row in rows], 4)
+
+    def header(self) -> Line:
+        row = Row(self.width).left(self.line_at, "command", "dim").right(self.end, "loss", "dim")
+        return (row.left(self.changed, "changed", "dim") if self.changed else row).line()
+
+    def line(self, row: TimelineRow, place: int, here: bool, marked: bool) -> Line:
+        lanes, drawn = self.lanes[place], cursor(Row(self.width, here), here)
+        quiet = row.undone and not row.here
+        lit = "now" if row.here else "dim" if quiet else "bright" if here else "text"
+        drawn.left(1, "*" if marked else " ", "key").right(self.number, str(row.stop), "dim").add(" ")
+        glyph = HERE if row.here else LOST if not row.reachable else KEPT if row.kept else AGAIN
+        drawn.add(lanes.before, "line").add(glyph, lit).add(lanes.after, "line")
+        ends = "".join(f" [{clean(name)}]" for name in row.ends)
+        now = " ◂ now" if row.here else ""
+        room = self.end - self.loss - 1 - self.line_at
+        drawn.left(self.line_at, fit(command_words(row), max(room - len(ends) - len(now), 8)), lit)
+        drawn.add(fit(ends, max(0, self.end - self.loss - 1 - drawn.at - len(now))), "dim" if quiet else "key")
+        drawn.add(now, "now")
+        odd = row.loss is not None and row.loss - row.loss != 0
+        old = quiet or row.phase != "forward"
+        drawn.right(self.end, numbers.loss(row.loss), "odd" if odd else "dim" if old else lit)
+        if self.changed:
+            drawn.left(self.changed, fit(_changed(row), self.width - 1 - self.changed), "dim")
+        return drawn.line()
+
+
+def _changed(row: TimelineRow) -> str:
+    return ", ".join(filter(None, ["undone" if row.undone else "", clean(row.changed)]))
+
+
+def _lane_text(lanes: Lanes) -> str:
+    return f"{lanes.before}{HERE}{lanes.after}"
+
+
+class TimelinePanel(ViewPanel[TimelineView]):
+    """The points, with a cursor: the other panels show the moment that it is on."""
+
+    title = "Timeline"
+    reads = (
+        "Every command that changed something, the oldest at the top; a branch is a lane, the present one the first. "
+        f"{HERE} is where the session is, {KEPT} a stop that is kept, {AGAIN} one that is reached by running commands "
+        "again; what was undone is dim and says so. The other panels show the stop under the cursor, and nothing "
+        "moves: enter goes there (at the end of a branch it switches to it), esc comes back to the present. "
+        "C marks a stop and compares it with the next one that C is pressed on."
+    )
+    shows = TimelineView
+
+    def __init__(self) -> None:
+        super().__init__("timeline")
+        self.at = -1
+        """The row of the view that the cursor is on."""
+        self.marked = 0
+        """The stop that another is to be compared with; 0 for none."""
+        self._last = 0
+
+    def request(self) -> Request:
+        """Ask for the points around the cursor."""
+        return LookTimeline(self._last, max(1, self.body) + 2 * _SPARE)
+
+    @property
+    def here(self) -> TimelineRow | None:
+        """The point under the cursor; None when there is none."""
+        return self.view.rows[self.at] if self.view is not None and 0 <= self.at < len(self.view.rows) else None
+
+    def taken(self, view: TimelineView, before: TimelineView | None) -> None:
+        """Stay with the point under the cursor; when the session has moved, go to where it is now."""
+        moved = before is None or (before.stop, before.total) != (view.stop, view.total)
+        kept = None if moved or before is None or not 0 <= self.at < len(before.rows) else before.rows[self.at]
+        self._go(view.stop if kept is None else kept.stop)
+
+    def to_present(self) -> None:
+        """Bring the cursor back to where the session is."""
+        if self.view is not None:
+            if not any(row.here for row in self.view.rows):
+                self._last = 0
+            self._go(self.view.stop)
+
+    def _go(self, stop: int) -> None:
+        rows = self.view.rows if self.view is not None else ()
+        self.at = next((i for i, row in enumerate(rows) if row.stop == stop), min(self.at, len(rows) - 1))
+        self._reveal()
+
+    @property
+    def beside(self) -> object:
+        """What is drawn beside the view."""
+        return self.at, self.marked
+
+    def draw_view(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
+        return draw(self.view, width, height, self.first, self.at, self.marked)
+
+    @property
+    def body(self) -> int:
+        """Rows of the list: a header stands above it, and the cursor's line below."""
+        return max(1, super().body - 2)
+
+    def move(self, rows: int) -> None:
+        """Move the cursor; at an end of what was asked for, ask for what lies beyond."""
+        view = self.view
+        if view is None or not view.rows:
+            return
+        self.at = max(0, min(self.at + rows, len(view.rows) - 1))
+        after = view.total - view.first - len(view.rows)
+        if (self.at == 0 and view.first) or (self.at == len(view.rows) - 1 and after):
+            self._last = max(0, view.total - (view.first + self.at) - (self.body + 2 * _SPARE) // 2)
+        self._reveal()
+
+    def click_row(self, row: int) -> None:
+        """Move the cursor to the row."""
+        if self.view is not None and 0 <= row - 1 + self.first < len(self.view.rows):
+            self.at = row - 1 + self.first
+
+    def copied(self) -> Copied | None:
+        """Return the command under the cursor."""
+        return Copied(f"the command of stop {self.here.stop}", self.here.line) if self.here is not None else None
+
+    def resized(self) -> None:
+        """Keep the cursor in sight."""
+        self._reveal()
+
+    def _reveal(self) -> None:
+        self.first = max(min(self.first, self.at), self.at - self.body + 1, 0)
