@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from msgspec.structs import replace
 
 from gradstep.engine.addends import Wish
 from gradstep.engine.digest import digest, measured_on, state_size
@@ -33,6 +34,7 @@ from gradstep.values.views import (
     LookState,
     LookTensor,
     LookWhy,
+    LossView,
     Names,
     NoView,
     Request,
@@ -167,6 +169,11 @@ class Looks:
     def _selected(self) -> str:
         return self.selection.path if self.selection is not None else ""
 
+    def _with_beside(self, view: LossView, request: LookLoss) -> LossView:
+        """Return the losses with those of the branch that is asked for, if there is one of that name."""
+        branch = self.timeline.branches.get(request.beside) if self.timeline is not None else None
+        return view if branch is None else replace(view, beside=self._losses.beside(*Timeline.losses(branch), request))
+
     def _names(self, stop: int) -> Names:
         held, event, graph = self.held, self.scope.event(), self.held.graph()
         passed = () if event is None else (f"{event.kind}.in", f"{event.kind}.out", f"{event.kind}.name")
@@ -199,7 +206,7 @@ class Looks:
             case LookLedger(index):
                 return ledger_view(held, stop, element_of(held, self._shown, index), self._norms)
             case LookLoss():
-                return self._losses.view(held, stop, request)
+                return self._with_beside(self._losses.view(held, stop, request), request)
             case LookBatch():
                 return self._batches.view(stop, request)
             case LookLayers():

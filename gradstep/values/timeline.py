@@ -110,6 +110,8 @@ class CompareLoss(Struct, frozen=True):
 
     iteration: int
     loss: float
+    forward: int = 0
+    """Which forward it was on the way to the point, from 1."""
 
 
 class CompareView(Struct, frozen=True, tag=True):

@@ -38,12 +38,14 @@ class LookLoss(Struct, frozen=True, tag=True):
     """Ask for the history of the loss, thinned to at most `points` of them.
 
     `by` says what a point is: each forward, or each iteration with the mean of its forwards. `smoothing` is the
-    weight that the exponential moving average keeps of what came before, 0 for none.
+    weight that the exponential moving average keeps of what came before, 0 for none. `beside` names a branch whose
+    losses are wanted too; empty for none.
     """
 
     points: int = 400
     by: Literal["forward", "iteration"] = "forward"
     smoothing: float = 0.0
+    beside: str = ""
 
 
 class LookChanges(Struct, frozen=True, tag=True):
@@ -161,6 +163,8 @@ class LossView(Drawn, frozen=True, tag=True):
     first_nan: LossPoint | None = None
     """The first forward, or iteration, whose loss was NaN."""
     first_inf: LossPoint | None = None
+    beside: tuple[LossPoint, ...] = ()
+    """The history of the branch that was asked for too; empty where there is no such branch."""
 
 
 class Change(Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec.structs import replace
@@ -28,7 +29,7 @@ class LossLook:
         series = self._series
         if (series.by, series.smoothing) != (look.by, smoothing) or not series.continues(held):
             series = self._series = _Series(look.by, smoothing)
-        series.read(held)
+        series.read(held.losses, held.loss_rates)
         scalar = held.point.loss is None or held.point.value is not None
         note = "" if scalar else "the loss is not one number: backward will refuse it; end it with .sum() or .mean()"
         points = tuple(series.points[i] for i in _kept(len(series.points), look.points, series.odd))
@@ -36,6 +37,14 @@ class LossLook:
         nan = next((point for point in odd if math.isnan(point.loss)), None)
         inf = next((point for point in odd if math.isinf(point.loss)), None)
         return LossView(stop, points, len(held.losses), note, look.by, smoothing, nan, inf)
+
+    def beside(
+        self, losses: Sequence[tuple[int, float]], rates: Sequence[tuple[float, ...]], look: LookLoss
+    ) -> tuple[LossPoint, ...]:
+        """Return another history in the same way, without the moving average."""
+        series = _Series(look.by, 0.0)
+        series.read(losses, rates)
+        return tuple(series.points[i] for i in _kept(len(series.points), look.points, series.odd))
 
 
 class _Series:
@@ -56,19 +65,19 @@ class _Series:
         """Tell whether what was read is still how the history begins; going back in time changes that."""
         return self._read <= len(held.losses) and (self._read == 0 or held.losses[self._read - 1] is self._last)
 
-    def read(self, held: Held) -> None:
+    def read(self, losses: Sequence[tuple[int, float]], rates: Sequence[tuple[float, ...]]) -> None:
         """Take in what came since."""
-        for i in range(self._read, len(held.losses)):
-            iteration, loss = held.losses[i]
-            rates = held.loss_rates[i] if i < len(held.loss_rates) else ()
-            point = LossPoint(i + 1, iteration, loss, None, rates[0] if rates else None)
+        for i in range(self._read, len(losses)):
+            iteration, loss = losses[i]
+            rate = rates[i][0] if i < len(rates) and rates[i] else None
+            point = LossPoint(i + 1, iteration, loss, None, rate)
             if self.by == "iteration" and self.points and self.points[-1].iteration == iteration:
                 point = replace(point, loss=self._joined(loss))
             else:
                 self._together = 1
             self._add(point)
-        self._read = len(held.losses)
-        self._last = held.losses[-1] if held.losses else None
+        self._read = len(losses)
+        self._last = losses[-1] if losses else None
 
     def _joined(self, loss: float) -> float:
         """Take the last point away, and return the mean of it and of one more forward of its iteration."""
