@@ -147,7 +147,7 @@ def _others(one: Checkpoint, other: Checkpoint) -> Iterator[str]:
 
 
 def _losses(point: TimelinePoint, most: int) -> tuple[CompareLoss, ...]:
-    found = [CompareLoss(*each) for each in Timeline.losses(point)[0]]
+    found = [CompareLoss(*each, number) for number, each in enumerate(Timeline.losses(point)[0], 1)]
     every = max(1, math.ceil(len(found) / max(1, most)))
     return tuple(found[len(found) - 1 :: -every][::-1]) if found else ()
 
