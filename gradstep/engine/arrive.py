@@ -74,14 +74,14 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
     point, refused, begun = held.point, held.refused, held.transaction.forward_saved
     if begun is not None:  # the images it shares move about; it is only buffers
         begun.tensors.copies = [copy.clone() for copy in begun.tensors.copies]
-    came = False
+    losses, rates, came = list(held.losses), list(held.loss_rates), False
     try:
         yield
         came = True
     finally:
         if always or not came:
             put_back(held, timeline.images, here.checkpoint)
-            _put_losses(timeline, here)
+            held.losses[:], held.loss_rates[:] = losses, rates
             held.point, held.refused, held.transaction.forward_saved = point, refused, begun
             held.saved = saved_before(held, here)
 
@@ -155,13 +155,9 @@ def _put(timeline: Timeline, point: TimelinePoint) -> None:
     held = timeline.held
     assert point.checkpoint is not None
     put_back(held, timeline.images, point.checkpoint)
-    _put_losses(timeline, point)
+    timeline.put_losses(point, timeline.here())
     held.transaction.forward_saved, held.refused = None, ""
     held.forget_graph()
-
-
-def _put_losses(timeline: Timeline, point: TimelinePoint) -> None:
-    timeline.held.losses[:], timeline.held.loss_rates[:] = timeline.losses(point)
 
 
 def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[object], str]:
@@ -176,6 +172,8 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[obj
         for place, point in enumerate(points):
             assert point.command is not None
             held.carry_out(point.command, timeline.scope)
+            if point.entry is not None:
+                held.losses[-1], held.loss_rates[-1] = point.entry
             last = place == len(points) - 1
             if point.checkpoint is not None:
                 what = _hold_to(timeline, point, point.checkpoint, last)
@@ -204,7 +202,6 @@ def _hold_to(timeline: Timeline, point: TimelinePoint, kept: Checkpoint, last: b
     if last or differ:
         put_back(held, timeline.images, kept)
         held.point = replace(there, value=before.value, change=before.change)
-        _put_losses(timeline, point)
     return ", ".join(differ[:3]) + (" and more" if len(differ) > 3 else "")
 
 

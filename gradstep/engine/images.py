@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import hash_of, same_bits, size_of, swap
+from gradstep.engine.bits import Swapper, hash_of, same_bits, size_of
 from gradstep.engine.memory import Memory
 
 
@@ -61,6 +61,7 @@ class Images:
         """For each tensor, by id, the image of what it holds now; an image keeps its tensor, so that ids are true."""
         self._open: list[Image] = []
         self.tally = Tally()
+        self._swap = Swapper()
         self.taken = 0
         """Bytes that the last act had copied."""
 
@@ -120,7 +121,7 @@ class Images:
             if there is None:
                 image.tensor.data.copy_(image.copy)
             else:
-                swap(image.tensor.data, image.copy)
+                self._swap(image.tensor.data, image.copy)
                 there.copy = image.copy
         for image in together:  # one may lie inside another: all are read before any is written
             there = self._leave(image.tensor)

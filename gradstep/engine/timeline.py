@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -42,6 +43,8 @@ class TimelinePoint:
     loss: float | None = None
     entry: tuple[tuple[int, float], tuple[float, ...]] | None = None
     """What it added to the losses and their learning rates."""
+    known: int = 0
+    """How many losses there are up to here."""
     losses: tuple[list[tuple[int, float]], list[tuple[float, ...]]] | None = None
     """All losses up to here, where they came from a file."""
     wrote: tuple[Key, ...] = ()
@@ -173,7 +176,7 @@ class Timeline:
     ) -> TimelinePoint:
         held, now = self.held, self.held.point
         point = TimelinePoint(self.stops, before, command, self.branch, checkpoint, now.phase, now.iteration, now.value)
-        point.edit = now.edit
+        point.edit, point.known = now.edit, len(held.losses)
         if isinstance(command, Restore):
             point.losses = (list(held.losses), list(held.loss_rates))
         if isinstance(command, Forward):
@@ -248,13 +251,14 @@ class Timeline:
         Raises:
             GradstepError: there are not so many.
         """
-        path = list(self.here().path())
-        if count < len(path):
-            return path[count]
-        if len(path) == 1:
-            raise wrong("there is nothing to undo", f"this is the first stop, {path[-1].number}: the workload as built")
-        what = f"{len(path) - 1} commands lie between here and the first stop"
-        raise wrong(f"{count} commands can't be undone", what, f"`goto {path[-1].number}` goes there", str(count))
+        here = self.here()
+        if count <= here.depth:
+            return next(islice(here.path(), count, None))
+        first = min(self.points)
+        if here.depth == 0:
+            raise wrong("there is nothing to undo", f"this is the first stop, {first}: the workload as built")
+        what = f"{here.depth} commands lie between here and the first stop"
+        raise wrong(f"{count} commands can't be undone", what, f"`goto {first}` goes there", str(count))
 
     def ahead(self) -> list[TimelinePoint]:
         """Return what was undone on this branch, the next first."""
@@ -314,23 +318,24 @@ class Timeline:
     @staticmethod
     def losses(point: TimelinePoint) -> tuple[list[tuple[int, float]], list[tuple[float, ...]]]:
         """Return the losses on the way to a point, and the learning rates that held at each."""
-        entries = []
         losses: list[tuple[int, float]] = []
         rates: list[tuple[float, ...]] = []
-        for each in point.path():
-            if each.entry is not None:
-                entries.append(each.entry)
-            if each.losses is not None:
-                losses, rates = list(each.losses[0]), list(each.losses[1])
-                break
-        for loss, rate in reversed(entries):
-            losses.append(loss)
-            rates.append(rate)
+        add_losses(point, None, losses, rates)
         return losses, rates
+
+    def put_losses(self, point: TimelinePoint, before: TimelinePoint) -> None:
+        """Have the losses be those on the way to a point; they are those on the way to `before`."""
+        held, fork = self.held, fork_of(point, before)
+        if fork.known == len(held.losses) - (before.known - fork.known):
+            del held.losses[fork.known :], held.loss_rates[fork.known :]
+            if not add_losses(point, fork, held.losses, held.loss_rates):
+                return
+        held.losses[:], held.loss_rates[:] = self.losses(point)
 
     def holds(self, branch: str, point: TimelinePoint) -> bool:
         """Tell whether a point lies on the way to the end of a branch."""
-        return any(each is point for each in self.branches[branch].path())
+        end = self.branches[branch]
+        return point.depth <= end.depth and next(islice(end.path(), end.depth - point.depth, None)) is point
 
     def begin_branch(self, name: str) -> str:
         """Give what is done from here on a name; return the line that says so.
@@ -375,6 +380,40 @@ _ENTRY = 16
 """Bytes of an entry of a dict or a tuple, about."""
 _RANDOMNESS = 33_000
 """Bytes of the states of all generators: 5 kB of torch's, 25 kB of python's as a tuple, 2.5 kB of numpy's."""
+
+
+def fork_of(one: TimelinePoint, other: TimelinePoint) -> TimelinePoint:
+    """Return the last point that lies on the way to both."""
+    while one is not other:
+        if one.depth < other.depth:
+            one, other = other, one
+        assert one.parent is not None
+        one = one.parent
+    return one
+
+
+def add_losses(
+    point: TimelinePoint,
+    start: TimelinePoint | None,
+    losses: list[tuple[int, float]],
+    rates: list[tuple[float, ...]],
+) -> bool:
+    """Add the losses on the way from one point to another; tell whether a file on the way replaced them all."""
+    entries = []
+    whole = False
+    for each in point.path():
+        if each is start:
+            break
+        if each.entry is not None:
+            entries.append(each.entry)
+        if each.losses is not None:
+            losses[:], rates[:] = each.losses
+            whole = True
+            break
+    for loss, rate in reversed(entries):
+        losses.append(loss)
+        rates.append(rate)
+    return whole and start is not None
 
 
 def graph_alive(point: Point) -> bool:

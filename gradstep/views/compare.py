@@ -13,7 +13,7 @@ from gradstep.engine.arrive import keep_both
 from gradstep.engine.bits import different, same_bits
 from gradstep.engine.checkpoint import Checkpoint, Key, name_of
 from gradstep.engine.randomness import state_bytes
-from gradstep.engine.timeline import Timeline, TimelinePoint
+from gradstep.engine.timeline import Timeline, TimelinePoint, fork_of
 from gradstep.values.tables import number
 from gradstep.values.timeline import CompareLoss, CompareRow, CompareView, LookCompare
 from gradstep.views.numbers import norm_of, wide
@@ -70,12 +70,6 @@ def compare_words(view: CompareView) -> str:
         where = "" if row.largest is None else f", greatest {number(row.largest)} at {list(row.at)}"
         lines.append(f"  {row.name:<{width}}  {row.first} and {row.second}{how}{where}")
     return "\n".join(lines)
-
-
-def fork_of(first: TimelinePoint, second: TimelinePoint) -> TimelinePoint:
-    """Return the last point that lies on the way to both."""
-    way = {point.number: point for point in first.path()}
-    return next(point for point in second.path() if point.number in way)
 
 
 def _contents(checkpoint: Checkpoint, key: Key) -> Tensor | None:

@@ -1,6 +1,6 @@
 """Run the benchmarks and print ratios: every one taken against its yardstick in the same run, turn about.
 
-python tests/benchmarks/run.py [start] [keys] [wide] [gpt2] [inside] [graph] [stats] [scroll] [replay] [--quick]
+python tests/benchmarks/run.py [start] [keys] [wide] [gpt2] [inside] [graph] [stats] [scroll] [history] [replay] [--quick]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ TITLES = {
     "graph": "A graph of 100,000 nodes against one of 100: frames, windows, and what laying out takes",
     "stats": "Statistics of one 50,257 x 768 float32 tensor, against torch.linalg.vector_norm of it",
     "scroll": "Scrolling a weight of 50,257 x 768, against one of 10 x 10",
+    "history": "Going back in time on mlp and GPT-2 124M: undo, keeping, memory (needs transformers)",
     "replay": "Headless replay of 1,000 iterations of mlp, against the plain loop",
 }
 TIMES = {
@@ -29,6 +30,7 @@ TIMES = {
     "graph": (30, 4),
     "stats": (15, 3),
     "scroll": (40, 4),
+    "history": (100, 10),
     "replay": (15, 3),
 }
 """Turns of each benchmark, and how many with --quick."""
