@@ -12,6 +12,7 @@ from stage import Stage, stage
 
 from gradstep.session.inline import InlineSession
 from gradstep.session.local import Session
+from gradstep.tui.panels.graph import GraphPanel
 from gradstep.values.commands import Command, line_of
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Request, View
@@ -356,3 +357,15 @@ def test_source_follows_the_cursor_of_graph() -> None:
         assert request_of(s, "source").number is None  # type: ignore[union-attr]
 
     on_stage(test)
+
+
+def test_the_next_rows_of_the_graph_are_in_sight() -> None:
+    async def test(s: Stage) -> None:
+        await s.press("f", "i", *["o"] * 6)
+        graph = s.screen.panel(GraphPanel)
+        assert graph.here is not None
+        assert graph.here.order == 6
+        assert graph.first + graph.body > 7
+        assert "#7" in s.text()
+
+    on_stage(test, (120, 34))

@@ -140,13 +140,13 @@ class GraphPanel(ViewPanel[GraphView]):
             self._near = ""
             if view.at >= 0:
                 self.at = view.at
-                self._reveal()
+                self._reveal(ahead=self.body // 3 if self._lit >= 0 else 0)
         if self._arrived and self._lit >= 0:
             self._arrived = False
             places = [i for i, row in enumerate(view.rows) if row.order <= self._lit < row.order + row.nodes]
             if places:
                 self.at = view.first + places[0]
-                self._reveal()
+                self._reveal(ahead=self.body // 3)
             else:
                 self._near = f"#{self._lit}"
         self.at = min(self.at, view.total - 1)
@@ -244,6 +244,8 @@ class GraphPanel(ViewPanel[GraphView]):
         if self.here is not None:
             self._near = f"#{self.here.order}"
 
-    def _reveal(self) -> None:
+    def _reveal(self, ahead: int = 0) -> None:
+        """Scroll until the cursor is in sight, and some rows after it: what runs next."""
         if self.at >= 0:
-            self.first = max(0, min(self.first, self.at), self.at - self.body + 1)
+            last = min(self.at + ahead, self.view.total - 1) if self.view is not None else self.at
+            self.first = max(0, min(self.first, self.at), last - self.body + 1)
