@@ -38,6 +38,12 @@ class Ledger:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._lines: dict[str, tuple[Line, ...]] = {}
+        self._arrived: set[str] = set()
+        """What the backward that is stopped inside has added to already."""
+
+    def arrived(self, name: str) -> None:
+        """Note that a backward which has not come to its end has added to `.grad`."""
+        self._arrived.add(name)
 
     def backward(
         self, name: str, fresh: bool, recorded: Recorded | None = None, forward: int = 0, loss: float | None = None
@@ -51,6 +57,7 @@ class Ledger:
             forward: the number of the forward whose loss it came from.
             loss: the value of that.
         """
+        self._arrived.discard(name)
         added, used, zeroed = _NEW if fresh else self._entries.get(name, _NEW)
         self._entries[name] = Entry(added + 1, used, zeroed)
         if recorded is None:
@@ -91,6 +98,8 @@ class Ledger:
         if parameter.grad is None:
             return "none" if parameter.requires_grad else "frozen"
         entry = self.entry(name)
+        if name in self._arrived:
+            entry = entry._replace(added=entry.added + 1)
         if not entry.added:
             return "zero" if entry.zeroed else "given"
         if entry.added == 1:
@@ -104,6 +113,7 @@ class Ledger:
     def restore(self, accounts: Accounts) -> None:
         """Put the accounts back."""
         self._entries, self._lines = dict(accounts.entries), dict(accounts.lines)
+        self._arrived.clear()
 
 
 def _stands(lines: tuple[Line, ...], found: Amount) -> bool:

@@ -203,6 +203,8 @@ class Stepping:
         if not self.reason:
             self.event = None
             return
+            if event.parameter:
+                self._held.ledger.arrived(event.parameter)
         self.stops.append(self.place)
         self._held.running = False
         self._walker.halt()

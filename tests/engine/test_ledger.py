@@ -107,3 +107,14 @@ def test_lbfgs_steps_without_a_forward_and_its_closure_counts_as_one_backward() 
     first, last = held.losses[0][1], held.losses[-1][1]
     assert last < first
     assert weight(held) == "stale"
+
+
+def test_inside_a_backward_what_has_arrived_counts_until_the_phase_is_undone() -> None:
+    held = run(net(), F, B, F)
+    held.ledger.arrived("weight")
+    assert states(held) == {"weight": "x2", "bias": "fresh"}
+    held.ledger.restore(held.ledger.copy())
+    assert states(held) == {"weight": "fresh", "bias": "fresh"}
+    held.ledger.arrived("weight")
+    run(held, B)
+    assert states(held) == {"weight": "x2", "bias": "x2"}

@@ -369,3 +369,15 @@ def test_the_next_rows_of_the_graph_are_in_sight() -> None:
         assert "#7" in s.text()
 
     on_stage(test, (120, 34))
+
+
+def test_a_gradient_that_has_arrived_is_fresh_in_model_before_the_phase_has_ended() -> None:
+    async def test(s: Stage) -> None:
+        await s.press("f", "i", "o", "o", "i")
+        assert "after #2 2.bias.grad" in position(s)
+        assert "fresh" in s.text()
+        assert "given" not in s.text()
+        await s.press("c")
+        assert s.text().count("fresh") >= 4
+
+    on_stage(test)
