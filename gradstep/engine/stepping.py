@@ -105,6 +105,8 @@ class Stepping:
         self._walker = Walker(lambda: held.run(act, self), lambda: waiting(self.last))
         self.last: str = self.phase
         """The place that it came to last, in words."""
+        self.pause_at = 0
+        """The place that a pause is to be repeated at; 0 for none."""
         self._total = 0
         self.notes: list[str] = []
         """What logpoints have printed since the last stop."""
@@ -170,6 +172,11 @@ class Stepping:
         )
 
     @property
+    def paused(self) -> bool:
+        """True where somebody has paused it; where a pause was repeated it is not."""
+        return self.reason == "pause" and self.place != self.pause_at
+
+    @property
     def progress(self) -> tuple[int, frozenset[int]] | None:
         """The node that a backward is at, and those that have run; None in a forward."""
         event = self.event
@@ -196,6 +203,8 @@ class Stepping:
         self.last = f"#{event.number} {event.name}" if event.number >= 0 else f"{event.path} {event.name}".strip()
         if event.edge == "after":
             self.ran.add(event.number)
+            if event.parameter:
+                self._held.ledger.arrived(event.parameter)
         if self.looked and event.edge == "before":
             self.note_norm(event)
         self.event = event
@@ -203,8 +212,6 @@ class Stepping:
         if not self.reason:
             self.event = None
             return
-            if event.parameter:
-                self._held.ledger.arrived(event.parameter)
         self.stops.append(self.place)
         self._held.running = False
         self._walker.halt()
@@ -218,12 +225,12 @@ class Stepping:
         self.norms[event.number] = norm_of(given[0]) if plain else None
 
     def _why(self, event: Event) -> str:
-        if self._wish.kind == "end":
-            return ""
-        if self._walker.pausing:
-            return "pause"
         if self._wish.kind == "place":
             return "step" if self.place == self._wish.place else ""
+        if self._walker.pausing or self.place == self.pause_at:
+            return "pause"
+        if self._wish.kind == "end":
+            return ""
         hit = self._breakpoints.at(event, self.place == 1, self._test, self._tell, self.notes)
         if hit:
             bad = makes_nan(event)

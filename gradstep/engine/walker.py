@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
-from queue import SimpleQueue
+from contextlib import ExitStack, suppress
+from queue import Empty, SimpleQueue
 from typing import TypeVar, cast
 
 import torch
@@ -14,6 +14,10 @@ STACK = 128 << 20
 """Bytes of the second thread's stack: torch frees a long graph by recursion. Memory is taken as it is used."""
 T = TypeVar("T")
 Errand = Callable[[], object]
+
+
+_MISSED = 0.1
+"""Seconds after which a signal is heeded that came just before a wait began, and so did not end it."""
 
 
 class AbandonedError(KeyboardInterrupt):
@@ -56,11 +60,9 @@ class Walker:
         self.halted, self.pausing = False, False
         if self._thread.ident is None:
             self._begin()
-        else:
-            self._orders.put(None)
-        kind, value = self._heard()
+        kind, value = self._heard(None)
         if kind == "halt":
-            self.halted = True
+            self.halted, self.pausing = True, False
             return True
         self.done = True
         if kind == "raised":
@@ -69,8 +71,10 @@ class Walker:
 
     def ask(self, errand: Callable[[], T]) -> T:
         """Have something done at the stop, on the thread of the work; return what it returns, raise what it raises."""
-        self._orders.put(errand)
-        kind, value = self._heard()
+        kind, value = self._heard(errand)
+        if self.pausing:  # nothing ran that could be paused: what was asked for is thrown away
+            self.pausing = self._abandoned = False
+            raise KeyboardInterrupt
         if kind == "raised":
             raise cast(BaseException, value)
         return cast(T, value)
@@ -89,21 +93,30 @@ class Walker:
         before = threading.stack_size(STACK)
         try:
             self._thread.start()
-        except KeyboardInterrupt:  # it has started: only the waiting for it was interrupted
-            self.pausing = True
+        except BaseException:  # interrupted while it waited for the thread, which is not to begin any more
+            self._abandoned = True
+            self._orders.put(None)
+            raise
         finally:
             threading.stack_size(before)
 
-    def _heard(self) -> tuple[str, object]:
-        """Wait for news. What is heard stays until it is taken, so that no interrupt can lose it."""
+    def _heard(self, order: Errand | None) -> tuple[str, object]:
+        """Give an order and wait for news. What is heard stays until it is taken, so that no interrupt can lose it."""
+        given, told = False, True
         while True:
             try:
+                if not given:
+                    given = True
+                    self._orders.put(order)
+                if not told:
+                    told = True
+                    self._waiting()
                 while self._news is None:
-                    self._bell.get()
+                    with suppress(Empty):
+                        self._bell.get(timeout=_MISSED)
                 break
             except KeyboardInterrupt:
-                self._abandoned, self.pausing = self.pausing, True
-                self._waiting()
+                self._abandoned, self.pausing, told = self.pausing, True, False
         news, self._news = self._news, None
         return news
 
@@ -126,6 +139,8 @@ class Walker:
 
     def _run(self) -> None:
         try:
+            self._orders.get()
+            self.check()
             with ExitStack() as stack:
                 _carry(stack, *self._carried)
                 self._work()

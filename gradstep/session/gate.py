@@ -98,6 +98,10 @@ class Gate:
         self._reader = threading.Thread(target=self._read, name="gradstep-reader", daemon=True)
         self._reader.start()
 
+    def interrupted(self) -> bool:
+        """Tell whether the command that is carried out was interrupted, at a time when nothing could be cut short."""
+        return 0 < self._number <= self._interrupted
+
     def tell(self, event: Event) -> None:
         """Send an event. Call on the thread that holds the gate."""
         self._send(0, Told(event))
@@ -202,7 +206,7 @@ class Gate:
 
     def _on_interrupt(self, _signum: int, _frame: FrameType | None) -> None:
         # exact by number: an interrupt that comes late never hits the command after the one it was meant for
-        if 0 < self._number <= self._interrupted and self._interruptible():
+        if self.interrupted() and self._interruptible():
             raise KeyboardInterrupt
 
 

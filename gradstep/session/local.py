@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from gradstep.engine import loading
 from gradstep.engine.absent import why_none
+from gradstep.engine.breakpoints import not_there
 from gradstep.engine.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds
 from gradstep.engine.held import Held
 from gradstep.engine.problems import problem_of
@@ -62,6 +63,10 @@ class Session(Sights):
         self._past: Past | None = None
         self._history = history
         self._waiting: Callable[[str], None] | None = None
+        self._interrupted: Callable[[], bool] = lambda: False
+        self._done: list[Command] = []
+        """What the present command has carried out so far, as it would have to be carried out again."""
+        self._paused = False
         self._base = self._stop = Stop()
         if workload is not None:
             if seed is not None:
@@ -137,13 +142,14 @@ class Session(Sights):
         if self._past is not None:
             self._past.timeline.end()
 
-    def can_pause(self, waiting: Callable[[str], None]) -> None:
+    def can_pause(self, waiting: Callable[[str], None], interrupted: Callable[[], bool] = lambda: False) -> None:
         """Say that somebody can press pause: phases that take long are then watched, so that they can stop inside.
 
         Args:
             waiting: called with what a pause has to wait for.
+            interrupted: tells whether the command was interrupted at a time when nothing ran that could be cut short.
         """
-        self._waiting = waiting
+        self._waiting, self._interrupted = waiting, interrupted
         if self._looks is not None:
             self._looks.walking.pauses, self._looks.walking.waiting = True, waiting
 
@@ -157,6 +163,7 @@ class Session(Sights):
         """Carry out one command. What goes wrong is in the outcome; the state is then as it was before."""
         text, problem = "", None
         hits: tuple[WatchHit, ...] = ()
+        self._done, self._paused = [], False
         try:
             if isinstance(command, _ACTS):
                 hits = self._act(command)
@@ -166,20 +173,25 @@ class Session(Sights):
                 text, hits = self._travel(command)
             else:
                 text = self._other(command)
-            self.log.append(command)
         except GradstepError as error:
             problem = error.problem
+        except KeyboardInterrupt:
+            self.log.extend(self._done)
+            raise
         except Exception as error:  # a fault of gradstep's own, or of a user's object in an expression
             problem = problem_of(error, cmd.line_of(command))
         if isinstance(command, (*_ACTS, *STEPS)) and self._looks is not None:
             text = "\n".join(self._looks.walking.notes)
-        return Outcome(command, self._stop, problem, text, hits)
+        instead = tuple(self._done) if problem is not None or self._paused else None
+        outcome = Outcome(command, self._stop, problem, text, hits, instead=instead)
+        self.log.extend(outcome.carried_out)
+        return outcome
 
     def _act(self, act: cmd.PhaseCommand | cmd.NextBatch) -> tuple[WatchHit, ...]:
-        looks = self._need()
+        looks, run = self._need(), act
         if isinstance(act, cmd.ZeroGrad) and act.set_to_none is None:
-            act = cmd.ZeroGrad(looks.set_to_none)
-        return self._came(looks, lambda: looks.walking.run(act))
+            run = cmd.ZeroGrad(looks.set_to_none)
+        return self._came(looks, act, lambda: looks.walking.run(run))
 
     def _go(self, command: cmd.Into | cmd.Over | cmd.Out | cmd.Continue | cmd.Until) -> tuple[WatchHit, ...]:
         """Step into a phase, or go on from a stop inside one."""
@@ -189,15 +201,15 @@ class Session(Sights):
             case cmd.Into(phase) if not walking.inside:
                 return self._into(looks, phase)
             case cmd.Into():
-                return self._came(looks, lambda: walking.go("into"))
+                return self._came(looks, command, lambda: walking.go("into"))
             case cmd.Over():
-                return self._came(looks, lambda: walking.go("over"))
+                return self._came(looks, command, lambda: walking.go("over"))
             case cmd.Out(phase):
-                return self._came(looks, lambda: walking.go("end" if phase else "out"))
+                return self._came(looks, command, lambda: walking.go("end" if phase else "out"))
             case cmd.Continue() if walking.inside:
-                return self._came(looks, lambda: walking.go("continue"))
+                return self._came(looks, command, lambda: walking.go("continue"))
             case cmd.Until(condition) if walking.inside:
-                return self._came(looks, lambda: walking.go("until", condition))
+                return self._came(looks, command, lambda: walking.go("until", condition))
             case _:
                 return self._run_on(looks, command)
 
@@ -210,7 +222,8 @@ class Session(Sights):
             what = f"{name} is the natural next phase, and it has no inside: it is one call of torch"
             raise wrong(f"{name} can't be stepped into", what, "run it whole, or write `into forward`, `into backward`")
         act = cmd.Forward() if name == "forward" else cmd.Backward()
-        return self._came(looks, lambda: looks.walking.begin(act, "into"))
+        into = cmd.Into("forward" if name == "forward" else "backward")
+        return self._came(looks, into, lambda: looks.walking.begin(act, "into"))
 
     def _run_on(self, looks: Looks, command: cmd.Command) -> tuple[WatchHit, ...]:
         """Run natural phases until a condition holds, or a breakpoint or watchpoint is met."""
@@ -221,14 +234,19 @@ class Session(Sights):
                 "there is nothing to continue to", "no phase is stopped inside, and no breakpoint is set", remedy
             )
         if test is not None:
-            evaluate(test, looks.scope)  # a name that is wrong is said before anything runs
-        while True:
-            for line in looks.held.natural():
-                hits = self._act(_NATURAL[line])
-            if hits or self._stop.hit or looks.walking.inside:
-                return hits
-            if test is not None and holds(evaluate(test, looks.scope)):
-                return hits
+            _holds_now(test, looks)  # a name that is wrong is said before anything runs
+        try:
+            while True:
+                for line in looks.held.natural():
+                    hits = self._act(_NATURAL[line])
+                    if hits or self._stop.hit or looks.walking.inside:
+                        return hits
+                    if self._interrupted():
+                        raise GradstepError(problem_of(KeyboardInterrupt(), cmd.line_of(command)))
+                if test is not None and _holds_now(test, looks):
+                    return ()
+        except GradstepError as error:
+            raise GradstepError(_after(error.problem, len(self._done))) from error
 
     def _travel(
         self, command: cmd.TravelCommand | cmd.EditCommand | cmd.FileCommand
@@ -237,14 +255,20 @@ class Session(Sights):
         looks, past = self._need(), self._past
         assert past is not None
         if looks.walking.inside and isinstance(command, cmd.Undo):
-            return "", self._came(looks, lambda: looks.walking.back(0 if command.phase else command.count))
+            return "", self._came(looks, command, lambda: looks.walking.back(0 if command.phase else command.count))
         looks.walking.refuse_inside()
         text = "\n".join(filter(None, [past.carry_out(command), *past.tidy()]))
         self._stop = self._stop_now(looks.held, past.timeline.number)
         return text, looks.watches.hits(looks.scope) if looks.watches else ()
 
-    def _came(self, looks: Looks, go: Callable[[], bool]) -> tuple[WatchHit, ...]:
-        """Note where an act or a step has come to: a stop inside a phase, or the end of one."""
+    def _came(self, looks: Looks, command: Command, go: Callable[[], bool]) -> tuple[WatchHit, ...]:
+        """Note where an act or a step has come to: a stop inside a phase, or the end of one.
+
+        Args:
+            looks: what was loaded.
+            command: what does the same when it is carried out by itself.
+            go: carries it out; returns True at a stop inside.
+        """
         assert self._past is not None
         walking, timeline, inside = looks.walking, self._past.timeline, True
         was = walking.inside
@@ -253,7 +277,12 @@ class Session(Sights):
         except GradstepError:
             if was and not walking.inside:  # what was stepped is undone: nobody is inside of it any more
                 self._stop = self._stop_now(looks.held, timeline.number)
+                self._done.append(cmd.Undo(phase=True))
             raise
+        if walking.paused is not None:
+            self._paused = True
+            self._done.append(walking.paused)
+        self._done.append(command)
         timeline.stops += inside
         self._stop = self._stop_now(looks.held, timeline.stops if inside else timeline.number)
         if inside:
@@ -291,6 +320,8 @@ class Session(Sights):
                 return walking.breakpoints.enable(number, on)
             case cmd.Ignore(number, count):
                 return walking.breakpoints.ignore(number, count)
+            case cmd.Pause():
+                return walking.pause(command)
             case cmd.Show(what):
                 looks.selection = looks.select(what)
                 return ""
@@ -361,7 +392,7 @@ class Session(Sights):
             parameters=sum(p.numel() for _, p in held.parameters),
         )
         if self._waiting is not None:
-            self.can_pause(self._waiting)
+            self.can_pause(self._waiting, self._interrupted)
         self._past = Past(self._looks, self._history)
         self._stop = self._stop_now(held, 1)
 
@@ -426,6 +457,26 @@ def _opening(held: Held) -> str:
     """Return what to show first when the workload does not say: the last weight of two or more dimensions."""
     names = [name for name, p in held.parameters if p.dim() > 1] or [name for name, _ in held.parameters]
     return name_line(names[-1]) if names else ""
+
+
+def _holds_now(condition: Expression, looks: Looks) -> bool:
+    """Tell whether a condition holds; one over what has no value now, such as a `.grad` that is none, does not."""
+    try:
+        return holds(evaluate(condition, looks.scope))
+    except GradstepError as error:
+        if not_there(error):
+            return False
+        raise
+
+
+def _after(problem: Problem, count: int) -> Problem:
+    """Return the problem of a command that carried others out before it came to it."""
+    if not count:
+        return problem
+    ran = "1 command was carried out before that, and stands"
+    if count > 1:
+        ran = f"{count} commands were carried out before that, and stand"
+    return replace(problem, what=f"{problem.what}\n{ran}")
 
 
 def _let(looks: Looks, name: str, expression: Expression) -> str:

@@ -120,7 +120,7 @@ def _run_screen(session: Any, terminal: _Terminal) -> int:
         theirs.close()
         os.close(reading)
     gate = Gate(ours)
-    session.can_pause(lambda what: gate.tell(Waiting(what)))
+    session.can_pause(lambda what: gate.tell(Waiting(what)), gate.interrupted)
     redirected = _Redirected(writing)
     watcher = threading.Thread(target=_watch, args=(screen, gate, redirected), name="gradstep-screen", daemon=True)
     watcher.start()

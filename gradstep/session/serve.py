@@ -84,7 +84,7 @@ def _session(gate: Gate, history: int) -> Inside:
             )
         )
     session = Session(history=history, on_progress=lambda stage: gate.tell(Progress(stage)))
-    session.can_pause(lambda what: gate.tell(Waiting(what)))
+    session.can_pause(lambda what: gate.tell(Waiting(what)), gate.interrupted)
     return session
 
 

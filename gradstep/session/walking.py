@@ -35,6 +35,8 @@ class Walking:
         self._stepping: Stepping | None = None
         self._observed = True
         self._freed_by = ""
+        self._pause: cmd.Pause | None = None
+        self._modules = False
         self.breakpoints = Breakpoints()
         self.pauses = False
         """True where somebody can press pause: a phase that takes long is then watched, so that it can stop inside."""
@@ -68,10 +70,12 @@ class Walking:
         """
         self.refuse_inside()
         self.notes = []
-        if isinstance(act, (cmd.Forward, cmd.Backward)) and self.breakpoints.inside(_name(act)):
-            return self.begin(act, "continue")
-        if isinstance(act, (cmd.Forward, cmd.Backward)) and _name(act) in self.pausable:
-            return self.begin(act, "continue", ops=False)
+        if isinstance(act, (cmd.Forward, cmd.Backward)):
+            watched = self.breakpoints.inside(_name(act))
+            if self._pause is not None:
+                return self.begin(act, "continue", ops=not self._pause.modules)
+            if watched or _name(act) in self.pausable:
+                return self.begin(act, "continue", ops=watched)
         began = time.monotonic()
         try:
             self._held.run(act)
@@ -87,6 +91,7 @@ class Walking:
         held = self._held
         self._observed, held.observed = held.observed, True  # what is left half way is undone
         self._stepping = Stepping(held, act, self.breakpoints, self._holds, self._told, ops, self.waiting)
+        self._modules = not ops
         self._scope.event = lambda: None if self._stepping is None else self._stepping.event
         return self.go(kind, place=place)
 
@@ -101,6 +106,7 @@ class Walking:
             remedy = "`into` steps into the natural next phase, `into backward` into a backward."
             raise wrong("not inside a phase", "there is nothing to go on with", remedy)
         inside = False
+        stepping.pause_at, self._pause = 0 if self._pause is None else self._pause.place, None
         try:
             inside = stepping.go(kind, until, place)
         except GradstepError as error:
@@ -110,6 +116,26 @@ class Walking:
             if not inside:
                 self._end()
         return inside
+
+    @property
+    def paused(self) -> cmd.Pause | None:
+        """What has to come before the last command for it to stop here again; None where no pause stopped it."""
+        stepping = self._stepping
+        return cmd.Pause(stepping.place, self._modules) if stepping is not None and stepping.paused else None
+
+    def pause(self, command: cmd.Pause) -> str:
+        """Have what runs next stop at a place.
+
+        Raises:
+            GradstepError: the phase that is stopped inside is past it.
+        """
+        if self._stepping is not None and command.place <= self._stepping.place:
+            what = f"it has come to place {self._stepping.place}"
+            raise wrong(
+                f"this {self._stepping.phase} is past place {command.place}", what, "`undo` goes back inside it"
+            )
+        self._pause = command
+        return ""
 
     def abandon(self) -> None:
         """Undo the phase that is being stepped."""

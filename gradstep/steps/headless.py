@@ -65,6 +65,8 @@ class Headless:
             kind = type(command)
             outcome = self._special(command) if kind is Load or kind is Screenshot else execute(command)
             problem = outcome.problem
+            if problem is None and outcome.instead is not None:  # ctrl+c paused it inside a phase
+                raise KeyboardInterrupt
             if problem is None:
                 self.commands += 1
                 if kind is Expect:

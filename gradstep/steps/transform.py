@@ -103,6 +103,9 @@ class ToValues(Transformer[Token, object]):
     def until(self, _word: Token, condition: x.Expression) -> c.Until:
         return c.Until(condition)
 
+    def pause(self, _word: Token, place: Token, modules: Token | None = None) -> c.Pause:
+        return c.Pause(_positive(place), modules is not None)
+
     def break_bare(self, word: Token, kind: Token) -> c.Break:
         return c.Break(cast(Any, str(kind)), passing=word == "log")
 

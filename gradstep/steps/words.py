@@ -44,6 +44,7 @@ WORDS: tuple[Word, ...] = (
     Word("out", "out phase", "Go on to the end of the module, or with `phase` of the phase."),
     Word("continue", "continue", "Go on to the next breakpoint, or to the end of the phase."),
     Word("until", "until loss < 1", "Go on until a condition holds: by phases, or by the stops being stepped."),
+    Word("pause", "pause 57", "Have the phase that runs next stop at its 57th place inside, as esc did."),
     Word(
         "break",
         "break node Relu* if norm(node.in) > 5",

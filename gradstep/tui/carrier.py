@@ -81,8 +81,7 @@ class Carrier:
         else:
             outcome, views = await self.session.execute_and_look(command, [request for _, request in wanted])
         self.running, self.stop = None, outcome.stop
-        if outcome.ok:
-            self.history.append(command)
+        self.history.extend(outcome.carried_out)
         self._listener.happened(outcome, again)
         return outcome, views
 

@@ -145,6 +145,17 @@ class Until(Struct, frozen=True, tag=True):
     condition: Expression
 
 
+class Pause(Struct, frozen=True, tag=True):
+    """Have the phase that runs or goes on next stop at a place inside it, as a pause by key made it stop there.
+
+    Places are counted from 1 as `Position.place` is; with `modules` ops are no places, as where a phase that ran whole
+    was paused.
+    """
+
+    place: int
+    modules: bool = False
+
+
 class Break(Struct, frozen=True, tag=True):
     """Set a breakpoint, or with `passing` a logpoint, which prints `log` and goes on; see `inside.Breakpoint`."""
 
@@ -256,6 +267,7 @@ Command: TypeAlias = (
     | Out
     | Continue
     | Until
+    | Pause
     | Break
     | Delete
     | Enable
@@ -312,6 +324,8 @@ def line_of(command: Command) -> str:
             return "continue"
         case Until(condition):
             return f"until {expression_line(condition)}"
+        case Pause(place, modules):
+            return f"pause {place}{' modules' * modules}"
         case Break(kind, what, edge, condition, log, ignore, passing):
             return break_line(kind, what, edge, condition, log, ignore, passing)
         case Delete(number):

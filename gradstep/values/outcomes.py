@@ -108,6 +108,15 @@ class Outcome(Drawn, frozen=True):
     watches: tuple[WatchHit, ...] = ()
     changes: Changes | None = None
     """What changed, where it was asked for (`Session.forward()` and the others do)."""
+    instead: tuple[Command, ...] | None = None
+    """What was carried out, where that is not the command: of one that failed or was paused half way."""
+
+    @property
+    def carried_out(self) -> tuple[Command, ...]:
+        """What a replay has to carry out to get here."""
+        if self.instead is not None:
+            return self.instead
+        return (self.command,) if self.ok else ()
 
     @property
     def ok(self) -> bool:
