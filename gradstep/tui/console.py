@@ -35,6 +35,10 @@ class Screenful(Protocol):
         """See two of its dimensions as rows and columns."""
         ...
 
+    def try_again(self, text: str) -> None:
+        """Do the same again with something changed."""
+        ...
+
     def action_help(self) -> None:
         """Show the help."""
         ...
@@ -69,6 +73,8 @@ def console(text: str, screen: Screenful) -> bool:
         screen.choose_theme(_one_of("theme", rest, THEMES))
     elif word == "element":
         screen.go_to_element(rest)
+    elif word == "try":
+        screen.try_again(rest)
     elif word == "dims":
         screen.choose_dims(rest)
     else:

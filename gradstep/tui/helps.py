@@ -23,6 +23,11 @@ CONSOLE: tuple[tuple[str, str], ...] = (
     ("theme NAME", "Show other colours: dark, light or high-contrast."),
     ("element 3, 17", "Go to an element in Tensor; max, min, abs, change, nan or inf finds one, of .grad with grad."),
     ("dims 1 3", "See these two dimensions as the rows and the columns of Tensor."),
+    (
+        "try set lr = 0.01",
+        "Do the same again with this changed, on a branch of its own, and compare the two: from the first stop, or "
+        "from the past one that is looked at.",
+    ),
     ("help", "Show every key and every command."),
     ("quit", "Quit, and keep the session for gradstep --last."),
 )

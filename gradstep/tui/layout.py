@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from gradstep.tui.panels.batch import BatchPanel
 from gradstep.tui.panels.breakpoints import BreakpointsPanel
+from gradstep.tui.panels.compare import ComparePanel
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.inside import InsidePanel
 from gradstep.tui.panels.jtv import JtvPanel
@@ -45,6 +46,7 @@ REGISTRY: dict[str, Callable[[], Panel]] = {
     "source": SourcePanel,
     "breakpoints": BreakpointsPanel,
     "timeline": TimelinePanel,
+    "compare": ComparePanel,
 }
 """Every panel by its name, which is also the id of the key that focuses it; `tab` goes through them in this order."""
 PANELS: tuple[str, ...] = tuple(REGISTRY)

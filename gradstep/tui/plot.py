@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row
 from gradstep.tui.panels.drawing import GUTTER
-from gradstep.values.views import LossView
+from gradstep.values.views import LossPoint, LossView
 
+OTHER = "×"
+"""A point of another branch; few or many, so that it is told apart without colour."""
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 Cells = dict[int, dict[int, tuple[str, str]]]
@@ -16,7 +19,7 @@ Cells = dict[int, dict[int, tuple[str, str]]]
 
 
 class Plot:
-    """Points over the number of the forward, or of the iteration.
+    """Points over the number of the forward, or of the iteration; those of another branch behind them.
 
     Args:
         view: the points.
@@ -29,18 +32,24 @@ class Plot:
     def __init__(self, view: LossView, width: int, rows: int, log: bool, at: int = -1) -> None:
         self._points, self._by = view.points, view.by
         self._width, self._rows, self._log, self._at = width, max(1, rows), log, at
-        finite = [point.loss for point in view.points if math.isfinite(point.loss)]
+        self._others = view.beside
+        finite = [point.loss for point in (*view.points, *view.beside) if math.isfinite(point.loss)]
         self._low, self._high = (min(finite), max(finite)) if finite else (0.0, 0.0)
         names = [numbers.loss(value) for value in (self._low, self._high)] if finite else ["", ""]
         self._low_name, self._high_name = names
         self.left = GUTTER + max(map(len, names)) + 2
         """The column at which the plot itself begins."""
         self._cells = max(1, width - self.left - 3)
-        self._few = len(view.points) * 2 <= self._cells
+        self._numbers = [self._number(point) for point in view.points]
+        self._extent = max([len(view.points) - 1.0, *(self._place(point) for point in view.beside)])
+        """How far the points go, in steps from one of them to the next."""
+        self._few = (self._extent + 1) * 2 <= self._cells
 
     def lines(self) -> list[Line]:
         """Return the rows, the axis last."""
-        grid = self._dots() if self._few else self._braille()
+        grid = self._behind()
+        for y, cells in (self._dots() if self._few else self._braille()).items():
+            grid.setdefault(y, {}).update(cells)
         if self._at >= 0:
             x = self.cell(self._at)
             for y in range(self._rows):
@@ -64,19 +73,46 @@ class Plot:
     def _axis(self) -> Line:
         row, end = Row(self._width), -1
         ends = {0, len(self._points) - 1} | ({self._at} if self._at >= 0 else set())
-        for i, point in enumerate(self._points):
-            text = str(point.forward if self._by == "forward" else point.iteration)
+        for i, number in enumerate(self._numbers):
+            text = str(number)
             column = self.left + self.cell(i)
             if (self._few or i in ends) and column > end and column + len(text) < self._width:
                 row.left(column, text, "now" if i == self._at else "dim")
                 end = column + len(text)
         return row.line()
 
-    def _column(self, i: int, scale: int = 1) -> int:
-        if len(self._points) == 1:
+    def _number(self, point: LossPoint) -> int:
+        return point.forward if self._by == "forward" else point.iteration
+
+    def _place(self, point: LossPoint) -> float:
+        """Return where a point of another branch stands among these, or how far behind the last."""
+        known, number = self._numbers, self._number(point)
+        after = bisect_left(known, number)
+        if after < len(known):
+            before = max(0, after - 1)
+            step = known[after] - known[before]
+            return after if not step or not after else before + (number - known[before]) / step
+        apart = (known[-1] - known[0]) / (len(known) - 1) if len(known) > 1 else 1.0
+        return len(known) - 1 + (number - known[-1]) / (apart or 1.0)
+
+    def _behind(self) -> Cells:
+        """Draw the points of the other branch."""
+        grid: Cells = {}
+        for point in self._others:
+            x = self._column(self._place(point)) if self._few else self._column(self._place(point), 2) // 2
+            if math.isfinite(point.loss):
+                y = round((1 - self._height(point.loss)) * (self._rows - 1))
+                grid.setdefault(y, {})[x] = (OTHER, "dim")
+            else:
+                y, glyph = self._odd(point.loss)
+                grid.setdefault(y, {})[x] = (glyph, "dim")
+        return grid
+
+    def _column(self, i: float, scale: int = 1) -> int:
+        if not self._extent:
             return 0
-        span = min((self._cells - 1) * scale, (len(self._points) - 1) * 6 * scale)
-        return round(i / (len(self._points) - 1) * span)
+        span = min((self._cells - 1) * scale, self._extent * 6 * scale)
+        return round(i / self._extent * span)
 
     def _height(self, value: float) -> float:
         """Return where a value lies between the lowest (0) and the highest (1)."""

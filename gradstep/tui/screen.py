@@ -21,7 +21,7 @@ from gradstep.tui.panels.log import Entry
 from gradstep.tui.panels.script import Page
 from gradstep.tui.reading import Reading, Walk
 from gradstep.tui.remembered import Look
-from gradstep.tui.travelling import TravellingBoard
+from gradstep.tui.trying import TryingBoard
 from gradstep.values.commands import Command, Load
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.outcomes import Outcome, Problem
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 HANDED_OVER = "Opened by a program: there is no load line"
 
 
-class StepScreen(TravellingBoard, inherit_bindings=False):
+class StepScreen(TryingBoard, inherit_bindings=False):
     """Everything that is seen and done while a session is stepped."""
 
     AUTO_FOCUS = ""
@@ -247,7 +247,8 @@ class StepScreen(TravellingBoard, inherit_bindings=False):
 
         if line.lstrip().startswith("element "):
             return complete_element(line)
-
+        if line.startswith("try "):
+            return [f"try {whole}" for whole in complete(line.removeprefix("try "), self._names)]
         return complete(line, self._names)
 
     async def _ask_names(self) -> None:

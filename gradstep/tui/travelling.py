@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from gradstep.tui.find import FindingBoard
 from gradstep.tui.jobs import command_job
+from gradstep.tui.keys import show_of
+from gradstep.tui.panels.compare import ComparePanel
 from gradstep.tui.panels.past import past_words
 from gradstep.tui.panels.timeline import TimelinePanel
-from gradstep.values.commands import Command, Goto, Load, Redo, Show, Switch
-from gradstep.values.outcomes import Outcome, Stop
+from gradstep.values.commands import Branch, Command, Goto, Load, Redo, Show, Switch
+from gradstep.values.outcomes import Outcome, Problem, Stop
 from gradstep.values.views import Request, View
 
 _FIRST = "main"
 """The branch that a session begins on."""
+_GIVEN = re.compile(r"b\d+")
+"""The names that branches get by themselves; they give way to one that is given."""
 TIMELESS = frozenset({"timeline", "compare", "breakpoints", "log", "script"})
 """The panels that are about the whole session, and show no moment of it."""
 
@@ -43,11 +48,23 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
             self.call_after_refresh(self._catch_up)
         else:
             self._leave_past()
-        for name in ("timeline",):
-            # the points of a timeline are not told apart by the stop it is at
+        for name in ("timeline", "compare", "loss"):
+            # what a timeline holds is not told by the stop that it is at
             self.panels[name].seen = -1
-        self._status.branched = self._status.branched or stop.branch not in ("", self._status.stop.branch or _FIRST)
+        drawn = self.loss.branches
+        self._take_branch(stop, outcome)
         super().present(stop, outcome, views)
+        if self.loss.branches != drawn:
+            self.call_after_refresh(self._catch_up)
+
+    def _take_branch(self, stop: Stop, outcome: Outcome | None) -> None:
+        """Note another branch: the losses of the one that was left stand behind its own."""
+        before, other = self._status.stop.branch, self.loss.branches[1]
+        if stop.branch not in ("", before or _FIRST):
+            self._status.branched = True
+            renamed = outcome is not None and isinstance(outcome.command, Branch) and _GIVEN.fullmatch(before)
+            other = other if renamed and not self._status.stop.ahead else before
+        self.loss.branches = (stop.branch, other)
 
     def _moved(self) -> None:
         timeline = self.panel(TimelinePanel)
@@ -81,7 +98,10 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
         """Come back from the past that is looked at; else pause."""
         if self._past.row is None or self.driver.busy:
             super().action_pause()
-            return
+        else:
+            self._to_present()
+
+    def _to_present(self) -> None:
         self._leave_past()
         self.panel(TimelinePanel).to_present()
         self._arrange()
@@ -96,12 +116,56 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
     def choose_inside(self) -> None:
         """Go to the stop under the cursor of Timeline; at the end of another branch, switch to it."""
         panel = self.focus_panel
-        if not isinstance(panel, TimelinePanel):
+        if isinstance(panel, ComparePanel):
+            self._show_difference(panel)
+        elif not isinstance(panel, TimelinePanel):
             super().choose_inside()
         elif panel.here is not None and not panel.here.here:
             row = panel.here
             other = row.ends and self.driver.stop.branch not in row.ends
             self._put(command_job(Switch(row.ends[0]) if other else Goto(row.stop)))
+
+    # -- comparing ----------------------------------------------------------------------------------------------------
+    def action_compare(self) -> None:
+        """Mark the stop under the cursor of Timeline, or compare it with the marked one; elsewhere show Compare."""
+        timeline, panel = self.panel(TimelinePanel), self.panel(ComparePanel)
+        row = timeline.here if self.focus_panel is timeline else None
+        if row is None:
+            present, other = self.loss.branches
+            if panel.pair is None and other:
+                panel.compare(other, present)
+            self._focus("compare")
+            self._catch_up()
+        elif timeline.marked in (0, row.stop):
+            timeline.marked = row.stop if timeline.marked != row.stop else 0
+            timeline.redraw()
+            again = self.keyboard.key("compare").shown
+            marked = f"stop {row.stop} is marked (*): {again} on another one compares the two"
+            self._say(marked if timeline.marked else f"stop {row.stop} is not marked any more")
+        else:
+            first, timeline.marked = timeline.marked, 0
+            self._to_present()
+            self.compare(str(first), str(row.stop))
+
+    def compare(self, first: str, second: str) -> None:
+        """Show in what two points differ."""
+        self.panel(ComparePanel).compare(first, second)
+        self._focus("compare")
+        self._catch_up()
+
+    def _show_difference(self, panel: ComparePanel) -> None:
+        """Show the tensor under the cursor of Compare, at the element that differs most."""
+        row = panel.here
+        if row is None or not panel.chosen:
+            return
+
+        def done(problem: Problem | None) -> None:
+            if problem is None:
+                self.tensor.go(row.at)
+                self._focus("tensor")
+                self._catch_up()
+
+        self._put(command_job(show_of(panel.chosen))._replace(done=done))
 
     def applies(self, key: str) -> bool:
         """Tell whether a key would do something now."""
@@ -113,3 +177,5 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
         super()._take_account(command)
         if isinstance(command, Load):
             self._status.branched = False
+            self.loss.branches = ("", "")
+            self.panel(ComparePanel).forget()

@@ -42,6 +42,12 @@ def window(total: int, first: int, height: int) -> tuple[int, int]:
     return first, min(total, first + max(0, height))
 
 
+def window_with(total: int, first: int, height: int, at: int) -> tuple[int, int]:
+    """Return the rows that are visible, like `window`, moved as far as it takes to have row `at` among them."""
+    first, _ = window(total, first, height)
+    return window(total, max(min(first, at), at - height + 1) if at >= 0 else first, height)
+
+
 def widest(texts: Sequence[str], least: int = 0) -> int:
     """Return the width of the widest of plain single-cell texts, at least `least`."""
     return max([least, *map(len, texts)])

@@ -12,7 +12,7 @@ from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty
 from gradstep.tui.panels.panel import ViewPanel
-from gradstep.tui.plot import Plot
+from gradstep.tui.plot import OTHER, Plot
 from gradstep.tui.sparks import merged, spark
 from gradstep.values.views import LookLoss, LossPoint, LossView, Request
 
@@ -29,6 +29,8 @@ class Wanted(NamedTuple):
     scale: Literal["auto", "log", "linear"] = "auto"
     at: int = -1
     """The number of the forward that the cursor is on, -1 for none."""
+    names: tuple[str, str] = ("", "")
+    """The present branch, and the one whose losses stand beside its own."""
 
 
 AS_IT_FITS = Wanted()
@@ -43,8 +45,8 @@ def draw(view: LossView | None, width: int, height: int, wanted: Wanted = AS_IT_
     about = f"{why}by {view.by}" + (f", smoothed {view.smoothing:g}" if view.smoothing else "")
     at = place_of(view, wanted.at)
     lines = [_value(view, at, width)]
-    notes = _firsts(view, width)
-    notes = notes if height >= 8 else []
+    notes = _firsts(view, width) if height >= 8 else []
+    notes += [_legend(view, wanted.names, width)] if view.beside and height >= 5 else []
     rates = height >= 9 and any(point.rate != view.points[0].rate for point in view.points)
     if height >= 4:
         plot = Plot(view, width, height - 2 - len(notes) - rates, log, at)
@@ -62,7 +64,7 @@ def place_of(view: LossView, forward: int) -> int:
 
 def _scale(view: LossView, wanted: str) -> tuple[bool, str]:
     """Tell whether to draw on a log scale, and what to say of it."""
-    finite = [point.loss for point in view.points if math.isfinite(point.loss)]
+    finite = [point.loss for point in (*view.points, *view.beside) if math.isfinite(point.loss)]
     positive = bool(finite) and min(finite) > 0
     if wanted == "linear":
         return False, "linear, "
@@ -100,6 +102,13 @@ def _facts(view: LossView, point: LossPoint) -> list[str]:
     return parts
 
 
+def _legend(view: LossView, names: tuple[str, str], width: int) -> Line:
+    """Say which glyph is which branch, and the last loss of each."""
+    row = Row(width).left(GUTTER, "●", "now").add(f" {clean(names[0])} ", "bright")
+    row.add(numbers.loss(view.points[-1].loss)).add(f"   {OTHER} {clean(names[1])} ", "dim")
+    return row.add(numbers.loss(view.beside[-1].loss), "dim").line()
+
+
 def _firsts(view: LossView, width: int) -> list[Line]:
     """Say where NaN and inf came first."""
     found = [(name, point) for name, point in (("NaN", view.first_nan), ("inf", view.first_inf)) if point is not None]
@@ -132,21 +141,27 @@ class LossPanel(ViewPanel[LossView]):
     """The last loss and its history, with a cursor."""
 
     title = "Loss"
-    reads = "The loss of each forward, the oldest at the left. ← and → read a point."
+    reads = (
+        "The loss of each forward, the oldest at the left. ← and → read a point. "
+        f"{OTHER} is the branch that was left last."
+    )
     shows = LossView
 
     def __init__(self) -> None:
         super().__init__("loss")
         self.wanted = Wanted()
         self.look = LookLoss()
+        self.branches = ("", "")
+        """The present branch, and another one whose losses are drawn behind its own; empty for none."""
 
     def request(self) -> Request:
         """Ask for what this panel shows."""
-        return replace(self.look, points=max(16, 2 * self.size.width))
+        return replace(self.look, points=max(16, 2 * self.size.width), beside=self.branches[1])
 
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.view, width, height, self.wanted if self.focused else self.wanted._replace(at=-1))
+        at = self.wanted.at if self.focused else -1
+        return draw(self.view, width, height, self.wanted._replace(at=at, names=self.branches))
 
     def move(self, rows: int) -> None:
         """Move the cursor: there is nothing to scroll."""

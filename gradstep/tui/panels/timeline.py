@@ -6,7 +6,7 @@ from gradstep.tui import numbers
 from gradstep.tui.copying import Copied
 from gradstep.tui.forks import Lanes, lanes_of
 from gradstep.tui.lines import Line, Row, clean, fit, text_line
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window_with
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values.timeline import LookTimeline, TimelineRow, TimelineView
 from gradstep.values.views import Request
@@ -15,6 +15,8 @@ HERE, KEPT, AGAIN, LOST = "●", "○", "◇", "✗"
 """Where the session is; a point that is kept; one that is reached by running again; one that can't be reached."""
 _SPARE = 200
 """Rows that are asked for beyond those around the cursor."""
+_LEAST = 8
+"""Columns that a command keeps."""
 _ROOMY = 44
 """Columns from which on there is room to say what changed."""
 
@@ -25,7 +27,7 @@ def draw(view: TimelineView | None, width: int, height: int, first: int = 0, at:
         note = clean(view.note) if view is not None else ""
         return empty(width, height, note or "No stop yet: every command that changes something makes one.")
     foot = height >= 6 and 0 <= at < len(view.rows)
-    start, end = window(len(view.rows), first, height - 1 - foot)
+    start, end = window_with(len(view.rows), first, height - 1 - foot, at)
     columns = _Columns(view.rows, width)
     lines = [columns.header()]
     for place in range(start, end):
@@ -87,7 +89,9 @@ class _Columns:
         ends = "".join(f" [{clean(name)}]" for name in row.ends)
         now = " ◂ now" if row.here else ""
         room = self.end - self.loss - 1 - self.line_at
-        drawn.left(self.line_at, fit(command_words(row), max(room - len(ends) - len(now), 8)), lit)
+        # the name of a branch is worth more than a word for what the glyph says too
+        now = now if len(ends) + len(now) + min(len(row.line), _LEAST) <= room else ""
+        drawn.left(self.line_at, fit(command_words(row), max(room - len(ends) - len(now), _LEAST)), lit)
         drawn.add(fit(ends, max(0, self.end - self.loss - 1 - drawn.at - len(now))), "dim" if quiet else "key")
         drawn.add(now, "now")
         odd = row.loss is not None and row.loss - row.loss != 0

@@ -1,0 +1,219 @@
+"""The panel *Compare*: two points of the timeline side by side, their losses on one plot, and which tensors differ."""
+
+from __future__ import annotations
+
+from gradstep.tui import numbers
+from gradstep.tui.copying import Copied
+from gradstep.tui.lines import Line, Row, clean, fit, fit_middle, text_line
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window_with
+from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.plot import OTHER, Plot
+from gradstep.values.tables import number
+from gradstep.values.timeline import CompareLoss, CompareRow, CompareView, LookCompare
+from gradstep.values.views import LossPoint, LossView, Request
+
+_PLOT = 14
+"""Rows of a body from which on there is room for the plot."""
+_WIDE_RANGE = 20.0
+"""Losses whose greatest is this many times the smallest are drawn on a log scale."""
+_SHOWN = frozenset({"parameter", "grad", "buffer", "state"})
+"""The kinds of tensors that Tensor can show."""
+
+
+def draw(view: CompareView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
+    """Draw both points, the plot, what differs in words, and the tensors from row `first` on, the cursor on `at`."""
+    if view is None:
+        return empty(
+            width,
+            height,
+            "Nothing to compare yet. In Timeline (T), C marks a stop, and C on another one compares the two.",
+            "W does the same once more with something changed, such as lr, on a branch of its own, and compares.",
+        )
+    head = head_lines(view, width, height)
+    foot = height >= 6 and 0 <= at < len(view.rows)
+    start, end = window_with(len(view.rows), first, height - len(head) - 1 - foot, at)
+    lines = [*head]
+    if view.rows:
+        columns = _Columns(view.rows, width)
+        lines.append(columns.header())
+        lines += [columns.line(row, start + i == at) for i, row in enumerate(view.rows[start:end])]
+    elif not view.others:
+        lines += paragraph("The same, bit for bit: every tensor, every hyper-parameter, the random generators.", width)
+    if foot:
+        lines += [Line()] * (height - 1 - len(lines))
+        lines.append(text_line(fit(row_words(view.rows[at]), width - GUTTER - 1), width, "dim"))
+    total = len(view.rows) + view.same
+    about = f"{len(view.rows)} of {numbers.count(total, 'tensor')} differ, fork at stop {view.fork}"
+    return Drawing(about, lines[: max(height, 0)], len(view.rows))
+
+
+def head_lines(view: CompareView, width: int, height: int) -> list[Line]:
+    """Return what stands above the tensors: both points with their loss, the plot, what differs in words."""
+    ends = ((view.names[0], view.first, view.loss_first), (view.names[1], view.second, view.loss_second))
+    names = [_name(name, stop) for name, stop, _ in ends]
+    loss = GUTTER + 2 + widest(names) + 2
+    lines = []
+    for glyph, tone, name, (_, _, value) in zip((OTHER, "●"), ("dim", "now"), names, ends, strict=True):
+        row = Row(width).left(GUTTER, glyph, tone).add(f" {name}", "bright" if tone == "now" else "text")
+        odd = value is not None and value - value != 0
+        row.left(loss, "loss ", "dim").add(numbers.loss(value) or "none", "odd" if odd else "text")
+        if tone == "now" and value is not None and view.loss_first is not None and not odd:
+            row.add(f"  ({numbers.loss(value - view.loss_first, sign=True)})")
+        lines.append(row.line())
+    if height >= _PLOT and (view.losses_first or view.losses_second):
+        lines += plot_lines(view, width, max(4, height // 3))
+    return lines + [line for text in view.others for line in paragraph(clean(text), width, "bright")]
+
+
+def _name(name: str, stop: int) -> str:
+    return f"stop {stop}" if name.isdigit() else f"{clean(name)}, stop {stop}"
+
+
+def plot_lines(view: CompareView, width: int, rows: int) -> list[Line]:
+    """Draw the losses of both on one plot."""
+    own, beside = _points(view.losses_second or view.losses_first), _points(view.losses_first)
+    finite = [point.loss for point in (*own, *beside) if point.loss - point.loss == 0]
+    log = bool(finite) and min(finite) > 0 and max(finite) / min(finite) > _WIDE_RANGE
+    plot = Plot(LossView(view.stop, own, len(own), beside=beside), width, rows - 1, log)
+    return plot.lines()
+
+
+def _points(losses: tuple[CompareLoss, ...]) -> tuple[LossPoint, ...]:
+    return tuple(LossPoint(point.forward, point.iteration, point.loss) for point in losses)
+
+
+def row_words(row: CompareRow) -> str:
+    """Say of a tensor what has no column of its own."""
+    parts = [clean(row.name)]
+    if row.largest is not None:
+        parts.append(f"greatest difference {_signed(row.largest)} at {list(row.at)}")
+    if row.elements:
+        parts.append(f"{row.differing:,} of {numbers.count(row.elements, 'element')} differ")
+    return ", ".join(parts)
+
+
+def _signed(value: float) -> str:
+    return numbers.signed(value, numbers.form_of([value]))
+
+
+class _Columns:
+    """Where each column stands: the name, both sides, the norm of the difference and the greatest of one element."""
+
+    def __init__(self, rows: tuple[CompareRow, ...], width: int) -> None:
+        self.width = width
+        self.norms = [number(row.norm) for row in rows]
+        sides = [clean(text) for row in rows for text in (row.first, row.second)]
+        names = GUTTER + widest([row.name for row in rows], 6) + 2
+        side = min(widest(sides, 6), 16) + 2
+        self.norm = names + 2 * side + max(widest(self.norms, 4), len("difference"))
+        self.first, self.second = names, names + side
+        if self.norm > width - 1:
+            # the difference is what matters: the sides make way
+            self.norm = width - 1
+            self.second = self.first = 0
+        self.name = (self.first or self.norm - max(widest(self.norms), len("difference"))) - 1
+        self.largest = self.norm + 12 if self.norm + 12 <= width - 1 else 0
+
+    def header(self) -> Line:
+        row = Row(self.width).left(GUTTER, "tensor", "dim")
+        if self.first:
+            row.left(self.first, "first", "dim").left(self.second, "second", "dim")
+        row.right(self.norm, "difference", "dim")
+        return (row.right(self.largest, "greatest", "dim") if self.largest else row).line()
+
+    def line(self, row: CompareRow, here: bool) -> Line:
+        drawn = cursor(Row(self.width, here), here)
+        drawn.left(GUTTER, fit_middle(clean(row.name), self.name - GUTTER), "bright" if here else "text")
+        if self.first:
+            drawn.left(self.first, fit(clean(row.first), self.second - self.first - 2), "dim")
+            drawn.left(self.second, fit(clean(row.second), 16))
+        odd = row.norm is not None and row.norm - row.norm != 0
+        drawn.right(self.norm, number(row.norm), "odd" if odd else "bright")
+        if self.largest and row.largest is not None:
+            drawn.right(self.largest, _signed(row.largest), numbers.tone_of(row.largest))
+        return drawn.line()
+
+
+class ComparePanel(ViewPanel[CompareView]):
+    """Two points, with a cursor on what differs."""
+
+    title = "Compare"
+    reads = (
+        "Two stops or branches: the loss of both on one plot, then every tensor that differs, with the norm of the "
+        "difference, second minus first, and its greatest element. enter shows the tensor at that element."
+    )
+    shows = CompareView
+
+    def __init__(self) -> None:
+        super().__init__("compare")
+        self.pair: tuple[str, str] | None = None
+        """The two that are compared: stops, branches, or `now`; None for none."""
+        self.at = 0
+
+    def request(self) -> Request | None:
+        """Ask in what the two differ."""
+        return None if self.pair is None else LookCompare(*self.pair, max(16, 2 * self.size.width))
+
+    def compare(self, first: str, second: str) -> None:
+        """Take two other points."""
+        self.pair, self.at, self.first = (first, second), 0, 0
+
+    def forget(self) -> None:
+        """Compare nothing: the points are gone."""
+        self.pair, self.view, self.why, self.same = None, None, "", False
+
+    @property
+    def here(self) -> CompareRow | None:
+        """The tensor under the cursor; None when there is none."""
+        return self.view.rows[self.at] if self.view is not None and 0 <= self.at < len(self.view.rows) else None
+
+    @property
+    def chosen(self) -> str:
+        """The tensor under the cursor, where it can be shown; else empty."""
+        return self.here.name if self.here is not None and self.here.kind in _SHOWN else ""
+
+    def taken(self, view: CompareView, before: CompareView | None) -> None:
+        """Keep the cursor within what differs."""
+        if before is None or before.rows != view.rows:
+            self.at = max(0, min(self.at, len(view.rows) - 1))
+        self._reveal()
+
+    @property
+    def beside(self) -> object:
+        """What is drawn beside the view."""
+        return self.at
+
+    def draw_view(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
+        return draw(self.view, width, height, self.first, self.at)
+
+    @property
+    def body(self) -> int:
+        """Rows of the tensors: what stands above them, their header and the cursor's line are not counted."""
+        height = super().body
+        above = len(head_lines(self.view, max(self.size.width, 20), height)) if self.view is not None else 0
+        return max(1, height - above - 2)
+
+    def move(self, rows: int) -> None:
+        """Move the cursor."""
+        if self.view is not None:
+            self.at = max(0, min(self.at + rows, len(self.view.rows) - 1))
+            self._reveal()
+
+    def click_row(self, row: int) -> None:
+        """Move the cursor to the row."""
+        if self.view is not None:
+            above = len(head_lines(self.view, max(self.size.width, 20), super().body)) + 1
+            if 0 <= row - above + self.first < len(self.view.rows) and row >= above:
+                self.at = row - above + self.first
+
+    def copied(self) -> Copied | None:
+        """Return what there is to say of the tensor under the cursor."""
+        return Copied("the difference", row_words(self.here)) if self.here is not None else None
+
+    def resized(self) -> None:
+        """Keep the cursor in sight."""
+        self._reveal()
+
+    def _reveal(self) -> None:
+        self.first = max(min(self.first, self.at), self.at - self.body + 1, 0)

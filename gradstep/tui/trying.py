@@ -1,0 +1,167 @@
+"""The keys of what-if: changing what is under the cursor, and doing the same again with something changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple, get_args
+
+from gradstep.tui import numbers
+from gradstep.tui.acts import parse_commands
+from gradstep.tui.jobs import Job, Program, sequence
+from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.ledger import LedgerPanel
+from gradstep.tui.panels.model import ModelPanel
+from gradstep.tui.panels.optimizer import OptimizerPanel
+from gradstep.tui.travelling import TravellingBoard
+from gradstep.values.commands import Branch, Command, EditCommand, Goto, Switch, line_of
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.expressions import name_line
+from gradstep.values.outcomes import Problem
+from gradstep.values.timeline import LookTimeline, TimelineRow, TimelineView
+
+_EDITS = get_args(EditCommand)
+_NAME = 24
+"""Letters that a branch is named with at most."""
+_ALL = 1 << 40
+"""More points than any timeline has."""
+
+
+class Again(NamedTuple):
+    """What is done once more: from where, which commands, and the end that it is compared with."""
+
+    start: TimelineRow
+    commands: tuple[str, ...]
+    end: str
+    """A branch, or the number of a stop that is none's last."""
+
+
+def again_from(view: TimelineView, start: int) -> Again:
+    """Return what was done since a stop, on the way to the present one; from the present one on, what was undone.
+
+    Args:
+        view: all points.
+        start: a stop, 0 for the first. When it is not on the way to the present, it is what its own branch did.
+    """
+    rows = {row.stop: row for row in view.rows}
+    begin = rows[start] if start else view.rows[0]
+    ends = {branch.name: branch.stop for branch in view.branches}
+    present = next((branch.stop for branch in view.branches if branch.present), view.stop)
+    for stop in (view.stop, present, ends.get(begin.branch, begin.stop)):
+        way = _way(rows, begin.stop, stop)
+        if way:
+            break
+    last = rows[way[-1].stop if way else begin.stop]
+    return Again(begin, tuple(row.line for row in way), last.ends[0] if last.ends else str(last.stop))
+
+
+def _way(rows: dict[int, TimelineRow], start: int, stop: int) -> list[TimelineRow]:
+    """Return the points behind `start` on the way to `stop`; none where it does not lie on that way."""
+    way: list[TimelineRow] = []
+    while stop != start and stop in rows:
+        way.append(rows[stop])
+        stop = rows[stop].parent
+    return way[::-1] if stop == start else []
+
+
+def branch_name(edits: Sequence[Command], taken: Sequence[str]) -> str:
+    """Return a name for a branch on which something is otherwise, such as `lr-0.01`; none that is taken."""
+    words = line_of(edits[0]).removeprefix("set ")
+    name = re.sub(r"[^\w.+*-]+", "-", words).strip("-")[:_NAME].strip("-") or "otherwise"
+    number = 2
+    unique = name
+    while unique in taken or unique.isdigit() or unique == "now":
+        unique, number = f"{name}-{number}", number + 1
+    return unique
+
+
+class TryingBoard(TravellingBoard, inherit_bindings=False):
+    """A board on which things are changed, and done once more in another way."""
+
+    # -- edits --------------------------------------------------------------------------------------------------------
+    def action_edit(self) -> None:
+        """Begin to type a change of what is under the cursor; in the past, to do from there again with it changed."""
+        begun = self._edit_line()
+        self.type_command(begun if self._past.row is None else f"try {begun}")
+
+    def _edit_line(self) -> str:
+        panel, view = self.focus_panel, self.tensor.view
+        if isinstance(panel, OptimizerPanel):
+            return "set lr = "
+        if isinstance(panel, GraphPanel) and panel.here is not None and panel.here.parameter:
+            return f"set {name_line(panel.here.parameter)}.grad = 0"
+        if isinstance(panel, ModelPanel) and panel.here is not None and panel.here.kind != "module":
+            return f"set {name_line(panel.here.path)} = "
+        if view is None or not view.path:
+            return "set "
+        grad = ".grad" if isinstance(panel, LedgerPanel) else ""
+        place = f"[{', '.join(map(str, self.tensor.element))}]" if self.tensor.element else ""
+        return f"set {name_line(view.path)}{grad}{place} = "
+
+    # -- doing it again -----------------------------------------------------------------------------------------------
+    def action_try_otherwise(self) -> None:
+        """Begin to type what is to be otherwise."""
+        self.type_command("try set lr = ")
+
+    def try_again(self, text: str) -> None:
+        """Do what was done again with something changed, on a branch of its own; then compare the two.
+
+        Raises:
+            GradstepError: it changes nothing, or this is no moment for it.
+        """
+        edits = parse_commands(text) if text.strip() else []
+        if not edits or not all(isinstance(command, _EDITS) for command in edits):
+            what = "It takes commands that change something, and does the same again after them."
+            raise wrong("try takes a change", what, "Write, for instance: try set lr = 0.01")
+        if self.driver.stop.position is not None or not self.driver.stop.number:
+            raise wrong("there is nothing to do again yet", "A phase has to come to its end first.", "c goes on")
+        start = self._past.row.stop if self._past.row is not None else 0
+        self.run_worker(self._try(edits, start), name="try")
+
+    async def _try(self, edits: Sequence[Command], start: int) -> None:
+        with suppress(ConnectionError):
+            [view] = await self._session.look([LookTimeline(0, _ALL)])
+            if not isinstance(view, TimelineView) or not view.rows:
+                self.told("There is no history to go back in: --history 1GiB keeps one.")
+                return
+            again = again_from(view, start)
+            name = branch_name(edits, [branch.name for branch in view.branches])
+            self._put(_trial(again, edits, name, view)._replace(done=lambda problem: self._tried(problem, again, name)))
+
+    def _tried(self, problem: Problem | None, again: Again, name: str) -> None:
+        """Show both side by side."""
+        if problem is not None:
+            return
+        if again.commands:
+            self.compare(again.end, name)
+            self.told(
+                f"{name}: {numbers.count(len(again.commands), 'command')} done again from stop {again.start.stop}."
+            )
+        else:
+            self.told(f"On branch {name}: nothing was done after stop {again.start.stop} that could be done again yet.")
+
+
+def _trial(again: Again, edits: Sequence[Command], name: str, view: TimelineView) -> Job:
+    """Return the job that goes to the start, changes something there, and does the rest again on a new branch."""
+
+    def program() -> Program:
+        here = view.stop == again.start.stop
+        problem = yield from sequence([*([] if here else [Goto(again.start.stop)]), Branch(name), *edits])
+        if problem is not None:
+            yield from sequence(_back(view))
+            return problem
+        try:
+            commands = [command for line in again.commands for command in parse_commands(line)]
+        except GradstepError as error:
+            return error.problem
+        return (yield from sequence(commands))
+
+    return Job(lambda _: program())
+
+
+def _back(view: TimelineView) -> list[Command]:
+    """Return the commands that lead back to where a timeline was."""
+    branch = next((branch for branch in view.branches if branch.present), None)
+    there: list[Command] = [] if branch is None else [Switch(branch.name)]
+    return there if branch is not None and branch.stop == view.stop else [*there, Goto(view.stop)]
