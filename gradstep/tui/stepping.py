@@ -66,6 +66,7 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         self._come_inside(stop.position.phase if stop.position is not None else "")
         self.panel(GraphPanel).follow(stop)
         self.model.follow(stop)
+        self._list.follow(stop)
         super().present(stop, outcome, views)
         if self._breaks and all(name != "breakpoints" for name, _, _ in views):
             self._list.seen = -1

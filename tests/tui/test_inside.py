@@ -381,3 +381,18 @@ def test_a_gradient_that_has_arrived_is_fresh_in_model_before_the_phase_has_ende
         assert s.text().count("fresh") >= 4
 
     on_stage(test)
+
+
+def test_a_breakpoint_between_phases_is_said_at_the_top_and_lit_in_its_panel() -> None:
+    async def test(s: Stage) -> None:
+        await s.press("colon")
+        await s.type("break when loss > 0")
+        await s.press("enter", "c")
+        assert s.session.lines() == ["break when loss > 0", "continue"]
+        assert "breakpoint 1  stop " in s.rows()[0]
+        await s.press("K")
+        assert "when loss > 0" in s.text()
+        await s.press("s", "f")
+        assert "breakpoint 1" in s.rows()[0]
+
+    on_stage(test)

@@ -11,6 +11,7 @@ from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, 
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values.graphs import NodeRow
 from gradstep.values.inside import Breakpoint, BreakpointsView, LookBreakpoints
+from gradstep.values.outcomes import Stop
 from gradstep.values.views import ModelRow, Request
 
 ON, OFF = "◉", "◌"
@@ -18,15 +19,18 @@ ON, OFF = "◉", "◌"
 
 
 def draw(
-    view: BreakpointsView | None, width: int, height: int, first: int = 0, at: int = -1, here: str = ""
+    view: BreakpointsView | None, width: int, height: int, first: int = 0, at: int = -1, hit: int = 0, key: str = ""
 ) -> Drawing:
-    """Draw the list from its row `first` on, the cursor on row `at`; `here` is the key that sets one."""
+    """Draw the list from its row `first` on, the cursor on row `at`.
+
+    `hit` is the number of the one that the stop is due to; `key` sets one.
+    """
     if view is None or not view.rows:
-        key = f"{here} sets one on a row of Graph or Model. " if here else ""
+        by_key = f"{key} sets one on a row of Graph or Model. " if key else ""
         return empty(
             width,
             height,
-            f"No breakpoint yet. {key}:break node Relu*, :break module 2 exit, :break grad 0.weight, :break nan and "
+            f"No breakpoint yet. {by_key}:break node Relu*, :break module 2 exit, :break grad 0.weight, :break nan and "
             ":break when loss > 10 set others; :log prints and goes on.",
         )
     start, end = window(len(view.rows), first, height - 1)
@@ -35,7 +39,7 @@ def draw(
     hits = width - 1 - (7 if any(row.ignore for row in shown) else 0)
     lines = [_header(width, number, hits)]
     for place, row in enumerate(shown, start):
-        lines.append(_line(row, width, number, hits, place == at, row.number == view.hit))
+        lines.append(_line(row, width, number, hits, place == at, row.number == hit))
     off = sum(not row.enabled for row in view.rows)
     about = numbers.count(len(view.rows), "breakpoint") + (f", {off} off" if off else "")
     return Drawing(about, lines[: max(height, 0)], len(view.rows))
@@ -105,8 +109,14 @@ class BreakpointsPanel(ViewPanel[BreakpointsView]):
     def __init__(self) -> None:
         super().__init__("breakpoints")
         self.at = 0
+        self._hit = 0
         self.changed: Callable[[], None] = lambda: None
         """Called when other rows of Graph and Model have a mark."""
+
+    def follow(self, stop: Stop) -> None:
+        """Take note of a stop: which of them it is due to."""
+        number = stop.hit.removeprefix("breakpoint ").partition(":")[0]
+        self._hit = int(number) if number.isdecimal() else 0
 
     @property
     def all(self) -> tuple[Breakpoint, ...]:
@@ -128,8 +138,8 @@ class BreakpointsPanel(ViewPanel[BreakpointsView]):
             self.changed()
         rows = [row.number for row in view.rows]
         fresh = before is not None and len(rows) > len(before.rows)
-        if view.hit in rows and (before is None or before.stop != view.stop):
-            self.at = rows.index(view.hit)
+        if self._hit in rows and (before is None or before.stop != view.stop):
+            self.at = rows.index(self._hit)
         elif fresh:
             self.at = len(rows) - 1
         self.at = max(0, min(self.at, len(rows) - 1))
@@ -138,11 +148,11 @@ class BreakpointsPanel(ViewPanel[BreakpointsView]):
     @property
     def beside(self) -> object:
         """What is drawn beside the view."""
-        return self.at
+        return self.at, self._hit
 
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.view, width, height, self.first, self.at, self.keyboard.key("break").shown)
+        return draw(self.view, width, height, self.first, self.at, self._hit, self.keyboard.key("break").shown)
 
     @property
     def body(self) -> int:

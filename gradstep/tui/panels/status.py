@@ -48,7 +48,7 @@ def status(stop: Stop, activity: Activity, width: int, branched: bool = False) -
     row.add(" " if narrow else "  ").add(workload, "bright")
     if stop.workload:
         _facts(row, stop, narrow, room)
-    moves = activity.queued > 1 or activity.running or activity.place
+    moves = activity.queued > 1 or activity.running or activity.place or stop.hit
     return row.right(width - 1, right, "text" if moves else "dim").line()
 
 
@@ -89,6 +89,8 @@ def _right(stop: Stop, activity: Activity, branched: bool) -> str:
     elif stop.number:
         parts += [f"+{stop.ahead} ahead"] if stop.ahead else []
         parts += [clean(stop.branch)] if branched else []
+        # inside a phase the stack says why it stopped
+        parts += [clean(stop.hit)] if stop.hit and stop.position is None else []
         parts.append(f"stop {stop.number}")
     return "  ".join(parts)
 
