@@ -396,3 +396,31 @@ def test_a_breakpoint_between_phases_is_said_at_the_top_and_lit_in_its_panel() -
         assert "breakpoint 1" in s.rows()[0]
 
     on_stage(test)
+
+
+async def give(s: Stage, line: str) -> None:
+    await s.press("colon")
+    await s.type(line)
+    await s.press("enter")
+
+
+def test_a_line_that_goes_on_inside_is_not_held_up_by_the_breakpoint_it_set() -> None:
+    async def test(s: Stage) -> None:
+        await give(s, "break node Relu*; forward; backward; over; over; out phase")
+        assert s.session.lines()[-4:] == ["backward", "over", "over", "out phase"]
+        assert "b backward ●" in s.rows()[1]
+
+    on_stage(test)
+
+
+def test_a_line_that_would_begin_another_phase_waits_until_this_one_has_ended() -> None:
+    async def test(s: Stage) -> None:
+        await give(s, "break node Relu*; repeat 2 { forward; backward; step }")
+        assert s.session.lines()[-1] == "backward"
+        assert "stopped in turn 1 of 2 by breakpoint 1; c goes on" in " ".join(s.text().split())
+        await s.press("c", "c")
+        assert s.session.lines()[-4:] == ["continue", "step", "forward", "backward"]
+        await s.press("c", "c")
+        assert s.session.lines()[-1] == "step"
+
+    on_stage(test)

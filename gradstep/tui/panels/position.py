@@ -63,9 +63,8 @@ def stack_row(position: Position, width: int, alone: bool = False) -> Line:
     for module in ["…"] * cut + modules:
         row.add(_PART, "line").add(module, "text")
     row.add(_PART, "line").add(fit_middle(place.removeprefix(_PART), max(8, width - row.at - 1)), "now")
-    if why:
-        row.right(width - 1, why, "bright")
-    return row.line()
+    left = width - 1 - row.at - 2
+    return (row.right(width - 1, fit(why, left), "bright") if why and left >= 8 else row).line()
 
 
 class PositionRow(Surface):
