@@ -215,8 +215,9 @@ INSIDE: dict[str, dict[str, Layout]] = {
 
 
 def layout_of(name: str, phase: str) -> Layout:
-    """Return the layout of a name: between phases (empty), or at a stop inside one."""
-    return INSIDE.get(phase, LAYOUTS).get(name, LAYOUTS[name])
+    """Return the layout of a name: between phases (empty), or at a stop inside one; *train* is then *inspect*."""
+    inside = INSIDE.get(phase)
+    return LAYOUTS[name] if inside is None else inside.get(name, inside["inspect"])
 
 
 def hidden_guests(inside: bool, recent: Sequence[str]) -> frozenset[str]:
