@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
@@ -119,6 +120,8 @@ class Held:
         """True while someone watches how many activations are zero."""
         self.note_lines = False
         """True while someone looks at the graph: a forward then notes the source line of each node."""
+        self.quick = True
+        """False when the last forward took longer than `QUICK`: lines are then noted only while the graph is seen."""
         self.running = False
         self.observed = True
         """True while someone looks, or goes on after a failure: each phase then keeps what it may write, and notes
@@ -254,6 +257,7 @@ class Held:
             self.batches.take()
             self.transaction.pulled()
         batch = self.batches.batch
+        began = time.perf_counter()
         if self.observed or self.workload.loss is None:
             tapped = nullcontext() if self._taps is None else self._taps.forward()
             with watch_forward(self.paths, self.model, self.count_zeros, self.note_lines) as watched, tapped:
@@ -261,6 +265,7 @@ class Held:
         else:
             watched = Watched()
             loss = self.compute(batch, watched)
+        self.quick = time.perf_counter() - began < QUICK
         if not isinstance(loss, Tensor):
             raise wrong(
                 "the loss is no tensor",
@@ -432,6 +437,9 @@ class Held:
 
 
 _NOTHING = Saved()
+
+QUICK = 0.05
+"""Seconds of a forward up to which a third more, the price of noting lines, is not felt."""
 
 PHASE_NAMES: dict[type[Act], str] = {
     Forward: "forward",

@@ -33,6 +33,7 @@ from gradstep.session.wire import (
     reply_frame,
 )
 from gradstep.values.commands import Command, Load
+from gradstep.values.graphs import LookGraph
 from gradstep.values.outcomes import Event, Outcome, Problem, Stop
 from gradstep.values.reasons import LookLedger
 from gradstep.values.views import NoView, Request, View
@@ -43,8 +44,9 @@ INTERRUPTED = Problem(
     what="The command was interrupted; the state is as it was before it.",
     remedy="Give the command again to run it whole.",
 )
-_RECORD = (LookLedger(),)
-"""What a screen will ask sooner or later: what every backward added, from the first one on."""
+_RECORD = (LookLedger(), LookGraph(count=1))
+"""What a screen will ask sooner or later: what every backward added, and the lines that made the graph, from the
+first one on."""
 _LIBC = ctypes.CDLL(None)
 _ALL = 1 << 64
 """A number above that of every order."""

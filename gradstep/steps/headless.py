@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from gradstep.steps.runner import Failure, Runner
 from gradstep.steps.script import Line, Script
 from gradstep.values.commands import Command, Expect, Load, Screenshot
+from gradstep.values.graphs import LookGraph
 from gradstep.values.outcomes import Outcome, Problem, Stop
 from gradstep.values.reasons import LookLedger
 
@@ -86,7 +87,8 @@ class Headless:
             if not self._travels:
                 self.session.forget()
             if self._observed and self._draw is not None:
-                self.session.look(LookLedger())  # a picture shows what every backward added
+                # a picture shows what every backward added, and the lines that made the graph
+                self.session.look(LookLedger(), LookGraph(count=1))
             return outcome
         assert isinstance(command, Screenshot)
         path = os.path.join(os.path.dirname(self.script.path), command.path)

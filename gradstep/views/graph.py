@@ -34,11 +34,14 @@ class GraphLook:
         self._graph: _Graph | None = None
 
     def asked(self, stop: int, graph: bool) -> None:
-        """Note a look: the first one at a stop says whether the panel is on screen, a later one may open it."""
+        """Note a look: the first one at a stop says whether the panel is on screen, a later one may open it.
+
+        Lines go on being noted after that where it costs nothing that is felt: they are asked for inside a phase.
+        """
         if graph:
             self._held.note_lines = True
         elif stop != self._stop:
-            self._held.note_lines = False
+            self._held.note_lines = self._held.note_lines and self._held.quick
             self._graph = None  # or it would keep its buffers alive
         self._stop = stop
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -72,7 +73,11 @@ def session_with(model: nn.Module) -> Session:
     return session
 
 
-def test_lines_are_noted_only_while_somebody_looks() -> None:
+@pytest.mark.parametrize(("quick", "noted"), [(0.0, False), (60.0, True)])
+def test_of_a_slow_forward_lines_are_noted_only_while_somebody_looks(
+    monkeypatch: pytest.MonkeyPatch, quick: float, noted: bool
+) -> None:
+    monkeypatch.setattr("gradstep.engine.held.QUICK", quick)
     session = Session()
     session.execute(Load("cnn", seed=0, device="cpu"))
     session.execute(Forward())
@@ -84,7 +89,7 @@ def test_lines_are_noted_only_while_somebody_looks() -> None:
     session.execute(ZeroGrad())
     session.look()
     session.execute(Forward())
-    assert not view_of(session).lined
+    assert view_of(session).lined is noted
 
 
 def test_leaves_show_the_state_of_grad_as_the_model_does() -> None:
