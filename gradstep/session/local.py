@@ -313,7 +313,7 @@ class Session(Sights):
         walking = looks.walking
         match command:
             case cmd.Break():
-                return walking.breakpoints.add(command, looks.held)
+                return walking.add(command)
             case cmd.Delete(number):
                 return walking.breakpoints.delete(number)
             case cmd.Enable(number, on):

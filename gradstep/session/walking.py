@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from gradstep.engine.breakpoints import Breakpoints
+from gradstep.engine.breakpoints import Breakpoints, not_there
 from gradstep.engine.evaluate import describe, evaluate, holds
 from gradstep.engine.faults import named
 from gradstep.engine.held import Held
@@ -160,6 +160,21 @@ class Walking:
         assert self._stepping is not None
         self._stepping.stops[:] = places
         return True
+
+    def add(self, command: cmd.Break) -> str:
+        """Set a breakpoint; return what it is called.
+
+        Raises:
+            GradstepError: it can't match anything, or what it asks can't be evaluated anywhere: a name is wrong, say.
+        """
+        for expression, ask in ((command.condition, self._holds), (command.log, self._told)):
+            try:
+                if expression is not None:
+                    ask(expression)
+            except GradstepError as error:
+                if not not_there(error):  # what has no value yet may have one where it is hit
+                    raise
+        return self.breakpoints.add(command, self._held)
 
     def ended(self, freed: bool, command: str) -> None:
         """Note which command's backward freed the graph of the last loss, if one did."""

@@ -62,8 +62,9 @@ def run_app(
     recorder = Recorder(record) if record is not None else None
 
     def noted(outcome: Outcome) -> None:
-        for command in outcome.carried_out if recorder is not None else ():
-            recorder.add(command)
+        if recorder is not None:
+            for command in outcome.carried_out:
+                recorder.add(command)
 
     script_to_step, left = (None, opened) if last else (opened, None)
     taste, wrong = read_taste(taste_path())

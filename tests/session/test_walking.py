@@ -255,7 +255,19 @@ def test_the_source_of_a_forward_and_of_a_node(tmp_path: Path) -> None:
     session.close()
 
 
-@pytest.mark.parametrize("line", ["break node Rellu*", "break module 9", "break node #99", "delete 7", "ignore 3 1"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "break node Rellu*",
+        "break module 9",
+        "break node #99",
+        "delete 7",
+        "ignore 3 1",
+        "break when nosuch > 3",
+        "break module * if 2.weight",
+        "log node * print nosuch",
+    ],
+)
 def test_what_can_never_be_hit_is_refused_with_a_remedy(session: Session, line: str) -> None:
     do(session, "forward")
     outcome = do(session, line)
