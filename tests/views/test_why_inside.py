@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -23,8 +25,11 @@ def workload(dtype: torch.dtype = torch.float32) -> Workload:
 
 
 @pytest.fixture
-def session() -> Session:
-    return Session(workload())
+def session() -> Iterator[Session]:
+    """Return a session; a phase that it is left inside of would keep its hooks on every module."""
+    opened = Session(workload())
+    yield opened
+    opened.close()
 
 
 def why(session: Session) -> WhyView:
@@ -55,7 +60,9 @@ def test_an_output_without_a_gradient_says_why() -> None:
     session = Session(held)
     for _ in range(3):
         session.execute(Into())
-    assert why(session).sentence.endswith("No node for backward: nothing that went in requires grad.")
+    sentence = why(session).sentence
+    session.close()
+    assert sentence.endswith("No node for backward: nothing that went in requires grad.")
 
 
 def test_backward_begins_at_the_loss_with_one(session: Session) -> None:
