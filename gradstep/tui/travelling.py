@@ -23,6 +23,10 @@ TIMELESS = frozenset({"timeline", "compare", "breakpoints", "log", "script"})
 """The panels that are about the whole session, and show no moment of it."""
 
 
+_GROWING = ("timeline", "compare", "loss")
+"""Those that can show something new at the same stop: another branch may have grown since."""
+
+
 class TravellingBoard(FindingBoard, inherit_bindings=False):
     """A board that shows the moment under the cursor of Timeline."""
 
@@ -37,6 +41,9 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
         past = self._past.row
         seen = past is not None and name not in TIMELESS and self.panels[name].seen == past.stop
         self.panels[name].moment = past_words(past.stop) if seen and past is not None else ""
+        if name == "timeline":
+            # keys that came before it was there have moved its cursor
+            self._look_at_cursor(self.panel(TimelinePanel))
 
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
         """Show a stop. A selection made while the past is looked at is seen there; all else leads to the present."""
@@ -48,13 +55,12 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
             self.call_after_refresh(self._catch_up)
         else:
             self._leave_past()
-        for name in ("timeline", "compare", "loss"):
-            # what a timeline holds is not told by the stop that it is at
+        for name in _GROWING:
             self.panels[name].seen = -1
         drawn = self.loss.branches
         self._take_branch(stop, outcome)
         super().present(stop, outcome, views)
-        if self.loss.branches != drawn:
+        if self.loss.branches != drawn or any(self.panels[n].seen < 0 for n in _GROWING if n in self._places):
             self.call_after_refresh(self._catch_up)
 
     def _take_branch(self, stop: Stop, outcome: Outcome | None) -> None:
@@ -67,14 +73,17 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
         self.loss.branches = (stop.branch, other)
 
     def _moved(self) -> None:
-        timeline = self.panel(TimelinePanel)
-        if self.focus_panel is timeline:
-            self._look_at_cursor(timeline)
+        self._look_at_cursor(self.panel(TimelinePanel))
         super()._moved()
 
     def _look_at_cursor(self, timeline: TimelinePanel) -> None:
         row = timeline.here
-        if row is None or row == self._past.row:
+        if (
+            self.focus_panel is not timeline
+            or row is None
+            or row == self._past.row
+            or (row.here and not self._past.row)
+        ):
             return
         if row.here or self.driver.stop.position is not None or self.driver.dead:
             if not row.here:
@@ -130,7 +139,7 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
         """Mark the stop under the cursor of Timeline, or compare it with the marked one; elsewhere show Compare."""
         timeline, panel = self.panel(TimelinePanel), self.panel(ComparePanel)
         row = timeline.here if self.focus_panel is timeline else None
-        if row is None:
+        if self.focus_panel is not timeline or row is None:
             present, other = self.loss.branches
             if panel.pair is None and other:
                 panel.compare(other, present)

@@ -12,7 +12,7 @@ from gradstep.values.tables import number
 from gradstep.values.timeline import CompareLoss, CompareRow, CompareView, LookCompare
 from gradstep.values.views import LossPoint, LossView, Request
 
-_PLOT = 14
+_PLOT = 12
 """Rows of a body from which on there is room for the plot."""
 _WIDE_RANGE = 20.0
 """Losses whose greatest is this many times the smallest are drawn on a log scale."""
@@ -61,7 +61,7 @@ def head_lines(view: CompareView, width: int, height: int) -> list[Line]:
             row.add(f"  ({numbers.loss(value - view.loss_first, sign=True)})")
         lines.append(row.line())
     if height >= _PLOT and (view.losses_first or view.losses_second):
-        lines += plot_lines(view, width, max(4, height // 3))
+        lines += plot_lines(view, width, max(5, height // 3))
     return lines + [line for text in view.others for line in paragraph(clean(text), width, "bright")]
 
 
@@ -87,9 +87,18 @@ def row_words(row: CompareRow) -> str:
     parts = [clean(row.name)]
     if row.largest is not None:
         parts.append(f"greatest difference {_signed(row.largest)} at {list(row.at)}")
+    if row.norm is None:
+        parts.append(f"{clean(row.first)} and {clean(row.second)}")
     if row.elements:
         parts.append(f"{row.differing:,} of {numbers.count(row.elements, 'element')} differ")
     return ", ".join(parts)
+
+
+def _difference(row: CompareRow) -> str:
+    """Return the norm of the difference, or what there is in its place."""
+    if row.norm is not None:
+        return number(row.norm)
+    return "was none" if row.first == "none" else "now none" if row.second == "none" else "no norm"
 
 
 def _signed(value: float) -> str:
@@ -101,7 +110,7 @@ class _Columns:
 
     def __init__(self, rows: tuple[CompareRow, ...], width: int) -> None:
         self.width = width
-        self.norms = [number(row.norm) for row in rows]
+        self.norms = [_difference(row) for row in rows]
         sides = [clean(text) for row in rows for text in (row.first, row.second)]
         names = GUTTER + widest([row.name for row in rows], 6) + 2
         side = min(widest(sides, 6), 16) + 2
@@ -128,7 +137,7 @@ class _Columns:
             drawn.left(self.first, fit(clean(row.first), self.second - self.first - 2), "dim")
             drawn.left(self.second, fit(clean(row.second), 16))
         odd = row.norm is not None and row.norm - row.norm != 0
-        drawn.right(self.norm, number(row.norm), "odd" if odd else "bright")
+        drawn.right(self.norm, _difference(row), "odd" if odd else "dim" if row.norm is None else "bright")
         if self.largest and row.largest is not None:
             drawn.right(self.largest, _signed(row.largest), numbers.tone_of(row.largest))
         return drawn.line()

@@ -130,6 +130,10 @@ class TimelinePanel(ViewPanel[TimelineView]):
         self.marked = 0
         """The stop that another is to be compared with; 0 for none."""
         self._last = 0
+        self._early = 0
+        """Rows to move by as soon as the view is there: keys may be faster."""
+        self._coming_back = False
+        """True until there is a view with the present stop in it."""
 
     def request(self) -> Request:
         """Ask for the points around the cursor."""
@@ -142,14 +146,18 @@ class TimelinePanel(ViewPanel[TimelineView]):
 
     def taken(self, view: TimelineView, before: TimelineView | None) -> None:
         """Stay with the point under the cursor; when the session has moved, go to where it is now."""
-        moved = before is None or (before.stop, before.total) != (view.stop, view.total)
+        moved = self._coming_back or before is None or (before.stop, before.total) != (view.stop, view.total)
+        self._coming_back = False
         kept = None if moved or before is None or not 0 <= self.at < len(before.rows) else before.rows[self.at]
         self._go(view.stop if kept is None else kept.stop)
+        early, self._early = self._early, 0
+        self._step(view, early)
 
     def to_present(self) -> None:
         """Bring the cursor back to where the session is."""
         if self.view is not None:
-            if not any(row.here for row in self.view.rows):
+            self._coming_back = not any(row.here for row in self.view.rows)
+            if self._coming_back:
                 self._last = 0
             self._go(self.view.stop)
 
@@ -174,8 +182,13 @@ class TimelinePanel(ViewPanel[TimelineView]):
 
     def move(self, rows: int) -> None:
         """Move the cursor; at an end of what was asked for, ask for what lies beyond."""
-        view = self.view
-        if view is None or not view.rows:
+        if self.view is None or self.seen < 0:
+            self._early += rows
+        else:
+            self._step(self.view, rows)
+
+    def _step(self, view: TimelineView, rows: int) -> None:
+        if not view.rows:
             return
         self.at = max(0, min(self.at + rows, len(view.rows) - 1))
         after = view.total - view.first - len(view.rows)
