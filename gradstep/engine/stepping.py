@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
+import torch
 from torch import Tensor
 
 from gradstep.engine.account import norm_of
@@ -148,7 +149,8 @@ class Stepping:
 
     def abandon(self) -> None:
         """Undo the phase: give it up where it stands, and put everything back."""
-        self._walker.abandon()
+        with suppress(GradstepError):  # a model that catches whatever is raised in it may raise something else
+            self._walker.abandon()
 
     @property
     def position(self) -> Position | None:
@@ -183,9 +185,12 @@ class Stepping:
         return None if event is None or event.node is None else (event.number, frozenset(self.ran))
 
     # -- from inside ---------------------------------------------------------------------------------------------------
-    def forward(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def forward(self) -> Iterator[None]:
         """Return the taps for a forward, to stand round it."""
-        return tap_forward(self._held.paths, self.come, self.ops)
+        with tap_forward(self._held.paths, self.come, self.ops):
+            yield
+        self._walker.check()  # a model may have caught what was raised in it to give it up
 
     def backward(self) -> AbstractContextManager[None]:
         """Return the taps for a backward, to stand round it."""
@@ -222,7 +227,7 @@ class Stepping:
         """Keep the norm of what arrives at a node."""
         given = event.inputs
         plain = len(given) == 1 and isinstance(given[0], Tensor) and given[0].is_floating_point()
-        self.norms[event.number] = norm_of(given[0]) if plain else None
+        self.norms[event.number] = norm_of(given[0]) if plain and given[0].layout is torch.strided else None
 
     def _why(self, event: Event) -> str:
         if self._wish.kind == "place":

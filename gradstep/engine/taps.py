@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from threading import get_ident
 from types import FrameType
 from typing import Any
 
@@ -47,6 +48,7 @@ class _ForwardTaps:
 
     def __init__(self, paths: Mapping[nn.Module, str], come: Come) -> None:
         self._paths, self._come = paths, come
+        self._thread = get_ident()
         self._running: list[tuple[str, str]] = []
         self._hidden: list[tuple[nn.Module, ExitStack]] = []
 
@@ -56,7 +58,8 @@ class _ForwardTaps:
 
     def enter(self, module: nn.Module, inputs: Any) -> None:
         path = self._paths.get(module)
-        if path is None:
+        # what runs on threads of the user's own can't stop: several of them may come to a place at once
+        if path is None or get_ident() != self._thread:
             return
         name = type(module).__name__
         self._running.append((path, name))
@@ -69,7 +72,7 @@ class _ForwardTaps:
 
     def leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         path = self._paths.get(module)
-        if path is None or not self._running:
+        if path is None or not self._running or get_ident() != self._thread:
             return
         if self._hidden and self._hidden[-1][0] is module:
             self._hidden.pop()[1].close()

@@ -167,13 +167,8 @@ class Walking:
         Raises:
             GradstepError: it can't match anything, or what it asks can't be evaluated anywhere: a name is wrong, say.
         """
-        for expression, ask in ((command.condition, self._holds), (command.log, self._told)):
-            try:
-                if expression is not None:
-                    ask(expression)
-            except GradstepError as error:
-                if not not_there(error):  # what has no value yet may have one where it is hit
-                    raise
+        self._try(command.condition, self._holds)
+        self._try(command.log, self._told)
         return self.breakpoints.add(command, self._held)
 
     def ended(self, freed: bool, command: str) -> None:
@@ -219,6 +214,15 @@ class Walking:
 
     def _holds(self, condition: Expression) -> bool:
         return holds(evaluate(condition, self._scope))
+
+    def _try(self, expression: Expression | None, ask: Callable[[Expression], object]) -> None:
+        """Evaluate an expression here; what has no value yet may have one where it is hit."""
+        try:
+            if expression is not None:
+                ask(expression)
+        except GradstepError as error:
+            if not not_there(error):
+                raise
 
     def _told(self, value: Expression) -> str:
         return describe(evaluate(value, self._scope))
