@@ -186,6 +186,7 @@ class Looks:
             tuple(sorted({node.name() for node in graph.nodes})) if graph is not None else (),
             tuple(name for name, _ in held.parameters),
             tuple(row.number for row in self.walking.breakpoints),
+            tuple(self.timeline.branches) if self.timeline is not None else (),
         )
 
     def _view(self, stop: int, request: Request) -> View:

@@ -16,6 +16,8 @@ _EDGES = {"module": ("enter", "exit"), "node": ("before", "after"), "grad": ("be
 _STEPPED = ("forward", "backward")
 _WORDS = {"into": _STEPPED, "out": ("phase",), "undo": ("phase",)}
 """The word that may follow a command."""
+_SECOND = {"back": "until ", "who": "wrote ", "clip": "grad "}
+"""The word that has to follow a command, with more behind it."""
 _NUMBERED = frozenset({"delete", "enable", "disable", "ignore"})
 
 
@@ -35,12 +37,21 @@ def complete(text: str, names: Names | None) -> list[str]:
     if word == "say" or word not in BY_WORD:
         return []
     if word == "set" and "=" not in rest:
-        return _finish(text, rest.lstrip(), [f"{name} = " for name in SETTINGS])
+        return _target(text, rest.lstrip(), names)
     if word in _EXPRESSIONS or (word == "let" and "=" in rest):
         return _expression(text, rest, names)
     if word == "set":
         name, _, value = rest.partition("=")
-        return _finish(text, value.lstrip(), SETTINGS.get(name.strip(), ()))
+        chosen = SETTINGS.get(name.strip())
+        return _expression(text, value, names) if chosen is None else _finish(text, value.lstrip(), chosen)
+    if word in _SECOND:
+        return _second(text, word, rest, names)
+    if word in ("switch", "compare"):
+        ends = names.branches if names is not None else ()
+        last = rest.rpartition(" ")[2]
+        return _finish(text, last, (*ends, "now") if word == "compare" else ends)
+    if word in ("freeze", "unfreeze"):
+        return _finish(text, rest, names.parameters if names is not None else ())
     if word in ("break", "log"):
         return _break(text, rest, names)
     if word in _WORDS:
@@ -48,6 +59,22 @@ def complete(text: str, names: Names | None) -> list[str]:
     if word in _NUMBERED:
         return _finish(text, rest, map(str, names.breakpoints if names is not None else ()))
     return _option(text, word, rest)
+
+
+def _target(text: str, typed: str, names: Names | None) -> list[str]:
+    """Complete what `set` writes: a setting, a hyper-parameter, a tensor or its `.grad`."""
+    settings = [f"{name} = " for name in ("lr", *SETTINGS)]
+    known = [name_line(name) for name in names.model] if names is not None and typed else []
+    return _finish(text, typed, [*settings, *known, *(f"{name}.grad" for name in known)])
+
+
+def _second(text: str, word: str, rest: str, names: Names | None) -> list[str]:
+    """Complete a command of two words, and what stands behind the second."""
+    second = _SECOND[word]
+    if not rest.startswith(second):
+        return _finish(text, rest, [second])
+    behind = rest.removeprefix(second)
+    return _option(text, word, rest) if word == "clip" else _expression(text, behind, names)
 
 
 def _expression(text: str, rest: str, names: Names | None) -> list[str]:

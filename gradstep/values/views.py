@@ -214,6 +214,7 @@ class Names(Struct, frozen=True, tag=True):
     parameters: tuple[str, ...] = ()
     breakpoints: tuple[int, ...] = ()
     """The numbers of those that are set."""
+    branches: tuple[str, ...] = ()
 
 
 class StateView(Struct, frozen=True, tag=True):

@@ -87,3 +87,30 @@ def test_places_that_nobody_knows_yet_complete_to_nothing() -> None:
 def test_commands_complete_before_anything_is_loaded() -> None:
     assert complete("loa", None) == ["load"]
     assert complete("print lo", None) == []
+
+
+TRAVELS = Names(
+    1, ("0.weight", "0.bias"), ("loss",), ("norm",), parameters=("0.weight", "0.bias"), branches=("main", "lr-0.01")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("set ", ["set lr = ", "set set_to_none = "]),
+        ("set 0.w", ["set 0.weight", "set 0.weight.grad"]),
+        ("set 0.weight = 2 * 0.b", ["set 0.weight = 2 * 0.bias", "set 0.weight = 2 * 0.bias.grad"]),
+        ("back ", ["back until "]),
+        ("back until no", ["back until norm("]),
+        ("who w", ["who wrote "]),
+        ("who wrote 0.b", ["who wrote 0.bias", "who wrote 0.bias.grad"]),
+        ("switch ", ["switch main", "switch lr-0.01"]),
+        ("compare main ", ["compare main main", "compare main lr-0.01", "compare main now"]),
+        ("freeze 0.b", ["freeze 0.bias"]),
+        ("clip ", ["clip grad "]),
+        ("clip grad n", ["clip grad norm="]),
+        ("undo ", ["undo phase"]),
+    ],
+)
+def test_completions_of_travels_and_edits(text: str, lines: list[str]) -> None:
+    assert complete(text, TRAVELS) == lines
