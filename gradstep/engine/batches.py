@@ -32,6 +32,8 @@ class Batches:
         self._keeper = keeper
         self._source = source
         self._call = _caller(source)
+        self.takes_number = self._call is source
+        """True when the source is a function that is called with the number of batches taken."""
         self.sequence = source if isinstance(source, Sequence) and not isinstance(source, (str, bytes)) else None
         """The source where it is a list, else None."""
         self._one_shot = isinstance(source, Iterator)

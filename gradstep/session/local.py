@@ -376,9 +376,9 @@ class Session(Sights):
             keeper.restore(before)  # what was loaded before goes on as if this had not been tried
             raise GradstepError(problem_of(error, doing, loading.FACTORY_HELP)) from error
         name = workload.name or os.path.basename(command.target)
-        self._take(held, name, command.seed)
+        self._take(held, name, command.seed, command)
 
-    def _take(self, held: Held, name: str, seed: int | None) -> None:
+    def _take(self, held: Held, name: str, seed: int | None, load: cmd.Load | None = None) -> None:
         if self._looks is not None:
             self._looks.walking.abandon()
         self._looks = Looks(held)
@@ -393,7 +393,7 @@ class Session(Sights):
         )
         if self._waiting is not None:
             self.can_pause(self._waiting, self._interrupted)
-        self._past = Past(self._looks, self._history)
+        self._past = Past(self._looks, self._history, load)
         self._stop = self._stop_now(held, 1)
 
     def _stop_now(self, held: Held, number: int) -> Stop:

@@ -9,6 +9,7 @@ from gradstep.engine import arrive
 from gradstep.engine.checkpoint import name_of, take
 from gradstep.engine.digest import digest, measured_on
 from gradstep.engine.evaluate import evaluate, holds, split_selection
+from gradstep.engine.export import program, write_text
 from gradstep.engine.files import pending, place_of_file, save
 from gradstep.engine.hindsight import part_differs
 from gradstep.engine.images import Images
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 class Past:
     """The history of one loaded workload."""
 
-    def __init__(self, looks: Looks, budget: int) -> None:
-        self._looks = looks
+    def __init__(self, looks: Looks, budget: int, load: cmd.Load | None = None) -> None:
+        """Keep at most `budget` bytes; `load` is the command that built the workload."""
+        self._looks, self.load = looks, load
         self.timeline = Timeline(looks.held, looks.scope, budget)
         self.timeline.begin()
         looks.timeline = self.timeline
@@ -66,8 +68,10 @@ class Past:
                 return self._save(path, folder)
             case cmd.Restore(path, folder):
                 return self._restore(command)
-            case cmd.Export():
-                raise wrong("this is not there yet", cmd.line_of(command))
+            case cmd.Export(path, folder):
+                place = place_of_file(path, folder)
+                write_text(place, program(looks.held, self.load, timeline.here()))
+                return f"{place} is written"
             case _:
                 return looks.held.carry_out(command, looks.scope)
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.commands import TRAVELS, Command, Screenshot
+from gradstep.values.commands import FILES, TRAVELS, Command, Screenshot
 
 
 class Line(Struct, frozen=True):
@@ -52,11 +52,11 @@ class Script(Struct, frozen=True):
     statements: tuple[Statement, ...]
 
     def observes(self) -> bool:
-        """Tell whether it draws the screen, goes back in time, or goes on after an error that it expects."""
+        """Tell whether it draws the screen, goes back in time, writes a file, or goes on after an error it expects."""
         return any(map(_observes, self.statements))
 
     def travels(self) -> bool:
-        """Tell whether it goes back in time, or draws a screen that shows the timeline."""
+        """Tell whether it goes back in time, writes what led to a stop, or draws a screen that shows the timeline."""
         return any(map(_travels, self.statements))
 
     def source_of(self, number: int) -> str:
@@ -66,11 +66,11 @@ class Script(Struct, frozen=True):
 
 def _observes(statement: Statement) -> bool:
     if isinstance(statement, Line):
-        return isinstance(statement.command, (Screenshot, *TRAVELS))
+        return isinstance(statement.command, (Screenshot, *TRAVELS, *FILES))
     return isinstance(statement, ExpectError) or any(map(_observes, statement.body))
 
 
 def _travels(statement: Statement) -> bool:
     if isinstance(statement, Line):
-        return isinstance(statement.command, (Screenshot, *TRAVELS))
+        return isinstance(statement.command, (Screenshot, *TRAVELS, *FILES))
     return any(map(_travels, statement.body))

@@ -1,0 +1,133 @@
+"""What an exported program consists of besides the workload and the session: its head, its helpers and its proof."""
+
+HEAD = '''"""A gradstep session of {target} as plain PyTorch.
+
+It gives the same bits on torch {torch}, the same kind of CPU and {threads} threads.
+"""
+
+import dataclasses
+import hashlib
+import random
+import types
+
+import numpy
+import torch
+
+torch.set_num_threads({threads})
+
+
+@dataclasses.dataclass
+class Workload:
+    """What is trained."""
+
+    model: object
+    loss: object = None
+    optimizer: object = None
+    batches: object = None
+    compute_loss: object = None
+    schedulers: object = ()
+    schedule: str = "step"
+    state: object = dataclasses.field(default_factory=dict)
+    name: str = ""
+    show: str = ""
+
+
+gradstep = types.SimpleNamespace(Workload=Workload)
+
+
+def seed_all(number):
+    torch.manual_seed(number)
+    random.seed(number)
+    numpy.random.seed(number % 2**32)
+
+
+{seed}'''
+
+LOOP_HELPERS = '''
+# -- what a training loop is made of -----------------------------------------------------------------
+work = {factory}()
+model = work.model.to("{device}")
+if isinstance(work.loss, torch.nn.Module):
+    work.loss.to("{device}")
+optimizer = work.optimizer
+if not isinstance(optimizer, torch.optim.Optimizer):
+    optimizer = optimizer(model.parameters())
+given = work.schedulers if isinstance(work.schedulers, (list, tuple)) else [work.schedulers]
+schedulers = [each if hasattr(each, "state_dict") else each(optimizer) for each in given if each is not None]
+loss = prediction = batch = None
+
+
+def on_device(value):
+    if hasattr(value, "to") and callable(value.to):
+        return value.to("{device}")
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(on_device, value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(on_device, value))
+    return {{key: on_device(each) for key, each in value.items()}} if isinstance(value, dict) else value
+
+
+def all_batches():
+    """Yield each batch, and whether it begins a new epoch."""
+    taken = 0
+    while callable(work.batches) and not hasattr(work.batches, "__iter__"):
+        yield on_device(work.batches({number})), False
+        taken += 1
+    while True:
+        for place, each in enumerate(work.batches):
+            yield on_device(each), place == 0 and taken > 0
+            taken += 1
+
+
+def step_schedulers():
+    for each in schedulers:
+        if isinstance(each, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            each.step(float("nan") if loss is None else loss.item())
+        else:
+            each.step()
+
+
+def next_batch():
+    nonlocal batch
+    batch, new_epoch = next(batches)
+    if new_epoch and work.schedule == "epoch":
+        step_schedulers()
+
+
+def forward():
+    nonlocal batch, prediction, loss
+    if batch is None:
+        batch, _ = next(batches)
+    if work.loss is None:
+        loss = work.compute_loss(model, batch)
+    else:
+        prediction = model(batch[0])
+        loss = work.loss(prediction, batch[1])
+
+
+def closure():
+    optimizer.zero_grad()
+    forward()
+    loss.backward()
+    return loss
+
+
+def tensor(name):
+    """Return a parameter or buffer by its name."""
+    return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])[name]
+
+
+batches = all_batches()
+'''
+
+SAME = '''
+# -- the proof ---------------------------------------------------------------------------------------
+EXPECTED = {{
+{expected}
+}}
+print("loss", None if loss is None else loss.item() if loss.numel() == 1 else loss.shape, "expected", {loss})
+for name, parameter in model.named_parameters():
+    flat = parameter.detach().contiguous().cpu().reshape(-1)
+    found = hashlib.sha256(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"").hexdigest()[:16]
+    print(name, found, "the same bits" if found == EXPECTED[name] else "DIFFERS from " + EXPECTED[name])
+'''
