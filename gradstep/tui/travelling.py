@@ -90,6 +90,8 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
                 self._say("inside a phase: its end comes first, then the past can be looked at")
             self._leave_past()
         else:
+            # what the last command said is of the present; the log has it
+            self.why.tell(notice="", outcome=None, fault=None, said="")
             self._past.row, self._past.present = row, self._status.stop.number
         self._arrange()
         self._redraw()

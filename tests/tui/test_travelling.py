@@ -148,9 +148,13 @@ def test_enter_goes_there() -> None:
         await s.press("T", "up", "enter")
         assert s.session.lines()[-1] == "goto 3"
         assert "PAST" not in s.text()
+        assert "at stop 3" in "".join(of_panel(s, "why"))
         assert "+1 ahead  stop 3" in status(s)
         assert row_of(s, "timeline", "◂ now").startswith("▶ 3 ● backward")
         assert "undone, 4 weights" in row_of(s, "timeline", "[main]")
+        await s.press("up")
+        assert "at stop 3" not in "".join(of_panel(s, "why"))
+        assert "forward computed the loss" in "".join(of_panel(s, "why"))
 
     on_stage(test)
 
