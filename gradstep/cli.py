@@ -34,6 +34,7 @@ COMMANDS = """\
 also:
   gradstep examples              list the built-in examples
   gradstep replay FILE.steps ... run scripts without a screen; `gradstep replay --help`
+  gradstep diff A.steps B.steps  run two scripts side by side, and say where they part
   gradstep template [FILE.py]    write a workload of your own to start from
   gradstep keys                  print every key, in the format of the file that binds them anew
   gradstep help steps            the language of .steps scripts
@@ -219,6 +220,32 @@ def _draw(layout: str | None, theme: str | None, session: Session, path: str, si
     draw(InlineSession(session), path, size, session.log, layout=layout or "inspect", theme=theme or "dark")
 
 
+def _diff(given: list[str]) -> int:
+    parser = _parser(
+        "gradstep diff",
+        "Run two scripts side by side and name the first command, tensor and module or node at which they part. "
+        "Exit code 0: they do not; 1: they do; 2: a script is wrong.",
+    )
+    parser.add_argument("first", metavar="A.steps", help="a script")
+    parser.add_argument("second", metavar="B.steps", help="what it is compared with; the same one for two devices")
+    parser.add_argument("--device-a", type=_device, metavar="DEVICE", help="in place of the device of A's load")
+    parser.add_argument("--device-b", type=_device, metavar="DEVICE", help="in place of the device of B's load")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="of a difference relative to the norm; 0 compares bits",
+    )
+    _add_history(parser)
+    options = parser.parse_args(given)
+    sys.path.append(os.getcwd())
+    from gradstep.steps.diff import diff
+
+    devices = (options.device_a, options.device_b)
+    return diff((options.first, options.second), devices=devices, tolerance=options.tolerance, history=options.history)
+
+
 def _template(given: list[str]) -> int:
     parser = _parser("gradstep template", "Print a file with a workload to start from, or write it.")
     parser.add_argument("file", metavar="FILE.py", nargs="?", help="where to write it; never over a file that is there")
@@ -268,6 +295,7 @@ def _help(given: list[str]) -> int:
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "examples": _examples,
     "replay": _replay,
+    "diff": _diff,
     "template": _template,
     "keys": _keys,
     "help": _help,

@@ -158,6 +158,13 @@ class Session(Sights):
         """Where the session stands."""
         return self._stop
 
+    @property
+    def past(self) -> Past:
+        """The history of what is loaded."""
+        self._need()
+        assert self._past is not None
+        return self._past
+
     # -- the one command path ------------------------------------------------------------------------------------------
     def execute(self, command: Command) -> Outcome:
         """Carry out one command. What goes wrong is in the outcome; the state is then as it was before."""
