@@ -233,6 +233,8 @@ class Held:
                 self.transaction.roll_back(saved)
             self.refused = PHASE_NAMES[type(act)]
             raise GradstepError(problem_of(error, self.refused)) from error
+        finally:
+            self._taps = None
         self.saved, self.refused = saved or _NOTHING, ""
 
     def carry_out(self, command: PointCommand, scope: Scope) -> str:

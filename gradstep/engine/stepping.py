@@ -20,7 +20,7 @@ from gradstep.engine.walker import Walker
 from gradstep.values.commands import Backward, Forward
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
-from gradstep.values.inside import Position
+from gradstep.values.inside import Position, SourceLine
 
 Kind = Literal["into", "over", "out", "continue", "until", "end", "place"]
 T = TypeVar("T")
@@ -139,7 +139,9 @@ class Stepping:
         """
         self.notes = []
         # what is passed at a place must not be held on to beyond it: the engine uses its memory again
-        here = None if self.event is None else replace(self.event, inputs=(), outputs=None, addends=(), keywords={})
+        here = self.event
+        if here is not None:
+            here = replace(here, inputs=(), outputs=None, addends=(), keywords={}, find_source=SourceLine)
         self._wish, self.event = Wish(kind, until, here, place), None
         return self._walker.go()
 
@@ -219,9 +221,11 @@ class Stepping:
             return
         self.stops.append(self.place)
         self._held.running = False
-        self._walker.halt()
+        try:
+            self._walker.halt()
+        finally:
+            self.event = None
         self._held.running = True
-        self.event = None
 
     def note_norm(self, event: Event) -> None:
         """Keep the norm of what arrives at a node."""

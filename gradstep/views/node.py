@@ -36,6 +36,10 @@ class NodeLook:
         self._matrices = MatrixLook()
         self._ways: Ways | None = None
 
+    def forget(self) -> None:
+        """Let go of the graph that was looked at."""
+        self._ways = None
+
     def chain(
         self, stop: int, request: LookChain, record: GraphRecord, number: int, norms: Mapping[int, float | None] = _NONE
     ) -> ChainView:

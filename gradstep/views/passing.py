@@ -50,6 +50,7 @@ class Passing:
         """Note a look; what was kept is let go of when nobody looks any more."""
         if not wanted:
             self._kept = None
+            self._look.forget()
 
     def node(self, stop: int, request: LookNode, stepping: Stepping | None) -> NodeView:
         """Return what a node makes of what arrives."""

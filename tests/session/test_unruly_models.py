@@ -15,7 +15,7 @@ from gradstep.session.local import Session
 from gradstep.steps.parse import parse_line
 from gradstep.values.nodes import LookNode
 from gradstep.values.outcomes import Outcome
-from gradstep.values.views import Digest, LookDigest
+from gradstep.values.views import Digest, LookDigest, Request
 from gradstep.workload import Workload
 
 
@@ -211,3 +211,33 @@ def test_nothing_of_a_phase_is_held_on_to_after_it(end: str) -> None:
     assert kept
     assert [ref() for ref in kept if ref() is not None] == []
     assert threading.active_count() <= threads
+
+
+class Kept(nn.Linear):
+    """Keeps weak references to what it made."""
+
+    made: list[weakref.ref[Tensor]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x)
+        self.made.append(weakref.ref(out))
+        return out * 1.5
+
+
+def kept_by(session: Session, text: str, *requests: Request) -> int:
+    """Carry lines out, look, and then at nothing; return how many of the activations are alive after that."""
+    Kept.made = []
+    do(session, text)
+    session.look(*requests)
+    session.look(LookDigest())
+    gc.collect()
+    assert Kept.made
+    return sum(ref() is not None for ref in Kept.made)
+
+
+def test_a_live_session_keeps_no_activation_of_a_phase_that_is_over() -> None:
+    session = session_of(nn.Sequential(Kept(4, 4), nn.Tanh(), Kept(4, 1)))
+    assert kept_by(session, "into forward; into; into; into; undo phase") == 0
+    assert kept_by(session, "forward; into backward; into; into; out phase") == 0
+    assert kept_by(session, "forward; backward", LookNode(3)) == 0
+    session.close()
