@@ -58,6 +58,13 @@ def grown(inner: st.SearchStrategy[x.Expression]) -> st.SearchStrategy[x.Express
 
 EXPRESSIONS = st.recursive(LEAVES, grown, max_leaves=12)
 PATHS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
+BARE = st.from_regex(r"[A-Za-z0-9_.*\[\]-]{1,10}", fullmatch=True)
+PLACES = st.one_of(
+    NAMES.filter(lambda name: name != "set_to_none").map(x.Name),
+    st.builds(
+        x.Index, NAMES.map(x.Name), st.lists(st.integers(0, 99).map(x.Number), min_size=1, max_size=3).map(tuple)
+    ),
+)
 SAID = st.text(st.characters(exclude_characters="\n", exclude_categories=("Cs",)), max_size=30).map(str.strip)
 COMMANDS = st.one_of(
     st.builds(
@@ -79,6 +86,24 @@ COMMANDS = st.one_of(
     st.builds(c.Unwatch, st.integers(0, 1000)),
     st.builds(c.Set, st.just("set_to_none"), EXPRESSIONS),
     st.builds(c.Say, SAID),
+    st.builds(c.Undo, st.integers(1, 1000)),
+    st.just(c.Undo(phase=True)),
+    st.builds(c.Redo, st.integers(1, 1000)),
+    st.builds(c.Goto, st.integers(0, 10**6)),
+    st.builds(c.BackUntil, EXPRESSIONS),
+    st.builds(c.WhoWrote, EXPRESSIONS),
+    st.builds(c.Branch, BARE),
+    st.builds(c.Switch, BARE),
+    st.builds(c.Compare, BARE, BARE),
+    st.builds(c.Assign, PLACES, EXPRESSIONS),
+    st.builds(c.Freeze, BARE, st.booleans()),
+    st.builds(c.Clip, st.sampled_from(["norm", "value"]), st.floats(0, allow_nan=False).map(abs)),
+    st.builds(c.UseOptimizer, WORDS, st.dictionaries(WORDS, EXPRESSIONS, max_size=3).map(lambda d: tuple(d.items()))),
+    st.builds(c.Mode, st.booleans()),
+    st.builds(c.Seed, st.integers(0, 2**63 - 1)),
+    st.builds(c.Checkpoint, PATHS.map(lambda path: f"{path}.safetensors")),
+    st.builds(c.Restore, PATHS.map(lambda path: f"{path}.safetensors")),
+    st.builds(c.Export, PATHS.map(lambda path: f"{path}.py")),
     st.builds(c.Screenshot, PATHS),
 )
 
