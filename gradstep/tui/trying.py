@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import NamedTuple, get_args
 
-from gradstep.tui import numbers
 from gradstep.tui.acts import parse_commands
 from gradstep.tui.jobs import Job, Program, sequence
 from gradstep.tui.panels.graph import GraphPanel
@@ -15,9 +15,9 @@ from gradstep.tui.panels.ledger import LedgerPanel
 from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.optimizer import OptimizerPanel
 from gradstep.tui.travelling import TravellingBoard
-from gradstep.values.commands import Branch, Command, EditCommand, Goto, Switch, line_of
+from gradstep.values.commands import Assign, Branch, Command, EditCommand, Freeze, Goto, Switch, line_of
 from gradstep.values.errors import GradstepError, wrong
-from gradstep.values.expressions import name_line
+from gradstep.values.expressions import expression_line, name_line
 from gradstep.values.outcomes import Problem
 from gradstep.values.timeline import LookTimeline, TimelineRow, TimelineView
 
@@ -63,6 +63,28 @@ def _way(rows: dict[int, TimelineRow], start: int, stop: int) -> list[TimelineRo
         way.append(rows[stop])
         stop = rows[stop].parent
     return way[::-1] if stop == start else []
+
+
+def otherwise(edits: Sequence[Command], done: Sequence[Command]) -> tuple[list[Command], list[Command]]:
+    """Return the changes to begin with, and what is done after them.
+
+    What was done may have begun with changes too, of a trial before this one: those of something else still hold, and
+    one of the same thing gives way.
+    """
+    before = list(takewhile(lambda command: isinstance(command, _EDITS), done))
+    changed = set(map(_subject, edits))
+    return [*(command for command in before if _subject(command) not in changed), *edits], list(done[len(before) :])
+
+
+def _subject(command: Command) -> str:
+    """Return what a change is of."""
+    match command:
+        case Assign(target):
+            return f"set {expression_line(target)}"
+        case Freeze(pattern):
+            return f"freeze {pattern}"
+        case _:
+            return type(command).__name__
 
 
 def branch_name(edits: Sequence[Command], taken: Sequence[str]) -> str:
@@ -127,7 +149,12 @@ class TryingBoard(TravellingBoard, inherit_bindings=False):
                 return
             again = again_from(view, start)
             name = branch_name(edits, [branch.name for branch in view.branches])
-            self._put(_trial(again, edits, name, view)._replace(done=lambda problem: self._tried(problem, again, name)))
+            try:
+                job = _trial(again, edits, name, view)
+            except GradstepError as error:
+                self.told(f"{error.problem.title}. {error.problem.remedy}")
+                return
+            self._put(job._replace(done=lambda problem: self._tried(problem, again, name)))
 
     def _tried(self, problem: Problem | None, again: Again, name: str) -> None:
         """Show both side by side."""
@@ -135,27 +162,26 @@ class TryingBoard(TravellingBoard, inherit_bindings=False):
             return
         if again.commands:
             self.compare(again.end, name)
-            self.told(
-                f"{name}: {numbers.count(len(again.commands), 'command')} done again from stop {again.start.stop}."
-            )
+            self.told(f"On branch {name}: what came after stop {again.start.stop} was done again with this changed.")
         else:
-            self.told(f"On branch {name}: nothing was done after stop {again.start.stop} that could be done again yet.")
+            self.told(f"On branch {name}: nothing came after stop {again.start.stop} that could be done again.")
 
 
 def _trial(again: Again, edits: Sequence[Command], name: str, view: TimelineView) -> Job:
-    """Return the job that goes to the start, changes something there, and does the rest again on a new branch."""
+    """Return the job that goes to the start, changes something there, and does the rest again on a new branch.
+
+    Raises:
+        GradstepError: something that was done has no line that could be read again.
+    """
+    changes, rest = otherwise(edits, [command for line in again.commands for command in parse_commands(line)])
+    way: list[Command] = [] if view.stop == again.start.stop else [Goto(again.start.stop)]
 
     def program() -> Program:
-        here = view.stop == again.start.stop
-        problem = yield from sequence([*([] if here else [Goto(again.start.stop)]), Branch(name), *edits])
+        problem = yield from sequence([*way, Branch(name), *changes])
         if problem is not None:
             yield from sequence(_back(view))
             return problem
-        try:
-            commands = [command for line in again.commands for command in parse_commands(line)]
-        except GradstepError as error:
-            return error.problem
-        return (yield from sequence(commands))
+        return (yield from sequence(rest))
 
     return Job(lambda _: program())
 

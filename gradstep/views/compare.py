@@ -122,7 +122,7 @@ def _word(tensor: Tensor | None) -> str:
 def _others(one: Checkpoint, other: Checkpoint) -> Iterator[str]:
     """Yield what differs that is no tensor, in words."""
     a, b = one.optimizer, other.optimizer
-    if a.optimizer is not b.optimizer:
+    if type(a.optimizer) is not type(b.optimizer):
         yield f"the optimizer: {type(a.optimizer).__name__} and {type(b.optimizer).__name__}"
     for place, ((_, were, _), (_, are, _)) in enumerate(zip(a.groups, b.groups, strict=False)):
         suffix = f" of group {place}" if len(a.groups) > 1 else ""

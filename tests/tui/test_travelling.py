@@ -274,6 +274,24 @@ def test_it_begins_at_the_past_stop_that_is_looked_at() -> None:
     on_stage(test)
 
 
+def test_a_trial_after_a_trial_is_of_the_same_start() -> None:
+    async def test(s: Stage) -> None:
+        await iterations(s, 1)
+        for value in ("0.01", "1"):
+            await s.press("W")
+            await s.type(value)
+            await s.press("enter")
+        await s.press("colon")
+        await s.type("try seed 7")
+        await s.press("enter")
+        lines = s.session.lines()
+        second = lines[lines.index("branch lr-1") + 1 : lines.index("branch seed-7")]
+        assert second == ["set lr = 1", "forward", "backward", "step", "goto 1"]
+        assert lines[lines.index("branch seed-7") + 1 :] == ["set lr = 1", "seed 7", "forward", "backward", "step"]
+
+    on_stage(test)
+
+
 def test_a_change_that_is_refused_leads_back_to_where_it_was() -> None:
     async def test(s: Stage) -> None:
         await iterations(s, 1)
@@ -353,7 +371,8 @@ def test_without_a_pair_compare_says_how_to_get_one() -> None:
 def test_e_begins_a_change_of_what_is_under_the_cursor() -> None:
     async def begun(s: Stage, panel: str, *keys: str) -> str:
         s.screen.action_focus_panel(panel)
-        await s.press(*keys, "e")
+        await s.press(*keys)
+        await s.press("e")
         assert s.screen._line is not None
         line = s.screen._line.value
         await s.press("escape")
