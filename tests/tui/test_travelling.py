@@ -384,7 +384,7 @@ def test_e_begins_a_change_of_what_is_under_the_cursor() -> None:
         await s.press("home", "down", "down", "enter")
         assert await begun(s, "tensor", "down", "right") == "set 0.weight[1, 1] = "
         assert await begun(s, "ledger") == "set 0.weight.grad[1, 1] = "
-        assert await begun(s, "model", "down") == "set 0.bias = "
+        assert await begun(s, "model") == "set 0.weight = "
         assert await begun(s, "optimizer") == "set lr = "
         assert await begun(s, "graph", "end") == "set 0.weight.grad = 0"
         assert await begun(s, "timeline", "up") == "try set 0.weight[1, 1] = "
