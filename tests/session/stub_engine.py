@@ -20,7 +20,7 @@ class Session:
         self.number = 0
         self.running = False
 
-    def can_pause(self, waiting) -> None:
+    def can_pause(self, *_) -> None:
         """Nothing of it is watched from inside."""
 
     @property
