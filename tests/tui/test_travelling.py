@@ -187,7 +187,9 @@ def test_a_phase_leads_back_to_the_present() -> None:
 
 def test_the_past_is_not_looked_at_inside_a_phase() -> None:
     async def test(s: Stage) -> None:
-        await s.press("f", "i", "T", "up")
+        await s.press("f", "i", "T")
+        assert row_of(s, "timeline", "▶").startswith("▶ 2 ● forward")
+        await s.press("up")
         assert "PAST" not in s.text()
         assert "inside a phase: its end comes first" in s.rows()[-1]
 

@@ -102,6 +102,11 @@ class _Columns:
         return drawn.line()
 
 
+def _present(view: TimelineView) -> int:
+    """Return the stop that the session is at; inside a phase, the one that it was begun at."""
+    return next((row.stop for row in view.rows if row.here), view.stop)
+
+
 def _changed(row: TimelineRow) -> str:
     return ", ".join(filter(None, ["undone" if row.undone else "", clean(row.changed)]))
 
@@ -149,7 +154,7 @@ class TimelinePanel(ViewPanel[TimelineView]):
         moved = self._coming_back or before is None or (before.stop, before.total) != (view.stop, view.total)
         self._coming_back = False
         kept = None if moved or before is None or not 0 <= self.at < len(before.rows) else before.rows[self.at]
-        self._go(view.stop if kept is None else kept.stop)
+        self._go(_present(view) if kept is None else kept.stop)
         early, self._early = self._early, 0
         self._step(view, early)
 
@@ -159,7 +164,7 @@ class TimelinePanel(ViewPanel[TimelineView]):
             self._coming_back = not any(row.here for row in self.view.rows)
             if self._coming_back:
                 self._last = 0
-            self._go(self.view.stop)
+            self._go(_present(self.view))
 
     def _go(self, stop: int) -> None:
         rows = self.view.rows if self.view is not None else ()
