@@ -1,0 +1,206 @@
+"""The state in a file: it comes back to the bit, and no file that is not whole, or not ours, changes anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from holding import hold
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from travelling import Traveller
+
+from gradstep.engine import arrive, safetensors
+from gradstep.engine.digest import digest
+from gradstep.engine.files import pending, save
+from gradstep.values.commands import Restore
+from gradstep.values.errors import GradstepError
+
+
+def write(traveller: Traveller, path: Path) -> Path:
+    base, then = arrive.way_to(traveller.timeline.here())
+    assert base.checkpoint is not None
+    save(traveller.held, base.checkpoint, then, traveller.timeline.losses(base), traveller.digest(), path)
+    return path
+
+
+def restore(traveller: Traveller, path: Path) -> None:
+    traveller.held.carry_out(Restore(str(path)), traveller.scope)
+    for command in pending(path)[0]:
+        traveller.held.carry_out(command, traveller.scope)
+    traveller.check()
+
+
+def refused(traveller: Traveller, path: Path) -> str:
+    before, point = traveller.digest(), traveller.held.point
+    with pytest.raises(GradstepError) as caught:
+        restore(traveller, path)
+    assert traveller.digest() == before
+    assert traveller.held.point is point
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "rnn", "gpt", "shuffled"])
+@pytest.mark.parametrize("more", [(), ("forward",), ("forward", "backward"), ("forward", "backward retain_graph=true")])
+def test_a_file_brings_the_state_back_and_the_way_goes_on_as_it_did(
+    name: str, more: tuple[str, ...], tmp_path: Path
+) -> None:
+    traveller = Traveller(name, 1 << 30)
+    traveller.take("loop", 2)
+    traveller.take("act", "next_batch")
+    for line in more:
+        assert traveller.take("act", line)
+    path, there = write(traveller, tmp_path / "x.safetensors"), traveller.digest()
+    losses = list(traveller.held.losses)
+    on = ("step", "zero_grad", "forward", "backward", "step") if "backward" in more else ("forward", "backward", "step")
+    for line in on:
+        assert traveller.take("act", line)
+    end = traveller.digest()
+    other = Traveller(name, 1 << 30)
+    other.take("loop", 1)
+    restore(other, path)
+    assert other.digest() == there
+    assert other.held.losses == losses
+    for line in on:
+        assert other.take("act", line)
+    assert other.digest() == end
+
+
+def test_a_restore_can_be_undone_and_done_again(tmp_path: Path) -> None:
+    traveller = Traveller("cnn", 1 << 30)
+    first = traveller.digest()
+    traveller.take("loop", 1)
+    path, there = write(traveller, tmp_path / "x.safetensors"), traveller.digest()
+    traveller.go(1)
+    traveller.take("act", "forward")
+    restore(traveller, path)
+    assert traveller.digest() == there
+    losses = list(traveller.held.losses)
+    traveller.take("undo", 2)
+    assert traveller.digest() == first
+    assert traveller.held.losses == []
+    traveller.take("redo", 2)
+    assert traveller.digest() == there
+    assert traveller.held.losses == losses
+
+
+def test_the_package_of_that_name_reads_it(tmp_path: Path) -> None:
+    package = pytest.importorskip("safetensors.torch")
+    traveller = Traveller("gpt", 1 << 30)
+    traveller.take("loop", 1)
+    found = package.load_file(write(traveller, tmp_path / "x.safetensors"))
+    for name, parameter in traveller.held.parameters:
+        assert torch.equal(found[name], parameter)
+        assert torch.equal(found[f"{name}.state.exp_avg"], traveller.held.optimizer.state[parameter]["exp_avg"])
+
+
+def test_a_file_of_another_workload_or_optimizer_is_refused(tmp_path: Path) -> None:
+    cnn, mlp = Traveller("cnn", 1 << 30), Traveller("mlp", 1 << 30)
+    path = write(cnn, tmp_path / "x.safetensors")
+    assert "another workload" in refused(mlp, path)
+    cnn.take("act", "optimizer adam")
+    assert "is of SGD, this is Adam" in refused(cnn, path)
+    larger = Traveller.of(hold(nn.Linear(4, 3), [(torch.ones(1, 4), torch.ones(1, 3))]), 1 << 30)
+    small = Traveller.of(hold(nn.Linear(4, 2)), 1 << 30)
+    assert "weight is (2, 4) torch.float32 in it" in refused(larger, write(small, tmp_path / "y.safetensors"))
+
+
+def test_a_file_that_gradstep_did_not_write_is_refused(tmp_path: Path) -> None:
+    package = pytest.importorskip("safetensors.torch")
+    mlp = Traveller("mlp", 1 << 30)
+    package.save_file({"0.weight": torch.zeros(3)}, tmp_path / "x.safetensors")
+    assert "was not written by `checkpoint`" in refused(mlp, tmp_path / "x.safetensors")
+    (tmp_path / "y.safetensors").write_text("not even that")
+    assert "can't be restored" in refused(mlp, tmp_path / "y.safetensors")
+    assert "No such file" in refused(mlp, tmp_path / "z.safetensors")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Traveller, Path, bytes]:
+    torch.manual_seed(0)
+    traveller = Traveller("xor", 1 << 30)
+    traveller.take("loop", 2)
+    path = write(traveller, tmp_path_factory.mktemp("files") / "x.safetensors")
+    return traveller, path, path.read_bytes()
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_a_file_that_is_damaged_or_cut_off_is_refused(written: tuple[Traveller, Path, bytes], data: Any) -> None:
+    traveller, path, whole = written
+    if data.draw(st.booleans()):
+        path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    else:
+        place = data.draw(st.integers(0, len(whole) * 8 - 1))
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+    refused(traveller, path)
+
+
+def test_a_save_that_fails_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    traveller = Traveller("xor", 1 << 30)
+    path = write(traveller, tmp_path / "x.safetensors")
+    old = path.read_bytes()
+    traveller.take("loop", 1)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for broken in ("fsync", "replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(safetensors.os, broken, full)
+            with pytest.raises(GradstepError, match="can't be written"):
+                write(traveller, path)
+        assert path.read_bytes() == old
+        assert os.listdir(tmp_path) == ["x.safetensors"]
+    with pytest.raises(GradstepError, match="can't be written"):
+        write(traveller, tmp_path / "no folder" / "x.safetensors")
+
+
+def test_what_only_pickle_could_write_is_refused(tmp_path: Path) -> None:
+    class Odd:
+        def state_dict(self) -> dict[str, object]:
+            return {"thing": lambda: 0}
+
+        def load_state_dict(self, _: object) -> None: ...
+
+    held = hold(nn.Linear(4, 2), state={"odd": Odd()})
+    with pytest.raises(GradstepError, match=r"odd.thing holds a builtins.function"):
+        write(Traveller.of(held, 1 << 30), tmp_path / "x.safetensors")
+    assert os.listdir(tmp_path) == []
+
+
+def test_strides_of_a_gradient_come_back(tmp_path: Path) -> None:
+    traveller = Traveller("cnn", 1 << 30)
+    parameter = traveller.held.parameter("head.weight")
+    traveller.take("act", "forward")
+    traveller.take("act", "backward")
+    assert parameter.grad is not None
+    parameter.grad = parameter.grad.t().contiguous().t()
+    traveller.take("act", "set lr = 0.1")
+    assert parameter.grad is not None
+    strides = parameter.grad.stride()
+    assert not parameter.grad.is_contiguous()
+    path = write(traveller, tmp_path / "x.safetensors")
+    traveller.take("act", "zero_grad")
+    restore(traveller, path)
+    assert parameter.grad is not None
+    assert parameter.grad.stride() == strides
+
+
+def test_the_header_says_what_it_holds(tmp_path: Path) -> None:
+    path = write(Traveller("xor", 1 << 30), tmp_path / "x.safetensors")
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    assert length % 8 == 0
+    assert header["__metadata__"]["gradstep"] == "1"
+    assert header["__metadata__"]["measured_on"].startswith("torch ")
+    assert len(digest(Traveller("xor", 1).held)[0]) == len(header["__metadata__"]["digest"])
