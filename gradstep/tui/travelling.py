@@ -54,6 +54,8 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
                 self.panels[name].seen = -1
             self.call_after_refresh(self._catch_up)
         else:
+            if self._past.row is not None:
+                self.panel(TimelinePanel).follow()
             self._leave_past()
         for name in _GROWING:
             self.panels[name].seen = -1

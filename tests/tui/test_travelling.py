@@ -107,6 +107,11 @@ def test_another_branch_is_named_on_the_status_line() -> None:
         assert "main" not in status(s)
         await s.press("u", "u", "b")
         assert status(s).endswith(f"b2  stop {s.session.stop.number}")
+        assert s.screen.loss.branches == ("b2", "main")
+        await s.press("colon")
+        await s.type("branch slow")
+        await s.press("enter")
+        assert s.screen.loss.branches == ("slow", "main")
         await s.press("colon")
         await s.type("switch main")
         await s.press("enter")
@@ -181,6 +186,13 @@ def test_a_phase_leads_back_to_the_present() -> None:
         assert s.session.lines()[-1].startswith("zero_grad")
         assert "PAST" not in s.text()
         assert s.session.stop.number == 5
+        await s.press("up")
+        assert "PAST: stop 4" in s.text()
+        await s.press("colon")
+        await s.type("branch slow")
+        await s.press("enter")
+        assert "PAST" not in s.text()
+        assert row_of(s, "timeline", "▶").startswith("▶ 5 ●")
 
     on_stage(test)
 

@@ -158,6 +158,10 @@ class TimelinePanel(ViewPanel[TimelineView]):
         early, self._early = self._early, 0
         self._step(view, early)
 
+    def follow(self) -> None:
+        """Have the cursor go to the present with the view that comes next."""
+        self._coming_back, self._last = True, 0
+
     def to_present(self) -> None:
         """Bring the cursor back to where the session is."""
         if self.view is not None:
