@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 from typing import Literal
 
@@ -62,6 +63,7 @@ class Session(Sights):
         self._looks: Looks | None = None
         self._past: Past | None = None
         self._history = history
+        self._dropped: weakref.finalize[[], Session] | None = None
         self._waiting: Callable[[str], None] | None = None
         self._interrupted: Callable[[], bool] = lambda: False
         self._done: list[Command] = []
@@ -119,7 +121,9 @@ class Session(Sights):
         """Let go of the workload; it stays as it was left, and a phase that is not at its end is undone."""
         if self._looks is not None:
             self._looks.walking.abandon()
-        self._looks = self._past = None
+        if self._dropped is not None:
+            self._dropped.detach()
+        self._looks = self._past = self._dropped = None
         self._base = self._stop = Stop()
 
     @property
@@ -386,9 +390,11 @@ class Session(Sights):
         self._take(held, name, command.seed, command)
 
     def _take(self, held: Held, name: str, seed: int | None, load: cmd.Load | None = None) -> None:
-        if self._looks is not None:
-            self._looks.walking.abandon()
+        self.close()
         self._looks = Looks(held)
+        # a session that nobody holds any more must not leave its hooks and a thread inside a phase
+        self._dropped = weakref.finalize(self, self._looks.walking.abandon)
+        self._dropped.atexit = False  # at exit that thread can't run any more, and waiting for it would never end
         first = held.parameters[0][1] if held.parameters else None
         self._base = Stop(
             workload=name,

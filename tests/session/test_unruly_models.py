@@ -241,3 +241,14 @@ def test_a_live_session_keeps_no_activation_of_a_phase_that_is_over() -> None:
     assert kept_by(session, "forward; into backward; into; into; out phase") == 0
     assert kept_by(session, "forward; backward", LookNode(3)) == 0
     session.close()
+
+
+def test_a_session_that_is_dropped_inside_a_phase_takes_its_hooks_and_its_thread_along() -> None:
+    threads = threading.active_count()
+    session = session_of(nn.Linear(4, 1))
+    assert do(session, "into forward; into").stop.position is not None
+    assert nn.modules.module._global_forward_hooks
+    del session
+    gc.collect()
+    assert not nn.modules.module._global_forward_hooks
+    assert threading.active_count() == threads
