@@ -47,6 +47,8 @@ def saved_before(held: Held, point: TimelinePoint) -> Saved:
     kinds = {"weight", "buffer"} if edited or written == "step" else {"buffer"}
     if written not in _GRADS:
         found.tensors = _tensors(before, [key for key in before.images if key[0] in kinds])
+    if written == "forward" and held.transaction.user_forward:
+        found.weights = _tensors(before, [key for key in before.images if key[0] == "weight"])
     grads_changed = any(before.images.get(key) is not now.get(key) for key in now if key[0] == "grad")
     if written in _GRADS or grads_changed:
         found.grads = [_grad(before, name, parameter) for name, parameter in held.parameters]

@@ -118,8 +118,8 @@ class Timeline:
     def begin(self) -> None:
         """Keep what comes from here on, if there is a budget for it; forget what was before."""
         self.end()
+        self.stops = max(self.stops, 1)
         if self.budget:
-            self.stops = max(self.stops, 1)
             point = self._point(None, None, take(self.held, self.images, None, None))
             self.current = self.points[point.number] = self.branches[FIRST] = point
         self.held.transaction.keep_in(self)

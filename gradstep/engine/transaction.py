@@ -34,7 +34,8 @@ class Transaction:
         """What the graph of the last loss began with; None where that is not known."""
         self.keep_in(None)
         self._pulled: Randomness | None = None
-        self._user_forward = held.workload.loss is None or not all(map(_is_torchs_module, held.modules))
+        self.user_forward = held.workload.loss is None or not all(map(_is_torchs_module, held.modules))
+        """True where a forward runs code that could write the weights."""
 
     def keep_in(self, timeline: Timeline | None) -> None:
         """Leave what was kept, when an act has gone through, to a timeline; with None it is overwritten by the next."""
@@ -59,7 +60,7 @@ class Transaction:
             batch = leaves(held.batches.batch) if isinstance(act, Forward) else ()
             saved.tensors = saver.tensors([*held.buffers(), *held.renormalised, *batch])
             saved.cursor = held.batches.cursor()
-            if isinstance(act, Forward) and (self._user_forward or _hooked(held.modules)):
+            if isinstance(act, Forward) and (self.user_forward or _hooked(held.modules)):
                 saved.weights = self._saver.tensors(held.parameters)
             if isinstance(act, NextBatch):
                 saved.optimizer = saver.optimizer(held.optimizer, held.names)

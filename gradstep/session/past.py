@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradstep.engine import arrive
+from gradstep.engine.breakpoints import not_there
 from gradstep.engine.checkpoint import name_of, take
 from gradstep.engine.digest import digest, measured_on
 from gradstep.engine.evaluate import evaluate, holds, split_selection
@@ -44,10 +45,10 @@ class Past:
             GradstepError: it can't be done; the state is as it was before.
         """
         looks, timeline = self._looks, self.timeline
-        if isinstance(command, cmd.Undo) and command.phase:
-            return self._undo_phase()
-        looks.walking.refuse_inside()
         match command:
+            case cmd.Undo(_, phase=True):
+                what = "there is no phase to undo"
+                raise wrong("not paused inside a phase", what, "`undo` goes back by whole commands")
             case cmd.Undo(count):
                 return self._go(timeline.back(count))
             case cmd.Redo(count):
@@ -79,12 +80,6 @@ class Past:
         """Keep the history within its budget, after a command; return what there is to say of that."""
         return tidy(self.timeline)
 
-    def _undo_phase(self) -> str:
-        if not self._looks.walking.inside:
-            raise wrong("not paused inside a phase", "there is no phase to undo", "`undo` goes back by whole commands")
-        self._looks.walking.abandon()
-        return ""
-
     def _go(self, point: TimelinePoint) -> str:
         arrival = arrive.go(self.timeline, point)
         self._looks.travelled()
@@ -107,7 +102,11 @@ class Past:
 
     def _back_until(self, condition: Expression) -> str:
         timeline = self.timeline
-        evaluate(condition, self._looks.scope)  # a name that is wrong is said before anything is searched
+        try:
+            evaluate(condition, self._looks.scope)  # a name that is wrong is said before anything is searched
+        except GradstepError as error:
+            if not not_there(error):  # what has no value here may have one there
+                raise
         for point in list(timeline.here().path())[1:]:
             with arrive.visit(timeline, point):
                 found = self._holds(condition)

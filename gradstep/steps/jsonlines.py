@@ -1,10 +1,11 @@
 """`--json`: one JSON object a line for each command carried out, each turn of a repeat too.
 
 The keys: `command`, its line; `line`, its number in the script; `phase`, forward, backward, step, zero_grad or
-next_batch, null for other commands; `iteration`; `loss`; `changed`, a list of {name, before, after, norm_before,
-norm_after, norm_of_change}; `digest`, a hash over the whole state; and where there is one `position`, where it is
-stopped inside a phase, `text`, what the command printed, and `problem`, {kind, title, what}. JSON has no spelling of
-numbers that are not finite: they are the strings "NaN", "Infinity" and "-Infinity".
+next_batch, null for other commands; `stop`, the number of the stop it led to; `iteration`; `loss`; `changed`, a list of
+{name, before, after, norm_before, norm_after, norm_of_change}; `digest`, a hash over the whole state; and where there
+is one `branch`, of the timeline, `position`, where it is stopped inside a phase, `text`, what the command printed, and
+`problem`, {kind, title, what}. JSON has no spelling of numbers that are not finite: they are the strings "NaN",
+"Infinity" and "-Infinity".
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class JsonLines:
             "command": line_of(outcome.command),
             "line": line.number,
             "phase": stop.phase if acted and problem is None else None,
+            "stop": stop.number,
             "iteration": stop.iteration,
             "loss": spelled(stop.loss),
             "changed": self._changed() if acted and problem is None else [],
@@ -62,6 +64,8 @@ class JsonLines:
         }
         if stop.position is not None:
             entry["position"] = to_builtins(stop.position)
+        if stop.branch:
+            entry["branch"] = stop.branch
         if outcome.text:
             entry["text"] = outcome.text
         if problem is not None:
