@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from gradstep.tui.lines import Line, plain
 from gradstep.tui.panels import compare, loss, timeline
 from gradstep.tui.panels.loss import Wanted
 from gradstep.tui.panels.past import past_row
+from gradstep.tui.panels.status import Activity, status
+from gradstep.values.outcomes import Stop
 from gradstep.values.timeline import (
     CompareLoss,
     CompareRow,
@@ -84,6 +87,17 @@ def test_the_name_of_a_branch_stays_where_there_is_little_room() -> None:
 def test_without_a_history_it_says_why() -> None:
     none = TimelineView(3, (), 0, 0, (), 0, 0, "no history is kept: start with --history 1GiB")
     assert "--history 1GiB" in rows(timeline.draw(none, 60, 5).lines)[0]
+
+
+def test_the_status_line_keeps_the_optimizer_beside_the_place_in_the_timeline() -> None:
+    stop = Stop(
+        16, "mlp", "cpu", "float32", 0, loss=15.2778, loss_change=-12.957, optimizer="SGD", lr=(0.001,), ahead=8
+    )
+    [text] = plain([status(stop, Activity(), 120)])
+    assert "SGD  lr 0.001" in text
+    assert text.endswith("+8 ahead  stop 16")
+    [text] = plain([status(replace(stop, branch="lr-0.01"), Activity(), 120, branched=True)])
+    assert text.endswith("+8 ahead  lr-0.01  stop 16")
 
 
 def test_the_row_of_the_past_says_which_moment_and_how_to_leave() -> None:

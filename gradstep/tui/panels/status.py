@@ -59,10 +59,12 @@ def _facts(row: Row, stop: Stop, narrow: bool, room: int) -> None:
         loss += f"{' ' if narrow else '  '}({numbers.loss(stop.loss_change, sign=True)})"
     rates = ", ".join(numbers.rate(rate) for rate in stop.lr[:2]) + (", …" if len(stop.lr) > 2 else "")
     optimizer = f"{clean(stop.optimizer)}{' ' if narrow else '  '}lr {rates}" if stop.optimizer else ""
+    # what stands at the right may leave too little room for columns that stay where they are
+    close = narrow or max(88, 62 + len(loss) + 3) + len(optimizer) > room
     groups = [
-        (0 if narrow else 46, f"iteration {stop.iteration}", "text"),
-        (0 if narrow else 62, loss, "bright" if stop.loss is not None else "dim"),
-        (0 if narrow else 88, optimizer, "text"),
+        (0 if close else 46, f"iteration {stop.iteration}", "text"),
+        (0 if close else 62, loss, "bright" if stop.loss is not None else "dim"),
+        (0 if close else 88, optimizer, "text"),
     ]
     if narrow:
         groups.append((0, "  ".join(filter(None, origin)), "dim"))
