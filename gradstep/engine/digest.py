@@ -150,13 +150,13 @@ class _Sum:
             self.add(name, state)
         self.add("batches", [subject.cursor.taken, subject.cursor.within])
         self.add("batch", subject.cursor.batch)
+        # of a list, a batch that was written comes round again; other sources make their batches anew
         here = {id(tensor) for _, tensor in leaves(subject.cursor.batch)}
-        for place, (written, before) in enumerate(held.batches.written):
+        for written, before in held.batches.written if held.batches.sequence is not None else ():
             image = self._instead.get(id(written))
             now = hash_of(written) if image is None else image.hash
             if now != before and id(written) not in here:
-                self.raw(f"batch {place}".encode())
-                self.raw(now)
+                self.raw(before + now)
         self.add("training", list(subject.training))
         for part in state_bytes(subject.randomness):
             self.raw(part)

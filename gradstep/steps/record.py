@@ -10,7 +10,20 @@ from typing import TextIO
 
 from msgspec.structs import replace
 
-from gradstep.values.commands import Backward, Command, Forward, Load, NextBatch, Show, Step, ZeroGrad, line_of
+from gradstep.values.commands import (
+    Backward,
+    Checkpoint,
+    Command,
+    Export,
+    Forward,
+    Load,
+    NextBatch,
+    Restore,
+    Show,
+    Step,
+    ZeroGrad,
+    line_of,
+)
 
 _FOLDED = (Forward, Backward, Step, ZeroGrad, NextBatch)
 _PERIOD = 8
@@ -100,7 +113,11 @@ def _pairs(commands: Sequence[Command]) -> Iterator[tuple[Command, Command | Non
 
 
 def _line(command: Command, folder: str) -> str:
-    return line_of(_moved(command, folder) if isinstance(command, Load) else command)
+    if isinstance(command, Load):
+        return line_of(_moved(command, folder))
+    if isinstance(command, (Checkpoint, Restore, Export)):
+        return line_of(replace(command, path=_moved_path(command.path, command.folder, folder)))
+    return line_of(command)
 
 
 def _moved(load: Load, folder: str) -> Load:
@@ -108,10 +125,14 @@ def _moved(load: Load, folder: str) -> Load:
     file, colon, factory = load.target.rpartition(":")
     if not colon or not file.endswith(".py"):
         return load
-    place = os.path.abspath(os.path.join(load.folder, os.path.expanduser(file)))
-    base = os.path.abspath(folder or load.folder)
-    written = os.path.relpath(place, base) if os.path.commonpath([place, base]) == base else place
-    return replace(load, target=f"{written}:{factory}")
+    return replace(load, target=f"{_moved_path(file, load.folder, folder)}:{factory}")
+
+
+def _moved_path(path: str, before: str, folder: str) -> str:
+    """Return a path that began at one folder as it must be written in a script that lies in another."""
+    place = os.path.abspath(os.path.join(before, os.path.expanduser(path)))
+    base = os.path.abspath(folder or before)
+    return os.path.relpath(place, base) if os.path.commonpath([place, base]) == base else place
 
 
 def _folded(commands: Sequence[Command], folder: str) -> Iterator[str]:

@@ -18,6 +18,10 @@ from holding import ZEROS, B, F, Fused, N, S, Z, run
 from gradstep.engine.digest import digest, state_size
 
 
+class Adam(torch.optim.AdamW):
+    """Another class."""
+
+
 class Thing:
     """An object a workload lists."""
 
@@ -71,6 +75,8 @@ CHANGES: dict[str, Callable[[Fused], object]] = {
     "numpy's kept gaussian": lambda f: np.random.randn(),
     "the cursor": lambda f: setattr(f.held.batches, "taken", 9),
     "the place in the epoch": lambda f: setattr(f.held.batches, "within", 9),
+    "a bit of the batch": lambda f: flip(f.held.batches.batch[0]),
+    "another optimizer of the same hyper-parameters": lambda f: setattr(f.held.optimizer, "__class__", Adam),
     "train and eval": lambda f: f.model.drop.eval(),
     "requires_grad": lambda f: f.model.unused.requires_grad_(False),
     "a listed object's list": lambda f: thing(f)["list"].append(1),

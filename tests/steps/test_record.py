@@ -106,3 +106,11 @@ def test_a_recorded_session_replays_to_the_same_digest(tmp_path: Path) -> None:
     assert len(digests) == 2
     assert digests[0] == digests[1] != ""
     assert again.log[1:] == session.log[1:]
+
+
+def test_files_are_named_from_where_the_script_lies(tmp_path: Path) -> None:
+    commands = [c.Checkpoint("a.safetensors", str(tmp_path)), c.Restore("a.safetensors", str(tmp_path / "sub"))]
+    text = script_text(commands, str(tmp_path))
+    assert text.splitlines()[1:] == ["checkpoint a.safetensors", "restore sub/a.safetensors"]
+    away = script_text([c.Export("a.py", str(tmp_path))], str(tmp_path / "sub"))
+    assert away.splitlines()[1] == f"export {tmp_path / 'a.py'}"
