@@ -128,14 +128,14 @@ def test_the_last_session_is_kept_and_opened_again(start: Callable[..., Terminal
     terminal = start("linear", "--seed", "3", "--record", "mine.steps")
     terminal.wait("lr 0.1")
     terminal.press("f")
-    terminal.wait("forward 1")
+    terminal.wait("forward computed the loss")
     terminal.press("q")
     assert terminal.end() == 0
     recorded = Path("mine.steps").read_text().splitlines()
     assert recorded.index("load linear seed=3") < recorded.index("forward")
     again = start("--last")
     again.wait("where it was left")
-    again.wait("forward 1")
+    again.wait("forward computed the loss")
     again.press("b")
     again.wait("fresh")
     again.press("q")
@@ -302,7 +302,7 @@ def test_what_was_opened_by_a_program_is_no_session_to_open_again(home: Path) ->
     terminal.wait(lambda text: "mine" in text.splitlines()[0] and "lr 0.25" in text)
     terminal.press("4")  # the log, where the ledger stands once there is a model
     terminal.wait("Opened by a program: there is no load line")
-    terminal.press("f", ":save kept.steps\r")
+    terminal.press(":forward\r", ":save kept.steps\r")  # f right behind a digit would be a count
     terminal.wait("Put one in front")
     terminal.press("R")
     terminal.wait("R restarts a dead one")
