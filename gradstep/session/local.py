@@ -117,6 +117,18 @@ class Session(Sights):
         """Go forth again by some commands that were undone."""
         return self.execute(cmd.Redo(count))
 
+    def undo(self, count: int = 1) -> Outcome:
+        """Go back by some commands: everything is as it was, to the bit."""
+        return self.execute(cmd.Undo(count))
+
+    def redo(self, count: int = 1) -> Outcome:
+        """Go forth again by some commands that were undone."""
+        return self.execute(cmd.Redo(count))
+
+    def goto(self, stop: int) -> Outcome:
+        """Go to a stop by its number."""
+        return self.execute(cmd.Goto(stop))
+
     def close(self) -> None:
         """Let go of the workload; it stays as it was left, and a phase that is not at its end is undone."""
         if self._looks is not None:
