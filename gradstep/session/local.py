@@ -110,15 +110,7 @@ class Session(Sights):
         return self.execute(cmd.Out(phase))
 
     def undo(self, count: int = 1) -> Outcome:
-        """Go back by some commands; at a stop inside a phase, by some stops."""
-        return self.execute(cmd.Undo(count))
-
-    def redo(self, count: int = 1) -> Outcome:
-        """Go forth again by some commands that were undone."""
-        return self.execute(cmd.Redo(count))
-
-    def undo(self, count: int = 1) -> Outcome:
-        """Go back by some commands: everything is as it was, to the bit."""
+        """Go back by some commands, and everything is as it was to the bit; inside a phase, by some stops."""
         return self.execute(cmd.Undo(count))
 
     def redo(self, count: int = 1) -> Outcome:
