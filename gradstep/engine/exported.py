@@ -120,7 +120,7 @@ def tensor(name):
 batches = all_batches()
 '''
 
-SAME = '''
+SAME = """
 # -- the proof ---------------------------------------------------------------------------------------
 EXPECTED = {{
 {expected}
@@ -130,4 +130,4 @@ for name, parameter in model.named_parameters():
     flat = parameter.detach().contiguous().cpu().reshape(-1)
     found = hashlib.sha256(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"").hexdigest()[:16]
     print(name, found, "the same bits" if found == EXPECTED[name] else "DIFFERS from " + EXPECTED[name])
-'''
+"""

@@ -41,9 +41,7 @@ def timeline_view(timeline: Timeline, stop: int, look: LookTimeline) -> Timeline
     return TimelineView(stop, rows, len(points), first, branches, max(0, timeline.bytes), timeline.budget)
 
 
-def _row(
-    timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple[str, ...], way: bool
-) -> TimelineRow:
+def _row(timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple[str, ...], way: bool) -> TimelineRow:
     kept = point.checkpoint
     images = {} if kept is None else {key: kept.images.get(key) for key in point.wrote}
     memory = point.small + sum(image.size for image in images.values() if image is not None)
