@@ -460,8 +460,11 @@ def _with(done: tuple[str, ...], phase: str) -> tuple[str, ...]:
 def _buffer_slots(model: nn.Module) -> Iterator[tuple[str, dict[str, Tensor | None], str]]:
     """Yield each buffer's name and the place that holds it: a module may put another tensor there."""
     for path, module in model.named_modules():
-        for key in module._buffers:
-            yield f"{path}.{key}" if path else key, module._buffers, key
+        # a scripted module has no dict to put another tensor in, and never does
+        scripted = isinstance(module, torch.jit.ScriptModule)
+        slots = dict(module.named_buffers(recurse=False)) if scripted else module._buffers
+        for key in slots:
+            yield f"{path}.{key}" if path else key, slots, key
 
 
 def _written_in_forward(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

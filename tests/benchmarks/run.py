@@ -1,6 +1,6 @@
 """Run the benchmarks and print ratios: every one taken against its yardstick in the same run, turn about.
 
-python tests/benchmarks/run.py [start] [keys] [wide] [gpt2] [inside] [graph] [stats] [scroll] [history] [replay] [--quick]
+python tests/benchmarks/run.py [NAME ...] [--quick]     (--help lists the names)
 """
 
 from __future__ import annotations

@@ -93,6 +93,12 @@ def sparse() -> Held:
     return hold(nn.EmbeddingBag(10, 2, sparse=True), [(torch.tensor([[1, 2], [2, 4]]), torch.ones(2, 2))])
 
 
+def scripted() -> Held:
+    torch.manual_seed(0)
+    inner = torch.jit.script(nn.BatchNorm1d(3))
+    return hold(nn.Sequential(nn.Linear(4, 3), inner, nn.Linear(3, 2)))
+
+
 HARD: dict[str, Callable[[], Held]] = {
     "shared": lambda: held_with(lambda m, x: m.tied(x).tanh()),
     "custom function": lambda: held_with(lambda m, x: Twice.apply(x)),
@@ -107,6 +113,7 @@ HARD: dict[str, Callable[[], Held]] = {
         lambda m, x: checkpoint(lambda y: functional.dropout(m.tied(y), 0.5), x, use_reentrant=False)
     ),
     "sparse": sparse,
+    "scripted": scripted,
 }
 
 
