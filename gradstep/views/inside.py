@@ -147,7 +147,7 @@ def _no_line(held: Held, number: int) -> str:
     """Say why no line of the user's is known, of a node or, below 0, of what runs in a forward."""
     graph = held.graph() if number >= 0 else None
     if graph is None:
-        return "no line of yours is running it: torch and gradstep are"
+        return "torch and gradstep run it, with no line of yours in between"
     if number in graph.leaves:
         return "no line made it: it is where the graph ends, and adds to .grad"
     if graph.lines is None:

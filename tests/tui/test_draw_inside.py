@@ -186,3 +186,11 @@ def test_everything_keeps_to_its_place(width: int, height: int) -> None:
     ):
         assert len(drawing.lines) <= height
         assert all(len(line.plain) <= width for line in drawing.lines)
+
+
+@pytest.mark.parametrize("width", [30, 46, 72])
+def test_source_says_all_of_why_there_is_no_line_on_as_many_rows_as_it_takes(width: int) -> None:
+    note = "Sequential: torch and gradstep run it, with no line of yours in between"
+    rows = [text(line) for line in source.draw(SourceView(1, note=note), width, 8).lines]
+    assert " ".join(row.strip() for row in rows) == note
+    assert all(len(row) < width for row in rows)
