@@ -141,7 +141,7 @@ class _Node:
             symbol, formula = symbol_of(rule, edge)
             made = event.outputs[edge] if event.outputs is not None and edge < len(event.outputs) else None
             norm = f", norm {_norm(made)}" if isinstance(made, Tensor) else ""
-            yield FormulaLine(f"Jᵀv for {symbol}", formula, note=f"to {self._numbered(place)}{norm}")
+            yield FormulaLine(f"Jᵀv for {symbol}", formula, note=f"→ {self._label(place)} (#{place}){norm}")
 
     def _numbered(self, place: int) -> str:
         """Call a node by its label and its number, for two may have the same label; a parameter has one leaf."""

@@ -142,3 +142,28 @@ def test_why_says_the_sentence_then_the_arithmetic_then_the_facts():
     assert drawn.about == "2.weight.grad[0, 3]"
     assert [line.split()[0] for line in plain(drawn.lines)] == ["backward()", ".grad", "step", "a"]
     assert drawn.lines[0].spans[1].tone == "bright"
+
+
+WAYS = (
+    FormulaLine("Jᵀv for b", "v", note="→ 2.bias.grad (#4)"),
+    FormulaLine("Jᵀv for x", "v W", note="→ relu of 1 ReLU (#7)"),
+    FormulaLine("Jᵀv for Wᵀ", "xᵀ v", note="→ Wᵀ of 2 Linear (#5)"),
+)
+
+
+def test_where_gradients_go_stands_beside_each_other_where_there_is_room():
+    assert plain(formula_rows(WAYS, 100)) == [
+        "  Jᵀv for b = v → 2.bias.grad (#4)   Jᵀv for x = v W → relu of 1 ReLU (#7)",
+        "  Jᵀv for Wᵀ = xᵀ v → Wᵀ of 2 Linear (#5)",
+    ]
+    assert plain(formula_rows(WAYS[2:], 34)) == ["  Jᵀv for Wᵀ = xᵀ v", "    → Wᵀ of 2 Linear (#5)"]
+    assert all(cell_len(line.plain) <= width for width in range(1, 130) for line in formula_rows(WAYS, width))
+
+
+def test_a_long_sentence_makes_way_for_where_the_gradients_go():
+    view = WhyView(1, "#3 AddmmBackward0", "It is about to run. " * 12, "", ("stopped by breakpoint 1",), lines=WAYS)
+    shown = plain(why.draw(why.News(view), 100, 4).lines)
+    assert shown[1].endswith(" …")
+    assert "2.bias.grad (#4)" in shown[2]
+    assert "Wᵀ of 2 Linear (#5)" in shown[3]
+    assert plain(why.draw(why.News(view), 100, 6).lines)[2].count("run.") > 0

@@ -84,9 +84,9 @@ def test_a_node_says_where_v_comes_from_and_what_it_does_to_it(session: Session)
     assert view.more == ("stopped by breakpoint 1",)
     [line] = view.lines
     assert (line.name, line.formula) == ("Jᵀv for x", "v ⊙ 1[y > 0]")
-    assert line.note == "to b + x Wᵀ of 0 Linear (#7)"
+    assert line.note == "→ b + x Wᵀ of 0 Linear (#7)"
     session.execute(Into())
-    assert why(session).lines[0].note.startswith("to b + x Wᵀ of 0 Linear (#7), norm ")
+    assert why(session).lines[0].note.startswith("→ b + x Wᵀ of 0 Linear (#7), norm ")
 
 
 def test_where_gradients_meet_the_sum_is_said_with_its_addends(session: Session) -> None:
@@ -119,3 +119,12 @@ def test_after_the_phase_the_sentence_is_of_the_whole_of_it_again(session: Sessi
     session.execute(Into())
     session.execute(Out(phase=True))
     assert why(session).sentence.startswith("backward() wrote .grad and nothing else.")
+
+
+def test_every_input_says_which_node_its_gradient_goes_to_a_parameters_too(session: Session) -> None:
+    session.execute(Forward())
+    session.execute(Break("node", "AddmmBackward0"))
+    session.execute(Backward())
+    notes = {line.name: line.note for line in why(session).lines}
+    assert notes["Jᵀv for b"] == "→ 2.bias.grad (#3)"
+    assert [note.partition(" ")[0] for note in notes.values()] == ["→", "→", "→"]

@@ -9,10 +9,14 @@ from gradstep.tui.panels.drawing import GUTTER, paragraph
 from gradstep.values.reasons import FormulaLine
 
 _GAP = 3
+_WAY = "→ "
+"""What the note of a formula begins with that says where its result goes."""
 
 
 def formula_rows(lines: Sequence[FormulaLine], width: int) -> list[Line]:
     """Return one row a formula, the numbers of all of them below each other; two rows where one is too short."""
+    if lines and all(line.note.startswith(_WAY) for line in lines):
+        return _ways(lines, width)
     heads = [_head(line) for line in lines]
     tails = [_tail(line) for line in lines]
     room = width - GUTTER - 1
@@ -25,6 +29,24 @@ def formula_rows(lines: Sequence[FormulaLine], width: int) -> list[Line]:
             start = cell_len(head)
         rows += _rows(line, head, tail, GUTTER + start + _GAP, width)
     return rows
+
+
+def _ways(lines: Sequence[FormulaLine], width: int) -> list[Line]:
+    """Return what goes which way, as many beside each other as there is room for."""
+    rows: list[Line] = []
+    row = Row(width)
+    for line in lines:
+        head, note = _head(line), clean(line.note)
+        cells = cell_len(head) + 1 + cell_len(note)
+        if row.at and row.at + _GAP + cells > width - 1:
+            rows.append(row.line())
+            row = Row(width)
+        if GUTTER + cells > width - 1:
+            rows += _rows(line, head, "", GUTTER + cell_len(head) + 1, width)
+            continue
+        row = row.add(" " * _GAP) if row.at else row.to(GUTTER)
+        row.add(head, "dim").add(f" {note}", "text")
+    return [*rows, row.line()] if row.at else rows
 
 
 def _rows(line: FormulaLine, head: str, tail: str, start: int, width: int) -> list[Line]:
@@ -56,7 +78,7 @@ def _tailed(row: Row, line: FormulaLine) -> Row:
 def _head(line: FormulaLine) -> str:
     if not line.formula:
         return clean(line.name)
-    joint = "  " if " " in line.name else " = "
+    joint = "  " if " " in line.name and line.numbers else " = "
     return clean(line.name) + joint + clean(line.formula)
 
 

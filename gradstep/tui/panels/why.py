@@ -53,7 +53,7 @@ class News(NamedTuple):
 def draw(news: News, width: int, height: int, first: int = 0) -> Drawing:
     """Draw the news from its row `first` on."""
     about, lines = _about(news), _lines(news, width)
-    if len(lines) > height and news.problem is not None and not news.whole and not first:
+    if len(lines) > height and not news.whole and not first:
         lines = _lines(news, width, len(lines) - height)
     first = max(0, min(first, len(lines) - height))
     shown = lines[first : first + max(height, 0)]
@@ -91,7 +91,7 @@ def _about(news: News) -> str:
 
 
 def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
-    """Return all rows; of a problem `spare` rows fewer if what happened can be said in fewer."""
+    """Return all rows; `spare` rows fewer if what happened can be said in fewer."""
     lines = paragraph(news.notice, width, "bright") if news.notice else []
     if news.stages:
         return lines + _stages(news.stages, width)
@@ -110,9 +110,11 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
             lines += paragraph(hit_words(hit), width, "bright")
         lines += [line for text in printed(outcome) for line in paragraph(text, width, "bright")]
     if isinstance(news.view, WhyView):
-        lines += paragraph(news.view.sentence, width, "bright" if not lines else "text")
-        lines += formula_rows(news.view.lines, width)
-        lines += [line for text in news.view.more for line in paragraph(text, width)]
+        said = paragraph(news.view.sentence, width, "bright" if not lines else "text")
+        formulas = formula_rows(news.view.lines, width)
+        more = [line for text in news.view.more for line in paragraph(text, width)]
+        # the formulas are seen before the end of a long sentence is
+        lines += _shortened(said, spare - len(more) if formulas else 0, width) + formulas + more
     elif news.view is not None and not lines:
         lines += paragraph(news.view.why, width, "dim")
     return lines
@@ -154,10 +156,7 @@ def problem_lines(problem: Problem, width: int, whole: bool = False, spare: int 
     """
     lines = paragraph(f"✗ {problem.title}", width, "bad", GUTTER)
     what = paragraph(problem.what, width) if problem.what else []
-    kept = max(1, len(what) - spare)
-    if kept < len(what):
-        what[kept - 1] = text_line(f"{what[kept - 1].plain.strip()} …", width)
-    lines += what[:kept]
+    lines += _shortened(what, spare, width)
     for name, text in (("expected", problem.expected), ("actual", problem.actual), ("difference", problem.difference)):
         if text:
             lines += paragraph(f"{name:<11} {text}", width)
@@ -171,6 +170,15 @@ def problem_lines(problem: Problem, width: int, whole: bool = False, spare: int 
             f"{numbers.count(hidden, 'more frame')} outside your code: t shows the whole traceback", width, "dim"
         )
     return lines
+
+
+def _shortened(rows: list[Line], spare: int, width: int) -> list[Line]:
+    """Return `spare` rows fewer, at least one; `…` says that there is more."""
+    kept = max(1, len(rows) - max(0, spare))
+    if kept >= len(rows):
+        return rows
+    last = rows[kept - 1]
+    return [*rows[: kept - 1], text_line(fit(f"{last.plain.strip()} …", width - GUTTER - 1), width, _tone(last))]
 
 
 def _frame(frame: Frame, width: int) -> list[Line]:
