@@ -163,7 +163,7 @@ def test_where_gradients_go_stands_beside_each_other_where_there_is_room():
 def test_a_long_sentence_makes_way_for_where_the_gradients_go():
     view = WhyView(1, "#3 AddmmBackward0", "It is about to run. " * 12, "", ("stopped by breakpoint 1",), lines=WAYS)
     shown = plain(why.draw(why.News(view), 100, 4).lines)
-    assert shown[1].endswith(" …")
+    assert shown[1].endswith("…")
     assert "2.bias.grad (#4)" in shown[2]
     assert "Wᵀ of 2 Linear (#5)" in shown[3]
     assert plain(why.draw(why.News(view), 100, 6).lines)[2].count("run.") > 0
