@@ -139,16 +139,18 @@ def _way(target: TimelinePoint, graph: bool) -> tuple[TimelinePoint, list[Timeli
     if target.checkpoint is not None and (target.forward is None or not graph):
         return target, []
     again: list[TimelinePoint] = []
+    why = ""
     first = target.forward if graph else None
     for point in target.path():
-        if first is None and point.checkpoint is not None and point.forward is None:
+        if first is None and is_base(point):
             return point, again[::-1]
         if point.parent is None or point.lost:
+            why = point.lost
             break
         again.append(point)
         if point is first:
             first = None
-    raise wrong(f"stop {target.number} can't be reached any more", target.lost or "what leads to it was not kept")
+    raise wrong(f"stop {target.number} can't be reached any more", why or "what leads to it was not kept")
 
 
 def _put(timeline: Timeline, point: TimelinePoint) -> None:
@@ -245,17 +247,19 @@ def _prove(timeline: Timeline, point: TimelinePoint) -> None:
     timeline.keep(point)
 
 
-def run_again_and_compare(timeline: Timeline, target: TimelinePoint) -> dict[type[object], str]:
-    """Run the commands that led to a point again, and come back; return the kinds that came out otherwise, and where.
+def is_base(point: TimelinePoint) -> bool:
+    """Tell whether commands can be run again from a point: it was kept, and has no graph that is alive."""
+    return point.checkpoint is not None and point.forward is None
+
+
+def run_again_and_compare(timeline: Timeline, way: list[TimelinePoint]) -> dict[type[object], str]:
+    """Run commands again that follow on each other, and come back; return the kinds that came out otherwise, and where.
 
     Raises:
         GradstepError: one of them raised this time.
     """
-    kept, target.checkpoint = target.checkpoint, None
-    try:
-        base, again = _way(target, graph=False)
-    finally:
-        target.checkpoint = kept
+    base = way[0].parent
+    assert base is not None
     with _coming_back(timeline):
         _put(timeline, base)
-        return _run_again(timeline, again)
+        return _run_again(timeline, way)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
+from typing import Any
 
-from gradstep.engine.arrive import run_again_and_compare
+from gradstep.engine.arrive import is_base, run_again_and_compare
 from gradstep.engine.digest import digest_at
 from gradstep.engine.hindsight import word_of
 from gradstep.engine.timeline import Timeline, TimelinePoint
 from gradstep.values.commands import Restore, UseOptimizer
 from gradstep.values.errors import GradstepError
 
+_RECENT = 8
+"""Commands whose kinds are compared together: a turn of a training loop, so that it is run again once."""
 _ENOUGH = 7 / 8
 """Share of the budget that is left in use after thinning, so that not every command has to thin."""
 
@@ -31,7 +35,7 @@ def tidy(timeline: Timeline) -> list[str]:
         if victim is None:
             said += _give_up_results(timeline, here)
             break
-        said += _check(timeline, victim)
+        said += _check(timeline, here, victim)
         _thin(timeline, victim)
     timeline.images.memory.shrink(timeline.images.taken)
     return said
@@ -67,29 +71,52 @@ def _ancestors(point: TimelinePoint) -> Iterator[TimelinePoint]:
     return path
 
 
-def _check(timeline: Timeline, point: TimelinePoint) -> list[str]:
+def _check(timeline: Timeline, here: TimelinePoint, victim: TimelinePoint) -> list[str]:
     """Run again what led to a point, unless such commands were compared before; return what came out otherwise."""
-    way, kinds = [], set()
-    for each in point.path():
-        if each is not point and each.checkpoint is not None and each.forward is None:
-            break
-        way.append(each)
-        kinds.add(type(each.command))
+    kinds = {type(each.command) for each in _way_without(victim)}
     if UseOptimizer in kinds:
         timeline.repeats.clear()
     if kinds <= timeline.repeats.keys():
         return []
+    recent = {type(each.command) for each in islice(here.path(), _RECENT) if each.parent is not None}
+    way = _last_of(kinds | recent, here) or _last_of(kinds, here) or _way_without(victim)
+    compared = {type(each.command) for each in way if each.checkpoint is not None}
     try:
-        differing = run_again_and_compare(timeline, point)
+        differing = run_again_and_compare(timeline, way)
     except GradstepError as error:
-        differing = {type(point.command): error.problem.title}
-    for kind in kinds:
+        differing = {type(victim.command): error.problem.title}
+    for kind in compared | kinds:
         known = timeline.repeats.get(kind, True)
         if not known:
             differing.pop(kind, None)  # that was said
         timeline.repeats[kind] = known and kind not in differing
     said = "does not repeat bit for bit when run again, so its results are kept"
     return [f"{word_of(kind)} {said}: {what}" for kind, what in differing.items()]
+
+
+def _way_without(victim: TimelinePoint) -> list[TimelinePoint]:
+    """Return the points that would be run again to reach one if its own checkpoint were not there, itself the last."""
+    way = [victim]
+    for each in _ancestors(victim):
+        if is_base(each):
+            break
+        way.append(each)
+    return way[::-1]
+
+
+def _last_of(kinds: set[type[Any]], here: TimelinePoint) -> list[TimelinePoint]:
+    """Return the last points that commands of all these kinds led to, at once; none where there are not such."""
+    way: list[TimelinePoint] = []
+    missing = set(kinds)
+    for each in here.path():
+        if not missing and is_base(each):
+            return way[::-1]
+        if each.lost:
+            break
+        way.append(each)
+        if each.checkpoint is not None:
+            missing.discard(type(each.command))
+    return []
 
 
 def _thin(timeline: Timeline, point: TimelinePoint) -> None:
