@@ -19,6 +19,7 @@ from gradstep.tui.jobs import load_job
 from gradstep.tui.lines import clean
 from gradstep.tui.panels.log import Entry
 from gradstep.tui.panels.script import Page
+from gradstep.tui.panels.why import Stage
 from gradstep.tui.reading import Reading, Walk
 from gradstep.tui.remembered import Look
 from gradstep.tui.trying import TryingBoard
@@ -89,7 +90,11 @@ class StepScreen(TryingBoard, inherit_bindings=False):
     def on_mount(self) -> None:
         """Start once the first frame is painted."""
         self.start_clocks()
-        self._begin_stage("starting the engine" if self._opening or self._script or self._left else "")
+        stage = "starting the engine" if self._opening or self._script or self._left else ""
+        self._begin_stage(stage)
+        if self._opening or self._left:
+            # the first frame says already what is waited for
+            self.why.tell(stages=(Stage(stage, 0.0),))
         self.call_after_refresh(self._start)
 
     def _start(self) -> None:

@@ -81,3 +81,21 @@ def test_where_nothing_could_be_loaded_nothing_says_to_press_f_and_R_tries_again
             await s.until(lambda: s.app._exit)
 
     run(test)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+def test_the_first_frame_says_what_is_waited_for(size):
+    async def test():
+        session = FakeSession()
+        session.hold()
+        async with stage(session, size=size) as s:
+            assert "starting the engine" in s.text()
+            assert "Keys you press meanwhile are kept and run in order." in s.text()
+            assert "No tensor yet" in s.text()
+            assert "Nothing selected" not in s.text()
+            session.gate.set()
+            await s.until(lambda: s.screen.frames > 0)
+            await s.idle()
+            assert "starting the engine" not in s.text()
+
+    run(test)

@@ -29,7 +29,9 @@ _SPARE = 10
 
 def draw(view: TensorView | None, width: int, height: int, look: Look | None = None) -> Drawing:
     """Draw the window that the view holds; without a `look`, in numbers and without a cursor."""
-    if view is None or not view.name:
+    if view is None:
+        return empty(width, height, "No tensor yet: a weight shows here as soon as the model is built.")
+    if not view.name:
         return empty(width, height, "Nothing selected: choose a parameter in Model, or type :show and its name.")
     if view.value is None or view.kind == "none":
         about = f"{clean(view.name)}  of {view.dtype}" if view.dtype else clean(view.name)
