@@ -15,8 +15,9 @@ from gradstep.engine.digest import digest
 from gradstep.engine.held import Held, Point
 from gradstep.engine.hindsight import saved_before, word_of
 from gradstep.engine.images import Image, Images
+from gradstep.engine.points import TimelinePoint
 from gradstep.engine.randomness import state_bytes
-from gradstep.engine.timeline import Timeline, TimelinePoint
+from gradstep.engine.timeline import Timeline
 from gradstep.values.commands import Forward, PointCommand
 from gradstep.values.errors import wrong
 

@@ -18,8 +18,8 @@ import torch
 from gradstep.engine.bits import tensor_bytes
 from gradstep.engine.exported import HEAD, LOOP_HELPERS, SAME
 from gradstep.engine.loading import find_factory
+from gradstep.engine.points import TimelinePoint
 from gradstep.engine.pythonic import line_for
-from gradstep.engine.timeline import TimelinePoint
 from gradstep.values.commands import Load
 from gradstep.values.errors import GradstepError, wrong
 

@@ -14,7 +14,7 @@ from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGra
 
 if TYPE_CHECKING:
     from gradstep.engine.held import Held
-    from gradstep.engine.timeline import TimelinePoint
+    from gradstep.engine.points import TimelinePoint
 
 PHASES: dict[type, str] = {
     Forward: "forward",

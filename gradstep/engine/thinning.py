@@ -9,7 +9,8 @@ from typing import Any
 from gradstep.engine.arrive import is_base, run_again_and_compare
 from gradstep.engine.digest import digest_at
 from gradstep.engine.hindsight import word_of
-from gradstep.engine.timeline import Timeline, TimelinePoint
+from gradstep.engine.points import TimelinePoint
+from gradstep.engine.timeline import Timeline
 from gradstep.values.commands import Restore, UseOptimizer
 from gradstep.values.errors import GradstepError
 

@@ -14,8 +14,9 @@ from gradstep.engine.export import program, write_text
 from gradstep.engine.files import pending, place_of_file, save
 from gradstep.engine.hindsight import part_differs
 from gradstep.engine.images import Images
+from gradstep.engine.points import TimelinePoint, graph_alive
 from gradstep.engine.thinning import tidy
-from gradstep.engine.timeline import Timeline, TimelinePoint, graph_alive
+from gradstep.engine.timeline import Timeline
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line

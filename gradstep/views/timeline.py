@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from gradstep.engine.hindsight import PHASES
-from gradstep.engine.timeline import Timeline, TimelinePoint
+from gradstep.engine.points import TimelinePoint
+from gradstep.engine.timeline import Timeline
 from gradstep.values.commands import line_of
 from gradstep.values.timeline import LookTimeline, TimelineBranch, TimelineRow, TimelineView
 
