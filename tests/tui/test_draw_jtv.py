@@ -72,7 +72,7 @@ def test_the_formula_says_where_it_goes() -> None:
 
 def test_the_chain_is_a_product_and_a_row_for_each_factor() -> None:
     lines = text(RELU).splitlines()
-    start = lines.index("  v = J₁ᵀ J₀ᵀ 1")
+    start = lines.index("  v = J₁ᵀ J₀ᵀ 1   1 = ∂loss/∂loss")
     assert lines[start + 1].split()[:4] == ["#0", "sum", "J", "1×6"]
     assert lines[start + 2].split() == ["#1", "x", "**", "2", "J", "6×6", "3.000", "━" * 18]
     assert lines[start + 3].split() == ["▶", "#7", "relu", "v", "2×3", "1.500", "━" * 9]
@@ -86,6 +86,17 @@ def test_a_long_chain_leaves_out_its_middle() -> None:
     assert "the shortest of a million ways or more" in drawn
     product = next(line for line in drawn.splitlines() if line.startswith("  v = J"))
     assert product.endswith("… J₀ᵀ 1")
+
+
+@pytest.mark.parametrize("width", [36, 73])
+def test_a_chain_that_has_no_room_leaves_its_product_and_a_sign(width: int) -> None:
+    for height in range(8, 16):
+        lines = text(RELU, width, height).splitlines()
+        assert len(lines) <= height
+        (product,) = [line for line in lines if line.startswith("  v = J₁ᵀ J₀ᵀ 1")]
+        cut = not any("#7" in line and "▶" in line for line in lines)
+        assert product.endswith("↓ m maximises") == cut
+    assert text(RELU, 73, 9).splitlines()[-1].endswith("1 = ∂loss/∂loss   ↓ m maximises")
 
 
 def test_every_input_has_its_row_and_the_cursor_is_on_the_one_seen() -> None:

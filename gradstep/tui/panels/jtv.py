@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradstep.tui import heat, numbers
 from gradstep.tui.lines import Line, Row, clean, fit
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, paragraph
-from gradstep.tui.panels.jtv_words import chain_lines, edge_lines, facts, goes
+from gradstep.tui.panels.jtv_words import chain_lines, edge_lines, facts, goes, product_line
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values.nodes import EdgeRow, Flow, LookNode, NodeView, Rows
 from gradstep.values.views import Request
@@ -21,18 +21,23 @@ def draw(view: NodeView | None, width: int, height: int, at: int = -1) -> Drawin
     if view is None or not view.name:
         return empty(width, height, clean(view.note) if view is not None else "Nothing is loaded yet.")
     about = f"#{view.number} {clean(view.name)}  {clean(view.module)}"
-    said = _said(view, width, at)
+    said, chain = _said(view, width, at), chain_lines(view, width)
     grids = _Grids(view, width)
     rows = min(grids.height, _MOST)
     # at least half of the panel is numbers
     least = min(rows, max(_LEAST, height // 2 - grids.heads + 1))
-    said = said[: max(0, height - least - grids.heads)]
+    room = max(0, height - least - grids.heads)
+    if chain and len(said) + len(chain) > room > 0:
+        # the way from the loss is never left out without a sign of it
+        said = [*said[: room - 1], product_line(view, width, cut=True)]
+        chain = chain[1:]
+    said = [*said, *chain, *_words(view, width)][:room]
     lines = grids.lines(max(least, min(rows, height - len(said) - grids.heads)))
     return Drawing(about, [*lines, *said][: max(height, 0)])
 
 
 def _said(view: NodeView, width: int, at: int) -> list[Line]:
-    """Say what happens to v, where it goes and how it came here: the most needed first."""
+    """Say what happens to v and where it goes: the most needed first."""
     lines: list[Line] = []
     if view.forward:
         lines += [_formula(view, width)]
@@ -40,12 +45,16 @@ def _said(view: NodeView, width: int, at: int) -> list[Line]:
         lines += edge_lines(view, width, at)
     for text, tone in facts(view):
         lines += paragraph(text, width, tone)
-    lines += chain_lines(view, width)
-    if view.words:
-        lines += paragraph(f"{view.words}.", width)
-    elif not view.leaf:
-        lines += paragraph("The derivative of this operation is not in gradstep's tables.", width, "dim")
     return lines
+
+
+def _words(view: NodeView, width: int) -> list[Line]:
+    """Say in words what the operation does to v."""
+    if view.words:
+        return paragraph(f"{view.words}.", width)
+    if view.leaf:
+        return []
+    return paragraph("The derivative of this operation is not in gradstep's tables.", width, "dim")
 
 
 def _formula(view: NodeView, width: int) -> Line:

@@ -98,7 +98,7 @@ def chain_lines(view: NodeView, width: int) -> list[Line]:
     chain = view.chain
     if len(chain.links) < 2:
         return []
-    lines = [text_line(_product(view, width - GUTTER - 1), width, "code")]
+    lines = [product_line(view, width)]
     if chain.ways > 1:
         ways = "a million ways or more" if chain.ways >= 1_000_000 else f"{chain.ways:,} ways"
         lines.append(text_line(f"the shortest of {ways}: what comes by each is added", width, "dim"))
@@ -119,6 +119,16 @@ def chain_lines(view: NodeView, width: int) -> list[Line]:
                 row.left(end + 12, "━" * cells, "now" if here else "line")
         lines.append(row.line())
     return lines
+
+
+def product_line(view: NodeView, width: int, cut: bool = False) -> Line:
+    """Return v here as a product, and what its 1 is; with `cut`, that its factors are left out for want of room."""
+    hint = "   ↓ m maximises" if cut else ""
+    row = Row(width).left(GUTTER, _product(view, width - GUTTER - 1 - len(hint)), "code")
+    one = "   1 = ∂loss/∂loss"
+    if row.at + len(one) + len(hint) < width:
+        row.add(one, "dim")
+    return row.add(hint, "dim").line()
 
 
 def _link_name(link: Link) -> str:
