@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 from torch import Tensor
 
+from gradstep.engine.batches import leaves
 from gradstep.engine.checkpoint import Checkpoint, Key, name_of
 from gradstep.engine.images import Image
 from gradstep.values.commands import PointCommand
