@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.keymap import Key
 from gradstep.tui.lines import Line, Row, text_line, wrap
-from gradstep.tui.panels.drawing import Drawing, paragraph, window
+from gradstep.tui.panels.drawing import Drawing, heading, paragraph, window
 from gradstep.tui.panels.panel import Panel
 from gradstep.values.views import Request
 
@@ -46,7 +46,7 @@ def help_lines(width: int, keyboard: Keyboard, panel: Panel | None = None) -> li
         key.panel for key in keyboard.keys if key.panel and (panel is None or key.panel != panel.id)
     ):
         own = [key for key in keyboard.keys if key.panel == name]
-        lines += [text_line(f"In {name.title()}", width, "bright"), *_entries(own, width), Line()]
+        lines += [text_line(f"In {heading(name)}", width, "bright"), *_entries(own, width), Line()]
     lines += [
         text_line("A number before a key", width, "bright"),
         *paragraph(_counts(keyboard), width, "text", 4),

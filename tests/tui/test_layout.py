@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stage import stage
 
-from gradstep.tui.layout import PANELS
+from gradstep.tui.layout import PANELS, REGISTRY
+from gradstep.tui.panels.drawing import heading
 from gradstep.tui.places import Wish, plan
 
 ROWS = {"status", "phases", "banner", "prompt", "footer"}
@@ -107,3 +108,17 @@ def test_the_log_stands_in_the_ledgers_place_until_there_is_a_model() -> None:
     assert "log" in before
     assert "ledger" not in before
     assert before["log"].x == plan(120, 40, Wish())["ledger"].x
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_a_panel_is_called_the_same_in_its_title_and_in_the_titles_of_others(name):
+    assert heading(name) == REGISTRY[name].title
+
+
+@pytest.mark.parametrize("width", [120, 60, 20])
+def test_the_title_row_names_the_others_by_their_names(width):
+    panel = REGISTRY["log"]()
+    panel.shares = ("log", "jtv", "graph")
+    row = panel.title_line(width, "")[0].plain
+    assert "Jtv" not in row
+    assert ("Jᵀ v" if width > 20 else "JJᵀv") in row

@@ -11,6 +11,15 @@ GUTTER = 2
 """Columns kept free at the left of every panel, for the cursor's mark and a space."""
 
 
+_HEADINGS = {"jtv": "Jᵀ v"}
+"""What panels are called whose id is not their name."""
+
+
+def heading(panel: str) -> str:
+    """Return what a panel is called, from its id."""
+    return _HEADINGS.get(panel, panel.title())
+
+
 class Drawing(NamedTuple):
     """A panel drawn: the right side of its title, and one line for each of its visible rows."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradstep.tui import heat, numbers
 from gradstep.tui.lines import Line, Row, clean, fit
-from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, paragraph
+from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, heading, paragraph
 from gradstep.tui.panels.jtv_words import chain_lines, edge_lines, facts, goes, product_line
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values.nodes import EdgeRow, Flow, LookNode, NodeView, Rows
@@ -204,7 +204,7 @@ def _width(flow: Flow | None) -> int:
 class JtvPanel(ViewPanel[NodeView]):
     """What a node makes of v, with a cursor on the input that J and J^T v are of."""
 
-    title = "Jᵀ v"
+    title = heading("jtv")
     reads = (
         "One node of the backward: v, the gradient that arrives for the operation's output; J, the Jacobian of the "
         "operation; and Jᵀv, what leaves for each of its inputs, with the formula, the norms and their ratio. ↑↓ "

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, Span, clean, plain, text_line
-from gradstep.tui.panels.drawing import Drawing, empty
+from gradstep.tui.panels.drawing import Drawing, empty, heading
 from gradstep.tui.panels.surface import Surface
 from gradstep.values.views import NoView, Request, View
 
@@ -155,9 +155,9 @@ class Panel(Surface):
             if name == self.id:
                 row.add(mark, "now").add(number + self.title, "bright").add(" ")
             elif short is None:
-                row.add(" ").add(number, "key").add(f"{str(name).title()} ", "dim")
+                row.add(" ").add(number, "key").add(f"{heading(name)} ", "dim")
             else:
-                row.add(" ").add(number.strip(), "key").add(str(name).title()[:short], "dim")
+                row.add(" ").add(number.strip(), "key").add(heading(name).replace(" ", "")[:short], "dim")
             self._names.append((row.at, str(name)))
         if self.moment:
             row.add(" ").add(f" {self.moment} ", "odd")
@@ -173,7 +173,7 @@ class Panel(Surface):
 
     def _short(self, width: int) -> int | None:
         """Return to how many letters the names of the other panels are cut for want of room; None for whole names."""
-        others = [name for name in self.shares if name != self.id]
+        others = [heading(name) for name in self.shares if name != self.id]
         room = width - len(self.title) - 4
         if sum(len(name) + 4 for name in others) <= room:
             return None
