@@ -13,6 +13,7 @@ from stage import Stage, stage
 from gradstep.session.inline import InlineSession
 from gradstep.session.local import Session
 from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.model import ModelPanel, selected_row
 from gradstep.values.commands import Command, line_of
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Request, View
@@ -426,5 +427,22 @@ def test_a_line_that_would_begin_another_phase_waits_until_this_one_has_ended() 
         assert s.session.lines()[-4:] == ["continue", "step", "forward", "backward"]
         await s.press("c", "c")
         assert s.session.lines()[-1] == "step"
+
+    on_stage(test)
+
+
+def test_the_cursor_of_model_comes_back_to_the_selection_when_the_phase_is_over() -> None:
+    async def test(s: Stage) -> None:
+        model = s.screen.panel(ModelPanel)
+        await s.press("colon")
+        await s.type("show 2.weight")
+        await s.press("enter")
+        selected = selected_row(model.view) if model.view is not None else -1
+        assert model.at == selected >= 0
+        await s.press("i", "space")
+        assert model.at != selected
+        await s.press("O", "c")
+        assert s.rows()[1].count("●") == 1
+        assert model.at == selected
 
     on_stage(test)

@@ -169,14 +169,19 @@ class ModelPanel(ViewPanel[ModelView]):
         self._stop = -1
         self._arrived = False
         """True until the cursor has gone to it."""
+        self._inside = False
+        self._left = False
+        """True once a phase that was stopped inside of is over, until the cursor has gone back to what is selected."""
         self.breakpoints: Callable[[], tuple[Breakpoint, ...]] = tuple
         """Those that may stand on a row."""
 
     def follow(self, stop: Stop) -> None:
-        """Take note of a stop: the cursor is to go to the module or parameter that is stopped at."""
+        """Take note of a stop: the cursor goes to the module or parameter that is stopped at, and back after it."""
         position = stop.position
         owned = position is not None and (position.parameter or position.stack)
         self._lit = (position.parameter or position.path) if position is not None and owned else None
+        self._left = position is None and (self._inside or self._left)
+        self._inside = position is not None
         self._arrived = self._arrived or (position is not None and stop.number != self._stop)
         self._stop = stop.number
 
@@ -187,7 +192,8 @@ class ModelPanel(ViewPanel[ModelView]):
     def taken(self, view: ModelView, before: ModelView | None) -> None:
         """Have the cursor follow a selection made elsewhere."""
         chosen = selected_row(view)
-        if before is None or selected_row(before) != chosen:
+        left, self._left = self._left, False
+        if before is None or selected_row(before) != chosen or (left and chosen >= 0):
             self.at = chosen
             self._reveal()
         if self._arrived:
