@@ -111,8 +111,10 @@ class ModelRow(Struct, frozen=True):
     shared: str = ""
     """The path under which the same tensor was met first, when it is shared."""
     changed: bool = False
-    """True when the last phase changed the tensor or its `.grad`."""
+    """True when the last phase changed the tensor itself."""
     selected: bool = False
+    grad_changed: bool = False
+    """True when the last phase changed its `.grad`, or made or cleared it."""
 
 
 class ModelView(Drawn, frozen=True, tag=True):

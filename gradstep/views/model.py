@@ -44,8 +44,9 @@ def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], ta
             grad=held.ledger.state(held.names[tensor], tensor) if parameter else "",
             grad_norm=grads.get(tensor),
             shared="" if shared == path else shared,
-            changed=not changed.isdisjoint({shared, f"{shared}.grad"}),
+            changed=shared in changed,
             selected=path == selected,
+            grad_changed=f"{shared}.grad" in changed,
         )
 
     def tree(module: nn.Module, path: str, own: str, depth: int) -> Iterator[ModelRow]:

@@ -239,3 +239,14 @@ def test_the_states_of_grad_stand_apart_from_the_shapes_on_a_narrow_screen():
     header, line = plain(model.draw(ModelView(1, rows, 200704), 34, 4).lines)[:2]
     assert "256×784 x12, 11 used" in line
     assert line.index("x12") == header.index(".grad")
+
+
+@pytest.mark.parametrize("width", [34, 46, 100])
+def test_a_mark_says_whether_the_tensor_or_its_grad_changed(width):
+    after_backward = ModelRow("parameter", "weight", "w", 1, shape=(2,), norm=9.2, grad="fresh", grad_changed=True)
+    after_step = ModelRow("parameter", "bias", "b", 1, shape=(2,), norm=9.2, grad="stale", changed=True)
+    rows = plain(model.draw(ModelView(1, (after_backward, after_step), 4), width, 4).lines)
+    assert " weight " in rows[1]
+    assert rows[1].endswith(" fresh*")
+    assert " bias* " in rows[2]
+    assert rows[2].endswith(" stale")

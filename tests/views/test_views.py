@@ -83,9 +83,10 @@ def test_rows_follow_the_tree_and_name_what_is_shared_and_frozen() -> None:
     }
     run(held, B)
     by = rows(held)
-    assert {p for p, r in by.items() if r.changed} == {
+    assert {p for p, r in by.items() if r.grad_changed} == {
         p for p, r in by.items() if r.kind == "parameter" and p != "3.bias"
     }
+    assert not any(r.changed for r in by.values())
     assert by["0.bias"].grad_norm == pytest.approx(model[0].bias.grad.norm().item())
 
 

@@ -91,13 +91,17 @@ def branches_of(rows: Sequence[ModelRow], start: int, end: int) -> list[str]:
     return branches[::-1]
 
 
+def _mark(changed: bool) -> str:
+    return "*" if changed else ""
+
+
 class _Columns:
     """Where each column stands, for the rows that are visible."""
 
     def __init__(self, rows: Sequence[ModelRow], width: int) -> None:
         self.width = width
         self.shapes = [numbers.shape(row.shape) if row.kind != "module" else "" for row in rows]
-        grad = widest([row.grad for row in rows], 5)
+        grad = widest([row.grad + _mark(row.grad_changed) for row in rows], 5)
         self.grad = width - 1 - grad
         self.norm = self.grad - (1 if width < _NARROW else 3)
         norm = widest([numbers.norm(row.norm) for row in rows], 4)
@@ -136,7 +140,7 @@ class _Columns:
             kind = clean(row.type) if row.type != row.name else ""
             drawn.add(f"{name} {kind}".strip(), lit)
             return (drawn.right(self.width - 1, "▶ here", "now") if running else drawn).line()
-        mark = "*" if row.changed else ""
+        mark = _mark(row.changed)
         drawn.add(fit_middle(name, max(0, self.names - drawn.at - len(mark))), lit)
         drawn.add(mark, "bright")
         if row.shared:
@@ -148,7 +152,8 @@ class _Columns:
             odd = row.norm is not None and row.norm - row.norm != 0
             drawn.right(self.norm, numbers.norm(row.norm), "odd" if odd else "text")
         state = row.grad if row.kind == "parameter" else "buffer"
-        return drawn.left(self.grad, state, "dim" if state in {"none", "frozen", "buffer"} else "text").line()
+        drawn.left(self.grad, state, "dim" if state in {"none", "frozen", "buffer"} else "text")
+        return drawn.add(_mark(row.grad_changed), "bright").line()
 
 
 class ModelPanel(ViewPanel[ModelView]):
@@ -157,7 +162,8 @@ class ModelPanel(ViewPanel[ModelView]):
     title = "Model"
     reads = (
         "The modules, and of each parameter its shape, its norm and its .grad: none, zero, fresh, x3 for a sum of"
-        " three backwards, stale once a step has used it. `*` marks what the last phase changed."
+        " three backwards, stale once a step has used it. `*` marks what the last phase changed: behind a name"
+        " the tensor itself, behind a state its .grad."
     )
     shows = ModelView
 

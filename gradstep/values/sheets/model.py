@@ -23,12 +23,13 @@ def _row(row: ModelRow) -> tuple[Cell, ...]:
     name += "*" if row.changed else ""
     name += f"  = {row.shared}" if row.shared else ""
     shape, state = numbers.shape(row.shape), row.grad if row.kind == "parameter" else "buffer"
+    mark = "*" if row.grad_changed else ""
     return (
         Cell(name),
         Cell(shape),
         Cell(row.dtype, "dim"),
         Cell(row.device, "dim"),
         norm_cell(row.norm),
-        Cell(state, "dim" if state in ("none", "frozen", "buffer") else ""),
+        Cell(state + mark, "dim" if state in ("none", "frozen", "buffer") else ""),
         norm_cell(row.grad_norm),
     )
