@@ -37,12 +37,14 @@ class Batches:
         self.sequence = source if isinstance(source, Sequence) and not isinstance(source, (str, bytes)) else None
         """The source where it is a list, else None."""
         self._one_shot = isinstance(source, Iterator)
-        self._last: tuple[Any, Randomness] | None = None
+        self._given: list[tuple[Any, Randomness]] = []  # what a one-shot iterator gave, and can't give again
+        self.keeps_all = False
+        """True while a history may ask a one-shot iterator for any batch again; else the last one is kept."""
         self._iterator: Iterator[Any] | None = None
         self._start: Randomness | None = None
         self._again = 0  # batches to skip when the iterator is made again after going back
+        self._pulled = 0  # batches that a one-shot iterator has given
         self._pulling = False  # True from before a pull until it has gone through
-        self._given_back: list[tuple[Any, Randomness]] = []  # what a one-shot iterator gave, and can't give again
         self.taken = 0
         self.within = 0
         self.batch: Any = None
@@ -104,14 +106,11 @@ class Batches:
         caller restores the generators afterwards.
         """
         moved = self._pulling or self.taken != cursor.taken
-        gave = self.taken > cursor.taken
         self.taken, self.within, self.batch = cursor.taken, cursor.within, cursor.batch
         if not moved or self._call is not None or self.sequence is not None:
             return
         self._pulling = False
-        if self._one_shot:
-            if gave and self._last is not None:
-                self._given_back.append(self._last)
+        if self._one_shot:  # what it gave lies in `_given`
             return
         self._iterator = None
         self._start = cursor.start
@@ -119,11 +118,11 @@ class Batches:
 
     def _pull(self) -> tuple[Any, bool]:
         self._pulling = True
-        if self._given_back:
-            self._last = self._given_back.pop()
-            self._keeper.restore(self._last[1])
+        if self._one_shot and self.taken < self._pulled:
+            batch, after = self._given[self.taken - self._pulled]
+            self._keeper.restore(after)
             self._pulling = False
-            return self._last[0], False
+            return batch, False
         try:
             batch, wrapped = self._next()
         except StopIteration:
@@ -132,7 +131,11 @@ class Batches:
                 f"the iterable gave {self.taken} batches and can't be started again",
                 "give a list, a DataLoader or a function in place of a generator",
             ) from None
-        self._last = (batch, self._keeper.capture()) if self._one_shot else None
+        if self._one_shot:
+            self._pulled += 1
+            self._given.append((batch, self._keeper.capture()))
+            if not self.keeps_all:
+                del self._given[:-1]
         self._pulling = False
         return batch, wrapped
 

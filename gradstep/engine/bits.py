@@ -64,6 +64,15 @@ def tensor_bytes(tensor: Tensor) -> bytes:
     return words(tensor).contiguous().cpu().numpy().tobytes()
 
 
+def write(tensor: Tensor, contents: Tensor) -> None:
+    """Write a tensor in place; its version counter may move or not."""
+    if tensor.layout is torch.strided:
+        tensor.data.copy_(contents)
+    else:  # `.data` of a sparse one is another object with indices of its own
+        with torch.no_grad():
+            tensor.copy_(contents)
+
+
 def size_of(tensor: Tensor) -> int:
     """Return how many bytes a tensor's elements take; of a sparse one its indices and values."""
     if tensor.layout is torch.sparse_coo:

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import Swapper, hash_of, same_bits, size_of
+from gradstep.engine.bits import Swapper, hash_of, same_bits, size_of, write
 from gradstep.engine.memory import Memory
 
 
@@ -129,7 +129,7 @@ class Images:
                 there.copy = image.tensor.detach().clone()
         for image in together:
             assert image.copy is not None
-            image.tensor.data.copy_(image.copy)
+            write(image.tensor, image.copy)
         for image in moved:
             image.copy = None
             self._inside[id(image.tensor)] = image

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from torch import Tensor, nn
 
 from gradstep.engine.batches import Cursor
-from gradstep.engine.bits import Copies, same_bits
+from gradstep.engine.bits import Copies, same_bits, write
 from gradstep.engine.randomness import Randomness
 
 Grad = tuple[str, nn.Parameter, Tensor | None, Tensor | None]
@@ -164,7 +164,7 @@ def put_grads_back(saved: Saved) -> None:
         if parameter.grad is not grad:
             parameter.grad = grad
         if kept is not None and kept is not grad:
-            grad.data.copy_(kept)  # sparse ones too, so that the object stays the same
+            write(grad, kept)  # sparse ones too, so that the object stays the same
     if saved.grad_versions:
         tensors, versions = zip(*saved.grad_versions, strict=True)
         torch._C._autograd._unsafe_set_version_counter(tensors, versions)

@@ -68,6 +68,7 @@ class Timeline:
             point = self._point(None, None, take(self.held, self.images, None, None))
             self.current = self.points[point.number] = self.branches[FIRST] = point
         self.held.transaction.keep_in(self)
+        self.held.batches.keeps_all = self.current is not None
 
     def end(self) -> None:
         """Keep nothing, and forget what was kept."""
@@ -75,6 +76,7 @@ class Timeline:
         self.points, self.branches, self.images = {}, {}, Images()
         self.repeats, self.small, self._wrote = {}, 0, {}
         self.held.transaction.keep_in(self)
+        self.held.batches.keeps_all = False
 
     def record(self, command: PointCommand, saved: Saved | None) -> None:
         """Note that a command went through: where the workload is now is a new point.

@@ -126,6 +126,23 @@ def test_history_takes_what_changed_and_no_more() -> None:
     assert 2 * weights <= an_iteration <= 2.2 * weights
 
 
+def test_a_generator_gives_again_what_it_gave() -> None:
+    torch.manual_seed(0)
+    source = ((torch.randn(3, 4), torch.randn(3, 2)) for _ in range(9))
+    traveller = Traveller.of(hold(nn.Linear(4, 2), source), 1)
+    for _ in range(4):
+        traveller.take("loop", 1)
+        traveller.take("act", "next_batch")
+        traveller.check()
+    seen, end = dict(traveller.digests), traveller.timeline.here().number
+    for number in (3, 12, 7, end):
+        traveller.go(number)
+        assert traveller.digest() == seen[number]
+    for _ in range(4):
+        assert traveller.take("act", "next_batch")
+    assert "the batches have ended" in traveller.refusal("next_batch")
+
+
 def test_without_a_budget_nothing_is_kept() -> None:
     traveller = Traveller("mlp", 0)
     traveller.take("loop", 3)

@@ -1,0 +1,157 @@
+"""What tensors held at past points: shared memory, odd layouts, and memory that is used again."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+from holding import Fused, hold
+from torch import Tensor, nn
+from travelling import Traveller
+
+from gradstep.engine.bits import same_bits
+from gradstep.engine.images import Images
+from gradstep.engine.memory import Memory
+from gradstep.values.errors import GradstepError
+
+
+class Odd(nn.Module):
+    """Tied weights, a buffer inside another, a transposed weight, one that is expanded, and one of no elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(4, 4)
+        self.two = nn.Linear(4, 4)
+        self.two.weight = self.one.weight
+        self.turned = nn.Parameter(torch.randn(2, 4).t())
+        whole = torch.zeros(4)
+        self.register_buffer("whole", whole)
+        self.register_buffer("part", whole[:2])
+        self.register_buffer("wide", torch.ones(1).expand(3))
+        self.register_buffer("empty", torch.ones(0))
+        self.register_buffer("low", torch.ones(3, dtype=torch.float16))
+        self.register_buffer("flag", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.part += 1
+        self.whole *= 1.5
+        self.flag ^= True
+        self.low += 0.25
+        return self.two(self.one(x)) @ self.turned
+
+
+class Table(nn.Module):
+    """Sparse gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(6, 2, sparse=True, max_norm=1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.table(x).sum(1)
+
+
+@pytest.mark.parametrize("budget", [1 << 30, 1])
+def test_odd_tensors_go_back_and_forth(budget: int) -> None:
+    torch.manual_seed(0)
+    traveller = Traveller.of(hold(Odd()), budget)
+    _there_and_back(traveller)
+
+
+@pytest.mark.parametrize("budget", [1 << 30, 1])
+def test_sparse_gradients_and_weights_that_a_forward_writes(budget: int) -> None:
+    torch.manual_seed(0)
+    batches = [(torch.tensor([[0, 1, 1]]), torch.zeros(1, 2)), (torch.tensor([[5, 0, 2]]), torch.ones(1, 2))]
+    _there_and_back(Traveller.of(hold(Table(), batches), budget))
+
+
+def _there_and_back(traveller: Traveller) -> None:
+    for _ in range(2):
+        for line in ("forward", "backward", "forward", "backward", "step", "next_batch", "zero_grad"):
+            assert traveller.take("act", line)
+            traveller.check()
+    numbers = list(traveller.timeline.points)
+    for number in (*numbers[::-1], *numbers, *numbers[::3]):
+        traveller.go(number)
+        traveller.check()
+
+
+def test_an_unchanged_tensor_is_kept_once() -> None:
+    images = Images()
+    tensor, other = torch.ones(1000), torch.ones(1000)
+    kept = [images.current(tensor), images.current(other)]
+    images.take([0, 1], [tensor, other])
+    tensor.add_(1)
+    (written,) = images.settle()
+    assert written is kept[0]
+    assert images.current(other) is kept[1]
+    assert kept[1].copy is None
+    assert torch.equal(kept[0].contents, torch.ones(1000))
+    assert images.memory.given == 4000
+
+
+def test_contents_change_places_when_they_are_brought_back() -> None:
+    images = Images()
+    tensor = torch.arange(300_000.0)
+    old = images.current(tensor)
+    version = tensor._version
+    images.take([0], [tensor])
+    tensor.mul_(2)
+    images.settle()
+    new, address = images.current(tensor), tensor.data_ptr()
+    given = images.memory.given
+    images.load([old])
+    assert same_bits(tensor, torch.arange(300_000.0))
+    assert same_bits(new.contents, 2 * torch.arange(300_000.0))
+    assert (tensor.data_ptr(), tensor._version) == (address, version)
+    images.load([new])
+    assert same_bits(tensor, 2 * torch.arange(300_000.0))
+    assert images.memory.given == given
+
+
+def test_memory_comes_back_and_is_used_again() -> None:
+    memory = Memory()
+    like = torch.ones(10, 20).t()
+    made = memory.like(like)
+    address = made.data_ptr()
+    assert made.stride() == like.stride()
+    assert (memory.given, memory.free) == (800, 0)
+    del made
+    gc.collect()
+    assert (memory.given, memory.free) == (0, 800)
+    assert memory.like(torch.ones(10, 20)).data_ptr() != address
+    assert memory.like(like).data_ptr() == address
+    memory.shrink(0)
+    assert memory.free == 0
+
+
+def test_a_way_back_that_raises_leaves_everything_where_it_was() -> None:
+    fused = Fused()
+    traveller = Traveller.of(fused.held, 1 << 30)
+    traveller.take("loop", 2)
+    traveller.take("act", "forward")
+    alive, before = fused.held.point.loss, traveller.digest()
+    for number in (2, 6):  # a graph has to be built there
+        for times in (1, 2, 3):
+            fused.fuse.light(times)
+            with pytest.raises(GradstepError, match="on purpose"):
+                traveller.go(number)
+            fused.fuse.light(0)
+            assert traveller.digest() == before
+            assert fused.held.point.loss is alive
+    assert traveller.take("act", "backward")
+    traveller.check()
+
+
+def test_an_interrupt_on_the_way_back_leaves_everything_where_it_was() -> None:
+    fused = Fused()
+    traveller = Traveller.of(fused.held, 1)
+    traveller.take("loop", 3)
+    before = traveller.digest()
+    fused.back.light(2, KeyboardInterrupt)
+    with pytest.raises(GradstepError, match="interrupted"):
+        traveller.go(8)
+    assert traveller.digest() == before
+    traveller.go(8)
+    traveller.check()
