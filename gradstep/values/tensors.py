@@ -162,6 +162,8 @@ class TensorView(Drawn, frozen=True, tag=True):
     """What the numbers are; `value` also where no change is known."""
     due: bool = False
     """True when statistics were left for the second time of asking."""
+    grad_gone: bool = False
+    """True when the last phase took `.grad` away: it is None now and was not before."""
 
 
 class PlaceView(Struct, frozen=True, tag=True):

@@ -54,6 +54,13 @@ def side_of(held: Held, path: str, tensor: Tensor) -> Side:
     return Side(name, tensor, old, "kept")
 
 
+def was_there(held: Held, path: str) -> bool:
+    """Tell whether there was a tensor of this name before the last phase, where that phase could write it."""
+    name = _held_name(held, path)
+    was_kept, old = before(held, name) if name else (False, None)
+    return was_kept and old is not None
+
+
 def _held_name(held: Held, path: str) -> str:
     """Return the name under which a phase keeps a tensor of the model; empty for one that is none of the model's."""
     if held.tensor(path) is not None:

@@ -18,7 +18,7 @@ from gradstep.views.moment import version_of
 from gradstep.views.plane import Plane, axes_of, plane_of
 from gradstep.views.readable import why_not, words_on
 from gradstep.views.selection import Cut, cut
-from gradstep.views.sides import Side, side_of, statistics_of, window_of
+from gradstep.views.sides import Side, side_of, statistics_of, was_there, window_of
 
 _QUICK = 1 << 21
 """Elements whose statistics take no longer than a frame: they come with the window, also in a hurry."""
@@ -116,6 +116,7 @@ class TensorLook:
             dims=plane.dims,
             quantity=quantity,
             due=measured is None or (grad is not None and of_grad is None),
+            grad_gone=tensor.is_leaf and tensor.grad is None and was_there(held, f"{selection.path}.grad"),
         )
 
     def forget(self) -> None:

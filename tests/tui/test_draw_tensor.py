@@ -238,3 +238,12 @@ def test_nothing_overflows_at_any_size(size, more, kind):
     drawing = tensor.draw(views[kind], width, height, look(spot=(0, 0), **more))
     assert len(drawing.lines) <= height
     assert all(cell_len(line.plain) <= width for line in drawing.lines)
+
+
+def test_a_grad_that_was_just_cleared_bears_the_mark_of_what_changed():
+    table = tensor.draw(vector((1.0, 2.0), grad_gone=True), 80, 8)
+    assert [line.split()[2] for line in plain(table.lines)[1:3]] == ["none*", "none*"]
+    assert "* changed" in text(table)
+    assert "*" not in text(tensor.draw(vector((1.0, 2.0)), 80, 8))
+    assert "none*" in text(tensor.draw(matrix(((1.0, 2.0),), grad_gone=True), 80, 8))
+    assert "*" not in text(tensor.draw(matrix(((1.0, 2.0),)), 80, 8))

@@ -439,3 +439,19 @@ def test_in_a_hurry_long_statistics_are_left_for_the_second_time(monkeypatch: py
     assert see("weight", 2).due, "at another stop it begins anew"
     assert not see("weight", 2, hurry=False).due
     assert not see("bias", 2).due, "what is short comes at once"
+
+
+@pytest.mark.parametrize("size", [4, 400])
+def test_a_grad_that_the_last_phase_took_away_is_told_from_one_that_was_never_there(size: int) -> None:
+    batches = [(torch.ones(3, size), torch.zeros(3, 2))]
+    held = run(hold(nn.Sequential(nn.Linear(size, 2)), batches), F)
+    assert not window(held, "0.weight").grad_gone
+    run(held, B)
+    assert not window(held, "0.weight").grad_gone
+    run(held, Z)
+    assert window(held, "0.weight").grad_gone
+    assert window(held, "0.weight").grad is None
+    run(held, F)
+    assert not window(held, "0.weight").grad_gone
+    run(held, B, ZeroGrad(set_to_none=False))
+    assert not window(held, "0.weight").grad_gone

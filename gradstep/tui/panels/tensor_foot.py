@@ -114,7 +114,8 @@ def _odd(known: Statistics) -> str:
 
 def _marks(view: TensorView) -> list[str]:
     sides: Iterable[Window | None] = (view.value, view.grad)
-    return [f"{CHANGED} changed"] if any(any(map(any, side.changed)) for side in sides if side is not None) else []
+    marked = view.grad_gone or any(any(map(any, side.changed)) for side in sides if side is not None)
+    return [f"{CHANGED} changed"] if marked else []
 
 
 def _line(parts: Sequence[str], width: int) -> Line:

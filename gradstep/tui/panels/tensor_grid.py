@@ -91,6 +91,7 @@ def grid_lines(view: TensorView, width: int, height: int, look: Look) -> list[Li
         grid.heads(heads, plate, shown)
     if room.two and view.grad is None:
         titles.left(room.start + room.each + 1, f".grad  {view.grad_state}", "dim")
+        titles.add(CHANGED if view.grad_gone else "", "bright")
     elif view.grad_state:
         titles.add(f"  {view.grad_state}", "dim")
     lines = [titles.line(), heads.line()]

@@ -26,7 +26,8 @@ def table_lines(view: TensorView, width: int, height: int, look: Look) -> list[L
     table.column(own, _first(view.value), form, _marks(view.value))
     of_grad = steady.column(".grad", peak(view.grad_statistics, flat(view.grad)), dtype, 4)
     if view.grad_state or view.grad is not None:
-        table.column(".grad", _first(view.grad), of_grad, _marks(view.grad), missing="none")
+        marks = [True] * len(labels) if view.grad_gone else _marks(view.grad)
+        table.column(".grad", _first(view.grad), of_grad, marks, missing="none")
     changes, changed = _changes(view.value), own
     if not changes and view.would is None:
         changes, changed = _changes(view.grad), ".grad"

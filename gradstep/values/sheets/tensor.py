@@ -48,7 +48,7 @@ def _elements(view: TensorView, value: Window) -> Table:
     if view.grad is not None:
         columns.append((".grad", _first(_cells(view.grad, view.dtype))))
     elif view.grad_state:
-        columns.append((".grad", [Cell("none", "dim")] * count))
+        columns.append((".grad", [Cell("none" + (_CHANGED if view.grad_gone else ""), "dim")] * count))
     changed, of = (_change(value), own) if _change(value) or view.would is not None else (_change(view.grad), ".grad")
     if changed:
         columns.append((f"change of {of}", _plain(changed, view.dtype)))
@@ -112,7 +112,7 @@ def _facts(view: TensorView) -> str:
     parts.append(f"{nans:,} NaN, {infs:,} inf" if nans or infs else "no NaN, no inf")
     if view.grad_state:
         parts.append(f".grad {view.grad_state}")
-    if any(any(row) for part in (view.value, view.grad) if part for row in part.changed):
+    if view.grad_gone or any(any(row) for part in (view.value, view.grad) if part for row in part.changed):
         parts.append(f"{_CHANGED} changed")
     return "  ·  ".join(parts)
 
