@@ -34,6 +34,14 @@ CONSOLE: tuple[tuple[str, str], ...] = (
 """Commands of the screen's own, which are no lines of a script."""
 
 
+PATH: tuple[tuple[str, str], ...] = (
+    ("●", "the phase that was just done: the screen shows what came of it"),
+    ("✓", "done earlier, since the last zero_grad"),
+    ("▶", "running, or stopped inside of"),
+)
+"""The marks of the path of phases."""
+
+
 def help_lines(width: int, keyboard: Keyboard, panel: Panel | None = None) -> list[Line]:
     """Return the whole help as rows, what there is to know about one panel first."""
     from gradstep.steps.words import WORDS
@@ -48,6 +56,9 @@ def help_lines(width: int, keyboard: Keyboard, panel: Panel | None = None) -> li
         own = [key for key in keyboard.keys if key.panel == name]
         lines += [text_line(f"In {heading(name)}", width, "bright"), *_entries(own, width), Line()]
     lines += [
+        text_line("The path of the phases, below the status line", width, "bright"),
+        *(line for mark, text in PATH for line in _entry(mark, text, width, 12)),
+        Line(),
         text_line("A number before a key", width, "bright"),
         *paragraph(_counts(keyboard), width, "text", 4),
         Line(),

@@ -413,3 +413,14 @@ def test_a_burst_of_two_lines_is_two_lines_and_what_is_pasted_goes_between():
 
 def key_event(key):
     return events.Key(key, " " if key == "space" else key if len(key) == 1 else None)
+
+
+def test_help_names_the_layouts_and_the_marks_of_the_path():
+    from gradstep.tui.helps import help_lines
+    from gradstep.tui.keyboard import Keyboard
+    from gradstep.tui.layout import LAYOUTS
+
+    lines = [" ".join(line.plain.split()) for line in help_lines(120, Keyboard())]
+    for name in LAYOUTS:
+        assert any(f" layout {name}: " in f" {line}" for line in lines)
+    assert {line[0] for line in lines if line[:2] in ("● ", "✓ ", "▶ ")} == {"●", "✓", "▶"}
