@@ -55,9 +55,20 @@ def draw(
         lines.append(columns.line_for(row, here, of_node(breakpoints, row)) if row else unknown.line())
     if foot:
         row = _row(view, at)
-        said = describe(row, width - GUTTER - 1, view.lined) if row is not None else ""
-        lines += [Line()] * (height - 1 - len(lines)) + [text_line(said, width, "dim")]
+        beyond = len(_beyond(start, view.total - end))
+        room = max(0, width - GUTTER - 1 - (beyond + 2 if beyond else 0))
+        said = describe(row, room, view.lined) if row is not None else ""
+        lines += [Line()] * (height - 1 - len(lines)) + [_foot(said, start, view.total - end, width)]
     return Drawing(_about(view, width), lines[: max(height, 0)], view.total)
+
+
+def _beyond(above: int, below: int) -> str:
+    """Say how many rows are out of sight."""
+    return "  ".join([f"↑ {above:,} more"] * bool(above) + [f"↓ {below:,} more"] * bool(below))
+
+
+def _foot(said: str, above: int, below: int, width: int) -> Line:
+    return Row(width).left(GUTTER, said, "dim").right(width - 1, _beyond(above, below), "dim").line()
 
 
 def has_foot(height: int) -> bool:
