@@ -13,9 +13,14 @@ _WAY = "→ "
 """What the note of a formula begins with that says where its result goes."""
 
 
+def are_ways(lines: Sequence[FormulaLine]) -> bool:
+    """Tell whether the formulas say where their results go."""
+    return bool(lines) and all(line.note.startswith(_WAY) for line in lines)
+
+
 def formula_rows(lines: Sequence[FormulaLine], width: int) -> list[Line]:
     """Return one row a formula, the numbers of all of them below each other; two rows where one is too short."""
-    if lines and all(line.note.startswith(_WAY) for line in lines):
+    if are_ways(lines):
         return _ways(lines, width)
     heads = [_head(line) for line in lines]
     tails = [_tail(line) for line in lines]

@@ -10,7 +10,7 @@ from gradstep.tui import numbers
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean, fit, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, paragraph
-from gradstep.tui.panels.formulas import formula_rows
+from gradstep.tui.panels.formulas import are_ways, formula_rows
 from gradstep.tui.panels.markdown import markdown_lines
 from gradstep.tui.panels.panel import Panel
 from gradstep.values.commands import Print, Say, line_of
@@ -113,8 +113,8 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
         said = paragraph(news.view.sentence, width, "bright" if not lines else "text")
         formulas = formula_rows(news.view.lines, width)
         more = [line for text in news.view.more for line in paragraph(text, width)]
-        # the formulas are seen before the end of a long sentence is
-        lines += _shortened(said, spare - len(more) if formulas else 0, width) + formulas + more
+        # where the gradients go is seen before the end of a long sentence is
+        lines += _shortened(said, spare - len(more) if are_ways(news.view.lines) else 0, width) + formulas + more
     elif news.view is not None and not lines:
         lines += paragraph(news.view.why, width, "dim")
     return lines
