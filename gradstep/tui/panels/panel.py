@@ -155,9 +155,9 @@ class Panel(Surface):
             if name == self.id:
                 row.add(mark, "now").add(number + self.title, "bright").add(" ")
             elif short is None:
-                row.add(" ").add(number, "key").add(f"{heading(name)} ", "dim")
+                row.add(" ").add(number, "key").add(f"{heading(str(name))} ", "dim")
             else:
-                row.add(" ").add(number.strip(), "key").add(heading(name).replace(" ", "")[:short], "dim")
+                row.add(" ").add(number.strip(), "key").add(heading(str(name)).replace(" ", "")[:short], "dim")
             self._names.append((row.at, str(name)))
         if self.moment:
             row.add(" ").add(f" {self.moment} ", "odd")
