@@ -91,7 +91,7 @@ def hash_of(tensor: Tensor) -> bytes:
 class Swapper:
     """Exchanges what two tensors hold, a part at a time through memory that is used again and fits the cache."""
 
-    _BYTES = 1 << 18
+    _BYTES = 1 << 20
 
     def __init__(self) -> None:
         self._rooms: dict[torch.device, Tensor] = {}
