@@ -307,10 +307,13 @@ class Session(Sights):
             self._stop = replace(self._stop, position=position, natural=("over",), hit=hit)
             return ()
         looks.acted()
-        walking.notes += self._past.tidy()
+        if timeline.current is not None:
+            walking.notes += self._past.tidy()
         point = looks.held.point
         walking.ended(point.phase == "backward" and point.freed, f"command {len(self.log) + 1}")
-        self._stop = replace(self._stop, hit=walking.after(point.phase, point.iteration))
+        hit = walking.after(point.phase, point.iteration)
+        if hit:
+            self._stop = replace(self._stop, hit=hit)
         return looks.watches.hits(looks.scope) if looks.watches else ()
 
     def _other(self, command: Command) -> str:
