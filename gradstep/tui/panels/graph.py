@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gradstep.tui import numbers
 from gradstep.tui.copying import Copied
-from gradstep.tui.lines import Line, Row, clean, text_line
+from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.breakpoints import of_node
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, window
 from gradstep.tui.panels.nodes import Columns, describe
