@@ -61,10 +61,9 @@ def backward_again(held: Held, see: Callable[[Event], None]) -> GraphRecord:
             if again.grad_fn is None:
                 raise wrong("the loss has no graph", "nothing that it depends on requires grad")
             graph = record(again.grad_fn, watched.owners)
-            types = {path: type(module).__name__ for module, path in held.paths.items()}
             for parameter, _ in grads:
                 parameter.grad = None
-            with tap_backward(graph, lambda _: SourceLine(), types, held.names, see):
+            with tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, see):
                 again.backward(retain_graph=True)  # type: ignore[no-untyped-call]
         finally:
             for parameter, grad in grads:

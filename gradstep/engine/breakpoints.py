@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradstep.engine.events import Event, tensors_in
 from gradstep.engine.held import Held
-from gradstep.values.commands import Break
+from gradstep.values.commands import PHASES, Break
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.inside import Breakpoint
@@ -21,7 +21,6 @@ Tell = Callable[[Expression], str]
 
 _EDGES = {"module": ("enter", "exit"), "node": ("before", "after"), "grad": ("before", "after")}
 _STEPPED = ("forward", "backward")
-_PHASES = ("forward", "backward", "step", "zero_grad")
 
 
 class Breakpoints:
@@ -70,7 +69,7 @@ class Breakpoints:
         """Enable or disable one, or all of them with 0."""
         for row in [self._need(number)] if number else list(self):
             self._rows[row.number] = replace(row, enabled=on)
-        return f"breakpoint {number or 's'} {'enabled' if on else 'disabled'}".replace("t s ", "ts ")
+        return f"{f'breakpoint {number}' if number else 'breakpoints'} {'enabled' if on else 'disabled'}"
 
     def ignore(self, number: int, count: int) -> str:
         """Pass the next hits of one by."""
@@ -219,7 +218,7 @@ def _check(command: Break, held: Held) -> None:
     known: list[str]
     match command.kind:
         case "phase":
-            known = list(_PHASES)
+            known = list(PHASES)
         case "module":
             known = [path for path in held.paths.values() if path]
         case "grad":

@@ -132,8 +132,7 @@ def _again(held: Held) -> tuple[_Trace | None, GraphRecord | None, Lines | None]
 
 def _node(held: Held, graph: GraphRecord, number: int, made: Place | None = None) -> str:
     owner = graph.owners[number]
-    kind = next((type(m).__name__ for m, path in held.paths.items() if path == owner), "")
-    of = f" of {owner} {kind}".replace("  ", " ").rstrip() if owner is not None else ""
+    of = f" of {owner} {held.kinds.get(owner or '', '')}".replace("  ", " ").rstrip() if owner is not None else ""
     return f"node #{number} {graph.nodes[number].name()}{of}{_at(made or held.line_of(number))}"
 
 

@@ -27,7 +27,7 @@ from gradstep.engine.problems import problem_of
 from gradstep.engine.randomness import RandomKeeper
 from gradstep.engine.saving import Saved
 from gradstep.engine.transaction import Transaction
-from gradstep.values.commands import Backward, Forward, NextBatch, PointCommand, Step, ZeroGrad
+from gradstep.values.commands import ACT_NAMES, Backward, Forward, NextBatch, PointCommand, Step, ZeroGrad
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.workload import Workload
 
@@ -102,6 +102,8 @@ class Held:
         self.calls_closure = needs_closure(self.optimizer)
         self.batches = Batches(workload.batches, device, self.keeper)
         self.paths: dict[nn.Module, str] = {module: path for path, module in self.model.named_modules()}
+        self.kinds: dict[str, str] = {path: type(module).__name__ for module, path in self.paths.items()}
+        """The class of each module, by its path."""
         self.modules = list(self.paths)
         self.parameters = list(self._all_parameters())
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in self.parameters}
@@ -231,7 +233,7 @@ class Held:
             del self.losses[count:], self.loss_rates[count:]
             if saved is not None:
                 self.transaction.roll_back(saved)
-            self.refused = PHASE_NAMES[type(act)]
+            self.refused = ACT_NAMES[type(act)]
             raise GradstepError(problem_of(error, self.refused)) from error
         finally:
             self._taps = None
@@ -442,15 +444,6 @@ _NOTHING = Saved()
 
 QUICK = 0.05
 """Seconds of a forward up to which a third more, the price of noting lines, is not felt."""
-
-PHASE_NAMES: dict[type[Act], str] = {
-    Forward: "forward",
-    Backward: "backward",
-    Step: "step",
-    ZeroGrad: "zero_grad",
-    NextBatch: "next_batch",
-}
-"""What each act is called on screen."""
 
 
 def _with(done: tuple[str, ...], phase: str) -> tuple[str, ...]:

@@ -10,26 +10,19 @@ from gradstep.engine.bits import same_bits
 from gradstep.engine.checkpoint import Checkpoint, Key, name_of
 from gradstep.engine.indexing import Item
 from gradstep.engine.saving import Grad, OptimizerSaved, Saved, TensorsSaved
-from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
+from gradstep.values.commands import ACT_NAMES
 
 if TYPE_CHECKING:
     from gradstep.engine.held import Held
     from gradstep.engine.points import TimelinePoint
 
-PHASES: dict[type, str] = {
-    Forward: "forward",
-    Backward: "backward",
-    Step: "step",
-    ZeroGrad: "zero_grad",
-    NextBatch: "next_batch",
-}
 _GRADS = ("backward", "zero_grad")
 _STEPS = ("step", "next_batch")
 
 
 def word_of(kind: type[object]) -> str:
     """Return what a kind of command is called."""
-    return PHASES.get(kind, kind.__name__.lower())
+    return ACT_NAMES.get(kind, kind.__name__.lower())
 
 
 def saved_before(held: Held, point: TimelinePoint) -> Saved:
@@ -41,7 +34,7 @@ def saved_before(held: Held, point: TimelinePoint) -> Saved:
     if before is None or point.checkpoint is None:
         return Saved()
     now = point.checkpoint.images
-    written = PHASES.get(type(point.command), "")
+    written = ACT_NAMES.get(type(point.command), "")
     edited = not written
     found = Saved()
     kinds = {"weight", "buffer"} if edited or written == "step" else {"buffer"}

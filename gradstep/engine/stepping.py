@@ -200,8 +200,7 @@ class Stepping:
         graph = held.graph()
         assert graph is not None
         self._total = len(graph.nodes)
-        types = {path: type(module).__name__ for module, path in held.paths.items()}
-        return tap_backward(graph, lambda number: source_of(held.line_of(number)), types, held.names, self.come)
+        return tap_backward(graph, lambda number: source_of(held.line_of(number)), held.kinds, held.names, self.come)
 
     def come(self, event: Event) -> None:
         """Take note of a place, and stop there if that is wished; on the thread of the phase."""

@@ -253,7 +253,7 @@ class Session(Sights):
         try:
             while True:
                 for line in looks.held.natural():
-                    hits = self._act(_NATURAL[line])
+                    hits = self._act(cmd.ACTS[line])
                     if hits or self._stop.hit or looks.walking.inside:
                         return hits
                     if self._interrupted():
@@ -456,13 +456,6 @@ class Session(Sights):
         return replace(outcome, changes=view) if outcome.ok and isinstance(view, Changes) else outcome
 
 
-_NATURAL: dict[str, cmd.PhaseCommand | cmd.NextBatch] = {
-    "forward": cmd.Forward(),
-    "backward": cmd.Backward(),
-    "step": cmd.Step(),
-    "zero_grad": cmd.ZeroGrad(),
-    "next_batch": cmd.NextBatch(),
-}
 _ACTS = (cmd.Forward, cmd.Backward, cmd.Step, cmd.ZeroGrad, cmd.NextBatch)
 _TRAVELS = (*cmd.TRAVELS, *cmd.EDITS, *cmd.FILES)
 

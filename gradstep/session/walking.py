@@ -71,10 +71,10 @@ class Walking:
         self.refuse_inside()
         self.notes = []
         if isinstance(act, (cmd.Forward, cmd.Backward)):
-            watched = self.breakpoints.inside(_name(act))
+            watched = self.breakpoints.inside(cmd.ACT_NAMES[type(act)])
             if self._pause is not None:
                 return self.begin(act, "continue", ops=not self._pause.modules)
-            if watched or _name(act) in self.pausable:
+            if watched or cmd.ACT_NAMES[type(act)] in self.pausable:
                 return self.begin(act, "continue", ops=watched)
         began = time.monotonic()
         try:
@@ -82,7 +82,7 @@ class Walking:
         except GradstepError as error:
             raise self._named(error) from error
         if self.pauses and isinstance(act, (cmd.Forward, cmd.Backward)) and time.monotonic() - began > LONG:
-            self.pausable = (*self.pausable, _name(act))
+            self.pausable = (*self.pausable, cmd.ACT_NAMES[type(act)])
         return False
 
     def begin(self, act: cmd.Forward | cmd.Backward, kind: Kind, place: int = 0, ops: bool = True) -> bool:
@@ -226,7 +226,3 @@ class Walking:
 
     def _told(self, value: Expression) -> str:
         return describe(evaluate(value, self._scope))
-
-
-def _name(act: cmd.PhaseCommand | cmd.NextBatch) -> str:
-    return "forward" if isinstance(act, cmd.Forward) else "backward" if isinstance(act, cmd.Backward) else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gradstep.tui import numbers
+from gradstep.values import numbers
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.tensors import EXTREMES, LookPlace, PlaceView, TensorView
 

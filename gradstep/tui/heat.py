@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 from gradstep.tui.lines import Row, Span
-from gradstep.tui.numbers import MINUS
 from gradstep.tui.tones import HEAT
+from gradstep.values.numbers import MINUS
 
 CELL = 2
 """Cells of the terminal that a number takes."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, TypeAlias
 
-from gradstep.values.commands import Backward, Command, Forward, Into, Load, NextBatch, Out, Over, Show, Step, ZeroGrad
+from gradstep.values.commands import (
+    ACT_NAMES,
+    ACTS,
+    Command,
+    Into,
+    Load,
+    Out,
+    Over,
+    Show,
+)
 from gradstep.values.outcomes import Outcome, Problem, Stop
 
 Program: TypeAlias = Generator[Command, Outcome, "Problem | None"]
@@ -15,17 +24,13 @@ Parse: TypeAlias = Callable[[str], Sequence[Command]]
 """Turns a line of the session's own into commands."""
 
 SIMPLE: dict[str, Command] = {
-    "forward": Forward(),
-    "backward": Backward(),
-    "step": Step(),
-    "zero_grad": ZeroGrad(),
-    "next_batch": NextBatch(),
+    **ACTS,
     "into": Into(),
     "over": Over(),
     "out": Out(),
 }
 """The lines of the keys, which need no parser."""
-REFUSED_INSIDE = (Forward, Backward, Step, ZeroGrad, NextBatch)
+REFUSED_INSIDE = tuple(ACT_NAMES)
 """What a stop inside a phase refuses: the phase must come to its end first."""
 
 

@@ -8,7 +8,6 @@ from contextlib import suppress
 from msgspec.structs import replace
 from textual.timer import Timer
 
-from gradstep.tui import numbers
 from gradstep.tui.acts import parse_commands
 from gradstep.tui.copying import MOST, Copied, element_copied, slice_copied
 from gradstep.tui.jobs import command_job
@@ -17,6 +16,7 @@ from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.optimizer import OptimizerPanel
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.stepping import SteppingBoard
+from gradstep.values import numbers
 from gradstep.values.commands import Show
 from gradstep.values.expressions import Name, name_line
 from gradstep.values.tensors import LookTensor, TensorView

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 
-from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row
 from gradstep.tui.panels.drawing import GUTTER
+from gradstep.values import numbers
 from gradstep.values.views import LossPoint, LossView
 
 OTHER = "×"

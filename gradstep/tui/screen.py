@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import BindingType
 from textual.events import Key, Paste
 
-from gradstep.tui import keymap, numbers
+from gradstep.tui import keymap
 from gradstep.tui.acts import parse_commands
 from gradstep.tui.jobs import load_job
 from gradstep.tui.lines import clean
@@ -23,6 +23,7 @@ from gradstep.tui.panels.why import Stage
 from gradstep.tui.reading import Reading, Walk
 from gradstep.tui.remembered import Look
 from gradstep.tui.trying import TryingBoard
+from gradstep.values import numbers
 from gradstep.values.commands import Command, Load
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.outcomes import Outcome, Problem

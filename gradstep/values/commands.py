@@ -294,6 +294,16 @@ FILES = (Checkpoint, Export)
 
 PHASES: tuple[str, ...] = ("forward", "backward", "step", "zero_grad")
 """The four phases in the order of a training loop."""
+ACTS: dict[str, PhaseCommand | NextBatch] = {
+    "forward": Forward(),
+    "backward": Backward(),
+    "step": Step(),
+    "zero_grad": ZeroGrad(),
+    "next_batch": NextBatch(),
+}
+"""The plain acts by their lines, which are what they are called on screen."""
+ACT_NAMES: dict[type, str] = {type(act): name for name, act in ACTS.items()}
+"""What each kind of act is called."""
 
 
 def line_of(command: Command) -> str:

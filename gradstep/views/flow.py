@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from gradstep.values.nodes import Flow, Rows
 from gradstep.views.model import dtype_name
-from gradstep.views.statistics import chunks, statistics
+from gradstep.views.statistics import of_tensor
 
 
 def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flow:
@@ -25,9 +23,8 @@ def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flo
         note, tensor = "magnitudes of complex numbers", tensor.abs()
     if not tensor.numel():
         return Flow(shape, dtype, note="empty")
-    wide = None if tensor.dtype in (torch.float32, torch.float64) else _widened
     plain = tensor.detach()
-    known = statistics(lambda: chunks([plain], wide))
+    known = of_tensor(plain)
     return Flow(shape, dtype, known, window_of(plain, top, left, rows, columns), note)
 
 
@@ -48,7 +45,3 @@ def window_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> R
 def start(size: int, wished: int, count: int) -> int:
     """Return where a window begins so that it is full where it can be."""
     return max(0, min(wished, size - count))
-
-
-def _widened(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0].float()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from gradstep.values.inside import (
 )
 from gradstep.views.model import dtype_name
 from gradstep.views.numbers import norm_of
-from gradstep.views.statistics import chunks, statistics
+from gradstep.views.statistics import of_tensor
 
 _MOST = 24
 """Tensors of one stop that are described; a model may be passed hundreds."""
@@ -79,8 +79,7 @@ def _passed(event: Event, side: str, values: tuple[object, ...]) -> Iterator[Pas
 def _tensor(name: str, tensor: Tensor, event: Event, side: str) -> Passed:
     numeric = not tensor.is_meta and tensor.numel() > 0 and (tensor.is_floating_point() or tensor.is_complex())
     plain = numeric and not tensor.is_complex() and tensor.layout is torch.strided
-    wide = None if tensor.dtype in (torch.float32, torch.float64) else _widened
-    known = statistics(lambda: chunks([tensor], wide), norm=False) if plain else None
+    known = of_tensor(tensor, norm=False) if plain else None
     return Passed(
         name,
         tuple(tensor.shape),
@@ -96,10 +95,6 @@ def _tensor(name: str, tensor: Tensor, event: Event, side: str) -> Passed:
         tensor.requires_grad,
         why_not(tensor, event) if event.phase == "forward" and side == "out" else "",
     )
-
-
-def _widened(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0].float()
 
 
 def why_not(tensor: Tensor, event: Event) -> str:

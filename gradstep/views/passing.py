@@ -101,12 +101,11 @@ class Passing:
         call = record.calls[number]
         owner = record.owners[number]
         times = record.made.times(owner) if owner is not None else 0
-        kind = next((type(m).__name__ for m, path in self._held.paths.items() if path == owner), "")
         return Contribution(
             number,
             edge,
             record.nodes[number].name().rsplit("::", 1)[-1],
-            "loss" if owner is None else f"{owner} {kind}".strip(),
+            "loss" if owner is None else f"{owner} {self._held.kinds.get(owner, '')}".strip(),
             record.made.calls[call].number if call >= 0 and times > 1 else 0,
             times if times > 1 else 0,
             tuple(value.shape),

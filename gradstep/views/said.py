@@ -22,7 +22,7 @@ class Said:
 
     def __init__(self, held: Held, record: GraphRecord, groups: Groups) -> None:
         self._held, self._record, self._groups = held, record, groups
-        self._kinds = {path: type(module).__name__ for module, path in held.paths.items()}
+        self._kinds = held.kinds
         self._places: dict[str, int] | None = None
         self.leaves = {place: self._name(record.nodes[place]) for place in record.leaves}
         """The parameter of each AccumulateGrad, by the place of the node."""

@@ -116,6 +116,16 @@ class _Sums:
         self.low, self.high = min(self.low, low), max(self.high, high)
 
 
+def of_tensor(tensor: Tensor, *, norm: bool = True) -> Statistics:
+    """Return the statistics of a whole dense tensor of real floating-point numbers; `norm` as in `statistics`."""
+    wide = None if tensor.dtype in (torch.float32, torch.float64) else _widened
+    return statistics(lambda: chunks([tensor], wide), norm=norm)
+
+
+def _widened(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0].float()
+
+
 def statistics(
     make: Callable[[], Iterable[Tensor]], *, implied: int = 0, norm: bool = True, bins: int = 0
 ) -> Statistics:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gradstep.engine.hindsight import PHASES
 from gradstep.engine.points import TimelinePoint
 from gradstep.engine.timeline import Timeline
-from gradstep.values.commands import line_of
+from gradstep.values.commands import ACT_NAMES, line_of
 from gradstep.values.timeline import LookTimeline, TimelineBranch, TimelineRow, TimelineView
 
 _KINDS = {
@@ -46,7 +45,7 @@ def _row(timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple
     kept = point.checkpoint
     images = {} if kept is None else {key: kept.images.get(key) for key in point.wrote}
     memory = point.small + sum(image.size for image in images.values() if image is not None)
-    phase = "" if point.command is None else PHASES.get(type(point.command), "edit")
+    phase = "" if point.command is None else ACT_NAMES.get(type(point.command), "edit")
     return TimelineRow(
         point.number,
         "" if point.command is None else line_of(point.command),

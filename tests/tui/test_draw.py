@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from tensors import matrix, vector
 
-from gradstep.tui import numbers
 from gradstep.tui.lines import Row, clean, plain, wrap
 from gradstep.tui.panels import graph, log, loss, model, script, status, tensor, why
 from gradstep.tui.panels.markdown import markdown_lines
+from gradstep.values import numbers
 from gradstep.values.commands import Backward, Say
 from gradstep.values.graphs import GraphView, NodeRow
 from gradstep.values.outcomes import Outcome, Stop

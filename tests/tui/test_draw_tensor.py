@@ -12,12 +12,13 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 from tensors import answer, matrix, vector
 
-from gradstep.tui import heat, numbers
+from gradstep.tui import heat
 from gradstep.tui.lines import plain
 from gradstep.tui.panels import tensor
 from gradstep.tui.panels.tensor_foot import plane_line, title_words
 from gradstep.tui.panels.tensor_look import Look, Steady
 from gradstep.tui.tones import HEAT, PLAIN, style
+from gradstep.values import numbers
 from gradstep.values.tensors import Axis, Histogram, LookTensor, Statistics, Window
 
 

@@ -8,11 +8,11 @@ import pytest
 from fake_session import FakeSession
 from stage import stage
 
-from gradstep.tui import numbers
 from gradstep.tui.lines import plain
 from gradstep.tui.panels import tensor
 from gradstep.tui.panels.tensor_look import Look, Steady
 from gradstep.tui.places import Wish, plan
+from gradstep.values import numbers
 from gradstep.values.tensors import Axis
 from gradstep.values.views import LookTensor, TensorView, Window
 

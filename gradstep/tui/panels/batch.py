@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from gradstep.tui import numbers
 from gradstep.tui.glyphs import ASCII
 from gradstep.tui.lines import Line, Row, Span, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, paragraph, widest
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.sparks import merged, picture, spark, stretch
+from gradstep.values import numbers
 from gradstep.values.training import BatchView, LookBatch, PartRow, Piece, SampleRow
 from gradstep.values.views import Request
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 
-from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, clean, fit
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.values import numbers
 from gradstep.values.graphs import NodeRow
 from gradstep.values.inside import Breakpoint, BreakpointsView, LookBreakpoints
 from gradstep.values.outcomes import Stop

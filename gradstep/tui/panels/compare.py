@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gradstep.tui import numbers
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean, fit, fit_middle, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window_with
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.plot import OTHER, Plot
+from gradstep.values import numbers
 from gradstep.values.tables import number
 from gradstep.values.timeline import CompareLoss, CompareRow, CompareView, LookCompare
 from gradstep.values.views import LossPoint, LossView, Request

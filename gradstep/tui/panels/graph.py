@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gradstep.tui import numbers
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.breakpoints import of_node
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, window
 from gradstep.tui.panels.nodes import Columns, describe
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.values import numbers
 from gradstep.values.graphs import GraphView, LookGraph, NodeRow
 from gradstep.values.inside import Breakpoint
 from gradstep.values.outcomes import Stop

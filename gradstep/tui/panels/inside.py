@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, clean, fit, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.panels.position import place_words
+from gradstep.values import numbers
 from gradstep.values.inside import InsideView, LookInside, Passed
 from gradstep.values.views import Request
 

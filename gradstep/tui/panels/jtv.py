@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from gradstep.tui import heat, numbers
+from gradstep.tui import heat
 from gradstep.tui.lines import Line, Row, clean, fit
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, heading, paragraph
 from gradstep.tui.panels.jtv_words import chain_lines, edge_lines, facts, goes, product_line
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.values import numbers
 from gradstep.values.nodes import EdgeRow, Flow, LookNode, NodeView, Rows
 from gradstep.values.views import Request
 

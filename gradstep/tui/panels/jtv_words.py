@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, clean, fit, text_line
 from gradstep.tui.panels.drawing import GUTTER, cursor, widest
+from gradstep.values import numbers
 from gradstep.values.nodes import EdgeRow, Link, NodeView, SavedRow
 
 _LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")

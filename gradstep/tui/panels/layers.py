@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, cell_len, clean, fit_end, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.sparks import Decades, bar, decades_of, gauge, power
+from gradstep.values import numbers
 from gradstep.values.training import LayerRow, LayersView, LookLayers
 from gradstep.values.views import Request
 

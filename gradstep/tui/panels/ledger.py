@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.values import numbers
 from gradstep.values.reasons import LedgerRow, LedgerView, LookLedger
 from gradstep.values.views import Request
 

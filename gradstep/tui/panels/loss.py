@@ -7,13 +7,13 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from gradstep.tui import numbers
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.plot import OTHER, Plot
 from gradstep.tui.sparks import merged, spark
+from gradstep.values import numbers
 from gradstep.values.views import LookLoss, LossPoint, LossView, Request
 
 _WIDE_RANGE = 20.0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gradstep.tui import numbers
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean, fit_middle, text_line
 from gradstep.tui.panels.breakpoints import mark_of, of_part
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.values import numbers
 from gradstep.values.inside import Breakpoint
 from gradstep.values.outcomes import Stop
 from gradstep.values.views import LookModel, ModelRow, ModelView, Request

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row, cell_len, clean, fit, fit_middle
 from gradstep.tui.panels.breakpoints import mark_of
 from gradstep.tui.panels.drawing import GUTTER, cursor, widest
+from gradstep.values import numbers
 from gradstep.values.graphs import NodeRow
 from gradstep.values.inside import Breakpoint
 

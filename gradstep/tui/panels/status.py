@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gradstep.tui import numbers
 from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.lines import Line, Row, clean, fit
 from gradstep.tui.panels.position import phase_words
 from gradstep.tui.panels.surface import Surface
+from gradstep.values import numbers
 from gradstep.values.commands import PHASES, Backward, Forward
 from gradstep.values.outcomes import Stop
 

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from gradstep.tui import heat, numbers
+from gradstep.tui import heat
 from gradstep.tui.lines import Line, Row, clean, text_line
 from gradstep.tui.panels.drawing import GUTTER
 from gradstep.tui.panels.tensor_grid import CHANGED, axis_of, columns_shown
 from gradstep.tui.panels.tensor_look import Look, own_name
+from gradstep.values import numbers
 from gradstep.values.expressions import name_line
 from gradstep.values.tensors import Histogram, Statistics, TensorView, Window
 

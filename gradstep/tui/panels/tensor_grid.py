@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-from gradstep.tui import heat, numbers
+from gradstep.tui import heat
 from gradstep.tui.lines import Line, Row
 from gradstep.tui.panels.drawing import GUTTER, cursor
 from gradstep.tui.panels.tensor_look import Look, cells_of, dtype_of, flat, own_name, peak
+from gradstep.values import numbers
 from gradstep.values.tensors import Axis, Statistics, TensorView
 
 HEADS = 2

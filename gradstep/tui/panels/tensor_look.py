@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from gradstep.tui import heat, numbers
+from gradstep.tui import heat
 from gradstep.tui.lines import clean
-from gradstep.tui.numbers import Form
+from gradstep.values import numbers
+from gradstep.values.numbers import Form
 from gradstep.values.tensors import Statistics, TensorView, Window
 
 WORDS = {"value": "", "change": "change of ", "ratio": "change ÷ before of "}

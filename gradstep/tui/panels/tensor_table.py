@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gradstep.tui import numbers
 from gradstep.tui.lines import Line, Row
 from gradstep.tui.panels.drawing import GUTTER, cursor
 from gradstep.tui.panels.tensor_grid import CHANGED, axis_of, longest
 from gradstep.tui.panels.tensor_look import Column, Look, cells_of, dtype_of, flat, own_name, peak
+from gradstep.values import numbers
 from gradstep.values.tensors import TensorView, Window
 
 HEADS = 1

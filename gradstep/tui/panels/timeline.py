@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gradstep.tui import numbers
 from gradstep.tui.copying import Copied
 from gradstep.tui.forks import Lanes, lanes_of
 from gradstep.tui.lines import Line, Row, clean, fit, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window_with
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.values import numbers
 from gradstep.values.timeline import LookTimeline, TimelineRow, TimelineView
 from gradstep.values.views import Request
 

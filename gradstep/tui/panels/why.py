@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from gradstep.tui import numbers
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean, fit, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, paragraph
 from gradstep.tui.panels.formulas import are_ways, formula_rows
 from gradstep.tui.panels.markdown import markdown_lines
 from gradstep.tui.panels.panel import Panel
+from gradstep.values import numbers
 from gradstep.values.commands import Print, Say, line_of
 from gradstep.values.expressions import expression_line
 from gradstep.values.outcomes import Frame, Outcome, Problem, WatchHit
