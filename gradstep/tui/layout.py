@@ -1,6 +1,6 @@
 """The panels there are, and where each stands in each layout and size class. How a plan is made of it: `places.py`.
 
-To add a panel, write its class in `panels/`, add a line to `REGISTRY` and a key to `keymap.py`: it is then a guest
+To add a panel, write its class in `panels/`, add a line to `REGISTRY` and a key to `keytable/panels.py`: it is then a guest
 (`*` below) in every layout, seen when it is asked for. To give it a place that it keeps, or one that it shares with
 others than the guests, add its name to a slot in `LAYOUTS`.
 """
