@@ -9,6 +9,7 @@ from fake_session import FakeSession
 from stage import stage
 
 from gradstep import cli
+from gradstep.cli import arguments
 from gradstep.steps.parse import parse_script
 from gradstep.tui.layout import LAYOUTS, PANELS
 from gradstep.tui.picture import draw
@@ -202,8 +203,8 @@ def test_pictures_go_by_what_they_are_told_and_not_by_what_is_remembered(tmp_pat
 
 
 def test_the_command_line_names_them_all():
-    assert tuple(LAYOUTS) == cli.LAYOUTS
-    assert tuple(THEMES) == cli.THEMES
+    assert tuple(LAYOUTS) == arguments.LAYOUTS
+    assert tuple(THEMES) == arguments.THEMES
 
 
 def test_a_replay_draws_the_layout_and_the_theme_that_it_is_told(tmp_path):

@@ -1,0 +1,68 @@
+"""What arguments of several commands mean, and how they are read."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from gradstep.values.numbers import read_bytes
+from gradstep.values.travels import HISTORY
+
+WRONG = 2
+"""Exit code for a command line or a script that is wrong."""
+LAYOUTS = ("learn", "inspect", "train")
+THEMES = ("dark", "light", "high-contrast")
+"""By name, because their tables are of the screen, which is imported after the engine has been started."""
+
+
+def parser_of(program: str, about: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """Return a parser; what follows the options, such as a table, keeps its lines."""
+    raw = argparse.RawDescriptionHelpFormatter if epilog else argparse.HelpFormatter
+    return argparse.ArgumentParser(program, description=about, epilog=epilog, formatter_class=raw, allow_abbrev=False)
+
+
+def add_device_and_seed(parser: argparse.ArgumentParser) -> None:
+    """Take where the workload is built, and with which seed."""
+    parser.add_argument("--device", type=device, help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    parser.add_argument("--seed", type=_seed, metavar="N", help="seed torch, python and numpy, then build the workload")
+
+
+def add_look(parser: argparse.ArgumentParser) -> None:
+    """Take how the screen looks."""
+    parser.add_argument("--layout", choices=LAYOUTS, help="how the panels are laid out (default: as chosen last)")
+    parser.add_argument("--theme", choices=THEMES, help="the colours (default: as chosen last)")
+
+
+def add_history(parser: argparse.ArgumentParser) -> None:
+    """Take the memory to go back in time with."""
+    parser.add_argument(
+        "--history", type=_history, default=HISTORY, metavar="1GiB", help="memory to go back in time with, or off"
+    )
+
+
+def _history(text: str) -> int:
+    try:
+        return read_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def device(text: str) -> str:
+    """Read the name of a device, for argparse."""
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no device: use auto, cpu, cuda, cuda:N or mps")
+    return text
+
+
+def _seed(text: str) -> int:
+    if not re.fullmatch(r"[0-9]+", text) or int(text) >= 1 << 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed: use a whole number from 0 to 2**64 - 1")
+    return int(text)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Read columns and rows, for argparse."""
+    found = re.fullmatch(r"([0-9]{1,4})x([0-9]{1,4})", text)
+    if not found or int(found[1]) < 20 or int(found[2]) < 5:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: use COLUMNSxROWS, at least 20x5, such as 120x40")
+    return int(found[1]), int(found[2])

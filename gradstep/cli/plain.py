@@ -1,0 +1,152 @@
+"""The commands of the command line that open no screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gradstep
+from gradstep.cli.arguments import (
+    WRONG,
+    add_device_and_seed,
+    add_history,
+    add_look,
+    device,
+    parser_of,
+    size,
+)
+from gradstep.cli.screen import open_screen
+from gradstep.values.errors import wrong
+
+if TYPE_CHECKING:
+    from gradstep.session.local import Session
+
+
+def examples(given: list[str]) -> int:
+    """`gradstep examples`."""
+    parser_of("gradstep examples", "List the built-in examples; `gradstep NAME` opens one.").parse_args(given)
+    from gradstep.examples import EXAMPLES
+
+    width = max(map(len, EXAMPLES))
+    for name, line in EXAMPLES.items():
+        print(f"{name:<{width}}  {line}")
+    return 0
+
+
+def replay(given: list[str]) -> int:
+    """`gradstep replay`."""
+    parser = parser_of(
+        "gradstep replay",
+        "Run scripts without a screen. Exit code 0: every expectation held; 1: one did not; 2: a script is wrong; "
+        "3: the debuggee raised.",
+    )
+    parser.add_argument("files", metavar="FILE.steps", nargs="+", help="the scripts, each in a session of its own")
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each command carried out")
+    parser.add_argument("--screenshot", metavar="OUT.svg", help="draw the screen as it is at the end")
+    add_look(parser)
+    parser.add_argument("--size", type=size, default=(120, 40), metavar="120x40", help="size of the drawn screen")
+    add_device_and_seed(parser)
+    add_history(parser)
+    options = parser.parse_args(given)
+    sys.path.append(os.getcwd())
+    from gradstep.steps import replay as scripts
+
+    return scripts.replay(
+        options.files,
+        json=options.json,
+        screenshot=options.screenshot,
+        size=options.size,
+        device=options.device,
+        seed=options.seed,
+        draw=partial(_draw, options.layout, options.theme),
+        history=options.history,
+    )
+
+
+def _draw(layout: str | None, theme: str | None, session: Session, path: str, size: tuple[int, int]) -> None:
+    """Draw a screenshot, however the screen of this user looks; only this needs textual."""
+    from gradstep.session.inline import InlineSession
+    from gradstep.tui.picture import draw
+
+    draw(InlineSession(session), path, size, session.log, layout=layout or "inspect", theme=theme or "dark")
+
+
+def diff(given: list[str]) -> int:
+    """`gradstep diff`."""
+    parser = parser_of(
+        "gradstep diff",
+        "Run two scripts side by side and name the first command, tensor and module or node at which they part. "
+        "Exit code 0: they do not; 1: they do; 2: a script is wrong.",
+    )
+    parser.add_argument("first", metavar="A.steps", help="a script")
+    parser.add_argument("second", metavar="B.steps", help="what it is compared with; the same one for two devices")
+    parser.add_argument("--device-a", type=device, metavar="DEVICE", help="in place of the device of A's load")
+    parser.add_argument("--device-b", type=device, metavar="DEVICE", help="in place of the device of B's load")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="of a difference relative to the norm; 0 compares bits",
+    )
+    add_history(parser)
+    options = parser.parse_args(given)
+    sys.path.append(os.getcwd())
+    from gradstep.steps import diff as side_by_side
+
+    devices = (options.device_a, options.device_b)
+    return side_by_side.diff(
+        (options.first, options.second), devices=devices, tolerance=options.tolerance, history=options.history
+    )
+
+
+def template(given: list[str]) -> int:
+    """`gradstep template`."""
+    parser = parser_of("gradstep template", "Print a file with a workload to start from, or write it.")
+    parser.add_argument("file", metavar="FILE.py", nargs="?", help="where to write it; never over a file that is there")
+    path = parser.parse_args(given).file
+    text = Path(gradstep.__file__).with_name("template.py").read_text("utf-8").replace("FILE.py", path or "FILE.py")
+    if path is None:
+        print(text, end="")
+        return 0
+    if not path.endswith(".py"):
+        raise wrong("the template is a Python file", path, f"Write gradstep template {path}.py", path)
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        remedy = "Give another name." if isinstance(error, FileExistsError) else "Check the path."
+        raise wrong(f"{path} cannot be written", f"{error.strerror}.", remedy, path) from None
+    print(f"{path} is written. Step it with: gradstep {path}:workload")
+    return 0
+
+
+def keys(given: list[str]) -> int:
+    """`gradstep keys`."""
+    parser = parser_of(
+        "gradstep keys",
+        "Print every key in the format of the file that binds them anew. Exit code 2: something in that file is wrong.",
+    )
+    parser.parse_args(given)
+    from gradstep.tui.remap import keys_path, keys_text, read_keyboard
+
+    keyboard, faults = read_keyboard(keys_path())
+    print(keys_text(keyboard), end="")
+    for fault in faults:
+        print(f"gradstep: {fault}", file=sys.stderr)
+    return WRONG if faults else 0
+
+
+def help(given: list[str]) -> int:
+    """`gradstep help`."""
+    parser = parser_of("gradstep help", "Explain gradstep, or the language of its scripts.")
+    parser.add_argument("topic", nargs="?", choices=["steps"], help="steps: the language of .steps scripts")
+    if parser.parse_args(given).topic is None:
+        return open_screen(["--help"], ())
+    from gradstep.steps import help_text
+
+    print(help_text(), end="")
+    return 0

@@ -1,0 +1,139 @@
+"""`gradstep TARGET`: arguments become a session with a screen."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from gradstep import __version__
+from gradstep.cli.arguments import add_device_and_seed, add_history, add_look, parser_of
+from gradstep.values.errors import wrong
+from gradstep.values.nearest import did_you_mean
+
+COMMANDS = """\
+also:
+  gradstep examples              list the built-in examples
+  gradstep replay FILE.steps ... run scripts without a screen; `gradstep replay --help`
+  gradstep diff A.steps B.steps  run two scripts side by side, and say where they part
+  gradstep template [FILE.py]    write a workload of your own to start from
+  gradstep keys                  print every key, in the format of the file that binds them anew
+  gradstep help steps            the language of .steps scripts
+"""
+
+
+def open_screen(given: list[str], words: Iterable[str]) -> int:
+    """Open the screen; `words` are the commands that one of them, misspelled, may have meant."""
+    parser = parser_of("gradstep", "Step through PyTorch training: one key a phase.", COMMANDS)
+    parser.add_argument(
+        "target",
+        metavar="TARGET",
+        nargs="?",
+        help="an example's name (default: mlp), FILE.py:factory, pkg.module:factory, or a script FILE.steps",
+    )
+    parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
+    add_device_and_seed(parser)
+    parser.add_argument("--record", metavar="FILE.steps", help="write the session as a script when it ends")
+    add_look(parser)
+    parser.add_argument("--no-unicode", action="store_true", help="draw with ASCII only")
+    add_history(parser)
+    parser.add_argument("--last", action="store_true", help="open the session that was quit last")
+    parser.add_argument("--version", action="version", version=f"gradstep {__version__}")
+    options = parser.parse_args(given)
+    if options.more:
+        offer = did_you_mean(options.target, words)
+        remedy = offer or "Give one TARGET; a workload that needs arguments takes them from its own file."
+        raise wrong(f"{options.more[0]} is one argument too many", f"It came after {options.target}.", remedy)
+
+    script = _script_of(options)
+    target = options.target or "mlp"
+    if script is None:
+        _check(target)
+    _check_record(options.record)
+    _check_terminal()
+    return _show(target, script, options)
+
+
+def _script_of(options: argparse.Namespace) -> str | None:
+    """Return the script to open, if it is one."""
+    if options.last:
+        if options.target is not None:
+            raise wrong("--last takes no TARGET", f"{options.target} was given with it.", "Give one of the two.")
+        from gradstep.tui.last import last_session
+
+        path = last_session()
+        if not path.is_file():
+            raise wrong("there is no last session", f"{path} does not exist.", "It is written when a session is quit.")
+        return str(path)
+    if options.target is None or not options.target.endswith(".steps"):
+        return None
+    if not Path(options.target).is_file():
+        raise wrong("there is no such script", options.target, "Check the path.", options.target)
+    if options.seed is not None or options.device is not None:
+        raise wrong(
+            "a script says itself what it is seeded with and where it runs",
+            f"--seed or --device was given with {options.target}.",
+            f"Write it in its load line, or run it with `gradstep replay {options.target}`, which takes both.",
+        )
+    return str(options.target)
+
+
+def _check(target: str) -> None:
+    from gradstep.targets import check_target
+
+    sys.path.append(os.getcwd())  # where pkg.module:factory is looked for, last
+    check_target(target)
+
+
+def _check_record(path: str | None) -> None:
+    if path is None:
+        return
+    if not path.endswith(".steps"):
+        raise wrong("--record takes a .steps file", path, f"Write --record {path}.steps.", path)
+    if Path(path).exists():
+        raise wrong("the file to record to is there already", path, "Give another name, or delete it first.", path)
+    if not Path(path).absolute().parent.is_dir():
+        raise wrong("the folder to record to does not exist", path, "Make the folder first.", path)
+
+
+def _check_terminal() -> None:
+    name = os.environ.get("TERM", "")
+    if name in ("", "dumb"):
+        why = f"TERM is {name or 'not set'}, and such a terminal cannot draw a screen."
+    else:
+        # the screen is drawn on standard error, but its size is that of standard output
+        streams = {"Standard input": sys.stdin, "Standard output": sys.stdout, "Standard error": sys.stderr}
+        none = next((name for name, stream in streams.items() if not stream.isatty()), None)
+        if none is None:
+            return
+        why = f"{none} is no terminal."
+    raise wrong("the screen needs a terminal", why, "Without one, run scripts with `gradstep replay FILE.steps`.")
+
+
+def _show(target: str, script: str | None, options: argparse.Namespace) -> int:
+    from gradstep.examples import EXAMPLES
+    from gradstep.session.remote import RemoteSession
+
+    # the engine first: it imports torch while the screen imports textual
+    session = RemoteSession.spawn(options.history)
+    try:
+        from gradstep.tui.run import run_app
+
+        return run_app(
+            session,
+            target=target,
+            script=script,
+            seed=options.seed,
+            device=options.device,
+            record=options.record,
+            last=options.last,
+            # a learner opens what comes with gradstep, and lessons
+            first="learn" if script is not None or target in EXAMPLES else "inspect",
+            layout=options.layout or "",
+            theme=options.theme or "",
+            ascii_only=options.no_unicode,
+        )
+    finally:
+        session.kill()
