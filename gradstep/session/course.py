@@ -1,0 +1,244 @@
+"""The course of what is loaded: acts, steps and travels one after another, and the stop that each comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from gradstep.engine.breakpoints import not_there
+from gradstep.engine.evaluate import evaluate, holds
+from gradstep.engine.held import Held
+from gradstep.engine.problems import problem_of
+from gradstep.session.answering import answer
+from gradstep.session.looks import Looks
+from gradstep.session.past import Past
+from gradstep.session.walking import STEPS
+from gradstep.values import commands as cmd
+from gradstep.values.commands import Command
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.expressions import Expression, name_line
+from gradstep.values.outcomes import Problem, Stop, WatchHit
+from gradstep.views.model import dtype_name
+
+_ACTS = (cmd.Forward, cmd.Backward, cmd.Step, cmd.ZeroGrad, cmd.NextBatch)
+_TRAVELS = (*cmd.TRAVELS, *cmd.EDITS, *cmd.FILES)
+
+
+class Course:
+    """Carries out the commands of one loaded workload.
+
+    Args:
+        looks: what was loaded.
+        past: its history.
+        name: what the workload is called.
+        seed: what it was seeded with before it was built, if it was.
+        log: the commands that the session has carried out so far.
+    """
+
+    def __init__(self, looks: Looks, past: Past, name: str, seed: int | None, log: list[Command]) -> None:
+        self.looks, self.past, self._log = looks, past, log
+        self.done: list[Command] = []
+        """What the present command has carried out so far, as it would have to be carried out again."""
+        self.paused = False
+        """True when a pause has stopped the present command."""
+        self.interrupted: Callable[[], bool] = lambda: False
+        """Tells whether the command was interrupted at a time when nothing ran that could be cut short."""
+        held = looks.held
+        first = held.parameters[0][1] if held.parameters else None
+        self._base = Stop(
+            workload=name,
+            device=str(held.device),
+            dtype="" if first is None else dtype_name(first),
+            seed=seed,
+            opening=held.workload.show or _opening(held),
+            parameters=sum(p.numel() for _, p in held.parameters),
+        )
+        self.stop = self._stop_now(1)
+
+    def begin(self) -> None:
+        """Note that a command begins: nothing of it has been carried out yet."""
+        self.done, self.paused = [], False
+
+    def carry_out(self, command: Command) -> tuple[str, tuple[WatchHit, ...]]:
+        """Carry out a command; return what it prints (for an act or a step, see `notes`), and the watchpoints it hit.
+
+        Raises:
+            GradstepError: it went wrong; the state is as it was before.
+        """
+        if isinstance(command, _ACTS):
+            return "", self._act(command)
+        if isinstance(command, STEPS):
+            return "", self._go(command)
+        if isinstance(command, _TRAVELS):
+            return self._travel(command)
+        return self.looks.walking.here(lambda: answer(self.looks, command)), ()
+
+    def notes(self, command: Command) -> str:
+        """Return what logpoints printed while an act or a step ran, whatever came of it; empty for other commands."""
+        return "\n".join(self.looks.walking.notes) if isinstance(command, (*_ACTS, *STEPS)) else ""
+
+    def _act(self, act: cmd.PhaseCommand | cmd.NextBatch) -> tuple[WatchHit, ...]:
+        looks, run = self.looks, act
+        if isinstance(act, cmd.ZeroGrad) and act.set_to_none is None:
+            run = cmd.ZeroGrad(looks.set_to_none)
+        return self._came(act, lambda: looks.walking.run(run))
+
+    def _go(self, command: cmd.Into | cmd.Over | cmd.Out | cmd.Continue | cmd.Until) -> tuple[WatchHit, ...]:
+        """Step into a phase, or go on from a stop inside one."""
+        walking = self.looks.walking
+        match command:
+            case cmd.Into(phase) if not walking.inside:
+                return self._into(phase)
+            case cmd.Into():
+                return self._came(command, lambda: walking.go("into"))
+            case cmd.Over():
+                return self._came(command, lambda: walking.go("over"))
+            case cmd.Out(phase):
+                return self._came(command, lambda: walking.go("end" if phase else "out"))
+            case cmd.Continue() if walking.inside:
+                return self._came(command, lambda: walking.go("continue"))
+            case cmd.Until(condition) if walking.inside:
+                return self._came(command, lambda: walking.go("until", condition))
+            case _:
+                return self._run_on(command)
+
+    def _into(self, phase: str) -> tuple[WatchHit, ...]:
+        looks = self.looks
+        *before, natural = looks.held.natural()
+        if not phase and before:
+            self._act(cmd.NextBatch())
+        name = phase or natural
+        if name not in ("forward", "backward"):
+            what = f"{name} is the natural next phase, and it has no inside: it is one call of torch"
+            raise wrong(f"{name} can't be stepped into", what, "run it whole, or write `into forward`, `into backward`")
+        act = cmd.Forward() if name == "forward" else cmd.Backward()
+        into = cmd.Into("forward" if name == "forward" else "backward")
+        return self._came(into, lambda: looks.walking.begin(act, "into"))
+
+    def _run_on(self, command: Command) -> tuple[WatchHit, ...]:
+        """Run natural phases until a condition holds, or a breakpoint or watchpoint is met."""
+        looks = self.looks
+        test = command.condition if isinstance(command, cmd.Until) else None
+        if test is None and not any(row.enabled for row in looks.walking.breakpoints):
+            remedy = "`into` steps into a phase; `break` sets a breakpoint that `continue` then runs to"
+            raise wrong(
+                "there is nothing to continue to", "no phase is stopped inside, and no breakpoint is set", remedy
+            )
+        if test is not None:
+            _holds_now(test, looks)  # a name that is wrong is said before anything runs
+        try:
+            while True:
+                for line in looks.held.natural():
+                    hits = self._act(cmd.ACTS[line])
+                    if hits or self.stop.hit or looks.walking.inside:
+                        return hits
+                    if self.interrupted():
+                        raise GradstepError(problem_of(KeyboardInterrupt(), cmd.line_of(command)))
+                if test is not None and _holds_now(test, looks):
+                    return ()
+        except GradstepError as error:
+            raise GradstepError(_after(error.problem, len(self.done))) from error
+
+    def _travel(
+        self, command: cmd.TravelCommand | cmd.EditCommand | cmd.FileCommand
+    ) -> tuple[str, tuple[WatchHit, ...]]:
+        """Go back or forth in time, or change what is being trained."""
+        looks, past = self.looks, self.past
+        if looks.walking.inside and isinstance(command, cmd.Undo):
+            return "", self._came(command, lambda: looks.walking.back(0 if command.phase else command.count))
+        looks.walking.refuse_inside()
+        text = "\n".join(filter(None, [past.carry_out(command), *past.tidy()]))
+        self.stop = self._stop_now(past.timeline.number)
+        return text, looks.watches.hits(looks.scope) if looks.watches else ()
+
+    def _came(self, command: Command, go: Callable[[], bool]) -> tuple[WatchHit, ...]:
+        """Note where an act or a step has come to: a stop inside a phase, or the end of one.
+
+        Args:
+            command: what does the same when it is carried out by itself.
+            go: carries it out; returns True at a stop inside.
+        """
+        looks, timeline, inside = self.looks, self.past.timeline, True
+        walking = looks.walking
+        was = walking.inside
+        try:
+            inside = go()
+        except GradstepError:
+            if was and not walking.inside:  # what was stepped is undone: nobody is inside of it any more
+                self.stop = self._stop_now(timeline.number)
+                self.done.append(cmd.Undo(phase=True))
+            raise
+        if walking.paused is not None:
+            self.paused = True
+            self.done.append(walking.paused)
+        self.done.append(command)
+        timeline.stops += inside
+        self.stop = self._stop_now(timeline.stops if inside else timeline.number)
+        if inside:
+            position = walking.position
+            assert position is not None
+            hit = position.reason if position.reason.startswith("breakpoint") else ""
+            self.stop = replace(self.stop, position=position, natural=("over",), hit=hit)
+            return ()
+        looks.acted()
+        if timeline.current is not None:
+            walking.notes += self.past.tidy()
+        point = looks.held.point
+        walking.ended(point.phase == "backward" and point.freed, f"command {len(self._log) + 1}")
+        hit = walking.after(point.phase, point.iteration)
+        if hit:
+            self.stop = replace(self.stop, hit=hit)
+        return looks.watches.hits(looks.scope) if looks.watches else ()
+
+    def _stop_now(self, number: int) -> Stop:
+        held, base, timeline = self.looks.held, self._base, self.past.timeline
+        point, kept = held.point, timeline.current is not None
+        return Stop(
+            number,
+            base.workload,
+            base.device,
+            base.dtype,
+            base.seed,
+            point.phase,
+            point.torch,
+            point.done,
+            held.natural(),
+            point.iteration,
+            point.value,
+            point.change,
+            type(held.optimizer).__name__,
+            held.rates(),
+            held.batches.taken,
+            base.opening,
+            base.parameters,
+            pausable=self.looks.walking.pausable,
+            branch=timeline.branch if kept else "",
+            ahead=len(timeline.ahead()) if kept else 0,
+        )
+
+
+def _opening(held: Held) -> str:
+    """Return what to show first when the workload does not say: the last weight of two or more dimensions."""
+    names = [name for name, p in held.parameters if p.dim() > 1] or [name for name, _ in held.parameters]
+    return name_line(names[-1]) if names else ""
+
+
+def _holds_now(condition: Expression, looks: Looks) -> bool:
+    """Tell whether a condition holds; one over what has no value now, such as a `.grad` that is none, does not."""
+    try:
+        return holds(evaluate(condition, looks.scope))
+    except GradstepError as error:
+        if not_there(error):
+            return False
+        raise
+
+
+def _after(problem: Problem, count: int) -> Problem:
+    """Return the problem of a command that carried others out before it came to it."""
+    if not count:
+        return problem
+    ran = "1 command was carried out before that, and stands"
+    if count > 1:
+        ran = f"{count} commands were carried out before that, and stand"
+    return replace(problem, what=f"{problem.what}\n{ran}")
