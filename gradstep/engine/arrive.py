@@ -12,9 +12,10 @@ from torch import Tensor
 from gradstep.engine.bits import same_bits
 from gradstep.engine.checkpoint import Checkpoint, Key, name_of, put_back, tensors_of
 from gradstep.engine.digest import digest
-from gradstep.engine.held import Held, Point
+from gradstep.engine.held import Held
 from gradstep.engine.hindsight import saved_before, word_of
 from gradstep.engine.images import Image, Images
+from gradstep.engine.loop import Point
 from gradstep.engine.points import TimelinePoint
 from gradstep.engine.randomness import state_bytes
 from gradstep.engine.timeline import Timeline

@@ -17,7 +17,8 @@ from gradstep.engine.randomness import Randomness
 from gradstep.engine.saving import Saved, contents_of, kept_value
 
 if TYPE_CHECKING:
-    from gradstep.engine.held import Held, Point
+    from gradstep.engine.held import Held
+    from gradstep.engine.loop import Point
 
 Key: TypeAlias = tuple[str, ...]
 """Which tensor: ("weight", name), ("grad", name), ("buffer", name), ("state", owner, key), ("group", place, key), or of

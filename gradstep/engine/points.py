@@ -15,7 +15,7 @@ from gradstep.engine.images import Image
 from gradstep.values.commands import PointCommand
 
 if TYPE_CHECKING:
-    from gradstep.engine.held import Point
+    from gradstep.engine.loop import Point
 
 
 @dataclass(eq=False)

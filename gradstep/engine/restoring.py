@@ -20,7 +20,8 @@ from gradstep.engine.trees import decode
 from gradstep.values.errors import GradstepError, wrong
 
 if TYPE_CHECKING:
-    from gradstep.engine.held import Held, Point
+    from gradstep.engine.held import Held
+    from gradstep.engine.loop import Point
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from gradstep.engine.buffers import is_freed, storages_of
 from gradstep.engine.graph import GraphRecord
-from gradstep.engine.held import Held, Point
+from gradstep.engine.held import Held
+from gradstep.engine.loop import Point
 from gradstep.values.graphs import GraphView, LookGraph, NodeRow
 from gradstep.views.groups import Groups, Rows
 from gradstep.views.keeping import Keeping

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gradstep.engine.held import Held, Point
+from gradstep.engine.held import Held
+from gradstep.engine.loop import Point
 
 
 class Moment:

@@ -13,7 +13,8 @@ from gradstep.engine.again import backward_again
 from gradstep.engine.bits import same_bits
 from gradstep.engine.events import Event
 from gradstep.engine.graph import GraphRecord, leaf_tensor
-from gradstep.engine.held import Held, Point
+from gradstep.engine.held import Held
+from gradstep.engine.loop import Point
 from gradstep.engine.stepping import Stepping
 from gradstep.engine.taps import source_of
 from gradstep.values.errors import GradstepError

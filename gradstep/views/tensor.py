@@ -10,7 +10,8 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from gradstep.engine.held import Held, Point
+from gradstep.engine.held import Held
+from gradstep.engine.loop import Point
 from gradstep.values.tensors import LookTensor, Quantity, Statistics, TensorView
 from gradstep.views.formulas.find import would_give
 from gradstep.views.model import dtype_name

@@ -77,7 +77,7 @@ def session_with(model: nn.Module) -> Session:
 def test_of_a_slow_forward_lines_are_noted_only_while_somebody_looks(
     monkeypatch: pytest.MonkeyPatch, quick: float, noted: bool
 ) -> None:
-    monkeypatch.setattr("gradstep.engine.held.QUICK", quick)
+    monkeypatch.setattr("gradstep.engine.phases.QUICK", quick)
     session = Session()
     session.execute(Load("cnn", seed=0, device="cpu"))
     session.execute(Forward())

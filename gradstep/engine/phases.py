@@ -1,0 +1,213 @@
+"""The phases of a training loop and the next batch, each as one call of torch on the real model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec.structs import replace
+from torch import Tensor
+
+from gradstep.engine.buffers import is_written
+from gradstep.engine.loop import Act, Point
+from gradstep.engine.optimizers import step_scheduler
+from gradstep.engine.probes import Watched, watch_forward
+from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
+from gradstep.values.errors import wrong
+
+if TYPE_CHECKING:
+    from gradstep.engine.held import Held
+
+QUICK = 0.05
+"""Seconds of a forward up to which a third more, the price of noting lines, is not felt."""
+
+
+class Taps(Protocol):
+    """What stands round a phase that is stepped, so that it can stop inside."""
+
+    def forward(self) -> AbstractContextManager[None]:
+        """Return what stands round a forward."""
+        ...
+
+    def backward(self) -> AbstractContextManager[None]:
+        """Return what stands round a backward."""
+        ...
+
+
+def carry_out(held: Held, act: Act, taps: Taps | None) -> None:
+    """Carry out one phase, or take the next batch; `taps` are what stands round a phase that is stepped."""
+    _PHASES[type(act)](held, act, taps)
+
+
+def _forward(held: Held, _: Forward, taps: Taps | None) -> None:
+    if not held.batches.taken:
+        held.batches.take()
+        held.transaction.pulled()
+    batch = held.batches.batch
+    began = time.perf_counter()
+    if held.observed or held.workload.loss is None:
+        tapped = nullcontext() if taps is None else taps.forward()
+        with watch_forward(held.paths, held.model, held.count_zeros, held.note_lines) as watched, tapped:
+            loss = held.compute(batch)
+    else:
+        watched = Watched()
+        loss = held.compute(batch, watched)
+    held.quick = time.perf_counter() - began < QUICK
+    if not isinstance(loss, Tensor):
+        raise wrong(
+            "the loss is no tensor",
+            f"the loss function returned a {type(loss).__name__}",
+            "return the tensor itself: no .item(), no float()",
+        )
+    value = float(loss.item()) if loss.numel() == 1 and not loss.is_complex() and not loss.is_meta else None
+    old = held.point
+    start = () if {"step", "zero_grad"} & set(old.done) else old.done
+    held.point = Point(
+        phase="forward",
+        torch="prediction = model(x); loss = loss_fn(prediction, target)"
+        if held.workload.loss is not None
+        else "loss = compute_loss(model, batch)",
+        done=_with(start, "forward"),
+        iteration=old.iteration,
+        loss=loss,
+        value=value,
+        change=None if value is None or old.value is None else value - old.value,
+        used_batch=True,
+        batch=batch,
+        watched=watched,
+    )
+    held.losses.append((old.iteration, float("nan") if value is None else value))
+    held.loss_rates.append(held.rates())
+
+
+def _backward(held: Held, act: Backward, taps: Taps | None) -> None:
+    loss = held.point.loss
+    if loss is None:
+        raise wrong(
+            "there is no loss yet",
+            "in a script, loss.backward() would raise NameError: name 'loss' is not defined",
+            "run forward first",
+        )
+    before = [(p.grad, None if p.grad is None else p.grad._version) for _, p in held.parameters]
+    retain = act.retain_graph or _will_be_refused(held)
+    tapped = nullcontext() if taps is None or held.graph() is None else taps.backward()
+    with held.addends.watch(held.parameters), tapped:
+        loss.backward(retain_graph=retain)  # type: ignore[no-untyped-call]
+    written = []
+    for (name, parameter), (grad, version) in zip(held.parameters, before, strict=True):
+        if parameter.grad is not None and (parameter.grad is not grad or grad._version != version):
+            written.append(name)
+            recorded = held.addends.recorded(name)
+            held.ledger.backward(name, grad is None, recorded, len(held.losses), held.point.value)
+    held.point = replace(
+        held.point,
+        phase="backward",
+        torch="loss.backward(retain_graph=True)" if act.retain_graph else "loss.backward()",
+        done=_with(held.point.done, "backward"),
+        written=tuple(written),
+        ran=True,
+        freed=held.point.freed or not retain,
+    )
+
+
+def _step(held: Held, _: Step, _taps: Taps | None) -> None:
+    rates = held.rates()
+    if held.calls_closure:
+        if not held.batches.taken:
+            held.batches.take()
+        held.optimizer.step(partial(_closure, held))  # type: ignore[arg-type]
+    else:
+        held.optimizer.step()
+    found: list[str] = []
+    again = True
+    for name in _optimized(held):
+        if held.calls_closure:  # the closure's last turn cleared and filled it
+            held.ledger.backward(name, fresh=True)
+        entry = held.ledger.entry(name)
+        again = again and 0 < entry.added == entry.used
+        held.ledger.step(name)
+        found.append(name)
+    if held.workload.schedule == "step":
+        _step_schedulers(held)
+    held.point = replace(
+        held.point,
+        phase="step",
+        torch="optimizer.step(); scheduler.step()"
+        if held.schedulers and held.workload.schedule == "step"
+        else "optimizer.step()",
+        done=_with(held.point.done, "step"),
+        iteration=held.point.iteration + 1,
+        written=tuple(found),
+        again=again and bool(found),
+        steps_since_forward=held.point.steps_since_forward + bool(found),
+        rates_before=rates,
+    )
+
+
+def _zero_grad(held: Held, act: ZeroGrad, _taps: Taps | None) -> None:
+    to_none = act.set_to_none is not False
+    held.optimizer.zero_grad(set_to_none=to_none)
+    for group in held.optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter in held.names:
+                gone = to_none or parameter.grad is None
+                recorded = None if held.addends.wish is None else parameter
+                held.ledger.cleared(held.names[parameter], gone, recorded)
+    held.point = replace(
+        held.point,
+        phase="zero_grad",
+        torch="optimizer.zero_grad()" if to_none else "optimizer.zero_grad(set_to_none=False)",
+        done=_with(held.point.done, "zero_grad"),
+    )
+
+
+def _next_batch(held: Held, _: NextBatch, _taps: Taps | None) -> None:
+    rates = held.rates()
+    if held.batches.take() and held.workload.schedule == "epoch":
+        _step_schedulers(held)
+    held.point = replace(
+        held.point, phase="next_batch", torch="x, target = next(batches)", used_batch=False, rates_before=rates
+    )
+
+
+def _will_be_refused(held: Held) -> bool:
+    """Tell whether a step wrote what the graph saved. Torch finds out half way, and frees the first half."""
+    graph = held.graph() if held.point.steps_since_forward else None
+    return graph is not None and any(map(is_written, graph.nodes))
+
+
+def _closure(held: Held) -> Tensor:
+    """What an optimizer such as LBFGS calls inside its step: clear, forward, backward."""
+    held.optimizer.zero_grad()
+    loss = held.compute(held.batches.batch)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss
+
+
+def _optimized(held: Held) -> Iterator[str]:
+    """Yield the names of the optimizer's parameters that have a `.grad`."""
+    for group in held.optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and parameter in held.names:
+                yield held.names[parameter]
+
+
+def _step_schedulers(held: Held) -> None:
+    for scheduler in held.schedulers:
+        step_scheduler(scheduler, held.point.value)
+
+
+def _with(done: tuple[str, ...], phase: str) -> tuple[str, ...]:
+    return done if phase in done else (*done, phase)
+
+
+_PHASES: dict[type[Act], Callable[[Held, Any, Taps | None], None]] = {
+    Forward: _forward,
+    Backward: _backward,
+    Step: _step,
+    ZeroGrad: _zero_grad,
+    NextBatch: _next_batch,
+}
