@@ -1,77 +1,49 @@
-"""What a session can be told to do: one value for a key, a palette entry, a typed line and a line of a script."""
+"""What a session can be told to do: one value for a key, a palette entry, a typed line and a line of a script.
+
+Commands of one kind have a room of their own; every one of them goes by its name here.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values import edits, travels
-from gradstep.values.edits import (
-    Assign as Assign,
-)
-from gradstep.values.edits import (
-    Checkpoint as Checkpoint,
-)
-from gradstep.values.edits import (
-    Clip as Clip,
-)
-from gradstep.values.edits import (
-    EditCommand as EditCommand,
-)
-from gradstep.values.edits import (
-    Export as Export,
-)
-from gradstep.values.edits import (
-    FileCommand as FileCommand,
-)
-from gradstep.values.edits import (
-    Freeze as Freeze,
-)
-from gradstep.values.edits import (
-    Mode as Mode,
-)
-from gradstep.values.edits import (
-    Restore as Restore,
-)
-from gradstep.values.edits import (
-    Seed as Seed,
-)
-from gradstep.values.edits import (
-    UseOptimizer as UseOptimizer,
-)
-from gradstep.values.edits import (
-    path_word,
-)
+from gradstep.values import edits, stepping, travels
+from gradstep.values.edits import path_word
 from gradstep.values.expressions import Expression, expression_line
-from gradstep.values.inside import BreakKind, Edge, break_line
-from gradstep.values.travels import (
-    BackUntil as BackUntil,
-)
-from gradstep.values.travels import (
-    Branch as Branch,
-)
-from gradstep.values.travels import (
-    Compare as Compare,
-)
-from gradstep.values.travels import (
-    Goto as Goto,
-)
-from gradstep.values.travels import (
-    Redo as Redo,
-)
-from gradstep.values.travels import (
-    Switch as Switch,
-)
-from gradstep.values.travels import (
-    TravelCommand as TravelCommand,
-)
-from gradstep.values.travels import (
-    Undo as Undo,
-)
-from gradstep.values.travels import (
-    WhoWrote as WhoWrote,
-)
+
+Break = stepping.Break
+Continue = stepping.Continue
+Delete = stepping.Delete
+Enable = stepping.Enable
+Ignore = stepping.Ignore
+Into = stepping.Into
+Out = stepping.Out
+Over = stepping.Over
+Pause = stepping.Pause
+StepCommand: TypeAlias = stepping.StepCommand
+Until = stepping.Until
+BackUntil = travels.BackUntil
+Branch = travels.Branch
+Compare = travels.Compare
+Goto = travels.Goto
+Redo = travels.Redo
+Switch = travels.Switch
+TravelCommand: TypeAlias = travels.TravelCommand
+Undo = travels.Undo
+WhoWrote = travels.WhoWrote
+Assign = edits.Assign
+Checkpoint = edits.Checkpoint
+Clip = edits.Clip
+EditCommand: TypeAlias = edits.EditCommand
+Export = edits.Export
+FileCommand: TypeAlias = edits.FileCommand
+Freeze = edits.Freeze
+Mode = edits.Mode
+Restore = edits.Restore
+Seed = edits.Seed
+UseOptimizer = edits.UseOptimizer
 
 
 class Load(Struct, frozen=True, tag=True):
@@ -117,75 +89,6 @@ class NextBatch(Struct, frozen=True, tag=True):
     """Take the next batch from the workload; a workload of one batch keeps it."""
 
     torch: ClassVar[str] = "x, target = next(batches)"
-
-
-class Into(Struct, frozen=True, tag=True):
-    """Step into a phase, or one level deeper at the stop; without a phase, the natural next one."""
-
-    phase: Literal["", "forward", "backward"] = ""
-
-
-class Over(Struct, frozen=True, tag=True):
-    """Do the next module, op or node whole."""
-
-
-class Out(Struct, frozen=True, tag=True):
-    """Go on to the end of the module that is running, or with `phase` to the end of the phase, past breakpoints."""
-
-    phase: bool = False
-
-
-class Continue(Struct, frozen=True, tag=True):
-    """Go on to the next breakpoint, or to the end of the phase."""
-
-
-class Until(Struct, frozen=True, tag=True):
-    """Go on until a condition holds: after each phase, or at each stop of the level that is being stepped."""
-
-    condition: Expression
-
-
-class Pause(Struct, frozen=True, tag=True):
-    """Have the phase that runs or goes on next stop at a place inside it, as a pause by key made it stop there.
-
-    Places are counted from 1 as `Position.place` is; with `modules` ops are no places, as where a phase that ran whole
-    was paused.
-    """
-
-    place: int
-    modules: bool = False
-
-
-class Break(Struct, frozen=True, tag=True):
-    """Set a breakpoint, or with `passing` a logpoint, which prints `log` and goes on; see `inside.Breakpoint`."""
-
-    kind: BreakKind
-    what: str = ""
-    edge: Edge = ""
-    condition: Expression | None = None
-    log: Expression | None = None
-    ignore: int = 0
-    passing: bool = False
-
-
-class Delete(Struct, frozen=True, tag=True):
-    """Delete a breakpoint by its number, or all of them (0)."""
-
-    number: int = 0
-
-
-class Enable(Struct, frozen=True, tag=True):
-    """Enable or disable a breakpoint by its number, or all of them (0)."""
-
-    number: int = 0
-    on: bool = True
-
-
-class Ignore(Struct, frozen=True, tag=True):
-    """Let a breakpoint pass its next hits by."""
-
-    number: int
-    count: int
 
 
 class Show(Struct, frozen=True, tag=True):
@@ -262,16 +165,7 @@ Command: TypeAlias = (
     | Step
     | ZeroGrad
     | NextBatch
-    | Into
-    | Over
-    | Out
-    | Continue
-    | Until
-    | Pause
-    | Break
-    | Delete
-    | Enable
-    | Ignore
+    | StepCommand
     | Show
     | Let
     | Expect
@@ -324,26 +218,6 @@ def line_of(command: Command) -> str:
             return "zero_grad" if set_to_none is None else f"zero_grad set_to_none={str(set_to_none).lower()}"
         case NextBatch():
             return "next_batch"
-        case Into(phase):
-            return f"into {phase}".rstrip()
-        case Over():
-            return "over"
-        case Out(phase):
-            return "out phase" if phase else "out"
-        case Continue():
-            return "continue"
-        case Until(condition):
-            return f"until {expression_line(condition)}"
-        case Pause(place, modules):
-            return f"pause {place}{' modules' * modules}"
-        case Break(kind, what, edge, condition, log, ignore, passing):
-            return break_line(kind, what, edge, condition, log, ignore, passing)
-        case Delete(number):
-            return f"delete {number}" if number else "delete"
-        case Enable(number, on):
-            return f"{'enable' if on else 'disable'} {number or ''}".rstrip()
-        case Ignore(number, count):
-            return f"ignore {number} {count}"
         case Show(what):
             return f"show {expression_line(what)}"
         case Let(name, value):
@@ -364,6 +238,8 @@ def line_of(command: Command) -> str:
             return f"say {text}"
         case Screenshot(path, size):
             return f"screenshot {path_word(path)}" + (f" size={size}" if size else "")
+        case Into() | Over() | Out() | Continue() | Until() | Pause() | Break() | Delete() | Enable() | Ignore():
+            return stepping.step_line(command)
         case Undo() | Redo() | Goto() | BackUntil() | WhoWrote() | Branch() | Switch() | Compare():
             return travels.travel_line(command)
         case _:
