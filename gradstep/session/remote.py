@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
-import os
-import signal
-import subprocess
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 
-from gradstep.session.process import Link, exit_words, spawn_engine
+from gradstep.session.connection import Connection, Ears
+from gradstep.session.process import Link, spawn_engine
 from gradstep.session.wire import (
     UNENCODABLE,
     Close,
     Done,
     Execute,
-    Frames,
     Interrupt,
     Joined,
     Look,
@@ -37,9 +31,6 @@ from gradstep.values.outcomes import Died, Event, Outcome, Output, Stop
 from gradstep.values.travels import HISTORY
 from gradstep.values.views import NoView, Request, View
 
-_CHUNK = 1 << 16
-_MOST_AT_ONCE = 16
-"""Chunks of output read in one go; a debuggee that prints without end must not hold the screen."""
 _GOOD_ORDER = 1.0
 """Seconds an idle engine gets to end by itself before it is killed."""
 
@@ -59,17 +50,12 @@ class RemoteSession:
 
     def _begin(self, link: Link) -> None:
         self._link = link
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._frames = Frames()
-        self._unsent = bytearray()
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._connection = Connection(link, Ears(self._take, self._printed, self._finish))
         self._last = 0
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._stop = Stop()
         self._answered = self._ending = False
         self._how = ""
-        self._pidfd = -1
-        self._waiter: threading.Thread | None = None
 
     @classmethod
     def spawn(cls, history: int = HISTORY) -> RemoteSession:
@@ -115,7 +101,7 @@ class RemoteSession:
     def interrupt(self) -> None:
         """Interrupt every command sent so far and not yet carried out; a phase that runs is rolled back."""
         if self._waiting:
-            self._send(frame(self._last, Interrupt()))
+            self._connection.send(frame(self._last, Interrupt()))
 
     async def restart(self) -> None:
         """Start a fresh, empty engine in place of this one, dead or alive."""
@@ -131,15 +117,11 @@ class RemoteSession:
 
     async def attach(self) -> None:
         """Join the running event loop. Every other call does so by itself."""
-        if self._loop is not None or self._how:
+        if self._connection.joined or self._how:
             return
-        self._loop = loop = asyncio.get_running_loop()
-        self._link.sock.setblocking(False)
-        os.set_blocking(self._link.output, False)
+        loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self._link.sock, self._on_readable)
-        loop.add_reader(self._link.output, self._read_output)
-        self._watch_for_the_end(loop)
+        self._connection.join(loop)
 
     async def close(self) -> None:
         """End the engine, or in `gradstep.open` give the caller back; leave no process, thread or descriptor."""
@@ -147,7 +129,7 @@ class RemoteSession:
         self._ending = True
         if not self._how:
             if self._link.process is None:
-                self._send(frame(0, Close()))
+                self._connection.send(frame(0, Close()))
             else:
                 await self._end_the_engine()
         self._drop()
@@ -157,7 +139,7 @@ class RemoteSession:
         self._ending = True
         process = self._link.process
         if process is not None and process.returncode is None:
-            self._kill_the_group()
+            self._connection.kill_the_group()
             process.wait()
         self._drop()
 
@@ -172,47 +154,13 @@ class RemoteSession:
             data = frame(number, order)
         except UNENCODABLE as error:
             return Refused(cannot_send(error))
-        assert self._loop is not None
-        self._waiting[number] = answer = self._loop.create_future()
+        self._waiting[number] = answer = asyncio.get_running_loop().create_future()
         try:
-            self._send(data)
+            self._connection.send(data)
             reply: Reply = await answer
             return reply
         finally:
             self._waiting.pop(number, None)
-
-    def _send(self, data: bytes) -> None:
-        self._unsent += data
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._loop is None or self._link.sock.fileno() < 0:
-            return
-        try:
-            del self._unsent[: self._link.sock.send(self._unsent)]
-        except BlockingIOError:
-            pass
-        except OSError:  # the engine is going; its end is noticed by itself
-            self._unsent.clear()
-        if self._unsent:
-            self._loop.add_writer(self._link.sock, self._flush)
-        else:
-            self._loop.remove_writer(self._link.sock)
-
-    def _on_readable(self) -> None:
-        """Read what has come; where the engine is not our child, the stream's end is the session's end."""
-        try:
-            while data := self._link.sock.recv(_CHUNK * 16):
-                for number, body in self._frames.feed(data):
-                    self._take(number, body)
-        except BlockingIOError:
-            return
-        except OSError:
-            pass
-        if self._loop is not None:
-            self._loop.remove_reader(self._link.sock)
-        if self._link.process is None:
-            self._finish("ended its session")
 
     def _take(self, number: int, body: bytes) -> None:
         try:
@@ -227,7 +175,7 @@ class RemoteSession:
                 self._stop = stop
             case Done(outcome, _):
                 self._stop = outcome.stop
-                self._read_output()  # what the command printed is shown before its outcome
+                self._connection.read_output()  # what the command printed is shown before its outcome
             case _:
                 pass
         self._answered = True
@@ -235,53 +183,11 @@ class RemoteSession:
         if answer is not None and not answer.done():
             answer.set_result(reply)
 
-    def _read_output(self) -> None:
-        text = ""
-        for _ in range(_MOST_AT_ONCE):
-            try:
-                data = os.read(self._link.output, _CHUNK)
-            except BlockingIOError:
-                break
-            text += self._decoder.decode(data, final=not data)
-            if not data:
-                if self._loop is not None:
-                    self._loop.remove_reader(self._link.output)
-                break
-        if text:
-            self.on_event(Output(text))
+    def _printed(self, text: str) -> None:
+        self.on_event(Output(text))
 
     # -- the end -------------------------------------------------------------------------------------------------------
-    def _watch_for_the_end(self, loop: asyncio.AbstractEventLoop) -> None:
-        # never by the end of the socket or the pipe: the debuggee's children hold those open
-        process = self._link.process
-        if hasattr(os, "pidfd_open"):
-            try:
-                self._pidfd = os.pidfd_open(self._link.pid)
-            except OSError:
-                loop.call_soon(self._on_end)
-            else:
-                loop.add_reader(self._pidfd, self._on_end)
-        elif process is not None:
-            self._waiter = threading.Thread(target=partial(_wait, process, loop, self._on_end), daemon=True)
-            self._waiter.start()
-
-    def _on_end(self) -> None:
-        if self._how:
-            return
-        if self._pidfd >= 0 and self._loop is not None:
-            self._loop.remove_reader(self._pidfd)
-        self._on_readable()  # answers sent before the end still count
-        process = self._link.process
-        if process is None:
-            self._finish("has ended")
-        else:
-            self._kill_the_group()
-            self._finish(exit_words(process.wait()))
-
     def _finish(self, how: str) -> None:
-        if self._how:
-            return
-        self._read_output()
         self._how = how
         if not self._ending:
             self.on_event(Died(how))
@@ -293,40 +199,16 @@ class RemoteSession:
 
     async def _end_the_engine(self) -> None:
         if self._answered and not self._waiting:
-            self._send(frame(0, Close()))
+            self._connection.send(frame(0, Close()))
             await asyncio.wait([self._ended], timeout=_GOOD_ORDER)
         if not self._ended.done():
-            self._kill_the_group()
+            self._connection.kill_the_group()
             await self._ended
 
-    def _kill_the_group(self) -> None:
-        """Kill the engine and its children. The engine leads a group of its own; it must not have been waited for."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._link.pid, signal.SIGKILL)
-
     def _drop(self) -> None:
-        if self._link.sock.fileno() < 0:
-            return
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_reader(self._link.sock)
-            self._loop.remove_writer(self._link.sock)
-            self._loop.remove_reader(self._link.output)
-            if self._pidfd >= 0:
-                self._loop.remove_reader(self._pidfd)
-        self._link.sock.close()
-        os.close(self._link.output)
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-        if self._waiter is not None:
-            self._waiter.join()
+        self._connection.drop()
         self._how = self._how or "the session is closed"
 
 
 def _nobody_listens(_event: Event) -> None:
     """Stand in until the screen says who is to be told."""
-
-
-def _wait(process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, on_end: Callable[[], None]) -> None:
-    process.wait()
-    with suppress(RuntimeError):  # the loop is closed
-        loop.call_soon_threadsafe(on_end)
