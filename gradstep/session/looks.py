@@ -15,10 +15,11 @@ from gradstep.engine.scope import VALUES, HeldScope, selected_tensor
 from gradstep.engine.timeline import Timeline
 from gradstep.engine.watchpoints import Watchpoints
 from gradstep.session.walking import Walking
+from gradstep.values.contributions import LookContributions
 from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.finding import LookFind
 from gradstep.values.graphs import LookGraph
-from gradstep.values.inside import LookBreakpoints, LookContributions, LookInside, LookSource
+from gradstep.values.inside import LookBreakpoints, LookInside, LookSource
 from gradstep.values.nodes import LookChain, LookNode
 from gradstep.values.reasons import LookLedger
 from gradstep.values.tensors import LookPlace

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeVar
 
 from gradstep.values.commands import Command, Show
+from gradstep.values.contributions import ContributionsView, LookContributions
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
 from gradstep.values.graphs import GraphView, LookGraph
@@ -69,6 +70,21 @@ class Sights:
     def graph(self, first: int = 0, count: int = 200) -> GraphView | NoView:
         """Return `count` nodes of the grad_fn graph of the last loss, from node `first` on."""
         return self._see(GraphView, LookGraph(first, count))
+
+    def contributions(
+        self, what: int | str, first: int = 0, count: int = 40, by: Literal["arrival", "share"] = "arrival"
+    ) -> ContributionsView | NoView:
+        """Return which gradients met in the last backward, and how much each of them gave.
+
+        Args:
+            what: a parameter, for the uses and time steps that its `.grad` comes from; a module, or the number of a
+                node, for what arrived there.
+            first: the first row.
+            count: how many rows there are at most.
+            by: in the order in which the engine added them, or the greatest share first.
+        """
+        number, path = (what, "") if isinstance(what, int) else (None, what)
+        return self._see(ContributionsView, LookContributions(number, path, first, count, by))
 
     def why(self, element: tuple[int, ...] | None = None) -> WhyView | NoView:
         """Return what the last command did, and the arithmetic of one element of what is selected.

@@ -165,54 +165,8 @@ class BreakpointsView(Struct, frozen=True, tag=True):
     """The number of the one that this stop is due to; 0 for none."""
 
 
-class LookContributions(Struct, frozen=True, tag=True):
-    """Ask what met at a node, or at the `.grad` of a parameter, in the last backward or the one that is stepped."""
-
-    number: int | None = None
-    """The node; None for the one that is stopped at."""
-    parameter: str = ""
-    """The parameter, in place of a number."""
-
-
-class Contribution(Struct, frozen=True):
-    """One gradient that was added where several met."""
-
-    number: int
-    """The node that it came from."""
-    edge: int
-    """Which of that node's edges it came by."""
-    name: str
-    module: str = ""
-    """Path and class of the module that made that node; `loss` outside of the model."""
-    call: int = 0
-    """Which call of that module it was, from 1: the time step of an RNN; 0 where it is called once."""
-    calls: int = 0
-    shape: tuple[int, ...] = ()
-    norm: float | None = None
-    """L2 norm. Norms do not add up."""
-    share: float | None = None
-    """How much of the sum it is: its inner product with the sum over that of the sum with itself. Shares add up to 1,
-    and one is below 0 where it works against the others."""
-    source: SourceLine = SourceLine()
-
-
-class ContributionsView(Struct, frozen=True, tag=True):
-    """What met at one node, in the order in which the engine added it."""
-
-    stop: int
-    number: int = -1
-    name: str = ""
-    parameter: str = ""
-    rows: tuple[Contribution, ...] = ()
-    norm: float | None = None
-    """L2 norm of the sum that the engine used."""
-    exact: bool = True
-    """True when the rows, added in this order, are that sum bit for bit."""
-    note: str = ""
-
-
-InsideRequest: TypeAlias = LookInside | LookSource | LookBreakpoints | LookContributions
-InsideLook: TypeAlias = InsideView | SourceView | BreakpointsView | ContributionsView
+InsideRequest: TypeAlias = LookInside | LookSource | LookBreakpoints
+InsideLook: TypeAlias = InsideView | SourceView | BreakpointsView
 
 
 def break_line(

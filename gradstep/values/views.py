@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from gradstep.values.contributions import ContributionsView, LookContributions
 from gradstep.values.drawn import Drawn
 from gradstep.values.finding import FoundView, LookFind
 from gradstep.values.graphs import GraphView, LookGraph
@@ -81,6 +82,7 @@ Request: TypeAlias = (
     | TrainingRequest
     | TimelineRequest
     | InsideRequest
+    | LookContributions
     | NodeRequest
     | LookFind
 )
@@ -252,6 +254,7 @@ View: TypeAlias = (
     | TrainingView
     | TimelineAnswer
     | InsideLook
+    | ContributionsView
     | NodeAnswer
     | FoundView
 )

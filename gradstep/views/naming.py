@@ -44,6 +44,19 @@ class Naming:
             return OUTSIDE
         return f"{path} {type(self._held.model.get_submodule(path)).__name__}".strip()
 
+    def find(self, path: str) -> int:
+        """Return the node that a path stands for, -1 for none.
+
+        It is the leaf of a parameter; of a module the first of its nodes that backward comes to: the one that made its
+        output, in its last call.
+        """
+        record, tensor = self._record, self._held.tensor(path)
+        if tensor is not None:
+            return next((place for place in record.leaves if leaf_tensor(record.nodes[place]) is tensor), -1)
+        inside = f"{path}."
+        owners = enumerate(record.owners)
+        return next((i for i, own in owners if own is not None and (own == path or own.startswith(inside))), -1)
+
     def shape(self, node: Any, output: int) -> tuple[int, ...]:
         """Return the shape of an output of a node's operation, which is that of v."""
         metadata = node._input_metadata

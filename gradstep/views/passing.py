@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from weakref import ReferenceType, ref
 
 import torch
 from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.again import backward_again
-from gradstep.engine.bits import same_bits
 from gradstep.engine.events import Event
-from gradstep.engine.graph import GraphRecord, leaf_tensor
+from gradstep.engine.graph import GraphRecord
 from gradstep.engine.held import Held
 from gradstep.engine.loop import Point
 from gradstep.engine.stepping import Stepping
-from gradstep.engine.taps import source_of
+from gradstep.values.contributions import ContributionsView, LookContributions
 from gradstep.values.errors import GradstepError
-from gradstep.values.inside import Contribution, ContributionsView, LookContributions
 from gradstep.values.nodes import ChainView, LookChain, LookNode, NodeView
+from gradstep.views.contributions import Addends, Met
+from gradstep.views.naming import Naming
 from gradstep.views.node import NodeLook
 from gradstep.views.numbers import norm_of
 
-Addends = Sequence[tuple[int, int, Tensor]]
+_KEPT = 2
+"""Nodes of a backward that ran whole whose values are kept while they are looked at: as many as panels are about."""
 
 
 @dataclass
@@ -37,6 +39,7 @@ class _Seen:
     addends: Addends = ()
     norms: dict[int, float | None] = field(default_factory=dict)
     note: str = ""
+    met: Met | None = None
 
 
 class Passing:
@@ -45,12 +48,14 @@ class Passing:
     def __init__(self, held: Held) -> None:
         self._held = held
         self._look = NodeLook(held)
-        self._kept: tuple[Point, _Seen] | None = None
+        self._kept: list[tuple[Point, _Seen]] = []
+        self._stopped: tuple[ReferenceType[Event], _Seen] | None = None
+        """What is passed at the place that is stopped at, for as long as it is."""
 
     def asked(self, wanted: bool) -> None:
         """Note a look; what was kept is let go of when nobody looks any more."""
         if not wanted:
-            self._kept = None
+            self._kept, self._stopped = [], None
             self._look.forget()
 
     def node(self, stop: int, request: LookNode, stepping: Stepping | None) -> NodeView:
@@ -70,54 +75,40 @@ class Passing:
 
     def contributions(self, stop: int, request: LookContributions, stepping: Stepping | None) -> ContributionsView:
         """Return what met at a node, or at the leaf of a parameter."""
-        number = self._leaf(request.parameter) if request.parameter else request.number
-        if request.parameter and number is None:
-            note = f"the graph of the last loss does not lead to {request.parameter}: `why {request.parameter}.grad`"
-            return ContributionsView(stop, parameter=request.parameter, note=note)
-        seen = self._seen(number, stepping)
+        seen = self._seen(self._wanted(request.number, request.path), stepping)
         if isinstance(seen, str):
             return ContributionsView(stop, note=seen)
-        return self._contributions(stop, seen)
-
-    def _contributions(self, stop: int, seen: _Seen) -> ContributionsView:
-        node = seen.record.nodes[seen.number]
-        leaf = leaf_tensor(node)
-        parameter = "" if leaf is None else self._held.names.get(leaf, "")
-        view = ContributionsView(stop, seen.number, node.name().rsplit("::", 1)[-1], parameter)
-        ports = _by_port(seen)
         if seen.arrived is None:
-            return replace(view, note=seen.note or "nothing has arrived yet: b runs the backward, i steps into it")
-        if not seen.addends:
-            return replace(view, note="one gradient arrives here, and nothing is added to it")
-        port = max(ports, key=lambda port: len(ports[port]))
-        total = seen.arrived[port]
-        rows = tuple(self._row(seen.record, number, edge, value, total) for number, edge, value in ports[port])
-        exact = total is not None and _adds_up([value for _, _, value in ports[port]], total)
-        note = "" if exact else "a hook changed the sum, or not every gradient was seen"
-        return ContributionsView(
-            stop, view.number, view.name, parameter, rows, None if total is None else norm_of(total), exact, note
-        )
-
-    def _row(self, record: GraphRecord, number: int, edge: int, value: Tensor, total: Tensor | None) -> Contribution:
-        call = record.calls[number]
-        owner = record.owners[number]
-        times = record.made.times(owner) if owner is not None else 0
-        return Contribution(
-            number,
-            edge,
-            record.nodes[number].name().rsplit("::", 1)[-1],
-            "loss" if owner is None else f"{owner} {self._held.kinds.get(owner, '')}".strip(),
-            record.made.calls[call].number if call >= 0 and times > 1 else 0,
-            times if times > 1 else 0,
-            tuple(value.shape),
-            norm_of(value),
-            _share(value, total),
-            source_of(self._held.line_of(number)),
-        )
+            naming, number = Naming(self._held, seen.record), seen.number
+            return ContributionsView(
+                stop,
+                number,
+                naming.name(seen.record.nodes[number]),
+                naming.operation(number),
+                naming.module(number),
+                naming.parameter(number),
+                note=seen.note,
+            )
+        if seen.met is None:
+            seen.met = Met(self._held, seen.record, seen.number, seen.arrived, seen.addends)
+        return seen.met.view(stop, request)
 
     # -- seeing --------------------------------------------------------------------------------------------------------
-    def _seen(self, number: int | None, stepping: Stepping | None) -> _Seen | str:
+    def _wanted(self, number: int | None, path: str) -> int | str | None:
+        """Return the number of a node, or of the one that a path stands for; a text says why it stands for none."""
+        record = self._held.graph()
+        if not path or record is None:
+            return number
+        place = Naming(self._held, record).find(path)
+        if place >= 0:
+            return place
+        why = f": `why {path}.grad` says why" if self._held.tensor(path) is not None else ""
+        return f"the graph of the last loss does not lead to {path}{why}"
+
+    def _seen(self, number: int | str | None, stepping: Stepping | None) -> _Seen | str:
         """Return what a node was passed, or why there is no node to see."""
+        if isinstance(number, str):
+            return number
         record = self._held.graph()
         if record is None:
             return "no graph yet: f runs forward, which builds it"
@@ -142,12 +133,22 @@ class Passing:
         if not stepping.looked:
             stepping.looked = True
             stepping.note_norm(event)
-        return _Seen(record, number, event.inputs, event.outputs, event.addends, stepping.norms)
+        if self._stopped is None or self._stopped[0]() is not event:
+            seen = _Seen(record, number, event.inputs, event.outputs, event.addends, stepping.norms)
+            self._stopped = (ref(event, self._go_on), seen)
+        return self._stopped[1]
+
+    def _go_on(self, gone: ReferenceType[Event]) -> None:
+        """Let go of what was passed at a place once the phase has gone on from it."""
+        if self._stopped is not None and self._stopped[0] is gone:
+            self._stopped = None
 
     def _once_more(self, record: GraphRecord, number: int) -> _Seen:
         point = self._held.point
-        if self._kept is not None and self._kept[0] is point and self._kept[1].number == number:
-            return self._kept[1]
+        self._kept = [(then, seen) for then, seen in self._kept if then is point]
+        known = next((seen for _, seen in self._kept if seen.number == number), None)
+        if known is not None:
+            return known
         seen = _Seen(record, number)
 
         def see(event: Event) -> None:
@@ -161,39 +162,9 @@ class Passing:
                 seen.record = backward_again(self._held, see)
         except GradstepError as error:
             seen.note = f"{error.problem.title}: {error.problem.what}"
-        self._kept = (point, seen)
+        self._kept = [*self._kept, (point, seen)][-_KEPT:]
         return seen
-
-    def _leaf(self, parameter: str) -> int | None:
-        record, tensor = self._held.graph(), self._held.tensor(parameter)
-        if record is None:
-            return None
-        return next((place for place in record.leaves if leaf_tensor(record.nodes[place]) is tensor), None)
 
 
 def _is_one(inputs: Sequence[object]) -> bool:
     return len(inputs) == 1 and isinstance(inputs[0], Tensor)
-
-
-def _by_port(seen: _Seen) -> Mapping[int, list[tuple[int, int, Tensor]]]:
-    """Return the addends by the input of the node that they were added to."""
-    ports: dict[int, list[tuple[int, int, Tensor]]] = {}
-    for number, edge, value in seen.addends:
-        ports.setdefault(seen.record.nodes[number].next_functions[edge][1], []).append((number, edge, value))
-    return ports
-
-
-def _share(value: Tensor, total: Tensor | None) -> float | None:
-    """Return <value, total> / <total, total>; None where that makes no sense."""
-    if total is None or value.is_sparse or total.is_sparse or total.is_complex() or value.shape != total.shape:
-        return None
-    flat = total.reshape(-1).double()
-    square = float(flat @ flat)
-    return float(value.reshape(-1).double() @ flat) / square if square else None
-
-
-def _adds_up(values: Sequence[Tensor], total: Tensor) -> bool:
-    made = values[0]
-    for value in values[1:]:
-        made = made + value
-    return same_bits(made, total)

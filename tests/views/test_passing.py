@@ -9,9 +9,11 @@ import torch
 
 from gradstep.session.local import Session
 from gradstep.steps.parse import parse_line
-from gradstep.values.inside import ContributionsView, LookContributions
+from gradstep.values.contributions import ContributionsView, LookContributions
+from gradstep.values.graphs import GraphView
 from gradstep.values.nodes import ChainView, LookChain, LookNode, NodeView
 from gradstep.values.views import Digest, LookDigest, Request
+from gradstep.workload import Workload
 
 
 @pytest.fixture
@@ -98,13 +100,13 @@ def test_the_chain_leads_from_the_loss_to_the_node(session: Session) -> None:
 
 def test_each_time_step_gives_its_share_of_the_gradient_of_an_rnn(session: Session) -> None:
     do(session, "load rnn seed=0; forward; backward")
-    view = met(session, LookContributions(parameter="cell.weight_hh"))
+    view = met(session, LookContributions(path="cell.weight_hh"))
     assert [(row.call, row.calls) for row in view.rows] == [(16 - i, 16) for i in range(16)]
     assert view.exact
     assert sum(row.share or 0.0 for row in view.rows) == pytest.approx(1, abs=1e-6)
     do(session, "let g = cell.weight_hh.grad")
     outcome = session.execute(parse_line("print norm(g)")[0].command)  # type: ignore[union-attr]
-    assert view.norm == pytest.approx(float(outcome.text), rel=1e-5)
+    assert [total.norm for total in view.totals] == [pytest.approx(float(outcome.text), rel=1e-5)]
 
 
 def test_a_residual_connection_lists_both_ways(session: Session) -> None:
@@ -112,7 +114,7 @@ def test_a_residual_connection_lists_both_ways(session: Session) -> None:
     joined: list[ContributionsView] = []
     for _ in range(2 * 53):
         view = met(session, LookContributions())
-        if len(view.rows) > 1:
+        if view.count > 1:
             joined.append(view)
         if session.execute(parse_line("over")[0].command).stop.position is None:  # type: ignore[union-attr]
             break
@@ -121,8 +123,107 @@ def test_a_residual_connection_lists_both_ways(session: Session) -> None:
     assert {row.name for view in joined for row in view.rows} >= {"AddBackward0"}
 
 
-def test_where_nothing_meets_it_is_said(session: Session) -> None:
+def test_where_one_gradient_arrives_it_is_all_there_is(session: Session) -> None:
     do(session, "load mlp seed=0; forward; backward")
-    assert "nothing is added to it" in met(session, LookContributions(7)).note
-    assert "does not lead to" in met(session, LookContributions(parameter="nothing")).note
+    view = met(session, LookContributions(path="0.weight"))
+    (row,), (total,) = view.rows, view.totals
+    assert (view.parameter, view.grad, view.count) == ("0.weight", "fresh", 1)
+    assert (row.operation, row.share) == ("Wᵀ", pytest.approx(1.0))
+    assert (row.norm, row.shape) == (total.norm, total.shape)
+    do(session, "forward; backward")
+    assert ".grad is x2" in met(session, LookContributions(path="0.weight")).facts[0]
+
+
+def test_a_module_stands_for_the_node_that_made_its_output(session: Session) -> None:
+    do(session, "load mlp seed=0; forward; backward")
+    assert met(session, LookContributions(path="1")).name == "ReluBackward0"
+    assert met(session, LookContributions(path="2")).name == "AddmmBackward0"
+
+
+def test_a_window_of_the_rows_by_share(session: Session) -> None:
+    do(session, "load rnn seed=0; forward; backward")
+    every = met(session, LookContributions(path="cell.weight_hh")).rows
+    view = met(session, LookContributions(path="cell.weight_hh", first=2, count=3, by="share"))
+    ordered = sorted(every, key=lambda row: -abs(row.share or 0.0))
+    assert (view.first, view.count, view.rows) == (2, 16, tuple(ordered[2:5]))
+    assert view.greatest == abs(ordered[0].share or 0.0)
+    assert met(session, LookContributions(path="cell.weight_hh", first=99, count=3)).rows == every[-3:]
+
+
+class Halves(torch.nn.Module):
+    """Makes three parts at once, one of them used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = torch.nn.Linear(4, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        one, two, three = self.wide(x).unbind(1)[:3]
+        return one * one + one * two + three
+
+
+def made(model: torch.nn.Module) -> Workload:
+    x = torch.arange(8.0).reshape(2, 4) / 8
+    loss = lambda y, _: y.sum()  # noqa: E731
+    return Workload(model, loss, torch.optim.SGD(model.parameters(), lr=0.1), [(x, x)])
+
+
+def test_of_several_outputs_each_has_a_sum_of_its_own() -> None:
+    torch.manual_seed(0)
+    session = Session(made(Halves()))
+    do(session, "forward; backward")
+    graph = session.graph()
+    assert isinstance(graph, GraphView)
+    number = next(row.order for row in graph.rows if row.name == "UnbindBackward0")
+    view = met(session, LookContributions(number))
+    assert [(total.output, total.count) for total in view.totals] == [(0, 3), (1, 1), (2, 1)]
+    assert [row.output for row in view.rows] == [0, 0, 0, 1, 2]
+    assert view.exact
+    for output in range(3):
+        assert sum(row.share or 0.0 for row in view.rows if row.output == output) == pytest.approx(1.0)
+    session.close()
+
+
+def test_a_hook_that_changes_the_sum_is_said() -> None:
+    class Hooked(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fit = torch.nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.fit(x)
+            y.register_hook(lambda grad: 2 * grad)
+            return y + y.relu()
+
+    session = Session(made(Hooked()))
+    do(session, "forward; backward")
+    view = met(session, LookContributions(path="fit"))
+    assert (view.count, view.exact) == (2, False)
+    assert "a hook changed the sum" in view.facts[0]
+    session.close()
+
+
+def test_the_view_draws_itself_by_name() -> None:
+    session = Session()
+    do(session, "load rnn seed=0; forward; backward")
+    drawn = repr(session.contributions("cell.weight_hh", count=2, by="share"))
+    assert "cell.weight_hh.grad, fresh: 16 gradients meet, the greatest share first" in drawn
+    assert "sum of 16" in drawn
+    assert "bit for bit" in drawn
+    assert "rows 0 to 1 of 16" in drawn
+    page = session.contributions("cell.weight_hh")._repr_html_()  # type: ignore[union-attr]
+    assert page.count("<tr") == 18, "a head, 16 time steps and their sum"
+    session.close()
+
+
+def test_what_there_is_not_is_said(session: Session) -> None:
+    assert "f runs forward" in _note(session, "load mlp seed=0", LookContributions(3))
+    assert "b runs the backward" in _note(session, "forward", LookContributions(3))
+    assert "where backward starts" in _note(session, "backward", LookContributions(0))
+    assert "does not lead to nothing" in _note(session, "print 1", LookContributions(path="nothing"))
     assert torch.is_grad_enabled()
+
+
+def _note(session: Session, text: str, request: LookContributions) -> str:
+    do(session, text)
+    return met(session, request).note

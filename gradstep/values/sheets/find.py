@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from gradstep.values import training, views
+from gradstep.values.contributions import ContributionsView
 from gradstep.values.drawn import Drawn
 from gradstep.values.graphs import GraphView
 from gradstep.values.outcomes import Outcome
 from gradstep.values.reasons import LedgerView
 from gradstep.values.sheets.batch import batch_sheet
+from gradstep.values.sheets.contributions import contributions_sheet
 from gradstep.values.sheets.graph import graph_sheet
 from gradstep.values.sheets.layers import layers_sheet
 from gradstep.values.sheets.loss import loss_sheet
@@ -26,6 +28,8 @@ def sheet_of(view: Drawn) -> Sheet:
             return tensor_sheet(view)
         case GraphView():
             return graph_sheet(view)
+        case ContributionsView():
+            return contributions_sheet(view)
         case views.WhyView():
             return why_sheet(view)
         case LedgerView():
