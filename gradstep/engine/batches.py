@@ -40,6 +40,8 @@ class Batches:
         self._given: list[tuple[Any, Randomness]] = []  # what a one-shot iterator gave, and can't give again
         self.keeps_all = False
         """True while a history may ask a one-shot iterator for any batch again; else the last one is kept."""
+        self.form: Callable[[Any], Any] = lambda batch: batch
+        """What is made of each batch that is taken, once it is on the device: another dtype of it."""
         self._iterator: Iterator[Any] | None = None
         self._start: Randomness | None = None
         self._again = 0  # batches to skip when the iterator is made again after going back
@@ -50,7 +52,8 @@ class Batches:
         self.batch: Any = None
         self.written: list[tuple[torch.Tensor, bytes]] = []
         """Tensors of batches that were written, by an edit or a forward, with the hash of what they held before."""
-        for owner in (source, getattr(source, "sampler", None)):
+        inner = getattr(source, "batch_sampler", None)
+        for owner in (source, getattr(source, "sampler", None), inner, getattr(inner, "sampler", None)):
             keeper.add(getattr(owner, "generator", None))
         if self._call is None and self.sequence is None and not isinstance(source, Iterable):
             raise wrong(
@@ -90,7 +93,7 @@ class Batches:
             batch = self.sequence[self.within]
         else:
             batch, wrapped = self._pull()
-        self.batch = move(batch, self._device)
+        self.batch = self.form(move(batch, self._device))
         self.taken += 1
         self.within += 1
         return wrapped

@@ -114,7 +114,10 @@ def closure():
 
 def tensor(name):
     """Return a parameter or buffer by its name."""
-    return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])[name]
+    found = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    if isinstance(work.loss, torch.nn.Module):
+        found += [*work.loss.named_parameters("loss"), *work.loss.named_buffers("loss")]
+    return dict(found)[name]
 
 
 batches = all_batches()

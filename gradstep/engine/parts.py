@@ -28,8 +28,9 @@ class Parts:
         self.keeper = RandomKeeper()
         progress(f"moving the model to {device}")
         self.model.to(device)
-        if isinstance(workload.loss, nn.Module):
-            workload.loss.to(device)
+        own = _module_of_the_loss(workload)
+        if own is not None:
+            own.to(device)
         progress("building the optimizer")
         self.optimizer = optimizer_of(workload)
         self.schedulers = schedulers_of(workload, self.optimizer)
@@ -38,16 +39,18 @@ class Parts:
         self.paths: dict[nn.Module, str] = {module: path for path, module in self.model.named_modules()}
         self.kinds: dict[str, str] = {path: type(module).__name__ for module, path in self.paths.items()}
         """The class of each module, by its path."""
-        self.modules = list(self.paths)
-        self.parameters = list(self._all_parameters())
+        named = list(self._named_modules(own))
+        self.modules = [module for _, module in named]
+        """The model's, and those of a loss that is a module."""
+        self.parameters = list(self._all_parameters(named))
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in self.parameters}
         self.owned = frozenset(name for name, _ in self.model.named_parameters())
         """The names of the parameters that are the model's; the optimizer may have more."""
-        self.buffer_slots = list(_buffer_slots(self.model))
+        self.buffer_slots = list(_buffer_slots(named))
         self.renormalised = list(_written_in_forward(self.model))
 
     def buffers(self) -> list[tuple[str, Tensor]]:
-        """Return the model's buffers by name."""
+        """Return the buffers of the model, and of a loss that is a module, by name."""
         found = ((name, slots.get(key)) for name, slots, key in self.buffer_slots)
         return [(name, buffer) for name, buffer in found if buffer is not None]
 
@@ -56,7 +59,8 @@ class Parts:
         path, _, own = name.rpartition(".")
         module = next((m for m in (self._module(path),) if m is not None), None)
         found = module._parameters.get(own, module._buffers.get(own)) if module is not None else None
-        return found if found is not None else next((p for n, p in self.parameters if n == name), None)
+        others = (*self.parameters, *self.buffers()) if found is None else ()
+        return found if found is not None else next((t for n, t in others if n == name), None)
 
     def parameter(self, name: str) -> nn.Parameter:
         """Return the parameter of this name, as `parameters` has it."""
@@ -65,7 +69,8 @@ class Parts:
     def tensor_names(self) -> list[str]:
         """Return the names of all parameters and buffers, those of shared ones too."""
         named = [n for n, _ in self.model.named_parameters(remove_duplicate=False)]
-        return named + [n for n, _ in self.model.named_buffers(remove_duplicate=False)]
+        named += [n for n, _ in self.model.named_buffers(remove_duplicate=False)]
+        return list(dict.fromkeys([*named, *(n for n, _ in (*self.parameters, *self.buffers()))]))
 
     def rates(self) -> tuple[float, ...]:
         """Return the learning rate of each parameter group."""
@@ -99,11 +104,22 @@ class Parts:
             seen.output = output
         return loss(output, batch[1])
 
-    def _all_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+    def _named_modules(self, loss: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
+        seen: set[nn.Module] = set()
+        yield from self.model.named_modules(seen)
+        if loss is not None:
+            prefix = "loss"
+            while hasattr(self.model, prefix):
+                prefix += "_"
+            yield from loss.named_modules(seen, prefix)
+
+    def _all_parameters(self, named: Sequence[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Parameter]]:
         seen = set()
-        for name, parameter in self.model.named_parameters():
-            seen.add(parameter)
-            yield name, parameter
+        for path, module in named:
+            for name, parameter in module.named_parameters(path, recurse=False):
+                if parameter not in seen:
+                    seen.add(parameter)
+                    yield name, parameter
         for g, group in enumerate(self.optimizer.param_groups):
             for i, parameter in enumerate(group["params"]):
                 if parameter not in seen:
@@ -117,12 +133,20 @@ class Parts:
             return None
 
 
-def _buffer_slots(model: nn.Module) -> Iterator[tuple[str, dict[str, Tensor | None], str]]:
+def _module_of_the_loss(workload: Workload) -> nn.Module | None:
+    """Return the module that computes the loss, where it is one, and no part of the model."""
+    loss = workload.loss if workload.loss is not None else workload.compute_loss
+    return loss if isinstance(loss, nn.Module) and loss not in set(workload.model.modules()) else None
+
+
+def _buffer_slots(
+    named: Sequence[tuple[str, nn.Module]],
+) -> Iterator[tuple[str, dict[str, Tensor | None], str]]:
     """Yield each buffer's name and the place that holds it: a module may put another tensor there."""
-    for path, module in model.named_modules():
+    for path, module in named:
         # a scripted module has no dict to put another tensor in, and never does
         scripted = isinstance(module, torch.jit.ScriptModule)
-        slots = dict(module.named_buffers(recurse=False)) if scripted else module._buffers
+        slots: dict[str, Tensor | None] = dict(module.named_buffers(recurse=False)) if scripted else module._buffers
         for key in slots:
             yield f"{path}.{key}" if path else key, slots, key
 

@@ -118,6 +118,7 @@ def _step(held: Held, _: Step, _taps: Taps | None) -> None:
     if held.calls_closure:
         if not held.batches.taken:
             held.batches.take()
+            held.transaction.pulled()
         held.optimizer.step(partial(_closure, held))  # type: ignore[arg-type]
     else:
         held.optimizer.step()

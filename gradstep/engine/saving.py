@@ -26,6 +26,13 @@ class TensorsSaved(Struct):
     copies: list[Tensor] = []
     versions: list[int] = []
 
+    def add(self, more: TensorsSaved) -> None:
+        """Keep those of another as well."""
+        self.names += more.names
+        self.live += more.live
+        self.copies += more.copies
+        self.versions += more.versions
+
     def restore(self) -> None:
         """Write the copies back in place, versions included, so that a live graph neither refuses nor is fooled.
 

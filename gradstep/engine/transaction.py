@@ -34,6 +34,8 @@ class Transaction:
         """What the graph of the last loss began with; None where that is not known."""
         self.keep_in(None)
         self._pulled: Randomness | None = None
+        self._begun: tuple[Saver, Saved] | None = None
+        """What the act that runs has kept, and what more of it is kept with."""
         self.user_forward = held.workload.loss is None or not all(map(_is_torchs_module, held.modules))
         """True where a forward runs code that could write the weights."""
 
@@ -72,7 +74,9 @@ class Transaction:
             saver.grads(saved, held.parameters, contents=True)
         elif isinstance(act, Step):
             user_code = held.calls_closure or bool(held.schedulers) or not is_torchs(held.optimizer)
-            saved.tensors = saver.tensors([*held.parameters, *held.buffers()] if user_code else held.parameters)
+            batch = leaves(held.batches.batch) if held.calls_closure else ()
+            written = [*held.parameters, *held.buffers(), *batch] if user_code else held.parameters
+            saved.tensors = saver.tensors(written)
             saved.optimizer = saver.optimizer(held.optimizer, held.names)
             if user_code or writes_grad(held.optimizer):
                 saver.grads(saved, held.parameters, contents=True)
@@ -83,6 +87,7 @@ class Transaction:
             saver.grads(saved, held.parameters, contents=act.set_to_none is False)
         if user_code:
             self._keep_the_rest(saved)
+        self._begun = (saver, saved)
         return saved
 
     def _keep_the_rest(self, saved: Saved) -> None:
@@ -105,25 +110,30 @@ class Transaction:
         return saved
 
     def pulled(self) -> None:
-        """Note that a forward has taken its batch itself: its graph depends on what is drawn from here on."""
+        """Note that an act has taken its batch itself: it may write it, and depends on what is drawn from here on."""
         self._pulled = self._held.keeper.capture()
+        if self._begun is not None:
+            saver, saved = self._begun
+            saved.tensors.add(saver.tensors(leaves(self._held.batches.batch)))
 
     def keep(self, act: PointCommand, saved: Saved | None) -> None:
         """Note that an act went through: after a forward, `saved` is what the graph of the loss began with."""
         self._held.running = False  # an interrupt from here on would tear what is kept
+        self._begun = None
         if isinstance(act, Forward) and saved is None:
             self.forward_saved = None
         elif isinstance(act, Forward) and saved is not None:
-            saved.randomness, self._pulled = self._pulled or saved.randomness, None
+            saved.randomness = self._pulled or saved.randomness
             self.forward_saved = saved
             self._forward_savers.reverse()
+        self._pulled = None
         if self._timeline is not None:
             self._timeline.record(act, saved)
 
     def roll_back(self, saved: Saved) -> None:
         """Put everything back as it was when `saved` was kept, the graph of the last loss included."""
         held = self._held
-        self._pulled = None
+        self._pulled = self._begun = None
         saved.tensors.restore()
         saved.weights.restore()
         self._put_buffers_back(saved.slots)
