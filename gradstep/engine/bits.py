@@ -1,9 +1,8 @@
-"""Tensors as bits: comparing, copying into kept memory, and hashing, so that -0.0 and NaN count as what they are."""
+"""Tensors as bits: comparing, exchanging and hashing, so that -0.0 and NaN count as what they are."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 
 import torch
 import xxhash
@@ -117,39 +116,3 @@ class Swapper:
         if room is None:
             room = self._rooms[tensor.device] = torch.empty(self._BYTES, dtype=torch.uint8, device=tensor.device)
         return room.view(tensor.dtype)
-
-
-class Copies:
-    """Copies of tensors in memory that is used again: a fresh allocation costs more than the copy."""
-
-    def __init__(self) -> None:
-        self._kept: dict[object, Tensor] = {}
-
-    def take(self, keys: Sequence[object], tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Copy each tensor into the memory kept under its key, and return the copies, strides as in the original.
-
-        A copy is valid until the next `take` with the same key.
-        """
-        made, targets, sources = [], [], []
-        for key, tensor in zip(keys, tensors, strict=True):
-            if tensor.layout is torch.strided:
-                targets.append(self._target(key, tensor))
-                sources.append(tensor.detach())
-                made.append(targets[-1])
-            else:
-                made.append(tensor.detach().clone())
-        if sources:
-            torch._foreach_copy_(targets, sources)
-        return made
-
-    def _target(self, key: object, tensor: Tensor) -> Tensor:
-        kept = self._kept.get(key)
-        if (
-            kept is None
-            or kept.shape != tensor.shape
-            or kept.dtype != tensor.dtype
-            or kept.stride() != tensor.stride()
-            or kept.device != tensor.device
-        ):
-            kept = self._kept[key] = torch.empty_like(tensor, requires_grad=False)
-        return kept

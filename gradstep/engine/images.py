@@ -72,7 +72,7 @@ class Images:
             image = self._inside[id(tensor)] = Image(tensor, self.tally)
         return image
 
-    def take(self, keys: Sequence[object], tensors: Sequence[Tensor]) -> list[Tensor]:  # noqa: ARG002
+    def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Copy each tensor before something that may write it; `settle` or `abandon` must follow."""
         sources, targets, made = [], [], []
         for tensor in tensors:

@@ -11,7 +11,8 @@ from msgspec import Struct, field
 from torch import Tensor, nn
 
 from gradstep.engine.batches import Cursor
-from gradstep.engine.bits import Copies, same_bits, write
+from gradstep.engine.bits import same_bits, write
+from gradstep.engine.memory import copies_of
 from gradstep.engine.randomness import Randomness
 
 Grad = tuple[str, nn.Parameter, Tensor | None, Tensor | None]
@@ -87,22 +88,22 @@ class Saved(Struct):
 class Taker(Protocol):
     """What makes the copies."""
 
-    def take(self, keys: Sequence[object], tensors: Sequence[Tensor]) -> list[Tensor]:
+    def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return a copy of each tensor, whatever its layout."""
         ...
 
 
 class Saver:
-    """Takes what a phase may write into memory that is used again for the next."""
+    """Takes copies of what a phase may write; without a taker they last for as long as somebody holds them."""
 
     def __init__(self, copies: Taker | None = None) -> None:
-        self._copies: Taker = Copies() if copies is None else copies
+        self._take = copies_of if copies is None else copies.take
 
     def tensors(self, named: Iterable[tuple[str, Tensor]]) -> TensorsSaved:
         """Copy tensors that may be written in place."""
         pairs = [(name, tensor) for name, tensor in named if tensor.layout is torch.strided and not tensor.is_meta]
         names, live = [name for name, _ in pairs], [tensor for _, tensor in pairs]
-        return TensorsSaved(names, live, self._copies.take(names, live), [tensor._version for tensor in live])
+        return TensorsSaved(names, live, self._take(live), [tensor._version for tensor in live])
 
     def grads(self, saved: Saved, named: Sequence[tuple[str, nn.Parameter]], contents: bool) -> None:
         """Keep each `.grad`: with `contents` a copy of it, else only the object (enough where it is set to None)."""
@@ -110,7 +111,7 @@ class Saver:
             saved.grads = [(f"{name}.grad", p, p.grad, p.grad) for name, p in named]
             return
         there = [(name, p.grad) for name, p in named if p.grad is not None]
-        made = self._copies.take([("grad", name) for name, _ in there], [grad for _, grad in there])
+        made = self._take([grad for _, grad in there])
         kept: dict[str, Tensor] = dict(zip([name for name, _ in there], made, strict=True))
         saved.grads = [(f"{name}.grad", p, p.grad, kept.get(name)) for name, p in named]
         saved.grad_versions = [(grad, grad._version) for _, grad in there if grad.layout is torch.strided]

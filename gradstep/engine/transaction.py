@@ -34,17 +34,16 @@ class Transaction:
         """What the graph of the last loss began with; None where that is not known."""
         self.keep_in(None)
         self._pulled: Randomness | None = None
-        self._begun: tuple[Saver, Saved] | None = None
-        """What the act that runs has kept, and what more of it is kept with."""
+        self._begun: Saved | None = None
+        """What the act that runs has kept."""
         self.user_forward = held.workload.loss is None or not all(map(_is_torchs_module, held.modules))
         """True where a forward runs code that could write the weights."""
 
     def keep_in(self, timeline: Timeline | None) -> None:
-        """Leave what was kept, when an act has gone through, to a timeline; with None it is overwritten by the next."""
+        """Leave what was kept, when an act has gone through, to a timeline; with None it is let go of at the next."""
         self._timeline = timeline
         images = timeline.images if timeline is not None and timeline.current is not None else None
         self._saver = Saver(images)
-        self._forward_savers = [Saver(images), Saver(images)]  # the second is free: the first holds `forward_saved`
 
     def begin(self, act: PhaseCommand | NextBatch) -> Saved:
         """Keep what this act may write.
@@ -54,7 +53,7 @@ class Transaction:
         `held.renormalised` write them.
         """
         held = self._held
-        saver = self._forward_savers[1] if isinstance(act, Forward) else self._saver
+        saver = self._saver
         saved = Saved()
         saved.objects = {name: deepcopy(thing.state_dict()) for name, thing in held.stateful().items()}
         user_code = True
@@ -63,7 +62,7 @@ class Transaction:
             saved.tensors = saver.tensors([*held.buffers(), *held.renormalised, *batch])
             saved.cursor = held.batches.cursor()
             if isinstance(act, Forward) and (self.user_forward or _hooked(held.modules)):
-                saved.weights = self._saver.tensors(held.parameters)
+                saved.weights = saver.tensors(held.parameters)
             if isinstance(act, NextBatch):
                 saved.optimizer = saver.optimizer(held.optimizer, held.names)
         elif isinstance(act, Backward):
@@ -87,7 +86,7 @@ class Transaction:
             saver.grads(saved, held.parameters, contents=act.set_to_none is False)
         if user_code:
             self._keep_the_rest(saved)
-        self._begun = (saver, saved)
+        self._begun = saved
         return saved
 
     def _keep_the_rest(self, saved: Saved) -> None:
@@ -113,8 +112,7 @@ class Transaction:
         """Note that an act has taken its batch itself: it may write it, and depends on what is drawn from here on."""
         self._pulled = self._held.keeper.capture()
         if self._begun is not None:
-            saver, saved = self._begun
-            saved.tensors.add(saver.tensors(leaves(self._held.batches.batch)))
+            self._begun.tensors.add(self._saver.tensors(leaves(self._held.batches.batch)))
 
     def keep(self, act: PointCommand, saved: Saved | None) -> None:
         """Note that an act went through: after a forward, `saved` is what the graph of the loss began with."""
@@ -124,8 +122,8 @@ class Transaction:
             self.forward_saved = None
         elif isinstance(act, Forward) and saved is not None:
             saved.randomness = self._pulled or saved.randomness
-            self.forward_saved = saved
-            self._forward_savers.reverse()
+            # not the weights: a copy of them would last as long as the graph
+            self.forward_saved = Saved(saved.tensors, slots=saved.slots, randomness=saved.randomness)
         self._pulled = None
         if self._timeline is not None:
             self._timeline.record(act, saved)

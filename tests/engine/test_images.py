@@ -12,7 +12,7 @@ from travelling import Traveller
 
 from gradstep.engine.bits import same_bits
 from gradstep.engine.images import Images
-from gradstep.engine.memory import Memory
+from gradstep.engine.memory import Memory, copies_of
 from gradstep.values.errors import GradstepError
 
 
@@ -81,7 +81,7 @@ def test_an_unchanged_tensor_is_kept_once() -> None:
     images = Images()
     tensor, other = torch.ones(1000), torch.ones(1000)
     kept = [images.current(tensor), images.current(other)]
-    images.take([0, 1], [tensor, other])
+    images.take([tensor, other])
     tensor.add_(1)
     (written,) = images.settle()
     assert written is kept[0]
@@ -96,7 +96,7 @@ def test_contents_change_places_when_they_are_brought_back() -> None:
     tensor = torch.arange(300_000.0)
     old = images.current(tensor)
     version = tensor._version
-    images.take([0], [tensor])
+    images.take([tensor])
     tensor.mul_(2)
     images.settle()
     new, address = images.current(tensor), tensor.data_ptr()
@@ -124,6 +124,21 @@ def test_memory_comes_back_and_is_used_again() -> None:
     assert memory.like(like).data_ptr() == address
     memory.shrink(0)
     assert memory.free == 0
+
+
+@pytest.mark.parametrize("size", [10, 2000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64, torch.bool, torch.float64])
+def test_a_copy_small_or_in_huge_pages_has_the_bits_and_the_strides(size: int, dtype: torch.dtype) -> None:
+    tensor = (torch.randn(size, size + 3) * 3).to(dtype).t()
+    parameter = nn.Parameter(tensor.contiguous(), requires_grad=False)
+    inner = tensor[1:, 1:]
+    for given, copy in zip((tensor, parameter, inner), copies_of([tensor, parameter, inner]), strict=True):
+        assert type(copy) is Tensor
+        assert same_bits(given, copy)
+        assert copy.stride() == torch.empty_like(given).stride()
+        assert copy.untyped_storage().data_ptr() != given.untyped_storage().data_ptr()
+        copy.zero_()
+        assert given.count_nonzero()
 
 
 def test_a_way_back_that_raises_leaves_everything_where_it_was() -> None:

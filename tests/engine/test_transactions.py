@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from copy import deepcopy
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from holding import ZEROS, B, Broken, F, Fused, N, S, Z, failed, hold, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
@@ -407,3 +408,19 @@ def test_any_acts_with_faults_between_equal_the_acts_that_went_through(steps: An
     plain = build()
     assert [run(plain.held, act) and plain.digest() for act in through] == digests
     assert end_of(ours) == end_of(plain)
+
+
+def test_what_undoes_a_phase_is_let_go_of_as_the_next_begins() -> None:
+    held = Fused(optimizer=lambda p: torch.optim.AdamW(p, lr=0.1)).held
+    weights, kept = {id(parameter) for _, parameter in held.parameters}, list[weakref.ref[Tensor]]()
+    for act in (F, B, S, F, B, S):
+        held.run(act)
+        for saved in (held.saved.tensors, held.saved.weights):
+            kept += [
+                weakref.ref(copy) for live, copy in zip(saved.live, saved.copies, strict=True) if id(live) in weights
+            ]
+        del saved
+        assert sum(each() is not None for each in kept) in {0, len(weights)}
+    assert len(kept) == 4 * len(weights)
+    held.run(Z)
+    assert all(each() is None for each in kept)
