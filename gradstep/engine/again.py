@@ -91,7 +91,8 @@ def _as_it_began(held: Held) -> Iterator[None]:
     first, point = held.transaction.forward_saved, held.point
     weights = _weights_then(held)
     if first is None or point.loss is None:
-        raise wrong("what the forward began with was not kept", "nobody was looking then", "run forward again")
+        what = "a graph is not kept: where the past is only looked at, there is none that is alive"
+        raise wrong("what the forward began with is not there", what, "go to that stop, or run forward again")
     keeper = held.keeper
     now, training = keeper.capture(), [module.training for module in held.modules]
     slots = [holder.get(key) for _, holder, key in held.buffer_slots]

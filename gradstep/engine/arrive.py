@@ -13,9 +13,9 @@ from gradstep.engine.bits import same_bits
 from gradstep.engine.checkpoint import Checkpoint, Key, name_of, put_back, tensors_of
 from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
+from gradstep.engine.glance import glance, lend_graph
 from gradstep.engine.hindsight import saved_before, word_of
 from gradstep.engine.images import Image, Images
-from gradstep.engine.loop import Point
 from gradstep.engine.points import TimelinePoint
 from gradstep.engine.randomness import state_bytes
 from gradstep.engine.timeline import Timeline
@@ -53,15 +53,19 @@ def visit(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
     """Be at a point for as long as the block lasts, without a graph; the graph that is alive here outlives that.
 
     Raises:
-        GradstepError: what had to be run again raised or came out otherwise.
+        GradstepError: what had to be run again raised or came out otherwise, or can't be run inside a phase.
     """
     if target is timeline.here():
         yield
         return
+    if timeline.held.inside:
+        with glance(timeline, target):
+            yield
+        return
     with _coming_back(timeline):
         alive = timeline.held.point
         _travel(timeline, target, graph=False)
-        _lend_graph(timeline, target, alive)
+        lend_graph(timeline, target, alive)
         yield
 
 

@@ -51,6 +51,8 @@ class Held(Parts):
         self.quick = True
         """False when the last forward took longer than `phases.QUICK`: lines are noted only while the graph is seen."""
         self.running = False
+        self.inside = False
+        """True while a phase is stepped: at a stop inside it nothing else can run."""
         self.observed = True
         """True while someone looks, or goes on after a failure: each phase then keeps what it may write, and notes
         which module makes which node. Without it a phase that raises is not undone, and nothing is said to change."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
 import torch
@@ -110,6 +111,29 @@ class Images:
         for image in self._open:
             image.copy = None
         self._open.clear()
+
+    @contextmanager
+    def in_the_middle(self) -> Iterator[list[Image]]:
+        """Let contents move while something runs that may write; pass the images of what it has written by now.
+
+        At the end of the block every tensor must hold what it does at its beginning.
+        """
+        opened, written = [(image, image.copy) for image in self._open], []
+        for image, copy in opened:
+            assert copy is not None
+            if same_bits(image.tensor, copy):
+                image.copy = None
+            else:
+                self._inside.pop(id(image.tensor), None)
+                written.append(image)
+        before, self._open = self._open, []
+        try:
+            yield written
+        finally:
+            for image, copy in opened:
+                image.copy = copy if image.copy is None else image.copy
+                self._inside[id(image.tensor)] = image
+            self._open = before
 
     def load(self, images: Iterable[Image]) -> None:
         """Bring contents back into their tensors, version counters included; what was there moves into the copies."""

@@ -30,6 +30,7 @@ class Accounts(NamedTuple):
 
     entries: dict[str, Entry]
     lines: dict[str, tuple[Line, ...]]
+    arrived: frozenset[str] = frozenset()
 
 
 class Ledger:
@@ -108,12 +109,12 @@ class Ledger:
 
     def copy(self) -> Accounts:
         """Return the accounts as they are now, to restore them later."""
-        return Accounts(dict(self._entries), dict(self._lines))
+        return Accounts(dict(self._entries), dict(self._lines), frozenset(self._arrived))
 
     def restore(self, accounts: Accounts) -> None:
         """Put the accounts back."""
         self._entries, self._lines = dict(accounts.entries), dict(accounts.lines)
-        self._arrived.clear()
+        self._arrived = set(accounts.arrived)
 
 
 def _stands(lines: tuple[Line, ...], found: Amount) -> bool:

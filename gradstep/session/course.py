@@ -145,9 +145,14 @@ class Course:
     ) -> tuple[str, tuple[WatchHit, ...]]:
         """Go back or forth in time, or change what is being trained."""
         looks, past = self.looks, self.past
-        if looks.walking.inside and isinstance(command, cmd.Undo):
-            return "", self._came(command, lambda: looks.walking.back(0 if command.phase else command.count))
-        looks.walking.refuse_inside()
+        if looks.walking.inside:
+            match command:
+                case cmd.Undo(count, phase):
+                    return "", self._came(command, lambda: looks.walking.back(0 if phase else count))
+                case cmd.WhoWrote() | cmd.Compare():
+                    return looks.walking.here(lambda: past.carry_out(command)), ()
+                case _:
+                    looks.walking.refuse_inside()
         text = "\n".join(filter(None, [past.carry_out(command), *past.tidy()]))
         self.stop = self._stop_now(past.timeline.number)
         return text, looks.watches.hits(looks.scope) if looks.watches else ()

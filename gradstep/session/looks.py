@@ -12,6 +12,7 @@ from gradstep.engine.digest import digest, measured_on, state_size
 from gradstep.engine.evaluate import FUNCTIONS, describe, split_selection
 from gradstep.engine.held import Held
 from gradstep.engine.scope import VALUES, HeldScope, selected_tensor
+from gradstep.engine.stepping import Stepping
 from gradstep.engine.timeline import Timeline
 from gradstep.engine.watchpoints import Watchpoints
 from gradstep.session.walking import Walking
@@ -59,7 +60,7 @@ from gradstep.views.numbers import Norms
 from gradstep.views.optimizer import optimizer_view
 from gradstep.views.passing import Passing
 from gradstep.views.tensor import Selection, TensorLook
-from gradstep.views.timeline import timeline_view
+from gradstep.views.timeline import timeline_view, with_inside
 from gradstep.views.why import why_view
 from gradstep.views.why_inside import why_inside
 
@@ -75,6 +76,8 @@ class Looks:
         self.scope = HeldScope(held)
         self.watches = Watchpoints()
         self.walking = Walking(held, self.scope)
+        self._past = False
+        """True where another point than the present one is looked at: no phase is stopped inside there."""
         self.timeline: Timeline | None = None
         """Where it has been; None while that is not known."""
         self.set_to_none = True
@@ -109,7 +112,8 @@ class Looks:
     def aside(self) -> Looks:
         """Return what another point is looked at with: the same names and selection, nothing seen of this one."""
         made = Looks(self.held)
-        made.selection, made.scope, made.watches, made.walking = self.selection, self.scope, self.watches, self.walking
+        made.selection, made.watches, made.walking, made._past = self.selection, self.watches, self.walking, True
+        made.scope.lets = self.scope.lets
         made.set_to_none, made.timeline, made._opening = self.set_to_none, self.timeline, self._opening
         return made
 
@@ -131,7 +135,7 @@ class Looks:
                 case LookModel():
                     return model_view(self.held, stop, self._selected, changes(), self._norms)
                 case LookWhy(index):
-                    stepping = self.walking.stepping
+                    stepping = self._stepping
                     if stepping is not None and stepping.event is not None:
                         return why_inside(self.held, stop, stepping, stepping.event)
                     element = element_of(self.held, self._shown, index)
@@ -158,6 +162,11 @@ class Looks:
         """
         path, items, _ = split_selection(what, self.scope)
         return Selection(expression_line(what), path, tuple(items))
+
+    @property
+    def _stepping(self) -> Stepping | None:
+        """The phase that is stopped inside at what is looked at."""
+        return None if self._past else self.walking.stepping
 
     @property
     def _shown(self) -> Selection | None:
@@ -202,7 +211,7 @@ class Looks:
                 tensor = None if selection is None else selected_tensor(self.scope, selection.path)
                 return place_view(held, stop, selection, tensor, request)
             case LookGraph():
-                stepping = self.walking.stepping
+                stepping = self._stepping
                 progress = None if stepping is None else stepping.progress
                 return self._graphs.view(stop, request, None if progress is None else Progress(*progress))
             case LookLedger(index):
@@ -216,22 +225,23 @@ class Looks:
             case LookOptimizer(points):
                 return optimizer_view(held, stop, self._selected, points)
             case LookNode():
-                return self._passing.node(stop, request, self.walking.stepping)
+                return self._passing.node(stop, request, self._stepping)
             case LookChain():
-                return self._passing.chain(stop, request, self.walking.stepping)
+                return self._passing.chain(stop, request, self._stepping)
             case LookContributions():
-                return self._passing.contributions(stop, request, self.walking.stepping)
+                return self._passing.contributions(stop, request, self._stepping)
             case LookInside():
-                return inside_view(held, stop, self.walking.stepping)
+                return inside_view(held, stop, self._stepping)
             case LookSource():
-                return source_view(held, stop, self.walking.stepping, request)
+                return source_view(held, stop, self._stepping, request)
             case LookBreakpoints():
                 position = self.walking.position
                 return breakpoints_view(stop, self.walking.breakpoints, "" if position is None else position.reason)
             case LookChanges():
                 return changes_view(held, stop)
             case LookTimeline() if self.timeline is not None:
-                return timeline_view(self.timeline, stop, request)
+                view, position = timeline_view(self.timeline, stop, request), self.walking.position
+                return view if position is None else with_inside(view, self.timeline, position)
             case LookCompare() if self.timeline is not None:
                 return compare_view(self.timeline, stop, request)
             case LookDigest(limit):

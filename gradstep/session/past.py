@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradstep.engine import arrive
+from gradstep.engine.bits import same_bits
 from gradstep.engine.breakpoints import not_there
-from gradstep.engine.checkpoint import name_of, take
+from gradstep.engine.checkpoint import name_of, take, tensors_of
 from gradstep.engine.digest import digest, measured_on
 from gradstep.engine.evaluate import evaluate, holds, split_selection
 from gradstep.engine.export import program, write_text
@@ -119,7 +120,7 @@ class Past:
     def _who_wrote(self, what: Expression) -> str:
         """Say which command last changed a tensor; of a part of one, as far back as contents were kept."""
         name, items, _ = split_selection(what, self._looks.scope)
-        line = expression_line(what)
+        line, now = expression_line(what), self._writing(name, items)
         for point in self.timeline.here().path():
             if point.parent is None:
                 break
@@ -128,25 +129,44 @@ class Past:
                 continue
             assert point.command is not None
             place = f"iteration {point.iteration}, branch {point.branch}"
-            return f"{line} was last written at stop {point.number}, by `{cmd.line_of(point.command)}` ({place})"
-        return f"{line} was not written since the first stop"
+            by = f"at stop {point.number}, by `{cmd.line_of(point.command)}` ({place})"
+            return f"{line} {now}; before that, {by}" if now else f"{line} was last written {by}"
+        return f"{line} {now}, and never before" if now else f"{line} was not written since the first stop"
+
+    def _writing(self, name: str, items: tuple[Item, ...]) -> str:
+        """Say that the phase which is stopped inside has written a tensor, or a part of one, by now; else empty."""
+        stepping, kept = self._looks.walking.stepping, self.timeline.here().checkpoint
+        if stepping is None or kept is None:
+            return ""
+        key, tensor = next(((k, t) for k, t in tensors_of(self._looks.held) if name_of(k) == name), ((), None))
+        image = kept.images.get(key)
+        before = None if image is None else image.contents.detach()
+        if before is None or tensor is None:
+            same = before is tensor
+        else:
+            same = before.shape == tensor.shape and same_bits(before[items], tensor.detach()[items])
+        return "" if same else f"was last written by this {stepping.phase}, which is not at its end"
 
     def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
-        """Return a view of a past point for each request; the workload is where it was after that.
+        """Return a view of a past point for each request; the workload is where it was after that, inside a phase too.
 
         A view shows what was recorded there: what needs a graph that is alive is had by going there.
         """
         looks = self._looks
-        try:
-            looks.walking.refuse_inside()
-            point = self.timeline.at(stop)
-            with arrive.visit(self.timeline, point):
+
+        def seen() -> tuple[View, ...]:
+            with arrive.visit(self.timeline, self.timeline.at(stop)):
                 return looks.aside().look(stop, requests)
         except GradstepError as error:
-            return tuple(NoView(stop, f"{error.problem.title}: {error.problem.what}") for _ in requests)
+            problem = error.problem
+            why = f"{problem.title}: {'; '.join(filter(None, (problem.what, problem.remedy)))}"
+            return tuple(NoView(stop, why) for _ in requests)
 
     def _save(self, path: str, folder: str) -> str:
         """Write the whole state; of a graph that is alive, the commands that build it again."""
+
+        try:
+            return looks.walking.here(seen)
         timeline, held = self.timeline, self._looks.held
         then: list[cmd.PointCommand] = []
         if timeline.current is None:

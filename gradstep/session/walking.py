@@ -89,7 +89,7 @@ class Walking:
         """Begin to step a phase; return True when it stopped inside. `place` is where to, for the kind `place`."""
         self.refuse_inside()
         held = self._held
-        self._observed, held.observed = held.observed, True  # what is left half way is undone
+        self._observed, held.observed, held.inside = held.observed, True, True  # what is left half way is undone
         self._stepping = Stepping(held, act, self.breakpoints, self._holds, self._told, ops, self.waiting)
         self._modules = not ops
         self._scope.event = lambda: None if self._stepping is None else self._stepping.event
@@ -210,7 +210,7 @@ class Walking:
         return self.breakpoints.after(phase, iteration, self._holds, self._told, self.notes)
 
     def _end(self) -> None:
-        self._stepping, self._held.observed = None, self._observed
+        self._stepping, self._held.observed, self._held.inside = None, self._observed, False
 
     def _holds(self, condition: Expression) -> bool:
         return holds(evaluate(condition, self._scope))

@@ -87,9 +87,7 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
             or (row.here and not self._past.row)
         ):
             return
-        if row.here or self.driver.stop.position is not None or self.driver.dead:
-            if not row.here:
-                self._say("inside a phase: its end comes first, then the past can be looked at")
+        if row.here or self.driver.dead:
             self._leave_past()
         else:
             # what the last command said is of the present; the log has it
@@ -149,6 +147,8 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
                 panel.compare(other, present)
             self._focus("compare")
             self._catch_up()
+        elif row.inside:
+            self._say("a stop inside a phase is compared with none: the phase is not at its end")
         elif timeline.marked in (0, row.stop):
             timeline.marked = row.stop if timeline.marked != row.stop else 0
             timeline.redraw()

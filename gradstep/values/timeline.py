@@ -58,6 +58,8 @@ class TimelineRow(Struct, frozen=True):
     """The branches that end here."""
     way: bool = False
     """True for what lies on the way to the end of the present branch."""
+    inside: bool = False
+    """True for the stop inside a phase that is not at its end: it is the last row, and no point yet."""
 
 
 class TimelineBranch(Struct, frozen=True):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from msgspec.structs import replace
+
 from gradstep.engine.points import TimelinePoint
 from gradstep.engine.timeline import Timeline
 from gradstep.values.commands import ACT_NAMES, line_of
+from gradstep.values.inside import Position
 from gradstep.values.timeline import LookTimeline, TimelineBranch, TimelineRow, TimelineView
 
 _KINDS = {
@@ -63,6 +66,27 @@ def _row(timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple
         ends,
         way,
     )
+
+
+def with_inside(view: TimelineView, timeline: Timeline, position: Position) -> TimelineView:
+    """Return the view with a row for the stop inside a phase, from which the points are the past."""
+    here = timeline.current
+    if here is None or view.first + len(view.rows) < view.total:
+        return replace(view, total=view.total + 1)
+    row = TimelineRow(
+        view.stop,
+        position.phase,
+        position.phase,
+        here.branch,
+        here.number,
+        here.iteration,
+        here.loss,
+        position.words.partition(": ")[2],
+        here=True,
+        way=True,
+        inside=True,
+    )
+    return replace(view, rows=(*(replace(each, here=False) for each in view.rows), row), total=view.total + 1)
 
 
 def changed_words(point: TimelinePoint) -> str:

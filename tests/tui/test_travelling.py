@@ -197,13 +197,26 @@ def test_a_phase_leads_back_to_the_present() -> None:
     on_stage(test)
 
 
-def test_the_past_is_not_looked_at_inside_a_phase() -> None:
+def test_the_past_is_looked_at_inside_a_phase() -> None:
     async def test(s: Stage) -> None:
-        await s.press("f", "i", "T")
-        assert row_of(s, "timeline", "▶").startswith("▶ 2 ● forward")
+        await iterations(s, 1)
+        await s.press("f", "i", "o", "T")
+        row = row_of(s, "timeline", "◂ now")
+        assert row.startswith("▶ 7 ● backward")
+        await s.press("C")
+        assert "not at its end" in s.rows()[-1]
         await s.press("up")
+        assert "PAST: stop 5 " in of_panel(s, "past")[0]
+        assert "PAST: stop 5" in of_panel(s, "model")[0]
+        await s.press("up")
+        assert "stale" in "".join(of_panel(s, "model"))
+        await s.press("enter")
+        assert "is not at its end" in s.text()
+        assert s.session.stop.position is not None
+        await s.press("escape")
         assert "PAST" not in s.text()
-        assert "inside a phase: its end comes first" in s.rows()[-1]
+        await s.press("o")
+        assert s.session.stop.position.number == 2
 
     on_stage(test)
 

@@ -50,7 +50,7 @@ def row_words(row: TimelineRow) -> str:
     parts += [clean(row.changed)] if row.changed else []
     if not row.reachable:
         parts.append("can't be reached any more")
-    else:
+    elif not row.inside:
         parts.append(f"{numbers.size(row.memory)} kept" if row.kept else "not kept: reached by running again")
     return ", ".join(parts)
 
@@ -103,7 +103,7 @@ class _Columns:
 
 
 def _present(view: TimelineView) -> int:
-    """Return the stop that the session is at; inside a phase, the one that it was begun at."""
+    """Return the stop that the session is at."""
     return next((row.stop for row in view.rows if row.here), view.stop)
 
 
