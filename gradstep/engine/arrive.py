@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -12,8 +13,8 @@ from torch import Tensor
 from gradstep.engine.bits import same_bits
 from gradstep.engine.checkpoint import Checkpoint, Key, name_of, put_back, tensors_of
 from gradstep.engine.digest import digest
-from gradstep.engine.held import Held
 from gradstep.engine.glance import glance, lend_graph
+from gradstep.engine.held import Held
 from gradstep.engine.hindsight import saved_before, word_of
 from gradstep.engine.images import Image, Images
 from gradstep.engine.points import TimelinePoint
@@ -21,6 +22,8 @@ from gradstep.engine.randomness import state_bytes
 from gradstep.engine.timeline import Timeline
 from gradstep.values.commands import Forward, PointCommand
 from gradstep.values.errors import wrong
+
+_Seen = TypeVar("_Seen")
 
 
 class Arrival(Struct, frozen=True):
@@ -55,12 +58,12 @@ def visit(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
     Raises:
         GradstepError: what had to be run again raised or came out otherwise, or can't be run inside a phase.
     """
-    if target is timeline.here():
-        yield
-        return
     if timeline.held.inside:
         with glance(timeline, target):
             yield
+        return
+    if target is timeline.here():
+        yield
         return
     with _coming_back(timeline):
         alive = timeline.held.point
@@ -92,17 +95,27 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
             held.saved = saved_before(held, here)
 
 
-def _lend_graph(timeline: Timeline, target: TimelinePoint, present: Point) -> None:
-    """Show the graph that was alive at a point, for what can be read of one that is freed: nodes and edges."""
-    held, made_by = timeline.held, target.forward
-    if made_by is None:
-        return
-    donor = present if timeline.here().made_by is made_by else None
-    for point in timeline.points.values():
-        if donor is None and point.made_by is made_by and point.forward is None and point.checkpoint is not None:
-            donor = point.checkpoint.point
-    if donor is not None:
-        held.point = replace(held.point, loss=donor.loss, watched=donor.watched)
+def watch_again(
+    timeline: Timeline, point: TimelinePoint, watch: Callable[[Held, PointCommand], AbstractContextManager[_Seen]]
+) -> _Seen:
+    """Run the command that led to a point once more from the point before it, watched, and come back.
+
+    Raises:
+        GradstepError: the point before can't be reached, or the command raised this time.
+    """
+    held, command, before = timeline.held, point.command, point.parent
+    assert command is not None
+    assert before is not None
+    with _coming_back(timeline):
+        if before is not timeline.here() or before.forward is not None:
+            _travel(timeline, before, graph=True)
+        timeline.travelling = True
+        try:
+            with watch(held, command) as seen:
+                held.carry_out(command, timeline.scope)
+        finally:
+            timeline.travelling = False
+        return seen
 
 
 def way_to(target: TimelinePoint) -> tuple[TimelinePoint, list[PointCommand]]:
