@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.events import Event, tensors_in
+from gradstep.engine.graph import GraphRecord
 from gradstep.engine.held import Held
 from gradstep.values.commands import PHASES, Break
 from gradstep.values.errors import GradstepError, wrong
@@ -29,6 +31,8 @@ class Breakpoints:
     def __init__(self) -> None:
         self._rows: dict[int, Breakpoint] = {}
         self._next = 1
+        self._said: set[int] = set()
+        """Those of which it was said that they match nothing."""
 
     def __iter__(self) -> Iterator[Breakpoint]:
         """Yield them by number."""
@@ -84,6 +88,14 @@ class Breakpoints:
         return self._rows[number]
 
     # -- hitting -------------------------------------------------------------------------------------------------------
+    def unmatched(self, graph: GraphRecord) -> Iterator[str]:
+        """Say of each that was set before there was a graph that it matches no node of this one; once."""
+        for row in self:
+            fault = _node_fault(row.what, graph) if row.kind == "node" and row.enabled else None
+            if fault is not None and row.number not in self._said:
+                self._said.add(row.number)
+                yield f"breakpoint {row.number} is not met: {fault.problem.title}. {fault.problem.remedy}".strip()
+
     def inside(self, phase: str) -> bool:
         """Tell whether one of them could stop inside a phase, so that it has to be watched."""
         return any(row.watches(phase) for row in self)
@@ -163,7 +175,7 @@ def _matches(row: Breakpoint, event: Event, first: bool) -> bool:
             edge = event.kind == "node" and event.edge == (row.edge or "before")
             if row.what.startswith("#"):
                 return edge and str(event.number) == row.what[1:]
-            return edge and fnmatchcase(event.name, row.what)
+            return edge and (_operation_named(row.what, event.name) or _named(row.what, event.path))
         case "grad":
             return event.parameter != "" and event.edge == (row.edge or "before") and _named(row.what, event.parameter)
         case "when":
@@ -176,6 +188,22 @@ def _matches(row: Breakpoint, event: Event, first: bool) -> bool:
 
 def _named(pattern: str, name: str) -> bool:
     return fnmatchcase(name, pattern)
+
+
+def _operation_named(pattern: str, name: str) -> bool:
+    """Tell whether a pattern is for a node of this name, or for its operation: `relu` is for `ReluBackward0`."""
+    return fnmatchcase(name, pattern) or fnmatchcase(_operation(name).lower(), pattern.lower())
+
+
+def _operation(name: str) -> str:
+    return re.sub(r"Backward\d*$", "", name)
+
+
+def _node_names(graph: GraphRecord) -> list[str]:
+    """Return what the nodes of a graph can be called by: their names, their operations, the modules that made them."""
+    names = sorted({node.name() for node in graph.nodes})
+    modules = sorted({owner for owner in graph.owners if owner})
+    return list(dict.fromkeys([*names, *map(_operation, names), *modules]))
 
 
 def makes_nan(event: Event) -> str:
@@ -223,14 +251,11 @@ def _check(command: Break, held: Held) -> None:
             known = [path for path in held.paths.values() if path]
         case "grad":
             known = [name for name, _ in held.parameters]
-        case "node" if what.startswith("#"):
-            _check_number(what, held)
-            return
         case "node":
-            graph = held.graph()
-            known = sorted({node.name() for node in graph.nodes}) if graph is not None else []
-            if not known:
-                return  # the graph is not there yet: any name may come
+            fault = _node_fault(what, held.graph())
+            if fault is not None:
+                raise fault
+            return
         case "iteration":
             if not what.isdigit() or int(what) <= held.point.iteration:
                 raise wrong(
@@ -243,23 +268,25 @@ def _check(command: Break, held: Held) -> None:
         case _:
             return
     if not any(_named(what, name) for name in known):
-        few = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
-        raise wrong(
-            f"no {command.kind} is called `{what}`",
-            "a breakpoint there would never be hit",
-            did_you_mean(what.strip("*?"), known) or f"There are {few}.",
-            what,
-        )
+        raise _not_called(command.kind, what, known)
 
 
-def _check_number(what: str, held: Held) -> None:
-    graph = held.graph()
-    if not what[1:].isdigit():
-        raise wrong(f"`{what}` is no node", "", "A node is named by its number, `#12`, or its name, `Relu*`.", what)
-    if graph is not None and int(what[1:]) >= len(graph.nodes):
-        raise wrong(
-            f"there is no node {what}",
-            f"the graph of the last loss has {len(graph.nodes)} nodes",
-            f"The last one is #{len(graph.nodes) - 1}.",
-            what,
-        )
+def _node_fault(what: str, graph: GraphRecord | None) -> GradstepError | None:
+    """Say why no node can be meant; None where one is, and without a graph: any name and number may come."""
+    if what.startswith("#"):
+        if not what[1:].isdigit():
+            remedy = "A node is named by its number, `#12`, or its name, `Relu*`."
+            return wrong(f"`{what}` is no node", "", remedy, what)
+        if graph is None or int(what[1:]) < len(graph.nodes):
+            return None
+        said = f"the graph of the last loss has {len(graph.nodes)} nodes"
+        return wrong(f"there is no node {what}", said, f"The last one is #{len(graph.nodes) - 1}.", what)
+    known = [] if graph is None else _node_names(graph)
+    met = graph is None or any(_operation_named(what, name) for name in known)
+    return None if met else _not_called("node", what, known)
+
+
+def _not_called(kind: str, what: str, known: list[str]) -> GradstepError:
+    few = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+    remedy = did_you_mean(what.strip("*?"), known) or f"There are {few}."
+    return wrong(f"no {kind} is called `{what}`", "a breakpoint there would never be hit", remedy, what)

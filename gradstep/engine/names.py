@@ -16,7 +16,13 @@ from gradstep.values.nearest import did_you_mean, nearest
 _MISSING = object()
 GIVEN = ("batch", "input", "target", "prediction")
 """Names of what goes into a model and comes out of it: tensors, or what holds them."""
-PLACES = ("node", "module", "op")
+PARTS = {
+    "node": ("name", "edge", "in", "out", "number", "module", "parameter", "addends"),
+    "module": ("name", "edge", "in", "out", "path"),
+    "op": ("name", "edge", "in", "out", "module"),
+}
+"""What there is to ask of each thing that a phase can be stopped at."""
+PLACES = tuple(PARTS)
 """Names of what a phase is stopped at."""
 
 
@@ -80,6 +86,9 @@ def part_of(value: object, part: str, owner: str, written: str, scope: Scope) ->
             return value[getattr(value, "_fields", ()).index(part)]
         case tuple() | list() if part.isdigit() and int(part) < len(value):
             return value[int(part)]
+        case None if part not in PARTS.get(owner, (part,)):  # it would not be there at any stop
+            remedy = did_you_mean(part, PARTS[owner]) or f"It has {', '.join(PARTS[owner])}."
+            raise wrong(f"`{owner}` has no `.{part}`", "", remedy, written)
         case None:
             raise wrong(f"`{owner}` is none", f"It has no `.{part}`.", why_none(owner), written)
     known = ["grad", "state"] if isinstance(value, Tensor) else _keys(value)

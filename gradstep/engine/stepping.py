@@ -153,6 +153,7 @@ class Stepping:
         """Undo the phase: give it up where it stands, and put everything back."""
         with suppress(GradstepError):  # a model that catches whatever is raised in it may raise something else
             self._walker.abandon()
+        self._held.refused = ""  # it was given up, and raised nothing of its own
 
     @property
     def position(self) -> Position | None:
@@ -200,6 +201,7 @@ class Stepping:
         graph = held.graph()
         assert graph is not None
         self._total = len(graph.nodes)
+        self.notes += self._breakpoints.unmatched(graph)
         return tap_backward(graph, lambda number: source_of(held.line_of(number)), held.kinds, held.names, self.come)
 
     def come(self, event: Event) -> None:

@@ -27,21 +27,22 @@ def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], ta
     with_grad = [p for p in tensors if p.grad is not None]
     grads = dict(zip(with_grad, taken.of([p.grad for p in with_grad if p.grad is not None]), strict=True))
     met: dict[Tensor, str] = {}
+    own = dict(held.parameters)
 
-    def leaf(kind: str, module_path: str, own: str, tensor: Tensor, depth: int) -> ModelRow:
-        path = f"{module_path}.{own}" if module_path else own
+    def leaf(kind: str, module_path: str, name: str, tensor: Tensor, depth: int) -> ModelRow:
+        path = f"{module_path}.{name}" if module_path else name
         shared = met.setdefault(tensor, path)
         parameter = kind == "parameter"
         return ModelRow(
             kind="parameter" if parameter else "buffer",
-            name=own,
+            name=name,
             path=path,
             depth=depth,
             shape=tuple(tensor.shape),
             dtype=dtype_name(tensor),
             device=str(tensor.device),
             norm=weights[tensor] if tensor in weights else norm_of(tensor),
-            grad=held.ledger.state(held.names[tensor], tensor) if parameter else "",
+            grad=held.ledger.state(held.names[tensor], tensor) if tensor in held.names else "",
             grad_norm=grads.get(tensor),
             shared="" if shared == path else shared,
             changed=shared in changed,
@@ -49,11 +50,12 @@ def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], ta
             grad_changed=f"{shared}.grad" in changed,
         )
 
-    def tree(module: nn.Module, path: str, own: str, depth: int) -> Iterator[ModelRow]:
-        yield ModelRow("module", own, path, depth, type=type(module).__name__)
+    def tree(module: nn.Module, path: str, called: str, depth: int) -> Iterator[ModelRow]:
+        yield ModelRow("module", called, path, depth, type=type(module).__name__)
         for name, parameter in module._parameters.items():
-            if parameter is not None:
-                yield leaf("parameter", path, name, parameter, depth + 1)
+            if parameter is not None:  # inside a functional_call another tensor is in the parameter's place
+                real = own.get(f"{path}.{name}" if path else name, parameter)
+                yield leaf("parameter", path, name, real, depth + 1)
         for name, buffer in module._buffers.items():
             if buffer is not None:
                 yield leaf("buffer", path, name, buffer, depth + 1)

@@ -293,7 +293,8 @@ def test_ignored_and_disabled_breakpoints_do_not_stop() -> None:
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (Break("node", "Rellu*"), "ReluBackward0"),
+        (Break("node", "Rellu*"), "Did you mean `Relu`?"),
+        (Break("node", "Rellu_Backward0"), "Did you mean `ReluBackward0`?"),
         (Break("node", "#12"), "The last one is #11"),
         (Break("module", "3"), "no module is called `3`"),
         (Break("grad", "2.weigth"), "2.weight"),
@@ -306,6 +307,38 @@ def test_a_breakpoint_that_can_never_be_hit_is_refused(command: Break, says: str
     with pytest.raises(GradstepError) as caught:
         Breakpoints().add(command, held)
     assert says in f"{caught.value.problem.title} {caught.value.problem.what} {caught.value.problem.remedy}"
+
+
+def test_a_node_is_named_by_its_operation_or_its_module_too() -> None:
+    for what, numbers in (("relu", [7]), ("Addmm", [3, 8]), ("2", [3, 4, 5, 6]), ("#3", [3])):
+        held = run(MODELS["mlp"](), F)
+        points = Breakpoints()
+        points.add(Break("node", what), held)
+        phase, seen = stepping(held, B, points), []
+        while phase.go("continue"):
+            assert phase.event is not None
+            seen.append(phase.event.number)
+        assert seen == numbers
+
+
+def test_one_that_was_set_before_the_graph_and_matches_nothing_of_it_says_so_once() -> None:
+    held = MODELS["mlp"]()
+    points = Breakpoints()
+    for what in ("Rellu*", "#12", "Relu*"):
+        points.add(Break("node", what), held)
+    run(held, F)
+    phase = stepping(held, B, points)
+    assert phase.go("continue")
+    assert phase.notes == [
+        "breakpoint 1 is not met: no node is called `Rellu*`. Did you mean `Relu`?",
+        "breakpoint 2 is not met: there is no node #12. The last one is #11.",
+    ]
+    assert not phase.go("end")
+    run(held, F)
+    phase = stepping(held, B, points)
+    assert phase.go("continue")
+    assert phase.notes == []
+    phase.abandon()
 
 
 def interrupted(times: int, walker: list[Walker]) -> None:

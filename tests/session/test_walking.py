@@ -25,7 +25,7 @@ from gradstep.values.inside import (
 )
 from gradstep.values.outcomes import Outcome
 from gradstep.values.tensors import LookTensor, TensorView
-from gradstep.values.views import Digest, LookDigest
+from gradstep.values.views import Digest, LookDigest, LookModel, LookWhy, ModelView, WhyView
 from gradstep.workload import Workload
 
 
@@ -127,6 +127,30 @@ def test_undo_phase_puts_everything_back(session: Session) -> None:
     assert state(session) != before
     assert do(session, "undo phase").stop.position is None
     assert state(session) == before
+
+
+def test_a_phase_that_was_given_up_has_not_raised(session: Session) -> None:
+    do(session, "forward; into backward; undo")
+    view = session.look(LookWhy())[0]
+    assert isinstance(view, WhyView)
+    assert view.sentence.startswith("forward computed the loss")
+
+
+def test_model_shows_the_parameters_while_others_are_in_their_place() -> None:
+    def loss(model: nn.Module, batch: Tensor) -> Tensor:
+        others = {name: p * 2 for name, p in model.named_parameters()}
+        return torch.func.functional_call(model, others, (batch,)).sum()  # type: ignore[no-any-return]
+
+    model = nn.Sequential(nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    session = Session(Workload(model, optimizer=optimizer, compute_loss=loss, batches=[torch.ones(1, 4)]))
+    before = session.look(LookModel())[0]
+    do(session, "into; into")
+    inside = session.look(LookModel())[0]
+    assert isinstance(before, ModelView)
+    assert isinstance(inside, ModelView)
+    assert inside.rows == before.rows
+    session.close()
 
 
 def test_undo_goes_back_one_stop_inside(session: Session) -> None:
@@ -266,6 +290,8 @@ def test_the_source_of_a_forward_and_of_a_node(tmp_path: Path) -> None:
         "break when nosuch > 3",
         "break module * if 2.weight",
         "log node * print nosuch",
+        "break node * if norm(node.inn) > 1",
+        "log module * print module.number",
     ],
 )
 def test_what_can_never_be_hit_is_refused_with_a_remedy(session: Session, line: str) -> None:
