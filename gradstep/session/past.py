@@ -15,6 +15,7 @@ from gradstep.engine.export import program, write_text
 from gradstep.engine.files import pending, place_of_file, save
 from gradstep.engine.hindsight import part_differs
 from gradstep.engine.images import Images
+from gradstep.engine.indexing import Item
 from gradstep.engine.points import TimelinePoint, graph_alive
 from gradstep.engine.thinning import tidy
 from gradstep.engine.timeline import Timeline
@@ -157,6 +158,9 @@ class Past:
         def seen() -> tuple[View, ...]:
             with arrive.visit(self.timeline, self.timeline.at(stop)):
                 return looks.aside().look(stop, requests)
+
+        try:
+            return looks.walking.here(seen)
         except GradstepError as error:
             problem = error.problem
             why = f"{problem.title}: {'; '.join(filter(None, (problem.what, problem.remedy)))}"
@@ -164,9 +168,6 @@ class Past:
 
     def _save(self, path: str, folder: str) -> str:
         """Write the whole state; of a graph that is alive, the commands that build it again."""
-
-        try:
-            return looks.walking.here(seen)
         timeline, held = self.timeline, self._looks.held
         then: list[cmd.PointCommand] = []
         if timeline.current is None:
