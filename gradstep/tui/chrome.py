@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from textual import events
 
 from gradstep.tui import keymap
+from gradstep.tui.keytable.key import Key
 from gradstep.tui.layout import LAYOUTS
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.surface import Surface
@@ -105,12 +106,12 @@ class FooterRow(Surface):
             row.left(row.at + (1 if row.at == 0 else 3), key.shown, "key").add(f" {self._label(key, width)}", "dim")
         return [row.line()]
 
-    def _label(self, key: keymap.Key, width: int) -> str:
+    def _label(self, key: Key, width: int) -> str:
         if key.id == "play" and self.playing:
             return "stop"
         return self.next if key.id == "natural" and self.next and width < 100 else key.label
 
-    def _fitting(self, width: int) -> list[keymap.Key]:
+    def _fitting(self, width: int) -> list[Key]:
         """Return the keys that there is room for, the needed ones first to be let in."""
         room, fitting = width - 1, set()
         needed = (*self.first, *(name for name in keymap.NEEDED if name not in self.first))

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
 from gradstep.tui.keyboard import Keyboard
-from gradstep.tui.keymap import Key
+from gradstep.tui.keytable.key import Key
 from gradstep.tui.lines import Line, Row, text_line, wrap
 from gradstep.tui.panels.drawing import Drawing, heading, paragraph, window
 from gradstep.tui.panels.panel import Panel

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from textual.keys import Keys
 
-from gradstep.tui.keymap import KEYMAP, Key
+from gradstep.tui.keymap import KEYMAP
+from gradstep.tui.keytable.key import Key
 
 _CHARACTERS = {"/": "slash", "\\": "backslash", "@": "at", "-": "minus", "+": "plus", "_": "underscore", " ": "space"}
 """Textual's names of characters where that is not their name in Unicode."""

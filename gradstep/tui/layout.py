@@ -1,8 +1,8 @@
 """The panels there are, and where each stands in each layout and size class. How a plan is made of it: `places.py`.
 
-To add a panel, write its class in `panels/`, add a line to `REGISTRY` and a key to `keytable/panels.py`: it is then a guest
-(`*` below) in every layout, seen when it is asked for. To give it a place that it keeps, or one that it shares with
-others than the guests, add its name to a slot in `LAYOUTS`.
+To add a panel, write its class in `panels/`, add a line to `REGISTRY` and a key to `keytable/panels.py`: it is then a
+guest (`*` below) in every layout, seen when it is asked for. To give it a place that it keeps, or one that it shares
+with others than the guests, add its name to a slot in `LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from gradstep.tui.panels.batch import BatchPanel
 from gradstep.tui.panels.breakpoints import BreakpointsPanel
 from gradstep.tui.panels.compare import ComparePanel
+from gradstep.tui.panels.contributions import ContributionsPanel
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.inside import InsidePanel
 from gradstep.tui.panels.jtv import JtvPanel
@@ -43,6 +44,7 @@ REGISTRY: dict[str, Callable[[], Panel]] = {
     "ledger": LedgerPanel,
     "inside": InsidePanel,
     "jtv": JtvPanel,
+    "contributions": ContributionsPanel,
     "source": SourcePanel,
     "breakpoints": BreakpointsPanel,
     "timeline": TimelinePanel,
@@ -52,7 +54,7 @@ REGISTRY: dict[str, Callable[[], Panel]] = {
 PANELS: tuple[str, ...] = tuple(REGISTRY)
 
 GUESTS = "*"
-ABOUT_INSIDE: frozenset[str] = frozenset({"inside", "jtv", "source", "breakpoints"})
+ABOUT_INSIDE: frozenset[str] = frozenset({"inside", "jtv", "contributions", "source", "breakpoints"})
 """Guests that are seen at a stop inside a phase; between phases only once they have been asked for."""
 ABOUT_LOOPS: frozenset[str] = frozenset({"loss", "layers", "optimizer", "batch"})
 """The other way round: those that say nothing new before the phase has ended."""

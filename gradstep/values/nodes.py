@@ -18,6 +18,8 @@ class LookNode(Struct, frozen=True, tag=True):
 
     number: int | None = None
     """Place of the node in the execution order; None for the one that is stopped at."""
+    path: str = ""
+    """A parameter, or a module, in place of a number: the leaf of the one, the node that made the other's output."""
     edge: int = -1
     """The input of the forward's operation whose J and J^T v are seen; -1 for the first that leads
     on, not to a leaf."""

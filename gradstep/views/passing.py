@@ -60,7 +60,7 @@ class Passing:
 
     def node(self, stop: int, request: LookNode, stepping: Stepping | None) -> NodeView:
         """Return what a node makes of what arrives."""
-        seen = self._seen(request.number, stepping)
+        seen = self._seen(self._wanted(request.number, request.path), stepping)
         if isinstance(seen, str):
             return NodeView(stop, note=seen)
         view = self._look.view(stop, request, seen.record, seen.number, seen.arrived, seen.left, seen.norms)

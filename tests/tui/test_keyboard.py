@@ -51,9 +51,9 @@ def test_the_printed_table_is_a_file_that_changes_nothing(tmp_path):
     text = keys_text(Keyboard())
     keyboard, faults = read(tmp_path, text)
     assert (keyboard.changed, faults) == ({}, [])
-    changed, _ = read(tmp_path, text.replace('forward = "f"', 'forward = "w \\"'))
+    changed, _ = read(tmp_path, text.replace('forward = "f"', 'forward = "E \\"'))
     again, faults = read(tmp_path, keys_text(changed))
-    assert (again.changed, faults) == ({"forward": "w,backslash"}, [])
+    assert (again.changed, faults) == ({"forward": "E,backslash"}, [])
     tomllib = pytest.importorskip("tomllib")
     assert tomllib.loads(text)["go_on"] == "c f5"
 
@@ -61,17 +61,17 @@ def test_the_printed_table_is_a_file_that_changes_nothing(tmp_path):
 def test_what_is_wrong_is_said_with_its_line_and_the_nearest_id_and_the_rest_holds(tmp_path):
     keyboard, faults = read(
         tmp_path,
-        'forwad = "w"\n\n# a comment\nforward = "w spce"  # another\nnext_batch = "w"\nquit\nstep = "z"\nstep = "x"\n',
+        'forwad = "E"\n\n# a comment\nforward = "E spce"  # another\nnext_batch = "E"\nquit\nstep = "z"\nstep = "x"\n',
     )
     assert faults == [
         "1: there is no forwad. Did you mean `forward`?",
         "4: there is no key spce: forward goes without it",
-        "5: w is for forward already, by line 4",
+        "5: E is for forward already, by line 4",
         '6: this is not readable: write an id and its keys, such as next_batch = "n"',
         "7: z was for zero_grad: it is for step now, zero_grad has no key now",
         "8: step has its keys already, from line 7",
     ]
-    assert keyboard.key("forward").shown == "w"
+    assert keyboard.key("forward").shown == "E"
     assert keyboard.key("next_batch").shown == "n"
     assert keyboard.of("z") == keyboard.key("step")
     assert keyboard.key("zero_grad").keys == ""
@@ -104,36 +104,36 @@ def test_gradstep_keys_prints_the_keys_and_what_is_wrong(tmp_path, monkeypatch, 
     assert cli.main(["keys"]) == 0
     assert 'forward = "f"' in capsys.readouterr().out
     (tmp_path / "gradstep").mkdir()
-    (tmp_path / "gradstep" / "keys.toml").write_text('forward = "w"\nnonsense = "x"\n')
+    (tmp_path / "gradstep" / "keys.toml").write_text('forward = "E"\nnonsense = "x"\n')
     assert cli.main(["keys"]) == 2
     out, err = capsys.readouterr()
-    assert 'forward = "w"' in out
+    assert 'forward = "E"' in out
     assert "keys.toml:2: there is no nonsense" in err
 
 
 def test_keys_footer_path_titles_help_and_palette_follow(tmp_path):
     keyboard, faults = read(
         tmp_path,
-        'forward = "w"\nbackward = "f"\nnatural = "enter"\nchoose = ""\ngraph = "g"\ntensor_element = ""\nquit = "Q"\n',
+        'forward = "E"\nbackward = "f"\nnatural = "enter"\nchoose = ""\ngraph = "g"\ntensor_element = ""\nquit = "Q"\n',
     )
     assert len(faults) == 0
 
     async def test():
         async with stage(keyboard=keyboard) as s:
-            assert "w forward" in s.rows()[1]
+            assert "E forward" in s.rows()[1]
             assert "enter  forward" in s.rows()[1]
             assert "enter next" in s.rows()[-1]
             assert "Q quit" in s.rows()[-1]
-            await s.press("w", "f", "b", "enter")
+            await s.press("E", "f", "b", "enter")
             assert s.session.lines() == [*LOADED, "forward", "backward", "step"]
             await s.press("g")
             assert s.screen.focus_panel.title == "Graph"
             names = [entry.name for entry in entries(s.screen)]
-            assert "forward  (w)" in names
+            assert "forward  (E)" in names
             assert "choose" in names
             await s.press("f12", "question_mark")
-            assert "w           run prediction" in s.text()
-            await s.press("escape", "2", "w")
+            assert "E           run prediction" in s.text()
+            await s.press("escape", "2", "E")
             assert s.session.lines()[5:] == ["forward"] * 2
 
     asyncio.run(asyncio.wait_for(test(), 60))

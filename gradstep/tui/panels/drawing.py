@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gradstep.tui.lines import Line, Row, text_line, wrap
@@ -55,6 +55,20 @@ def window_with(total: int, first: int, height: int, at: int) -> tuple[int, int]
     """Return the rows that are visible, like `window`, moved as far as it takes to have row `at` among them."""
     first, _ = window(total, first, height)
     return window(total, max(min(first, at), at - height + 1) if at >= 0 else first, height)
+
+
+def foot(say: Callable[[int], str], above: int, below: int, width: int) -> Line:
+    """Return the row below those that are seen: more of the one under the cursor, and how many are out of sight.
+
+    Args:
+        say: says more in as many cells as it is given.
+        above: rows out of sight above.
+        below: rows out of sight below.
+        width: cells of the row.
+    """
+    beyond = "  ".join([f"↑ {above:,} more"] * bool(above) + [f"↓ {below:,} more"] * bool(below))
+    said = say(max(0, width - GUTTER - 1 - (len(beyond) + 2 if beyond else 0)))
+    return Row(width).left(GUTTER, said, "dim").right(width - 1, beyond, "dim").line()
 
 
 def widest(texts: Sequence[str], least: int = 0) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.breakpoints import of_node
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, window
+from gradstep.tui.panels.drawing import Drawing, cursor, empty, foot, window
 from gradstep.tui.panels.nodes import Columns, describe
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values import numbers
@@ -44,8 +44,7 @@ def draw(
         note = view.note if view is not None else ""
         hint = "No graph yet: press f, the forward records it while it computes."
         return empty(width, height, clean(note) or hint)
-    foot = has_foot(height)
-    start, end = window(view.total, first, height - 1 - foot)
+    start, end = window(view.total, first, height - 1 - has_foot(height))
     shown = [_row(view, place) for place in range(start, end)]
     columns = Columns([row for row in shown if row is not None], width, view.nodes or view.total)
     lines = [columns.header()]
@@ -53,22 +52,11 @@ def draw(
         here = place == at
         unknown = cursor(Row(width, here), here).left(3, "…", "dim")
         lines.append(columns.line_for(row, here, of_node(breakpoints, row)) if row else unknown.line())
-    if foot:
+    if has_foot(height):
         row = _row(view, at)
-        beyond = len(_beyond(start, view.total - end))
-        room = max(0, width - GUTTER - 1 - (beyond + 2 if beyond else 0))
-        said = describe(row, room, view.lined) if row is not None else ""
-        lines += [Line()] * (height - 1 - len(lines)) + [_foot(said, start, view.total - end, width)]
+        say = lambda room: describe(row, room, view.lined) if row is not None else ""  # noqa: E731
+        lines += [Line()] * (height - 1 - len(lines)) + [foot(say, start, view.total - end, width)]
     return Drawing(_about(view, width), lines[: max(height, 0)], view.total)
-
-
-def _beyond(above: int, below: int) -> str:
-    """Say how many rows are out of sight."""
-    return "  ".join([f"↑ {above:,} more"] * bool(above) + [f"↓ {below:,} more"] * bool(below))
-
-
-def _foot(said: str, above: int, below: int, width: int) -> Line:
-    return Row(width).left(GUTTER, said, "dim").right(width - 1, _beyond(above, below), "dim").line()
 
 
 def has_foot(height: int) -> bool:
@@ -121,16 +109,22 @@ class GraphPanel(ViewPanel[GraphView]):
         """Take note of a stop: the cursor is to go to the node that a backward is stopped at."""
         position = stop.position
         number = position.number if position is not None else -1
-        self._arrived = self._arrived or (number >= 0 and stop.number != self._stop)
+        if number >= 0 and stop.number != self._stop:
+            self._arrived, self._near = True, ""
         self._lit, self._stop = number, stop.number
 
     @property
     def pointed_node(self) -> int | None:
         """The number of the node under the cursor; None for that which a backward is stopped at, and for none."""
         row = self.here
-        if row is None or row.order <= self._lit < row.order + row.nodes:
+        if row is None or self._arrived or row.order <= self._lit < row.order + row.nodes:
             return None
         return row.order
+
+    @property
+    def sought(self) -> str:
+        """What the cursor is being sent to: `#12`, or the path of a module or parameter; empty where it is there."""
+        return self._near
 
     def request(self) -> Request:
         """Ask for what this panel shows, some rows more, and in strides: not every move asks for another window."""

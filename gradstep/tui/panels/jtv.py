@@ -217,7 +217,8 @@ class JtvPanel(ViewPanel[NodeView]):
     def __init__(self) -> None:
         super().__init__("jtv")
         self.number: int | None = None
-        """The node to be seen; None for the one that is stopped at."""
+        self.path = ""
+        """What it is about: the number of a node, else the path of a parameter or module, else where it is stopped."""
         self.edge = -1
         self._check = self._insist = False
 
@@ -226,7 +227,14 @@ class JtvPanel(ViewPanel[NodeView]):
         rows = max(_LEAST, min(_MOST, self.body - 4))
         columns = max(8, min(16, self.size.width // 8))
         return LookNode(
-            self.number, self.edge, rows=rows, columns=columns, check=self._check, run=self._insist, insist=self._insist
+            self.number,
+            self.path,
+            self.edge,
+            rows=rows,
+            columns=columns,
+            check=self._check,
+            run=self._insist,
+            insist=self._insist,
         )
 
     def taken(self, view: NodeView, before: NodeView | None) -> None:

@@ -244,6 +244,12 @@ class ModelPanel(ViewPanel[ModelView]):
         return "" if row is None or row.kind == "module" or row.selected else row.path
 
     @property
+    def selected(self) -> str:
+        """The path of the parameter or buffer that is selected; empty for none."""
+        place = selected_row(self.view) if self.view is not None else -1
+        return self.view.rows[place].path if self.view is not None and place >= 0 else ""
+
+    @property
     def pointed(self) -> str:
         """The path of what is under the cursor; empty for the whole model."""
         return self.here.path if self.here is not None else ""

@@ -1,0 +1,268 @@
+"""The panel *Contributions*: where several gradients meet, each of them with where it came from, and their sum."""
+
+from __future__ import annotations
+
+import math
+from pathlib import PurePath
+
+from gradstep.tui.copying import Copied
+from gradstep.tui.lines import Line, Row, clean, fit, fit_middle, text_line
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, foot, paragraph, widest, window
+from gradstep.tui.panels.panel import ViewPanel
+from gradstep.values import numbers
+from gradstep.values.contributions import (
+    Contribution,
+    ContributionsView,
+    LookContributions,
+    Order,
+    Total,
+    share_words,
+)
+from gradstep.values.views import Request
+
+_GAP = 2
+_LEAST = 3
+"""Rows that are left whatever is said below them."""
+_FOOT = 7
+"""Rows of the body from which there is one for more of the row under the cursor."""
+_BAR = 12
+"""Cells of the longest bar at each side of the axis."""
+_TOTALS = 4
+"""Sums that are drawn at most: an operation may have a hundred outputs."""
+_USED = {
+    True: ("what the engine used, bit for bit", "the engine's, bit for bit", "✓ exact"),
+    False: ("NOT what the engine used", "NOT exact"),
+}
+"""What is said of a sum, by whether the rows add up to it."""
+_MEANS = (
+    "Shares add up to 100%; one below 0 works against the others. Norms do not add: what points apart cancels.",
+    "Shares add up to 100%; below 0 works against the others.",
+    "Shares add up to 100%; norms do not add.",
+)
+
+
+def draw(view: ContributionsView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
+    """Draw the rows from row `first` on, the cursor on row `at`; below them their sum and what there is to say of it.
+
+    Rows that the view's window does not hold are drawn as `…` until they have been asked for.
+    """
+    if view is None or not view.count:
+        note = "Nothing is loaded yet." if view is None else view.note
+        return empty(width, height, clean(note), about=clean(view.about) if view is not None and view.name else "")
+    start, end = window(view.count, first, rows_seen(view, width, height))
+    columns = _Columns(view, width)
+    lines = [columns.header()]
+    for place in range(start, end):
+        row, here = _row(view, place), place == at
+        unknown = cursor(Row(width, here), here).left(GUTTER, "…", "dim")
+        lines.append(columns.line(row, here) if row is not None else unknown.line())
+    lines += [*(columns.total(total) for total in view.totals[:_TOTALS]), *_said(view, width, height)]
+    if height >= _FOOT:
+        chosen = _row(view, at)
+        say = lambda room: describe(chosen, room) if chosen is not None else ""  # noqa: E731
+        lines.append(foot(say, start, view.count - end, width))
+    about = clean(view.about) + (", by share" if view.by == "share" else "")
+    return Drawing(about, lines[: max(height, 0)], view.count)
+
+
+def rows_seen(view: ContributionsView, width: int, height: int) -> int:
+    """Return how many rows there is room for, between their names and what stands below them."""
+    return max(1, height - 1 - len(view.totals[:_TOTALS]) - len(_said(view, width, height)) - (height >= _FOOT))
+
+
+def _row(view: ContributionsView, place: int) -> Contribution | None:
+    inside = view.first <= place < view.first + len(view.rows)
+    return view.rows[place - view.first] if inside else None
+
+
+def _said(view: ContributionsView, width: int, height: int) -> list[Line]:
+    """Say below the sums what there is to say of them, as far as there is room."""
+    said = [line for fact in view.facts for line in paragraph(clean(fact), width, "text" if view.exact else "bad")]
+    more = len(view.totals) - _TOTALS
+    if more > 0:
+        said += [text_line(f"… and {numbers.count(more, 'more sum')}, of other outputs", width, "dim")]
+    if view.count > 1:
+        said += [text_line(next((t for t in _MEANS if len(t) < width - GUTTER), _MEANS[-1]), width, "dim")]
+    left = height - 1 - len(view.totals[:_TOTALS]) - min(_LEAST, view.count) - (height >= _FOOT)
+    return said[: max(0, left)]
+
+
+def describe(row: Contribution, room: int) -> str:
+    """Say in one line of `room` cells what has no column: the node, the edge, the shape, the user's line."""
+    where = f"{PurePath(row.source.file).name}:{row.source.line}  {row.source.text}" if row.source.line else ""
+    parts = [f"#{row.number} {row.name}, edge {row.edge}", numbers.shape(row.shape), where]
+    return fit("  ".join(clean(part) for part in parts if part), room)
+
+
+class _Columns:
+    """Where each column stands: the share and the norm always, then as much of the rest as there is room for."""
+
+    def __init__(self, view: ContributionsView, width: int) -> None:
+        self.view, self.width = view, width
+        rows = view.rows
+        self.several = len(view.totals) > 1
+        self.number = GUTTER + widest([f"#{row.number}" for row in rows], 2)
+        shares = widest([share_words(row.share, view.form) for row in rows], 5)
+        norms = widest([numbers.norm(norm) for norm in (*(r.norm for r in rows), *(t.norm for t in view.totals))], 4)
+        outs = (_GAP + 6) if self.several else 0
+        ends = norms + _GAP + shares + 1
+        room = width - self.number - _GAP - outs - ends - _GAP
+        names = widest([clean(row.operation) for row in rows], 4)
+        self.long = [clean(row.use) for row in rows]
+        uses, short = widest(self.long, 7), widest([_short(row) for row in rows], 7)
+        self.whole = room >= min(names, 12) + _GAP + uses
+        uses = uses if self.whole else min(short, max(7, room - 6))
+        self.operation = self.number + _GAP
+        self.names = max(0, min(names, room - uses - _GAP, max(12, width // 3)))
+        self.use = self.operation + self.names + (_GAP if self.names else 0)
+        self.uses = uses
+        at = self.use + uses
+        places = widest([_line(row) for row in rows])
+        self.line_at = 0
+        if places and at + _GAP + places + outs + ends + _GAP < width:
+            self.line_at, at = at + _GAP, at + _GAP + places
+        self.out = at + outs if self.several else 0
+        self.norm = at + outs + _GAP + norms
+        self.share = self.norm + _GAP + shares
+        half = min(_BAR, (width - 2 - self.share - _GAP - 1) // 2)
+        self.half = half if half >= 4 and view.count > 1 else 0
+        self.centre = self.share + _GAP + self.half
+
+    def header(self) -> Line:
+        row = Row(self.width).right(self.number, "#", "dim")
+        if self.names:
+            row.left(self.operation, "from", "dim", self.names)
+        row.left(self.use, "made in", "dim", self.uses)
+        if self.line_at:
+            row.left(self.line_at, "line", "dim")
+        if self.several:
+            row.right(self.out, "output", "dim")
+        return row.right(self.norm, "norm", "dim").right(self.share, "share", "dim").line()
+
+    def line(self, of: Contribution, here: bool) -> Line:
+        row = cursor(Row(self.width, here), here).right(self.number, f"#{of.number}", "dim")
+        if self.names:
+            row.left(self.operation, clean(of.operation), "bright" if here else "text", self.names)
+        row.left(self.use, fit_middle(clean(of.use) if self.whole else _short(of), self.uses), "text")
+        if self.line_at:
+            row.left(self.line_at, _line(of), "dim")
+        if self.several:
+            row.right(self.out, str(of.output), "dim")
+        odd = of.norm is not None and not math.isfinite(of.norm)
+        row.right(self.norm, numbers.norm(of.norm), "odd" if odd else "text")
+        row.right(self.share, share_words(of.share, self.view.form), numbers.tone_of(of.share))
+        if self.half and of.share is not None and math.isfinite(of.share):
+            self._bar(row, of.share)
+        return row.line()
+
+    def total(self, total: Total) -> Line:
+        """Return the row of a sum: how many were added, and that it is what the engine used."""
+        row = Row(self.width).right(self.number, "=", "bright")
+        row.left(self.operation, f"sum of {total.count:,}  {numbers.shape(total.shape)}", "bright")
+        if self.several:
+            row.right(self.out, str(total.output), "dim")
+        odd = total.norm is not None and not math.isfinite(total.norm)
+        row.right(self.norm, numbers.norm(total.norm), "odd" if odd else "bright")
+        room = self.width - 1 - self.norm - _GAP
+        words = next((words for words in _USED[total.exact] if len(words) <= room), "")
+        return row.left(self.norm + _GAP, words, "good" if total.exact else "bad").line()
+
+    def _bar(self, row: Row, share: float) -> None:
+        cells = min(self.half, round(abs(share) / self.view.greatest * self.half)) if self.view.greatest else 0
+        if share < 0:
+            row.left(self.centre - cells, "━" * cells, "negative")
+        row.left(self.centre, "│", "line")
+        if share > 0:
+            row.add("━" * cells, "positive")
+
+
+def _line(row: Contribution) -> str:
+    return clean(f"{PurePath(row.source.file).name}:{row.source.line}") if row.source.line else ""
+
+
+def _short(row: Contribution) -> str:
+    """Return where it was made without the class of the module."""
+    path = clean(row.module).partition(" ")[0]
+    return f"{path} {row.call}/{row.calls}" if row.call else path
+
+
+class ContributionsPanel(ViewPanel[ContributionsView]):
+    """What met at a node, with a cursor that enter takes to Graph; it holds the window of rows around what is seen."""
+
+    title = "Contributions"
+    reads = (
+        "Where several gradients meet and are added: a residual connection, a shared weight, the time steps of an RNN. "
+        "Of each the node that it came from, which call of its module that was made in, its norm, and its share of the "
+        "sum; below them the sum that the engine used. Of a parameter it says which use gave how much of .grad. It is "
+        "about the node under the cursor of Graph, the parameter or module under that of Model, or the node that is "
+        "stopped at; after a whole backward it is run once more for it. enter goes to the node in Graph."
+    )
+    shows = ContributionsView
+    _AHEAD, _STRIDE = 60, 30
+
+    def __init__(self) -> None:
+        super().__init__("contributions")
+        self.number: int | None = None
+        self.path = ""
+        """What it is about: the number of a node, else the path of a parameter or module, else where it is stopped."""
+        self.at = 0
+        self._by: Order = "arrival"
+
+    def request(self) -> Request:
+        """Ask for what this panel shows, some rows more, and in strides: not every move asks for another window."""
+        first = max(0, self.first - self._AHEAD) // self._STRIDE * self._STRIDE
+        count = max(1, super().body) + 2 * self._AHEAD + self._STRIDE
+        return LookContributions(self.number, self.path, first, count, self._by)
+
+    def taken(self, view: ContributionsView, before: ContributionsView | None) -> None:
+        """Begin at the first row of another node, and of another order."""
+        if before is None or (before.number, before.by, before.count) != (view.number, view.by, view.count):
+            self.at = self.first = 0
+
+    @property
+    def beside(self) -> object:
+        """What is drawn beside the view."""
+        return self.at
+
+    def draw_view(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
+        return draw(self.view, width, height, self.first, self.at)
+
+    def move(self, rows: int) -> None:
+        """Move the cursor."""
+        if self.view is not None and self.view.count:
+            self.at = max(0, min(self.at + rows, self.view.count - 1))
+            self._reveal()
+
+    def click_row(self, row: int) -> None:
+        """Move the cursor to the row."""
+        if self.view is not None and 0 <= row - 1 + self.first < self.view.count and row - 1 < self._room():
+            self.at = row - 1 + self.first
+
+    def turn_order(self) -> str:
+        """Order the rows the other way; return what that is called."""
+        self._by = "arrival" if self._by == "share" else "share"
+        return "the greatest share first" if self._by == "share" else "in the order in which the engine added them"
+
+    @property
+    def here(self) -> Contribution | None:
+        """The row under the cursor; None where there is none, or it has not come yet."""
+        return _row(self.view, self.at) if self.view is not None else None
+
+    def copied(self) -> Copied | None:
+        """Return what there is to say of the row under the cursor."""
+        if self.here is None or self.view is None:
+            return None
+        share = share_words(self.here.share, self.view.form)
+        words = f"{describe(self.here, 1 << 16)}  {self.here.use}  norm {numbers.norm(self.here.norm)}  share {share}"
+        return Copied("the contribution", words)
+
+    def resized(self) -> None:
+        """Keep the cursor in sight."""
+        self._reveal()
+
+    def _room(self) -> int:
+        return rows_seen(self.view, self.size.width, self.body) if self.view is not None else 1
+
+    def _reveal(self) -> None:
+        self.first = max(min(self.first, self.at), self.at - self._room() + 1, 0)
