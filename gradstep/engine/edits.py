@@ -80,7 +80,8 @@ def _plan(held: Held, command: EditCommand, scope: Scope) -> Plan:
             return Plan(grads=held.parameters)
         case Restore(path, folder):
             found = find(held, place_of_file(path, folder))
-            return Plan([*held.parameters, *held.buffers()], held.parameters, found=found)
+            written = [(name, leaf) for name, leaf, _ in found.written]
+            return Plan([*held.parameters, *held.buffers(), *written], held.parameters, found=found)
         case _:
             return Plan()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from torch import Tensor
 
+from gradstep.engine.batches import leaves
 from gradstep.engine.checkpoint import Checkpoint, Key
 from gradstep.engine.digest import measured_on
 from gradstep.engine.randomness import Randomness
@@ -123,12 +124,25 @@ def _encoded(held: Held, checkpoint: Checkpoint, losses: tuple[Any, Any], tensor
         if checkpoint.cursor.start is None
         else _generators(checkpoint.cursor.start, tensors, "generators at the start of the epoch"),
         "batch": None if sequence is not None else encode(checkpoint.cursor.batch, tensors, "batch"),
+        "written": [
+            [place, name, tensor(key, f"batch {place} {name}")] for place, name, key in _written(held, checkpoint)
+        ],
         "training": list(checkpoint.training),
         "requires_grad": list(checkpoint.requires_grad),
         "ledger": {name: list(entry) for name, entry in checkpoint.accounts.entries.items()},
         "point": {field: encode(getattr(point, field), tensors, field) for field in _PLAIN},
         "losses": encode(losses, tensors, "losses"),
     }
+
+
+def _written(held: Held, checkpoint: Checkpoint) -> Iterator[tuple[int, str, Key]]:
+    """Yield the tensors of a list of batches that were written: a batch's place, its tensor's name, and the image."""
+    keys = {id(tensor): ("batch", str(place)) for place, (tensor, _) in enumerate(held.batches.written)}
+    for place, batch in enumerate(held.batches.sequence or () if keys else ()):
+        for name, leaf in leaves(batch):
+            key = keys.get(id(leaf))
+            if key is not None and key in checkpoint.images:
+                yield place, name, key
 
 
 def _generators(kept: Randomness, tensors: dict[str, Tensor], name: str) -> Any:

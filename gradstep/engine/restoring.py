@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradstep.engine.batches import Cursor, move
+from gradstep.engine.batches import Cursor, leaves, move
 from gradstep.engine.files import ours, unreadable
 from gradstep.engine.ledger import Accounts, Entry
 from gradstep.engine.randomness import Randomness
@@ -40,6 +40,8 @@ class Found(msgspec.Struct, frozen=True):
     accounts: Accounts
     point: Point
     losses: tuple[Any, Any]
+    written: list[tuple[str, Tensor, Tensor]]
+    """Tensors of a list of batches that were written: name, the tensor, and what it held."""
 
 
 def find(held: Held, path: Path) -> Found:
@@ -68,9 +70,13 @@ def put(held: Held, found: Found) -> None:
         parameter.data.copy_(weight)
         parameter.grad = None if grad is None else grad.to(parameter.device)
         parameter.requires_grad_(requires)
+    lent = {_memory(leaf) for _, leaf in leaves([held.batches.batch, *(held.batches.sequence or ())])}
+    for _, leaf, value in found.written:
+        leaf.data.copy_(value)
     for (_, slots, key), buffer in zip(held.buffer_slots, found.buffers, strict=True):
         there = slots[key]
-        if buffer is None or there is None or there.shape != buffer.shape:
+        # a forward may have put a batch, or a view of one, in the buffer's place: that is not to be written
+        if buffer is None or there is None or there.shape != buffer.shape or _memory(there) in lent:
             slots[key] = None if buffer is None else buffer.to(held.device)
         else:
             there.data.copy_(buffer)
@@ -105,6 +111,7 @@ def _found(held: Held, state: dict[str, Any], tensors: dict[str, Tensor], path: 
         batch = move(sequence[within - 1], held.device) if taken else None
     else:
         batch = move(decode(state["batch"], tensors), held.device)
+    written = state.get("written", ())  # files of before have none
     start = None if state["epoch"] is None else _random(held, state["epoch"], tensors)
     if len(state["training"]) != len(held.modules):
         raise damaged(path, f"it is of a model of {len(state['training'])} modules, and there are {len(held.modules)}")
@@ -125,6 +132,9 @@ def _found(held: Held, state: dict[str, Any], tensors: dict[str, Tensor], path: 
         Accounts({name: Entry(*entry) for name, entry in state["ledger"].items()}, {}),
         point,
         decode(state["losses"], tensors),
+        [(name, dict(leaves(sequence[place]))[name], decode(kept, tensors)) for place, name, kept in written]
+        if sequence is not None
+        else [],
     )
 
 
@@ -152,6 +162,10 @@ def _fits(held: Held, state: dict[str, Any], tensors: dict[str, Tensor], path: P
         raise _foreign(path, "its optimizer has other groups of parameters")
     if set(state["objects"]) != set(held.stateful()):
         raise _foreign(path, f"its objects with a state are {', '.join(state['objects']) or 'none'}")
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else id(tensor)
 
 
 def _placed(value: Any, parameter: Tensor) -> Any:

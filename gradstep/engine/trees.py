@@ -34,6 +34,13 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
             return {"complex": [value.real.hex(), value.imag.hex()]}
         case bytes():
             return {"bytes": base64.b64encode(value).decode()}
+        case Tensor() if value.layout is torch.sparse_coo:
+            parts = (("indices", value._indices()), ("values", value._values()))
+            return {
+                "sparse": [encode(part, tensors, f"{name}.{word}") for word, part in parts],
+                "shape": list(value.shape),
+                "coalesced": value.is_coalesced(),
+            }
         case Tensor():
             tensors[name] = value
             return {"tensor": name, "stride": list(value.stride()) if not value.is_contiguous() else None}
@@ -83,6 +90,10 @@ def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
             return base64.b64decode(inner)
         case "tensor":
             return _laid_out(tensors[inner], dict(more)["stride"])
+        case "sparse":
+            indices, values = (decode(part, tensors) for part in inner)
+            found = torch.sparse_coo_tensor(indices, values, dict(more)["shape"], check_invariants=True)
+            return found._coalesced_(dict(more)["coalesced"])
         case "array":
             raw = tensors[inner].numpy().tobytes()
             return np.frombuffer(raw, dtype=dict(more)["dtype"]).reshape(dict(more)["shape"]).copy()

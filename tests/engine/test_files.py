@@ -195,6 +195,71 @@ def test_strides_of_a_gradient_come_back(tmp_path: Path) -> None:
     assert parameter.grad.stride() == strides
 
 
+def test_sparse_gradients_come_back(tmp_path: Path) -> None:
+    def made() -> Traveller:
+        torch.manual_seed(0)
+        batches = [(torch.tensor([[1, 2], [2, 4]]), torch.ones(2, 2))]
+        optimizer = {"optimizer": lambda p: torch.optim.SparseAdam(list(p), lr=0.1)}
+        return Traveller.of(hold(nn.EmbeddingBag(10, 2, sparse=True), batches, **optimizer), 1 << 30)
+
+    traveller, other = made(), made()
+    traveller.take("loop", 1)
+    for line in ("forward", "backward"):
+        traveller.take("act", line)
+    restore(other, write(traveller, tmp_path / "x.safetensors"))
+    for line in ("step", "forward", "backward"):  # the second adds to the first
+        assert other.digest() == traveller.digest()
+        for each in (traveller, other):
+            assert each.take("act", line)
+    path = write(traveller, tmp_path / "x.safetensors")
+    other.go(1)
+    restore(other, path)
+    assert other.digest() == traveller.digest()
+
+
+def test_a_batch_that_was_written_comes_back(tmp_path: Path) -> None:
+    def made() -> Traveller:
+        torch.manual_seed(0)
+        return Traveller.of(hold(nn.Linear(4, 2), [(torch.ones(3, 4), torch.ones(3, 2)) for _ in range(2)]), 1 << 30)
+
+    traveller, other = made(), made()
+    for line in ("next_batch", "set input[0] = 7", "next_batch", "forward", "backward"):
+        assert traveller.take("act", line)
+    assert other.take("act", "next_batch")
+    before = other.digest()
+    restore(other, write(traveller, tmp_path / "x.safetensors"))
+    assert other.digest() == traveller.digest()
+    assert other.take("act", "next_batch")
+    assert other.held.batches.batch[0][0].tolist() == [7, 7, 7, 7]
+    other.go(2)
+    assert other.digest() == before
+    assert other.held.batches.batch[0][0].tolist() == [1, 1, 1, 1]
+
+
+def test_a_buffer_that_is_a_view_of_a_batch_is_not_written_through(tmp_path: Path) -> None:
+    class Remembers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 2)
+            self.register_buffer("last", torch.zeros(1, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.last = x[:1].detach()
+            out: torch.Tensor = self.inner(x)
+            return out
+
+    torch.manual_seed(0)
+    batches = [(torch.full((3, 4), float(i)), torch.ones(3, 2)) for i in range(2)]
+    traveller = Traveller.of(hold(Remembers(), batches), 1 << 30)
+    for line in ("next_batch", "next_batch", "forward", "backward"):
+        traveller.take("act", line)
+    path = write(traveller, tmp_path / "x.safetensors")
+    for line in ("next_batch", "forward", "backward"):
+        traveller.take("act", line)
+    restore(traveller, path)
+    assert [x.mean().item() for x, _ in batches] == [0, 1]
+
+
 def test_the_header_says_what_it_holds(tmp_path: Path) -> None:
     path = write(Traveller("xor", 1 << 30), tmp_path / "x.safetensors")
     data = path.read_bytes()
