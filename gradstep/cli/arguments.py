@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 
 from gradstep.values.numbers import read_bytes
+from gradstep.values.parting import DTYPES
 from gradstep.values.travels import HISTORY
 
 WRONG = 2
@@ -52,6 +54,36 @@ def device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no device: use auto, cpu, cuda, cuda:N or mps")
     return text
+
+
+def dtype(text: str) -> str:
+    """Read the name of a floating point dtype, for argparse."""
+    if text not in DTYPES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no dtype to cast to: use {', '.join(DTYPES)}")
+    return text
+
+
+def two(read: Callable[[str], str]) -> Callable[[str], tuple[str, str]]:
+    """Return what reads one word for both sides, or two with a comma between."""
+
+    def both(text: str) -> tuple[str, str]:
+        words = [read(word) for word in text.split(",")]
+        if len(words) > 2:
+            raise argparse.ArgumentTypeError(f"{text!r} are {len(words)}: there are two sides")
+        return words[0], words[-1]
+
+    return both
+
+
+def tolerance(text: str) -> float:
+    """Read a tolerance, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no tolerance: use a number from 0 on")
+    return value
 
 
 def _seed(text: str) -> int:

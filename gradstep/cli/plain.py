@@ -15,8 +15,11 @@ from gradstep.cli.arguments import (
     add_history,
     add_look,
     device,
+    dtype,
     parser_of,
     size,
+    tolerance,
+    two,
 )
 from gradstep.cli.screen import open_screen
 from gradstep.values.errors import wrong
@@ -78,28 +81,46 @@ def diff(given: list[str]) -> int:
     """`gradstep diff`."""
     parser = parser_of(
         "gradstep diff",
-        "Run two scripts side by side and name the first command, tensor and module or node at which they part. "
-        "Exit code 0: they do not; 1: they do; 2: a script is wrong.",
+        "Run two scripts side by side and name the first command, tensor and module or node at which they part; or one "
+        "script against itself, on two devices or in two dtypes; or say in what two saved states differ. "
+        "Exit code 0: they do not; 1: they do; 2: something given is wrong.",
     )
-    parser.add_argument("first", metavar="A.steps", help="a script")
-    parser.add_argument("second", metavar="B.steps", help="what it is compared with; the same one for two devices")
-    parser.add_argument("--device-a", type=device, metavar="DEVICE", help="in place of the device of A's load")
-    parser.add_argument("--device-b", type=device, metavar="DEVICE", help="in place of the device of B's load")
+    parser.add_argument("first", metavar="A", help="a script FILE.steps, or a state FILE.safetensors")
+    parser.add_argument("second", metavar="B", nargs="?", help="what it is compared with; a script, itself unless told")
     parser.add_argument(
-        "--tolerance",
-        type=float,
-        default=0.0,
-        metavar="T",
-        help="of a difference relative to the norm; 0 compares bits",
+        "--device", type=two(device), metavar="D[,D]", help="in place of what the scripts load on: cpu,cuda"
     )
+    parser.add_argument(
+        "--dtype", type=two(dtype), metavar="T[,T]", help="cast the same weights and batches: float32,float64"
+    )
+    parser.add_argument(
+        "--rtol",
+        type=tolerance,
+        metavar="R",
+        help="let |b - a| <= atol + rtol * |a| pass. Unless told: nothing, and between devices or dtypes what "
+        "torch.testing.assert_close lets pass for them",
+    )
+    parser.add_argument("--atol", type=tolerance, metavar="A", help="0 where only --rtol is given")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_history(parser)
     options = parser.parse_args(given)
+    saved = options.first.endswith(".safetensors")
+    if saved and (options.second is None or options.device or options.dtype):
+        what = "It is compared with nothing." if options.second is None else "--device or --dtype was given with it."
+        remedy = "Name two saved states; devices and dtypes are of scripts, which are run."
+        raise wrong("a saved state is only read", what, remedy, options.first)
     sys.path.append(os.getcwd())
-    from gradstep.steps import diff as side_by_side
+    from gradstep.steps import diff as sides
+    from gradstep.values.parting import Tolerance
 
-    devices = (options.device_a, options.device_b)
-    return side_by_side.diff(
-        (options.first, options.second), devices=devices, tolerance=options.tolerance, history=options.history
+    told = options.rtol is not None or options.atol is not None
+    return sides.diff(
+        (options.first, options.second or options.first),
+        devices=options.device or (None, None),
+        dtypes=options.dtype or ("", ""),
+        tolerance=Tolerance(options.rtol, options.atol) if told else None,
+        history=options.history,
+        as_json=options.json,
     )
 
 

@@ -17,7 +17,7 @@ COMMANDS = """\
 also:
   gradstep examples              list the built-in examples
   gradstep replay FILE.steps ... run scripts without a screen; `gradstep replay --help`
-  gradstep diff A.steps B.steps  run two scripts side by side, and say where they part
+  gradstep diff A [B]            where two scripts, devices, dtypes or saved states part; `gradstep diff --help`
   gradstep template [FILE.py]    write a workload of your own to start from
   gradstep keys                  print every key, in the format of the file that binds them anew
   gradstep help steps            the language of .steps scripts

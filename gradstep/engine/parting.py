@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
+from gradstep.engine.arrive import keep_both, watch_again
 from gradstep.engine.batches import leaves
-from gradstep.engine.bits import same_bits
 from gradstep.engine.checkpoint import name_of, tensors_of
+from gradstep.engine.closeness import apart
 from gradstep.engine.graph import leaf_tensor
 from gradstep.engine.held import Held
-from gradstep.values.commands import Backward, Forward, PointCommand
+from gradstep.engine.points import TimelinePoint, fork_of
+from gradstep.engine.timeline import Timeline
+from gradstep.values.commands import Backward, Command, Forward
+from gradstep.values.parting import Apart, Sides, Tolerance
+from gradstep.values.side_by_side import Found, Turn, side_by_side
 
 
 class Passed(NamedTuple):
-    """One tensor that came out of a module or a node."""
+    """One tensor that came out of a module, or arrived at a node."""
 
     name: str
     tensor: Tensor
-
-
-class Difference(NamedTuple):
-    """How far two tensors of one name are apart."""
-
-    name: str
-    largest: float | None
-    """The greatest difference of one element; None where shapes differ, or one is not there."""
-    relative: float | None
-    """The norm of the difference over the norm of the first."""
-    what: str = ""
 
 
 def state_of(held: Held) -> dict[str, Tensor | None]:
@@ -44,40 +39,17 @@ def state_of(held: Held) -> dict[str, Tensor | None]:
 
 
 def first_difference(
-    one: dict[str, Tensor | None], other: dict[str, Tensor | None], tolerance: float
-) -> Difference | None:
-    """Return the first tensor that differs by more than a tolerance, relative to its norm; 0 compares bits."""
-    for name in dict.fromkeys((*one, *other)):
-        found = difference(name, one.get(name), other.get(name), tolerance)
-        if found is not None:
-            return found
-    return None
+    one: Mapping[str, Tensor | None], other: Mapping[str, Tensor | None], tolerance: Tolerance | None
+) -> Apart | None:
+    """Return the first tensor that is apart; None where none is. Without a tolerance bits are compared."""
+    found = (apart(name, one.get(name), other.get(name), tolerance) for name in dict.fromkeys((*one, *other)))
+    return next(filter(None, found), None)
 
 
-def difference(name: str, one: Tensor | None, other: Tensor | None, tolerance: float) -> Difference | None:
-    """Return how far two tensors are apart; None where that is within the tolerance."""
-    if one is None or other is None:
-        if one is None and other is None:
-            return None
-        return Difference(name, None, None, "it is none on one side")
-    if one.shape != other.shape:
-        return Difference(name, None, None, f"its shape is {tuple(one.shape)} and {tuple(other.shape)}")
-    if one.device == other.device and same_bits(one.detach(), other.detach()):
-        return None
-    a, b = one.detach().cpu().double(), other.detach().cpu().double()
-    moved = b - a
-    size, norm = float(torch.linalg.vector_norm(moved)), float(torch.linalg.vector_norm(a))
-    relative = size / norm if norm else (0.0 if size == 0 else float("inf"))
-    both_nan = bool((a.isnan() == b.isnan()).all()) and not bool(moved[~a.isnan()].any())
-    if tolerance and (relative <= tolerance or both_nan):
-        return None
-    largest = float(moved.abs().max()) if moved.numel() else 0.0
-    return Difference(name, largest, relative)
-
-
+# -- inside a phase ----------------------------------------------------------------------------------------------------
 @contextmanager
-def watched(held: Held, command: PointCommand) -> Iterator[list[Passed]]:
-    """Note what comes out of each module of a forward, or of each node of a backward, in the order in which it does."""
+def watched(held: Held, command: Command) -> Iterator[list[Passed]]:
+    """Note what comes out of each module of a forward, or arrives at each node of a backward, in its order."""
     seen: list[Passed] = []
     with ExitStack() as stack:
         if isinstance(command, Forward):
@@ -111,15 +83,70 @@ def _node_hook(name: str, seen: list[Passed]) -> Callable[[Any, Any], None]:
     return hook
 
 
-def first_inside(one: list[Passed], other: list[Passed], tolerance: float) -> Difference | None:
-    """Return the first module or node whose results differ; None where all are the same."""
+def first_inside(one: list[Passed], other: list[Passed], tolerance: Tolerance | None) -> Apart | None:
+    """Return the first module or node whose results are apart; None where all are the same."""
     for a, b in zip(one, other, strict=False):
         if a.name != b.name:
-            return Difference(a.name, None, None, f"on the other side it is {b.name}")
-        found = difference(a.name, a.tensor, b.tensor, tolerance)
+            return Apart(a.name, f"on the other side it is {b.name}")
+        found = apart(a.name, a.tensor, b.tensor, tolerance)
         if found is not None:
             return found
     if len(one) != len(other):
         more = (one if len(one) > len(other) else other)[min(len(one), len(other))]
-        return Difference(more.name, None, None, "it is there on one side only")
+        return Apart(more.name, "it is there on one side only")
+    return None
+
+
+# -- two branches ------------------------------------------------------------------------------------------------------
+class _Steps:
+    """What led from the fork of two branches to the end of one."""
+
+    def __init__(self, fork: TimelinePoint, end: TimelinePoint) -> None:
+        self.here = fork
+        self._rest = [point for point in end.path() if point.depth > fork.depth]
+
+    def coming(self) -> Turn | None:
+        if not self._rest:
+            return None
+        point = self._rest[-1]
+        assert point.command is not None
+        return Turn(point.command, f"stop {point.number} of {point.branch}")
+
+    def go(self) -> None:
+        self.here = self._rest.pop()
+
+
+def branches_part(timeline: Timeline, names: tuple[str, str]) -> Sides:
+    """Return the first command after the fork of two points at which what led to them parts; bits are compared.
+
+    Raises:
+        GradstepError: there is no such point, or what was not kept can't be reached again.
+    """
+    first, second = timeline.named(names[0]), timeline.named(names[1])
+    fork = fork_of(first, second)
+    one, other = _Steps(fork, first), _Steps(fork, second)
+
+    def look(went: Sequence[bool]) -> Found:
+        tensor = _first_kept(timeline, one.here, other.here)
+        inside = None
+        if tensor is not None and all(went) and isinstance(one.here.command, type(other.here.command)):
+            seen = [watch_again(timeline, point, watched) for point in (one.here, other.here)]
+            inside = first_inside(seen[0], seen[1], None)
+        return Found(tensor, inside, (one.here if went[0] else other.here).iteration)
+
+    return replace(side_by_side((one, other), names, look), fork=fork.number)
+
+
+def _first_kept(timeline: Timeline, one: TimelinePoint, other: TimelinePoint) -> Apart | None:
+    """Return the first tensor that is apart between two points; one that both share is not looked into."""
+    kept = keep_both(timeline, one, other)
+    if one.loss != other.loss and not (one.loss != one.loss and other.loss != other.loss):
+        losses = [None if point.loss is None else torch.tensor(point.loss) for point in (one, other)]
+        return apart("loss", losses[0], losses[1])
+    for key in dict.fromkeys((*kept[0].images, *kept[1].images)):
+        a, b = (each.images.get(key) for each in kept)
+        if a is not b:
+            found = apart(name_of(key), None if a is None else a.contents, None if b is None else b.contents)
+            if found is not None:
+                return found
     return None

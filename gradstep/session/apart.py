@@ -2,72 +2,69 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+import torch
 
-from gradstep.engine.arrive import go
-from gradstep.engine.parting import Difference, Passed, first_difference, first_inside, state_of, watched
+from gradstep.engine.casting import cast
+from gradstep.engine.parting import Passed, first_difference, first_inside, state_of, watched
 from gradstep.engine.randomness import RandomKeeper
+from gradstep.engine.saved import files_part as files_part
 from gradstep.session.local import Session
-from gradstep.values.commands import Backward, Command, Forward, PointCommand
+from gradstep.values.commands import Backward, Command, Forward, Load
 from gradstep.values.outcomes import Outcome
-
-
-class Parting(Struct, frozen=True):
-    """Where two runs part: the tensor of the state, and the module or node it comes from where that is known."""
-
-    tensor: str
-    largest: float | None
-    relative: float | None
-    what: str
-    inside: str = ""
-    inside_largest: float | None = None
-    inside_relative: float | None = None
-    inside_what: str = ""
+from gradstep.values.parting import Apart, Tolerance
 
 
 class Side:
     """One of the two sessions."""
 
-    def __init__(self, history: int) -> None:
+    def __init__(self, history: int, dtype: str = "") -> None:
+        """Keep at most `history` bytes; cast what is loaded to `dtype`, where one is given."""
         self.session = Session(history=history)
+        self.dtype = dtype
+        self.passed: list[Passed] = []
+        """What came out inside the last command: of the modules of a forward, at the nodes of a backward."""
         self._keeper = RandomKeeper()
         self._generators = self._keeper.capture()
 
     def execute(self, command: Command) -> Outcome:
         """Carry out a command with the generators as this side left them."""
         self._keeper.restore(self._generators)
-        outcome = self.session.execute(command)
+        self.passed = []
+        if isinstance(command, (Forward, Backward)) and self.session.stop.number:
+            with watched(self.session.past.timeline.held, command) as self.passed:
+                outcome = self.session.execute(command)
+        else:
+            outcome = self.session.execute(command)
+        if isinstance(command, Load) and outcome.problem is None and self.dtype:
+            timeline = self.session.past.timeline
+            cast(timeline.held, getattr(torch, self.dtype))
+            timeline.begin()
         self._generators = self._keeper.capture()
         return outcome
 
-    def again(self, command: PointCommand) -> list[Passed]:
-        """Go back before the last command and carry it out once more, watched inside."""
-        timeline = self.session.past.timeline
-        held = timeline.held
-        self._keeper.restore(self._generators)
-        go(timeline, timeline.back(1))
-        with watched(held, command) as seen:
-            self.session.execute(command)
-        self._generators = self._keeper.capture()
-        return seen
+
+def allowed(one: Side, other: Side, told: Tolerance | None) -> Tolerance | None:
+    """Return what is let pass between two sides: what is told, else bits where both compute alike.
+
+    Two devices, and two dtypes, give other last bits by right: there it is what `torch.testing.assert_close` takes.
+    """
+    if told is not None:
+        return told
+    devices = [side.session.past.timeline.held.device for side in (one, other)]
+    if one.dtype == other.dtype:
+        return None if devices[0] == devices[1] else Tolerance()
+    return Tolerance(dtypes=tuple(filter(None, (one.dtype, other.dtype))))
 
 
-def parting(one: Side, other: Side, command: Command, tolerance: float) -> Parting | None:
-    """Return where the two sides part after both carried a command out; None where they are the same.
+def part(one: Side, other: Side, tolerance: Tolerance | None, both: bool) -> tuple[Apart | None, Apart | None]:
+    """Return the first tensor of the state in which two sides differ, and the first inside the last command.
 
     Args:
         one: the first side.
         other: the second.
-        command: what both did last.
-        tolerance: of the norm of a difference relative to the norm of a tensor; 0 compares bits.
+        tolerance: what is let pass; None to compare bits.
+        both: True where both did the same last, so that what came out inside can be compared.
     """
-    a, b = (state_of(each.session.past.timeline.held) for each in (one, other))
-    found = first_difference(a, b, tolerance)
-    if found is None:
-        return None
-    inside: Difference | None = None
-    if isinstance(command, (Forward, Backward)):
-        inside = first_inside(one.again(command), other.again(command), tolerance)
-    if inside is None:
-        return Parting(found.name, found.largest, found.relative, found.what)
-    return Parting(*found, inside.name, inside.largest, inside.relative, inside.what)
+    inside = first_inside(one.passed, other.passed, tolerance) if both else None
+    a, b = (state_of(side.session.past.timeline.held) for side in (one, other))
+    return first_difference(a, b, tolerance), inside

@@ -16,6 +16,7 @@ from gradstep.engine.files import pending, place_of_file, save
 from gradstep.engine.hindsight import part_differs
 from gradstep.engine.images import Images
 from gradstep.engine.indexing import Item
+from gradstep.engine.parting import branches_part
 from gradstep.engine.points import TimelinePoint, graph_alive
 from gradstep.engine.thinning import tidy
 from gradstep.engine.timeline import Timeline
@@ -23,6 +24,7 @@ from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.numbers import size as bytes_words
+from gradstep.values.parting import sides_words
 from gradstep.values.timeline import LookCompare
 from gradstep.values.views import NoView, Request, View
 from gradstep.views.compare import compare_view, compare_words
@@ -68,6 +70,8 @@ class Past:
                 return self._who_wrote(what)
             case cmd.Compare(first, second):
                 return compare_words(compare_view(timeline, timeline.number, LookCompare(first, second)))
+            case cmd.Diff(first, second):
+                return sides_words(branches_part(timeline, (first, second)))
             case cmd.Checkpoint(path, folder):
                 return self._save(path, folder)
             case cmd.Restore(path, folder):

@@ -1,150 +1,171 @@
-"""`gradstep diff A.steps B.steps`: run two scripts side by side, and say where they part."""
+"""`gradstep diff`: two scripts, or one on two devices or in two dtypes, run side by side; or two saved states."""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+import msgspec
 from msgspec.structs import replace
 
 from gradstep.steps.faults import ScriptError
+from gradstep.steps.jsonlines import spelled
 from gradstep.steps.parse import read_script
 from gradstep.steps.report import failure_text
 from gradstep.steps.runner import Runner
 from gradstep.steps.script import Line, Script
 from gradstep.values.commands import (
-    EDITS,
-    TRAVELS,
-    Backward,
-    Command,
+    Branch,
+    Break,
+    Checkpoint,
+    Compare,
+    Delete,
+    Diff,
+    Enable,
     Expect,
-    Forward,
+    Export,
+    Ignore,
+    Let,
     Load,
-    NextBatch,
+    Pause,
     Print,
     Say,
     Screenshot,
-    Step,
-    ZeroGrad,
-    line_of,
+    Set,
+    Show,
+    Unwatch,
+    Watch,
+    WhoWrote,
+    WhyNone,
 )
-from gradstep.values.numbers import count, norm
+from gradstep.values.errors import wrong
+from gradstep.values.parting import Kept, Sides, Tolerance, kept_words, sides_words
+from gradstep.values.side_by_side import Found, Turn, side_by_side
 from gradstep.values.travels import HISTORY
 
 if TYPE_CHECKING:
-    from gradstep.session.apart import Parting, Side
+    from gradstep.session.apart import Side
 
-_COMPARED = (Load, Forward, Backward, Step, ZeroGrad, NextBatch, *EDITS, *TRAVELS)
-_LEFT_OUT = (Expect, Print, Say, Screenshot)
+_LEFT_OUT = (Expect, Print, Say, Screenshot, Checkpoint, Export, Compare, Diff)
+"""What a script does to tell: two sides that differ may not both hold to it, and it changes nothing."""
+_QUIET = (Show, Let, Watch, Unwatch, WhyNone, WhoWrote, Break, Delete, Enable, Ignore, Pause, Set, Branch)
+"""What is carried out, and changes nothing that could be compared."""
 SAME, PARTED, WRONG = 0, 1, 2
 """Exit codes."""
-
-
-class Moved(Struct, frozen=True):
-    """A command of a script that changed the state, and where it stands."""
-
-    command: Command
-    line: Line
-    script: Script
-
-    @property
-    def place(self) -> str:
-        """Where it stands, as an editor takes it."""
-        return f"{self.script.path}:{self.line.number}"
+STEPS, SAVED = ".steps", ".safetensors"
 
 
 class FailedError(Exception):
     """A script did not go through; holds the report."""
 
 
+class _Walk:
+    """Carries a script out on one side, a command that may part the two at a time."""
+
+    def __init__(self, script: Script, side: Side, device: str | None) -> None:
+        self.side = side
+        self._script, self._device, self._runner = script, device, Runner(script)
+
+    def coming(self) -> Turn | None:
+        while (line := self._runner.line) is not None:
+            if not isinstance(line.command, (*_LEFT_OUT, *_QUIET)):
+                return Turn(line.command, f"{self._script.path}:{line.number}")
+            self._run(line)
+        return None
+
+    def go(self) -> None:
+        assert self._runner.line is not None
+        self._run(self._runner.line)
+
+    def _run(self, line: Line) -> None:
+        command = line.command
+        if isinstance(command, Load) and self._device is not None:
+            command = replace(command, device=self._device)
+        problem = None if isinstance(command, _LEFT_OUT) else self.side.execute(command).problem
+        failure = self._runner.feed(problem)
+        if failure is not None:
+            raise FailedError(failure_text(self._script, failure))
+
+
 def diff(
     paths: Sequence[str],
     *,
     devices: Sequence[str | None] = (None, None),
-    tolerance: float = 0.0,
+    dtypes: Sequence[str] = ("", ""),
+    tolerance: Tolerance | None = None,
     history: int = HISTORY,
+    as_json: bool = False,
 ) -> int:
-    """Run two scripts side by side in one process, print where they part, and return the exit code.
+    """Print where two scripts part, or in what two saved states differ, and return the exit code.
 
     Args:
-        paths: the two scripts.
-        devices: in place of the devices of their `load`s.
-        tolerance: of the norm of a difference relative to the norm of a tensor; 0 compares bits.
-        history: bytes that each may keep to go back in time with.
+        paths: two scripts, which are run side by side in one process, or two saved states.
+        devices: in place of the devices of the scripts' `load`s.
+        dtypes: what their workloads are cast to; empty to leave them as they are.
+        tolerance: what is let pass; None for bits, and for what fits where devices or dtypes differ.
+        history: bytes that each script may keep to go back in time with.
+        as_json: print an object in place of words.
+
+    Raises:
+        GradstepError: the files do not go together, or one that was saved can't be read.
     """
     try:
-        scripts = [read_script(path) for path in paths]
-    except ScriptError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return WRONG
-    from gradstep.session.apart import Side
-
-    sides = [Side(history), Side(history)]
-    try:
         with redirect_stdout(sys.stderr):
-            code, text = _compare(sides, scripts, devices, tolerance)
-    except FailedError as error:
+            found: Sides | Kept
+            if _kind(paths) == SAVED:
+                from gradstep.session.apart import files_part
+
+                found = files_part((Path(paths[0]), Path(paths[1])), tolerance)
+            else:
+                found = _scripts(paths, devices, dtypes, tolerance, history)
+    except (FailedError, ScriptError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return WRONG
+    parted = found.parting is not None if isinstance(found, Sides) else bool(found.tensors or found.others)
+    if as_json:
+        entry = {"parted": parted, **msgspec.to_builtins(found)}
+        text = json.dumps(spelled(entry), ensure_ascii=False, allow_nan=False)
+    else:
+        text = sides_words(found) if isinstance(found, Sides) else kept_words(found)
     print(text)  # noqa: T201
-    return code
+    return PARTED if parted else SAME
 
 
-def _compare(
-    sides: Sequence[Side], scripts: Sequence[Script], devices: Sequence[str | None], tolerance: float
-) -> tuple[int, str]:
-    from gradstep.session.apart import parting
-
-    one, other = (_walk(*each) for each in zip(sides, scripts, devices, strict=True))
-    passed, otherwise = 0, ""
-    while True:
-        a, b = next(one, None), next(other, None)
-        if a is None or b is None:
-            more = a or b
-            end = "" if more is None else f"; then {more.script.path} goes on with `{line_of(more.command)}`"
-            return SAME, f"the same for {count(passed, 'command')}{end}" + (f"\n{otherwise}" if otherwise else "")
-        if a.command != b.command and not isinstance(a.command, Load) and not otherwise:
-            otherwise = f"the scripts differ at {a.place}: `{line_of(a.command)}`, {b.place}: `{line_of(b.command)}`"
-        # looked into only where both did the same
-        command = a.command if type(a.command) is type(b.command) else Step()
-        found = parting(sides[0], sides[1], command, tolerance)
-        if found is not None:
-            return PARTED, _words(found, passed, a, b, otherwise, sides[0])
-        passed += 1
+def _kind(paths: Sequence[str]) -> str:
+    kinds = {STEPS if not path.endswith(SAVED) else SAVED for path in paths}
+    if len(kinds) == 2:
+        script, saved = sorted(paths, key=lambda path: path.endswith(SAVED))
+        written = script.removesuffix(STEPS) + SAVED
+        raise wrong(
+            "a script and a saved state do not go together",
+            f"{script} is run, {saved} is only read.",
+            f"End the script with `checkpoint {Path(written).name}`, replay it, then compare {written} with {saved}.",
+            saved,
+        )
+    return kinds.pop()
 
 
-def _walk(side: Side, script: Script, device: str | None) -> Iterator[Moved]:
-    """Carry a script out; yield each command that changed the state, just after it did."""
-    runner = Runner(script)
-    while (line := runner.line) is not None:
-        command = line.command
-        if isinstance(command, Load) and device is not None:
-            command = replace(command, device=device)
-        problem = None if isinstance(command, _LEFT_OUT) else side.execute(command).problem
-        failure = runner.feed(problem)
-        if failure is not None:
-            raise FailedError(failure_text(script, failure))
-        if problem is None and isinstance(command, _COMPARED):
-            yield Moved(command, line, script)
+def _scripts(
+    paths: Sequence[str],
+    devices: Sequence[str | None],
+    dtypes: Sequence[str],
+    tolerance: Tolerance | None,
+    history: int,
+) -> Sides:
+    scripts = [read_script(path) for path in paths]
+    from gradstep.session.apart import Side, allowed, part
 
+    sides = [Side(history, dtype) for dtype in dtypes]
+    one, other = (_Walk(*each) for each in zip(scripts, sides, devices, strict=True))
 
-def _words(found: Parting, passed: int, a: Moved, b: Moved, otherwise: str, side: Side) -> str:
-    stop = side.session.stop
-    phase = line_of(a.command)
-    before = f"the same for {count(passed, 'command')}, then they part" if passed else "they part at once,"
-    lines = [f"{before} at `{phase}` ({a.place}, {b.place})"]
-    lines += [otherwise] if otherwise else []
-    lines.append(f"  iteration {stop.iteration}: {found.tensor} {_how(found.what, found.largest, found.relative)}")
-    if found.inside:
-        how = _how(found.inside_what, found.inside_largest, found.inside_relative)
-        lines.append(f"  first inside it: {found.inside} {how}")
-    return "\n".join(lines)
+    def look(went: Sequence[bool]) -> Found:
+        let_pass = allowed(sides[0], sides[1], tolerance)
+        return Found(*part(sides[0], sides[1], let_pass, all(went)), sides[0].session.stop.iteration)
 
-
-def _how(what: str, largest: float | None, relative: float | None) -> str:
-    if largest is None or relative is None:
-        return f"differs: {what}"
-    return f"differs by up to {norm(largest)}, {relative:.3g} of its norm"
+    names = [" ".join(filter(None, each)) for each in zip(paths, (d or "" for d in devices), dtypes, strict=True)]
+    found = side_by_side((one, other), (names[0], names[1]), look)
+    return replace(found, tolerance=allowed(sides[0], sides[1], tolerance))

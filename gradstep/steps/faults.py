@@ -58,6 +58,15 @@ class MisfitError(Exception):
         self.title, self.what, self.remedy, self.at, self.width = title, what, remedy, at, width
 
 
+def problem_of_line(error: GradstepError) -> Problem:
+    """Return what is wrong with a line that was typed: the first fault, with a caret under its place."""
+    if not isinstance(error, ScriptError):
+        return error.problem
+    fault = error.faults[0]
+    what = "\n".join(filter(None, [*caret_lines(fault.source, fault.column, fault.width), fault.what]))
+    return Problem("wrong", fault.title, what, fault.remedy)
+
+
 def caret_lines(source: str, column: int, width: int = 1) -> tuple[str, str]:
     """Return the source line, cut to a readable length, and the line with the caret that belongs under it.
 

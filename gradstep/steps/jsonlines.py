@@ -86,6 +86,10 @@ class JsonLines:
 
 def spelled(value: object) -> object:
     """Return a value as JSON can write it: numbers that are not finite as strings."""
+    if isinstance(value, dict):
+        return {name: spelled(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return list(map(spelled, value))
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

@@ -165,6 +165,9 @@ class ToValues(Transformer[Token, object]):
     def compare(self, _word: Token, first: Token, second: Token | None = None) -> c.Compare:
         return c.Compare(str(first)) if second is None else c.Compare(str(first), str(second))
 
+    def diff(self, _word: Token, first: Token, second: Token | None = None) -> c.Diff:
+        return c.Diff(str(first)) if second is None else c.Diff(str(first), str(second))
+
     def freeze(self, word: Token, pattern: Token) -> c.Freeze:
         return c.Freeze(str(pattern), word == "freeze")
 

@@ -85,6 +85,7 @@ WORDS: tuple[Word, ...] = (
     Word("branch", "branch slow", "Give what is done from here on a name of its own."),
     Word("switch", "switch main", "Go to the end of a branch."),
     Word("compare", "compare main slow", "Say in what two stops or branches differ; `now` is this one."),
+    Word("diff", "diff main slow", "Say where two branches part first: command, tensor, module or node."),
     Word("freeze", "freeze 0.*", "Have parameters require no gradient."),
     Word("unfreeze", "unfreeze 0.*", "Have parameters require a gradient again."),
     Word(

@@ -27,6 +27,7 @@ Until = stepping.Until
 BackUntil = travels.BackUntil
 Branch = travels.Branch
 Compare = travels.Compare
+Diff = travels.Diff
 Goto = travels.Goto
 Redo = travels.Redo
 Switch = travels.Switch
@@ -182,7 +183,7 @@ Command: TypeAlias = (
 )
 PointCommand: TypeAlias = PhaseCommand | NextBatch | EditCommand
 """Commands that change what is being trained: each that goes through leads to a new point of the timeline."""
-TRAVELS = (Undo, Redo, Goto, BackUntil, WhoWrote, Branch, Switch, Compare)
+TRAVELS = (Undo, Redo, Goto, BackUntil, WhoWrote, Branch, Switch, Compare, Diff)
 EDITS = (Assign, Freeze, Clip, UseOptimizer, Mode, Seed, Restore)
 FILES = (Checkpoint, Export)
 
@@ -240,7 +241,7 @@ def line_of(command: Command) -> str:
             return f"screenshot {path_word(path)}" + (f" size={size}" if size else "")
         case Into() | Over() | Out() | Continue() | Until() | Pause() | Break() | Delete() | Enable() | Ignore():
             return stepping.step_line(command)
-        case Undo() | Redo() | Goto() | BackUntil() | WhoWrote() | Branch() | Switch() | Compare():
+        case Undo() | Redo() | Goto() | BackUntil() | WhoWrote() | Branch() | Switch() | Compare() | Diff():
             return travels.travel_line(command)
         case _:
             return edits.edit_line(command)

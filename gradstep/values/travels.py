@@ -62,7 +62,14 @@ class Compare(Struct, frozen=True, tag=True):
     second: str = "now"
 
 
-TravelCommand: TypeAlias = Undo | Redo | Goto | BackUntil | WhoWrote | Branch | Switch | Compare
+class Diff(Struct, frozen=True, tag=True):
+    """Say where what led to two points parts first; each a stop's number, a branch, or `now`."""
+
+    first: str
+    second: str = "now"
+
+
+TravelCommand: TypeAlias = Undo | Redo | Goto | BackUntil | WhoWrote | Branch | Switch | Compare | Diff
 
 
 def travel_line(command: TravelCommand) -> str:
@@ -84,6 +91,8 @@ def travel_line(command: TravelCommand) -> str:
             return f"switch {name}"
         case Compare(first, second):
             return f"compare {first} {second}"
+        case Diff(first, second):
+            return f"diff {first} {second}"
 
 
 def _counted(word: str, count: int) -> str:

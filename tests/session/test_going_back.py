@@ -113,6 +113,35 @@ def test_branches_are_named_and_compared() -> None:
     assert "there is a branch of that name" in typed.refused("branch main")
 
 
+def test_where_two_branches_part_first_is_named() -> None:
+    typed = Typed()
+    typed.type(f"{LOOP}; goto 1; branch fast; set lr = 0.5; {LOOP}")
+    before = typed.digest()
+    lines = typed.type("diff main fast").text.splitlines()
+    assert (
+        lines[0] == "the same for 2 commands from stop 1 on, then they part at `step` (stop 4 of main, stop 10 of fast)"
+    )
+    assert lines[1] == "only one has `set lr = 0.5` (stop 7 of fast)"
+    assert lines[2].startswith("  iteration 1: ")
+    assert typed.digest() == before
+    assert typed.type("diff 12").text == "this is the same stop"
+    assert typed.type("diff 1 3").text == "the same up to stop 1; then stop 2 of main goes on with `forward`"
+    assert "there is no branch slow" in typed.refused("diff slow")
+
+
+def test_the_node_at_which_two_branches_part_is_named() -> None:
+    typed = Typed("load cnn seed=0 device=cpu")
+    typed.type("forward; undo; branch other; seed 5; forward; backward")
+    before = typed.digest()
+    lines = typed.type("diff main other").text.splitlines()
+    assert "they part at once from stop 1 on, at `forward`" in lines[0]
+    assert lines[1] == "only one has `seed 5` (stop 3 of other)"
+    assert lines[-1].startswith("  first inside it: module dropout Dropout differs by up to")
+    assert typed.digest() == before
+    typed.type("undo; backward")  # the graph that was alive is still there
+    assert typed.digest() == before
+
+
 def _grad_norm() -> float:
     typed = Typed("load cnn seed=0 device=cpu; forward; backward")
     outcome = typed.type("print norm(head.weight.grad)")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from gradstep.cli import main
 
@@ -27,7 +30,7 @@ def test_dropout_is_named_as_what_parts_them(tmp_path: Path, capsys: pytest.Capt
     out = capsys.readouterr().out
     assert "the same for 6 commands, then they part at `forward`" in out
     assert "a.steps:4" in out
-    assert "the scripts differ at" in out
+    assert "one has `seed 1`" in out
     assert "first inside it: module dropout Dropout differs" in out
 
 
@@ -75,11 +78,134 @@ def wrong():
 
 
 def test_a_tolerance_lets_small_differences_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    changed = START + "set head.bias[0] = 1e-9 + 1 * head.bias[0]\nforward\n"
-    plain = START + "set head.bias[0] = 1 * head.bias[0]\nforward\n"
-    assert diff(tmp_path, plain, changed, "--tolerance", "1e-3") == 0
-    assert diff(tmp_path, plain, changed.replace("1e-9", "0.5")) == 1
-    assert "head.bias differs by up to 0.500" in capsys.readouterr().out
+    changed = START + "set head.bias[0] = 0.25 + 1e-7\nforward\n"
+    plain = START + "set head.bias[0] = 0.25\nforward\n"
+    assert diff(tmp_path, plain, changed, "--rtol", "1e-3") == 0
+    assert "within rtol 0.001, atol 0" in capsys.readouterr().out
+    assert diff(tmp_path, plain, changed) == 1
+    assert "head.bias differs by up to 8.94e-08 at [0] (0.25 and 0.250000089, 3 ulps)" in capsys.readouterr().out
+    assert diff(tmp_path, plain, changed, "--atol", "1e-8") == 1
+    assert "beyond rtol 0, atol 1e-08" in capsys.readouterr().out
+
+
+def test_a_learning_rate_that_one_side_sets_parts_them_at_the_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = START.replace("forward; b", "set lr = 0.5\nforward; b")
+    assert diff(tmp_path, START, changed) == 1
+    out = capsys.readouterr().out
+    assert "the same for 3 commands, then they part at `step`" in out
+    assert "only one has `set lr = 0.5`" in out
+    assert "b.steps:2" in out
+
+
+def test_an_edit_that_one_side_has_is_where_they_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert diff(tmp_path, START + "forward\n", START + "set head.bias[0] = 7\nforward\n") == 1
+    first = capsys.readouterr().out.splitlines()[0]
+    assert "the same for 5 commands, then they part at `set head.bias[0] = 7`" in first
+    assert "b.steps:3" in first
+
+
+def test_what_runs_until_something_holds_is_compared_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = "load xor seed=0\nuntil iteration == {}\n"
+    assert diff(tmp_path, loop.format(2), loop.format(3)) == 1
+    assert "they part at `until iteration == 2`" in capsys.readouterr().out
+
+
+def test_a_script_against_itself_repeats_to_the_bit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.steps").write_text(START)
+    assert main(["diff", str(tmp_path / "a.steps")]) == 0
+    assert "the same for 5 commands" in capsys.readouterr().out
+
+
+def test_two_dtypes_are_apart_where_the_coarser_one_is_too_coarse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.steps"
+    path.write_text("load mlp seed=0 device=cpu\nrepeat 3 { forward; backward; step; zero_grad }\n")
+    assert main(["diff", str(path), "--dtype", "float32,float64"]) == 0
+    assert "within the tolerances of torch.testing.assert_close" in capsys.readouterr().out
+    assert main(["diff", str(path), "--dtype", "float32,float64", "--rtol", "1e-9"]) == 1
+    out = capsys.readouterr().out
+    assert "they part at `forward`" in out
+    assert "first inside it: module 0 Linear differs by up to" in out
+    assert "beyond rtol 1e-09, atol 0" in out
+    # the same weights: cast, they are what they were
+    assert "the same for 1 command" in out
+
+
+def test_the_first_thing_inside_is_named_though_the_state_is_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.steps"
+    path.write_text("load mlp seed=0 device=cpu\nforward\n")
+    assert main(["diff", str(path), "--dtype", "bfloat16,float32"]) == 1
+    out = capsys.readouterr().out
+    assert "the state after it is the same" in out
+    assert "first inside it: module 0 Linear" in out
+    assert "beyond rtol 0.016, atol 1e-05" in out
+
+
+def test_json_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert diff(tmp_path, START, START.replace("seed=0", "seed=1"), "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["parted"] is True
+    assert found["parting"]["lines"] == ["load cnn seed=0 device=cpu", "load cnn seed=1 device=cpu"]
+    assert found["parting"]["tensor"]["largest"] > 0
+    assert diff(tmp_path, START, START, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["parting"] is None
+
+
+def saved(folder: Path, name: str, script: str) -> str:
+    (folder / f"{name}.steps").write_text(f"{script}checkpoint {name}.safetensors\n")
+    assert main(["replay", str(folder / f"{name}.steps")]) == 0
+    return str(folder / f"{name}.safetensors")
+
+
+def test_two_saved_states_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = "load gpt seed=0 device=cpu\nforward; backward; step; zero_grad\n"
+    one, same = saved(tmp_path, "one", start), saved(tmp_path, "same", start)
+    other = saved(tmp_path, "other", start + "set lr = 0.5\nseed 3\nset tell.weight[0, 1] = 100\neval\n")
+    capsys.readouterr()
+    assert main(["diff", one, same]) == 0
+    assert "and all else" in capsys.readouterr().out
+    assert main(["diff", one, other]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("1 of ")
+    assert [line.split(":")[0].strip() for line in lines[1:]] == [
+        "lr",
+        "train/eval mode",
+        "the random generators",
+        "tell.weight differs by up to 99.9 at [0, 1] (0.147456124 and 100), 30.4 of its norm; 1 of 1,024 elements",
+    ]
+
+
+def test_files_of_other_programs_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, last in (("a", 1.0), ("b", 3.0)):
+        tensors = {"w": torch.tensor([1.0, last]), "same": torch.ones(2), name: torch.zeros(1)}
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+    assert main(["diff", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")]) == 1
+    out = capsys.readouterr().out
+    assert "3 of 4 tensors differ" in out
+    assert "w differs by up to 2 at [1] (1 and 3)" in out
+    assert "a differs: a tensor and none" in out
+    assert "b differs: none and a tensor" in out
+
+
+def test_what_does_not_go_together_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.steps").write_text(START)
+    (tmp_path / "b.safetensors").write_bytes(b"nothing")
+    one, other = str(tmp_path / "a.steps"), str(tmp_path / "b.safetensors")
+    assert main(["diff", one, other]) == 2
+    assert "a script and a saved state do not go together" in capsys.readouterr().err
+    assert main(["diff", other]) == 2
+    assert main(["diff", other, other, "--device", "cpu"]) == 2
+    assert main(["diff", other, other]) == 2
+    assert "b.safetensors" in capsys.readouterr().err
+    for wrong in (["--dtype", "int8"], ["--device", "cpu,cpu,cpu"], ["--rtol", "-1"]):
+        with pytest.raises(SystemExit) as end:
+            main(["diff", one, *wrong])
+        assert end.value.code == 2
 
 
 def test_seeds_part_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,5 +216,5 @@ def test_seeds_part_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_script_that_is_wrong_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert diff(tmp_path, START, START + "fxrward\n") == 2
     assert "unknown command `fxrward`" in capsys.readouterr().err
-    assert diff(tmp_path, START, START + "backward\n") == 2
+    assert diff(tmp_path, START + "backward\n", START + "backward\n") == 2
     assert "second time" in capsys.readouterr().err

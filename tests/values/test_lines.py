@@ -95,6 +95,7 @@ COMMANDS = st.one_of(
     st.builds(c.Branch, BARE),
     st.builds(c.Switch, BARE),
     st.builds(c.Compare, BARE, BARE),
+    st.builds(c.Diff, BARE, BARE),
     st.builds(c.Assign, PLACES, EXPRESSIONS),
     st.builds(c.Freeze, BARE, st.booleans()),
     st.builds(c.Clip, st.sampled_from(["norm", "value"]), st.floats(0, allow_nan=False).map(abs)),
