@@ -207,6 +207,7 @@ def test_the_past_is_looked_at_inside_a_phase() -> None:
         assert "not at its end" in s.rows()[-1]
         await s.press("up")
         assert "PAST: stop 5 " in of_panel(s, "past")[0]
+        assert "goes there" not in of_panel(s, "past")[0]
         assert "PAST: stop 5" in of_panel(s, "model")[0]
         await s.press("up")
         assert "stale" in "".join(of_panel(s, "model"))

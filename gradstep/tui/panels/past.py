@@ -14,10 +14,10 @@ def past_words(stop: int) -> str:
 
 
 def past_row(row: TimelineRow, present: int, width: int, goes: str, back: str) -> Line:
-    """Draw the row; `goes` and `back` are the keys that go there and come back."""
+    """Draw the row; `goes` and `back` are the keys that go there and come back; inside a phase none goes (empty)."""
     drawn = Row(width).add(" ").add(f" {past_words(row.stop)} ", "odd")
-    keys = f"{goes} goes there, {back} back to stop {present}"
-    short = f"{goes} goes, {back} back"
+    keys, short = (f"{goes} goes there, ", f"{goes} goes, ") if goes else ("", "")
+    keys, short = f"{keys}{back} back to stop {present}", f"{short}{back} back"
     what = f"  after {command_words(row)}" if row.line else f"  {command_words(row)}"
     keys = keys if drawn.at + len(what) + len(keys) + 4 <= width else short
     drawn.add(what[: max(0, width - len(keys) - 3 - drawn.at)], "text")
@@ -37,10 +37,12 @@ class PastRow(Surface):
         self.row: TimelineRow | None = None
         """The point that is looked at; None for the present."""
         self.present = 0
+        self.inside = False
+        """True while a phase is stopped inside, which must come to its end before anything is gone to."""
 
     def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the row."""
         if self.row is None:
             return []
         goes, back = self.keyboard.key("choose").shown, self.keyboard.key("pause").shown
-        return [past_row(self.row, self.present, width, goes, back)]
+        return [past_row(self.row, self.present, width, "" if self.inside else goes, back)]
