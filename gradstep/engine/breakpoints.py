@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from msgspec.structs import replace
 from torch import Tensor
 
-from gradstep.engine.events import Event, tensors_in
+from gradstep.engine.events import Event, numbers_of, tensors_in
 from gradstep.engine.graph import GraphRecord
 from gradstep.engine.held import Held
 from gradstep.values.commands import PHASES, Break
@@ -224,9 +224,12 @@ def makes_nan(event: Event) -> str:
 
 def not_finite(tensor: Tensor) -> str:
     """Say whether a tensor holds a NaN or an inf: `nan` comes first; empty when it holds neither."""
-    if tensor.is_meta or not (tensor.is_floating_point() or tensor.is_complex()) or tensor.isfinite().all():
+    if tensor.is_meta or not (tensor.is_floating_point() or tensor.is_complex()):
         return ""
-    return "nan" if tensor.isnan().any() else "inf"
+    numbers = numbers_of(tensor)
+    if numbers.isfinite().all():
+        return ""
+    return "nan" if numbers.isnan().any() else "inf"
 
 
 def _check(command: Break, held: Held) -> None:

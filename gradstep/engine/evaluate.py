@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.describe import describe
+from gradstep.engine.events import numbers_of
 from gradstep.engine.functions import FUNCTIONS, as_tensor, dtype_text, kind_of
 from gradstep.engine.indexing import Item, check_index, whole_number
 from gradstep.engine.names import GIVEN, PLACES, Scope, list_some, part_of, resolve, why_none
@@ -64,7 +65,7 @@ def holds(value: object) -> bool:
     if isinstance(value, Tensor) and value.dtype is torch.bool:
         if value.numel() == 0:
             raise wrong("the condition is over no elements", "The slice is empty.", "Widen it.")
-        return bool(value.all())
+        return bool(numbers_of(value).all())
     what = f"{kind_of(value)} of {dtype_text(value)}" if isinstance(value, Tensor) else kind_of(value)
     raise wrong("this is no condition", f"It is {what}.", "Compare it with something, as in `loss > 0`.")
 

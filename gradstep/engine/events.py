@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
@@ -61,3 +62,21 @@ def tensors_in(value: Any, name: str, deep: int = 3) -> Iterator[tuple[str, Tens
     elif deep and isinstance(value, Mapping):
         for key, item in value.items():
             yield from tensors_in(item, f"{name}.{key}", deep - 1)
+
+
+def numbers_of(tensor: Tensor) -> Tensor:
+    """Return all numbers of a tensor in a plain one: what a sparse or nested one stores, what a vmap runs over."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = functorch.get_unwrapped(tensor)
+    if tensor.layout is torch.sparse_coo:
+        return tensor.detach()._values()
+    return tensor.detach().values() if tensor.is_nested or tensor.layout is not torch.strided else tensor
+
+
+def is_opaque(tensor: Tensor) -> bool:
+    """Tell whether the numbers of a tensor can't be read where they stand: it is nested, or a vmap runs over it."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor) and not functorch.is_batchedtensor(tensor):
+        tensor = functorch.get_unwrapped(tensor)
+    return tensor.is_nested or functorch.is_batchedtensor(tensor)

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from gradstep.engine.account import norm_of
 from gradstep.engine.breakpoints import Breakpoints, makes_nan, not_there
-from gradstep.engine.events import Event
+from gradstep.engine.events import Event, is_opaque
 from gradstep.engine.held import Held
 from gradstep.engine.lines import something_is_compiled
 from gradstep.engine.taps import source_of, tap_backward, tap_forward
 from gradstep.engine.walker import Walker
 from gradstep.values.commands import Backward, Forward
-from gradstep.values.errors import GradstepError
-from gradstep.values.expressions import Expression
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.inside import Position, SourceLine
 
 Kind = Literal["into", "over", "out", "continue", "until", "end", "place"]
@@ -99,7 +99,7 @@ class Stepping:
     ) -> None:
         self._held, self.act = held, act
         self.phase: Literal["forward", "backward"] = "forward" if isinstance(act, Forward) else "backward"
-        self._breakpoints, self._test, self._tell = breakpoints, test, tell
+        self._breakpoints, self._test, self._tell = breakpoints, _safe(test), _safe(tell)
         # a compiler would trace what reports the ops, and run the region op by op in place of what it had compiled
         self.ops = ops and not something_is_compiled()
         self._wish = Wish("into")
@@ -231,7 +231,7 @@ class Stepping:
     def note_norm(self, event: Event) -> None:
         """Keep the norm of what arrives at a node."""
         given = event.inputs
-        plain = len(given) == 1 and isinstance(given[0], Tensor) and given[0].is_floating_point()
+        plain = len(given) == 1 and isinstance(given[0], Tensor) and not is_opaque(given[0])
         self.norms[event.number] = norm_of(given[0]) if plain and given[0].layout is torch.strided else None
 
     def _why(self, event: Event) -> str:
@@ -253,3 +253,18 @@ class Stepping:
             return "until" if self._test(self._wish.condition) else ""
         except GradstepError as error:
             return "" if not_there(error) else f"until can't be evaluated: {error.problem.title}"
+
+
+def _safe(ask: Callable[[Expression], T]) -> Callable[[Expression], T]:
+    """Have what evaluating an expression raises become a problem of its own: the phase must not fail by it."""
+
+    def asked(expression: Expression) -> T:
+        try:
+            return ask(expression)
+        except GradstepError:
+            raise
+        except Exception as error:  # torch raises nearly every kind
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise wrong(f"`{expression_line(expression)}` cannot be computed", what) from error
+
+    return asked

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.breakpoints import Breakpoints
-from gradstep.engine.events import Event, tensors_in
+from gradstep.engine.events import Event, is_opaque, tensors_in
 from gradstep.engine.held import Held
 from gradstep.engine.stepping import Stepping
 from gradstep.engine.taps import source_of
@@ -22,7 +22,7 @@ from gradstep.values.inside import (
     SourceView,
 )
 from gradstep.views.model import dtype_name
-from gradstep.views.numbers import norm_of
+from gradstep.views.numbers import has_norm, norm_of
 from gradstep.views.statistics import of_tensor
 
 _MOST = 24
@@ -77,7 +77,7 @@ def _passed(event: Event, side: str, values: tuple[object, ...]) -> Iterator[Pas
 
 
 def _tensor(name: str, tensor: Tensor, event: Event, side: str) -> Passed:
-    numeric = not tensor.is_meta and tensor.numel() > 0 and (tensor.is_floating_point() or tensor.is_complex())
+    numeric = has_norm(tensor) and not is_opaque(tensor)
     plain = numeric and not tensor.is_complex() and tensor.layout is torch.strided
     known = of_tensor(tensor, norm=False) if plain else None
     return Passed(

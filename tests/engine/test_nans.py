@@ -96,6 +96,30 @@ def test_the_node_of_a_backward_is_found(name: str) -> None:
     assert "of finite numbers" in reason
 
 
+def vmapped(x: Tensor) -> Tensor:
+    return torch.vmap(lambda row: (row * 0).log())(x)
+
+
+def test_a_nan_is_found_where_a_vmap_runs_and_in_what_is_sparse() -> None:
+    position, reason = found(planted(vmapped), F)
+    assert (position.name, reason) == ("torch.Tensor.log", "breakpoint 1: torch.Tensor.log makes inf of finite numbers")
+    bad = torch.tensor([[1.0, 0.0, 0.0], [0.0, INF, 0.0], [0.0, 0.0, 1.0]]).to_sparse()
+    _, reason = found(planted(lambda x: torch.sparse.mm(bad, x)), F)
+    assert "inf came in with op.in[0]" in reason
+
+
+def test_what_can_not_be_read_fails_no_phase() -> None:
+    points = Breakpoints()
+    nested = torch.nested.nested_tensor([torch.ones(1, 4), torch.ones(2, 4)], layout=torch.jagged)
+    held = planted(lambda x: torch.vmap(lambda row: row.tanh())(x) + (nested * x[0, 0]).values().sum())
+    points.add(Break("nan"), held)
+    for act in (F, B):
+        phase = Stepping(held, act, points, lambda _: True, str)
+        while phase.go("into"):
+            phase.looked = True
+    assert held.point.phase == "backward"
+
+
 def test_the_loss_function_is_looked_into() -> None:
     torch.manual_seed(0)
     held = hold(nn.Linear(4, 2), loss=lambda output, target: (output - 100).log().sum() + target.sum())

@@ -208,6 +208,26 @@ def test_a_logpoint_prints_and_goes_on(session: Session) -> None:
     ]
 
 
+def test_what_a_condition_or_a_logpoint_raises_fails_no_phase() -> None:
+    class Rows(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.vmap(super().forward)(x)
+
+    torch.manual_seed(0)
+    batch = (torch.randn(5, 4), torch.randn(5, 2))
+    model = nn.Sequential(Rows(4, 4), nn.Linear(4, 2))
+    session = Session(Workload(model, nn.functional.mse_loss, lambda p: torch.optim.SGD(p, lr=0.1), [batch]))
+    do(session, "break module * if max(module.in) > 1e9; log module * print module.in; break when any(op.in[0] > 1e9)")
+    assert do(session, "forward").ok
+    assert session.stop.position is None
+    do(session, "delete; into forward")
+    while session.stop.position is not None:
+        view = session.look(LookInside())[0]
+        assert isinstance(view, InsideView)
+        do(session, "into")
+    session.close()
+
+
 def test_until_runs_whole_phases_between_them_and_stops_inside(session: Session) -> None:
     assert do(session, "until iteration == 4").stop.iteration == 4
     losses = do(session, "until loss < 30").stop
