@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradstep.session.local import Session
+    from gradstep.prompt import Session
     from gradstep.session.open import open
     from gradstep.workload import Workload
 
 __version__ = "0.1.0"
 __all__ = ["Session", "Workload", "__version__", "open"]
 
-_HOME = {"Session": "gradstep.session.local", "Workload": "gradstep.workload", "open": "gradstep.session.open"}
+_HOME = {"Session": "gradstep.prompt", "Workload": "gradstep.workload", "open": "gradstep.session.open"}
 
 
 def __getattr__(name: str) -> Any:

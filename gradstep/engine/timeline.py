@@ -14,6 +14,7 @@ from gradstep.engine.images import Image, Images
 from gradstep.engine.names import Scope
 from gradstep.engine.points import TimelinePoint, add_losses, fork_of, graph_alive, small_size, without_graph
 from gradstep.engine.saving import Saved
+from gradstep.values import numbers
 from gradstep.values.commands import Forward, PointCommand, Restore
 from gradstep.values.errors import wrong
 
@@ -204,7 +205,7 @@ class Timeline:
         first = min(self.points)
         if here.depth == 0:
             raise wrong("there is nothing to undo", f"this is the first stop, {first}: the workload as built")
-        what = f"{here.depth} commands lie between here and the first stop"
+        what = f"{numbers.count(here.depth, 'command')} between here and the first stop"
         raise wrong(f"{count} commands can't be undone", what, f"`goto {first}` goes there", str(count))
 
     def ahead(self) -> list[TimelinePoint]:
@@ -227,7 +228,7 @@ class Timeline:
         if not ahead:
             raise wrong("there is nothing to redo", f"this is the last stop of branch {self.branch}")
         if count > len(ahead):
-            what = f"{len(ahead)} commands lie between here and the end of branch {self.branch}"
+            what = f"{numbers.count(len(ahead), 'command')} between here and the end of branch {self.branch}"
             raise wrong(f"{count} commands can't be done again", what, f"`switch {self.branch}` goes there", str(count))
         return ahead[count - 1]
 

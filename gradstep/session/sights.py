@@ -58,13 +58,9 @@ class Sights:
             top: how many rows of the selection lie above it.
             left: how many columns lie to the left of it.
         """
-        if what:
-            try:
-                problem = self.execute(Show(read_selection(what))).problem
-            except GradstepError as error:
-                problem = error.problem
-            if problem is not None:
-                return NoView(self.stop.number, _words(problem))
+        refused = self._select(what) if what else None
+        if refused is not None:
+            return refused
         return self._see(TensorView, LookTensor(rows, columns, top, left, self._opening))
 
     def graph(self, first: int = 0, count: int = 200) -> GraphView | NoView:
@@ -86,16 +82,32 @@ class Sights:
         number, path = (what, "") if isinstance(what, int) else (None, what)
         return self._see(ContributionsView, LookContributions(number, path, first, count, by))
 
-    def why(self, element: tuple[int, ...] | None = None) -> WhyView | NoView:
-        """Return what the last command did, and the arithmetic of one element of what is selected.
+    def why(self, element: tuple[int, ...] | str | None = None) -> WhyView | NoView:
+        """Return what the last command did, and the arithmetic of one element.
 
-        `element` is an index into the whole tensor; None for the first that is selected.
+        Args:
+            element: an index into the whole of the selected tensor; what to select, such as `2.weight[0, 3]`; None for
+                the first that is selected already.
         """
-        return self._see(WhyView, LookWhy(element))
+        refused = self._select(element) if isinstance(element, str) else None
+        if refused is not None:
+            return refused
+        index = element if isinstance(element, tuple) else None
+        view = self._see(WhyView, LookWhy(index))
+        if index is not None and isinstance(view, WhyView) and not view.element.endswith(_index(index)):
+            return self._outside(index)
+        return view
 
-    def ledger(self, element: tuple[int, ...] | None = None) -> LedgerView | NoView:
+    def ledger(self, element: tuple[int, ...] | str | None = None) -> LedgerView | NoView:
         """Return how one element of `.grad` added up; `element` as for `why`."""
-        return self._see(LedgerView, LookLedger(element))
+        refused = self._select(element) if isinstance(element, str) else None
+        if refused is not None:
+            return refused
+        index = element if isinstance(element, tuple) else None
+        view = self._see(LedgerView, LookLedger(index))
+        if index is not None and isinstance(view, LedgerView) and view.element != index:
+            return self._outside(index)
+        return view
 
     def model(self) -> ModelView | NoView:
         """Return the module tree, with the norm and the state of `.grad` of each parameter."""
@@ -133,6 +145,18 @@ class Sights:
         except GradstepError:
             return None
 
+    def _select(self, what: str) -> NoView | None:
+        """Select a tensor or a part of one; return why not when that can't be done."""
+        try:
+            problem = self.execute(Show(read_selection(what))).problem
+        except GradstepError as error:
+            problem = error.problem
+        return None if problem is None else NoView(self.stop.number, _words(problem))
+
+    def _outside(self, index: tuple[int, ...]) -> NoView:
+        remedy = "give an index into the whole tensor, or a name: why('2.weight[0, 3]')"
+        return NoView(self.stop.number, f"what is selected has no element {_index(index)}\n{remedy}")
+
     def _see(self, kind: type[_V], request: Request) -> _V | NoView:
         # the first look says what is looked at while nothing is selected, as the screen's tensor panel does
         *_, view = self.look(LookTensor(1, 1, opening=self._opening), request)
@@ -140,6 +164,10 @@ class Sights:
             return view
         assert isinstance(view, NoView)
         return view
+
+
+def _index(index: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, index))}]" if index else ""
 
 
 def _words(problem: Problem) -> str:

@@ -210,7 +210,9 @@ class StepScreen(TryingBoard, inherit_bindings=False):
         try:
             self._give(text)
         except GradstepError as error:
-            problem = _problem_of_line(error)
+            from gradstep.steps.faults import problem_of_line
+
+            problem = problem_of_line(error)
             self._say(_words(problem))
             self.why.tell(fault=problem, stages=())
             self._arrange()
@@ -289,17 +291,6 @@ class StepScreen(TryingBoard, inherit_bindings=False):
         from gradstep.tui.helps import HelpScreen
 
         self.app.push_screen(HelpScreen(self.keyboard, self.focus_panel))
-
-
-def _problem_of_line(error: GradstepError) -> Problem:
-    """Return what is wrong with a typed line: the first fault, with a caret under its place."""
-    from gradstep.steps.faults import ScriptError, caret_lines
-
-    if not isinstance(error, ScriptError):
-        return error.problem
-    fault = error.faults[0]
-    what = "\n".join(filter(None, [*caret_lines(fault.source, fault.column, fault.width), fault.what]))
-    return Problem("wrong", fault.title, what, fault.remedy)
 
 
 def _words(problem: Problem) -> str:

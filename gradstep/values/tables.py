@@ -32,7 +32,7 @@ def changes_sheet(changes: Changes) -> Sheet:
     rows = tuple(
         (Cell(c.name), Cell(c.before, "dim"), Cell(c.after), Cell(number(c.norm_of_change))) for c in changes.rows
     )
-    body = Table(_HEAD, rows) if rows else Words("nothing changed")
+    body = Table(_HEAD, rows) if rows else Words("no weight and no .grad changed")
     return Sheet(changes.phase or "loaded", loss, (body,))
 
 
@@ -50,6 +50,7 @@ def outcome_sheet(outcome: Outcome) -> Sheet:
     if changes is not None:
         sheet = changes_sheet(changes)
         return sheet._replace(blocks=(*printed, *sheet.blocks))
-    if printed:
-        return Sheet("", "", printed)
+    hit = (Words(outcome.stop.hit),) if outcome.stop.hit else ()
+    if printed or hit:
+        return Sheet("", "", (*printed, *hit))
     return Sheet(f"stop {outcome.stop.number}", f"iteration {outcome.stop.iteration}", ())

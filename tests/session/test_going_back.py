@@ -79,7 +79,7 @@ def test_undo_and_redo_say_where_they_lead() -> None:
     assert outcome.stop.natural == ("backward",)
     assert typed.type("redo 4").stop.number == 6
     assert "nothing to redo" in typed.refused("redo")
-    assert "9 commands can't be undone. 5 commands lie between here and the first stop" in typed.refused("undo 9")
+    assert "9 commands can't be undone. 5 commands between here and the first stop" in typed.refused("undo 9")
 
 
 def test_a_stop_keeps_its_number_and_a_new_one_gets_a_new() -> None:

@@ -300,7 +300,7 @@ def test_outcomes_are_readable_at_a_repl_and_in_a_notebook() -> None:
     assert len(lines) == 6
     assert outcome._repr_html_().count("<tr") == 5
     assert "2.weight.grad" in session.backward()._repr_html_() or not session.execute(Backward()).ok
-    assert "nothing changed" in repr(session.next_batch())
+    assert "no weight and no .grad changed" in repr(session.next_batch())
     refused = session.backward()
     assert refused.changes is None
     assert repr(refused).startswith("backward raised")

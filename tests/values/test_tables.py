@@ -59,8 +59,8 @@ def test_a_table_lines_up() -> None:
 
 
 def test_nothing_changed_is_said() -> None:
-    assert repr(NONE) == "loaded\n  nothing changed"
-    assert "nothing changed" in NONE._repr_html_()
+    assert repr(NONE) == "loaded\n  no weight and no .grad changed"
+    assert "no weight and no .grad changed" in NONE._repr_html_()
 
 
 def test_html_has_a_row_for_each_change_and_escapes() -> None:

@@ -1,0 +1,51 @@
+"""The session for a Python prompt, a notebook or a test: besides the methods by name it takes lines of the language."""
+
+from __future__ import annotations
+
+import os
+
+from msgspec.structs import replace
+
+from gradstep.session import local
+from gradstep.steps.faults import problem_of_line
+from gradstep.steps.parse import parse_script
+from gradstep.steps.runner import Runner
+from gradstep.values.commands import Say
+from gradstep.values.errors import GradstepError
+from gradstep.values.outcomes import Outcome
+
+
+class Session(local.Session):
+    """Steps a workload in this process, without a screen."""
+
+    def run(self, text: str) -> Outcome:
+        """Carry out lines of the steps language, such as `set lr = 0.01` or `repeat 5 { forward; backward }`.
+
+        Args:
+            text: one line or several; `gradstep help steps` has them all.
+
+        Returns:
+            The outcome of the last line, with what all of them printed; of the first that went wrong, where one did.
+        """
+        try:
+            script = parse_script(text, os.path.join(os.getcwd(), "session.run"))
+        except GradstepError as error:  # nothing was carried out
+            return Outcome(Say(text), self.stop, problem_of_line(error))
+        runner, outcome, printed = Runner(script), Outcome(Say(""), self.stop), list[str]()
+        while runner.line is not None:
+            outcome = self.execute(runner.line.command)
+            failure = runner.feed(outcome.problem)
+            printed += filter(None, [outcome.text])
+            if failure is not None:
+                return replace(outcome, problem=failure.problem)
+            if outcome.problem is not None:  # as the script expects
+                outcome = replace(outcome, problem=None)
+        return replace(outcome, text="\n".join(printed))
+
+    def __repr__(self) -> str:
+        """Say what it holds and where that stands."""
+        stop = self.stop
+        if not stop.number:
+            return "<gradstep.Session, nothing loaded>"
+        inside = f" in {stop.position.words}" if stop.position is not None else ""
+        return f"<gradstep.Session {stop.workload}, iteration {stop.iteration}, stop {stop.number}{inside}>"
