@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import random
+import struct
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 
 _MT19937_BYTES = 624 * 4 + 4
-"""Bytes of numpy's mt19937_state: the key and the position (numpy/random/src/mt19937/mt19937.h)."""
+"""Bytes of numpy's mt19937_state: the key and the position (numpy/random/src/mt19937/mt19937.h). Python's RandomObject
+has the position first, behind the head that all objects have (Modules/_randommodule.c)."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,15 @@ class Randomness:
 class RandomKeeper:
     """Captures and restores the generators; quickly, because it does so before every phase.
 
-    Reading numpy's whole state takes 30 us. It is read again only when the raw words of the generator differ from
-    those at the last reading, or when that reading held a cached gaussian, the one thing the words do not show.
+    Reading numpy's whole state takes 30 us, and python's nearly as much. They are read again only when the raw words of
+    the generator differ from those at the last reading, or the cached gaussian does, the one thing they do not show.
     """
 
     def __init__(self) -> None:
         self._words = b""
         self._numpy: dict[str, Any] | None = None
+        self._python_words = b""
+        self._python: tuple[Any, ...] = ()
         self._more: list[torch.Generator] = []
         self._last: Randomness | None = None
 
@@ -47,7 +52,7 @@ class RandomKeeper:
         found = Randomness(
             torch.default_generator.get_state(),
             tuple([(g, g.get_state()) for g in (*_device_generators(), *self._more)]),
-            random.getstate(),
+            self._python_state(),
             self._numpy_state(),
         )
         if self._last is None or not _same(self._last, found):
@@ -59,18 +64,24 @@ class RandomKeeper:
         torch.default_generator.set_state(saved.cpu)
         for generator, state in saved.devices:
             generator.set_state(state)
-        random.setstate(saved.python)
-        np.random.set_state(saved.numpy)
-        self._words = b""
+        if self._python_state() is not saved.python:
+            random.setstate(saved.python)
+            self._python, self._python_words = saved.python, _python_words()
+        if self._numpy_state() is not saved.numpy:
+            np.random.set_state(saved.numpy)
+            self._numpy, self._words = saved.numpy, _numpy_words()
+        self._last = saved
+
+    def _python_state(self) -> tuple[Any, ...]:
+        words = _python_words()
+        if not words or words != self._python_words or _python_generator().gauss_next != self._python[2]:
+            self._python, self._python_words = random.getstate(), words
+        return self._python
 
     def _numpy_state(self) -> dict[str, Any]:
-        bits: Any = vars(np.random)["get_bit_generator"]()
-        if type(bits) is not np.random.MT19937:
-            return _read_numpy()
-        words = ctypes.string_at(bits.ctypes.state_address, _MT19937_BYTES)
-        if self._numpy is None or words != self._words or self._numpy["has_gauss"]:
-            self._numpy = _read_numpy()
-            self._words = words
+        words = _numpy_words()
+        if self._numpy is None or not words or words != self._words or self._numpy["has_gauss"]:
+            self._numpy, self._words = _read_numpy(), words
         return self._numpy
 
 
@@ -95,11 +106,39 @@ def state_bytes(saved: Randomness) -> list[bytes]:
 def _same(one: Randomness, other: Randomness) -> bool:
     return (
         one.numpy is other.numpy
-        and one.python == other.python
+        and (one.python is other.python or one.python == other.python)
         and torch.equal(one.cpu, other.cpu)
         and [g for g, _ in one.devices] == [g for g, _ in other.devices]
         and all(torch.equal(a, b) for (_, a), (_, b) in zip(one.devices, other.devices, strict=True))
     )
+
+
+def _python_generator() -> Any:
+    return vars(random)["_inst"]
+
+
+def _python_words() -> bytes:
+    """Return the raw words of python's generator; nothing where this interpreter keeps them in another place."""
+    return ctypes.string_at(id(_python_generator()) + object.__basicsize__, _MT19937_BYTES) if _known_place() else b""
+
+
+@cache
+def _known_place() -> bool:
+    """Tell whether the words lie where CPython has them; nothing draws while they are compared with its own answer."""
+    generator = _python_generator()
+    if type(generator) is not random.Random or generator.__sizeof__() < object.__basicsize__ + _MT19937_BYTES:
+        return False
+    raw = ctypes.string_at(id(generator) + object.__basicsize__, _MT19937_BYTES)
+    place, *key = struct.unpack(f"{_MT19937_BYTES // 4}I", raw)
+    return (*key, place) == random.getstate()[1]
+
+
+def _numpy_words() -> bytes:
+    """Return the raw words of numpy's generator; nothing where another one has taken its place."""
+    bits: Any = vars(np.random)["get_bit_generator"]()
+    if type(bits) is not np.random.MT19937:
+        return b""
+    return ctypes.string_at(bits.ctypes.state_address, _MT19937_BYTES)
 
 
 def _read_numpy() -> dict[str, Any]:
