@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from fake_session import FakeSession
+from fake_session import FREED, FakeSession
 from stage import stage
 
 from gradstep.steps.record import script_text
 from gradstep.tui.count import PATIENCE, Count
+from gradstep.values.commands import Backward
 
 LOADED = ["load mlp seed=0", "show 2.weight[0, 0:10]"]
 LOOP = ["forward", "backward", "step", "zero_grad", "next_batch"]
@@ -69,8 +70,10 @@ def test_the_turn_is_shown_and_esc_stops_after_the_present_phase_and_c_goes_on()
 def test_a_turn_that_fails_ends_the_others():
     async def test():
         async with stage() as s:
-            await s.press("f", "5", "b")
-            assert s.session.lines()[2:] == ["forward", "backward", "backward"]
+            carry_out = s.session._phase
+            s.session._phase = lambda command: FREED if isinstance(command, Backward) else carry_out(command)
+            await s.press("5", "space")
+            assert s.session.lines()[2:] == ["forward", "backward"]
             assert "stopped in turn 2 of 5" in s.text()
 
     run(test)
@@ -106,6 +109,16 @@ def test_a_digit_goes_to_its_panel_at_once_and_stays_there_when_nothing_is_count
             await s.press("0")
             assert s.screen.focus_panel.title == "Batch"
             assert s.screen._prompt.count == ""
+
+    run(test)
+
+
+def test_the_four_phases_are_not_counted_so_that_a_glance_at_a_panel_runs_none_twice():
+    async def test():
+        async with stage() as s:
+            await s.press("f", "2", "b")
+            assert s.session.lines()[2:] == ["forward", "backward"]
+            assert s.screen.focus_panel.title == "Graph"
 
     run(test)
 

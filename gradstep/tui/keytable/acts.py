@@ -13,7 +13,6 @@ ACTS: tuple[Key, ...] = (
         "forward",
         "run prediction = model(x) and the loss",
         "Phases",
-        counts=True,
     ),
     Key(
         "backward",
@@ -23,9 +22,8 @@ ACTS: tuple[Key, ...] = (
         "backward",
         "run loss.backward(): it adds to every .grad",
         "Phases",
-        counts=True,
     ),
-    Key("step", "s", "s", "act('step')", "step", "run optimizer.step(): it moves the weights", "Phases", counts=True),
+    Key("step", "s", "s", "act('step')", "step", "run optimizer.step(): it moves the weights", "Phases"),
     Key(
         "zero_grad",
         "z",
@@ -34,7 +32,6 @@ ACTS: tuple[Key, ...] = (
         "zero_grad",
         "run optimizer.zero_grad(): it clears .grad",
         "Phases",
-        counts=True,
     ),
     Key("next_batch", "n", "n", "act('next_batch')", "next batch", "take the next batch", "Phases", counts=True),
     Key(
