@@ -19,6 +19,7 @@ from gradstep.engine.hindsight import saved_before, word_of
 from gradstep.engine.images import Image, Images
 from gradstep.engine.points import TimelinePoint
 from gradstep.engine.randomness import state_bytes
+from gradstep.engine.saving import Saved
 from gradstep.engine.timeline import Timeline
 from gradstep.values.commands import Forward, PointCommand
 from gradstep.values.errors import wrong
@@ -175,6 +176,7 @@ def _way(target: TimelinePoint, graph: bool) -> tuple[TimelinePoint, list[Timeli
 def _put(timeline: Timeline, point: TimelinePoint) -> None:
     held = timeline.held
     assert point.checkpoint is not None
+    held.saved = Saved()  # what it holds is memory that can be moved into
     put_back(held, timeline.images, point.checkpoint)
     timeline.put_losses(point, timeline.here())
     held.transaction.forward_saved, held.refused = None, ""

@@ -85,34 +85,3 @@ def hash_of(tensor: Tensor) -> bytes:
     if tensor.layout is not torch.strided or tensor.is_meta:
         return xxhash.xxh3_128_digest(tensor_bytes(tensor))
     return xxhash.xxh3_128_digest(words(tensor).contiguous().cpu().numpy().reshape(-1).data)
-
-
-class Swapper:
-    """Exchanges what two tensors hold, a part at a time through memory that is used again and fits the cache."""
-
-    _BYTES = 1 << 20
-
-    def __init__(self) -> None:
-        self._rooms: dict[torch.device, Tensor] = {}
-
-    def __call__(self, one: Tensor, other: Tensor) -> None:
-        """Exchange what two tensors of one shape and dtype hold."""
-        if one.stride() != other.stride() or not _is_solid(one):
-            kept = one.clone()
-            one.copy_(other)
-            other.copy_(kept)
-            return
-        flat = [torch.as_strided(tensor, (tensor.numel(),), (1,)) for tensor in (one, other)]
-        room = self._room(one)
-        for start in range(0, one.numel(), room.numel()):
-            a, b = (tensor[start : start + room.numel()] for tensor in flat)
-            kept = room[: a.numel()]
-            kept.copy_(a)
-            a.copy_(b)
-            b.copy_(kept)
-
-    def _room(self, tensor: Tensor) -> Tensor:
-        room = self._rooms.get(tensor.device)
-        if room is None:
-            room = self._rooms[tensor.device] = torch.empty(self._BYTES, dtype=torch.uint8, device=tensor.device)
-        return room.view(tensor.dtype)

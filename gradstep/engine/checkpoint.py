@@ -125,7 +125,9 @@ def put_back(held: Held, images: Images, checkpoint: Checkpoint) -> None:
     images.load(image for image in checkpoint.images.values() if image is not None)
     for (name, parameter), requires_grad in zip(held.parameters, checkpoint.requires_grad, strict=True):
         image = checkpoint.images[("grad", name)]
-        parameter.grad = None if image is None else image.tensor
+        grad = None if image is None else image.tensor
+        if parameter.grad is not grad:
+            parameter.grad = grad
         if parameter.requires_grad != requires_grad:
             parameter.requires_grad_(requires_grad)
     for name, slots, key in held.buffer_slots:
@@ -134,7 +136,8 @@ def put_back(held: Held, images: Images, checkpoint: Checkpoint) -> None:
     _put_optimizer(held, checkpoint.optimizer)
     held.batches.restore(checkpoint.cursor)
     for module, training in zip(held.modules, checkpoint.training, strict=True):
-        module.training = training
+        if module.training != training:  # assigning to a module costs more than asking it
+            module.training = training
     torch.set_grad_enabled(checkpoint.grad_mode)
     held.ledger.restore(checkpoint.accounts)
     held.point = checkpoint.point

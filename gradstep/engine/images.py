@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import Swapper, hash_of, same_bits, size_of, write
+from gradstep.engine.bits import hash_of, same_bits, size_of, write
 from gradstep.engine.memory import Memory
 
 
@@ -62,7 +62,6 @@ class Images:
         """For each tensor, by id, the image of what it holds now; an image keeps its tensor, so that ids are true."""
         self._open: list[Image] = []
         self.tally = Tally()
-        self._swap = Swapper()
         self.taken = 0
         """Bytes that the last act had copied."""
 
@@ -139,14 +138,8 @@ class Images:
         """Bring contents back into their tensors, version counters included; what was there moves into the copies."""
         moved = [image for image in images if image.copy is not None]
         apart, together = _by_memory(moved)
-        for image in apart:
-            there = self._leave(image.tensor)
-            assert image.copy is not None
-            if there is None:
-                image.tensor.data.copy_(image.copy)
-            else:
-                self._swap(image.tensor.data, image.copy)
-                there.copy = image.copy
+        for lot in _in_lots(apart):
+            self._move(lot)
         for image in together:  # one may lie inside another: all are read before any is written
             there = self._leave(image.tensor)
             if there is not None:
@@ -154,7 +147,6 @@ class Images:
         for image in together:
             assert image.copy is not None
             write(image.tensor, image.copy)
-        for image in moved:
             image.copy = None
             self._inside[id(image.tensor)] = image
         if moved:
@@ -168,6 +160,22 @@ class Images:
             there.version = tensor._version
         return there
 
+    def _move(self, images: list[Image]) -> None:
+        """Move contents from copies into tensors, and what those held into memory; a lot leaves some to the next."""
+        live = [image.tensor.data for image in images]
+        left = [(tensor, self._inside.get(id(image.tensor))) for image, tensor in zip(images, live, strict=True)]
+        needed = [(tensor, there) for tensor, there in left if there is not None]
+        rooms = [self.memory.like(tensor) for tensor, _ in needed]
+        if rooms:
+            torch._foreach_copy_(rooms, [tensor for tensor, _ in needed])
+        for room, (_, there) in zip(rooms, needed, strict=True):  # from here on the tensors can be written
+            self._leave(there.tensor)
+            there.copy = room
+        torch._foreach_copy_(live, [image.contents for image in images])
+        for image in images:
+            image.copy = None
+            self._inside[id(image.tensor)] = image
+
 
 def _by_memory(images: list[Image]) -> tuple[list[Image], list[Image]]:
     """Return the images whose tensors have memory of their own and are dense, and the others."""
@@ -176,6 +184,24 @@ def _by_memory(images: list[Image]) -> tuple[list[Image], list[Image]]:
         place = _place(image.tensor)
         owners[place] = owners.get(place, 0) + 1
     apart = [i for i in images if owners[_place(i.tensor)] == 1 and i.tensor.layout is torch.strided]
+_LOT = 16 << 20
+"""Bytes that are moved at once: about what of a history's memory is taken beside it."""
+
+
+def _in_lots(images: list[Image]) -> Iterator[list[Image]]:
+    """Yield the images in lots of about equal size; a large one is a lot of its own."""
+    lot: list[Image] = []
+    size = 0
+    for image in images:
+        if lot and size + image.size > _LOT:
+            yield lot
+            lot, size = [], 0
+        lot.append(image)
+        size += image.size
+    if lot:
+        yield lot
+
+
     alone = {id(image) for image in apart}
     return apart, [image for image in images if id(image) not in alone]
 

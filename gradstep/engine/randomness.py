@@ -130,7 +130,7 @@ def _known_place() -> bool:
         return False
     raw = ctypes.string_at(id(generator) + object.__basicsize__, _MT19937_BYTES)
     place, *key = struct.unpack(f"{_MT19937_BYTES // 4}I", raw)
-    return (*key, place) == random.getstate()[1]
+    return bool((*key, place) == random.getstate()[1])
 
 
 def _numpy_words() -> bytes:

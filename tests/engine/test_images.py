@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from travelling import Traveller
 
 from gradstep.engine.bits import same_bits
-from gradstep.engine.images import Images
+from gradstep.engine.images import Image, Images
 from gradstep.engine.memory import Memory, copies_of
 from gradstep.values.errors import GradstepError
 
@@ -108,6 +108,51 @@ def test_contents_change_places_when_they_are_brought_back() -> None:
     images.load([new])
     assert same_bits(tensor, 2 * torch.arange(300_000.0))
     assert images.memory.given == given
+
+
+def _doubled(images: Images, count: int, size: int) -> tuple[list[Tensor], list[Image]]:
+    tensors = [torch.full((size,), float(i)) for i in range(1, count + 1)]
+    old = [images.current(tensor) for tensor in tensors]
+    images.take(tensors)
+    for tensor in tensors:
+        tensor.mul_(2)
+    images.settle()
+    return tensors, old
+
+
+def test_large_contents_change_places_one_after_the_other_in_the_memory_of_one() -> None:
+    images = Images()
+    tensors, old = _doubled(images, 3, 5_000_000)
+    new = [images.current(tensor) for tensor in tensors]
+    given = images.memory.given
+    images.load(old)
+    assert images.memory.given == given
+    assert images.memory.free == tensors[0].nbytes
+    for i, (tensor, image) in enumerate(zip(tensors, new, strict=True), 1):
+        assert (tensor == i).all()
+        assert (image.contents == 2 * i).all()
+
+
+def test_a_way_back_without_memory_leaves_all_contents_where_they_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = Images()
+    tensors, old = _doubled(images, 3, 5_000_000)
+    new = [images.current(tensor) for tensor in tensors]
+    like, calls = images.memory.like, list[Tensor]()
+
+    def fails(tensor: Tensor) -> Tensor:
+        calls.append(tensor)
+        if len(calls) == 2:
+            raise MemoryError
+        return like(tensor)
+
+    monkeypatch.setattr(images.memory, "like", fails)
+    with pytest.raises(MemoryError):
+        images.load(old)
+    images.load(new)
+    for kept, factor in ((new, 2), (old, 1), (new, 2)):
+        images.load(kept)
+        assert [float(tensor[0]) for tensor in tensors] == [factor * i for i in (1, 2, 3)]
+        assert all(images.current(tensor) is image for tensor, image in zip(tensors, kept, strict=True))
 
 
 def test_memory_comes_back_and_is_used_again() -> None:
