@@ -11,6 +11,7 @@ from gradstep.tui import keymap
 from gradstep.tui.asking import AskingDesk
 from gradstep.tui.driver import Driver
 from gradstep.tui.lines import clean
+from gradstep.tui.painting import paint
 from gradstep.tui.panels.log import Entry, entries_of
 from gradstep.tui.panels.status import Activity, next_words
 from gradstep.tui.panels.why import Stage
@@ -162,8 +163,8 @@ class Board(AskingDesk, inherit_bindings=False):
         self._footer.said = ""
         self.frames += 1
         self._arrange()
-        self._redraw()
-        self._paint_now()
+        self._prepare()
+        paint(self, self._surfaces)
 
     def _ways_out(self, stop: Stop, outcome: Outcome | None) -> str:
         """Say what can be done when a load has left nothing that could be stepped."""
@@ -226,6 +227,12 @@ class Board(AskingDesk, inherit_bindings=False):
 
     # -- painting -----------------------------------------------------------------------------------------------------
     def _redraw(self) -> None:
+        self._prepare()
+        for surface in self._surfaces:
+            surface.redraw()
+
+    def _prepare(self) -> None:
+        """Tell the rows above and below the panels what there is to say."""
         now = [name for name in ("restart", "traceback") if self.applies(name)]
         now = now if self.driver.dead or not self.driver.running else []
         self._footer.playing = self.driver.playing is not None
@@ -237,14 +244,6 @@ class Board(AskingDesk, inherit_bindings=False):
         self._footer.first = tuple(now)
         self._footer.next = next_words(self.driver.stop, self._reading is not None and not self._reading.at_end)
         self._status.activity = self._phases.activity = self._activity()
-        for surface in self._surfaces:
-            surface.redraw()
-
-    def _paint_now(self) -> None:
-        """Paint what was drawn without the turns of the loop, up to a frame, after which Textual would do the same."""
-        if self.is_current and not self._layout_required:
-            self._dirty_widgets.update(surface for surface in self._surfaces if surface.id in self._places)
-            self._on_timer_update()
 
     # -- words --------------------------------------------------------------------------------------------------------
     def _say(self, text: str) -> None:

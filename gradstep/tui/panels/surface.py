@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import ClassVar
 
@@ -49,30 +50,45 @@ class Surface(Widget):
         raise NotImplementedError
 
     def redraw(self) -> None:
-        """Draw again, and repaint the rows that differ."""
+        """Draw again, and have the rows that differ painted with the next frame."""
+        self.repaint(self.redrawn())
+
+    def redrawn(self) -> Sequence[int]:
+        """Draw again, and return the rows that differ from what is painted."""
         width, height = self.size
         if width <= 0 or height <= 0:
-            return
+            return ()
         lines = self.compose_lines(width, height)[:height]
         old, self._lines = self._lines, lines
         at = (width, height, self.app.theme)
         if self._drawn_at != at:
             self._drawn_at = at
             self._strips.clear()
-            self.refresh()
-            return
+            return range(height)
         pairs = enumerate(zip_longest(old, lines, fillvalue=Line()))
-        if changed := [y for y, (before, now) in pairs if before != now and y < height]:
-            for y in changed:
-                self._strips.pop(y, None)
-            self.refresh(*(Region(0, y, width, 1) for y in changed))
+        changed = [y for y, (before, now) in pairs if before != now and y < height]
+        for y in changed:
+            self._strips.pop(y, None)
+        return changed
 
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """Paint rows: each is made once. Nothing that Textual's styles add to a row (border, tint) is in use here."""
+    def repaint(self, rows: Sequence[int]) -> None:
+        """Have rows painted with the next frame."""
+        width, height = self.size
+        if len(rows) == height > 0:
+            self.refresh()
+        elif rows:
+            self.refresh(*(Region(0, y, width, 1) for y in rows))
+
+    def strips(self, rows: Iterable[int]) -> list[Strip]:
+        """Return rows as they are painted; each is made once."""
         width, app = self.size.width, self.app
         looks = (app.theme, app.has_class(ASCII))
-        strips = [self._strips.get(y) or self._strip(y, width, *looks) for y in range(crop.y, crop.bottom)]
-        whole = crop.x == 0 and crop.right == width
+        return [self._strips.get(y) or self._strip(y, width, *looks) for y in rows]
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Paint rows. Nothing that Textual's styles add to a row (border, tint) is in use here."""
+        strips = self.strips(range(crop.y, crop.bottom))
+        whole = crop.x == 0 and crop.right == self.size.width
         return strips if whole else [strip.crop(crop.x, crop.right) for strip in strips]
 
     def _strip(self, y: int, width: int, theme: str, ascii_only: bool) -> Strip:
