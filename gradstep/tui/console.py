@@ -10,6 +10,7 @@ from gradstep.tui.layout import LAYOUTS
 from gradstep.tui.tones import THEMES
 from gradstep.values.errors import wrong
 from gradstep.values.nearest import did_you_mean
+from gradstep.values.nodes import Direction
 
 
 class Screenful(Protocol):
@@ -33,6 +34,10 @@ class Screenful(Protocol):
 
     def choose_dims(self, text: str) -> None:
         """See two of its dimensions as rows and columns."""
+        ...
+
+    def choose_strip(self, direction: Direction, text: str) -> None:
+        """See a row or a column of J."""
         ...
 
     def try_again(self, text: str) -> None:
@@ -73,6 +78,10 @@ def console(text: str, screen: Screenful) -> bool:
         screen.choose_theme(_one_of("theme", rest, THEMES))
     elif word == "element":
         screen.go_to_element(rest)
+    elif word == "row":
+        screen.choose_strip("row", rest)
+    elif word == "column":
+        screen.choose_strip("column", rest)
     elif word == "try":
         screen.try_again(rest)
     elif word == "dims":

@@ -24,6 +24,12 @@ CONSOLE: tuple[tuple[str, str], ...] = (
     ("element 3, 17", "Go to an element in Tensor; max, min, abs, change, nan or inf finds one, of .grad with grad."),
     ("dims 1 3", "See these two dimensions as the rows and the columns of Tensor."),
     (
+        "row 3, 17",
+        "In Jᵀ v, see the row of J for that element of the output, by itself: of a J too large to be computed whole; "
+        "without an index, of the one where v is farthest from 0; row off: no more.",
+    ),
+    ("column 0, 5", "In the same way the column of J for that element of the input."),
+    (
         "try set lr = 0.01",
         "Do the same again with this changed, on a branch of its own, and compare the two: from the first stop, or "
         "from the past one that is looked at.",

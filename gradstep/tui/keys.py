@@ -12,10 +12,10 @@ from gradstep.tui.acts import parse_commands
 from gradstep.tui.copying import MOST, Copied, element_copied, slice_copied
 from gradstep.tui.jobs import command_job
 from gradstep.tui.layout import hidden_guests
+from gradstep.tui.node_keys import NodeKeys
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.optimizer import OptimizerPanel
 from gradstep.tui.panels.panel import Panel
-from gradstep.tui.stepping import SteppingBoard
 from gradstep.values import numbers
 from gradstep.values.commands import Show
 from gradstep.values.expressions import Name, name_line
@@ -25,7 +25,7 @@ _REST = 0.15
 """Seconds that the cursor of Model rests before the parameter under it is shown."""
 
 
-class KeyedBoard(SteppingBoard, inherit_bindings=False):
+class KeyedBoard(NodeKeys, inherit_bindings=False):
     """A board with an action for every key but those of the command line."""
 
     _resting: Timer

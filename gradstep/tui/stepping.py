@@ -8,10 +8,8 @@ from gradstep.tui.acts import ActingBoard, parse_commands
 from gradstep.tui.jobs import REFUSED_INSIDE, command_job
 from gradstep.tui.layout import INSIDE
 from gradstep.tui.panels.breakpoints import BreakpointsPanel
-from gradstep.tui.panels.contributions import ContributionsPanel
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.inside import InsidePanel
-from gradstep.tui.panels.jtv import JtvPanel
 from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.position import place_words
 from gradstep.tui.panels.source import SourcePanel
@@ -40,8 +38,6 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
 
     _breaks = False
     """True once there was a breakpoint: whatever is seen, the list of them is asked for."""
-    _selected = ""
-    """The parameter that was selected at the stop before."""
 
     def start_clocks(self) -> None:
         """Prepare the timers, and have rows show the breakpoints on them."""
@@ -55,8 +51,6 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         inside = self._status.stop.position
         at_forward = inside is not None and inside.phase == "forward"
         self.panel(SourcePanel).number = None if at_forward else self.panel(GraphPanel).pointed_node
-        for panel in (self.panel(JtvPanel), self.panel(ContributionsPanel)):
-            panel.number, panel.path = self._subject()
         wanted = super().requests()
         if self._breaks and "breakpoints" not in self._places:
             wanted.append(("breakpoints", self._list.request()))
@@ -65,23 +59,6 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
             wanted.append(("source", LookSource(1)))
         return wanted
 
-    def _subject(self) -> tuple[int | None, str]:
-        """Return what panels about a node are about: its number, or a path; neither for what is stopped at.
-
-        That is what the cursor of Graph is on or is being sent to; without one, what the cursor of Model is on.
-        """
-        graph, model = self.panel(GraphPanel), self.model
-        if graph.sought.startswith("#"):
-            return int(graph.sought[1:]), ""
-        if graph.sought:
-            return None, graph.sought
-        row = graph.here
-        if row is not None and row.group and model.here is not None and model.here.kind == "parameter":
-            return None, model.here.path
-        if graph.pointed_node is None and self.driver.stop.position is None and row is None:
-            return None, model.pointed
-        return graph.pointed_node, ""
-
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
         """Show a stop: at one inside a phase Graph and Model go to what runs."""
         self._come_inside(stop.position.phase if stop.position is not None else "")
@@ -89,12 +66,6 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         self.model.follow(stop)
         self._list.follow(stop)
         super().present(stop, outcome, views)
-        selected, graph = self.model.selected, self.panel(GraphPanel)
-        if selected != self._selected and stop.position is None:
-            if graph.here is not None:
-                graph.seek(selected)
-            self.call_after_refresh(self._catch_up)
-        self._selected = selected
         if self._breaks and all(name != "breakpoints" for name, _, _ in views):
             self._list.seen = -1
         if stop.position is not None or self._breaks:
@@ -103,21 +74,6 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
     def _take_account(self, command: Command) -> None:
         super()._take_account(command)
         self._breaks = isinstance(command, Break) or (self._breaks and not isinstance(command, Load))
-
-    def action_jtv(self, what: str) -> None:
-        """See more of a node's Jacobian than is computed unasked."""
-        panel = self.panel(JtvPanel)
-        if "jtv" not in self._places:
-            self._focus("jtv")
-        self._say(f"Jᵀ v: {panel.check() if what == 'check' else panel.insist()}")
-        self._catch_up()
-
-    def action_order(self) -> None:
-        """Order what met in the other way."""
-        if "contributions" not in self._places:
-            self._focus("contributions")
-        self._say(f"Contributions: {self.panel(ContributionsPanel).turn_order()}")
-        self._catch_up()
 
     def _show_marks(self) -> None:
         self.panel(GraphPanel).redraw()
@@ -199,9 +155,6 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         panel = self.focus_panel
         if panel is self._list:
             self.action_turn_break()
-        elif isinstance(panel, ContributionsPanel) and panel.here is not None:
-            self.panel(GraphPanel).seek(f"#{panel.here.number}")
-            self._focus("graph")
         elif isinstance(panel, InsidePanel) and panel.chosen:
             self._put(command_job(parse_commands(f"show {panel.chosen}")[0]))
 

@@ -31,8 +31,8 @@ class TensorKeys(KeyedBoard, inherit_bindings=False):
         self._see_tensor(turn[what]())
 
     def action_element(self) -> None:
-        """Begin to type which element to go to."""
-        self.type_command("element ")
+        """Begin to type which element to go to: of the selected tensor, or in Jᵀ v that of a row or column of J."""
+        self.type_command(self.typed_strip or "element ")
 
     def go_to_element(self, text: str) -> None:
         """Go to an element of the selected tensor: an index, or an extreme that is looked for first.

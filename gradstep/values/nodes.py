@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from gradstep.values.tensors import Statistics
 
+Direction: TypeAlias = Literal["", "row", "column"]
 Rows: TypeAlias = tuple[tuple[float, ...], ...]
 """A window of numbers, row by row; a vector is a column. Of more than two dimensions, the last two at index 0."""
 
@@ -39,6 +40,13 @@ class LookNode(Struct, frozen=True, tag=True):
     """True to run the backward of a custom Function once more for it."""
     insist: bool = False
     """True to compute what is seen of J however large a row of it is."""
+    strip: Direction = ""
+    """A row or a column of J, to be had by itself however large J is."""
+    at: tuple[int, ...] = ()
+    """The element of the output that it is the row of, or of the input that it is the column of: an index, or its place
+    counted row by row; empty for the one at which v, or J^T v, is farthest from 0."""
+    span: int = 64
+    """How many elements of it are seen."""
 
 
 class LookChain(Struct, frozen=True, tag=True):
@@ -114,6 +122,34 @@ class SavedRow(Struct, frozen=True):
     window: Rows = ()
 
 
+class Strip(Struct, frozen=True):
+    """One row of J, ∂ one output element / ∂ each input element, or one column, ∂ each output element / ∂ one input."""
+
+    direction: Direction
+    number: int
+    """Which row or column, counted row by row."""
+    index: tuple[int, ...]
+    """The index of the output's element, of a row; of the input's, of a column."""
+    count: int = 0
+    """How many elements the row or column has."""
+    shape: tuple[int, ...] = ()
+    """What they are laid out as: the input's shape, of a row; the output's, of a column."""
+    window: tuple[float, ...] = ()
+    """Elements one after the other from the first that is not 0 on; where few are not 0, only those."""
+    sparse: bool = False
+    """True where those that are 0 are left out of the window."""
+    ends: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    """The indices of the first and the last of the window."""
+    nonzero: int = 0
+    norm: float | None = None
+    greatest: tuple[tuple[tuple[int, ...], float], ...] = ()
+    """Those farthest from 0, with their indices."""
+    how: str = ""
+    """How it was had, in words."""
+    note: str = ""
+    """Why there is none."""
+
+
 class MatrixPart(Struct, frozen=True):
     """What is seen of J for one output and one input, `J[r, c] = ∂ output r / ∂ input c`, both counted row by row."""
 
@@ -137,6 +173,8 @@ class MatrixPart(Struct, frozen=True):
     """What came of the comparison, in words."""
     note: str = ""
     """Why there is no window."""
+    strip: Strip | None = None
+    """The row or column that was asked for."""
 
 
 class Link(Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from msgspec.structs import replace
+from torch import Tensor
 from torch.autograd.graph import Node
 
 from gradstep.engine.differences import Check, check
@@ -11,6 +12,7 @@ from gradstep.engine.jacobian import WORK, Jacobian, Refusal, jacobian
 from gradstep.engine.structure import Structure, structure_of
 from gradstep.values.nodes import LookNode, MatrixPart, Rows
 from gradstep.views.flow import start
+from gradstep.views.strip import strip_of
 
 KEPT = 8
 """Structures that are kept for looking again at the same stop."""
@@ -23,8 +25,17 @@ class MatrixLook:
         self._stop = -1
         self._known: dict[tuple[Node, int, int, bool], Structure] = {}
 
-    def part(self, stop: int, node: Node, edge: int, output: int, request: LookNode) -> MatrixPart:
-        """Return what is seen of J for one output and one input of a node."""
+    def part(
+        self,
+        stop: int,
+        node: Node,
+        edge: int,
+        output: int,
+        request: LookNode,
+        v: Tensor | None = None,
+        left: Tensor | None = None,
+    ) -> MatrixPart:
+        """Return what is seen of J for one output and one input of a node; v and J^T v choose a row or column of it."""
         found = jacobian(node, edge, output, request.run)
         if isinstance(found, Refusal):
             return MatrixPart(edge, output, 0, 0, note=found.why)
@@ -33,6 +44,8 @@ class MatrixLook:
         known = structure.name != "not known"
         part = replace(part, structure=structure.name if known else "", words=structure.words if known else "")
         part = self._window(part, found, structure, request)
+        if request.strip:
+            part = replace(part, strip=strip_of(found, request, v, left))
         return self._checked(part, node) if request.check else part
 
     def _structure(self, stop: int, found: Jacobian, insist: bool) -> Structure:

@@ -119,7 +119,8 @@ class _Node:
             note = "what it saved has changed since it ran: J would be that of other numbers"
             matrix = MatrixPart(seen, output, 0, 0, note=note)
         else:
-            matrix = self.look._matrices.part(self.stop, node, seen, output, request)
+            v, left = _at(self.arrived, output), _at(self.left, seen)
+            matrix = self.look._matrices.part(self.stop, node, seen, output, request, v, left)
         here = norm if arrives else norms.get(self.number)
         return NodeView(
             self.stop,
@@ -179,7 +180,7 @@ class _Node:
         if following is None:
             return EdgeRow(edge, symbol, formula, note="needs no gradient")
         number = self._number_of(edge)
-        value = self.left[edge] if self.left is not None and edge < len(self.left) else None
+        value = _at(self.left, edge)
         leaves = None if value is None else flow_of(value, *self.window)
         out = None if leaves is None or leaves.norm is None or not norm else leaves.norm / norm
         note = "" if leaves is not None else "nothing: no gradient flows here" if self.left is not None else self.why
@@ -236,6 +237,10 @@ class _Node:
             value.version_now,
             window_of(tensor, *self.window),
         )
+
+
+def _at(vectors: Vectors | None, place: int) -> Tensor | None:
+    return vectors[place] if vectors is not None and place < len(vectors) else None
 
 
 def _owner(held: Held, tensor: Tensor) -> str:

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from gradstep.tui.lines import plain
 from gradstep.tui.panels import jtv
-from gradstep.values.nodes import Chain, EdgeRow, Flow, Link, LookNode, MatrixPart, NodeView, SavedRow
+from gradstep.values.nodes import Chain, EdgeRow, Flow, Link, LookNode, MatrixPart, NodeView, SavedRow, Strip
 from gradstep.values.tensors import Statistics
 
 V = Flow((2, 3), "float32", Statistics(6, -0.5, 0.25, norm=1.5, rms=0.3), ((0.125, -0.5, 0.25), (0.0625, 0.0, -0.25)))
@@ -192,3 +192,47 @@ def test_another_node_is_not_asked_what_costs_much() -> None:
     request = panel.request()
     assert isinstance(request, LookNode)
     assert (request.check, request.run, request.insist, request.edge) == (False, False, False, -1)
+
+
+STRIP = Strip(
+    "row",
+    7,
+    (1, 3),
+    8192,
+    (16, 512),
+    (0.5, -0.25, 0.0),
+    True,
+    ((0, 3), (2, 3)),
+    3,
+    1.25,
+    (((0, 3), 0.5), ((1, 3), -0.25)),
+    "Jᵀe by one run",
+)
+
+
+def with_strip(strip: Strip) -> NodeView:
+    return replace(RELU, matrix=replace(RELU.matrix, rows=4096, columns=8192, strip=strip))
+
+
+def test_a_row_of_a_large_j_is_a_strip_with_what_it_is_and_how_it_was_had() -> None:
+    lines = text(with_strip(STRIP), 90).splitlines()
+    start = next(i for i, line in enumerate(lines) if "row 7 of J" in line)
+    assert lines[start].strip() == "row 7 of J 4,096×8,192: ∂ y[1, 3] / ∂ each of x 16×512"
+    assert lines[start + 1].strip() == "[0, 3] +█−▒ 0 [2, 3]"
+    assert lines[start + 2].strip() == "farthest from 0: [0, 3] +0.5000  [1, 3] −0.2500"
+    assert lines[start + 3].strip() == "3 of 8,192 not 0, and only those are drawn; norm 1.250; Jᵀe by one run"
+
+
+def test_a_column_is_of_an_element_of_the_input_and_what_there_is_not_is_said() -> None:
+    drawn = text(with_strip(replace(STRIP, direction="column", shape=(16, 256))), 90)
+    assert "column 7 of J 4,096×8,192: ∂ each of y 16×256 / ∂ x[1, 3]" in drawn
+    refused = text(with_strip(Strip("row", -1, (9, 9), note="the output has shape (2, 3): no element [9, 9]")), 90)
+    assert "row of J" in refused
+    assert "no element [9, 9]" in refused
+
+
+@pytest.mark.parametrize("width", [20, 31, 45, 80])
+def test_a_strip_fits_whatever_room_there_is(width: int) -> None:
+    long = replace(STRIP, window=(0.5, float("nan"), float("-inf")) * 80, greatest=STRIP.greatest * 9)
+    lines = jtv.draw(with_strip(long), width, 20, 0).lines
+    assert all(cell_len(line.plain) == width for line in lines)

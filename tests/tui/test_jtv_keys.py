@@ -10,7 +10,7 @@ from stage import stage
 from test_draw_jtv import ADD
 
 from gradstep.tui.panels.jtv import JtvPanel
-from gradstep.values.nodes import LookNode
+from gradstep.values.nodes import LookNode, NodeView, Strip
 from gradstep.values.views import Request, View
 
 
@@ -55,5 +55,54 @@ def test_f_asks_for_the_comparison_and_x_for_what_costs_much():
             assert (s.session.asked().insist, s.session.asked().run) == (True, True)
             await s.press("F")
             assert not s.session.asked().check
+
+    run(test)
+
+
+class Strips(Nodes):
+    """Every node has a J of 6 by 6, and gives the row or column that is asked for."""
+
+    def _view(self, request: Request) -> View:
+        view = super()._view(request)
+        if isinstance(request, LookNode) and request.strip and isinstance(view, NodeView) and view.matrix is not None:
+            number = request.at[0] if len(request.at) == 1 else 3
+            strip = Strip(request.strip, number, (number // 3, number % 3), 6, (2, 3), (1.0,), nonzero=1, norm=1.0)
+            return replace(view, matrix=replace(view.matrix, strip=strip))
+        return view
+
+
+def test_v_shows_a_row_of_j_then_a_column_then_neither_and_the_arrows_go_on():
+    async def test():
+        async with stage(Strips(), size=(120, 40)) as s:
+            await s.press("J", "V")
+            assert (s.session.asked().strip, s.session.asked().at) == ("row", ())
+            assert "row 3 of J 6×6: ∂ y[1, 0]" in s.text()
+            await s.press("right")
+            assert s.session.asked().at == (4,)
+            assert "row 4 of J" in s.text()
+            await s.press("V")
+            assert (s.session.asked().strip, s.session.asked().at) == ("column", ())
+            await s.press("V")
+            assert s.session.asked().strip == ""
+            assert "of J 6×6:" not in s.text()
+
+    run(test)
+
+
+def test_g_in_the_panel_types_which_row_and_the_command_says_what_is_wrong():
+    async def test():
+        async with stage(Strips(), size=(120, 40)) as s:
+            await s.press("J", "g")
+            await s.type("1,2")
+            await s.press("enter")
+            assert (s.session.asked().strip, s.session.asked().at) == ("row", (1, 2))
+            await s.press("colon")
+            await s.type("column nothing")
+            await s.press("enter")
+            assert "`nothing` is no index" in s.text()
+            await s.press("escape", "colon")
+            await s.type("column off")
+            await s.press("enter")
+            assert s.session.asked().strip == ""
 
     run(test)

@@ -134,7 +134,7 @@ def test_keys_footer_path_titles_help_and_palette_follow(tmp_path):
             await s.press("f12", "question_mark")
             assert "E           run prediction" in s.text()
             await s.press("escape", "2", "E")
-            assert s.session.lines()[5:] == ["forward"] * 2
+            assert s.session.lines()[5:] == ["forward"], "the phases take no count"
 
     asyncio.run(asyncio.wait_for(test(), 60))
     assert "10 enter does it ten times" in " ".join(line.plain for line in help_lines(120, keyboard))

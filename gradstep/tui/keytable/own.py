@@ -126,6 +126,16 @@ OWN: tuple[Key, ...] = (
         panel="jtv",
     ),
     Key(
+        "jtv_strip",
+        "V",
+        "V",
+        "jtv('strip')",
+        "row or column of J",
+        "Jᵀ v: one row of J by itself, one column, or neither, however large J is; g types which, ←→ the next",
+        "Panels",
+        panel="jtv",
+    ),
+    Key(
         "contributions_order",
         "percent_sign",
         "%",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from gradstep.tui import heat
 from gradstep.tui.lines import Line, Row, clean, fit
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, heading, paragraph
+from gradstep.tui.panels.jtv_strip import strip_lines
 from gradstep.tui.panels.jtv_words import chain_lines, edge_lines, facts, goes, product_line
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values import numbers
-from gradstep.values.nodes import EdgeRow, Flow, LookNode, NodeView, Rows
+from gradstep.values.nodes import Direction, EdgeRow, Flow, LookNode, NodeView, Rows
 from gradstep.values.views import Request
 
 _LEAST = 4
@@ -38,8 +39,8 @@ def draw(view: NodeView | None, width: int, height: int, at: int = -1) -> Drawin
 
 
 def _said(view: NodeView, width: int, at: int) -> list[Line]:
-    """Say what happens to v and where it goes: the most needed first."""
-    lines: list[Line] = []
+    """Say what happens to v and where it goes: the most needed first, a row or column that was asked for before all."""
+    lines = strip_lines(view, width)
     if view.forward:
         lines += [_formula(view, width)]
     if len(view.edges) > 1 or (view.edges and not view.forward):
@@ -221,6 +222,8 @@ class JtvPanel(ViewPanel[NodeView]):
         """What it is about: the number of a node, else the path of a parameter or module, else where it is stopped."""
         self.edge = -1
         self._check = self._insist = False
+        self._direction: Direction = ""
+        self._at: tuple[int, ...] = ()
 
     def request(self) -> Request:
         """Ask for the node, its numbers in a window as large as can be drawn."""
@@ -235,12 +238,16 @@ class JtvPanel(ViewPanel[NodeView]):
             check=self._check,
             run=self._insist,
             insist=self._insist,
+            strip=self._direction,
+            at=self._at,
+            span=max(16, self.size.width // 2),
         )
 
     def taken(self, view: NodeView, before: NodeView | None) -> None:
         """Begin with the first input of another node, and ask nothing costly of it."""
         if before is not None and (before.number, before.name) != (view.number, view.name):
             self.edge, self._check, self._insist = -1, False, False
+            self.choose_strip("")
 
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
@@ -255,6 +262,32 @@ class JtvPanel(ViewPanel[NodeView]):
         if ends:
             here = ends.index(self.view.seen) if self.view.seen in ends else 0
             self.edge = ends[max(0, min(here + rows, len(ends) - 1))]
+
+    def sideways(self, columns: int) -> None:
+        """See the next row or column of J, where one is seen."""
+        strip = self.view.matrix.strip if self.view is not None and self.view.matrix is not None else None
+        if strip is not None and strip.number >= 0 and self.view is not None and self.view.matrix is not None:
+            size = self.view.matrix.rows if strip.direction == "row" else self.view.matrix.columns
+            self._at = (max(0, min(strip.number + columns, size - 1)),)
+
+    def turn_strip(self) -> str:
+        """See a row of J, a column, or neither; return what that is called."""
+        turn: dict[Direction, Direction] = {"": "row", "row": "column", "column": ""}
+        self.choose_strip(turn[self._direction])
+        return {
+            "row": "the row of J for the element where v is farthest from 0",
+            "column": "the column of J for the element where Jᵀv is farthest from 0",
+            "": "J in a window",
+        }[self._direction]
+
+    def choose_strip(self, direction: Direction, at: tuple[int, ...] = ()) -> None:
+        """See a row or a column of J: that of an element, or with none of the one farthest from 0; neither for ""."""
+        self._direction, self._at = direction, at
+
+    @property
+    def direction(self) -> Direction:
+        """Which of the two is seen."""
+        return self._direction
 
     def check(self) -> str:
         """Compare J with finite differences; return what that is called."""
