@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import torch
@@ -11,12 +14,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gradstep.engine.again import forward_again
+from gradstep.engine.composites import hide_composites
 from gradstep.engine.events import tensors_in
 from gradstep.engine.graph import leaf_tensor
 from gradstep.engine.held import Held
 from gradstep.engine.lines import Place, text_of
 from gradstep.engine.taps import op_name, users_place
 from gradstep.values.errors import GradstepError
+
+_NO_GRAD = "its result does not require grad"
 
 
 @dataclass
@@ -50,26 +56,34 @@ class Walk(TorchFunctionMode):
         result = func(*args, **given)
         touched = [t for _, t in (*tensors_in(args, ""), *tensors_in(given, "")) if id(t) in self._known]
         if touched and not _asks_only(func, result):
-            self._follow(func, args, result, any(t.requires_grad for t in touched))
+            made = [t for _, t in tensors_in(result, "")]
+            if getattr(func, "__name__", "").endswith("__setitem__") and args and isinstance(args[0], Tensor):
+                made = [args[0]]
+            name, frame = op_name(func), sys._getframe(1)
+            self._follow(name, made, any(t.requires_grad for t in touched), frame, lambda: _cut(func, name, made))
         return result
+
+    def composite(self, module: nn.Module, given: Any, output: Any) -> None:
+        """Follow through a module that is one operation."""
+        made, parts = [t for _, t in tensors_in(output, "")], (*module.parameters(), *module.buffers())
+        touched = [t for t in (*(t for _, t in tensors_in(given, "")), *parts) if id(t) in self._known]
+        if touched:
+            required, frame = any(t.requires_grad for t in touched), sys._getframe(1)
+            self._follow(type(module).__name__, made, required, frame, lambda: _off() or _NO_GRAD)
 
     def depends(self, tensor: Tensor) -> bool:
         """Tell whether a tensor was made from the one that is followed."""
         return id(tensor) in self._known
 
-    def _follow(self, func: Any, args: tuple[Any, ...], result: Any, required: bool) -> None:
-        name = op_name(func)
-        made = [t for _, t in tensors_in(result, "")]
-        if name.endswith("__setitem__") and args and isinstance(args[0], Tensor):
-            made = [args[0]]
+    def _follow(
+        self, name: str, made: list[Tensor], required: bool, frame: FrameType, why_cut: Callable[[], str]
+    ) -> None:
         for tensor in made:
             if id(tensor) not in self._known:
                 self._known.add(id(tensor))
                 self._kept.append(tensor)
-        use = Use(name, users_place(sys._getframe(2)))
-        if required and not any(t.requires_grad for t in made):
-            use.cut = _cut(func, name, made)
-        self.uses.append(use)
+        ends = required and not any(t.requires_grad for t in made)
+        self.uses.append(Use(name, users_place(frame), why_cut() if ends else ""))
 
 
 def _asks_only(func: Any, result: Any) -> bool:
@@ -86,11 +100,15 @@ def _cut(func: Any, name: str, made: list[Tensor]) -> str:
         return "`detach` gives the same numbers without their history"
     if name.endswith("data.__get__"):
         return "`.data` gives the same numbers without their history"
-    if not torch.is_grad_enabled():
-        return "grad mode is off here: no_grad or inference_mode"
+    if _off():
+        return _off()
     if not any(t.is_floating_point() or t.is_complex() for t in made):
         return f"its result is whole numbers ({str(made[0].dtype).removeprefix('torch.')}), which have no gradient"
-    return "its result does not require grad"
+    return _NO_GRAD
+
+
+def _off() -> str:
+    return "" if torch.is_grad_enabled() else "grad mode is off here: no_grad or inference_mode"
 
 
 def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
@@ -123,12 +141,15 @@ def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
 def _followed(held: Held, name: str, parameter: Tensor) -> list[str]:
     walks: list[Walk] = []
 
-    def walk() -> Walk:
-        walks.append(Walk(parameter))
-        return walks[0]
+    @contextmanager
+    def followed() -> Iterator[None]:
+        walk = Walk(parameter)
+        walks.append(walk)
+        with hide_composites(walk.composite), walk:
+            yield
 
     try:
-        loss, _ = forward_again(held, walk)
+        loss, _ = forward_again(held, followed)
     except GradstepError as error:
         return [f"the loss does not lead to {name}; the forward was not walked again: {error.problem.what}"]
     return _said(name, walks[0], walks[0].depends(loss), _module_of(held, name))

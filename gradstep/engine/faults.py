@@ -6,15 +6,17 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from msgspec.structs import replace
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 
 from gradstep.engine.again import forward_again
 from gradstep.engine.buffers import is_freed, is_written
+from gradstep.engine.composites import hide_composites
 from gradstep.engine.events import tensors_in
 from gradstep.engine.graph import GraphRecord, record
 from gradstep.engine.held import Held
@@ -66,17 +68,21 @@ class _Trace(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        self._find_written(func)
-        for _, tensor in tensors_in(result, ""):
-            node = tensor.grad_fn
-            if node is not None and node not in self._saved:
-                self._saved[node] = [(kept, kept._version) for kept in _kept_by(node)]
+        self._ran(op_name(func), result, sys._getframe(1))
         return result
 
-    def _find_written(self, func: Any) -> None:
+    def composite(self, module: nn.Module, _: Any, output: Any) -> None:
+        """Take note of a module that is one operation; what its own nodes save is not followed."""
+        self._ran(type(module).__name__, output, sys._getframe(1))
+
+    def _ran(self, name: str, result: Any, frame: FrameType) -> None:
         for node, kept in self._saved.items():
             if node not in self.culprits and any(tensor._version != version for tensor, version in kept):
-                self.culprits[node] = (op_name(func), users_place(sys._getframe(2)))
+                self.culprits[node] = (name, users_place(frame))
+        for _, tensor in tensors_in(result, ""):
+            made = tensor.grad_fn
+            if made is not None and made not in self._saved:
+                self._saved[made] = [(kept, kept._version) for kept in _kept_by(made)]
 
 
 def _kept_by(node: Node) -> Iterator[Tensor]:
@@ -97,9 +103,9 @@ def _written(held: Held, message: str) -> Iterator[str]:
     numbers = [i for i, node in enumerate(graph.nodes) if is_written(node)]
     found = _VERSIONS.search(message)
     versions = f" at version {found[2]}; it is at version {found[1]} now" if found else ""
-    trace, again, lines = _again(held)
+    trace, again = _again(held)
     for i, number in enumerate(numbers[:3]):
-        made = None if lines is None or again is None else lines.at(again.nodes[number]._sequence_nr())
+        made = None if again is None else again.line(number)
         yield f"{_node(held, graph, number, made)} saved it{versions if not i else ''}"
         culprit = None if trace is None or again is None else trace.culprits.get(again.nodes[number])
         if culprit is not None:
@@ -111,23 +117,23 @@ def _written(held: Held, message: str) -> Iterator[str]:
         yield f"and {len(numbers) - 3} more nodes"
 
 
-def _again(held: Held) -> tuple[_Trace | None, GraphRecord | None, Lines | None]:
+def _again(held: Held) -> tuple[_Trace | None, GraphRecord | None]:
     """Run the forward once more to see what writes; nothing where it does not repeat."""
     trace = _Trace()
     seen: list[Lines] = []
 
     @contextmanager
     def both() -> Iterator[None]:
-        with trace, note_lines(held.paths) as lines:
+        with trace, hide_composites(trace.composite), note_lines(held.paths) as lines:
             seen.append(lines)
             yield
 
     try:
         loss, watched = forward_again(held, both)
     except GradstepError:
-        return None, None, None
+        return None, None
     assert loss.grad_fn is not None
-    return trace, record(loss.grad_fn, watched.owners), seen[0]
+    return trace, record(loss.grad_fn, watched.owners, seen[0])
 
 
 def _node(held: Held, graph: GraphRecord, number: int, made: Place | None = None) -> str:

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.autograd.graph import Node
 
 from gradstep.engine.deep import free, make_room
-from gradstep.engine.lines import Lines
+from gradstep.engine.elsewhere import Elsewhere
+from gradstep.engine.lines import Lines, Place
 
 
 class Call(NamedTuple):
@@ -43,18 +44,29 @@ class Owners:
     running: list[int] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     """Every call, in the order in which they began."""
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
+    """The calls on other threads than the one that this was made on; `numbers` know nothing of them."""
     _open: list[int] = field(default_factory=list)
     _times: dict[str, int] = field(default_factory=dict)
 
     def enter(self, path: str, number: int, given: tuple[int, ...] | None = None) -> None:
         """Note that a module is called, at a number of the counter."""
-        times = self._times[path] = self._times.get(path, 0) + 1
-        self._open.append(len(self.calls))
-        self.calls.append(Call(path, times, self._open[-2] if len(self._open) > 1 else -1, given))
-        self._note(number)
+        away = self.elsewhere.away()
+        with self.elsewhere.lock:
+            times = self._times[path] = self._times.get(path, 0) + 1
+            call = len(self.calls)
+            self.calls.append(Call(path, times, self._open[-1] if self._open else -1, given))
+        if away:
+            self.elsewhere.enter(call, number)
+        else:
+            self._open.append(call)
+            self._note(number)
 
-    def leave(self, number: int) -> None:
-        """Note that the innermost call ends."""
+    def leave(self, number: int, given: Any = None, output: Any = None) -> None:
+        """Note that the innermost call ends, what it was given and what it returned."""
+        if self.elsewhere.away():
+            self.elsewhere.leave(number, given, output)
+            return
         if self._open:
             self._open.pop()
         self._note(number)
@@ -65,8 +77,14 @@ class Owners:
         self.running.append(call)
         self.paths.append(self.calls[call].path if call >= 0 else None)
 
-    def call_at(self, number: int) -> int:
-        """Return the call that made the node of a sequence number, as its place in `calls`; -1 outside of the model."""
+    def call_of(self, node: Node, number: int) -> int:
+        """Return the call that made a node of a sequence number, as its place in `calls`; -1 outside of the model.
+
+        It is -1, too, where the number could be one of another thread, and nothing tells.
+        """
+        away = self.elsewhere.call_of(node, number)
+        if away is not None:
+            return away
         place = bisect_right(self.numbers, number) - 1
         return self.running[place] if place >= 0 else -1
 
@@ -103,6 +121,14 @@ class GraphRecord:
         call = self.calls[place]
         return self.made.calls[call].path if call >= 0 else None
 
+    def line(self, place: int) -> Place | None:
+        """Return where a node was made; None for a leaf, and where that was not noted or can't be told."""
+        node = self.nodes[place]
+        number = int(node._sequence_nr())
+        if self.lines is None or number == _LEAF or self.made.elsewhere.call_of(node, number) is not None:
+            return None
+        return self.lines.at(number)
+
     def __del__(self) -> None:
         free(self.nodes)
 
@@ -121,7 +147,7 @@ def record(root: Node, owners: Owners, lines: Lines | None = None) -> GraphRecor
         for at, index in enumerate(order):
             place[index] = at
         leaves = [at for at, index in enumerate(order) if numbers[index] == _LEAF and is_leaf(nodes[index])]
-        calls = [owners.call_at(numbers[index]) for index in order]
+        calls = [owners.call_of(nodes[index], numbers[index]) for index in order]
         for at in leaves:
             calls[at] = calls[at - 1] if at else -1
         return GraphRecord(

@@ -84,9 +84,7 @@ class Held(Parts):
     def line_of(self, number: int) -> Place | None:
         """Return where node `number` of the graph was made; None when that was not noted."""
         graph = self.graph()
-        if graph is None or graph.lines is None or number in graph.leaves:
-            return None
-        return graph.lines.at(graph.nodes[number]._sequence_nr())
+        return None if graph is None else graph.line(number)
 
     def forget_graph(self) -> None:
         """Let go of the graph that was walked: nothing but the loss may keep one alive."""
@@ -106,13 +104,13 @@ class Held(Parts):
         point, accounts, count = self.point, self.ledger.copy(), len(self.losses)
         saved: Saved | None = None
         try:
-            self.running = True
             self.point = replace(point, edit="") if point.edit else point
             self.saved = _NOTHING  # let go of cleared gradients before torch allocates new ones
             if self.observed:
                 saved = self.transaction.begin(act)
                 if taps is not None:  # at a stop inside, what it changed so far can be seen
                     self.saved = saved
+            self.running = True  # an interrupt before this would tear what is kept
             phases.carry_out(self, act, taps)
             self.transaction.keep(act, saved)
             self.running = False

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from threading import get_ident
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -18,9 +19,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
-COMPOSITES = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer)
-"""Modules that take another way in eval when somebody looks at their ops (torch/nn/modules/activation.py,
-`why_not_fast_path`), with other results on padded input: in eval each of them is one operation here."""
+from gradstep.engine.composites import hide_composites
 
 _TORCH = str(Path(torch.__file__).resolve().parent)
 _OURS = str(Path(__file__).resolve().parent.parent)
@@ -93,29 +92,20 @@ def note_lines(paths: Mapping[nn.Module, str]) -> Iterator[Lines]:
     """
     lines = Lines()
     number = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
-    hidden: list[nn.Module] = []
-    hiding = ExitStack()
+    thread = get_ident()  # the counter is each thread's own
 
     def enter(module: nn.Module, _: Any) -> None:
-        if module in paths:
+        if module in paths and get_ident() == thread:
             lines.enter(number(), sys._getframe(1))
-            if isinstance(module, COMPOSITES) and not module.training:
-                if not hidden:
-                    hiding.enter_context(torch._C.DisableTorchFunction())
-                hidden.append(module)
 
     def leave(module: nn.Module, _: Any, __: Any) -> None:
-        if module in paths:
+        if module in paths and get_ident() == thread:
             lines.leave(number())
-            if hidden and hidden[-1] is module:
-                hidden.pop()
-                if not hidden:
-                    hiding.close()
 
     with ExitStack() as stack:
         stack.callback(register_module_forward_pre_hook(enter).remove)
         stack.callback(register_module_forward_hook(leave, always_call=True).remove)
-        stack.callback(hiding.close)
+        stack.enter_context(hide_composites())
         if not something_is_compiled():
             stack.enter_context(_Noting(lines))
         yield lines

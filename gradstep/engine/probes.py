@@ -60,9 +60,9 @@ def watch_forward(
         if path is not None:
             seen.owners.enter(path, number(), _shape(given))
 
-    def leave(module: nn.Module, _: Any, output: Any) -> None:
+    def leave(module: nn.Module, given: Any, output: Any) -> None:
         if module in paths:
-            seen.owners.leave(number())
+            seen.owners.leave(number(), given, output)
             if module is root:
                 seen.output = output
             if count_zeros and is_zeroing(module):

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode, resolve_name
 
+from gradstep.engine.composites import hide_composites
 from gradstep.engine.events import Event, tensors_in
 from gradstep.engine.graph import GraphRecord, leaf_tensor
-from gradstep.engine.lines import COMPOSITES, Place, place_of, text_of
+from gradstep.engine.lines import Place, place_of, text_of
 from gradstep.engine.problems import is_ours, printable
 from gradstep.values.inside import SourceLine
 
@@ -39,6 +40,7 @@ def tap_forward(paths: Mapping[nn.Module, str], come: Come, ops: bool = True) ->
         ):
             stack.callback(handle.remove)
         if ops:
+            stack.enter_context(hide_composites())
             stack.enter_context(_Ops(taps.op))
         yield
 
@@ -50,7 +52,6 @@ class _ForwardTaps:
         self._paths, self._come = paths, come
         self._thread = get_ident()
         self._running: list[tuple[str, str]] = []
-        self._hidden: list[tuple[nn.Module, ExitStack]] = []
 
     @property
     def _stack(self) -> tuple[str, ...]:
@@ -65,17 +66,11 @@ class _ForwardTaps:
         self._running.append((path, name))
         given = inputs if isinstance(inputs, tuple) else (inputs,)
         self._tell("module", "enter", name, path, given, _keywords(sys._getframe(1)))
-        if isinstance(module, COMPOSITES) and not module.training and torch._C._is_torch_function_enabled():
-            hiding = ExitStack()
-            hiding.enter_context(torch._C.DisableTorchFunction())
-            self._hidden.append((module, hiding))
 
     def leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         path = self._paths.get(module)
         if path is None or not self._running or get_ident() != self._thread:
             return
-        if self._hidden and self._hidden[-1][0] is module:
-            self._hidden.pop()[1].close()
         if sys.exc_info()[0] is None:
             given = inputs if isinstance(inputs, tuple) else (inputs,)
             self._tell("module", "exit", type(module).__name__, path, given, {}, (output,))

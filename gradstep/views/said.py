@@ -119,7 +119,7 @@ class Said:
         record = self._record
         if record.lines is None or place in self.leaves:
             return "", 0, ""
-        return self._written(record.lines.at(int(record.nodes[place]._sequence_nr())), record.calls[place] >= 0)
+        return self._written(record.line(place), record.calls[place] >= 0)
 
     def _written(self, place: Place | None, inside: bool) -> tuple[str, int, str]:
         if place is not None:

@@ -65,6 +65,32 @@ class Aside(Two):
         return self.second(x[:, :3])  # type: ignore[no-any-return]
 
 
+class FastPath(nn.Module):
+    """A first layer that learns nothing, for the encoder behind it runs without grad, on its fast path in eval."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.aside, self.second = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+        layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2).eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = torch.zeros(len(x), 3, dtype=torch.bool)
+        padded[:, 2] = True
+        with torch.no_grad():
+            hidden = self.encoder(self.first(x).unsqueeze(1).expand(-1, 3, -1), src_key_padding_mask=padded)
+        return self.second(hidden[:, 0])  # type: ignore[no-any-return]
+
+
+def test_a_module_on_its_fast_path_is_walked_through_as_one_operation() -> None:
+    # padded input: looked at op by op the encoder would give another loss, and the forward would not repeat
+    said = why(FastPath, "first.weight")
+    assert "ends at F.linear" in said
+    assert "grad mode is off here" in said
+    assert "TransformerEncoder at test_absent.py" in why(FastPath, "encoder.layers.1.linear1.weight")
+    assert "does not use aside.weight" in why(FastPath, "aside.weight")
+
+
 def why(model: type[nn.Module], name: str = "first.weight", *acts: object) -> str:
     torch.manual_seed(0)
     held = run(hold(model()), *(acts or (F, B)))

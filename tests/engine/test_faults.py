@@ -33,6 +33,24 @@ def test_an_in_place_op_of_the_forward_is_named_with_both_lines_and_versions() -
     assert digest(held) == before
 
 
+class InPlaceBeforeFastPath(InPlace):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).eval().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = torch.tensor([[False, False, True]]).expand(len(x), -1)
+        with torch.no_grad():
+            x = self.encoder(torch.stack([x, x, x], 1), src_key_padding_mask=padded)[:, 0] + x
+        return super().forward(x)
+
+
+def test_a_module_on_its_fast_path_does_not_keep_the_culprit_from_being_named() -> None:
+    held = run(hold(InPlaceBeforeFastPath()), F)
+    said = named(held, failed(held, B), "").what
+    assert "`hidden += 1` wrote it after that" in said
+
+
 def test_the_step_that_wrote_the_weights_is_named() -> None:
     torch.manual_seed(0)
     held = run(hold(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))), F)
