@@ -12,6 +12,7 @@ from torch import Tensor
 from gradstep.engine.events import Event, numbers_of, tensors_in
 from gradstep.engine.graph import GraphRecord
 from gradstep.engine.held import Held
+from gradstep.engine.saved_values import saved_values
 from gradstep.values.commands import PHASES, Break
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
@@ -33,6 +34,8 @@ class Breakpoints:
         self._next = 1
         self._said: set[int] = set()
         """Those of which it was said that they match nothing."""
+        self._spreading = False
+        """True when something in the phase was not finite already: what only passes that on is no news."""
 
     def __iter__(self) -> Iterator[Breakpoint]:
         """Yield them by number."""
@@ -110,9 +113,23 @@ class Breakpoints:
             tell: evaluates what a logpoint prints there.
             notes: what logpoints print is added to it.
         """
-        matching = [row for row in self if _matches(row, event, first)]
-        reasons = [self._hit(row, _place(event), test, tell, notes) for row in matching]
-        return next((reason for reason in reasons if reason), "")
+        bad = self._not_finite(event, first)
+        reasons: list[str] = []
+        for row in list(self):
+            found = bad if row.kind == "nan" else ""
+            if found or _matches(row, event, first):
+                reason = self._hit(row, _place(event), test, tell, notes)
+                reasons += [f"{reason}: {found}" if found else reason] if reason else []
+        return next(iter(reasons), "")
+
+    def _not_finite(self, event: Event, first: bool) -> str:
+        """Say what is not finite at an event that makes it, or that is the first of its phase to have it."""
+        if not any(row.kind == "nan" and row.enabled for row in self):
+            return ""
+        words, passed_on = makes_nan(event)
+        spread = self._spreading and not first
+        self._spreading = spread or bool(words)
+        return "" if passed_on and spread else words
 
     def after(self, phase: str, iteration: int, test: Test, tell: Tell, notes: list[str]) -> str:
         """Count the hits of the end of a phase; return why it stops there."""
@@ -180,8 +197,6 @@ def _matches(row: Breakpoint, event: Event, first: bool) -> bool:
             return event.parameter != "" and event.edge == (row.edge or "before") and _named(row.what, event.parameter)
         case "when":
             return True
-        case "nan":
-            return makes_nan(event) != ""
         case _:
             return False
 
@@ -206,20 +221,23 @@ def _node_names(graph: GraphRecord) -> list[str]:
     return list(dict.fromkeys([*names, *map(_operation, names), *modules]))
 
 
-def makes_nan(event: Event) -> str:
-    """Say that an op or node gives what is not finite, and whether that came in; empty when all of it is finite."""
+def makes_nan(event: Event) -> tuple[str, bool]:
+    """Say that an op or node gives what is not finite, and tell whether that came in; empty when all is finite."""
     if event.kind == "module" or event.outputs is None:
-        return ""
+        return "", False
     made = next((bad for _, tensor in tensors_in(event.outputs, "") if (bad := not_finite(tensor))), "")
     if not made:
-        return ""
-    given = (*tensors_in(event.inputs, f"{event.kind}.in"), *tensors_in(event.keywords, ""))
-    # what an op has written in place is its result now
-    written = {id(tensor) for _, tensor in tensors_in(event.outputs, "")}
-    others = ((not_finite(tensor), name) for name, tensor in given if id(tensor) not in written)
-    came = next((f"{bad} came in with {name}" for bad, name in others if bad), "")
+        return "", False
+    given = [*tensors_in(event.inputs, f"{event.kind}.in"), *tensors_in(event.keywords, "")]
+    if event.node is not None:
+        kept = saved_values(event.node)
+        given += [(f"{value.name}, which it saved", value.tensor) for value in kept if value.tensor is not None]
+    else:  # what an op has written in place is its result now
+        written = {id(tensor) for _, tensor in tensors_in(event.outputs, "")}
+        given = [(name, tensor) for name, tensor in given if id(tensor) not in written]
+    came = next((f"{bad} came in with {name}" for name, tensor in given if (bad := not_finite(tensor))), "")
     what = event.name if event.number < 0 else f"#{event.number} {event.name}"
-    return f"{what} gives {made}: {came}" if came else f"{what} makes {made} of finite numbers"
+    return (f"{what} gives {made}: {came}", True) if came else (f"{what} makes {made} of finite numbers", False)
 
 
 def not_finite(tensor: Tensor) -> str:

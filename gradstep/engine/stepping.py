@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.account import norm_of
-from gradstep.engine.breakpoints import Breakpoints, makes_nan, not_there
+from gradstep.engine.breakpoints import Breakpoints, not_there
 from gradstep.engine.events import Event, is_opaque
 from gradstep.engine.held import Held
 from gradstep.engine.lines import something_is_compiled
@@ -243,8 +243,7 @@ class Stepping:
             return ""
         hit = self._breakpoints.at(event, self.place == 1, self._test, self._tell, self.notes)
         if hit:
-            bad = makes_nan(event)
-            return f"{hit}: {bad}" if bad else hit
+            return hit
         if not self._wish.wants(event):
             return ""
         if self._wish.condition is None:

@@ -13,7 +13,7 @@ from gradstep.steps.faults import ScriptError
 from gradstep.steps.headless import Draw, Headless
 from gradstep.steps.jsonlines import JsonLines
 from gradstep.steps.parse import read_script
-from gradstep.steps.report import failure_text
+from gradstep.steps.report import failure_text, stop_text
 from gradstep.steps.script import Line, Script
 from gradstep.values.commands import Let, Say, Set
 from gradstep.values.outcomes import Outcome
@@ -165,14 +165,16 @@ def _count(number: int, what: str) -> str:
 
 
 class _Teller:
-    """Prints what a script says, prints and watches."""
+    """Prints what a script says, prints and watches, and where a breakpoint stopped it."""
 
     def __init__(self, progress: _Progress) -> None:
         self._progress = progress
+        self._stopped = 0
+        """The number of the last stop that was told."""
 
     def carried(self, line: Line, outcome: Outcome) -> None:
         """Print what came of one command."""
-        if not outcome.text and not outcome.watches:
+        if not outcome.text and not outcome.watches and not outcome.stop.hit:
             return
         self._progress.clear()
         command = outcome.command
@@ -180,6 +182,10 @@ class _Teller:
             print(outcome.text if isinstance(command, Say) else f"{line.text}\n{outcome.text}")  # noqa: T201
         for hit in outcome.watches:
             print(f"watchpoint {hit.number}: {hit.line}\n  before {hit.before}\n  after  {hit.after}")  # noqa: T201
+        stop = outcome.stop
+        if stop.hit and stop.number != self._stopped:
+            self._stopped = stop.number
+            print(f"line {line.number}: {stop_text(stop)}")  # noqa: T201
 
 
 class _Ticker:

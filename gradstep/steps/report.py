@@ -8,7 +8,7 @@ import textwrap
 from gradstep.steps.faults import caret_lines
 from gradstep.steps.runner import Failure
 from gradstep.steps.script import Script
-from gradstep.values.outcomes import Frame, Problem
+from gradstep.values.outcomes import Frame, Problem, Stop
 
 
 def failure_text(script: Script, failure: Failure) -> str:
@@ -28,6 +28,16 @@ def failure_text(script: Script, failure: Failure) -> str:
     if problem.remedy:
         lines += textwrap.wrap(problem.remedy, 110, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(lines)
+
+
+def stop_text(stop: Stop) -> str:
+    """Return where a breakpoint has stopped a script: the breakpoint, the place, and the user's line there."""
+    position = stop.position
+    if position is None:
+        return stop.hit
+    source = position.source
+    lines = [f"{stop.hit}", f"  {position.words}"]
+    return "\n".join(lines + ([f"  {source.file}:{source.line}  {source.text}"] if source.file else []))
 
 
 def frame_lines(problem: Problem) -> list[str]:

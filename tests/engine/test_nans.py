@@ -77,6 +77,24 @@ def test_a_nan_that_came_in_is_not_blamed_on_the_op() -> None:
     assert "gives nan: nan came in with op.in[1]" in reason
 
 
+def test_what_only_passes_a_nan_on_stops_nothing_but_another_one_does() -> None:
+    def between(x: Tensor) -> Tensor:
+        bad = (-x.abs() - 1).log() * 2 + 1
+        return bad + (x * 0).log()
+
+    held, points, stops = planted(between), Breakpoints(), []
+    points.add(Break("nan"), held)
+    for act in (F, B):
+        phase = Stepping(held, act, points, lambda _: True, str)
+        while phase.go("continue"):
+            stops.append(phase.reason)
+    assert stops == [
+        "breakpoint 1: torch.Tensor.log makes nan of finite numbers",
+        "breakpoint 1: torch.Tensor.log makes inf of finite numbers",
+        "breakpoint 1: #0 MseLossBackward0 gives nan: nan came in with self, which it saved",
+    ]
+
+
 BACKWARD: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "sqrt at 0": (lambda x: (x * 0).sqrt(), "SqrtBackward0"),
     "where": (lambda x: torch.where(x > 100, (x - 100).abs().add(1).log(), (x * 0).pow(0.5)), "PowBackward0"),

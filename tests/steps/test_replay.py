@@ -231,3 +231,23 @@ def test_a_replay_imports_no_textual(tmp_path: Path) -> None:
     code = f"import sys; from gradstep.steps.replay import replay; replay([{path!r}]); print('textual' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_where_a_breakpoint_stops_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.py").write_text(
+        "import torch, gradstep\n\n\n"
+        "class Log(torch.nn.Linear):\n"
+        "    def forward(self, x):\n"
+        "        return torch.log(super().forward(x) - 9)\n\n\n"
+        "def workload():\n"
+        "    batch = (torch.ones(2, 3), torch.ones(2, 1))\n"
+        "    loss = torch.nn.functional.mse_loss\n"
+        "    return gradstep.Workload(Log(3, 1), loss=loss, optimizer=torch.optim.SGD, batches=[batch])\n"
+    )
+    text = "load bad.py:workload seed=0\nbreak nan\nforward\nprint op.name\ncontinue\n"
+    assert replay([written(tmp_path, text)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    place = told.index("line 3: breakpoint 1: torch.log makes nan of finite numbers")
+    assert told[place + 1].strip() == "forward: exit torch.log of Log"
+    assert told[place + 2].endswith("bad.py:6  return torch.log(super().forward(x) - 9)")
+    assert sum("breakpoint 1: torch.log" in line for line in told) == 1
