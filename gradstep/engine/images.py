@@ -74,18 +74,25 @@ class Images:
 
     def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Copy each tensor before something that may write it; `settle` or `abandon` must follow."""
+        try:
+            return self._take(tensors)
+        except BaseException:  # no memory: what was not filled is not to be taken for a copy
+            self.abandon()
+            raise
+
+    def _take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         sources, targets, made = [], [], []
         for tensor in tensors:
             image = self.current(tensor)
             if image.copy is None:
                 image.version = tensor._version
+                self._open.append(image)
                 if tensor.layout is torch.strided:
                     image.copy = self.memory.like(tensor)
                     sources.append(tensor.detach())
                     targets.append(image.copy)
                 else:
                     image.copy = tensor.detach().clone()
-                self._open.append(image)
             made.append(image.copy)
         if sources:
             torch._foreach_copy_(targets, sources)
@@ -153,13 +160,6 @@ class Images:
             tensors, versions = tuple(i.tensor for i in moved), tuple(i.version for i in moved)
             torch._C._autograd._unsafe_set_version_counter(tensors, versions)
 
-    def _leave(self, tensor: Tensor) -> Image | None:
-        """Return the image of what a tensor holds now, if a checkpoint still needs it; it is about to be written."""
-        there = self._inside.pop(id(tensor), None)
-        if there is not None:
-            there.version = tensor._version
-        return there
-
     def _move(self, images: list[Image]) -> None:
         """Move contents from copies into tensors, and what those held into memory; a lot leaves some to the next."""
         live = [image.tensor.data for image in images]
@@ -176,14 +176,14 @@ class Images:
             image.copy = None
             self._inside[id(image.tensor)] = image
 
+    def _leave(self, tensor: Tensor) -> Image | None:
+        """Return the image of what a tensor holds now, if a checkpoint still needs it; it is about to be written."""
+        there = self._inside.pop(id(tensor), None)
+        if there is not None:
+            there.version = tensor._version
+        return there
 
-def _by_memory(images: list[Image]) -> tuple[list[Image], list[Image]]:
-    """Return the images whose tensors have memory of their own and are dense, and the others."""
-    owners: dict[int, int] = {}
-    for image in images:
-        place = _place(image.tensor)
-        owners[place] = owners.get(place, 0) + 1
-    apart = [i for i in images if owners[_place(i.tensor)] == 1 and i.tensor.layout is torch.strided]
+
 _LOT = 16 << 20
 """Bytes that are moved at once: about what of a history's memory is taken beside it."""
 
@@ -202,6 +202,13 @@ def _in_lots(images: list[Image]) -> Iterator[list[Image]]:
         yield lot
 
 
+def _by_memory(images: list[Image]) -> tuple[list[Image], list[Image]]:
+    """Return the images whose tensors have memory of their own and are dense, and the others."""
+    owners: dict[int, int] = {}
+    for image in images:
+        place = _place(image.tensor)
+        owners[place] = owners.get(place, 0) + 1
+    apart = [i for i in images if owners[_place(i.tensor)] == 1 and i.tensor.layout is torch.strided]
     alone = {id(image) for image in apart}
     return apart, [image for image in images if id(image) not in alone]
 

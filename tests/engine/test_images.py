@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -215,3 +216,41 @@ def test_an_interrupt_on_the_way_back_leaves_everything_where_it_was() -> None:
     assert traveller.digest() == before
     traveller.go(8)
     traveller.check()
+
+
+@pytest.mark.parametrize(
+    "lines", [("step",), ("forward", "backward"), ("next_batch",), ("backward", "clip grad norm=0.5")]
+)
+def test_no_memory_for_a_copy_leaves_nothing_half_kept(lines: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    fused = Fused()
+    traveller = Traveller.of(fused.held, 1 << 30)
+    traveller.take("loop", 2)
+    for line in ("forward", "backward", "step", "forward"):
+        traveller.take("act", line)
+    memory = traveller.timeline.images.memory
+    like = memory.like
+    for line in lines:
+        before, refusals = traveller.digest(), 0
+        for left in range(40):
+            calls = iter(range(left))
+
+            def short(tensor: Tensor, calls: Iterator[int] = calls) -> torch.Tensor:
+                if next(calls, None) is None:
+                    raise MemoryError
+                return like(tensor)
+
+            monkeypatch.setattr(memory, "like", short)
+            if traveller.take("act", line):
+                break
+            refusals += 1
+            assert traveller.digest() == before
+            monkeypatch.setattr(memory, "like", like)
+            fused.fuse.light(2)  # what is put back after another failure is not what was never filled
+            assert "on purpose" in traveller.refusal("forward")
+            assert traveller.digest() == before
+        assert 0 < refusals < 39
+        monkeypatch.setattr(memory, "like", like)
+        traveller.check()
+    for number in (1, 5, max(traveller.timeline.points)):
+        traveller.go(number)
+        traveller.check()
