@@ -17,7 +17,7 @@ from gradstep.engine.events import Event
 from gradstep.engine.graph import GraphRecord, record
 from gradstep.engine.held import Held
 from gradstep.engine.probes import Watched, watch_forward
-from gradstep.engine.saving import Saver, TensorsSaved
+from gradstep.engine.saving import Saver, TensorsSaved, without_grads
 from gradstep.engine.taps import tap_backward
 from gradstep.values.errors import wrong
 from gradstep.values.inside import SourceLine
@@ -35,7 +35,7 @@ def forward_again(
     Raises:
         GradstepError: there was no forward, what it began with is not there any more, or it gives another loss now.
     """
-    with _as_it_began(held):
+    with _as_it_began(held), without_grads(held.parameters):
         return _forward(held, around)
 
 
@@ -54,20 +54,13 @@ def backward_again(held: Held, see: Callable[[Event], None]) -> GraphRecord:
     if any(parameter._post_accumulate_grad_hooks for _, parameter in held.parameters):
         what = "a hook on a parameter runs when its gradient is there, and running it again could do anything"
         raise wrong("this backward is not run again", what, "step into it while it runs: `into backward`")
-    grads = [(parameter, parameter.grad) for _, parameter in held.parameters]
-    with _as_it_began(held):
-        try:
-            again, watched = _forward(held)
-            if again.grad_fn is None:
-                raise wrong("the loss has no graph", "nothing that it depends on requires grad")
-            graph = record(again.grad_fn, watched.owners)
-            for parameter, _ in grads:
-                parameter.grad = None
-            with tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, see):
-                again.backward(retain_graph=True)  # type: ignore[no-untyped-call]
-        finally:
-            for parameter, grad in grads:
-                parameter.grad = grad
+    with _as_it_began(held), without_grads(held.parameters):
+        again, watched = _forward(held)
+        if again.grad_fn is None:
+            raise wrong("the loss has no graph", "nothing that it depends on requires grad")
+        graph = record(again.grad_fn, watched.owners)
+        with without_grads(held.parameters), tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, see):
+            again.backward(retain_graph=True)  # type: ignore[no-untyped-call]
     return graph
 
 

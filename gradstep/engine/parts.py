@@ -127,10 +127,11 @@ class Parts:
                     yield f"group{g}.{i}", parameter
 
     def _module(self, path: str) -> nn.Module | None:
-        try:
-            return self.model.get_submodule(path)
-        except AttributeError:
-            return None
+        """Return the module of a path; not by attributes: a parametrized weight is computed when it is asked for."""
+        found: nn.Module | None = self.model
+        for part in path.split(".") if path else ():
+            found = found._modules.get(part) if found is not None else None
+        return found
 
 
 def _module_of_the_loss(workload: Workload) -> nn.Module | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -176,3 +177,16 @@ def put_grads_back(saved: Saved) -> None:
     if saved.grad_versions:
         tensors, versions = zip(*saved.grad_versions, strict=True)
         torch._C._autograd._unsafe_set_version_counter(tensors, versions)
+
+
+@contextmanager
+def without_grads(parameters: Sequence[tuple[str, nn.Parameter]]) -> Iterator[None]:
+    """Put every `.grad` aside: a backward inside the block, one within a forward too, adds to none of them."""
+    grads = [(parameter, parameter.grad) for _, parameter in parameters]
+    try:
+        for parameter, _ in grads:
+            parameter.grad = None
+        yield
+    finally:
+        for parameter, grad in grads:
+            parameter.grad = grad

@@ -16,7 +16,7 @@ from gradstep.engine.buffers import is_freed
 from gradstep.engine.optimizers import is_torchs, writes_grad
 from gradstep.engine.probes import watch_forward
 from gradstep.engine.randomness import Randomness
-from gradstep.engine.saving import Saved, Saver, put_grads_back
+from gradstep.engine.saving import Saved, Saver, put_grads_back, without_grads
 from gradstep.values.commands import Backward, Forward, NextBatch, PhaseCommand, PointCommand, Step
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Transaction:
             if first.randomness is not None:
                 held.keeper.restore(first.randomness)
             try:
-                with watch_forward(held.paths, held.model) as watched:
+                with without_grads(held.parameters), watch_forward(held.paths, held.model) as watched:
                     again = held.compute(held.point.batch)
             except BaseException:  # an interrupt too: there is a state to put back first
                 again = None

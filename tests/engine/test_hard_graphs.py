@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from holding import B, F, S, hold, run
+from holding import B, F, S, failed, hold, run
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from gradstep.engine.again import backward_again
 from gradstep.engine.breakpoints import Breakpoints
 from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
@@ -79,6 +80,13 @@ def several(model: Any, batch: tuple[Tensor, Tensor]) -> Tensor:
     )
 
 
+def inner(model: Any, batch: tuple[Tensor, Tensor], keep: bool = True) -> Tensor:
+    """A backward inside the forward, which adds to `.grad`."""
+    output = model(batch[0])
+    output.pow(2).mean().backward(retain_graph=keep)
+    return functional.mse_loss(output, batch[1])
+
+
 def held_with(between: Callable[[Any, Tensor], Tensor], **more: Any) -> Held:
     torch.manual_seed(0)
     return hold(Body(between), [(torch.randn(5, 4), torch.randn(5, 2))], **more)
@@ -108,6 +116,7 @@ HARD: dict[str, Callable[[], Held]] = {
     "checkpoint": lambda: held_with(lambda m, x: checkpoint(m.tied, x, use_reentrant=False)),
     "reentrant checkpoint": lambda: held_with(lambda m, x: checkpoint(m.tied, x, use_reentrant=True)),
     "double backward": lambda: held_with(plain, compute_loss=penalty),
+    "backward inside": lambda: held_with(plain, compute_loss=inner),
     "several losses": lambda: held_with(plain, compute_loss=several),
     "dropout in a checkpoint": lambda: held_with(
         lambda m, x: checkpoint(lambda y: functional.dropout(m.tied(y), 0.5), x, use_reentrant=False)
@@ -157,6 +166,30 @@ def test_each_can_be_left_half_way(name: str) -> None:
     phase.abandon()
     assert digest(held) == before
     run(held, B)
+
+
+def test_looking_back_adds_nothing_that_a_backward_inside_the_forward_adds() -> None:
+    held = run(HARD["backward inside"](), F, B)
+    before = digest(held)
+    assert len(backward_again(held, lambda _: None).nodes) == len(held.graph().nodes)  # type: ignore[union-attr]
+    assert digest(held) == before
+
+
+def test_a_backward_that_is_refused_adds_nothing_either() -> None:
+    held = run(held_with(lambda m, x: m.tied(x).tanh(), compute_loss=lambda m, b: inner(m, b, keep=False)), F)
+    before = digest(held)
+    assert "second time" in failed(held, B).what
+    assert digest(held) == before
+
+
+def test_names_are_looked_up_without_running_a_parametrization() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)), nn.Linear(4, 2))
+    held = run(hold(model), F, B)
+    before = digest(held)
+    assert held.tensor("0.weight.grad") is None
+    assert held.tensor("0.parametrizations.weight.original") is not None
+    assert digest(held) == before
 
 
 def test_a_kept_graph_is_stepped_again_and_again() -> None:
