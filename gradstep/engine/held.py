@@ -72,6 +72,11 @@ class Held(Parts):
         takes = following == "forward" and point.used_batch and (ends_epoch or not self.batches.single)
         return ("next_batch", following) if takes else (following,)
 
+    def missed(self, parameter: nn.Parameter) -> bool:
+        """Tell whether the last backward has run and left a parameter that requires grad without one."""
+        ran = self.point.ran and "zero_grad" not in self.point.done
+        return ran and parameter.requires_grad and parameter.grad is None
+
     def graph(self) -> GraphRecord | None:
         """Return the graph of the last loss; None without one. Walked when first asked for."""
         loss = self.point.loss

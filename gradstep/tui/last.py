@@ -15,8 +15,8 @@ def last_session() -> Path:
     return last_path()
 
 
-def keep(commands: Sequence[Command]) -> None:
-    """Keep a session as the last one. One that only looked at a workload is not worth the one before it.
+def keep(commands: Sequence[Command]) -> bool:
+    """Keep a session as the last one; tell whether it is. One that only looked is not worth the one before it.
 
     What `gradstep.open` was given no line can load, so it is not kept either.
     """
@@ -26,3 +26,5 @@ def keep(commands: Sequence[Command]) -> None:
         # a home that can't be written to must not spoil the end of a session
         with suppress(OSError):
             save(last_path(), commands)
+            return True
+    return False

@@ -36,9 +36,10 @@ def entries(screen: StepScreen) -> list[Entry]:
         Entry(name, key.help, partial(screen.run_action, key.action), key.label)
         for name, key in zip(names, keys, strict=True)
     ]
+    # a key of another name does less: `break` sets any breakpoint, its key one here
+    has_key = {key.label.replace(" ", "_") for key in screen.keyboard.keys}
     commands = [(word.word, word.help) for word in WORDS if screen.takes(word.word)]
     commands += [(usage.split()[0], text) for usage, text in CONSOLE]
-    has_key = {key.id for key in screen.keyboard.keys}
     return offered + [
         Entry(f":{word}", text, partial(screen.type_command, f"{word} "), word)
         for word, text in commands

@@ -90,7 +90,8 @@ def run_app(
 def _write(history: Sequence[Command], recorder: Recorder | None, whole: bool) -> None:
     """Keep the session, and write its record once more, now with its repeats folded."""
     if whole:
-        keep(history)
+        if keep(history):
+            print("the session is kept: `gradstep --last` opens it again", file=sys.stderr)  # noqa: T201
     else:
         print("the last session was not replayed to its end: it stays kept as it was", file=sys.stderr)  # noqa: T201
     if recorder is not None:

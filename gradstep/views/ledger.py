@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from gradstep.engine.account import Line, Moment, Standing, walked
 from gradstep.engine.addends import Wish
 from gradstep.engine.held import Held
+from gradstep.values.expressions import name_line
 from gradstep.values.reasons import LedgerRow, LedgerView
 from gradstep.views.element import Element
 from gradstep.views.model import dtype_name
@@ -37,8 +38,17 @@ def ledger_view(held: Held, stop: int, element: Element | None, taken: Norms | N
         rows=rows,
         total=total,
         norm=None if grad is None else taken.of([grad])[0],
-        note="" if element.parameter.requires_grad else "requires_grad is False: no backward reaches it",
+        note=_why_none(held, element),
     )
+
+
+def _why_none(held: Held, element: Element) -> str:
+    """Say why there is no `.grad` that a further backward would change; empty when there is nothing to say."""
+    if not element.parameter.requires_grad:
+        return "requires_grad is False: no backward reaches it"
+    if not held.missed(element.parameter):
+        return ""
+    return f"The last backward did not reach it: `why {name_line(element.path)}.grad` says where its path ends."
 
 
 def _rows(held: Held, element: Element, taken: Norms) -> Iterator[LedgerRow]:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from gradstep.engine.addends import Wish
 from gradstep.engine.held import Held
+from gradstep.values.expressions import name_line
 from gradstep.values.tables import number
 from gradstep.values.views import WhyView
 from gradstep.views.arithmetic import arithmetic
@@ -76,6 +77,7 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
         return f"forward gave a loss of shape {tuple(loss.shape)}: backward needs one number.", more
     if not math.isfinite(point.value):
         word = number(point.value)
+        more.append("`break nan`, then undo and forward again: it stops at the op that makes the first of them")
         return f"The loss is {word}: a backward from it can fill .grad with NaN or inf.", more
     if loss.grad_fn is None:
         return "forward computed a loss that has no graph: nothing it depends on requires grad.", more
@@ -98,7 +100,9 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
             f"{len(written)} of {len(by_name)} parameters were given a gradient; norm of all of them {number(total)}"
         )
     if missing:
-        more.append(f"no gradient reached {', '.join(missing[:3])}{' and others' if len(missing) > 3 else ''}")
+        several = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        where = f"`why {name_line(missing[0])}.grad` says where its path ends"
+        more.insert(0, f"no gradient reached {', '.join(missing[:3])}{several}: {where}")
     if not written:
         return "backward() reached no parameter: the loss depends on none that requires grad.", more
     if added[-1] > 1:
@@ -107,6 +111,9 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
         return f"backward() added to .grad: it is now the sum of {added[-1]} backwards{stale}. Clear it with z.", more
     if any(name in changed for name, _ in held.parameters):
         return "backward() wrote .grad, and a hook of the workload moved weights on the way.", more
+    if missing:
+        wrote = f"{len(written)} of {_count(len(written) + len(missing), 'parameter')}"
+        return f"backward() wrote the .grad of {wrote}: none reached {missing[0]}.", more
     return "backward() wrote .grad and nothing else. The weight moves when you press s (optimizer.step()).", more
 
 

@@ -28,6 +28,7 @@ def test_each_command_is_offered_once_and_the_word_itself_comes_first():
             assert found(s.screen, "show")[0] == ":show"
             assert found(s.screen, "loss")[0] == "Loss  (3)"
             assert found(s.screen, "forw")[0] == "forward  (f)"
+            assert ":break" in found(s.screen, "nan")
 
     asyncio.run(asyncio.wait_for(test(), 60))
 

@@ -327,3 +327,22 @@ def test_a_look_before_anything_is_selected_begins_the_recording():
     assert view.name == ""
     run(session, "forward", "backward", "show weight")
     assert kinds(ledger(session)) == ["start", "backward"]
+
+
+def test_a_parameter_that_the_backward_did_not_reach_is_not_told_to_wait_for_one() -> None:
+    model = nn.Linear(2, 1)
+    model.unused = nn.Parameter(torch.ones(1))
+    session = Session(Workload(model, nn.functional.mse_loss, torch.optim.SGD, [(torch.ones(3, 2), torch.ones(3, 1))]))
+    session.show("unused")
+    session.forward()
+    view = session.ledger()
+    assert isinstance(view, LedgerView)
+    assert view.note == ""
+    session.backward()
+    view = session.ledger()
+    assert isinstance(view, LedgerView)
+    assert view.note == "The last backward did not reach it: `why unused.grad` says where its path ends."
+    session.zero_grad()
+    view = session.ledger()
+    assert isinstance(view, LedgerView)
+    assert view.note == ""

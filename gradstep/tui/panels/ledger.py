@@ -23,8 +23,8 @@ def draw(view: LedgerView | None, width: int, height: int, back: int = 0) -> Dra
         return empty(width, height, clean(view.note) if view is not None else "Nothing is loaded yet.")
     about = clean(view.name)
     if view.rows and view.rows[0].kind == "start" and view.total is None:
-        more = (view.note,) if view.note else ()
-        return empty(width, height, "No .grad yet: press f, then b. Each backward adds a row here.", *more, about=about)
+        hint = view.note or "No .grad yet: press f, then b. Each backward adds a row here."
+        return empty(width, height, hint, about=about)
     table = _Table(view, width)
     notes = [line for text in _notes(view) for line in paragraph(text, width, "dim")]
     room = max(1, height - 2)

@@ -157,7 +157,9 @@ def problem_lines(problem: Problem, width: int, whole: bool = False, spare: int 
     lines = paragraph(f"✗ {problem.title}", width, "bad", GUTTER)
     what = paragraph(problem.what, width) if problem.what else []
     lines += _shortened(what, spare, width)
-    for name, text in (("expected", problem.expected), ("actual", problem.actual), ("difference", problem.difference)):
+    compared = [("expected", problem.expected), ("actual", problem.actual), ("difference", problem.difference)]
+    # of many numbers only their difference is short: it is seen before the others run out of room
+    for name, text in sorted(compared, key=lambda pair: pair[1].count("\n") > 0):
         if text:
             lines += paragraph(f"{name:<11} {text}", width)
     lines += paragraph(problem.remedy, width, "bright") if problem.remedy else []
