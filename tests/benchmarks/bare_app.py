@@ -2,11 +2,13 @@
 
     python bare_app.py FRAMES.json (text | colour) (notebook | gpt2)
 
-FRAMES.json holds a list of screens; each of f, b, s and z makes its call and shows the next of them.
+FRAMES.json holds a list of screens; each key makes its call and shows the next of them: f, b, s and z a phase, o one
+node of a backward that i began and c ends.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
 import sys
 from collections.abc import Callable
@@ -37,6 +39,40 @@ def gpt2() -> tuple[Loss, torch.optim.Optimizer]:
 
     model, tokens = build()
     return lambda: loss_of(model, tokens), torch.optim.SGD(model.parameters(), lr=RATE)
+
+
+class Walk:
+    """Has the nodes of a graph compute one by one, in the order in which torch's engine would."""
+
+    def __init__(self, root: torch.autograd.graph.Node, gradient: torch.Tensor) -> None:
+        self._arrived = {root: [gradient]}
+        self._waits: dict[torch.autograd.graph.Node, int] = {}
+        met, rest = {root}, [root]
+        while rest:
+            for node, _ in rest.pop().next_functions:
+                if node is not None:
+                    self._waits[node] = self._waits.get(node, 0) + 1
+                    if node not in met:
+                        met.add(node)
+                        rest.append(node)
+        self._ready = [(0, 0, root)]
+
+    def step(self) -> None:
+        """Have the next node compute, and hand on what comes out."""
+        _, _, node = heapq.heappop(self._ready)
+        came = node(*self._arrived.pop(node))
+        leaves = came if isinstance(came, tuple) else (came,)
+        for (following, place), gradient in zip(node.next_functions, leaves, strict=False):
+            if following is None:
+                continue
+            # a node may give the gradient of a broadcast; the engine sums it to what was broadcast
+            gradient = gradient.sum_to_size(following._input_metadata[place].shape)
+            inputs = self._arrived.setdefault(following, [])
+            inputs += [None] * (place + 1 - len(inputs))
+            inputs[place] = gradient if inputs[place] is None else inputs[place] + gradient
+            self._waits[following] -= 1
+            if not self._waits[following]:
+                heapq.heappush(self._ready, (-following._sequence_nr(), id(following), following))
 
 
 Line = list[tuple[str, Style]]
@@ -83,6 +119,12 @@ class BareApp(App[None]):
                 self.optimizer.step()
             case "z":
                 self.optimizer.zero_grad()
+            case "i":
+                self.walk = Walk(self.loss.grad_fn, torch.ones_like(self.loss))
+            case "o":
+                self.walk.step()
+            case "c":
+                pass
             case _:
                 return
         painting = self.query_one(Painting)

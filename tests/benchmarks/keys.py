@@ -1,4 +1,7 @@
-"""Key to painted screen: the four keys, against a bare Textual app that makes the torch call and paints the same."""
+"""Key to painted screen: the four keys, against a bare Textual app that makes the torch call and paints the same.
+
+gradstep is measured as it opens, with history on; beside it stands what it takes without any.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import NamedTuple
 from terminal import Cell, Terminal
 from timing import row
 
-KEYS = {"f": "forward", "b": "backward", "s": "step", "z": "zero_grad"}
+PHASES = {"f": "forward", "b": "backward", "s": "step", "z": "zero_grad"}
 PASSIVE = {"OMP_WAIT_POLICY": "passive"}
 """As gradstep starts its engine: without it one busy neighbour makes OpenMP's waiting threads the whole story."""
 
@@ -44,16 +47,22 @@ class Case(NamedTuple):
     size: tuple[int, int]
     yardsticks: dict[str, str]
     """The bare apps to compare with, and what they are."""
+    turn: str = "".join(PHASES)
+    """The keys of one round."""
+    measured: dict[str, str] = PHASES
+    """Those that are measured, and what they do."""
+    without_history: bool = False
+    """Whether gradstep with no history is measured beside it."""
 
 
 COLOUR = {"colour": "the same text in the same colours"}
 TEXT = {"text": "the same text without colours"}
-USUAL = Case("mlp", "notebook", "203,530", "learn", (120, 40), COLOUR | TEXT)
+USUAL = Case("mlp", "notebook", "203,530", "learn", (120, 40), COLOUR | TEXT, without_history=True)
 
 
-def gradstep(case: Case) -> Terminal:
+def gradstep(case: Case, *options: str) -> Terminal:
     """Start gradstep, seed 0, and wait until it can be stepped; what was chosen or kept before has no part in it."""
-    given = ["--seed", "0", "--device", "cpu", "--layout", case.layout]
+    given = ["--seed", "0", "--device", "cpu", "--layout", case.layout, *options]
     home = dict.fromkeys(("XDG_STATE_HOME", "XDG_CONFIG_HOME"), os.devnull)
     terminal = Terminal([sys.executable, "-m", "gradstep", case.target, *given], home, case.size)
     terminal.until(lambda text: case.ready in text and "stop 1 " in text.split("\n", 1)[0] + " ", limit=300)
@@ -62,10 +71,10 @@ def gradstep(case: Case) -> Terminal:
 
 
 def record(case: Case, rounds: int) -> list[list[list[list[object]]]]:
-    """Return the screen at the start and after each key of so many rounds of the four keys."""
+    """Return the screen at the start and after each key of so many rounds."""
     terminal = gradstep(case)
     frames = [runs(terminal.cells())]
-    for key in [*KEYS] * rounds:
+    for key in case.turn * rounds:
         terminal.press(key, at_stop(len(frames) + 1))
         frames.append(runs(terminal.cells()))
     terminal.close()
@@ -93,21 +102,34 @@ def compare(case: Case, rounds: int) -> list[str]:
         file = Path(folder) / "frames.json"
         file.write_text(json.dumps(frames))
         programs = {"gradstep": gradstep(case), **{name: bare(case, file, name) for name in case.yardsticks}}
-        seconds: dict[tuple[str, str], list[float]] = {(name, key): [] for name in programs for key in KEYS}
+        if case.without_history:
+            programs["no history"] = gradstep(case, "--history", "0")
+        seconds: dict[tuple[str, str], list[float]] = {(name, key): [] for name in programs for key in case.measured}
         other_text = 0
-        for number, key in enumerate([*KEYS] * rounds, 1):
+        for number, key in enumerate(case.turn * rounds, 1):
             expected = ["".join(str(run[0]) for run in line) for line in frames[number]]
             for name, program in programs.items():
                 painted = program.press(key, at_stop(number + 1))
-                if number > len(KEYS):  # the first round warms up
+                if number > len(case.turn) and key in case.measured:  # the first round warms up
                     seconds[name, key].append(painted.seconds)
                 other_text += program.screen.display != expected
         for program in programs.values():
             program.close()
-    lines = [f"  {len(programs) * 4 * rounds} screens, {other_text} of them with another text than the recorded one"]
+    screens = len(programs) * len(case.turn) * rounds
+    lines = [f"  {screens} screens, {other_text} of them with another text than the recorded one"]
     for name, title in case.yardsticks.items():
-        lines.append(f"  against a bare app: {title}")
-        lines += [row(KEYS[key], seconds["gradstep", key], seconds[name, key], 1.25) for key in KEYS]
-        ours, theirs = ([s for key in KEYS for s in seconds[who, key]] for who in ("gradstep", name))
-        lines.append(row("all four", ours, theirs, 1.25))
+        lines += [f"  against a bare app: {title}", *rows(case, seconds, "gradstep", name, 1.25)]
+    if case.without_history:
+        lines += ["  with history, as it opens, against without", *rows(case, seconds, "gradstep", "no history")]
+    return lines
+
+
+def rows(
+    case: Case, seconds: dict[tuple[str, str], list[float]], ours: str, theirs: str, aim: float | None = None
+) -> list[str]:
+    """Return a line for each key, and one for all of them."""
+    lines = [row(word, seconds[ours, key], seconds[theirs, key], aim) for key, word in case.measured.items()]
+    if len(lines) > 1:
+        whole = [[taken for key in case.measured for taken in seconds[who, key]] for who in (ours, theirs)]
+        lines.append(row("all of them", *whole, aim))
     return lines
