@@ -11,7 +11,11 @@ import torch
 from torch import Tensor, nn
 
 _LARGE = 4 << 20
-"""Bytes from which memory is asked for in huge pages: two of them."""
+"""Bytes from which a tensor lies in huge pages of its own: two of them."""
+_SLAB = 8 << 20
+"""Bytes that small tensors are cut from: as large as what the kernel gives for one of the first of them."""
+_ALIGNED = 64
+"""Bytes that a tensor begins at a multiple of, as torch has it."""
 
 
 class Memory:
@@ -23,6 +27,9 @@ class Memory:
         """Bytes that are in use."""
         self.free = 0
         """Bytes that have come back and wait to be used again."""
+        self._slab: Tensor | None = None
+        self._cut = 0
+        """Bytes of the slab that were given."""
 
     def like(self, tensor: Tensor) -> Tensor:
         """Return a dense tensor of this one's shape, strides, dtype and device; what it holds is arbitrary."""
@@ -32,7 +39,7 @@ class Memory:
             base = waiting.pop()
             self.free -= base.nbytes
         else:
-            base = dense_like(tensor)
+            base = self._fresh(tensor)
         self.given += base.nbytes
         given = base.detach()  # another object onto the same memory: its end is what brings the memory back
         weakref.finalize(given, self._come_back, kind, base).atexit = False
@@ -46,6 +53,16 @@ class Memory:
             if not self._free[kind]:
                 del self._free[kind]
 
+    def _fresh(self, tensor: Tensor) -> Tensor:
+        """Return new memory: of what is small many share one stretch, which goes back when none of them is needed."""
+        if not _pageable(tensor) or tensor.nbytes >= _LARGE:
+            return dense_like(tensor)
+        if self._slab is None or self._cut + tensor.nbytes > self._slab.nbytes:
+            self._slab, self._cut = _pages(_SLAB), 0
+        part = self._slab[self._cut : self._cut + tensor.nbytes]
+        self._cut += -(-tensor.nbytes // _ALIGNED) * _ALIGNED
+        return _shaped(part, tensor)
+
     def _come_back(self, kind: Hashable, base: Tensor) -> None:
         self.given -= base.nbytes
         self.free += base.nbytes
@@ -58,14 +75,29 @@ def dense_like(tensor: Tensor) -> Tensor:
     On Linux a large one lies in huge pages: fresh memory then costs twice a copy into warm memory instead of six times,
     for most of that is the kernel handing out 4 KiB at a time (torch does so for itself with THP_MEM_ALLOC_ENABLE=1).
     """
-    plain = type(tensor) in (Tensor, nn.Parameter) and not tensor.is_quantized
-    if not (plain and tensor.is_cpu and tensor.nbytes >= _LARGE and hasattr(mmap, "MADV_HUGEPAGE")):
+    if not _pageable(tensor) or tensor.nbytes < _LARGE:
         return torch.empty_like(tensor, requires_grad=False)
-    pages = mmap.mmap(-1, tensor.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # a kernel without them
+    return _shaped(_pages(tensor.nbytes), tensor)
+
+
+def _pageable(tensor: Tensor) -> bool:
+    """Tell whether a tensor like this one can lie in memory that was asked of the kernel."""
+    plain = type(tensor) in (Tensor, nn.Parameter) and not tensor.is_quantized
+    return plain and tensor.is_cpu and hasattr(mmap, "MADV_HUGEPAGE")
+
+
+def _pages(size: int) -> Tensor:
+    """Return bytes in huge pages, where the kernel has them."""
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):
         pages.madvise(mmap.MADV_HUGEPAGE)
-    shape = torch.empty_like(tensor, device="meta")
-    return torch.frombuffer(pages, dtype=tensor.dtype).as_strided(shape.shape, shape.stride())
+    return torch.frombuffer(pages, dtype=torch.uint8)
+
+
+def _shaped(flat: Tensor, like: Tensor) -> Tensor:
+    """Return bytes as a dense tensor of another's shape, strides and dtype."""
+    shape = torch.empty_like(like, device="meta")
+    return flat.view(like.dtype).as_strided(shape.shape, shape.stride(), flat.storage_offset() // like.element_size())
 
 
 def copies_of(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 from collections.abc import Iterator
 
 import pytest
@@ -185,6 +186,27 @@ def test_a_copy_small_or_in_huge_pages_has_the_bits_and_the_strides(size: int, d
         assert copy.untyped_storage().data_ptr() != given.untyped_storage().data_ptr()
         copy.zero_()
         assert given.count_nonzero()
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="there are no huge pages to ask for")
+def test_small_copies_lie_side_by_side_and_none_in_another() -> None:
+    memory = Memory()
+    likes = [
+        torch.ones(3, 5).t(),
+        torch.ones(7, dtype=torch.bool),
+        torch.ones(2, 2, dtype=torch.complex64),
+        torch.ones(0),
+    ]
+    likes += [torch.ones((), dtype=torch.float64), torch.ones(1000, 900), torch.ones(1000, 900)] * 2
+    made = [memory.like(like) for like in likes]
+    for copy, like in zip(made, likes, strict=True):
+        assert (copy.shape, copy.stride(), copy.dtype) == (like.shape, like.stride(), like.dtype)
+        assert copy.data_ptr() % 64 == 0
+        copy.copy_(like)
+    assert all(same_bits(copy, like) for copy, like in zip(made, likes, strict=True))
+    first, last = made[0], made[5]
+    assert first.untyped_storage().data_ptr() == last.untyped_storage().data_ptr()  # of one stretch
+    assert made[-1].untyped_storage().data_ptr() != first.untyped_storage().data_ptr()  # which came to its end
 
 
 def test_a_way_back_that_raises_leaves_everything_where_it_was() -> None:
