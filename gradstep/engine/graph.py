@@ -138,7 +138,7 @@ def record(root: Node, owners: Owners, lines: Lines | None = None) -> GraphRecor
 
     It takes 0.4 s for 100,000 nodes, and never recurses.
     """
-    with _collector_paused():
+    with collector_paused():
         nodes, edges = _walk(root)
         make_room(len(nodes))
         numbers = [node._sequence_nr() for node in nodes]
@@ -177,8 +177,8 @@ _LEAF = 2**64 - 1
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from looking, again and again, through the many objects that a walk makes."""
+def collector_paused() -> Iterator[None]:
+    """Keep the garbage collector from looking, again and again, through the many objects that a block makes."""
     was = gc.isenabled()
     gc.disable()
     try:

@@ -202,17 +202,31 @@ class Stepping:
         assert graph is not None
         self._total = len(graph.nodes)
         self.notes += self._breakpoints.unmatched(graph)
-        return tap_backward(graph, lambda number: source_of(held.line_of(number)), held.kinds, held.names, self.come)
+        return tap_backward(
+            graph, lambda number: source_of(held.line_of(number)), held.kinds, held.names, self.come, self.passes
+        )
+
+    def passes(self, number: int, ran: bool, parameter: str) -> bool:
+        """Take note of a node that is only passed by, and return True; False where the place may matter."""
+        wish = self._wish
+        if not (wish.kind == "place" and self.place + 1 < wish.place) or self._walker.pausing or self.looked:
+            return False
+        self._walker.check()
+        self._pass(number, ran, parameter)
+        return True
+
+    def _pass(self, number: int, ran: bool, parameter: str) -> None:
+        self.place += 1
+        if ran:
+            self.ran.add(number)
+            if parameter:
+                self._held.ledger.arrived(parameter)
 
     def come(self, event: Event) -> None:
         """Take note of a place, and stop there if that is wished; on the thread of the phase."""
         self._walker.check()
-        self.place += 1
+        self._pass(event.number, event.edge == "after", event.parameter)
         self.last = f"#{event.number} {event.name}" if event.number >= 0 else f"{event.path} {event.name}".strip()
-        if event.edge == "after":
-            self.ran.add(event.number)
-            if event.parameter:
-                self._held.ledger.arrived(event.parameter)
         if self.looked and event.edge == "before":
             self.note_norm(event)
         self.event = event

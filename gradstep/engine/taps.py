@@ -18,15 +18,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils.hooks import RemovableHandle
 
 from gradstep.engine.composites import hide_composites
 from gradstep.engine.events import Event, tensors_in
-from gradstep.engine.graph import GraphRecord, leaf_tensor
+from gradstep.engine.graph import GraphRecord, collector_paused, leaf_tensor
 from gradstep.engine.lines import Place, place_of, text_of
 from gradstep.engine.problems import is_ours, printable
 from gradstep.values.inside import SourceLine
 
 Come = Callable[[Event], None]
+Passes = Callable[[int, bool, str], bool]
+"""Told of a node by its number, whether it has run, and the parameter whose `.grad` it adds to; True: no event is made
+of that place, for it is only passed by."""
 
 
 @contextmanager
@@ -160,6 +164,7 @@ def tap_backward(
     types: Mapping[str, str],
     names: Mapping[Tensor, str],
     come: Come,
+    passes: Passes = lambda *_: False,
 ) -> Iterator[None]:
     """Report every node of a graph before and after it runs, for as long as the block lasts.
 
@@ -169,15 +174,21 @@ def tap_backward(
         types: the class of each module, by path.
         names: the name of each parameter.
         come: what is told; called under `no_grad`.
+        passes: asked before a place is reported, which costs much more than to ask.
     """
-    taps = _BackwardTaps(graph, line_of, types, names, come)
-    with ExitStack() as stack:
-        # on a GPU the engine would call the hooks on a thread of its own
-        stack.enter_context(torch.autograd.set_multithreading_enabled(False))
-        for number, node in enumerate(graph.nodes):
-            stack.callback(node.register_prehook(taps.before(number)).remove)
-            stack.callback(node.register_hook(taps.after(number)).remove)
-        yield
+    taps = _BackwardTaps(graph, line_of, types, names, come, passes)
+    handles: list[RemovableHandle] = []
+    # on a GPU the engine would call the hooks on a thread of its own
+    with torch.autograd.set_multithreading_enabled(False):
+        try:
+            with collector_paused():
+                for number, node in enumerate(graph.nodes):
+                    handles.append(node.register_prehook(taps.before(number)))
+                    handles.append(node.register_hook(taps.after(number)))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
 class _BackwardTaps:
@@ -190,8 +201,9 @@ class _BackwardTaps:
         types: Mapping[str, str],
         names: Mapping[Tensor, str],
         come: Come,
+        passes: Passes,
     ) -> None:
-        self._graph, self._come, self._line_of = graph, come, line_of
+        self._graph, self._come, self._passes, self._line_of = graph, come, passes, line_of
         self._stack = cache(lambda path: module_stack(path, types))
         self._places = {node: i for i, node in enumerate(graph.nodes)}
         leaves = ((i, leaf_tensor(node)) for i, node in enumerate(graph.nodes))
@@ -219,7 +231,10 @@ class _BackwardTaps:
         return hook
 
     def _tell(self, number: int, edge: Any, arrived: tuple[Any, ...], left: tuple[Any, ...] | None) -> None:
-        node, parameter = self._graph.nodes[number], self._names.get(number, "")
+        parameter = self._names.get(number, "")
+        if self._passes(number, left is not None, parameter):
+            return
+        node = self._graph.nodes[number]
         owner = parameter.rpartition(".")[0] if parameter else self._graph.owners[number]
         addends = tuple(self._addends.get(number, ()))
         event = Event(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor, nn
@@ -161,6 +162,43 @@ def test_undo_goes_back_one_stop_inside(session: Session) -> None:
         assert state(session) == digest
     assert at(do(session, "undo")).number == 0
     assert do(session, "undo").stop.position is None
+
+
+def test_what_has_run_and_met_on_the_way_is_known_after_an_undo() -> None:
+    session = Session()
+    do(session, "load rnn seed=0 device=cpu; forward; backward; forward; into backward")
+
+    def seen() -> list[object]:
+        position = session.stop.position
+        stepping = session._looks.walking.stepping  # type: ignore[union-attr]
+        assert position is not None
+        assert stepping is not None
+        assert stepping.event is not None
+        views = session.look(LookModel(), LookGraph(), LookInside())
+        return [
+            position.number,
+            position.place,
+            frozenset(stepping.ran),
+            len(stepping.event.addends),
+            state(session),
+            *views[:2],
+        ]
+
+    # the two last stops are past where the gradients of all time steps have met
+    ran, met = [], []
+    while session.stop.position is not None:
+        ran.append(seen())
+        met.append(ran[-1][3])
+        do(session, "over")
+        if len(ran) > 3 and met[-1] > 2:  # type: ignore[operator]
+            break
+    assert met[-1] > 2  # type: ignore[operator]
+    do(session, "undo")
+    again = seen()
+    assert again[:-2] == ran[-1][:-2]
+    for view, before in zip(again[-2:], ran[-1][-2:], strict=True):
+        assert msgspec.structs.replace(view, stop=0) == msgspec.structs.replace(before, stop=0)  # type: ignore[type-var]
+    session.close()
 
 
 def test_closing_in_the_middle_leaves_no_half_added_gradients() -> None:
