@@ -124,7 +124,26 @@ def value_of(expression: Expression, scope: Scope, place: Place | None = None) -
     none_fits = hyper or (place is not None and place.kind == "grad" and not place.items)
     if (value is None and not none_fits) or not (plain or (isinstance(value, Tensor) and not hyper)):
         raise wrong("this can't be put there", f"it is {kind_of(value)}", "", expression_line(expression))
+    for there in [_plain(group[place.name]) for group in place.groups] if place is not None else ():
+        if not _alike(there, value):
+            what = f"it is {_said(value)}, and there is {_said(there)}"
+            raise wrong("this can't be put there", what, "", expression_line(expression))
     return value  # type: ignore[return-value]
+
+
+def _alike(there: object, value: object) -> bool:
+    """Tell whether a hyper-parameter can take a value: torch checks them only when an optimizer is made."""
+    if isinstance(there, (tuple, list)):
+        return isinstance(value, tuple) and len(value) == len(there) and all(map(_alike, there, value))
+    if isinstance(there, bool) or not isinstance(there, (int, float)):
+        return there is None or value is None or isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, (tuple, list)):
+        return f"a list of {len(value)}"
+    return "a number" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value).lower()
 
 
 def _hyper(key: str, target: Expression, groups: list[dict[str, Any]]) -> Place:

@@ -69,6 +69,24 @@ def test_a_graph_that_saved_a_written_weight_refuses_its_backward() -> None:
     assert "inplace operation" in traveller.refusal("backward")
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("set lr = none", "it is none, and there is a number"),
+        ("set lr = true", "it is true, and there is a number"),
+        ("set lr = [1, 2]", "it is a list of 2, and there is a number"),
+        ("set nesterov = 1", "it is a number, and there is false"),
+    ],
+)
+def test_a_hyper_parameter_takes_only_what_torch_would_take(line: str, words: str) -> None:
+    traveller = Traveller("mlp", 1 << 30)
+    assert words in traveller.refusal(line)
+    assert traveller.take("act", "optimizer adamw betas=[0.8, 0.9]")
+    assert "it is a list of 1, and there is a list of 2" in traveller.refusal("set betas = [0.5]")
+    assert traveller.take("act", "set betas = [0.5, 0.6]")
+    assert traveller.held.optimizer.param_groups[0]["betas"] == (0.5, 0.6)
+
+
 def test_hyper_parameters_of_all_groups_or_of_one() -> None:
     model = nn.Linear(4, 2)
     held = hold(model, optimizer=lambda p: torch.optim.SGD([{"params": [q]} for q in p], lr=0.1, momentum=0.9))
