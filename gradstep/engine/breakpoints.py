@@ -24,6 +24,8 @@ Tell = Callable[[Expression], str]
 
 _EDGES = {"module": ("enter", "exit"), "node": ("before", "after"), "grad": ("before", "after")}
 _STEPPED = ("forward", "backward")
+_TOLD = ("node", "grad", "nan", "phase")
+"""Kinds that may stop in a backward, where a stop is told with the line that made the node: forwards note them."""
 
 
 class Breakpoints:
@@ -50,6 +52,7 @@ class Breakpoints:
         """
         _check(command, held)
         number, self._next = self._next, self._next + 1
+        held.note_lines = held.note_lines or command.kind in _TOLD
         row = self._rows[number] = Breakpoint(
             number,
             command.kind,

@@ -12,6 +12,7 @@ from gradstep.steps.runner import Failure, Runner
 from gradstep.steps.script import Line, Script
 from gradstep.values.commands import Command, Expect, Load, Screenshot
 from gradstep.values.graphs import LookGraph
+from gradstep.values.inside import LookSource
 from gradstep.values.outcomes import Outcome, Problem, Stop
 from gradstep.values.reasons import LookLedger
 
@@ -53,7 +54,7 @@ class Headless:
         self.held = 0
         self.failure: Failure | None = None
         self._draw, self._size = draw, size
-        self._observed = observed or script.observes()
+        self.observed = observed or script.observes()
         self._travels = observed or script.travels()
         self._given = {k: v for k, v in (("seed", seed), ("device", device)) if v is not None}
 
@@ -83,10 +84,12 @@ class Headless:
     def _special(self, command: Command) -> Outcome:
         if isinstance(command, Load):
             outcome = self.session.execute(replace(command, **self._given) if self._given else command)
-            self.session.observe(self._observed)
+            self.session.observe(self.observed)
             if not self._travels:
                 self.session.forget()
-            if self._observed and self._draw is not None:
+            if self.script.inside():
+                self.session.look(LookSource())  # from here on it is noted which line makes each node
+            if self.observed and self._draw is not None:
                 # a picture shows what every backward added, and the lines that made the graph
                 self.session.look(LookLedger(), LookGraph(count=1))
             return outcome

@@ -14,9 +14,10 @@ from gradstep.steps.headless import Draw, Headless
 from gradstep.steps.jsonlines import JsonLines
 from gradstep.steps.parse import read_script
 from gradstep.steps.report import failure_text, stop_text
+from gradstep.steps.runner import Failure
 from gradstep.steps.script import Line, Script
 from gradstep.values.commands import Let, Say, Set
-from gradstep.values.outcomes import Outcome
+from gradstep.values.outcomes import Outcome, Problem
 from gradstep.values.travels import HISTORY
 
 if TYPE_CHECKING:
@@ -119,6 +120,10 @@ def _replay(script: Script, given: _Given) -> int:
         ticker = _Ticker(run, progress, teller.carried)
         with contextlib.redirect_stdout(sys.stderr) if given.json else contextlib.nullcontext():
             run.run(ticker.carried)
+            if run.failure is not None and not run.observed and _may_be_named(run.failure.problem):
+                session.close()
+                progress.say("running it again, watched, to name what is at fault")
+                run.failure = _watched_again(script, given, run.failure)
             ended = _end(script, run, given, progress)
     except KeyboardInterrupt:
         ended = EXIT["interrupted"]
@@ -129,6 +134,29 @@ def _replay(script: Script, given: _Given) -> int:
     if session is not None:
         session.close()
     return ended
+
+
+_UNNAMED = ("modified by an inplace operation", "backward through the graph a second time")
+"""What torch says where a session that was observed can name the line that is at fault."""
+
+
+def _may_be_named(problem: Problem) -> bool:
+    return problem.kind == "raised" and any(words in problem.what for words in _UNNAMED)
+
+
+def _watched_again(script: Script, given: _Given, failure: Failure) -> Failure:
+    """Run a script that failed once more, observed; return its failure with more said of it, if it fails there again.
+
+    A replay keeps nothing that only an error needs: so it is fast, and what is at fault is found in a second run.
+    """
+    from gradstep.session.local import Session
+
+    session = Session(history=given.history)
+    run = Headless(script, session, seed=given.seed, device=given.device, observed=True)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        again = run.run(lambda *_: None)
+    session.close()
+    return again if again is not None and again.number == failure.number else failure
 
 
 def _end(script: Script, run: Headless, given: _Given, progress: _Progress) -> int:

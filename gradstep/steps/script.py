@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.commands import FILES, TRAVELS, Command, Screenshot
+from gradstep.values.commands import FILES, TRAVELS, Break, Command, Into, Screenshot
 
 
 class Line(Struct, frozen=True):
@@ -52,8 +52,12 @@ class Script(Struct, frozen=True):
     statements: tuple[Statement, ...]
 
     def observes(self) -> bool:
-        """Tell whether it draws the screen, goes back in time, writes a file, or goes on after an error it expects."""
-        return any(map(_observes, self.statements))
+        """Tell whether it stops inside, draws the screen, goes back in time, writes a file, or expects an error."""
+        return self.inside() or any(map(_observes, self.statements))
+
+    def inside(self) -> bool:
+        """Tell whether it may stop inside a phase."""
+        return any(map(_inside, self.statements))
 
     def travels(self) -> bool:
         """Tell whether it goes back in time, writes what led to a stop, or draws a screen that shows the timeline."""
@@ -68,6 +72,12 @@ def _observes(statement: Statement) -> bool:
     if isinstance(statement, Line):
         return isinstance(statement.command, (Screenshot, *TRAVELS, *FILES))
     return isinstance(statement, ExpectError) or any(map(_observes, statement.body))
+
+
+def _inside(statement: Statement) -> bool:
+    if isinstance(statement, Line):
+        return isinstance(statement.command, (Into, Break))
+    return any(map(_inside, statement.body))
 
 
 def _travels(statement: Statement) -> bool:

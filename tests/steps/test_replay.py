@@ -56,6 +56,23 @@ def make_broken():
 """
 
 
+IN_PLACE = """\
+import torch
+from gradstep import Workload
+
+class Model(torch.nn.Linear):
+    def forward(self, x):
+        hidden = torch.exp(x @ self.weight)
+        hidden += 1
+        return hidden.sum(1)
+
+def make():
+    print("made here")
+    batches = [(torch.ones(3, 2), torch.zeros(3))]
+    return Workload(Model(4, 2, bias=False), torch.nn.MSELoss(), lambda p: torch.optim.SGD(p, lr=0.1), batches)
+"""
+
+
 def written(folder: Path, text: str, name: str = "a.steps") -> str:
     (folder / name).write_text(text)
     return str(folder / name)
@@ -125,6 +142,25 @@ def test_what_the_model_raises_shows_the_users_own_frames(tmp_path: Path, capsys
     assert "  IndexError: list index out of range" in told
     assert f'  File "{tmp_path}/model.py", line 5, in broken' in told
     assert "    return [][1]" in told
+
+
+def test_what_is_at_fault_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path, IN_PLACE, "model.py")
+    path = written(tmp_path, "load model.py:make seed=0\nforward\nbackward\n")
+    assert replay([path]) == 3
+    said = capsys.readouterr()
+    assert "`hidden = torch.exp(x @ self.weight)` saved it at version 0; it is at version 1 now" in said.err
+    assert "`hidden += 1` wrote it after that" in said.err
+    assert said.out.count("made here") == 1, "what the second run prints is not shown"
+    assert "stopped at line 3: 2 commands" in said.out
+
+
+def test_a_node_has_its_line_where_a_script_steps_inside(tmp_path: Path) -> None:
+    written(tmp_path, IN_PLACE.replace("hidden += 1", "hidden = hidden + 1"), "model.py")
+    for inside in ("forward\ninto backward\nover\nover", "break node Add*\nforward\nbackward"):
+        *_, last = json_lines(written(tmp_path, f"load model.py:make seed=0\n{inside}\n"))
+        assert last["position"]["name"] == "AddBackward0"
+        assert last["position"]["source"]["text"] == "hidden = hidden + 1"
 
 
 def test_of_several_files_the_highest_code_counts_and_all_are_run(
