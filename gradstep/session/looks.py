@@ -60,6 +60,7 @@ from gradstep.views.numbers import Norms
 from gradstep.views.optimizer import optimizer_view
 from gradstep.views.passing import Passing
 from gradstep.views.tensor import Selection, TensorLook
+from gradstep.views.through import Through
 from gradstep.views.timeline import timeline_view, with_inside
 from gradstep.views.why import why_view
 from gradstep.views.why_inside import why_inside
@@ -95,6 +96,7 @@ class Looks:
         self._losses = LossLook()
         self._batches = BatchLook(held)
         self._passing = Passing(held)
+        self._through = Through(held)
 
     def attend(self) -> None:
         """Have the next act recorded for what a person may ask for after it, though no panel asks at every stop."""
@@ -231,7 +233,10 @@ class Looks:
             case LookContributions():
                 return self._passing.contributions(stop, request, self._stepping)
             case LookInside():
-                return inside_view(held, stop, self._stepping)
+                stepping = self._stepping
+                if stepping is None or stepping.event is None:
+                    return self._through.view(stop, request)
+                return inside_view(held, stop, stepping, stepping.event)
             case LookSource():
                 return source_view(held, stop, self._stepping, request)
             case LookBreakpoints():

@@ -1,4 +1,4 @@
-"""The panels about one node, Jᵀ v and Contributions: which node they are about, and their keys."""
+"""The panels about one node, Jᵀ v and Contributions, and Inside about its module: which it is, and their keys."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from gradstep.tui.panels.contributions import ContributionsPanel
 from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.inside import InsidePanel
 from gradstep.tui.panels.jtv import JtvPanel
 from gradstep.tui.stepping import SteppingBoard
 from gradstep.values.errors import wrong
@@ -25,6 +26,8 @@ class NodeKeys(SteppingBoard, inherit_bindings=False):
         """Return what each visible panel wants to see; those about a node are about the same one."""
         for panel in (self.panel(JtvPanel), self.panel(ContributionsPanel)):
             panel.number, panel.path = self._subject()
+        inside = self.panel(InsidePanel)
+        inside.number, inside.path = self._module()
         return super().requests()
 
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
@@ -53,6 +56,13 @@ class NodeKeys(SteppingBoard, inherit_bindings=False):
         if graph.pointed_node is None and self.driver.stop.position is None and row is None:
             return None, model.pointed
         return graph.pointed_node, ""
+
+    def _module(self) -> tuple[int | None, str]:
+        """Return what Inside is about between phases: the module under the cursor of Model, in the call of a node."""
+        number, path = self._subject()
+        if self.driver.stop.position is not None or (self.model.here is not None and not self.model.pointed):
+            return None, ""  # what is stopped at, or the whole model
+        return number, self.model.pointed or path
 
     def action_jtv(self, what: str) -> None:
         """See more of a node's Jacobian than is computed unasked."""

@@ -77,14 +77,24 @@ class Passed(Struct, frozen=True):
     """Why an output of a forward does not require grad; empty where it does."""
     text: str = ""
     """What it is, where it is no tensor."""
+    place: str = ""
+    """Of a gradient, the node that it arrives at: `#7 relu of 1 ReLU`."""
 
 
 class LookInside(Struct, frozen=True, tag=True):
-    """Ask for what is passed at the position: inputs, outputs, what took part."""
+    """Ask for what is passed at the position: inputs, outputs, what took part.
+
+    Between phases: for the gradients of the outputs and inputs of a module in the last backward.
+    """
+
+    number: int | None = None
+    """A node: without a path, of the innermost module that made it; with one, of the call that made it."""
+    path: str = ""
+    """A module, or a parameter for the module that has it; empty without a number, too: the whole model."""
 
 
 class InsideView(Struct, frozen=True, tag=True):
-    """What there is to see at a stop inside a phase."""
+    """What there is to see at a stop inside a phase; between phases, the gradients that flowed through a module."""
 
     stop: int
     position: Position | None = None
@@ -95,6 +105,11 @@ class InsideView(Struct, frozen=True, tag=True):
     grad_mode: bool = True
     autocast: str = ""
     """The dtype that autocast computes in; empty when it is off."""
+    module: str = ""
+    """Between phases, path and class of the module that the gradients are of."""
+    call: int = 0
+    """Which call of it, from 1; 0 where it was called once."""
+    calls: int = 0
     note: str = ""
 
 

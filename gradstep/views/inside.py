@@ -6,6 +6,7 @@ import linecache
 from collections.abc import Iterator
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.breakpoints import Breakpoints
@@ -29,11 +30,8 @@ _MOST = 24
 """Tensors of one stop that are described; a model may be passed hundreds."""
 
 
-def inside_view(held: Held, stop: int, stepping: Stepping | None) -> InsideView:
-    """Return what is passed at the stop; an empty view between phases."""
-    event = None if stepping is None else stepping.event
-    if stepping is None or event is None:
-        return InsideView(stop, note="not inside a phase: i steps into the natural next one")
+def inside_view(held: Held, stop: int, stepping: Stepping, event: Event) -> InsideView:
+    """Return what is passed at the stop inside a phase."""
     return InsideView(
         stop,
         stepping.position,
@@ -77,6 +75,12 @@ def _passed(event: Event, side: str, values: tuple[object, ...]) -> Iterator[Pas
 
 
 def _tensor(name: str, tensor: Tensor, event: Event, side: str) -> Passed:
+    why = why_not(tensor, event) if event.phase == "forward" and side == "out" else ""
+    return replace(passed_of(name, tensor), requires_grad=tensor.requires_grad, why_not=why)
+
+
+def passed_of(name: str, tensor: Tensor, place: str = "") -> Passed:
+    """Describe a tensor: its shape, its norm, its extremes."""
     numeric = has_norm(tensor) and not is_opaque(tensor)
     plain = numeric and not tensor.is_complex() and tensor.layout is torch.strided
     known = of_tensor(tensor, norm=False) if plain else None
@@ -92,8 +96,7 @@ def _tensor(name: str, tensor: Tensor, event: Event, side: str) -> Passed:
         None if known is None else known.zeros,
         0 if known is None else known.nans,
         0 if known is None else known.infs,
-        tensor.requires_grad,
-        why_not(tensor, event) if event.phase == "forward" and side == "out" else "",
+        place=place,
     )
 
 

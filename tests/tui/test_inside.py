@@ -446,3 +446,23 @@ def test_the_cursor_of_model_comes_back_to_the_selection_when_the_phase_is_over(
         assert model.at == selected
 
     on_stage(test)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_after_a_whole_backward_inside_and_jtv_are_about_what_the_cursor_of_model_is_on(size: tuple[int, int]) -> None:
+    async def test(s: Stage) -> None:
+        await s.press("f", "b", "x")
+        assert "grad of output" in s.text(), "of the whole model: nothing is chosen"
+        await at(s, "model")
+        await s.press("home", "down", "down", "down", "down")
+        assert s.screen.model.pointed == "1"
+        await at(s, "inside")
+        assert "1 ReLU" in s.text()
+        assert "grad of output  #5 relu" in s.text()
+        assert "grad of input  #6" in s.text()
+        await at(s, "jtv")
+        assert "y = max(x, 0)" in s.text()
+        await at(s, "contributions")
+        assert "1 gradient arrives" in s.text()
+
+    on_stage(test, size)

@@ -17,23 +17,36 @@ _GAP = 2
 
 def draw(view: InsideView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
     """Draw the tensors from row `first` on, the cursor on row `at`; below them what else is true there."""
-    if view is None or view.position is None:
-        return empty(width, height, clean(view.note) if view is not None else "Nothing is loaded yet.")
-    rows = (*view.inputs, *view.outputs)
+    if view is None or (view.position is None and not (view.inputs or view.outputs)):
+        note = clean(view.note) if view is not None else "Nothing is loaded yet."
+        return empty(width, height, note, about=_module(view) if view is not None else "")
+    rows = rows_of(view)
     facts = _facts(view, width)
     facts = facts[: max(0, height - 2 - min(len(rows), 4))]
     room = max(1, height - 1 - len(facts))
     start, end = window(len(rows), first, room)
-    columns = _Columns(rows[start:end], width, view.position.phase == "forward")
-    lines = [columns.header()]
-    lines += [columns.line(rows[i], i == at, i >= len(view.inputs)) for i in range(start, end)]
-    return Drawing(place_words(view.position), [*lines, *facts][: max(height, 0)], len(rows))
+    position = view.position
+    columns = _Columns(rows[start:end], width, position is not None and position.phase == "forward")
+    lines = [columns.header("passed" if position is not None else "in the last backward")]
+    lines += [columns.line(rows[i], i == at, rows[i] in view.outputs) for i in range(start, end)]
+    about = place_words(position) if position is not None else _module(view)
+    return Drawing(about, [*lines, *facts][: max(height, 0)], len(rows))
+
+
+def rows_of(view: InsideView) -> tuple[Passed, ...]:
+    """Return the tensors in the order in which they are passed: in a backward, outputs have their gradients first."""
+    return (*view.inputs, *view.outputs) if view.position is not None else (*view.outputs, *view.inputs)
+
+
+def _module(view: InsideView) -> str:
+    return clean(f"{view.module} {view.call}/{view.calls}" if view.call else view.module)
 
 
 def _facts(view: InsideView, width: int) -> list[Line]:
     """Say which parameters take part, in which modes, and why an output does not require grad."""
     position = view.position
-    assert position is not None
+    if position is None:
+        return [line for text in (view.note, _KEPT) if text for line in paragraph(clean(text), width, "dim")]
     texts = []
     if view.parameters:
         verb = "adds to" if position.kind == "node" else "takes part"
@@ -54,7 +67,7 @@ def describe(row: Passed, room: int) -> str:
     if row.text:
         return fit(clean(f"{row.name}: {row.text}"), room)
     form = numbers.form_of([row.minimum, row.maximum, row.mean])
-    parts = [row.name, row.dtype]
+    parts = [row.name, row.place, row.dtype]
     for word, value in (("min", row.minimum), ("max", row.maximum), ("mean", row.mean)):
         parts += [f"{word} {numbers.signed(value, form)}"] if value is not None else []
     parts += [f"std {numbers.norm(row.std)}"] if row.std is not None else []
@@ -80,7 +93,7 @@ class _Columns:
             "zeros": lambda row: "" if row.zeros is None else f"{row.zeros:,}",
             "dtype": lambda row: clean(row.dtype),
         }
-        names = widest([clean(row.name) for row in rows], 6)
+        names = widest([_label(row) for row in rows], 6)
         shapes = widest([numbers.shape(row.shape) for row in rows if not row.text], 5)
         at = self.shape = min(GUTTER + names + _GAP + shapes, width - 1)
         self.names = max(0, self.shape - shapes - 1 - GUTTER)
@@ -93,17 +106,15 @@ class _Columns:
                 break
             at = self.ends[name] = at + _GAP + cells
 
-    def header(self) -> Line:
-        row = Row(self.width).left(GUTTER, "passed", "dim").right(self.shape, "shape", "dim")
+    def header(self, name: str) -> Line:
+        row = Row(self.width).left(GUTTER, name, "dim", self.names).right(self.shape, "shape", "dim")
         for name, end in self.ends.items():
             row.right(end, _HEADS.get(name, name), "dim")
         return row.line()
 
     def line(self, row: Passed, here: bool, leaves: bool) -> Line:
         drawn = cursor(Row(self.width, here), here)
-        drawn.left(
-            GUTTER, clean(row.name), "bright" if leaves or here else "text", self.names if not row.text else None
-        )
+        drawn.left(GUTTER, _label(row), "bright" if leaves or here else "text", self.names if not row.text else None)
         if row.text:
             return drawn.add("  ").add(clean(row.text), "dim").line()
         drawn.right(self.shape, numbers.shape(row.shape), "dim")
@@ -116,8 +127,17 @@ class _Columns:
         return drawn.line()
 
 
+_KEPT = (
+    "What .grad of these activations would hold, had retain_grad() kept it; of an input that is used elsewhere too, "
+    "that of all its uses."
+)
 _HEADS = {"grad": "needs grad"}
 """Names of columns that are more than one word."""
+
+
+def _label(row: Passed) -> str:
+    """Return what a tensor is called; a gradient with the node that it arrives at, whose module the foot has."""
+    return clean(f"{row.name}  {row.place.partition(' of ')[0]}" if row.place else row.name)
 
 
 def _signed(value: float | None, form: numbers.Form) -> str:
@@ -131,32 +151,37 @@ class InsidePanel(ViewPanel[InsideView]):
     reads = (
         "At a stop inside a phase: the tensors that go into the module, op or node and those that come out of it, with "
         "norm, extremes, mean, spread and zeros; whether they require grad, and if not, why; the parameters that take "
-        "part. enter opens the tensor under the cursor in Tensor."
+        "part. enter opens the tensor under the cursor in Tensor. After a whole backward: the gradients of the outputs "
+        "and inputs of the module under the cursor of Model, for which the backward is run once more."
     )
     shows = InsideView
 
     def __init__(self) -> None:
         super().__init__("inside")
         self.at = 0
+        self.number: int | None = None
+        """Between phases, a node in the call of the module that it is about."""
+        self.path = ""
+        """Between phases, the module that it is about."""
 
     def request(self) -> Request:
         """Ask for what is passed."""
-        return LookInside()
+        return LookInside(self.number, self.path)
 
     def taken(self, view: InsideView, before: InsideView | None) -> None:
         """Begin at the first tensor of another place."""
-        if before is None or before.position != view.position:
+        if before is None or (before.position, _module(before)) != (view.position, _module(view)):
             self.at = self.first = 0
 
     @property
     def tensors(self) -> tuple[Passed, ...]:
         """What the cursor goes through."""
-        return () if self.view is None else (*self.view.inputs, *self.view.outputs)
+        return () if self.view is None else rows_of(self.view)
 
     @property
     def chosen(self) -> str:
         """What an expression calls the tensor under the cursor; empty for none."""
-        rows = self.tensors
+        rows = self.tensors if self.view is not None and self.view.position is not None else ()
         return rows[self.at].name if 0 <= self.at < len(rows) and not rows[self.at].text else ""
 
     @property
