@@ -89,22 +89,30 @@ class ActingBoard(Board, inherit_bindings=False):
             dead = f"the engine is dead: {self.keyboard.key('restart').shown} restarts it"
             self._say(dead if self.driver.dead else f"{QUEUE} commands wait already: esc clears them")
 
+    def _put_phase(self, job: Job) -> None:
+        """Queue what needs a model; why there is none stays to be read."""
+        if self._nothing_loaded:
+            self._say(self.why.news.ways_out)
+        else:
+            self._put(times(job, self._times))
+
     def action_act(self, line: str) -> None:
         """Run a phase."""
-        self._put(times(command_job(SIMPLE[line]), self._times))
+        self._put_phase(command_job(SIMPLE[line]))
 
     def action_natural(self) -> None:
         """Run the next line of the script, or do what is natural."""
         if self._reading is not None and self._reading.at_end:
             shown = " ".join(self.keyboard.key(name).shown for name in ("forward", "backward", "step", "zero_grad"))
             self._say(f"the script is at its end: {shown} go on by hand")
+        elif self._reading is None:
+            self._put_phase(natural_job(parse_commands))
         else:
-            job = natural_job(parse_commands) if self._reading is None else self._reading.job()
-            self._put(times(job, self._times))
+            self._put(times(self._reading.job(), self._times))
 
     def action_iteration(self) -> None:
         """Do what is natural up to the next step of the optimizer."""
-        self._put(times(iteration_job(parse_commands), self._times))
+        self._put_phase(iteration_job(parse_commands))
 
     def action_go_on(self) -> None:
         """Go on with what a pause kept; else run the rest of the script."""

@@ -74,6 +74,10 @@ class StepScreen(TryingBoard, inherit_bindings=False):
         self._names: Names | None = None
         self._given = ""
         """The line that was given last, for as long as no key has been pressed since."""
+        self._begun = False
+        """True from the first frame on, once what was opened with is queued."""
+        self._early: list[tuple[Key | Paste, Callable[[str], Awaitable[None]]]] = []
+        """Keys that came before that."""
 
     @property
     def whole(self) -> bool:
@@ -98,7 +102,7 @@ class StepScreen(TryingBoard, inherit_bindings=False):
             self.why.tell(stages=(Stage(stage, 0.0),))
         self.call_after_refresh(self._start)
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
         self._session.on_event = self.on_session_event
         if not (self._opening or self._script or self._left or self.driver.history):
             self.log_panel.add([Entry("notice", HANDED_OVER)])
@@ -110,6 +114,9 @@ class StepScreen(TryingBoard, inherit_bindings=False):
         self._begin()
         self.run_worker(self.driver.run(), name="driver")
         self.run_worker(asyncio.to_thread(_warm_up), name="parser", exit_on_error=False)
+        while self._early:
+            await self._take(*self._early.pop(0))
+        self._begun = True
 
     def _open(self, script: Script) -> None:
         self._reading = Reading(script, self._turned, self.told)
@@ -170,10 +177,20 @@ class StepScreen(TryingBoard, inherit_bindings=False):
         self._line = self._typing
         self._line.begin(text)
         self._lay_out()
-        self.run_worker(self._ask_names(), name="names")
+        # the function, not its coroutine: a quit would leave that unawaited
+        self.run_worker(self._ask_names, name="names")  # type: ignore[arg-type]
 
     async def take(self, event: Key | Paste, press_bound: Callable[[str], Awaitable[None]]) -> None:
-        """Take a key or what is pasted: into the line that is being typed, or as what the key is bound to."""
+        """Take a key or what is pasted: into the line that is being typed, or as what the key is bound to.
+
+        What comes before the first frame has its turn after what the screen is opened with.
+        """
+        if self._begun:
+            await self._take(event, press_bound)
+        else:
+            self._early.append((event, press_bound))
+
+    async def _take(self, event: Key | Paste, press_bound: Callable[[str], Awaitable[None]]) -> None:
         line = self._line
         self._given = ""
         if self._footer.said or self._footer.complaint:

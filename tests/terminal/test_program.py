@@ -124,6 +124,15 @@ def test_keys_pressed_while_torch_is_imported_are_kept(start: Callable[..., Term
     assert terminal.end() == 0
 
 
+def test_keys_pressed_before_the_first_frame_have_their_turn_after_the_load(start: Callable[..., Terminal]) -> None:
+    terminal = start("mlp", "--seed", "0")
+    terminal.press("f", "b")
+    terminal.wait("127.7652")
+    terminal.wait("fresh")
+    terminal.press("q")
+    assert terminal.end() == 0
+
+
 def test_the_last_session_is_kept_and_opened_again(start: Callable[..., Terminal]) -> None:
     terminal = start("linear", "--seed", "3", "--record", "mine.steps")
     terminal.wait("lr 0.1")
