@@ -146,7 +146,8 @@ def _travel(timeline: Timeline, target: TimelinePoint, graph: bool) -> Arrival:
     with _coming_back(timeline, always=False):
         _put(timeline, base)
         differing = _run_again(timeline, again)
-        held.saved = saved_before(held, target)
+        before = saved_before(held, target)
+        held.saved = before if before.known or not again else held.saved  # run again, it has kept what was before
     differ = tuple(f"{word_of(kind)}: {what}" for kind, what in differing.items())
     return Arrival(len(again), differ)
 

@@ -128,7 +128,7 @@ class Held(Parts):
                 self.transaction.roll_back(saved)
             self.refused = ACT_NAMES[type(act)]
             raise GradstepError(problem_of(error, self.refused)) from error
-        self.saved, self.refused = saved or _NOTHING, ""
+        self.saved, self.refused = saved or _UNKNOWN, ""
 
     def carry_out(self, command: PointCommand, scope: Scope) -> str:
         """Carry out a phase, take the next batch, or change something; return what there is to say of it.
@@ -143,3 +143,4 @@ class Held(Parts):
 
 
 _NOTHING = Saved()
+_UNKNOWN = Saved(known=False)

@@ -30,9 +30,11 @@ def saved_before(held: Held, point: TimelinePoint) -> Saved:
 
     The contents are those of the images, not copies: they are true until the workload leaves the point.
     """
-    before = point.parent.checkpoint if point.parent is not None else None
-    if before is None or point.checkpoint is None:
+    if point.parent is None:
         return Saved()
+    before = point.parent.checkpoint
+    if before is None or point.checkpoint is None:
+        return Saved(known=False)
     now = point.checkpoint.images
     written = ACT_NAMES.get(type(point.command), "")
     edited = not written

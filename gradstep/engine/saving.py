@@ -84,6 +84,8 @@ class Saved(Struct):
     objects: dict[str, Any] = {}
     slots: list[Tensor | None] = []
     """The buffer objects: a forward may put new ones in their place."""
+    known: bool = True
+    """False where what was before the phase was not kept, or is not any more: it may have written anything."""
 
 
 class Taker(Protocol):

@@ -34,7 +34,7 @@ def pairs(held: Held) -> Iterator[Pair]:
 def before(held: Held, name: str) -> tuple[bool, Tensor | None]:
     """Return what a tensor was before the last phase: (was it kept, the copy).
 
-    Where nothing was kept the phase could not write it, and it was what it is now.
+    Where it was not kept the phase could not write it, and it was what it is now, unless `held.saved` is not known.
     """
     return next(((True, old) for pair, old, _ in pairs(held) if pair == name), (False, None))
 

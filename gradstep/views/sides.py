@@ -46,7 +46,7 @@ def side_of(held: Held, path: str, tensor: Tensor) -> Side:
     if not name or tensor.layout is not torch.strided or tensor.is_quantized:
         return Side(name or path, tensor, None, "unknown")
     if not was_kept:
-        return Side(name, tensor, tensor, "same")
+        return Side(name, tensor, tensor, "same") if held.saved.known else Side(name, tensor, None, "unknown")
     if old is None:
         return Side(name, tensor, None, "none")
     if old.shape != tensor.shape or old.dtype != tensor.dtype or old.layout != tensor.layout:

@@ -17,6 +17,8 @@ from gradstep.views.arithmetic import arithmetic
 from gradstep.views.element import Element
 from gradstep.views.numbers import Norms
 
+_UNKNOWN = "is not known here: the stop before it was not kept"
+
 
 def why_view(
     held: Held, stop: int, changed: frozenset[str], element: Element | None = None, taken: Norms | None = None
@@ -38,12 +40,14 @@ def why_view(
     acts: dict[str, Callable[[Held, frozenset[str]], tuple[str, list[str]]]] = {
         "forward": _forward,
         "backward": partial(_backward, taken=taken or Norms()),
-        "step": _step,
+        "step": partial(_step, taken=taken or Norms()),
         "zero_grad": _zero_grad,
         "next_batch": _next_batch,
     }
     sentence, more = acts.get(held.point.phase, _loaded)(held, changed)
     phase = held.point.phase
+    if not held.saved.known and phase not in ("", "next_batch"):
+        more.append(f"`goto {stop}`, `undo`, `redo` runs it again and keeps that; a larger --history keeps more stops")
     view = WhyView(stop, phase or "loaded", sentence, held.point.torch, tuple(more))
     if element is None:
         return view
@@ -83,6 +87,8 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
         return "forward computed a loss that has no graph: nothing it depends on requires grad.", more
     if weights:
         return f"forward computed the loss and built its graph. It also wrote {weights[0]}; no .grad changed.", more
+    if not held.saved.known:
+        return f"forward computed the loss and built its graph. What it wrote besides {_UNKNOWN}.", more
     return "forward computed the loss and built its graph. No weight and no .grad changed.", more
 
 
@@ -114,18 +120,35 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
     if missing:
         wrote = f"{len(written)} of {_count(len(written) + len(missing), 'parameter')}"
         return f"backward() wrote the .grad of {wrote}: none reached {missing[0]}.", more
+    if not held.saved.known:
+        return f"backward() wrote .grad. Whether it moved a weight {_UNKNOWN}.", more
     return "backward() wrote .grad and nothing else. The weight moves when you press s (optimizer.step()).", more
 
 
-def _step(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
+def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[str]]:
     point = held.point
     rates = held.rates()
     moved = [name for name, _ in held.parameters if name in changed]
-    more = [f"{len(moved)} of {len(held.parameters)} parameters changed, lr {_rates(point.rates_before)}"]
+    known = held.saved.known
+    count = f"{len(moved)} of {len(held.parameters)} parameters changed, " if known else ""
+    more = [f"{count}lr {_rates(point.rates_before)}"]
     if rates != point.rates_before:
         more.append(f"the scheduler set lr {_rates(point.rates_before)} → {_rates(rates)}")
     if not point.written:
         return "step() changed nothing: every .grad is None, and an optimizer skips what has no gradient.", more
+    lost = _all_nan(held, taken)
+    if lost:
+        first = name_line(lost[0])
+        several = f"all of {first} is" if len(lost) == 1 else f"all of {len(lost)} parameters is, such as {first},"
+        more.append(f"{several} NaN: `back until all(isfinite({first}))` goes to the last stop before that")
+    if len(lost) == len(point.written):
+        if not known:
+            return f"Every weight is NaN. Whether step() made it so {_UNKNOWN}.", more
+        if _all_were_nan(held, lost):
+            return "step() changed nothing: every weight was NaN already, and NaN − lr · NaN is NaN.", more
+        return "step() made every weight NaN: nothing but going back leads out of that.", more
+    if not known:
+        return f"step() was taken. What it moved {_UNKNOWN}.", more
     if not moved:
         return "step() changed nothing: the update was zero for every weight, or too small for its last bit.", more
     if point.again:
@@ -135,6 +158,23 @@ def _step(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     return f"step() moved the weights and left .grad as it was. Press z before the next backward{_or_add(held)}.", more
 
 
+def _all_nan(held: Held, taken: Norms) -> list[str]:
+    """Return the names of the parameters that the step could move and that hold nothing but NaN."""
+    weights = dict(held.parameters)
+    norms = taken.of([weights[name] for name in held.point.written])
+    return [
+        name
+        for name, norm in zip(held.point.written, norms, strict=True)
+        if norm is not None and math.isnan(norm) and bool(weights[name].isnan().all())
+    ]
+
+
+def _all_were_nan(held: Held, names: list[str]) -> bool:
+    saved = held.saved.tensors
+    before = dict(zip(saved.names, saved.copies, strict=True))
+    return all(name in before and bool(before[name].isnan().all()) for name in names)
+
+
 def _or_add(held: Held) -> str:
     sums = max((held.ledger.entry(name).added for name, _ in held.parameters), default=0)
     return f", or it adds to these {sums}" if sums > 1 else ", or it adds to it"
@@ -142,6 +182,8 @@ def _or_add(held: Held) -> str:
 
 def _zero_grad(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     to_none = "False" not in held.point.torch
+    if not held.saved.known:
+        return f"zero_grad() set .grad to {'None' if to_none else 'zeros'}. What was there {_UNKNOWN}.", []
     word = "None" if to_none else "zeros"
     if not changed:
         were = "None" if to_none else "zeros or None"

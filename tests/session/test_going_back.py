@@ -219,6 +219,26 @@ def test_every_view_after_an_undo_is_what_it_was_then() -> None:
         assert typed.session.look(*looks) == seen[number]
 
 
+def test_where_what_was_before_was_not_kept_the_views_say_so_and_how_to_have_it() -> None:
+    typed = Typed(history=1)
+    seen = {}
+    for line in LOOP.split("; ") * 3 + LOOP.split("; ")[:4]:
+        typed.type(line)
+        seen[typed.session.stop.number] = typed.session.look(LookWhy(), LookChanges())
+    steps = [number for number, (why, _) in seen.items() if isinstance(why, WhyView) and why.about == "step"]
+    early, last = steps[1], steps[-1]
+    assert typed.session.stop.number == last + 1
+    typed.type("undo")  # this stop was kept, and the one before it was not
+    (why,) = typed.session.look(LookWhy())
+    assert isinstance(why, WhyView)
+    assert why.sentence == "step() was taken. What it moved is not known here: the stop before it was not kept."
+    assert why.more[-1].startswith(f"`goto {last}`, `undo`, `redo` runs it again and keeps that")
+    typed.type(f"goto {last}; undo; redo")
+    assert typed.session.look(LookWhy(), LookChanges()) == seen[last]
+    typed.type(f"goto {early}")  # run again: what was before it is at hand
+    assert typed.session.look(LookWhy(), LookChanges()) == seen[early]
+
+
 def test_the_timeline_says_what_each_command_did() -> None:
     typed = Typed()
     typed.type(f"{LOOP}; set lr = 0.1; undo")

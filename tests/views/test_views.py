@@ -22,6 +22,7 @@ from gradstep.views.graph import GraphLook
 from gradstep.views.loss import LossLook
 from gradstep.views.model import model_view
 from gradstep.views.numbers import norm_of, norms
+from gradstep.views.sides import side_of
 from gradstep.views.why import why_view
 from gradstep.workload import Workload
 
@@ -309,6 +310,44 @@ def test_the_sentences_on_the_way_round_the_loop() -> None:
         "zero_grad() found nothing to clear: every .grad was zeros or None already.",
         "step() changed nothing: the update was zero for every weight, or too small for its last bit.",
     ]
+
+
+def test_a_step_among_nans_says_that_they_were_there_already() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    held = run(hold(model), F, B)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.grad.fill_(math.nan)
+    made = why(run(held, S))
+    assert made.sentence == "step() made every weight NaN: nothing but going back leads out of that."
+    again = why(run(held, F, B, S))
+    assert again.sentence == "step() changed nothing: every weight was NaN already, and NaN − lr · NaN is NaN."
+    back = "`back until all(isfinite(0.weight))` goes to the last stop before that"
+    assert back in again.more[-1]
+
+
+def test_a_step_says_which_weights_hold_nothing_but_nan() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    held = run(hold(model), F, B)
+    with torch.no_grad():
+        model[1].bias.grad.fill_(math.nan)
+        model[0].weight.grad[0, 0] = math.nan
+    found = why(run(held, S))
+    assert found.sentence.startswith("step() moved the weights and left .grad as it was.")
+    assert found.more[-1].startswith("all of 1.bias is NaN: `back until all(isfinite(1.bias))`")
+
+
+@pytest.mark.parametrize("act", [F, B, S, Z])
+def test_what_was_not_kept_is_not_said_to_be_as_it_was(act: Any) -> None:
+    held = run(hold(nn.Linear(4, 2)), F, B, S, Z, F, *(() if act is B else (B,)))
+    held.observed = False
+    run(held, act)
+    found = why_view(held, 7, changed_names(held))
+    assert "is not known here: the stop before it was not kept." in found.sentence
+    assert "nothing" not in found.sentence
+    assert found.more[-1].startswith("`goto 7`, `undo`, `redo` runs it again and keeps that")
+    weight = side_of(held, "weight", held.model.weight)
+    assert weight.past == "unknown"
 
 
 def test_a_sum_with_used_parts_says_how_many() -> None:
