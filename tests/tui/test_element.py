@@ -116,3 +116,6 @@ def test_a_vector_says_what_a_step_would_give():
     drawn = plain(tensor.draw(view, 80, 8).lines)
     assert "step would give" in drawn[0]
     assert "−0.5000" in drawn[2]
+    narrow = plain(tensor.draw(view, 45, 8).lines)
+    assert "after a step" in narrow[0]
+    assert "−0.5000" in narrow[2]

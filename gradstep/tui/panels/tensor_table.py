@@ -15,6 +15,8 @@ from gradstep.values.tensors import TensorView, Window
 
 HEADS = 1
 """Rows above the numbers."""
+_WIDE = 60
+"""Columns from which on heads are written out, and further apart."""
 
 
 def table_lines(view: TensorView, width: int, height: int, look: Look) -> list[Line]:
@@ -35,7 +37,7 @@ def table_lines(view: TensorView, width: int, height: int, look: Look) -> list[L
         greatest = peak(None, changes)
         table.column(f"change of {changed}"[:18], changes, steady.column("change", greatest, dtype, 4), [])
     elif width >= 40 and view.would is not None:
-        table.column("step would give", view.would, form, [])
+        table.column("step would give" if width >= _WIDE else "after a step", view.would, form, [])
     grads = flat(view.grad)
     bars, barred = (grads, ".grad") if any(map(math.isfinite, grads)) else (flat(view.value), own)
     table.bars(bars, barred, peak(view.grad_statistics if barred == ".grad" else view.statistics, bars))
@@ -78,7 +80,7 @@ class _Table:
     def __init__(self, width: int, label: int) -> None:
         self.width = width
         self._end = GUTTER + label
-        self._gap = 4 if width >= 60 else 2
+        self._gap = 4 if width >= _WIDE else 2
         self._columns: list[_Numbers] = []
         self._bars: list[float] = []
         self._bar_name, self._longest = "", 0.0
@@ -86,7 +88,7 @@ class _Table:
     def column(
         self, title: str, values: Sequence[float | None], form: Column, marks: list[bool], missing: str = ""
     ) -> None:
-        title = title[: max(12, form.width)] if self.width < 60 else title
+        title = title[: max(12, form.width)] if self.width < _WIDE else title
         # the point of a bare 0 and the end of NaN stand where the last decimal of the others stands
         self._end += self._gap + max(form.width, len(title), 7)
         texts, tones = [form.text(value) for value in values], [numbers.tone_of(value) for value in values]
