@@ -15,6 +15,9 @@ from gradstep.engine.nodes.rerun import Rerun, rerun
 STEP = 1e-6
 """How far the input is moved to each side, of inputs up to 1: about the cube root of a double's precision, where the
 errors of central differences from truncation and from rounding meet."""
+KINK = 1e-3
+"""How far the slopes on the two sides of a point may be apart, of the greatest slope there is: a smooth operation bends
+by about `STEP`, and at a ReLU's kink they are 1 apart."""
 _EVERY = 512
 """Inputs up to which every element of J is compared; beyond, J u for a few random u."""
 _DIRECTIONS = 3
@@ -52,47 +55,72 @@ def check(node: Node, edge: int, output: int = 0) -> Check | Refusal:
     if again is None:
         name = node.name().rsplit("::", 1)[-1]
         return Refusal("nothing", f"{name} did not keep what its operation needs to be run again")
+    tolerance = math.sqrt(max(torch.finfo(found.dtype).eps, torch.finfo(found.in_dtype).eps))
+    sides = _Sides(again)
     with torch.no_grad():
         if found.shape[1] <= _EVERY and found.fits:
-            columns = [_difference(again, _unit(again.point, i)).flatten() for i in range(found.shape[1])]
+            columns = [sides.difference(_unit(again.point, i)).flatten() for i in range(found.shape[1])]
             error = _apart(found.whole().double(), torch.stack(columns, 1))
             how = f"all {found.elements:,} elements of J"
         else:
-            error, how = _in_directions(found, again)
-    narrow = max(torch.finfo(found.dtype).eps, torch.finfo(found.in_dtype).eps)
-    return Check(error, math.sqrt(narrow), how)
+            error, how = _in_directions(found, again, sides)
+    if sides.kinks and sides.kinks == sides.seen:
+        return Refusal("nothing", "the operation has a kink, such as a tie, wherever it would be compared")
+    left = f", {sides.kinks:,} of {sides.seen:,} differences left out: they meet a kink, such as a tie"
+    return Check(error, tolerance, how + left * bool(sides.kinks))
 
 
-def _in_directions(found: Jacobian, again: Rerun) -> tuple[float, str]:
+def _in_directions(found: Jacobian, again: Rerun, sides: _Sides) -> tuple[float, str]:
     """Compare J u for random u; where torch has no way to J u, v · J u with u · J^T v for random v too."""
     generator = torch.Generator().manual_seed(0)
     worst, how = 0.0, f"J u for {_DIRECTIONS} random u"
     for _ in range(_DIRECTIONS):
         # what the node's dtype can hold
         u = torch.randn(again.point.shape, generator=generator).to(again.point.device, found.in_dtype)
-        wanted = _difference(again, u.double())
+        wanted = sides.difference(u.double())
         made = found.along(u)
         if made is not None:
             worst = max(worst, _apart(made.double(), wanted))
             continue
         how = f"v · J u for {_DIRECTIONS} random u and v"
         v = torch.randn(found.out_shape, generator=generator).to(found.device, found.dtype)
+        v, wanted = v * wanted.isfinite(), wanted.nan_to_num(0.0)
         scale = float(v.double().norm() * wanted.norm())
         apart = float((v.double() * wanted).sum() - (u.double() * found.times(v).double()).sum())
         worst = max(worst, abs(apart) / scale if scale else abs(apart))
     return worst, how
 
 
-def _difference(again: Rerun, u: Tensor) -> Tensor:
-    """Return (f(x + h u) − f(x − h u)) ÷ 2h."""
-    finite = again.point[again.point.isfinite()]
-    step = STEP * max(1.0, float(finite.abs().max()) if finite.numel() else 1.0)
-    return (again.function(again.point + step * u) - again.function(again.point - step * u)) / (2 * step)
+class _Sides:
+    """Differences of an operation to both sides of where it was.
+
+    Where the two are not the same the operation has a kink there, and no derivative to compare with: a ReLU at 0, the
+    maximum of equal ones. `kinks` of the `seen` differences were such.
+    """
+
+    def __init__(self, again: Rerun) -> None:
+        finite = again.point[again.point.isfinite()]
+        self._step = STEP * max(1.0, float(finite.abs().max()) if finite.numel() else 1.0)
+        self._again, self._here = again, again.function(again.point)
+        self.kinks = self.seen = 0
+
+    def difference(self, u: Tensor) -> Tensor:
+        """Return (f(x + h u) − f(x − h u)) ÷ 2h, NaN at a kink."""
+        point, run = self._again.point, self._again.function
+        ahead, behind = run(point + self._step * u), run(point - self._step * u)
+        central = (ahead - behind) / (2 * self._step)
+        apart = (ahead - 2 * self._here + behind).abs() / self._step
+        kinks = apart > KINK * central.abs().max() if central.numel() else apart > 0
+        self.kinks, self.seen = self.kinks + int(kinks.sum()), self.seen + kinks.numel()
+        return torch.where(kinks, torch.nan, central)
 
 
 def _apart(made: Tensor, wanted: Tensor) -> float:
+    """Return the greatest difference over the greatest element; a NaN in `wanted` is left out."""
+    smooth = wanted.isfinite()
+    wanted, made = wanted[smooth], made.reshape(wanted.shape)[smooth]
     scale = max(float(wanted.abs().max()), float(made.abs().max())) if wanted.numel() else 0.0
-    return float((made.reshape(wanted.shape) - wanted).abs().max()) / scale if scale else 0.0
+    return float((made - wanted).abs().max()) / scale if scale else 0.0
 
 
 def _unit(like: Tensor, place: int) -> Tensor:

@@ -14,11 +14,8 @@ from gradstep.engine.differences import Check, check
 from gradstep.engine.jacobian import Refusal
 from gradstep.engine.nodes.rerun_table import TABLE
 
-TIES = {"MaximumBackward0", "MinimumBackward0", "AmaxBackward0", "AminBackward0", "MaxBackward1", "MinBackward1"}
-"""Their cases have ties, where there is no derivative to compare with."""
 
-
-@pytest.mark.parametrize("name", sorted(set(TABLE) - TIES))
+@pytest.mark.parametrize("name", sorted(TABLE))
 def test_j_of_every_operation_that_can_be_run_again_agrees(name: str) -> None:
     torch.manual_seed(4)
     seen = 0
@@ -67,6 +64,20 @@ def test_a_wrong_derivative_is_found(shape: tuple[int, ...], monkeypatch: pytest
     assert isinstance(wrong := check(node, 0), Check)
     assert not wrong.agrees
     assert wrong.error > 0.1
+
+
+def test_kinks_are_left_out_and_said() -> None:
+    torch.manual_seed(0)
+    for shape in ((1, 1, 4, 4), (2, 8, 32, 32)):  # element by element, and in random directions
+        y = F.max_pool2d(torch.randn(shape, requires_grad=True).relu(), 2)
+        found = check(y.grad_fn, 0)  # type: ignore[arg-type]
+        assert isinstance(found, Check)
+        assert found.agrees
+        assert "left out: they meet a kink" in found.how
+    tie = torch.ones(3, requires_grad=True).amax()
+    refused = check(tie.grad_fn, 0)  # type: ignore[arg-type]
+    assert isinstance(refused, Refusal)
+    assert "kink" in refused.why
 
 
 def test_what_was_not_kept_is_said() -> None:
