@@ -23,7 +23,7 @@ from gradstep.values.graphs import LookGraph
 from gradstep.values.inside import LookBreakpoints, LookInside, LookSource
 from gradstep.values.nodes import LookChain, LookNode
 from gradstep.values.reasons import LookLedger
-from gradstep.values.tensors import LookPlace
+from gradstep.values.tensors import Between, LookPlace
 from gradstep.values.timeline import LookCompare, LookTimeline
 from gradstep.values.training import LookBatch, LookLayers, LookOptimizer
 from gradstep.values.views import (
@@ -46,6 +46,7 @@ from gradstep.values.views import (
 from gradstep.views.batch import BatchLook
 from gradstep.views.changes import changed_names, changes_view
 from gradstep.views.compare import compare_view
+from gradstep.views.difference import DifferenceLook
 from gradstep.views.element import element_of
 from gradstep.views.finding import FindLook
 from gradstep.views.goto import place_view
@@ -86,6 +87,7 @@ class Looks:
         self._opening: Expression | None = None
         """What the tensor panel was last asked to open on, for as long as nothing is selected."""
         self._tensors = TensorLook()
+        self._differences = DifferenceLook()
         self._graphs = GraphLook(held)
         self._finds = FindLook(held)
         self._layers = LayersLook(held)
@@ -125,6 +127,7 @@ class Looks:
             # without a screen the caller may have written to a tensor in a way that torch does not count
             self._norms, self._changed = Norms(), None
             self._tensors.forget()
+            self._differences.measures.forget()
 
         def changes() -> frozenset[str]:
             """Compare once for all views of this stop, and only if one of them asks."""
@@ -146,7 +149,7 @@ class Looks:
                     return self._view(stop, request)
 
         for request in requests:
-            if isinstance(request, LookTensor):
+            if isinstance(request, LookTensor) and request.between is None:
                 self._opening = request.opening
         self._graphs.asked(stop, any(isinstance(request, LookGraph) for request in requests))
         if any(isinstance(request, LookSource) for request in requests):
@@ -204,6 +207,10 @@ class Looks:
     def _view(self, stop: int, request: Request) -> View:
         held = self.held
         match request:
+            case LookTensor(between=Between() as between) if self.timeline is not None:
+                return self._differences.view(self.timeline, stop, request, between)
+            case LookPlace(between=Between() as between) if self.timeline is not None:
+                return self._differences.place(self.timeline, stop, request, between)
             case LookTensor():
                 selection = self._shown
                 tensor = None if selection is None else selected_tensor(self.scope, selection.path)

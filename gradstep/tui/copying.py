@@ -6,7 +6,7 @@ import math
 import struct
 from typing import NamedTuple
 
-from gradstep.values.tensors import TensorView
+from gradstep.values.tensors import Pair, TensorView
 
 MOST = 10_000
 """Numbers that are copied at most: terminals refuse a clipboard of much more than 100 kB."""
@@ -55,7 +55,13 @@ def element_copied(view: TensorView, element: tuple[int, ...]) -> Copied | None:
         return None
     name = f"{view.path}[{', '.join(map(str, element))}]" if element else view.path
     kind = "" if view.quantity == "value" else f"the {view.quantity} of "
+    if view.pair is not None:
+        kind = _between(view.pair)
     return Copied(kind + name, number_text(values[row][column], view.dtype))
+
+
+def _between(pair: Pair) -> str:
+    return f"{pair.second} − {pair.first} of "
 
 
 def slice_copied(view: TensorView) -> Copied | None:
@@ -72,4 +78,5 @@ def slice_copied(view: TensorView) -> Copied | None:
     else:
         body = "[" + ",\n        ".join(f"[{row}]" for row in rows) + "]"
     dtype = "" if view.dtype in _PLAIN else f", dtype=torch.{view.dtype}"
-    return Copied(view.name, f"tensor({body}{dtype})")
+    name = view.name if view.pair is None else _between(view.pair) + view.name
+    return Copied(name, f"tensor({body}{dtype})")

@@ -143,7 +143,7 @@ class KeyedBoard(NodeKeys, inherit_bindings=False):
             self._copy((None if whole else self._under_cursor(panel)) or panel.seen_copied())
 
     def _under_cursor(self, panel: Panel) -> Copied | None:
-        view, element = self.tensor.view, self.tensor.element
+        view, element = self.tensor.view, self.tensor.spot
         if panel is not self.tensor:
             return panel.copied()
         return element_copied(view, element) if view is not None and element is not None else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from gradstep.tui.element import place_words, read_dims, read_place
 from gradstep.tui.keys import KeyedBoard
 from gradstep.values.errors import wrong
@@ -70,7 +72,9 @@ class TensorKeys(KeyedBoard, inherit_bindings=False):
 
     async def _find(self, look: LookPlace) -> None:
         try:
-            [found] = await self._session.look([LookPlace(look.extreme, look.grad, self.tensor.opening)])
+            [found] = await self._session.look(
+                [replace(look, opening=self.tensor.opening, between=self.tensor.between)]
+            )
         except ConnectionError:
             return
         if not isinstance(found, PlaceView):

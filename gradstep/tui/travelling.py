@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from gradstep.tui.find import FindingBoard
 from gradstep.tui.jobs import command_job
-from gradstep.tui.keys import show_of
 from gradstep.tui.panels.compare import ComparePanel
 from gradstep.tui.panels.past import past_words
 from gradstep.tui.panels.timeline import TimelinePanel
 from gradstep.values.commands import Branch, Command, Goto, Load, Redo, Show, Switch
-from gradstep.values.outcomes import Outcome, Problem, Stop
+from gradstep.values.outcomes import Outcome, Stop
+from gradstep.values.tensors import Between
 from gradstep.values.views import Request, View
 
 _FIRST = "main"
@@ -34,19 +34,27 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
     def moment_of(self, name: str) -> int:
         """Return the number of the stop that a panel is to show."""
         past = self._past.row
-        return super().moment_of(name) if past is None or name in TIMELESS else past.stop
+        return super().moment_of(name) if past is None or self._is_timeless(name) else past.stop
+
+    def _is_timeless(self, name: str) -> bool:
+        """Tell whether a panel shows no moment: Tensor shows two while it shows a difference."""
+        return name in TIMELESS or (name == "tensor" and self.tensor.between is not None)
 
     def mark_moment(self, name: str) -> None:
         """Have a panel say that it shows the past, when it does."""
         past = self._past.row
-        seen = past is not None and name not in TIMELESS and self.panels[name].seen == past.stop
+        seen = past is not None and not self._is_timeless(name) and self.panels[name].seen == past.stop
         self.panels[name].moment = past_words(past.stop) if seen and past is not None else ""
+        if name == "tensor" and self.tensor.between is not None:
+            self.tensor.moment = "DIFFERENCE"
         if name == "timeline":
             # keys that came before it was there have moved its cursor
             self._look_at_cursor(self.panel(TimelinePanel))
 
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
         """Show a stop. A selection made while the past is looked at is seen there; all else leads to the present."""
+        if outcome is not None and isinstance(outcome.command, Show) and outcome.ok:
+            self._leave_difference()
         stays = self._past.row is not None and outcome is not None and isinstance(outcome.command, Show)
         if stays and stop.number == self._status.stop.number:
             views = [each for each in views if each[0] in TIMELESS]
@@ -107,8 +115,12 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
         self._past.row = None
 
     def action_pause(self) -> None:
-        """Come back from the past that is looked at; else pause."""
-        if self._past.row is None or self.driver.busy:
+        """Come back from a difference to Compare, and from the past that is looked at; else pause."""
+        if self.focus_panel is self.tensor and self.tensor.between is not None and not self.driver.busy:
+            self._leave_difference()
+            self._focus("compare")
+            self._catch_up()
+        elif self._past.row is None or self.driver.busy:
             super().action_pause()
         else:
             self._to_present()
@@ -168,18 +180,20 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
         self._catch_up()
 
     def _show_difference(self, panel: ComparePanel) -> None:
-        """Show the tensor under the cursor of Compare, at the element that differs most."""
+        """Show the tensor under the cursor of Compare on both sides, at the element that differs most."""
         row = panel.here
-        if row is None or not panel.chosen:
+        if row is None or panel.pair is None:
             return
+        self.tensor.compare(Between(row.name, *panel.pair), row.at)
+        self._focus("tensor")
+        self._say(f"Tensor: {row.name}, the second minus the first; {self.keyboard.key('pause').shown} goes back")
+        self._catch_up()
 
-        def done(problem: Problem | None) -> None:
-            if problem is None:
-                self.tensor.go(row.at)
-                self._focus("tensor")
-                self._catch_up()
-
-        self._put(command_job(show_of(panel.chosen))._replace(done=done))
+    def _leave_difference(self) -> None:
+        """Have Tensor show the selection again."""
+        if self.tensor.between is not None:
+            self.tensor.compare(None)
+            self.tensor.moment = ""
 
     def applies(self, key: str) -> bool:
         """Tell whether a key would do something now."""
@@ -193,3 +207,4 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
             self._status.branched = False
             self.loss.branches = ("", "")
             self.panel(ComparePanel).forget()
+            self._leave_difference()

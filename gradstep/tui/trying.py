@@ -118,7 +118,7 @@ class TryingBoard(TravellingBoard, inherit_bindings=False):
         if view is None or not view.path:
             return "set "
         grad = ".grad" if isinstance(panel, LedgerPanel) else ""
-        place = f"[{', '.join(map(str, self.tensor.element))}]" if self.tensor.element else ""
+        place = f"[{', '.join(map(str, self.tensor.spot))}]" if self.tensor.spot else ""
         return f"set {name_line(view.path)}{grad}{place} = "
 
     # -- doing it again -----------------------------------------------------------------------------------------------

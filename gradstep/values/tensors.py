@@ -19,6 +19,14 @@ moved farthest, the first NaN, the first infinite one."""
 EXTREMES: tuple[Extreme, ...] = ("max", "min", "abs", "change", "nan", "inf")
 
 
+class Between(Struct, frozen=True):
+    """A tensor of the state at two points of the timeline, each a stop's number, a branch, or `now`."""
+
+    name: str
+    first: str
+    second: str
+
+
 # -- requests ----------------------------------------------------------------------------------------------------------
 class LookTensor(Struct, frozen=True, tag=True):
     """Ask for a window of at most `rows` by `columns` onto the selection, `top` and `left` elements in."""
@@ -41,6 +49,8 @@ class LookTensor(Struct, frozen=True, tag=True):
     """True to have the window now: where the statistics take long they are left for the second time of asking."""
     of: str = ""
     """The selection, as a line, that the place and the dimensions are meant for: another is seen from its start."""
+    between: Between | None = None
+    """What to look at in place of the selection: this tensor at two points, second minus first."""
 
 
 class LookPlace(Struct, frozen=True, tag=True):
@@ -49,6 +59,8 @@ class LookPlace(Struct, frozen=True, tag=True):
     extreme: Extreme
     grad: bool = False
     opening: Expression | None = None
+    between: Between | None = None
+    """Where in the difference of these."""
 
 
 # -- views -------------------------------------------------------------------------------------------------------------
@@ -121,6 +133,20 @@ class Statistics(Struct, frozen=True):
         return max(ends, default=0.0)
 
 
+class Pair(Struct, frozen=True):
+    """The two points that a difference is between."""
+
+    first: str
+    """What the first is called: `main`, `stop 12`."""
+    second: str
+    first_stop: int
+    second_stop: int
+    missing: Literal["", "first", "second"] = ""
+    """The point at which there is no such tensor: what is seen are the values of the other."""
+    first_statistics: Statistics | None = None
+    second_statistics: Statistics | None = None
+
+
 class TensorView(Drawn, frozen=True, tag=True):
     """A window onto the selected tensor and the same window onto its `.grad`."""
 
@@ -164,6 +190,8 @@ class TensorView(Drawn, frozen=True, tag=True):
     """True when statistics were left for the second time of asking."""
     grad_gone: bool = False
     """True when the last phase took `.grad` away: it is None now and was not before."""
+    pair: Pair | None = None
+    """The points that `value` is the difference of: its `before` is the first, its `now` the second; else None."""
 
 
 class PlaceView(Struct, frozen=True, tag=True):

@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.held import Held
 from gradstep.values.tensors import Extreme, LookPlace, PlaceView
 from gradstep.views.plane import axes_of
 from gradstep.views.readable import part, real, why_not
-from gradstep.views.selection import cut
+from gradstep.views.selection import Cut, cut
 from gradstep.views.sides import changes, side_of
 from gradstep.views.tensor import Selection
 
@@ -63,20 +64,31 @@ def place_view(held: Held, stop: int, selection: Selection | None, tensor: Tenso
         if side.before is not None:
             parts.append(part(side.before, chosen))
             read = changes
-    found = _first_greatest(parts, read, SCORES[look.extreme])
-    axes = axes_of(chosen)
-    if found is None or (look.extreme == "change" and found[1] == 0):
-        return _why(nothing, _NONE.get(look.extreme, "there is no number in it"))
+    return _placed(nothing, chosen, _first_greatest(parts, read, SCORES[look.extreme]))
+
+
+def place_between(nothing: PlaceView, second: Tensor, first: Tensor | None) -> PlaceView:
+    """Return where an extreme of second minus first is, of one shape; without a first, of the second."""
+    chosen = cut(second.shape, ())
+    parts = [part(tensor, chosen) for tensor in (second, first) if tensor is not None]
+    read = _read if first is None else changes
+    return _placed(nothing, chosen, _first_greatest(parts, read, SCORES[nothing.extreme]))
+
+
+def _placed(nothing: PlaceView, chosen: Cut, found: tuple[int, float] | None) -> PlaceView:
+    """Return the place of the element that was found in a slice, counted flat; or why there is none."""
+    if found is None or (nothing.extreme == "change" and found[1] == 0):
+        return _why(nothing, _NONE.get(nothing.extreme, "there is no number in it"))
     flat, value = found
     index = [entry if isinstance(entry, int) else 0 for entry in chosen.parts]
-    for axis in reversed(axes):
+    for axis in reversed(axes_of(chosen)):
         flat, place = divmod(flat, axis.count)
         index[axis.dim] = axis.index(place)
-    return PlaceView(stop, name, look.extreme, tuple(index), value)
+    return replace(nothing, index=tuple(index), value=value)
 
 
 def _why(nothing: PlaceView, why: str) -> PlaceView:
-    return PlaceView(nothing.stop, nothing.name, nothing.extreme, why=why)
+    return replace(nothing, why=why)
 
 
 def _read(parts: Sequence[Tensor]) -> Tensor:

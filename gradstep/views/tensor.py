@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.held import Held
-from gradstep.engine.loop import Point
-from gradstep.values.tensors import LookTensor, Quantity, Statistics, TensorView
+from gradstep.values.tensors import LookTensor, Quantity, TensorView
 from gradstep.views.formulas.find import would_give
+from gradstep.views.measures import Measures
 from gradstep.views.model import dtype_name
-from gradstep.views.moment import version_of
 from gradstep.views.plane import Plane, axes_of, plane_of
 from gradstep.views.readable import why_not, words_on
 from gradstep.views.selection import Cut, cut
-from gradstep.views.sides import Side, side_of, statistics_of, was_there, window_of
-
-_QUICK = 1 << 21
-"""Elements whose statistics take no longer than a frame: they come with the window, also in a hurry."""
+from gradstep.views.sides import Side, side_of, was_there, window_of
 
 
 @dataclass(frozen=True)
@@ -34,20 +29,11 @@ class Selection:
     items: tuple[object, ...]
 
 
-class _Known(NamedTuple):
-    bins: int
-    statistics: Statistics
-
-
 class TensorLook:
     """Answers looks at the selected tensor; what it has measured is kept for as long as nothing can have changed."""
 
     def __init__(self) -> None:
-        self._stop = -1
-        self._point: Point | None = None
-        self._known: dict[Hashable, _Known] = {}
-        self._asked: set[Hashable] = set()
-        """What was left for the next time."""
+        self._measures = Measures()
 
     def view(
         self, held: Held, stop: int, selection: Selection | None, tensor: Tensor | None, look: LookTensor
@@ -79,16 +65,10 @@ class TensorLook:
         if reason:
             return replace(base, note=reason)
         chosen = cut(tensor.shape, selection.items)
-        axes = axes_of(chosen)
-        shape = tuple(axis.count for axis in axes)
-        if 0 in shape:
-            return replace(base, shape=shape, note="an empty slice: there is nothing to draw")
-        self._refresh(held, stop)
-        if look.of and look.of != selection.line:
-            look = replace(look, top=0, left=0, dims=(), at=())
-        plane = plane_of(chosen, look.dims, look.at)
-        window = plane.window(look.top, look.left, look.rows, look.columns)
-        kind: Literal["number", "vector", "matrix"] = "number" if not axes else "vector" if len(axes) == 1 else "matrix"
+        if any(len(part) == 0 for part in chosen.kept):
+            return replace(base, shape=tuple(map(len, chosen.kept)), note="an empty slice: there is nothing to draw")
+        self._measures.refresh(stop, held.point)
+        framing, window = framed(base, chosen, look)
         own = side_of(held, selection.path, tensor)
         quantity: Quantity = "value" if own.past == "unknown" else look.quantity
         grad, notes = _grad_side(held, selection.path, tensor, quantity)
@@ -96,25 +76,16 @@ class TensorLook:
             notes.insert(0, "what it was before is not kept: these are its values")
         elif quantity != "value" and own.past == "none":
             notes.insert(0, "there was none before")
-        measured = self._statistics(own, chosen, quantity, look)
-        of_grad = None if grad is None else self._statistics(grad, chosen, quantity, look)
+        measured = self._measures.of(own, chosen, quantity, look)
+        of_grad = None if grad is None else self._measures.of(grad, chosen, quantity, look)
         return replace(
-            base,
-            shape=shape,
-            kind=kind,
-            top=_start(plane, window, 0),
-            left=_start(plane, window, 1),
-            row_labels=tuple(map(str, window.range(0))) if axes else (),
-            column_labels=tuple(map(str, window.range(1))) if kind == "matrix" else (),
+            framing,
             value=window_of(own, window, quantity),
             grad=None if grad is None else window_of(grad, window, quantity),
             statistics=measured,
             grad_statistics=of_grad,
             note="; ".join([*words_on(tensor), *notes]),
-            place=tuple(part if isinstance(part, int) else None for part in window.cut.parts),
-            would=_would(held, tensor, window) if kind == "vector" and quantity == "value" else None,
-            axes=axes,
-            dims=plane.dims,
+            would=_would(held, tensor, window) if framing.kind == "vector" and quantity == "value" else None,
             quantity=quantity,
             due=measured is None or (grad is not None and of_grad is None),
             grad_gone=tensor.is_leaf and tensor.grad is None and was_there(held, f"{selection.path}.grad"),
@@ -122,26 +93,30 @@ class TensorLook:
 
     def forget(self) -> None:
         """Forget what was measured."""
-        self._known = {}
+        self._measures.forget()
 
-    def _refresh(self, held: Held, stop: int) -> None:
-        """Forget what was measured if anything can have changed since: the point is another one after each phase."""
-        if self._stop != stop or self._point is not held.point:
-            self._stop, self._point = stop, held.point
-            self._known, self._asked = {}, set()
 
-    def _statistics(self, side: Side, chosen: Cut, quantity: Quantity, look: LookTensor) -> Statistics | None:
-        """Return the statistics of a slice; None when they are left for the next time."""
-        key = (side.name, id(side.now), version_of(side.now), chosen, quantity)
-        known = self._known.get(key)
-        if known is not None and (not look.bins or known.bins == look.bins):
-            return known.statistics
-        if look.hurry and side.now.numel() > _QUICK and key not in self._asked:
-            self._asked.add(key)
-            return None
-        made = statistics_of(side, chosen, quantity, look.bins)
-        self._known[key] = _Known(look.bins, made)
-        return made
+def framed(base: TensorView, chosen: Cut, look: LookTensor) -> tuple[TensorView, Plane]:
+    """Return a view with the place of the window that is asked for in it, and the window; no dimension is empty."""
+    if look.of and look.of != base.name:
+        look = replace(look, top=0, left=0, dims=(), at=())
+    axes = axes_of(chosen)
+    plane = plane_of(chosen, look.dims, look.at)
+    window = plane.window(look.top, look.left, look.rows, look.columns)
+    kind: Literal["number", "vector", "matrix"] = "number" if not axes else "vector" if len(axes) == 1 else "matrix"
+    view = replace(
+        base,
+        shape=tuple(axis.count for axis in axes),
+        kind=kind,
+        top=_start(plane, window, 0),
+        left=_start(plane, window, 1),
+        row_labels=tuple(map(str, window.range(0))) if axes else (),
+        column_labels=tuple(map(str, window.range(1))) if kind == "matrix" else (),
+        place=tuple(part if isinstance(part, int) else None for part in window.cut.parts),
+        axes=axes,
+        dims=plane.dims,
+    )
+    return view, window
 
 
 def _would(held: Held, tensor: Tensor, window: Plane) -> tuple[float, ...] | None:

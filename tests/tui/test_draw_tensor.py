@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from fake_session import tensor_view
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.cells import cell_len
-from tensors import answer, matrix, vector
+from tensors import answer, matrix, statistics_of, vector
 
 from gradstep.tui import heat
 from gradstep.tui.lines import plain
@@ -19,7 +20,7 @@ from gradstep.tui.panels.tensor_foot import plane_line, title_words
 from gradstep.tui.panels.tensor_look import Look, Steady
 from gradstep.tui.tones import HEAT, PLAIN, style
 from gradstep.values import numbers
-from gradstep.values.tensors import Axis, Histogram, LookTensor, Statistics, Window
+from gradstep.values.tensors import Axis, Histogram, LookTensor, Pair, Statistics, TensorView, Window
 
 
 def look(**more) -> Look:
@@ -248,3 +249,44 @@ def test_a_grad_that_was_just_cleared_bears_the_mark_of_what_changed():
     assert "*" not in text(tensor.draw(vector((1.0, 2.0)), 80, 8))
     assert "none*" in text(tensor.draw(matrix(((1.0, 2.0),), grad_gone=True), 80, 8))
     assert "*" not in text(tensor.draw(matrix(((1.0, 2.0),)), 80, 8))
+
+
+# -- two points -----------------------------------------------------------------------------------------------------
+def between(missing: str = "", **more: Any) -> TensorView:
+    """Return the view of a matrix at two points."""
+    first, second = ((1.0, -2.0), (3.0, 4.0)), ((1.5, -2.0), (2.0, 4.0))
+    moved = ((0.5, 0.0), (-1.0, 0.0))
+    value = Window(moved, first, ((True, False), (True, False)), second)
+    pair = Pair("main", "stop 12", 8, 12, missing, statistics_of(first), statistics_of(second))
+    if missing:
+        value = Window(first)
+    quantity = "value" if missing else "change"
+    return matrix(
+        first, value=value, grad_state="", pair=pair, quantity=quantity, statistics=statistics_of(moved), **more
+    )
+
+
+def test_a_difference_is_drawn_with_both_that_it_is_of() -> None:
+    view = between()
+    drawing = tensor.draw(view, 110, 8, Look(Steady(), (1, 0)))
+    rows = ["  ".join(row.split()) for row in plain(drawing.lines)]
+    assert drawing.about == "w: stop 12 − main at stop 8  of 2×2, float32"
+    assert rows[0] == "main  stop  12  stop  12  −  main"
+    assert rows[2] == "[0]  +1.000  −2.000  +1.500  −2.000  +0.500  0"
+    assert rows[3] == "▶  [1]  +3.000  +4.000  +2.000  +4.000  −1.000  0"
+    assert "the difference: norm" in " ".join(plain(drawing.lines)[-1].split())
+
+
+def test_where_there_is_no_room_for_three_the_difference_is_drawn_and_the_element_said() -> None:
+    rows = [" ".join(row.split()) for row in plain(tensor.draw(between(), 45, 8, Look(Steady(), (1, 0))).lines)]
+    assert rows[0] == "stop 12 − main"
+    assert rows[2] == "[0] +0.500 0"
+    assert rows[-1].startswith("+3.0000 and +2.0000")
+
+
+def test_what_one_side_lacks_is_none_and_there_is_no_difference() -> None:
+    rows = [" ".join(row.split()) for row in plain(tensor.draw(between("second"), 110, 8, Look(Steady())).lines)]
+    assert rows[2] == "[0] +1.000 −2.000 none no difference"
+    assert rows[3] == "[1] +3.000 +4.000"
+    rows = [" ".join(row.split()) for row in plain(tensor.draw(between("first"), 110, 8, Look(Steady())).lines)]
+    assert rows[2] == "[0] none +1.000 −2.000 no difference"

@@ -370,10 +370,80 @@ def test_two_marked_stops_are_compared_and_enter_shows_what_differs_most() -> No
         panel = s.screen.panel(ComparePanel)
         assert panel.here is not None
         name, at = panel.here.name, panel.here.at
+        done, element = s.session.lines(), s.screen.tensor.element
         await s.press("enter")
-        assert s.session.lines()[-1] == f"show {name}"
         assert s.screen.focus_panel.title == "Tensor"
-        assert s.screen.tensor.element == at
+        view = s.screen.tensor.view
+        assert view is not None
+        assert view.pair is not None
+        assert (view.path, view.pair.first, view.pair.second) == (name, "stop 3", "stop 4")
+        assert tuple(s.screen.tensor.at) == at
+        text = " ".join(" ".join(of_panel(s, "tensor")).split())
+        assert "DIFFERENCE" in text
+        assert f"{name}: stop 4 − stop 3 of 4×3, float32" in text
+        # it selects nothing, and what is selected is what the others are about
+        assert (s.session.lines(), s.screen.tensor.element) == (done, element)
+
+    on_stage(test)
+
+
+def test_esc_goes_back_from_a_difference_and_a_selection_takes_its_place() -> None:
+    async def test(s: Stage) -> None:
+        await iterations(s, 1)
+        await s.press("T", "up", "C", "down", "C")
+        await s.press("enter")
+        assert "DIFFERENCE" in "\n".join(of_panel(s, "tensor"))
+        await s.press("escape")
+        assert s.screen.focus_panel.title == "Compare"
+        text = "\n".join(of_panel(s, "tensor"))
+        assert "DIFFERENCE" not in text
+        assert "2.weight  of 2×4" in text
+        await s.press("enter")
+        assert "DIFFERENCE" in "\n".join(of_panel(s, "tensor"))
+        await s.press("colon")
+        await s.type("show 0.bias")
+        await s.press("enter")
+        assert "DIFFERENCE" not in "\n".join(of_panel(s, "tensor"))
+
+    on_stage(test)
+
+
+def test_the_keys_of_tensor_work_on_a_difference() -> None:
+    async def test(s: Stage) -> None:
+        await iterations(s, 1)
+        await s.press("T", "up", "C", "down", "C")
+        await s.press("down", "enter")
+        tensor = s.screen.tensor
+        assert tensor.view is not None
+        assert tensor.view.quantity == "change"
+        await s.press("home", "g")
+        await s.type("abs")
+        await s.press("enter")
+        differing = s.screen.panel(ComparePanel).here
+        assert differing is not None
+        assert tuple(tensor.at) == differing.at
+        assert "stop 4 − stop 3: the farthest from zero is" in s.rows()[-1]
+        await s.press("v")
+        assert tensor.view.quantity == "ratio"
+        await s.press("v")
+        assert tensor.view.quantity == "change"
+
+    on_stage(test)
+
+
+def test_a_difference_is_of_two_moments_whatever_past_is_looked_at() -> None:
+    async def test(s: Stage) -> None:
+        await iterations(s, 1)
+        await s.press("T", "up", "C", "down", "C")
+        await s.press("enter")
+        before = s.screen.tensor.view
+        await s.press("T", "up", "up")
+        assert s.screen.panels["model"].moment == "PAST: stop 2"
+        assert s.screen.tensor.moment == "DIFFERENCE"
+        await s.press("f7")
+        assert before is not None
+        assert s.screen.tensor.view is not None
+        assert s.screen.tensor.view.pair == before.pair
 
     on_stage(test)
 

@@ -392,7 +392,7 @@ def test_a_number_that_stays_nan_or_inf_did_not_change() -> None:
 
 # -- statistics that are kept ------------------------------------------------------------------------------------------
 def test_scrolling_measures_nothing_anew_and_a_phase_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gradstep.views import tensor as room
+    from gradstep.views import measures as room
 
     measured: list[str] = []
     real = room.statistics_of
@@ -423,7 +423,7 @@ def test_scrolling_measures_nothing_anew_and_a_phase_does(monkeypatch: pytest.Mo
 
 
 def test_in_a_hurry_long_statistics_are_left_for_the_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gradstep.views import tensor as room
+    from gradstep.views import measures as room
 
     monkeypatch.setattr(room, "_QUICK", 7)
     held, look = run(hold(nn.Linear(4, 2)), F, B), TensorLook()

@@ -16,8 +16,6 @@ _PLOT = 12
 """Rows of a body from which on there is room for the plot."""
 _WIDE_RANGE = 20.0
 """Losses whose greatest is this many times the smallest are drawn on a log scale."""
-_SHOWN = frozenset({"parameter", "grad", "buffer", "state"})
-"""The kinds of tensors that Tensor can show."""
 
 
 def draw(view: CompareView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
@@ -149,7 +147,8 @@ class ComparePanel(ViewPanel[CompareView]):
     title = "Compare"
     reads = (
         "Two stops or branches: the loss of both on one plot, then every tensor that differs, with the norm of the "
-        "difference, second minus first, and its greatest element. enter shows the tensor at that element."
+        "difference, second minus first, and its greatest element. enter opens both and their difference in Tensor, at "
+        "that element; there v turns it into the difference over the first, g finds its extremes, esc comes back."
     )
     shows = CompareView
 
@@ -175,11 +174,6 @@ class ComparePanel(ViewPanel[CompareView]):
     def here(self) -> CompareRow | None:
         """The tensor under the cursor; None when there is none."""
         return self.view.rows[self.at] if self.view is not None and 0 <= self.at < len(self.view.rows) else None
-
-    @property
-    def chosen(self) -> str:
-        """The tensor under the cursor, where it can be shown; else empty."""
-        return self.here.name if self.here is not None and self.here.kind in _SHOWN else ""
 
     def taken(self, view: CompareView, before: CompareView | None) -> None:
         """Keep the cursor within what differs."""

@@ -16,7 +16,7 @@ from gradstep.tui.panels.tensor_foot import BINS, foot_lines, title_words
 from gradstep.tui.panels.tensor_grid import axis_of, columns_shown, fold_of
 from gradstep.tui.panels.tensor_look import Look, Steady
 from gradstep.values.expressions import Expression
-from gradstep.values.tensors import QUANTITIES, LookTensor, Quantity, TensorView
+from gradstep.values.tensors import QUANTITIES, Between, LookTensor, Quantity, TensorView
 from gradstep.values.views import Request
 
 _CELL = 6
@@ -72,12 +72,20 @@ class TensorPanel(ViewPanel[TensorView]):
         self.block: bool | None = None
         """Whether everything is said of the slice; None for where there is room."""
         self.element: tuple[int, ...] | None = None
-        """The element under the cursor: an index into the whole tensor; None while there is none."""
+        """The element of the selection that is pointed at: an index into the whole tensor; None while there is none."""
+        self.spot: tuple[int, ...] | None = None
+        """The element under the cursor: the same, unless a difference is seen, which Why and Ledger are not about."""
         self.opening: Expression | None = None
         """What is looked at for as long as nothing is selected."""
+        self.between: Between | None = None
+        """What is looked at at two points, in place of the selection."""
+        self._going: tuple[int, ...] = ()
+        """Where the cursor goes with the view that comes next."""
         self._steady = Steady()
         self._height = 0
         """Rows of the body as it was drawn last."""
+        self._followed = False
+        """True when the cursor was moved last, and not the window without it: then it stays in sight."""
 
     # -- what is asked for --------------------------------------------------------------------------------------------
     def request(self) -> Request:
@@ -85,7 +93,7 @@ class TensorPanel(ViewPanel[TensorView]):
         width, rows = self.size.width, max(1, self.body)
         columns = max(1, (width - 2 * GUTTER - 4) // 2 // (2 if self.heat else _CELL))
         view = self.view
-        if view is not None and view.grad is None and not view.grad_state:
+        if view is not None and view.grad is None and not view.grad_state and view.pair is None:
             columns *= 2
         if view is not None and self._folds(view):
             rows *= fold_of(view, width)
@@ -94,8 +102,11 @@ class TensorPanel(ViewPanel[TensorView]):
         at = tuple(0 if axis.dim in shown else place for axis, place in zip(axes, self.at, strict=False))
         bins = BINS if self._says_all else 0
         name = view.name if view is not None else ""
+        quantity = self.quantity
+        if self.between is not None and quantity == "value":
+            quantity = "change"
         return LookTensor(
-            rows, columns, self.first, self.left, self.opening, self.dims, at, self.quantity, bins, True, name
+            rows, columns, self.first, self.left, self.opening, self.dims, at, quantity, bins, True, name, self.between
         )
 
     @property
@@ -105,21 +116,31 @@ class TensorPanel(ViewPanel[TensorView]):
 
     def taken(self, view: TensorView, before: TensorView | None) -> None:
         """Follow the window; another selection is seen from its start."""
-        if before is None or before.name != view.name or before.shape != view.shape:
+        if before is None or (before.name, before.shape, _ends(before)) != (view.name, view.shape, _ends(view)):
             self.first, self.left, self.dims = view.top, view.left, ()
             self.at = [0] * len(view.axes)
             for place, start in enumerate((view.top, view.left)):
                 self._put(view, place, start)
         axis = axis_of(view, 0)
         self.rows = 1 if axis is None else axis.count
-        self._point()
+        going, self._going = self._going, ()
+        if not (going and self.go(going)):
+            self._point()
+
+    def compare(self, between: Between | None, at: tuple[int, ...] = ()) -> None:
+        """Look at a tensor at two points, the cursor on an element; None for the selection again."""
+        self.between, self._going = between, at
+        self.first = self.left = 0
+        self.dims = ()
 
     # -- drawing ------------------------------------------------------------------------------------------------------
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        self._height = height
+        lower, self._height = height < self._height, height
         if self.view is not None:
             self._steady.turn_to(self.view)
+            if lower and self._followed:
+                self._follow(self.view)
         return draw(self.view, width, height, self._look)
 
     @property
@@ -176,6 +197,7 @@ class TensorPanel(ViewPanel[TensorView]):
 
     def scroll_rows(self, rows: int) -> None:
         """Scroll by rows without the cursor, never past the ends."""
+        self._followed = False
         view = self.view
         if view is not None:
             fold = fold_of(view, self.size.width) if self._folds(view) else 1
@@ -190,6 +212,7 @@ class TensorPanel(ViewPanel[TensorView]):
 
     def _follow(self, view: TensorView) -> None:
         """Move the window so that the cursor is in it."""
+        self._followed = True
         row, column = self._place(view, 0), self._place(view, 1)
         fold = fold_of(view, self.size.width) if self._folds(view) else 1
         seen = self._seen(view) * fold
@@ -219,11 +242,12 @@ class TensorPanel(ViewPanel[TensorView]):
     def _point(self) -> None:
         """Find the element under the cursor."""
         view = self.view
-        if view is None or view.kind == "none":
-            self.element = None
-            return
-        inside = {axis.dim: axis.index(place) for axis, place in zip(view.axes, self.at, strict=True)}
-        self.element = tuple(inside.get(dim, at or 0) for dim, at in enumerate(view.place))
+        self.spot = None
+        if view is not None and view.kind != "none":
+            inside = {axis.dim: axis.index(place) for axis, place in zip(view.axes, self.at, strict=True)}
+            self.spot = tuple(inside.get(dim, at or 0) for dim, at in enumerate(view.place))
+        if view is None or view.pair is None:
+            self.element = self.spot
 
     # -- other ways to look -------------------------------------------------------------------------------------------
     def turn_heat(self) -> str:
@@ -235,6 +259,9 @@ class TensorPanel(ViewPanel[TensorView]):
 
     def turn_quantity(self) -> str:
         """See values, what the last phase added to them, or that over what they were; say which."""
+        if self.between is not None:
+            self.quantity = "change" if self.quantity == "ratio" else "ratio"
+            return "the difference" if self.quantity == "change" else "the difference over what the first one is"
         self.quantity = QUANTITIES[(QUANTITIES.index(self.quantity) + 1) % len(QUANTITIES)]
         words = {
             "value": "values",
@@ -284,3 +311,8 @@ class TensorPanel(ViewPanel[TensorView]):
             number, self.at[i] = divmod(number, count)
         self._point()
         return ", ".join(f"dimension {view.axes[i].dim} at {view.axes[i].index(self.at[i])}" for i in others)
+
+
+def _ends(view: TensorView) -> tuple[int, int] | None:
+    """Return the stops that a difference is between; None for what is no difference."""
+    return None if view.pair is None else (view.pair.first_stop, view.pair.second_stop)

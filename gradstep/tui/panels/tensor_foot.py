@@ -9,11 +9,11 @@ from typing import NamedTuple
 from gradstep.tui import heat
 from gradstep.tui.lines import Line, Row, clean, text_line
 from gradstep.tui.panels.drawing import GUTTER
-from gradstep.tui.panels.tensor_grid import CHANGED, axis_of, columns_shown
-from gradstep.tui.panels.tensor_look import Look, own_name
+from gradstep.tui.panels.tensor_grid import CHANGED, axis_of, columns_shown, room_of
+from gradstep.tui.panels.tensor_look import Look, dtype_of, sides_of, value_at
 from gradstep.values import numbers
 from gradstep.values.expressions import name_line
-from gradstep.values.tensors import Histogram, Statistics, TensorView, Window
+from gradstep.values.tensors import Histogram, Pair, Statistics, TensorView, Window
 
 BINS = 24
 """Bars of a histogram."""
@@ -27,10 +27,21 @@ def title_words(view: TensorView) -> str:
     """Say what is seen: the slice in torch's own notation, of what, and which dimensions are rows and columns."""
     usual = len(view.axes) < 3 and list(view.dims) == sorted(view.dims)
     name = clean(view.name if usual else plane_line(view))
+    if view.pair is not None:
+        name = f"{name}: {' − '.join(_ends(view.pair)[::-1])}"
     about = f"{name}  of {numbers.shape(view.whole)}, {view.dtype}"
     if len(view.dims) == 2 and (not usual or len(view.whole) > 2):
         about += f"  ↓ dim {view.dims[0]} → dim {view.dims[1]}"
     return about
+
+
+def _ends(pair: Pair) -> tuple[str, str]:
+    """Return what the two points of a difference are called, each with its stop."""
+    first, second = (
+        clean(name) if name == f"stop {stop}" else f"{clean(name)} at stop {stop}"
+        for name, stop in ((pair.first, pair.first_stop), (pair.second, pair.second_stop))
+    )
+    return first, second
 
 
 def plane_line(view: TensorView) -> str:
@@ -90,13 +101,14 @@ def _parts(view: TensorView, width: int, look: Look) -> list[str]:
     """Return what is to be said in one line, the most needed first."""
     amount = math.prod(view.shape)
     known = view.statistics
-    parts = [clean(view.note), planes_words(view), columns_words(view, width, look)]
+    parts = [*_unseen(view, width, look), clean(view.note), planes_words(view), columns_words(view, width, look)]
+    these = f"these {amount:,}" if view.pair is None or view.pair.missing else "the difference"
     if amount == 1:
         parts.append("1 element")
     elif known is None:
-        parts.append(f"these {amount:,}: being measured …")
+        parts.append(f"{these}: being measured …")
     else:
-        parts.append(f"these {amount:,}: norm {numbers.norm(known.norm) or '·'}")
+        parts.append(f"{these}: norm {numbers.norm(known.norm) or '·'}")
         if known.minimum is not None and known.maximum is not None:
             form = numbers.form_of([known.minimum, known.maximum], view.dtype, 3)
             parts.append(f"min {numbers.signed(known.minimum, form)}  max {numbers.signed(known.maximum, form)}")
@@ -109,12 +121,24 @@ def _parts(view: TensorView, width: int, look: Look) -> list[str]:
     return [part for part in (*parts, *([] if look.heat else _marks(view))) if part]
 
 
+def _unseen(view: TensorView, width: int, look: Look) -> list[str]:
+    """Say what both sides of a difference are at the cursor, where there is no room to draw them."""
+    if view.pair is None or len(room_of(view, width).sides) == len(sides_of(view)) or look.spot is None:
+        return []
+    i, j = look.spot[0] - view.top, look.spot[1] - view.left if view.kind == "matrix" else 0
+    values = [value_at(side.window, i, j) for side in sides_of(view)[:2]]
+    form = numbers.form_of(values, view.dtype)
+    return [" and ".join(numbers.signed(value, form) for value in values)]
+
+
 def _odd(known: Statistics) -> str:
     return f"{known.nans:,} NaN, {known.infs:,} inf" if known.nans or known.infs else "no NaN, no inf"
 
 
 def _marks(view: TensorView) -> list[str]:
     sides: Iterable[Window | None] = (view.value, view.grad)
+    if view.pair is not None:
+        return []
     marked = view.grad_gone or any(any(map(any, side.changed)) for side in sides if side is not None)
     return [f"{CHANGED} changed"] if marked else []
 
@@ -134,6 +158,8 @@ def _here(view: TensorView, width: int, look: Look) -> Line:
         return row.line()
     i, j = look.spot[0] - view.top, look.spot[1] - view.left if view.kind == "matrix" else 0
     row.add("▶ ", "now")
+    if view.pair is not None:
+        return _here_between(view, row, i, j)
     for name, window in ((own_name_of(view), view.value), (".grad", view.grad)):
         values = None if window is None else window.now or window.values
         if values is None or not (0 <= i < len(values) and 0 <= j < len(values[i])):
@@ -149,6 +175,20 @@ def _here(view: TensorView, width: int, look: Look) -> Line:
             row.add("  change ", "dim").add(numbers.signed(change, numbers.form_of([change], view.dtype, 5)), "text")
             if old and math.isfinite(change / old):
                 row.add(f"  {numbers.signed(change / old, numbers.form_of([change / old], '', 3))} of it", "dim")
+        row.add("    ")
+    return row.line()
+
+
+def _here_between(view: TensorView, row: Row, i: int, j: int) -> Line:
+    """Say what the element under the cursor is on both sides, and the difference."""
+    for side in sides_of(view):
+        row.add(f"{side.name} ", "dim")
+        if side.window is None:
+            row.add(side.instead, "dim")
+        else:
+            value = value_at(side.window, i, j)
+            form = numbers.form_of([value], dtype_of(view), 5)
+            row.add(numbers.signed(value, form), numbers.tone_of(value))
         row.add("    ")
     return row.line()
 
@@ -182,8 +222,7 @@ _FIGURES = (
 
 def _table(view: TensorView, width: int) -> list[Line]:
     """Return the statistics as a row for each side, and their histograms beside them or below."""
-    sides = [(own_name(view), view.statistics), (".grad", view.grad_statistics)]
-    there = [(name, known) for name, known in sides if known is not None]
+    there = [(side.name, side.known) for side in sides_of(view) if side.known is not None]
     if not there:
         return [text_line(f"these {math.prod(view.shape):,}: being measured …", width, "dim")]
     amount = f"of {math.prod(view.shape):,}" if width >= 60 else ""

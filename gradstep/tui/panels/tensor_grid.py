@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 from gradstep.tui import heat
 from gradstep.tui.lines import Line, Row
 from gradstep.tui.panels.drawing import GUTTER, cursor
-from gradstep.tui.panels.tensor_look import Look, cells_of, dtype_of, flat, own_name, peak
+from gradstep.tui.panels.tensor_look import Look, Seen, cells_of, dtype_of, flat, peak, sides_of
 from gradstep.values import numbers
 from gradstep.values.tensors import Axis, Statistics, TensorView
 
@@ -20,17 +20,23 @@ _TICK = 5
 """Every so-manieth column of a heat map is named."""
 
 
+_LEAST = 20
+"""Cells that each of three grids needs: with less, the difference alone is drawn."""
+
+
 class Room(NamedTuple):
-    """Where the grids stand: the column where the first begins, how wide each is, and whether there are two."""
+    """Where the grids stand: the column where the first begins, how wide each is, and the sides that they show."""
 
     start: int
     each: int
-    two: bool
+    sides: list[Seen]
 
 
 class Face(NamedTuple):
     """What one grid shows: its name, its numbers, None where there is none, and which the last phase changed."""
 
+    place: int
+    """Which of the grids it is, from the left."""
     name: str
     cells: list[list[float | None]]
     marks: list[list[bool]]
@@ -65,8 +71,10 @@ def longest(axis: Axis | None, labels: Sequence[str]) -> int:
 def room_of(view: TensorView, width: int) -> Room:
     """Return where the grids of a view stand at a width."""
     start = GUTTER + max(2, longest(axis_of(view, 0), view.row_labels) + 2) + 1
-    two = bool(view.grad_state) or view.grad is not None
-    return Room(start, (width - start) // (2 if two else 1), two)
+    sides = sides_of(view)
+    if view.pair is not None and (width - start) // len(sides) < _LEAST:
+        sides = sides[-1:] if not view.pair.missing else [side for side in sides[:2] if side.window is not None]
+    return Room(start, (width - start) // len(sides), sides)
 
 
 def fold_of(view: TensorView, width: int) -> int:
@@ -77,6 +85,7 @@ def fold_of(view: TensorView, width: int) -> int:
 
 def columns_shown(view: TensorView, width: int, look: Look) -> int:
     """Return how many columns of a matrix are drawn at a width."""
+    look = look._replace(first=view.top, left=view.left)  # also while the window that is asked for is on its way
     return _shown(_grids(view, _plate(view, look, width), width, look))
 
 
@@ -87,29 +96,31 @@ def grid_lines(view: TensorView, width: int, height: int, look: Look) -> list[Li
     grids = _grids(view, plate, width, look)
     shown = _shown(grids)
     titles, heads = Row(width), Row(width)
-    for grid in grids:
-        grid.title(titles)
-        grid.heads(heads, plate, shown)
-    if room.two and view.grad is None:
-        titles.left(room.start + room.each + 1, f".grad  {view.grad_state}", "dim")
-        titles.add(CHANGED if view.grad_gone else "", "bright")
-    elif view.grad_state:
-        titles.add(f"  {view.grad_state}", "dim")
+    drawn = {grid.face.place: grid for grid in grids}
+    for place, side in enumerate(room.sides):
+        if place in drawn:
+            drawn[place].title(titles)
+            drawn[place].heads(heads, plate, shown)
+            titles.add(f"  {side.state}" if side.state else "", "dim")
+        else:
+            titles.left(room.start + place * room.each + 1, f"{side.name}  {side.state}".strip(), "dim")
+            titles.add(CHANGED if view.grad_gone else "", "bright")
     lines = [titles.line(), heads.line()]
     for i, label in enumerate(plate.rows[: max(0, height - HEADS)]):
         here = i == plate.spot[0]
         row = cursor(Row(width), here).left(GUTTER, label, "bright" if here else "dim")
-        for grid in grids:
-            grid.cells(row, i, shown, plate.spot[1] if here else -1)
-        if room.two and view.grad is None and i == 0:
-            row.left(room.start + room.each + 1, "none yet: f, then b", "dim")
+        for place, side in enumerate(room.sides):
+            if place in drawn:
+                drawn[place].cells(row, i, shown, plate.spot[1] if here else -1)
+            elif i == 0:
+                row.left(room.start + place * room.each + 1, side.instead, "dim", room.each - 1)
         lines.append(row.line())
     return lines
 
 
 def _plate(view: TensorView, look: Look, width: int) -> Plate:
     """Cut what is to be drawn out of the view, which may hold more, or another part while a window is on its way."""
-    faces = _faces(view)
+    faces = _faces(room_of(view, width))
     rows = [f"[{label}]" if label else "" for label in view.row_labels or ("",)]
     top, left, columns = view.top, view.left, list(view.column_labels)
     first, spot = look.first, look.spot or (-1, -1)
@@ -127,12 +138,18 @@ def _plate(view: TensorView, look: Look, width: int) -> Plate:
     return Plate(faces, rows[skip:], columns[aside:], here, left + aside)
 
 
-def _faces(view: TensorView) -> list[Face]:
-    sides = [(own_name(view), view.value, view.statistics), (".grad", view.grad, view.grad_statistics)]
+def _faces(room: Room) -> list[Face]:
     return [
-        Face(name, cells_of(seen), [list(row) for row in seen.changed], known, peak(known, flat(seen)))
-        for name, seen, known in sides
-        if seen is not None
+        Face(
+            place,
+            side.name,
+            cells_of(side.window),
+            [list(row) for row in side.window.changed],
+            side.known,
+            peak(side.known, flat(side.window)),
+        )
+        for place, side in enumerate(room.sides)
+        if side.window is not None
     ]
 
 
@@ -152,8 +169,7 @@ def _cut(rows: list[list[_Cell]], skip: int, aside: int) -> list[list[_Cell]]:
 def _grids(view: TensorView, plate: Plate, width: int, look: Look) -> list[_Grid]:
     room = room_of(view, width)
     kind = _Heat if look.heat else _Numbers
-    starts = (room.start, room.start + room.each)
-    return [kind(face, view, start, room.each, look) for face, start in zip(plate.faces, starts, strict=False)]
+    return [kind(face, view, room.start + face.place * room.each, room.each, look) for face in plate.faces]
 
 
 def _shown(grids: Sequence[_Grid]) -> int:

@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from gradstep.tui import heat
 from gradstep.tui.lines import clean
 from gradstep.values import numbers
 from gradstep.values.numbers import Form
-from gradstep.values.tensors import Statistics, TensorView, Window
+from gradstep.values.tensors import Pair, Statistics, TensorView, Window
 
 WORDS = {"value": "", "change": "change of ", "ratio": "change ÷ before of "}
 
@@ -36,7 +38,8 @@ class Steady:
 
     def turn_to(self, view: TensorView) -> None:
         """Forget everything if what is seen is something else."""
-        of = f"{view.path} {view.quantity} {view.dtype}"
+        pair = (view.pair.first, view.pair.second) if view.pair is not None else ""
+        of = f"{view.path} {view.quantity} {view.dtype} {pair}"
         if of != self._of:
             self._of, self._decades, self._scales = of, {}, {}
 
@@ -59,6 +62,19 @@ class Steady:
         if known is not None:
             self._scales[name] = heat.scale_of(known.greatest, known.rms)
         return self._scales.get(name) or (peak(None, seen), "max seen")
+
+
+class Seen(NamedTuple):
+    """One side of what is seen: a tensor and its `.grad`, or two tensors and their difference."""
+
+    name: str
+    window: Window | None
+    """None where there is no such tensor."""
+    known: Statistics | None
+    state: str = ""
+    """What stands beside the name: the state of `.grad`."""
+    instead: str = "none"
+    """What stands in place of the numbers, where there is none."""
 
 
 class Look(NamedTuple):
@@ -92,6 +108,36 @@ def own_name(view: TensorView) -> str:
     return WORDS[view.quantity] + (clean(view.path.rsplit(".", 1)[-1]) or "value")
 
 
+def sides_of(view: TensorView) -> list[Seen]:
+    """Return what is seen side by side, what it is all about last where it is a difference."""
+    if view.pair is not None:
+        return _pair_sides(view, view.pair)
+    own = Seen(own_name(view), view.value, view.statistics)
+    if view.grad is None and not view.grad_state:
+        return [own]
+    return [own, Seen(".grad", view.grad, view.grad_statistics, view.grad_state, "none yet: f, then b")]
+
+
+def _pair_sides(view: TensorView, pair: Pair) -> list[Seen]:
+    """Return both and their difference; where one is none, the values are the other's and there is no difference."""
+    first, second, moved = view.value, view.value, None
+    if not pair.missing and view.value is not None:
+        assert view.value.before is not None
+        assert view.value.now is not None
+        first, second, moved = Window(view.value.before), Window(view.value.now), replace(view.value, changed=())
+    return [
+        Seen(pair.first, None if pair.missing == "first" else first, pair.first_statistics),
+        Seen(pair.second, None if pair.missing == "second" else second, pair.second_statistics),
+        Seen(difference_name(view, pair), moved, None if pair.missing else view.statistics, instead="no difference"),
+    ]
+
+
+def difference_name(view: TensorView, pair: Pair) -> str:
+    """Return what a difference is called: `slow − main`, or that over what it was."""
+    name = f"{clean(pair.second)} − {clean(pair.first)}"
+    return f"({name}) ÷ {clean(pair.first)}" if view.quantity == "ratio" else name
+
+
 def cells_of(window: Window | None) -> list[list[float | None]]:
     """Return what is seen, row by row; None where there is no number."""
     if window is None:
@@ -100,6 +146,12 @@ def cells_of(window: Window | None) -> list[list[float | None]]:
         return [list(row) for row in window.values]
     pairs = zip(window.values, window.absent, strict=True)
     return [[None if gone else value for value, gone in zip(*pair, strict=True)] for pair in pairs]
+
+
+def value_at(window: Window | None, i: int, j: int) -> float | None:
+    """Return a number of a window; None where there is none."""
+    cells = cells_of(window)
+    return cells[i][j] if 0 <= i < len(cells) and 0 <= j < len(cells[i]) else None
 
 
 def flat(window: Window | None) -> list[float]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gradstep.tui.lines import Line, Row
 from gradstep.tui.panels.drawing import GUTTER, cursor
 from gradstep.tui.panels.tensor_grid import CHANGED, axis_of, longest
-from gradstep.tui.panels.tensor_look import Column, Look, cells_of, dtype_of, flat, own_name, peak
+from gradstep.tui.panels.tensor_look import Column, Look, cells_of, dtype_of, flat, own_name, peak, sides_of
 from gradstep.values import numbers
 from gradstep.values.tensors import TensorView, Window
 
@@ -17,18 +17,29 @@ HEADS = 1
 """Rows above the numbers."""
 _WIDE = 60
 """Columns from which on heads are written out, and further apart."""
+_THREE = 40
+"""Columns from which on there is room for two tensors and their difference."""
 
 
 def table_lines(view: TensorView, width: int, height: int, look: Look) -> list[Line]:
     """Draw the table in `height` rows, its head included."""
-    own, dtype, steady = own_name(view), dtype_of(view), look.steady
     labels = [f"[{label}]" if label else "" for label in view.row_labels or ("",)]
     table = _Table(width, max(3, longest(axis_of(view, 0), view.row_labels) + 2))
+    (_add_pair if view.pair is not None else _add_own)(table, view, width, look)
+    skip = max(0, min(look.first - view.top, len(labels) - 1))
+    here = look.spot[0] - view.top if look.spot is not None else -1
+    shown = range(skip, min(len(labels), skip + max(0, height - HEADS)))
+    return [table.header(), *(table.line(i, labels[i], i == here) for i in shown)]
+
+
+def _add_own(table: _Table, view: TensorView, width: int, look: Look) -> None:
+    """Add a tensor and its `.grad`, what changed of it or what a step would give, and bars."""
+    own, dtype, steady = own_name(view), dtype_of(view), look.steady
     form = steady.column(own, peak(view.statistics, flat(view.value)), dtype, 4)
     table.column(own, _first(view.value), form, _marks(view.value))
     of_grad = steady.column(".grad", peak(view.grad_statistics, flat(view.grad)), dtype, 4)
     if view.grad_state or view.grad is not None:
-        marks = [True] * len(labels) if view.grad_gone else _marks(view.grad)
+        marks = [True] * len(view.row_labels or ("",)) if view.grad_gone else _marks(view.grad)
         table.column(".grad", _first(view.grad), of_grad, marks, missing="none")
     changes, changed = _changes(view.value), own
     if not changes and view.would is None:
@@ -41,10 +52,18 @@ def table_lines(view: TensorView, width: int, height: int, look: Look) -> list[L
     grads = flat(view.grad)
     bars, barred = (grads, ".grad") if any(map(math.isfinite, grads)) else (flat(view.value), own)
     table.bars(bars, barred, peak(view.grad_statistics if barred == ".grad" else view.statistics, bars))
-    skip = max(0, min(look.first - view.top, len(labels) - 1))
-    here = look.spot[0] - view.top if look.spot is not None else -1
-    shown = range(skip, min(len(labels), skip + max(0, height - HEADS)))
-    return [table.header(), *(table.line(i, labels[i], i == here) for i in shown)]
+
+
+def _add_pair(table: _Table, view: TensorView, width: int, look: Look) -> None:
+    """Add both tensors, their difference, and bars of it."""
+    sides, dtype = sides_of(view), dtype_of(view)
+    if width < _THREE:
+        sides = sides[-1:] if sides[-1].window is not None else sides[:-1]
+    for side in sides:
+        form = look.steady.column(side.name, peak(side.known, flat(side.window)), dtype, 4)
+        table.column(side.name, _first(side.window), form, [], missing="none")
+    told = sides[-1]
+    table.bars(flat(told.window), told.name, peak(told.known, flat(told.window)))
 
 
 def _first(window: Window | None) -> list[float | None]:
