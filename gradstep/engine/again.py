@@ -12,12 +12,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor
 
+from gradstep.engine.aside import aside, begin_as
 from gradstep.engine.bits import same_bits
 from gradstep.engine.events import Event
 from gradstep.engine.graph import GraphRecord, record
 from gradstep.engine.held import Held
 from gradstep.engine.probes import Watched, watch_forward
-from gradstep.engine.saving import Saver, TensorsSaved, without_grads
+from gradstep.engine.saving import TensorsSaved, without_grads
 from gradstep.engine.taps import tap_backward
 from gradstep.values.errors import wrong
 from gradstep.values.inside import SourceLine
@@ -86,29 +87,11 @@ def _as_it_began(held: Held) -> Iterator[None]:
     if first is None or point.loss is None:
         what = "a graph is not kept: where the past is only looked at, there is none that is alive"
         raise wrong("what the forward began with is not there", what, "go to that stop, or run forward again")
-    keeper = held.keeper
-    now, training = keeper.capture(), [module.training for module in held.modules]
-    slots = [holder.get(key) for _, holder, key in held.buffer_slots]
-    kept = Saver().tensors([*held.buffers(), *(held.parameters if weights is not None else held.renormalised)])
-    try:
+    with aside(held, weights is not None):
         if weights is not None:
             weights.restore()
-        first.weights.restore()
-        first.tensors.restore()
-        for (_, holder, key), buffer in zip(held.buffer_slots, first.slots, strict=False):
-            holder[key] = buffer
-        for module, mode in zip(held.modules, first.training, strict=False):
-            module.training = mode
-        if first.randomness is not None:
-            keeper.restore(first.randomness)
+        begin_as(held, first)
         yield
-    finally:
-        for (_, holder, key), buffer in zip(held.buffer_slots, slots, strict=True):
-            holder[key] = buffer
-        kept.restore()
-        for module, mode in zip(held.modules, training, strict=True):
-            module.training = mode
-        keeper.restore(now)
 
 
 def _weights_then(held: Held) -> TensorsSaved | None:

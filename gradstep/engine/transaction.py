@@ -10,13 +10,14 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 
+from gradstep.engine.aside import aside, begin_as
 from gradstep.engine.batches import leaves
 from gradstep.engine.bits import same_bits
 from gradstep.engine.buffers import is_freed
 from gradstep.engine.optimizers import is_torchs, writes_grad
 from gradstep.engine.probes import watch_forward
 from gradstep.engine.randomness import Randomness
-from gradstep.engine.saving import Saved, Saver, put_grads_back, without_grads
+from gradstep.engine.saving import Saved, Saver, TensorsSaved, put_grads_back, without_grads
 from gradstep.values.commands import Backward, Forward, NextBatch, PhaseCommand, PointCommand, Step
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Transaction:
             batch = leaves(held.batches.batch) if isinstance(act, Forward) else ()
             saved.tensors = saver.tensors([*held.buffers(), *held.renormalised, *batch])
             saved.cursor = held.batches.cursor()
-            if isinstance(act, Forward) and (self.user_forward or _hooked(held.modules)):
+            if isinstance(act, Forward) and self.writes_weights():
                 saved.weights = saver.tensors(held.parameters)
             if isinstance(act, NextBatch):
                 saved.optimizer = saver.optimizer(held.optimizer, held.names)
@@ -88,6 +89,10 @@ class Transaction:
             self._keep_the_rest(saved)
         self._begun = saved
         return saved
+
+    def writes_weights(self) -> bool:
+        """Tell whether a forward runs code that could write the weights."""
+        return self.user_forward or _hooked(self._held.modules)
 
     def _keep_the_rest(self, saved: Saved) -> None:
         """Keep what code of the user's may write that is no tensor."""
@@ -118,15 +123,20 @@ class Transaction:
         """Note that an act went through: after a forward, `saved` is what the graph of the loss began with."""
         self._held.running = False  # an interrupt from here on would tear what is kept
         self._begun = None
-        if isinstance(act, Forward) and saved is None:
-            self.forward_saved = None
-        elif isinstance(act, Forward) and saved is not None:
-            saved.randomness = self._pulled or saved.randomness
-            # not the weights: a copy of them would last as long as the graph
-            self.forward_saved = Saved(saved.tensors, slots=saved.slots, randomness=saved.randomness)
-        self._pulled = None
         if self._timeline is not None:
             self._timeline.record(act, saved)
+        if isinstance(act, Forward):
+            self.forward_saved = saved
+            if saved is not None:
+                saved.randomness = self._pulled or saved.randomness
+                saved.weights = self._written(saved.weights)  # as a rule none: copies would last as long as the graph
+        self._pulled = None
+
+    def _written(self, weights: TensorsSaved) -> TensorsSaved:
+        """Return the weights that a forward wrote; where a history has just compared them it is asked."""
+        timeline = self._timeline
+        point = timeline.current if timeline is not None and not timeline.travelling else None
+        return weights.written() if point is None or any(key[0] == "weight" for key in point.wrote) else TensorsSaved()
 
     def roll_back(self, saved: Saved) -> None:
         """Put everything back as it was when `saved` was kept, the graph of the last loss included."""
@@ -177,20 +187,13 @@ class Transaction:
             return False
         again = None
         if first is not None and not held.point.steps_since_forward:
-            slots = [slots.get(key) for _, slots, key in held.buffer_slots]
-            now, buffers = held.keeper.capture(), Saver().tensors(held.buffers())
-            first.tensors.restore()
-            self._put_buffers_back(first.slots)
-            if first.randomness is not None:
-                held.keeper.restore(first.randomness)
             try:
-                with without_grads(held.parameters), watch_forward(held.paths, held.model) as watched:
-                    again = held.compute(held.point.batch)
+                with aside(held, False):
+                    begin_as(held, first)
+                    with without_grads(held.parameters), watch_forward(held.paths, held.model) as watched:
+                        again = held.compute(held.point.batch)
             except BaseException:  # an interrupt too: there is a state to put back first
                 again = None
-            buffers.restore()
-            self._put_buffers_back(slots)
-            held.keeper.restore(now)
         if again is not None and same_bits(again, loss):
             watched.zeros = held.point.watched.zeros
             held.point = replace(held.point, loss=again, watched=watched)
