@@ -35,6 +35,12 @@ class TensorsSaved(Struct):
         self.copies += more.copies
         self.versions += more.versions
 
+    def written(self) -> TensorsSaved:
+        """Return those that do not hold what they did."""
+        rows = zip(self.names, self.live, self.copies, self.versions, strict=True)
+        kept = [row for row in rows if not same_bits(row[1], row[2])]
+        return TensorsSaved(*map(list, zip(*kept, strict=True))) if kept else TensorsSaved()
+
     def restore(self) -> None:
         """Write the copies back in place, versions included, so that a live graph neither refuses nor is fooled.
 
