@@ -28,6 +28,7 @@ from gradstep.values.outcomes import Problem
 _VERSIONS = re.compile(r"is at version (\d+); expected version (\d+)")
 _SECOND = "backward through the graph a second time"
 _WRITTEN = "modified by an inplace operation"
+_CARRIED = "detach what is carried over from one forward to the next, such as a hidden state: `h = h.detach()`"
 
 
 def named(held: Held, problem: Problem, freed_by: str) -> Problem:
@@ -38,24 +39,43 @@ def named(held: Held, problem: Problem, freed_by: str) -> Problem:
         problem: what came of the backward.
         freed_by: the command whose backward freed the graph; empty when none did.
     """
+    graph = held.graph()
     if _WRITTEN in problem.what:
         lines = list(_written(held, problem.what))
-    elif _SECOND in problem.what:
-        lines = list(_freed(held, freed_by))
+    elif _SECOND in problem.what and graph is not None:
+        kept = None if freed_by else _kept_from_before(graph)
+        if kept is not None:
+            problem = replace(problem, remedy=_CARRIED)
+        lines = list(_freed(held, graph, freed_by) if kept is None else _carried_over(held, graph, kept))
     else:
         return problem
     return replace(problem, what="\n".join([problem.what, *lines])) if lines else problem
 
 
-def _freed(held: Held, freed_by: str) -> Iterator[str]:
-    graph = held.graph()
-    if graph is None:
-        return
+def _freed(held: Held, graph: GraphRecord, freed_by: str) -> Iterator[str]:
     number = next((i for i, node in enumerate(graph.nodes) if is_freed(node)), None)
     if number is not None:
         yield f"{_node(held, graph, number)} has nothing left of what it saved"
     if freed_by:
         yield f"freed by {freed_by}: it ran through this graph, and retain_graph was not set"
+        return
+    trace, _ = _again(held)
+    for name, place in [] if trace is None else trace.backwards[:1]:
+        yield f"freed by {name}{_at(place)}: it runs in the forward, and retain_graph is not set"
+
+
+def _kept_from_before(graph: GraphRecord) -> int | None:
+    """Return the first node that is freed and older than the forward of this graph; None without one."""
+    began = graph.made.numbers[0] if graph.made.numbers else 0
+    found = (i for i, node in enumerate(graph.nodes) if node._sequence_nr() < began and is_freed(node))
+    return next(found, None)
+
+
+def _carried_over(held: Held, graph: GraphRecord, number: int) -> Iterator[str]:
+    yield f"{_node(held, graph, number)} is of an earlier forward, and the backward of that one freed what it saved"
+    user = next((i for i, edges in enumerate(graph.edges) if number in edges), None)
+    if user is not None:
+        yield f"{_node(held, graph, user)} leads to it: it uses a tensor that was kept from that forward"
 
 
 class _Trace(TorchFunctionMode):
@@ -65,9 +85,14 @@ class _Trace(TorchFunctionMode):
         super().__init__()
         self._saved: dict[Node, list[tuple[Tensor, int]]] = {}
         self.culprits: dict[Node, tuple[str, Place | None]] = {}
+        self.backwards: list[tuple[str, Place | None]] = []
+        """The backwards that the forward runs itself."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self._made(args)  # a custom Function is no op that comes by here
         result = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") in ("backward", "grad"):
+            self.backwards.append((op_name(func), users_place(sys._getframe(1))))
         self._ran(op_name(func), result, sys._getframe(1))
         return result
 
@@ -79,7 +104,10 @@ class _Trace(TorchFunctionMode):
         for node, kept in self._saved.items():
             if node not in self.culprits and any(tensor._version != version for tensor, version in kept):
                 self.culprits[node] = (name, users_place(frame))
-        for _, tensor in tensors_in(result, ""):
+        self._made(result)
+
+    def _made(self, value: Any) -> None:
+        for _, tensor in tensors_in(value, ""):
             made = tensor.grad_fn
             if made is not None and made not in self._saved:
                 self._saved[made] = [(kept, kept._version) for kept in _kept_by(made)]
@@ -88,9 +116,9 @@ class _Trace(TorchFunctionMode):
 def _kept_by(node: Node) -> Iterator[Tensor]:
     """Yield what a node saved, leaving alone what has hooks."""
     for name in dir(node):
-        if not name.startswith("_saved_"):
+        if not name.startswith("_saved_") and name != "saved_tensors":
             continue
-        raw = getattr(node, name.replace("_saved_", "_raw_saved_", 1), None)
+        raw = getattr(node, f"_raw_{name.removeprefix('_')}", None)
         hooked = any(getattr(r, "unpack_hook", None) is not None for r in (raw if isinstance(raw, tuple) else (raw,)))
         value = None if hooked else getattr(node, name, None)
         yield from (t for _, t in tensors_in(value, ""))

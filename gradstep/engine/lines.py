@@ -23,6 +23,8 @@ from gradstep.engine.composites import hide_composites
 
 _TORCH = str(Path(torch.__file__).resolve().parent)
 _OURS = str(Path(__file__).resolve().parent.parent)
+_BETWEEN = ("engine/taps.py", "engine/lines.py")
+"""Files of gradstep's that stand between an operation and what called it, where something watches the operations."""
 _STANDARD = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib"))
 
 
@@ -152,8 +154,8 @@ def _whose(file: str) -> str:
 
     Models that come from other packages are the user's choice, and their lines are worth reading.
     """
-    if file.endswith("engine/taps.py") and file.startswith(_OURS):
-        return "library"  # it stands between an operation and what called it
+    if file.endswith(_BETWEEN) and file.startswith(_OURS):
+        return "library"
     if file.startswith(_OURS):
         return "user" if "/examples/" in file else "ours"
     installed = "site-packages" in file or "dist-packages" in file

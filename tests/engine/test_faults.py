@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from holding import B, F, S, failed, hold, run
+from holding import B, F, S, Z, failed, hold, run
 from torch import Tensor, nn
 
 from gradstep.engine.digest import digest
@@ -68,6 +70,69 @@ def test_the_backward_that_freed_the_graph_is_named() -> None:
     said = named(held, failed(held, B), "command 2, `backward`").what
     assert "has nothing left of what it saved" in said
     assert "freed by command 2, `backward`" in said
+
+
+class Carries(nn.Module):
+    """Keeps its hidden state, and does not detach it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 3), nn.Linear(3, 2)
+        self.hidden: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        before = torch.zeros(3, 3) if self.hidden is None else self.hidden
+        self.hidden = torch.tanh(self.first(x) + before)
+        return self.second(self.hidden)  # type: ignore[no-any-return]
+
+
+def test_a_state_that_is_carried_over_is_named_with_what_uses_it() -> None:
+    held = hold(Carries())
+    held.note_lines = True
+    run(held, F, B, S, Z, F)
+    problem = named(held, failed(held, B), "")
+    first, second = problem.what.splitlines()[-2:]
+    assert "TanhBackward0 is of an earlier forward" in first
+    assert "AddBackward0" in second
+    assert "`self.hidden = torch.tanh(self.first(x) + before)` leads to it" in second
+    assert "detach" in problem.remedy
+
+
+def test_a_backward_of_the_forward_is_named() -> None:
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        output = model(batch[0]).tanh()
+        output.sum().backward()
+        return nn.functional.mse_loss(output, batch[1])
+
+    held = run(hold(nn.Linear(4, 2), compute_loss=loss), F)
+    said = named(held, failed(held, B), "").what
+    assert "TanhBackward0" in said
+    assert "freed by torch.Tensor.backward at test_faults.py" in said
+    assert "`output.sum().backward()`" in said
+
+
+class Exp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = x.exp()
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0] * ctx.saved_tensors[0]
+
+
+def test_what_a_custom_function_saved_is_followed() -> None:
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        output: Tensor = Exp.apply(model(batch[0]))
+        output += 1
+        return output.sum()
+
+    held = run(hold(nn.Linear(4, 2), compute_loss=loss), F)
+    said = named(held, failed(held, B), "").what
+    assert "ExpBackward" in said
+    assert "`output += 1` wrote it after that" in said
 
 
 def test_any_other_problem_is_left_as_it_is() -> None:
