@@ -93,6 +93,8 @@ class ContributionsView(Drawn, frozen=True, tag=True):
     rows: tuple[Contribution, ...] = ()
     greatest: float = 0.0
     """The greatest magnitude of a share, of all that met."""
+    opposed: bool = False
+    """True when a share of them is below 0."""
     totals: tuple[Total, ...] = ()
     """What they add up to: one for each output of the operation for which a gradient arrived."""
     note: str = ""

@@ -50,7 +50,7 @@ class Met:
         tensor = self._held.tensor(parameter) if parameter in self._held.owned else None
         order = self._order(request.by)
         first = max(0, min(request.first, len(order) - request.count))
-        finite = [abs(share) for share in self._shares if share is not None and math.isfinite(share)]
+        finite = [share for share in self._shares if share is not None and math.isfinite(share)]
         return ContributionsView(
             stop,
             number,
@@ -63,7 +63,8 @@ class Met:
             len(order),
             first,
             tuple([self._row(place) for place in order[first : first + request.count]]),
-            max(finite, default=0.0),
+            max(map(abs, finite), default=0.0),
+            any(share < 0 for share in finite),
             self._totals,
             "" if self._addends else "this is where backward starts: the gradient of the loss, 1, comes from no node",
         )

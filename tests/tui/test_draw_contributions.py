@@ -28,6 +28,7 @@ VIEW = ContributionsView(
     count=3,
     rows=ROWS,
     greatest=0.625,
+    opposed=True,
     totals=(Total(0, (16, 16), 3, 2.25),),
 )
 
@@ -42,6 +43,10 @@ def test_each_gradient_has_where_it_came_from_its_norm_and_its_share() -> None:
     assert lines[1].split()[:9] == ["▶", "#9", "Wᵀ", "cell", "RNNCell", "3/3", "rnn.py:31", "0.500", "+62.50%"]
     assert lines[3].split()[-3:] == ["1.500", "−12.50%", "━━│"]
     assert contributions.draw(VIEW, 100, 14).about == "cell.weight_hh.grad, fresh: 3 gradients meet"
+
+
+def test_without_a_share_below_0_the_bars_begin_at_the_left() -> None:
+    assert text(VIEW)[1].index("│") > text(replace(VIEW, opposed=False))[1].index("│")
 
 
 def test_their_sum_is_what_the_engine_used() -> None:

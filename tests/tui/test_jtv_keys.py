@@ -89,6 +89,22 @@ def test_v_shows_a_row_of_j_then_a_column_then_neither_and_the_arrows_go_on():
     run(test)
 
 
+def test_where_there_is_no_j_that_is_said():
+    class Leaves(Nodes):
+        def _view(self, request: Request) -> View:
+            view = super()._view(request)
+            return replace(view, matrix=None) if isinstance(view, NodeView) else view
+
+    async def test():
+        async with stage(Leaves(), size=(120, 40)) as s:
+            await s.press("J")
+            await s.press("V")
+            assert "there is no J here" in s.text()
+            assert s.session.asked().strip == ""
+
+    run(test)
+
+
 def test_g_in_the_panel_types_which_row_and_the_command_says_what_is_wrong():
     async def test():
         async with stage(Strips(), size=(120, 40)) as s:

@@ -124,9 +124,10 @@ class _Columns:
         self.out = at + outs if self.several else 0
         self.norm = at + outs + _GAP + norms
         self.share = self.norm + _GAP + shares
-        half = min(_BAR, (width - 2 - self.share - _GAP - 1) // 2)
+        sides = 2 if view.opposed else 1  # without a share below 0 the axis stands at the left
+        half = min(_BAR, (width - 2 - self.share - _GAP - 1) // sides)
         self.half = half if half >= 4 and view.count > 1 else 0
-        self.centre = self.share + _GAP + self.half
+        self.centre = self.share + _GAP + (self.half if view.opposed else 0)
 
     def header(self) -> Line:
         row = Row(self.width).right(self.number, "#", "dim")

@@ -272,6 +272,9 @@ class JtvPanel(ViewPanel[NodeView]):
 
     def turn_strip(self) -> str:
         """See a row of J, a column, or neither; return what that is called."""
+        if self.view is not None and self.view.name and (self.view.matrix is None or not self.view.matrix.rows):
+            self.choose_strip("")
+            return "there is no J here to see a row or a column of"
         turn: dict[Direction, Direction] = {"": "row", "row": "column", "column": ""}
         self.choose_strip(turn[self._direction])
         return {
