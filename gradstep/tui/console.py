@@ -44,8 +44,8 @@ class Screenful(Protocol):
         """Do the same again with something changed."""
         ...
 
-    def action_help(self) -> None:
-        """Show the help."""
+    def action_help(self, topic: str = "") -> None:
+        """Show the help, from a command on."""
         ...
 
     def action_leave(self) -> None:
@@ -63,7 +63,7 @@ def console(text: str, screen: Screenful) -> bool:
     if word in {"q", "quit"}:
         screen.action_leave()
     elif word in {"?", "help"}:
-        screen.action_help()
+        screen.action_help(_topic(rest))
     elif word in {"save", "save!"}:
         try:
             paths = shlex.split(rest)
@@ -89,6 +89,15 @@ def console(text: str, screen: Screenful) -> bool:
     else:
         return False
     return True
+
+
+def _topic(given: str) -> str:
+    from gradstep.steps.words import WORDS
+    from gradstep.tui.helps import CONSOLE
+
+    word = given.strip().removeprefix(":").partition(" ")[0]
+    words = [*(each.word for each in WORDS), *(usage.split()[0] for usage, _ in CONSOLE)]
+    return _one_of("help on", word, words) if word else ""
 
 
 def _one_of(word: str, given: str, names: Iterable[str]) -> str:

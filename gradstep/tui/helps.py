@@ -34,7 +34,7 @@ CONSOLE: tuple[tuple[str, str], ...] = (
         "Do the same again with this changed, on a branch of its own, and compare the two: from the first stop, or "
         "from the past one that is looked at.",
     ),
-    ("help", "Show every key and every command."),
+    ("help break", "Show every key and every command, from the one that is named on."),
     ("quit", "Quit, and keep the session for gradstep --last."),
 )
 """Commands of the screen's own, which are no lines of a script."""
@@ -110,16 +110,17 @@ class HelpPanel(Panel):
 
     title = "Help"
 
-    def __init__(self, keyboard: Keyboard, panel: Panel | None = None) -> None:
+    def __init__(self, keyboard: Keyboard, panel: Panel | None = None, topic: str = "") -> None:
         """Prepare the help.
 
         Args:
             keyboard: the keys as they are bound.
             panel: what to begin with.
+            topic: the command to show first; empty for the beginning.
         """
         super().__init__("help")
         self.keyboard = keyboard
-        self._panel = panel
+        self._panel, self._topic = panel, topic
 
     def request(self) -> Request | None:
         """Ask for nothing."""
@@ -128,6 +129,9 @@ class HelpPanel(Panel):
     def draw(self, width: int, height: int) -> Drawing:
         """Draw the rows from the first visible one on."""
         lines = help_lines(width, self.keyboard, self._panel)
+        if self._topic:
+            places = [i for i, line in enumerate(lines) if self._topic in line.plain.split()[:1]]
+            self.first, self._topic = (places or [0])[-1], ""
         start, end = window(len(lines), self.first, height)
         return Drawing("esc closes, ↑↓ scroll", lines[start:end], len(lines))
 
@@ -142,12 +146,14 @@ class HelpScreen(ModalScreen[None]):
         Binding("down,j", "move(1)", show=False),
         Binding("pageup", "page(-1)", show=False),
         Binding("pagedown,space", "page(1)", show=False),
+        Binding("home,g", "page(-1000)", show=False),
+        Binding("end,G", "page(1000)", show=False),
     ]
 
-    def __init__(self, keyboard: Keyboard, panel: Panel | None = None) -> None:
-        """Prepare the screen; `panel` is what to begin with."""
+    def __init__(self, keyboard: Keyboard, panel: Panel | None = None, topic: str = "") -> None:
+        """Prepare the screen; `panel` is what to begin with, `topic` the command to show first."""
         super().__init__()
-        self._panel = HelpPanel(keyboard, panel)
+        self._panel = HelpPanel(keyboard, panel, topic)
 
     def compose(self) -> ComposeResult:
         """Show the one panel."""

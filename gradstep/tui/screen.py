@@ -303,11 +303,11 @@ class StepScreen(TryingBoard, inherit_bindings=False):
             replay = f"{HANDED_OVER}. Put one in front before you replay it: load FILE.py:factory"
         self.told(f"Wrote {path}: {numbers.count(len(self.driver.history), 'command')}. {replay}")
 
-    def action_help(self) -> None:
-        """Show what is in focus, every key and every command."""
+    def action_help(self, topic: str = "") -> None:
+        """Show what is in focus, every key and every command; from the command `topic` on, if one is named."""
         from gradstep.tui.helps import HelpScreen
 
-        self.app.push_screen(HelpScreen(self.keyboard, self.focus_panel))
+        self.app.push_screen(HelpScreen(self.keyboard, self.focus_panel, topic))
 
 
 def _words(problem: Problem) -> str:

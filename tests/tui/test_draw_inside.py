@@ -77,6 +77,14 @@ def test_source_marks_the_line_and_cuts_long_ones() -> None:
     assert text(source.draw(view, 30, 3, left=4).lines[0]) == "  10  …orward(self, x):"
 
 
+def test_a_long_line_takes_its_room_from_the_indent_that_all_lines_share() -> None:
+    lines = ("    def forward(self, x):", "", "        return self.head(self.body(x))")
+    assert source.spare_indent(lines, lines[2], 30) == 4
+    assert source.spare_indent(lines, lines[2], 36) == 2
+    assert source.spare_indent(lines, lines[2], 80) == 0
+    assert source.spare_indent(("loss = f(x)", lines[2]), lines[2], 10) == 0
+
+
 def test_source_says_why_there_is_no_line() -> None:
     assert text(source.draw(SourceView(1, note="no line made it"), 40, 3).lines[0]) == "  no line made it"
 

@@ -424,3 +424,25 @@ def test_help_names_the_layouts_and_the_marks_of_the_path():
     for name in LAYOUTS:
         assert any(f" layout {name}: " in f" {line}" for line in lines)
     assert {line[0] for line in lines if line[:2] in ("● ", "✓ ", "▶ ")} == {"●", "✓", "▶"}
+
+
+def test_help_on_a_command_begins_with_it_and_home_and_end_go_to_the_ends():
+    async def test():
+        async with stage() as s:
+            await s.press("colon")
+            await s.type("help break")
+            await s.press("enter")
+            rows = s.rows()
+            assert rows[0].startswith(" Help")
+            assert rows[1].split()[0] == "break"
+            await s.press("home")
+            assert "break" not in s.rows()[1]
+            await s.press("end")
+            assert any(row.split()[:1] == ["quit"] for row in s.rows())
+            await s.press("escape", "colon")
+            await s.type("help brk")
+            await s.press("enter")
+            assert "There is no help on brk" in s.text()
+            assert "break" in s.text()
+
+    run(test)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from gradstep.tui.lines import Line, Row, clean
@@ -37,6 +38,12 @@ def _line(text: str, number: int, width: int, numbers: int, left: int, here: boo
     return row.add(shown, "bright" if here else "text").line()
 
 
+def spare_indent(seen: Sequence[str], line: str, room: int) -> int:
+    """Return how many columns all lines that are seen give up, of the indent that they share, so that one has room."""
+    indent = min((len(text) - len(text.lstrip()) for text in seen if text.strip()), default=0)
+    return max(0, min(indent, len(line) - room))
+
+
 class SourcePanel(ViewPanel[SourceView]):
     """Lines of a file round the one that matters; they can be scrolled."""
 
@@ -66,10 +73,8 @@ class SourcePanel(ViewPanel[SourceView]):
         place = view.here - view.first
         line = view.lines[place] if 0 <= place < len(view.lines) else ""
         room = self.size.width - GUTTER - len(str(view.first + len(view.lines))) - 3
-        # a line too long for the panel gives up its indent
-        indent = len(line) - len(line.lstrip())
-        self.left = max(0, min(indent, len(line) - room)) if room > 0 else 0
         self.first = max(0, min(place - self.body // 2, len(view.lines) - self.body))
+        self.left = spare_indent(view.lines[self.first : self.first + self.body], line, room) if room > 0 else 0
 
     @property
     def beside(self) -> object:
