@@ -35,6 +35,7 @@ class Headless:
         device: in place of its device.
         observed: whether stops are looked at. Where they are not, and the script goes on after no error, the session
             keeps nothing to undo a phase with: the run ends at its first failure.
+        lines: whether it is noted which line makes each node; it is where the script may stop inside a phase.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Headless:
         seed: int | None = None,
         device: str | None = None,
         observed: bool = False,
+        lines: bool = False,
     ) -> None:
         self.script, self.session = script, session
         self.runner = Runner(script)
@@ -55,6 +57,7 @@ class Headless:
         self.failure: Failure | None = None
         self._draw, self._size = draw, size
         self.observed = observed or script.observes()
+        self._lines = lines or script.inside()
         self._travels = observed or script.travels()
         self._given = {k: v for k, v in (("seed", seed), ("device", device)) if v is not None}
 
@@ -87,8 +90,8 @@ class Headless:
             self.session.observe(self.observed)
             if not self._travels:
                 self.session.forget()
-            if self.script.inside():
-                self.session.look(LookSource())  # from here on it is noted which line makes each node
+            if self._lines:
+                self.session.look(LookSource())  # from here on they are noted
             if self.observed and self._draw is not None:
                 # a picture shows what every backward added, and the lines that made the graph
                 self.session.look(LookLedger(), LookGraph(count=1))

@@ -121,7 +121,6 @@ def _replay(script: Script, given: _Given) -> int:
         with contextlib.redirect_stdout(sys.stderr) if given.json else contextlib.nullcontext():
             run.run(ticker.carried)
             if run.failure is not None and not run.observed and _may_be_named(run.failure.problem):
-                session.close()
                 progress.say("running it again, watched, to name what is at fault")
                 run.failure = _watched_again(script, given, run.failure)
             ended = _end(script, run, given, progress)
@@ -152,7 +151,7 @@ def _watched_again(script: Script, given: _Given, failure: Failure) -> Failure:
     from gradstep.session.local import Session
 
     session = Session(history=given.history)
-    run = Headless(script, session, seed=given.seed, device=given.device, observed=True)
+    run = Headless(script, session, seed=given.seed, device=given.device, observed=True, lines=True)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         again = run.run(lambda *_: None)
     session.close()

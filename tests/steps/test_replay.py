@@ -152,7 +152,7 @@ def test_what_is_at_fault_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "`hidden = torch.exp(x @ self.weight)` saved it at version 0; it is at version 1 now" in said.err
     assert "`hidden += 1` wrote it after that" in said.err
     assert said.out.count("made here") == 1, "what the second run prints is not shown"
-    assert "stopped at line 3: 2 commands" in said.out
+    assert "stopped at line 3: 2 commands, 0 expectations held, 0 iterations, loss" in said.out
 
 
 def test_a_node_has_its_line_where_a_script_steps_inside(tmp_path: Path) -> None:
