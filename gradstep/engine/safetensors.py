@@ -1,45 +1,33 @@
-"""The .safetensors format: named tensors and texts in one file, nothing in it that could run."""
+"""The .safetensors files that hold a state: written whole or not at all, and read only when they are what was written.
+
+The format is the package's of that name: named dense tensors and texts, nothing in it that could run. What is added
+here is a hash, for the format has none: a bit that flipped in a weight would be read as a weight.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import struct
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 import xxhash
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from gradstep.engine.bits import hash_of
 from gradstep.values.errors import GradstepError, wrong
 
-_DTYPES: dict[str, torch.dtype] = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "C64": torch.complex64,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
-"""Names of the format (github.com/huggingface/safetensors, README: Format), and what torch calls them."""
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_LENGTH = struct.Struct("<Q")
-_LONGEST = 100 << 20
-"""Bytes of a header that readers accept, as the format's own does."""
-_HASH = "xxh3_128"
-"""Under this word the texts hold a hash of all bytes behind the header, and of the header without it."""
+_HASH = "hash"
+"""Under this word the texts hold a hash (xxh3_128) of all the others, and of each tensor with its name and kind."""
+
+_FIRST_HASH = "xxh3_128"
+"""The word of the first files, whose hash was of the bytes as they lay; the digest in them proves what is restored."""
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
@@ -49,56 +37,44 @@ def write(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -
         OSError: it can't be written; what was there is as it was.
         GradstepError: a tensor is of a kind that the format does not have.
     """
-    entries: dict[str, Any] = {}
-    place, total = 0, xxhash.xxh3_128()
-    for name, tensor in tensors.items():
-        if tensor.dtype not in _NAMES or tensor.layout is not torch.strided:
-            what = f"{name} is {tensor.dtype}, {tensor.layout}"
-            raise wrong("this can't be written to a .safetensors file", what, "the format has dense tensors only")
-        size = tensor.numel() * tensor.element_size()
-        entries[name] = {
-            "dtype": _NAMES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [place, place + size],
-        }
-        place += size
-        for part in _bytes(tensor):
-            total.update(part)
-    entries["__metadata__"] = dict(texts)
-    total.update(_text(entries))
-    entries["__metadata__"][_HASH] = total.hexdigest()
-    header = _text(entries)
-    header += b" " * (-len(header) % 8)
-    _write_whole(path, [_LENGTH.pack(len(header)), header], tensors)
-
-
-def _write_whole(path: Path, head: list[bytes], tensors: Mapping[str, Tensor]) -> None:
+    plain = dict(_plain(tensors))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with open(handle, "wb") as file:
-            for part in head:
-                file.write(part)
-            for tensor in tensors.values():
-                for chunk in _bytes(tensor):
-                    file.write(chunk)
-            file.flush()
+        with open(handle, "rb") as file:
+            try:
+                save_file(plain, temporary, {**texts, _HASH: _hash(plain, texts)})
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
             os.fsync(file.fileno())
         os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, KeyError):  # a dtype that the package has no name for
+            raise _unwritable(str(error)) from None
         raise
 
 
-def _text(entries: Mapping[str, Any]) -> bytes:
-    return json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+def _plain(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Yield tensors as the package takes them: dense, in one piece, and each in memory of its own."""
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise _unwritable(f"{name} is {tensor.dtype}, {tensor.layout}")
+        plain = tensor.detach().contiguous().cpu()
+        place = plain.untyped_storage().data_ptr()
+        yield name, plain.clone() if place in seen else plain
+        seen.add(place)
 
 
-def _bytes(tensor: Tensor) -> Iterator[memoryview]:
-    flat = tensor.detach().contiguous().cpu().reshape(-1)
-    if flat.numel():
-        yield flat.view(torch.uint8).numpy().data
+def _hash(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
+    total = xxhash.xxh3_128(json.dumps(sorted(texts.items())).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        total.update(hash_of(tensor))
+    return total.hexdigest()
 
 
 def read_texts(path: Path) -> dict[str, str]:
@@ -108,72 +84,42 @@ def read_texts(path: Path) -> dict[str, str]:
         OSError: it can't be read.
         GradstepError: it is no such file, or is damaged.
     """
-    with open(path, "rb") as file:
-        return _header(path, file.read(_LENGTH.size), file.read(_LONGEST), path.stat().st_size)[1]
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    open(path, "rb").close()  # what can't be read is said in the system's words
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise damaged(path, f"it is cut off, or no .safetensors file ({error})") from None
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and texts of a file, its hash checked.
+    """Return the tensors and texts of a file, its hash checked; one of another program has none.
 
     Raises:
         OSError: it can't be read.
         GradstepError: it is no such file, or is damaged.
     """
-    data = path.read_bytes()
-    entries, texts, start = _header(path, data[: _LENGTH.size], data[_LENGTH.size :], len(data))
-    body = memoryview(data)[start:]
-    if _HASH in texts:
-        total = xxhash.xxh3_128(body)
-        found = json.loads(data[_LENGTH.size : start].decode("utf-8", "surrogatepass"))
-        del found["__metadata__"][_HASH]
-        total.update(_text(found))
-        if total.hexdigest() != texts[_HASH]:
-            raise damaged(path, "it is not what was written: a bit is flipped, or more")
-    whole = torch.frombuffer(bytearray(body), dtype=torch.uint8) if len(body) else torch.empty(0, dtype=torch.uint8)
-    tensors = {}
-    for name, (dtype, shape, begin, end) in entries.items():
-        tensors[name] = whole[begin:end].clone().view(dtype).reshape(shape)
+    with _opened(path) as file:
+        texts = file.metadata() or {}
+        # the memory of what is read may be the file's own: it is copied before anything is written into it
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    written = texts.pop(_HASH, None)
+    lost = written is None and "gradstep" in texts and _FIRST_HASH not in texts
+    if lost or (written is not None and _hash(tensors, texts) != written):
+        raise damaged(path, "it is not what was written: a bit is flipped, or more")
     return tensors, texts
-
-
-Entry = tuple[torch.dtype, list[int], int, int]
-
-
-def _header(path: Path, length: bytes, rest: bytes, size: int) -> tuple[dict[str, Entry], dict[str, str], int]:
-    """Return the tensors' dtype, shape and place, the texts, and where the tensors begin."""
-    if len(length) < _LENGTH.size:
-        raise damaged(path, f"it has {size} bytes, and a header alone takes more")
-    (count,) = _LENGTH.unpack(length)
-    if count > min(_LONGEST, size - _LENGTH.size):
-        raise damaged(path, "the length of its header lies beyond its end: it is cut off, or no .safetensors file")
-    try:
-        found = json.loads(rest[:count].decode("utf-8", "surrogatepass"))
-        texts = {str(key): str(value) for key, value in found.pop("__metadata__", {}).items()}
-        entries = {str(name): _entry(entry) for name, entry in found.items()}
-    except GradstepError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise damaged(path, f"its header can't be read ({type(error).__name__}: {error})") from None
-    start = _LENGTH.size + count
-    ends = sorted((begin, end) for _, _, begin, end in entries.values())
-    place = 0
-    for begin, end in ends:
-        if begin != place:
-            raise damaged(path, "its tensors do not lie one behind the other")
-        place = end
-    if start + place != size:
-        raise damaged(path, f"it should have {start + place:,} bytes, and has {size:,}")
-    return entries, texts, start
-
-
-def _entry(entry: Mapping[str, Any]) -> Entry:
-    dtype, shape = _DTYPES[entry["dtype"]], [int(n) for n in entry["shape"]]
-    begin, end = (int(n) for n in entry["data_offsets"])
-    if min([*shape, begin], default=0) < 0 or end - begin != math.prod(shape) * dtype.itemsize:
-        raise ValueError("a tensor's size does not fit its shape")
-    return dtype, shape, begin, end
 
 
 def damaged(path: Path, what: str) -> GradstepError:
     """Return the error for a file that is not what it should be; nothing was changed."""
     return wrong("this file can't be restored", f"{path}: {what}", "nothing was changed", path.name)
+
+
+def _unwritable(what: str) -> GradstepError:
+    return wrong("this can't be written to a .safetensors file", what, "the format has dense tensors only")

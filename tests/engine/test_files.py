@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 from pathlib import Path
@@ -13,14 +14,19 @@ import torch
 from holding import hold
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import torch as package
 from torch import nn
 from travelling import Traveller
 
 from gradstep.engine import arrive, safetensors
+from gradstep.engine.bits import same_bits
 from gradstep.engine.digest import digest
 from gradstep.engine.files import pending, save
 from gradstep.values.commands import Restore
 from gradstep.values.errors import GradstepError
+
+KINDS = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
+KINDS += [torch.complex64, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool]
 
 
 def write(traveller: Traveller, path: Path) -> Path:
@@ -91,7 +97,6 @@ def test_a_restore_can_be_undone_and_done_again(tmp_path: Path) -> None:
 
 
 def test_the_package_of_that_name_reads_it(tmp_path: Path) -> None:
-    package = pytest.importorskip("safetensors.torch")
     traveller = Traveller("gpt", 1 << 30)
     traveller.take("loop", 1)
     found = package.load_file(write(traveller, tmp_path / "x.safetensors"))
@@ -112,7 +117,6 @@ def test_a_file_of_another_workload_or_optimizer_is_refused(tmp_path: Path) -> N
 
 
 def test_a_file_that_gradstep_did_not_write_is_refused(tmp_path: Path) -> None:
-    package = pytest.importorskip("safetensors.torch")
     mlp = Traveller("mlp", 1 << 30)
     package.save_file({"0.weight": torch.zeros(3)}, tmp_path / "x.safetensors")
     assert "was not written by `checkpoint`" in refused(mlp, tmp_path / "x.safetensors")
@@ -142,6 +146,43 @@ def test_a_file_that_is_damaged_or_cut_off_is_refused(written: tuple[Traveller, 
         flipped[place // 8] ^= 1 << place % 8
         path.write_bytes(flipped)
     refused(traveller, path)
+
+
+def test_a_file_without_its_hash_is_refused_and_one_of_the_first_is_not(tmp_path: Path) -> None:
+    traveller = Traveller("xor", 1 << 30)
+    traveller.take("loop", 2)
+    path, there = write(traveller, tmp_path / "x.safetensors"), traveller.digest()
+    tensors, texts = safetensors.read(path)
+    traveller.go(1)
+    package.save_file(tensors, path, texts)
+    assert "it is not what was written" in refused(traveller, path)
+    package.save_file(tensors, path, {**texts, "xxh3_128": "of the bytes as they lay"})
+    restore(traveller, path)
+    assert traveller.digest() == there
+
+
+def test_every_dtype_of_the_format_comes_back_and_memory_that_is_shared_once_for_each(tmp_path: Path) -> None:
+    path, base = tmp_path / "x.safetensors", torch.randn(10)
+    tensors = {str(dtype): torch.arange(6).reshape(2, 3).to(dtype) for dtype in KINDS}
+    tensors |= {"empty": torch.empty(0, 3), "number": torch.tensor(math.nan), "turned": torch.randn(3, 4).t()}
+    tensors |= {"all": base, "first": base[:4], "last": base[4:]}
+    safetensors.write(path, tensors, {"a": "ü", "b": ""})
+    found, texts = safetensors.read(path)
+    assert texts == {"a": "ü", "b": ""}
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert same_bits(found[name], tensor.contiguous()), name
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [torch.zeros(1, dtype=torch.complex128), torch.eye(2).to_sparse(), torch.empty(2, device="meta")],
+    ids=["complex128", "sparse", "meta"],
+)
+def test_what_the_format_does_not_have_is_said_and_nothing_is_written(odd: torch.Tensor, tmp_path: Path) -> None:
+    with pytest.raises(GradstepError, match=r"can't be written to a \.safetensors file"):
+        safetensors.write(tmp_path / "x.safetensors", {"odd": odd}, {})
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_save_that_fails_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
