@@ -154,15 +154,16 @@ class TryingBoard(TravellingBoard, inherit_bindings=False):
             except GradstepError as error:
                 self.told(f"{error.problem.title}. {error.problem.remedy}")
                 return
-            self._put(job._replace(done=lambda problem: self._tried(problem, again, name)))
+            self._put(job._replace(done=lambda problem: self._tried(problem, again, name, edits)))
 
-    def _tried(self, problem: Problem | None, again: Again, name: str) -> None:
+    def _tried(self, problem: Problem | None, again: Again, name: str, edits: Sequence[Command]) -> None:
         """Show both side by side."""
         if problem is not None:
             return
+        changed = "; ".join(map(line_of, edits))
         if again.commands:
             self.compare(again.end, name)
-            self.told(f"On branch {name}: what came after stop {again.start.stop} was done again with this changed.")
+            self.told(f"On branch {name}: what came after stop {again.start.stop} was done again after {changed}.")
         else:
             self.told(f"On branch {name}: nothing came after stop {again.start.stop} that could be done again.")
 

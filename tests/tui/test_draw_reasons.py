@@ -8,6 +8,8 @@ from rich.cells import cell_len
 from gradstep.tui.lines import plain
 from gradstep.tui.panels import ledger, why
 from gradstep.tui.panels.formulas import formula_rows
+from gradstep.values.commands import Undo
+from gradstep.values.outcomes import Outcome, Stop
 from gradstep.values.reasons import FormulaLine, LedgerRow, LedgerView
 from gradstep.values.views import WhyView
 
@@ -149,6 +151,14 @@ WAYS = (
     FormulaLine("Jᵀv for x", "v W", note="→ relu of 1 ReLU (#7)"),
     FormulaLine("Jᵀv for Wᵀ", "xᵀ v", note="→ Wᵀ of 2 Linear (#5)"),
 )
+
+
+def test_what_a_command_printed_is_not_said_once_more() -> None:
+    view = WhyView(2, "changed by hand", "lr is 0.5, it was 0.1.", "", ("a fact",))
+    outcome = Outcome(Undo(), Stop(), text="lr is 0.5, it was 0.1")
+    assert plain(why.draw(why.News(view, outcome), 60, 6).lines) == ["  lr is 0.5, it was 0.1", "  a fact"]
+    other = Outcome(Undo(), Stop(), text="back at stop 2")
+    assert len(why.draw(why.News(view, other), 60, 6).lines) == 3
 
 
 def test_where_gradients_go_stands_beside_each_other_where_there_is_room():

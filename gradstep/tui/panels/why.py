@@ -95,7 +95,7 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
     lines = paragraph(news.notice, width, "bright") if news.notice else []
     if news.stages:
         return lines + _stages(news.stages, width)
-    outcome = news.outcome
+    outcome, told = news.outcome, list[str]()
     if news.problem is not None:
         problem = news.problem
         if news.ways_out:
@@ -108,9 +108,11 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
         # a notice that there is says itself what a watchpoint saw
         for hit in () if news.notice else outcome.watches:
             lines += paragraph(hit_words(hit), width, "bright")
-        lines += [line for text in printed(outcome) for line in paragraph(text, width, "bright")]
+        told = printed(outcome)
+        lines += [line for text in told for line in paragraph(text, width, "bright")]
     if isinstance(news.view, WhyView):
-        said = paragraph(news.view.sentence, width, "bright" if not lines else "text")
+        once = any(text.rstrip(".") == news.view.sentence.rstrip(".") for text in told)
+        said = [] if once else paragraph(news.view.sentence, width, "bright" if not lines else "text")
         formulas = formula_rows(news.view.lines, width)
         more = [line for text in news.view.more for line in paragraph(text, width)]
         # where the gradients go is seen before the end of a long sentence is
