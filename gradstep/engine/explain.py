@@ -50,6 +50,8 @@ def _difference(op: str, a: object, b: object, held: object) -> str:
     if op not in _WORST or not _numbers(a) or not _numbers(b):
         return ""
     like = next((v for v in (a, b) if isinstance(v, Tensor)), None)
+    if like is None and isinstance(a, (list, tuple)):
+        return ""  # two lists, such as shapes, are compared as wholes
     one, other = (as_double(as_tensor(v, like)).cpu() for v in (a, b))
     failed = ~as_tensor(held).detach().cpu()
     one, other = one.expand(failed.shape), other.expand(failed.shape)

@@ -48,7 +48,7 @@ def check_index(shape: Sequence[int], items: Sequence[Item], name: str, written:
         raise wrong("`...` may stand once in an index", what, subject="...")
     if count > len(sizes):
         remedy = f"Give at most {len(sizes)}." if sizes else "It is one number: leave the index out."
-        raise wrong(f"{count} indices are too many", what, remedy, written[-1])
+        raise wrong("1 index is too many" if count == 1 else f"{count} indices are too many", what, remedy, written[-1])
     after = len(items) - dots[0] - 1 if dots else 0
     for i, item in enumerate(items):
         dimension = len(sizes) - (len(items) - i) if dots and i > len(items) - 1 - after else i

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, TypeVar
 
 import torch
@@ -50,10 +51,10 @@ class Wish:
                 return False
 
     def _level(self, event: Event) -> bool:
-        """The next place that is no deeper: of nodes the next one, before it runs."""
+        """The next place that is no deeper: of nodes the next one, before it runs; after it if that can matter."""
         here = self.here
         if event.kind == "node":
-            return event.edge == "before"
+            return event.edge == "before" or self._asks_after
         if here is None:
             return event.kind == "module"
         if event.kind == "op" and here.kind != "op":
@@ -61,6 +62,12 @@ class Wish:
         if self.kind == "until" and here.kind == "module":
             return True
         return event.depth <= here.depth
+
+    @cached_property
+    def _asks_after(self) -> bool:
+        """True for a condition on what leaves a node, which is there only once that has run."""
+        line = "" if self.condition is None else expression_line(self.condition)
+        return "node.out" in line or "node.edge" in line
 
     def _left(self, event: Event) -> bool:
         """The end of the module that runs; of nodes, the first that belongs to another one."""

@@ -188,7 +188,7 @@ def test_a_left_side_that_decides_leaves_the_right_alone() -> None:
         ("2.weight[..., 4:6]", "the slice begins at 4", "4:6", "Dimension 1"),
         ("2.weight[::-1]", "a slice must step forward", "::-1", "step of 1"),
         ("2.weight[0, 0, 0]", "3 indices are too many", "0", "(3, 4)"),
-        ("loss[0]", "1 indices are too many", "0", "one number"),
+        ("loss[0]", "1 index is too many", "0", "one number"),
         ("2.weight[..., ...]", "`...` may stand once in an index", "...", "(3, 4)"),
         ("2.weight[0.5]", "an index must be a whole number", "0.5", "a number"),
         ("2.weight[loss]", "an index must be a whole number", "loss", "a tensor"),
@@ -280,6 +280,8 @@ def test_what_cannot_be_shown(text: str) -> None:
         ("loss > 0 and lr == 1", "== 1", "0.001", "0.999"),
         ("loss < 0 and lr == 1", "< 0", "2.5", "2.5"),
         ('dtype(loss) == "int64"', '== "int64"', '"float32"', ""),
+        ("shape(2.weight) == [3, 5]", "== [3, 5]", "[3, 4]", ""),
+        ("shape(2.weight) == [12]", "== [12]", "[3, 4]", ""),
     ],
 )
 def test_failures_are_explained(text: str, expected: str, actual: str, difference: str | None) -> None:

@@ -201,6 +201,28 @@ def test_what_has_run_and_met_on_the_way_is_known_after_an_undo() -> None:
     session.close()
 
 
+def test_what_flows_through_a_node_can_be_expected(session: Session) -> None:
+    do(session, 'forward; into backward; until node.name == "AddmmBackward0"')
+    for line in (
+        "norm(node.in) > 0",
+        "shape(node.in) == [16, 10]",
+        'node.module == "2"',
+        "node.number == 3",
+        "node.out is none",
+        "not any(isnan(node.in))",
+    ):
+        assert do(session, f"expect {line}").ok, line
+    wrong = do(session, "expect shape(node.in) == [16, 11]").problem
+    assert wrong is not None
+    assert (wrong.expected, wrong.actual) == ("== [16, 11]", "[16, 10]")
+    assert at(do(session, "until norm(node.out[0]) > 0")).words == "backward: after #3 AddmmBackward0 of 2 Linear"
+    for line in ("close(node.out[0], sum(node.in, dim=0))", "shape(node.out[1]) == [16, 256]", "norm(node.out[2]) > 0"):
+        assert do(session, f"expect {line}").ok, line
+    assert at(do(session, 'until node.edge == "before" and node.parameter == "2.weight"')).number == 6
+    assert do(session, "expect norm(node.in) > 0; expect 2.weight.grad is none").ok
+    assert at(do(session, 'until node.edge == "after" and node.number > 6')).number == 7
+
+
 def test_closing_in_the_middle_leaves_no_half_added_gradients() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
