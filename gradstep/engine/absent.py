@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from gradstep.engine.again import forward_again
+from gradstep.engine.again import backward_again, forward_again
 from gradstep.engine.composites import hide_composites
-from gradstep.engine.events import tensors_in
-from gradstep.engine.graph import leaf_tensor
+from gradstep.engine.events import Event, tensors_in
+from gradstep.engine.graph import GraphRecord, leaf_tensor
 from gradstep.engine.held import Held
 from gradstep.engine.lines import Place, text_of
 from gradstep.engine.taps import op_name, users_place
@@ -132,10 +132,42 @@ def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
         return ["the loss has no graph: nothing that it depends on requires grad", *_followed(held, name, parameter)]
     graph = held.graph()
     if graph is not None and any(leaf_tensor(graph.nodes[place]) is parameter for place in graph.leaves):
-        if held.point.ran:
+        if held.point.ran and "zero_grad" in held.point.done:
             return ["a backward gave it one, and zero_grad has set it to None since"]
+        if held.point.ran:
+            return list(_not_passed_on(held, graph, name, parameter))
         return [f"no backward has run since: the graph of this loss leads to {name}, and backward will fill it"]
     return _followed(held, name, parameter)
+
+
+def _not_passed_on(held: Held, graph: GraphRecord, name: str, parameter: Tensor) -> Iterator[str]:
+    """Say which nodes on the way to a leaf passed None on; a custom Function's backward may return that."""
+    yield f"the graph of this loss leads to {name}, and the backward passed nothing on to it"
+    ways = {place for place in graph.leaves if leaf_tensor(graph.nodes[place]) is parameter}
+    for place in reversed(range(len(graph.nodes))):  # what a node leads to comes after it
+        if ways.intersection(graph.edges[place]):
+            ways.add(place)
+    dry: list[int] = []
+
+    def see(event: Event) -> None:
+        came = any(value is not None for value in event.inputs)
+        if event.node is None or event.outputs is None or event.number not in ways or not came:
+            return
+        ends = zip(event.node.next_functions, event.outputs, strict=False)
+        left = [value for (following, _), value in ends if following is not None]
+        if any(
+            target in ways and value is None for target, value in zip(graph.edges[event.number], left, strict=False)
+        ):
+            dry.append(event.number)
+
+    try:
+        backward_again(held, see)
+    except GradstepError as error:
+        yield f"it was not run again to see where: {error.problem.what}"
+    for number in dry[:3]:
+        owner = f" of {graph.owners[number]}" if graph.owners[number] else ""
+        made = Use(f"#{number} {graph.nodes[number].name()}{owner}", held.line_of(number))
+        yield f"{made.line()} gave None"
 
 
 def _followed(held: Held, name: str, parameter: Tensor) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from holding import B, F, S, Z, hold, run
 from torch import Tensor, nn
@@ -100,6 +102,30 @@ def why(model: type[nn.Module], name: str = "first.weight", *acts: object) -> st
     said = "\n".join(why_none(held, name, tensor))
     assert digest(held) == before
     return said
+
+
+class Stops(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        return None
+
+
+class Stopped(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(Stops.apply(self.first(x)))  # type: ignore[no-any-return]
+
+
+def test_a_function_whose_backward_gives_none_is_named() -> None:
+    said = why(Stopped)
+    assert "the backward passed nothing on to it" in said
+    assert "StopsBackward" in said
+    assert "gave None" in said
+    assert "AddmmBackward0" not in said
+    assert "zero_grad" in why(Stopped, "second.weight", F, B, Z)
 
 
 def test_the_place_where_the_path_ends_is_named() -> None:
