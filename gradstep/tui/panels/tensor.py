@@ -83,7 +83,8 @@ class TensorPanel(ViewPanel[TensorView]):
         """Where the cursor goes with the view that comes next."""
         self._steady = Steady()
         self._height = 0
-        """Rows of the body as it was drawn last."""
+        """Rows of the body as it was drawn last, and below its columns."""
+        self._width = 0
         self._followed = False
         """True when the cursor was moved last, and not the window without it: then it stays in sight."""
 
@@ -136,10 +137,10 @@ class TensorPanel(ViewPanel[TensorView]):
     # -- drawing ------------------------------------------------------------------------------------------------------
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        lower, self._height = height < self._height, height
+        before, self._height, self._width = (self._width, self._height), height, width
         if self.view is not None:
             self._steady.turn_to(self.view)
-            if lower and self._followed:
+            if before != (width, height) and self._followed:
                 self._follow(self.view)
         return draw(self.view, width, height, self._look)
 

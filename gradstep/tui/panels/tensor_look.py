@@ -120,11 +120,13 @@ def sides_of(view: TensorView) -> list[Seen]:
 
 def _pair_sides(view: TensorView, pair: Pair) -> list[Seen]:
     """Return both and their difference; where one is none, the values are the other's and there is no difference."""
-    first, second, moved = view.value, view.value, None
-    if not pair.missing and view.value is not None:
-        assert view.value.before is not None
-        assert view.value.now is not None
-        first, second, moved = Window(view.value.before), Window(view.value.now), replace(view.value, changed=())
+    # all of it may differ: no element is marked
+    seen = None if view.value is None else replace(view.value, changed=())
+    first, second, moved = seen, seen, None
+    if not pair.missing and seen is not None:
+        assert seen.before is not None
+        assert seen.now is not None
+        first, second, moved = Window(seen.before), Window(seen.now), seen
     return [
         Seen(pair.first, None if pair.missing == "first" else first, pair.first_statistics),
         Seen(pair.second, None if pair.missing == "second" else second, pair.second_statistics),

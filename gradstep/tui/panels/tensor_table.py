@@ -61,7 +61,8 @@ def _add_pair(table: _Table, view: TensorView, width: int, look: Look) -> None:
         sides = sides[-1:] if sides[-1].window is not None else sides[:-1]
     for side in sides:
         form = look.steady.column(side.name, peak(side.known, flat(side.window)), dtype, 4)
-        table.column(side.name, _first(side.window), form, [], missing="none")
+        name = "difference" if side is sides[-1] and width < _WIDE else side.name
+        table.column(name, _first(side.window), form, [], missing=side.instead)
     told = sides[-1]
     table.bars(flat(told.window), told.name, peak(told.known, flat(told.window)))
 
