@@ -117,6 +117,8 @@ class ModelRow(Struct, frozen=True):
     selected: bool = False
     grad_changed: bool = False
     """True when the last phase changed its `.grad`, or made or cleared it."""
+    value: float | None = None
+    """The number that it is, where it has one element."""
 
 
 class ModelView(Drawn, frozen=True, tag=True):

@@ -48,6 +48,7 @@ def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], ta
             changed=shared in changed,
             selected=path == selected,
             grad_changed=f"{shared}.grad" in changed,
+            value=_only_value(tensor),
         )
 
     def tree(module: nn.Module, path: str, called: str, depth: int) -> Iterator[ModelRow]:
@@ -65,6 +66,11 @@ def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], ta
     rows = [*tree(held.model, "", type(held.model).__name__, 0)]
     rows += [leaf("parameter", "", name, p, 1) for name, p in held.parameters if p not in met]
     return ModelView(stop, tuple(rows), sum(p.numel() for _, p in held.parameters))
+
+
+def _only_value(tensor: Tensor) -> float | None:
+    readable = tensor.numel() == 1 and not (tensor.is_meta or tensor.is_complex() or tensor.is_sparse)
+    return float(tensor.detach()) if readable else None
 
 
 def dtype_name(tensor: Tensor) -> str:

@@ -91,6 +91,15 @@ def test_rows_follow_the_tree_and_name_what_is_shared_and_frozen() -> None:
     assert by["0.bias"].grad_norm == pytest.approx(model[0].bias.grad.norm().item())
 
 
+def test_a_row_of_one_element_has_its_value() -> None:
+    model = nn.BatchNorm1d(2)
+    model.scale = nn.Parameter(torch.tensor(-0.00113))
+    rows = {row.name: row for row in model_view(hold(model), 1, "", frozenset()).rows}
+    assert rows["scale"].value == pytest.approx(-0.00113)
+    assert rows["num_batches_tracked"].value == 0
+    assert rows["weight"].value is None
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64])
 def test_norms_together_are_norms_apart(dtype: torch.dtype) -> None:
     tensors = [torch.randn(5, 3).to(dtype), torch.randn(7).to(dtype), torch.zeros(0, dtype=dtype), torch.arange(3)]
