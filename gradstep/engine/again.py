@@ -19,7 +19,7 @@ from gradstep.engine.graph import GraphRecord, record
 from gradstep.engine.held import Held
 from gradstep.engine.probes import Watched, watch_forward
 from gradstep.engine.saving import TensorsSaved, without_grads
-from gradstep.engine.taps import tap_backward
+from gradstep.engine.taps import Passes, tap_backward
 from gradstep.values.errors import wrong
 from gradstep.values.inside import SourceLine
 
@@ -40,7 +40,7 @@ def forward_again(
         return _forward(held, around)
 
 
-def backward_again(held: Held, see: Callable[[Event], None]) -> GraphRecord:
+def backward_again(held: Held, see: Callable[[Event], None], passes: Passes = lambda *_: False) -> GraphRecord:
     """Run the backward of the last loss once more, and show each place of it; return its graph, still alive.
 
     The numbers of its nodes are those of the graph of the last loss.
@@ -48,6 +48,7 @@ def backward_again(held: Held, see: Callable[[Event], None]) -> GraphRecord:
     Args:
         held: the workload; it is as it was when this returns.
         see: called before and after each node, under `no_grad`.
+        passes: tells which of these places are not to be shown: in a large graph most of the time goes into showing.
 
     Raises:
         GradstepError: it can't be run again; it says why.
@@ -60,7 +61,10 @@ def backward_again(held: Held, see: Callable[[Event], None]) -> GraphRecord:
         if again.grad_fn is None:
             raise wrong("the loss has no graph", "nothing that it depends on requires grad")
         graph = record(again.grad_fn, watched.owners)
-        with without_grads(held.parameters), tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, see):
+        with (
+            without_grads(held.parameters),
+            tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, see, passes),
+        ):
             again.backward(retain_graph=True)  # type: ignore[no-untyped-call]
     return graph
 

@@ -49,6 +49,11 @@ class NodeLook:
         naming = Naming(self._held, record)
         return ChainView(stop, self._ways_of(record).chain(number, request.count, naming, norms))
 
+    def way(self, record: GraphRecord, number: int) -> list[int]:
+        """Return the nodes of the chain to a node, as far as a view of it has links."""
+        way = self._ways_of(record).to(number)
+        return [*way[:1], *way[-_LINKS:]]
+
     def view(
         self,
         stop: int,

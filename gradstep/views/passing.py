@@ -150,6 +150,10 @@ class Passing:
         if known is not None:
             return known
         seen = _Seen(record, number)
+        way = frozenset(self._look.way(record, number))
+
+        def passes(place: int, after: bool, _parameter: str) -> bool:
+            return place != number and (after or place not in way)
 
         def see(event: Event) -> None:
             if event.edge == "before":
@@ -159,7 +163,7 @@ class Passing:
 
         try:
             with torch.enable_grad():
-                seen.record = backward_again(self._held, see)
+                seen.record = backward_again(self._held, see, passes)
         except GradstepError as error:
             seen.note = f"{error.problem.title}: {error.problem.what}"
         self._kept = [*self._kept, (point, seen)][-_KEPT:]

@@ -108,9 +108,12 @@ class Through:
             elif event.edge == "after" and event.number in leaving:
                 left[event.number] = event.outputs or ()
 
+        def passes(place: int, after: bool, _parameter: str) -> bool:
+            return place not in (leaving if after else wanted)
+
         try:
             with torch.enable_grad():
-                backward_again(self._held, see)
+                backward_again(self._held, see, passes)
         except GradstepError as error:
             return InsideView(0, note=f"{error.problem.title}: {error.problem.what}")
         naming = Naming(self._held, record)
