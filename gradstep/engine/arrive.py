@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 from torch import Tensor
 
+from gradstep.engine.batches import leaves
 from gradstep.engine.bits import same_bits
 from gradstep.engine.checkpoint import Checkpoint, Key, name_of, put_back, tensors_of
 from gradstep.engine.digest import digest
@@ -17,7 +19,7 @@ from gradstep.engine.glance import glance, lend_graph
 from gradstep.engine.held import Held
 from gradstep.engine.hindsight import saved_before, word_of
 from gradstep.engine.images import Image, Images
-from gradstep.engine.points import TimelinePoint
+from gradstep.engine.points import Rest, TimelinePoint
 from gradstep.engine.randomness import state_bytes
 from gradstep.engine.saving import Saved
 from gradstep.engine.timeline import Timeline
@@ -203,6 +205,8 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[obj
                 what = _hold_to(timeline, point, point.checkpoint, last)
             else:
                 what = _put_results(held, timeline.images, point.results) if point.results is not None else ""
+                if point.rest is not None:
+                    _put_rest(held, point.rest)
                 if last:
                     _prove(timeline, point)
             if what:
@@ -219,6 +223,8 @@ def _hold_to(timeline: Timeline, point: TimelinePoint, kept: Checkpoint, last: b
     differ = [name_of(key) for key, image in kept.images.items() if not _same(timeline.images, now.get(key), image)]
     if state_bytes(held.keeper.capture()) != state_bytes(kept.randomness):
         differ.append("the random generators")
+    if not _same_batch(held.batches.batch, kept.cursor.batch):
+        differ.append("the batch")
     there, before = held.point, kept.point
     losses = (there.loss, before.loss) if isinstance(point.command, Forward) else (None, None)
     if not _equal(*losses):
@@ -257,6 +263,25 @@ def _put_results(held: Held, images: Images, results: Mapping[Key, Image | None]
         if image is not None:
             slots[key_] = image.tensor
     return ", ".join(differ[:3]) + (" and more" if len(differ) > 3 else "")
+
+
+def _put_rest(held: Held, rest: Rest) -> None:
+    """Put what was kept of a point that is no tensor in the place of what came of running its command again."""
+    held.batches.restore(rest.cursor)
+    for name, thing in held.workload.state.items():
+        thing.load_state_dict(deepcopy(rest.objects[name]))
+    held.keeper.restore(rest.randomness)
+
+
+def _same_batch(one: object, other: object) -> bool:
+    here, there = list(leaves(one)), list(leaves(other))
+    return one is other or (
+        [name for name, _ in here] == [name for name, _ in there]
+        and all(
+            a.shape == b.shape and a.dtype == b.dtype and same_bits(a, b)
+            for (_, a), (_, b) in zip(here, there, strict=True)
+        )
+    )
 
 
 def _prove(timeline: Timeline, point: TimelinePoint) -> None:

@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 from torch import Tensor
 
-from gradstep.engine.batches import leaves
+from gradstep.engine.batches import Cursor, leaves
 from gradstep.engine.checkpoint import Checkpoint, Key, name_of
 from gradstep.engine.images import Image
+from gradstep.engine.randomness import Randomness
 from gradstep.values.commands import PointCommand
 
 if TYPE_CHECKING:
     from gradstep.engine.loop import Point
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What is no tensor of the model: where the batches stood, the generators, and the objects with a state."""
+
+    cursor: Cursor
+    randomness: Randomness
+    objects: dict[str, Any]
 
 
 @dataclass(eq=False)
@@ -44,6 +54,8 @@ class TimelinePoint:
     """The tensors that the command changed."""
     results: dict[Key, Image | None] | None = None
     """What the command changed, kept where running it again does not give the same bits."""
+    rest: Rest | None = None
+    """Kept beside the results."""
     small: int = 0
     """About the bytes of its checkpoint that are in no image."""
     depth: int = 0

@@ -9,7 +9,7 @@ from typing import Any
 from gradstep.engine.arrive import is_base, run_again_and_compare
 from gradstep.engine.digest import digest_at
 from gradstep.engine.hindsight import word_of
-from gradstep.engine.points import TimelinePoint
+from gradstep.engine.points import Rest, TimelinePoint
 from gradstep.engine.timeline import Timeline
 from gradstep.values.commands import Restore, UseOptimizer
 from gradstep.values.errors import GradstepError
@@ -126,6 +126,7 @@ def _thin(timeline: Timeline, point: TimelinePoint) -> None:
     point.digest = point.digest or digest_at(timeline.held, checkpoint)
     if not timeline.repeats.get(type(point.command), False):
         point.results = {key: checkpoint.images.get(key) for key in point.wrote}
+        point.rest = Rest(checkpoint.cursor, checkpoint.randomness, checkpoint.objects)
     timeline.drop(point)
 
 
@@ -136,6 +137,7 @@ def _give_up_results(timeline: Timeline, here: TimelinePoint) -> list[str]:
         if timeline.bytes <= timeline.budget * _ENOUGH:
             break
         if point.results is not None and point is not here:
-            point.results, point.lost = None, "the budget was spent, and running it again does not give the same bits"
+            point.results = point.rest = None
+            point.lost = "the budget was spent, and running it again does not give the same bits"
             gone += 1
     return [f"{gone} stops can't be reached any more: the history is over its budget"] if gone else []

@@ -177,6 +177,29 @@ def test_what_does_not_repeat_is_noticed_and_its_results_are_kept() -> None:
         assert traveller.digest() == seen[point.number]
 
 
+def test_batches_that_do_not_repeat_are_noticed_and_kept() -> None:
+    torch.manual_seed(0)
+    own = torch.Generator().manual_seed(0)  # nobody is told of it
+
+    def batches() -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.randn(3, 4, generator=own), torch.ones(3, 2)
+
+    traveller = Traveller.of(hold(nn.Linear(4, 2), batches), budget=7_000)
+    for _ in range(12):
+        traveller.take("act", "next_batch")
+        traveller.check()
+        traveller.take("loop", 1)
+    assert traveller.told == [
+        "next_batch does not repeat bit for bit when run again, so its results are kept: the batch"
+    ]
+    seen = dict(traveller.digests)
+    thinned = [point for point in traveller.timeline.points.values() if point.checkpoint is None]
+    assert len(thinned) > 8
+    for point in (*thinned[::-1], *thinned):
+        traveller.go(point.number)
+        assert traveller.digest() == seen[point.number]
+
+
 def test_what_does_not_repeat_and_does_not_fit_is_said_to_be_gone() -> None:
     torch.manual_seed(0)
     traveller = Traveller.of(hold(Forgetful()), budget=1)
