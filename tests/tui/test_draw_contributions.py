@@ -56,6 +56,14 @@ def test_their_sum_is_what_the_engine_used() -> None:
     assert "a hook changed the sum" in "\n".join(text(hooked))
 
 
+def test_the_shape_of_a_sum_does_not_run_into_its_norm() -> None:
+    row = Contribution(5, 0, "TBackward0", "Wᵀ", "2 Linear", norm=200.6, share=1.0)
+    one = replace(VIEW, count=1, rows=(row,), totals=(Total(0, (10, 256), 1, 200.6),))
+    for width in range(40, 110):
+        total = next(line for line in text(one, width) if "sum of 1" in line)
+        assert " 200.600" in total
+
+
 def test_the_row_under_the_cursor_is_described() -> None:
     assert text(VIEW, at=1)[-1] == "  #17 TBackward0, edge 0  16×16  rnn.py:31  state = self.cell(now, state)"
 

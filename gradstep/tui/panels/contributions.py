@@ -159,11 +159,14 @@ class _Columns:
     def total(self, total: Total) -> Line:
         """Return the row of a sum: how many were added, and that it is what the engine used."""
         row = Row(self.width).right(self.number, "=", "bright")
-        row.left(self.operation, f"sum of {total.count:,}  {numbers.shape(total.shape)}", "bright")
+        number = numbers.norm(total.norm)
+        end = self.out - len(str(total.output)) if self.several else self.norm - len(number)
+        full, short = f"sum of {total.count:,}  {numbers.shape(total.shape)}", f"sum of {total.count:,}"
+        row.left(self.operation, full if self.operation + len(full) < end else short, "bright")
         if self.several:
             row.right(self.out, str(total.output), "dim")
         odd = total.norm is not None and not math.isfinite(total.norm)
-        row.right(self.norm, numbers.norm(total.norm), "odd" if odd else "bright")
+        row.right(self.norm, number, "odd" if odd else "bright")
         room = self.width - 1 - self.norm - _GAP
         words = next((words for words in _USED[total.exact] if len(words) <= room), "")
         return row.left(self.norm + _GAP, words, "good" if total.exact else "bad").line()
