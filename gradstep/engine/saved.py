@@ -11,9 +11,10 @@ from torch import Tensor
 
 from gradstep.engine.bits import same_bits
 from gradstep.engine.closeness import apart
-from gradstep.engine.files import ours, unreadable
+from gradstep.engine.files import ours, pending, unreadable
 from gradstep.engine.safetensors import damaged, read
 from gradstep.engine.trees import decode
+from gradstep.values.commands import line_of
 from gradstep.values.errors import GradstepError
 from gradstep.values.parting import Kept, Tolerance
 
@@ -74,7 +75,8 @@ def _read(path: Path) -> _File:
         tensors, texts = read(path)
         if "gradstep" not in texts:
             return _File(path, tensors, {}, "")
-        return _File(path, tensors, json.loads(ours(path, texts)["state"]), texts.get("then", ""))
+        then = ", ".join(f"`{line_of(command)}`" for command in pending(path)[0])
+        return _File(path, tensors, json.loads(ours(path, texts)["state"]), then or "none")
     except GradstepError:
         raise
     except OSError as error:
@@ -104,7 +106,7 @@ def _others(one: _File, other: _File) -> Iterator[str]:
     if a["randomness"] != b["randomness"] or not _same_random(one.tensors, other.tensors):
         yield "the random generators"
     if one.then != other.then:
-        yield "the commands that `restore` runs again"
+        yield f"the commands that `restore` runs again: {one.then} and {other.then}"
 
 
 def _groups(one: list[Any], other: list[Any]) -> Iterator[str]:

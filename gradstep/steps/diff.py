@@ -136,7 +136,11 @@ def diff(
 
 
 def _kind(paths: Sequence[str]) -> str:
-    kinds = {STEPS if not path.endswith(SAVED) else SAVED for path in paths}
+    for path in paths:
+        if not path.endswith((STEPS, SAVED)):
+            what = f"{path} is neither a script ({STEPS}) nor a saved state ({SAVED})."
+            raise wrong("this can't be compared", what, "Give two scripts, one script, or two saved states.", path)
+    kinds = {SAVED if path.endswith(SAVED) else STEPS for path in paths}
     if len(kinds) == 2:
         script, saved = sorted(paths, key=lambda path: path.endswith(SAVED))
         written = script.removesuffix(STEPS) + SAVED

@@ -152,6 +152,7 @@ def kept_words(kept: Kept, most: int = 20) -> str:
         return f"the same: {count(kept.same, 'tensor')} and all else"
     total = len(kept.tensors) + kept.same
     lines = [f"{len(kept.tensors)} of {count(total, 'tensor')} differ"]
+    lines[0] += f", and {count(len(kept.others), 'other thing')}:" if kept.others else ""
     lines += [f"  {line}" for line in kept.others]
     for place, apart in enumerate(kept.tensors[:most]):
         first = "first: " if not place and len(kept.tensors) > 1 else ""

@@ -180,6 +180,16 @@ def test_two_saved_states_are_told_apart(tmp_path: Path, capsys: pytest.CaptureF
     ]
 
 
+def test_a_state_with_a_graph_is_told_by_what_builds_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = "load mlp seed=0 device=cpu\n"
+    one, other = saved(tmp_path, "one", start), saved(tmp_path, "other", start + "forward\n")
+    capsys.readouterr()
+    assert main(["diff", one, other]) == 1
+    assert capsys.readouterr().out == (
+        "0 of 4 tensors differ, and 1 other thing:\n  the commands that `restore` runs again: none and `forward`\n"
+    )
+
+
 def test_files_of_other_programs_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, last in (("a", 1.0), ("b", 3.0)):
         tensors = {"w": torch.tensor([1.0, last]), "same": torch.ones(2), name: torch.zeros(1)}
@@ -199,6 +209,8 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, capsys: pytest.Cap
     assert main(["diff", one, other]) == 2
     assert "a script and a saved state do not go together" in capsys.readouterr().err
     assert main(["diff", other]) == 2
+    assert main(["diff", one, str(tmp_path / "notes.txt")]) == 2
+    assert "neither a script (.steps) nor a saved state" in capsys.readouterr().err
     assert main(["diff", other, other, "--device", "cpu"]) == 2
     assert main(["diff", other, other]) == 2
     assert "b.safetensors" in capsys.readouterr().err

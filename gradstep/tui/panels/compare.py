@@ -13,7 +13,7 @@ from gradstep.values.timeline import CompareLoss, CompareRow, CompareView, LookC
 from gradstep.values.views import LossPoint, LossView, Request
 
 _PLOT = 12
-"""Rows of a body from which on there is room for the plot."""
+"""Rows of a body from which on there is room for the plot; of one loss on each side there is none to draw."""
 _WIDE_RANGE = 20.0
 """Losses whose greatest is this many times the smallest are drawn on a log scale."""
 
@@ -58,7 +58,7 @@ def head_lines(view: CompareView, width: int, height: int) -> list[Line]:
         if tone == "now" and value is not None and view.loss_first is not None and not odd:
             row.add(f"  ({numbers.loss(value - view.loss_first, sign=True)})")
         lines.append(row.line())
-    if height >= _PLOT and (view.losses_first or view.losses_second):
+    if height >= _PLOT and max(len(view.losses_first), len(view.losses_second)) > 1:
         lines += plot_lines(view, width, max(5, height // 3))
     return lines + [line for text in view.others for line in paragraph(clean(text), width, "bright")]
 
