@@ -111,7 +111,7 @@ class Looks:
 
     def travelled(self) -> None:
         """Note that the workload is at another point: what was seen of the acts before it is of another past."""
-        self._layers = LayersLook(self.held)
+        self._layers, self._norms = LayersLook(self.held), Norms()
 
     def aside(self) -> Looks:
         """Return what another point is looked at with: the same names and selection, nothing seen of this one."""
@@ -125,7 +125,8 @@ class Looks:
         """Return one view for each request; one that can't be made says why in its place."""
         if self._moment.passed(stop) or not self.walking.pauses:
             # without a screen the caller may have written to a tensor in a way that torch does not count
-            self._norms, self._changed = Norms(), None
+            carried = self._moment.follows and self.walking.pauses and not self._past
+            self._norms, self._changed = self._norms.after(self.held.saved) if carried else Norms(), None
             self._tensors.forget()
             self._differences.measures.forget()
 

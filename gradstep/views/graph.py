@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from gradstep.engine.buffers import is_freed, storages_of
+from gradstep.engine.buffers import Kept, is_freed, storages_of
 from gradstep.engine.graph import GraphRecord
 from gradstep.engine.held import Held
 from gradstep.engine.loop import Point
@@ -89,7 +89,9 @@ class _Graph:
         self._said = Said(held, record, self.groups)
         self.progress: Progress | None = None
         self._keeping: Keeping | None = None
-        self._known: tuple[Point, int] | None = None
+        self._known: tuple[Point | None, int] = (None, -1)
+        self._ran: frozenset[int] | None = None
+        """The nodes that had run, or were about to, when it was read what they keep; None between phases."""
         self._state: Literal["alive", "freed", "partly freed"] = "alive"
 
     # -- the window ----------------------------------------------------------------------------------------------------
@@ -130,9 +132,15 @@ class _Graph:
     def _kept(self, stop: int) -> Keeping:
         """Return what the nodes keep at this stop, and note the state of the whole."""
         point = self.held.point
-        if self._keeping is None or self._known is None or self._known[0] is not point or self._known[1] != stop:
+        if self._keeping is None or self._known[0] is not point or self._known[1] != stop:
             own = [p for _, p in self.held.parameters] + [b for _, b in self.held.buffers()]
-            self._keeping = Keeping(self.record.nodes, storages_of(own))
+            ran = None if self.progress is None else self.progress.ran | {self.progress.number}
+            read: dict[int, Kept] = {}
+            if self._keeping is not None and self._ran is not None and ran is not None and self._known[0] is point:
+                # the stop before was inside the same backward: most nodes wait as they did
+                read = self._keeping.waiting(self._ran | ran)
+            self._ran = ran
+            self._keeping = Keeping(self.record.nodes, storages_of(own), read)
             self._known = (point, stop)
             self._state = _state(self.record, point.freed)
             if self._state == "freed" and point.freed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import cached_property
 
 from torch.autograd.graph import Node
@@ -19,13 +19,18 @@ class Keeping:
     Args:
         nodes: the nodes of the graph.
         apart: storages that are not the graph's own: those of parameters and buffers, which live on without it.
+        read: what is known already of some of them.
     """
 
-    def __init__(self, nodes: Sequence[Node], apart: frozenset[Storage]) -> None:
+    def __init__(self, nodes: Sequence[Node], apart: frozenset[Storage], read: Mapping[int, Kept] = {}) -> None:
         self._nodes = nodes
         self._apart = apart
-        self._read: dict[int, Kept] = {}
+        self._read = dict(read)
         self._states: dict[int, State] = {}
+
+    def waiting(self, ran: Container[int]) -> dict[int, Kept]:
+        """Return what was read of nodes that have not run: until a node runs, it keeps what it keeps."""
+        return {node: kept for node, kept in self._read.items() if node not in ran}
 
     def of(self, node: int) -> Kept:
         """Return what a node keeps."""

@@ -16,6 +16,8 @@ class Moment:
         self._stop = -1
         self._point: Point | None = None
         self._versions: list[int] = []
+        self.follows = False
+        """True when it is of the stop right after the one that was looked at before: a single act lies between."""
 
     def passed(self, stop: int) -> bool:
         """Tell whether what was measured is of another moment: another stop, or a write from outside of any act.
@@ -26,6 +28,7 @@ class Moment:
         versions = [version_of(tensor) for _, tensor in [*self._held.parameters, *self._held.buffers()]]
         versions += [-1 if p.grad is None else version_of(p.grad) for _, p in self._held.parameters]
         same = self._stop == stop and self._point is self._held.point and self._versions == versions
+        self.follows = stop == self._stop + 1
         self._stop, self._point, self._versions = stop, self._held.point, versions
         return not same
 

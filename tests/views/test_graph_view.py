@@ -12,6 +12,9 @@ from torch.utils.checkpoint import checkpoint
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
 from gradstep.values.graphs import GraphView, LookGraph, NodeRow
+from gradstep.values.stepping import Into, Out, Over
+from gradstep.values.travels import Undo
+from gradstep.views.graph import GraphLook
 from gradstep.views.words import operation_of
 from gradstep.workload import Workload
 
@@ -121,6 +124,23 @@ def test_bytes_are_those_of_the_activations_each_storage_once() -> None:
     session.execute(Backward())
     assert view_of(session, sizes=True).bytes == 0
     assert {row.saved for row in view_of(session).rows} == {"", "freed"}
+
+
+@pytest.mark.parametrize("name", ["mlp", "rnn", "gpt"])
+def test_from_node_to_node_the_bytes_are_those_that_are_there(name: str) -> None:
+    session = loaded(name)
+    session.execute(Forward())
+    looks = session._looks
+    assert looks is not None
+    found = set()
+    for command in [Into("backward"), *[Over()] * 6, Undo(1), Undo(1), *[Into("")] * 4, Out(True)]:
+        assert session.execute(command).ok
+        view = view_of(session, sizes=True)
+        kept, looks._graphs = looks._graphs, GraphLook(looks.held)  # knows nothing of the stops before
+        assert view == view_of(session, sizes=True)
+        looks._graphs = kept
+        found.add(view.bytes)
+    assert len(found) > 2
 
 
 def test_a_retained_graph_is_alive_and_one_that_a_step_wrote_into_says_so() -> None:

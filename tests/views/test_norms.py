@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
+import gradstep
+from gradstep.engine.saving import Saved, TensorsSaved
 from gradstep.session.local import Session
-from gradstep.values.commands import Load
+from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
 from gradstep.values.reasons import LookLedger
+from gradstep.values.stepping import Into, Out, Over
 from gradstep.values.training import LookLayers
+from gradstep.values.travels import Goto, Redo, Undo
 from gradstep.values.views import LookModel, LookTensor, LookWhy
 from gradstep.views import numbers
 from gradstep.views.numbers import Norms, norms
@@ -48,3 +54,85 @@ def test_a_weight_written_between_looks_has_its_new_norm() -> None:
         (view,) = session.look(LookModel())
         row = next(row for row in view.rows if row.kind == "parameter")
         assert row.norm == pytest.approx(value * torch.Size(row.shape).numel() ** 0.5)
+
+
+LARGE = 1 << 18
+
+
+def after(tensor: torch.Tensor, saved: Saved, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Take norms at one stop and at the next; return what was measured at the next."""
+    taken = Norms()
+    taken.of([tensor])
+    asked: list[torch.Tensor] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(numbers, "norms", lambda given: [asked.extend(given), norms(given)][1])
+        assert taken.after(saved).of([tensor]) == norms([tensor])
+    return asked
+
+
+def test_the_norm_of_a_large_tensor_holds_after_an_act_that_can_not_write_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert after(torch.randn(LARGE), Saved(), monkeypatch) == []
+    assert len(after(torch.randn(LARGE - 1), Saved(), monkeypatch)) == 1  # as quickly taken again
+
+
+def test_what_an_act_kept_or_may_have_written_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensor, weight = torch.randn(LARGE), torch.nn.Parameter(torch.randn(8))
+    kept = TensorsSaved(["w"], [tensor], [tensor.clone()], [0])
+    for saved in (
+        Saved(tensors=kept),
+        Saved(weights=kept),
+        Saved(grads=[("w.grad", weight, tensor, tensor)]),
+        Saved(known=False),
+    ):
+        assert len(after(tensor, saved, monkeypatch)) == 1
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda t: t.zero_(), lambda t: t[7].add_(1), lambda t: t.data.mul_(2), lambda t: t.detach().numpy().fill(1.0)],
+)
+def test_what_a_hook_wrote_has_its_new_norm(write: Callable[[torch.Tensor], object]) -> None:
+    tensor = torch.randn(LARGE + 5)
+    taken = Norms()
+    taken.of([tensor])
+    write(tensor)
+    assert taken.after(Saved()).of([tensor]) == norms([tensor])
+
+
+def test_a_tensor_that_took_the_place_of_another_has_its_own_norm() -> None:
+    taken = Norms()
+    first = torch.full((LARGE,), 2.0)
+    taken.of([first])
+    del first
+    second = torch.full((LARGE,), 3.0)
+    assert taken.after(Saved()).of([second]) == norms([second])
+
+
+class Wide(torch.nn.Module):
+    """A weight as large as those whose norm is carried over, and a hook that writes it behind torch's back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(64, LARGE // 64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weight.t()
+
+
+def test_at_every_stop_of_a_screen_the_norms_are_those_of_the_tensors() -> None:
+    held = gradstep.Workload(
+        Wide(),
+        loss=torch.nn.functional.mse_loss,
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
+        batches=[(torch.randn(2, LARGE // 64), torch.randn(2, 64))],
+    )
+    session = Session(held)
+    session.can_pause(lambda _: None, lambda: False)
+    weight = session._looks.held.parameters[0][1]
+    inside = [Forward(), Into("backward"), Over(), Over(), Over(), Out(True), Step()]
+    for command in [*inside, ZeroGrad(), *inside, Undo(1), Redo(1), Goto(2), Forward(), Backward()]:
+        assert session.execute(command).ok
+        (view,) = session.look(LookModel())
+        row = next(row for row in view.rows if row.kind == "parameter")
+        assert row.norm == norms([weight])[0]
+        assert row.grad_norm == (None if weight.grad is None else norms([weight.grad])[0])
