@@ -91,6 +91,10 @@ def check(workload: Workload) -> None:
         )
     if not isinstance(workload.model, torch.nn.Module):
         raise wrong("the model is no module", f"`model` is a {type(workload.model).__name__}", "give a torch.nn.Module")
+    for name, tensor in (*workload.model.named_parameters(), *workload.model.named_buffers()):
+        if torch.nn.parameter.is_lazy(tensor):
+            what = f"{name} is of a lazy module: it has no shape before the first input"
+            raise wrong("the model is not complete yet", what, "run model(x) once before you hand it over")
     if (workload.loss is None) == (workload.compute_loss is None):
         what = "neither `loss` nor `compute_loss` is given" if workload.loss is None else "both are given"
         raise wrong("the workload needs one loss", what, "give loss=(output, target) or compute_loss=(model, batch)")
