@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +29,8 @@ class Passed(NamedTuple):
     """One tensor that came out of a module, or arrived at a node."""
 
     name: str
+    kind: str
+    """The name without what another dtype or device may move: the number of a node."""
     tensor: Tensor
 
 
@@ -59,8 +62,8 @@ def watched(held: Held, command: Command) -> Iterator[list[Passed]]:
             for place, node in enumerate(graph.nodes if graph is not None else ()):
                 if leaf_tensor(node) is None:
                     owner = graph.owners[place] if graph is not None else None
-                    name = f"node #{place} {node.name()}" + (f" of {owner}" if owner else "")
-                    stack.callback(node.register_hook(_node_hook(name, seen)).remove)
+                    kind = node.name() + (f" of {owner}" if owner else "")
+                    stack.callback(node.register_hook(_node_hook(place, kind, seen)).remove)
         yield seen
 
 
@@ -68,33 +71,47 @@ def _module_hook(held: Held, seen: list[Passed]) -> Callable[[nn.Module, Any, An
     def hook(module: nn.Module, _: Any, output: Any) -> None:
         path = held.paths.get(module)
         if path is not None:
-            kind = f"{path or 'the model'} {type(module).__name__}"
-            seen.extend(Passed(f"module {kind}", tensor.detach().clone()) for _, tensor in leaves(output))
+            name = f"module {path or 'the model'} {type(module).__name__}"
+            seen.extend(Passed(name, name, tensor.detach().clone()) for _, tensor in leaves(output))
 
     return hook
 
 
-def _node_hook(name: str, seen: list[Passed]) -> Callable[[Any, Any], None]:
+def _node_hook(number: int, kind: str, seen: list[Passed]) -> Callable[[Any, Any], None]:
     def hook(inputs: tuple[Tensor | None, ...], _: Any) -> None:
         for place, tensor in enumerate(inputs):
             if tensor is not None:
-                seen.append(Passed(f"{name}, input {place}", tensor.detach().clone()))
+                name = f"node #{number} {kind}, input {place}"
+                seen.append(Passed(name, f"{kind}, input {place}", tensor.detach().clone()))
 
     return hook
 
 
 def first_inside(one: list[Passed], other: list[Passed], tolerance: Tolerance | None) -> Apart | None:
-    """Return the first module or node whose results are apart; None where all are the same."""
+    """Return the first module or node whose results are apart; None where all are the same.
+
+    Where something is let pass, a node that one side alone has is let pass too: another dtype needs other casts.
+    """
+    if tolerance is not None:
+        close = (apart(a.name, a.tensor, b.tensor, tolerance) for a, b in _matched(one, other))
+        return next(filter(None, close), None)
     for a, b in zip(one, other, strict=False):
         if a.name != b.name:
             return Apart(a.name, f"on the other side it is {b.name}")
-        found = apart(a.name, a.tensor, b.tensor, tolerance)
+        found = apart(a.name, a.tensor, b.tensor)
         if found is not None:
             return found
     if len(one) != len(other):
         more = (one if len(one) > len(other) else other)[min(len(one), len(other))]
         return Apart(more.name, "it is there on one side only")
     return None
+
+
+def _matched(one: list[Passed], other: list[Passed]) -> Iterator[tuple[Passed, Passed]]:
+    """Yield what both have, in its order."""
+    a, b = ([(each.kind, each.tensor.shape) for each in side] for side in (one, other))
+    for first, second, size in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks():
+        yield from zip(one[first : first + size], other[second : second + size], strict=True)
 
 
 # -- two branches ------------------------------------------------------------------------------------------------------

@@ -134,6 +134,25 @@ def test_two_dtypes_are_apart_where_the_coarser_one_is_too_coarse(
     assert "the same for 1 command" in out
 
 
+def test_a_cast_that_one_dtype_alone_needs_is_no_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "wide.py").write_text(
+        """
+import torch
+import gradstep
+
+def workload():
+    return gradstep.Workload(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)),
+                             lambda out, target: torch.nn.functional.mse_loss(out.float(), target.float()),
+                             lambda p: torch.optim.SGD(p, lr=0.1), [(torch.randn(5, 3), torch.randn(5, 2))])
+"""
+    )
+    path = tmp_path / "a.steps"
+    path.write_text("load wide.py:workload seed=0 device=cpu\nrepeat 2 { forward; backward; step; zero_grad }\n")
+    assert main(["diff", str(path), "--dtype", "float64,float32"]) == 0
+    assert main(["diff", str(path), "--dtype", "float64,float32", "--atol", "1e-12"]) == 1
+    assert "first inside it: module 0 Linear" in capsys.readouterr().out
+
+
 def test_the_first_thing_inside_is_named_though_the_state_is_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
