@@ -18,7 +18,7 @@ from gradstep.steps.script import Line
 from gradstep.values.commands import PointCommand, ZeroGrad
 from gradstep.values.errors import GradstepError
 
-EXAMPLES = ("mlp", "linear", "xor", "cnn", "rnn", "gpt", "hot", "shuffled", "epochs")
+EXAMPLES = ("mlp", "linear", "xor", "cnn", "rnn", "gpt", "deep", "hot", "shuffled", "epochs")
 ACTS = (
     *("forward", "backward", "step", "zero_grad", "zero_grad set_to_none=false", "next_batch"),
     *("backward retain_graph=true", "forward", "forward", "backward", "step"),
