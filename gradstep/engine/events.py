@@ -45,11 +45,32 @@ class Event:
     """Finds the line that is running, or that made the node, when somebody asks."""
     addends: tuple[tuple[int, int, Tensor], ...] = ()
     """For a node that several lead to: number of each, the edge it came by, and what it added, in order of arrival."""
+    by_hand: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """What was changed by hand at the node, `node.in` or `node.out.1`: the norm it had, and that it has now."""
+    made: tuple[Any, ...] | None = None
+    """What a node made of v, where what leaves was changed by hand."""
 
     @cached_property
     def source(self) -> SourceLine:
         """The line of the user's code that is running, or that made the node."""
         return self.find_source()
+
+
+def passed_at(event: Event) -> dict[str, object]:
+    """Return what is known of the node, module or op of a place, by the names that expressions have for it."""
+    known: dict[str, object] = {"name": event.name, "edge": event.edge, "in": _one(event.inputs)}
+    known["out"] = None if event.outputs is None else _one(event.outputs)
+    if event.kind == "node":
+        known |= {"number": event.number, "module": event.path, "parameter": event.parameter}
+        known["addends"] = [value for _, _, value in event.addends]
+    else:
+        known["module" if event.kind == "op" else "path"] = event.path
+    return known
+
+
+def _one(passed: tuple[object, ...]) -> object:
+    """Return what is passed: by itself where it is one thing, else all of them."""
+    return passed[0] if len(passed) == 1 else list(passed)
 
 
 def tensors_in(value: Any, name: str, deep: int = 3) -> Iterator[tuple[str, Tensor]]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from gradstep.engine import phases
 from gradstep.engine.addends import Addends
 from gradstep.engine.edits import edit
+from gradstep.engine.flows import MadeAgain
 from gradstep.engine.graph import GraphRecord, record
 from gradstep.engine.ledger import Ledger
 from gradstep.engine.lines import Place
@@ -21,7 +22,7 @@ from gradstep.engine.phases import Taps
 from gradstep.engine.problems import problem_of
 from gradstep.engine.saving import Saved
 from gradstep.engine.transaction import Transaction
-from gradstep.values.commands import ACT_NAMES, PointCommand
+from gradstep.values.commands import ACT_NAMES, Backward, PointCommand
 from gradstep.values.errors import GradstepError
 from gradstep.workload import Workload
 
@@ -117,7 +118,7 @@ class Held(Parts):
                     self.saved = saved
             self.running = True  # an interrupt before this would tear what is kept
             phases.carry_out(self, act, taps)
-            self.transaction.keep(act, saved)
+            self.transaction.keep(act if taps is None else taps.act, saved)
             self.running = False
         except BaseException as error:
             self.running, self.saved = False, _NOTHING
@@ -138,7 +139,10 @@ class Held(Parts):
         """
         if not isinstance(command, Act):
             return edit(self, command, scope)
-        self.run(command)
+        if isinstance(command, Backward) and command.flows:
+            self.run(command, MadeAgain(self, command, scope))
+        else:
+            self.run(command)
         return ""
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 from torch import Tensor
 
 from gradstep.engine.probes import Watched
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
+
+if TYPE_CHECKING:
+    from gradstep.engine.flows import Flows
 
 Act = Forward | Backward | Step | ZeroGrad | NextBatch
 
@@ -34,6 +37,8 @@ class Point(Struct, frozen=True):
     """Steps since the last forward that found a gradient, and so may have moved the weights its graph is of."""
     ran: bool = False
     """True when a backward has run through the graph of the loss."""
+    flows: Flows | None = None
+    """What was changed by hand in the last backward; None where nothing was."""
     freed: bool = False
     """True when the graph of the loss was freed by a backward."""
     again: bool = False

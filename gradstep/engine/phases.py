@@ -19,6 +19,7 @@ from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGra
 from gradstep.values.errors import wrong
 
 if TYPE_CHECKING:
+    from gradstep.engine.flows import Flows
     from gradstep.engine.held import Held
 
 QUICK = 0.05
@@ -26,7 +27,17 @@ QUICK = 0.05
 
 
 class Taps(Protocol):
-    """What stands round a phase that is stepped, so that it can stop inside."""
+    """What stands round a phase that is stepped, so that it can stop inside, and what flows can be changed."""
+
+    @property
+    def act(self) -> Act:
+        """The phase, with what was changed in it up to now."""
+        ...
+
+    @property
+    def flows(self) -> Flows | None:
+        """What was changed by hand in a backward up to now; None for nothing."""
+        ...
 
     def forward(self) -> AbstractContextManager[None]:
         """Return what stands round a forward."""
@@ -94,7 +105,7 @@ def _backward(held: Held, act: Backward, taps: Taps | None) -> None:
     before = [(p.grad, None if p.grad is None else p.grad._version) for _, p in held.parameters]
     retain = act.retain_graph or _will_be_refused(held)
     tapped = nullcontext() if taps is None or held.graph() is None else taps.backward()
-    with held.addends.watch(held.parameters), tapped:
+    with tapped, held.addends.watch(held.parameters):  # what is changed by hand is added as it was changed
         loss.backward(retain_graph=retain)  # type: ignore[no-untyped-call]
     written = []
     for (name, parameter), (grad, version) in zip(held.parameters, before, strict=True):
@@ -102,10 +113,13 @@ def _backward(held: Held, act: Backward, taps: Taps | None) -> None:
             written.append(name)
             recorded = held.addends.recorded(name)
             held.ledger.backward(name, grad is None, recorded, len(held.losses), held.point.value)
+    flows = None if taps is None else taps.flows
+    changed = "" if flows is None else "  # v changed by hand, as a hook does"
     held.point = replace(
         held.point,
         phase="backward",
-        torch="loss.backward(retain_graph=True)" if act.retain_graph else "loss.backward()",
+        torch=("loss.backward(retain_graph=True)" if act.retain_graph else "loss.backward()") + changed,
+        flows=flows,
         done=_with(held.point.done, "backward"),
         written=tuple(written),
         ran=True,

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from gradstep.engine.events import Event
+from gradstep.engine.events import Event, passed_at
 from gradstep.engine.held import Held
 from gradstep.engine.names import GIVEN, PLACES
+from gradstep.values import expressions as x
+from gradstep.values.expressions import Expression
 
 VALUES = ("loss", "iteration", "lr", "input", "target", "prediction", "batch")
 """Names that are no tensors of the model."""
@@ -49,6 +51,15 @@ class HeldScope:
         """Return the names of the model's parameters and buffers."""
         return tuple(self._held.tensor_names())
 
+    def is_place(self, target: Expression) -> bool:
+        """Tell whether the left side of a `set` names what is passed at a stop inside a phase, and nothing else."""
+        while isinstance(target, x.Index):
+            target = target.base
+        if not isinstance(target, x.Name) or target.quoted:
+            return False
+        first = target.name.partition(".")[0]
+        return first in PLACES and first not in self.lets and self._held.tensor(target.name) is None
+
     def state_of(self, tensor: torch.Tensor) -> Mapping[str, object]:
         """Return the optimizer's state of a parameter; empty before its first step."""
         state: Mapping[str, object] = self._held.optimizer.state.get(tensor, {})
@@ -57,16 +68,7 @@ class HeldScope:
     def _place(self, name: str) -> object:
         """Return what is known of the node, module or op that a phase is stopped at; none where it is at another."""
         event = self.event()
-        if event is None or event.kind != name:
-            return None
-        known: dict[str, object] = {"name": event.name, "edge": event.edge, "in": _one(event.inputs)}
-        known["out"] = None if event.outputs is None else _one(event.outputs)
-        if name == "node":
-            known |= {"number": event.number, "module": event.path, "parameter": event.parameter}
-            known["addends"] = [value for _, _, value in event.addends]
-        else:
-            known["module" if name == "op" else "path"] = event.path
-        return known
+        return None if event is None or event.kind != name else passed_at(event)
 
     def _value(self, name: str) -> object:
         held, point = self._held, self._held.point
@@ -115,8 +117,3 @@ def _passed(value: object, parts: Sequence[str]) -> torch.Tensor | None:
         else:
             return None
     return value if isinstance(value, torch.Tensor) else None
-
-
-def _one(passed: tuple[object, ...]) -> object:
-    """Return what is passed: by itself where it is one thing, else all of them."""
-    return passed[0] if len(passed) == 1 else list(passed)

@@ -9,16 +9,20 @@ from functools import cached_property
 from typing import Literal, TypeVar
 
 import torch
+from msgspec import structs
 from torch import Tensor
 
 from gradstep.engine.account import norm_of
 from gradstep.engine.breakpoints import Breakpoints, not_there
 from gradstep.engine.events import Event, is_opaque
+from gradstep.engine.flows import Flows, put
 from gradstep.engine.held import Held
 from gradstep.engine.lines import something_is_compiled
+from gradstep.engine.names import Scope
+from gradstep.engine.scope import HeldScope
 from gradstep.engine.taps import source_of, tap_backward, tap_forward
 from gradstep.engine.walker import Walker
-from gradstep.values.commands import Backward, Forward
+from gradstep.values.commands import Assign, Backward, Flow, Forward
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.inside import Position, SourceLine
@@ -92,6 +96,7 @@ class Stepping:
         tell: evaluates what a logpoint prints.
         ops: whether a forward is watched op by op; without it, it can stop at modules only, and costs next to nothing.
         waiting: told what is running when a pause has to wait for it.
+        scope: what names mean in what is changed by hand.
     """
 
     def __init__(
@@ -103,8 +108,11 @@ class Stepping:
         tell: Callable[[Expression], str],
         ops: bool = True,
         waiting: Callable[[str], None] = lambda _: None,
+        scope: Scope | None = None,
     ) -> None:
-        self._held, self.act = held, act
+        self._held, self.act, self._scope = held, act, scope or HeldScope(held)
+        self._flows = Flows(act.flows if isinstance(act, Backward) else (), self._scope)
+        """What was changed by hand before, and is changed again where that was."""
         self.phase: Literal["forward", "backward"] = "forward" if isinstance(act, Forward) else "backward"
         self._breakpoints, self._test, self._tell = breakpoints, _safe(test), _safe(tell)
         # a compiler would trace what reports the ops, and run the region op by op in place of what it had compiled
@@ -124,7 +132,7 @@ class Stepping:
         """Places passed, the present one included."""
         self.reason = ""
         self.stops: list[int] = []
-        """The places it has stopped at, the present one last."""
+        """The places it has stopped at, the present one last; once more for each change by hand that was made there."""
         self.norms: dict[int, float | None] = {}
         """Norms of v, of the nodes that were come to while somebody looked at one."""
         self.looked = False
@@ -151,6 +159,28 @@ class Stepping:
             here = replace(here, inputs=(), outputs=None, addends=(), keywords={}, find_source=SourceLine)
         self._wish, self.event = Wish(kind, until, here, place), None
         return self._walker.go()
+
+    def change(self, change: Assign) -> str:
+        """Change what flows at the stop; return what there is to say of it. Call it on the thread of the phase.
+
+        Raises:
+            GradstepError: it can't be; nothing is changed.
+        """
+        event = self.event
+        assert event is not None
+        text = put(event, change, self._scope)
+        assert isinstance(self.act, Backward)
+        self.act = structs.replace(self.act, flows=(*self.act.flows, Flow(self.place, change)))
+        self.stops.append(self.place)
+        if self.looked and event.edge == "before":
+            self.note_norm(event)
+        return text
+
+    @property
+    def flows(self) -> Flows | None:
+        """What was changed by hand up to now; None for nothing."""
+        made = self.act.flows if isinstance(self.act, Backward) else ()
+        return Flows(made, self._scope) if made else None
 
     def ask(self, errand: Callable[[], T]) -> T:
         """Have something done on the thread of the phase, at the stop."""
@@ -218,6 +248,8 @@ class Stepping:
         wish = self._wish
         if not (wish.kind == "place" and self.place + 1 < wish.place) or self._walker.pausing or self.looked:
             return False
+        if self.place + 1 in self._flows.places:
+            return False
         self._walker.check()
         self._pass(number, ran, parameter)
         return True
@@ -233,6 +265,7 @@ class Stepping:
         """Take note of a place, and stop there if that is wished; on the thread of the phase."""
         self._walker.check()
         self._pass(event.number, event.edge == "after", event.parameter)
+        self._flows.make(self.place, event)
         self.last = f"#{event.number} {event.name}" if event.number >= 0 else f"{event.path} {event.name}".strip()
         if self.looked and event.edge == "before":
             self.note_norm(event)

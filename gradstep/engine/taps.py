@@ -1,7 +1,7 @@
 """The taps on a phase that is stepped: each place it comes to becomes an event, on the thread of the phase.
 
 Module hooks are torch's global ones, ops come from a `TorchFunctionMode`, nodes from hooks of the node; all are gone
-when the phase ends. What flows is never changed by them.
+when the phase ends. What flows is changed by them only where somebody has changed it by hand at a stop.
 """
 
 from __future__ import annotations
@@ -165,6 +165,7 @@ def tap_backward(
     names: Mapping[Tensor, str],
     come: Come,
     passes: Passes = lambda *_: False,
+    gathers: Callable[[int], bool] = lambda _: True,
 ) -> Iterator[None]:
     """Report every node of a graph before and after it runs, for as long as the block lasts.
 
@@ -175,8 +176,9 @@ def tap_backward(
         names: the name of each parameter.
         come: what is told; called under `no_grad`.
         passes: asked before a place is reported, which costs much more than to ask.
+        gathers: tells of which nodes what meets there is gathered: it is kept alive until the node has run.
     """
-    taps = _BackwardTaps(graph, line_of, types, names, come, passes)
+    taps = _BackwardTaps(graph, line_of, types, names, come, passes, gathers)
     handles: list[RemovableHandle] = []
     # on a GPU the engine would call the hooks on a thread of its own
     with torch.autograd.set_multithreading_enabled(False):
@@ -202,38 +204,48 @@ class _BackwardTaps:
         names: Mapping[Tensor, str],
         come: Come,
         passes: Passes,
+        gathers: Callable[[int], bool],
     ) -> None:
         self._graph, self._come, self._passes, self._line_of = graph, come, passes, line_of
         self._stack = cache(lambda path: module_stack(path, types))
         self._places = {node: i for i, node in enumerate(graph.nodes)}
         leaves = ((i, leaf_tensor(node)) for i, node in enumerate(graph.nodes))
         self._names = {i: names[leaf] for i, leaf in leaves if leaf is not None and leaf in names}
-        self._meeting = _met(graph)
+        self._meeting = frozenset(filter(gathers, _met(graph)))
         self._addends: dict[int, list[tuple[int, int, Tensor]]] = {}
+        self._by_hand: tuple[int, Mapping[str, tuple[str, str]]] = (-1, {})
+        """What was changed before the node of this number: it runs right after that."""
 
-    def before(self, number: int) -> Callable[[tuple[Tensor, ...]], None]:
-        def hook(arrived: tuple[Tensor, ...]) -> None:
-            self._tell(number, "before", arrived, None)
+    def before(self, number: int) -> Callable[[tuple[Tensor, ...]], tuple[Any, ...] | None]:
+        def hook(arrived: tuple[Tensor, ...]) -> tuple[Any, ...] | None:
+            event = self._tell(number, "before", arrived, None)
+            if event is None or not event.by_hand:
+                return None
+            self._by_hand = (number, event.by_hand)
+            return event.inputs
 
         return hook
 
-    def after(self, number: int) -> Callable[[tuple[Tensor, ...], tuple[Tensor, ...]], None]:
-        def hook(left: tuple[Tensor, ...], arrived: tuple[Tensor, ...]) -> None:
+    def after(self, number: int) -> Callable[[tuple[Tensor, ...], tuple[Tensor, ...]], tuple[Any, ...] | None]:
+        def hook(left: tuple[Tensor, ...], arrived: tuple[Tensor, ...]) -> tuple[Any, ...] | None:
+            event = self._tell(number, "after", arrived, left)
+            self._addends.pop(number, None)
+            changed = event.outputs if event is not None and event.made is not None else None
+            left = left if changed is None else changed
             for edge, ((following, _), value) in enumerate(
                 zip(self._graph.nodes[number].next_functions, left, strict=False)
             ):
                 place = self._places.get(following) if following is not None else None
                 if place in self._meeting and value is not None:
                     self._addends.setdefault(place, []).append((number, edge, value))
-            self._tell(number, "after", arrived, left)
-            self._addends.pop(number, None)
+            return changed
 
         return hook
 
-    def _tell(self, number: int, edge: Any, arrived: tuple[Any, ...], left: tuple[Any, ...] | None) -> None:
+    def _tell(self, number: int, edge: Any, arrived: tuple[Any, ...], left: tuple[Any, ...] | None) -> Event | None:
         parameter = self._names.get(number, "")
         if self._passes(number, left is not None, parameter):
-            return
+            return None
         node = self._graph.nodes[number]
         owner = parameter.rpartition(".")[0] if parameter else self._graph.owners[number]
         addends = tuple(self._addends.get(number, ()))
@@ -253,9 +265,11 @@ class _BackwardTaps:
             parameter,
             find_source=lambda: self._line_of(number),
             addends=addends,
+            by_hand=self._by_hand[1] if self._by_hand[0] == number else {},
         )
         with torch.no_grad():
             self._come(event)
+        return event
 
 
 def _met(graph: GraphRecord) -> frozenset[int]:

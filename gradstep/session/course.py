@@ -145,6 +145,8 @@ class Course:
     ) -> tuple[str, tuple[WatchHit, ...]]:
         """Go back or forth in time, or change what is being trained."""
         looks, past = self.looks, self.past
+        if isinstance(command, cmd.Assign) and looks.scope.is_place(command.target):
+            return self._change(command), ()
         if looks.walking.inside:
             match command:
                 case cmd.Undo(count, phase):
@@ -156,6 +158,13 @@ class Course:
         text = "\n".join(filter(None, [past.carry_out(command), *past.tidy()]))
         self.stop = self._stop_now(past.timeline.number)
         return text, looks.watches.hits(looks.scope) if looks.watches else ()
+
+    def _change(self, command: cmd.Assign) -> str:
+        """Change what flows at the stop inside a backward: another stop at the same place."""
+        text, timeline = self.looks.walking.change(command), self.past.timeline
+        timeline.stops += 1
+        self.stop = replace(self.stop, number=timeline.stops, hit="")
+        return text
 
     def _came(self, command: Command, go: Callable[[], bool]) -> tuple[WatchHit, ...]:
         """Note where an act or a step has come to: a stop inside a phase, or the end of one.

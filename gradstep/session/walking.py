@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from msgspec.structs import replace
 
 from gradstep.engine.breakpoints import Breakpoints, not_there
 from gradstep.engine.evaluate import describe, evaluate, holds
@@ -16,7 +17,7 @@ from gradstep.engine.scope import HeldScope
 from gradstep.engine.stepping import Kind, Stepping
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError, wrong
-from gradstep.values.expressions import Expression
+from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.inside import Position
 
 T = TypeVar("T")
@@ -90,7 +91,7 @@ class Walking:
         self.refuse_inside()
         held = self._held
         self._observed, held.observed, held.inside = held.observed, True, True  # what is left half way is undone
-        self._stepping = Stepping(held, act, self.breakpoints, self._holds, self._told, ops, self.waiting)
+        self._stepping = Stepping(held, act, self.breakpoints, self._holds, self._told, ops, self.waiting, self._scope)
         self._modules = not ops
         self._scope.event = lambda: None if self._stepping is None else self._stepping.event
         return self.go(kind, place=place)
@@ -152,14 +153,28 @@ class Walking:
         """
         stepping = self._stepping
         assert stepping is not None
-        places = stepping.stops[: len(stepping.stops) - stops] if stops else []
+        act, places = stepping.act, stepping.stops[: len(stepping.stops) - stops] if stops else []
         self.abandon()
         if not places:
             return False
-        self.begin(stepping.act, "place", places[-1])
+        if isinstance(act, cmd.Backward):  # a place is there once for its stop, and once for each change made there
+            act = replace(act, flows=act.flows[: len(places) - len(set(places))])
+        self.begin(act, "place", places[-1])
         assert self._stepping is not None
         self._stepping.stops[:] = places
         return True
+
+    def change(self, command: cmd.Assign) -> str:
+        """Change what flows at the stop; return what there is to say of it.
+
+        Raises:
+            GradstepError: nothing flows here, or it can't be changed so; nothing is changed.
+        """
+        stepping = self._stepping
+        if stepping is None:
+            line, what = expression_line(command.target), "no backward is stopped inside, so no gradient flows"
+            raise wrong(f"there is no {line} to set", what, "`into backward` stops before a node, `over` at the next")
+        return self.here(lambda: stepping.change(command))
 
     def add(self, command: cmd.Break) -> str:
         """Set a breakpoint; return what it is called.

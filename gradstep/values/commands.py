@@ -40,6 +40,7 @@ Clip = edits.Clip
 EditCommand: TypeAlias = edits.EditCommand
 Export = edits.Export
 FileCommand: TypeAlias = edits.FileCommand
+Flow = edits.Flow
 Freeze = edits.Freeze
 Mode = edits.Mode
 Restore = edits.Restore
@@ -71,6 +72,8 @@ class Backward(Struct, frozen=True, tag=True):
 
     torch: ClassVar[str] = "loss.backward()"
     retain_graph: bool = False
+    flows: tuple[Flow, ...] = ()
+    """What was changed by hand of what flows in it, when it was stepped: what running it again does, too."""
 
 
 class Step(Struct, frozen=True, tag=True):
@@ -211,8 +214,8 @@ def line_of(command: Command) -> str:
             return " ".join(words)
         case Forward():
             return "forward"
-        case Backward(retain_graph):
-            return "backward retain_graph=true" if retain_graph else "backward"
+        case Backward(retain_graph, flows):
+            return _backward_line("backward retain_graph=true" if retain_graph else "backward", flows)
         case Step():
             return "step"
         case ZeroGrad(set_to_none):
@@ -245,3 +248,14 @@ def line_of(command: Command) -> str:
             return travels.travel_line(command)
         case _:
             return edits.edit_line(command)
+
+
+def _backward_line(line: str, flows: tuple[Flow, ...]) -> str:
+    """Write a backward with what was changed in it as the lines that step to each place, change it, and go on."""
+    place, lines = 0, []
+    for flow in flows:
+        if flow.place != place:
+            lines += [f"pause {flow.place}", "out phase" if place else line]
+        place = flow.place
+        lines.append(edits.edit_line(flow.change))
+    return "; ".join([*lines, "out phase"]) if flows else line

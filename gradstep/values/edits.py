@@ -16,6 +16,13 @@ class Assign(Struct, frozen=True, tag=True):
     value: Expression
 
 
+class Flow(Struct, frozen=True):
+    """What was changed by hand at a stop inside a backward; its place is counted from 1 as `Position.place` is."""
+
+    place: int
+    change: Assign
+
+
 class Freeze(Struct, frozen=True, tag=True):
     """Set `requires_grad` of the parameters that a pattern matches: to False, or with `on` False to True."""
 
