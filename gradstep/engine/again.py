@@ -40,7 +40,12 @@ def forward_again(
         return _forward(held, around)
 
 
-def backward_again(held: Held, see: Callable[[Event], None], passes: Passes = lambda *_: False) -> GraphRecord:
+def backward_again(
+    held: Held,
+    see: Callable[[Event], None],
+    passes: Passes = lambda *_: False,
+    gathers: Callable[[int], bool] = lambda _: True,
+) -> GraphRecord:
     """Run the backward of the last loss once more, and show each place of it; return its graph, still alive.
 
     The numbers of its nodes are those of the graph of the last loss.
@@ -49,6 +54,7 @@ def backward_again(held: Held, see: Callable[[Event], None], passes: Passes = la
         held: the workload; it is as it was when this returns.
         see: called before and after each node, under `no_grad`.
         passes: tells which of these places are not to be shown: in a large graph most of the time goes into showing.
+        gathers: tells of which nodes what meets there is gathered, which takes the memory of all of it.
 
     Raises:
         GradstepError: it can't be run again; it says why.
@@ -63,7 +69,7 @@ def backward_again(held: Held, see: Callable[[Event], None], passes: Passes = la
         graph = record(again.grad_fn, watched.owners)
         with (
             without_grads(held.parameters),
-            tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, see, passes),
+            tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, see, passes, gathers),
         ):
             again.backward(retain_graph=True)  # type: ignore[no-untyped-call]
     return graph

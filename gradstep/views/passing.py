@@ -102,8 +102,9 @@ class Passing:
         place = Naming(self._held, record).find(path)
         if place >= 0:
             return place
-        why = f": `why {path}.grad` says why" if self._held.tensor(path) is not None else ""
-        return f"the graph of the last loss does not lead to {path}{why}"
+        if self._held.tensor(path) is None:
+            return f"the graph of the last loss has no operation of {path or 'the model'}"
+        return f"the graph of the last loss does not lead to {path}: `why {path}.grad` says why"
 
     def _seen(self, number: int | str | None, stepping: Stepping | None) -> _Seen | str:
         """Return what a node was passed, or why there is no node to see."""
@@ -163,7 +164,7 @@ class Passing:
 
         try:
             with torch.enable_grad():
-                seen.record = backward_again(self._held, see, passes)
+                seen.record = backward_again(self._held, see, passes, number.__eq__)
         except GradstepError as error:
             seen.note = f"{error.problem.title}: {error.problem.what}"
         self._kept = [*self._kept, (point, seen)][-_KEPT:]

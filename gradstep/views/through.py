@@ -113,7 +113,7 @@ class Through:
 
         try:
             with torch.enable_grad():
-                backward_again(self._held, see, passes)
+                backward_again(self._held, see, passes, lambda _: False)
         except GradstepError as error:
             return InsideView(0, note=f"{error.problem.title}: {error.problem.what}")
         naming = Naming(self._held, record)

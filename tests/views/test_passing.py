@@ -220,7 +220,7 @@ def test_what_there_is_not_is_said(session: Session) -> None:
     assert "f runs forward" in _note(session, "load mlp seed=0", LookContributions(3))
     assert "b runs the backward" in _note(session, "forward", LookContributions(3))
     assert "where backward starts" in _note(session, "backward", LookContributions(0))
-    assert "does not lead to nothing" in _note(session, "print 1", LookContributions(path="nothing"))
+    assert "has no operation of nothing" in _note(session, "print 1", LookContributions(path="nothing"))
     assert torch.is_grad_enabled()
 
 
