@@ -42,6 +42,11 @@ def add_history(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_offload(parser: argparse.ArgumentParser) -> None:
+    """Take where that memory is."""
+    parser.add_argument("--history-offload", action="store_true", help="of a model on a GPU, in host memory")
+
+
 def _history(text: str) -> int:
     try:
         return read_bytes(text)

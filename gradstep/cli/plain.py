@@ -14,6 +14,7 @@ from gradstep.cli.arguments import (
     add_device_and_seed,
     add_history,
     add_look,
+    add_offload,
     device,
     dtype,
     parser_of,
@@ -53,6 +54,7 @@ def replay(given: list[str]) -> int:
     parser.add_argument("--size", type=size, default=(120, 40), metavar="120x40", help="size of the drawn screen")
     add_device_and_seed(parser)
     add_history(parser)
+    add_offload(parser)
     options = parser.parse_args(given)
     sys.path.append(os.getcwd())
     from gradstep.steps import replay as scripts
@@ -66,6 +68,7 @@ def replay(given: list[str]) -> int:
         seed=options.seed,
         draw=partial(_draw, options.layout, options.theme),
         history=options.history,
+        history_offload=options.history_offload,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gradstep import __version__
-from gradstep.cli.arguments import add_device_and_seed, add_history, add_look, parser_of
+from gradstep.cli.arguments import add_device_and_seed, add_history, add_look, add_offload, parser_of
 from gradstep.values.errors import wrong
 from gradstep.values.nearest import did_you_mean
 
@@ -39,6 +39,7 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
     add_look(parser)
     parser.add_argument("--no-unicode", action="store_true", help="draw with ASCII only")
     add_history(parser)
+    add_offload(parser)
     parser.add_argument("--last", action="store_true", help="open the session that was quit last")
     parser.add_argument("--version", action="version", version=f"gradstep {__version__}")
     options = parser.parse_args(given)
@@ -117,7 +118,7 @@ def _show(target: str, script: str | None, options: argparse.Namespace) -> int:
     from gradstep.session.remote import RemoteSession
 
     # the engine first: it imports torch while the screen imports textual
-    session = RemoteSession.spawn(options.history)
+    session = RemoteSession.spawn(options.history, options.history_offload)
     try:
         from gradstep.tui.run import run_app
 

@@ -26,7 +26,9 @@ def aside(held: Held, weights: bool) -> Iterator[None]:
     """
     writes = weights or held.transaction.writes_weights()
     batches = [*leaves(held.point.batch), *leaves(held.batches.batch)]
-    kept = Saver().tensors([*held.buffers(), *(held.parameters if writes else held.renormalised), *batches])
+    kept = Saver(offload=held.offload).tensors(
+        [*held.buffers(), *(held.parameters if writes else held.renormalised), *batches]
+    )
     slots = [slots.get(key) for _, slots, key in held.buffer_slots]
     training = [module.training for module in held.modules]
     requires = [parameter.requires_grad for _, parameter in held.parameters]

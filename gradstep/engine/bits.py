@@ -27,6 +27,7 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
         return False
     if one.is_meta:
         return True
+    other = beside(other, one)
     if one.layout is not torch.strided:
         return tensor_bytes(one) == tensor_bytes(other)
     if one.is_cpu and other.is_cpu and one.stride() == other.stride() and _is_solid(one):
@@ -45,9 +46,14 @@ def _is_solid(tensor: Tensor) -> bool:
     return tensor.is_contiguous() or (tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
 
 
+def beside(tensor: Tensor, other: Tensor) -> Tensor:
+    """Return a tensor where another one is: a copy may lie in host memory, and nothing computes across devices."""
+    return tensor if tensor.device == other.device else tensor.to(other.device)
+
+
 def different(one: Tensor, other: Tensor) -> Tensor:
     """Return a bool tensor: True where the bits of two dense tensors of one shape and dtype differ."""
-    mask = words(one) != words(other)
+    mask = words(one) != words(beside(other, one))
     return mask.any(-1) if one.is_complex() else mask
 
 

@@ -35,9 +35,15 @@ class Held(Parts):
     """
 
     def __init__(
-        self, workload: Workload, device: torch.device, progress: Callable[[str], None] = lambda _: None
+        self,
+        workload: Workload,
+        device: torch.device,
+        progress: Callable[[str], None] = lambda _: None,
+        offload: bool = False,
     ) -> None:
         super().__init__(workload, device, progress)
+        self.offload = offload
+        """True when copies of what is on a GPU lie in host memory: the history, and what undoes a phase that raises."""
         self.ledger = Ledger()
         self.addends = Addends()
         self.point = Point()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.bits import hash_of, same_bits, size_of, write
-from gradstep.engine.memory import Memory
+from gradstep.engine.memory import Memory, copy_all
 
 
 class Image:
@@ -56,8 +56,9 @@ class Tally:
 class Images:
     """The images of the tensors of one held workload; contents move between tensors and copies here alone."""
 
-    def __init__(self) -> None:
-        self.memory = Memory()
+    def __init__(self, offload: bool = False) -> None:
+        """Keep copies beside their tensors, or with `offload` in host memory for tensors on a GPU."""
+        self.memory = Memory(offload)
         self._inside: WeakValueDictionary[int, Image] = WeakValueDictionary()
         """For each tensor, by id, the image of what it holds now; an image keeps its tensor, so that ids are true."""
         self._open: list[Image] = []
@@ -94,8 +95,7 @@ class Images:
                 else:
                     image.copy = tensor.detach().clone()
             made.append(image.copy)
-        if sources:
-            torch._foreach_copy_(targets, sources)
+        copy_all(targets, sources)
         return made
 
     def settle(self) -> list[Image]:
@@ -166,12 +166,11 @@ class Images:
         left = [(tensor, self._inside.get(id(image.tensor))) for image, tensor in zip(images, live, strict=True)]
         needed = [(tensor, there) for tensor, there in left if there is not None]
         rooms = [self.memory.like(tensor) for tensor, _ in needed]
-        if rooms:
-            torch._foreach_copy_(rooms, [tensor for tensor, _ in needed])
+        copy_all(rooms, [tensor for tensor, _ in needed])
         for room, (_, there) in zip(rooms, needed, strict=True):  # from here on the tensors can be written
             self._leave(there.tensor)
             there.copy = room
-        torch._foreach_copy_(live, [image.contents for image in images])
+        copy_all(live, [image.contents for image in images])
         for image in images:
             image.copy = None
             self._inside[id(image.tensor)] = image

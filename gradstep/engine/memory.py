@@ -21,7 +21,9 @@ _ALIGNED = 64
 class Memory:
     """Hands out tensors to copy into; the memory of one comes back by itself when nobody holds it any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, offload: bool = False) -> None:
+        """Lie beside each tensor, or with `offload` in host memory for those on a GPU."""
+        self._offload = offload
         self._free: dict[Hashable, list[Tensor]] = {}
         self.given = 0
         """Bytes that are in use."""
@@ -32,7 +34,7 @@ class Memory:
         """Bytes of the slab that were given."""
 
     def like(self, tensor: Tensor) -> Tensor:
-        """Return a dense tensor of this one's shape, strides, dtype and device; what it holds is arbitrary."""
+        """Return a dense tensor of this one's shape, strides and dtype; what it holds is arbitrary."""
         kind = (tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
         waiting = self._free.get(kind)
         if waiting:
@@ -56,7 +58,7 @@ class Memory:
     def _fresh(self, tensor: Tensor) -> Tensor:
         """Return new memory: of what is small many share one stretch, which goes back when none of them is needed."""
         if not _pageable(tensor) or tensor.nbytes >= _LARGE:
-            return dense_like(tensor)
+            return dense_like(tensor, self._offload)
         if self._slab is None or self._cut + tensor.nbytes > self._slab.nbytes:
             self._slab, self._cut = _pages(_SLAB), 0
         part = self._slab[self._cut : self._cut + tensor.nbytes]
@@ -69,12 +71,15 @@ class Memory:
         self._free.setdefault(kind, []).append(base)
 
 
-def dense_like(tensor: Tensor) -> Tensor:
-    """Return a new dense tensor of this one's shape, strides, dtype and device; what it holds is arbitrary.
+def dense_like(tensor: Tensor, offload: bool = False) -> Tensor:
+    """Return a new dense tensor of this one's shape, strides and dtype; what it holds is arbitrary.
 
+    It lies beside the tensor, or with `offload` in host memory: in pinned pages, which CUDA copies to and from fastest.
     On Linux a large one lies in huge pages: fresh memory then costs twice a copy into warm memory instead of six times,
     for most of that is the kernel handing out 4 KiB at a time (torch does so for itself with THP_MEM_ALLOC_ENABLE=1).
     """
+    if offload and not tensor.is_cpu:
+        return torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda, requires_grad=False)
     if not _pageable(tensor) or tensor.nbytes < _LARGE:
         return torch.empty_like(tensor, requires_grad=False)
     return _shaped(_pages(tensor.nbytes), tensor)
@@ -100,10 +105,19 @@ def _shaped(flat: Tensor, like: Tensor) -> Tensor:
     return flat.view(like.dtype).as_strided(shape.shape, shape.stride(), flat.storage_offset() // like.element_size())
 
 
-def copies_of(tensors: Sequence[Tensor]) -> list[Tensor]:
+def copies_of(tensors: Sequence[Tensor], offload: bool = False) -> list[Tensor]:
     """Return a copy of each tensor in memory of its own, whatever its layout, strides as in the original."""
-    made = [dense_like(t) if t.layout is torch.strided else t.detach().clone() for t in tensors]
+    made = [dense_like(t, offload) if t.layout is torch.strided else t.detach().clone() for t in tensors]
     pairs = [(copy, t.detach()) for copy, t in zip(made, tensors, strict=True) if t.layout is torch.strided]
-    if pairs:
-        torch._foreach_copy_([copy for copy, _ in pairs], [tensor for _, tensor in pairs])
+    copy_all([copy for copy, _ in pairs], [tensor for _, tensor in pairs])
     return made
+
+
+def copy_all(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy what each source holds into its target; when this returns it is there, on whatever device."""
+    if all(target.device == source.device for target, source in zip(targets, sources, strict=True)):
+        if targets:
+            torch._foreach_copy_(list(targets), list(sources))
+        return
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -28,12 +29,11 @@ class TensorsSaved(Struct):
     copies: list[Tensor] = []
     versions: list[int] = []
 
-    def add(self, more: TensorsSaved) -> None:
-        """Keep those of another as well."""
-        self.names += more.names
-        self.live += more.live
-        self.copies += more.copies
-        self.versions += more.versions
+    def plus(self, more: TensorsSaved) -> TensorsSaved:
+        """Return these and those of another."""
+        return TensorsSaved(
+            self.names + more.names, self.live + more.live, self.copies + more.copies, self.versions + more.versions
+        )
 
     def written(self) -> TensorsSaved:
         """Return those that do not hold what they did."""
@@ -105,8 +105,8 @@ class Taker(Protocol):
 class Saver:
     """Takes copies of what a phase may write; without a taker they last for as long as somebody holds them."""
 
-    def __init__(self, copies: Taker | None = None) -> None:
-        self._take = copies_of if copies is None else copies.take
+    def __init__(self, copies: Taker | None = None, offload: bool = False) -> None:
+        self._take = partial(copies_of, offload=offload) if copies is None else copies.take
 
     def tensors(self, named: Iterable[tuple[str, Tensor]]) -> TensorsSaved:
         """Copy tensors that may be written in place."""

@@ -74,7 +74,7 @@ class Timeline:
     def end(self) -> None:
         """Keep nothing, and forget what was kept."""
         self.current, self.branch = None, FIRST
-        self.points, self.branches, self.images = {}, {}, Images()
+        self.points, self.branches, self.images = {}, {}, Images(self.held.offload)
         self.repeats, self.small, self._wrote = {}, 0, {}
         self.held.transaction.keep_in(self)
         self.held.batches.keeps_all = False

@@ -44,7 +44,7 @@ class Transaction:
         """Leave what was kept, when an act has gone through, to a timeline; with None it is let go of at the next."""
         self._timeline = timeline
         images = timeline.images if timeline is not None and timeline.current is not None else None
-        self._saver = Saver(images)
+        self._saver = Saver(images, self._held.offload)
 
     def begin(self, act: PhaseCommand | NextBatch) -> Saved:
         """Keep what this act may write.
@@ -117,7 +117,9 @@ class Transaction:
         """Note that an act has taken its batch itself: it may write it, and depends on what is drawn from here on."""
         self._pulled = self._held.keeper.capture()
         if self._begun is not None:
-            self._begun.tensors.add(self._saver.tensors(leaves(self._held.batches.batch)))
+            # at once: an interrupt may come at any line
+            more = self._saver.tensors(leaves(self._held.batches.batch))
+            self._begun.tensors = self._begun.tensors.plus(more)
 
     def keep(self, act: PointCommand, saved: Saved | None) -> None:
         """Note that an act went through: after a forward, `saved` is what the graph of the loss began with."""

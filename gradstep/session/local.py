@@ -34,6 +34,7 @@ class Session(Acting):
             it draws from here on.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`; None leaves the model where its first parameter is.
         history: bytes that may be kept to go back in time with; 0 keeps only what undoes a phase that raises.
+        history_offload: True to keep that of a model on a GPU in host memory.
         on_progress: called with the stage that begins while a workload is loaded.
 
     Raises:
@@ -47,12 +48,13 @@ class Session(Acting):
         seed: int | None = None,
         device: str | None = None,
         history: int = HISTORY,
+        history_offload: bool = False,
         on_progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.log: list[Command] = []
         self._progress = on_progress
         self._course: Course | None = None
-        self._history = history
+        self._history, self._offload = history, history_offload
         self._dropped: weakref.finalize[[], Session] | None = None
         self._waiting: Callable[[str], None] | None = None
         self._interrupted: Callable[[], bool] = lambda: False
@@ -60,7 +62,7 @@ class Session(Acting):
             if seed is not None:
                 seed_everything(seed)
             place = loading.find_device(device) if device is not None else _where(workload)
-            self._take(Held(workload, place, on_progress), workload.name or "workload", seed)
+            self._take(Held(workload, place, on_progress, history_offload), workload.name or "workload", seed)
 
     def close(self) -> None:
         """Let go of the workload; it stays as it was left, and a phase that is not at its end is undone."""
@@ -180,7 +182,7 @@ class Session(Acting):
             doing = f"loading {command.target}"
             self._progress(f"building {command.target}")
             workload = loading.build(factory, command.target)
-            held = Held(workload, device, self._progress)
+            held = Held(workload, device, self._progress, self._offload)
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             keeper.restore(before)  # what was loaded before goes on as if this had not been tried
             raise GradstepError(problem_of(error, doing, loading.FACTORY_HELP)) from error

@@ -49,7 +49,7 @@ def command_of(module: str, *arguments: object) -> list[str]:
     return [sys.executable, "-c", CODE.format(root=root, module=module), *map(str, arguments)]
 
 
-def spawn_engine(module: str = "gradstep.session.serve", history: int = HISTORY) -> Link:
+def spawn_engine(module: str = "gradstep.session.serve", history: int = HISTORY, history_offload: bool = False) -> Link:
     """Start an engine process that runs `main` of a module, with so many bytes to go back in time with.
 
     Call on the main thread: the engine ends when the thread that started it does.
@@ -61,7 +61,7 @@ def spawn_engine(module: str = "gradstep.session.serve", history: int = HISTORY)
     environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONUNBUFFERED": "1"}
     try:
         process = subprocess.Popen(
-            command_of(module, theirs.fileno(), os.getpid(), history),
+            command_of(module, theirs.fileno(), os.getpid(), history, int(history_offload)),
             stdin=subprocess.DEVNULL,
             stdout=into,
             stderr=into,

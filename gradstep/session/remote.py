@@ -58,13 +58,14 @@ class RemoteSession:
         self._how = ""
 
     @classmethod
-    def spawn(cls, history: int = HISTORY) -> RemoteSession:
+    def spawn(cls, history: int = HISTORY, history_offload: bool = False) -> RemoteSession:
         """Start an engine and return the session with it. Call on the main thread, before anything slow is imported.
 
         Args:
             history: bytes that may be kept to go back in time with.
+            history_offload: True to keep that of a model on a GPU in host memory.
         """
-        start = partial(spawn_engine, history=history)
+        start = partial(spawn_engine, history=history, history_offload=history_offload)
         return cls(start(), start)
 
     @property

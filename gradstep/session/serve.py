@@ -20,9 +20,10 @@ from gradstep.values.views import NoView, Request, View
 def main() -> None:
     """Serve one screen until it is done.
 
-    Arguments: the socket's descriptor, the id of the screen's process, and the bytes that history may take.
+    Arguments: the socket's descriptor, the id of the screen's process, the bytes of history, and 1 where it is
+    offloaded, else 0.
     """
-    descriptor, screen, history = map(int, sys.argv[1:4])
+    descriptor, screen, history, offload = map(int, sys.argv[1:5])
     sys.argv[1:] = []
     die_with(screen)
     children_die_with_us()
@@ -31,7 +32,7 @@ def main() -> None:
     os.set_inheritable(descriptor, False)
     gate = Gate(socket.socket(fileno=descriptor), on_lost=end_the_group, on_loaded=leave_the_start_alone)
     try:
-        gate.serve(_session(gate, history))
+        gate.serve(_session(gate, history, bool(offload)))
     except SystemExit as end:
         _end(end.code if isinstance(end.code, int) else 1 if end.code else 0)
     _end(0)
@@ -70,7 +71,7 @@ def end_the_group() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _session(gate: Gate, history: int) -> Inside:
+def _session(gate: Gate, history: int, offload: bool) -> Inside:
     gate.tell(Progress("importing torch"))
     try:
         from gradstep.session.local import Session
@@ -83,7 +84,7 @@ def _session(gate: Gate, history: int) -> Inside:
                 remedy=f"PyTorch must be importable by {sys.executable}: see https://pytorch.org/get-started/locally",
             )
         )
-    session = Session(history=history, on_progress=lambda stage: gate.tell(Progress(stage)))
+    session = Session(history=history, history_offload=offload, on_progress=lambda stage: gate.tell(Progress(stage)))
     session.can_pause(lambda what: gate.tell(Waiting(what)), gate.interrupted)
     return session
 

@@ -39,6 +39,7 @@ def replay(
     seed: int | None = None,
     draw: Draw | None = None,
     history: int = HISTORY,
+    history_offload: bool = False,
 ) -> int:
     """Run each script in a session of its own and return the exit code, the highest of all.
 
@@ -54,11 +55,12 @@ def replay(
         seed: in place of its seed.
         draw: draws a screenshot; steps cannot, for it never imports textual.
         history: bytes that may be kept to go back in time with.
+        history_offload: True to keep that of a model on a GPU in host memory.
     """
     read = [_read(path) for path in paths]
     scripts = [script for script in read if script is not None]
     code = 0 if len(scripts) == len(read) else EXIT["wrong"]
-    given = _Given(json, screenshot, size, device if device != "auto" else None, seed, draw, history)
+    given = _Given(json, screenshot, size, device if device != "auto" else None, seed, draw, history, history_offload)
     try:
         for script in scripts:
             code = max(code, _replay(script, given))
@@ -91,9 +93,10 @@ class _Given:
         seed: int | None,
         draw: Draw | None,
         history: int,
+        offload: bool,
     ) -> None:
         self.json, self.screenshot, self.size = json, screenshot, size
-        self.device, self.seed, self.draw, self.history = device, seed, draw, history
+        self.device, self.seed, self.draw, self.history, self.offload = device, seed, draw, history, offload
 
 
 def _replay(script: Script, given: _Given) -> int:
@@ -106,7 +109,7 @@ def _replay(script: Script, given: _Given) -> int:
         progress.say("importing torch")
         from gradstep.session.local import Session
 
-        session = Session(history=given.history, on_progress=progress.say)
+        session = Session(history=given.history, history_offload=given.offload, on_progress=progress.say)
         run = Headless(
             script,
             session,
@@ -150,7 +153,7 @@ def _watched_again(script: Script, given: _Given, failure: Failure) -> Failure:
     """
     from gradstep.session.local import Session
 
-    session = Session(history=given.history)
+    session = Session(history=given.history, history_offload=given.offload)
     run = Headless(script, session, seed=given.seed, device=given.device, observed=True, lines=True)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         again = run.run(lambda *_: None)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.account import walked
-from gradstep.engine.bits import same_bits
+from gradstep.engine.bits import beside, same_bits
 from gradstep.engine.held import Held
 from gradstep.engine.optimizers import writes_grad
 from gradstep.values.reasons import FormulaLine
@@ -139,7 +139,7 @@ def _clipped(held: Held, element: Element) -> Iterator[FormulaLine]:
     norm, new = norm_of(old), norm_of(grad)
     if start is None or end is None or not norm or not new:
         return
-    factor = new / norm
+    factor, old = new / norm, beside(old, grad)
     if torch.allclose(old * factor, grad, rtol=1e-4, atol=0.0):
         note = "a hook of the step scaled the whole .grad, as clipping by norm does"
         yield FormulaLine(".grad", ".grad · factor", f"{signed(start)} × {plain(factor)}", signed(end), note)

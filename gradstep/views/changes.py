@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from gradstep.engine.bits import same_bits
+from gradstep.engine.bits import beside, same_bits
 from gradstep.engine.held import Held
 from gradstep.engine.saving import state_tensors
 from gradstep.values.tables import number
@@ -59,7 +59,7 @@ def _same(old: Tensor | None, new: Tensor | None) -> bool:
 def _change(name: str, old: Tensor | None, new: Tensor | None) -> Change:
     moved = None
     if old is not None and new is not None and old.shape == new.shape and old.dtype == new.dtype and has_norm(new):
-        moved = norm_of(wide(new) - wide(old))
+        moved = norm_of(wide(new) - wide(beside(old, new)))
     first = None if old is None else norm_of(old)
     last = None if new is None else norm_of(new)
     return Change(name, _word(old, first), _word(new, last), first, last, moved)

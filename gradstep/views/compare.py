@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.arrive import keep_both
-from gradstep.engine.bits import different, same_bits
+from gradstep.engine.bits import beside, different, same_bits
 from gradstep.engine.checkpoint import Checkpoint, Key, name_of
 from gradstep.engine.points import TimelinePoint, fork_of
 from gradstep.engine.randomness import state_bytes
@@ -90,6 +90,7 @@ def _row(key: Key, one: Tensor | None, other: Tensor | None) -> CompareRow:
         return row
     if one.layout is not torch.strided or one.is_meta:
         return row
+    one = beside(one, other)
     moved = wide(other.detach()) - wide(one.detach())
     size = moved.abs().flatten()
     place = int(size.isnan().int().argmax() if bool(size.isnan().any()) else size.argmax()) if size.numel() else 0

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.arrive import keep_both
+from gradstep.engine.bits import beside
 from gradstep.engine.checkpoint import Checkpoint, name_of
 from gradstep.engine.points import TimelinePoint
 from gradstep.engine.timeline import Timeline
@@ -51,7 +52,8 @@ class DifferenceLook:
         reason = why_not(there) or _why_not_both(first, second)
         if reason:
             return replace(base, note=reason)
-        side = Side(between.name, there, None if missing else first, "none" if missing else "kept")
+        before = None if missing or first is None else beside(first, there)
+        side = Side(between.name, there, before, "none" if missing else "kept")
         quantity: Quantity = "value" if missing else "ratio" if look.quantity == "ratio" else "change"
         chosen = cut(there.shape, ())
         view, window = framed(base, chosen, look)

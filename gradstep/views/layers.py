@@ -9,6 +9,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
+from gradstep.engine.bits import beside
 from gradstep.engine.held import Held
 from gradstep.engine.probes import is_zeroing
 from gradstep.values.training import LayerRow, LayersView
@@ -152,8 +153,9 @@ def _moved(live: Sequence[Tensor], copies: Sequence[Tensor]) -> list[float | Non
         while end < len(live) and (end == start or size + live[end].numel() <= _CHUNK):
             size += live[end].numel()
             end += 1
-        now, old = [wide(t) for t in live[start:end]], [wide(t) for t in copies[start:end]]
-        found += norms(list(torch._foreach_sub(now, old)))
+        now = live[start:end]
+        old = [beside(copy, tensor) for copy, tensor in zip(copies[start:end], now, strict=True)]
+        found += norms(list(torch._foreach_sub(list(map(wide, now)), list(map(wide, old)))))
         start = end
     return found
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import different
+from gradstep.engine.bits import beside, different
 from gradstep.engine.held import Held
 from gradstep.values.tensors import Quantity, Statistics, Window
 from gradstep.views.changes import before
@@ -51,7 +51,7 @@ def side_of(held: Held, path: str, tensor: Tensor) -> Side:
         return Side(name, tensor, None, "none")
     if old.shape != tensor.shape or old.dtype != tensor.dtype or old.layout != tensor.layout:
         return Side(name, tensor, None, "unknown")
-    return Side(name, tensor, old, "kept")
+    return Side(name, tensor, beside(old, tensor), "kept")
 
 
 def was_there(held: Held, path: str) -> bool:
