@@ -46,10 +46,10 @@ def complete(text: str, names: Names | None) -> list[str]:
         return _expression(text, value, names) if chosen is None else _finish(text, value.lstrip(), chosen)
     if word in _SECOND:
         return _second(text, word, rest, names)
-    if word in ("switch", "compare"):
+    if word in ("switch", "compare", "diff"):
         ends = names.branches if names is not None else ()
         last = rest.rpartition(" ")[2]
-        return _finish(text, last, (*ends, "now") if word == "compare" else ends)
+        return _finish(text, last, ends if word == "switch" else (*ends, "now"))
     if word in ("freeze", "unfreeze"):
         return _finish(text, rest, names.parameters if names is not None else ())
     if word in ("break", "log"):

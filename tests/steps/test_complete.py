@@ -105,6 +105,7 @@ TRAVELS = Names(
         ("who w", ["who wrote "]),
         ("who wrote 0.b", ["who wrote 0.bias", "who wrote 0.bias.grad"]),
         ("switch ", ["switch main", "switch lr-0.01"]),
+        ("diff main l", ["diff main lr-0.01"]),
         ("compare main ", ["compare main main", "compare main lr-0.01", "compare main now"]),
         ("freeze 0.b", ["freeze 0.bias"]),
         ("clip ", ["clip grad "]),

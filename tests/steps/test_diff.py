@@ -10,6 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from gradstep.cli import main
+from gradstep.session.apart import Side, allowed
+from gradstep.values.commands import Load
+from gradstep.values.parting import Tolerance
 
 START = "load cnn seed=0 device=cpu\nforward; backward; step; zero_grad\n"
 
@@ -173,6 +176,16 @@ def test_json_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert found["parting"]["tensor"]["largest"] > 0
     assert diff(tmp_path, START, START, "--json") == 0
     assert json.loads(capsys.readouterr().out)["parting"] is None
+
+
+def test_between_devices_what_assert_close_lets_pass_is_let_pass() -> None:
+    one, other = Side(0), Side(0)
+    for side in (one, other):
+        assert side.execute(Load("xor", 0, "cpu")).ok
+    assert allowed(one, other, None) is None
+    other.session.past.timeline.held.device = torch.device("cuda")
+    assert allowed(one, other, None) == Tolerance()
+    assert allowed(one, other, Tolerance(0.5)) == Tolerance(0.5)
 
 
 def saved(folder: Path, name: str, script: str) -> str:

@@ -57,7 +57,8 @@ class TensorPanel(ViewPanel[TensorView]):
     reads = (
         "The selected tensor and its .grad, the same window of both: numbers, or a heat map. `*` marks what the last "
         "phase changed; in a heat map − and blue are below zero, + and orange above it, the deeper the farther, NN is "
-        "NaN. The element with ▶ is the one that Why and Ledger are about."
+        "NaN. The element with ▶ is the one that Why and Ledger are about. DIFFERENCE, opened from Compare: a "
+        "tensor at two points and the second minus the first, or that alone where there is no room; esc goes back."
     )
 
     def __init__(self) -> None:
