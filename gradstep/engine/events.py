@@ -46,9 +46,16 @@ class Event:
     addends: tuple[tuple[int, int, Tensor], ...] = ()
     """For a node that several lead to: number of each, the edge it came by, and what it added, in order of arrival."""
     by_hand: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """What was changed by hand at the node, `node.in` or `node.out.1`: the norm it had, and that it has now."""
+    """What was changed by hand at the node, `node.in` or `node.out[1]`: what it was and what it is, in words."""
     made: tuple[Any, ...] | None = None
     """What a node made of v, where what leaves was changed by hand."""
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What was changed by hand at the node, in words."""
+        return tuple(
+            f"{name} was changed by hand: {after}, it was {before}" for name, (before, after) in self.by_hand.items()
+        )
 
     @cached_property
     def source(self) -> SourceLine:
@@ -85,11 +92,17 @@ def tensors_in(value: Any, name: str, deep: int = 3) -> Iterator[tuple[str, Tens
             yield from tensors_in(item, f"{name}.{key}", deep - 1)
 
 
-def numbers_of(tensor: Tensor) -> Tensor:
-    """Return all numbers of a tensor in a plain one: what a sparse or nested one stores, what a vmap runs over."""
+def unwrapped(tensor: Tensor) -> Tensor:
+    """Return what a vmap runs over, which knows whether it requires grad; any other tensor as it is."""
     functorch = torch._C._functorch
     while functorch.is_functorch_wrapped_tensor(tensor):
         tensor = functorch.get_unwrapped(tensor)
+    return tensor
+
+
+def numbers_of(tensor: Tensor) -> Tensor:
+    """Return all numbers of a tensor in a plain one: what a sparse or nested one stores, what a vmap runs over."""
+    tensor = unwrapped(tensor)
     if tensor.layout is torch.sparse_coo:
         return tensor.detach()._values()
     return tensor.detach().values() if tensor.is_nested or tensor.layout is not torch.strided else tensor

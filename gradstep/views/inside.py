@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.breakpoints import Breakpoints
-from gradstep.engine.events import Event, is_opaque, tensors_in
+from gradstep.engine.events import Event, is_opaque, tensors_in, unwrapped
 from gradstep.engine.held import Held
 from gradstep.engine.stepping import Stepping
 from gradstep.engine.taps import source_of
@@ -41,6 +41,7 @@ def inside_view(held: Held, stop: int, stepping: Stepping, event: Event) -> Insi
         event.grad_mode,
         event.autocast,
         _note(event, stepping),
+        by_hand=event.changes,
     )
 
 
@@ -76,7 +77,7 @@ def _passed(event: Event, side: str, values: tuple[object, ...]) -> Iterator[Pas
 
 def _tensor(name: str, tensor: Tensor, event: Event, side: str) -> Passed:
     why = why_not(tensor, event) if event.phase == "forward" and side == "out" else ""
-    return replace(passed_of(name, tensor), requires_grad=tensor.requires_grad, why_not=why)
+    return replace(passed_of(name, tensor), requires_grad=unwrapped(tensor).requires_grad, why_not=why)
 
 
 def passed_of(name: str, tensor: Tensor, place: str = "") -> Passed:
@@ -102,7 +103,7 @@ def passed_of(name: str, tensor: Tensor, place: str = "") -> Passed:
 
 def why_not(tensor: Tensor, event: Event) -> str:
     """Say why an output of a forward does not require grad; empty where it does."""
-    if tensor.requires_grad:
+    if unwrapped(tensor).requires_grad:
         return ""
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return "whole numbers have no gradient"

@@ -284,6 +284,7 @@ def test_what_a_condition_or_a_logpoint_raises_fails_no_phase() -> None:
     while session.stop.position is not None:
         view = session.look(LookInside())[0]
         assert isinstance(view, InsideView)
+        assert not any(passed.why_not for passed in view.outputs)
         do(session, "into")
     session.close()
 
@@ -410,22 +411,61 @@ class Slow(nn.Module):
 PRESSED = threading.Event()
 
 
-def test_a_phase_that_takes_long_is_paused_inside_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradstep.session.walking.LONG", 0.0)
+def slow(waited: list[str]) -> tuple[Session, Slow]:
+    """Return a session that somebody can pause; what a pause waits for is noted."""
     batch = (torch.randn(5, 4), torch.randn(5, 2))
     model = Slow()
     session = Session(Workload(model, nn.functional.mse_loss, lambda p: torch.optim.SGD(p, lr=0.1), [batch]))
-    waited: list[str] = []
+    PRESSED.clear()
 
     def waiting(what: str) -> None:
         waited.append(what)
         PRESSED.set()
 
     session.can_pause(waiting)
-    assert do(session, "forward").stop.pausable == ("forward",)
+    return session, model
+
+
+def test_the_first_forward_and_the_first_backward_can_be_paused_inside() -> None:
+    waited: list[str] = []
+    session, model = slow(waited)
     model.press = True
     position = at(do(session, "forward"))
     assert (position.reason, position.name, position.path) == ("pause", "Linear", "head")
     assert waited == ["body Linear"]
     assert do(session, "out phase").stop.phase == "forward"
+
+    def press(_: Tensor) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        PRESSED.wait()
+
+    PRESSED.clear()
+    model.head.weight.register_hook(press)
+    position = at(do(session, "backward"))
+    assert (position.reason, position.edge) == ("pause", "before")
+    assert position.parameter == "head.weight"
+    assert waited[1].startswith("#")
+    assert waited[1].endswith("Backward0")
+    session.close()
+
+
+def test_a_phase_is_watched_for_a_pause_until_it_is_known_to_be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, _ = slow([])
+    monkeypatch.setattr("gradstep.session.walking.LONG", 3600.0)
+    outcome = do(session, "forward")
+    assert outcome.stop.pausable == ("backward",)
+    assert do(session, "backward; step").stop.pausable == ()
+    monkeypatch.setattr("gradstep.session.walking.LONG", 0.0)
+    assert do(session, "forward").stop.pausable == ("forward",)
+    assert do(session, "backward").stop.pausable == ("forward", "backward")
+    session.close()
+
+
+def test_nobody_who_could_pause_is_no_reason_to_watch() -> None:
+    session = Session(
+        Workload(
+            Slow(), nn.functional.mse_loss, lambda p: torch.optim.SGD(p, lr=0.1), [(torch.ones(1, 4), torch.ones(1, 2))]
+        )
+    )
+    assert session.stop.pausable == ()
     session.close()
