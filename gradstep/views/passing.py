@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.again import backward_again
+from gradstep.engine.bits import same_bits
 from gradstep.engine.events import Event
 from gradstep.engine.graph import GraphRecord
 from gradstep.engine.held import Held
@@ -27,6 +28,8 @@ from gradstep.views.numbers import norm_of
 _KEPT = 2
 """Nodes of a backward that ran whole whose values are kept while they are looked at: as many as panels are about."""
 
+_ANOTHER = ".grad holds something else: it was changed since, or the backward gives another one when it is run again"
+
 
 @dataclass
 class _Seen:
@@ -40,6 +43,9 @@ class _Seen:
     norms: dict[int, float | None] = field(default_factory=dict)
     note: str = ""
     met: Met | None = None
+    made: Sequence[Tensor | None] | None = None
+    """What the node made of what arrived, where what left was changed by hand."""
+    by_hand: tuple[str, ...] = ()
 
 
 class Passing:
@@ -63,7 +69,8 @@ class Passing:
         seen = self._seen(self._wanted(request.number, request.path), stepping)
         if isinstance(seen, str):
             return NodeView(stop, note=seen)
-        view = self._look.view(stop, request, seen.record, seen.number, seen.arrived, seen.left, seen.norms)
+        view = self._look.view(stop, request, seen.record, seen.number, seen.arrived, seen.left, seen.norms, seen.made)
+        view = replace(view, by_hand=seen.by_hand) if seen.by_hand else view
         return replace(view, note=seen.note) if seen.note else view
 
     def chain(self, stop: int, request: LookChain, stepping: Stepping | None) -> ChainView:
@@ -91,7 +98,12 @@ class Passing:
             )
         if seen.met is None:
             seen.met = Met(self._held, seen.record, seen.number, seen.arrived, seen.addends)
-        return seen.met.view(stop, request)
+        view = seen.met.view(stop, request)
+        parameter = self._held.tensor(view.parameter) if view.grad == "fresh" and stepping is None else None
+        grad = None if parameter is None else parameter.grad
+        if grad is not None and seen.arrived[0] is not None and not same_bits(grad, seen.arrived[0]):
+            return replace(view, note=_ANOTHER)
+        return view
 
     # -- seeing --------------------------------------------------------------------------------------------------------
     def _wanted(self, number: int | None, path: str) -> int | str | None:
@@ -134,8 +146,9 @@ class Passing:
         if not stepping.looked:
             stepping.looked = True
             stepping.note_norm(event)
-        if self._stopped is None or self._stopped[0]() is not event:
+        if self._stopped is None or self._stopped[0]() is not event or _is_changed(self._stopped[1], event):
             seen = _Seen(record, number, event.inputs, event.outputs, event.addends, stepping.norms)
+            seen.made, seen.by_hand = event.made, event.changes
             self._stopped = (ref(event, self._go_on), seen)
         return self._stopped[1]
 
@@ -161,6 +174,7 @@ class Passing:
                 seen.norms[event.number] = norm_of(event.inputs[0]) if _is_one(event.inputs) else None
             elif event.number == number:
                 seen.arrived, seen.left, seen.addends = event.inputs, event.outputs, event.addends
+                seen.made, seen.by_hand = event.made, event.changes
 
         try:
             with torch.enable_grad():
@@ -173,3 +187,8 @@ class Passing:
 
 def _is_one(inputs: Sequence[object]) -> bool:
     return len(inputs) == 1 and isinstance(inputs[0], Tensor)
+
+
+def _is_changed(seen: _Seen, event: Event) -> bool:
+    """Tell whether what is passed at a place was changed by hand since it was seen."""
+    return seen.arrived is not event.inputs or seen.left is not event.outputs

@@ -134,6 +134,21 @@ def test_where_one_gradient_arrives_it_is_all_there_is(session: Session) -> None
     assert ".grad is x2" in met(session, LookContributions(path="0.weight")).facts[0]
 
 
+def test_a_grad_that_was_changed_since_is_said(session: Session) -> None:
+    do(session, "load mlp seed=0; forward; backward")
+    assert met(session, LookContributions(path="0.weight")).note == ""
+    do(session, "set 0.weight.grad[0, 0] = 1")
+    assert ".grad holds something else" in met(session, LookContributions(path="0.weight")).note
+
+
+@pytest.mark.parametrize("name", ["cnn", "deep", "gpt", "hot", "linear", "rnn", "xor"])
+def test_what_a_parameter_was_given_is_its_fresh_grad(session: Session, name: str) -> None:
+    do(session, f"load {name} seed=0; forward; backward")
+    for parameter, _ in session._looks.held.parameters:  # type: ignore[union-attr]
+        view = met(session, LookContributions(path=parameter, count=1))
+        assert (view.parameter, view.grad, view.exact, view.note) == (parameter, "fresh", True, "")
+
+
 def test_a_module_stands_for_the_node_that_made_its_output(session: Session) -> None:
     do(session, "load mlp seed=0; forward; backward")
     assert met(session, LookContributions(path="1")).name == "ReluBackward0"
