@@ -86,7 +86,7 @@ def test_a_tolerance_lets_small_differences_pass(tmp_path: Path, capsys: pytest.
     assert diff(tmp_path, plain, changed, "--rtol", "1e-3") == 0
     assert "within rtol 0.001, atol 0" in capsys.readouterr().out
     assert diff(tmp_path, plain, changed) == 1
-    assert "head.bias differs by up to 8.94e-08 at [0] (0.25 and 0.250000089, 3 ulps)" in capsys.readouterr().out
+    assert "head.bias differs by up to 8.94e−08 at [0] (0.25 and 0.250000089, 3 ulps)" in capsys.readouterr().out
     assert diff(tmp_path, plain, changed, "--atol", "1e-8") == 1
     assert "beyond rtol 0, atol 1e-08" in capsys.readouterr().out
 
