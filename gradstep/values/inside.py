@@ -111,6 +111,8 @@ class InsideView(Struct, frozen=True, tag=True):
     """Which call of it, from 1; 0 where it was called once."""
     calls: int = 0
     note: str = ""
+    by_hand: tuple[str, ...] = ()
+    """What flows here and was changed by hand, in words."""
 
 
 class LookSource(Struct, frozen=True, tag=True):
