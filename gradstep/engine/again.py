@@ -62,6 +62,9 @@ def backward_again(
     if any(parameter._post_accumulate_grad_hooks for _, parameter in held.parameters):
         what = "a hook on a parameter runs when its gradient is there, and running it again could do anything"
         raise wrong("this backward is not run again", what, "step into it while it runs: `into backward`")
+    flows = held.point.flows
+    if flows is not None:
+        flows.refuse_elsewhere()
     with _as_it_began(held), without_grads(held.parameters):
         again, watched = _forward(held)
         if again.grad_fn is None:
@@ -69,7 +72,8 @@ def backward_again(
         graph = record(again.grad_fn, watched.owners)
         with (
             without_grads(held.parameters),
-            tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, see, passes, gathers),
+            nullcontext((see, passes)) if flows is None else flows.around(see, passes) as (come, passed),
+            tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, come, passed, gathers),
         ):
             again.backward(retain_graph=True)  # type: ignore[no-untyped-call]
     return graph

@@ -16,7 +16,7 @@ from torch import Tensor
 from gradstep.engine.account import norm_of
 from gradstep.engine.describe import describe
 from gradstep.engine.evaluate import evaluate, split_selection
-from gradstep.engine.events import Event, is_opaque, passed_at
+from gradstep.engine.events import Event, is_opaque, numbers_of, passed_at
 from gradstep.engine.functions import as_tensor, dtype_text, kind_of, shape_text
 from gradstep.engine.indexing import Item
 from gradstep.engine.names import Scope
@@ -250,13 +250,15 @@ def _made(place: _Place, value: object, line: str) -> Tensor | None:
 
 
 def _note(event: Event, place: _Place, made: Tensor | None) -> None:
-    before, _ = event.by_hand.get(place.path, (_norm(place.whole), ""))
-    after = "none: no gradient flows on" if made is None else _norm(made)
-    event.by_hand = {**event.by_hand, place.path: (before, after)}
+    name = f"node.{place.side}" + (f"[{place.at}]" if place.path.count(".") > 1 else "")
+    before, _ = event.by_hand.get(name, (f"norm {_norm(place.whole)}", ""))
+    after = "none, so nothing flows on" if made is None else f"norm {_norm(made)}"
+    event.by_hand = {**event.by_hand, name: (before, after)}
 
 
 def _norm(tensor: Tensor) -> str:
-    norm = norm_of(tensor)
+    stored = tensor.detach().coalesce() if tensor.layout is torch.sparse_coo else tensor.detach()
+    norm = norm_of(numbers_of(stored))
     return "not known" if norm is None else number(norm)
 
 
@@ -264,7 +266,8 @@ def _words(tensor: Tensor | None, items: tuple[Item, ...]) -> str:
     if tensor is None:
         return "none"
     part = tensor.detach()[items] if items else tensor.detach()
-    return describe(part) if part.numel() <= _LISTED else f"norm {_norm(part)}"
+    listed = part.numel() <= _LISTED and part.layout is torch.strided
+    return describe(part) if listed else f"norm {_norm(part)}"
 
 
 def _with(values: tuple[Any, ...], at: int, made: Tensor | None) -> tuple[Any, ...]:

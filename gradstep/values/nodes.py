@@ -239,6 +239,8 @@ class NodeView(Struct, frozen=True, tag=True):
     exact: bool = False
     """True when J^T v is what the engine passed on; otherwise it is what it is going to pass on."""
     note: str = ""
+    by_hand: tuple[str, ...] = ()
+    """What flows here and was changed by hand, in words."""
 
 
 class ChainView(Struct, frozen=True, tag=True):

@@ -63,6 +63,7 @@ class NodeLook:
         arrived: Vectors | None = None,
         left: Vectors | None = None,
         norms: Mapping[int, float | None] = _NONE,
+        made: Vectors | None = None,
     ) -> NodeView:
         """Return what a node makes of what arrives. Call it on the thread of the phase, under no_grad.
 
@@ -75,10 +76,11 @@ class NodeLook:
                 other strides the last bits may differ. None where they are not known.
             left: what the engine passed on; None before the node has run.
             norms: norms of v at other nodes, as far as they were seen.
+            made: what the node itself made of v, where what it passed on was changed by hand.
         """
         if not 0 <= number < len(record.nodes):
             return NodeView(stop, note=f"the graph has no node #{number}")
-        return _Node(self, stop, request, record, number, arrived, left).view(norms)
+        return _Node(self, stop, request, record, number, arrived, left, made).view(norms)
 
     def _ways_of(self, record: GraphRecord) -> Ways:
         if self._ways is None or self._ways.record is not record:
@@ -98,6 +100,7 @@ class _Node:
         number: int,
         arrived: Vectors | None,
         left: Vectors | None,
+        made: Vectors | None,
     ) -> None:
         self.look, self.stop, self.request, self.number = look, stop, request, number
         self.node: Node = record.nodes[number]
@@ -106,6 +109,7 @@ class _Node:
         self.ways = look._ways_of(record)
         self.rule: Rule | None = rule_of(self.node)
         self.exact = left is not None
+        self.made = left if made is None else made
         self.why = ""
         self.left = left if left is not None else self._foreseen()
         self.window = (request.top, request.left, request.rows, request.columns)
@@ -166,12 +170,12 @@ class _Node:
 
     def _changed(self) -> bool:
         """Tell whether the node gives something else than it gave when it ran: not every write to a weight is noted."""
-        if not self.exact or self.left is None or self.arrived is None or refusal(self.node) is not None:
+        if not self.exact or self.made is None or self.arrived is None or refusal(self.node) is not None:
             return False
         made = vjp(self.node, self.arrived)
         if isinstance(made, Refusal):
             return False
-        pairs = ((now, then) for now, then in zip(made, self.left, strict=True) if now is not None)
+        pairs = ((now, then) for now, then in zip(made, self.made, strict=True) if now is not None)
         return not all(then is not None and same_bits(now, then) for now, then in pairs)
 
     def _words(self, leaf: str) -> str:

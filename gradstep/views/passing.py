@@ -28,6 +28,7 @@ from gradstep.views.numbers import norm_of
 _KEPT = 2
 """Nodes of a backward that ran whole whose values are kept while they are looked at: as many as panels are about."""
 
+_NOTHING = "nothing has arrived yet: b runs the backward, i steps into it"
 _ANOTHER = ".grad holds something else: it was changed since, or the backward gives another one when it is run again"
 
 
@@ -128,14 +129,16 @@ class Passing:
         event = None if stepping is None else stepping.event
         if number is None:
             if event is None or event.node is None:
-                return "no node is stopped at: i steps into a backward, or choose a node in Graph"
+                if stepping is None and not self._held.point.ran:
+                    return _NOTHING
+                return "no node is stopped at: choose one in Graph, or a parameter or a module in Model"
             number = event.number
         if not 0 <= number < len(record.nodes):
             return f"the graph has no node #{number}: its last one is #{len(record.nodes) - 1}"
         if stepping is not None:
             return self._inside(record, number, event, stepping)
         if not self._held.point.ran:
-            return _Seen(record, number, note="nothing has arrived yet: b runs the backward, i steps into it")
+            return _Seen(record, number, note=_NOTHING)
         return self._once_more(record, number)
 
     def _inside(self, record: GraphRecord, number: int, event: Event | None, stepping: Stepping) -> _Seen:

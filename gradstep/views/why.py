@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from gradstep.engine.addends import Wish
 from gradstep.engine.held import Held
+from gradstep.values.commands import line_of
 from gradstep.values.expressions import name_line
 from gradstep.values.tables import number
 from gradstep.values.views import WhyView
@@ -98,6 +99,10 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
     added = sorted({held.ledger.entry(name).added for name in written})
     missing = [name for name, p in held.parameters if p.requires_grad and p.grad is None]
     more = []
+    if held.point.flows is not None:
+        lines = [line_of(flow.change) for flow in held.point.flows.flows]
+        others = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+        more.append(f"what flowed was changed by hand: {'; '.join(lines[:3])}{others}")
     if written:
         grads = [grad for grad in (by_name[name].grad for name in written) if grad is not None]
         every = [norm for norm in taken.of(grads) if norm is not None]

@@ -31,6 +31,7 @@ def why_inside(held: Held, stop: int, stepping: Stepping, event: Event) -> WhyVi
     record = held.graph()
     assert record is not None
     node = _Node(held, record, event)
+    more = (*more, *event.changes)
     return WhyView(stop, node.name, node.sentence(), Backward.torch, more, lines=tuple(node.formulas()))
 
 
