@@ -46,7 +46,7 @@ class Batches:
         self._start: Randomness | None = None
         self._again = 0  # batches to skip when the iterator is made again after going back
         self._pulled = 0  # batches that a one-shot iterator has given
-        self._pulling = False  # True from before a pull until it has gone through
+        self._pulling = False  # True from before a pull until the batch is there and counted
         self.taken = 0
         self.within = 0
         self.batch: Any = None
@@ -96,6 +96,7 @@ class Batches:
         self.batch = self.form(move(batch, self._device))
         self.taken += 1
         self.within += 1
+        self._pulling = False
         return wrapped
 
     def cursor(self) -> Cursor:
@@ -124,7 +125,6 @@ class Batches:
         if self._one_shot and self.taken < self._pulled:
             batch, after = self._given[self.taken - self._pulled]
             self._keeper.restore(after)
-            self._pulling = False
             return batch, False
         try:
             batch, wrapped = self._next()
@@ -139,7 +139,6 @@ class Batches:
             self._given.append((batch, self._keeper.capture()))
             if not self.keeps_all:
                 del self._given[:-1]
-        self._pulling = False
         return batch, wrapped
 
     def _next(self) -> tuple[Any, bool]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from holding import F, Fuse, S, failed, hold
+from holding import F, Fuse, N, S, failed, hold, run
 from torch import Tensor, nn
 from torch.nn import functional
 from travelling import Traveller
@@ -138,3 +138,19 @@ def test_the_generator_of_a_batch_samplers_sampler_is_state() -> None:
     for number in (1, 5, 3, end):
         traveller.go(number)
         assert traveller.digest() == seen[number]
+
+
+def test_a_batch_that_was_pulled_and_did_not_reach_the_device_is_not_lost() -> None:
+    data = [(torch.full((4,), float(i)), torch.zeros(2)) for i in range(4)]
+    held = hold(nn.Linear(4, 2), DataLoader(data, batch_size=1))
+    run(held, N)
+    form = held.batches.form
+
+    def full(_: object) -> object:
+        raise MemoryError
+
+    held.batches.form = full
+    failed(held, N)
+    held.batches.form = form
+    run(held, N)
+    assert held.batches.batch[0].tolist() == [[1, 1, 1, 1]]
