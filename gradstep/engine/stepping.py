@@ -119,8 +119,10 @@ class Stepping:
         self.ops = ops and not something_is_compiled()
         self._wish = Wish("into")
         self._walker = Walker(lambda: held.run(act, self), lambda: waiting(self.last))
-        self.last: str = self.phase
-        """The place that it came to last, in words."""
+        self._number, self._last = -1, str(self.phase)
+        """The node that it came to last, or -1 and the module or op."""
+        self._breaks = True
+        """False while no breakpoint could stop it inside."""
         self.pause_at = 0
         """The place that a pause is to be repeated at; 0 for none."""
         self._total = 0
@@ -158,6 +160,7 @@ class Stepping:
         if here is not None:
             here = replace(here, inputs=(), outputs=None, addends=(), keywords={}, find_source=SourceLine)
         self._wish, self.event = Wish(kind, until, here, place), None
+        self._breaks = self._breakpoints.inside(self.phase)
         return self._walker.go()
 
     def change(self, change: Assign) -> str:
@@ -214,6 +217,12 @@ class Stepping:
         )
 
     @property
+    def last(self) -> str:
+        """The place that it came to last, in words."""
+        graph = self._held.graph() if self._number >= 0 else None
+        return self._last if graph is None else f"#{self._number} {graph.nodes[self._number].name()}"
+
+    @property
     def paused(self) -> bool:
         """True where somebody has paused it; where a pause was repeated it is not."""
         return self.reason == "pause" and self.place != self.pause_at
@@ -245,14 +254,21 @@ class Stepping:
 
     def passes(self, number: int, ran: bool, parameter: str) -> bool:
         """Take note of a node that is only passed by, and return True; False where the place may matter."""
-        wish = self._wish
-        if not (wish.kind == "place" and self.place + 1 < wish.place) or self._walker.pausing or self.looked:
+        if self._walker.pausing or self.looked or not self._only_passed(self.place + 1):
             return False
         if self.place + 1 in self._flows.places:
             return False
         self._walker.check()
         self._pass(number, ran, parameter)
+        self._number = number
         return True
+
+    def _only_passed(self, place: int) -> bool:
+        """Tell whether nothing but a pause could stop it at a place."""
+        wish = self._wish
+        if wish.kind == "place":
+            return place < wish.place
+        return place != self.pause_at and (wish.kind == "end" or (wish.kind == "continue" and not self._breaks))
 
     def _pass(self, number: int, ran: bool, parameter: str) -> None:
         self.place += 1
@@ -266,7 +282,7 @@ class Stepping:
         self._walker.check()
         self._pass(event.number, event.edge == "after", event.parameter)
         self._flows.make(self.place, event)
-        self.last = f"#{event.number} {event.name}" if event.number >= 0 else f"{event.path} {event.name}".strip()
+        self._number, self._last = event.number, f"{event.path} {event.name}".strip()
         if self.looked and event.edge == "before":
             self.note_norm(event)
         self.event = event

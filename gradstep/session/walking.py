@@ -41,8 +41,8 @@ class Walking:
         self.breakpoints = Breakpoints()
         self.pauses = False
         """True where somebody can press pause: a phase that takes long is then watched, so that it can stop inside."""
-        self.pausable: tuple[str, ...] = ()
-        """The phases that took long, and are watched from then on."""
+        self._long: dict[str, bool] = {}
+        """For each phase that has run whole, whether it took long the last time."""
         self.waiting: Callable[[str], None] = lambda _: None
         """Told what a pause has to wait for."""
         self.notes: list[str] = []
@@ -72,19 +72,30 @@ class Walking:
         self.refuse_inside()
         self.notes = []
         if isinstance(act, (cmd.Forward, cmd.Backward)):
-            watched = self.breakpoints.inside(cmd.ACT_NAMES[type(act)])
+            name, began = cmd.ACT_NAMES[type(act)], time.monotonic()
+            watched = self.breakpoints.inside(name)
             if self._pause is not None:
                 return self.begin(act, "continue", ops=not self._pause.modules)
-            if watched or cmd.ACT_NAMES[type(act)] in self.pausable:
-                return self.begin(act, "continue", ops=watched)
-        began = time.monotonic()
+            inside = self.begin(act, "continue", ops=watched) if watched or name in self.pausable else self._run(act)
+            if not inside and not watched:
+                self._long[name] = time.monotonic() - began > LONG
+            return inside
+        return self._run(act)
+
+    def _run(self, act: cmd.PhaseCommand | cmd.NextBatch) -> bool:
         try:
             self._held.run(act)
         except GradstepError as error:
             raise self._named(error) from error
-        if self.pauses and isinstance(act, (cmd.Forward, cmd.Backward)) and time.monotonic() - began > LONG:
-            self.pausable = (*self.pausable, cmd.ACT_NAMES[type(act)])
         return False
+
+    @property
+    def pausable(self) -> tuple[str, ...]:
+        """The phases that are watched because somebody may want to pause them: those that took long the last time.
+
+        Not one that never ran: nothing wakes a second thread that hangs in the user's code, as a signal does the first.
+        """
+        return tuple([name for name in ("forward", "backward") if self.pauses and self._long.get(name, False)])
 
     def begin(self, act: cmd.Forward | cmd.Backward, kind: Kind, place: int = 0, ops: bool = True) -> bool:
         """Begin to step a phase; return True when it stopped inside. `place` is where to, for the kind `place`."""

@@ -426,9 +426,12 @@ def slow(waited: list[str]) -> tuple[Session, Slow]:
     return session, model
 
 
-def test_the_first_forward_and_the_first_backward_can_be_paused_inside() -> None:
+def test_a_phase_that_takes_long_is_paused_inside_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradstep.session.walking.LONG", 0.0)
     waited: list[str] = []
     session, model = slow(waited)
+    assert do(session, "forward").stop.pausable == ("forward",)
+    assert do(session, "backward; forward").stop.pausable == ("forward", "backward")
     model.press = True
     position = at(do(session, "forward"))
     assert (position.reason, position.name, position.path) == ("pause", "Linear", "head")
@@ -449,23 +452,10 @@ def test_the_first_forward_and_the_first_backward_can_be_paused_inside() -> None
     session.close()
 
 
-def test_a_phase_is_watched_for_a_pause_until_it_is_known_to_be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    session, _ = slow([])
-    monkeypatch.setattr("gradstep.session.walking.LONG", 3600.0)
-    outcome = do(session, "forward")
-    assert outcome.stop.pausable == ("backward",)
-    assert do(session, "backward; step").stop.pausable == ()
+def test_a_phase_that_is_quick_after_all_is_watched_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gradstep.session.walking.LONG", 0.0)
+    session, _ = slow([])
     assert do(session, "forward").stop.pausable == ("forward",)
-    assert do(session, "backward").stop.pausable == ("forward", "backward")
-    session.close()
-
-
-def test_nobody_who_could_pause_is_no_reason_to_watch() -> None:
-    session = Session(
-        Workload(
-            Slow(), nn.functional.mse_loss, lambda p: torch.optim.SGD(p, lr=0.1), [(torch.ones(1, 4), torch.ones(1, 2))]
-        )
-    )
-    assert session.stop.pausable == ()
+    monkeypatch.setattr("gradstep.session.walking.LONG", 3600.0)
+    assert do(session, "forward").stop.pausable == ()
     session.close()
