@@ -60,6 +60,8 @@ class Panel(Surface):
         self._names: list[tuple[int, str]] = []
         """Where in the title row the name of each panel ends."""
         self.titled = True
+        self._apart = False
+        """True while what the panel is about has a row of the body, for want of room in the title."""
         self.first = 0
         self.rows = 0
         self.asked: Request | None = None
@@ -111,8 +113,8 @@ class Panel(Surface):
     # -- what all of them share ---------------------------------------------------------------------------------------
     @property
     def body(self) -> int:
-        """Rows of the body."""
-        return max(0, self.size.height - self.titled)
+        """Rows of the body that are not taken by what the panel is about."""
+        return max(0, self.size.height - self.titled - self._apart)
 
     def scroll_rows(self, rows: int) -> None:
         """Scroll by rows, never past the ends."""
@@ -128,7 +130,8 @@ class Panel(Surface):
         if not self.titled:
             return [_marked(lines[0]), *lines[1:]] if self.focused and lines else lines
         title, told = self.title_line(width, about)
-        if about and not told and height >= 8:
+        self._apart = bool(about) and not told and height >= 8
+        if self._apart:
             # the names of other panels took the title: what the panel is about takes a row of the body
             lines = [text_line(about, width, "dim"), *self.draw(width, height - 2).lines]
         return [title, *lines]
