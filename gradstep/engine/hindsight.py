@@ -42,8 +42,9 @@ def saved_before(held: Held, point: TimelinePoint) -> Saved:
     kinds = {"weight", "buffer"} if edited or written == "step" else {"buffer"}
     if written not in _GRADS:
         found.tensors = _tensors(before, [key for key in before.images if key[0] in kinds])
-    if written == "forward" and held.transaction.user_forward:
-        found.weights = _tensors(before, [key for key in before.images if key[0] == "weight"])
+    if written == "forward":  # just after one, too, only those that it wrote are kept
+        wrote = [key for key, image in before.images.items() if key[0] == "weight" and image is not now.get(key)]
+        found.weights = _tensors(before, wrote)
     grads_changed = any(before.images.get(key) is not now.get(key) for key in now if key[0] == "grad")
     if written in _GRADS or grads_changed:
         found.grads = [_grad(before, name, parameter) for name, parameter in held.parameters]
