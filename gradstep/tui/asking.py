@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from gradstep.tui.desk import Desk
+from gradstep.tui.painting import paint
 from gradstep.tui.remembered import Look
 from gradstep.values.views import Request
 
@@ -87,7 +88,8 @@ class AskingDesk(Desk, inherit_bindings=False):
                     panel.assign(view)
                     panel.asked, panel.seen = request, view.stop
                     self.mark_moment(name)
-                    panel.redraw()
+                # not with the next frame: this may be the second part of what a key does
+                paint(self, [self.panels[name] for name, _ in wanted])
                 self._arrange()
                 self._arrange()  # a matrix in Tensor has other places
         except ConnectionError:

@@ -44,7 +44,7 @@ def test_what_is_painted_row_by_row_is_the_whole_screen(size: tuple[int, int]) -
                 written.kinds.clear()
                 await running.press(key)
                 await running.until(written.whole)
-                assert (Rows in written.kinds) == (key in "fbsz")
+                assert Rows in written.kinds or key not in "fbsz"
 
     asyncio.run(work())
 
