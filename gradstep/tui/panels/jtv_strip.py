@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradstep.tui import heat
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.drawing import GUTTER, paragraph
+from gradstep.tui.panels.jtv_grids import seen_edge
 from gradstep.values import numbers
 from gradstep.values.nodes import NodeView, Strip
 
@@ -26,7 +27,7 @@ def strip_lines(view: NodeView, width: int) -> list[Line]:
 
 def _what(view: NodeView, strip: Strip) -> str:
     """Say which row or column it is, and what its elements are."""
-    edge = next((edge for edge in view.edges if edge.edge == view.seen), None)
+    edge = seen_edge(view)
     name = clean(edge.symbol) if edge is not None and edge.symbol else "input"
     output = "y" if view.forward.startswith("y ") else "output"
     if strip.number < 0:
