@@ -10,6 +10,7 @@ import torch
 from holding import B, F, N, S, Z, hold, run
 from test_stepping import stepping
 from torch import Tensor, nn
+from travelling import EXAMPLES, Traveller
 from whole_models import MODELS
 
 from gradstep.engine.digest import digest
@@ -396,3 +397,19 @@ def test_a_let_that_was_used_is_used_again() -> None:
     other.lets["v"] = torch.ones(3, 8)
     again.carry_out(act, other)
     assert digest(again) == digest(held)
+
+
+@pytest.mark.parametrize("budget", [1 << 30, 1])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_stop_is_come_back_to_with_and_without_a_budget(name: str, budget: int) -> None:
+    traveller = Traveller(name, budget)
+    for scale in (0.5, -1.5, 2):
+        for line in ("forward", f"at 3 set node.in = {scale} * node.in", "step", "zero_grad"):
+            assert traveller.take("act", line), traveller.refused
+            traveller.check()
+    numbers = sorted(traveller.digests, key=lambda number: (number * 7) % 5)
+    again = sum(traveller.go(number).again for number in numbers)
+    assert again > 0
+    for number in numbers:
+        traveller.go(number)
+        assert traveller.digest() == traveller.digests[number]

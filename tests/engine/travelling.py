@@ -15,7 +15,7 @@ from gradstep.engine.thinning import tidy
 from gradstep.engine.timeline import Timeline
 from gradstep.steps.parse import parse_line
 from gradstep.steps.script import Line
-from gradstep.values.commands import PointCommand, ZeroGrad
+from gradstep.values.commands import Assign, Backward, Flow, PointCommand, ZeroGrad
 from gradstep.values.errors import GradstepError
 
 EXAMPLES = ("mlp", "linear", "xor", "cnn", "rnn", "gpt", "deep", "hot", "shuffled", "epochs")
@@ -30,6 +30,8 @@ ACTS = (
         "optimizer sgd lr=0.1 momentum=0.9 nesterov=true",
     ),
     *("set input[0] = 1 * input[1]", "set batch = 3"),
+    # what flows, changed by hand at a place of a backward
+    *("at 3 set node.in = 0.5 * node.in", "at 2 set node.out = none", "at 5 set node.in = 2 * node.in"),
 )
 _OTHERS = {
     # a shuffling loader, draws from python and numpy, buffers put in anew, momentum
@@ -145,9 +147,13 @@ class Traveller:
         return points[number % len(points)]
 
     def _act(self, line: str) -> None:
+        place, line = line.split(" ", 2)[1:] if line.startswith("at ") else ("", line)
         (statement,) = parse_line(line.replace("W", self.weight))
         assert isinstance(statement, Line)
         command: PointCommand = statement.command  # type: ignore[assignment]
         if isinstance(command, ZeroGrad) and command.set_to_none is None:
             command = ZeroGrad(True)
+        if place:
+            assert isinstance(command, Assign)
+            command = Backward(flows=(Flow(int(place), command),))
         self.held.carry_out(command, self.scope)
