@@ -14,7 +14,8 @@ from gradstep.engine.evaluate import describe, evaluate, holds
 from gradstep.engine.faults import named
 from gradstep.engine.held import Held
 from gradstep.engine.scope import HeldScope
-from gradstep.engine.stepping import Kind, Stepping
+from gradstep.engine.stepping import Stepping
+from gradstep.engine.wishes import Kind
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
