@@ -15,7 +15,7 @@ from gradstep.values.views import NoView
 class Session:
     """Counts its commands as stops; interrupts become outcomes, as in the real one."""
 
-    def __init__(self, history, on_progress) -> None:
+    def __init__(self, history, history_offload, on_progress) -> None:
         self.names = {"progress": on_progress, "os": os, "sys": sys}
         self.number = 0
         self.running = False
