@@ -9,7 +9,7 @@ from torch import Tensor
 from gradstep.engine.events import Event, tensors_in
 from gradstep.engine.graph import GraphRecord, leaf_tensor
 from gradstep.engine.held import Held
-from gradstep.engine.nodes.find import rule_of, symbol_of
+from gradstep.engine.nodes.find import rule_of, symbol_of, words_of
 from gradstep.engine.stepping import Stepping
 from gradstep.values.commands import Backward, Forward
 from gradstep.values.reasons import FormulaLine
@@ -96,8 +96,8 @@ class _Node:
             targets = list(dict.fromkeys(self._record.edges[event.number]))
             ways = f" to {_listed([self._numbered(t) for t in targets])}" if targets else ", and ends there"
             return f"{label} has run: Jᵀv leaves it{ways}."
-        rule = rule_of(self._record.nodes[event.number])
-        happens = f" {_capital(rule.words)}." if rule is not None else ""
+        words = words_of(self._record.nodes[event.number])
+        happens = f" {_capital(words)}." if words else ""
         return f"{label} is about to run: v ({_shapes(event.inputs)}) {self._arrives()}.{happens}"
 
     def _of_leaf(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable
@@ -28,6 +29,23 @@ def wild(*shape: int) -> Tensor:
 def tame(*shape: int) -> Tensor:
     """Return numbers from 0.2 to 0.8."""
     return (torch.rand(*shape, dtype=torch.float64) * 0.6 + 0.2).requires_grad_()
+
+
+def waves(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.complex128, requires_grad=True)
+
+
+def half(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.bfloat16, requires_grad=True)
+
+
+def sparse(*shape: int) -> Tensor:
+    return (torch.randn(*shape, dtype=torch.float64) * (torch.rand(*shape) > 0.4)).to_sparse().requires_grad_()
+
+
+def twice_through(of: Callable[[Tensor], Tensor]) -> Tensor:
+    x = wild(4, 5)
+    return torch.autograd.grad(of(x), x, wild(4, 5), create_graph=True)[0]
 
 
 def picks(*shape: int, below: int) -> Tensor:
@@ -116,13 +134,27 @@ CASES: dict[str, list[Callable[[], Tensor]]] = {
     "MvBackward0": [lambda: wild(4, 3) @ wild(3)],
     "AddmvBackward0": [lambda: torch.addmv(wild(4), wild(4, 3), wild(3), alpha=2, beta=3)],
     "DotBackward0": [lambda: wild(4) @ wild(4)],
+    "SparseAddmmBackward0": [
+        lambda: torch.sparse.mm(sparse(4, 3), wild(3, 5)),
+        lambda: torch.sparse.addmm(wild(4, 5), sparse(4, 3), wild(3, 5), alpha=2, beta=3),
+    ],
+    "GroupedMmBackward0": [
+        lambda: torch._grouped_mm(half(8, 16), half(2, 16, 8), offs=torch.tensor([4, 8], dtype=torch.int32))
+    ],
+    "VdotBackward0": [lambda: torch.vdot(wild(4), wild(4)), lambda: torch.vdot(waves(4), waves(4))],
     "TBackward0": [lambda: wild(4, 5).t()],
+    "TBackward1": [lambda: (wild(4, 5) * 1).t_()],
+    "TransposeBackward1": [lambda: (wild(2, 4, 5) * 1).transpose_(0, 2)],
     "TransposeBackward0": [lambda: wild(2, 4, 5).transpose(0, 2), lambda: wild(4, 5).transpose(-1, -2)],
     "PermuteBackward0": [lambda: wild(2, 4, 5).permute(2, 0, 1)],
     "ViewBackward0": [lambda: wild(4, 5).view(2, 10)],
     "UnsafeViewBackward0": [lambda: aten._unsafe_view(wild(4, 5), [2, 10])],
     "ReshapeAliasBackward0": [lambda: aten._reshape_alias(wild(4, 5), [20], [1])],
     "UnsqueezeBackward0": [lambda: wild(4, 5).unsqueeze(1)],
+    "UnsqueezeBackward1": [lambda: (wild(4, 5) * 1).unsqueeze_(1)],
+    "SqueezeBackward3": [lambda: (wild(4, 1, 5) * 1).squeeze_()],
+    "SqueezeBackward4": [lambda: (wild(4, 1, 5) * 1).squeeze_(1)],
+    "SqueezeBackward5": [lambda: (wild(1, 4, 1) * 1).squeeze_((0, 2))],
     "SqueezeBackward0": [lambda: wild(4, 1, 5).squeeze()],
     "SqueezeBackward1": [lambda: wild(4, 1, 5).squeeze(1)],
     "SqueezeBackward2": [lambda: wild(1, 4, 1).squeeze((0, 2))],
@@ -179,6 +211,15 @@ CASES: dict[str, list[Callable[[], Tensor]]] = {
         lambda: F.smooth_l1_loss(wild(4, 5), wild(4, 5), beta=0.5),
         lambda: F.smooth_l1_loss(wild(4, 5), wild(4, 5), reduction="none"),
     ],
+    "CtcLossBackward0": [
+        lambda: F.ctc_loss(
+            wild(4, 2, 3).log_softmax(-1),
+            torch.tensor([[1, 2], [2, 2]]),
+            torch.tensor([4, 4]),
+            torch.tensor([2, 2]),
+            reduction="none",
+        )
+    ],
     "HuberLossBackward0": [lambda: F.huber_loss(wild(4, 5), wild(4, 5), delta=0.5)],
     "NllLossBackward0": [
         lambda: F.nll_loss(wild(4, 5), torch.tensor([1, 4, 2, 0])),
@@ -207,6 +248,17 @@ CASES: dict[str, list[Callable[[], Tensor]]] = {
     "MaxPool2DWithIndicesBackward0": [lambda: F.max_pool2d(wild(2, 3, 6, 6), 3, stride=1)],
     "AvgPool2DBackward0": [lambda: F.avg_pool2d(wild(2, 3, 6, 6), 2)],
     "AdaptiveAvgPool2DBackward0": [lambda: F.adaptive_avg_pool2d(wild(2, 3, 6, 6), 3)],
+    "WeightNormInterfaceBackward0": [lambda: torch._weight_norm(wild(4, 5), wild(4, 1), 0)],
+    "FftC2CBackward0": [
+        lambda: torch.fft.fft(waves(4, 5)),
+        lambda: torch.fft.ifft(waves(4, 5), dim=0),
+        lambda: torch.fft.fft(waves(4, 5), norm="ortho"),
+    ],
+    "FftR2CBackward0": [lambda: torch.fft.rfft(wild(4, 5)), lambda: torch.fft.rfft(wild(4, 6), norm="ortho")],
+    "FftC2RBackward0": [lambda: torch.fft.irfft(waves(4, 5)), lambda: torch.fft.irfft(waves(4, 3), n=5)],
+    "TanhBackwardBackward0": [lambda: twice_through(torch.tanh)],
+    "SigmoidBackwardBackward0": [lambda: twice_through(torch.sigmoid)],
+    "ThresholdBackwardBackward0": [lambda: twice_through(torch.relu)],
     "EmbeddingBackward0": [lambda: F.embedding(torch.tensor([[0, 1], [1, 3]]), wild(5, 3))],
     "ScaledDotProductFlashAttentionForCpuBackward0": [attend],
 }
@@ -331,6 +383,45 @@ def target_entry(k: Known) -> Tensor:
     return k.zeros().scatter(1, t.unsqueeze(1), (-weights * k.v / over).unsqueeze(1))
 
 
+def each_group(k: Known, of: Callable[[Tensor, Tensor, Tensor], Tensor]) -> list[Tensor]:
+    ends = [0, *k["ends of the groups"].tolist()]
+    pairs = enumerate(itertools.pairwise(ends))
+    return [of(k["A"][low:high].float(), k["B"][i].float(), k.v[low:high].float()) for i, (low, high) in pairs]
+
+
+def misspelt(k: Known) -> Tensor:
+    """Go through every alignment of times and labels, and keep those that spell the target."""
+    x = k["x"].detach()
+    times, samples, labels = x.shape
+    left = torch.zeros_like(x)
+    for sample in range(samples):
+        part, chance = torch.zeros(times, labels, dtype=x.dtype), 0.0
+        for way in itertools.product(range(labels), repeat=times):
+            if [label for label, _ in itertools.groupby(way) if label] == k["target"][sample].tolist():
+                each = math.exp(sum(float(x[t, sample, label]) for t, label in enumerate(way)))
+                chance += each
+                part[range(times), way] += each
+        left[:, sample] = (x[:, sample].exp() - part / chance) * k.v[sample]
+    return left
+
+
+def transformed(k: Known, forward: bool) -> Tensor:
+    return torch._fft_c2c(k.v.to(torch.complex128), k.s["dim"], k.s["normalization"], forward)
+
+
+def from_real(k: Known) -> Tensor:
+    size = k.shape[-1]
+    v = torch.cat([k.v, torch.zeros(*k.v.shape[:-1], size - k.v.shape[-1], dtype=k.v.dtype)], -1)
+    return torch._fft_c2c(v, k.s["dim"], k.s["normalization"], False).real
+
+
+def to_real(k: Known) -> Tensor:
+    left = transformed(k, True)[..., : k.shape[-1]]
+    mirrored = k.v.shape[-1] - k.shape[-1]
+    left[..., 1 : 1 + mirrored] *= 2
+    return left
+
+
 def convolved(k: Known, turned: bool) -> Tensor:
     return (F.conv1d if turned else F.conv_transpose1d)(k.v, k["W"])
 
@@ -432,6 +523,27 @@ FORMULAS: dict[str, Callable[[Known], Tensor]] = {
     "2 v Wᵀ": lambda k: 2 * k.v @ k["W"].mT,
     "xᵀ v": lambda k: k["x"].mT @ k.v,
     "2 xᵀ v": lambda k: 2 * k["x"].mT @ k.v,
+    "v Wᵀ where x has entries": lambda k: k.v @ k["W"].mT * (k["x"].to_dense() != 0),
+    "2 v Wᵀ where x has entries": lambda k: 2 * k.v @ k["W"].mT * (k["x"].to_dense() != 0),
+    "v Bᵀ in each group": lambda k: torch.cat(each_group(k, lambda _, b, v: v @ b.mT)),
+    "Aᵀ v in each group": lambda k: torch.stack(each_group(k, lambda a, _, v: a.mT @ v)),
+    "v̄ b": lambda k: k.v.conj() * k["b"],
+    "(exp x − p) v": misspelt,
+    "g (v − d (d · v) ÷ n²) ÷ n": lambda k: (
+        k["g"] * (k.v - k["d"] * (k["d"] * k.v).sum(1, keepdim=True) / k["n"] ** 2) / k["n"]
+    ),
+    "(d · v) ÷ n": lambda k: (k["d"] * k.v).sum(1, keepdim=True) / k["n"],
+    "inverse FFT of v, scaled alike": lambda k: transformed(k, False),
+    "FFT of v, scaled alike": lambda k: transformed(k, True),
+    "real part of the inverse FFT of v, scaled alike": from_real,
+    "FFT of v, scaled alike, twice between its ends": to_real,
+    "v ⊙ (1 − t²)": lambda k: k.v * (1 - k["t"] ** 2),
+    "−2 v ⊙ u ⊙ t": lambda k: -2 * k.v * k["u"] * k["t"],
+    "v ⊙ s (1 − s)": lambda k: k.v * k["s"] * (1 - k["s"]),
+    "v ⊙ u ⊙ (1 − 2 s)": lambda k: k.v * k["u"] * (1 - 2 * k["s"]),
+    "v ⊙ 1[x > 0]": lambda k: k.v * (k["x"] > 0),
+    "0": lambda k: k.zeros(),
+    "0 v": lambda k: 0 * k.v,
     "v Bᵀ": lambda k: k.v @ k["B"].mT,
     "Aᵀ v": lambda k: k["A"].mT @ k.v,
     "2 v Bᵀ": lambda k: 2 * k.v @ k["B"].mT,
@@ -558,7 +670,8 @@ def test_the_formula_gives_what_the_node_gives(name: str, case: int) -> None:
         made = FORMULAS[formula](known) if formula in FORMULAS else BY_EDGE[formula](known, edge, node)
         made = made if tuple(made.shape) == shape else made.sum_to_size(shape)
         assert given is not None
-        assert bool(given.any())
+        given = given.to_dense() if given.is_sparse else given
+        assert bool(given.any()) == (formula != "0")
         torch.testing.assert_close(given, made.to(given.dtype))
         seen += 1
     assert seen
@@ -592,6 +705,8 @@ def test_where_the_engine_sums_over_what_was_broadcast_is_told(name: str) -> Non
             shape = tuple(following._input_metadata[place].shape)
             dims = summed_over(node, edge)
             assert bool(dims) == (tuple(result.shape) != shape)
+            if result.is_sparse:
+                continue
             assert (result.sum(dims).reshape(shape) if dims else result).equal(result.sum_to_size(shape))
 
 
@@ -605,7 +720,10 @@ def test_what_is_no_one_operation_has_words_all_the_same() -> None:
     assert words_of(x.grad_fn).startswith("a write into a part of a tensor")  # type: ignore[arg-type]
     assert words_of(checkpoint(torch.tanh, wild(3), use_reentrant=True).grad_fn).startswith("a checkpoint")
     assert words_of(Same.apply(wild(3)).grad_fn).startswith("a custom Function")
-    assert words_of(wild(3, 3).det().grad_fn) == ""  # type: ignore[arg-type]
+    assert words_of(wild(3, 3).det().grad_fn) == "v goes through torch's own derivative of linalg det"  # type: ignore[arg-type]
+    lstm = nn.LSTM(2, 3)(torch.randn(4, 1, 2))[0].grad_fn
+    assert words_of(lstm).startswith("LSTM: a whole layer over all time steps as one")  # type: ignore[arg-type]
+    assert words_of(wild(3).sum().grad_fn.next_functions[0][0]) == ""  # type: ignore[arg-type,union-attr]
     assert words_of(wild(3).sum().grad_fn).startswith("every element gets v")  # type: ignore[arg-type]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch.autograd.graph import Node
 
-from gradstep.engine.nodes import elementwise, layers, losses, matrices, reductions, shapes
+from gradstep.engine.nodes import elementwise, layers, losses, matrices, reductions, shapes, transforms, twice
 from gradstep.engine.nodes.rule import Entry, Rule
-from gradstep.engine.saved_values import is_function, settings
+from gradstep.engine.nodes.sayings import saying
+from gradstep.engine.saved_values import settings
 
 TABLE: dict[str, Entry] = {
     **elementwise.TABLE,
@@ -15,6 +16,8 @@ TABLE: dict[str, Entry] = {
     **reductions.TABLE,
     **losses.TABLE,
     **layers.TABLE,
+    **transforms.TABLE,
+    **twice.TABLE,
 }
 
 
@@ -37,21 +40,9 @@ def rule_of(node: Node) -> Rule | None:
 
 
 def words_of(node: Node) -> str:
-    """Return in a line of words what a node does to v; empty where that is not known."""
+    """Return in a line of words what a node does to v; empty for a leaf and for what is no derivative."""
     rule = rule_of(node)
-    if rule is not None:
-        return rule.words
-    name = node.name().rsplit("::", 1)[-1]
-    written = "a custom Function: v goes through the backward that its author wrote" if is_function(node) else ""
-    return _WORDS.get(name, written)
-
-
-_WORDS = {
-    "CopySlices": "a write into a part of a tensor: v passes outside of it, and inside what the write leaves of it",
-    "CheckpointFunctionBackward": "a checkpoint: it runs its part of the forward again, and v backward through that",
-    "CompiledFunctionBackward": "a compiled region: v goes through the backward of all its operations as one",
-}
-"""Nodes that are no one operation."""
+    return rule.words if rule is not None else saying(node)
 
 
 def symbol_of(rule: Rule, edge: int) -> tuple[str, str]:

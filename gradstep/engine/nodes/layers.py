@@ -46,6 +46,13 @@ def _convolution(s: Settings) -> Rule:
     )
 
 
+_WEIGHT_NORM = Rule(
+    "y = g d ÷ n, n = ‖d‖ of each row",
+    (("d", "g (v − d (d · v) ÷ n²) ÷ n"), ("g", "(d · v) ÷ n")),
+    "the length g gets the part of v along the direction d, and d gets only the part across it",
+    {"v": "d", "g": "g", "result1": "n"},
+)
+
 _ATTENTION = Rule(
     "y = P V, P = softmax(s Q Kᵀ)",
     (
@@ -80,6 +87,7 @@ TABLE: Table = {
         "every element gets an equal share of the v of each window it was in",
         {"self": "x"},
     ),
+    "WeightNormInterfaceBackward0": _WEIGHT_NORM,
     "EmbeddingBackward0": Rule(
         "y = W[i]",
         (("W", "rows of v added at i, 0 elsewhere"),),

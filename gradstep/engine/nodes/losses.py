@@ -74,10 +74,20 @@ def _bce_logits(s: Settings) -> Rule:
     )
 
 
+_CTC = Rule(
+    "y = −log Σ of the chances of all alignments",
+    (("x", "(exp x − p) v"),),
+    "at each time: what the model gives a label, less p, the label's part in all alignments that spell the target",
+    {"log_probs": "x", "result0": "−log chance", "result1": "log α", "targets": "target"},
+)
+"""Its v for the normalised log probabilities x is already less the part that a log softmax behind it would take out
+(aten/src/ATen/native/LossCTC.cpp, `ctc_loss_backward_cpu_template`)."""
+
 TABLE: Table = {
     "MseLossBackward0": _mse,
     "SmoothL1LossBackward0": _smooth_l1,
     "HuberLossBackward0": _huber,
+    "CtcLossBackward0": _CTC,
     "NllLossBackward0": _nll,
     "NllLoss2DBackward0": _nll,
     "BinaryCrossEntropyBackward0": _bce,

@@ -28,6 +28,17 @@ def _linear(s: Settings) -> Rule:
     )
 
 
+def _sparse(s: Settings) -> Rule:
+    a, b = factor(s.get("alpha", 1)), factor(s.get("beta", 1))
+    start = "" if s.get("beta") == 0 else f"{b}b + "
+    return Rule(
+        f"y = {start}{a}x W, x sparse",
+        (("b", f"{b}v"), ("x", f"{a}v Wᵀ where x has entries"), ("W", f"{a}xᵀ v")),
+        "the dense matrix gets xᵀ v, the sparse one v Wᵀ at its own entries only: what is not stored has no gradient",
+        {"mat1": "x", "mat2": "W"},
+    )
+
+
 def _batched(s: Settings) -> Rule:
     a, b = factor(s.get("alpha", 1)), factor(s.get("beta", 1))
     return Rule(
@@ -65,6 +76,19 @@ TABLE: Table = {
         {"self": "A", "vec": "x"},
     ),
     "AddmvBackward0": _addmv,
+    "SparseAddmmBackward0": _sparse,
+    "GroupedMmBackward0": Rule(
+        "y = A B in each group",
+        (("A", "v Bᵀ in each group"), ("B", "Aᵀ v in each group")),
+        f"in each group {_PRODUCT_WORDS}",
+        {"self": "A", "mat2": "B", "offs": "ends of the groups"},
+    ),
+    "VdotBackward0": Rule(
+        "y = ā · b, ā the conjugate",
+        (("a", "v̄ b"), ("b", "v a")),
+        "each vector gets v times the other, the first one v's conjugate",
+        {"self": "a", "other": "b"},
+    ),
     "DotBackward0": Rule(
         "y = a · b", (("a", "v b"), ("b", "v a")), "each vector gets v times the other", {"self": "a", "tensor": "b"}
     ),

@@ -76,11 +76,14 @@ def _cumsum(s: Settings) -> Rule:
     )
 
 
+_TRANSPOSED = _one("y = xᵀ", "vᵀ", "v transposed back")
 _BACK = "every number of v is added where it was read from: what was read twice gets both, what was not read gets 0"
 
 TABLE: Table = {
-    "TBackward0": _one("y = xᵀ", "vᵀ", "v transposed back"),
+    "TBackward0": _TRANSPOSED,
+    "TBackward1": _TRANSPOSED,
     "TransposeBackward0": _transpose,
+    "TransposeBackward1": _transpose,
     "PermuteBackward0": _one(
         "y = x, dims permuted", "v, dims permuted back", "v with its dimensions put back in order"
     ),
@@ -88,9 +91,13 @@ TABLE: Table = {
     "UnsafeViewBackward0": _RESHAPED,
     "ReshapeAliasBackward0": _RESHAPED,
     "UnsqueezeBackward0": _RESHAPED,
+    "UnsqueezeBackward1": _RESHAPED,
     "SqueezeBackward0": _RESHAPED,
     "SqueezeBackward1": _RESHAPED,
     "SqueezeBackward2": _RESHAPED,
+    "SqueezeBackward3": _RESHAPED,
+    "SqueezeBackward4": _RESHAPED,
+    "SqueezeBackward5": _RESHAPED,
     "ExpandBackward0": _one(
         "y = x, repeated without a copy", "v summed over the repeats", "each number gets the sum of v over its repeats"
     ),
@@ -127,9 +134,9 @@ SAME_ORDER = frozenset(name for name, rule in TABLE.items() if rule is _RESHAPED
 def order_of(name: str, s: Settings, dims: int) -> list[int] | None:
     """Return which dimension of the input each of the output is, for a node that only changes their order."""
     order = list(range(dims))
-    if name == "TBackward0":
+    if name.startswith("TBackward"):
         return order[::-1]
-    if name == "TransposeBackward0":
+    if name.startswith("TransposeBackward"):
         first, second = (int(dimension(s[key]).replace("−", "-")) for key in ("dim0", "dim1"))
         order[first], order[second] = order[second], order[first]
         return order
