@@ -86,6 +86,8 @@ class Looks:
         """What a bare zero_grad does."""
         self._opening: Expression | None = None
         """What the tensor panel was last asked to open on, for as long as nothing is selected."""
+        self._opened: Selection | None = None
+        """What that is at the moment, once it was asked."""
         self._tensors = TensorLook()
         self._differences = DifferenceLook()
         self._graphs = GraphLook(held)
@@ -123,6 +125,7 @@ class Looks:
 
     def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
         """Return one view for each request; one that can't be made says why in its place."""
+        self._opened = None
         if self._moment.passed(stop) or not self.walking.pauses:
             # without a screen the caller may have written to a tensor in a way that torch does not count
             carried = self._moment.follows and self.walking.pauses and not self._past
@@ -178,7 +181,9 @@ class Looks:
     def _shown(self) -> Selection | None:
         """What the panels are about."""
         if self.selection is None and self._opening is not None:
-            return self.select(self._opening)
+            # the same for all views of one look
+            self._opened = self._opened or self.select(self._opening)
+            return self._opened
         return self.selection
 
     @property
