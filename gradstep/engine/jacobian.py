@@ -53,7 +53,7 @@ def refusal(node: Node, asked: bool = False) -> Refusal | None:
     if has_hooks(node):
         return Refusal("hooked", "what it saved is packed (a checkpoint, or offloaded): to look would unpack it")
     if is_freed(node):
-        return Refusal("freed", "an earlier backward freed what it saved")
+        return Refusal("freed", "when it ran, backward freed what it saved")
     if is_written(node):
         return Refusal("written", "what it saved was written in place since: torch will refuse to run it")
     if is_function(node) and not asked:
