@@ -11,6 +11,8 @@ from typing import NamedTuple, get_args
 from gradstep.tui.acts import parse_commands
 from gradstep.tui.jobs import Job, Program, sequence
 from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.inside import InsidePanel
+from gradstep.tui.panels.jtv import JtvPanel
 from gradstep.tui.panels.ledger import LedgerPanel
 from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.optimizer import OptimizerPanel
@@ -18,6 +20,7 @@ from gradstep.tui.travelling import TravellingBoard
 from gradstep.values.commands import Assign, Branch, Command, EditCommand, Freeze, Goto, Switch, line_of
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import expression_line, name_line
+from gradstep.values.inside import Position
 from gradstep.values.outcomes import Problem
 from gradstep.values.timeline import LookTimeline, TimelineRow, TimelineView
 
@@ -87,6 +90,19 @@ def _subject(command: Command) -> str:
             return type(command).__name__
 
 
+def _flowing(panel: JtvPanel | InsidePanel, position: Position) -> str:
+    """Return what can be changed of what flows at a stop: what arrives before the node, what leaves after it."""
+    side = "node.in" if position.edge == "before" else "node.out"
+    if isinstance(panel, InsidePanel):
+        return panel.chosen if panel.chosen.startswith(side) else side
+    view = panel.view
+    if view is None or view.number != position.number:
+        return side
+    several = len(view.arrives if side == "node.in" else view.edges) > 1
+    at = view.seen if side == "node.out" else view.matrix.output if view.matrix is not None else 0
+    return f"{side}[{at}]" if several and at >= 0 else side
+
+
 def branch_name(edits: Sequence[Command], taken: Sequence[str]) -> str:
     """Return a name for a branch on which something is otherwise, such as `lr-0.01`; none that is taken."""
     words = line_of(edits[0]).removeprefix("set ")
@@ -109,6 +125,9 @@ class TryingBoard(TravellingBoard, inherit_bindings=False):
 
     def _edit_line(self) -> str:
         panel, view = self.focus_panel, self.tensor.view
+        position = self.driver.stop.position
+        if position is not None and position.kind == "node" and isinstance(panel, (JtvPanel, InsidePanel)):
+            return f"set {_flowing(panel, position)} = "
         if isinstance(panel, OptimizerPanel):
             return "set lr = "
         if isinstance(panel, GraphPanel) and panel.here is not None and panel.here.parameter:

@@ -466,3 +466,27 @@ def test_after_a_whole_backward_inside_and_jtv_are_about_what_the_cursor_of_mode
         assert "1 gradient arrives" in s.text()
 
     on_stage(test, size)
+
+
+def test_e_changes_what_flows_at_the_stop() -> None:
+    async def test(s: Stage) -> None:
+        await s.press("f", "i", "o")
+        await at(s, "inside")
+        await s.press("e")
+        assert ": set node.in = " in s.text()
+        await s.type("0.5 * node.in")
+        await s.press("enter")
+        assert "node.in was changed by hand: norm " in s.text()
+        await s.press("i")
+        await at(s, "jtv")
+        await s.press("e")
+        assert ": set node.out[1] = " in s.text()
+        await s.type("none")
+        await s.press("enter")
+        assert "node.out[1] was changed by hand: none, so nothing flows on" in s.text()
+        await s.press("u", "u", "u")
+        assert "changed by hand" not in s.text()
+        lines = s.session.lines()
+        assert lines[3:6] == ["set node.in = 0.5 * node.in", "into", "set node.out[1] = none"]
+
+    on_stage(test)

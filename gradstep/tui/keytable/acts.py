@@ -159,7 +159,7 @@ ACTS: tuple[Key, ...] = (
         "e",
         "edit",
         "edit",
-        "change what is under the cursor: an element, a .grad, lr",
+        "change what is under the cursor: an element, a .grad, lr; in Jᵀ v and Inside what flows at the stop",
         "Back in time",
     ),
     Key(

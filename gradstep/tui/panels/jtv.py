@@ -38,7 +38,8 @@ def draw(view: NodeView | None, width: int, height: int, at: int = -1) -> Drawin
 
 def _said(view: NodeView, width: int, at: int) -> list[Line]:
     """Say what happens to v and where it goes: the most needed first, a row or column that was asked for before all."""
-    lines = strip_lines(view, width)
+    lines = [line for text in view.by_hand for line in paragraph(clean(text), width, "bright")]
+    lines += strip_lines(view, width)
     if view.forward:
         lines += [_formula(view, width)]
     if len(view.edges) > 1 or (view.edges and not view.forward):

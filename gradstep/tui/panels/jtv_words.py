@@ -60,8 +60,6 @@ def goes(edge: EdgeRow, room: int) -> str:
 # -- J and what was saved ----------------------------------------------------------------------------------------------
 def facts(view: NodeView) -> Iterator[tuple[str, str]]:
     """Yield what else is true, each with its tone."""
-    for text in view.by_hand:
-        yield clean(text), "odd"
     matrix = view.matrix
     if matrix is not None:
         if matrix.words and matrix.words != matrix.structure:
