@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradstep.engine.bits import tensor_bytes
-from gradstep.engine.exported import HEAD, LOOP_HELPERS, SAME
+from gradstep.engine.exported import FLOW_HELPERS, HEAD, LOOP_HELPERS, SAME
 from gradstep.engine.loading import find_factory
 from gradstep.engine.points import TimelinePoint
 from gradstep.engine.pythonic import line_for
-from gradstep.values.commands import Load
+from gradstep.values.commands import Backward, Load
 from gradstep.values.errors import GradstepError, wrong
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def program(held: Held, load: Load | None, here: TimelinePoint) -> str:
                     device=str(held.device),
                     number="taken" if held.batches.takes_number else "",
                 ),
+                *([FLOW_HELPERS] if any(isinstance(each, Backward) and each.flows for each in commands) else []),
                 "# -- the session " + "-" * 60,
                 *_folded(blocks),
                 SAME.format(expected=_expected(held), loss=repr(str(held.point.value))),

@@ -123,6 +123,56 @@ def tensor(name):
 batches = all_batches()
 '''
 
+FLOW_HELPERS = '''
+def one(values):
+    """Return what flows at a node: by itself where it is one tensor, else all of them."""
+    return values[0] if len(values) == 1 else values
+
+
+def put(values, items, value):
+    """Replace what flows, or a part of it, by a copy: what flowed may feed other nodes, too."""
+    items = items if isinstance(items, tuple) else (items,)
+    at, items = (items[0], items[1:]) if len(values) > 1 else (0, items)
+    if value is None or (not items and isinstance(value, torch.Tensor) and value.dim()):
+        values[at] = None if value is None else value.detach().clone()
+        return
+    made = values[at].detach().clone()
+    kind = {"dtype": made.dtype, "device": made.device}
+    made[items or ...] = value.to(made.dtype) if isinstance(value, torch.Tensor) else torch.tensor(value, **kind)
+    values[at] = made
+
+
+def backward_with(change, retain_graph):
+    """Run a backward, and change what flows at some places: one comes before each node runs, and one after it."""
+    place, nodes = 0, {}
+    left = [loss.grad_fn]
+    while left:
+        node = left.pop()
+        if node is not None and node not in nodes:
+            nodes[node] = None
+            left += [following for following, _ in node.next_functions]
+
+    def come(node_in, node_out):
+        nonlocal place
+        place += 1
+        with torch.no_grad():
+            return change(place, node_in, node_out)
+
+    def before(arrive):
+        node_in = list(arrive)
+        return tuple(node_in) if come(node_in, None) else None
+
+    def after(leave, arrive):
+        node_out = list(leave)
+        return tuple(node_out) if come(list(arrive), node_out) else None
+
+    handles = [node.register_prehook(before) for node in nodes] + [node.register_hook(after) for node in nodes]
+    with torch.autograd.set_multithreading_enabled(False):
+        loss.backward(retain_graph=retain_graph)
+    for handle in handles:
+        handle.remove()
+'''
+
 SAME = """
 # -- the proof ---------------------------------------------------------------------------------------
 EXPECTED = {{

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradstep.engine.naming import matching
@@ -29,8 +30,10 @@ def line_for(held: Held, command: c.PointCommand) -> tuple[str, ...]:
     match command:
         case c.Forward():
             return ("forward()",)
-        case c.Backward(retain):
+        case c.Backward(retain, ()):
             return ("loss.backward(retain_graph=True)" if retain else "loss.backward()",)
+        case c.Backward(retain, flows):
+            return (*_changes(held, flows), f"backward_with(change, retain_graph={retain})")
         case c.Step():
             step = "optimizer.step(closure)" if held.calls_closure else "optimizer.step()"
             steps_schedule = held.workload.schedule == "step" and bool(held.workload.schedulers)
@@ -59,6 +62,23 @@ def line_for(held: Held, command: c.PointCommand) -> tuple[str, ...]:
         case c.Restore():
             what = "it restored a file, and what that holds is not part of a program"
             raise _cannot(what)
+
+
+def _changes(held: Held, flows: tuple[c.Flow, ...]) -> Iterator[str]:
+    """Yield the function that changes what flows at its places; see `exported.FLOW_HELPERS`."""
+    yield "def change(place, node_in, node_out):"
+    for flow in flows:
+        items: list[str] = []
+        target = flow.change.target
+        while isinstance(target, x.Index):
+            items, target = [_items(held, target)[1:-1], *items], target.base
+        assert isinstance(target, x.Name)
+        _, side, *which = target.name.split(".")
+        index = ", ".join([*which, *items])
+        place = f"numpy.s_[{index}]" if index else "()"
+        yield f"    if place == {flow.place}:"
+        yield f"        put(node_{side}, {place}, {_python(held, flow.change.value)})"
+    yield f"    return place in {tuple(sorted({flow.place for flow in flows}))}"
 
 
 def _optimizer(held: Held, name: str, options: tuple[tuple[str, x.Expression], ...]) -> tuple[str, ...]:
@@ -132,6 +152,9 @@ def _name(held: Held, name: x.Name) -> str:
         return f"optimizer.state[tensor({owner!r})][{key!r}]"
     if full in values:
         return values[full]
+    node, side, *which = [*full.split("."), ""][:3]
+    if node == "node" and side in ("in", "out") and (which[:1] == [""] or which[0].isdigit()):
+        return f"one(node_{side})" + (f"[{which[0]}]" if which[0] else "")
     raise _cannot(f"`{full}` was kept by a `let`, which is no part of the state")
 
 

@@ -27,6 +27,13 @@ set B.grad = 0
 clip grad norm=0.5
 step
 zero_grad set_to_none=false
+forward
+into backward
+until node.name == "AddmmBackward0"; set node.in = 0.5 * node.in; set node.in[0] = 0
+into; set node.out[1] = -2 * node.out[1]; set node.out[1, 0, 0:2] = 1e-3
+over; set node.in = none
+out phase
+clip grad norm=2.0
 seed 5
 eval
 forward
