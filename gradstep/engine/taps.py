@@ -265,7 +265,7 @@ class _BackwardTaps:
             parameter,
             find_source=lambda: self._line_of(number),
             addends=addends,
-            by_hand=self._by_hand[1] if self._by_hand[0] == number else {},
+            by_hand=self._by_hand[1] if left is not None and self._by_hand[0] == number else {},
         )
         with torch.no_grad():
             self._come(event)
