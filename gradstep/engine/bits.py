@@ -23,7 +23,12 @@ def words(tensor: Tensor) -> Tensor:
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
     """Tell whether two tensors of any layout hold the same bits in the same shape and dtype."""
-    if one.shape != other.shape or one.dtype != other.dtype or one.layout != other.layout:
+    if one.dtype != other.dtype or one.layout != other.layout or one.is_nested != other.is_nested:
+        return False
+    if one.is_nested:
+        rows, others = one.detach().unbind(), other.detach().unbind()
+        return len(rows) == len(others) and all(map(same_bits, rows, others))
+    if one.shape != other.shape:
         return False
     if one.is_meta:
         return True
@@ -61,6 +66,8 @@ def tensor_bytes(tensor: Tensor) -> bytes:
     """Return what a tensor holds as bytes, row by row; a sparse one as its coalesced indices and values."""
     if tensor.is_meta:
         return b""
+    if tensor.is_nested:
+        return b"".join(tensor_bytes(row) for row in tensor.detach().unbind())
     if tensor.layout is torch.sparse_coo:
         flat = tensor.detach().coalesce()
         return tensor_bytes(flat.indices()) + tensor_bytes(flat.values())

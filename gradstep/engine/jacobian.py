@@ -16,9 +16,10 @@ from torch.autograd.graph import Node
 
 from gradstep.engine.buffers import is_freed, is_written
 from gradstep.engine.graph import leaf_tensor
+from gradstep.engine.ragged import is_ragged
 from gradstep.engine.saved_values import has_hooks, is_function
 
-Why = Literal["leaf", "freed", "written", "hooked", "custom", "checkpoint", "nothing", "complex", "failed"]
+Why = Literal["leaf", "freed", "written", "hooked", "custom", "checkpoint", "nothing", "complex", "nested", "failed"]
 
 CAP = 1 << 20
 """Elements of J up to which it is computed whole."""
@@ -198,6 +199,8 @@ def jacobian(node: Node, edge: int, output: int = 0, asked: bool = False) -> Jac
         return refused
     if edge >= len(node.next_functions) or node.next_functions[edge][0] is None:
         return Refusal("nothing", "this input needs no gradient")
+    if is_ragged(node) or is_ragged(node.next_functions[edge][0]):  # type: ignore[arg-type]
+        return Refusal("nested", "nested tensors: rows of different lengths have no one J")
     found = Jacobian(node, edge, output)
     if found.dtype.is_complex or found.in_dtype.is_complex:
         return Refusal("complex", "complex numbers: what backward passes on is not J^T v of one real J")

@@ -90,10 +90,10 @@ def rate(value: float) -> str:
 
 
 def shape(sizes: tuple[int, ...] | None) -> str:
-    """Write a shape: `256×784`, and `()` for a scalar."""
+    """Write a shape: `256×784`, and `()` for a scalar; `j` for -1, a dimension whose size differs from row to row."""
     if sizes is None:
         return ""
-    return "×".join(map(str, sizes)) if sizes else "()"
+    return "×".join("j" if each < 0 else str(each) for each in sizes) if sizes else "()"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

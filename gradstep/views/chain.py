@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from gradstep.engine.graph import GraphRecord
 from gradstep.engine.nodes.find import rule_of, symbol_of
+from gradstep.engine.ragged import sizes_of
 from gradstep.values.nodes import Chain, Link
 from gradstep.views.naming import Naming
 
@@ -67,7 +68,7 @@ class Ways:
             metadata = target._input_metadata[place]
             rule = rule_of(node)
             symbol = symbol_of(rule, edge)[0] if rule is not None else f"input {edge}"
-            columns = math.prod(int(size) for size in metadata.shape)
+            columns = max(0, math.prod(sizes_of(metadata)))
         made = self._links[number, following] = Link(
             number,
             naming.name(node),

@@ -12,6 +12,7 @@ from torch import Tensor
 from gradstep.engine.bits import same_bits
 from gradstep.engine.graph import GraphRecord
 from gradstep.engine.held import Held
+from gradstep.engine.ragged import sizes_of
 from gradstep.engine.taps import source_of
 from gradstep.values.contributions import Contribution, ContributionsView, LookContributions, Order, Total
 from gradstep.views.naming import Naming
@@ -105,7 +106,7 @@ class Met:
             times if times > 1 else 0,
             place,
             self._outputs[place],
-            tuple(value.shape),
+            sizes_of(value),
             self._norms[place],
             self._shares[place],
             source_of(self._held.line_of(number)),
@@ -132,7 +133,7 @@ class Met:
         for (_, _, value), output in zip(self._addends, self._outputs, strict=True):
             parts.setdefault(output, []).append(value)
         return tuple(
-            Total(output, tuple(total.shape), len(values), norm_of(total), _adds_up(values, total))
+            Total(output, sizes_of(total), len(values), norm_of(total), _adds_up(values, total))
             for output, values in sorted(parts.items())
             if (total := self._arrived[output]) is not None
         )
@@ -148,7 +149,7 @@ def inner(one: Tensor, other: Tensor) -> float:
 
 
 def _plain(tensor: Tensor) -> bool:
-    return tensor.layout is torch.strided and not tensor.is_meta and tensor.is_floating_point()
+    return not tensor.is_nested and tensor.layout is torch.strided and not tensor.is_meta and tensor.is_floating_point()
 
 
 def _share(value: Tensor, total: Tensor | None, square: float) -> float | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gradstep.engine.events import numbers_of
+from gradstep.engine.ragged import sizes_of
 from gradstep.values.nodes import Flow, Rows
 from gradstep.views.model import dtype_name
 from gradstep.views.statistics import of_tensor
@@ -12,11 +14,13 @@ from gradstep.views.statistics import of_tensor
 
 def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flow:
     """Return what there is to see of a vector: statistics of the whole, numbers of a window."""
-    shape, dtype = tuple(tensor.shape), dtype_name(tensor)
+    shape, dtype = sizes_of(tensor), dtype_name(tensor)
     if tensor.is_meta:
         return Flow(shape, dtype, note="a meta tensor has a shape and no values")
     note = ""
-    if tensor.layout is not torch.strided:
+    if tensor.is_nested:
+        note, tensor = "nested: all its rows, one after the other", numbers_of(tensor)
+    elif tensor.layout is not torch.strided:
         note = f"{str(tensor.layout).removeprefix('torch.')}: what is not stored is 0"
         tensor = tensor.to_dense()
     if tensor.is_complex():

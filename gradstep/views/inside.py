@@ -12,6 +12,7 @@ from torch import Tensor
 from gradstep.engine.breakpoints import Breakpoints
 from gradstep.engine.events import Event, is_opaque, tensors_in, unwrapped
 from gradstep.engine.held import Held
+from gradstep.engine.ragged import sizes_of
 from gradstep.engine.stepping import Stepping
 from gradstep.engine.taps import source_of
 from gradstep.values.inside import (
@@ -87,7 +88,7 @@ def passed_of(name: str, tensor: Tensor, place: str = "") -> Passed:
     known = of_tensor(tensor, norm=False) if plain else None
     return Passed(
         name,
-        tuple(tensor.shape),
+        sizes_of(tensor),
         dtype_name(tensor),
         norm_of(tensor) if numeric else None,
         None if known is None else known.minimum,

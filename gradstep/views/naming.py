@@ -8,6 +8,7 @@ from torch.autograd.graph import Node
 
 from gradstep.engine.graph import GraphRecord, leaf_tensor
 from gradstep.engine.held import Held
+from gradstep.engine.ragged import sizes_of
 from gradstep.views.words import operation_of
 
 OUTSIDE = "loss"
@@ -64,4 +65,4 @@ class Naming:
     def shape(self, node: Any, output: int) -> tuple[int, ...]:
         """Return the shape of an output of a node's operation, which is that of v."""
         metadata = node._input_metadata
-        return tuple(int(size) for size in metadata[output].shape) if output < len(metadata) else ()
+        return sizes_of(metadata[output]) if output < len(metadata) else ()

@@ -14,6 +14,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.jacobian import Refusal, refusal, vjp
 from gradstep.engine.nodes.find import rule_of, summed_over, symbol_of, words_of
 from gradstep.engine.nodes.rule import Rule, dimension
+from gradstep.engine.ragged import sizes_of
 from gradstep.engine.saved_values import SavedValue, saved_values, settings
 from gradstep.values.nodes import Chain, ChainView, EdgeRow, LookChain, LookNode, MatrixPart, NodeView, SavedRow
 from gradstep.views.chain import Ways
@@ -238,7 +239,7 @@ class _Node:
             value.name,
             value.state,
             symbol,
-            tuple(tensor.shape),
+            sizes_of(tensor),
             dtype_name(tensor),
             tensor.numel() * tensor.element_size(),
             _owner(self.look._held, tensor),

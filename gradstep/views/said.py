@@ -9,6 +9,7 @@ from torch.autograd.graph import Node
 from gradstep.engine.graph import GraphRecord, leaf_tensor
 from gradstep.engine.held import Held
 from gradstep.engine.lines import Place, text_of
+from gradstep.engine.ragged import sizes_of
 from gradstep.values.graphs import NodeRow
 from gradstep.views.groups import Group, Groups
 from gradstep.views.words import operation_of
@@ -163,4 +164,4 @@ def _shape(node: Node) -> tuple[int, ...] | None:
     metadata = getattr(node, "_input_metadata", None)
     if not metadata:
         return None
-    return tuple(int(size) for size in metadata[0].shape)
+    return sizes_of(metadata[0])

@@ -10,8 +10,10 @@ from gradstep.engine.events import Event, tensors_in
 from gradstep.engine.graph import GraphRecord, leaf_tensor
 from gradstep.engine.held import Held
 from gradstep.engine.nodes.find import rule_of, symbol_of, words_of
+from gradstep.engine.ragged import sizes_of
 from gradstep.engine.stepping import Stepping
 from gradstep.values.commands import Backward, Forward
+from gradstep.values.numbers import shape
 from gradstep.values.reasons import FormulaLine
 from gradstep.values.tables import number
 from gradstep.values.views import WhyView
@@ -165,7 +167,7 @@ class _Node:
 
 # -- words -------------------------------------------------------------------------------------------------------------
 def _shapes(values: Sequence[object]) -> str:
-    shapes = ["×".join(map(str, t.shape)) or "one number" for _, t in tensors_in(tuple(values), "")]
+    shapes = [shape(sizes_of(t)) if t.dim() else "one number" for _, t in tensors_in(tuple(values), "")]
     return _listed(shapes)
 
 

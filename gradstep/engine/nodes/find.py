@@ -7,6 +7,7 @@ from torch.autograd.graph import Node
 from gradstep.engine.nodes import elementwise, layers, losses, matrices, reductions, shapes, transforms, twice
 from gradstep.engine.nodes.rule import Entry, Rule
 from gradstep.engine.nodes.sayings import saying
+from gradstep.engine.ragged import sizes_of
 from gradstep.engine.saved_values import settings
 
 TABLE: dict[str, Entry] = {
@@ -57,8 +58,8 @@ def summed_over(node: Node, edge: int) -> tuple[int, ...]:
     if name not in elementwise.TABLE and not (name in matrices.SUMS and edge == 0):
         return ()
     following, place = node.next_functions[edge]
-    out = tuple(node._input_metadata[0].shape)
-    shape = out if following is None else tuple(following._input_metadata[place].shape)
+    out = sizes_of(node._input_metadata[0])
+    shape = out if following is None else sizes_of(following._input_metadata[place])
     missing = len(out) - len(shape)
     return (*range(missing), *(missing + i for i, size in enumerate(shape) if size != out[missing + i]))
 
