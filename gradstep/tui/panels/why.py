@@ -114,7 +114,9 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
         once = any(text.rstrip(".") == news.view.sentence.rstrip(".") for text in told)
         said = [] if once else paragraph(news.view.sentence, width, "bright" if not lines else "text")
         formulas = formula_rows(news.view.lines, width)
-        more = [line for text in news.view.more for line in paragraph(text, width)]
+        # a notice of the screen's own has said already what stopped it
+        left = [text for text in news.view.more if text.removeprefix("stopped by ") not in (news.notice or "\n")]
+        more = [line for text in left for line in paragraph(text, width)]
         # where the gradients go is seen before the end of a long sentence is
         lines += _shortened(said, spare - len(more) if are_ways(news.view.lines) else 0, width) + formulas + more
     elif news.view is not None and not lines:
