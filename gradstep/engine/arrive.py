@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from typing import TypeVar
 
+import torch
 from msgspec import Struct
 from msgspec.structs import replace
 from torch import Tensor
@@ -87,12 +88,16 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
     if begun is not None:  # the images it shares move about; it is only buffers
         begun.tensors.copies = [copy.clone() for copy in begun.tensors.copies]
     losses, rates, came = list(held.losses), list(held.loss_rates), False
+    # what is written with the bits that it had is not put back, but counts as written for a graph that is alive
+    written = [tensor for _, tensor in (*held.parameters, *held.buffers()) if tensor.layout is torch.strided]
+    versions = [tensor._version for tensor in written]
     try:
         yield
         came = True
     finally:
         if always or not came:
             put_back(held, timeline.images, here.checkpoint)
+            torch._C._autograd._unsafe_set_version_counter(tuple(written), tuple(versions))
             held.losses[:], held.loss_rates[:] = losses, rates
             held.point, held.refused, held.transaction.forward_saved = point, refused, begun
             held.saved = saved_before(held, here)

@@ -222,3 +222,10 @@ def test_a_graph_that_does_not_repeat_is_said_and_what_was_kept_is_used() -> Non
     assert isinstance(traveller.timeline.here().command, Forward)
     assert traveller.digest() == there
     assert arrival.differ == ("forward: the loss",)
+
+
+def test_a_step_that_changes_no_bit_and_is_run_again_fails_no_backward() -> None:
+    traveller = Traveller("mlp", 1)
+    for line in ("set lr = 0", "forward", "backward", "step", "zero_grad", "forward", "backward", "step"):
+        assert traveller.take("act", line), traveller.refused
+        traveller.check()
