@@ -190,7 +190,8 @@ def _matches(row: Breakpoint, event: Event, first: bool) -> bool:
         case "phase":
             return first and event.phase == row.what
         case "module":
-            return event.kind == "module" and event.edge == (row.edge or "enter") and _named(row.what, event.path)
+            named = _named(row.what, event.path) or _named(row.what, event.name)
+            return event.kind == "module" and event.edge == (row.edge or "enter") and named
         case "node":
             edge = event.kind == "node" and event.edge == (row.edge or "before")
             if row.what.startswith("#"):
@@ -272,7 +273,7 @@ def _check(command: Break, held: Held) -> None:
         case "phase":
             known = list(PHASES)
         case "module":
-            known = [path for path in held.paths.values() if path]
+            known = [*filter(None, held.paths.values()), *sorted(set(held.kinds.values()))]
         case "grad":
             known = [name for name, _ in held.parameters]
         case "node":

@@ -297,6 +297,7 @@ def test_ignored_and_disabled_breakpoints_do_not_stop() -> None:
         (Break("node", "Rellu_Backward0"), "Did you mean `ReluBackward0`?"),
         (Break("node", "#12"), "The last one is #11"),
         (Break("module", "3"), "no module is called `3`"),
+        (Break("module", "Linaer"), "Did you mean `Linear`?"),
         (Break("grad", "2.weigth"), "2.weight"),
         (Break("phase", "foward"), "forward"),
         (Break("iteration", "0"), "can't be reached"),
@@ -319,6 +320,18 @@ def test_a_node_is_named_by_its_operation_or_its_module_too() -> None:
             assert phase.event is not None
             seen.append(phase.event.number)
         assert seen == numbers
+
+
+def test_a_module_is_named_by_its_class_too() -> None:
+    for what, paths in (("Linear", ["0", "2"]), ("Re*", ["1"]), ("Sequential", [""]), ("2", ["2"])):
+        held = MODELS["mlp"]()
+        points = Breakpoints()
+        points.add(Break("module", what), held)
+        phase, seen = stepping(held, F, points), []
+        while phase.go("continue"):
+            assert phase.event is not None
+            seen.append(phase.event.path)
+        assert seen == paths
 
 
 def test_one_that_was_set_before_the_graph_and_matches_nothing_of_it_says_so_once() -> None:
