@@ -142,7 +142,8 @@ def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
 
 def _not_passed_on(held: Held, graph: GraphRecord, name: str, parameter: Tensor) -> Iterator[str]:
     """Say which nodes on the way to a leaf passed None on; a custom Function's backward may return that."""
-    yield f"the graph of this loss leads to {name}, and the backward passed nothing on to it"
+    by_hand = " (what flowed was changed by hand)" if held.point.flows is not None else ""
+    yield f"the graph of this loss leads to {name}, and the backward passed nothing on to it{by_hand}"
     ways = {place for place in graph.leaves if leaf_tensor(graph.nodes[place]) is parameter}
     for place in reversed(range(len(graph.nodes))):  # what a node leads to comes after it
         if ways.intersection(graph.edges[place]):

@@ -61,6 +61,13 @@ class TimelineRow(Struct, frozen=True):
     inside: bool = False
     """True for the stop inside a phase that is not at its end: it is the last row, and no point yet."""
 
+    @property
+    def words(self) -> str:
+        """The command in short: of a backward in which what flows was changed by hand, how."""
+        lines = self.line.split("; ")
+        changes = [line for line in lines if line.startswith("set ")]
+        return f"{lines[1]}: {', '.join(changes)}" if self.phase == "backward" and len(lines) > 1 else self.line
+
 
 class TimelineBranch(Struct, frozen=True):
     """One branch, and its last stop."""

@@ -140,6 +140,10 @@ def test_the_log_replays_to_the_same_bits_and_so_does_the_line_of_the_timeline(s
     do(typed, f"load mlp seed=0 device=cpu; forward; {line}")
     assert digest(typed) == changed
     assert line.startswith("pause 15; backward; set node.in = 0.5 * node.in; pause 16; out phase; ")
+    view = session.look(LookTimeline(0, 100))[0]
+    assert isinstance(view, TimelineView)
+    words = "set node.in = 0.5 * node.in, set node.out = 2 * node.out, set node.in = 0, set node.in[0] = 1"
+    assert view.rows[-1].words == f"backward: {words}"
 
 
 def test_a_graph_that_is_alive_is_written_to_a_file_with_what_was_changed(session: Session, tmp_path: Path) -> None:
@@ -218,6 +222,11 @@ def test_it_is_not_seen_afterwards_where_it_would_be_something_else(session: Ses
     node = session.look(LookNode(8))[0]
     assert isinstance(node, NodeView)
     assert "changed by hand, by what 2.bias.grad was" in node.note
+
+
+def test_why_a_grad_is_none_says_that_it_may_be_by_hand(session: Session) -> None:
+    do(session, TO_RELU + "; set node.in = none; out phase")
+    assert "passed nothing on to it (what flowed was changed by hand)" in do(session, "why 0.weight.grad").text
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

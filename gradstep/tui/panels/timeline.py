@@ -57,7 +57,7 @@ def row_words(row: TimelineRow) -> str:
 
 def command_words(row: TimelineRow) -> str:
     """Return the command that led to a point; of the first, that none did."""
-    return clean(row.line) or "as it was built"
+    return clean(row.words) or "as it was built"
 
 
 class _Columns:
