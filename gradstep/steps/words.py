@@ -75,7 +75,7 @@ WORDS: tuple[Word, ...] = (
     Word(
         "set",
         "set lr = 0.01",
-        "Write a hyper-parameter, a tensor or a part of one; or the setting `set_to_none`.",
+        "Write a hyper-parameter, a tensor or a part of one, or what flows (node.in); or the setting `set_to_none`.",
     ),
     Word("undo", "undo 3", "Go back by a command, or by some; `undo phase` when it is stopped inside one."),
     Word("redo", "redo 3", "Go forth again by a command that was undone, or by some."),
