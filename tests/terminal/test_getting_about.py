@@ -79,12 +79,12 @@ def test_a_parameter_is_found_and_its_number_copied_to_the_clipboard(start: Call
 def test_a_file_of_keys_is_read_and_what_is_wrong_in_it_is_said(start: Callable[..., Terminal], tmp_path: Path) -> None:
     keys = tmp_path / ".config" / "gradstep" / "keys.toml"
     keys.parent.mkdir(parents=True)
-    keys.write_text('forward = "w"\nbakward = "v"\n')
+    keys.write_text('forward = "E"\nbakward = "v"\n')
     terminal = start()
     terminal.wait(READY)
     terminal.wait("keys.toml:2: there is no bakward. Did you mean `backward`?")
-    assert "w forward" in terminal.text
-    terminal.press("w")
+    assert "E forward" in terminal.text
+    terminal.press("E")
     terminal.wait("stop 2")
     terminal.press("q")
     assert terminal.end() == 0
