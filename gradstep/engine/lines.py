@@ -51,7 +51,7 @@ class Lines:
     def at(self, number: int) -> Place | None:
         """Return where the node of a sequence number was made; None when no code of the user's was running.
 
-        A node that no operation of Python made (a custom Function's, say) is where its module was called.
+        A node that no operation of Python made (of a scripted function, say) is where its module was called.
         """
         place = bisect_right(self._starts, number) - 1
         if place >= 0 and number < self._ends[place]:
@@ -62,6 +62,8 @@ class Lines:
 
     def ran(self, before: int, after: int, frame: FrameType | None) -> None:
         """Note that an operation made the nodes from `before` up to `after`, called from a frame."""
+        while self._starts and self._starts[-1] >= before:  # what an operation calls inside is part of it
+            del self._starts[-1], self._ends[-1], self._places[-1]
         self._starts.append(before)
         self._ends.append(after)
         self._places.append(place_of(frame))
@@ -110,6 +112,7 @@ def note_lines(paths: Mapping[nn.Module, str]) -> Iterator[Lines]:
         stack.enter_context(hide_composites())
         if not something_is_compiled():
             stack.enter_context(_Noting(lines))
+            stack.enter_context(_noting_functions(lines))
         yield lines
 
 
@@ -128,6 +131,32 @@ class _Noting(TorchFunctionMode):
         if after != before:
             self._ran(before, after, sys._getframe(1))
         return result
+
+
+@contextmanager
+def _noting_functions(lines: Lines) -> Iterator[None]:
+    """Note every `apply` of a custom Function, which no `TorchFunctionMode` sees.
+
+    `apply` may be bound before (`act = Act.apply`), so it is not replaced itself but what each call of it goes through
+    right before its node is made (torch/autograd/function.py, `Function.apply`). Within a vmap it takes another way.
+    """
+    utils: Any = torch._functorch.utils
+    passes = getattr(utils, "unwrap_dead_wrappers", None)
+    if passes is None:  # another torch: a node is then where its module was called
+        yield
+        return
+    number, thread = torch.autograd._get_sequence_nr, get_ident()  # type: ignore[attr-defined]
+
+    def noting(args: Any) -> Any:
+        if get_ident() == thread:
+            lines.ran(number(), number() + 1, sys._getframe(1))
+        return passes(args)
+
+    utils.unwrap_dead_wrappers = noting
+    try:
+        yield
+    finally:
+        utils.unwrap_dead_wrappers = passes
 
 
 def place_of(frame: FrameType | None) -> Place | None:

@@ -39,6 +39,16 @@ class Marked(nn.Module):
         return z - next(part.exp() for part in (z,))  # Exp Sub
 
 
+class Twice(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor) -> Tensor:
+        return v * 2
+
+
 def text_at(held: Held, name: str) -> str:
     graph = held.graph()
     assert graph is not None
@@ -55,21 +65,45 @@ def noted(held: Held) -> Held:
     return run(held, F)
 
 
-@pytest.mark.parametrize("name", ["Addmm", "Tanh", "T", "Mul", "Relu", "Exp", "Sub"])
+@pytest.mark.parametrize("name", ["Addmm", "Tanh", "T", "Mul", "Relu", "Pass", "Exp", "Sub"])
 def test_a_node_was_made_where_the_users_innermost_line_is(name: str) -> None:
     assert name in text_at(noted(hold(Marked())), f"{name}Backward").split("#")[1].split()
 
 
-def test_a_node_that_no_operation_made_is_where_its_module_was_called() -> None:
+def test_a_node_that_no_operation_was_seen_to_make_is_where_its_module_was_called() -> None:
+    class Unseen(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch._C.DisableTorchFunction():
+                return x.sinh()
+
     class Outer(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.marked = Marked()
+            self.layer, self.unseen = nn.Linear(4, 2), Unseen()
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.marked(x)  # here
+            return self.unseen(self.layer(x))  # here
 
-    assert text_at(noted(hold(Outer())), "Pass").endswith("# here")
+    assert text_at(noted(hold(Outer())), "Sinh").endswith("# here")
+
+
+def test_an_apply_that_was_bound_before_and_what_its_function_calls_have_the_line_of_the_call() -> None:
+    bound = Twice.apply
+
+    class Root(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.layer(x).tanh()
+            return bound(y) + 1  # here
+
+    before = torch._functorch.utils.unwrap_dead_wrappers
+    held = noted(hold(Root()))
+    assert text_at(held, "Twice").endswith("# here")
+    assert text_at(held, "Tanh").endswith("tanh()")
+    assert torch._functorch.utils.unwrap_dead_wrappers is before
 
 
 def test_gradsteps_own_call_and_what_is_behind_it_are_no_lines_of_the_users() -> None:
