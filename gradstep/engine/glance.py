@@ -63,4 +63,4 @@ def lend_graph(timeline: Timeline, target: TimelinePoint, present: Point) -> Non
         if donor is None and point.made_by is made_by and point.forward is None and point.checkpoint is not None:
             donor = point.checkpoint.point
     if donor is not None:
-        held.point = replace(held.point, loss=donor.loss, watched=donor.watched)
+        held.point = replace(held.point, loss=donor.loss, watched=donor.watched, lent=True)

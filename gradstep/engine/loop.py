@@ -47,3 +47,5 @@ class Point(Struct, frozen=True):
     """The learning rates before the last step or next_batch, the acts that can move a scheduler."""
     edit: str = ""
     """What an edit since the last phase did, in words; empty when a phase came last."""
+    lent: bool = False
+    """True when the graph was alive here but is shown as it is now: what its nodes kept is not known any more."""

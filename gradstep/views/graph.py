@@ -103,21 +103,21 @@ class _Graph:
         first = request.first if at < 0 else at - request.count // 2
         first = max(0, min(first, total - request.count))
         end = min(first + request.count, total)
-        keeping = self._kept(stop)
+        keeping, sizes = self._kept(stop), request.sizes and not self.held.point.lent
         window = self._rows(layout, first, end)
         return GraphView(
             stop,
             self._state,
             total,
             first,
-            tuple([self._now(layout, row, made, keeping, request.sizes) for row, made in enumerate(window, first)]),
+            tuple([self._now(layout, row, made, keeping, sizes) for row, made in enumerate(window, first)]),
             nodes=len(self.record.nodes),
             near=request.near,
             at=at,
             groups=len(self.groups.items),
             lined=self.record.lines is not None,
-            bytes=keeping.total if request.sizes else None,
-            packed=keeping.packed if request.sizes else 0,
+            bytes=keeping.total if sizes else None,
+            packed=keeping.packed if sizes else 0,
         )
 
     def _layout(self, request: LookGraph) -> _Layout:
@@ -142,7 +142,7 @@ class _Graph:
             self._ran = ran
             self._keeping = Keeping(self.record.nodes, storages_of(own), read)
             self._known = (point, stop)
-            self._state = _state(self.record, point.freed)
+            self._state = "alive" if point.lent else _state(self.record, point.freed)
             if self._state == "freed" and point.freed:
                 self._keeping.total = 0
         return self._keeping
@@ -176,6 +176,8 @@ class _Graph:
         first, end = layout.rows.firsts[row], layout.rows.end_of(row)
         status = self._status(first, end)
         saved, size = keeping.state(first, end), keeping.bytes(first, end) if sizes else None
+        if self.held.point.lent and saved in ("freed", "written"):
+            saved = "alive"  # it was, then
         grad = self._said.grad(first, end)
         if not (status or saved or grad or size):
             return made

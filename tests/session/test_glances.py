@@ -91,6 +91,21 @@ def test_what_is_stopped_inside_is_not_shown_as_of_the_past(inside: Session) -> 
     assert inside.look(LookInside(), LookGraph()) == now
 
 
+def test_a_graph_that_was_alive_is_not_shown_as_the_backward_has_left_it_since(inside: Session) -> None:
+    (present,) = inside.look(LookGraph(sizes=True))
+    assert isinstance(present, GraphView)
+    assert (present.state, present.bytes is None) == ("partly freed", False)
+    for stop in (2, 5):
+        (graph,) = inside.look(LookGraph(sizes=True), at=stop)
+        assert isinstance(graph, GraphView)
+        assert (graph.state, graph.bytes) == ("alive", None)
+        assert {row.saved for row in graph.rows} == {"", "alive"}
+    (after,) = inside.look(LookGraph(sizes=True), at=3)
+    assert isinstance(after, GraphView)
+    assert (after.state, after.bytes) == ("freed", 0)
+    assert inside.look(LookGraph(sizes=True)) == (present,)
+
+
 def test_what_needs_a_live_graph_says_so(inside: Session) -> None:
     position, before = inside.stop.position, digest(inside)
     (view,) = inside.look(LookNode(3), at=3)
