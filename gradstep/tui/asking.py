@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from gradstep.tui.desk import Desk
+from gradstep.tui.in_keys import view_in_keys
 from gradstep.tui.painting import paint
 from gradstep.tui.remembered import Look
 from gradstep.values.views import Request
@@ -85,7 +86,7 @@ class AskingDesk(Desk, inherit_bindings=False):
                     return
                 for (name, request), view in zip(wanted, views, strict=True):
                     panel = self.panels[name]
-                    panel.assign(view)
+                    panel.assign(view_in_keys(view, self.keyboard))
                     panel.asked, panel.seen = request, view.stop
                     self.mark_moment(name)
                 # not with the next frame: this may be the second part of what a key does

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gradstep.tui import keymap
 from gradstep.tui.asking import AskingDesk
 from gradstep.tui.driver import Driver
+from gradstep.tui.in_keys import view_in_keys
 from gradstep.tui.lines import clean
 from gradstep.tui.painting import paint
 from gradstep.tui.panels.log import Entry, entries_of
@@ -154,7 +155,7 @@ class Board(AskingDesk, inherit_bindings=False):
         self.why.tell(outcome=outcome, stages=(), fault=None, whole=False, ways_out=self._ways_out(stop, outcome))
         for name, request, view in views:
             panel = self.panels[name]
-            panel.assign(view)
+            panel.assign(view_in_keys(view, self.keyboard))
             panel.asked, panel.seen = request, view.stop
         self._open_on(stop.opening)
         if self.tensor.element != self.why.element or self.tensor.due:  # another tensor is selected, or a large one

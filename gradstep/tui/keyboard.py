@@ -59,6 +59,10 @@ class Keyboard:
         return self._by_key.get(pressed)
 
 
+AS_IT_COMES = Keyboard()
+"""The table with nothing changed."""
+
+
 def _rebound(key: Key, keys: str) -> Key:
     first = keys.partition(",")[0]
     return key._replace(keys=keys, shown=_ARROWS.get(first) or written(first))

@@ -190,6 +190,8 @@ class TensorView(Drawn, frozen=True, tag=True):
     """True when statistics were left for the second time of asking."""
     grad_gone: bool = False
     """True when the last phase took `.grad` away: it is None now and was not before."""
+    no_grad: str = ""
+    """Why a parameter has no `.grad`: how one comes to be, or why the last backward left none."""
     pair: Pair | None = None
     """The points that `value` is the difference of: its `before` is the first, its `now` the second; else None."""
 

@@ -48,7 +48,7 @@ class BatchLook:
         """Return the parts of the batch, and `look.count` of its samples, pictures thinned to what is asked for."""
         held = self.held
         if not held.batches.taken:
-            return BatchView(stop, note="no batch yet: press n, or f, which takes one")
+            return BatchView(stop, note="No batch yet: run `next_batch`, or `forward`, which takes one")
         batch = held.batches.batch
         parts = list(_parts(batch))
         current = held.point.loss is not None and held.point.batch is batch
@@ -59,7 +59,7 @@ class BatchLook:
         given, target = _given(parts), _target(parts)
         if given is None or not given.dim():
             return BatchView(stop, held.batches.taken, rows, note="its first part has no samples to show one by one")
-        losses = self._losses_now() if current else SampleLosses(why="not run yet: press f")
+        losses = self._losses_now() if current else SampleLosses(why="not run yet: run `forward`")
         order = _order(losses.values, len(given))
         shown = order[max(0, look.first) : max(0, look.first) + max(0, look.count)]
         samples = [_Samples(look, given), _Samples(look, target), _Samples(look, prediction)]

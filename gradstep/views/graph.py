@@ -220,5 +220,5 @@ def _state(graph: GraphRecord, freed: bool) -> Literal["alive", "freed", "partly
 
 def _why_none(held: Held) -> str:
     if held.point.loss is None:
-        return "no graph yet: press f, forward builds it"
+        return "no graph yet: run `forward`, which builds it"
     return "the loss has no grad_fn: nothing that it was computed from requires grad"

@@ -136,7 +136,7 @@ def source_view(held: Held, stop: int, stepping: Stepping | None, request: LookS
     elif event is not None:
         source, what = event.source, event.name
     else:
-        return SourceView(stop, note="no line is running: i steps into a phase")
+        return SourceView(stop, note="no line is running: `into` steps into a phase")
     if not source.file:
         number = request.number if request.number is not None else event.number if event is not None else -1
         return SourceView(stop, note=f"{what}: {_no_line(held, number)}")

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from gradstep.engine.account import Line, Moment, Standing, walked
 from gradstep.engine.addends import Wish
 from gradstep.engine.held import Held
-from gradstep.values.expressions import name_line
 from gradstep.values.reasons import LedgerRow, LedgerView
 from gradstep.views.element import Element
 from gradstep.views.model import dtype_name
 from gradstep.views.numbers import Norms
+from gradstep.views.tensor import unreached
 
 NOT_RECORDED = "not recorded: recording begins when it is first looked at, and is for what fits in 64 MiB"
 
@@ -48,7 +48,7 @@ def _why_none(held: Held, element: Element) -> str:
         return "requires_grad is False: no backward reaches it"
     if not held.missed(element.parameter):
         return ""
-    return f"The last backward did not reach it: `why {name_line(element.path)}.grad` says where its path ends."
+    return f"The {unreached(element.path)}."
 
 
 def _rows(held: Held, element: Element, taken: Norms) -> Iterator[LedgerRow]:

@@ -28,7 +28,7 @@ from gradstep.views.numbers import norm_of
 _KEPT = 2
 """Nodes of a backward that ran whole whose values are kept while they are looked at: as many as panels are about."""
 
-_NOTHING = "nothing has arrived yet: b runs the backward, i steps into it"
+_NOTHING = "nothing has arrived yet: run `backward`, or step into it with `into`"
 _ANOTHER = ".grad holds something else: it was changed since, or the backward gives another one when it is run again"
 
 
@@ -125,7 +125,7 @@ class Passing:
             return number
         record = self._held.graph()
         if record is None:
-            return "no graph yet: f runs forward, which builds it"
+            return "no graph yet: run `forward`, which builds it"
         event = None if stepping is None else stepping.event
         if number is None:
             if event is None or event.node is None:

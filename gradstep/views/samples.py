@@ -76,7 +76,7 @@ def _obstacle(held: Held) -> str:
     """Return why the loss can't be taken sample by sample; empty when it may be tried."""
     point, loss = held.point, held.workload.loss
     if point.loss is None:
-        return "no loss yet: press f"
+        return "no loss yet: run `forward`"
     if loss is None:
         return "compute_loss takes the whole batch, so the loss of one sample is not known"
     if point.value is None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.held import Held
+from gradstep.values.expressions import name_line
 from gradstep.values.tensors import LookTensor, Quantity, TensorView
 from gradstep.views.formulas.find import would_give
 from gradstep.views.measures import Measures
@@ -52,7 +53,7 @@ class TensorLook:
         if selection is None:
             return TensorView(stop, "", note="nothing selected: move in the Model panel, or type `show NAME`")
         if tensor is None:
-            return TensorView(stop, selection.line, selection.path, note=_none_yet(selection.path))
+            return TensorView(stop, selection.line, selection.path, note=_none_yet(held, selection.path))
         base = TensorView(
             stop,
             selection.line,
@@ -60,6 +61,7 @@ class TensorLook:
             whole=tuple(tensor.shape),
             dtype=dtype_name(tensor),
             grad_state=_grad_state(held, tensor),
+            no_grad=_no_grad(held, selection.path, tensor),
         )
         reason = why_not(tensor)
         if reason:
@@ -144,13 +146,31 @@ def _grad_side(held: Held, path: str, tensor: Tensor, quantity: Quantity) -> tup
     return side, notes
 
 
-def _none_yet(path: str) -> str:
-    """Say what to press for a tensor that is not there yet."""
+def _none_yet(held: Held, path: str) -> str:
+    """Say what makes a tensor that is not there yet."""
     if ".state." in path:
-        return "there is none yet: the optimizer makes it in its first step: press f, b, s"
+        return "there is none yet: the optimizer makes it in its first step: run `forward`, `backward`, `step`"
     if path.endswith(".grad"):
-        return "there is none: press f, then b, and backward writes it"
-    return "there is none yet: press f"
+        owner = path.removesuffix(".grad")
+        parameter = held.tensor(owner)
+        if parameter is not None and held.missed(parameter):
+            return f"there is none: the {unreached(owner)}"
+        return "there is none: run `forward`, then `backward`, and backward writes it"
+    return "there is none yet: run `forward`"
+
+
+def unreached(path: str) -> str:
+    """Say of a parameter that the last backward left it without a `.grad`, and where to read why."""
+    return f"last backward did not reach it: `why {name_line(path)}.grad` says where its path ends"
+
+
+def _no_grad(held: Held, path: str, tensor: Tensor) -> str:
+    """Say why a parameter has no `.grad`; empty for one that has, and for what is no parameter."""
+    if tensor not in held.names or tensor.grad is not None:
+        return ""
+    if not tensor.requires_grad:
+        return "none: requires_grad is False"
+    return f"none: the {unreached(path)}" if held.missed(tensor) else "none yet: `forward`, then `backward`"
 
 
 def _grad_state(held: Held, tensor: Tensor) -> str:

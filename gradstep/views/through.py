@@ -53,13 +53,13 @@ class Through:
         """Return the gradients of a module's outputs and inputs, or why there are none to see."""
         record, point = self._held.graph(), self._held.point
         if record is None:
-            return InsideView(stop, note="no graph yet: f runs forward, i steps into it")
+            return InsideView(stop, note="no graph yet: run `forward`, or step into it with `into`")
         found = self._call(record, request)
         if isinstance(found, str):
             return InsideView(stop, note=found)
         path, call = found
         if not point.ran:
-            what = "no gradient has flowed through it yet: b runs the backward, i steps into it"
+            what = "no gradient has flowed through it yet: run `backward`, or step into it with `into`"
             return self._headed(InsideView(stop, note=what), record, path, call)
         if self._kept is None or self._kept[0] is not point or self._kept[1:3] != (path, call):
             self._kept = (point, path, call, self._headed(self._again(record, call), record, path, call))

@@ -63,7 +63,7 @@ def _loaded(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
     more = [f"{total:,} parameters in {len(held.parameters)} tensors; every .grad is None until the first backward"]
     if frozen:
         more.append(f"{frozen} of the {len(held.parameters)} tensors are frozen (requires_grad=False)")
-    return "Ready. Press f: forward runs prediction = model(x) and computes the loss.", more
+    return "Ready. Run `forward`: forward runs prediction = model(x) and computes the loss.", more
 
 
 def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
@@ -119,7 +119,8 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
     if added[-1] > 1:
         used = max(held.ledger.entry(name).used for name in written)
         stale = f", {used} of them already used by a step" if used else ""
-        return f"backward() added to .grad: it is now the sum of {added[-1]} backwards{stale}. Clear it with z.", more
+        sums = f"it is now the sum of {added[-1]} backwards{stale}"
+        return f"backward() added to .grad: {sums}. Clear it with `zero_grad`.", more
     if any(name in changed for name, _ in held.parameters):
         return "backward() wrote .grad, and a hook of the workload moved weights on the way.", more
     if missing:
@@ -127,7 +128,7 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
         return f"backward() wrote the .grad of {wrote}: none reached {missing[0]}.", more
     if not held.saved.known:
         return f"backward() wrote .grad. Whether it moved a weight {_UNKNOWN}.", more
-    return "backward() wrote .grad and nothing else. The weight moves when you press s (optimizer.step()).", more
+    return "backward() wrote .grad and nothing else. The weight moves when you run `step` (optimizer.step()).", more
 
 
 def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[str]]:
@@ -157,10 +158,12 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
     if not moved:
         return "step() changed nothing: the update was zero for every weight, or too small for its last bit.", more
     if point.again:
-        return "step() moved the weights again, with a gradient that a step had used already. Press z.", more
+        return "step() moved the weights again, with a gradient that a step had used already. Run `zero_grad`.", more
     if any(f"{name}.grad" in changed for name in point.written):
-        return "step() moved the weights, and wrote .grad too: a hook did, or the kernel. Press z to clear it.", more
-    return f"step() moved the weights and left .grad as it was. Press z before the next backward{_or_add(held)}.", more
+        wrote = "step() moved the weights, and wrote .grad too: a hook did, or the kernel"
+        return f"{wrote}. Run `zero_grad` to clear it.", more
+    before = f"Run `zero_grad` before the next backward{_or_add(held)}"
+    return f"step() moved the weights and left .grad as it was. {before}.", more
 
 
 def _all_nan(held: Held, taken: Norms) -> list[str]:
@@ -205,10 +208,10 @@ def _next_batch(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
         more.append(f"an epoch ended; the scheduler set lr {_rates(held.point.rates_before)} → {_rates(held.rates())}")
     taken = held.batches.place
     if held.point.loss is None:
-        return f"Batch {taken} is here. Press f: forward runs on it.", more
+        return f"Batch {taken} is here. Run `forward`: forward runs on it.", more
     if held.batches.single:
-        return "There is one batch: it is here again. Press f.", more
-    return f"Batch {taken} is here. The loss shown is still the last one's: press f for this batch.", more
+        return "There is one batch: it is here again. Run `forward`.", more
+    return f"Batch {taken} is here. The loss shown is still the last one's: run `forward` for this batch.", more
 
 
 def _count(n: int, noun: str) -> str:

@@ -51,7 +51,7 @@ def _forward(event: Event) -> str:
     given = _shapes(event.inputs)
     if event.kind == "module" and event.outputs is None:
         what = f"{_of_forward(event)} is about to run"
-        return f"{what}{f' on {given}' if given else ''}. i steps to what it calls, o runs it whole."
+        return f"{what}{f' on {given}' if given else ''}. `into` steps to what it calls, `over` runs it whole."
     made, refused = _shapes(event.outputs or ()), _refused(event)
     way = f"{given} → {made}" if given and made else made or given
     if event.kind == "module":

@@ -53,8 +53,13 @@ def test_a_matrix_is_two_grids():
     assert "1 NaN, 1 inf" in rows[-1]
 
 
-def test_a_missing_grad_says_what_to_press():
-    assert "none yet: f, then b" in text(tensor.draw(matrix(((1.0, 2.0),)), 80, 8))
+def test_a_missing_grad_says_why_in_as_many_rows_as_that_takes():
+    view = replace(
+        matrix(((1.0, 2.0),) * 6), no_grad="none: the last backward did not reach it: `why w.grad` says where"
+    )
+    rows = plain(tensor.draw(view, 60, 10).lines)
+    said = " ".join(row[34:].strip() for row in rows[2:7]).strip()
+    assert said == view.no_grad
 
 
 def test_more_columns_of_a_matrix_fit_where_its_numbers_are_short():

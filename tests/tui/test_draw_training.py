@@ -284,7 +284,7 @@ def test_a_nan_loss_stands_out():
 
 
 def test_empty_batches_say_what_to_press():
-    assert "Press" in text(batch.draw(BatchView(1, note="press n"), 40, 4))
+    assert "Press" in text(batch.draw(BatchView(1, note="Press n"), 40, 4))
     assert "No model yet" in text(batch.draw(None, 40, 4))
     assert (
         text(batch.draw(BatchView(1, 2, note="its first part has no samples"), 60, 4))

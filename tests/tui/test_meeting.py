@@ -89,9 +89,9 @@ def test_after_a_whole_backward_the_time_steps_of_a_weight_are_listed_and_ordere
 def test_an_empty_panel_says_what_to_press() -> None:
     async def test(s: Stage) -> None:
         await s.press("w")
-        assert "no graph yet: f runs forward, which builds it" in said(s)
+        assert "no graph yet: press f, which builds it" in said(s)
         await s.press("f")
-        assert "nothing has arrived yet: b runs the backward, i steps into it" in said(s)
+        assert "nothing has arrived yet: press b, or step into it with i" in said(s)
 
     on_stage(test)
 

@@ -223,7 +223,7 @@ def test_the_examples_are_taken_for_what_they_are(name: str) -> None:
     assert s.execute(Load(name, seed=0)).ok
     assert view(s).taken == 0
     s.next_batch()
-    assert view(s).note == "not run yet: press f"
+    assert view(s).note == "not run yet: run `forward`"
     s.forward()
     found = view(s)
     assert found.reduction == ("sum" if name in ("mlp", "hot") else "mean")

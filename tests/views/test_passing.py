@@ -74,7 +74,7 @@ def test_looking_back_changes_nothing(session: Session, name: str) -> None:
 
 def test_what_can_not_be_seen_is_said(session: Session) -> None:
     do(session, "load mlp seed=0")
-    assert "f runs forward" in node(session, LookNode(3)).note
+    assert "run `forward`" in node(session, LookNode(3)).note
     do(session, "forward")
     assert "its last one is #11" in node(session, LookNode(99)).note
     do(session, "into backward; over")
@@ -232,8 +232,8 @@ def test_the_view_draws_itself_by_name() -> None:
 
 
 def test_what_there_is_not_is_said(session: Session) -> None:
-    assert "f runs forward" in _note(session, "load mlp seed=0", LookContributions(3))
-    assert "b runs the backward" in _note(session, "forward", LookContributions(3))
+    assert "run `forward`" in _note(session, "load mlp seed=0", LookContributions(3))
+    assert "run `backward`, or step into it with `into`" in _note(session, "forward", LookContributions(3))
     assert "where backward starts" in _note(session, "backward", LookContributions(0))
     assert "has no operation of nothing" in _note(session, "print 1", LookContributions(path="nothing"))
     assert torch.is_grad_enabled()

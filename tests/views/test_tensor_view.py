@@ -188,9 +188,12 @@ def test_what_cannot_be_drawn_says_why() -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("loss", "there is none yet: press f"),
-        ("0.weight.grad", "there is none: press f, then b, and backward writes it"),
-        ("0.weight.state.exp_avg", "there is none yet: the optimizer makes it in its first step: press f, b, s"),
+        ("loss", "there is none yet: run `forward`"),
+        ("0.weight.grad", "there is none: run `forward`, then `backward`, and backward writes it"),
+        (
+            "0.weight.state.exp_avg",
+            "there is none yet: the optimizer makes it in its first step: run `forward`, `backward`, `step`",
+        ),
         ("", "nothing selected: move in the Model panel, or type `show NAME`"),
     ],
 )
@@ -455,3 +458,28 @@ def test_a_grad_that_the_last_phase_took_away_is_told_from_one_that_was_never_th
     assert not window(held, "0.weight").grad_gone
     run(held, B, ZeroGrad(set_to_none=False))
     assert not window(held, "0.weight").grad_gone
+
+
+def test_why_there_is_no_grad_is_said_as_it_is() -> None:
+    model = nn.Linear(4, 2)
+    model.unused, model.still = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1), requires_grad=False)
+    model.register_buffer("mean", torch.ones(1))
+    held = hold(model)
+
+    def said(name: str) -> str:
+        return window(held, name).no_grad
+
+    early = "none yet: `forward`, then `backward`"
+    assert [said(name) for name in ("weight", "unused", "still", "mean")] == [
+        early,
+        early,
+        "none: requires_grad is False",
+        "",
+    ]
+    run(held, F, B)
+    reason = "the last backward did not reach it: `why unused.grad` says where its path ends"
+    assert [said("weight"), said("unused")] == ["", f"none: {reason}"]
+    selection = Selection("unused.grad", "unused.grad", ())
+    assert TensorLook().view(held, 1, selection, None, LookTensor()).note == f"there is none: {reason}"
+    run(held, Z)
+    assert [said("weight"), said("unused")] == [early, early]

@@ -113,10 +113,10 @@ def test_of_several_calls_a_node_chooses_one() -> None:
 
 def test_what_there_is_not_is_said() -> None:
     session = stepped(model(), batch(), "forward")
-    assert "b runs the backward" in seen(session, LookInside(path="1")).note
+    assert "run `backward`, or step into it with `into`" in seen(session, LookInside(path="1")).note
     assert "made outside of the model" in seen(session, LookInside(0)).note
     assert "no operation of nothing" in seen(session, LookInside(path="nothing")).note
     session.close()
     empty = Session(Workload(model(), nn.functional.mse_loss, lambda p: torch.optim.SGD(p, lr=0.1), [batch()]))
-    assert "f runs forward" in seen(empty, LookInside()).note
+    assert "run `forward`" in seen(empty, LookInside()).note
     empty.close()

@@ -295,26 +295,27 @@ def test_a_history_that_was_cut_and_went_on_differently_is_read_again() -> None:
 def test_the_sentences_on_the_way_round_the_loop() -> None:
     torch.manual_seed(0)
     held = hold(nn.Linear(4, 2), [(torch.randn(3, 4), torch.randn(3, 2))])
-    assert why(held).sentence == "Ready. Press f: forward runs prediction = model(x) and computes the loss."
+    assert why(held).sentence == "Ready. Run `forward`: forward runs prediction = model(x) and computes the loss."
     assert why(held).more == ("10 parameters in 2 tensors; every .grad is None until the first backward",)
     said = []
     for act in (N, F, B, S, S, Z, Z, S, F, B, F, B, S, ZEROS, ZEROS, S):
         run(held, act)
         said.append(why(held).sentence)
+    left = "step() moved the weights and left .grad as it was. Run `zero_grad` before the next backward, or it adds to"
     assert said == [
-        "Batch 1 is here. Press f: forward runs on it.",
+        "Batch 1 is here. Run `forward`: forward runs on it.",
         "forward computed the loss and built its graph. No weight and no .grad changed.",
-        "backward() wrote .grad and nothing else. The weight moves when you press s (optimizer.step()).",
-        "step() moved the weights and left .grad as it was. Press z before the next backward, or it adds to it.",
-        "step() moved the weights again, with a gradient that a step had used already. Press z.",
+        "backward() wrote .grad and nothing else. The weight moves when you run `step` (optimizer.step()).",
+        f"{left} it.",
+        "step() moved the weights again, with a gradient that a step had used already. Run `zero_grad`.",
         "zero_grad() set .grad to None: the next backward starts afresh. No weight changed.",
         "zero_grad() found nothing to clear: every .grad was None already.",
         "step() changed nothing: every .grad is None, and an optimizer skips what has no gradient.",
         "forward computed the loss and built its graph. No weight and no .grad changed.",
-        "backward() wrote .grad and nothing else. The weight moves when you press s (optimizer.step()).",
+        "backward() wrote .grad and nothing else. The weight moves when you run `step` (optimizer.step()).",
         "forward computed the loss and built its graph. No weight and no .grad changed.",
-        "backward() added to .grad: it is now the sum of 2 backwards. Clear it with z.",
-        "step() moved the weights and left .grad as it was. Press z before the next backward, or it adds to these 2.",
+        "backward() added to .grad: it is now the sum of 2 backwards. Clear it with `zero_grad`.",
+        f"{left} these 2.",
         "zero_grad() filled .grad with zeros: a step now sees gradients of 0, not None.",
         "zero_grad() found nothing to clear: every .grad was zeros or None already.",
         "step() changed nothing: the update was zero for every weight, or too small for its last bit.",
@@ -420,7 +421,7 @@ def test_the_schedulers_move_is_said() -> None:
     assert why(held).more[-1] == "the scheduler set lr 0.1 → 0.05"
     held = run(hold(nn.Linear(4, 2), schedule="epoch", **more), F, N)
     assert why(held).more == ("an epoch ended; the scheduler set lr 0.1 → 0.05",)
-    assert why(held).sentence == "There is one batch: it is here again. Press f."
+    assert why(held).sentence == "There is one batch: it is here again. Run `forward`."
 
 
 def test_weights_that_a_hook_moved_in_backward_are_said() -> None:

@@ -24,7 +24,7 @@ def draw(view: BatchView | None, width: int, height: int, colour: bool = True) -
     if view is None:
         return empty(width, height, "No model yet: its data shows here as soon as it is built.")
     if not view.taken:
-        return empty(width, height, clean(view.note).capitalize())
+        return empty(width, height, clean(view.note))
     lines = [_part(part, width) for part in view.parts]
     if view.note:
         lines += paragraph(clean(view.note), width, "dim")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gradstep.tui.copying import Copied
+from gradstep.tui.in_keys import in_keys
+from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.breakpoints import of_node
 from gradstep.tui.panels.drawing import Drawing, cursor, empty, foot, window
@@ -35,6 +37,7 @@ def draw(
     first: int = 0,
     at: int = -1,
     breakpoints: tuple[Breakpoint, ...] = (),
+    keyboard: Keyboard = AS_IT_COMES,
 ) -> Drawing:
     """Draw the rows from row `first` on, the cursor on row `at` (-1: nowhere).
 
@@ -42,7 +45,7 @@ def draw(
     """
     if view is None or view.state == "none":
         note = view.note if view is not None else ""
-        hint = "No graph yet: press f, the forward records it while it computes."
+        hint = in_keys("No graph yet: run `forward`, the forward records it while it computes.", keyboard)
         return empty(width, height, clean(note) or hint)
     start, end = window(view.total, first, height - 1 - has_foot(height))
     shown = [_row(view, place) for place in range(start, end)]
@@ -164,7 +167,7 @@ class GraphPanel(ViewPanel[GraphView]):
 
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.view, width, height, self.first, self.at, self.breakpoints())
+        return draw(self.view, width, height, self.first, self.at, self.breakpoints(), self.keyboard)
 
     @property
     def body(self) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from gradstep.tui.in_keys import in_keys
+from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.lines import Line, Row, cell_len, clean, fit_end, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
@@ -19,7 +21,7 @@ _GAUGE = 13
 """Cells of the gauge: two a decade, `USUAL` in the middle."""
 
 
-def draw(view: LayersView | None, width: int, height: int, first: int = 0) -> Drawing:
+def draw(view: LayersView | None, width: int, height: int, first: int = 0, keyboard: Keyboard = AS_IT_COMES) -> Drawing:
     """Draw the modules from row `first` on."""
     if view is None:
         return empty(width, height, "No model yet: its layers show here as soon as it is built.")
@@ -30,23 +32,25 @@ def draw(view: LayersView | None, width: int, height: int, first: int = 0) -> Dr
     columns = _Columns(view, width)
     lines = [columns.header(), *(columns.line(row) for row in view.rows[start:end])]
     if foot:
-        lines += [Line()] * (height - 1 - len(lines)) + [text_line(said(view, width - GUTTER - 1), width, "dim")]
+        told = said(view, width - GUTTER - 1, keyboard)
+        lines += [Line()] * (height - 1 - len(lines)) + [text_line(told, width, "dim")]
     return Drawing(
         f"{numbers.count(len(view.rows), 'module')} in forward order", lines[: max(height, 0)], len(view.rows)
     )
 
 
-def said(view: LayersView, room: int) -> str:
+def said(view: LayersView, room: int, keyboard: Keyboard = AS_IT_COMES) -> str:
     """Say what the columns are of, and what is not known yet; the longest text that fits."""
     if view.updated is None:
-        texts = ["update/weight shows after the next s; about 1e−3 (│) is usual", "update/weight: press s"]
+        texts = ["update/weight shows after the next `step`; about 1e−3 (│) is usual", "update/weight: run `step`"]
     else:
         texts = [
             f"update/weight of iteration {view.updated}; about 1e−3 (│) is usual",
             f"update of iteration {view.updated}",
         ]
     if any(row.weight is None and row.zeros is None for row in view.rows):
-        texts.insert(0, f"{texts[0]}; zeros are counted from the next f")
+        texts.insert(0, f"{texts[0]}; zeros are counted from the next `forward`")
+    texts = [in_keys(text, keyboard) for text in texts]
     return next((text for text in texts if len(text) <= room), texts[-1])
 
 
@@ -162,4 +166,4 @@ class LayersPanel(ViewPanel[LayersView]):
 
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.view, width, height, self.first)
+        return draw(self.view, width, height, self.first, self.keyboard)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gradstep.tui.in_keys import in_keys
+from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
 from gradstep.tui.panels.panel import ViewPanel
@@ -17,14 +19,14 @@ _WIDE = 56
 _HEADS = ("since", "this adds", "sum", "norm", "from loss")
 
 
-def draw(view: LedgerView | None, width: int, height: int, back: int = 0) -> Drawing:
+def draw(view: LedgerView | None, width: int, height: int, back: int = 0, keyboard: Keyboard = AS_IT_COMES) -> Drawing:
     """Draw the account, its newest rows unless `back` rows are scrolled back to; the sum always stands below."""
     if view is None or not view.name:
         return empty(width, height, clean(view.note) if view is not None else "Nothing is loaded yet.")
     about = clean(view.name)
     if view.rows and view.rows[0].kind == "start" and view.total is None:
-        hint = view.note or "No .grad yet: press f, then b. Each backward adds a row here."
-        return empty(width, height, hint, about=about)
+        hint = "No .grad yet: run `forward`, then `backward`. Each backward adds a row here."
+        return empty(width, height, view.note or in_keys(hint, keyboard), about=about)
     table = _Table(view, width)
     notes = [line for text in _notes(view) for line in paragraph(text, width, "dim")]
     room = max(1, height - 2)
@@ -142,4 +144,4 @@ class LedgerPanel(ViewPanel[LedgerView]):
 
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.view, width, height, self.first)
+        return draw(self.view, width, height, self.first, self.keyboard)

@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 from msgspec.structs import replace
 
 from gradstep.tui.copying import Copied
+from gradstep.tui.in_keys import in_keys
+from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty
 from gradstep.tui.panels.panel import ViewPanel
@@ -36,11 +38,14 @@ class Wanted(NamedTuple):
 AS_IT_FITS = Wanted()
 
 
-def draw(view: LossView | None, width: int, height: int, wanted: Wanted = AS_IT_FITS) -> Drawing:
+def draw(
+    view: LossView | None, width: int, height: int, wanted: Wanted = AS_IT_FITS, keyboard: Keyboard = AS_IT_COMES
+) -> Drawing:
     """Draw the last loss, or the one at the cursor, as a number, and the history as a plot."""
     if view is None or not view.points:
         note = clean(view.note) if view is not None else ""
-        return empty(width, height, note or "No loss yet: press f, it runs prediction = model(x).")
+        hint = in_keys("No loss yet: run `forward`, it runs prediction = model(x).", keyboard)
+        return empty(width, height, note or hint)
     log, why = _scale(view, wanted.scale)
     about = f"{why}by {view.by}" + (f", smoothed {view.smoothing:g}" if view.smoothing else "")
     at = place_of(view, wanted.at)
@@ -161,7 +166,7 @@ class LossPanel(ViewPanel[LossView]):
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         at = self.wanted.at if self.focused else -1
-        return draw(self.view, width, height, self.wanted._replace(at=at, names=self.branches))
+        return draw(self.view, width, height, self.wanted._replace(at=at, names=self.branches), self.keyboard)
 
     def move(self, rows: int) -> None:
         """Move the cursor: there is nothing to scroll."""

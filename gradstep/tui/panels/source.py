@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from gradstep.tui.in_keys import in_keys
+from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, window
 from gradstep.tui.panels.panel import ViewPanel
@@ -14,11 +16,18 @@ from gradstep.values.views import Request
 _CUT = "…"
 
 
-def draw(view: SourceView | None, width: int, height: int, first: int = 0, left: int = 0) -> Drawing:
+def draw(
+    view: SourceView | None,
+    width: int,
+    height: int,
+    first: int = 0,
+    left: int = 0,
+    keyboard: Keyboard = AS_IT_COMES,
+) -> Drawing:
     """Draw the lines from row `first` of the view on, without their first `left` columns."""
     if view is None or not view.lines:
         note = clean(view.note) if view is not None else ""
-        return empty(width, height, note or "No line is running: i steps into a phase.")
+        return empty(width, height, note or in_keys("No line is running: `into` steps into a phase.", keyboard))
     start, end = window(len(view.lines), first, height)
     numbers = GUTTER + len(str(view.first + len(view.lines) - 1))
     lines = [
@@ -83,7 +92,7 @@ class SourcePanel(ViewPanel[SourceView]):
 
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.view, width, height, self.first, self.left)
+        return draw(self.view, width, height, self.first, self.left, self.keyboard)
 
     def sideways(self, columns: int) -> None:
         """Scroll long lines to the side, in steps of four columns."""

@@ -12,7 +12,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from gradstep.tui.glyphs import ASCII, ascii_of
-from gradstep.tui.keyboard import Keyboard
+from gradstep.tui.keyboard import AS_IT_COMES
 from gradstep.tui.lines import Line, cell_len
 from gradstep.tui.tones import style
 
@@ -34,7 +34,7 @@ class Surface(Widget):
 
     DEFAULT_CSS = "Surface { width: auto; height: auto; }"
     ground: ClassVar[str] = "panel"
-    keyboard = Keyboard()
+    keyboard = AS_IT_COMES
     """The keys as they are bound, for what names them."""
 
     def __init__(self, name: str) -> None:

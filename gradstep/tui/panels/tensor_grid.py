@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from gradstep.tui import heat
-from gradstep.tui.lines import Line, Row
+from gradstep.tui.lines import Line, Row, wrap
 from gradstep.tui.panels.drawing import GUTTER, cursor
 from gradstep.tui.panels.tensor_look import Look, Seen, cells_of, dtype_of, flat, peak, sides_of
 from gradstep.values import numbers
@@ -112,8 +112,8 @@ def grid_lines(view: TensorView, width: int, height: int, look: Look) -> list[Li
         for place, side in enumerate(room.sides):
             if place in drawn:
                 drawn[place].cells(row, i, shown, plate.spot[1] if here else -1)
-            elif i == 0:
-                row.left(room.start + place * room.each + 1, side.instead, "dim", room.each - 1)
+            elif i < len(instead := wrap(side.instead, max(1, room.each - 2))):
+                row.left(room.start + place * room.each + 1, instead[i], "dim", room.each - 1)
         lines.append(row.line())
     return lines
 

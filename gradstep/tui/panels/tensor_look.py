@@ -115,7 +115,7 @@ def sides_of(view: TensorView) -> list[Seen]:
     own = Seen(own_name(view), view.value, view.statistics)
     if view.grad is None and not view.grad_state:
         return [own]
-    return [own, Seen(".grad", view.grad, view.grad_statistics, view.grad_state, "none yet: f, then b")]
+    return [own, Seen(".grad", view.grad, view.grad_statistics, view.grad_state, clean(view.no_grad) or "none")]
 
 
 def _pair_sides(view: TensorView, pair: Pair) -> list[Seen]:

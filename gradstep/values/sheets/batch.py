@@ -16,7 +16,7 @@ _MOST = 3
 def batch_sheet(view: BatchView) -> Sheet:
     """Return the parts as a table and the samples below them."""
     if not view.taken:
-        return Sheet("Batch", "", (Words(view.note.capitalize(), "dim"),))
+        return Sheet("Batch", "", (Words(view.note, "dim"),))
     about = f"batch {view.taken}"
     if view.samples:
         order = ", worst first" if view.samples[0].loss is not None else ""
