@@ -42,6 +42,8 @@ class Past:
         self.timeline = Timeline(looks.held, looks.scope, budget)
         self.timeline.begin()
         looks.timeline = self.timeline
+        self._joined: set[int] = set()
+        """Stops that a restore came to by running again what built its graph: they are undone and done with it."""
 
     def carry_out(self, command: cmd.TravelCommand | cmd.EditCommand | cmd.FileCommand) -> str:
         """Carry out a command that travels, edits, or writes a file; return what there is to say.
@@ -55,9 +57,9 @@ class Past:
                 what = "there is no phase to undo"
                 raise wrong("not paused inside a phase", what, "`undo` goes back by whole commands")
             case cmd.Undo(count):
-                return self._go(timeline.back(count))
+                return self._go(self._back(count))
             case cmd.Redo(count):
-                return self._go(timeline.forth(count))
+                return self._go(self._forth(count))
             case cmd.Goto(stop):
                 return self._go(timeline.at(stop))
             case cmd.Switch(name):
@@ -97,6 +99,24 @@ class Past:
             listed = "; ".join(arrival.differ[:3]) + (" and more" if len(arrival.differ) > 3 else "")
             text += f"\nnot the same bits when run again, so what was kept is used: {listed}"
         return text
+
+    def _back(self, count: int) -> TimelinePoint:
+        path = list(self.timeline.here().path())
+        back = 0
+        for _ in range(min(count, len(path))):
+            while back < len(path) and path[back].number in self._joined:
+                back += 1
+            back += 1
+        return self.timeline.back(max(back, count))
+
+    def _forth(self, count: int) -> TimelinePoint:
+        ahead = self.timeline.ahead()
+        forth = 0
+        for _ in range(min(count, len(ahead))):
+            forth += 1
+            while forth < len(ahead) and ahead[forth].number in self._joined:
+                forth += 1
+        return self.timeline.forth(max(forth, count))
 
     def _switch(self, name: str) -> str:
         timeline = self.timeline
@@ -194,6 +214,8 @@ class Past:
         text = held.carry_out(command, self._looks.scope)
         for each in then:
             held.carry_out(each, self._looks.scope)
+            if self.timeline.current is not None:
+                self._joined.add(self.timeline.current.number)
         self._looks.travelled()
         again = f"; run again: {', '.join(map(cmd.line_of, then))}" if then else ""
         if digest(held)[0] == proof:
