@@ -114,6 +114,7 @@ class Held(Parts):
             GradstepError: what the debuggee raised, as a problem; the state is as it was before.
         """
         point, accounts, count = self.point, self.ledger.copy(), len(self.losses)
+        grad_mode = torch.is_grad_enabled()
         saved: Saved | None = None
         try:
             self.point = replace(point, edit="") if point.edit else point
@@ -128,6 +129,7 @@ class Held(Parts):
             self.running = False
         except BaseException as error:
             self.running, self.saved = False, _NOTHING
+            torch.set_grad_enabled(grad_mode)  # also torch's optimizers and copies switch it
             self.point = point
             self.ledger.restore(accounts)
             del self.losses[count:], self.loss_rates[count:]

@@ -23,8 +23,8 @@ class Image:
 
     def __init__(self, tensor: Tensor, tally: Tally) -> None:
         self.tensor = tensor
+        self.size, self._tally = 0, tally
         self.size = size_of(tensor)
-        self._tally = tally
         tally.bytes += self.size
         self.copy: Tensor | None = None
         self.version = tensor._version
@@ -116,6 +116,7 @@ class Images:
         """Note that what was copied has been put back."""
         for image in self._open:
             image.copy = None
+            self._inside[id(image.tensor)] = image  # `settle` may have been cut short
         self._open.clear()
 
     @contextmanager

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as hooks_of_all
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from gradstep.engine.graph import Owners
 from gradstep.engine.lines import Lines, note_lines
+from gradstep.engine.problems import is_ours
 
 
 @dataclass
@@ -68,14 +70,24 @@ def watch_forward(
             if count_zeros and is_zeroing(module):
                 _count(seen.zeros.setdefault(paths[module], []), output)
 
-    before = register_module_forward_pre_hook(enter)
-    after = register_module_forward_hook(leave, always_call=True)
-    try:
-        with note_lines(paths) if lines else nullcontext() as seen.lines:
-            yield seen
-    finally:
-        before.remove()
-        after.remove()
+    with ExitStack() as stack:
+        stack.callback(register_module_forward_pre_hook(enter).remove)
+        stack.callback(register_module_forward_hook(leave, always_call=True).remove)
+        seen.lines = stack.enter_context(note_lines(paths) if lines else nullcontext())
+        yield seen
+
+
+def remove_left_hooks() -> None:
+    """Remove what a phase that was cut short has left of gradstep's global hooks.
+
+    An interrupt may come at any line: also after a hook is registered and before that is noted, or as it is removed.
+    """
+    for hooks in (hooks_of_all._global_forward_pre_hooks, hooks_of_all._global_forward_hooks):
+        for number, hook in list(hooks.items()):
+            code = getattr(hook, "__code__", None)
+            if code is not None and is_ours(code.co_filename):
+                del hooks[number]
+                hooks_of_all._global_forward_hooks_always_called.pop(number, None)
 
 
 def _shape(given: object) -> tuple[int, ...] | None:

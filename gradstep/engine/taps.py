@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode, resolve_name
-from torch.utils.hooks import RemovableHandle
 
 from gradstep.engine.composites import hide_composites
 from gradstep.engine.events import Event, tensors_in
@@ -179,18 +178,17 @@ def tap_backward(
         gathers: tells of which nodes what meets there is gathered: it is kept alive until the node has run.
     """
     taps = _BackwardTaps(graph, line_of, types, names, come, passes, gathers)
-    handles: list[RemovableHandle] = []
     # on a GPU the engine would call the hooks on a thread of its own
     with torch.autograd.set_multithreading_enabled(False):
         try:
-            with collector_paused():
-                for number, node in enumerate(graph.nodes):
-                    handles.append(node.register_prehook(taps.before(number)))
-                    handles.append(node.register_hook(taps.after(number)))
-            yield
+            with ExitStack() as stack:
+                with collector_paused():
+                    for number, node in enumerate(graph.nodes):
+                        stack.callback(node.register_prehook(taps.before(number)).remove)
+                        stack.callback(node.register_hook(taps.after(number)).remove)
+                yield
         finally:
-            for handle in handles:
-                handle.remove()
+            taps.over = True
 
 
 class _BackwardTaps:
@@ -213,11 +211,15 @@ class _BackwardTaps:
         self._names = {i: names[leaf] for i, leaf in leaves if leaf is not None and leaf in names}
         self._meeting = frozenset(filter(gathers, _met(graph)))
         self._addends: dict[int, list[tuple[int, int, Tensor]]] = {}
+        self.over = False
+        """True after the block: a hook that an interrupt kept from being removed tells nothing any more."""
         self._by_hand: tuple[int, Mapping[str, tuple[str, str]]] = (-1, {})
         """What was changed before the node of this number: it runs right after that."""
 
     def before(self, number: int) -> Callable[[tuple[Tensor, ...]], tuple[Any, ...] | None]:
         def hook(arrived: tuple[Tensor, ...]) -> tuple[Any, ...] | None:
+            if self.over:
+                return None
             event = self._tell(number, "before", arrived, None)
             if event is None or not event.by_hand:
                 return None
@@ -228,6 +230,8 @@ class _BackwardTaps:
 
     def after(self, number: int) -> Callable[[tuple[Tensor, ...], tuple[Tensor, ...]], tuple[Any, ...] | None]:
         def hook(left: tuple[Tensor, ...], arrived: tuple[Tensor, ...]) -> tuple[Any, ...] | None:
+            if self.over:
+                return None
             event = self._tell(number, "after", arrived, left)
             self._addends.pop(number, None)
             changed = event.outputs if event is not None and event.made is not None else None

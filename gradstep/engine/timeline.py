@@ -66,7 +66,7 @@ class Timeline:
         self.end()
         self.stops = max(self.stops, 1)
         if self.budget:
-            point = self._point(None, None, take(self.held, self.images, None, None))
+            point = self._point(self.stops, None, None, take(self.held, self.images, None, None))
             self.current = self.points[point.number] = self.branches[FIRST] = point
         self.held.transaction.keep_in(self)
         self.held.batches.keeps_all = self.current is not None
@@ -79,29 +79,39 @@ class Timeline:
         self.held.transaction.keep_in(self)
         self.held.batches.keeps_all = False
 
-    def record(self, command: PointCommand, saved: Saved | None) -> None:
-        """Note that a command went through: where the workload is now is a new point.
+    def next(self, command: PointCommand, saved: Saved | None) -> TimelinePoint | None:
+        """Return the point that a command has led to, to be recorded; None where there is none to keep.
+
+        Nothing is noted yet: making it copies, compares and asks objects of the user's, and all of that may fail.
 
         Args:
             command: what was carried out.
             saved: what it may have written, from before it; None where nothing was kept.
         """
         before = self.current
+        if not self.travelling and (before is None or saved is None):
+            return None
+        self._outside(self.images.settle())
         if self.travelling:
-            self._outside(self.images.settle())
+            return None
+        assert before is not None
+        point = self._point(self.stops + 1, before, command, take(self.held, self.images, before.checkpoint, saved))
+        if self.branches[self.branch] is not before:
+            point.branch = self._new_name()
+        return point
+
+    def record(self, point: TimelinePoint | None) -> None:
+        """Note that a command went through: where the workload is now is this point."""
+        if self.travelling:
             return
         self.stops += 1
-        if before is None:
+        if point is None:
+            if self.current is not None:
+                self.end()
             return
-        if saved is None:
-            self.end()
-            return
-        self._outside(self.images.settle())
-        point = self._point(before, command, take(self.held, self.images, before.checkpoint, saved))
-        if self.branches[self.branch] is not before:
-            self.branch = self._new_name()
-            point.branch = self.branch
-        self.current = self.points[point.number] = self.branches[self.branch] = point
+        self.small += point.small
+        self.branch = point.branch
+        self.current = self.points[point.number] = self.branches[point.branch] = point
 
     def _outside(self, written: Sequence[Image]) -> None:
         """Note what was written that is no part of the model: at every point before, it was what it had been."""
@@ -120,10 +130,10 @@ class Timeline:
                         point.checkpoint.images[("batch", str(place))] = image
 
     def _point(
-        self, before: TimelinePoint | None, command: PointCommand | None, checkpoint: Checkpoint
+        self, number: int, before: TimelinePoint | None, command: PointCommand | None, checkpoint: Checkpoint
     ) -> TimelinePoint:
         held, now = self.held, self.held.point
-        point = TimelinePoint(self.stops, before, command, self.branch, checkpoint, now.phase, now.iteration, now.value)
+        point = TimelinePoint(number, before, command, self.branch, checkpoint, now.phase, now.iteration, now.value)
         point.edit, point.known = now.edit, len(held.losses)
         if isinstance(command, Restore):
             point.losses = (list(held.losses), list(held.loss_rates))
@@ -135,7 +145,6 @@ class Timeline:
             wrote = tuple([key for key in keys if old.get(key) is not new.get(key)])
             point.wrote, point.depth = self._wrote.setdefault(wrote, wrote), before.depth + 1
             point.small = small_size(checkpoint, before.checkpoint)
-            self.small += point.small
         point.made_by = point if isinstance(command, Forward) or before is None else before.made_by
         if graph_alive(now):
             point.forward = point.made_by

@@ -15,13 +15,14 @@ from gradstep.engine.batches import leaves
 from gradstep.engine.bits import same_bits
 from gradstep.engine.buffers import is_freed
 from gradstep.engine.optimizers import is_torchs, writes_grad
-from gradstep.engine.probes import watch_forward
+from gradstep.engine.probes import remove_left_hooks, watch_forward
 from gradstep.engine.randomness import Randomness
 from gradstep.engine.saving import Saved, Saver, TensorsSaved, put_grads_back, without_grads
 from gradstep.values.commands import Backward, Forward, NextBatch, PhaseCommand, PointCommand, Step
 
 if TYPE_CHECKING:
     from gradstep.engine.held import Held
+    from gradstep.engine.points import TimelinePoint
     from gradstep.engine.timeline import Timeline
 
 
@@ -124,26 +125,25 @@ class Transaction:
     def keep(self, act: PointCommand, saved: Saved | None) -> None:
         """Note that an act went through: after a forward, `saved` is what the graph of the loss began with."""
         self._held.running = False  # an interrupt from here on would tear what is kept
-        self._begun = None
+        point = None if self._timeline is None else self._timeline.next(act, saved)
+        forward = isinstance(act, Forward)
+        if forward and saved is not None:
+            # as a rule none: copies would last as long as the graph
+            saved.weights = _written(saved.weights, point)
+        # what is noted is noted as one: nothing from here on can fail
         if self._timeline is not None:
-            self._timeline.record(act, saved)
-        if isinstance(act, Forward):
+            self._timeline.record(point)
+        if forward:
             self.forward_saved = saved
             if saved is not None:
                 saved.randomness = self._pulled or saved.randomness
-                saved.weights = self._written(saved.weights)  # as a rule none: copies would last as long as the graph
-        self._pulled = None
-
-    def _written(self, weights: TensorsSaved) -> TensorsSaved:
-        """Return the weights that a forward wrote; where a history has just compared them it is asked."""
-        timeline = self._timeline
-        point = timeline.current if timeline is not None and not timeline.travelling else None
-        return weights.written() if point is None or any(key[0] == "weight" for key in point.wrote) else TensorsSaved()
+        self._pulled = self._begun = None
 
     def roll_back(self, saved: Saved) -> None:
         """Put everything back as it was when `saved` was kept, the graph of the last loss included."""
         held = self._held
         self._pulled = self._begun = None
+        remove_left_hooks()
         saved.tensors.restore()
         saved.weights.restore()
         self._put_buffers_back(saved.slots)
@@ -202,6 +202,11 @@ class Transaction:
         else:
             held.point = replace(held.point, freed=True)
         return True
+
+
+def _written(weights: TensorsSaved, point: TimelinePoint | None) -> TensorsSaved:
+    """Return the weights that a forward wrote; where a point of a history has compared them it is asked."""
+    return weights.written() if point is None or any(key[0] == "weight" for key in point.wrote) else TensorsSaved()
 
 
 def _is_torchs_module(module: nn.Module) -> bool:

@@ -1,0 +1,74 @@
+"""Raises at the nth call that a phase makes: of gradstep's own functions, of torch's and of what is built in."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+
+import torch.nn.modules.module as modules
+
+from gradstep.engine.held import Held
+from gradstep.engine.loop import Act
+from gradstep.engine.phases import Taps
+from gradstep.engine.problems import problem_of
+from gradstep.engine.transaction import Transaction
+
+NEVER = 1 << 40
+_CLEANING = {Transaction.roll_back.__code__, problem_of.__code__}
+"""What runs after a failure: a second one there is none of the phase's."""
+_WAITING = "/engine/walker.py"
+"""The threads' own machinery: nothing of the phase runs in it."""
+_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_forward_hooks_always_called")
+
+
+class Injector:
+    """Counts the calls that the phases of a workload make, in Python and in C, and raises at one of them.
+
+    Args:
+        held: the workload; its `run` is watched, on whatever thread it runs.
+        error: what is raised. A KeyboardInterrupt only where one can come: while the phase may be interrupted, and
+            not before a call that is built in but after it.
+    """
+
+    def __init__(self, held: Held, error: type[BaseException]) -> None:
+        self._held, self._error = held, error
+        self._events = ("call", "c_return") if error is KeyboardInterrupt else ("call", "c_call")
+        self._run, self._cleaning = held.run, 0
+        self.left = NEVER
+        self.where = ""
+        """Where it raised last; empty while it has not."""
+        self.calls = 0
+        """The calls of the last phase."""
+        held.run = self.run  # type: ignore[method-assign]
+
+    def light(self, at: int) -> None:
+        """Raise at a call of the next phase, counted from 1."""
+        self.left, self.where = at, ""
+
+    def run(self, act: Act, taps: Taps | None = None) -> None:
+        """Carry out a phase as `Held.run` does."""
+        self.calls = self._cleaning = 0
+        sys.setprofile(self._probe)
+        try:
+            self._run(act, taps)
+        finally:
+            sys.setprofile(None)
+
+    def _probe(self, frame: FrameType, event: str, argument: object) -> None:
+        code = frame.f_code
+        if code in _CLEANING and event in ("call", "return"):
+            self._cleaning += 1 if event == "call" else -1
+        if event not in self._events or self._cleaning or _WAITING in code.co_filename or argument is sys.setprofile:
+            return
+        if self._error is KeyboardInterrupt and not self._held.running:
+            return
+        self.calls += 1
+        if self.calls == self.left:
+            self.left = NEVER
+            self.where = f"{event} {code.co_filename.rpartition('/')[2]}:{frame.f_lineno} {code.co_name} {argument}"
+            raise self._error("injected")
+
+
+def hooks_left() -> int:
+    """Return how many of torch's hooks of all modules there are."""
+    return sum(len(getattr(modules, name)) for name in _HOOKS)
