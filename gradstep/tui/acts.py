@@ -87,7 +87,8 @@ class ActingBoard(Board, inherit_bindings=False):
         self._pressed = False
         if not self.driver.put(job):
             dead = f"the engine is dead: {self.keyboard.key('restart').shown} restarts it"
-            self._say(dead if self.driver.dead else f"{QUEUE} commands wait already: esc clears them")
+            full = f"{QUEUE} commands wait already: {self.keyboard.named('pause')} clears them"
+            self._say(dead if self.driver.dead else full)
 
     def _put_phase(self, job: Job) -> None:
         """Queue what needs a model; why there is none stays to be read."""
@@ -172,9 +173,10 @@ class ActingBoard(Board, inherit_bindings=False):
             self._session.interrupt()
             self._say("interrupting: the phase will be rolled back")
         elif self.driver.pause():
-            self._say("paused: the queue is clear" + ("; esc again interrupts" if self.driver.running else ""))
+            more = f"; {self.keyboard.named('pause')} again interrupts" if self.driver.running else ""
+            self._say(f"paused: the queue is clear{more}")
         else:
-            self._say("nothing runs; q quits")
+            self._say(f"nothing runs; {self.keyboard.named('quit')} quits")
         self._pressed = self.driver.running is not None
 
     def action_start_over(self) -> None:

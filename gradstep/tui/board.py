@@ -172,7 +172,7 @@ class Board(AskingDesk, inherit_bindings=False):
         if stop.number or outcome is None or outcome.ok or not isinstance(outcome.command, Load):
             return ""
         retry = f"{self.keyboard.key('restart').shown} tries again, " if self._can_retry else ""
-        return f"Nothing is loaded: {retry}: and load NAME takes another, q quits."
+        return f"Nothing is loaded: {retry}: and load NAME takes another, {self.keyboard.named('quit')} quits."
 
     def _open_on(self, opening: str) -> None:
         """Have Tensor show what the workload asks for until something is selected; nothing is carried out for that."""

@@ -89,7 +89,7 @@ def panel_lines(width: int, keyboard: Keyboard, panel: Panel) -> list[Line]:
     own = [key for key in keyboard.keys if key.panel == panel.id]
     return [
         text_line(f"{panel.title}, which is in focus", width, "bright"),
-        *paragraph(panel.reads, width, "text", 4),
+        *paragraph(panel.reads.format_map({key.id: keyboard.named(key.id) for key in keyboard.keys}), width, "text", 4),
         *_entries(own, width),
         Line(),
     ]

@@ -40,6 +40,10 @@ class Keyboard:
         """Return a key by its id."""
         return self._by_id[name]
 
+    def named(self, name: str) -> str:
+        """Return how the key of an id is called in a sentence: `esc`; `no key` where it has none."""
+        return self._by_id[name].shown or "no key"
+
     @property
     def counted(self) -> list[str]:
         """The keys that a number goes before, as they are written, one for each thing to do."""

@@ -127,7 +127,8 @@ class StepScreen(TryingBoard, inherit_bindings=False):
         if self._reading.begins_with_load:
             self.driver.put(self._reading.job())
         else:
-            hint = "space runs the next line of the script, c all the rest."
+            line, rest = map(self.keyboard.named, ("natural", "go_on"))
+            hint = f"{line} runs the next line of the script, {rest} all the rest."
             self.why.tell(notice="\n".join(filter(None, [self._reading.preface, hint])))
             self._arrange()
             self.why.redraw()

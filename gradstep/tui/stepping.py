@@ -121,7 +121,8 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         self._settle()
         self.driver.pause()
         self._session.interrupt()
-        self._say(f"pausing at the next place{_waited_for(self.driver.stop.position)}; esc again gives the phase up")
+        again = f"{self.keyboard.named('pause')} again gives the phase up"
+        self._say(f"pausing at the next place{_waited_for(self.driver.stop.position)}; {again}")
         self._pressed = True
 
     def _stops_inside(self, command: Command) -> bool:

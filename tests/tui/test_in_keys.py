@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from stage import stage
 from test_inside import Real
 
+from gradstep.tui.helps import panel_lines
 from gradstep.tui.in_keys import in_keys, view_in_keys
 from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.layout import REGISTRY
+from gradstep.tui.panels import compare, why
+from gradstep.values.outcomes import Frame, Problem
 from gradstep.values.reasons import LedgerView
 from gradstep.values.views import NoView, WhyView
 
@@ -69,3 +74,25 @@ def test_panels_name_the_keys_as_they_are_bound() -> None:
             assert "Clear it with f13." in " ".join(s.text().split())
 
     asyncio.run(asyncio.wait_for(test(), 120))
+
+
+MOVED = Keyboard({"compare": "M", "timeline": "f13", "try": "", "traceback": "f14", "pause": "f15", "choose": "f16"})
+
+
+def test_what_the_screen_says_itself_follows_too() -> None:
+    said = " ".join(" ".join(line.plain for line in compare.draw(None, 200, 6, keyboard=MOVED).lines).split())
+    assert "In Timeline (f13), M marks a stop, and M on another" in said
+    assert "no key does the same once more" in said
+    frames = (Frame("torch/nn.py", 1, "call", "f()", False),)
+    problem = Problem("raised", "it broke", "", frames=frames)
+    assert "f14 shows the whole traceback" in why.problem_lines(problem, 90, keyboard=MOVED)[-1].plain
+
+
+@pytest.mark.parametrize("name", list(REGISTRY))
+def test_what_the_help_says_of_a_panel_names_keys_as_they_are_bound(name: str) -> None:
+    panel = REGISTRY[name]()
+    assert re.findall(r"\b(?:enter|esc|space|delete)\b", re.sub(r"{\w+}", "", panel.reads)) == []
+    moved = " ".join(" ".join(line.plain for line in panel_lines(100, MOVED, panel)).split())
+    assert "{" not in moved
+    for field, key in (("{choose}", "f16"), ("{pause}", "f15"), ("{compare}", "M marks")):
+        assert (key in moved) == (field in panel.reads)

@@ -102,7 +102,7 @@ class BreakpointsPanel(ViewPanel[BreakpointsView]):
     reads = (
         "Where a phase that runs stops by itself, or prints (log) and goes on: the place, how often it was come to, "
         f"and how many of the next hits it lets pass. {ON} is on, {OFF} off; the same marks stand on rows of Graph and "
-        "Model. enter or space turns the one under the cursor on or off, delete deletes it."
+        "Model. {choose} or {natural} turns the one under the cursor on or off, {delete} deletes it."
     )
     shows = BreakpointsView
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradstep.tui.copying import Copied
+from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.lines import Line, Row, clean, fit, fit_middle, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window_with
 from gradstep.tui.panels.panel import ViewPanel
@@ -18,14 +19,24 @@ _WIDE_RANGE = 20.0
 """Losses whose greatest is this many times the smallest are drawn on a log scale."""
 
 
-def draw(view: CompareView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
+def draw(
+    view: CompareView | None,
+    width: int,
+    height: int,
+    first: int = 0,
+    at: int = -1,
+    keyboard: Keyboard = AS_IT_COMES,
+) -> Drawing:
     """Draw both points, the plot, what differs in words, and the tensors from row `first` on, the cursor on `at`."""
     if view is None:
+        timeline, mark, other = map(keyboard.named, ("timeline", "compare", "try"))
         return empty(
             width,
             height,
-            "Nothing to compare yet. In Timeline (T), C marks a stop, and C on another one compares the two.",
-            "W does the same once more with something changed, such as lr, on a branch of its own, and compares.",
+            f"Nothing to compare yet. In Timeline ({timeline}), {mark} marks a stop, and {mark} on another one "
+            "compares the two.",
+            f"{other} does the same once more with something changed, such as lr, on a branch of its own, and "
+            "compares.",
         )
     head = head_lines(view, width, height)
     foot = height >= 6 and 0 <= at < len(view.rows)
@@ -147,8 +158,9 @@ class ComparePanel(ViewPanel[CompareView]):
     title = "Compare"
     reads = (
         "Two stops or branches: the loss of both on one plot, then every tensor that differs, with the norm of the "
-        "difference, second minus first, and its greatest element. enter opens both and their difference in Tensor, at "
-        "that element; there v turns it into the difference over the first, g finds its extremes, esc comes back."
+        "difference, second minus first, and its greatest element. {choose} opens both and their difference in "
+        "Tensor, at that element; there {tensor_quantity} turns it into the difference over the first, "
+        "{tensor_element} finds its extremes, {pause} comes back."
     )
     shows = CompareView
 
@@ -188,7 +200,7 @@ class ComparePanel(ViewPanel[CompareView]):
 
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.view, width, height, self.first, self.at)
+        return draw(self.view, width, height, self.first, self.at, self.keyboard)
 
     @property
     def body(self) -> int:

@@ -199,7 +199,7 @@ class ContributionsPanel(ViewPanel[ContributionsView]):
         "Of each the node that it came from, which call of its module that was made in, its norm, and its share of the "
         "sum; below them the sum that the engine used. Of a parameter it says which use gave how much of .grad. It is "
         "about the node under the cursor of Graph, the parameter or module under that of Model, or the node that is "
-        "stopped at; after a whole backward it is run once more for it. enter goes to the node in Graph."
+        "stopped at; after a whole backward it is run once more for it. {choose} goes to the node in Graph."
     )
     shows = ContributionsView
     _AHEAD, _STRIDE = 60, 30

@@ -152,8 +152,8 @@ class InsidePanel(ViewPanel[InsideView]):
     reads = (
         "At a stop inside a phase: the tensors that go into the module, op or node and those that come out of it, with "
         "norm, extremes, mean, spread and zeros; whether they require grad, and if not, why; the parameters that take "
-        "part. enter opens the tensor under the cursor in Tensor. After a whole backward: the gradients of the outputs "
-        "and inputs of the module under the cursor of Model, for which the backward is run once more."
+        "part. {choose} opens the tensor under the cursor in Tensor. After a whole backward: the gradients of the "
+        "outputs and inputs of the module under the cursor of Model, for which the backward is run once more."
     )
     shows = InsideView
 

@@ -121,9 +121,9 @@ def chain_lines(view: NodeView, width: int) -> list[Line]:
     return lines
 
 
-def product_line(view: NodeView, width: int, cut: bool = False) -> Line:
-    """Return v here as a product, and what its 1 is; with `cut`, that its factors are left out for want of room."""
-    hint = "   ↓ m maximises" if cut else ""
+def product_line(view: NodeView, width: int, key: str = "") -> Line:
+    """Return v here as a product, and what its 1 is; with a `key`, that it shows the factors there is no room for."""
+    hint = f"   ↓ {key} maximises" if key else ""
     row = Row(width).left(GUTTER, _product(view, width - GUTTER - 1 - len(hint)), "code")
     one = "   1 = ∂loss/∂loss"
     if row.at + len(one) + len(hint) < width:

@@ -23,7 +23,7 @@ class Panel(Surface):
 
     title: ClassVar[str] = ""
     reads: ClassVar[str] = ""
-    """What the panel shows and how to read it, for the help."""
+    """What the panel shows and how to read it, for the help; `{choose}` stands for the key of that id."""
 
     class Focused(Message):
         """A panel was clicked."""

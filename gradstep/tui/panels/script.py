@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.lines import Line, Row, clean
 from gradstep.tui.panels.drawing import Drawing, cursor, paragraph, window
 from gradstep.tui.panels.panel import Panel
@@ -26,7 +27,7 @@ class Page(NamedTuple):
     """What went wrong, by line from 1."""
 
 
-def draw(page: Page | None, width: int, height: int, first: int = -1) -> Drawing:
+def draw(page: Page | None, width: int, height: int, first: int = -1, keyboard: Keyboard = AS_IT_COMES) -> Drawing:
     """Draw the script from its row `first` on; -1: so that the next line is in the middle."""
     if page is None:
         return Drawing("", paragraph("No script is open: gradstep FILE.steps opens one.", width, "dim")[:height])
@@ -37,7 +38,7 @@ def draw(page: Page | None, width: int, height: int, first: int = -1) -> Drawing
             centre = len(lines)
         lines.append(_line(page, number, text, width))
         if number in page.problems:
-            lines += problem_lines(page.problems[number], width)
+            lines += problem_lines(page.problems[number], width, keyboard=keyboard)
             if not page.next:
                 centre = len(lines) - 1
     if not page.next and not page.problems:
@@ -75,7 +76,7 @@ class ScriptPanel(Panel):
 
     def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.page, width, height, -1 if self._follows else self.first)
+        return draw(self.page, width, height, -1 if self._follows else self.first, self.keyboard)
 
     def scroll_rows(self, rows: int) -> None:
         """Scroll away from the next line."""

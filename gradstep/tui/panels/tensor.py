@@ -58,7 +58,7 @@ class TensorPanel(ViewPanel[TensorView]):
         "The selected tensor and its .grad, the same window of both: numbers, or a heat map. `*` marks what the last "
         "phase changed; in a heat map − and blue are below zero, + and orange above it, the deeper the farther, NN is "
         "NaN. The element with ▶ is the one that Why and Ledger are about. DIFFERENCE, opened from Compare: a "
-        "tensor at two points and the second minus the first, or that alone where there is no room; esc goes back."
+        "tensor at two points and the second minus the first, or that alone where there is no room; {pause} goes back."
     )
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ class TensorPanel(ViewPanel[TensorView]):
     def _look(self) -> Look:
         view = self.view
         spot = None if view is None else (self._place(view, 0), self._place(view, 1))
-        return Look(self._steady, spot, self.first, self.left, self.heat, self._says_all)
+        return Look(self._steady, spot, self.first, self.left, self.heat, self._says_all, self.keyboard)
 
     @property
     def _says_all(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gradstep.tui import heat
+from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.lines import Line, Row, clean, text_line
 from gradstep.tui.panels.drawing import GUTTER
 from gradstep.tui.panels.tensor_grid import CHANGED, axis_of, columns_shown, room_of
@@ -59,13 +60,14 @@ def plane_line(view: TensorView) -> str:
     return f"{name_line(view.path)}[{', '.join(parts)}]" if parts else name_line(view.path)
 
 
-def planes_words(view: TensorView) -> str:
+def planes_words(view: TensorView, keyboard: Keyboard) -> str:
     """Say at which index of the dimensions that are neither rows nor columns the window is; empty without any."""
     others = [axis for axis in view.axes if axis.dim not in view.dims]
     if not others:
         return ""
     at = ", ".join(f"dim {axis.dim} at {view.place[axis.dim]} of {view.whole[axis.dim]:,}" for axis in others)
-    return f"{at}: , . step, d turns"
+    back, on, turn = map(keyboard.named, ("tensor_back", "tensor_on", "tensor_dims"))
+    return f"{at}: {back} {on} step, {turn} turns"
 
 
 # -- below the numbers -------------------------------------------------------------------------------------------------
@@ -78,7 +80,7 @@ def foot_lines(view: TensorView, width: int, height: int, look: Look) -> list[Li
 
 def _block(view: TensorView, width: int, look: Look) -> list[Line]:
     lines = [_here(view, width, look), *_table(view, width)]
-    extra = [part for part in (view.note, columns_words(view, width, look), planes_words(view)) if part]
+    extra = [part for part in (view.note, columns_words(view, width, look), planes_words(view, look.keyboard)) if part]
     extra += [] if look.heat else _marks(view)
     if look.heat:
         lines.append(heat.ramp(Row(width).to(GUTTER)).add("   ").add("  ".join(extra), "dim").line())
@@ -101,7 +103,8 @@ def _parts(view: TensorView, width: int, look: Look) -> list[str]:
     """Return what is to be said in one line, the most needed first."""
     amount = math.prod(view.shape)
     known = view.statistics
-    parts = [*_unseen(view, width, look), clean(view.note), planes_words(view), columns_words(view, width, look)]
+    parts = [*_unseen(view, width, look), clean(view.note)]
+    parts += [planes_words(view, look.keyboard), columns_words(view, width, look)]
     these = f"these {amount:,}" if view.pair is None or view.pair.missing else "the difference"
     if amount == 1:
         parts.append("1 element")

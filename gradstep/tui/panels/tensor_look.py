@@ -9,6 +9,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from gradstep.tui import heat
+from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.lines import clean
 from gradstep.values import numbers
 from gradstep.values.numbers import Form
@@ -89,6 +90,7 @@ class Look(NamedTuple):
     heat: bool = False
     block: bool = False
     """True to say everything there is to say of the slice below the numbers."""
+    keyboard: Keyboard = AS_IT_COMES
 
 
 def peak(known: Statistics | None, seen: Iterable[float]) -> float:

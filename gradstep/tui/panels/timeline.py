@@ -123,8 +123,8 @@ class TimelinePanel(ViewPanel[TimelineView]):
         "Every command that changed something, the oldest at the top; a branch is a lane, the present one the first. "
         f"{HERE} is where the session is, {KEPT} a stop that is kept, {AGAIN} one that is reached by running commands "
         "again; what was undone is dim and says so. The other panels show the stop under the cursor, and nothing "
-        "moves: enter goes there (at the end of a branch it switches to it), esc comes back to the present. "
-        "C marks a stop and compares it with the next one that C is pressed on."
+        "moves: {choose} goes there (at the end of a branch it switches to it), {pause} comes back to the present. "
+        "{compare} marks a stop and compares it with the next one that {compare} is pressed on."
     )
     shows = TimelineView
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from gradstep.tui.copying import Copied
+from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.lines import Line, Row, clean, fit, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, paragraph
 from gradstep.tui.panels.formulas import are_ways, formula_rows
@@ -43,6 +44,7 @@ class News(NamedTuple):
     """The narration of the last `say` with those right before it, which are one text."""
     whole: bool = False
     """True to show every frame of a traceback, not only the user's own."""
+    keyboard: Keyboard = AS_IT_COMES
 
     @property
     def problem(self) -> Problem | None:
@@ -101,7 +103,7 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
         if news.ways_out:
             remedy = f"{problem.remedy.rstrip('. ')}. " if problem.remedy else ""
             problem = replace(problem, remedy=remedy + news.ways_out)
-        return lines + problem_lines(problem, width, news.whole, spare)
+        return lines + problem_lines(problem, width, news.whole, spare, news.keyboard)
     if outcome is not None and isinstance(outcome.command, Say):
         return lines + markdown_lines(news.said or outcome.command.text, width)
     if outcome is not None:
@@ -149,7 +151,9 @@ def _stages(stages: tuple[Stage, ...], width: int) -> list[Line]:
     return lines + paragraph(waiting, width, "dim")
 
 
-def problem_lines(problem: Problem, width: int, whole: bool = False, spare: int = 0) -> list[Line]:
+def problem_lines(
+    problem: Problem, width: int, whole: bool = False, spare: int = 0, keyboard: Keyboard = AS_IT_COMES
+) -> list[Line]:
     """Draw a problem: title, what happened, what to do about it, and the user's own frames.
 
     Args:
@@ -157,6 +161,7 @@ def problem_lines(problem: Problem, width: int, whole: bool = False, spare: int 
         width: columns there are.
         whole: every frame, not only the user's own.
         spare: rows to save on what happened, so that what to do about it is seen; one row of it stays.
+        keyboard: the keys as they are bound.
     """
     lines = paragraph(f"✗ {problem.title}", width, "bad", GUTTER)
     what = paragraph(problem.what, width) if problem.what else []
@@ -172,9 +177,9 @@ def problem_lines(problem: Problem, width: int, whole: bool = False, spare: int 
         lines += _frame(frame, width)
     hidden = len(problem.frames) - len(frames)
     if hidden:
-        lines += paragraph(
-            f"{numbers.count(hidden, 'more frame')} outside your code: t shows the whole traceback", width, "dim"
-        )
+        more = numbers.count(hidden, "more frame")
+        key = keyboard.named("traceback")
+        lines += paragraph(f"{more} outside your code: {key} shows the whole traceback", width, "dim")
     return lines
 
 
@@ -227,7 +232,7 @@ class WhyPanel(Panel):
 
     def tell(self, **changes: Any) -> None:
         """Change a part of the news; the start of it is what is seen."""
-        self.news = self.news._replace(**changes)
+        self.news = self.news._replace(keyboard=self.keyboard, **changes)
         self.first = 0
 
     def draw(self, width: int, height: int) -> Drawing:
