@@ -47,12 +47,26 @@ class Parts:
         self.owned = frozenset(name for name, _ in self.model.named_parameters())
         """The names of the parameters that are the model's; the optimizer may have more."""
         self.buffer_slots = list(_buffer_slots(named))
+        self._buffers_told = {(id(slots), key) for _, slots, key in self.buffer_slots}
         self.renormalised = list(_written_in_forward(self.model))
 
     def buffers(self) -> list[tuple[str, Tensor]]:
         """Return the buffers of the model, and of a loss that is a module, by name."""
         found = ((name, slots.get(key)) for name, slots, key in self.buffer_slots)
         return [(name, buffer) for name, buffer in found if buffer is not None]
+
+    def late_buffers(self) -> list[str]:
+        """Return the buffers that were registered since the workload was built, each once; they are no state."""
+        found = []
+        for module in self.modules:
+            if isinstance(module, torch.jit.ScriptModule):
+                continue
+            for key in module._buffers:
+                if (place := (id(module._buffers), key)) not in self._buffers_told:
+                    self._buffers_told.add(place)
+                    path = self.paths.get(module, type(module).__name__)
+                    found.append(f"{path}.{key}" if path else key)
+        return found
 
     def tensor(self, name: str) -> Tensor | None:
         """Return the parameter or buffer of this name; a shared one has several."""

@@ -24,6 +24,8 @@ from gradstep.views.model import dtype_name
 _ACTS = (cmd.Forward, cmd.Backward, cmd.Step, cmd.ZeroGrad, cmd.NextBatch)
 _TRAVELS = (*cmd.TRAVELS, *cmd.EDITS, *cmd.FILES)
 
+_LATE = "{}: a buffer that was registered while training; undo leaves it. Register it when the model is built"
+
 
 class Course:
     """Carries out the commands of one loaded workload.
@@ -198,6 +200,7 @@ class Course:
         looks.acted()
         if timeline.current is not None:
             walking.notes += self.past.tidy()
+        walking.notes += [_LATE.format(name) for name in looks.held.late_buffers()]
         point = looks.held.point
         walking.ended(point.phase == "backward" and point.freed, f"command {len(self._log) + 1}")
         hit = walking.after(point.phase, point.iteration)
