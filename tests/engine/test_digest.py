@@ -194,3 +194,57 @@ def test_a_loaders_own_generator_counts() -> None:
     before = fused.digest()
     torch.rand(1, generator=generator)
     assert fused.digest() != before
+
+
+class Sums(torch.nn.Module):
+    """A loss with a buffer and a parameter of its own."""
+
+    sum: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("sum", torch.zeros(2))
+        self.scale = torch.nn.Parameter(torch.ones(2))
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        self.sum += output.detach().sum(0)
+        return ((output - target) * self.scale).square().mean()
+
+
+@pytest.mark.parametrize("name", ["sum", "scale"])
+def test_what_a_loss_that_is_a_module_holds_counts(name: str) -> None:
+    loss = Sums()
+    fused = Fused(loss=loss)
+    run(fused.held, N, F, B)
+    before = fused.digest()
+    flip(getattr(loss, name))
+    assert fused.digest() != before
+    flip(getattr(loss, name))
+    assert fused.digest() == before
+    loss.eval()
+    assert fused.digest() != before
+
+
+def test_the_generator_of_a_batch_samplers_sampler_counts() -> None:
+    generator = torch.Generator().manual_seed(0)
+    data = torch.utils.data.TensorDataset(torch.randn(4, 4), torch.randn(4, 2))
+    sampler = torch.utils.data.RandomSampler(data, generator=generator)
+    batches = torch.utils.data.BatchSampler(sampler, 2, drop_last=False)
+    fused = Fused(batches=torch.utils.data.DataLoader(data, batch_sampler=batches))
+    before = fused.digest()
+    torch.rand(1, generator=generator)
+    assert fused.digest() != before
+
+
+def test_a_scaler_of_gradients_counts() -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    fused = Fused(state={"scaler": scaler})
+    scaler.scale(torch.ones(()))  # its scale is a tensor from here on
+    before = fused.digest()
+    scale: torch.Tensor = scaler._scale  # type: ignore[assignment]
+    flip(scale)
+    assert fused.digest() != before
+    flip(scale)
+    assert fused.digest() == before
+    scaler.set_growth_interval(7)
+    assert fused.digest() != before
