@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gradstep.tui import keymap
 from gradstep.tui.asking import AskingDesk
 from gradstep.tui.driver import Driver
-from gradstep.tui.in_keys import view_in_keys
+from gradstep.tui.in_keys import in_keys, view_in_keys
 from gradstep.tui.lines import clean
 from gradstep.tui.painting import paint
 from gradstep.tui.panels.log import Entry, entries_of
@@ -183,6 +183,7 @@ class Board(AskingDesk, inherit_bindings=False):
 
     def told(self, notice: str) -> None:
         """Show a word of the driver's own, in Why and in the log."""
+        notice = in_keys(notice, self.keyboard)
         self.why.tell(notice=notice)
         self.log_panel.add([Entry("notice", notice)])
         self._arrange()

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.keymap import KEYMAP
 
-_COMMANDS = [key.id for key in KEYMAP if key.action == f"act('{key.id}')"]
-"""Those that a key carries out as they stand: the phases, and the ways on inside one."""
+_COMMANDS = {key.id: key.id for key in KEYMAP if key.action == f"act('{key.id}')"} | {"continue": "go_on"}
+"""The id of the key of each command that a sentence may name: the phases, and the ways on inside one."""
 _NAMED = re.compile(rf"(?:\b(?P<run>[Rr])un )?`(?P<command>{'|'.join(_COMMANDS)})`")
 _SAID = ("note", "why", "sentence", "more", "no_grad")
 """The fields of views that hold sentences."""
@@ -30,7 +30,7 @@ def in_keys(text: str, keyboard: Keyboard) -> str:
 
 def _named(found: re.Match[str], keyboard: Keyboard) -> str:
     name, run = found["command"], found["run"]
-    key = keyboard.key(name).shown
+    key = keyboard.key(_COMMANDS[name]).shown
     if not key:
         return f"{run}un " * bool(run) + f"`{keyboard.key('command').shown}{name}`"
     return {"R": "Press ", "r": "press "}.get(run, "") + key

@@ -18,7 +18,7 @@ from gradstep.values.outcomes import Frame, Problem
 from gradstep.values.reasons import LedgerView
 from gradstep.values.views import NoView, WhyView
 
-OTHER = Keyboard({"forward": "w", "backward": "", "step": "up", "zero_grad": "slash", "into": "f6"})
+OTHER = Keyboard({"forward": "w", "backward": "", "step": "up", "zero_grad": "slash", "into": "f6", "go_on": "f13"})
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,7 @@ OTHER = Keyboard({"forward": "w", "backward": "", "step": "up", "zero_grad": "sl
         ("`into` steps, after the next `step`", "i steps, after the next s", "f6 steps, after the next ↑"),
         ("`goto 3`, `undo`, `into backward`", "`goto 3`, `undo`, `into backward`", "`goto 3`, `undo`, `into backward`"),
         ("overrun `forward`", "overrun f", "overrun w"),
+        ("stopped; `continue` goes on", "stopped; c goes on", "stopped; f13 goes on"),
         ("run forward", "run forward", "run forward"),
     ],
 )
