@@ -145,8 +145,8 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
     lost = _all_nan(held, taken)
     if lost:
         first = name_line(lost[0])
-        several = f"all of {first} is" if len(lost) == 1 else f"all of {len(lost)} parameters is, such as {first},"
-        more.append(f"{several} NaN: `back until all(isfinite({first}))` goes to the last stop before that")
+        several = f"all of {first} is NaN" if len(lost) == 1 else f"all of {len(lost)} parameters is NaN, {first} first"
+        more.append(f"{several}: `back until all(isfinite({first}))` goes to the last stop before that")
     if len(lost) == len(point.written):
         if not known:
             return f"Every weight is NaN. Whether step() made it so {_UNKNOWN}.", more
