@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -20,8 +20,14 @@ _ENOUGH = 7 / 8
 """Share of the budget that is left in use after thinning, so that not every command has to thin."""
 
 
-def tidy(timeline: Timeline) -> list[str]:
+LONG = 2**28
+"""Bytes of history from which on a turn of the loop may take so long that it is said that one is run again."""
+
+
+def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> list[str]:
     """Give checkpoints up until the history is within its budget; return what there is to say of it.
+
+    `say` is told what is done before something that takes long.
 
     The first point, the present one and the one before it are always kept: the last is what a rollback needs anyway.
     Before a kind of command is relied on, one of its kind is run again and compared. The results of a kind that does
@@ -36,7 +42,7 @@ def tidy(timeline: Timeline) -> list[str]:
         if victim is None:
             said += _give_up_results(timeline, here)
             break
-        said += _check(timeline, here, victim)
+        said += _check(timeline, here, victim, say)
         _thin(timeline, victim)
     timeline.images.memory.shrink(timeline.images.taken)
     return said
@@ -72,7 +78,7 @@ def _ancestors(point: TimelinePoint) -> Iterator[TimelinePoint]:
     return path
 
 
-def _check(timeline: Timeline, here: TimelinePoint, victim: TimelinePoint) -> list[str]:
+def _check(timeline: Timeline, here: TimelinePoint, victim: TimelinePoint, say: Callable[[str], None]) -> list[str]:
     """Run again what led to a point, unless such commands were compared before; return what came out otherwise."""
     kinds = {type(each.command) for each in _way_without(victim)}
     if UseOptimizer in kinds:
@@ -82,6 +88,9 @@ def _check(timeline: Timeline, here: TimelinePoint, victim: TimelinePoint) -> li
     recent = {type(each.command) for each in islice(here.path(), _RECENT) if each.parent is not None}
     way = _last_of(kinds | recent, here) or _last_of(kinds, here) or _way_without(victim)
     compared = {type(each.command) for each in way if each.checkpoint is not None}
+    if timeline.bytes > LONG:
+        words = ", ".join(sorted(word_of(kind) for kind in kinds))
+        say(f"the history is over its budget: finding out whether {words} repeat bit for bit, once")
     try:
         differing = run_again_and_compare(timeline, way)
     except GradstepError as error:

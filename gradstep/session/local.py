@@ -195,7 +195,7 @@ class Session(Acting):
         # a session that nobody holds any more must not leave its hooks and a thread inside a phase
         self._dropped = weakref.finalize(self, looks.walking.abandon)
         self._dropped.atexit = False  # at exit that thread can't run any more, and waiting for it would never end
-        self._course = Course(looks, Past(looks, self._history, load), name, seed, self.log)
+        self._course = Course(looks, Past(looks, self._history, load, self._progress), name, seed, self.log)
         if self._waiting is not None:
             self.can_pause(self._waiting, self._interrupted)
 

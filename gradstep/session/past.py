@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gradstep.engine import arrive
@@ -36,9 +36,18 @@ if TYPE_CHECKING:
 class Past:
     """The history of one loaded workload."""
 
-    def __init__(self, looks: Looks, budget: int, load: cmd.Load | None = None) -> None:
-        """Keep at most `budget` bytes; `load` is the command that built the workload."""
-        self._looks, self.load = looks, load
+    def __init__(
+        self,
+        looks: Looks,
+        budget: int,
+        load: cmd.Load | None = None,
+        on_progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Keep at most `budget` bytes; `load` is the command that built the workload.
+
+        `on_progress` is told what is done before something that takes long.
+        """
+        self._looks, self.load, self._progress = looks, load, on_progress
         self.timeline = Timeline(looks.held, looks.scope, budget)
         self.timeline.begin()
         looks.timeline = self.timeline
@@ -87,7 +96,7 @@ class Past:
 
     def tidy(self) -> list[str]:
         """Keep the history within its budget, after a command; return what there is to say of that."""
-        return tidy(self.timeline)
+        return tidy(self.timeline, self._progress)
 
     def _go(self, point: TimelinePoint) -> str:
         arrival = arrive.go(self.timeline, point)

@@ -204,7 +204,7 @@ class Board(AskingDesk, inherit_bindings=False):
         if driver.running is not None:
             self._clock.resume()
         # an engine that gets ready while nobody waits for it is no news
-        loading = bool(self._stages) and driver.busy
+        loading = bool(self._stages) and driver.busy and not driver.stop.number
         mentioned = age >= _YOUNG and not loading
         return Activity(
             running if mentioned else "",

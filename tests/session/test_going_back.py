@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+from torch import nn
 
+from gradstep.engine import thinning
 from gradstep.session.local import Session
 from gradstep.steps.parse import parse_line
 from gradstep.steps.script import Line
@@ -30,6 +33,7 @@ from gradstep.values.views import (
     TensorView,
     WhyView,
 )
+from gradstep.workload import Workload
 
 
 class Typed:
@@ -316,3 +320,20 @@ def test_replays_json_lines_carry_the_stop_reached_and_its_digest(capsys: pytest
         assert by_stop.setdefault(line["stop"], line["digest"]) == line["digest"]
     assert [line["stop"] for line in lines] == [1, 2, 3, 4, 5, 6, 3, 6, 6]
     assert lines[-1]["branch"] == "b"
+
+
+def test_what_takes_long_when_a_large_history_is_thinned_is_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thinning, "LONG", 0)
+    said: list[str] = []
+    model = nn.Linear(4, 2)
+    workload = Workload(model, nn.functional.mse_loss, torch.optim.SGD, [(torch.ones(3, 4), torch.ones(3, 2))])
+    session = Session(workload, history=1, on_progress=said.append)
+    before = len(said)
+    for _ in range(3):
+        session.forward()
+        session.backward()
+        session.step()
+    told = said[before:]
+    assert told
+    assert all(text.startswith("the history is over its budget: finding out whether") for text in told)
+    assert len(told) == len(set(told)), "what is known is not found out again"
