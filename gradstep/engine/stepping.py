@@ -199,6 +199,8 @@ class Stepping:
 
     def passes(self, number: int, ran: bool, parameter: str) -> bool:
         """Take note of a node that is only passed by, and return True; False where the place may matter."""
+        if self._walker.done:
+            return True
         if self._walker.pausing or self.looked or not self._only_passed(self.place + 1):
             return False
         if self.place + 1 in self._flows.places:
@@ -224,6 +226,8 @@ class Stepping:
 
     def come(self, event: Event) -> None:
         """Take note of a place, and stop there if that is wished; on the thread of the phase."""
+        if self._walker.done:  # a tap that was cut short as it was taken down: nobody would end a stop
+            return
         self._walker.check()
         self._pass(event.number, event.edge == "after", event.parameter)
         self._flows.make(self.place, event)

@@ -386,3 +386,18 @@ def test_ctrl_c_twice_gives_up() -> None:
     walker.append(Walker(work))
     with pytest.raises(AbandonedError):
         walker[0].go()
+
+
+def test_a_tap_that_outlives_its_phase_stops_nowhere() -> None:
+    phase = stepping(hold(nn.Linear(4, 2)), F)
+    kept: list[Event] = []
+    while phase.go("into"):
+        assert phase.event is not None
+        kept.append(phase.event)
+    place = phase.place
+    for event in kept:
+        phase.come(event)  # it would wait here for ever
+        assert phase.passes(event.number, False, "")
+    assert kept
+    assert phase.place == place
+    assert phase.event is None
