@@ -80,10 +80,11 @@ class AskingDesk(Desk, inherit_bindings=False):
                 wanted = [each for each in wanted if self.moment_of(each[0]) == shown]
                 past = () if shown == present else (shown,)
                 views = await self._session.look([request for _, request in wanted], *past)
-                if self._status.stop.number == present and any(self.moment_of(name) != shown for name, _ in wanted):
+                # a stop that came meanwhile brought what was wanted as its command began, not what is in sight since
+                if self._status.stop.number != present or any(self.moment_of(name) != shown for name, _ in wanted):
                     continue
-                if self._status.stop.number != present or any(view.stop != shown for view in views):
-                    return
+                if any(view.stop != shown for view in views):
+                    return  # a stop is on its way, and looks for what it leaves open
                 for (name, request), view in zip(wanted, views, strict=True):
                     panel = self.panels[name]
                     panel.assign(view_in_keys(view, self.keyboard))

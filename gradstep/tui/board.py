@@ -158,8 +158,8 @@ class Board(AskingDesk, inherit_bindings=False):
             panel.assign(view_in_keys(view, self.keyboard))
             panel.asked, panel.seen = request, view.stop
         self._open_on(stop.opening)
-        if self.tensor.element != self.why.element or self.tensor.due:  # another tensor is selected, or a large one
-            self.call_after_refresh(self._catch_up)
+        # another tensor may be selected, a large one be due, and a panel have come into sight since the command began
+        self.call_after_refresh(self._catch_up)
         self._status.stop = self._phases.stop = self._position.stop = stop
         self._footer.said = ""
         self.frames += 1

@@ -111,9 +111,15 @@ def test_lbfgs_steps_without_a_forward_and_its_closure_counts_as_one_backward() 
 
 def test_inside_a_backward_what_has_arrived_counts_until_the_phase_is_undone() -> None:
     held = run(net(), F, B, F)
+    accounts = held.ledger.copy()
     held.ledger.arrived("weight")
     assert states(held) == {"weight": "x2", "bias": "fresh"}
-    held.ledger.restore(held.ledger.copy())
+    inside = held.ledger.copy()
+    held.ledger.restore(accounts)
+    assert states(held) == {"weight": "fresh", "bias": "fresh"}
+    held.ledger.restore(inside)
+    assert states(held) == {"weight": "x2", "bias": "fresh"}
+    held.ledger.restore(accounts)
     assert states(held) == {"weight": "fresh", "bias": "fresh"}
     held.ledger.arrived("weight")
     run(held, B)

@@ -100,8 +100,10 @@ def test_nodes_made_on_other_threads_are_their_modules_or_nobodys(apply: Any, fr
             assert owners[place] in {"branches.0", "branches.1", "branches.2"}
             line = graph.line(place)
             assert line is None
-        if node.name() == "ExpBackward0":  # between the thread and its module: nothing tells
-            assert owners[place] in ((None, "") if fresh else (None,))
+        # between the thread and its module nothing tells; where threads count their nodes from 0, as the user's do here,
+        # a number may be one that a module on another has had
+        if node.name() == "ExpBackward0" and not fresh:
+            assert owners[place] is None
     assert {o for o, n in zip(owners, graph.nodes, strict=True) if n.name() == "SinBackward0"} == {
         "branches.0",
         "branches.1",
