@@ -100,7 +100,7 @@ def test_nodes_made_on_other_threads_are_their_modules_or_nobodys(apply: Any, fr
             assert owners[place] in {"branches.0", "branches.1", "branches.2"}
             line = graph.line(place)
             assert line is None
-        # between the thread and its module nothing tells; where threads count their nodes from 0, as the user's do here,
+        # between the thread and its module nothing tells: threads of the user's count their nodes from 0 here, and so
         # a number may be one that a module on another has had
         if node.name() == "ExpBackward0" and not fresh:
             assert owners[place] is None
