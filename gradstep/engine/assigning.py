@@ -17,7 +17,7 @@ from gradstep.values import expressions as x
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.nearest import did_you_mean
-from gradstep.values.tables import number
+from gradstep.values.numbers import number
 
 if TYPE_CHECKING:
     from gradstep.engine.held import Held

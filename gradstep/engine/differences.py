@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from gradstep.engine.jacobian import Jacobian, Refusal, jacobian
-from gradstep.engine.nodes.rerun import Rerun, rerun
+from gradstep.engine.nodes.rerun import Rerun
+from gradstep.engine.nodes.rerun_table import rerun
 
 STEP = 1e-6
 """How far the input is moved to each side, of inputs up to 1: about the cube root of a double's precision, where the

@@ -21,7 +21,7 @@ from gradstep.engine.saving import Saved
 from gradstep.values.commands import Assign, Clip, EditCommand, Freeze, Mode, Restore, Seed, UseOptimizer, line_of
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import expression_line
-from gradstep.values.tables import number
+from gradstep.values.numbers import number
 
 if TYPE_CHECKING:
     from gradstep.engine.held import Held

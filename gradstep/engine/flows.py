@@ -26,7 +26,7 @@ from gradstep.values.commands import Assign, Backward, Flow
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.inside import SourceLine
-from gradstep.values.tables import number
+from gradstep.values.numbers import number
 
 if TYPE_CHECKING:
     from gradstep.engine.held import Held

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
+import gradstep.sheets  # noqa: F401  (what is asked for by name draws itself)
 from gradstep.values.commands import Command, Show
 from gradstep.values.contributions import ContributionsView, LookContributions
 from gradstep.values.errors import GradstepError

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
+from typing import Literal
+
 from msgspec import Struct
+
+
+@singledispatch
+def draw(view: Struct, form: Literal["text", "html"]) -> str:  # noqa: ARG001
+    """Return a view as plain text or as HTML: its fields, until `gradstep.sheets` is imported, which registers more."""
+    return Struct.__repr__(view)
 
 
 class Drawn(Struct, frozen=True):
@@ -10,13 +19,7 @@ class Drawn(Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Draw the view as plain text."""
-        from gradstep.values.sheets.find import sheet_of
-        from gradstep.values.sheets.text import text
-
-        return text(sheet_of(self))
+        return draw(self, "text")
 
     def _repr_html_(self) -> str:
-        from gradstep.values.sheets.find import sheet_of
-        from gradstep.values.sheets.html import html
-
-        return html(sheet_of(self))
+        return draw(self, "html")

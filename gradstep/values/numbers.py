@@ -84,6 +84,19 @@ def loss(value: float | None, sign: bool = False) -> str:
     return minus + text
 
 
+def number(value: float | None, digits: int = 4) -> str:
+    """Write a number as everywhere on screen: a real minus sign, NaN and inf as words, nothing for None."""
+    if value is None:
+        return ""
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "inf" if value > 0 else "−inf"
+    size = abs(value)
+    text = f"{value:.{digits}f}" if value == 0 or 1e-3 <= size < 1e6 else f"{value:.{digits - 1}e}"
+    return text.replace("-", "−")
+
+
 def rate(value: float) -> str:
     """Write a learning rate the short way: 0.001, 3e−05."""
     return f"{value:.6g}".replace("-", MINUS)

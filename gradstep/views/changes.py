@@ -9,7 +9,7 @@ from torch import Tensor
 from gradstep.engine.bits import beside, same_bits
 from gradstep.engine.held import Held
 from gradstep.engine.saving import state_tensors
-from gradstep.values.tables import number
+from gradstep.values.numbers import number
 from gradstep.values.views import Change, Changes
 from gradstep.views.numbers import has_norm, norm_of, wide
 

@@ -15,7 +15,7 @@ from gradstep.engine.checkpoint import Checkpoint, Key, name_of
 from gradstep.engine.points import TimelinePoint, fork_of
 from gradstep.engine.randomness import state_bytes
 from gradstep.engine.timeline import Timeline
-from gradstep.values.tables import number
+from gradstep.values.numbers import number
 from gradstep.values.timeline import CompareLoss, CompareRow, CompareView, LookCompare
 from gradstep.views.numbers import norm_of, wide
 

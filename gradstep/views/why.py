@@ -12,7 +12,7 @@ from gradstep.engine.addends import Wish
 from gradstep.engine.held import Held
 from gradstep.values.commands import line_of
 from gradstep.values.expressions import name_line
-from gradstep.values.tables import number
+from gradstep.values.numbers import number
 from gradstep.values.views import WhyView
 from gradstep.views.arithmetic import arithmetic
 from gradstep.views.element import Element

@@ -13,9 +13,8 @@ from gradstep.engine.nodes.find import rule_of, symbol_of, words_of
 from gradstep.engine.ragged import sizes_of
 from gradstep.engine.stepping import Stepping
 from gradstep.values.commands import Backward, Forward
-from gradstep.values.numbers import shape
+from gradstep.values.numbers import number, shape
 from gradstep.values.reasons import FormulaLine
-from gradstep.values.tables import number
 from gradstep.values.views import WhyView
 from gradstep.views.inside import why_not
 from gradstep.views.numbers import norm_of

@@ -74,21 +74,6 @@ class Kept:
 Maker: TypeAlias = Callable[[Kept], "Function | Rerun"]
 
 
-def rerun(node: Node, edge: int, output: int = 0) -> Rerun | None:
-    """Return the operation of a node as a function of one input; None where it can't be run again."""
-    from gradstep.engine.nodes.rerun_table import TABLE
-
-    maker = TABLE.get(node.name().rsplit("::", 1)[-1])
-    if maker is None:
-        return None
-    kept = Kept(node, edge, output)
-    try:
-        made = maker(kept)
-    except KeyError:  # something was not kept, for nobody needed it
-        return None
-    return made if isinstance(made, Rerun) else Rerun(made, kept.anywhere)
-
-
 def at_saved(name: str, function: Callable[[Kept, Tensor], Tensor]) -> Maker:
     """Return the maker of an operation whose one input was saved."""
     return lambda k: Rerun(lambda x: function(k, x), k[name])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import Node
 from torch.nn import functional as f
 
 from gradstep.engine.nodes.rerun import (
@@ -324,3 +325,16 @@ TABLE: dict[str, Maker] = {
 def _correction(k: Kept) -> int:
     found = k.set["correction"]
     return 1 if found is None else int(found)  # type: ignore[arg-type]
+
+
+def rerun(node: Node, edge: int, output: int = 0) -> Rerun | None:
+    """Return the operation of a node as a function of one input; None where it can't be run again."""
+    maker = TABLE.get(node.name().rsplit("::", 1)[-1])
+    if maker is None:
+        return None
+    kept = Kept(node, edge, output)
+    try:
+        made = maker(kept)
+    except KeyError:  # something was not kept, for nobody needed it
+        return None
+    return made if isinstance(made, Rerun) else Rerun(made, kept.anywhere)

@@ -9,7 +9,7 @@ from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragrap
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.plot import OTHER, Plot
 from gradstep.values import numbers
-from gradstep.values.tables import number
+from gradstep.values.numbers import number
 from gradstep.values.timeline import CompareLoss, CompareRow, CompareView, LookCompare
 from gradstep.values.views import LossPoint, LossView, Request
 

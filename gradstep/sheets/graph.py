@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+from gradstep.sheets.sheet import Block, Rows, Sheet, Words
 from gradstep.values import numbers
 from gradstep.values.graphs import GraphView, NodeRow
 from gradstep.values.plain import clean, columns
-from gradstep.values.sheets.sheet import Block, Rows, Sheet, Words
 
 _STATES = {
     "alive": "alive",

@@ -1,29 +1,13 @@
-"""Outcomes and what they changed, as the sheets that a prompt and a notebook show."""
+"""An outcome, and what a command changed, as a sheet."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from gradstep.values.sheets.sheet import Cell, Rows, Sheet, Table, Words
-
-if TYPE_CHECKING:
-    from gradstep.values.outcomes import Outcome
-    from gradstep.values.views import Changes
+from gradstep.sheets.sheet import Cell, Rows, Sheet, Table, Words
+from gradstep.values.numbers import number
+from gradstep.values.outcomes import Outcome
+from gradstep.values.views import Changes
 
 _HEAD = ("changed", "before", "after", "norm of change")
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Write a number as everywhere on screen: a real minus sign, NaN and inf as words, nothing for None."""
-    if value is None:
-        return ""
-    if value != value:
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "inf" if value > 0 else "−inf"
-    size = abs(value)
-    text = f"{value:.{digits}f}" if value == 0 or 1e-3 <= size < 1e6 else f"{value:.{digits - 1}e}"
-    return text.replace("-", "−")
 
 
 def changes_sheet(changes: Changes) -> Sheet:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from gradstep.sheets.curve import curve, share
+from gradstep.sheets.sheet import Block, Picture, Sheet, Words
 from gradstep.values import numbers
-from gradstep.values.sheets.curve import curve, share
-from gradstep.values.sheets.sheet import Block, Picture, Sheet, Words
 from gradstep.values.views import LossPoint, LossView
 
 _BLOCKS = "▁▂▃▄▅▆▇█"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+from gradstep.sheets.sheet import Block, Cell, Sheet, Table, Words, norm_cell
 from gradstep.values import numbers
 from gradstep.values.contributions import Contribution, ContributionsView, Total, share_words
-from gradstep.values.sheets.sheet import Block, Cell, Sheet, Table, Words, norm_cell
 
 
 def contributions_sheet(view: ContributionsView) -> Sheet:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gradstep.sheets.sheet import Block, Cell, Rows, Sheet, Table, Words, greatest, heat_cell
 from gradstep.values import numbers
 from gradstep.values.reasons import FormulaLine, LedgerRow, LedgerView
-from gradstep.values.sheets.sheet import Block, Cell, Rows, Sheet, Table, Words, greatest, heat_cell
 from gradstep.values.views import WhyView
 
 _SIGNS = {"backward": "+ ", "step": "· "}

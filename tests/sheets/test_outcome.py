@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradstep.values.commands import Forward
+from gradstep.values.numbers import number
 from gradstep.values.outcomes import Outcome, Problem, Stop
-from gradstep.values.tables import number
 from gradstep.values.views import Change, Changes
 
 ROWS = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from gradstep.sheets.pixels import pixels
+from gradstep.sheets.sheet import Block, Cell, Sheet, Table, Words, greatest, heat_cell
 from gradstep.values import numbers
-from gradstep.values.sheets.pixels import pixels
-from gradstep.values.sheets.sheet import Block, Cell, Sheet, Table, Words, greatest, heat_cell
 from gradstep.values.training import BatchView, PartRow, Piece, SampleRow
 
 _MOST = 3

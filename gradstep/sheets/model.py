@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gradstep.sheets.sheet import Cell, Sheet, Table, norm_cell
 from gradstep.values import numbers
-from gradstep.values.sheets.sheet import Cell, Sheet, Table, norm_cell
 from gradstep.values.views import ModelRow, ModelView
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from html import escape
 
+from gradstep.sheets.sheet import Beside, Block, Cell, Picture, Rows, Sheet, Table, Tone, Words
 from gradstep.values.plain import clean
-from gradstep.values.sheets.sheet import Beside, Block, Cell, Picture, Rows, Sheet, Table, Tone, Words
 
 NEGATIVE = (31, 111, 235)
 """Blue and orange are told apart with every kind of colour blindness; the sign says it too."""

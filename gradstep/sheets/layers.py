@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from gradstep.sheets.sheet import Cell, Sheet, Table, Words, norm_cell
 from gradstep.values import numbers
-from gradstep.values.sheets.sheet import Cell, Sheet, Table, Words, norm_cell
 from gradstep.values.training import LayerRow, LayersView
 
 _DECADES = 4.0

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gradstep.sheets.html import DIM, HERE, ODD_GROUND, ODD_TEXT, wash
+from gradstep.sheets.pixels import png
 from gradstep.values import expressions, reasons, training, views
 from gradstep.values.drawn import Drawn
 from gradstep.values.graphs import GraphView, NodeRow
 from gradstep.values.plain import clean, columns
 from gradstep.values.reasons import FormulaLine, LedgerRow, LedgerView
-from gradstep.values.sheets.html import DIM, HERE, ODD_GROUND, ODD_TEXT, wash
-from gradstep.values.sheets.pixels import png
 from gradstep.values.tensors import Statistics
 from gradstep.values.training import BatchView, LayerRow, LayersView, PartRow, Piece, SampleRow
 from gradstep.values.views import (

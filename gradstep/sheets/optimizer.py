@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gradstep.sheets.sheet import Block, Cell, Sheet, Table, Words, norm_cell
 from gradstep.values import numbers
-from gradstep.values.sheets.sheet import Block, Cell, Sheet, Table, Words, norm_cell
 from gradstep.values.training import GroupRow, OptimizerView, SlotRow
 
 

@@ -9,8 +9,8 @@ from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 
+from gradstep.sheets.sheet import Picture
 from gradstep.values.plain import clean
-from gradstep.values.sheets.sheet import Picture
 
 _SHADES = " ░▒▓█"
 _ODD = (255, 0, 0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
+from gradstep.sheets.sheet import Beside, Block, Cell, Picture, Rows, Sheet, Table, Words
 from gradstep.values.plain import clean, columns
-from gradstep.values.sheets.sheet import Beside, Block, Cell, Picture, Rows, Sheet, Table, Words
 
 _MARGIN = "  "
 _BAR = 12

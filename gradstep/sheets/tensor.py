@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from gradstep.sheets.sheet import Beside, Block, Cell, Sheet, Table, Words, greatest, heat_cell
 from gradstep.values import numbers
-from gradstep.values.sheets.sheet import Beside, Block, Cell, Sheet, Table, Words, greatest, heat_cell
 from gradstep.values.views import TensorView, Window
 
 _CHANGED = "*"

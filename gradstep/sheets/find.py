@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from gradstep.sheets.batch import batch_sheet
+from gradstep.sheets.contributions import contributions_sheet
+from gradstep.sheets.graph import graph_sheet
+from gradstep.sheets.layers import layers_sheet
+from gradstep.sheets.loss import loss_sheet
+from gradstep.sheets.model import model_sheet
+from gradstep.sheets.optimizer import optimizer_sheet
+from gradstep.sheets.outcome import changes_sheet, outcome_sheet
+from gradstep.sheets.reasons import ledger_sheet, why_sheet
+from gradstep.sheets.sheet import Sheet, Words
+from gradstep.sheets.tensor import tensor_sheet
 from gradstep.values import training, views
 from gradstep.values.contributions import ContributionsView
 from gradstep.values.drawn import Drawn
 from gradstep.values.graphs import GraphView
 from gradstep.values.outcomes import Outcome
 from gradstep.values.reasons import LedgerView
-from gradstep.values.sheets.batch import batch_sheet
-from gradstep.values.sheets.contributions import contributions_sheet
-from gradstep.values.sheets.graph import graph_sheet
-from gradstep.values.sheets.layers import layers_sheet
-from gradstep.values.sheets.loss import loss_sheet
-from gradstep.values.sheets.model import model_sheet
-from gradstep.values.sheets.optimizer import optimizer_sheet
-from gradstep.values.sheets.reasons import ledger_sheet, why_sheet
-from gradstep.values.sheets.sheet import Sheet, Words
-from gradstep.values.sheets.tensor import tensor_sheet
-from gradstep.values.tables import changes_sheet, outcome_sheet
 
 
 def sheet_of(view: Drawn) -> Sheet:

@@ -1,0 +1,18 @@
+"""Views drawn outside the screen: each becomes a sheet once, and a sheet becomes plain text or HTML.
+
+Importing this package is what makes a view draw itself at a prompt and in a notebook.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gradstep.sheets.find import sheet_of
+from gradstep.sheets.html import html
+from gradstep.sheets.text import text
+from gradstep.values.drawn import Drawn, draw
+
+
+@draw.register
+def _(view: Drawn, form: Literal["text", "html"]) -> str:
+    return (html if form == "html" else text)(sheet_of(view))

@@ -1,1 +1,0 @@
-"""Views drawn outside the screen: each becomes a sheet once, and a sheet becomes plain text or HTML."""
