@@ -143,6 +143,16 @@ def test_last_stands_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--last takes no TARGET" in refused(["mlp", "--last"], capsys)
 
 
+def test_the_last_session_keeps_its_own_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert "there is no last session" in refused(["--last"], capsys)
+    (tmp_path / "gradstep").mkdir()
+    (tmp_path / "gradstep" / "last.steps").write_text("load mlp seed=1")
+    assert "--seed or --device was given with --last" in refused(["--last", "--seed", "2"], capsys)
+
+
 def test_a_script_keeps_its_own_seed_and_device(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("a.steps").write_text("load mlp seed=1")
     for option in ("--seed=2", "--device=cpu"):
@@ -158,18 +168,38 @@ def test_examples_are_listed_with_a_line_each(capsys: pytest.CaptureFixture[str]
     assert lines[0].endswith(EXAMPLES["mlp"])
 
 
-def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+COMMANDS = ("examples", "replay", "diff", "template", "keys", "help")
+
+
+def helped(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_names_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     for arguments in (["--help"], ["help"]):
-        with pytest.raises(SystemExit) as end:
-            cli.main(arguments)
-        assert end.value.code == 0
-        out = capsys.readouterr().out
-        assert [word for word in ("examples", "replay", "template", "help steps") if f"gradstep {word}" in out] == [
-            "examples",
-            "replay",
-            "template",
-            "help steps",
-        ]
+        out = helped(arguments, capsys)
+        assert [word for word in COMMANDS if f"gradstep {word}" in out] == list(COMMANDS)
+        assert max(map(len, out.splitlines())) <= 80
+
+
+def test_help_says_what_holds_where_an_option_is_not_given(capsys: pytest.CaptureFixture[str]) -> None:
+    screen, replay = (" ".join(helped([*words, "--help"], capsys).split()) for words in ([], ["replay"]))
+    for default in ("(default: auto)", "(default: 0)", "(default: 1GiB)"):
+        assert default in screen
+    assert screen.count("(default: as chosen last)") == 2
+    assert "as chosen last" not in replay
+    assert replay.count("(default: as each load line says)") == 2
+    for default in ("(default: inspect)", "(default: dark)", "(default: 120x40)", "(default: 1GiB)"):
+        assert default in replay
+
+
+def test_one_picture_is_of_one_script(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(["replay", "a.steps", "b.steps", "--screenshot", "x.svg"], capsys)
+    assert "--screenshot takes one script" in said
 
 
 def test_the_language_of_scripts_is_explained(capsys: pytest.CaptureFixture[str]) -> None:

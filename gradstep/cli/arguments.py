@@ -23,28 +23,37 @@ def parser_of(program: str, about: str, epilog: str | None = None) -> argparse.A
     return argparse.ArgumentParser(program, description=about, epilog=epilog, formatter_class=raw, allow_abbrev=False)
 
 
-def add_device_and_seed(parser: argparse.ArgumentParser) -> None:
-    """Take where the workload is built, and with which seed."""
-    parser.add_argument("--device", type=device, help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    parser.add_argument("--seed", type=_seed, metavar="N", help="seed torch, python and numpy, then build the workload")
+def add_device_and_seed(parser: argparse.ArgumentParser, no_device: str = "auto", no_seed: str = "0") -> None:
+    """Take where the workload is built, and with which seed; `no_device` and `no_seed` hold where none is given."""
+    parser.add_argument("--device", type=device, help=f"auto, cpu, cuda, cuda:N or mps (default: {no_device})")
+    parser.add_argument(
+        "--seed",
+        type=_seed,
+        metavar="N",
+        help=f"seed torch, python and numpy with N before the workload is built (default: {no_seed})",
+    )
 
 
-def add_look(parser: argparse.ArgumentParser) -> None:
-    """Take how the screen looks."""
-    parser.add_argument("--layout", choices=LAYOUTS, help="how the panels are laid out (default: as chosen last)")
-    parser.add_argument("--theme", choices=THEMES, help="the colours (default: as chosen last)")
+def add_look(parser: argparse.ArgumentParser, no_layout: str, no_theme: str) -> None:
+    """Take how the screen looks; `no_layout` and `no_theme` hold where none is given."""
+    parser.add_argument("--layout", choices=LAYOUTS, help=f"how the panels are laid out (default: {no_layout})")
+    parser.add_argument("--theme", choices=THEMES, help=f"the colours (default: {no_theme})")
 
 
 def add_history(parser: argparse.ArgumentParser) -> None:
     """Take the memory to go back in time with."""
     parser.add_argument(
-        "--history", type=_history, default=HISTORY, metavar="1GiB", help="memory to go back in time with, or off"
+        "--history",
+        type=_history,
+        default=HISTORY,
+        metavar="SIZE",
+        help="memory to go back in time with: 512MiB, 4GB, or off (default: 1GiB)",
     )
 
 
 def add_offload(parser: argparse.ArgumentParser) -> None:
     """Take where that memory is."""
-    parser.add_argument("--history-offload", action="store_true", help="of a model on a GPU, in host memory")
+    parser.add_argument("--history-offload", action="store_true", help="keep that of a model on a GPU in host memory")
 
 
 def _history(text: str) -> int:

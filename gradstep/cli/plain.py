@@ -45,17 +45,26 @@ def replay(given: list[str]) -> int:
     parser = parser_of(
         "gradstep replay",
         "Run scripts without a screen. Exit code 0: every expectation held; 1: one did not; 2: a script is wrong; "
-        "3: the debuggee raised.",
+        "3: the debuggee raised; 130: it was interrupted. Of several scripts, the highest.",
     )
     parser.add_argument("files", metavar="FILE.steps", nargs="+", help="the scripts, each in a session of its own")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each command carried out")
-    parser.add_argument("--screenshot", metavar="OUT.svg", help="draw the screen as it is at the end")
-    add_look(parser)
-    parser.add_argument("--size", type=size, default=(120, 40), metavar="120x40", help="size of the drawn screen")
-    add_device_and_seed(parser)
+    parser.add_argument("--screenshot", metavar="OUT.svg", help="draw the screen at the end of the script")
+    add_look(parser, "inspect", "dark")
+    parser.add_argument(
+        "--size",
+        type=size,
+        default=(120, 40),
+        metavar="COLUMNSxROWS",
+        help="of a drawn screen, unless its `screenshot` line has a size (default: 120x40)",
+    )
+    add_device_and_seed(parser, "as each load line says", "as each load line says")
     add_history(parser)
     add_offload(parser)
     options = parser.parse_args(given)
+    if options.screenshot is not None and len(options.files) > 1:
+        what = f"{len(options.files)} scripts would draw to {options.screenshot}, each over the one before."
+        raise wrong("--screenshot takes one script", what, "End each script with a `screenshot` line of its own.")
     sys.path.append(os.getcwd())
     from gradstep.steps import replay as scripts
 
@@ -152,7 +161,8 @@ def keys(given: list[str]) -> int:
     """`gradstep keys`."""
     parser = parser_of(
         "gradstep keys",
-        "Print every key in the format of the file that binds them anew. Exit code 2: something in that file is wrong.",
+        "Print every key in the format of keys.toml, which binds them anew; it lies in $XDG_CONFIG_HOME/gradstep, by "
+        "default ~/.config/gradstep. Exit code 2: something in that file is wrong.",
     )
     parser.parse_args(given)
     from gradstep.tui.remap import keys_path, keys_text, read_keyboard
@@ -166,7 +176,7 @@ def keys(given: list[str]) -> int:
 
 def help(given: list[str]) -> int:
     """`gradstep help`."""
-    parser = parser_of("gradstep help", "Explain gradstep, or the language of its scripts.")
+    parser = parser_of("gradstep help", "Print the options of gradstep, or the language of its scripts.")
     parser.add_argument("topic", nargs="?", choices=["steps"], help="steps: the language of .steps scripts")
     if parser.parse_args(given).topic is None:
         return open_screen(["--help"], ())

@@ -16,11 +16,12 @@ from gradstep.values.nearest import did_you_mean
 COMMANDS = """\
 also:
   gradstep examples              list the built-in examples
-  gradstep replay FILE.steps ... run scripts without a screen; `gradstep replay --help`
-  gradstep diff A [B]            where two scripts, devices, dtypes or saved states part; `gradstep diff --help`
-  gradstep template [FILE.py]    write a workload of your own to start from
-  gradstep keys                  print every key, in the format of the file that binds them anew
+  gradstep replay FILE.steps ... run scripts without a screen
+  gradstep diff A [B]            where scripts, devices, dtypes or states part
+  gradstep template [FILE.py]    print or write a workload to start from
+  gradstep keys                  print every key, in the format of keys.toml
   gradstep help steps            the language of .steps scripts
+`gradstep COMMAND --help` has the options of each.
 """
 
 
@@ -35,12 +36,12 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
     )
     parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
     add_device_and_seed(parser)
-    parser.add_argument("--record", metavar="FILE.steps", help="write the session as a script when it ends")
-    add_look(parser)
+    parser.add_argument("--record", metavar="FILE.steps", help="record the session in a new script")
+    add_look(parser, "as chosen last", "as chosen last")
     parser.add_argument("--no-unicode", action="store_true", help="draw with ASCII only")
     add_history(parser)
     add_offload(parser)
-    parser.add_argument("--last", action="store_true", help="open the session that was quit last")
+    parser.add_argument("--last", action="store_true", help="open the session that was quit last, in place of a TARGET")
     parser.add_argument("--version", action="version", version=f"gradstep {__version__}")
     options = parser.parse_args(given)
     if options.more:
@@ -59,26 +60,26 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
 
 def _script_of(options: argparse.Namespace) -> str | None:
     """Return the script to open, if it is one."""
+    path = options.target
     if options.last:
-        if options.target is not None:
-            raise wrong("--last takes no TARGET", f"{options.target} was given with it.", "Give one of the two.")
+        if path is not None:
+            raise wrong("--last takes no TARGET", f"{path} was given with it.", "Give one of the two.")
         from gradstep.tui.last import last_session
 
-        path = last_session()
-        if not path.is_file():
+        path = str(last_session())
+        if not Path(path).is_file():
             raise wrong("there is no last session", f"{path} does not exist.", "It is written when a session is quit.")
-        return str(path)
-    if options.target is None or not options.target.endswith(".steps"):
+    elif path is None or not path.endswith(".steps"):
         return None
-    if not Path(options.target).is_file():
-        raise wrong("there is no such script", options.target, "Check the path.", options.target)
+    elif not Path(path).is_file():
+        raise wrong("there is no such script", path, "Check the path.", path)
     if options.seed is not None or options.device is not None:
         raise wrong(
             "a script says itself what it is seeded with and where it runs",
-            f"--seed or --device was given with {options.target}.",
-            f"Write it in its load line, or run it with `gradstep replay {options.target}`, which takes both.",
+            f"--seed or --device was given with {'--last' if options.last else path}.",
+            f"Write it in its load line, or run it with `gradstep replay {path}`, which takes both.",
         )
-    return str(options.target)
+    return str(path)
 
 
 def _check(target: str) -> None:

@@ -60,7 +60,7 @@ def replay(
     read = [_read(path) for path in paths]
     scripts = [script for script in read if script is not None]
     code = 0 if len(scripts) == len(read) else EXIT["wrong"]
-    given = _Given(json, screenshot, size, device if device != "auto" else None, seed, draw, history, history_offload)
+    given = _Given(json, screenshot, size, device, seed, draw, history, history_offload)
     try:
         for script in scripts:
             code = max(code, _replay(script, given))

@@ -178,7 +178,7 @@ class Driver(Carrier):
             try:
                 await asyncio.wait_for(self._wake.wait(), self._rest)
                 return
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 await self._take_digest()
         await self._wake.wait()
 

@@ -1,13 +1,13 @@
 """The file in which a user binds keys anew: reading it, what is wrong with it, and writing the table in its format.
 
-It is a part of TOML, one key of gradstep's a line: `next_batch = "n"`, several with blanks between: `go_on = "c f5"`,
-none: `quit = ""`. What it does not name stays as it is.
+It is TOML, one id a line: `next_batch = "n"`, several keys with blanks between: `go_on = "c f5"`, none: `quit = ""`.
+What it does not name stays as it is. Each line is read by itself, so that a faulty one leaves the others valid.
 """
 
 from __future__ import annotations
 
 import os
-import re
+import tomllib
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -16,8 +16,6 @@ from typing import NamedTuple
 from gradstep.tui.keyboard import Keyboard, key_name, written
 from gradstep.tui.keymap import KEYMAP
 from gradstep.values.nearest import did_you_mean
-
-_LINE = re.compile(r"""\s*(?:([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')\s*)?(?:\#.*)?""")
 
 
 def _short(path: Path) -> str:
@@ -64,13 +62,17 @@ def _wishes(lines: list[str], wrong: list[tuple[int, str]]) -> list[_Wish]:
     named: dict[str, int] = {}
     wishes = []
     for number, line in enumerate(lines, 1):
-        found = _LINE.fullmatch(line)
-        if found is None:
+        try:
+            parsed = tomllib.loads(line)
+        except tomllib.TOMLDecodeError:
+            parsed = {"": None}
+        if not parsed:
+            continue
+        [(name, value)] = parsed.items()
+        if not isinstance(value, str):
             wrong.append((number, 'this is not readable: write an id and its keys, such as next_batch = "n"'))
             continue
-        name, texts = found[1], (found[2] or found[3] or "").split()
-        if name is None:
-            continue
+        texts = value.split()
         if name not in as_it_comes:
             offer = did_you_mean(name, as_it_comes) or "`gradstep keys` lists the ids"
             wrong.append((number, f"there is no {name}. {offer}"))

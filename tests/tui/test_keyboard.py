@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,10 +52,9 @@ def test_the_printed_table_is_a_file_that_changes_nothing(tmp_path):
     text = keys_text(Keyboard())
     keyboard, faults = read(tmp_path, text)
     assert (keyboard.changed, faults) == ({}, [])
-    changed, _ = read(tmp_path, text.replace('forward = "f"', 'forward = "E \\"'))
+    changed, _ = read(tmp_path, text.replace('forward = "f"', "forward = 'E \\'"))
     again, faults = read(tmp_path, keys_text(changed))
     assert (again.changed, faults) == ({"forward": "E,backslash"}, [])
-    tomllib = pytest.importorskip("tomllib")
     assert tomllib.loads(text)["go_on"] == "c f5"
 
 
@@ -75,6 +75,16 @@ def test_what_is_wrong_is_said_with_its_line_and_the_nearest_id_and_the_rest_hol
     assert keyboard.key("next_batch").shown == "n"
     assert keyboard.of("z") == keyboard.key("step")
     assert keyboard.key("zero_grad").keys == ""
+
+
+def test_the_file_is_toml_escapes_quoted_ids_and_tables_included(tmp_path):
+    keyboard, faults = read(
+        tmp_path, '"forward" = "\\u0045"\nstep = \'\\\'\n[keys]\nquit = 3\nundo.one = "x"\n"" = "x"\n'
+    )
+    assert [keyboard.key(name).shown for name in ("forward", "step")] == ["E", "\\"]
+    unreadable = 'this is not readable: write an id and its keys, such as next_batch = "n"'
+    assert faults[:3] == [f"{line}: {unreadable}" for line in (3, 4, 5)]
+    assert faults[3].startswith("6: there is no ")
 
 
 def test_two_keys_can_be_exchanged_and_one_taken_away(tmp_path):
