@@ -73,13 +73,31 @@ def tensor_bytes(tensor: Tensor) -> bytes:
         return tensor_bytes(flat.indices()) + tensor_bytes(flat.values())
     if tensor.layout is not torch.strided:
         return tensor_bytes(tensor.detach().to_dense())
-    return words(tensor).contiguous().cpu().numpy().tobytes()
+    flat = words(tensor).contiguous().cpu()
+    return ctypes.string_at(flat.data_ptr(), flat.nbytes)
+
+
+def same_form(tensor: Tensor, contents: Tensor) -> bool:
+    """Return whether a dense tensor still has the shape, dtype and strides that a copy of it was made with.
+
+    It has not where it was resized or given other `.data` since.
+    """
+    if tensor.shape != contents.shape or tensor.dtype != contents.dtype:
+        return False
+    # a copy of what is not dense has other strides from the start
+    return tensor.stride() == contents.stride() or torch.empty_like(tensor, device="meta").stride() != tensor.stride()
 
 
 def write(tensor: Tensor, contents: Tensor) -> None:
-    """Write a tensor in place; its version counter may move or not."""
+    """Write a tensor in place; its version counter may move or not.
+
+    One that was resized gets a storage of its own: resizing it back would resize the storage under its views.
+    """
     if tensor.layout is torch.strided:
-        tensor.data.copy_(contents)
+        if same_form(tensor, contents):
+            tensor.data.copy_(contents)
+        else:
+            tensor.data = beside(contents, tensor).detach().clone()
     else:  # `.data` of a sparse one is another object with indices of its own
         with torch.no_grad():
             tensor.copy_(contents)
@@ -97,4 +115,6 @@ def hash_of(tensor: Tensor) -> bytes:
     """Return a hash of what a tensor holds, row by row (xxh3_128); of what `tensor_bytes` returns."""
     if tensor.layout is not torch.strided or tensor.is_meta:
         return xxhash.xxh3_128_digest(tensor_bytes(tensor))
-    return xxhash.xxh3_128_digest(words(tensor).contiguous().cpu().numpy().reshape(-1).data)
+    flat = words(tensor).contiguous().cpu()
+    # read where it lies, not by `.numpy()`: torch would never again resize the storage of the user's tensor
+    return xxhash.xxh3_128_digest((ctypes.c_char * flat.nbytes).from_address(flat.data_ptr()))

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import hash_of, same_bits, size_of, write
+from gradstep.engine.bits import hash_of, same_bits, same_form, size_of, write
 from gradstep.engine.memory import Memory, copy_all
 
 
@@ -203,14 +203,18 @@ def _in_lots(images: list[Image]) -> Iterator[list[Image]]:
 
 
 def _by_memory(images: list[Image]) -> tuple[list[Image], list[Image]]:
-    """Return the images whose tensors have memory of their own and are dense, and the others."""
+    """Return the images whose tensors have memory of their own, are dense and were not resized, and the others."""
     owners: dict[int, int] = {}
     for image in images:
         place = _place(image.tensor)
         owners[place] = owners.get(place, 0) + 1
-    apart = [i for i in images if owners[_place(i.tensor)] == 1 and i.tensor.layout is torch.strided]
+    apart = [i for i in images if owners[_place(i.tensor)] == 1 and _in_form(i)]
     alone = {id(image) for image in apart}
     return apart, [image for image in images if id(image) not in alone]
+
+
+def _in_form(image: Image) -> bool:
+    return image.tensor.layout is torch.strided and same_form(image.tensor, image.contents)
 
 
 def _place(tensor: Tensor) -> int:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.batches import Cursor, leaves, move
+from gradstep.engine.bits import same_bits, write
 from gradstep.engine.files import ours, unreadable
 from gradstep.engine.ledger import Accounts, Entry
 from gradstep.engine.randomness import Randomness
@@ -76,10 +77,10 @@ def put(held: Held, found: Found) -> None:
     for (_, slots, key), buffer in zip(held.buffer_slots, found.buffers, strict=True):
         there = slots[key]
         # a forward may have put a batch, or a view of one, in the buffer's place: that is not to be written
-        if buffer is None or there is None or there.shape != buffer.shape or _memory(there) in lent:
+        if buffer is None or there is None or _memory(there) in lent:
             slots[key] = None if buffer is None else buffer.to(held.device)
-        else:
-            there.data.copy_(buffer)
+        elif not same_bits(there, buffer):  # an expanded buffer can't be written, and never was
+            write(there, buffer)
     for group, values in zip(held.optimizer.param_groups, found.groups, strict=True):
         for key, value in values.items():
             group[key] = value

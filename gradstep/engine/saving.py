@@ -48,7 +48,7 @@ class TensorsSaved(Struct):
         """
         for tensor, kept in zip(self.live, self.copies, strict=True):
             if not same_bits(tensor, kept):  # an expanded buffer can't be written, and never was
-                tensor.data.copy_(kept)
+                write(tensor, kept)
         if self.live:
             torch._C._autograd._unsafe_set_version_counter(tuple(self.live), tuple(self.versions))
 
