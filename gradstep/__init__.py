@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradstep.prompt import Session
-    from gradstep.session.open import open
+    from gradstep.session.transport.open import open
     from gradstep.workload import Workload
 
 __version__ = "0.1.0"
 __all__ = ["Session", "Workload", "__version__", "open"]
 
-_HOME = {"Session": "gradstep.prompt", "Workload": "gradstep.workload", "open": "gradstep.session.open"}
+_HOME = {"Session": "gradstep.prompt", "Workload": "gradstep.workload", "open": "gradstep.session.transport.open"}
 
 
 def __getattr__(name: str) -> Any:

@@ -243,8 +243,8 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         "from gradstep import cli; cli.main(['examples'])",
         "from gradstep import cli; cli.main(['nope'])",
         "from gradstep import cli; cli.main(['template'])",
-        "import gradstep.session.remote, gradstep.session.wire, gradstep.session.open",
-        "import gradstep.session.serve",
+        "import gradstep.session.transport.remote, gradstep.session.transport.wire, gradstep.session.transport.open",
+        "import gradstep.session.transport.engine_main",
     ],
 )
 def test_neither_torch_nor_textual_is_imported_where_they_are_not_needed(code: str) -> None:

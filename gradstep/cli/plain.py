@@ -83,7 +83,7 @@ def replay(given: list[str]) -> int:
 
 def _draw(layout: str | None, theme: str | None, session: Session, path: str, size: tuple[int, int]) -> None:
     """Draw a screenshot, however the screen of this user looks; only this needs textual."""
-    from gradstep.session.inline import InlineSession
+    from gradstep.session.transport.inline import InlineSession
     from gradstep.tui.picture import draw
 
     draw(InlineSession(session), path, size, session.log, layout=layout or "inspect", theme=theme or "dark")

@@ -116,7 +116,7 @@ def _check_terminal() -> None:
 
 def _show(target: str, script: str | None, options: argparse.Namespace) -> int:
     from gradstep.examples import EXAMPLES
-    from gradstep.session.remote import RemoteSession
+    from gradstep.session.transport.remote import RemoteSession
 
     # the engine first: it imports torch while the screen imports textual
     session = RemoteSession.spawn(options.history, options.history_offload)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gradstep.engine.batches import leaves
+from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.saving import Saved, Saver
 
 if TYPE_CHECKING:

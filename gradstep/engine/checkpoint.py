@@ -10,15 +10,15 @@ import torch
 from msgspec import Struct
 from torch import Tensor, nn
 
-from gradstep.engine.batches import Cursor
+from gradstep.engine.debuggee.batches import Cursor
 from gradstep.engine.images import Image, Images
-from gradstep.engine.ledger import Accounts
+from gradstep.engine.observe.ledger import Accounts
 from gradstep.engine.randomness import Randomness
 from gradstep.engine.saving import Saved, contents_of, kept_value
 
 if TYPE_CHECKING:
+    from gradstep.engine.debuggee.loop import Point
     from gradstep.engine.held import Held
-    from gradstep.engine.loop import Point
 
 Key: TypeAlias = tuple[str, ...]
 """Which tensor: ("weight", name), ("grad", name), ("buffer", name), ("state", owner, key), ("group", place, key), or of

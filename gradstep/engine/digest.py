@@ -13,9 +13,9 @@ import torch
 import xxhash
 from torch import Tensor
 
-from gradstep.engine.batches import Cursor, leaves
 from gradstep.engine.bits import hash_of
 from gradstep.engine.checkpoint import Checkpoint, Key, OptimizerKept, tensors_of
+from gradstep.engine.debuggee.batches import Cursor, leaves
 from gradstep.engine.images import Image
 from gradstep.engine.randomness import Randomness, state_bytes
 from gradstep.engine.saving import state_tensors

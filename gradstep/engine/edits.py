@@ -9,14 +9,14 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 
-from gradstep.engine.assigning import Place, Value, place_of, value_of
-from gradstep.engine.files import place_of_file
-from gradstep.engine.names import Scope
-from gradstep.engine.naming import matching
-from gradstep.engine.optimizers import optimizer_named, remade_schedulers
+from gradstep.engine.debuggee.optimizers import optimizer_named, remade_schedulers
+from gradstep.engine.expressions.assign import Place, Value, place_of, value_of
+from gradstep.engine.expressions.names import Scope
+from gradstep.engine.expressions.patterns import matching
+from gradstep.engine.files.checkpoint_file import place_of_file
+from gradstep.engine.files.restore import Found, find, put
 from gradstep.engine.problems import problem_of
 from gradstep.engine.randomness import seed_everything
-from gradstep.engine.restoring import Found, find, put
 from gradstep.engine.saving import Saved
 from gradstep.values.commands import Assign, Clip, EditCommand, Freeze, Mode, Restore, Seed, UseOptimizer, line_of
 from gradstep.values.errors import GradstepError, wrong

@@ -9,18 +9,18 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine import phases
-from gradstep.engine.addends import Addends
+from gradstep.engine.autograd.graph import GraphRecord, record
+from gradstep.engine.debuggee.loop import Act, Point
+from gradstep.engine.debuggee.parts import Parts
 from gradstep.engine.edits import edit
-from gradstep.engine.flows import MadeAgain
-from gradstep.engine.graph import GraphRecord, record
-from gradstep.engine.ledger import Ledger
-from gradstep.engine.lines import Place
-from gradstep.engine.loop import Act, Point
-from gradstep.engine.names import Scope
-from gradstep.engine.parts import Parts
+from gradstep.engine.expressions.names import Scope
+from gradstep.engine.observe.addends import Addends
+from gradstep.engine.observe.ledger import Ledger
+from gradstep.engine.observe.source_lines import Place
 from gradstep.engine.phases import Taps
 from gradstep.engine.problems import problem_of
 from gradstep.engine.saving import Saved
+from gradstep.engine.stepping.gradient_edits import MadeAgain
 from gradstep.engine.transaction import Transaction
 from gradstep.values.commands import ACT_NAMES, Backward, PointCommand
 from gradstep.values.errors import GradstepError
@@ -67,7 +67,7 @@ class Held(Parts):
         """The act that raised last and was undone; empty when the last one went through."""
         self.transaction = Transaction(self)
         self._graph: tuple[GraphRecord, Tensor] | None = None
-        """The record is let go of after the loss, see `engine/deep.py`: a tuple drops its last item first."""
+        """A tuple drops its last item first: the record goes after the loss (`autograd/long_graphs.py` says why)."""
 
     # -- where it stands -----------------------------------------------------------------------------------------------
     def natural(self) -> tuple[str, ...]:

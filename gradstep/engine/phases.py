@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec.structs import replace
 from torch import Tensor
 
-from gradstep.engine.buffers import is_written
-from gradstep.engine.loop import Act, Point
-from gradstep.engine.optimizers import step_scheduler
-from gradstep.engine.probes import Watched, watch_forward
+from gradstep.engine.autograd.buffers import is_written
+from gradstep.engine.debuggee.loop import Act, Point
+from gradstep.engine.debuggee.optimizers import step_scheduler
+from gradstep.engine.observe.forward import Watched, watch_forward
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
 from gradstep.values.errors import wrong
 
 if TYPE_CHECKING:
-    from gradstep.engine.flows import Flows
     from gradstep.engine.held import Held
+    from gradstep.engine.stepping.gradient_edits import Flows
 
 QUICK = 0.05
 """Seconds of a forward up to which a third more, the price of noting lines, is not felt."""

@@ -12,8 +12,8 @@ import torch
 from msgspec import Struct, field
 from torch import Tensor, nn
 
-from gradstep.engine.batches import Cursor
 from gradstep.engine.bits import same_bits, write
+from gradstep.engine.debuggee.batches import Cursor
 from gradstep.engine.memory import copies_of
 from gradstep.engine.randomness import Randomness
 

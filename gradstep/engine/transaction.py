@@ -11,19 +11,19 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 
 from gradstep.engine.aside import aside, begin_as
-from gradstep.engine.batches import leaves
+from gradstep.engine.autograd.buffers import is_freed
 from gradstep.engine.bits import same_bits
-from gradstep.engine.buffers import is_freed
-from gradstep.engine.optimizers import is_torchs, writes_grad
-from gradstep.engine.probes import remove_left_hooks, watch_forward
+from gradstep.engine.debuggee.batches import leaves
+from gradstep.engine.debuggee.optimizers import is_torchs, writes_grad
+from gradstep.engine.observe.forward import remove_left_hooks, watch_forward
 from gradstep.engine.randomness import Randomness
 from gradstep.engine.saving import Saved, Saver, TensorsSaved, put_grads_back, without_grads
 from gradstep.values.commands import Backward, Forward, NextBatch, PhaseCommand, PointCommand, Step
 
 if TYPE_CHECKING:
     from gradstep.engine.held import Held
-    from gradstep.engine.points import TimelinePoint
-    from gradstep.engine.timeline import Timeline
+    from gradstep.engine.history.points import TimelinePoint
+    from gradstep.engine.history.timeline import Timeline
 
 
 class Transaction:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from gradstep.engine.breakpoints import not_there
-from gradstep.engine.evaluate import evaluate, holds
+from gradstep.engine.expressions.evaluate import evaluate, holds
 from gradstep.engine.held import Held
 from gradstep.engine.problems import problem_of
-from gradstep.session.answering import answer
+from gradstep.engine.stepping.breakpoints import not_there
+from gradstep.session.answers import answer
 from gradstep.session.looks import Looks
 from gradstep.session.past import Past
 from gradstep.session.walking import STEPS
@@ -19,7 +19,7 @@ from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, name_line
 from gradstep.values.outcomes import Problem, Stop, WatchHit
-from gradstep.views.model import dtype_name
+from gradstep.views.training.model import dtype_name
 
 _ACTS = (cmd.Forward, cmd.Backward, cmd.Step, cmd.ZeroGrad, cmd.NextBatch)
 _TRAVELS = (*cmd.TRAVELS, *cmd.EDITS, *cmd.FILES)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from gradstep.engine import loading
+from gradstep.engine.debuggee import loading
 from gradstep.engine.held import Held
 from gradstep.engine.problems import problem_of
 from gradstep.engine.randomness import RandomKeeper, seed_everything

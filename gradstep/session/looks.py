@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 import torch
 from msgspec.structs import replace
 
-from gradstep.engine.addends import Wish
 from gradstep.engine.digest import digest, measured_on, state_size
-from gradstep.engine.evaluate import FUNCTIONS, describe, split_selection
+from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, split_selection
+from gradstep.engine.expressions.scope import VALUES, HeldScope, selected_tensor
 from gradstep.engine.held import Held
-from gradstep.engine.scope import VALUES, HeldScope, selected_tensor
-from gradstep.engine.stepping import Stepping
-from gradstep.engine.timeline import Timeline
-from gradstep.engine.watchpoints import Watchpoints
+from gradstep.engine.history.timeline import Timeline
+from gradstep.engine.observe.addends import Wish
+from gradstep.engine.stepping.stepper import Stepping
+from gradstep.engine.stepping.watchpoints import Watchpoints
 from gradstep.session.walking import Walking
 from gradstep.values.contributions import LookContributions
 from gradstep.values.expressions import Expression, expression_line
@@ -43,28 +43,28 @@ from gradstep.values.views import (
     StateView,
     View,
 )
-from gradstep.views.batch import BatchLook
-from gradstep.views.changes import changed_names, changes_view
-from gradstep.views.compare import compare_view
-from gradstep.views.difference import DifferenceLook
-from gradstep.views.element import element_of
-from gradstep.views.finding import FindLook
-from gradstep.views.goto import place_view
-from gradstep.views.graph import GraphLook, Progress
-from gradstep.views.inside import breakpoints_view, inside_view, source_view
-from gradstep.views.layers import LayersLook
-from gradstep.views.ledger import ledger_view
-from gradstep.views.loss import LossLook
-from gradstep.views.model import model_view
+from gradstep.views.graph.search import FindLook
+from gradstep.views.graph.view import GraphLook, Progress
 from gradstep.views.moment import Moment
+from gradstep.views.node.inside import breakpoints_view, inside_view, source_view
+from gradstep.views.node.passing import Passing
+from gradstep.views.node.through import Through
 from gradstep.views.numbers import Norms
-from gradstep.views.optimizer import optimizer_view
-from gradstep.views.passing import Passing
-from gradstep.views.tensor import Selection, TensorLook
-from gradstep.views.through import Through
-from gradstep.views.timeline import timeline_view, with_inside
-from gradstep.views.why import why_view
-from gradstep.views.why_inside import why_inside
+from gradstep.views.tensor.difference import DifferenceLook
+from gradstep.views.tensor.element import element_of
+from gradstep.views.tensor.goto import place_view
+from gradstep.views.tensor.view import Selection, TensorLook
+from gradstep.views.training.batch import BatchLook
+from gradstep.views.training.changes import changed_names, changes_view
+from gradstep.views.training.compare import compare_view
+from gradstep.views.training.layers import LayersLook
+from gradstep.views.training.loss import LossLook
+from gradstep.views.training.model import model_view
+from gradstep.views.training.optimizer import optimizer_view
+from gradstep.views.training.timeline import timeline_view, with_inside
+from gradstep.views.why.inside import why_inside
+from gradstep.views.why.ledger import ledger_view
+from gradstep.views.why.view import why_view
 
 _NODES = (LookNode, LookChain, LookContributions)
 

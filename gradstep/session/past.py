@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gradstep.engine import arrive
 from gradstep.engine.bits import same_bits
-from gradstep.engine.breakpoints import not_there
 from gradstep.engine.checkpoint import name_of, take, tensors_of
+from gradstep.engine.diagnose.first_difference import branches_part
 from gradstep.engine.digest import digest, measured_on
-from gradstep.engine.evaluate import evaluate, holds, split_selection
-from gradstep.engine.export import program, write_text
-from gradstep.engine.files import pending, place_of_file, save
-from gradstep.engine.hindsight import part_differs
+from gradstep.engine.expressions.evaluate import evaluate, holds, split_selection
+from gradstep.engine.expressions.indexing import Item
+from gradstep.engine.files.checkpoint_file import pending, place_of_file, save
+from gradstep.engine.files.export import program, write_text
+from gradstep.engine.history import travel as arrive
+from gradstep.engine.history.before import part_differs
+from gradstep.engine.history.points import TimelinePoint, graph_alive
+from gradstep.engine.history.thinning import tidy
+from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.images import Images
-from gradstep.engine.indexing import Item
-from gradstep.engine.parting import branches_part
-from gradstep.engine.points import TimelinePoint, graph_alive
-from gradstep.engine.thinning import tidy
-from gradstep.engine.timeline import Timeline
+from gradstep.engine.stepping.breakpoints import not_there
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
@@ -27,7 +27,7 @@ from gradstep.values.numbers import size as bytes_words
 from gradstep.values.parting import sides_words
 from gradstep.values.timeline import LookCompare
 from gradstep.values.views import NoView, Request, View
-from gradstep.views.compare import compare_view, compare_words
+from gradstep.views.training.compare import compare_view, compare_words
 
 if TYPE_CHECKING:
     from gradstep.session.looks import Looks

@@ -9,13 +9,13 @@ from typing import TypeVar
 import torch
 from msgspec.structs import replace
 
-from gradstep.engine.breakpoints import Breakpoints, not_there
-from gradstep.engine.evaluate import describe, evaluate, holds
-from gradstep.engine.faults import named
+from gradstep.engine.diagnose.backward_errors import named
+from gradstep.engine.expressions.evaluate import describe, evaluate, holds
+from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
-from gradstep.engine.scope import HeldScope
-from gradstep.engine.stepping import Stepping
-from gradstep.engine.wishes import Kind
+from gradstep.engine.stepping.breakpoints import Breakpoints, not_there
+from gradstep.engine.stepping.stepper import Stepping
+from gradstep.engine.stepping.stop_condition import Kind
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line

@@ -48,7 +48,7 @@ from gradstep.values.side_by_side import Found, Turn, side_by_side
 from gradstep.values.travels import HISTORY
 
 if TYPE_CHECKING:
-    from gradstep.session.apart import Side
+    from gradstep.session.side_by_side import Side
 
 _LEFT_OUT = (Expect, Print, Say, Screenshot, Checkpoint, Export, Compare, Diff)
 """What a script does to tell: two sides that differ may not both hold to it, and it changes nothing."""
@@ -117,7 +117,7 @@ def diff(
         with redirect_stdout(sys.stderr):
             found: Sides | Kept
             if _kind(paths) == SAVED:
-                from gradstep.session.apart import files_part
+                from gradstep.session.side_by_side import files_part
 
                 found = files_part((Path(paths[0]), Path(paths[1])), tolerance)
             else:
@@ -161,7 +161,7 @@ def _scripts(
     history: int,
 ) -> Sides:
     scripts = [read_script(path) for path in paths]
-    from gradstep.session.apart import Side, allowed, part
+    from gradstep.session.side_by_side import Side, allowed, part
 
     sides = [Side(history, dtype) for dtype in dtypes]
     one, other = (_Walk(*each) for each in zip(scripts, sides, devices, strict=True))

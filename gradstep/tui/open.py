@@ -6,8 +6,8 @@ import signal
 import socket
 import sys
 
-from gradstep.session.process import Link, die_with
-from gradstep.session.remote import RemoteSession
+from gradstep.session.transport.process import Link, die_with
+from gradstep.session.transport.remote import RemoteSession
 
 
 def main() -> None:

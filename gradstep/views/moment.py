@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
-from gradstep.engine.loop import Point
 
 
 class Moment:

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from timing import percentile, row
 
-from gradstep.engine import arrive
+from gradstep.engine.debuggee.loading import build, find_factory
+from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
-from gradstep.engine.loading import build, find_factory
-from gradstep.engine.scope import HeldScope
-from gradstep.engine.thinning import tidy
-from gradstep.engine.timeline import Timeline
+from gradstep.engine.history import travel as arrive
+from gradstep.engine.history.thinning import tidy
+from gradstep.engine.history.timeline import Timeline
 from gradstep.values.commands import Backward, Forward, PointCommand, Step, ZeroGrad
 from gradstep.workload import Workload
 
@@ -164,8 +164,8 @@ sys.path.insert(0, {folder!r})
 import torch
 from history import MAKERS, LOOP
 from gradstep.engine.held import Held
-from gradstep.engine.scope import HeldScope
-from gradstep.engine.timeline import Timeline
+from gradstep.engine.expressions.scope import HeldScope
+from gradstep.engine.history.timeline import Timeline
 workload = MAKERS[{name!r}]()
 if {how!r} == "plain":
     optimizer = workload.optimizer(workload.model.parameters())

@@ -49,9 +49,9 @@ def _watching(times: int) -> list[str]:
     """A backward with the norm of what arrives at every node, against the same backward alone."""
     import torch
 
-    from gradstep.engine.breakpoints import Breakpoints
     from gradstep.engine.held import Held
-    from gradstep.engine.stepping import Stepping
+    from gradstep.engine.stepping.breakpoints import Breakpoints
+    from gradstep.engine.stepping.stepper import Stepping
     from gradstep.values.commands import Backward, Forward, ZeroGrad
 
     held = Held(workload(), torch.device("cpu"))
@@ -93,11 +93,11 @@ def _recording(times: int) -> list[str]:
         return ["  the graph: install torchviz to compare with (pip install --no-deps torchviz graphviz)"]
     import torch
 
-    from gradstep.engine.graph import record
+    from gradstep.engine.autograd.graph import record
     from gradstep.engine.held import Held
     from gradstep.values.commands import Forward
     from gradstep.values.graphs import LookGraph
-    from gradstep.views.graph import GraphLook
+    from gradstep.views.graph.view import GraphLook
 
     held = Held(workload(), torch.device("cpu"))
     held.run(Forward())

@@ -7,8 +7,8 @@ from types import FrameType
 
 import torch.nn.modules.module as modules
 
+from gradstep.engine.debuggee.loop import Act
 from gradstep.engine.held import Held
-from gradstep.engine.loop import Act
 from gradstep.engine.phases import Taps
 from gradstep.engine.problems import problem_of
 from gradstep.engine.transaction import Transaction
@@ -16,7 +16,7 @@ from gradstep.engine.transaction import Transaction
 NEVER = 1 << 40
 _CLEANING = {Transaction.roll_back.__code__, problem_of.__code__}
 """What runs after a failure: a second one there is none of the phase's."""
-_WAITING = "/engine/walker.py"
+_WAITING = "/engine/stepping/phase_thread.py"
 """The threads' own machinery: nothing of the phase runs in it."""
 _HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_forward_hooks_always_called")
 

@@ -8,7 +8,7 @@ import torch
 from holding import B, F, S, Z, hold, run
 from torch import Tensor, nn
 
-from gradstep.engine.absent import why_none
+from gradstep.engine.diagnose.missing_grad import why_none
 from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, TensorDataset
 
-from gradstep.engine.batches import Batches, move
+from gradstep.engine.debuggee.batches import Batches, move
 from gradstep.engine.held import Held
 from gradstep.engine.randomness import RandomKeeper, seed_everything
 from gradstep.values.errors import GradstepError

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import msgpack
 from torch.testing._comparison import default_tolerances
 
-from gradstep.engine.closeness import apart, close_for
+from gradstep.engine.diagnose.closeness import apart, close_for
 from gradstep.values.parting import Apart, Kept, Parting, Sides, Tolerance
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128, torch.int64]
@@ -121,7 +121,7 @@ def test_large_tensors_are_compared_part_by_part(monkeypatch: pytest.MonkeyPatch
     one, other = torch.arange(100.0), torch.arange(100.0)
     other[57] = -1
     whole = apart("x", one, other)
-    monkeypatch.setattr("gradstep.engine.closeness._PART", 7)
+    monkeypatch.setattr("gradstep.engine.diagnose.closeness._PART", 7)
     assert apart("x", one, other) == whole
     assert whole is not None
     assert (whole.at, whole.largest) == ((57,), 58.0)

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from gradstep.engine.jacobian import vjp
-from gradstep.engine.nodes.find import TABLE, rule_of, summed_over, symbol_of, words_of
-from gradstep.engine.nodes.rule import dimension
-from gradstep.engine.saved_values import saved_values, settings
+from gradstep.engine.autograd.derivatives.find import TABLE, rule_of, summed_over, symbol_of, words_of
+from gradstep.engine.autograd.derivatives.rule import dimension
+from gradstep.engine.autograd.jacobian import vjp
+from gradstep.engine.autograd.saved_values import saved_values, settings
 
 aten = torch.ops.aten
 

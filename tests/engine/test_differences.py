@@ -10,9 +10,9 @@ from test_derivatives import CASES, tame, wild
 from torch import Tensor
 from torch.nn import functional as F
 
-from gradstep.engine.differences import Check, check
-from gradstep.engine.jacobian import Refusal
-from gradstep.engine.nodes.rerun_table import TABLE
+from gradstep.engine.autograd.derivatives.rerun_table import TABLE
+from gradstep.engine.autograd.finite_differences import Check, check
+from gradstep.engine.autograd.jacobian import Refusal
 
 
 @pytest.mark.parametrize("name", sorted(TABLE))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from gradstep.engine.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds, split_selection
+from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds, split_selection
 from gradstep.steps.parse import parse_line
 from gradstep.steps.script import Line
 from gradstep.values.commands import Print

@@ -114,7 +114,7 @@ def test_the_program_gives_the_same_bits(target: str, weight: str, bias: str, tm
 
 
 def test_a_workload_that_was_handed_over_has_no_source(tmp_path: Path) -> None:
-    from gradstep.engine.loading import build, find_factory
+    from gradstep.engine.debuggee.loading import build, find_factory
     from gradstep.values.commands import Export
 
     session = Session(build(find_factory("xor", ""), "xor"))

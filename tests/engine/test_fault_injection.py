@@ -12,11 +12,11 @@ from holding import ZEROS, B, Broken, F, Fused, N, S, Z
 from injecting import NEVER, Injector, hooks_left
 from travelling import Traveller, averaged
 
-from gradstep.engine.addends import Wish
-from gradstep.engine.breakpoints import Breakpoints
 from gradstep.engine.digest import digest_at
+from gradstep.engine.observe.addends import Wish
 from gradstep.engine.randomness import seed_everything
-from gradstep.engine.stepping import Stepping
+from gradstep.engine.stepping.breakpoints import Breakpoints
+from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Forward
 from gradstep.values.errors import GradstepError
 

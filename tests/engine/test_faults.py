@@ -8,8 +8,8 @@ import torch
 from holding import B, F, S, Z, failed, hold, run
 from torch import Tensor, nn
 
+from gradstep.engine.diagnose.backward_errors import named
 from gradstep.engine.digest import digest
-from gradstep.engine.faults import named
 
 
 class InPlace(nn.Module):

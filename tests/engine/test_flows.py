@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from travelling import EXAMPLES, Traveller
 from whole_models import MODELS
 
+from gradstep.engine.autograd.graph import leaf_tensor
 from gradstep.engine.digest import digest
-from gradstep.engine.graph import leaf_tensor
+from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
-from gradstep.engine.scope import HeldScope
-from gradstep.engine.stepping import Stepping
+from gradstep.engine.stepping.stepper import Stepping
 from gradstep.steps.parse import parse_line
 from gradstep.steps.script import Line
 from gradstep.values.commands import Assign, Backward, Flow
@@ -206,7 +206,7 @@ def test_what_arrives_at_a_parameter_is_what_is_added() -> None:
 
 
 def test_the_ledger_has_what_was_added_not_what_would_have_been() -> None:
-    from gradstep.engine.addends import Wish
+    from gradstep.engine.observe.addends import Wish
 
     held = run(small(), F)
     held.addends.wish = Wish("2.bias", (0,))

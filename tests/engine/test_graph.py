@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.utils.checkpoint import checkpoint
 
-from gradstep.engine.buffers import is_freed, is_written
-from gradstep.engine.graph import leaf_tensor
+from gradstep.engine.autograd.buffers import is_freed, is_written
+from gradstep.engine.autograd.graph import leaf_tensor
+from gradstep.engine.debuggee.loading import build, find_factory
 from gradstep.engine.held import Held
-from gradstep.engine.loading import build, find_factory
 from gradstep.engine.randomness import seed_everything
 from gradstep.examples import EXAMPLES
 from gradstep.values.commands import Backward

@@ -14,7 +14,7 @@ from torch.autograd.functional import jacobian as jacobian_of
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from gradstep.engine.jacobian import WORK, Jacobian, Refusal, jacobian, refusal, vjp
+from gradstep.engine.autograd.jacobian import WORK, Jacobian, Refusal, jacobian, refusal, vjp
 
 
 def bits(tensor: Tensor | None) -> tuple[Any, ...] | None:

@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 import torch
 
-from gradstep.engine.loading import find_device
+from gradstep.engine.debuggee.loading import find_device
 from gradstep.session.local import Session
 from gradstep.values.commands import Forward, Load
 from gradstep.values.errors import GradstepError

@@ -9,9 +9,9 @@ import torch
 from holding import B, F, hold, run
 from torch import Tensor, nn
 
-from gradstep.engine.breakpoints import Breakpoints
 from gradstep.engine.held import Held
-from gradstep.engine.stepping import Stepping
+from gradstep.engine.stepping.breakpoints import Breakpoints
+from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Break, Forward
 from gradstep.values.inside import Position
 

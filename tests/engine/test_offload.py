@@ -11,8 +11,8 @@ from other_device import Away, copies_away
 from torch import Tensor
 from travelling import Traveller
 
+from gradstep.engine.debuggee.loading import build, find_factory
 from gradstep.engine.held import Held
-from gradstep.engine.loading import build, find_factory
 from gradstep.engine.randomness import seed_everything
 from gradstep.session.local import Session
 from gradstep.steps.parse import parse_line

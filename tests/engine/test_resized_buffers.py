@@ -13,8 +13,8 @@ from test_files import restore, write
 from torch import Tensor, nn
 from travelling import Traveller
 
-from gradstep.engine.again import forward_again
 from gradstep.engine.bits import hash_of, tensor_bytes
+from gradstep.engine.observe.rerun import forward_again
 
 
 def resized(low: Tensor, x: Tensor) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from gradstep.engine.saved_values import SavedValue, has_hooks, saved_values, settings
+from gradstep.engine.autograd.saved_values import SavedValue, has_hooks, saved_values, settings
 
 
 def kept(node: Any) -> dict[str, SavedValue]:

@@ -16,7 +16,7 @@ from test_graph import MODELS
 from torch import Tensor, nn
 
 from gradstep.engine.held import Held
-from gradstep.engine.lines import note_lines
+from gradstep.engine.observe.source_lines import note_lines
 from gradstep.engine.randomness import seed_everything
 from gradstep.examples import EXAMPLES
 
@@ -247,7 +247,7 @@ LONG: dict[str, str] = {
 def test_a_long_graph_that_was_walked_is_freed_without_overflowing_the_stack(order: str) -> None:
     code = f"""
 import torch
-from gradstep.engine.graph import Owners, record
+from gradstep.engine.autograd.graph import Owners, record
 weight = torch.ones(1, requires_grad=True)
 x = weight
 for i in range(60_000):

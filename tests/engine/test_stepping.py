@@ -13,12 +13,12 @@ from holding import B, F, N, S, Z, hold, run
 from torch import Tensor, nn
 from whole_models import MODELS
 
-from gradstep.engine.breakpoints import Breakpoints
 from gradstep.engine.digest import digest
-from gradstep.engine.events import Event
 from gradstep.engine.held import Held
-from gradstep.engine.stepping import Stepping
-from gradstep.engine.walker import AbandonedError, Walker
+from gradstep.engine.observe.events import Event
+from gradstep.engine.stepping.breakpoints import Breakpoints
+from gradstep.engine.stepping.phase_thread import AbandonedError, Walker
+from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Break, Forward
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression

@@ -11,9 +11,9 @@ from tiny_models import MODELS, nodes_of
 from torch import Tensor
 from torch.nn import functional as F
 
-from gradstep.engine import structure
-from gradstep.engine.jacobian import Jacobian, jacobian
-from gradstep.engine.structure import Structure, structure_of
+from gradstep.engine.autograd import structure
+from gradstep.engine.autograd.jacobian import Jacobian, jacobian
+from gradstep.engine.autograd.structure import Structure, structure_of
 
 
 def wild(*shape: int) -> Tensor:

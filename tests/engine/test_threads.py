@@ -11,7 +11,7 @@ import torch
 from holding import B, F, hold, run
 from torch import Tensor, nn
 
-from gradstep.engine.graph import GraphRecord, leaf_tensor
+from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
 from gradstep.engine.held import Held
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from holding import Fused
 
-from gradstep.engine import arrive
+from gradstep.engine.debuggee.loading import build, find_device, find_factory
 from gradstep.engine.digest import digest, digest_at
+from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
-from gradstep.engine.loading import build, find_device, find_factory
+from gradstep.engine.history import travel as arrive
+from gradstep.engine.history.thinning import tidy
+from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.randomness import seed_everything
-from gradstep.engine.scope import HeldScope
-from gradstep.engine.thinning import tidy
-from gradstep.engine.timeline import Timeline
 from gradstep.steps.parse import parse_line
 from gradstep.steps.script import Line
 from gradstep.values.commands import Assign, Backward, Flow, PointCommand, ZeroGrad

@@ -10,8 +10,8 @@ import torch
 from holding import hold
 from torch import Tensor, nn
 
+from gradstep.engine.debuggee.loading import build, find_factory
 from gradstep.engine.held import Held
-from gradstep.engine.loading import build, find_factory
 from gradstep.engine.randomness import seed_everything
 from gradstep.examples import EXAMPLES
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hearing import Heard
 
-from gradstep.session.process import spawn_engine
-from gradstep.session.remote import RemoteSession
+from gradstep.session.transport.process import spawn_engine
+from gradstep.session.transport.remote import RemoteSession
 
 
 def descriptors() -> dict[str, str]:

@@ -6,7 +6,7 @@ import os
 import sys
 import types
 
-from gradstep.session import serve
+from gradstep.session.transport import engine_main as serve
 from gradstep.values.commands import Say
 from gradstep.values.outcomes import Outcome, Problem, Stop
 from gradstep.values.views import NoView

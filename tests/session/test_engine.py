@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from gradstep.session.remote import RemoteSession
+from gradstep.session.transport.remote import RemoteSession
 from gradstep.values.commands import Backward, Command, Forward, Load, NextBatch, Step, ZeroGrad
 from gradstep.values.outcomes import Died, Event, Output, Progress
 from gradstep.values.views import Digest, GraphView, LookDigest, LookGraph, LookModel, ModelView

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gradstep.engine import thinning
+from gradstep.engine.history import thinning
 from gradstep.session.local import Session
 from gradstep.steps.parse import parse_line
 from gradstep.steps.script import Line

@@ -15,8 +15,8 @@ from typing import TypeVar
 import pytest
 from hearing import Heard
 
-from gradstep.session.process import Link, exit_words
-from gradstep.session.remote import RemoteSession
+from gradstep.session.transport.process import Link, exit_words
+from gradstep.session.transport.remote import RemoteSession
 from gradstep.values.commands import Forward, Print, Say
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Name, Unary
@@ -347,8 +347,8 @@ def test_files_in_the_working_directory_hide_nothing_from_the_engine(
 
 SCREEN = """
 import asyncio, os, sys
-from gradstep.session.process import spawn_engine
-from gradstep.session.remote import RemoteSession
+from gradstep.session.transport.process import spawn_engine
+from gradstep.session.transport.remote import RemoteSession
 from gradstep.values.commands import Say
 async def work():
     session = RemoteSession(spawn_engine("stub_engine"))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradstep.session import wire
+from gradstep.session.transport import wire
 from gradstep.values import commands, expressions, outcomes, views
 from gradstep.values.commands import Forward, Load, Print, Say
 from gradstep.values.expressions import Name, Number, Unary

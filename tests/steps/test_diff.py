@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from gradstep.cli import main
-from gradstep.session.apart import Side, allowed
+from gradstep.session.side_by_side import Side, allowed
 from gradstep.values.commands import Load
 from gradstep.values.parting import Tolerance
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from gradstep.engine.evaluate import FUNCTIONS
+from gradstep.engine.expressions.evaluate import FUNCTIONS
 from gradstep.steps import help_text
 from gradstep.steps.parse import parse_script
 from gradstep.steps.words import SETTINGS, WORDS

@@ -9,8 +9,8 @@ import sys
 import termios
 import tty
 
-from gradstep.session.process import Link
-from gradstep.session.remote import RemoteSession
+from gradstep.session.transport.process import Link
+from gradstep.session.transport.remote import RemoteSession
 from gradstep.values.commands import Backward, Forward, Step
 from gradstep.values.outcomes import Output
 

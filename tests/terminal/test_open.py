@@ -18,9 +18,9 @@ pytestmark = pytest.mark.terminal
 PROGRAM = """
 import os, sys, threading
 import torch
-import gradstep, gradstep.session.open
+import gradstep, gradstep.session.transport.open
 from gradstep.values.errors import GradstepError
-gradstep.session.open.SCREEN = os.environ.get("SCREEN", "stub_screen")
+gradstep.session.transport.open.SCREEN = os.environ.get("SCREEN", "stub_screen")
 model = torch.nn.Linear(2, 1)
 def loss(output, target):
     print("loss in Python")

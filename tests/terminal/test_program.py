@@ -85,7 +85,9 @@ def start(home: Path) -> Iterator[Callable[..., Terminal]]:
 
 def engine_of(terminal: Terminal) -> int:
     """Return the process id of the program's engine."""
-    [engine] = [pid for pid in descendants(terminal.child.pid) if "gradstep.session.serve" in command_line(pid)]
+    [engine] = [
+        pid for pid in descendants(terminal.child.pid) if "gradstep.session.transport.engine_main" in command_line(pid)
+    ]
     return engine
 
 

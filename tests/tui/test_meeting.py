@@ -11,8 +11,8 @@ from stage import Stage, stage
 from test_inside import Real
 
 from gradstep.examples import rnn
-from gradstep.session.inline import InlineSession
 from gradstep.session.local import Session
+from gradstep.session.transport.inline import InlineSession
 from gradstep.tui.lines import plain
 from gradstep.tui.panels.contributions import ContributionsPanel
 from gradstep.tui.panels.graph import GraphPanel

@@ -11,8 +11,8 @@ import torch
 from fake_session import FakeSession
 from stage import Stage, stage
 
-from gradstep.session.inline import InlineSession
 from gradstep.session.local import Session
+from gradstep.session.transport.inline import InlineSession
 from gradstep.tui.panels.compare import ComparePanel
 from gradstep.tui.panels.timeline import TimelinePanel
 from gradstep.values.commands import line_of

@@ -20,8 +20,8 @@ from gradstep.session.local import Session
 from gradstep.values.commands import Load
 from gradstep.values.training import BatchView, LookBatch, LookLayers
 from gradstep.values.views import LookDigest
-from gradstep.views.batch import kind_of, part_row, piece
-from gradstep.views.samples import check
+from gradstep.views.training.batch import kind_of, part_row, piece
+from gradstep.views.training.samples import check
 from gradstep.workload import Workload
 
 EPS = torch.finfo(torch.float32).eps

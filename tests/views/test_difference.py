@@ -7,7 +7,7 @@ import torch
 from msgspec import msgpack
 
 from gradstep import Session
-from gradstep.engine.arrive import visit
+from gradstep.engine.history.travel import visit
 from gradstep.session.local import Session as Local
 from gradstep.steps.parse import parse_line
 from gradstep.steps.script import Line
@@ -122,7 +122,7 @@ def test_the_greatest_difference_is_found(session: Local) -> None:
 
 
 def test_a_large_one_is_measured_when_it_is_asked_for_again(session: Local, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradstep.views.measures._QUICK", 3)
+    monkeypatch.setattr("gradstep.views.tensor.measures._QUICK", 3)
     request = LookTensor(2, 2, hurry=True, between=Between("head.weight", "1", "main"))
     for due in (True, False):
         view = look(session, request)

@@ -12,11 +12,11 @@ from torch import Tensor, nn, optim
 
 from gradstep.engine.held import Held
 from gradstep.values.commands import Backward, Forward, Step, ZeroGrad
-from gradstep.views.changes import changed_names
-from gradstep.views.formulas.find import FORMULAS, why_none, work_done, work_to_come
-from gradstep.views.formulas.text import digits_that_tell, signed
-from gradstep.views.formulas.work import Work
-from gradstep.views.selection import cut
+from gradstep.views.tensor.selection import cut
+from gradstep.views.training.changes import changed_names
+from gradstep.views.why.formulas.find import FORMULAS, why_none, work_done, work_to_come
+from gradstep.views.why.formulas.text import digits_that_tell, signed
+from gradstep.views.why.formulas.work import Work
 from gradstep.workload import Workload
 
 OPTIONS: list[tuple[type[optim.Optimizer], dict[str, Any]]] = [

@@ -14,8 +14,8 @@ from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
 from gradstep.values.graphs import GraphView, LookGraph, NodeRow
 from gradstep.values.stepping import Into, Out, Over
 from gradstep.values.travels import Undo
-from gradstep.views.graph import GraphLook
-from gradstep.views.words import operation_of
+from gradstep.views.graph.operations import operation_of
+from gradstep.views.graph.view import GraphLook
 from gradstep.workload import Workload
 
 

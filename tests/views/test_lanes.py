@@ -15,7 +15,7 @@ from gradstep.examples import EXAMPLES
 from gradstep.session.local import Session
 from gradstep.values.commands import Forward, Load
 from gradstep.values.graphs import GraphView, LookGraph
-from gradstep.views.lanes import EVERY, NODE, Lanes, draw_lanes
+from gradstep.views.graph.lanes import EVERY, NODE, Lanes, draw_lanes
 from gradstep.workload import Workload
 
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gradstep.engine import addends
-from gradstep.engine.account import walked
 from gradstep.engine.held import Held
+from gradstep.engine.observe import addends
+from gradstep.engine.observe.account import walked
 from gradstep.session.local import Session
 from gradstep.steps.parse import parse_line
 from gradstep.values.reasons import LedgerRow, LedgerView, LookLedger
@@ -310,7 +310,7 @@ def test_another_selection_starts_at_its_first_element():
 
 
 def test_rows_survive_the_wire():
-    from gradstep.session.wire import Seen, frame, read_reply
+    from gradstep.session.transport.wire import Seen, frame, read_reply
 
     session = session_of(nn.Linear(5, 3))
     ledger(session)

@@ -15,14 +15,14 @@ from torch.nn import functional
 from gradstep.engine.held import Held
 from gradstep.values.commands import Backward, Forward, Step
 from gradstep.values.tensors import EXTREMES, LookPlace, PlaceView, Statistics
-from gradstep.views import goto
-from gradstep.views import statistics as room
-from gradstep.views.goto import place_view
 from gradstep.views.numbers import norm_of, norms
-from gradstep.views.readable import real
-from gradstep.views.selection import cut
-from gradstep.views.sides import Side, statistics_of
-from gradstep.views.tensor import Selection
+from gradstep.views.tensor import goto
+from gradstep.views.tensor import statistics as room
+from gradstep.views.tensor.before_after import Side, statistics_of
+from gradstep.views.tensor.goto import place_view
+from gradstep.views.tensor.readable import real
+from gradstep.views.tensor.selection import cut
+from gradstep.views.tensor.view import Selection
 from gradstep.workload import Workload
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool]

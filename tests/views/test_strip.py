@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradstep.engine.jacobian import Jacobian, jacobian
+from gradstep.engine.autograd.jacobian import Jacobian, jacobian
 from gradstep.session.local import Session
 from gradstep.steps.parse import parse_line
 from gradstep.values.nodes import LookNode, NodeView, Strip
-from gradstep.views.strip import index_of, strip_of
+from gradstep.views.node.strip import index_of, strip_of
 
 
 def made(of: Callable[[Tensor], Tensor], shape: tuple[int, ...] = (3, 4)) -> Jacobian:

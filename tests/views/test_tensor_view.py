@@ -17,10 +17,10 @@ from gradstep.session.local import Session
 from gradstep.steps.parse import parse_line
 from gradstep.values.commands import Backward, Forward, Load, Show, Step, ZeroGrad
 from gradstep.values.tensors import LookTensor, TensorView
-from gradstep.views.changes import changed_names
-from gradstep.views.readable import part, stored
-from gradstep.views.selection import cut
-from gradstep.views.tensor import Selection, TensorLook
+from gradstep.views.tensor.readable import part, stored
+from gradstep.views.tensor.selection import cut
+from gradstep.views.tensor.view import Selection, TensorLook
+from gradstep.views.training.changes import changed_names
 from gradstep.workload import Workload
 
 F, B, S, Z = Forward(), Backward(), Step(), ZeroGrad()
@@ -395,7 +395,7 @@ def test_a_number_that_stays_nan_or_inf_did_not_change() -> None:
 
 # -- statistics that are kept ------------------------------------------------------------------------------------------
 def test_scrolling_measures_nothing_anew_and_a_phase_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gradstep.views import measures as room
+    from gradstep.views.tensor import measures as room
 
     measured: list[str] = []
     real = room.statistics_of
@@ -426,7 +426,7 @@ def test_scrolling_measures_nothing_anew_and_a_phase_does(monkeypatch: pytest.Mo
 
 
 def test_in_a_hurry_long_statistics_are_left_for_the_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gradstep.views import measures as room
+    from gradstep.views.tensor import measures as room
 
     monkeypatch.setattr(room, "_QUICK", 7)
     held, look = run(hold(nn.Linear(4, 2)), F, B), TensorLook()

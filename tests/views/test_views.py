@@ -17,13 +17,13 @@ from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGra
 from gradstep.values.errors import GradstepError
 from gradstep.values.graphs import GraphView, LookGraph
 from gradstep.values.views import Change, LookLoss, ModelRow, WhyView
-from gradstep.views.changes import changed_names, changes_view
-from gradstep.views.graph import GraphLook
-from gradstep.views.loss import LossLook
-from gradstep.views.model import model_view
+from gradstep.views.graph.view import GraphLook
 from gradstep.views.numbers import norm_of, norms
-from gradstep.views.sides import side_of
-from gradstep.views.why import why_view
+from gradstep.views.tensor.before_after import side_of
+from gradstep.views.training.changes import changed_names, changes_view
+from gradstep.views.training.loss import LossLook
+from gradstep.views.training.model import model_view
+from gradstep.views.why.view import why_view
 from gradstep.workload import Workload
 
 F, B, S, Z, N = Forward(), Backward(), Step(), ZeroGrad(), NextBatch()

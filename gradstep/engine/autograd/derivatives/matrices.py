@@ -1,0 +1,109 @@
+"""Matrix products. A product has a Jacobian of blocks: each block is one of the matrices."""
+
+from __future__ import annotations
+
+from gradstep.engine.autograd.derivatives.rule import Entry, Rule, Settings, Table, factor
+
+_PRODUCT_WORDS = "each matrix gets v times the other one, transposed"
+
+
+def _addmm(s: Settings) -> Rule:
+    a, b = factor(s.get("alpha", 1)), factor(s.get("beta", 1))
+    return Rule(
+        f"y = {b}b + {a}x W",
+        (("b", f"{b}v"), ("x", f"{a}v Wᵀ"), ("W", f"{a}xᵀ v")),
+        "the bias gets v, the input v Wᵀ, the weight xᵀ v: a sum over the rows of the batch",
+        {"mat1": "x", "mat2": "W"},
+    )
+
+
+def _linear(s: Settings) -> Rule:
+    """Return the rule of `addmm` where its second matrix is a transposed weight, as `nn.Linear` gives it."""
+    a, b = factor(s.get("alpha", 1)), factor(s.get("beta", 1))
+    return Rule(
+        f"y = {b}b + {a}x Wᵀ",
+        (("b", f"{b}v"), ("x", f"{a}v W"), ("Wᵀ", f"{a}xᵀ v")),
+        "the bias gets v, the input v W, the transposed weight xᵀ v: a sum over the rows of the batch",
+        {"mat1": "x", "mat2": "Wᵀ"},
+    )
+
+
+def _sparse(s: Settings) -> Rule:
+    a, b = factor(s.get("alpha", 1)), factor(s.get("beta", 1))
+    start = "" if s.get("beta") == 0 else f"{b}b + "
+    return Rule(
+        f"y = {start}{a}x W, x sparse",
+        (("b", f"{b}v"), ("x", f"{a}v Wᵀ where x has entries"), ("W", f"{a}xᵀ v")),
+        "the dense matrix gets xᵀ v, the sparse one v Wᵀ at its own entries only: what is not stored has no gradient",
+        {"mat1": "x", "mat2": "W"},
+    )
+
+
+def _batched(s: Settings) -> Rule:
+    a, b = factor(s.get("alpha", 1)), factor(s.get("beta", 1))
+    return Rule(
+        f"y = {b}c + {a}A B in each batch",
+        (("c", f"{b}v"), ("A", f"{a}v Bᵀ"), ("B", f"{a}Aᵀ v")),
+        f"the summand gets v; in each batch {_PRODUCT_WORDS}",
+        {"batch1": "A", "batch2": "B"},
+    )
+
+
+def _addmv(s: Settings) -> Rule:
+    a, b = factor(s.get("alpha", 1)), factor(s.get("beta", 1))
+    return Rule(
+        f"y = {b}b + {a}A x",
+        (("b", f"{b}v"), ("A", f"{a}v xᵀ"), ("x", f"{a}Aᵀ v")),
+        "the summand gets v, the matrix the outer product of v and x, the vector Aᵀ v",
+        {"mat": "A", "vec": "x"},
+    )
+
+
+TABLE: Table = {
+    "AddmmBackward0": _addmm,
+    "MmBackward0": Rule("y = A B", (("A", "v Bᵀ"), ("B", "Aᵀ v")), _PRODUCT_WORDS, {"self": "A", "mat2": "B"}),
+    "BmmBackward0": Rule(
+        "y = A B in each batch",
+        (("A", "v Bᵀ"), ("B", "Aᵀ v")),
+        f"in each batch {_PRODUCT_WORDS}",
+        {"self": "A", "mat2": "B"},
+    ),
+    "BaddbmmBackward0": _batched,
+    "MvBackward0": Rule(
+        "y = A x",
+        (("A", "v xᵀ"), ("x", "Aᵀ v")),
+        "the matrix gets the outer product of v and x, the vector Aᵀ v",
+        {"self": "A", "vec": "x"},
+    ),
+    "AddmvBackward0": _addmv,
+    "SparseAddmmBackward0": _sparse,
+    "GroupedMmBackward0": Rule(
+        "y = A B in each group",
+        (("A", "v Bᵀ in each group"), ("B", "Aᵀ v in each group")),
+        f"in each group {_PRODUCT_WORDS}",
+        {"self": "A", "mat2": "B", "offs": "ends of the groups"},
+    ),
+    "VdotBackward0": Rule(
+        "y = ā · b, ā the conjugate",
+        (("a", "v̄ b"), ("b", "v a")),
+        "each vector gets v times the other, the first one v's conjugate",
+        {"self": "a", "other": "b"},
+    ),
+    "DotBackward0": Rule(
+        "y = a · b", (("a", "v b"), ("b", "v a")), "each vector gets v times the other", {"self": "a", "tensor": "b"}
+    ),
+}
+
+TRANSPOSED: dict[str, Entry] = {
+    "AddmmBackward0": _linear,
+    "MmBackward0": Rule(
+        "y = x Wᵀ",
+        (("x", "v W"), ("Wᵀ", "xᵀ v")),
+        "the input gets v W, the transposed weight xᵀ v: a sum over the rows of the batch",
+        {"self": "x", "mat2": "Wᵀ"},
+    ),
+}
+"""The same where the last matrix is a weight that was transposed."""
+
+SUMS = frozenset({"AddmmBackward0", "BaddbmmBackward0", "AddmvBackward0"})
+"""Nodes whose first input is a summand, and may be broadcast."""

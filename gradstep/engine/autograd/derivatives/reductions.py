@@ -1,0 +1,111 @@
+"""Sums, means, extremes, norms and softmax: many numbers become few, and v is shared out among them."""
+
+from __future__ import annotations
+
+from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table, dimension, number
+
+
+def _one(forward: str, formula: str, words: str, saved: dict[str, str] | None = None) -> Rule:
+    return Rule(forward, (("x", formula),), words, saved or {})
+
+
+def _along(s: Settings) -> str:
+    return f" along dim {dimension(s['dim'])}" if s.get("dim") not in (None, [], ()) else ""
+
+
+def _spread(s: Settings) -> int:
+    """Return how many spread formulas divide by: elements along the dimensions less the correction."""
+    correction = s.get("correction")
+    return int(correction) if isinstance(correction, (int, float)) else 1
+
+
+def _variance(s: Settings) -> Rule:
+    words = "v times the distance from the mean, doubled, over the number of elements less the correction"
+    return _one(f"y = var x{_along(s)}", f"v ⊙ 2 (x − x̄) ÷ (n − {_spread(s)})", words, {"self": "x"})
+
+
+def _deviation(s: Settings) -> Rule:
+    words = "v times the distance from the mean, over the deviation and the number of elements less the correction"
+    formula = f"v ⊙ (x − x̄) ÷ ((n − {_spread(s)}) y)"
+    return _one(f"y = std x{_along(s)}", formula, words, {"self": "x", "result": "y"})
+
+
+def _picked(name: str) -> Rule:
+    words = f"v goes to the {name} element, by the index that the forward kept; the others get 0"
+    return _one(f"y = {name} of x", "v at i, 0 elsewhere", words, {"indices": "i"})
+
+
+def _shared(name: str) -> Rule:
+    words = f"v goes to the {name} element, in equal parts where several are; the others get 0"
+    return _one(f"y = {name} of x", "v ⊙ 1[x = y] ÷ how many", words, {"self": "x", "result": "y"})
+
+
+def _norm(s: Settings) -> Rule:
+    order = s.get("ord")
+    saved = {"self": "x", "result": "y"}
+    if order == 2:
+        return _one("y = ‖x‖", "v x ÷ y", "v times the unit vector in the direction of x", saved)
+    if order == 1:
+        return _one("y = Σ |x|", "v sign(x)", "v times the sign of each element", saved)
+    p = number(order)
+    words = "v times the slope of the norm"
+    return _one(f"y = (Σ |x|^{p})^(1/{p})", f"v x |x|^({p} − 2) ÷ y^({p} − 1)", words, saved)
+
+
+def _softmax(s: Settings) -> Rule:
+    return _one(
+        f"y = softmax x{_along(s)}",
+        "y ⊙ (v − Σ v ⊙ y)",
+        "each v less their mean weighted by y, times y: what all have in common does not count",
+        {"result": "y"},
+    )
+
+
+def _log_softmax(s: Settings) -> Rule:
+    return _one(
+        f"y = log softmax x{_along(s)}",
+        "v − exp(y) Σ v",
+        "v less its sum shared out by the probabilities",
+        {"result": "y"},
+    )
+
+
+TABLE: Table = {
+    "SumBackward0": _one(
+        "y = Σ x", "v for every element", "every element gets v: a sum hands its gradient on as it is"
+    ),
+    "SumBackward1": lambda s: _one(
+        f"y = Σ x{_along(s)}", "v repeated", "every element gets the v of the sum it was part of"
+    ),
+    "MeanBackward0": lambda s: _one(
+        "y = Σ x ÷ n", f"v ÷ {number(s.get('self_sym_numel'))}", "every element gets an equal share of v"
+    ),
+    "MeanBackward1": lambda s: _one(
+        f"y = mean x{_along(s)}", "v ÷ n, repeated", "every element gets an equal share of the v of its mean"
+    ),
+    "ProdBackward0": _one(
+        "y = Π x", "v y ÷ x", "every element gets v times the product of all the others", {"self": "x", "result": "y"}
+    ),
+    "VarBackward0": _variance,
+    "StdBackward0": _deviation,
+    "AmaxBackward0": _shared("greatest"),
+    "AminBackward0": _shared("least"),
+    "MaxBackward0": _picked("greatest"),
+    "MinBackward0": _picked("least"),
+    "MaxBackward1": _shared("greatest"),
+    "MinBackward1": _shared("least"),
+    "TopkBackward0": _one(
+        "y = greatest of x", "v at i, 0 elsewhere", "v goes back to the elements that were picked", {"indices": "i"}
+    ),
+    "SortBackward0": _one("y = x, sorted", "v at i", "v goes back to where each element came from", {"indices": "i"}),
+    "LinalgVectorNormBackward0": _norm,
+    "LogsumexpBackward0": lambda s: _one(
+        f"y = log Σ exp x{_along(s)}",
+        "v ⊙ exp(x − y)",
+        "v shared out by the softmax of x",
+        {"self": "x", "result": "y"},
+    ),
+    "SoftmaxBackward0": _softmax,
+    "SafeSoftmaxBackward0": _softmax,
+    "LogSoftmaxBackward0": _log_softmax,
+}

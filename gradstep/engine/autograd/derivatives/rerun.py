@@ -1,0 +1,129 @@
+"""Operations that can be run again from what their nodes kept, in double precision, as a function of one input.
+
+A node has no forward to call. Where an operation is linear in an input, any point will do; where it is not, the point
+must have been saved, or follow from the saved output (x = atanh y). What is neither is not in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+from torch.nn import functional
+
+from gradstep.engine.autograd.saved_values import Setting, saved_values, settings
+
+Function: TypeAlias = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """An operation as a function of one of its inputs, the others held."""
+
+    function: Function
+    point: Tensor
+    """The input at which it was, or a stand-in where the derivative is the same."""
+
+
+class Kept:
+    """What a node kept: tensors as doubles, settings, the shapes of its output and of the input that is moved."""
+
+    def __init__(self, node: Node, edge: int, output: int) -> None:
+        following, place = node.next_functions[edge]
+        there: Any = following._input_metadata[place]  # type: ignore[union-attr]
+        self.edge, self.output, self._node = edge, output, node
+        self.device: torch.device = there.device
+        self.in_shape = tuple(int(size) for size in there.shape)
+        self.out_shape = tuple(int(size) for size in node._input_metadata[output].shape)
+        self.set: Mapping[str, Setting] = settings(node)
+        self._tensors = {value.name: value.tensor for value in saved_values(node)}
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return a saved tensor; raise KeyError when it was not kept."""
+        tensor = self._tensors[name]
+        if tensor is None:
+            raise KeyError(name)
+        plain = tensor.detach()
+        return plain.double() if plain.is_floating_point() else plain
+
+    def get(self, name: str) -> Tensor | None:
+        """Return a saved tensor, None for an optional one that was not given."""
+        return self[name] if name in self._tensors else None
+
+    def listed(self, name: str) -> tuple[Any, ...]:
+        """Return a saved list of indices as an index, dimensions taken whole included."""
+        return tuple(slice(None) if t is None else t for t in getattr(self._node, f"_saved_{name}"))
+
+    def number(self, name: str) -> Any:
+        """Return a setting; torch keeps negative dimensions as unsigned numbers of 64 bits."""
+        value = self.set[name]
+        if isinstance(value, (list, tuple)):
+            return [v - 2**64 if isinstance(v, int) and v >= 2**63 else v for v in value]
+        return value - 2**64 if isinstance(value, int) and value >= 2**63 else value
+
+    @property
+    def anywhere(self) -> Tensor:
+        """A point for an operation that is linear in this input."""
+        return torch.zeros(self.in_shape, dtype=torch.float64, device=self.device)
+
+
+Maker: TypeAlias = Callable[[Kept], "Function | Rerun"]
+
+
+def at_saved(name: str, function: Callable[[Kept, Tensor], Tensor]) -> Maker:
+    """Return the maker of an operation whose one input was saved."""
+    return lambda k: Rerun(lambda x: function(k, x), k[name])
+
+
+def from_result(forward: Function, inverse: Function) -> Maker:
+    """Return the maker of an operation whose input follows from its saved output."""
+    return lambda k: Rerun(forward, inverse(k["result"]))
+
+
+def linear(function: Callable[[Kept, Tensor], Tensor]) -> Maker:
+    """Return the maker of an operation that is linear in its one input."""
+    return lambda k: lambda x: function(k, x)
+
+
+def by_edge(*makers: Maker) -> Maker:
+    """Return the maker of an operation with several inputs, one maker for each."""
+    return lambda k: makers[k.edge](k)
+
+
+def reduction_of(k: Kept) -> str:
+    """Return the name of a loss's reduction."""
+    return ("none", "mean", "sum")[k.number("reduction")]
+
+
+def loss(function: Callable[..., Tensor], *more: tuple[str, str]) -> Maker:
+    """Return the maker of a loss of `self` and `target`; `more` are settings and the names of their arguments."""
+
+    def make(k: Kept) -> Rerun:
+        options = {argument: k.number(setting) for setting, argument in more}
+        other = k["target" if k.edge == 0 else "self"]
+
+        def run(x: Tensor) -> Tensor:
+            pair = (x, other) if k.edge == 0 else (other, x)
+            return function(*pair, reduction=reduction_of(k), **options)
+
+        return Rerun(run, k["self" if k.edge == 0 else "target"])
+
+    return make
+
+
+def attention(k: Kept) -> Function | Rerun:
+    """Return attention as a function of query, key or value."""
+    if k.number("dropout_p"):
+        raise KeyError("what was dropped")
+    given = (k["query"], k["key"], k["value"])
+    mask, causal, scale = k.get("attn_mask"), k.number("is_causal"), k.number("scale")
+
+    def run(x: Tensor) -> Tensor:
+        q, key, value = (x if i == k.edge else tensor for i, tensor in enumerate(given))
+        return functional.scaled_dot_product_attention(q, key, value, mask, 0.0, causal, scale=scale)
+
+    return Rerun(run, given[k.edge])

@@ -1,0 +1,54 @@
+"""What a table says of one kind of node: its operation, J^T v for each input, and both in a line of words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from gradstep.engine.autograd.saved_values import Setting
+
+Settings: TypeAlias = Mapping[str, Setting]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The derivative of one kind of node, after torch's `derivatives.yaml`.
+
+    `v` is what arrives, `⊙` multiplies element by element, `1[...]` is 1 where the condition holds and 0 elsewhere,
+    juxtaposed matrices are a matrix product, and `ᵀ` transposes the last two dimensions.
+    """
+
+    forward: str
+    """The operation, e.g. `y = max(x, 0)`."""
+    inputs: tuple[tuple[str, str], ...]
+    """For each input its symbol and J^T v, e.g. `("x", "v ⊙ 1[y > 0]")`."""
+    words: str
+    """What happens to v, in a line that a learner reads."""
+    saved: Mapping[str, str] = field(default_factory=dict)
+    """The saved tensors that the formulas name, and their symbols. A node without them is of another kind."""
+    several: bool = False
+    """True where the operation takes a list of tensors: the last of `inputs` stands for all further ones."""
+
+
+Entry: TypeAlias = Rule | Callable[[Settings], Rule]
+"""A rule, or what makes one of the node's settings."""
+Table: TypeAlias = Mapping[str, Entry]
+
+
+def number(value: object) -> str:
+    """Write a setting as a number in a formula."""
+    text = f"{value:g}" if isinstance(value, (int, float)) else str(value)
+    return text.replace("-", "−")
+
+
+def factor(value: object) -> str:
+    """Write a setting as a factor before what it multiplies; nothing for 1."""
+    return "" if value == 1 else "−" if value == -1 else f"{number(value)} "
+
+
+def dimension(value: object) -> str:
+    """Write a dimension; torch keeps negative ones as unsigned numbers of 64 bits."""
+    dims = value if isinstance(value, (list, tuple)) else (value,)
+    signed = [d - 2**64 if isinstance(d, int) and d >= 2**63 else d for d in dims]
+    return ", ".join(map(number, signed))

@@ -1,0 +1,146 @@
+"""Operations that only move numbers: their Jacobians hold ones and zeros."""
+
+from __future__ import annotations
+
+from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table, dimension
+
+_RESHAPED = Rule(
+    "y = x in another shape", (("x", "v in the shape of x"),), "the same numbers in the shape of the input"
+)
+
+
+def _one(forward: str, formula: str, words: str, saved: dict[str, str] | None = None) -> Rule:
+    return Rule(forward, (("x", formula),), words, saved or {})
+
+
+def _transpose(s: Settings) -> Rule:
+    dims = f"{dimension(s.get('dim0'))} and {dimension(s.get('dim1'))}"
+    return _one(f"y = x, dims {dims} swapped", f"v, dims {dims} swapped", "v with the same two dimensions swapped back")
+
+
+def _slice(s: Settings) -> Rule:
+    start, end, step = s.get("start"), s.get("end"), s.get("step")
+    place = f"{0 if start is None else start}:{'' if not isinstance(end, int) or end >= 2**62 else end}"
+    place += f":{step}" if step != 1 else ""
+    dim = dimension(s.get("dim"))
+    words = "v goes back to the slice it was taken from; the rest of the input gets 0"
+    return _one(f"y = x[{place}] along dim {dim}", "v in its place, 0 elsewhere", words)
+
+
+def _select(s: Settings) -> Rule:
+    words = "v goes back to the place it was taken from; the rest of the input gets 0"
+    place = f"x at {dimension(s.get('index'))} of dim {dimension(s.get('dim'))}"
+    return _one(f"y = {place}", "v in its place, 0 elsewhere", words)
+
+
+def _cat(s: Settings) -> Rule:
+    dim = dimension(s.get("dim"))
+    return Rule(
+        f"y = [x₁ x₂ …] along dim {dim}",
+        (("x", "its own part of v"),),
+        "each input gets the part of v that lies where it was put",
+        several=True,
+    )
+
+
+def _split(s: Settings) -> Rule:
+    return _one(
+        f"y₁, y₂, … = x cut along dim {dimension(s.get('dim'))}",
+        "[v₁ v₂ …]",
+        "what arrives for the pieces is put together again; a piece nobody used gives 0",
+    )
+
+
+def _unbind(s: Settings) -> Rule:
+    return _one(
+        f"y₁, y₂, … = x along dim {dimension(s.get('dim'))}",
+        "v₁, v₂, … stacked",
+        "what arrives for the pieces is stacked again; a piece nobody used gives 0",
+    )
+
+
+def _stack(s: Settings) -> Rule:
+    return Rule(
+        f"y = x₁, x₂, … stacked along dim {dimension(s.get('dim'))}",
+        (("x", "its own slice of v"),),
+        "each input gets the slice of v that it became",
+        several=True,
+    )
+
+
+def _cumsum(s: Settings) -> Rule:
+    return _one(
+        f"y = running sums along dim {dimension(s.get('dim'))}",
+        "running sums of v from the end",
+        "each element gets the sum of v from its own place on: all the sums it is part of",
+    )
+
+
+_TRANSPOSED = _one("y = xᵀ", "vᵀ", "v transposed back")
+_BACK = "every number of v is added where it was read from: what was read twice gets both, what was not read gets 0"
+
+TABLE: Table = {
+    "TBackward0": _TRANSPOSED,
+    "TBackward1": _TRANSPOSED,
+    "TransposeBackward0": _transpose,
+    "TransposeBackward1": _transpose,
+    "PermuteBackward0": _one(
+        "y = x, dims permuted", "v, dims permuted back", "v with its dimensions put back in order"
+    ),
+    "ViewBackward0": _RESHAPED,
+    "UnsafeViewBackward0": _RESHAPED,
+    "ReshapeAliasBackward0": _RESHAPED,
+    "UnsqueezeBackward0": _RESHAPED,
+    "UnsqueezeBackward1": _RESHAPED,
+    "SqueezeBackward0": _RESHAPED,
+    "SqueezeBackward1": _RESHAPED,
+    "SqueezeBackward2": _RESHAPED,
+    "SqueezeBackward3": _RESHAPED,
+    "SqueezeBackward4": _RESHAPED,
+    "SqueezeBackward5": _RESHAPED,
+    "ExpandBackward0": _one(
+        "y = x, repeated without a copy", "v summed over the repeats", "each number gets the sum of v over its repeats"
+    ),
+    "RepeatBackward0": _one(
+        "y = x, repeated", "v summed over the repeats", "each number gets the sum of v over its copies"
+    ),
+    "SliceBackward0": _slice,
+    "SelectBackward0": _select,
+    "IndexBackward0": _one("y = x[i]", "v added at i, 0 elsewhere", _BACK),
+    "IndexSelectBackward0": _one("y = x[i]", "v added at i, 0 elsewhere", _BACK, {"index": "i"}),
+    "GatherBackward0": _one("y = x[i]", "v added at i, 0 elsewhere", _BACK, {"index": "i"}),
+    "MaskedSelectBackward0": _one(
+        "y = x where m", "v where m, 0 elsewhere", "v goes back to the places that the mask took", {"mask": "m"}
+    ),
+    "CatBackward0": _cat,
+    "StackBackward0": _stack,
+    "SplitBackward0": _split,
+    "SplitWithSizesBackward0": _split,
+    "UnsafeSplitBackward0": _split,
+    "UnbindBackward0": _unbind,
+    "FlipBackward0": _one("y = x, turned round", "v turned round", "v turned round again"),
+    "RollBackward0": _one("y = x, rolled", "v rolled back", "v rolled back"),
+    "TriuBackward0": _one("y = x on and above a diagonal", "v on and above it, else 0", "v passes where x was kept"),
+    "TrilBackward0": _one("y = x on and below a diagonal", "v on and below it, else 0", "v passes where x was kept"),
+    "DiagonalBackward0": _one("y = diagonal of x", "v on the diagonal, else 0", "v goes back to the diagonal"),
+    "ConstantPadNdBackward0": _one("y = x with a border", "v without the border", "v without what was padded"),
+    "CumsumBackward0": _cumsum,
+}
+
+SAME_ORDER = frozenset(name for name, rule in TABLE.items() if rule is _RESHAPED)
+"""Nodes that leave every number where it is: only the shape is another."""
+
+
+def order_of(name: str, s: Settings, dims: int) -> list[int] | None:
+    """Return which dimension of the input each of the output is, for a node that only changes their order."""
+    order = list(range(dims))
+    if name.startswith("TBackward"):
+        return order[::-1]
+    if name.startswith("TransposeBackward"):
+        first, second = (int(dimension(s[key]).replace("−", "-")) for key in ("dim0", "dim1"))
+        order[first], order[second] = order[second], order[first]
+        return order
+    permuted = s.get("dims") if name == "PermuteBackward0" else None
+    if not isinstance(permuted, (list, tuple)):
+        return None
+    return [int(text.replace("−", "-")) % dims for text in dimension(permuted).split(", ")]

@@ -1,0 +1,33 @@
+"""Fourier transforms: linear, so that backward is the transform's own conjugate transpose."""
+
+from __future__ import annotations
+
+from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table, dimension
+
+
+def _along(s: Settings) -> str:
+    return f"along dim {dimension(s.get('dim'))}"
+
+
+def _complex(s: Settings) -> Rule:
+    there, back = ("FFT", "inverse FFT") if s.get("forward") else ("inverse FFT", "FFT")
+    words = f"the {back} of v, scaled as the forward was: a transform goes back by its own conjugate"
+    return Rule(f"y = {there} of x {_along(s)}", (("x", f"{back} of v, scaled alike"),), words)
+
+
+def _from_real(s: Settings) -> Rule:
+    words = "the inverse FFT of v, of which a real input takes the real part"
+    formula = "real part of the inverse FFT of v, scaled alike"
+    return Rule(f"y = FFT of real x {_along(s)}", (("x", formula),), words)
+
+
+def _to_real(s: Settings) -> Rule:
+    words = "the FFT of v, twice where a frequency stands for its mirror image as well"
+    return Rule(
+        f"y = inverse FFT of x {_along(s)}, real",
+        (("x", "FFT of v, scaled alike, twice between its ends"),),
+        words,
+    )
+
+
+TABLE: Table = {"FftC2CBackward0": _complex, "FftR2CBackward0": _from_real, "FftC2RBackward0": _to_real}

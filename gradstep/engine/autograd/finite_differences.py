@@ -1,0 +1,130 @@
+"""The check of a node's J against finite differences of its operation, run again from what the node kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from gradstep.engine.autograd.derivatives.rerun import Rerun
+from gradstep.engine.autograd.derivatives.rerun_table import rerun
+from gradstep.engine.autograd.jacobian import Jacobian, Refusal, jacobian
+
+STEP = 1e-6
+"""How far the input is moved to each side, of inputs up to 1: about the cube root of a double's precision, where the
+errors of central differences from truncation and from rounding meet."""
+KINK = 1e-3
+"""How far the slopes on the two sides of a point may be apart, of the greatest slope there is: a smooth operation bends
+by about `STEP`, and at a ReLU's kink they are 1 apart."""
+_EVERY = 512
+"""Inputs up to which every element of J is compared; beyond, J u for a few random u."""
+_DIRECTIONS = 3
+
+
+@dataclass(frozen=True)
+class Check:
+    """How far J is from finite differences."""
+
+    error: float
+    """The greatest difference, relative to the greatest element compared."""
+    tolerance: float
+    """What rounding in the node's dtype explains: the square root of its precision."""
+    how: str
+    """E.g. `all 4,096 elements of J`, `J u for 3 random u`."""
+
+    @property
+    def agrees(self) -> bool:
+        """True when the difference is no greater than rounding explains."""
+        return self.error <= self.tolerance
+
+
+def check(node: Node, edge: int, output: int = 0) -> Check | Refusal:
+    """Compare J with central differences of the operation, in double precision.
+
+    Args:
+        node: the node; what it saved must be there still.
+        edge: which of its inputs is moved.
+        output: which of its outputs is looked at.
+    """
+    found = jacobian(node, edge, output)
+    if isinstance(found, Refusal):
+        return found
+    again = rerun(node, edge, output)
+    if again is None:
+        name = node.name().rsplit("::", 1)[-1]
+        return Refusal("nothing", f"{name} did not keep what its operation needs to be run again")
+    tolerance = math.sqrt(max(torch.finfo(found.dtype).eps, torch.finfo(found.in_dtype).eps))
+    sides = _Sides(again)
+    with torch.no_grad():
+        if found.shape[1] <= _EVERY and found.fits:
+            columns = [sides.difference(_unit(again.point, i)).flatten() for i in range(found.shape[1])]
+            error = _apart(found.whole().double(), torch.stack(columns, 1))
+            how = f"all {found.elements:,} elements of J"
+        else:
+            error, how = _in_directions(found, again, sides)
+    if sides.kinks and sides.kinks == sides.seen:
+        return Refusal("nothing", "the operation has a kink, such as a tie, wherever it would be compared")
+    left = f", {sides.kinks:,} of {sides.seen:,} differences left out: they meet a kink, such as a tie"
+    return Check(error, tolerance, how + left * bool(sides.kinks))
+
+
+def _in_directions(found: Jacobian, again: Rerun, sides: _Sides) -> tuple[float, str]:
+    """Compare J u for random u; where torch has no way to J u, v · J u with u · J^T v for random v too."""
+    generator = torch.Generator().manual_seed(0)
+    worst, how = 0.0, f"J u for {_DIRECTIONS} random u"
+    for _ in range(_DIRECTIONS):
+        # what the node's dtype can hold
+        u = torch.randn(again.point.shape, generator=generator).to(again.point.device, found.in_dtype)
+        wanted = sides.difference(u.double())
+        made = found.along(u)
+        if made is not None:
+            worst = max(worst, _apart(made.double(), wanted))
+            continue
+        how = f"v · J u for {_DIRECTIONS} random u and v"
+        v = torch.randn(found.out_shape, generator=generator).to(found.device, found.dtype)
+        v, wanted = v * wanted.isfinite(), wanted.nan_to_num(0.0)
+        scale = float(v.double().norm() * wanted.norm())
+        apart = float((v.double() * wanted).sum() - (u.double() * found.times(v).double()).sum())
+        worst = max(worst, abs(apart) / scale if scale else abs(apart))
+    return worst, how
+
+
+class _Sides:
+    """Differences of an operation to both sides of where it was.
+
+    Where the two are not the same the operation has a kink there, and no derivative to compare with: a ReLU at 0, the
+    maximum of equal ones. `kinks` of the `seen` differences were such.
+    """
+
+    def __init__(self, again: Rerun) -> None:
+        finite = again.point[again.point.isfinite()]
+        self._step = STEP * max(1.0, float(finite.abs().max()) if finite.numel() else 1.0)
+        self._again, self._here = again, again.function(again.point)
+        self.kinks = self.seen = 0
+
+    def difference(self, u: Tensor) -> Tensor:
+        """Return (f(x + h u) − f(x − h u)) ÷ 2h, NaN at a kink."""
+        point, run = self._again.point, self._again.function
+        ahead, behind = run(point + self._step * u), run(point - self._step * u)
+        central = (ahead - behind) / (2 * self._step)
+        apart = (ahead - 2 * self._here + behind).abs() / self._step
+        kinks = apart > KINK * central.abs().max() if central.numel() else apart > 0
+        self.kinks, self.seen = self.kinks + int(kinks.sum()), self.seen + kinks.numel()
+        return torch.where(kinks, torch.nan, central)
+
+
+def _apart(made: Tensor, wanted: Tensor) -> float:
+    """Return the greatest difference over the greatest element; a NaN in `wanted` is left out."""
+    smooth = wanted.isfinite()
+    wanted, made = wanted[smooth], made.reshape(wanted.shape)[smooth]
+    scale = max(float(wanted.abs().max()), float(made.abs().max())) if wanted.numel() else 0.0
+    return float((made - wanted).abs().max()) / scale if scale else 0.0
+
+
+def _unit(like: Tensor, place: int) -> Tensor:
+    unit = torch.zeros_like(like).flatten()
+    unit[place] = 1
+    return unit.reshape(like.shape)

@@ -1,0 +1,264 @@
+"""The grad_fn graph of a loss: its nodes in execution order, their edges, and the module call each was made in."""
+
+from __future__ import annotations
+
+import gc
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch.autograd.graph import Node
+
+from gradstep.engine.autograd.long_graphs import free, make_room
+from gradstep.engine.observe.other_threads import Elsewhere
+from gradstep.engine.observe.source_lines import Lines, Place
+
+
+class Call(NamedTuple):
+    """One call of a module during a forward."""
+
+    path: str
+    """The module's dotted name; empty for the model itself."""
+    number: int
+    """Which call of this module it is, from 1."""
+    parent: int
+    """The call that it was made in, -1 for none."""
+    given: tuple[int, ...] | None
+    """Shape of the first tensor that it was given by position; None where there was none."""
+
+
+@dataclass
+class Owners:
+    """Which call of which module was running when each node was made, by the autograd sequence number.
+
+    From `numbers[i]` on, up to `numbers[i + 1]`, nodes belong to `paths[i]`, the module of call `running[i]` (-1: of
+    none); the innermost call wins. The numbers rise, because the counter of the thread does.
+    """
+
+    numbers: list[int] = field(default_factory=list)
+    paths: list[str | None] = field(default_factory=list)
+    running: list[int] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    """Every call, in the order in which they began."""
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
+    """The calls on other threads than the one that this was made on; `numbers` know nothing of them."""
+    _open: list[int] = field(default_factory=list)
+    _times: dict[str, int] = field(default_factory=dict)
+
+    def enter(self, path: str, number: int, given: tuple[int, ...] | None = None) -> None:
+        """Note that a module is called, at a number of the counter."""
+        away = self.elsewhere.away()
+        with self.elsewhere.lock:
+            times = self._times[path] = self._times.get(path, 0) + 1
+            call = len(self.calls)
+            self.calls.append(Call(path, times, self._open[-1] if self._open else -1, given))
+        if away:
+            self.elsewhere.enter(call, number)
+        else:
+            self._open.append(call)
+            self._note(number)
+
+    def leave(self, number: int, given: Any = None, output: Any = None) -> None:
+        """Note that the innermost call ends, what it was given and what it returned."""
+        if self.elsewhere.away():
+            self.elsewhere.leave(number, given, output)
+            return
+        if self._open:
+            self._open.pop()
+        self._note(number)
+
+    def _note(self, number: int) -> None:
+        call = self._open[-1] if self._open else -1
+        self.numbers.append(number)
+        self.running.append(call)
+        self.paths.append(self.calls[call].path if call >= 0 else None)
+
+    def call_of(self, node: Node, number: int) -> int:
+        """Return the call that made a node of a sequence number, as its place in `calls`; -1 outside of the model.
+
+        It is -1, too, where the number could be one of another thread, and nothing tells.
+        """
+        away = self.elsewhere.call_of(node, number)
+        if away is not None:
+            return away
+        place = bisect_right(self.numbers, number) - 1
+        return self.running[place] if place >= 0 else -1
+
+    def times(self, path: str) -> int:
+        """Return how many times a module was called."""
+        return self._times.get(path, 0)
+
+
+@dataclass
+class GraphRecord:
+    """The graph of one loss, walked once. `edges[i]` are the places of the nodes that node i's outputs flow to."""
+
+    nodes: list[Node]
+    edges: list[tuple[int, ...]]
+    calls: list[int]
+    """The call each node was made in, as its place in `made.calls`. A leaf is in the call of the node before it, which
+    is the last one that its tensor was used by: a leaf runs as soon as it can."""
+    leaves: list[int]
+    """The places of the AccumulateGrad nodes."""
+    made: Owners = field(default_factory=Owners)
+    lines: Lines | None = None
+    """Where the forward's operations were written; None when nobody looked."""
+
+    @cached_property
+    def owners(self) -> list[str | None]:
+        """The module that made each node; None outside of the model, and for leaves, which no operation makes."""
+        paths = [self.maker(place) for place in range(len(self.calls))]
+        for place in self.leaves:
+            paths[place] = None
+        return paths
+
+    def maker(self, place: int) -> str | None:
+        """Return the module in whose call a node was made, or a leaf was last used; None outside of the model."""
+        call = self.calls[place]
+        return self.made.calls[call].path if call >= 0 else None
+
+    def line(self, place: int) -> Place | None:
+        """Return where a node was made; None for a leaf, and where that was not noted or can't be told."""
+        node = self.nodes[place]
+        number = int(node._sequence_nr())
+        if self.lines is None or number == _LEAF or self.made.elsewhere.call_of(node, number) is not None:
+            return None
+        return self.lines.at(number)
+
+    def __del__(self) -> None:
+        free(self.nodes)
+
+
+def record(root: Node, owners: Owners, lines: Lines | None = None) -> GraphRecord:
+    """Walk the graph below `root` and return it in the order in which backward will run it.
+
+    It takes 0.4 s for 100,000 nodes, and never recurses.
+    """
+    with collector_paused():
+        nodes, edges = _walk(root)
+        make_room(len(nodes))
+        numbers = [node._sequence_nr() for node in nodes]
+        order = _execution_order(numbers, edges)
+        place = [0] * len(order)
+        for at, index in enumerate(order):
+            place[index] = at
+        leaves = [at for at, index in enumerate(order) if numbers[index] == _LEAF and is_leaf(nodes[index])]
+        calls = [owners.call_of(nodes[index], numbers[index]) for index in order]
+        for at in leaves:
+            calls[at] = calls[at - 1] if at else -1
+        return GraphRecord(
+            [nodes[index] for index in order],
+            [tuple([place[target] for target in edges[index]]) for index in order],
+            calls,
+            leaves,
+            owners,
+            lines,
+        )
+
+
+def leaf_tensor(node: Node) -> torch.Tensor | None:
+    """Return the tensor whose `.grad` an AccumulateGrad node adds to; None for every other node."""
+    variable = getattr(node, "variable", None) if is_leaf(node) else None
+    return variable if isinstance(variable, torch.Tensor) else None
+
+
+def is_leaf(node: Node) -> bool:
+    """Tell whether a node is an AccumulateGrad."""
+    return node.name() in _LEAF_NAMES
+
+
+_LEAF_NAMES = frozenset({"torch::autograd::AccumulateGrad", "AccumulateGrad"})
+_LEAF = 2**64 - 1
+"""The sequence number of every AccumulateGrad (torch/csrc/autograd/functions/accumulate_grad.cpp: UINT64_MAX)."""
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep the garbage collector from looking, again and again, through the many objects that a block makes."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _walk(root: Node) -> tuple[list[Node], list[list[int]]]:
+    """Return every node below `root`, it first, and of each the indices of the nodes its outputs flow to."""
+    nodes, found = [root], {root: 0}
+    edges: list[list[int]] = []
+    for node in nodes:  # grows while it is walked
+        targets = []
+        for following, _ in node.next_functions:
+            if following is None:
+                continue
+            index = found.get(following)
+            if index is None:
+                index = found[following] = len(nodes)
+                nodes.append(following)
+            targets.append(index)
+        edges.append(targets)
+    return nodes, edges
+
+
+def _execution_order(numbers: list[int], edges: list[list[int]]) -> list[int]:
+    """Return the order of the CPU engine: of the nodes that are ready, the one made last runs first.
+
+    The engine keeps them in a `std::priority_queue` by sequence number (torch/csrc/autograd/engine.cpp,
+    CompareNodeTaskTime); leaves have the highest number, 2**64 - 1. Equal numbers come out as that heap gives them.
+    """
+    waits = [0] * len(edges)
+    for targets in edges:
+        for target in targets:
+            waits[target] += 1
+    ready = _Heap()
+    ready.push(numbers[0], 0)
+    order: list[int] = []
+    while ready:
+        index = ready.pop()
+        order.append(index)
+        for target in edges[index]:
+            waits[target] -= 1
+            if not waits[target]:
+                ready.push(numbers[target], target)
+    return order
+
+
+class _Heap:
+    """A max-heap that breaks ties as libstdc++'s push_heap and pop_heap do (bits/stl_heap.h)."""
+
+    def __init__(self) -> None:
+        self._items: list[tuple[int, int]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._items)
+
+    def push(self, number: int, index: int) -> None:
+        self._items.append((number, index))
+        if len(self._items) > 1:
+            self._rise(len(self._items) - 1, 0, (number, index))
+
+    def pop(self) -> int:
+        items = self._items
+        top, last = items[0], items.pop()
+        if items:
+            hole = 0
+            while (child := 2 * hole + 2) < len(items):
+                if items[child][0] < items[child - 1][0]:
+                    child -= 1
+                items[hole], hole = items[child], child
+            if child == len(items):
+                items[hole], hole = items[child - 1], child - 1
+            self._rise(hole, 0, last)
+        return top[1]
+
+    def _rise(self, hole: int, top: int, item: tuple[int, int]) -> None:
+        items = self._items
+        while hole > top and items[(hole - 1) // 2][0] < item[0]:
+            items[hole], hole = items[(hole - 1) // 2], (hole - 1) // 2
+        items[hole] = item

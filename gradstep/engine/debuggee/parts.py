@@ -1,0 +1,173 @@
+"""What a held workload is made of: model, loss, optimizer, schedulers and batches, and the names of their tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradstep.engine.debuggee import loading
+from gradstep.engine.debuggee.batches import Batches
+from gradstep.engine.debuggee.optimizers import needs_closure, optimizer_of, schedulers_of
+from gradstep.engine.observe.forward import Watched
+from gradstep.engine.randomness import RandomKeeper
+from gradstep.values.errors import wrong
+from gradstep.workload import Workload
+
+
+class Parts:
+    """Builds the parts of a workload on its device, and finds them by name."""
+
+    def __init__(self, workload: Workload, device: torch.device, progress: Callable[[str], None]) -> None:
+        loading.check(workload)
+        self.workload = workload
+        self.device = device
+        self.model = workload.model
+        self.keeper = RandomKeeper()
+        progress(f"moving the model to {device}")
+        self.model.to(device)
+        own = _module_of_the_loss(workload)
+        if own is not None:
+            own.to(device)
+        progress("building the optimizer")
+        self.optimizer = optimizer_of(workload)
+        self.schedulers = schedulers_of(workload, self.optimizer)
+        self.calls_closure = needs_closure(self.optimizer)
+        self.batches = Batches(workload.batches, device, self.keeper)
+        self.paths: dict[nn.Module, str] = {module: path for path, module in self.model.named_modules()}
+        self.kinds: dict[str, str] = {path: type(module).__name__ for module, path in self.paths.items()}
+        """The class of each module, by its path."""
+        named = list(self._named_modules(own))
+        self.modules = [module for _, module in named]
+        """The model's, and those of a loss that is a module."""
+        self.parameters = list(self._all_parameters(named))
+        self.names: dict[Tensor, str] = {parameter: name for name, parameter in self.parameters}
+        self.owned = frozenset(name for name, _ in self.model.named_parameters())
+        """The names of the parameters that are the model's; the optimizer may have more."""
+        self.buffer_slots = list(_buffer_slots(named))
+        self._buffers_told = {(id(slots), key) for _, slots, key in self.buffer_slots}
+        self.renormalised = list(_written_in_forward(self.model))
+
+    def buffers(self) -> list[tuple[str, Tensor]]:
+        """Return the buffers of the model, and of a loss that is a module, by name."""
+        found = ((name, slots.get(key)) for name, slots, key in self.buffer_slots)
+        return [(name, buffer) for name, buffer in found if buffer is not None]
+
+    def late_buffers(self) -> list[str]:
+        """Return the buffers that were registered since the workload was built, each once; they are no state."""
+        found = []
+        for module in self.modules:
+            if isinstance(module, torch.jit.ScriptModule):
+                continue
+            for key in module._buffers:
+                if (place := (id(module._buffers), key)) not in self._buffers_told:
+                    self._buffers_told.add(place)
+                    path = self.paths.get(module, type(module).__name__)
+                    found.append(f"{path}.{key}" if path else key)
+        return found
+
+    def tensor(self, name: str) -> Tensor | None:
+        """Return the parameter or buffer of this name; a shared one has several."""
+        path, _, own = name.rpartition(".")
+        module = next((m for m in (self._module(path),) if m is not None), None)
+        found = module._parameters.get(own, module._buffers.get(own)) if module is not None else None
+        others = (*self.parameters, *self.buffers()) if found is None else ()
+        return found if found is not None else next((t for n, t in others if n == name), None)
+
+    def parameter(self, name: str) -> nn.Parameter:
+        """Return the parameter of this name, as `parameters` has it."""
+        return next(parameter for each, parameter in self.parameters if each == name)
+
+    def tensor_names(self) -> list[str]:
+        """Return the names of all parameters and buffers, those of shared ones too."""
+        named = [n for n, _ in self.model.named_parameters(remove_duplicate=False)]
+        named += [n for n, _ in self.model.named_buffers(remove_duplicate=False)]
+        return list(dict.fromkeys([*named, *(n for n, _ in (*self.parameters, *self.buffers()))]))
+
+    def rates(self) -> tuple[float, ...]:
+        """Return the learning rate of each parameter group."""
+        return tuple([float(group.get("lr", 0.0)) for group in self.optimizer.param_groups])
+
+    def stateful(self) -> dict[str, Any]:
+        """Return the further objects with `state_dict` that belong to the state, by name."""
+        schedulers = {f"scheduler {i}": s for i, s in enumerate(self.schedulers)}
+        return {**schedulers, **self.workload.state}
+
+    def use_optimizer(self, optimizer: torch.optim.Optimizer, schedulers: Sequence[Any]) -> None:
+        """Put an optimizer and its schedulers in the place of the present ones."""
+        if optimizer is not self.optimizer:
+            self.optimizer, self.calls_closure = optimizer, needs_closure(optimizer)
+        self.schedulers = list(schedulers)
+
+    def compute(self, batch: Any, seen: Watched | None = None) -> Tensor:
+        """Run the model and the loss on a batch; return the loss, and leave the model's output in `seen`."""
+        loss = self.workload.loss
+        if loss is None:
+            assert self.workload.compute_loss is not None
+            return self.workload.compute_loss(self.model, batch)
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise wrong(
+                "a batch is no (input, target) pair",
+                f"it is a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""),
+                "give batches of two, or compute_loss=(model, batch) in place of loss=",
+            )
+        output = self.model(batch[0])
+        if seen is not None:
+            seen.output = output
+        return loss(output, batch[1])
+
+    def _named_modules(self, loss: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
+        seen: set[nn.Module] = set()
+        yield from self.model.named_modules(seen)
+        if loss is not None:
+            prefix = "loss"
+            while hasattr(self.model, prefix):
+                prefix += "_"
+            yield from loss.named_modules(seen, prefix)
+
+    def _all_parameters(self, named: Sequence[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Parameter]]:
+        seen = set()
+        for path, module in named:
+            for name, parameter in module.named_parameters(path, recurse=False):
+                if parameter not in seen:
+                    seen.add(parameter)
+                    yield name, parameter
+        for g, group in enumerate(self.optimizer.param_groups):
+            for i, parameter in enumerate(group["params"]):
+                if parameter not in seen:
+                    seen.add(parameter)
+                    yield f"group{g}.{i}", parameter
+
+    def _module(self, path: str) -> nn.Module | None:
+        """Return the module of a path; not by attributes: a parametrized weight is computed when it is asked for."""
+        found: nn.Module | None = self.model
+        for part in path.split(".") if path else ():
+            found = found._modules.get(part) if found is not None else None
+        return found
+
+
+def _module_of_the_loss(workload: Workload) -> nn.Module | None:
+    """Return the module that computes the loss, where it is one, and no part of the model."""
+    loss = workload.loss if workload.loss is not None else workload.compute_loss
+    return loss if isinstance(loss, nn.Module) and loss not in set(workload.model.modules()) else None
+
+
+def _buffer_slots(
+    named: Sequence[tuple[str, nn.Module]],
+) -> Iterator[tuple[str, dict[str, Tensor | None], str]]:
+    """Yield each buffer's name and the place that holds it: a module may put another tensor there."""
+    for path, module in named:
+        # a scripted module has no dict to put another tensor in, and never does
+        scripted = isinstance(module, torch.jit.ScriptModule)
+        slots: dict[str, Tensor | None] = dict(module.named_buffers(recurse=False)) if scripted else module._buffers
+        for key in slots:
+            yield f"{path}.{key}" if path else key, slots, key
+
+
+def _written_in_forward(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the weights that a forward writes: embeddings with max_norm renormalise the rows they look up."""
+    for path, module in model.named_modules():
+        if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None:
+            yield f"{path}.weight" if path else "weight", module.weight

@@ -1,0 +1,1 @@
+"""Why something went wrong: a missing grad, a backward that torch refused, two runs that part."""

@@ -1,0 +1,177 @@
+"""Whose fault it is when torch refuses a backward: the node that saved a tensor, what wrote it since, what freed it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from msgspec.structs import replace
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.overrides import TorchFunctionMode
+
+from gradstep.engine.autograd.buffers import is_freed, is_written
+from gradstep.engine.autograd.graph import GraphRecord, record
+from gradstep.engine.held import Held
+from gradstep.engine.observe.composites import hide_composites
+from gradstep.engine.observe.events import tensors_in
+from gradstep.engine.observe.rerun import forward_again
+from gradstep.engine.observe.source_lines import Lines, Place, note_lines, text_of
+from gradstep.engine.observe.taps import op_name, users_place
+from gradstep.values.errors import GradstepError
+from gradstep.values.outcomes import Problem
+
+_VERSIONS = re.compile(r"is at version (\d+); expected version (\d+)")
+_SECOND = "backward through the graph a second time"
+_WRITTEN = "modified by an inplace operation"
+_CARRIED = "detach what is carried over from one forward to the next, such as a hidden state: `h = h.detach()`"
+
+
+def named(held: Held, problem: Problem, freed_by: str) -> Problem:
+    """Return a problem of a backward with the one at fault named below torch's words; any other as it is.
+
+    Args:
+        held: the workload, rolled back.
+        problem: what came of the backward.
+        freed_by: the command whose backward freed the graph; empty when none did.
+    """
+    graph = held.graph()
+    if _WRITTEN in problem.what:
+        lines = list(_written(held, problem.what))
+    elif _SECOND in problem.what and graph is not None:
+        kept = None if freed_by else _kept_from_before(graph)
+        if kept is not None:
+            problem = replace(problem, remedy=_CARRIED)
+        lines = list(_freed(held, graph, freed_by) if kept is None else _carried_over(held, graph, kept))
+    else:
+        return problem
+    return replace(problem, what="\n".join([problem.what, *lines])) if lines else problem
+
+
+def _freed(held: Held, graph: GraphRecord, freed_by: str) -> Iterator[str]:
+    number = next((i for i, node in enumerate(graph.nodes) if is_freed(node)), None)
+    if number is not None:
+        yield f"{_node(held, graph, number)} has nothing left of what it saved"
+    if freed_by:
+        yield f"freed by {freed_by}: it ran through this graph, and retain_graph was not set"
+        return
+    trace, _ = _again(held)
+    for name, place in [] if trace is None else trace.backwards[:1]:
+        yield f"freed by {name}{_at(place)}: it runs in the forward, and retain_graph is not set"
+
+
+def _kept_from_before(graph: GraphRecord) -> int | None:
+    """Return the first node that is freed and older than the forward of this graph; None without one."""
+    began = graph.made.numbers[0] if graph.made.numbers else 0
+    found = (i for i, node in enumerate(graph.nodes) if node._sequence_nr() < began and is_freed(node))
+    return next(found, None)
+
+
+def _carried_over(held: Held, graph: GraphRecord, number: int) -> Iterator[str]:
+    yield f"{_node(held, graph, number)} is of an earlier forward, and the backward of that one freed what it saved"
+    user = next((i for i, edges in enumerate(graph.edges) if number in edges), None)
+    if user is not None:
+        yield f"{_node(held, graph, user)} leads to it: it uses a tensor that was kept from that forward"
+
+
+class _Trace(TorchFunctionMode):
+    """Notes what nodes save as they are made, and which op writes it afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._saved: dict[Node, list[tuple[Tensor, int]]] = {}
+        self.culprits: dict[Node, tuple[str, Place | None]] = {}
+        self.backwards: list[tuple[str, Place | None]] = []
+        """The backwards that the forward runs itself."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self._made(args)  # a custom Function is no op that comes by here
+        result = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") in ("backward", "grad"):
+            self.backwards.append((op_name(func), users_place(sys._getframe(1))))
+        self._ran(op_name(func), result, sys._getframe(1))
+        return result
+
+    def composite(self, module: nn.Module, _: Any, output: Any) -> None:
+        """Take note of a module that is one operation; what its own nodes save is not followed."""
+        self._ran(type(module).__name__, output, sys._getframe(1))
+
+    def _ran(self, name: str, result: Any, frame: FrameType) -> None:
+        for node, kept in self._saved.items():
+            if node not in self.culprits and any(tensor._version != version for tensor, version in kept):
+                self.culprits[node] = (name, users_place(frame))
+        self._made(result)
+
+    def _made(self, value: Any) -> None:
+        for _, tensor in tensors_in(value, ""):
+            made = tensor.grad_fn
+            if made is not None and made not in self._saved:
+                self._saved[made] = [(kept, kept._version) for kept in _kept_by(made)]
+
+
+def _kept_by(node: Node) -> Iterator[Tensor]:
+    """Yield what a node saved, leaving alone what has hooks."""
+    for name in dir(node):
+        if not name.startswith("_saved_") and name != "saved_tensors":
+            continue
+        raw = getattr(node, f"_raw_{name.removeprefix('_')}", None)
+        hooked = any(getattr(r, "unpack_hook", None) is not None for r in (raw if isinstance(raw, tuple) else (raw,)))
+        value = None if hooked else getattr(node, name, None)
+        yield from (t for _, t in tensors_in(value, ""))
+
+
+def _written(held: Held, message: str) -> Iterator[str]:
+    graph = held.graph()
+    if graph is None:
+        return
+    numbers = [i for i, node in enumerate(graph.nodes) if is_written(node)]
+    found = _VERSIONS.search(message)
+    versions = f" at version {found[2]}; it is at version {found[1]} now" if found else ""
+    trace, again = _again(held)
+    for i, number in enumerate(numbers[:3]):
+        made = None if again is None else again.line(number)
+        yield f"{_node(held, graph, number, made)} saved it{versions if not i else ''}"
+        culprit = None if trace is None or again is None else trace.culprits.get(again.nodes[number])
+        if culprit is not None:
+            name, place = culprit
+            yield f"{name}{_at(place)} wrote it after that"
+        elif held.point.steps_since_forward:
+            yield "optimizer.step() wrote it: the graph is of the weights before that step"
+    if len(numbers) > 3:
+        yield f"and {len(numbers) - 3} more nodes"
+
+
+def _again(held: Held) -> tuple[_Trace | None, GraphRecord | None]:
+    """Run the forward once more to see what writes; nothing where it does not repeat."""
+    trace = _Trace()
+    seen: list[Lines] = []
+
+    @contextmanager
+    def both() -> Iterator[None]:
+        with trace, hide_composites(trace.composite), note_lines(held.paths) as lines:
+            seen.append(lines)
+            yield
+
+    try:
+        loss, watched = forward_again(held, both)
+    except GradstepError:
+        return None, None
+    assert loss.grad_fn is not None
+    return trace, record(loss.grad_fn, watched.owners, seen[0])
+
+
+def _node(held: Held, graph: GraphRecord, number: int, made: Place | None = None) -> str:
+    owner = graph.owners[number]
+    of = f" of {owner} {held.kinds.get(owner or '', '')}".replace("  ", " ").rstrip() if owner is not None else ""
+    return f"node #{number} {graph.nodes[number].name()}{of}{_at(made or held.line_of(number))}"
+
+
+def _at(place: Place | None) -> str:
+    if place is None:
+        return ""
+    name = place.file.replace("\\", "/").rpartition("/")[2]
+    return f" at {name}:{place.line} `{text_of(place)}`"

@@ -1,0 +1,295 @@
+"""Evaluate expressions on what a stop holds: gradstep's own small evaluator, so that no script can run Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from gradstep.engine.expressions.describe import describe
+from gradstep.engine.expressions.functions import FUNCTIONS, as_tensor, dtype_text, kind_of
+from gradstep.engine.expressions.indexing import Item, check_index, whole_number
+from gradstep.engine.expressions.names import GIVEN, PLACES, Scope, list_some, part_of, resolve, why_none
+from gradstep.engine.expressions.operators import operate
+from gradstep.engine.observe.events import numbers_of
+from gradstep.values import expressions as x
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.expressions import Expression, expression_line
+from gradstep.values.nearest import did_you_mean
+
+_T = TypeVar("_T")
+
+__all__ = [
+    "FUNCTIONS",
+    "Scope",
+    "Selected",
+    "describe",
+    "evaluate",
+    "explain_failure",
+    "holds",
+    "split_selection",
+]
+
+MAX_DEPTH = 120
+"""How deep an expression may be nested; the parser's own limit is lower."""
+
+
+class Selected(NamedTuple):
+    """What `show` selects: the name with its `.grad` if any, the index into it, and the tensor if there is one now."""
+
+    path: str
+    items: tuple[Item, ...]
+    tensor: Tensor | None
+
+
+def evaluate(expression: Expression, scope: Scope) -> object:
+    """Return the value of an expression: a tensor (live, not copied), number, truth value, text, list or None.
+
+    Raises:
+        GradstepError: a name or function is unknown, shapes do not fit, an index lies outside, torch refuses, ...;
+            the problem's `subject` is the faulty word.
+    """
+    return _guarded(lambda: _Evaluator(scope).value(expression, 0), expression)
+
+
+def holds(value: object) -> bool:
+    """Tell whether a condition holds: a truth value, or a tensor of them that are all true.
+
+    Raises:
+        GradstepError: it is no condition, or a tensor without elements, of which nothing can be said.
+    """
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Tensor) and value.dtype is torch.bool:
+        if value.numel() == 0:
+            raise wrong("the condition is over no elements", "The slice is empty.", "Widen it.")
+        return bool(numbers_of(value).all())
+    what = f"{kind_of(value)} of {dtype_text(value)}" if isinstance(value, Tensor) else kind_of(value)
+    raise wrong("this is no condition", f"It is {what}.", "Compare it with something, as in `loss > 0`.")
+
+
+def split_selection(expression: Expression, scope: Scope) -> Selected:
+    """Return what a `show` selects: a name, or an index into one, of a tensor, its `.grad` or an entry of its state.
+
+    The index is checked; where `.grad` is none it is checked against the tensor's own shape. The tensor is None when
+    there is none at this stop (no gradient, no prediction yet).
+
+    Raises:
+        GradstepError: it is something else, or there is no such name.
+    """
+    return _guarded(lambda: _Evaluator(scope).selection(expression), expression)
+
+
+def explain_failure(expression: Expression, scope: Scope) -> tuple[str, str, str]:
+    """Return what was expected, what was found, and how far they are apart, of a condition that does not hold."""
+    from gradstep.engine.expressions.explain import explain
+
+    return explain(expression, lambda part: evaluate(part, scope))
+
+
+def _guarded(run: Callable[[], _T], expression: Expression) -> _T:
+    """Run under no_grad, and turn what torch raises into a problem."""
+    try:
+        with torch.no_grad():
+            return run()
+    except GradstepError:
+        raise
+    except Exception as error:  # torch raises nearly every kind
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise wrong(f"`{expression_line(expression)}` cannot be computed", what) from error
+
+
+class _Evaluator:
+    """Walks over one expression."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    def value(self, expression: Expression, depth: int) -> object:
+        if depth > MAX_DEPTH:
+            raise wrong("this expression is nested too deeply", f"It may be {MAX_DEPTH} levels deep.")
+        below = depth + 1
+        match expression:
+            case x.Number(number):
+                return number
+            case x.Constant(word):
+                return {"none": None, "true": True, "false": False}[word]
+            case x.Text(text):
+                return text
+            case x.Listing(items):
+                return [self.value(item, below) for item in items]
+            case x.Name():
+                return self.name(expression)
+            case x.Index(base, items):
+                return self.index(self.value(base, below), base, items, below)
+            case x.Attribute():
+                return self.attribute(expression, below)
+            case x.Call():
+                return self.call(expression, below)
+            case x.Unary(op, inner):
+                return self.unary(op, inner, below)
+            case x.Binary(op, left, right):
+                return self.binary(op, left, right, below)
+            case x.IsNone(inner, negated):
+                return (self.value(inner, below) is None) != negated
+
+    # -- names ---------------------------------------------------------------------------------------------------------
+    def name(self, name: x.Name) -> object:
+        known, value, rest = resolve(name, self.scope)
+        for i, part in enumerate(rest):
+            value = part_of(value, part, ".".join([known, *rest[:i]]), expression_line(name), self.scope)
+        return value
+
+    def attribute(self, expression: x.Attribute, depth: int) -> object:
+        """Return an attribute; `w[0].grad` is the slice of the gradient, not the gradient of a slice."""
+        names, base = [expression.name], expression.base
+        while isinstance(base, x.Attribute):
+            names.insert(0, base.name)
+            base = base.base
+        items: tuple[Expression | x.Span | x.Dots, ...] = ()
+        if isinstance(base, x.Index) and names[0] in ("grad", "state"):
+            items = base.items
+            base = base.base
+        value, owner = self.value(base, depth), expression_line(base)
+        for name in names:
+            value = part_of(value, name, owner, expression_line(expression), self.scope)
+            owner = f"{owner}.{name}"
+        return value if value is None or not items else self.index(value, base, items, depth)
+
+    # -- indices -------------------------------------------------------------------------------------------------------
+    def index(
+        self, value: object, base: Expression, items: Sequence[Expression | x.Span | x.Dots], depth: int
+    ) -> object:
+        name = expression_line(base)
+        if isinstance(value, Mapping) and len(items) == 1 and isinstance(items[0], x.Text):
+            return part_of(value, items[0].value, name, items[0].value, self.scope)
+        if value is None:
+            raise wrong(f"`{name}` is none", "There is nothing to index.", why_none(name), name)
+        made = self.items(items, depth)
+        written = [_item_line(item) for item in items]
+        if isinstance(value, Tensor):
+            check_index(value.shape, made, name, written)
+            return value[made]
+        if isinstance(value, (list, tuple)) and made[0] is not ...:
+            check_index((len(value),), made, name, written)
+            return value[made[0]]
+        raise wrong(f"`{name}` cannot be indexed", f"It is {kind_of(value)}.", subject=name)
+
+    def items(self, items: Sequence[Expression | x.Span | x.Dots], depth: int) -> tuple[Item, ...]:
+        return tuple(self.item(item, depth) for item in items)
+
+    def item(self, item: Expression | x.Span | x.Dots, depth: int) -> Item:
+        def number(part: Expression) -> int:
+            return whole_number(self.value(part, depth), expression_line(part))
+
+        match item:
+            case x.Dots():
+                return ...
+            case x.Span(start, stop, step):
+                return slice(*(None if part is None else number(part) for part in (start, stop, step)))
+            case _:
+                return number(item)
+
+    def selection(self, expression: Expression) -> Selected:
+        items: tuple[Expression | x.Span | x.Dots, ...] = ()
+        target = expression
+        if isinstance(target, x.Attribute) and target.name == "grad" and isinstance(target.base, x.Index):
+            inner = target.base.base
+            items = target.base.items
+            target = x.Name(f"{inner.name}.grad", inner.quoted) if isinstance(inner, x.Name) else target
+        elif isinstance(target, x.Index):
+            items = target.items
+            target = target.base
+        if not isinstance(target, x.Name):
+            remedy = "Show a parameter, a buffer or a slice of one: `show 2.weight[0, 0:10]`."
+            raise wrong("only a tensor can be shown", f"`{expression_line(expression)}` is computed.", remedy)
+        known, owner, rest = resolve(target, self.scope)
+        value = self.name(target)
+        if known in PLACES and isinstance(value, (list, tuple)) and items and isinstance(items[0], x.Number):
+            # `node.out[1]` is a tensor of several, not a slice of one
+            return self.selection(_part(x.Name(f"{target.name}.{items[0].value}", target.quoted), items[1:]))
+        written = expression_line(target)
+        if not _can_be_shown(known, rest) or not (value is None or isinstance(value, Tensor)):
+            raise wrong(f"`{written}` cannot be shown", f"It is {kind_of(value)}.", "Show a tensor.", written)
+        made = self.items(items, 0)
+        shaped = value if isinstance(value, Tensor) else owner
+        if isinstance(shaped, Tensor):
+            check_index(shaped.shape, made, written, [_item_line(item) for item in items])
+        return Selected(".".join([known, *rest]), made, value if isinstance(value, Tensor) else None)
+
+    # -- operators -----------------------------------------------------------------------------------------------------
+    def call(self, call: x.Call, depth: int) -> object:
+        function = FUNCTIONS.get(call.function)
+        if function is None:
+            remedy = did_you_mean(call.function.rpartition(".")[2], FUNCTIONS) or list_some(tuple(FUNCTIONS))
+            raise wrong(f"there is no function `{call.function}`", "", remedy, call.function)
+        if len(call.arguments) != function.count:
+            what = f"It takes {function.count}, not {len(call.arguments)}."
+            raise wrong(f"wrong number of arguments for `{call.function}`", what, function.usage, call.function)
+        options: dict[str, object] = {}
+        for name, value in call.options:
+            if name not in function.options or name in options:
+                twice = "is given twice" if name in options else f"is no option of `{call.function}`"
+                remedy = did_you_mean(name, function.options) or f"It is written {function.usage}."
+                raise wrong(f"`{name}` {twice}", "", remedy, name)
+            options[name] = self.value(value, depth)
+        arguments = tuple(self.present(a, depth) for a in call.arguments)
+        return function.run(arguments, options)
+
+    def present(self, expression: Expression, depth: int) -> object:
+        """Return a value that something is computed from: not none."""
+        value = self.value(expression, depth)
+        if value is None:
+            name = expression_line(expression)
+            raise wrong(f"`{name}` is none", "Nothing can be computed from it.", why_none(name), name)
+        return value
+
+    def unary(self, op: x.UnaryOp, inner: Expression, depth: int) -> object:
+        if op == "not":
+            value = self.truth(inner, depth)
+            return not value if isinstance(value, bool) else ~value
+        operand = self.present(inner, depth)
+        if not isinstance(operand, (int, float, Tensor)):
+            raise wrong(f"`{op}` needs a number", f"It is {kind_of(operand)}.", subject=expression_line(inner))
+        return -operand if op == "-" else +operand
+
+    def truth(self, expression: Expression, depth: int) -> bool | Tensor:
+        value = self.present(expression, depth)
+        if isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype is torch.bool):
+            return value
+        line = expression_line(expression)
+        raise wrong(f"`{line}` is no condition", f"It is {kind_of(value)}.", "Compare it with something.", line)
+
+    def binary(self, op: x.BinaryOp, left: Expression, right: Expression, depth: int) -> object:
+        if op in ("and", "or"):
+            first = self.truth(left, depth)
+            if first is (op == "or"):
+                return first
+            second = self.truth(right, depth)
+            if isinstance(first, bool):
+                return second
+            join = torch.logical_and if op == "and" else torch.logical_or
+            return join(first, as_tensor(second))
+        return operate(op, self.present(left, depth), self.present(right, depth))
+
+
+def _can_be_shown(known: str, rest: Sequence[str]) -> bool:
+    """Tell whether panels can be about what follows the name of a tensor: nothing, `.grad`, `.state.exp_avg`.
+
+    Of a place inside a phase it is what goes in or out: `node.in`, `module.out.0`; of a batch what it holds: `batch.0`.
+    """
+    if known in GIVEN:
+        return True
+    if known in PLACES:
+        return rest[:1] in (["in"], ["out"], ["addends"])
+    return not rest or list(rest) == ["grad"] or (len(rest) == 2 and rest[0] == "state")
+
+
+def _part(name: x.Name, items: tuple[Expression | x.Span | x.Dots, ...]) -> Expression:
+    return x.Index(name, items) if items else name
+
+
+def _item_line(item: Expression | x.Span | x.Dots) -> str:
+    return expression_line(x.Index(x.Name("i"), (item,)))[2:-1]

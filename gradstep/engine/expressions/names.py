@@ -1,0 +1,123 @@
+"""What a name in an expression denotes: the longest part of it that exists, and the attributes that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from gradstep.engine.expressions.functions import FUNCTIONS, kind_of
+from gradstep.values import expressions as x
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.expressions import expression_line
+from gradstep.values.nearest import did_you_mean, nearest
+
+_MISSING = object()
+GIVEN = ("batch", "input", "target", "prediction")
+"""Names of what goes into a model and comes out of it: tensors, or what holds them."""
+PARTS = {
+    "node": ("name", "edge", "in", "out", "number", "module", "parameter", "addends"),
+    "module": ("name", "edge", "in", "out", "path"),
+    "op": ("name", "edge", "in", "out", "module"),
+}
+"""What there is to ask of each thing that a phase can be stopped at."""
+PLACES = tuple(PARTS)
+"""Names of what a phase is stopped at."""
+
+
+class Scope(Protocol):
+    """What names mean at a stop."""
+
+    def find(self, name: str) -> object:
+        """Return the value of exactly this name; raise KeyError when there is none."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """Return every name, for the nearest word."""
+        ...
+
+    def state_of(self, tensor: Tensor) -> Mapping[str, object]:
+        """Return the optimizer's state of a parameter; empty when there is none."""
+        ...
+
+
+def resolve(name: x.Name, scope: Scope) -> tuple[str, object, list[str]]:
+    """Return the longest part of a dotted name that exists, its value, and the parts that follow it."""
+    rest = [part for part in name.name.split(".") if part]
+    first = [name.quoted] if name.quoted else []
+    parts = first + rest
+    for count in range(len(parts), 0, -1):
+        known = ".".join(parts[:count])
+        found = _find(known, scope)
+        if found is not _MISSING:
+            return known, found, parts[count:]
+    raise _unknown(".".join(parts), expression_line(name), scope)
+
+
+def _find(name: str, scope: Scope) -> object:
+    try:
+        return scope.find(name)
+    except KeyError:
+        return _MISSING
+
+
+def _unknown(name: str, written: str, scope: Scope) -> GradstepError:
+    stem, dot, tail = name, "", ""
+    for attribute in (".grad", ".state"):
+        if attribute in name:
+            stem, dot, tail = name.partition(attribute)
+    names = scope.names()
+    guesses = [f"`{x.name_line(found)}{dot}{tail}`" for found in nearest(stem, names)]
+    remedy = f"Did you mean {' or '.join(guesses)}?" if guesses else list_some(names)
+    return wrong(f"there is no `{name}`", "Neither the model nor a `let` has the name.", remedy, written)
+
+
+def part_of(value: object, part: str, owner: str, written: str, scope: Scope) -> object:
+    """Return `.part` of a value: .grad and .state of a tensor, a key, a field, a place; never by getattr."""
+    match value:
+        case Tensor() if part == "grad":
+            return value.grad if value.is_leaf or value.retains_grad else None
+        case Tensor() if part == "state":
+            return scope.state_of(value) or None
+        case Mapping() if part in value:
+            return value[part]
+        case tuple() if part in getattr(value, "_fields", ()):
+            return value[getattr(value, "_fields", ()).index(part)]
+        case tuple() | list() if part.isdigit() and int(part) < len(value):
+            return value[int(part)]
+        case None if part not in PARTS.get(owner, (part,)):  # it would not be there at any stop
+            remedy = did_you_mean(part, PARTS[owner]) or f"It has {', '.join(PARTS[owner])}."
+            raise wrong(f"`{owner}` has no `.{part}`", "", remedy, written)
+        case None:
+            raise wrong(f"`{owner}` is none", f"It has no `.{part}`.", why_none(owner), written)
+    known = ["grad", "state"] if isinstance(value, Tensor) else _keys(value)
+    function = "shape" if part == "size" else part
+    if isinstance(value, Tensor) and function in FUNCTIONS:
+        what = "Expressions have functions, not methods."
+        raise wrong(f"`{owner}` has no `.{part}`", what, f"Write `{function}({owner})`.", written)
+    remedy = did_you_mean(part, known) or (f"It has {', '.join(known)}." if known else "")
+    raise wrong(f"`{owner}` has no `.{part}`", f"It is {kind_of(value)}.", remedy, written)
+
+
+def why_none(name: str) -> str:
+    """Return what to do about a name whose value is none; empty when nothing is known."""
+    if name.endswith(".grad"):
+        return "Run backward first, or ask whether it `is none`."
+    if name.split(".")[0] in PLACES:
+        return "It is there at a stop inside a phase: `into backward`; `.out` after it has run."
+    if name.endswith(".state"):
+        return "The optimizer makes it in its first step, if it keeps any."
+    return "Run forward first." if name in ("loss", "prediction", "input", "target", "batch") else ""
+
+
+def _keys(value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        return [str(key) for key in value][:20]
+    return [str(f) for f in getattr(value, "_fields", ())] if isinstance(value, tuple) else []
+
+
+def list_some(names: Sequence[str], count: int = 12) -> str:
+    """Return the first of some names, for a message about one that is none of them."""
+    more = f", ... {len(names):,} in all" if len(names) > count else ""
+    return f"There are {', '.join(names[:count])}{more}." if names else "Nothing is loaded."

@@ -1,0 +1,68 @@
+"""The infix operators of an expression, on tensors, numbers, texts and lists."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from gradstep.engine.expressions.describe import describe
+from gradstep.engine.expressions.functions import as_tensor, check_broadcast, kind_of
+from gradstep.values.errors import wrong
+
+_ARITHMETIC: dict[str, Callable[[Any, Any], object]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "**": operator.pow,
+    "@": operator.matmul,
+}
+_COMPARISON: dict[str, Callable[[Any, Any], object]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def operate(op: str, a: object, b: object) -> object:
+    """Compute `a op b` or compare them, element by element where one is a tensor.
+
+    Raises:
+        GradstepError: the operator cannot take these, or their shapes do not fit.
+    """
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        one, other = _matched(a, b, op)
+        return _ARITHMETIC[op](one, other) if op in _ARITHMETIC else _COMPARISON[op](one, other)
+    return _plain(op, a, b)
+
+
+def _matched(a: object, b: object, op: str) -> tuple[object, object]:
+    """Return two operands, one of them a tensor, as torch takes them: numbers stay, lists become tensors."""
+    like = a if isinstance(a, Tensor) else b if isinstance(b, Tensor) else None
+    one, other = (v if isinstance(v, (bool, int, float)) else as_tensor(v, like) for v in (a, b))
+    if isinstance(one, Tensor) and isinstance(other, Tensor) and op != "@":
+        check_broadcast(one, other)
+    return one, other
+
+
+def _plain(op: str, a: Any, b: Any) -> object:
+    """Compute with numbers, compare numbers, texts and lists."""
+    numbers = isinstance(a, (int, float)) and isinstance(b, (int, float))
+    if not numbers and (op not in ("==", "!=") or type(a) is not type(b)):
+        raise wrong(f"`{op}` cannot take these", f"{kind_of(a)} and {kind_of(b)}.")
+    if op in _COMPARISON:
+        return _COMPARISON[op](a, b)
+    if op == "/" and b == 0:
+        raise wrong("division by zero", f"{describe(a)} / 0")
+    if op == "**" and isinstance(a, int) and abs(b) > 64:
+        a = float(a)  # a power of whole numbers could take any amount of memory
+    made = _ARITHMETIC[op](a, b)
+    if isinstance(made, complex):
+        raise wrong("this is no real number", f"{describe(a)} {op} {describe(b)}")
+    return made

@@ -1,0 +1,119 @@
+"""What an expression can name at a stop: the model's tensors, the loss, the batch, and what was kept by `let`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from gradstep.engine.expressions.names import GIVEN, PLACES
+from gradstep.engine.held import Held
+from gradstep.engine.observe.events import Event, passed_at
+from gradstep.values import expressions as x
+from gradstep.values.expressions import Expression
+
+VALUES = ("loss", "iteration", "lr", "input", "target", "prediction", "batch")
+"""Names that are no tensors of the model."""
+
+
+class HeldScope:
+    """The names of a held workload; a model's name comes before every other."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self.lets: dict[str, object] = {}
+        """What `let` kept, by name."""
+        self.event: Callable[[], Event | None] = lambda: None
+        """Gives where a phase is stopped; None between phases."""
+
+    def find(self, name: str) -> object:
+        """Return the value of exactly this name.
+
+        Raises:
+            KeyError: there is no such name.
+        """
+        tensor = self._held.tensor(name)
+        if tensor is not None:
+            return tensor
+        if name in self.lets:
+            return self.lets[name]
+        if name in PLACES:
+            return self._place(name)
+        if name not in VALUES:
+            raise KeyError(name)
+        return self._value(name)
+
+    def names(self) -> Sequence[str]:
+        """Return every name there is."""
+        return (*self.model_names(), *self.lets, *VALUES, *(PLACES if self.event() is not None else ()))
+
+    def model_names(self) -> tuple[str, ...]:
+        """Return the names of the model's parameters and buffers."""
+        return tuple(self._held.tensor_names())
+
+    def is_place(self, target: Expression) -> bool:
+        """Tell whether the left side of a `set` names what is passed at a stop inside a phase, and nothing else."""
+        while isinstance(target, x.Index):
+            target = target.base
+        if not isinstance(target, x.Name) or target.quoted:
+            return False
+        first = target.name.partition(".")[0]
+        return first in PLACES and first not in self.lets and self._held.tensor(target.name) is None
+
+    def state_of(self, tensor: torch.Tensor) -> Mapping[str, object]:
+        """Return the optimizer's state of a parameter; empty before its first step."""
+        state: Mapping[str, object] = self._held.optimizer.state.get(tensor, {})
+        return state
+
+    def _place(self, name: str) -> object:
+        """Return what is known of the node, module or op that a phase is stopped at; none where it is at another."""
+        event = self.event()
+        return None if event is None or event.kind != name else passed_at(event)
+
+    def _value(self, name: str) -> object:
+        held, point = self._held, self._held.point
+        match name:
+            case "loss":
+                return point.loss
+            case "iteration":
+                return point.iteration
+            case "lr":
+                rates = held.rates()
+                return rates[0] if len(rates) == 1 else list(rates)
+            case "prediction":
+                return point.watched.output
+            case "input" | "target":
+                batch = held.batches.batch
+                pair = isinstance(batch, (tuple, list)) and len(batch) == 2
+                return batch[("input", "target").index(name)] if pair else None
+            case _:
+                return held.batches.batch
+
+
+def selected_tensor(scope: HeldScope, path: str) -> torch.Tensor | None:
+    """Return the tensor of a selection as it is at this stop; None while there is none, such as a `.grad`."""
+    if path.split(".")[0] in PLACES and scope.event() is None:
+        return None
+    try:
+        value = scope.find(path)
+    except KeyError:
+        if path.split(".")[0] in (*PLACES, *GIVEN) and not path.endswith(".grad"):
+            return _passed(scope.find(path.split(".")[0]), path.split(".")[1:])
+        name, _, key = path.rpartition(".state.")
+        owner = scope.find(name or path.removesuffix(".grad"))
+        if not isinstance(owner, torch.Tensor):
+            return None
+        value = scope.state_of(owner).get(key) if name else owner.grad
+    return value if isinstance(value, torch.Tensor) else None
+
+
+def _passed(value: object, parts: Sequence[str]) -> torch.Tensor | None:
+    """Return the tensor that a path leads to in what is passed at a place; None where it leads to none."""
+    for part in parts:
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, (list, tuple)) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value if isinstance(value, torch.Tensor) else None

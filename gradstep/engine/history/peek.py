@@ -1,0 +1,66 @@
+"""Being at a past point in the middle of a phase: what was recorded there is put in place, and then what is there now.
+
+Nothing runs meanwhile, so nothing notices: the same objects hold the same bits again, version counters included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from msgspec.structs import replace
+
+from gradstep.engine.checkpoint import put_back, take
+from gradstep.engine.debuggee.loop import Point
+from gradstep.engine.history.before import saved_before
+from gradstep.engine.history.points import TimelinePoint
+from gradstep.engine.history.timeline import Timeline
+from gradstep.values.errors import wrong
+
+
+@contextmanager
+def glance(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
+    """Be at a point for as long as the block lasts, while a phase is stopped inside; on the thread of that phase.
+
+    Raises:
+        GradstepError: nothing is kept of the point itself: a phase would have to run within the one that is stopped.
+    """
+    held, images, here = timeline.held, timeline.images, timeline.here()
+    if target.checkpoint is None:
+        what = "it is not kept, and what leads there can't be run again while a phase is stopped inside"
+        raise wrong(f"stop {target.number} can't be looked at now", what, "go on to the end of the phase: `out phase`")
+    point, refused, begun, saved = held.point, held.refused, held.transaction.forward_saved, held.saved
+    losses, rates = list(held.losses), list(held.loss_rates)
+    batches = dict(vars(held.batches))  # with its iterator: one that is made again has to be skipped forward
+    with images.in_the_middle() as written:
+        now = take(held, images, None, None)
+        known = {id(image.tensor) for image in now.images.values() if image is not None}
+        others = [image for image in written if id(image.tensor) not in known]
+        there = [images.current(image.tensor) for image in others]
+        try:
+            put_back(held, images, target.checkpoint)
+            images.load(others)  # a batch that the phase has written
+            timeline.put_losses(target, here)
+            held.refused, held.transaction.forward_saved = "", None
+            held.saved = saved_before(held, target)
+            lend_graph(timeline, target, point)
+            yield
+        finally:
+            put_back(held, images, now)
+            images.load(there)
+            held.losses[:], held.loss_rates[:] = losses, rates
+            held.point, held.refused, held.transaction.forward_saved, held.saved = point, refused, begun, saved
+            vars(held.batches).update(batches)
+
+
+def lend_graph(timeline: Timeline, target: TimelinePoint, present: Point) -> None:
+    """Show the graph that was alive at a point, for what can be read of one that is freed: nodes and edges."""
+    held, made_by = timeline.held, target.forward
+    if made_by is None:
+        return
+    donor = present if timeline.here().made_by is made_by else None
+    for point in timeline.points.values():
+        if donor is None and point.made_by is made_by and point.forward is None and point.checkpoint is not None:
+            donor = point.checkpoint.point
+    if donor is not None:
+        held.point = replace(held.point, loss=donor.loss, watched=donor.watched, lent=True)

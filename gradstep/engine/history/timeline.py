@@ -1,0 +1,319 @@
+"""The timeline: every point a held workload was at, the branches that lead to them, and where it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from gradstep.engine.checkpoint import Checkpoint, Key, take, tensors_of
+from gradstep.engine.expressions.names import Scope
+from gradstep.engine.history.points import TimelinePoint, add_losses, fork_of, graph_alive, small_size, without_graph
+from gradstep.engine.images import Image, Images
+from gradstep.engine.saving import Saved
+from gradstep.values import numbers
+from gradstep.values.commands import Forward, PointCommand, Restore
+from gradstep.values.errors import wrong
+
+if TYPE_CHECKING:
+    from gradstep.engine.held import Held
+
+FIRST = "main"
+"""The branch that a session begins on."""
+
+
+@dataclass(eq=False)
+class Timeline:
+    """Keeps a checkpoint of each point of one held workload; to go to one see `arrive`."""
+
+    held: Held
+    scope: Scope
+    """What names mean in the expressions of edits that are run again."""
+    budget: int
+    """Bytes that checkpoints may take; 0 keeps none, and then there is no going back."""
+    stops: int = 0
+    """The highest number given to a stop, those inside phases among them."""
+    images: Images = field(default_factory=Images)
+    current: TimelinePoint | None = None
+    """Where the workload is; None while nothing is kept."""
+    points: dict[int, TimelinePoint] = field(default_factory=dict)
+    branches: dict[str, TimelinePoint] = field(default_factory=dict)
+    """The last point of each branch."""
+    branch: str = FIRST
+    travelling: bool = False
+    """True while commands are run again: they lead to points that are there already."""
+    repeats: dict[type[Any], bool] = field(default_factory=dict)
+    """For each kind of command that was run again and compared, whether it gave the same bits."""
+    small: int = 0
+    """About the bytes of all checkpoints that are in no image."""
+    _wrote: dict[tuple[Key, ...], tuple[Key, ...]] = field(default_factory=dict)
+
+    @property
+    def number(self) -> int:
+        """The number of the stop that the workload is at, between phases."""
+        return self.stops if self.current is None else self.current.number
+
+    @property
+    def bytes(self) -> int:
+        """About the bytes that going back takes, beyond what undoing the last command would need anyway."""
+        return self.images.tally.bytes + self.small - self._needed_anyway()
+
+    def begin(self) -> None:
+        """Keep what comes from here on, if there is a budget for it; forget what was before."""
+        self.end()
+        self.stops = max(self.stops, 1)
+        if self.budget:
+            point = self._point(self.stops, None, None, take(self.held, self.images, None, None))
+            self.current = self.points[point.number] = self.branches[FIRST] = point
+        self.held.transaction.keep_in(self)
+        self.held.batches.keeps_all = self.current is not None
+
+    def end(self) -> None:
+        """Keep nothing, and forget what was kept."""
+        self.current, self.branch = None, FIRST
+        self.points, self.branches, self.images = {}, {}, Images(self.held.offload)
+        self.repeats, self.small, self._wrote = {}, 0, {}
+        self.held.transaction.keep_in(self)
+        self.held.batches.keeps_all = False
+
+    def next(self, command: PointCommand, saved: Saved | None) -> TimelinePoint | None:
+        """Return the point that a command has led to, to be recorded; None where there is none to keep.
+
+        Nothing is noted yet: making it copies, compares and asks objects of the user's, and all of that may fail.
+
+        Args:
+            command: what was carried out.
+            saved: what it may have written, from before it; None where nothing was kept.
+        """
+        before = self.current
+        if not self.travelling and (before is None or saved is None):
+            return None
+        self._outside(self.images.settle())
+        if self.travelling:
+            return None
+        assert before is not None
+        point = self._point(self.stops + 1, before, command, take(self.held, self.images, before.checkpoint, saved))
+        if self.branches[self.branch] is not before:
+            point.branch = self._new_name()
+        return point
+
+    def record(self, point: TimelinePoint | None) -> None:
+        """Note that a command went through: where the workload is now is this point."""
+        if self.travelling:
+            return
+        self.stops += 1
+        if point is None:
+            if self.current is not None:
+                self.end()
+            return
+        self.small += point.small
+        self.branch = point.branch
+        self.current = self.points[point.number] = self.branches[point.branch] = point
+
+    def _outside(self, written: Sequence[Image]) -> None:
+        """Note what was written that is no part of the model: at every point before, it was what it had been."""
+        if not written:
+            return
+        assert self.current is not None
+        assert self.current.checkpoint is not None
+        known = {id(tensor) for _, tensor in tensors_of(self.held)}
+        known |= {id(image.tensor) for image in self.current.checkpoint.images.values() if image is not None}
+        for image in written:
+            if id(image.tensor) not in known:
+                place = len(self.held.batches.written)
+                self.held.batches.written.append((image.tensor, image.hash))
+                for point in self.points.values():
+                    if point.checkpoint is not None:
+                        point.checkpoint.images[("batch", str(place))] = image
+
+    def _point(
+        self, number: int, before: TimelinePoint | None, command: PointCommand | None, checkpoint: Checkpoint
+    ) -> TimelinePoint:
+        held, now = self.held, self.held.point
+        point = TimelinePoint(number, before, command, self.branch, checkpoint, now.phase, now.iteration, now.value)
+        point.edit, point.known = now.edit, len(held.losses)
+        if isinstance(command, Restore):
+            point.losses = (list(held.losses), list(held.loss_rates))
+        if isinstance(command, Forward):
+            point.entry = (held.losses[-1], held.loss_rates[-1])
+        if before is not None and before.checkpoint is not None:
+            old, new = before.checkpoint.images, checkpoint.images
+            keys = dict.fromkeys((*old, *new))
+            wrote = tuple([key for key in keys if old.get(key) is not new.get(key)])
+            point.wrote, point.depth = self._wrote.setdefault(wrote, wrote), before.depth + 1
+            point.small = small_size(checkpoint, before.checkpoint)
+        point.made_by = point if isinstance(command, Forward) or before is None else before.made_by
+        if graph_alive(now):
+            point.forward = point.made_by
+            point.checkpoint = replace(checkpoint, point=without_graph(now))
+        return point
+
+    def keep(self, point: TimelinePoint) -> None:
+        """Keep a checkpoint of the point that the workload is at once more."""
+        checkpoint = take(self.held, self.images, None, None)
+        alive = graph_alive(self.held.point)
+        point.checkpoint = replace(checkpoint, point=without_graph(self.held.point)) if alive else checkpoint
+        point.small = small_size(checkpoint, None)
+        self.small += point.small
+
+    def drop(self, point: TimelinePoint) -> None:
+        """Give the checkpoint of a point up."""
+        point.checkpoint = None
+        self.small -= point.small
+        point.small = 0
+
+    def _needed_anyway(self) -> int:
+        """Return the bytes of what is in use now, and of what only the point before this one holds.
+
+        The second is what undoing the last command needs.
+        """
+        if self.current is None or self.current.checkpoint is None:
+            return 0
+        now = {id(image): image.size for image in self.current.checkpoint.images.values() if image is not None}
+        before = self.current.parent
+        if before is not None and before.checkpoint is not None:
+            further = next((each.checkpoint for each in before.path() if each is not before and each.checkpoint), None)
+            shared = set(map(id, further.images.values())) if further is not None else set()
+            old = (image for image in before.checkpoint.images.values() if image is not None)
+            now.update((id(image), image.size) for image in old if id(image) not in shared)
+        return sum(now.values())
+
+    def _new_name(self) -> str:
+        number = len(self.branches) + 1
+        while f"b{number}" in self.branches:
+            number += 1
+        return f"b{number}"
+
+    # -- finding points ------------------------------------------------------------------------------------------------
+    def here(self) -> TimelinePoint:
+        """Return the point that the workload is at.
+
+        Raises:
+            GradstepError: nothing is kept.
+        """
+        if self.current is None:
+            raise wrong(
+                "there is no history",
+                "nothing was kept to go back to" if self.budget else "the history is off (`--history off`)",
+                "" if self.budget else "start with a budget, such as --history 1GiB",
+            )
+        return self.current
+
+    def back(self, count: int) -> TimelinePoint:
+        """Return the point `count` commands before this one.
+
+        Raises:
+            GradstepError: there are not so many.
+        """
+        here = self.here()
+        if count <= here.depth:
+            return next(islice(here.path(), count, None))
+        first = min(self.points)
+        if here.depth == 0:
+            raise wrong("there is nothing to undo", f"this is the first stop, {first}: the workload as built")
+        what = f"{numbers.count(here.depth, 'command')} between here and the first stop"
+        raise wrong(f"{count} commands can't be undone", what, f"`goto {first}` goes there", str(count))
+
+    def ahead(self) -> list[TimelinePoint]:
+        """Return what was undone on this branch, the next first."""
+        here = self.here()
+        found: list[TimelinePoint] = []
+        for point in self.branches[self.branch].path():
+            if point is here:
+                return found[::-1]
+            found.append(point)
+        return []
+
+    def forth(self, count: int) -> TimelinePoint:
+        """Return the point `count` commands after this one, among those that were undone on this branch.
+
+        Raises:
+            GradstepError: there are not so many.
+        """
+        ahead = self.ahead()
+        if not ahead:
+            raise wrong("there is nothing to redo", f"this is the last stop of branch {self.branch}")
+        if count > len(ahead):
+            what = f"{numbers.count(len(ahead), 'command')} between here and the end of branch {self.branch}"
+            raise wrong(f"{count} commands can't be done again", what, f"`switch {self.branch}` goes there", str(count))
+        return ahead[count - 1]
+
+    def at(self, number: int) -> TimelinePoint:
+        """Return the point of a stop.
+
+        Raises:
+            GradstepError: there is none of this number.
+        """
+        self.here()
+        if number in self.points:
+            return self.points[number]
+        first, last = min(self.points), max(self.points)
+        inside = first < number < last
+        what = "it was a stop inside a phase" if inside else f"there are stops {first} to {last}"
+        raise wrong(f"there is no stop {number} to go to", what, "", str(number))
+
+    def named(self, name: str) -> TimelinePoint:
+        """Return the point that a word names: a stop's number, a branch, or `now`.
+
+        Raises:
+            GradstepError: there is none.
+        """
+        if name.isdigit():
+            return self.at(int(name))
+        if name == "now":
+            return self.here()
+        self.here()
+        if name not in self.branches:
+            raise wrong(
+                f"there is no branch {name}", f"the branches are {', '.join(self.branches)}", "see `branch NAME`", name
+            )
+        return self.branches[name]
+
+    @staticmethod
+    def losses(point: TimelinePoint) -> tuple[list[tuple[int, float]], list[tuple[float, ...]]]:
+        """Return the losses on the way to a point, and the learning rates that held at each."""
+        losses: list[tuple[int, float]] = []
+        rates: list[tuple[float, ...]] = []
+        add_losses(point, None, losses, rates)
+        return losses, rates
+
+    def put_losses(self, point: TimelinePoint, before: TimelinePoint) -> None:
+        """Have the losses be those on the way to a point; they are those on the way to `before`."""
+        held, fork = self.held, fork_of(point, before)
+        if fork.known == len(held.losses) - (before.known - fork.known):
+            del held.losses[fork.known :], held.loss_rates[fork.known :]
+            if not add_losses(point, fork, held.losses, held.loss_rates):
+                return
+        held.losses[:], held.loss_rates[:] = self.losses(point)
+
+    def holds(self, branch: str, point: TimelinePoint) -> bool:
+        """Tell whether a point lies on the way to the end of a branch."""
+        end = self.branches[branch]
+        return point.depth <= end.depth and next(islice(end.path(), end.depth - point.depth, None)) is point
+
+    def begin_branch(self, name: str) -> str:
+        """Give what is done from here on a name; return the line that says so.
+
+        A branch that gradstep named takes the name, if this is its end; else a new one begins here.
+
+        Raises:
+            GradstepError: the name is taken, or is none.
+        """
+        here = self.here()
+        if name in self.branches or name.isdigit() or name == "now":
+            what = "there is a branch of that name" if name in self.branches else "it would be taken for a stop"
+            raise wrong("this can't be a branch's name", what, "choose another one", name)
+        old = self.branch
+        if old[0] == "b" and old[1:].isdigit() and self.branches[old] is here:
+            del self.branches[old]
+            for point in here.path():
+                if point.branch == old:
+                    point.branch = name
+            text = f"branch {old} is called {name} now"
+        else:
+            text = f"on branch {name}, which begins at stop {here.number}"
+        self.branches[name], self.branch = here, name
+        return text

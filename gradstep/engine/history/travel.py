@@ -1,0 +1,317 @@
+"""Going to a point of the timeline: its checkpoint is put back, and what was not kept is run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
+from typing import TypeVar
+
+import torch
+from msgspec import Struct
+from msgspec.structs import replace
+from torch import Tensor
+
+from gradstep.engine.bits import same_bits
+from gradstep.engine.checkpoint import Checkpoint, Key, name_of, put_back, tensors_of
+from gradstep.engine.debuggee.batches import leaves
+from gradstep.engine.digest import digest
+from gradstep.engine.held import Held
+from gradstep.engine.history.before import saved_before, word_of
+from gradstep.engine.history.peek import glance, lend_graph
+from gradstep.engine.history.points import Rest, TimelinePoint
+from gradstep.engine.history.timeline import Timeline
+from gradstep.engine.images import Image, Images
+from gradstep.engine.randomness import state_bytes
+from gradstep.engine.saving import Saved
+from gradstep.values.commands import Forward, PointCommand
+from gradstep.values.errors import wrong
+
+_Seen = TypeVar("_Seen")
+
+
+class Arrival(Struct, frozen=True):
+    """How a point was reached."""
+
+    again: int = 0
+    """Commands that were run again."""
+    differ: tuple[str, ...] = ()
+    """What came out otherwise when it was run again; what was kept is what is there now."""
+
+
+def go(timeline: Timeline, target: TimelinePoint) -> Arrival:
+    """Go to a point: everything is as it was there, the graph of the loss included.
+
+    Raises:
+        GradstepError: what had to be run again raised or came out otherwise; the workload is where it was.
+    """
+    here = timeline.here()
+    if target is here:
+        return Arrival()
+    arrival = _travel(timeline, target, graph=True)
+    timeline.current = target
+    if not timeline.holds(timeline.branch, target):
+        timeline.branch = target.branch
+    return arrival
+
+
+@contextmanager
+def visit(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
+    """Be at a point for as long as the block lasts, without a graph; the graph that is alive here outlives that.
+
+    Raises:
+        GradstepError: what had to be run again raised or came out otherwise, or can't be run inside a phase.
+    """
+    if timeline.held.inside:
+        with glance(timeline, target):
+            yield
+        return
+    if target is timeline.here():
+        yield
+        return
+    with _coming_back(timeline):
+        alive = timeline.held.point
+        _travel(timeline, target, graph=False)
+        lend_graph(timeline, target, alive)
+        yield
+
+
+@contextmanager
+def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
+    """Put everything back at the end of the block as it is now, the graph that is alive included.
+
+    With `always` False only when the block raises.
+    """
+    here, held = timeline.here(), timeline.held
+    assert here.checkpoint is not None
+    point, refused, begun = held.point, held.refused, held.transaction.forward_saved
+    if begun is not None:  # the images it shares move about; it is only buffers
+        begun.tensors.copies = [copy.clone() for copy in begun.tensors.copies]
+    losses, rates, came = list(held.losses), list(held.loss_rates), False
+    # what is written with the bits that it had is not put back, but counts as written for a graph that is alive
+    written = [tensor for _, tensor in (*held.parameters, *held.buffers()) if tensor.layout is torch.strided]
+    versions = [tensor._version for tensor in written]
+    try:
+        yield
+        came = True
+    finally:
+        if always or not came:
+            put_back(held, timeline.images, here.checkpoint)
+            torch._C._autograd._unsafe_set_version_counter(tuple(written), tuple(versions))
+            held.losses[:], held.loss_rates[:] = losses, rates
+            held.point, held.refused, held.transaction.forward_saved = point, refused, begun
+            held.saved = saved_before(held, here)
+
+
+def watch_again(
+    timeline: Timeline, point: TimelinePoint, watch: Callable[[Held, PointCommand], AbstractContextManager[_Seen]]
+) -> _Seen:
+    """Run the command that led to a point once more from the point before it, watched, and come back.
+
+    Raises:
+        GradstepError: the point before can't be reached, or the command raised this time.
+    """
+    held, command, before = timeline.held, point.command, point.parent
+    assert command is not None
+    assert before is not None
+    with _coming_back(timeline):
+        if before is not timeline.here() or before.forward is not None:
+            _travel(timeline, before, graph=True)
+        timeline.travelling = True
+        try:
+            with watch(held, command) as seen:
+                held.carry_out(command, timeline.scope)
+        finally:
+            timeline.travelling = False
+        return seen
+
+
+def way_to(target: TimelinePoint) -> tuple[TimelinePoint, list[PointCommand]]:
+    """Return a point whose loss has no graph that is alive, and the commands that lead from there to a point."""
+    base, again = _way(target, graph=True)
+    return base, [point.command for point in again if point.command is not None]
+
+
+def keep_both(timeline: Timeline, first: TimelinePoint, second: TimelinePoint) -> tuple[Checkpoint, Checkpoint]:
+    """Return the checkpoints of two points, run again where they were not kept.
+
+    Raises:
+        GradstepError: one can't be reached.
+    """
+    for point in (first, second):
+        if point.checkpoint is None:
+            with visit(timeline, point):
+                pass
+    assert first.checkpoint is not None
+    assert second.checkpoint is not None
+    return first.checkpoint, second.checkpoint
+
+
+def _travel(timeline: Timeline, target: TimelinePoint, graph: bool) -> Arrival:
+    held = timeline.held
+    base, again = _way(target, graph)
+    with _coming_back(timeline, always=False):
+        _put(timeline, base)
+        differing = _run_again(timeline, again)
+        before = saved_before(held, target)
+        held.saved = before if before.known or not again else held.saved  # run again, it has kept what was before
+    differ = tuple(f"{word_of(kind)}: {what}" for kind, what in differing.items())
+    return Arrival(len(again), differ)
+
+
+def _way(target: TimelinePoint, graph: bool) -> tuple[TimelinePoint, list[TimelinePoint]]:
+    """Return the point to put back, and those to run again from there on, the target last.
+
+    A graph is not kept: where one has to be there, the way begins before the forward that made it.
+    """
+    if target.checkpoint is not None and (target.forward is None or not graph):
+        return target, []
+    again: list[TimelinePoint] = []
+    why = ""
+    first = target.forward if graph else None
+    for point in target.path():
+        if first is None and is_base(point):
+            return point, again[::-1]
+        if point.parent is None or point.lost:
+            why = point.lost
+            break
+        again.append(point)
+        if point is first:
+            first = None
+    raise wrong(f"stop {target.number} can't be reached any more", why or "what leads to it was not kept")
+
+
+def _put(timeline: Timeline, point: TimelinePoint) -> None:
+    held = timeline.held
+    assert point.checkpoint is not None
+    held.saved = Saved()  # what it holds is memory that can be moved into
+    put_back(held, timeline.images, point.checkpoint)
+    timeline.put_losses(point, timeline.here())
+    held.transaction.forward_saved, held.refused = None, ""
+    held.forget_graph()
+
+
+def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[object], str]:
+    """Run the commands of points again; return the kinds that led elsewhere than before, and where what was kept is.
+
+    What is kept of a point takes the place of what came of running it again. The digest proves the rest.
+    """
+    held = timeline.held
+    differing: dict[type[object], str] = {}
+    observed, held.observed, timeline.travelling = held.observed, True, True
+    try:
+        for place, point in enumerate(points):
+            assert point.command is not None
+            held.carry_out(point.command, timeline.scope)
+            if point.entry is not None:
+                held.losses[-1], held.loss_rates[-1] = point.entry
+            last = place == len(points) - 1
+            if point.checkpoint is not None:
+                what = _hold_to(timeline, point, point.checkpoint, last)
+            else:
+                what = _put_results(held, timeline.images, point.results) if point.results is not None else ""
+                if point.rest is not None:
+                    _put_rest(held, point.rest)
+                if last:
+                    _prove(timeline, point)
+            if what:
+                differing.setdefault(type(point.command), what)
+    finally:
+        held.observed, timeline.travelling = observed, False
+    return differing
+
+
+def _hold_to(timeline: Timeline, point: TimelinePoint, kept: Checkpoint, last: bool) -> str:
+    """Put what was kept of a point in the place of what came of running it again; return where the two differ."""
+    held = timeline.held
+    now = dict(tensors_of(held))
+    differ = [name_of(key) for key, image in kept.images.items() if not _same(timeline.images, now.get(key), image)]
+    if state_bytes(held.keeper.capture()) != state_bytes(kept.randomness):
+        differ.append("the random generators")
+    if not _same_batch(held.batches.batch, kept.cursor.batch):
+        differ.append("the batch")
+    there, before = held.point, kept.point
+    losses = (there.loss, before.loss) if isinstance(point.command, Forward) else (None, None)
+    if not _equal(*losses):
+        differ.append("the loss")
+    if last or differ:
+        put_back(held, timeline.images, kept)
+        held.point = replace(there, value=before.value, change=before.change)
+    return ", ".join(differ[:3]) + (" and more" if len(differ) > 3 else "")
+
+
+def _equal(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is None and other is None
+    return same_bits(one, other)
+
+
+def _same(images: Images, now: Tensor | None, kept: Image | None) -> bool:
+    if kept is None or now is None:
+        return kept is None and now is None
+    return images.current(now) is kept or same_bits(now, kept.contents)
+
+
+def _put_results(held: Held, images: Images, results: Mapping[Key, Image | None]) -> str:
+    """Put kept results in the place of what came of running a command again; return where the two differ."""
+    now = dict(tensors_of(held))
+    differ = [name_of(key) for key, image in results.items() if not _same(images, now.get(key), image)]
+    images.load(image for image in results.values() if image is not None)
+    for key, image in results.items():
+        if key[0] == "grad":
+            held.parameter(key[1]).grad = None if image is None else image.tensor
+        elif key[0] == "state" and image is not None:
+            owner = next(owner for owner in held.optimizer.state if held.names.get(owner, "") == key[1])
+            held.optimizer.state[owner][key[2]] = image.tensor
+    for name, slots, key_ in held.buffer_slots:
+        image = results.get(("buffer", name))
+        if image is not None:
+            slots[key_] = image.tensor
+    return ", ".join(differ[:3]) + (" and more" if len(differ) > 3 else "")
+
+
+def _put_rest(held: Held, rest: Rest) -> None:
+    """Put what was kept of a point that is no tensor in the place of what came of running its command again."""
+    held.batches.restore(rest.cursor)
+    for name, thing in held.workload.state.items():
+        thing.load_state_dict(deepcopy(rest.objects[name]))
+    held.keeper.restore(rest.randomness)
+
+
+def _same_batch(one: object, other: object) -> bool:
+    here, there = list(leaves(one)), list(leaves(other))
+    return one is other or (
+        [name for name, _ in here] == [name for name, _ in there]
+        and all(
+            a.shape == b.shape and a.dtype == b.dtype and same_bits(a, b)
+            for (_, a), (_, b) in zip(here, there, strict=True)
+        )
+    )
+
+
+def _prove(timeline: Timeline, point: TimelinePoint) -> None:
+    held = timeline.held
+    if point.digest and digest(held)[0] != point.digest:
+        raise wrong(
+            f"stop {point.number} can't be reached again",
+            f"running {word_of(type(point.command))} and what led to it again did not give the same bits",
+        )
+    timeline.keep(point)
+
+
+def is_base(point: TimelinePoint) -> bool:
+    """Tell whether commands can be run again from a point: it was kept, and has no graph that is alive."""
+    return point.checkpoint is not None and point.forward is None
+
+
+def run_again_and_compare(timeline: Timeline, way: list[TimelinePoint]) -> dict[type[object], str]:
+    """Run commands again that follow on each other, and come back; return the kinds that came out otherwise, and where.
+
+    Raises:
+        GradstepError: one of them raised this time.
+    """
+    base = way[0].parent
+    assert base is not None
+    with _coming_back(timeline):
+        _put(timeline, base)
+        return _run_again(timeline, way)

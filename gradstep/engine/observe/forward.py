@@ -1,0 +1,105 @@
+"""The taps on torch while a forward runs: which module is running, and what the model returned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks_of_all
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from gradstep.engine.autograd.graph import Owners
+from gradstep.engine.observe.source_lines import Lines, note_lines
+from gradstep.engine.problems import is_ours
+
+
+@dataclass
+class Watched:
+    """What the probes saw of one forward."""
+
+    owners: Owners = field(default_factory=Owners)
+    lines: Lines | None = None
+    """Where the operations were written; None when nobody looked at the graph."""
+    output: Any = None
+    """What the root module returned last; None until it has."""
+    zeros: dict[str, list[tuple[Tensor, int]]] = field(default_factory=dict)
+    """For each module whose zeros were counted and each of its calls: how many elements were not zero, of how many."""
+
+
+ZEROING = (nn.ReLU, nn.ReLU6, nn.Threshold, nn.Hardsigmoid, nn.Hardswish, nn.Hardshrink, nn.Softshrink)
+"""Torch's modules that return exact zeros for a whole range of inputs: a unit that is there for all is dead."""
+
+
+def is_zeroing(module: nn.Module) -> bool:
+    """Tell whether a module may switch units off: one of torch's that do, or one of another's named after ReLU."""
+    own = type(module).__module__.startswith("torch.")
+    return isinstance(module, ZEROING) or (not own and "relu" in type(module).__name__.lower())
+
+
+@contextmanager
+def watch_forward(
+    paths: dict[nn.Module, str], root: nn.Module, count_zeros: bool = False, lines: bool = False
+) -> Iterator[Watched]:
+    """Note the module that runs and what the root returns, for as long as the block lasts.
+
+    The hooks are torch's global ones and stand only inside the block, so the user's modules are never touched.
+
+    Args:
+        paths: the dotted name of each module of the model; others (a loss module) are passed over.
+        root: the model.
+        count_zeros: count the zeros in what modules return that may switch units off; costs a pass over it.
+        lines: note where operations are written; costs a quarter of a small forward.
+    """
+    seen = Watched()
+    number = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
+
+    def enter(module: nn.Module, given: Any) -> None:
+        path = paths.get(module)
+        if path is not None:
+            seen.owners.enter(path, number(), _shape(given))
+
+    def leave(module: nn.Module, given: Any, output: Any) -> None:
+        if module in paths:
+            seen.owners.leave(number(), given, output)
+            if module is root:
+                seen.output = output
+            if count_zeros and is_zeroing(module):
+                _count(seen.zeros.setdefault(paths[module], []), output)
+
+    with ExitStack() as stack:
+        stack.callback(register_module_forward_pre_hook(enter).remove)
+        stack.callback(register_module_forward_hook(leave, always_call=True).remove)
+        seen.lines = stack.enter_context(note_lines(paths) if lines else nullcontext())
+        yield seen
+
+
+def remove_left_hooks() -> None:
+    """Remove what a phase that was cut short has left of gradstep's global hooks.
+
+    An interrupt may come at any line: also after a hook is registered and before that is noted, or as it is removed.
+    """
+    for hooks in (hooks_of_all._global_forward_pre_hooks, hooks_of_all._global_forward_hooks):
+        for number, hook in list(hooks.items()):
+            code = getattr(hook, "__code__", None)
+            if code is not None and is_ours(code.co_filename):
+                del hooks[number]
+                hooks_of_all._global_forward_hooks_always_called.pop(number, None)
+
+
+def _shape(given: object) -> tuple[int, ...] | None:
+    """Return the shape of the first tensor among what a module was given."""
+    several = given if isinstance(given, tuple) else (given,)
+    return next((tuple(each.shape) for each in several if isinstance(each, Tensor) and not each.is_nested), None)
+
+
+def _count(counts: list[tuple[Tensor, int]], output: object) -> None:
+    """Add how many elements of an output are not zero; the number stays on the device until a view reads it."""
+    if type(output) is not Tensor or output.is_meta or output.layout is not torch.strided or not output.numel():
+        return
+    if not torch._C._functorch.is_functorch_wrapped_tensor(output):
+        with torch.no_grad():
+            counts.append((output.count_nonzero(), output.numel()))

@@ -1,0 +1,126 @@
+"""How `.grad` became what it is: backwards added up since it was last cleared, and how many a step has used."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from gradstep.engine.bits import same_bits
+from gradstep.engine.observe.account import Amount, Line, folded, standing
+from gradstep.engine.observe.addends import Recorded
+
+
+class Entry(NamedTuple):
+    """The account of one parameter's `.grad`."""
+
+    added: int = 0
+    """Backwards that added to it since it was last None or zeroed."""
+    used: int = 0
+    """How many of those an optimizer step has already used."""
+    zeroed: bool = False
+    """True when it was last cleared to zeros."""
+
+
+_NEW = Entry()
+
+
+class Accounts(NamedTuple):
+    """Everything the ledger holds at one moment; the entries and lines are never written to."""
+
+    entries: dict[str, Entry]
+    lines: dict[str, tuple[Line, ...]]
+    arrived: frozenset[str] = frozenset()
+
+
+class Ledger:
+    """One entry for each parameter, by its name, and where it is recorded one line for each act."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._lines: dict[str, tuple[Line, ...]] = {}
+        self._arrived: set[str] = set()
+        """What the backward that is stopped inside has added to already."""
+
+    def arrived(self, name: str) -> None:
+        """Note that a backward which has not come to its end has added to `.grad`."""
+        self._arrived.add(name)
+
+    def backward(
+        self, name: str, fresh: bool, recorded: Recorded | None = None, forward: int = 0, loss: float | None = None
+    ) -> None:
+        """Note that a backward wrote `.grad`.
+
+        Args:
+            name: the parameter.
+            fresh: True when `.grad` was None before.
+            recorded: what it added, where that was recorded; else the lines end here, for they no longer add up.
+            forward: the number of the forward whose loss it came from.
+            loss: the value of that.
+        """
+        self._arrived.discard(name)
+        added, used, zeroed = _NEW if fresh else self._entries.get(name, _NEW)
+        self._entries[name] = Entry(added + 1, used, zeroed)
+        if recorded is None:
+            self._lines.pop(name, None)
+            return
+        lines = self._lines.get(name, ())
+        if fresh and lines and lines[-1].kind != "cleared":
+            lines = ()  # set to None behind our back
+        if recorded.found is not None and not _stands(lines, recorded.found):
+            lines = (*lines, Line("changed" if lines else "earlier", (recorded.found,), added, used=bool(used)))
+        line = Line("backward", recorded.parts or (Amount(),), added + 1, forward, loss)
+        self._lines[name] = folded((*lines, line), recorded.most)
+
+    def step(self, name: str) -> None:
+        """Note that an optimizer step used all that had been added."""
+        added, _, zeroed = self._entries.get(name, _NEW)
+        self._entries[name] = Entry(added, added, zeroed)
+        if name in self._lines:
+            self._lines[name] = (*self._lines[name], Line("step"))
+
+    def cleared(self, name: str, to_none: bool, recorded: Tensor | None = None) -> None:
+        """Note that `.grad` was cleared; `recorded` is the parameter, when lines are kept."""
+        self._entries[name] = Entry(zeroed=not to_none)
+        self._lines.pop(name, None)
+        if recorded is not None:
+            self._lines[name] = (Line("cleared", () if to_none else (Amount.zeros(recorded),)),)
+
+    def lines(self, name: str) -> tuple[Line, ...]:
+        """Return what was recorded of a parameter since its `.grad` was last cleared; empty where nothing was."""
+        return self._lines.get(name, ())
+
+    def entry(self, name: str) -> Entry:
+        """Return the account of a parameter."""
+        return self._entries.get(name, _NEW)
+
+    def state(self, name: str, parameter: Tensor) -> str:
+        """Say the state of `.grad` in a word or two: none, zero, fresh, stale, x3, `x6, 1 used`, frozen, given."""
+        if parameter.grad is None:
+            return "none" if parameter.requires_grad else "frozen"
+        entry = self.entry(name)
+        if name in self._arrived:
+            entry = entry._replace(added=entry.added + 1)
+        if not entry.added:
+            return "zero" if entry.zeroed else "given"
+        if entry.added == 1:
+            return "stale" if entry.used else "fresh"
+        return f"x{entry.added}, {entry.used} used" if entry.used else f"x{entry.added}"
+
+    def copy(self) -> Accounts:
+        """Return the accounts as they are now, to restore them later."""
+        return Accounts(dict(self._entries), dict(self._lines), frozenset(self._arrived))
+
+    def restore(self, accounts: Accounts) -> None:
+        """Put the accounts back."""
+        self._entries, self._lines = dict(accounts.entries), dict(accounts.lines)
+        self._arrived = set(accounts.arrived)
+
+
+def _stands(lines: tuple[Line, ...], found: Amount) -> bool:
+    """Tell whether the lines add up to what was found, to the last bit."""
+    if found.whole is not None:
+        whole = standing(lines, lambda amount: amount.whole).value
+        return whole is not None and same_bits(whole, found.whole)
+    one = standing(lines, lambda amount: amount.at(found.element)).value
+    return one is not None and found.value is not None and same_bits(one, found.value)

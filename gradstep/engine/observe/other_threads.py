@@ -1,0 +1,71 @@
+"""Module calls on threads of the user's own: what nodes they made is told by walking back from what they returned.
+
+The counter of sequence numbers is each thread's own, so that a number alone does not say whose a node is.
+"""
+
+from __future__ import annotations
+
+from threading import Lock, get_ident
+from typing import Any, cast
+
+from torch.autograd.graph import Node
+
+from gradstep.engine.observe.events import tensors_in
+
+_KEY = "gradstep call"
+
+
+class Elsewhere:
+    """The calls of one forward that ran on other threads than its own."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self._home = get_ident()
+        self._open: dict[int, list[tuple[int, int]]] = {}
+        self._first = self._end = 0
+
+    def away(self) -> bool:
+        """Tell whether this is another thread than the forward's."""
+        return get_ident() != self._home
+
+    def enter(self, call: int, number: int) -> None:
+        """Note that a call begins on this thread, at a number of its counter."""
+        self._open.setdefault(get_ident(), []).append((call, number))
+
+    def leave(self, number: int, given: Any, output: Any) -> None:
+        """Note that the innermost call on this thread ends, and mark the nodes that it has made."""
+        running = self._open.get(get_ident())
+        if not running:
+            return
+        call, first = running.pop()
+        if number == first:
+            return
+        with self.lock:
+            self._first, self._end = min(self._first, first) if self._end else first, max(self._end, number)
+        before = {tensor.grad_fn for _, tensor in tensors_in(given, "")}
+        waiting = [tensor.grad_fn for _, tensor in tensors_in(output, "")]
+        seen: set[Node] = set()
+        while waiting:
+            node = waiting.pop()
+            if node is None or node in before or node in seen or not first <= node._sequence_nr() < number:
+                continue
+            seen.add(node)
+            if self._mark(node) is None:  # else a call within this one has made it
+                _notes(node)[_KEY] = (self, call)
+            waiting.extend(following for following, _ in node.next_functions)
+
+    def call_of(self, node: Node, number: int) -> int | None:
+        """Return the call that made a node on another thread; -1 where nothing tells, None for one made at home."""
+        if not self._end:
+            return None
+        call = self._mark(node)
+        return call if call is not None or not self._first <= number < self._end else -1
+
+    def _mark(self, node: Node) -> int | None:
+        by, call = _notes(node).get(_KEY, (None, -1))
+        return call if by is self else None
+
+
+def _notes(node: Node) -> dict[str, tuple[Elsewhere | None, int]]:
+    """Return the dict that a node carries for whoever wants to note something; torch's stubs say it is a function."""
+    return cast("dict[str, tuple[Elsewhere | None, int]]", node.metadata)

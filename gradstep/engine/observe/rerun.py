@@ -1,0 +1,125 @@
+"""Running the last phase once more to see what was not looked at then, with everything put back afterwards.
+
+Nothing is kept on the off chance: what a node was passed is found by running forward and backward again from what they
+began with. That they give the same bits as they did is checked, and said where it is not so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor
+
+from gradstep.engine.aside import aside, begin_as
+from gradstep.engine.autograd.graph import GraphRecord, record
+from gradstep.engine.bits import same_bits
+from gradstep.engine.held import Held
+from gradstep.engine.observe.events import Event
+from gradstep.engine.observe.forward import Watched, watch_forward
+from gradstep.engine.observe.taps import Passes, tap_backward
+from gradstep.engine.saving import TensorsSaved, without_grads
+from gradstep.values.errors import wrong
+from gradstep.values.inside import SourceLine
+
+
+def forward_again(
+    held: Held, around: Callable[[], AbstractContextManager[object]] = nullcontext
+) -> tuple[Tensor, Watched]:
+    """Run the forward of the last loss once more; return its loss and what the probes saw of it.
+
+    Args:
+        held: the workload; it is as it was when this returns.
+        around: makes what stands round the forward, to see more of it.
+
+    Raises:
+        GradstepError: there was no forward, what it began with is not there any more, or it gives another loss now.
+    """
+    with _as_it_began(held), without_grads(held.parameters):
+        return _forward(held, around)
+
+
+def backward_again(
+    held: Held,
+    see: Callable[[Event], None],
+    passes: Passes = lambda *_: False,
+    gathers: Callable[[int], bool] = lambda _: True,
+) -> GraphRecord:
+    """Run the backward of the last loss once more, and show each place of it; return its graph, still alive.
+
+    The numbers of its nodes are those of the graph of the last loss.
+
+    Args:
+        held: the workload; it is as it was when this returns.
+        see: called before and after each node, under `no_grad`.
+        passes: tells which of these places are not to be shown: in a large graph most of the time goes into showing.
+        gathers: tells of which nodes what meets there is gathered, which takes the memory of all of it.
+
+    Raises:
+        GradstepError: it can't be run again; it says why.
+    """
+    if any(parameter._post_accumulate_grad_hooks for _, parameter in held.parameters):
+        what = "a hook on a parameter runs when its gradient is there, and running it again could do anything"
+        raise wrong("this backward is not run again", what, "step into it while it runs: `into backward`")
+    flows = held.point.flows
+    if flows is not None:
+        flows.refuse_elsewhere()
+    with _as_it_began(held), without_grads(held.parameters):
+        again, watched = _forward(held)
+        if again.grad_fn is None:
+            raise wrong("the loss has no graph", "nothing that it depends on requires grad")
+        graph = record(again.grad_fn, watched.owners)
+        with (
+            without_grads(held.parameters),
+            nullcontext((see, passes)) if flows is None else flows.around(see, passes) as (come, passed),
+            tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, come, passed, gathers),
+        ):
+            again.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    return graph
+
+
+def _forward(held: Held, around: Callable[[], AbstractContextManager[object]] = nullcontext) -> tuple[Tensor, Watched]:
+    loss = held.point.loss
+    with watch_forward(held.paths, held.model) as watched, around(), torch.enable_grad():
+        again = held.compute(held.point.batch)
+    if loss is None or not same_bits(again, loss):
+        what = "run again from what it began with, it gives another loss: something it depends on is not known here"
+        raise wrong("the forward does not repeat", what, "step into it while it runs: `into forward`")
+    return again, watched
+
+
+@contextmanager
+def _as_it_began(held: Held) -> Iterator[None]:
+    """Put the workload back to where its last forward began, and then back to where it is.
+
+    Raises:
+        GradstepError: that is not known any more.
+    """
+    first, point = held.transaction.forward_saved, held.point
+    weights = _weights_then(held)
+    if first is None or point.loss is None:
+        what = "a graph is not kept: where the past is only looked at, there is none that is alive"
+        raise wrong("what the forward began with is not there", what, "go to that stop, or run forward again")
+    with aside(held, weights is not None):
+        if weights is not None:
+            weights.restore()
+        begin_as(held, first)
+        yield
+
+
+def _weights_then(held: Held) -> TensorsSaved | None:
+    """Return the weights that the last forward saw, None where they are still there.
+
+    Raises:
+        GradstepError: they were changed more than once since.
+    """
+    if not held.point.steps_since_forward:
+        return None
+    if held.point.steps_since_forward == 1 and held.point.phase == "step" and held.saved.tensors.live:
+        return held.saved.tensors
+    raise wrong(
+        "the weights of that forward are gone",
+        "a step has changed them since, and more came after it",
+        "go back to it (`undo`), or look before the step",
+    )

@@ -1,0 +1,317 @@
+"""Breakpoints and logpoints: where a running phase stops, or prints and goes on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+
+from msgspec.structs import replace
+from torch import Tensor
+
+from gradstep.engine.autograd.graph import GraphRecord
+from gradstep.engine.autograd.saved_values import saved_values
+from gradstep.engine.held import Held
+from gradstep.engine.observe.events import Event, numbers_of, tensors_in
+from gradstep.values.commands import PHASES, Break
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.expressions import Expression, expression_line
+from gradstep.values.inside import Breakpoint
+from gradstep.values.nearest import did_you_mean
+
+Test = Callable[[Expression], bool]
+Tell = Callable[[Expression], str]
+
+_EDGES = {"module": ("enter", "exit"), "node": ("before", "after"), "grad": ("before", "after")}
+_STEPPED = ("forward", "backward")
+_TOLD = ("node", "grad", "nan", "phase")
+"""Kinds that may stop in a backward, where a stop is told with the line that made the node: forwards note them."""
+
+
+class Breakpoints:
+    """The breakpoints of one workload, in the order of their numbers."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, Breakpoint] = {}
+        self._next = 1
+        self._said: set[int] = set()
+        """Those of which it was said that they match nothing."""
+        self._spreading = False
+        """True when something in the phase was not finite already: what only passes that on is no news."""
+
+    def __iter__(self) -> Iterator[Breakpoint]:
+        """Yield them by number."""
+        return iter(self._rows.values())
+
+    # -- setting -------------------------------------------------------------------------------------------------------
+    def add(self, command: Break, held: Held) -> str:
+        """Set one; return it with its number, as gdb does.
+
+        Raises:
+            GradstepError: it can't match anything; the nearest names are offered.
+        """
+        _check(command, held)
+        number, self._next = self._next, self._next + 1
+        held.note_lines = held.note_lines or command.kind in _TOLD
+        row = self._rows[number] = Breakpoint(
+            number,
+            command.kind,
+            command.what,
+            command.edge,
+            command.condition,
+            command.log,
+            command.ignore,
+            passing=command.passing,
+        )
+        return f"{'logpoint' if command.passing else 'breakpoint'} {number}: {row.line.split(' ', 1)[1]}"
+
+    def delete(self, number: int) -> str:
+        """Delete one, or all of them with 0."""
+        if not number:
+            count = len(self._rows)
+            self._rows.clear()
+            return f"{count} deleted"
+        self._need(number)
+        del self._rows[number]
+        return f"breakpoint {number} deleted"
+
+    def enable(self, number: int, on: bool) -> str:
+        """Enable or disable one, or all of them with 0."""
+        for row in [self._need(number)] if number else list(self):
+            self._rows[row.number] = replace(row, enabled=on)
+        return f"{f'breakpoint {number}' if number else 'breakpoints'} {'enabled' if on else 'disabled'}"
+
+    def ignore(self, number: int, count: int) -> str:
+        """Pass the next hits of one by."""
+        self._rows[number] = replace(self._need(number), ignore=count)
+        return f"breakpoint {number} passes its next {count} hit{'s' * (count != 1)} by"
+
+    def _need(self, number: int) -> Breakpoint:
+        if number not in self._rows:
+            known = ", ".join(str(n) for n in self._rows)
+            remedy = f"The breakpoints are {known}." if known else "There are none: `break node Relu*` sets one."
+            raise wrong(f"there is no breakpoint {number}", "", remedy, str(number))
+        return self._rows[number]
+
+    # -- hitting -------------------------------------------------------------------------------------------------------
+    def unmatched(self, graph: GraphRecord) -> Iterator[str]:
+        """Say of each that was set before there was a graph that it matches no node of this one; once."""
+        for row in self:
+            fault = _node_fault(row.what, graph) if row.kind == "node" and row.enabled else None
+            if fault is not None and row.number not in self._said:
+                self._said.add(row.number)
+                yield f"breakpoint {row.number} is not met: {fault.problem.title}. {fault.problem.remedy}".strip()
+
+    def inside(self, phase: str) -> bool:
+        """Tell whether one of them could stop inside a phase, so that it has to be watched."""
+        return any(row.watches(phase) for row in self)
+
+    def at(self, event: Event, first: bool, test: Test, tell: Tell, notes: list[str]) -> str:
+        """Count the hits of an event; return why it stops there, empty when nothing stops it.
+
+        Args:
+            event: where the phase is.
+            first: True for the first place of the phase.
+            test: evaluates a condition there.
+            tell: evaluates what a logpoint prints there.
+            notes: what logpoints print is added to it.
+        """
+        bad = self._not_finite(event, first)
+        reasons: list[str] = []
+        for row in list(self):
+            found = bad if row.kind == "nan" else ""
+            if found or _matches(row, event, first):
+                reason = self._hit(row, _place(event), test, tell, notes)
+                reasons += [f"{reason}: {found}" if found else reason] if reason else []
+        return next(iter(reasons), "")
+
+    def _not_finite(self, event: Event, first: bool) -> str:
+        """Say what is not finite at an event that makes it, or that is the first of its phase to have it."""
+        if not any(row.kind == "nan" and row.enabled for row in self):
+            return ""
+        words, passed_on = makes_nan(event)
+        spread = self._spreading and not first
+        self._spreading = spread or bool(words)
+        return "" if passed_on and spread else words
+
+    def after(self, phase: str, iteration: int, test: Test, tell: Tell, notes: list[str]) -> str:
+        """Count the hits of the end of a phase; return why it stops there."""
+        reasons = [
+            self._hit(row, phase, test, tell, notes)
+            for row in list(self)
+            if row.kind == "when"
+            or (row.kind == "iteration" and phase == "step" and row.what == str(iteration))
+            or (row.kind == "phase" and phase == row.what and phase not in _STEPPED)
+        ]
+        return next((reason for reason in reasons if reason), "")
+
+    def _hit(self, row: Breakpoint, place: str, test: Test, tell: Tell, notes: list[str]) -> str:
+        if not row.enabled:
+            return ""
+        try:
+            if row.condition is not None and not test(row.condition):
+                return ""
+        except GradstepError as error:
+            if row.kind == "when" or not_there(error):  # a name that has no value yet is no hit
+                return ""
+            return f"breakpoint {row.number}: its condition can't be evaluated: {error.problem.title}"
+        self._rows[row.number] = replace(row, hits=row.hits + 1, ignore=max(0, row.ignore - 1))
+        if row.ignore:
+            return ""
+        if row.passing:
+            notes.append(_said(row, place, tell))
+            return ""
+        return f"breakpoint {row.number}"
+
+
+def _said(row: Breakpoint, place: str, tell: Tell) -> str:
+    """Return what a logpoint prints: where it is, and what was asked for."""
+    if row.log is None:
+        return place
+    try:
+        return f"{place}: {expression_line(row.log)} = {tell(row.log)}"
+    except GradstepError as error:
+        return f"{place}: {error.problem.title}"
+
+
+def _place(event: Event) -> str:
+    number = f"#{event.number} " if event.kind == "node" else ""
+    what = event.parameter + ".grad" if event.parameter else event.name
+    return f"{event.edge} {number}{event.path if event.kind == 'module' else ''} {what}".replace("  ", " ")
+
+
+def not_there(error: GradstepError) -> bool:
+    """Tell whether an expression failed only because something has no value at this place."""
+    return "is none" in error.problem.title or "there is no `node" in error.problem.title
+
+
+def _matches(row: Breakpoint, event: Event, first: bool) -> bool:
+    match row.kind:
+        case "phase":
+            return first and event.phase == row.what
+        case "module":
+            named = _named(row.what, event.path) or _named(row.what, event.name)
+            return event.kind == "module" and event.edge == (row.edge or "enter") and named
+        case "node":
+            edge = event.kind == "node" and event.edge == (row.edge or "before")
+            if row.what.startswith("#"):
+                return edge and str(event.number) == row.what[1:]
+            return edge and (_operation_named(row.what, event.name) or _named(row.what, event.path))
+        case "grad":
+            return event.parameter != "" and event.edge == (row.edge or "before") and _named(row.what, event.parameter)
+        case "when":
+            return True
+        case _:
+            return False
+
+
+def _named(pattern: str, name: str) -> bool:
+    return fnmatchcase(name, pattern)
+
+
+def _operation_named(pattern: str, name: str) -> bool:
+    """Tell whether a pattern is for a node of this name, or for its operation: `relu` is for `ReluBackward0`."""
+    return fnmatchcase(name, pattern) or fnmatchcase(_operation(name).lower(), pattern.lower())
+
+
+def _operation(name: str) -> str:
+    return re.sub(r"Backward\d*$", "", name)
+
+
+def _node_names(graph: GraphRecord) -> list[str]:
+    """Return what the nodes of a graph can be called by: their names, their operations, the modules that made them."""
+    names = sorted({node.name() for node in graph.nodes})
+    modules = sorted({owner for owner in graph.owners if owner})
+    return list(dict.fromkeys([*names, *map(_operation, names), *modules]))
+
+
+def makes_nan(event: Event) -> tuple[str, bool]:
+    """Say that an op or node gives what is not finite, and tell whether that came in; empty when all is finite."""
+    if event.kind == "module" or event.outputs is None:
+        return "", False
+    made = next((bad for _, tensor in tensors_in(event.outputs, "") if (bad := not_finite(tensor))), "")
+    if not made:
+        return "", False
+    given = [*tensors_in(event.inputs, f"{event.kind}.in"), *tensors_in(event.keywords, "")]
+    if event.node is not None:
+        kept = saved_values(event.node)
+        given += [(f"{value.name}, which it saved", value.tensor) for value in kept if value.tensor is not None]
+    else:  # what an op has written in place is its result now
+        written = {id(tensor) for _, tensor in tensors_in(event.outputs, "")}
+        given = [(name, tensor) for name, tensor in given if id(tensor) not in written]
+    came = next((f"{bad} came in with {name}" for name, tensor in given if (bad := not_finite(tensor))), "")
+    what = event.name if event.number < 0 else f"#{event.number} {event.name}"
+    return (f"{what} gives {made}: {came}", True) if came else (f"{what} makes {made} of finite numbers", False)
+
+
+def not_finite(tensor: Tensor) -> str:
+    """Say whether a tensor holds a NaN or an inf: `nan` comes first; empty when it holds neither."""
+    if tensor.is_meta or not (tensor.is_floating_point() or tensor.is_complex()):
+        return ""
+    numbers = numbers_of(tensor)
+    if numbers.isfinite().all():
+        return ""
+    return "nan" if numbers.isnan().any() else "inf"
+
+
+def _check(command: Break, held: Held) -> None:
+    """Refuse what can't match anything.
+
+    Raises:
+        GradstepError: with the nearest names.
+    """
+    what, edges = command.what, _EDGES.get(command.kind, ())
+    if command.edge and command.edge not in edges:
+        raise wrong(
+            f"`{command.edge}` does not fit a {command.kind}",
+            "",
+            f"Write {' or '.join(f'`{e}`' for e in edges)}." if edges else "Leave it out.",
+            command.edge,
+        )
+    known: list[str]
+    match command.kind:
+        case "phase":
+            known = list(PHASES)
+        case "module":
+            known = [*filter(None, held.paths.values()), *sorted(set(held.kinds.values()))]
+        case "grad":
+            known = [name for name, _ in held.parameters]
+        case "node":
+            fault = _node_fault(what, held.graph())
+            if fault is not None:
+                raise fault
+            return
+        case "iteration":
+            if not what.isdigit() or int(what) <= held.point.iteration:
+                raise wrong(
+                    f"iteration {what} can't be reached",
+                    f"{held.point.iteration} steps are taken already",
+                    "name a later one",
+                    what,
+                )
+            return
+        case _:
+            return
+    if not any(_named(what, name) for name in known):
+        raise _not_called(command.kind, what, known)
+
+
+def _node_fault(what: str, graph: GraphRecord | None) -> GradstepError | None:
+    """Say why no node can be meant; None where one is, and without a graph: any name and number may come."""
+    if what.startswith("#"):
+        if not what[1:].isdigit():
+            remedy = "A node is named by its number, `#12`, or its name, `Relu*`."
+            return wrong(f"`{what}` is no node", "", remedy, what)
+        if graph is None or int(what[1:]) < len(graph.nodes):
+            return None
+        said = f"the graph of the last loss has {len(graph.nodes)} nodes"
+        return wrong(f"there is no node {what}", said, f"The last one is #{len(graph.nodes) - 1}.", what)
+    known = [] if graph is None else _node_names(graph)
+    met = graph is None or any(_operation_named(what, name) for name in known)
+    return None if met else _not_called("node", what, known)
+
+
+def _not_called(kind: str, what: str, known: list[str]) -> GradstepError:
+    few = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+    remedy = did_you_mean(what.strip("*?"), known) or f"There are {few}."
+    return wrong(f"no {kind} is called `{what}`", "a breakpoint there would never be hit", remedy, what)

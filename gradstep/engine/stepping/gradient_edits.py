@@ -1,0 +1,290 @@
+"""What flows in a backward, changed by hand: at a place before a node what arrives, after it what leaves.
+
+It goes the way of a node's hook (`Node.register_prehook`, `Node.register_hook`): what the hook returns takes the
+place of what flowed. Nothing is written in place, for one tensor may feed several nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gradstep.engine.expressions.describe import describe
+from gradstep.engine.expressions.evaluate import evaluate, split_selection
+from gradstep.engine.expressions.functions import as_tensor, dtype_text, kind_of, shape_text
+from gradstep.engine.expressions.indexing import Item
+from gradstep.engine.expressions.names import Scope
+from gradstep.engine.observe.account import norm_of
+from gradstep.engine.observe.events import Event, is_opaque, numbers_of, passed_at
+from gradstep.engine.observe.taps import Come, Passes, tap_backward
+from gradstep.values import expressions as x
+from gradstep.values.commands import Assign, Backward, Flow
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.expressions import Expression, expression_line
+from gradstep.values.inside import SourceLine
+from gradstep.values.numbers import number
+
+if TYPE_CHECKING:
+    from gradstep.engine.held import Held
+
+_LISTED = 8
+"""Elements that are listed one by one; of more, the norm is said."""
+
+
+_FLEETING = ("iteration", "lr", "input", "target", "batch", "prediction")
+"""Names of what may be something else when a backward is looked at again."""
+
+
+class Flows:
+    """The changes that were made by hand in one backward, to be made again where they were.
+
+    Args:
+        flows: the changes, each with its place, in the order in which they were made.
+        scope: what names mean in them.
+    """
+
+    def __init__(self, flows: Sequence[Flow], scope: Scope) -> None:
+        self.flows, self.scope = tuple(flows), scope
+        self.places = frozenset(flow.place for flow in flows)
+
+    def make(self, place: int, event: Event) -> None:
+        """Make those of a place, in which `event` is passed.
+
+        Raises:
+            GradstepError: one can't be made.
+        """
+        for flow in self.flows:
+            if flow.place == place:
+                put(event, flow.change, self.scope)
+
+    @contextmanager
+    def around(self, see: Come, passes: Passes) -> Iterator[tuple[Come, Passes]]:
+        """Yield what a tap of a backward is to tell in the place of `see` and `passes`, so that the changes are made.
+
+        Raises:
+            GradstepError: at the end, when the backward did not come to all of their places.
+        """
+        counting = _Counting(self, see, passes)
+        yield counting.come, counting.passes
+        if self.places and counting.place < max(self.places):
+            what = f"it came to {counting.place} places, and something was changed by hand at place {max(self.places)}"
+            raise wrong("this backward is another one than it was", what)
+
+    def refuse_elsewhere(self) -> None:
+        """Refuse to make them once more at a later time, when what they are computed from may be another value.
+
+        Raises:
+            GradstepError: one depends on more than what flows, the weights and what a `let` kept.
+        """
+        for flow in self.flows:
+            for name in _names(flow.change):
+                first = name.partition(".")[0]
+                if first != "node" and (first in _FLEETING or ".grad" in name or ".state" in name):
+                    what = f"what flowed was changed by hand, by what {name} was: {expression_line(flow.change.value)}"
+                    raise wrong("this backward is not run again", what, "step into it while it runs: `into backward`")
+
+
+class _Counting:
+    """Counts the places that a backward comes to, and makes changes at theirs."""
+
+    def __init__(self, flows: Flows, see: Come, passes: Passes) -> None:
+        self._flows, self._see, self._passes = flows, see, passes
+        self.place = 0
+        self._passed = False
+
+    def passes(self, place: int, ran: bool, parameter: str) -> bool:
+        self.place += 1
+        self._passed = self._passes(place, ran, parameter)
+        return self._passed and self.place not in self._flows.places
+
+    def come(self, event: Event) -> None:
+        self._flows.make(self.place, event)
+        if not self._passed:
+            self._see(event)
+
+
+class MadeAgain:
+    """Stands round a backward that runs whole, and changes what flows as it was changed by hand."""
+
+    def __init__(self, held: Held, act: Backward, scope: Scope) -> None:
+        self._held, self.act, self.flows = held, act, Flows(act.flows, scope)
+
+    def forward(self) -> AbstractContextManager[None]:
+        """Return what stands round a forward: nothing."""
+        return nullcontext()
+
+    @contextmanager
+    def backward(self) -> Iterator[None]:
+        """Return the taps for a backward, to stand round it."""
+        held = self._held
+        graph = held.graph()
+        assert graph is not None
+        with (
+            self.flows.around(lambda _: None, lambda *_: True) as (come, passes),
+            tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, come, passes),
+        ):
+            yield
+
+
+class _At:
+    """What names mean at a place: `node` is what is passed there."""
+
+    def __init__(self, scope: Scope, event: Event) -> None:
+        self._scope, self._event = scope, event
+
+    def find(self, name: str) -> object:
+        return passed_at(self._event) if name == "node" else self._scope.find(name)
+
+    def names(self) -> Sequence[str]:
+        return (*self._scope.names(), "node")
+
+    def state_of(self, tensor: Tensor) -> Mapping[str, object]:
+        return self._scope.state_of(tensor)
+
+
+class _Place(NamedTuple):
+    """What is changed."""
+
+    side: Literal["in", "out"]
+    at: int
+    """Which of those that arrive, or leave."""
+    path: str
+    items: tuple[Item, ...]
+    whole: Tensor
+
+
+def put(event: Event, change: Assign, scope: Scope) -> str:
+    """Change what flows at a place; return what there is to say of it.
+
+    Raises:
+        GradstepError: it can't be, and nothing is changed.
+    """
+    line, here = expression_line(change.target), _At(scope, event)
+    place = _place_of(event, change.target, here)
+    try:
+        with torch.no_grad():
+            made = _made(place, evaluate(change.value, here), line)
+    except GradstepError:
+        raise
+    except Exception as error:  # torch raises nearly every kind
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise wrong(f"`set {line} = {expression_line(change.value)}` cannot be done", what) from error
+    was = _words(place.whole, place.items)
+    _note(event, place, made)
+    if place.side == "in":
+        event.inputs = _with(event.inputs, place.at, made)
+    else:
+        assert event.outputs is not None
+        event.made = event.outputs if event.made is None else event.made
+        event.outputs = _with(event.outputs, place.at, made)
+    return f"{line} is {_words(made, place.items)}, it was {was}"
+
+
+def _place_of(event: Event, target: Expression, scope: Scope) -> _Place:
+    line = expression_line(target)
+    base = target.base if isinstance(target, x.Index) else target
+    if isinstance(base, x.Index) and isinstance(target, x.Index):  # node.out[1][0, 3] is node.out[1, 0, 3]
+        return _place_of(event, x.Index(base.base, (*base.items, *target.items)), scope)
+    parts = base.name.split(".") if isinstance(base, x.Name) else []
+    if event.kind != "node" or parts[:1] != ["node"]:
+        what = f"this is a stop in a {event.phase}; what can be changed is a gradient that flows"
+        raise wrong(f"{line} can't be changed", what, "at a node of a backward: `set node.in = 0 * node.in`")
+    side: Literal["in", "out"] = "out" if parts[1:2] == ["out"] else "in"
+    values = event.inputs if side == "in" else event.outputs
+    if parts[1:2] not in (["in"], ["out"]):
+        what = "of what is known at a node, what arrives (node.in) and what leaves (node.out) can be changed"
+        raise wrong(f"{line} can't be changed", what, "", line)
+    if side == "in" and event.edge == "after":
+        what = f"#{event.number} has run: what arrived was used"
+        raise wrong(f"{line} can't be changed any more", what, "`undo` goes back before it ran; here, set node.out")
+    if values is None:
+        what = f"#{event.number} has not run: what leaves is known after it"
+        raise wrong(f"{line} can't be changed yet", what, "`into` goes there; here, set node.in")
+    if not values:
+        name = event.parameter or "a leaf"
+        what = f"nothing leaves it: what arrived was added to the .grad of {name}"
+        raise wrong(f"{line} can't be changed", what, "`undo` goes back before it; there, set node.in")
+    if len(values) > 1 and len(parts) < 3 and not isinstance(target, x.Index):
+        names = f"node.{side}[0] to node.{side}[{len(values) - 1}]"
+        raise wrong(f"node.{side} is {len(values)} gradients", "each is changed by itself", f"they are {names}", line)
+    path, items, whole = split_selection(target, scope)
+    if whole is None:
+        what = "torch takes no gradient in the place of none"
+        raise wrong(f"no gradient flows in {line}", what, "", line)
+    if is_opaque(whole):
+        raise wrong(f"{line} can't be changed", "its numbers can't be read where they stand", "", line)
+    return _Place(side, int(path.split(".")[2]) if path.count(".") > 1 else 0, path, items, whole)
+
+
+def _made(place: _Place, value: object, line: str) -> Tensor | None:
+    """Return what takes the place of what flowed: as torch asks of a hook, of the same shape, dtype, layout, device."""
+    whole, items = place.whole, place.items
+    if value is None and not items:
+        return None  # torch takes it from a hook: no gradient flows on
+    if isinstance(value, bool) or not isinstance(value, (Tensor, int, float, list)):
+        raise wrong("this can't be put there", f"it is {kind_of(value)}", "", line)
+    if isinstance(value, Tensor) and value.is_complex() and not whole.is_complex():
+        raise wrong("this can't be put there", f"it is {dtype_text(value)}, and {line} is {dtype_text(whole)}")
+    number_ = not isinstance(value, (Tensor, list)) or (isinstance(value, Tensor) and value.dim() == 0)
+    if whole.layout is not torch.strided and (items or number_):
+        remedy = f"change all of it: `set {place.path} = 0 * {place.path}`"
+        raise wrong("this can't be put there", f"{line} is sparse: its elements can't be written one by one", remedy)
+    if items or number_:
+        made = whole.detach().clone()
+        made[items or ...] = as_tensor(value, whole).detach().to(whole.dtype)
+        return made
+    given = as_tensor(value, whole).detach()
+    if given.shape != whole.shape:
+        what = f"it has shape {shape_text(given)}, and what flows has {shape_text(whole)}"
+        raise wrong("another shape can't flow there", what, "", line)
+    if (given.dtype, given.layout, given.device) != (whole.dtype, whole.layout, whole.device):
+        kinds = [f"{dtype_text(each)}, {each.layout}, {each.device}".replace("torch.", "") for each in (given, whole)]
+        remedy = f"`set {place.path}[...] = ` converts it" if given.layout is whole.layout else ""
+        raise wrong("another kind of tensor can't flow there", f"it is {kinds[0]}; what flows is {kinds[1]}", remedy)
+    # a copy: it may be a weight, or be kept by a `let`, and the engine makes `.grad` of what arrives
+    return given.clone()
+
+
+def _note(event: Event, place: _Place, made: Tensor | None) -> None:
+    name = f"node.{place.side}" + (f"[{place.at}]" if place.path.count(".") > 1 else "")
+    before, _ = event.by_hand.get(name, (f"norm {_norm(place.whole)}", ""))
+    after = "none, so nothing flows on" if made is None else f"norm {_norm(made)}"
+    event.by_hand = {**event.by_hand, name: (before, after)}
+
+
+def _norm(tensor: Tensor) -> str:
+    stored = tensor.detach().coalesce() if tensor.layout is torch.sparse_coo else tensor.detach()
+    norm = norm_of(numbers_of(stored))
+    return "not known" if norm is None else number(norm)
+
+
+def _words(tensor: Tensor | None, items: tuple[Item, ...]) -> str:
+    if tensor is None:
+        return "none"
+    part = tensor.detach()[items] if items else tensor.detach()
+    listed = part.numel() <= _LISTED and part.layout is torch.strided
+    return describe(part) if listed else f"norm {_norm(part)}"
+
+
+def _with(values: tuple[Any, ...], at: int, made: Tensor | None) -> tuple[Any, ...]:
+    return (*values[:at], made, *values[at + 1 :])
+
+
+def _names(change: Assign) -> Iterator[str]:
+    """Yield every name in what is written and where."""
+    stack: list[Any] = [change.target, change.value]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, x.Name):
+            yield f"{part.quoted}{part.name}"
+        elif isinstance(part, x.Attribute):
+            yield f"{expression_line(part.base)}.{part.name}"
+            stack.append(part.base)
+        elif isinstance(part, (tuple, list)):
+            stack.extend(part)
+        elif hasattr(part, "__struct_fields__"):
+            stack.extend(getattr(part, field) for field in part.__struct_fields__)

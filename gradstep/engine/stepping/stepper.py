@@ -1,0 +1,288 @@
+"""Stepping through a phase: at each place it comes to, whether it stops there, and what is known of it when it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
+from typing import Literal, TypeVar
+
+import torch
+from msgspec import structs
+from torch import Tensor
+
+from gradstep.engine.expressions.names import Scope
+from gradstep.engine.expressions.scope import HeldScope
+from gradstep.engine.held import Held
+from gradstep.engine.observe.account import norm_of
+from gradstep.engine.observe.events import Event, is_opaque
+from gradstep.engine.observe.source_lines import something_is_compiled
+from gradstep.engine.observe.taps import source_of, tap_backward, tap_forward
+from gradstep.engine.stepping.breakpoints import Breakpoints, not_there
+from gradstep.engine.stepping.gradient_edits import Flows, put
+from gradstep.engine.stepping.phase_thread import Walker
+from gradstep.engine.stepping.stop_condition import Kind, Wish
+from gradstep.values.commands import Assign, Backward, Flow, Forward
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.expressions import Expression, expression_line
+from gradstep.values.inside import Position, SourceLine
+
+T = TypeVar("T")
+
+
+class Stepping:
+    """One phase that is being stepped.
+
+    Args:
+        held: what it is a phase of.
+        act: the phase.
+        breakpoints: where it stops by itself.
+        test: evaluates a condition at a place.
+        tell: evaluates what a logpoint prints.
+        ops: whether a forward is watched op by op; without it, it can stop at modules only, and costs next to nothing.
+        waiting: told what is running when a pause has to wait for it.
+        scope: what names mean in what is changed by hand.
+    """
+
+    def __init__(
+        self,
+        held: Held,
+        act: Forward | Backward,
+        breakpoints: Breakpoints,
+        test: Callable[[Expression], bool],
+        tell: Callable[[Expression], str],
+        ops: bool = True,
+        waiting: Callable[[str], None] = lambda _: None,
+        scope: Scope | None = None,
+    ) -> None:
+        self._held, self.act, self._scope = held, act, scope or HeldScope(held)
+        self._flows = Flows(act.flows if isinstance(act, Backward) else (), self._scope)
+        """What was changed by hand before, and is changed again where that was."""
+        self.phase: Literal["forward", "backward"] = "forward" if isinstance(act, Forward) else "backward"
+        self._breakpoints, self._test, self._tell = breakpoints, _safe(test), _safe(tell)
+        # a compiler would trace what reports the ops, and run the region op by op in place of what it had compiled
+        self.ops = ops and not something_is_compiled()
+        self._wish = Wish("into")
+        self._walker = Walker(lambda: held.run(act, self), lambda: waiting(self.last))
+        self._number, self._last = -1, str(self.phase)
+        """The node that it came to last, or -1 and the module or op."""
+        self._breaks = True
+        """False while no breakpoint could stop it inside."""
+        self.pause_at = 0
+        """The place that a pause is to be repeated at; 0 for none."""
+        self._total = 0
+        self.notes: list[str] = []
+        """What logpoints have printed since the last stop."""
+        self.event: Event | None = None
+        """Where it is; None while it runs, and after it."""
+        self.place = 0
+        """Places passed, the present one included."""
+        self.reason = ""
+        self.stops: list[int] = []
+        """The places it has stopped at, the present one last; once more for each change by hand that was made there."""
+        self.norms: dict[int, float | None] = {}
+        """Norms of v, of the nodes that were come to while somebody looked at one."""
+        self.looked = False
+        """True once somebody has looked at a node."""
+        self.ran: set[int] = set()
+        """The nodes that have run."""
+
+    # -- from outside --------------------------------------------------------------------------------------------------
+    def go(self, kind: Kind, until: Expression | None = None, place: int = 0) -> bool:
+        """Go on; return True at a stop inside the phase, False when it has ended.
+
+        Args:
+            kind: how far; `place` is to the one of that number, past breakpoints.
+            until: for `until`, what must hold.
+            place: for `place`, its number, from 1.
+
+        Raises:
+            GradstepError: what the phase raised; it is rolled back.
+        """
+        self.notes = []
+        # what is passed at a place must not be held on to beyond it: the engine uses its memory again
+        here = self.event
+        if here is not None:
+            here = replace(here, inputs=(), outputs=None, addends=(), keywords={}, find_source=SourceLine)
+        self._wish, self.event = Wish(kind, until, here, place), None
+        self._breaks = self._breakpoints.inside(self.phase)
+        return self._walker.go()
+
+    def change(self, change: Assign) -> str:
+        """Change what flows at the stop; return what there is to say of it. Call it on the thread of the phase.
+
+        Raises:
+            GradstepError: it can't be; nothing is changed.
+        """
+        event = self.event
+        assert event is not None
+        text = put(event, change, self._scope)
+        assert isinstance(self.act, Backward)
+        self.act = structs.replace(self.act, flows=(*self.act.flows, Flow(self.place, change)))
+        self.stops.append(self.place)
+        if self.looked and event.edge == "before":
+            self.note_norm(event)
+        return text
+
+    @property
+    def flows(self) -> Flows | None:
+        """What was changed by hand up to now; None for nothing."""
+        made = self.act.flows if isinstance(self.act, Backward) else ()
+        return Flows(made, self._scope) if made else None
+
+    def ask(self, errand: Callable[[], T]) -> T:
+        """Have something done on the thread of the phase, at the stop."""
+        return self._walker.ask(errand)
+
+    def abandon(self) -> None:
+        """Undo the phase: give it up where it stands, and put everything back."""
+        with suppress(GradstepError):  # a model that catches whatever is raised in it may raise something else
+            self._walker.abandon()
+        self._held.refused = ""  # it was given up, and raised nothing of its own
+
+    @property
+    def position(self) -> Position | None:
+        """Where it is stopped."""
+        event = self.event
+        if event is None:
+            return None
+        return Position(
+            event.phase,
+            event.kind,
+            event.edge,
+            event.name,
+            event.path,
+            event.stack,
+            event.number,
+            self._total,
+            self.place,
+            self.reason,
+            event.source,
+            event.parameter,
+        )
+
+    @property
+    def last(self) -> str:
+        """The place that it came to last, in words."""
+        graph = self._held.graph() if self._number >= 0 else None
+        return self._last if graph is None else f"#{self._number} {graph.nodes[self._number].name()}"
+
+    @property
+    def paused(self) -> bool:
+        """True where somebody has paused it; where a pause was repeated it is not."""
+        return self.reason == "pause" and self.place != self.pause_at
+
+    @property
+    def progress(self) -> tuple[int, frozenset[int]] | None:
+        """The node that a backward is at, and those that have run; None in a forward."""
+        event = self.event
+        return None if event is None or event.node is None else (event.number, frozenset(self.ran))
+
+    # -- from inside ---------------------------------------------------------------------------------------------------
+    @contextmanager
+    def forward(self) -> Iterator[None]:
+        """Return the taps for a forward, to stand round it."""
+        with tap_forward(self._held.paths, self.come, self.ops):
+            yield
+        self._walker.check()  # a model may have caught what was raised in it to give it up
+
+    def backward(self) -> AbstractContextManager[None]:
+        """Return the taps for a backward, to stand round it."""
+        held = self._held
+        graph = held.graph()
+        assert graph is not None
+        self._total = len(graph.nodes)
+        self.notes += self._breakpoints.unmatched(graph)
+        return tap_backward(
+            graph, lambda number: source_of(held.line_of(number)), held.kinds, held.names, self.come, self.passes
+        )
+
+    def passes(self, number: int, ran: bool, parameter: str) -> bool:
+        """Take note of a node that is only passed by, and return True; False where the place may matter."""
+        if self._walker.done:
+            return True
+        if self._walker.pausing or self.looked or not self._only_passed(self.place + 1):
+            return False
+        if self.place + 1 in self._flows.places:
+            return False
+        self._walker.check()
+        self._pass(number, ran, parameter)
+        self._number = number
+        return True
+
+    def _only_passed(self, place: int) -> bool:
+        """Tell whether nothing but a pause could stop it at a place."""
+        wish = self._wish
+        if wish.kind == "place":
+            return place < wish.place
+        return place != self.pause_at and (wish.kind == "end" or (wish.kind == "continue" and not self._breaks))
+
+    def _pass(self, number: int, ran: bool, parameter: str) -> None:
+        self.place += 1
+        if ran:
+            self.ran.add(number)
+            if parameter:
+                self._held.ledger.arrived(parameter)
+
+    def come(self, event: Event) -> None:
+        """Take note of a place, and stop there if that is wished; on the thread of the phase."""
+        if self._walker.done:  # a tap that was cut short as it was taken down: nobody would end a stop
+            return
+        self._walker.check()
+        self._pass(event.number, event.edge == "after", event.parameter)
+        self._flows.make(self.place, event)
+        self._number, self._last = event.number, f"{event.path} {event.name}".strip()
+        if self.looked and event.edge == "before":
+            self.note_norm(event)
+        self.event = event
+        self.reason = self._why(event)
+        if not self.reason:
+            self.event = None
+            return
+        self.stops.append(self.place)
+        self._held.running = False
+        try:
+            self._walker.halt()
+        finally:
+            self.event = None
+        self._held.running = True
+
+    def note_norm(self, event: Event) -> None:
+        """Keep the norm of what arrives at a node."""
+        given = event.inputs
+        plain = len(given) == 1 and isinstance(given[0], Tensor) and not is_opaque(given[0])
+        self.norms[event.number] = norm_of(given[0]) if plain and given[0].layout is torch.strided else None
+
+    def _why(self, event: Event) -> str:
+        if self._wish.kind == "place":
+            return "step" if self.place == self._wish.place else ""
+        if self._walker.pausing or self.place == self.pause_at:
+            return "pause"
+        if self._wish.kind == "end":
+            return ""
+        hit = self._breakpoints.at(event, self.place == 1, self._test, self._tell, self.notes)
+        if hit:
+            return hit
+        if not self._wish.wants(event):
+            return ""
+        if self._wish.condition is None:
+            return "step"
+        try:
+            return "until" if self._test(self._wish.condition) else ""
+        except GradstepError as error:
+            return "" if not_there(error) else f"until can't be evaluated: {error.problem.title}"
+
+
+def _safe(ask: Callable[[Expression], T]) -> Callable[[Expression], T]:
+    """Have what evaluating an expression raises become a problem of its own: the phase must not fail by it."""
+
+    def asked(expression: Expression) -> T:
+        try:
+            return ask(expression)
+        except GradstepError:
+            raise
+        except Exception as error:  # torch raises nearly every kind
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise wrong(f"`{expression_line(expression)}` cannot be computed", what) from error
+
+    return asked

@@ -1,0 +1,66 @@
+"""How far to go on inside a phase: which of the places that come is the one that was wished for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from gradstep.engine.observe.events import Event
+from gradstep.values.expressions import Expression, expression_line
+
+Kind = Literal["into", "over", "out", "continue", "until", "end", "place"]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How far to go on, seen from the place that it was wished at."""
+
+    kind: Kind
+    condition: Expression | None = None
+    here: Event | None = None
+    """Where it was wished; None at the start of the phase."""
+    place: int = 0
+
+    def wants(self, event: Event) -> bool:
+        """Tell whether the place is one that was wished for; conditions apart."""
+        here = self.here
+        match self.kind:
+            case "into":
+                return event.kind != "op" or here is not None
+            case "over" | "until":
+                return self._level(event)
+            case "out":
+                return self._left(event)
+            case _:
+                return False
+
+    def _level(self, event: Event) -> bool:
+        """The next place that is no deeper: of nodes the next one, before it runs; after it if that can matter."""
+        here = self.here
+        if event.kind == "node":
+            return event.edge == "before" or self._asks_after
+        if here is None:
+            return event.kind == "module"
+        if event.kind == "op" and here.kind != "op":
+            return False
+        if self.kind == "until" and here.kind == "module":
+            return True
+        return event.depth <= here.depth
+
+    @cached_property
+    def _asks_after(self) -> bool:
+        """True for a condition on what leaves a node, which is there only once that has run."""
+        line = "" if self.condition is None else expression_line(self.condition)
+        return "node.out" in line or "node.edge" in line
+
+    def _left(self, event: Event) -> bool:
+        """The end of the module that runs; of nodes, the first that belongs to another one."""
+        here = self.here
+        if here is None:
+            return False
+        if event.kind == "node":
+            inside = event.path == here.path or event.path.startswith(f"{here.path}.")
+            return event.edge == "before" and bool(here.stack) and not (inside and event.stack)
+        around = here.depth - 1 if here.kind == "op" or here.edge == "exit" else here.depth
+        return event.kind == "module" and event.edge == "exit" and event.depth <= around

@@ -1,0 +1,97 @@
+"""The commands that run no phase and change nothing that is trained: carried out where the session is stopped."""
+
+from __future__ import annotations
+
+from gradstep.engine.diagnose.missing_grad import why_none
+from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds
+from gradstep.engine.expressions.scope import selected_tensor
+from gradstep.engine.stepping.watchpoints import kept
+from gradstep.session.looks import Looks
+from gradstep.values import commands as cmd
+from gradstep.values.commands import Command
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.expressions import Constant, Expression, expression_line, is_word
+from gradstep.values.outcomes import Problem
+
+
+def answer(looks: Looks, command: Command) -> str:
+    """Carry out a command where the session is stopped; return what it prints.
+
+    Raises:
+        GradstepError: it can't be done here, or an expectation does not hold.
+    """
+    walking = looks.walking
+    match command:
+        case cmd.Break():
+            return walking.add(command)
+        case cmd.Delete(number):
+            return walking.breakpoints.delete(number)
+        case cmd.Enable(number, on):
+            return walking.breakpoints.enable(number, on)
+        case cmd.Ignore(number, count):
+            return walking.breakpoints.ignore(number, count)
+        case cmd.Pause():
+            return walking.pause(command)
+        case cmd.Show(what):
+            looks.selection = looks.select(what)
+            return ""
+        case cmd.Let(name, value):
+            return _let(looks, name, value)
+        case cmd.Expect(condition):
+            _expect(looks, condition)
+            return ""
+        case cmd.Print(value):
+            return describe(evaluate(value, looks.scope))
+        case cmd.WhyNone(what):
+            return _why_none(looks, what)
+        case cmd.Watch(value):
+            return looks.watches.add(value, looks.scope)
+        case cmd.Unwatch(number):
+            return looks.watches.remove(number)
+        case cmd.Set(name, value):
+            return _set(looks, name, value)
+        case _:
+            raise wrong("this needs a screen", cmd.line_of(command), "replay draws it with --screenshot")
+
+
+def _let(looks: Looks, name: str, expression: Expression) -> str:
+    if not is_word(name):
+        raise wrong("this can't be a name", name, "use one word of letters, digits and _", name)
+    if name in looks.scope.names() or name in FUNCTIONS:
+        raise wrong("the name is taken", name, "`let` never overwrites: choose another name", name)
+    value = looks.scope.lets[name] = kept(evaluate(expression, looks.scope))
+    return f"{name} = {describe(value)}"
+
+
+def _why_none(looks: Looks, what: Expression) -> str:
+    looks.walking.refuse_inside()
+    path = looks.select(what).path.removesuffix(".grad")
+    tensor = selected_tensor(looks.scope, path)
+    if tensor is None:
+        raise wrong(f"`{path}` is none", "there is no tensor yet whose .grad could be asked after", subject=path)
+    return "\n".join(why_none(looks.held, path, tensor))
+
+
+def _expect(looks: Looks, condition: Expression) -> None:
+    if holds(evaluate(condition, looks.scope)):
+        return
+    expected, actual, difference = explain_failure(condition, looks.scope)
+    raise GradstepError(
+        Problem(
+            kind="expectation",
+            title="the expectation does not hold",
+            what=expression_line(condition),
+            expected=expected,
+            actual=actual,
+            difference=difference,
+        )
+    )
+
+
+def _set(looks: Looks, name: str, value: Expression) -> str:
+    if name != "set_to_none":
+        raise wrong("there is no such setting", name, "the settings are: set_to_none", name)
+    if not isinstance(value, Constant) or value.value == "none":
+        raise wrong("set_to_none is true or false", expression_line(value), "write `set set_to_none = false`", name)
+    looks.set_to_none = value.value == "true"
+    return f"zero_grad now sets .grad to {'None' if looks.set_to_none else 'zeros'}"

@@ -1,0 +1,177 @@
+"""The screen's end of a link to an engine: frames and output come and go, and the engine's end is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
+
+from gradstep.session.transport.process import Link, exit_words
+from gradstep.session.transport.wire import Frames
+
+_CHUNK = 1 << 16
+_MOST_AT_ONCE = 16
+"""Chunks of output read in one go; a debuggee that prints without end must not hold the screen."""
+
+
+class Ears(NamedTuple):
+    """Who is told what comes.
+
+    Attributes:
+        frame: told the number and the body of each message.
+        output: told what the debuggee has written.
+        end: told in words how the engine ended.
+    """
+
+    frame: Callable[[int, bytes], None]
+    output: Callable[[str], None]
+    end: Callable[[str], None]
+
+
+class Connection:
+    """One engine as the event loop sees it: its socket, the pipe of its output, and its process."""
+
+    def __init__(self, link: Link, ears: Ears) -> None:
+        """Hold a link; nothing is read before `join`."""
+        self._link = link
+        self._ears = ears
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._frames = Frames()
+        self._unsent = bytearray()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._over = False
+        self._pidfd = -1
+        self._waiter: threading.Thread | None = None
+
+    @property
+    def joined(self) -> bool:
+        """True once it was given to an event loop."""
+        return self._loop is not None
+
+    def join(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have an event loop read what comes and watch for the end."""
+        self._loop = loop
+        self._link.sock.setblocking(False)
+        os.set_blocking(self._link.output, False)
+        loop.add_reader(self._link.sock, self._on_readable)
+        loop.add_reader(self._link.output, self.read_output)
+        self._watch_for_the_end(loop)
+
+    def send(self, data: bytes) -> None:
+        """Send a frame, now or as soon as the socket takes it."""
+        self._unsent += data
+        self._flush()
+
+    def read_output(self) -> None:
+        """Read what the debuggee has written by now."""
+        text = ""
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                data = os.read(self._link.output, _CHUNK)
+            except BlockingIOError:
+                break
+            text += self._decoder.decode(data, final=not data)
+            if not data:
+                if self._loop is not None:
+                    self._loop.remove_reader(self._link.output)
+                break
+        if text:
+            self._ears.output(text)
+
+    def kill_the_group(self) -> None:
+        """Kill the engine and its children. The engine leads a group of its own; it must not have been waited for."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._link.pid, signal.SIGKILL)
+
+    def drop(self) -> None:
+        """Leave no descriptor and no thread. Idempotent."""
+        if self._link.sock.fileno() < 0:
+            return
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._link.sock)
+            self._loop.remove_writer(self._link.sock)
+            self._loop.remove_reader(self._link.output)
+            if self._pidfd >= 0:
+                self._loop.remove_reader(self._pidfd)
+        self._link.sock.close()
+        os.close(self._link.output)
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+        if self._waiter is not None:
+            self._waiter.join()
+        self._over = True
+
+    def _flush(self) -> None:
+        if self._loop is None or self._link.sock.fileno() < 0:
+            return
+        try:
+            del self._unsent[: self._link.sock.send(self._unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:  # the engine is going; its end is noticed by itself
+            self._unsent.clear()
+        if self._unsent:
+            self._loop.add_writer(self._link.sock, self._flush)
+        else:
+            self._loop.remove_writer(self._link.sock)
+
+    def _on_readable(self) -> None:
+        """Read what has come; where the engine is not our child, the stream's end is the session's end."""
+        try:
+            while data := self._link.sock.recv(_CHUNK * 16):
+                for number, body in self._frames.feed(data):
+                    self._ears.frame(number, body)
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        if self._loop is not None:
+            self._loop.remove_reader(self._link.sock)
+        if self._link.process is None:
+            self._end("ended its session")
+
+    def _watch_for_the_end(self, loop: asyncio.AbstractEventLoop) -> None:
+        # never by the end of the socket or the pipe: the debuggee's children hold those open
+        process = self._link.process
+        if hasattr(os, "pidfd_open"):
+            try:
+                self._pidfd = os.pidfd_open(self._link.pid)
+            except OSError:
+                loop.call_soon(self._on_end)
+            else:
+                loop.add_reader(self._pidfd, self._on_end)
+        elif process is not None:
+            self._waiter = threading.Thread(target=partial(_wait, process, loop, self._on_end), daemon=True)
+            self._waiter.start()
+
+    def _on_end(self) -> None:
+        if self._over:
+            return
+        if self._pidfd >= 0 and self._loop is not None:
+            self._loop.remove_reader(self._pidfd)
+        self._on_readable()  # answers sent before the end still count
+        process = self._link.process
+        if process is None:
+            self._end("has ended")
+        else:
+            self.kill_the_group()
+            self._end(exit_words(process.wait()))
+
+    def _end(self, how: str) -> None:
+        if not self._over:
+            self.read_output()
+            self._over = True
+            self._ears.end(how)
+
+
+def _wait(process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, on_end: Callable[[], None]) -> None:
+    process.wait()
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(on_end)

@@ -1,0 +1,110 @@
+"""The engine process: holds the model, answers the screen that started it, and ends when the screen does."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+
+from gradstep.session.transport.process import die_with
+from gradstep.session.transport.request_loop import Gate, Inside, flush_output
+from gradstep.values.commands import Command
+from gradstep.values.outcomes import Outcome, Problem, Progress, Stop, Waiting
+from gradstep.values.views import NoView, Request, View
+
+
+def main() -> None:
+    """Serve one screen until it is done.
+
+    Arguments: the socket's descriptor, the id of the screen's process, the bytes of history, and 1 where it is
+    offloaded, else 0.
+    """
+    descriptor, screen, history, offload = map(int, sys.argv[1:5])
+    sys.argv[1:] = []
+    die_with(screen)
+    children_die_with_us()
+    sys.path.append(os.getcwd())  # for pkg.module:factory; at the end, where it hides nothing
+    faulthandler.enable()
+    os.set_inheritable(descriptor, False)
+    gate = Gate(socket.socket(fileno=descriptor), on_lost=end_the_group, on_loaded=leave_the_start_alone)
+    try:
+        gate.serve(_session(gate, history, bool(offload)))
+    except SystemExit as end:
+        _end(end.code if isinstance(end.code, int) else 1 if end.code else 0)
+    _end(0)
+
+
+def children_die_with_us() -> None:
+    """Have forked children, such as a DataLoader's workers, end with this process, however it ends.
+
+    Only for forks from the main thread: the kernel's signal follows the thread that forked, and others may end earlier.
+    """
+    us, on_main = os.getpid(), [False]
+
+    def before() -> None:
+        on_main[0] = os.getpid() == us and threading.current_thread() is threading.main_thread()
+
+    def in_child() -> None:
+        if on_main[0]:
+            die_with(us)
+
+    os.register_at_fork(before=before, after_in_child=in_child)
+
+
+def leave_the_start_alone() -> None:
+    """Have no collection in the middle of a phase look through all of torch: what there is now stays.
+
+    What an earlier workload has left behind is collected first.
+    """
+    if gc.get_freeze_count():
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()
+
+
+def end_the_group() -> None:
+    """End this process and its children at once: the screen is gone."""
+    os.killpg(0, signal.SIGKILL)
+
+
+def _session(gate: Gate, history: int, offload: bool) -> Inside:
+    gate.tell(Progress("importing torch"))
+    try:
+        from gradstep.session.local import Session
+    except Exception as error:
+        return _NoSession(
+            Problem(
+                kind="wrong",
+                title="the engine cannot start",
+                what=f"{type(error).__name__}: {error}",
+                remedy=f"PyTorch must be importable by {sys.executable}: see https://pytorch.org/get-started/locally",
+            )
+        )
+    session = Session(history=history, history_offload=offload, on_progress=lambda stage: gate.tell(Progress(stage)))
+    session.can_pause(lambda what: gate.tell(Waiting(what)), gate.interrupted)
+    return session
+
+
+class _NoSession:
+    """Stands in for a session when torch cannot be imported: says so to every command."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self.running = False
+        self.stop = Stop()
+
+    def execute(self, command: Command) -> Outcome:
+        return Outcome(command, self.stop, self._problem)
+
+    def look(self, *requests: Request, at: int = 0) -> tuple[View, ...]:  # noqa: ARG002
+        return tuple(NoView(0, self._problem.what) for _ in requests)
+
+
+def _end(status: int) -> None:
+    flush_output()
+    # taking torch down in order costs a second and gives nothing back that the kernel does not
+    os._exit(status)

@@ -1,0 +1,164 @@
+"""`gradstep.open`: the caller's process becomes the engine, and a screen is started on its terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from gradstep.session.transport.process import command_of, exit_words
+from gradstep.session.transport.request_loop import Gate, flush_output
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.outcomes import Waiting
+from gradstep.workload import Workload
+
+RESET = b"\x1b[?1000;1002;1003;1006;1015l\x1b[?1004l\x1b[?2004l\x1b[?2026l\x1b[?2048l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[0m"
+"""Turns off what a screen turns on: reports of mouse, focus, paste, size and keys, the other buffer, no cursor."""
+
+
+def open(workload: Workload) -> None:
+    """Open the screen on a workload, in this terminal; return when it is quit, the model as it was left there.
+
+    Raises:
+        GradstepError: the workload is not complete, there is no terminal, or the screen was killed.
+        KeyboardInterrupt: ctrl+c before the screen was there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise wrong("gradstep.open needs the main thread", "It was called on another one.", "Call it on the main one.")
+    from gradstep.session.local import Session
+
+    with _terminal() as terminal:
+        session = Session(workload)
+        status = _run_screen(session, terminal)
+        if status != 0:
+            terminal.restore()
+    if status == 128 + signal.SIGINT:
+        raise KeyboardInterrupt
+    if status != 0:
+        raise wrong(
+            f"the screen {exit_words(status)}",
+            "The terminal was put back as it was found.",
+            "The model is as the last command left it: call gradstep.open again to go on.",
+        )
+
+
+SCREEN = "gradstep.tui.open"
+"""The module whose `main` is the screen process."""
+
+
+@dataclass
+class _Terminal:
+    reading: int
+    writing: int
+    found: list[Any]
+    """Its attributes before the screen."""
+
+    def restore(self) -> None:
+        """Put back what a screen that was killed could not."""
+        with suppress(OSError, termios.error):  # the terminal may be gone too
+            termios.tcsetattr(self.reading, termios.TCSAFLUSH, self.found)
+            os.write(self.writing, RESET)
+
+
+@contextmanager
+def _terminal() -> Iterator[_Terminal]:
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        raise _no_terminal(f"TERM is {os.environ.get('TERM') or 'not set'}: this terminal cannot draw a screen")
+    opened = []
+    try:
+        if os.isatty(0) and os.isatty(2):
+            opened += [os.dup(0), os.dup(2)]
+        else:
+            opened.append(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+        yield _Terminal(opened[0], opened[-1], termios.tcgetattr(opened[0]))
+    except OSError as error:
+        if opened:
+            raise
+        raise _no_terminal(f"{error.strerror}: {error.filename}") from error
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def _no_terminal(why: str) -> GradstepError:
+    notebook = "ipykernel" in sys.modules
+    return wrong(
+        "there is no terminal to open the screen in",
+        f"This is a notebook's kernel, which has none ({why})." if notebook else f"{why}.",
+        "In a notebook use gradstep.Session(workload): session.forward() and the others show what changed."
+        if notebook
+        else "Run this in a terminal, or use gradstep.Session(workload), which needs none.",
+    )
+
+
+def _run_screen(session: Any, terminal: _Terminal) -> int:
+    """Hold the session at the gate while a screen process runs; return that process's status."""
+    ours, theirs = socket.socketpair()
+    # the screen holds the reading end: were it read here, C code that prints with the GIL held would wait for itself
+    reading, writing = os.pipe()
+    try:
+        screen = subprocess.Popen(
+            command_of(SCREEN, theirs.fileno(), reading, os.getpid()),
+            stdin=terminal.reading,
+            stdout=terminal.writing,
+            stderr=terminal.writing,
+            pass_fds=(theirs.fileno(), reading),
+        )
+    except BaseException:
+        ours.close()
+        os.close(writing)
+        raise
+    finally:
+        theirs.close()
+        os.close(reading)
+    gate = Gate(ours)
+    session.can_pause(lambda what: gate.tell(Waiting(what)), gate.interrupted)
+    redirected = _Redirected(writing)
+    watcher = threading.Thread(target=_watch, args=(screen, gate, redirected), name="gradstep-screen", daemon=True)
+    watcher.start()
+    try:
+        gate.serve(session)
+    finally:
+        gate.hang_up()
+        watcher.join()
+        gate.close()
+        flush_output()
+    return screen.returncode
+
+
+def _watch(screen: subprocess.Popen[bytes], gate: Gate, redirected: _Redirected) -> None:
+    """Wait for the end of the screen, then give output and caller back; stop when the screen is suspended."""
+    while True:
+        _, status = os.waitpid(screen.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            break
+        # ctrl+z stopped the screen; the shell waits for us. `fg` continues both: they are one job
+        os.kill(os.getpid(), signal.SIGSTOP)
+    screen.returncode = os.waitstatus_to_exitcode(status)
+    redirected.back()
+    gate.release()
+
+
+class _Redirected:
+    """Standard output and error of this process, C code's too, led into a pipe until `back`."""
+
+    def __init__(self, into: int) -> None:
+        flush_output()
+        self._kept = [os.dup(1), os.dup(2)]
+        os.dup2(into, 1)
+        os.dup2(into, 2)
+        os.close(into)
+
+    def back(self) -> None:
+        """Lead them where they went before. What is printed from here on must not meet a pipe that nobody reads."""
+        for number, kept in zip((1, 2), self._kept, strict=True):
+            os.dup2(kept, number)
+            os.close(kept)

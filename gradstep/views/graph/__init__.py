@@ -1,0 +1,1 @@
+"""Views of the grad_fn graph: rows, groups, lanes, memory, names."""

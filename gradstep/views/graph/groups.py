@@ -1,0 +1,151 @@
+"""Groups: the nodes of a graph gathered by the module calls that made them, to be folded into a row each."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from gradstep.engine.autograd.graph import GraphRecord
+
+FEW = 200
+"""Rows up to which a graph is shown whole at first; a larger one is folded until it has no more, where that helps."""
+
+
+class Group(NamedTuple):
+    """A run of nodes that one call of a module made, those of the modules inside it included."""
+
+    key: str
+    """The module's path; of its second call and further ones with the number of the call: `cell#2`."""
+    call: int
+    """The call, as its place in the record."""
+    first: int
+    end: int
+    """The node after the last one."""
+    depth: int
+    """In how many groups it is nested."""
+    parent: int
+    """The group that it is in, as its place among the groups; -1 for none."""
+
+
+class Groups:
+    """Every group of a graph: one call makes one, or several where other nodes run between its own.
+
+    A call that made a single node is no group: there is nothing to fold. The call of the model itself is none either.
+    """
+
+    def __init__(self, record: GraphRecord) -> None:
+        chains = _chains(record)
+        calls = record.made.calls
+        found: list[Group] = []
+        open_: list[int] = []
+        """Groups that go on, outermost first."""
+        last = -1
+        for node, call in enumerate([*record.calls, -1]):
+            if call == last and node:
+                continue
+            last = call
+            chain = chains[call] if call >= 0 else ()
+            same = 0
+            while same < min(len(open_), len(chain)) and found[open_[same]].call == chain[same]:
+                same += 1
+            for place in open_[same:]:
+                found[place] = found[place]._replace(end=node)
+            del open_[same:]
+            for which in chain[same:]:
+                path, number = calls[which][:2]
+                key = path if number == 1 else f"{path}#{number}"
+                found.append(Group(key, which, node, node, len(open_), open_[-1] if open_ else -1))
+                open_.append(len(found) - 1)
+        self.items: list[Group] = _without_single(found)
+        self._firsts = [group.first for group in self.items]
+        self.total = len(record.nodes)
+
+    def innermost(self, node: int) -> Group | None:
+        """Return the innermost group that a node is in; None outside of all."""
+        place = bisect_right(self._firsts, node) - 1
+        while place >= 0 and self.items[place].end <= node:
+            place = self.items[place].parent
+        return self.items[place] if place >= 0 else None
+
+    def level(self) -> int:
+        """Return from which depth on to fold at first: none while there are few rows, then as deep as leaves few."""
+        deepest = max((group.depth for group in self.items), default=-1) + 1
+        if self.total <= FEW:
+            return deepest
+        hidden = [0] * (deepest + 1)
+        for group in self.items:
+            hidden[group.depth] += group.end - group.first - 1
+        fitting = [depth for depth in range(deepest + 1) if self.total - hidden[depth] <= FEW]
+        return max(fitting, default=0)
+
+    def folded(self, level: int, turned: Sequence[str]) -> Callable[[Group], bool]:
+        """Return what tells whether a group is folded."""
+        depth, others = self.level() if level < 0 else level, frozenset(turned)
+        return lambda group: (group.depth >= depth) != (group.key in others)
+
+
+class Rows:
+    """The rows that are left when some groups are folded: nodes, and groups that are not inside a folded one."""
+
+    def __init__(self, groups: Groups, folded: Callable[[Group], bool]) -> None:
+        self.firsts: list[int] = []
+        """The node of each row; of a folded group its first."""
+        self.folds: dict[int, int] = {}
+        """The group of each row that is one, as its place among the groups."""
+        self._groups = groups
+        node = 0
+        for place, group in enumerate(groups.items):
+            if group.first < node or not folded(group):
+                continue
+            self.firsts.extend(range(node, group.first))
+            self.folds[len(self.firsts)] = place
+            self.firsts.append(group.first)
+            node = group.end
+        self.firsts.extend(range(node, groups.total))
+
+    def row_of(self, node: int) -> int:
+        """Return the row that shows a node."""
+        return bisect_right(self.firsts, node) - 1
+
+    def end_of(self, row: int) -> int:
+        """Return the node after the last one of a row."""
+        place = self.folds.get(row)
+        return self.firsts[row] + 1 if place is None else self._groups.items[place].end
+
+    def edges(self, record: GraphRecord) -> Sequence[tuple[int, ...]]:
+        """Return for each row the rows that its edges lead to; those inside a folded group are left out."""
+        if not self.folds:
+            return record.edges
+        row_of = [row for row in range(len(self.firsts)) for _ in range(self.firsts[row], self.end_of(row))]
+        edges: list[tuple[int, ...]] = []
+        for row, node in enumerate(self.firsts):
+            if row not in self.folds:
+                edges.append(tuple([row_of[target] for target in record.edges[node]]))
+                continue
+            inside = (row_of[target] for n in range(node, self.end_of(row)) for target in record.edges[n])
+            edges.append(tuple(dict.fromkeys(target for target in inside if target != row)))
+        return edges
+
+
+def _chains(record: GraphRecord) -> list[tuple[int, ...]]:
+    """Return for each call the calls it is in, outermost first and itself last, without those of the model itself."""
+    chains: list[tuple[int, ...]] = []
+    for place, call in enumerate(record.made.calls):
+        outer = chains[call.parent] if call.parent >= 0 else ()
+        chains.append((*outer, place) if call.path else outer)
+    return chains
+
+
+def _without_single(found: list[Group]) -> list[Group]:
+    """Leave out groups of one node, and say nesting and places anew."""
+    kept: list[Group] = []
+    places = [-1]
+    for group in found:
+        outer = places[group.parent + 1]
+        if group.end - group.first == 1:
+            places.append(outer)
+            continue
+        places.append(len(kept))
+        kept.append(group._replace(parent=outer, depth=kept[outer].depth + 1 if outer >= 0 else 0))
+    return kept

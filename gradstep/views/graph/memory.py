@@ -1,0 +1,78 @@
+"""What the nodes of a graph keep at one stop: alive or freed, and the memory behind it, each storage counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from functools import cached_property
+
+from torch.autograd.graph import Node
+
+from gradstep.engine.autograd.buffers import Kept, State, Storage, kept_by, state_of
+
+_TELLING = 8
+"""Nodes of a row that are asked what became of what they saved; more would not say more."""
+
+
+class Keeping:
+    """Reads what nodes keep, each of them once and only when asked.
+
+    Args:
+        nodes: the nodes of the graph.
+        apart: storages that are not the graph's own: those of parameters and buffers, which live on without it.
+        read: what is known already of some of them.
+    """
+
+    def __init__(self, nodes: Sequence[Node], apart: frozenset[Storage], read: Mapping[int, Kept] = {}) -> None:
+        self._nodes = nodes
+        self._apart = apart
+        self._read = dict(read)
+        self._states: dict[int, State] = {}
+
+    def waiting(self, ran: Container[int]) -> dict[int, Kept]:
+        """Return what was read of nodes that have not run: until a node runs, it keeps what it keeps."""
+        return {node: kept for node, kept in self._read.items() if node not in ran}
+
+    def of(self, node: int) -> Kept:
+        """Return what a node keeps."""
+        found = self._read.get(node)
+        if found is None:
+            found = self._read[node] = kept_by(self._nodes[node])
+        return found
+
+    def state(self, first: int, end: int) -> State:
+        """Say what became of what the nodes of a row saved; `freed` only where nothing is left."""
+        states = {self._state(node) for node in range(first, min(end, first + _TELLING))} - {""}
+        order: tuple[State, ...] = ("written", "alive", "packed", "freed")
+        return next((state for state in order if state in states), "")
+
+    def _state(self, node: int) -> State:
+        found = self._states.get(node)
+        if found is None:
+            found = self._states[node] = state_of(self._nodes[node])
+        return found
+
+    def bytes(self, first: int, end: int) -> int | None:
+        """Return the bytes that the nodes of a row keep; None where they keep nothing or a hook has it."""
+        if self.state(first, end) in ("", "packed"):
+            return None
+        return _sum(self._storages(first, end))
+
+    @cached_property
+    def total(self) -> int:
+        """Bytes that the whole graph keeps."""
+        return _sum(self._storages(0, len(self._nodes)))
+
+    @cached_property
+    def packed(self) -> int:
+        """Nodes whose saved tensors a hook has."""
+        return sum(self.of(node).state == "packed" for node in range(len(self._nodes)))
+
+    def _storages(self, first: int, end: int) -> set[Storage]:
+        found: set[Storage] = set()
+        for node in range(first, end):
+            found |= self.of(node).storages
+        return found - self._apart
+
+
+def _sum(storages: set[Storage]) -> int:
+    return sum(size for _, size in storages)

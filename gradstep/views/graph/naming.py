@@ -1,0 +1,68 @@
+"""What the nodes of a graph are called: name, operation in plain words, module, parameter, shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.autograd.graph import Node
+
+from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
+from gradstep.engine.autograd.nested_shapes import sizes_of
+from gradstep.engine.held import Held
+from gradstep.views.graph.operations import operation_of
+
+OUTSIDE = "loss"
+"""What stands for a module where a node was made outside of the model."""
+
+
+class Naming:
+    """The names of one graph's nodes, each found when it is asked for."""
+
+    def __init__(self, held: Held, record: GraphRecord) -> None:
+        self._held, self._record = held, record
+
+    def name(self, node: Node) -> str:
+        """Return `node.name()` without the namespace that some have."""
+        return node.name().rsplit("::", 1)[-1]
+
+    def parameter(self, number: int) -> str:
+        """Return the parameter that a leaf adds to the `.grad` of; empty for other nodes."""
+        leaf = leaf_tensor(self._record.nodes[number])
+        return "" if leaf is None else self._held.names.get(leaf, "a leaf")
+
+    def operation(self, number: int) -> str:
+        """Return a node's operation in plain words; `2.weight.grad` for a leaf."""
+        parameter = self.parameter(number)
+        return f"{parameter}.grad" if parameter else operation_of(self._record.nodes[number])
+
+    def module(self, number: int) -> str:
+        """Return path and class of the module that a node belongs to."""
+        parameter = self.parameter(number)
+        path = self._record.owners[number]
+        if parameter:
+            path = parameter.rpartition(".")[0] if parameter in self._held.owned else None
+        if path is None:
+            return OUTSIDE
+        return f"{path} {type(self._held.model.get_submodule(path)).__name__}".strip()
+
+    def where(self, number: int) -> str:
+        """Say which node it is: `#7 relu of 1 ReLU`."""
+        return f"#{number} {self.operation(number)} of {self.module(number)}"
+
+    def find(self, path: str) -> int:
+        """Return the node that a path stands for, -1 for none.
+
+        It is the leaf of a parameter; of a module the first of its nodes that backward comes to: the one that made its
+        output, in its last call.
+        """
+        record, tensor = self._record, self._held.tensor(path)
+        if tensor is not None:
+            return next((place for place in record.leaves if leaf_tensor(record.nodes[place]) is tensor), -1)
+        inside = f"{path}."
+        owners = enumerate(record.owners)
+        return next((i for i, own in owners if own is not None and (own == path or own.startswith(inside))), -1)
+
+    def shape(self, node: Any, output: int) -> tuple[int, ...]:
+        """Return the shape of an output of a node's operation, which is that of v."""
+        metadata = node._input_metadata
+        return sizes_of(metadata[output]) if output < len(metadata) else ()

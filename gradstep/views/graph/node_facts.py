@@ -1,0 +1,167 @@
+"""What there is to say of the nodes of one graph: words, module, parameter, source line, and where a name leads."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from torch.autograd.graph import Node
+
+from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
+from gradstep.engine.autograd.nested_shapes import sizes_of
+from gradstep.engine.held import Held
+from gradstep.engine.observe.source_lines import Place, text_of
+from gradstep.values.graphs import NodeRow
+from gradstep.views.graph.groups import Group, Groups
+from gradstep.views.graph.operations import operation_of
+
+_UNNAMED = "a leaf"
+"""What a leaf is called that is no parameter of the model or the optimizer."""
+
+
+class Said:
+    """Makes the rows of one graph."""
+
+    def __init__(self, held: Held, record: GraphRecord, groups: Groups) -> None:
+        self._held, self._record, self._groups = held, record, groups
+        self._kinds = held.kinds
+        self._places: dict[str, int] | None = None
+        self.leaves = {place: self._name(record.nodes[place]) for place in record.leaves}
+        """The parameter of each AccumulateGrad, by the place of the node."""
+
+    def node_row(self, place: int, edges: tuple[int, ...], lanes: str) -> NodeRow:
+        """Return the row of a node, as it is while nothing has run; `edges` are the numbers of the rows it leads to."""
+        node, parameter = self._record.nodes[place], self.leaves.get(place, "")
+        path = self._owner(place)
+        call, number, times = self._record.calls[place], 0, 0
+        if call >= 0 and not parameter and (times := self._record.made.times(path or "")) > 1:
+            number = self._record.made.calls[call].number
+        file, line, source = self._line(place)
+        inside = self._groups.innermost(place)
+        return NodeRow(
+            order=place,
+            name=node.name().rsplit("::", 1)[-1],
+            operation=f"{parameter}.grad" if parameter else operation_of(node),
+            shape=_shape(node),
+            module=self._module(path),
+            parameter=parameter if parameter != _UNNAMED else "",
+            edges=edges,
+            lanes=lanes,
+            path=path,
+            file=file,
+            line=line,
+            source=source,
+            inside=inside.key if inside is not None else "",
+            opens=inside is not None and inside.first == place,
+            call=number,
+            calls=times if number else 0,
+        )
+
+    def group_row(self, group: Group, edges: tuple[int, ...], lanes: str) -> NodeRow:
+        """Return the row of a folded group, as it is while nothing has run."""
+        record = self._record
+        call = record.made.calls[group.call]
+        kind, times = self._kinds.get(call.path, ""), record.made.times(call.path)
+        place = record.lines.calls[group.call] if record.lines is not None else None
+        file, line, source = self._written(place, inside=True)
+        outer = self._groups.items[group.parent] if group.parent >= 0 else None
+        leaves = record.leaves[bisect_left(record.leaves, group.first) : bisect_left(record.leaves, group.end)]
+        return NodeRow(
+            order=group.first,
+            name=kind,
+            operation=kind,
+            shape=_shape(record.nodes[group.first]),
+            module=self._module(call.path),
+            parameter="",
+            edges=edges,
+            lanes=lanes,
+            path=call.path,
+            file=file,
+            line=line,
+            source=source,
+            nodes=group.end - group.first,
+            group=group.key,
+            inside=outer.key if outer is not None else "",
+            opens=outer is not None and outer.first == group.first,
+            call=call.number if times > 1 else 0,
+            calls=times if times > 1 else 0,
+            given=call.given or self._leaving(group),
+            parameters=len(leaves),
+        )
+
+    # -- what there is to say of a node --------------------------------------------------------------------------------
+    def _name(self, leaf: Node) -> str:
+        tensor = leaf_tensor(leaf)
+        return self._held.names.get(tensor, _UNNAMED) if tensor is not None else _UNNAMED
+
+    def _owner(self, place: int) -> str | None:
+        name = self.leaves.get(place)
+        if name is None:
+            return self._record.maker(place)
+        return name.rpartition(".")[0] if name in self._held.owned else None
+
+    def _module(self, path: str | None) -> str:
+        return "loss" if path is None else f"{path} {self._kinds.get(path, '')}".strip()
+
+    def grad(self, first: int, end: int) -> str:
+        """Say the state of `.grad` of the leaves of a row, where they have one in common."""
+        leaves, ledger = self._record.leaves, self._held.ledger
+        states = set()
+        for place in leaves[bisect_left(leaves, first) : bisect_left(leaves, end)]:
+            tensor = leaf_tensor(self._record.nodes[place])
+            states.add("" if tensor is None else ledger.state(self.leaves[place], tensor))
+        return states.pop() if len(states) == 1 else "various" if states else ""
+
+    def _leaving(self, group: Group) -> tuple[int, ...] | None:
+        """Return the shape of what a group's gradient goes on to, for a module whose inputs were not seen."""
+        targets = (t for node in range(group.first, group.end) for t in self._record.edges[node] if t >= group.end)
+        return next((_shape(self._record.nodes[t]) for t in targets if t not in self.leaves), None)
+
+    def _line(self, place: int) -> tuple[str, int, str]:
+        record = self._record
+        if record.lines is None or place in self.leaves:
+            return "", 0, ""
+        return self._written(record.line(place), record.calls[place] >= 0)
+
+    def _written(self, place: Place | None, inside: bool) -> tuple[str, int, str]:
+        if place is not None:
+            return place.file, place.line, text_of(place)
+        if self._record.lines is None:
+            return "", 0, ""
+        if self._held.workload.loss is None:
+            return "", 0, "loss = compute_loss(model, batch)"
+        return "", 0, "prediction = model(x)" if inside else "loss = loss_fn(prediction, target)"
+
+    # -- where something is --------------------------------------------------------------------------------------------
+    def node(self, near: str) -> int:
+        """Return the node that a name stands for, -1 for none."""
+        if near.startswith("#"):
+            number = int(near[1:]) if near[1:].isdecimal() else -1
+            return number if number < len(self._record.nodes) else -1
+        if not near:
+            return -1
+        if self._places is None:
+            self._places = self._first_nodes()
+        found = self._places.get(near, -1)
+        tensor = self._held.tensor(near) if found < 0 else None
+        return found if tensor is None else self._places.get(self._held.names.get(tensor, ""), -1)
+
+    def _first_nodes(self) -> dict[str, int]:
+        """Return the first node of every module and of every parameter, by path."""
+        places: dict[str, int] = {}
+        last: str | None = None
+        for node, own in enumerate(self._record.owners):
+            owner = own if own is not None else self._owner(node)
+            if owner is None or owner == last:
+                continue
+            last = path = owner
+            while path:
+                places.setdefault(path, node)
+                path = path.rpartition(".")[0]
+        return places | {name: place for place, name in self.leaves.items()}
+
+
+def _shape(node: Node) -> tuple[int, ...] | None:
+    metadata = getattr(node, "_input_metadata", None)
+    if not metadata:
+        return None
+    return sizes_of(metadata[0])

@@ -1,0 +1,224 @@
+"""The Graph view: the grad_fn graph of the last loss, one row a node or a folded group, in execution order."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from gradstep.engine.autograd.buffers import Kept, is_freed, storages_of
+from gradstep.engine.autograd.graph import GraphRecord
+from gradstep.engine.debuggee.loop import Point
+from gradstep.engine.held import Held
+from gradstep.values.graphs import GraphView, LookGraph, NodeRow
+from gradstep.views.graph.groups import Groups, Rows
+from gradstep.views.graph.lanes import GROUP, LEAF, NODE, Lanes
+from gradstep.views.graph.memory import Keeping
+from gradstep.views.graph.node_facts import Said
+
+_LAYOUTS = 4
+"""Ways of folding one graph that are kept laid out."""
+_ASKED = 256
+"""Nodes that are asked whether they are freed: of a larger graph so many of the first, the last and those between."""
+_KNOWN = 4096
+"""Rows of a layout that are kept made."""
+
+
+class GraphLook:
+    """Makes Graph views. What is the same for as long as a graph lives is made once: groups, lanes, rows."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self._stop = -1
+        self._graph: _Graph | None = None
+
+    def asked(self, stop: int, graph: bool) -> None:
+        """Note a look: the first one at a stop says whether the panel is on screen, a later one may open it.
+
+        Lines go on being noted after that where it costs nothing that is felt: they are asked for inside a phase.
+        """
+        if graph:
+            self._held.note_lines = True
+        elif stop != self._stop:
+            self._held.note_lines = self._held.note_lines and self._held.quick
+            self._graph = None  # or it would keep its buffers alive
+        self._stop = stop
+
+    def view(self, stop: int, request: LookGraph, progress: Progress | None = None) -> GraphView:
+        """Return a window of the graph of the last loss; `progress` is how far a backward through it has come."""
+        record = self._held.graph()
+        if record is None:
+            self._graph = None
+            return GraphView(stop, "none", note=_why_none(self._held))
+        if self._graph is None or self._graph.record is not record:
+            self._graph = _Graph(self._held, record)
+        self._graph.progress = progress
+        return self._graph.view(stop, request)
+
+
+class Progress(NamedTuple):
+    """How far a backward that is stopped inside has come."""
+
+    number: int
+    """The node that it is at."""
+    ran: frozenset[int]
+    """The nodes that have run."""
+
+
+class _Layout:
+    """One way of folding a graph: its rows and their lanes."""
+
+    def __init__(self, graph: _Graph, request: LookGraph) -> None:
+        record = graph.record
+        self.rows = Rows(graph.groups, graph.groups.folded(request.level, request.turned))
+        self.edges = self.rows.edges(record)
+        self.lanes = Lanes(self.edges, request.lanes)
+        self.made: dict[int, NodeRow] = {}
+        """Rows as they are while nothing has run."""
+
+
+class _Graph:
+    """A graph with what was found out about it."""
+
+    def __init__(self, held: Held, record: GraphRecord) -> None:
+        self.held, self.record = held, record
+        self.groups = Groups(record)
+        self._layouts: OrderedDict[tuple[int, tuple[str, ...], int], _Layout] = OrderedDict()
+        self._said = Said(held, record, self.groups)
+        self.progress: Progress | None = None
+        self._keeping: Keeping | None = None
+        self._known: tuple[Point | None, int] = (None, -1)
+        self._ran: frozenset[int] | None = None
+        """The nodes that had run, or were about to, when it was read what they keep; None between phases."""
+        self._state: Literal["alive", "freed", "partly freed"] = "alive"
+
+    # -- the window ----------------------------------------------------------------------------------------------------
+    def view(self, stop: int, request: LookGraph) -> GraphView:
+        layout = self._layout(request)
+        rows, total = layout.rows, len(layout.rows.firsts)
+        node = self._said.node(request.near)
+        at = -1 if node < 0 else rows.row_of(node)
+        first = request.first if at < 0 else at - request.count // 2
+        first = max(0, min(first, total - request.count))
+        end = min(first + request.count, total)
+        keeping, sizes = self._kept(stop), request.sizes and not self.held.point.lent
+        window = self._rows(layout, first, end)
+        return GraphView(
+            stop,
+            self._state,
+            total,
+            first,
+            tuple([self._now(layout, row, made, keeping, sizes) for row, made in enumerate(window, first)]),
+            nodes=len(self.record.nodes),
+            near=request.near,
+            at=at,
+            groups=len(self.groups.items),
+            lined=self.record.lines is not None,
+            bytes=keeping.total if sizes else None,
+            packed=keeping.packed if sizes else 0,
+        )
+
+    def _layout(self, request: LookGraph) -> _Layout:
+        key = (request.level, request.turned, request.lanes)
+        if key not in self._layouts:
+            self._layouts[key] = _Layout(self, request)
+            if len(self._layouts) > _LAYOUTS:
+                self._layouts.popitem(last=False)
+        self._layouts.move_to_end(key)
+        return self._layouts[key]
+
+    def _kept(self, stop: int) -> Keeping:
+        """Return what the nodes keep at this stop, and note the state of the whole."""
+        point = self.held.point
+        if self._keeping is None or self._known[0] is not point or self._known[1] != stop:
+            own = [p for _, p in self.held.parameters] + [b for _, b in self.held.buffers()]
+            ran = None if self.progress is None else self.progress.ran | {self.progress.number}
+            read: dict[int, Kept] = {}
+            if self._keeping is not None and self._ran is not None and ran is not None and self._known[0] is point:
+                # the stop before was inside the same backward: most nodes wait as they did
+                read = self._keeping.waiting(self._ran | ran)
+            self._ran = ran
+            self._keeping = Keeping(self.record.nodes, storages_of(own), read)
+            self._known = (point, stop)
+            self._state = "alive" if point.lent else _state(self.record, point.freed)
+            if self._state == "freed" and point.freed:
+                self._keeping.total = 0
+        return self._keeping
+
+    # -- rows ----------------------------------------------------------------------------------------------------------
+    def _rows(self, layout: _Layout, first: int, end: int) -> list[NodeRow]:
+        """Return rows of a layout; those that were made before are not made again."""
+        made = layout.made
+        missing = [row for row in range(first, end) if row not in made]
+        if missing:
+            if len(made) > _KNOWN:
+                made.clear()
+                missing = [*range(first, end)]
+            low, high = missing[0], missing[-1] + 1
+            marks = [self._mark(layout.rows, row) for row in range(low, high)]
+            drawn = layout.lanes.draw(low, high, marks, layout.rows.firsts)
+            for row in missing:
+                fold, firsts = layout.rows.folds.get(row), layout.rows.firsts
+                edges = tuple([firsts[target] for target in layout.edges[row]])
+                if fold is None:
+                    made[row] = self._said.node_row(firsts[row], edges, drawn[row - low])
+                else:
+                    made[row] = self._said.group_row(self.groups.items[fold], edges, drawn[row - low])
+        return [made[row] for row in range(first, end)]
+
+    def _mark(self, rows: Rows, row: int) -> str:
+        return GROUP if row in rows.folds else LEAF if rows.firsts[row] in self._said.leaves else NODE
+
+    def _now(self, layout: _Layout, row: int, made: NodeRow, keeping: Keeping, sizes: bool) -> NodeRow:
+        """Return a row as it stands at this stop."""
+        first, end = layout.rows.firsts[row], layout.rows.end_of(row)
+        status = self._status(first, end)
+        saved, size = keeping.state(first, end), keeping.bytes(first, end) if sizes else None
+        if self.held.point.lent and saved in ("freed", "written"):
+            saved = "alive"  # it was, then
+        grad = self._said.grad(first, end)
+        if not (status or saved or grad or size):
+            return made
+        return replace(made, status=status, saved=saved, grad=grad, bytes=size)
+
+    def _status(self, first: int, end: int) -> Literal["", "done", "running", "ready", "waiting"]:
+        """Say how far the nodes of a row have come; one is ready when all that lead to it have run."""
+        if self.progress is None:
+            return "done" if self.held.point.ran else ""
+        number, ran = self.progress
+        if first <= number < end:
+            return "running"
+        if all(node in ran for node in range(first, end)):
+            return "done"
+        return "ready" if any(self._ready(node, ran) for node in range(first, end)) else "waiting"
+
+    def _ready(self, node: int, ran: frozenset[int]) -> bool:
+        return node not in ran and all(before in ran for before in self._leading[node])
+
+    @cached_property
+    def _leading(self) -> list[list[int]]:
+        """The nodes that lead to each node."""
+        leading: list[list[int]] = [[] for _ in self.record.nodes]
+        for node, targets in enumerate(self.record.edges):
+            for target in targets:
+                leading[target].append(node)
+        return leading
+
+
+def _state(graph: GraphRecord, freed: bool) -> Literal["alive", "freed", "partly freed"]:
+    """Say whether the buffers are there, by asking the nodes; a graph that saved nothing is by what backward did."""
+    nodes = graph.nodes
+    if len(nodes) > 3 * _ASKED:
+        nodes = [*nodes[:_ASKED], *nodes[:: len(nodes) // _ASKED], *nodes[-_ASKED:]]
+    answers = {answer for answer in map(is_freed, nodes) if answer is not None}
+    if answers == {True, False}:
+        return "partly freed"
+    return "freed" if answers == {True} or (not answers and freed) else "alive"
+
+
+def _why_none(held: Held) -> str:
+    if held.point.loss is None:
+        return "no graph yet: run `forward`, which builds it"
+    return "the loss has no grad_fn: nothing that it was computed from requires grad"

@@ -1,0 +1,81 @@
+"""The chain from the loss to a node: which Jacobians v went through on its way, and how large it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from gradstep.engine.autograd.derivatives.find import rule_of, symbol_of
+from gradstep.engine.autograd.graph import GraphRecord
+from gradstep.engine.autograd.nested_shapes import sizes_of
+from gradstep.values.nodes import Chain, Link
+from gradstep.views.graph.naming import Naming
+
+_MANY = 1_000_000
+"""Ways are counted up to here: residual connections double them, one after the other."""
+
+
+class Ways:
+    """The ways through one graph, found once for all its nodes."""
+
+    def __init__(self, record: GraphRecord) -> None:
+        self.record = record
+        total = len(record.nodes)
+        self._from = [-1] * total
+        """The node before each on a shortest way from the loss."""
+        self._ways = [0] * total
+        self._links: dict[tuple[int, int], Link] = {}
+        self.meeting = [0] * total
+        """How many edges lead to each node."""
+        if total:
+            self._ways[0] = 1
+        length = [0] + [total] * (total - 1)
+        for number, targets in enumerate(record.edges):  # every node stands behind all that lead to it
+            for target in targets:
+                self.meeting[target] += 1
+                self._ways[target] = min(_MANY, self._ways[target] + self._ways[number])
+                if length[number] + 1 < length[target]:
+                    length[target], self._from[target] = length[number] + 1, number
+
+    def to(self, number: int) -> list[int]:
+        """Return the nodes on a shortest way from the loss to a node, both included."""
+        way = [number]
+        while way[-1] > 0:
+            way.append(self._from[way[-1]])
+        return way[::-1]
+
+    def chain(self, number: int, count: int, naming: Naming, norms: Mapping[int, float | None]) -> Chain:
+        """Return the chain to a node, the first link and the last ones when there are more than `count`."""
+        way = self.to(number)
+        skipped = max(0, len(way) - max(2, count))
+        pairs = list(zip(way, [*way[1:], -1], strict=True))
+        shown = pairs if not skipped else [pairs[0], *pairs[1 + skipped :]]
+        links = tuple(replace(self._link(*pair, naming), norm=norms.get(pair[0])) for pair in shown)
+        return Chain(links, len(way), skipped, self._ways[number])
+
+    def _link(self, number: int, following: int, naming: Naming) -> Link:
+        """Return a link without its norm, made once."""
+        known = self._links.get((number, following))
+        if known is not None:
+            return known
+        node = self.record.nodes[number]
+        symbol, columns = "", 0
+        if following >= 0:
+            target = self.record.nodes[following]
+            edge, place = next((e, p) for e, (n, p) in enumerate(node.next_functions) if n is target)
+            metadata = target._input_metadata[place]
+            rule = rule_of(node)
+            symbol = symbol_of(rule, edge)[0] if rule is not None else f"input {edge}"
+            columns = max(0, math.prod(sizes_of(metadata)))
+        made = self._links[number, following] = Link(
+            number,
+            naming.name(node),
+            naming.operation(number),
+            naming.module(number),
+            naming.shape(node, 0),
+            symbol,
+            columns,
+        )
+        return made

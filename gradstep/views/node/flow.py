@@ -1,0 +1,51 @@
+"""A vector that flows through a node: its statistics, and a window of its numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gradstep.engine.autograd.nested_shapes import sizes_of
+from gradstep.engine.observe.events import numbers_of
+from gradstep.values.nodes import Flow, Rows
+from gradstep.views.tensor.statistics import of_tensor
+from gradstep.views.training.model import dtype_name
+
+
+def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flow:
+    """Return what there is to see of a vector: statistics of the whole, numbers of a window."""
+    shape, dtype = sizes_of(tensor), dtype_name(tensor)
+    if tensor.is_meta:
+        return Flow(shape, dtype, note="a meta tensor has a shape and no values")
+    note = ""
+    if tensor.is_nested:
+        note, tensor = "nested: all its rows, one after the other", numbers_of(tensor)
+    elif tensor.layout is not torch.strided:
+        note = f"{str(tensor.layout).removeprefix('torch.')}: what is not stored is 0"
+        tensor = tensor.to_dense()
+    if tensor.is_complex():
+        note, tensor = "magnitudes of complex numbers", tensor.abs()
+    if not tensor.numel():
+        return Flow(shape, dtype, note="empty")
+    plain = tensor.detach()
+    known = of_tensor(plain)
+    return Flow(shape, dtype, known, window_of(plain, top, left, rows, columns), note)
+
+
+def window_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Rows:
+    """Return a window onto the last two dimensions of a tensor, at index 0 of the others; a vector is a column."""
+    if not tensor.numel() or tensor.is_meta or tensor.layout is not torch.strided:
+        return ()
+    part = tensor.detach()
+    while part.dim() > 2:
+        part = part[0]
+    square = part.reshape(-1, 1) if part.dim() < 2 else part
+    top, left = start(square.shape[0], top, rows), start(square.shape[1], left, columns)
+    cells = square[top : top + rows, left : left + columns]
+    real = cells.abs() if cells.is_complex() else cells
+    return tuple(tuple(row) for row in real.cpu().to(torch.float64).tolist())
+
+
+def start(size: int, wished: int, count: int) -> int:
+    """Return where a window begins so that it is full where it can be."""
+    return max(0, min(wished, size - count))

@@ -1,0 +1,173 @@
+"""What there is to see at a stop inside a phase: what is passed there, the lines of source, the breakpoints."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterator
+
+import torch
+from msgspec.structs import replace
+from torch import Tensor
+
+from gradstep.engine.autograd.nested_shapes import sizes_of
+from gradstep.engine.held import Held
+from gradstep.engine.observe.events import Event, is_opaque, tensors_in, unwrapped
+from gradstep.engine.observe.taps import source_of
+from gradstep.engine.stepping.breakpoints import Breakpoints
+from gradstep.engine.stepping.stepper import Stepping
+from gradstep.values.inside import (
+    BreakpointsView,
+    InsideView,
+    LookSource,
+    Passed,
+    SourceLine,
+    SourceView,
+)
+from gradstep.views.numbers import has_norm, norm_of
+from gradstep.views.tensor.statistics import of_tensor
+from gradstep.views.training.model import dtype_name
+
+_MOST = 24
+"""Tensors of one stop that are described; a model may be passed hundreds."""
+
+
+def inside_view(held: Held, stop: int, stepping: Stepping, event: Event) -> InsideView:
+    """Return what is passed at the stop inside a phase."""
+    return InsideView(
+        stop,
+        stepping.position,
+        tuple(_passed(event, "in", event.inputs)),
+        () if event.outputs is None else tuple(_passed(event, "out", event.outputs)),
+        tuple(_taking_part(held, event)),
+        event.grad_mode,
+        event.autocast,
+        _note(event, stepping),
+        by_hand=event.changes,
+    )
+
+
+def _note(event: Event, stepping: Stepping) -> str:
+    if event.kind == "node" and event.outputs is None:
+        return "it has not run: what leaves is known after it"
+    if event.phase == "forward" and not stepping.ops:
+        return "it stops at modules only: ops are not watched where something is compiled, or where it ran to a pause"
+    return ""
+
+
+def _passed(event: Event, side: str, values: tuple[object, ...]) -> Iterator[Passed]:
+    """Describe what goes in or out, tensor by tensor, under the names that expressions have for it."""
+    name = f"{event.kind}.{side}"
+    one = len(values) == 1
+    count = 0
+    for i, value in enumerate(values):
+        own = name if one else f"{name}[{i}]"
+        found = list(tensors_in(value, own))
+        if not found:
+            text = "none" if value is None else f"{type(value).__name__} {value!r}"[:60]
+            yield Passed(own, text=text)
+        for path, tensor in found:
+            count += 1
+            if count > _MOST:
+                return
+            yield _tensor(path, tensor, event, side)
+    if side == "in":
+        for key, value in event.keywords.items():
+            for path, tensor in tensors_in(value, f"{key}="):
+                yield _tensor(path, tensor, event, side)
+
+
+def _tensor(name: str, tensor: Tensor, event: Event, side: str) -> Passed:
+    why = why_not(tensor, event) if event.phase == "forward" and side == "out" else ""
+    return replace(passed_of(name, tensor), requires_grad=unwrapped(tensor).requires_grad, why_not=why)
+
+
+def passed_of(name: str, tensor: Tensor, place: str = "") -> Passed:
+    """Describe a tensor: its shape, its norm, its extremes."""
+    numeric = has_norm(tensor) and not is_opaque(tensor)
+    plain = numeric and not tensor.is_complex() and tensor.layout is torch.strided
+    known = of_tensor(tensor, norm=False) if plain else None
+    return Passed(
+        name,
+        sizes_of(tensor),
+        dtype_name(tensor),
+        norm_of(tensor) if numeric else None,
+        None if known is None else known.minimum,
+        None if known is None else known.maximum,
+        None if known is None else known.mean,
+        None if known is None else known.std,
+        None if known is None else known.zeros,
+        0 if known is None else known.nans,
+        0 if known is None else known.infs,
+        place=place,
+    )
+
+
+def why_not(tensor: Tensor, event: Event) -> str:
+    """Say why an output of a forward does not require grad; empty where it does."""
+    if unwrapped(tensor).requires_grad:
+        return ""
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return "whole numbers have no gradient"
+    if not event.grad_mode:
+        return "grad mode is off: no_grad or inference_mode"
+    given = [t for _, t in (*tensors_in(event.inputs, ""), *tensors_in(event.keywords, ""))]
+    if any(t.requires_grad for t in given):
+        return f"{event.name} cuts the graph: it detaches, or gives what has no gradient"
+    return "nothing that went in requires grad"
+
+
+def _taking_part(held: Held, event: Event) -> Iterator[str]:
+    """Yield the parameters that took part: a module's own, an op's inputs, the leaf that a node adds to."""
+    if event.kind == "module":
+        prefix = f"{event.path}." if event.path else ""
+        yield from (name for name, _ in held.parameters if name.startswith(prefix) and "." not in name[len(prefix) :])
+    elif event.kind == "op":
+        given = (*tensors_in(event.inputs, ""), *tensors_in(event.keywords, ""))
+        yield from dict.fromkeys(held.names[t] for _, t in given if t in held.names)
+    elif event.parameter:
+        yield event.parameter
+
+
+def source_view(held: Held, stop: int, stepping: Stepping | None, request: LookSource) -> SourceView:
+    """Return the lines round the one that is running, or round the one that made a node."""
+    event = None if stepping is None else stepping.event
+    if request.number is not None:
+        source, what = source_of(held.line_of(request.number)), f"node #{request.number}"
+    elif event is not None:
+        source, what = event.source, event.name
+    else:
+        return SourceView(stop, note="no line is running: `into` steps into a phase")
+    if not source.file:
+        number = request.number if request.number is not None else event.number if event is not None else -1
+        return SourceView(stop, note=f"{what}: {_no_line(held, number)}")
+    return _lines(stop, source, max(1, request.lines))
+
+
+def _no_line(held: Held, number: int) -> str:
+    """Say why no line of the user's is known, of a node or, below 0, of what runs in a forward."""
+    graph = held.graph() if number >= 0 else None
+    if graph is None:
+        return "torch and gradstep run it, with no line of yours in between"
+    if number in graph.leaves:
+        return "no line made it: it is where the graph ends, and adds to .grad"
+    if graph.lines is None:
+        return "not noted which line made it: the Graph panel, or this one, must have been seen during the forward"
+    whole = "compute_loss(model, batch)" if held.workload.loss is None else "model(x)"
+    call = whole if graph.calls[number] >= 0 or held.workload.loss is None else "loss(prediction, target)"
+    return f"torch's own code made it, in gradstep's call of {call}, with no line of yours in between"
+
+
+def _lines(stop: int, source: SourceLine, count: int) -> SourceView:
+    linecache.checkcache(source.file)
+    every = linecache.getlines(source.file)
+    if not every:
+        return SourceView(stop, source.file, source.line, (source.text,), source.line, source.function)
+    first = max(1, min(source.line - count // 2, len(every) - count + 1))
+    lines = tuple(line.rstrip("\n").expandtabs(4) for line in every[first - 1 : first - 1 + count])
+    return SourceView(stop, source.file, first, lines, source.line, source.function)
+
+
+def breakpoints_view(stop: int, breakpoints: Breakpoints, reason: str) -> BreakpointsView:
+    """Return the breakpoints; `reason` is why the session stopped."""
+    number = reason.removeprefix("breakpoint ").split(":")[0] if reason.startswith("breakpoint ") else ""
+    return BreakpointsView(stop, tuple(breakpoints), int(number) if number.isdigit() else 0)

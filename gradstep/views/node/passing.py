@@ -1,0 +1,197 @@
+"""What a node was passed: from the stop inside a backward, or from running the last backward once more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from weakref import ReferenceType, ref
+
+import torch
+from msgspec.structs import replace
+from torch import Tensor
+
+from gradstep.engine.autograd.graph import GraphRecord
+from gradstep.engine.bits import same_bits
+from gradstep.engine.debuggee.loop import Point
+from gradstep.engine.held import Held
+from gradstep.engine.observe.events import Event
+from gradstep.engine.observe.rerun import backward_again
+from gradstep.engine.stepping.stepper import Stepping
+from gradstep.values.contributions import ContributionsView, LookContributions
+from gradstep.values.errors import GradstepError
+from gradstep.values.nodes import ChainView, LookChain, LookNode, NodeView
+from gradstep.views.graph.naming import Naming
+from gradstep.views.node.contributions import Addends, Met
+from gradstep.views.node.view import NodeLook
+from gradstep.views.numbers import norm_of
+
+_KEPT = 2
+"""Nodes of a backward that ran whole whose values are kept while they are looked at: as many as panels are about."""
+
+_NOTHING = "nothing has arrived yet: run `backward`, or step into it with `into`"
+_ANOTHER = ".grad holds something else: it was changed since, or the backward gives another one when it is run again"
+
+
+@dataclass
+class _Seen:
+    """What one node was passed."""
+
+    record: GraphRecord
+    number: int
+    arrived: Sequence[Tensor | None] | None = None
+    left: Sequence[Tensor | None] | None = None
+    addends: Addends = ()
+    norms: dict[int, float | None] = field(default_factory=dict)
+    note: str = ""
+    met: Met | None = None
+    made: Sequence[Tensor | None] | None = None
+    """What the node made of what arrived, where what left was changed by hand."""
+    by_hand: tuple[str, ...] = ()
+
+
+class Passing:
+    """Answers for nodes. Of a backward that ran whole, what one node was passed is kept while it is looked at."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self._look = NodeLook(held)
+        self._kept: list[tuple[Point, _Seen]] = []
+        self._stopped: tuple[ReferenceType[Event], _Seen] | None = None
+        """What is passed at the place that is stopped at, for as long as it is."""
+
+    def asked(self, wanted: bool) -> None:
+        """Note a look; what was kept is let go of when nobody looks any more."""
+        if not wanted:
+            self._kept, self._stopped = [], None
+            self._look.forget()
+
+    def node(self, stop: int, request: LookNode, stepping: Stepping | None) -> NodeView:
+        """Return what a node makes of what arrives."""
+        seen = self._seen(self._wanted(request.number, request.path), stepping)
+        if isinstance(seen, str):
+            return NodeView(stop, note=seen)
+        view = self._look.view(stop, request, seen.record, seen.number, seen.arrived, seen.left, seen.norms, seen.made)
+        view = replace(view, by_hand=seen.by_hand) if seen.by_hand else view
+        return replace(view, note=seen.note) if seen.note else view
+
+    def chain(self, stop: int, request: LookChain, stepping: Stepping | None) -> ChainView:
+        """Return the chain from the loss to a node."""
+        seen = self._seen(request.number, stepping)
+        if isinstance(seen, str):
+            return ChainView(stop, note=seen)
+        return self._look.chain(stop, request, seen.record, seen.number, seen.norms)
+
+    def contributions(self, stop: int, request: LookContributions, stepping: Stepping | None) -> ContributionsView:
+        """Return what met at a node, or at the leaf of a parameter."""
+        seen = self._seen(self._wanted(request.number, request.path), stepping)
+        if isinstance(seen, str):
+            return ContributionsView(stop, note=seen)
+        if seen.arrived is None:
+            naming, number = Naming(self._held, seen.record), seen.number
+            return ContributionsView(
+                stop,
+                number,
+                naming.name(seen.record.nodes[number]),
+                naming.operation(number),
+                naming.module(number),
+                naming.parameter(number),
+                note=seen.note,
+            )
+        if seen.met is None:
+            seen.met = Met(self._held, seen.record, seen.number, seen.arrived, seen.addends)
+        view = seen.met.view(stop, request)
+        parameter = self._held.tensor(view.parameter) if view.grad == "fresh" and stepping is None else None
+        grad = None if parameter is None else parameter.grad
+        if grad is not None and seen.arrived[0] is not None and not same_bits(grad, seen.arrived[0]):
+            return replace(view, note=_ANOTHER)
+        return view
+
+    # -- seeing --------------------------------------------------------------------------------------------------------
+    def _wanted(self, number: int | None, path: str) -> int | str | None:
+        """Return the number of a node, or of the one that a path stands for; a text says why it stands for none."""
+        record = self._held.graph()
+        if not path or record is None:
+            return number
+        place = Naming(self._held, record).find(path)
+        if place >= 0:
+            return place
+        if self._held.tensor(path) is None:
+            return f"the graph of the last loss has no operation of {path or 'the model'}"
+        return f"the graph of the last loss does not lead to {path}: `why {path}.grad` says why"
+
+    def _seen(self, number: int | str | None, stepping: Stepping | None) -> _Seen | str:
+        """Return what a node was passed, or why there is no node to see."""
+        if isinstance(number, str):
+            return number
+        record = self._held.graph()
+        if record is None:
+            return "no graph yet: run `forward`, which builds it"
+        event = None if stepping is None else stepping.event
+        if number is None:
+            if event is None or event.node is None:
+                if stepping is None and not self._held.point.ran:
+                    return _NOTHING
+                return "no node is stopped at: choose one in Graph, or a parameter or a module in Model"
+            number = event.number
+        if not 0 <= number < len(record.nodes):
+            return f"the graph has no node #{number}: its last one is #{len(record.nodes) - 1}"
+        if stepping is not None:
+            return self._inside(record, number, event, stepping)
+        if not self._held.point.ran:
+            return _Seen(record, number, note=_NOTHING)
+        return self._once_more(record, number)
+
+    def _inside(self, record: GraphRecord, number: int, event: Event | None, stepping: Stepping) -> _Seen:
+        if event is None or event.node is None or event.number != number:
+            ran = number in stepping.ran
+            note = "it has run: what it was passed can be seen again when the phase is over" if ran else ""
+            return _Seen(record, number, norms=stepping.norms, note=note or "it has not run yet")
+        if not stepping.looked:
+            stepping.looked = True
+            stepping.note_norm(event)
+        if self._stopped is None or self._stopped[0]() is not event or _is_changed(self._stopped[1], event):
+            seen = _Seen(record, number, event.inputs, event.outputs, event.addends, stepping.norms)
+            seen.made, seen.by_hand = event.made, event.changes
+            self._stopped = (ref(event, self._go_on), seen)
+        return self._stopped[1]
+
+    def _go_on(self, gone: ReferenceType[Event]) -> None:
+        """Let go of what was passed at a place once the phase has gone on from it."""
+        if self._stopped is not None and self._stopped[0] is gone:
+            self._stopped = None
+
+    def _once_more(self, record: GraphRecord, number: int) -> _Seen:
+        point = self._held.point
+        self._kept = [(then, seen) for then, seen in self._kept if then is point]
+        known = next((seen for _, seen in self._kept if seen.number == number), None)
+        if known is not None:
+            return known
+        seen = _Seen(record, number)
+        way = frozenset(self._look.way(record, number))
+
+        def passes(place: int, after: bool, _parameter: str) -> bool:
+            return place != number and (after or place not in way)
+
+        def see(event: Event) -> None:
+            if event.edge == "before":
+                seen.norms[event.number] = norm_of(event.inputs[0]) if _is_one(event.inputs) else None
+            elif event.number == number:
+                seen.arrived, seen.left, seen.addends = event.inputs, event.outputs, event.addends
+                seen.made, seen.by_hand = event.made, event.changes
+
+        try:
+            with torch.enable_grad():
+                seen.record = backward_again(self._held, see, passes, number.__eq__)
+        except GradstepError as error:
+            seen.note = f"{error.problem.title}: {error.problem.what}"
+        self._kept = [*self._kept, (point, seen)][-_KEPT:]
+        return seen
+
+
+def _is_one(inputs: Sequence[object]) -> bool:
+    return len(inputs) == 1 and isinstance(inputs[0], Tensor)
+
+
+def _is_changed(seen: _Seen, event: Event) -> bool:
+    """Tell whether what is passed at a place was changed by hand since it was seen."""
+    return seen.arrived is not event.inputs or seen.left is not event.outputs

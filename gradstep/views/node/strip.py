@@ -1,0 +1,98 @@
+"""One row or one column of a node's Jacobian, had by itself: of a J too large to be computed whole."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from msgspec.structs import replace
+from torch import Tensor
+
+from gradstep.engine.autograd.jacobian import Jacobian
+from gradstep.values.nodes import LookNode, Strip
+from gradstep.views.node.flow import start
+from gradstep.views.numbers import norm_of
+
+_GREATEST = 8
+"""Elements that are named."""
+_SPARSE = 4
+"""Where no more than one element in so many is not 0, only those are seen."""
+
+
+def strip_of(found: Jacobian, request: LookNode, v: Tensor | None, left: Tensor | None) -> Strip:
+    """Return the row or column that is asked for.
+
+    Args:
+        found: the Jacobian.
+        request: which row or column.
+        v: what arrives, to choose a row by where none is named.
+        left: J^T v, to choose a column by.
+    """
+    row = request.strip == "row"
+    own, across = (found.out_shape, found.in_shape) if row else (found.in_shape, found.out_shape)
+    number = _number(request.at, own) if request.at else _farthest(v if row else left)
+    if number is None:
+        side = "output" if row else "input"
+        return Strip(request.strip, -1, request.at, note=f"the {side} has shape {own}: no element {list(request.at)}")
+    strip = Strip(request.strip, number, index_of(number, own), math.prod(across), across)
+    values, how = _row(found, number) if row else _column(found, number)
+    if values is None:
+        return replace(strip, note=how)
+    wide = values.detach().to(torch.float64).cpu()
+    nonzero = wide.nonzero().flatten()
+    sparse = 0 < len(nonzero) * _SPARSE <= len(wide)
+    first = start(len(wide), int(nonzero[0]) if len(nonzero) else 0, request.span)
+    seen = nonzero[: request.span] if sparse else torch.arange(first, min(first + request.span, len(wide)))
+    order = torch.argsort(wide.abs(), descending=True, stable=True)[: min(_GREATEST, len(nonzero))].tolist()
+    return replace(
+        strip,
+        window=tuple(wide[seen].tolist()),
+        sparse=sparse,
+        ends=(index_of(int(seen[0]), across), index_of(int(seen[-1]), across)) if len(seen) else ((), ()),
+        nonzero=len(nonzero),
+        norm=norm_of(wide),
+        greatest=tuple((index_of(place, across), float(wide[place])) for place in order),
+        how=how,
+    )
+
+
+def index_of(number: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the index of an element that is counted row by row."""
+    index = []
+    for size in reversed(shape):
+        number, place = divmod(number, size)
+        index.append(place)
+    return tuple(reversed(index))
+
+
+def _number(at: tuple[int, ...], shape: tuple[int, ...]) -> int | None:
+    """Return the place of an element counted row by row; None where there is no such element."""
+    if len(at) == 1 and len(shape) != 1:
+        total = math.prod(shape)
+        return at[0] % total if -total <= at[0] < total else None
+    if len(at) != len(shape) or not all(-size <= place < size for place, size in zip(at, shape, strict=True)):
+        return None
+    number = 0
+    for place, size in zip(at, shape, strict=True):
+        number = number * size + place % size
+    return number
+
+
+def _farthest(vector: Tensor | None) -> int:
+    """Return the place of the element farthest from 0; the first where nothing is known of them."""
+    if vector is None or not vector.numel() or vector.layout is not torch.strided:
+        return 0
+    return int(vector.detach().abs().nan_to_num(nan=math.inf).argmax())
+
+
+def _row(found: Jacobian, number: int) -> tuple[Tensor | None, str]:
+    return found.rows(number, 1)[0], "Jᵀe by one run of the node, e = 1 at that element"
+
+
+def _column(found: Jacobian, number: int) -> tuple[Tensor | None, str]:
+    column = found.column(number)
+    if column is not None:
+        return column, "Je by the gradient of Jᵀv with respect to v, e = 1 at that element"
+    if found.fits:
+        return found.whole()[:, number], f"picked from all {found.shape[0]:,} rows of J"
+    return None, "torch has no derivative of this derivative, and J is too large to be computed for one column of it"

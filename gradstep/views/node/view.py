@@ -1,0 +1,270 @@
+"""The node views: v that arrives at a node, J, J^T v that leaves, what it saved, and the chain from the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from gradstep.engine.autograd.derivatives.find import rule_of, summed_over, symbol_of, words_of
+from gradstep.engine.autograd.derivatives.rule import Rule, dimension
+from gradstep.engine.autograd.graph import GraphRecord
+from gradstep.engine.autograd.jacobian import Refusal, refusal, vjp
+from gradstep.engine.autograd.nested_shapes import sizes_of
+from gradstep.engine.autograd.saved_values import SavedValue, saved_values, settings
+from gradstep.engine.bits import same_bits
+from gradstep.engine.held import Held
+from gradstep.values.nodes import Chain, ChainView, EdgeRow, LookChain, LookNode, MatrixPart, NodeView, SavedRow
+from gradstep.views.graph.naming import Naming
+from gradstep.views.node.chain import Ways
+from gradstep.views.node.flow import flow_of, window_of
+from gradstep.views.node.matrix import MatrixLook
+from gradstep.views.training.model import dtype_name
+
+Vectors = Sequence[Tensor | None]
+_LINKS = 64
+"""Links of the chain that a node view holds."""
+_NONE: Mapping[int, float | None] = {}
+
+
+class NodeLook:
+    """Makes node views. What is the same for as long as a graph lives is found once: the ways through it."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self._matrices = MatrixLook()
+        self._ways: Ways | None = None
+
+    def forget(self) -> None:
+        """Let go of the graph that was looked at."""
+        self._ways = None
+
+    def chain(
+        self, stop: int, request: LookChain, record: GraphRecord, number: int, norms: Mapping[int, float | None] = _NONE
+    ) -> ChainView:
+        """Return the chain from the loss to a node; `norms` are those of v that were seen, by the node's number."""
+        if not 0 <= number < len(record.nodes):
+            return ChainView(stop, note=f"the graph has no node #{number}")
+        naming = Naming(self._held, record)
+        return ChainView(stop, self._ways_of(record).chain(number, request.count, naming, norms))
+
+    def way(self, record: GraphRecord, number: int) -> list[int]:
+        """Return the nodes of the chain to a node, as far as a view of it has links."""
+        way = self._ways_of(record).to(number)
+        return [*way[:1], *way[-_LINKS:]]
+
+    def view(
+        self,
+        stop: int,
+        request: LookNode,
+        record: GraphRecord,
+        number: int,
+        arrived: Vectors | None = None,
+        left: Vectors | None = None,
+        norms: Mapping[int, float | None] = _NONE,
+        made: Vectors | None = None,
+    ) -> NodeView:
+        """Return what a node makes of what arrives. Call it on the thread of the phase, under no_grad.
+
+        Args:
+            stop: the number of the stop.
+            request: what is to be seen of it.
+            record: the graph.
+            number: the node's place in it.
+            arrived: v for each output of the operation: the very tensors that the engine gave, not copies, for with
+                other strides the last bits may differ. None where they are not known.
+            left: what the engine passed on; None before the node has run.
+            norms: norms of v at other nodes, as far as they were seen.
+            made: what the node itself made of v, where what it passed on was changed by hand.
+        """
+        if not 0 <= number < len(record.nodes):
+            return NodeView(stop, note=f"the graph has no node #{number}")
+        return _Node(self, stop, request, record, number, arrived, left, made).view(norms)
+
+    def _ways_of(self, record: GraphRecord) -> Ways:
+        if self._ways is None or self._ways.record is not record:
+            self._ways = Ways(record)
+        return self._ways
+
+
+class _Node:
+    """One node, seen once."""
+
+    def __init__(
+        self,
+        look: NodeLook,
+        stop: int,
+        request: LookNode,
+        record: GraphRecord,
+        number: int,
+        arrived: Vectors | None,
+        left: Vectors | None,
+        made: Vectors | None,
+    ) -> None:
+        self.look, self.stop, self.request, self.number = look, stop, request, number
+        self.node: Node = record.nodes[number]
+        self.record, self.arrived = record, arrived
+        self.naming = Naming(look._held, record)
+        self.ways = look._ways_of(record)
+        self.rule: Rule | None = rule_of(self.node)
+        self.exact = left is not None
+        self.made = left if made is None else made
+        self.why = ""
+        self.left = left if left is not None else self._foreseen()
+        self.window = (request.top, request.left, request.rows, request.columns)
+
+    def view(self, norms: Mapping[int, float | None]) -> NodeView:
+        node, request = self.node, self.request
+        leaf = self.naming.parameter(self.number)
+        arrives = tuple(None if v is None else flow_of(v, *self.window) for v in self.arrived or ())
+        norm = math.sqrt(sum(flow.norm**2 for flow in arrives if flow is not None and flow.norm is not None))
+        edges = tuple(self._edge(edge, norm) for edge in range(len(node.next_functions)))
+        seen = self._seen_edge()
+        output = self._seen_output()
+        if seen < 0:
+            matrix = None
+        elif self._changed():
+            note = "what it saved has changed since it ran: J would be that of other numbers"
+            matrix = MatrixPart(seen, output, 0, 0, note=note)
+        else:
+            v, left = _at(self.arrived, output), _at(self.left, seen)
+            matrix = self.look._matrices.part(self.stop, node, seen, output, request, v, left)
+        here = norm if arrives else norms.get(self.number)
+        return NodeView(
+            self.stop,
+            self.number,
+            len(self.record.nodes),
+            self.naming.name(node),
+            self.naming.operation(self.number),
+            self.naming.module(self.number),
+            "" if self.arrived is None else "after" if self.exact else "before",
+            "" if self.rule is None else self.rule.forward,
+            self._words(leaf),
+            arrives,
+            edges,
+            seen,
+            leaf,
+            matrix,
+            tuple(self._saved(value) for value in saved_values(node)),
+            tuple((name, _setting(value)) for name, value in settings(node).items() if "_sym_" not in name),
+            self._chain({**norms, self.number: here}),
+            self.exact,
+            "" if leaf else self.why,
+        )
+
+    def _chain(self, norms: Mapping[int, float | None]) -> Chain:
+        return self.ways.chain(self.number, _LINKS, self.naming, norms)
+
+    def _foreseen(self) -> Vectors | None:
+        """Return what the node is going to pass on; None where that is not known, and note why."""
+        if self.arrived is None:
+            refused = refusal(self.node, self.request.run)
+            self.why = "v is seen when backward is stepped to this node" if refused is None else refused.why
+            return None
+        made = vjp(self.node, self.arrived, self.request.run)
+        if isinstance(made, Refusal):
+            self.why = made.why
+            return None
+        return made
+
+    def _changed(self) -> bool:
+        """Tell whether the node gives something else than it gave when it ran: not every write to a weight is noted."""
+        if not self.exact or self.made is None or self.arrived is None or refusal(self.node) is not None:
+            return False
+        made = vjp(self.node, self.arrived)
+        if isinstance(made, Refusal):
+            return False
+        pairs = ((now, then) for now, then in zip(made, self.made, strict=True) if now is not None)
+        return not all(then is not None and same_bits(now, then) for now, then in pairs)
+
+    def _words(self, leaf: str) -> str:
+        if leaf:
+            return f"v is added to {leaf}.grad: this is where backward ends up"
+        return words_of(self.node)
+
+    def _edge(self, edge: int, norm: float) -> EdgeRow:
+        following, place = self.node.next_functions[edge]
+        symbol, formula = symbol_of(self.rule, edge) if self.rule is not None else ("", "")
+        if following is None:
+            return EdgeRow(edge, symbol, formula, note="needs no gradient")
+        number = self._number_of(edge)
+        value = _at(self.left, edge)
+        leaves = None if value is None else flow_of(value, *self.window)
+        out = None if leaves is None or leaves.norm is None or not norm else leaves.norm / norm
+        note = "" if leaves is not None else "nothing: no gradient flows here" if self.left is not None else self.why
+        shape = self.naming.shape(following, place)
+        return EdgeRow(
+            edge,
+            symbol,
+            formula,
+            number,
+            self.naming.name(following),
+            self.naming.operation(number),
+            self.naming.module(number),
+            self.naming.parameter(number),
+            shape,
+            leaves,
+            out,
+            summed_over(self.node, edge),
+            self.ways.meeting[number] - 1,
+            note,
+        )
+
+    def _number_of(self, edge: int) -> int:
+        """Return the number of the node that an edge leads to: `edges` leaves out those that lead nowhere."""
+        before = sum(following is not None for following, _ in self.node.next_functions[:edge])
+        return self.record.edges[self.number][before]
+
+    def _seen_edge(self) -> int:
+        """Return the edge that was asked for; else the first that leads on, not to a leaf: the way v goes further."""
+        wished = self.request.edge
+        ends = [edge for edge, (following, _) in enumerate(self.node.next_functions) if following is not None]
+        on = [edge for edge in ends if self.node.next_functions[edge][0].next_functions]  # type: ignore[union-attr]
+        return wished if wished in ends else (on or ends or [-1])[0]
+
+    def _seen_output(self) -> int:
+        wished, count = self.request.output, len(self.node._input_metadata)
+        if 0 <= wished < count:
+            return wished
+        return next((i for i, v in enumerate(self.arrived or ()) if v is not None), 0)
+
+    def _saved(self, value: SavedValue) -> SavedRow:
+        symbol = "" if self.rule is None else self.rule.saved.get(value.name, "")
+        tensor = value.tensor
+        if tensor is None:
+            return SavedRow(value.name, value.state, symbol)
+        return SavedRow(
+            value.name,
+            value.state,
+            symbol,
+            sizes_of(tensor),
+            dtype_name(tensor),
+            tensor.numel() * tensor.element_size(),
+            _owner(self.look._held, tensor),
+            value.version_then,
+            value.version_now,
+            window_of(tensor, *self.window),
+        )
+
+
+def _at(vectors: Vectors | None, place: int) -> Tensor | None:
+    return vectors[place] if vectors is not None and place < len(vectors) else None
+
+
+def _owner(held: Held, tensor: Tensor) -> str:
+    """Return the parameter or buffer whose memory a tensor stands on; empty for its own."""
+    if tensor.is_meta or str(tensor.layout) != "torch.strided" or not tensor.numel():
+        return ""
+    memory = tensor.untyped_storage().data_ptr()
+    for name, own in (*held.parameters, *held.buffers()):
+        if not own.is_meta and str(own.layout) == "torch.strided" and own.untyped_storage().data_ptr() == memory:
+            return name
+    return ""
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, (list, tuple)) or (isinstance(value, int) and not isinstance(value, bool)):
+        return dimension(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Views of one tensor: a window, its statistics, what changed, places in it."""

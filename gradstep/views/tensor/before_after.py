@@ -1,0 +1,159 @@
+"""A tensor beside what it was before the last phase: windows of both, their difference, and its statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gradstep.engine.bits import beside, different
+from gradstep.engine.held import Held
+from gradstep.values.tensors import Quantity, Statistics, Window
+from gradstep.views.tensor.plane import Plane
+from gradstep.views.tensor.readable import exact, part, real, stored
+from gradstep.views.tensor.selection import Cut
+from gradstep.views.tensor.statistics import chunks, statistics
+from gradstep.views.training.changes import before
+
+Past = Literal["kept", "same", "none", "unknown"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A tensor that can be read, and what it was before the last phase."""
+
+    name: str
+    """What it is held under."""
+    now: Tensor
+    before: Tensor | None
+    """What it was; the tensor itself where the phase could not write it."""
+    past: Past
+    """`none`: there was no such tensor. `unknown`: nobody kept it."""
+
+    @property
+    def is_same(self) -> bool:
+        """True where the last phase could not write it."""
+        return self.past == "same"
+
+
+def side_of(held: Held, path: str, tensor: Tensor) -> Side:
+    """Return a selected tensor, or the `.grad` of one, with what it was."""
+    name = _held_name(held, path)
+    was_kept, old = before(held, name) if name else (False, None)
+    if not name or tensor.layout is not torch.strided or tensor.is_quantized:
+        return Side(name or path, tensor, None, "unknown")
+    if not was_kept:
+        return Side(name, tensor, tensor, "same") if held.saved.known else Side(name, tensor, None, "unknown")
+    if old is None:
+        return Side(name, tensor, None, "none")
+    if old.shape != tensor.shape or old.dtype != tensor.dtype or old.layout != tensor.layout:
+        return Side(name, tensor, None, "unknown")
+    return Side(name, tensor, beside(old, tensor), "kept")
+
+
+def was_there(held: Held, path: str) -> bool:
+    """Tell whether there was a tensor of this name before the last phase, where that phase could write it."""
+    name = _held_name(held, path)
+    was_kept, old = before(held, name) if name else (False, None)
+    return was_kept and old is not None
+
+
+def _held_name(held: Held, path: str) -> str:
+    """Return the name under which a phase keeps a tensor of the model; empty for one that is none of the model's."""
+    if held.tensor(path) is not None:
+        owner, attribute = path, ""
+    elif path.endswith(".grad"):
+        owner, attribute = path.removesuffix(".grad"), ".grad"
+    else:
+        owner, dot, key = path.rpartition(".state.")
+        attribute = dot + key
+    tensor = held.tensor(owner) if owner else None
+    # a shared one was kept under its first name
+    return "" if tensor is None else held.names.get(tensor, owner) + attribute
+
+
+# -- windows -----------------------------------------------------------------------------------------------------------
+def window_of(side: Side, plane: Plane, quantity: Quantity) -> Window:
+    """Copy a window: what is seen of its elements, what they were, and which of them the last phase changed."""
+    now = plane.turned(part(side.now, plane.cut))
+    old = None if side.before is None else plane.turned(part(side.before, plane.cut))
+    if side.past == "none":
+        changed = torch.ones(now.shape, dtype=torch.bool)
+    else:
+        changed = torch.zeros(now.shape, dtype=torch.bool) if old is None else different(now, old).cpu()
+    values, absent = _seen(now, old, changed, quantity)
+    was = None if old is None or side.is_same else _rows(_magnitude(exact(old)))
+    known = None if quantity == "value" else _rows(_magnitude(exact(now)))
+    return Window(_rows(values), was, _flags(changed), known, _flags(absent))
+
+
+def _seen(now: Tensor, old: Tensor | None, changed: Tensor, quantity: Quantity) -> tuple[Tensor, Tensor]:
+    """Return what is seen of elements as float64, and where that is nothing: there is no ratio to 0 or to none."""
+    first, last = None if old is None else exact(old), exact(now)
+    nowhere = torch.zeros(last.shape, dtype=torch.bool)
+    if quantity == "value" or (quantity == "change" and first is None):
+        return _magnitude(last), nowhere
+    if first is None:
+        return torch.zeros(last.shape), ~nowhere
+    change = _magnitude(last - first).masked_fill(~changed, 0.0)
+    if quantity == "change":
+        return change, nowhere
+    return (change / _magnitude(first)).masked_fill(~changed | (first == 0), 0.0), first == 0
+
+
+def _magnitude(values: Tensor) -> Tensor:
+    return values.abs() if values.is_complex() else values
+
+
+def _rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in _square(values).tolist())
+
+
+def _flags(mask: Tensor) -> tuple[tuple[bool, ...], ...]:
+    return tuple(tuple(row) for row in _square(mask).tolist()) if mask.any() else ()
+
+
+def _square(values: Tensor) -> Tensor:
+    """Return a number or vector as one column, so that every window is rows of cells."""
+    return values.reshape(-1, 1) if values.dim() < 2 else values
+
+
+# -- statistics --------------------------------------------------------------------------------------------------------
+def statistics_of(side: Side, chosen: Cut, quantity: Quantity, bins: int) -> Statistics:
+    """Return the statistics of what is seen of a slice."""
+    norm = side.now.is_floating_point() or side.now.is_complex() or side.now.is_quantized
+    if quantity == "value" or (quantity == "change" and side.before is None):
+        values, implied = stored(side.now, chosen)
+        as_it_is = values.dtype in (torch.float32, torch.float64)
+        read = None if as_it_is else lambda chunk: real(chunk[0])
+        return statistics(lambda: chunks([values], read), implied=implied, norm=norm, bins=bins)
+    if side.before is None:
+        return Statistics(0)
+    now, old = part(side.now, chosen), part(side.before, chosen)
+    if side.is_same:
+        return Statistics(now.numel(), 0.0, 0.0, 0.0, 0.0, 0.0 if norm else None, now.numel())
+    read = changes if quantity == "change" else ratios
+    return statistics(lambda: chunks([now, old], read), norm=norm, bins=bins)
+
+
+def changes(chunk: Sequence[Tensor]) -> Tensor:
+    """Return after minus before of elements; what is the same NaN or inf as before did not change."""
+    now, old = chunk
+    if now.is_complex():
+        return real(now - old)
+    now, old = real(now), real(old)
+    change = now - old
+    if not torch.isfinite(change.sum()):
+        same = (now == old) | (now.isnan() & old.isnan())
+        change = change.masked_fill(same, 0.0)
+    return change
+
+
+def ratios(chunk: Sequence[Tensor]) -> Tensor:
+    """Return the change of elements over what they were, without those that were 0."""
+    base = real(chunk[1])
+    found = base != 0
+    return changes(chunk)[found] / base[found]

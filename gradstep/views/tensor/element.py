@@ -1,0 +1,67 @@
+"""The selected element: one number of the selected parameter, which Why and the Ledger are about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from gradstep.engine.held import Held
+from gradstep.values.expressions import name_line
+from gradstep.views.tensor.selection import Cut, cut
+from gradstep.views.tensor.view import Selection
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element of a parameter."""
+
+    path: str
+    """The parameter's name as it was selected."""
+    name: str
+    """The name it is held under: a shared parameter has several."""
+    parameter: nn.Parameter
+    index: tuple[int, ...]
+
+    @property
+    def cut(self) -> Cut:
+        """The element as a part of the tensor."""
+        return Cut(self.index)
+
+    def line(self, attribute: str = "") -> str:
+        """Return it as an expression, e.g. `2.weight.grad[0, 3]`."""
+        inside = ", ".join(map(str, self.index))
+        return name_line(self.path) + attribute + (f"[{inside}]" if self.index else "")
+
+    def of(self, tensor: Tensor | None) -> float | None:
+        """Return the element of a tensor of the parameter's shape; None where it can't be read."""
+        if tensor is None or tensor.is_sparse or tensor.is_meta or tensor.shape != self.parameter.shape:
+            return None
+        value = tensor.detach()[self.index]
+        return None if value.is_complex() else float(value)
+
+
+def element_of(held: Held, selection: Selection | None, index: tuple[int, ...] | None) -> Element | None:
+    """Return the element of an index, or the first of the selection; None when no parameter is selected.
+
+    An index that is none of this parameter's (the selection has changed since) gives the first too. A selection of
+    `.grad` or of optimizer state is about the parameter it belongs to.
+    """
+    if selection is None:
+        return None
+    path = selection.path
+    tensor = held.tensor(path)
+    if tensor is None:
+        path = path.rpartition(".state.")[0] or path.removesuffix(".grad")
+        tensor = held.tensor(path)
+    if not isinstance(tensor, nn.Parameter) or tensor not in held.names or not tensor.numel():
+        return None
+    shape = tensor.shape
+    if index is None or len(index) != len(shape) or not all(0 <= i < n for i, n in zip(index, shape, strict=True)):
+        index = _first(shape, selection.items)
+    return Element(path, held.names[tensor], tensor, index)
+
+
+def _first(shape: tuple[int, ...], items: tuple[object, ...]) -> tuple[int, ...]:
+    parts = cut(shape, items).parts
+    return tuple((part[0] if part else 0) if isinstance(part, range) else part for part in parts)

@@ -1,0 +1,55 @@
+"""Statistics of slices that were taken once at a stop, for as long as nothing can have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from gradstep.engine.debuggee.loop import Point
+from gradstep.values.tensors import LookTensor, Quantity, Statistics
+from gradstep.views.moment import version_of
+from gradstep.views.tensor.before_after import Side, statistics_of
+from gradstep.views.tensor.selection import Cut
+
+_QUICK = 1 << 21
+"""Elements whose statistics take no longer than a frame: they come with the window, also in a hurry."""
+
+
+class _Known(NamedTuple):
+    bins: int
+    statistics: Statistics
+
+
+class Measures:
+    """Takes statistics, and keeps what was taken at one stop."""
+
+    def __init__(self) -> None:
+        self._stop = -1
+        self._point: Point | None = None
+        self._known: dict[Hashable, _Known] = {}
+        self._asked: set[Hashable] = set()
+        """What was left for the next time."""
+
+    def forget(self) -> None:
+        """Forget what was measured."""
+        self._known = {}
+
+    def refresh(self, stop: int, point: Point) -> None:
+        """Forget what was measured if anything can have changed since: the point is another one after each phase."""
+        if self._stop != stop or self._point is not point:
+            self._stop, self._point = stop, point
+            self._known, self._asked = {}, set()
+
+    def of(self, side: Side, chosen: Cut, quantity: Quantity, look: LookTensor) -> Statistics | None:
+        """Return the statistics of a slice; None when they are left for the next time."""
+        old = None if side.before is None else (id(side.before), version_of(side.before))
+        key = (side.name, id(side.now), version_of(side.now), old, chosen, quantity)
+        known = self._known.get(key)
+        if known is not None and (not look.bins or known.bins == look.bins):
+            return known.statistics
+        if look.hurry and side.now.numel() > _QUICK and key not in self._asked:
+            self._asked.add(key)
+            return None
+        made = statistics_of(side, chosen, quantity, look.bins)
+        self._known[key] = _Known(look.bins, made)
+        return made

@@ -1,0 +1,262 @@
+"""The Batch view: what the model was given and what it made of it, the samples with the greatest loss first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+from weakref import ref
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gradstep.engine.held import Held
+from gradstep.values.training import BatchView, LookBatch, PartRow, Piece, SampleRow
+from gradstep.views.numbers import wide
+from gradstep.views.training.model import dtype_name
+from gradstep.views.training.samples import SampleLosses, sample_losses
+
+Kind = Literal["image", "tokens", "curve", "numbers"]
+
+_SMALLEST_IMAGE = 4
+"""Rows and columns from which four dimensions are taken for images."""
+_SMALLEST_SQUARE = 8
+"""Rows and columns from which three dimensions, the last two alike, are taken for images of one channel."""
+_LONG = 8
+"""Numbers in a row from which they may be a curve."""
+_ALIKE = 0.5
+"""Correlation of each number with its neighbour from which a row is a curve; independent numbers have 0."""
+_NUMBERS = 8
+"""Numbers of a sample that are written out."""
+_LARGEST = 1 << 24
+"""Elements up to which statistics are taken: a language model's logits may have far more than all that was given."""
+_TARGETS = ("target", "targets", "label", "labels", "y")
+
+
+class BatchLook:
+    """Makes the view; statistics and losses are taken once, not again at every stop with the same batch."""
+
+    def __init__(self, held: Held) -> None:
+        self.held = held
+        self._loss: ref[Tensor] | None = None
+        self._losses = SampleLosses()
+        self._rows: list[tuple[ref[Tensor], int, PartRow]] = []
+        """What is known, of which version of which tensor; held weakly, or the graph of a prediction would live on."""
+
+    def view(self, stop: int, look: LookBatch) -> BatchView:
+        """Return the parts of the batch, and `look.count` of its samples, pictures thinned to what is asked for."""
+        held = self.held
+        if not held.batches.taken:
+            return BatchView(stop, note="No batch yet: run `next_batch`, or `forward`, which takes one")
+        batch = held.batches.batch
+        parts = list(_parts(batch))
+        current = held.point.loss is not None and held.point.batch is batch
+        output = held.point.watched.output if current else None
+        prediction = output if isinstance(output, Tensor) and _plain(output) else None
+        whole = [*parts, ("prediction", prediction)] if prediction is not None else parts
+        rows = self._rows_of([(name, tensor) for name, tensor in whole if tensor is not None])
+        given, target = _given(parts), _target(parts)
+        if given is None or not given.dim():
+            return BatchView(stop, held.batches.taken, rows, note="its first part has no samples to show one by one")
+        losses = self._losses_now() if current else SampleLosses(why="not run yet: run `forward`")
+        order = _order(losses.values, len(given))
+        shown = order[max(0, look.first) : max(0, look.first) + max(0, look.count)]
+        samples = [_Samples(look, given), _Samples(look, target), _Samples(look, prediction)]
+        answers = _answers(prediction, target)
+        low, high = _range(rows, given, parts)
+        return BatchView(
+            stop,
+            held.batches.taken,
+            rows,
+            tuple(
+                SampleRow(
+                    i,
+                    losses.values[i] if i < len(losses.values) else None,
+                    samples[0].piece(i),
+                    samples[1].piece(i),
+                    samples[2].piece(i),
+                    _Samples(look, answers).piece(i),
+                    _right(answers, target, i),
+                )
+                for i in shown
+            ),
+            max(0, look.first),
+            len(order),
+            low,
+            high,
+            losses.reduction,
+            losses.why,
+        )
+
+    def _losses_now(self) -> SampleLosses:
+        loss = self.held.point.loss
+        if loss is not None and (self._loss is None or self._loss() is not loss):
+            self._losses = sample_losses(self.held)
+            self._loss = ref(loss)
+        return self._losses
+
+    def _rows_of(self, parts: Sequence[tuple[str, Tensor]]) -> tuple[PartRow, ...]:
+        made: list[tuple[ref[Tensor], int, PartRow]] = []
+        for name, tensor in parts:
+            known = next((row for t, v, row in self._rows if t() is tensor and v == _version(tensor)), None)
+            made.append((ref(tensor), _version(tensor), known or part_row(name, tensor)))
+        self._rows = made
+        return tuple(row for _, _, row in made)
+
+
+class _Samples:
+    """Cuts one tensor of the batch into the pieces of its samples."""
+
+    def __init__(self, look: LookBatch, tensor: Tensor | None) -> None:
+        self._look = look
+        self._tensor = tensor if tensor is not None and tensor.dim() and _plain(tensor) else None
+        self._kind: Kind = "numbers" if self._tensor is None else kind_of(self._tensor)
+
+    def piece(self, i: int) -> Piece | None:
+        if self._tensor is None or i >= len(self._tensor):
+            return None
+        return piece(self._tensor[i].detach(), self._kind, self._look.rows, self._look.columns)
+
+
+def piece(sample: Tensor, kind: Kind, rows: int, columns: int) -> Piece:
+    """Return one sample thinned to at most `rows` by `columns`, as the mean of what falls together."""
+    elements = sample.numel()
+    if kind == "image":
+        picture = sample.float() if sample.dim() == 2 else sample.float().mean(0)
+        height, width = picture.shape
+        scale = max(height / max(rows, 1), width / max(columns, 1), 1.0)
+        size = (max(1, round(height / scale)), max(1, round(width / scale)))
+        if size != (height, width):
+            picture = functional.adaptive_avg_pool2d(picture[None, None], size)[0, 0]
+        return Piece(kind, tuple(tuple(row) for row in picture.tolist()), elements)
+    flat = sample.flatten()
+    if flat.is_complex():
+        flat = flat.abs()
+    if kind == "curve" and elements > columns:
+        flat = functional.adaptive_avg_pool1d(flat.float()[None], max(columns, 1))[0]
+    elif kind == "tokens":
+        flat = flat[: max(columns, 1)]
+    elif kind == "numbers":
+        flat = flat[:_NUMBERS]
+    return Piece(kind, (tuple(float(x) for x in flat.tolist()),), elements)
+
+
+def kind_of(tensor: Tensor) -> Kind:
+    """Tell what the samples of a batch, along its first dimension, look like."""
+    shape = tensor.shape
+    real = not tensor.is_complex()
+    if real and tensor.dim() == 4 and min(shape[2:]) >= _SMALLEST_IMAGE:
+        return "image"
+    if real and tensor.dim() == 3 and shape[1] == shape[2] >= _SMALLEST_SQUARE and tensor.is_floating_point():
+        return "image"
+    if real and not tensor.is_floating_point():
+        return "tokens"
+    flat = tensor.dim() == 2 or (tensor.dim() == 3 and 1 in shape[1:])
+    if real and flat and tensor[:1].numel() >= _LONG and _neighbours_alike(tensor.detach().flatten(1)):
+        return "curve"
+    return "numbers"
+
+
+def _neighbours_alike(rows: Tensor) -> bool:
+    finite = rows[: 1 << 10, : 1 << 12].double().nan_to_num(0.0, 0.0, 0.0)
+    pair = torch.stack([finite[:, :-1].flatten(), finite[:, 1:].flatten()])
+    return bool(torch.corrcoef(pair)[0, 1] > _ALIKE)
+
+
+def part_row(name: str, tensor: Tensor) -> PartRow:
+    """Return what one tensor is, with the range, mean and standard deviation of its finite numbers."""
+    row = PartRow(name, "numbers", tuple(tensor.shape), dtype_name(tensor))
+    if not _plain(tensor) or not 0 < tensor.numel() <= _LARGEST:
+        return row
+    plain = tensor.detach()
+    plain = plain.abs() if plain.is_complex() else plain
+    numbers_of = wide(plain) if plain.is_floating_point() else plain.float() if plain.is_mps else plain.double()
+    nans, infs = int(numbers_of.isnan().sum()), int(numbers_of.isinf().sum())
+    finite = numbers_of[numbers_of.isfinite()] if nans or infs else numbers_of
+    kind: Kind = kind_of(tensor) if tensor.dim() else "numbers"
+    if not finite.numel():
+        return PartRow(name, kind, row.shape, row.dtype, nans=nans, infs=infs)
+    std = float(finite.std()) if finite.numel() > 1 else None
+    numbers = (float(finite.min()), float(finite.max()), float(finite.mean()))
+    return PartRow(name, kind, row.shape, row.dtype, *numbers, std, nans, infs)
+
+
+def _version(tensor: Tensor) -> int:
+    """Return how often a tensor was written; one made in inference mode does not count."""
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def _plain(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_quantized
+
+
+def _parts(batch: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of a batch by name: input and target of a pair, else keys and places."""
+    if isinstance(batch, Tensor):
+        yield "input", batch
+        return
+    if isinstance(batch, (tuple, list)) and len(batch) == 2 and not hasattr(batch, "_fields"):
+        named: list[tuple[str, Any]] = list(zip(("input", "target"), batch, strict=True))
+    else:
+        named = list(_named(batch))
+    for name, value in named:
+        if isinstance(value, Tensor):
+            yield name, value
+        else:
+            yield from ((f"{name}.{key}", inner) for key, inner in _named(value) if isinstance(inner, Tensor))
+
+
+def _named(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        yield from ((str(key), inner) for key, inner in value.items())
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        yield from zip(value._fields, value, strict=True)
+    elif isinstance(value, (tuple, list)):
+        yield from ((str(i), inner) for i, inner in enumerate(value))
+
+
+def _given(parts: Sequence[tuple[str, Tensor]]) -> Tensor | None:
+    return next((t for name, t in parts if _last(name) not in _TARGETS and _plain(t)), None)
+
+
+def _target(parts: Sequence[tuple[str, Tensor]]) -> Tensor | None:
+    return next((t for name, t in parts if _last(name) in _TARGETS and _plain(t)), None)
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _order(losses: Sequence[float], count: int) -> list[int]:
+    """Return the samples worst first, NaN before all; without losses in the order of the batch."""
+    if len(losses) != count:
+        return list(range(count))
+    return sorted(range(count), key=lambda i: -math.inf if math.isnan(losses[i]) else -losses[i])
+
+
+def _answers(prediction: Tensor | None, target: Tensor | None) -> Tensor | None:
+    """Return the class that each prediction holds most likely, where the target is classes; else None."""
+    if prediction is None or target is None or target.is_floating_point() or target.is_complex():
+        return None
+    if prediction.numel() > _LARGEST:
+        return None
+    if not prediction.is_floating_point() or prediction.dim() != target.dim() + 1 or prediction.shape[1] < 2:
+        return None
+    best = prediction.detach().argmax(1)
+    return best if best.shape == target.shape else None
+
+
+def _right(answers: Tensor | None, target: Tensor | None, i: int) -> float | None:
+    """Return the share of right answers in one sample; a negative target is one to be ignored."""
+    if answers is None or target is None:
+        return None
+    wanted = target[i] >= 0
+    return float((answers[i] == target[i])[wanted].double().mean()) if bool(wanted.any()) else None
+
+
+def _range(rows: Sequence[PartRow], given: Tensor, parts: Sequence[tuple[str, Tensor]]) -> tuple[float, float]:
+    row = next((row for row, (_, tensor) in zip(rows, parts, strict=False) if tensor is given), None)
+    if row is None or row.minimum is None or row.maximum is None:
+        return 0.0, 1.0
+    return row.minimum, row.maximum

@@ -1,0 +1,152 @@
+"""The Compare view: in what two points of the timeline differ, tensor by tensor, and by how much."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gradstep.engine.bits import beside, different, same_bits
+from gradstep.engine.checkpoint import Checkpoint, Key, name_of
+from gradstep.engine.history.points import TimelinePoint, fork_of
+from gradstep.engine.history.timeline import Timeline
+from gradstep.engine.history.travel import keep_both
+from gradstep.engine.randomness import state_bytes
+from gradstep.values.numbers import number
+from gradstep.values.timeline import CompareLoss, CompareRow, CompareView, LookCompare
+from gradstep.views.numbers import norm_of, wide
+
+_KINDS: dict[str, Literal["parameter", "grad", "buffer", "state", "hyper", "batch"]] = {
+    "weight": "parameter",
+    "grad": "grad",
+    "buffer": "buffer",
+    "state": "state",
+    "group": "hyper",
+    "batch": "batch",
+}
+
+
+def compare_view(timeline: Timeline, stop: int, look: LookCompare) -> CompareView:
+    """Return in what two points differ. What was not kept of them is run again.
+
+    Raises:
+        GradstepError: there is no such point, or it can't be reached.
+    """
+    first, second = timeline.named(look.first), timeline.named(look.second)
+    one, other = keep_both(timeline, first, second)
+    keys = list(dict.fromkeys((*one.images, *other.images)))
+    pairs = [(key, _contents(one, key), _contents(other, key)) for key in keys]
+    rows = tuple(_row(key, a, b) for key, a, b in pairs if not _same(a, b))
+    return CompareView(
+        stop,
+        first.number,
+        second.number,
+        fork_of(first, second).number,
+        rows,
+        tuple(_others(one, other)),
+        len(pairs) - len(rows),
+        first.loss,
+        second.loss,
+        _losses(first, look.points),
+        _losses(second, look.points),
+        (look.first, look.second),
+    )
+
+
+def compare_words(view: CompareView) -> str:
+    """Say in what two points differ: a line for each tensor."""
+    head = f"stop {view.first} and stop {view.second}"
+    if not view.rows and not view.others:
+        return f"{head} are the same, bit for bit"
+    lines = [f"{head} differ in {len(view.rows)} tensors of {len(view.rows) + view.same}"]
+    if view.loss_first != view.loss_second:
+        lines.append(f"  loss: {_number(view.loss_first)} and {_number(view.loss_second)}")
+    lines += [f"  {line}" for line in view.others]
+    width = max((len(row.name) for row in view.rows), default=0)
+    for row in view.rows:
+        how = "" if row.norm is None else f"; norm of the difference {number(row.norm)}"
+        where = "" if row.largest is None else f", greatest {number(row.largest)} at {list(row.at)}"
+        lines.append(f"  {row.name:<{width}}  {row.first} and {row.second}{how}{where}")
+    return "\n".join(lines)
+
+
+def _contents(checkpoint: Checkpoint, key: Key) -> Tensor | None:
+    image = checkpoint.images.get(key)
+    return None if image is None else image.contents
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is None and other is None
+    return one is other or same_bits(one, other)
+
+
+def _row(key: Key, one: Tensor | None, other: Tensor | None) -> CompareRow:
+    row = CompareRow(name_of(key), _KINDS[key[0]], _word(one), _word(other))
+    if one is None or other is None or one.shape != other.shape or one.dtype != other.dtype:
+        return row
+    if one.layout is not torch.strided or one.is_meta:
+        return row
+    one = beside(one, other)
+    moved = wide(other.detach()) - wide(one.detach())
+    size = moved.abs().flatten()
+    place = int(size.isnan().int().argmax() if bool(size.isnan().any()) else size.argmax()) if size.numel() else 0
+    largest = moved.flatten()[place] if size.numel() else None
+    at = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), moved.shape)) if moved.dim() else ()
+    plain = largest is not None and not largest.is_complex()
+    return CompareRow(
+        row.name,
+        row.kind,
+        row.first,
+        row.second,
+        norm_of(moved),
+        float(largest) if plain and largest is not None else None,
+        at,
+        int(different(one, other).sum()),
+        one.numel(),
+    )
+
+
+def _word(tensor: Tensor | None) -> str:
+    if tensor is None:
+        return "none"
+    norm = norm_of(tensor.detach())
+    if tensor.numel() == 1 and not tensor.is_meta:
+        return number(float(tensor)) if not tensor.is_complex() else str(tensor.item())
+    if norm is None:
+        return str(tuple(tensor.shape))
+    return "zero" if norm == 0 else f"norm {number(norm)}"
+
+
+def _others(one: Checkpoint, other: Checkpoint) -> Iterator[str]:
+    """Yield what differs that is no tensor, in words."""
+    a, b = one.optimizer, other.optimizer
+    if type(a.optimizer) is not type(b.optimizer):
+        yield f"the optimizer: {type(a.optimizer).__name__} and {type(b.optimizer).__name__}"
+    for place, ((_, were, _), (_, are, _)) in enumerate(zip(a.groups, b.groups, strict=False)):
+        suffix = f" of group {place}" if len(a.groups) > 1 else ""
+        for key in were.keys() & are.keys():
+            values = were[key], are[key]
+            if not any(isinstance(v, (Tensor, list, dict)) for v in values) and values[0] != values[1]:
+                yield f"{key}{suffix}: {values[0]} and {values[1]}"
+    if one.training != other.training:
+        yield "train/eval mode"
+    if one.requires_grad != other.requires_grad:
+        yield f"requires_grad of {sum(map(bool.__ne__, one.requires_grad, other.requires_grad))} parameters"
+    if (one.cursor.taken, one.cursor.within) != (other.cursor.taken, other.cursor.within):
+        yield f"the batch: {one.cursor.taken} and {other.cursor.taken}"
+    if state_bytes(one.randomness) != state_bytes(other.randomness):
+        yield "the random generators"
+
+
+def _losses(point: TimelinePoint, most: int) -> tuple[CompareLoss, ...]:
+    found = [CompareLoss(*each, number) for number, each in enumerate(Timeline.losses(point)[0], 1)]
+    every = max(1, math.ceil(len(found) / max(1, most)))
+    return tuple(found[len(found) - 1 :: -every][::-1]) if found else ()
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else number(value)

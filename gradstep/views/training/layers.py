@@ -1,0 +1,182 @@
+"""The Layers view: one row a module in forward order, the norms by which vanishing and exploding are seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+
+import torch
+from torch import Tensor, nn
+
+from gradstep.engine.bits import beside
+from gradstep.engine.held import Held
+from gradstep.engine.observe.forward import is_zeroing
+from gradstep.values.training import LayerRow, LayersView
+from gradstep.views.numbers import Norms, has_norm, norms, wide
+from gradstep.views.training.zeros import FunctionalZeros
+
+_CHUNK = 1 << 24
+"""Elements whose differences are held at once while the update is measured."""
+
+
+class LayersLook:
+    """Makes the view, and keeps what can only be seen at one moment: the update of the last step.
+
+    While `watching`, every step is measured when it ends and every forward counts zeros; so the numbers are there
+    whenever the panel is looked at, and a session that never looks pays nothing.
+    """
+
+    def __init__(self, held: Held) -> None:
+        self.held = held
+        self._stop = -1
+        self._iteration: int | None = None
+        self._updates: dict[str, tuple[float | None, float | None]] = {}
+        self._functional = FunctionalZeros()
+
+    def asked(self, stop: int, layers: bool) -> None:
+        """Note a look: the first one at a stop says whether the panel is on screen, a later one may open it."""
+        if layers:
+            self.held.count_zeros = True
+        elif stop != self._stop:
+            self.held.count_zeros = False
+        self._stop = stop
+
+    def acted(self) -> None:
+        """Measure what the act that has just ended left to be seen, if anyone watches."""
+        if self.held.count_zeros:
+            with suppress(Exception):  # what can't be measured is no failure of the act: it is shown as not observed
+                self._observe()
+
+    def view(self, stop: int, selected: str, taken: Norms | None = None) -> LayersView:
+        """Return the rows.
+
+        Args:
+            stop: the number of the stop.
+            selected: the name of the selected parameter.
+            taken: the norms that other views of the same look have taken.
+        """
+        self._observe()
+        taken = taken or Norms()
+        held, functional = self.held, self._functional.shares
+        known = self._iteration == held.point.iteration
+        modules = _in_forward_order(held)
+        own = {path: _own(held, module, path) for path, _, module in modules}
+        weights = _by_module({path: [p for _, p in pairs] for path, pairs in own.items()}, taken)
+        there = {path: [p.grad for _, p in pairs if p.grad is not None] for path, pairs in own.items()}
+        grads = _by_module(there, taken)
+        rows = []
+        for path, place, module in modules:
+            zeros = _share(held.point.watched.zeros.get(path))
+            if not own[path] and zeros is None and not is_zeroing(module):
+                continue
+            update, before = _update(own[path], self._updates) if known and own[path] else (None, None)
+            row = LayerRow(
+                path,
+                type(module).__name__,
+                weights.get(path),
+                grads.get(path),
+                update,
+                None if update is None or before is None else _ratio(update, before),
+                zeros,
+                frozen=bool(own[path]) and not any(p.requires_grad for _, p in own[path]),
+                selected=any(f"{selected}.".startswith(f"{name}.") for name, _ in own[path]),
+            )
+            rows.append((place, row))
+        rows += [(place, LayerRow(path, "relu()", zeros=share)) for place, path, share in functional]
+        rows.sort(key=lambda pair: pair[0])
+        note = "" if rows else "no module owns a parameter"
+        return LayersView(stop, tuple(row for _, row in rows), self._iteration if known else None, note)
+
+    def _observe(self) -> None:
+        held = self.held
+        self._functional.observe(held)
+        if held.point.phase != "step" or self._iteration == held.point.iteration:
+            return
+        saved = held.saved.tensors
+        each = zip(saved.names, saved.live, saved.copies, strict=True)
+        kept = [(name, live, copy) for name, live, copy in each if has_norm(live)]
+        if kept:
+            names, live, copies = (list(column) for column in zip(*kept, strict=True))
+            self._iteration = held.point.iteration
+            self._updates = dict(zip(names, zip(_moved(live, copies), norms(copies), strict=True), strict=True))
+
+
+def _in_forward_order(held: Held) -> list[tuple[str, float, nn.Module]]:
+    """Return path, place and module, by the first time that the last forward entered each.
+
+    What it never entered (a module whose weight is used directly) stands behind the module around it.
+    """
+    entered: dict[str, int] = {}
+    for place, path in enumerate(held.point.watched.owners.paths):
+        if path is not None:
+            entered.setdefault(path, place)
+    found = []
+    for module, path in held.paths.items():
+        around = path
+        while around not in entered and around:
+            around = around.rpartition(".")[0]
+        found.append((path, float(entered.get(around, 0)), module))
+    found.sort(key=lambda each: each[1])
+    return found
+
+
+def _own(held: Held, module: nn.Module, path: str) -> list[tuple[str, nn.Parameter]]:
+    parameters = [p for p in module._parameters.values() if p is not None]
+    if not path:
+        parameters += [p for name, p in held.parameters if name not in held.owned]
+    return [(held.names.get(p, ""), p) for p in parameters]
+
+
+def _by_module(tensors: dict[str, list[Tensor]], taken: Norms) -> dict[str, float]:
+    """Return the norm over all the tensors of each module, where there is one."""
+    each = iter(taken.of([tensor for several in tensors.values() for tensor in several]))
+    found = {}
+    for path, several in tensors.items():
+        parts = [norm for norm in (next(each) for _ in several) if norm is not None]
+        if parts:
+            found[path] = _hypot(parts)
+    return found
+
+
+def _hypot(parts: Sequence[float]) -> float:
+    """Return the norm of norms; NaN where one of them is, as torch has it, and unlike `math.hypot` beside an inf."""
+    return math.nan if any(map(math.isnan, parts)) else math.hypot(*parts)
+
+
+def _moved(live: Sequence[Tensor], copies: Sequence[Tensor]) -> list[float | None]:
+    """Return the norm of each change, a part at a time: all at once would take the memory of a second model."""
+    found: list[float | None] = []
+    start = 0
+    while start < len(live):
+        end, size = start, 0
+        while end < len(live) and (end == start or size + live[end].numel() <= _CHUNK):
+            size += live[end].numel()
+            end += 1
+        now = live[start:end]
+        old = [beside(copy, tensor) for copy, tensor in zip(copies[start:end], now, strict=True)]
+        found += norms(list(torch._foreach_sub(list(map(wide, now)), list(map(wide, old)))))
+        start = end
+    return found
+
+
+def _update(
+    own: Sequence[tuple[str, nn.Parameter]], updates: dict[str, tuple[float | None, float | None]]
+) -> tuple[float | None, float | None]:
+    """Return the norm of what a module's parameters were moved by, and their norm before."""
+    pairs = [(moved, before) for moved, before in (updates.get(name, (None, None)) for name, _ in own)]
+    moved = [moved for moved, _ in pairs if moved is not None]
+    before = [before for _, before in pairs if before is not None]
+    return (_hypot(moved) if moved else None), (_hypot(before) if before else None)
+
+
+def _ratio(update: float, before: float) -> float:
+    if before == 0:
+        return math.inf if update else 0.0
+    return update / before
+
+
+def _share(counts: Sequence[tuple[Tensor, int]] | None) -> float | None:
+    """Return the share of zeros over all calls of a module."""
+    total = sum(size for _, size in counts or ())
+    return (total - sum(int(count) for count, _ in counts or ())) / total if total else None

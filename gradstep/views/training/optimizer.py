@@ -1,0 +1,108 @@
+"""The Optimizer view: groups and their hyper-parameters, the learning rate's history, the state of one parameter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from gradstep.engine.expressions.describe import describe
+from gradstep.engine.held import Held
+from gradstep.values.expressions import name_line
+from gradstep.values.training import GroupRow, OptimizerView, RatePoint, SlotRow
+from gradstep.views.numbers import norm_of
+from gradstep.views.training.model import dtype_name
+
+
+def optimizer_view(held: Held, stop: int, selected: str, points: int) -> OptimizerView:
+    """Return the optimizer at a stop.
+
+    Args:
+        held: the held workload.
+        stop: the number of the stop.
+        selected: the path of the selection; what follows `.grad` or `.state` is about the same parameter.
+        points: how many points of each learning rate's history to return at most.
+    """
+    optimizer = held.optimizer
+    path, parameter = _parameter(held, selected)
+    groups = [_group(held, i, group, parameter, points) for i, group in enumerate(optimizer.param_groups)]
+    counts = Counter(id(p) for group in optimizer.param_groups for p in group["params"])
+    slots, note = _slots(held, path, parameter, selected)
+    return OptimizerView(
+        stop,
+        type(optimizer).__name__,
+        tuple(groups),
+        tuple(type(scheduler).__name__ for scheduler in held.schedulers),
+        held.workload.schedule if held.schedulers else "",
+        path,
+        slots,
+        missing=tuple(name for name, p in held.parameters if p.requires_grad and not counts[id(p)]),
+        twice=tuple(name for name, p in held.parameters if counts[id(p)] > 1),
+        note=note,
+    )
+
+
+def _parameter(held: Held, selected: str) -> tuple[str, Tensor | None]:
+    """Return the parameter that a selection is about, with its name; its `.grad` and its state are about it too."""
+    for path in (selected, selected.removesuffix(".grad"), selected.rpartition(".state.")[0]):
+        tensor = held.tensor(path) if path else None
+        if tensor is not None:
+            return (path, tensor) if tensor in held.names else ("", None)
+    return "", None
+
+
+def _group(held: Held, number: int, group: Mapping[str, Any], selected: Tensor | None, points: int) -> GroupRow:
+    parameters: Sequence[Tensor] = group["params"]
+    rate = float(group["lr"]) if "lr" in group else None
+    return GroupRow(
+        number,
+        len(parameters),
+        sum(p.numel() for p in parameters),
+        rate,
+        () if rate is None else (*_history(held, number, points - 1), RatePoint(held.point.iteration, rate)),
+        tuple((key, _words(value)) for key, value in group.items() if key not in ("params", "lr")),
+        selected=any(p is selected for p in parameters),
+    )
+
+
+def _history(held: Held, number: int, points: int) -> tuple[RatePoint, ...]:
+    """Return a group's learning rate at each forward: at most `points`, evenly spread, the ends among them."""
+    last = len(held.loss_rates) - 1
+    places = range(last + 1) if last < points else [round(last * i / max(points - 1, 1)) for i in range(points)]
+    rates = ((held.losses[i][0], held.loss_rates[i]) for i in places)
+    return tuple(RatePoint(iteration, each[number]) for iteration, each in rates if number < len(each))
+
+
+def _words(value: object) -> str:
+    """Return a hyper-parameter as torch would be given it: `0.9`, `True`, `None`, `(0.9, 0.999)`."""
+    if isinstance(value, Tensor):
+        return repr(value.tolist()) if value.numel() <= 4 and not value.is_meta else f"a tensor of {value.numel():,}"
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(map(_words, value))})" if len(value) <= 8 else f"{len(value)} values"
+    return repr(value) if value is None or isinstance(value, (bool, int, float, str)) else f"a {type(value).__name__}"
+
+
+def _slots(held: Held, path: str, parameter: Tensor | None, selected: str) -> tuple[tuple[SlotRow, ...], str]:
+    if parameter is None:
+        return (), "select a parameter to see its state"
+    entries = held.optimizer.state.get(parameter, {})
+    if isinstance(entries, Mapping) and entries:
+        return tuple(_slot(path, str(key), value, selected) for key, value in entries.items()), ""
+    name = type(held.optimizer).__name__
+    if any(parameter is p for group in held.optimizer.param_groups for p in group["params"]):
+        if held.point.iteration and parameter.grad is not None:
+            return (), f"{name} keeps no state for it"
+        return (), f"no state yet: {name} makes what it keeps in its first step with a .grad"
+    return (), "it is in no group, so there is no state"
+
+
+def _slot(path: str, key: str, value: object, selected: str) -> SlotRow:
+    name = f"{name_line(path)}.state.{key}"
+    chosen = selected == f"{path}.state.{key}"
+    if isinstance(value, Tensor):
+        text = describe(value) if value.dim() == 0 and not value.is_meta else ""
+        norm = norm_of(value) if value.dim() else None
+        return SlotRow(name, key, tuple(value.shape), dtype_name(value), norm, text, chosen)
+    return SlotRow(name, key, text=describe(value))

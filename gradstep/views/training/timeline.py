@@ -1,0 +1,95 @@
+"""The Timeline view: one row for each command that changed something, and the branches."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from msgspec.structs import replace
+
+from gradstep.engine.history.points import TimelinePoint
+from gradstep.engine.history.timeline import Timeline
+from gradstep.values.commands import ACT_NAMES, line_of
+from gradstep.values.inside import Position
+from gradstep.values.timeline import LookTimeline, TimelineBranch, TimelineRow, TimelineView
+
+_KINDS = {
+    "weight": ("weight", "weights"),
+    "grad": (".grad", ".grad"),
+    "buffer": ("buffer", "buffers"),
+    "state": ("of the state", "of the state"),
+    "group": ("hyper-parameter", "hyper-parameters"),
+    "batch": ("of the batch", "of the batch"),
+}
+
+
+def timeline_view(timeline: Timeline, stop: int, look: LookTimeline) -> TimelineView:
+    """Return a window of the timeline."""
+    here = timeline.current
+    if here is None:
+        note = "no history is kept: start with --history 1GiB" if not timeline.budget else "nothing is kept so far"
+        return TimelineView(stop, (), 0, 0, (), 0, timeline.budget, note)
+    points = list(timeline.points.values())
+    end = max(0, len(points) - look.last)
+    first = max(0, end - look.count)
+    undone = {point.number for point in timeline.ahead()}
+    way = {point.number for point in timeline.branches[timeline.branch].path()}
+    ends: dict[int, list[str]] = {}
+    for name, point in timeline.branches.items():
+        ends.setdefault(point.number, []).append(name)
+    rows = tuple(_row(timeline, p, undone, tuple(ends.get(p.number, ())), p.number in way) for p in points[first:end])
+    branches = tuple(
+        TimelineBranch(name, point.number, point.iteration, point.loss, name == timeline.branch)
+        for name, point in timeline.branches.items()
+    )
+    return TimelineView(stop, rows, len(points), first, branches, max(0, timeline.bytes), timeline.budget)
+
+
+def _row(timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple[str, ...], way: bool) -> TimelineRow:
+    kept = point.checkpoint
+    images = {} if kept is None else {key: kept.images.get(key) for key in point.wrote}
+    memory = point.small + sum(image.size for image in images.values() if image is not None)
+    phase = "" if point.command is None else ACT_NAMES.get(type(point.command), "edit")
+    return TimelineRow(
+        point.number,
+        "" if point.command is None else line_of(point.command),
+        phase,
+        point.branch,
+        0 if point.parent is None else point.parent.number,
+        point.iteration,
+        point.loss,
+        point.edit or changed_words(point),
+        memory,
+        kept is not None,
+        not point.lost,
+        point is timeline.current,
+        point.number in undone,
+        ends,
+        way,
+    )
+
+
+def with_inside(view: TimelineView, timeline: Timeline, position: Position) -> TimelineView:
+    """Return the view with a row for the stop inside a phase, from which the points are the past."""
+    here = timeline.current
+    if here is None or view.first + len(view.rows) < view.total:
+        return replace(view, total=view.total + 1)
+    row = TimelineRow(
+        view.stop,
+        position.phase,
+        position.phase,
+        here.branch,
+        here.number,
+        here.iteration,
+        here.loss,
+        position.words.partition(": ")[2],
+        here=True,
+        way=True,
+        inside=True,
+    )
+    return replace(view, rows=(*(replace(each, here=False) for each in view.rows), row), total=view.total + 1)
+
+
+def changed_words(point: TimelinePoint) -> str:
+    """Say what a command changed, by kinds: `4 weights, 8 of the state`."""
+    counts = Counter(key[0] for key in point.wrote)
+    return ", ".join(f"{n} {_KINDS[kind][n > 1]}" for kind, n in counts.items())

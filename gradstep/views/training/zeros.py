@@ -1,0 +1,65 @@
+"""Zeros of ReLUs that are called as functions, and so by no module: read off the graph while its buffers are alive."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from weakref import ref
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from gradstep.engine.held import Held
+from gradstep.engine.observe.forward import is_zeroing
+
+_MANY = 64
+"""Calls that get a row each; of more, as an unrolled network has, those of one module share a row."""
+
+Share = tuple[float, str, float]
+"""Where it stands in forward order, the module that called it, and the share of zeros in what it returned."""
+
+
+class FunctionalZeros:
+    """Remembers the shares of the last forward: backward frees what they are read from."""
+
+    def __init__(self) -> None:
+        self.shares: list[Share] = []
+        self._loss: ref[Tensor] | None = None
+        """The loss that was counted; held weakly, or its graph would live on."""
+
+    def observe(self, held: Held) -> None:
+        """Count the zeros of a new loss's graph."""
+        loss = held.point.loss
+        if loss is not None and self._loss is not None and loss is self._loss():
+            return
+        self._loss = None if loss is None else ref(loss)
+        graph, owners = held.graph(), held.point.watched.owners
+        self.shares = []
+        if graph is None:
+            return
+        counted: dict[tuple[float, str], tuple[int, int]] = {}
+        zeroing = {path for module, path in held.paths.items() if is_zeroing(module)}
+        calls = [
+            (node, owner or "")
+            for node, owner in zip(graph.nodes, graph.owners, strict=True)
+            if node.name() == "ReluBackward0" and owner not in zeroing
+        ]
+        for node, owner in calls:
+            result = _result(node)
+            if result is not None and result.numel():
+                place = bisect_right(owners.numbers, int(node._sequence_nr())) - 0.5 if len(calls) <= _MANY else 0.0
+                zeros, size = counted.get((place, owner), (0, 0))
+                found = result.numel() - int(torch.count_nonzero(result))
+                counted[place, owner] = (zeros + found, size + result.numel())
+        self.shares = [(place, owner, zeros / size) for (place, owner), (zeros, size) in counted.items()]
+
+
+def _result(node: Node) -> Tensor | None:
+    """Return what a ReLU returned, unless it is freed, was written since, or is kept by a hook (a checkpoint's)."""
+    try:
+        if getattr(node, "_raw_saved_result").unpack_hook is not None:  # noqa: B009
+            return None
+        result = getattr(node, "_saved_result")  # noqa: B009
+    except (AttributeError, RuntimeError):
+        return None
+    return result if isinstance(result, Tensor) and not result.is_meta else None

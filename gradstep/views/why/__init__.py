@@ -1,0 +1,1 @@
+"""Why a number is what it is: the sentence, the arithmetic of an element, its ledger."""

@@ -1,0 +1,130 @@
+"""Which optimizer has which formula, and what a formula reads of a held parameter before and after a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradstep.engine.debuggee.optimizers import is_torchs, writes_grad
+from gradstep.engine.held import Held
+from gradstep.views.tensor.selection import Cut
+from gradstep.views.why.formulas.adagrad import adagrad
+from gradstep.views.why.formulas.adam import adam, adamw
+from gradstep.views.why.formulas.rmsprop import rmsprop
+from gradstep.views.why.formulas.sgd import sgd
+from gradstep.views.why.formulas.term import Term
+from gradstep.views.why.formulas.work import Work
+
+FORMULAS: dict[type[torch.optim.Optimizer], Callable[[Work], Term]] = {
+    torch.optim.SGD: sgd,
+    torch.optim.Adam: adam,
+    torch.optim.AdamW: adamw,
+    torch.optim.RMSprop: rmsprop,
+    torch.optim.Adagrad: adagrad,
+}
+"""By the very class: what inherits from one of these may step in another way."""
+
+
+def why_none(held: Held, parameter: Tensor) -> str:
+    """Say why there is no formula for a parameter with a `.grad`; empty when there is one."""
+    optimizer = held.optimizer
+    places = sum(parameter is p for group in optimizer.param_groups for p in group["params"])
+    grad = parameter.grad
+    if not places:
+        return "in no group of the optimizer: no step moves it"
+    if type(optimizer) not in FORMULAS:
+        return f"{type(optimizer).__name__} has no formula here"
+    if places > 1:
+        return "twice in the optimizer: a step moves it twice"
+    if not parameter.dtype.is_floating_point:
+        return f"no formula for {str(parameter.dtype).removeprefix('torch.')}"
+    if parameter.layout is not torch.strided or (grad is not None and grad.layout is not torch.strided):
+        return "no formula for a sparse tensor or gradient"
+    return ""
+
+
+def work_to_come(held: Held, parameter: Tensor, part: Cut) -> Work:
+    """Return the work of the step that has not been taken: from the weight, `.grad` and state that are there now."""
+    group = next(g for g in held.optimizer.param_groups if any(p is parameter for p in g["params"]))
+    assert parameter.grad is not None
+    work = Work(
+        _window(parameter, part),
+        _window(parameter.grad, part),
+        {key: _number(value) for key, value in group.items() if key != "params"},
+        _state(held.optimizer.state.get(parameter, {}), parameter, part),
+    )
+    work.finish(FORMULAS[type(held.optimizer)](work))
+    return work
+
+
+def would_give(held: Held, parameter: Tensor, part: Cut) -> Tensor | None:
+    """Return what a step would make of a part of a parameter; None where there is no `.grad`, or no formula."""
+    if parameter.grad is None or parameter not in held.names or why_none(held, parameter):
+        return None
+    return work_to_come(held, parameter, part).result
+
+
+def work_done(held: Held, parameter: Tensor, part: Cut) -> Work | None:
+    """Return the work of the step that was just taken, with what it made; None when what was before was not kept."""
+    saved = held.saved.optimizer
+    weights = held.saved.tensors
+    name = held.names[parameter]
+    if saved is None or name not in weights.names or parameter.grad is None:
+        return None
+    copies = dict(zip(saved.tensors.names, saved.tensors.copies, strict=True))
+    place, hyper = next(
+        (i, were) for i, (_, were, params) in enumerate(saved.groups) if any(p is parameter for p in params)
+    )
+    before: dict[str, Any] = next((were for owner, _, were in saved.state if owner is parameter), {})
+    state = {key: copies.get(f"{name}.state.{key}", value) for key, value in before.items()}
+    work = Work(
+        _window(weights.copies[weights.names.index(name)], part),
+        _window(_used(held, parameter), part),
+        {k: _number(copies.get(f"group[{place}].{k}", v)) for k, v in hyper.items() if k != "params"},
+        _state(state, parameter, part),
+        _window(parameter, part),
+        _state(held.optimizer.state.get(parameter, {}), parameter, part),
+    )
+    work.finish(FORMULAS[type(held.optimizer)](work))
+    return work
+
+
+def grad_before(held: Held, parameter: Tensor) -> Tensor | None:
+    """Return what `.grad` was before the last phase, where that was kept because the phase might write it."""
+    return next((kept for _, p, _, kept in held.saved.grads if p is parameter), None)
+
+
+def _used(held: Held, parameter: Tensor) -> Tensor:
+    """Return the gradient that the last step used: hooks change it before the step, Nesterov's kernel in it."""
+    assert parameter.grad is not None
+    before = grad_before(held, parameter)
+    inside = before is not None and is_torchs(held.optimizer) and writes_grad(held.optimizer)
+    return before if before is not None and inside else parameter.grad
+
+
+def _window(tensor: Tensor, part: Cut) -> Tensor:
+    return part.of(tensor.detach()).cpu()
+
+
+def _state(entries: Mapping[str, Any], parameter: Tensor, part: Cut) -> dict[str, Tensor]:
+    """Return an optimizer's state of a parameter: windows of what has its shape, and its single numbers."""
+    found: dict[str, Tensor] = {}
+    for key, value in entries.items():
+        if isinstance(value, (int, float)):
+            found[key] = torch.tensor(float(value), dtype=torch.float64)
+        elif isinstance(value, Tensor) and value.layout is torch.strided:
+            if value.shape == parameter.shape:
+                found[key] = _window(value, part)
+            elif value.numel() == 1:
+                found[key] = value.detach().cpu().reshape(())
+    return found
+
+
+def _number(value: object) -> object:
+    """Return a hyper-parameter without tensors: newer torch takes tensors for lr and betas."""
+    if isinstance(value, Tensor):
+        return float(value) if value.numel() == 1 else value
+    return tuple(_number(each) for each in value) if isinstance(value, (tuple, list)) else value

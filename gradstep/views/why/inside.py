@@ -1,0 +1,185 @@
+"""The Why view at a stop inside a phase: what is about to happen at the module, op or node, or what just did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
+
+from gradstep.engine.autograd.derivatives.find import rule_of, symbol_of, words_of
+from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
+from gradstep.engine.autograd.nested_shapes import sizes_of
+from gradstep.engine.held import Held
+from gradstep.engine.observe.events import Event, tensors_in
+from gradstep.engine.stepping.stepper import Stepping
+from gradstep.values.commands import Backward, Forward
+from gradstep.values.numbers import number, shape
+from gradstep.values.reasons import FormulaLine
+from gradstep.values.views import WhyView
+from gradstep.views.graph.operations import operation_of
+from gradstep.views.node.inside import why_not
+from gradstep.views.numbers import norm_of
+
+_MOST = 3
+"""Things of one kind that a sentence names."""
+
+
+def why_inside(held: Held, stop: int, stepping: Stepping, event: Event) -> WhyView:
+    """Return the sentence for the place that a phase is stopped at, and the derivative where it is a node."""
+    more = (_reason(stepping.reason),) if stepping.reason not in ("", "step") else ()
+    if event.phase == "forward":
+        return WhyView(stop, _of_forward(event), _forward(event), Forward.torch, (*more, *_parameters(held, event)))
+    record = held.graph()
+    assert record is not None
+    node = _Node(held, record, event)
+    more = (*more, *event.changes)
+    return WhyView(stop, node.name, node.sentence(), Backward.torch, more, lines=tuple(node.formulas()))
+
+
+def _reason(reason: str) -> str:
+    known = {"pause": "it was paused here", "until": "the condition holds here"}
+    return known.get(reason, f"stopped by {reason}" if reason.startswith("breakpoint") else reason)
+
+
+# -- forward -----------------------------------------------------------------------------------------------------------
+def _of_forward(event: Event) -> str:
+    return f"{event.path} {event.name}".strip() if event.kind == "module" else event.name
+
+
+def _forward(event: Event) -> str:
+    given = _shapes(event.inputs)
+    if event.kind == "module" and event.outputs is None:
+        what = f"{_of_forward(event)} is about to run"
+        return f"{what}{f' on {given}' if given else ''}. `into` steps to what it calls, `over` runs it whole."
+    made, refused = _shapes(event.outputs or ()), _refused(event)
+    way = f"{given} → {made}" if given and made else made or given
+    if event.kind == "module":
+        did = f"{_of_forward(event)} has run: {way}."
+    else:
+        where = f" in {event.stack[-1]}" if event.stack else ""
+        did = f"{event.name} ran{where}: {way}."
+    if refused:
+        return f"{did} No node for backward: {refused}."
+    nodes = [t.grad_fn.name().rsplit("::", 1)[-1] for _, t in tensors_in(event.outputs, "") if t.grad_fn is not None]
+    if event.kind == "op" and nodes:
+        return f"{did} It left {nodes[0]}, which backward will run."
+    return did
+
+
+def _refused(event: Event) -> str:
+    outputs = [tensor for _, tensor in tensors_in(event.outputs, "")]
+    return why_not(outputs[0], event) if outputs and not any(t.requires_grad for t in outputs) else ""
+
+
+def _parameters(held: Held, event: Event) -> Iterator[str]:
+    """Name the parameters that an op was given."""
+    if event.kind == "op":
+        given = (*tensors_in(event.inputs, ""), *tensors_in(event.keywords, ""))
+        names = list(dict.fromkeys(held.names[t] for _, t in given if t in held.names))
+        if names:
+            yield f"it used {_listed(names)}"
+
+
+# -- backward ----------------------------------------------------------------------------------------------------------
+class _Node:
+    """A node that a backward is stopped at, in words."""
+
+    def __init__(self, held: Held, record: GraphRecord, event: Event) -> None:
+        self._held, self._record, self._event = held, record, event
+        self.name = f"#{event.number} {event.name.rsplit('::', 1)[-1]}"
+
+    def sentence(self) -> str:
+        event = self._event
+        if leaf_tensor(self._record.nodes[event.number]) is not None:
+            return self._of_leaf()
+        label = f"{event.name.rsplit('::', 1)[-1]} ({self._label(event.number)})"
+        if event.edge == "after":
+            targets = list(dict.fromkeys(self._record.edges[event.number]))
+            ways = f" to {_listed([self._numbered(t) for t in targets])}" if targets else ", and ends there"
+            return f"{label} has run: Jᵀv leaves it{ways}."
+        words = words_of(self._record.nodes[event.number])
+        happens = f" {_capital(words)}." if words else ""
+        return f"{label} is about to run: v ({_shapes(event.inputs)}) {self._arrives()}.{happens}"
+
+    def _of_leaf(self) -> str:
+        event = self._event
+        name, shape = event.parameter or "a leaf", _shapes(event.inputs)
+        leaf = leaf_tensor(self._record.nodes[event.number])
+        grad = None if leaf is None else leaf.grad
+        if event.edge == "before":
+            does = "become its .grad, which is None" if grad is None else f"be added to its .grad (norm {_norm(grad)})"
+            return f"v ({shape}) {self._arrives()}, and ends at {name}: it is about to {does}."
+        if grad is None:
+            return f"{name} was come to, and has no .grad: a hook took it."
+        return f"{name}.grad was written: its norm is now {_norm(grad)}. The weight itself has not moved."
+
+    def _arrives(self) -> str:
+        """Say where v comes from."""
+        event = self._event
+        sources = list(dict.fromkeys(source for source, _, _ in event.addends))
+        if len(event.addends) > 1:
+            return (
+                f"is the sum of {len(event.addends)} that arrive, from {_listed([self._numbered(s) for s in sources])}"
+            )
+        source = sources[0] if sources else self._source()
+        if source < 0:
+            return "is where backward begins: the derivative of the loss with respect to itself, 1"
+        return f"arrives from {self._numbered(source)}"
+
+    def _source(self) -> int:
+        """Return the node that leads here, -1 for none: in execution order it is not far."""
+        here, edges = self._event.number, self._record.edges
+        return next((i for i in range(here - 1, -1, -1) if here in edges[i]), -1)
+
+    def formulas(self) -> Iterator[FormulaLine]:
+        """Yield the derivative of each input that a gradient goes to; after it has run, with the norms."""
+        event = self._event
+        node = self._record.nodes[event.number]
+        rule = rule_of(node)
+        if rule is None or leaf_tensor(node) is not None:
+            return
+        led = [edge for edge, (following, _) in enumerate(node.next_functions) if following is not None]
+        for edge, place in [*zip(led, self._record.edges[event.number], strict=True)][:_MOST]:
+            symbol, formula = symbol_of(rule, edge)
+            made = event.outputs[edge] if event.outputs is not None and edge < len(event.outputs) else None
+            norm = f", norm {_norm(made)}" if isinstance(made, Tensor) else ""
+            yield FormulaLine(f"Jᵀv for {symbol}", formula, note=f"→ {self._label(place)} (#{place}){norm}")
+
+    def _numbered(self, place: int) -> str:
+        """Call a node by its label and its number, for two may have the same label; a parameter has one leaf."""
+        leaf = leaf_tensor(self._record.nodes[place]) is not None
+        return self._label(place) + ("" if leaf else f" (#{place})")
+
+    def _label(self, place: int) -> str:
+        """Call a node by its operation in plain words and its module; a leaf by its `.grad`."""
+        record, held = self._record, self._held
+        leaf = leaf_tensor(record.nodes[place])
+        if leaf is not None:
+            return f"{held.names.get(leaf, 'a leaf')}.grad"
+        owner = record.owners[place]
+        operation = operation_of(record.nodes[place])
+        if owner is None:
+            return f"{operation} of the loss"
+        kind = type(held.model.get_submodule(owner)).__name__
+        return f"{operation} of {owner} {kind}" if owner else f"{operation} of the model"
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+def _shapes(values: Sequence[object]) -> str:
+    shapes = [shape(sizes_of(t)) if t.dim() else "one number" for _, t in tensors_in(tuple(values), "")]
+    return _listed(shapes)
+
+
+def _listed(names: Sequence[str]) -> str:
+    names = [*names[:_MOST], *([f"{len(names) - _MOST} more"] if len(names) > _MOST else [])]
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}" if names else ""
+
+
+def _norm(tensor: Tensor) -> str:
+    norm = norm_of(tensor)
+    return "unknown" if norm is None else number(norm)
+
+
+def _capital(text: str) -> str:
+    """Begin a sentence; v stays what it is."""
+    return text if text.startswith("v ") else text[:1].upper() + text[1:]

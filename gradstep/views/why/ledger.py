@@ -1,0 +1,115 @@
+"""The Ledger view: how one element of `.grad` became what it is, a row for each act since it was last cleared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradstep.engine.held import Held
+from gradstep.engine.observe.account import Line, Moment, Standing, walked
+from gradstep.engine.observe.addends import Wish
+from gradstep.values.reasons import LedgerRow, LedgerView
+from gradstep.views.numbers import Norms
+from gradstep.views.tensor.element import Element
+from gradstep.views.tensor.view import unreached
+from gradstep.views.training.model import dtype_name
+
+NOT_RECORDED = "not recorded: recording begins when it is first looked at, and is for what fits in 64 MiB"
+
+
+def ledger_view(held: Held, stop: int, element: Element | None, taken: Norms | None = None) -> LedgerView:
+    """Return the account of an element. From now on backwards are recorded.
+
+    `taken` holds the norms that other views of the same look have taken.
+    """
+    if element is None:
+        held.addends.wish = held.addends.wish or Wish("", ())
+        return LedgerView(stop, note="choose a parameter in Model: the ledger is about its .grad")
+    held.addends.wish = Wish(element.name, element.index)
+    grad = element.parameter.grad
+    total = element.of(grad)
+    taken = taken or Norms()
+    rows = tuple(_rows(held, element, taken))
+    return LedgerView(
+        stop,
+        name=element.line(".grad"),
+        element=element.index,
+        dtype=dtype_name(element.parameter if grad is None else grad),
+        state=held.ledger.state(element.name, element.parameter),
+        rows=rows,
+        total=total,
+        norm=None if grad is None else taken.of([grad])[0],
+        note=_why_none(held, element),
+    )
+
+
+def _why_none(held: Held, element: Element) -> str:
+    """Say why there is no `.grad` that a further backward would change; empty when there is nothing to say."""
+    if not element.parameter.requires_grad:
+        return "requires_grad is False: no backward reaches it"
+    if not held.missed(element.parameter):
+        return ""
+    return f"The {unreached(element.path)}."
+
+
+def _rows(held: Held, element: Element, taken: Norms) -> Iterator[LedgerRow]:
+    entry, lines = held.ledger.entry(element.name), held.ledger.lines(element.name)
+    grad = element.parameter.grad
+    now, norm = element.of(grad), None if grad is None else taken.of([grad])[0]
+    if not lines:
+        if grad is None:
+            yield LedgerRow("start", "no backward yet")
+        elif entry.added:
+            text = f"{entry.added} backward{'s' if entry.added > 1 else ''}"
+            yield LedgerRow("earlier", text, after=now, norm=norm, used=entry.used, note=NOT_RECORDED)
+        else:
+            word = "zero_grad" if entry.zeroed else "given"
+            yield LedgerRow("cleared" if entry.zeroed else "earlier", word, after=now, norm=norm)
+        return
+    if lines[0].kind == "backward":
+        yield LedgerRow("start", "no .grad")
+    moments = list(walked(lines, lambda amount: amount.at(element.index)))
+    steps = [sum(line.kind == "step" for line in lines[i + 1 :]) for i in range(len(lines))]
+    for i, moment in enumerate(moments):
+        yield _row(moment, steps[moment.place], _part(moments, i))
+    last = moments[-1].after
+    standing = _number(last)
+    if last.known and not _same(standing, now):
+        yield LedgerRow("changed", "written since", standing, None, now, norm)
+
+
+def _row(moment: Moment, later: int, part: str) -> LedgerRow:
+    line, before, after = moment.line, _number(moment.before), _number(moment.after)
+    norm = None if moment.part is None else moment.part.norm
+    if line.kind == "step":
+        return LedgerRow("step", "step", before, None, after)
+    if line.kind != "backward":
+        return LedgerRow(line.kind, _word(line), None, None, after, norm, used=later + line.used)
+    amount = None if moment.amount is None else float(moment.amount)
+    note = "" if amount is not None else "this element was not recorded"
+    text = f"backward {line.number}{part}"
+    return LedgerRow("backward", text, before, amount, after, norm, line.forward, line.loss, later, note)
+
+
+def _word(line: Line) -> str:
+    if line.kind == "cleared":
+        return "zero_grad"
+    if line.kind == "changed":
+        return "written by other code"
+    return f"{line.number} earlier" if line.number else "was there"
+
+
+def _part(moments: list[Moment], i: int) -> str:
+    """Say which part of a backward a row is, where nested backwards added several times."""
+    here = moments[i]
+    if len(here.line.parts) < 2:
+        return ""
+    first = next(j for j, moment in enumerate(moments) if moment.place == here.place)
+    return f", {i - first + 1} of {len(here.line.parts)}"
+
+
+def _number(standing: Standing) -> float | None:
+    return None if standing.value is None or standing.value.is_complex() else float(standing.value)
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    return one == other or (one is not None and other is not None and one != one and other != other)

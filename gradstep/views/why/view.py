@@ -1,0 +1,226 @@
+"""The Why view: one sentence on what the last phase did and what it did not, and the facts behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+from msgspec.structs import replace
+
+from gradstep.engine.held import Held
+from gradstep.engine.observe.addends import Wish
+from gradstep.values.commands import line_of
+from gradstep.values.expressions import name_line
+from gradstep.values.numbers import number
+from gradstep.values.views import WhyView
+from gradstep.views.numbers import Norms
+from gradstep.views.tensor.element import Element
+from gradstep.views.why.arithmetic import arithmetic
+
+_UNKNOWN = "is not known here: the stop before it was not kept"
+
+
+def why_view(
+    held: Held, stop: int, changed: frozenset[str], element: Element | None = None, taken: Norms | None = None
+) -> WhyView:
+    """Return the sentence for the last phase, and the arithmetic of one element.
+
+    Args:
+        held: the held workload.
+        stop: the number of the stop.
+        changed: names of all tensors that the last phase changed.
+        element: the selected element; what the next backwards add to it is recorded from now on.
+        taken: the norms that other views of the same look have taken.
+    """
+    if held.refused:
+        sentence = f"{held.refused} raised and was undone: everything is as it was before it."
+        return WhyView(stop, held.refused, sentence, held.point.torch)
+    if held.point.edit:
+        return WhyView(stop, "changed by hand", f"{held.point.edit}.", held.point.torch)
+    acts: dict[str, Callable[[Held, frozenset[str]], tuple[str, list[str]]]] = {
+        "forward": _forward,
+        "backward": partial(_backward, taken=taken or Norms()),
+        "step": partial(_step, taken=taken or Norms()),
+        "zero_grad": _zero_grad,
+        "next_batch": _next_batch,
+    }
+    sentence, more = acts.get(held.point.phase, _loaded)(held, changed)
+    phase = held.point.phase
+    if not held.saved.known and phase not in ("", "next_batch"):
+        more.append(f"`goto {stop}`, `undo`, `redo` runs it again and keeps that; a larger --history keeps more stops")
+    view = WhyView(stop, phase or "loaded", sentence, held.point.torch, tuple(more))
+    if element is None:
+        return view
+    held.addends.wish = Wish(element.name, element.index)
+    name = element.line(".grad" if phase in ("backward", "zero_grad") else "")
+    return replace(view, element=name, lines=arithmetic(held, element))
+
+
+def _loaded(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
+    total = sum(p.numel() for _, p in held.parameters)
+    frozen = sum(not p.requires_grad for _, p in held.parameters)
+    more = [f"{total:,} parameters in {len(held.parameters)} tensors; every .grad is None until the first backward"]
+    if frozen:
+        more.append(f"{frozen} of the {len(held.parameters)} tensors are frozen (requires_grad=False)")
+    return "Ready. Run `forward`: forward runs prediction = model(x) and computes the loss.", more
+
+
+def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
+    point = held.point
+    loss = point.loss
+    assert loss is not None
+    more = []
+    if point.value is not None:
+        was = "" if point.change is None else f", {_signed(point.change)} since the last forward"
+        more.append(f"loss = {number(point.value)}{was}")
+    weights = sorted(name for name, _ in held.parameters if name in changed)
+    buffers = changed.difference(weights)
+    if buffers:
+        more.append(f"it updated {_count(len(buffers), 'buffer')}, such as {min(buffers)}")
+    if point.value is None:
+        return f"forward gave a loss of shape {tuple(loss.shape)}: backward needs one number.", more
+    if not math.isfinite(point.value):
+        word = number(point.value)
+        more.append("`break nan`, then undo and forward again: it stops at the op that makes the first of them")
+        return f"The loss is {word}: a backward from it can fill .grad with NaN or inf.", more
+    if loss.grad_fn is None:
+        return "forward computed a loss that has no graph: nothing it depends on requires grad.", more
+    if weights:
+        return f"forward computed the loss and built its graph. It also wrote {weights[0]}; no .grad changed.", more
+    if not held.saved.known:
+        return f"forward computed the loss and built its graph. What it wrote besides {_UNKNOWN}.", more
+    return "forward computed the loss and built its graph. No weight and no .grad changed.", more
+
+
+def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[str]]:
+    written = held.point.written
+    by_name = dict(held.parameters)
+    added = sorted({held.ledger.entry(name).added for name in written})
+    missing = [name for name, p in held.parameters if p.requires_grad and p.grad is None]
+    more = []
+    if held.point.flows is not None:
+        lines = [line_of(flow.change) for flow in held.point.flows.flows]
+        others = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+        more.append(f"what flowed was changed by hand: {'; '.join(lines[:3])}{others}")
+    if written:
+        grads = [grad for grad in (by_name[name].grad for name in written) if grad is not None]
+        every = [norm for norm in taken.of(grads) if norm is not None]
+        total = math.sqrt(math.fsum(n * n for n in every)) if all(map(math.isfinite, every)) else float("nan")
+        more.append(
+            f"{len(written)} of {len(by_name)} parameters were given a gradient; norm of all of them {number(total)}"
+        )
+    if missing:
+        several = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        where = f"`why {name_line(missing[0])}.grad` says where its path ends"
+        more.insert(0, f"no gradient reached {', '.join(missing[:3])}{several}: {where}")
+    if not written:
+        return "backward() reached no parameter: the loss depends on none that requires grad.", more
+    if added[-1] > 1:
+        used = max(held.ledger.entry(name).used for name in written)
+        stale = f", {used} of them already used by a step" if used else ""
+        sums = f"it is now the sum of {added[-1]} backwards{stale}"
+        return f"backward() added to .grad: {sums}. Clear it with `zero_grad`.", more
+    if any(name in changed for name, _ in held.parameters):
+        return "backward() wrote .grad, and a hook of the workload moved weights on the way.", more
+    if missing:
+        wrote = f"{len(written)} of {_count(len(written) + len(missing), 'parameter')}"
+        return f"backward() wrote the .grad of {wrote}: none reached {missing[0]}.", more
+    if not held.saved.known:
+        return f"backward() wrote .grad. Whether it moved a weight {_UNKNOWN}.", more
+    return "backward() wrote .grad and nothing else. The weight moves when you run `step` (optimizer.step()).", more
+
+
+def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[str]]:
+    point = held.point
+    rates = held.rates()
+    moved = [name for name, _ in held.parameters if name in changed]
+    known = held.saved.known
+    count = f"{len(moved)} of {len(held.parameters)} parameters changed, " if known else ""
+    more = [f"{count}lr {_rates(point.rates_before)}"]
+    if rates != point.rates_before:
+        more.append(f"the scheduler set lr {_rates(point.rates_before)} → {_rates(rates)}")
+    if not point.written:
+        return "step() changed nothing: every .grad is None, and an optimizer skips what has no gradient.", more
+    lost = _all_nan(held, taken)
+    if lost:
+        first = name_line(lost[0])
+        several = f"all of {first} is NaN" if len(lost) == 1 else f"all of {len(lost)} parameters is NaN, {first} first"
+        more.append(f"{several}: `back until all(isfinite({first}))` goes to the last stop before that")
+    if len(lost) == len(point.written):
+        if not known:
+            return f"Every weight is NaN. Whether step() made it so {_UNKNOWN}.", more
+        if _all_were_nan(held, lost):
+            return "step() changed nothing: every weight was NaN already, and NaN − lr · NaN is NaN.", more
+        return "step() made every weight NaN: nothing but going back leads out of that.", more
+    if not known:
+        return f"step() was taken. What it moved {_UNKNOWN}.", more
+    if not moved:
+        return "step() changed nothing: the update was zero for every weight, or too small for its last bit.", more
+    if point.again:
+        return "step() moved the weights again, with a gradient that a step had used already. Run `zero_grad`.", more
+    if any(f"{name}.grad" in changed for name in point.written):
+        wrote = "step() moved the weights, and wrote .grad too: a hook did, or the kernel"
+        return f"{wrote}. Run `zero_grad` to clear it.", more
+    before = f"Run `zero_grad` before the next backward{_or_add(held)}"
+    return f"step() moved the weights and left .grad as it was. {before}.", more
+
+
+def _all_nan(held: Held, taken: Norms) -> list[str]:
+    """Return the names of the parameters that the step could move and that hold nothing but NaN."""
+    weights = dict(held.parameters)
+    norms = taken.of([weights[name] for name in held.point.written])
+    return [
+        name
+        for name, norm in zip(held.point.written, norms, strict=True)
+        if norm is not None and math.isnan(norm) and bool(weights[name].isnan().all())
+    ]
+
+
+def _all_were_nan(held: Held, names: list[str]) -> bool:
+    saved = held.saved.tensors
+    before = dict(zip(saved.names, saved.copies, strict=True))
+    return all(name in before and bool(before[name].isnan().all()) for name in names)
+
+
+def _or_add(held: Held) -> str:
+    sums = max((held.ledger.entry(name).added for name, _ in held.parameters), default=0)
+    return f", or it adds to these {sums}" if sums > 1 else ", or it adds to it"
+
+
+def _zero_grad(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
+    to_none = "False" not in held.point.torch
+    if not held.saved.known:
+        return f"zero_grad() set .grad to {'None' if to_none else 'zeros'}. What was there {_UNKNOWN}.", []
+    word = "None" if to_none else "zeros"
+    if not changed:
+        were = "None" if to_none else "zeros or None"
+        return f"zero_grad() found nothing to clear: every .grad was {were} already.", []
+    more = [f".grad of {_count(len(changed), 'parameter')} set to {word}; weights and the loss are as they were"]
+    if to_none:
+        return "zero_grad() set .grad to None: the next backward starts afresh. No weight changed.", more
+    return "zero_grad() filled .grad with zeros: a step now sees gradients of 0, not None.", more
+
+
+def _next_batch(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
+    more = []
+    if held.rates() != held.point.rates_before:
+        more.append(f"an epoch ended; the scheduler set lr {_rates(held.point.rates_before)} → {_rates(held.rates())}")
+    taken = held.batches.place
+    if held.point.loss is None:
+        return f"Batch {taken} is here. Run `forward`: forward runs on it.", more
+    if held.batches.single:
+        return "There is one batch: it is here again. Run `forward`.", more
+    return f"Batch {taken} is here. The loss shown is still the last one's: run `forward` for this batch.", more
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _signed(value: float) -> str:
+    return ("+" if value >= 0 else "") + number(value)
+
+
+def _rates(rates: tuple[float, ...]) -> str:
+    return ", ".join(f"{rate:g}" for rate in rates)
