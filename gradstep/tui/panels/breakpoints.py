@@ -42,7 +42,7 @@ def draw(
         lines.append(_line(row, width, number, hits, place == at, row.number == hit))
     off = sum(not row.enabled for row in view.rows)
     about = numbers.count(len(view.rows), "breakpoint") + (f", {off} off" if off else "")
-    return Drawing(about, lines[: max(height, 0)], len(view.rows))
+    return Drawing(about, lines[: max(height, 0)], len(view.rows), start, end - start)
 
 
 def _header(width: int, number: int, hits: int) -> Line:
