@@ -30,8 +30,8 @@ def draw(
         return empty(
             width,
             height,
-            f"No breakpoint yet. {by_key}:break node Relu*, :break module 2 exit, :break grad 0.weight, :break nan and "
-            ":break when loss > 10 set others; :log prints and goes on.",
+            f"No breakpoint yet. {by_key}:break node Relu*, :break module 2 exit, :break grad 0.weight, :break nan, "
+            ":break inf and :break when loss > 10 set others; :log prints and goes on.",
         )
     start, end = window(len(view.rows), first, height - 1)
     shown = view.rows[start:end]
