@@ -15,6 +15,7 @@ from gradstep.engine.autograd.buffers import is_freed
 from gradstep.engine.bits import same_bits
 from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.debuggee.optimizers import is_torchs, writes_grad
+from gradstep.engine.history.before import began_with
 from gradstep.engine.observe.forward import remove_left_hooks, watch_forward
 from gradstep.engine.randomness import Randomness
 from gradstep.engine.saving import Saved, Saver, TensorsSaved, put_grads_back, without_grads
@@ -90,6 +91,20 @@ class Transaction:
             self._keep_the_rest(saved)
         self._begun = saved
         return saved
+
+    def began_with(self) -> Saved | None:
+        """Return what the forward of the last loss began with; None where neither it nor its point is kept.
+
+        Its `weights` are those that may differ from the present ones, or that the forward wrote.
+        """
+        held, timeline, point = self._held, self._timeline, self._held.point
+        if self.forward_saved is not None and not point.steps_since_forward:
+            return self.forward_saved
+        if timeline is not None and timeline.current is not None and not timeline.visiting:
+            return began_with(held, timeline.current)
+        if self.forward_saved is None or point.steps_since_forward > 1 or point.phase != "step":
+            return None
+        return replace(self.forward_saved, weights=held.saved.tensors) if held.saved.tensors.live else None
 
     def writes_weights(self) -> bool:
         """Tell whether a forward runs code that could write the weights."""

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.commands import FILES, TRAVELS, Break, Command, Into, Screenshot
+from gradstep.values.commands import FILES, TRAVELS, Break, Command, Into, Screenshot, WhyNone
 
 
 class Line(Struct, frozen=True):
@@ -52,7 +52,7 @@ class Script(Struct, frozen=True):
     statements: tuple[Statement, ...]
 
     def observes(self) -> bool:
-        """Tell whether it stops inside, draws the screen, goes back in time, writes a file, or expects an error."""
+        """Return whether something in it needs what a phase keeps: a stop inside one, a picture, `why`, going back."""
         return self.inside() or any(map(_observes, self.statements))
 
     def inside(self) -> bool:
@@ -60,7 +60,7 @@ class Script(Struct, frozen=True):
         return any(map(_inside, self.statements))
 
     def travels(self) -> bool:
-        """Tell whether it goes back in time, writes what led to a stop, or draws a screen that shows the timeline."""
+        """Return whether something in it needs the history: going back, `why`, a file, a picture with the timeline."""
         return any(map(_travels, self.statements))
 
     def source_of(self, number: int) -> str:
@@ -70,7 +70,7 @@ class Script(Struct, frozen=True):
 
 def _observes(statement: Statement) -> bool:
     if isinstance(statement, Line):
-        return isinstance(statement.command, (Screenshot, *TRAVELS, *FILES))
+        return isinstance(statement.command, (Screenshot, WhyNone, *TRAVELS, *FILES))
     return isinstance(statement, ExpectError) or any(map(_observes, statement.body))
 
 
@@ -82,5 +82,5 @@ def _inside(statement: Statement) -> bool:
 
 def _travels(statement: Statement) -> bool:
     if isinstance(statement, Line):
-        return isinstance(statement.command, (Screenshot, *TRAVELS, *FILES))
+        return isinstance(statement.command, (Screenshot, WhyNone, *TRAVELS, *FILES))
     return any(map(_travels, statement.body))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from holding import B, F, S, Z, hold, run
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from gradstep.engine.diagnose.missing_grad import why_none
+from gradstep.engine.diagnose.missing_grad import Walk, why_none
 from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
 
@@ -93,7 +96,7 @@ def test_a_module_on_its_fast_path_is_walked_through_as_one_operation() -> None:
     assert "does not use aside.weight" in why(FastPath, "aside.weight")
 
 
-def why(model: type[nn.Module], name: str = "first.weight", *acts: object) -> str:
+def why(model: Callable[[], nn.Module], name: str = "first.weight", *acts: object) -> str:
     torch.manual_seed(0)
     held = run(hold(model()), *(acts or (F, B)))
     before = digest(held)
@@ -151,6 +154,188 @@ def test_what_is_not_used_is_told_from_what_is_used_and_left() -> None:
     assert "`self.aside = self.first(x).relu()`" in aside
 
 
+class Sides(Two):
+    """A path that ends at a detach, beside what is only logged or looked at."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        match self.how:
+            case "item":
+                self.seen = hidden.mean().item()
+            case "float":
+                self.seen = float(hidden.std()) * 2
+            case "mask":
+                self.seen = (hidden > 0).float().mean()
+            case "ones":
+                self.seen = torch.ones_like(hidden) / hidden.detach()
+            case "branch":
+                if hidden.mean() > 1e9:
+                    x = x * 2
+            case "multiplied by ones":
+                return self.second(hidden.detach() * torch.ones_like(hidden))  # type: ignore[no-any-return]
+        return self.second(hidden.detach())  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("how", ["item", "float", "mask", "ones", "branch", "multiplied by ones"])
+def test_what_the_loss_does_not_depend_on_is_not_named(how: str) -> None:
+    place, cause = why(lambda: Sides(how)).splitlines()
+    assert "ends at torch.Tensor.detach at test_absent.py:" in place
+    assert "`return self.second(hidden.detach()" in place
+    assert cause == "`detach` gives the same numbers without their history"
+
+
+class Taken(Two):
+    """The loss depends on a number that Python computes with, not on the one that is logged."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        self.seen = hidden.max().item()
+        scale = 2.0 + float(hidden.mean())
+        return self.second(x[:, :3] * scale)  # type: ignore[no-any-return]
+
+
+def test_a_number_that_python_computes_with_is_told_from_one_that_is_logged() -> None:
+    said = why(Taken)
+    assert "ends at torch.Tensor.__float__" in said
+    assert "`scale = 2.0 + float(hidden.mean())`" in said
+    assert "item" not in said
+
+
+class Several(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        gate = hidden > 0
+        cold = hidden.detach()
+        with torch.no_grad():
+            warm = hidden.tanh()
+        return self.second(torch.where(gate, cold, warm))  # type: ignore[no-any-return]
+
+
+def test_every_place_at_which_a_path_ends_is_named_a_choice_last() -> None:
+    lines = why(Several).splitlines()
+    assert [line for line in lines if " at test_absent.py" in line] == lines[::2]
+    detach, grad_mode, choice = lines[::2]
+    assert "`cold = hidden.detach()`" in detach
+    assert "`warm = hidden.tanh()`" in grad_mode
+    assert "`gate = hidden > 0`" in choice
+    assert lines[1::2] == [
+        "`detach` gives the same numbers without their history",
+        "grad mode is off here: no_grad",
+        "its result is true or false (bool): no gradient",
+    ]
+
+
+class Written(Two):
+    """The numbers go into a view of a tensor that was there before."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden, rows = self.first(x).detach(), torch.zeros(len(x), 3)
+        first = rows[:1]
+        first.copy_(hidden[:1])
+        return self.second(rows)  # type: ignore[no-any-return]
+
+
+class Double(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        halved = x / 2
+        return halved * 4
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0] * 2
+
+
+class ThroughFunction(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(Double.apply(self.first(x)).detach())  # type: ignore[no-any-return]
+
+
+class ThroughScript(Two):
+    def __init__(self) -> None:
+        super().__init__()
+        self.script = torch.jit.script(nn.Linear(3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.script(self.first(x)).detach())  # type: ignore[no-any-return]
+
+
+@torch.jit.script
+def scripted(x: Tensor) -> Tensor:
+    return x.tanh() * 2
+
+
+class AfterScript(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        return self.second(scripted(hidden) * 0.5)  # type: ignore[no-any-return]
+
+
+def test_what_goes_through_a_scripted_function_is_no_unused_one() -> None:
+    held = run(hold(AfterScript()), F)
+    first = held.tensor("first.weight")
+    assert first is not None
+    walk = Walk(held, [first])
+    assert [op.name for op in walk.ops] == ["F.linear"]
+    assert not walk.cuts
+
+
+def test_a_path_is_followed_through_views_custom_functions_and_scripted_modules() -> None:
+    for model, text in (
+        (Written, "self.first(x).detach()"),
+        (ThroughFunction, ".detach()"),
+        (ThroughScript, ".detach()"),
+    ):
+        place, cause = why(model).splitlines()
+        assert "ends at torch.Tensor.detach at test_absent.py:" in place, model
+        assert text in place
+        assert "without their history" in cause
+
+
+class AsParameter(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = nn.Parameter(self.first(x))
+        return self.second(hidden)  # type: ignore[no-any-return]
+
+
+def test_a_new_parameter_has_the_numbers_without_their_history() -> None:
+    said = why(AsParameter)
+    assert "ends at F.linear" in said
+    assert "`return self.second(hidden)" in said
+    assert "nn.Parameter(h)" in said
+
+
+class Checkpointed(Two):
+    def __init__(self, frozen: bool, reentrant: bool = True) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(4, 4).requires_grad_(not frozen)
+        self.reentrant = reentrant
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = checkpoint(self.first, self.embedding(x), use_reentrant=self.reentrant)
+        return self.second(hidden)  # type: ignore[no-any-return]
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs")
+def test_a_reentrant_checkpoint_whose_inputs_need_no_grad_is_the_cause() -> None:
+    place, cause = why(lambda: Checkpointed(frozen=True)).splitlines()
+    assert "ends at checkpoint(use_reentrant=True) at test_absent.py:" in place
+    assert "`hidden = checkpoint(self.first, self.embedding(x)" in place
+    assert "use_reentrant=False" in cause
+    assert "is not None" in why(lambda: Checkpointed(frozen=True, reentrant=False))
+
+
+def test_a_reentrant_checkpoint_that_works_is_said_to_be_run_again_by_backward() -> None:
+    said = why(lambda: Checkpointed(frozen=False), "first.weight", F)
+    assert "no backward has run since" in said
+    assert "backward runs its forward again" in said
+    assert "is not None" in why(lambda: Checkpointed(frozen=False))
+
+
 def test_the_plain_cases_need_no_walk() -> None:
     assert "no loss yet" in _of(hold(Two()))
     assert "no backward has run since" in why(Two, "first.weight", F)
@@ -161,11 +346,31 @@ def test_the_plain_cases_need_no_walk() -> None:
 def test_a_frozen_one_is_passed_by() -> None:
     model = Two()
     model.first.requires_grad_(False)
-    assert "requires_grad is False" in _of(run(hold(model), F, B))
+    assert "first.weight is frozen: its requires_grad is False" in _of(run(hold(model), F, B))
 
 
 def test_after_a_step_the_forward_is_still_walked() -> None:
     assert "without their history" in why(Detached, "first.weight", F, B, S)
+    assert "without their history" in why(Detached, "first.weight", F, B, S, S)
+
+
+class Skips(Detached):
+    """Which way it goes is drawn anew in each forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + (self.second(self.first(x).tanh()) if torch.rand(()) < self.share else 0)
+
+
+def test_where_the_state_before_the_forward_is_not_kept_the_walk_has_to_take_the_same_way() -> None:
+    torch.manual_seed(0)
+    model = Skips()
+    model.share = 0.0  # type: ignore[assignment]
+    held = hold(model)
+    held.observed = False
+    run(held, F, B)
+    assert "without their history" in _of(held)
+    model.share = 1.0  # type: ignore[assignment]
+    assert "where its path ends is not known: " in _of(held)
 
 
 def _of(held: Held) -> str:

@@ -287,3 +287,36 @@ def test_where_a_breakpoint_stops_is_told_once(tmp_path: Path, capsys: pytest.Ca
     assert told[place + 1].strip() == "forward: exit torch.log of Log"
     assert told[place + 2].endswith("bad.py:6  return torch.log(super().forward(x) - 9)")
     assert sum("breakpoint 1: torch.log" in line for line in told) == 1
+
+
+DETACHED = """\
+import torch
+from gradstep import Workload
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(4, 3), torch.nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.second(torch.nn.functional.dropout(self.first(x)).detach())
+
+def make():
+    batches = [(torch.ones(3, 4), torch.zeros(3, 1))]
+    return Workload(Model(), torch.nn.MSELoss(), lambda p: torch.optim.SGD(p, lr=0.1), batches)
+"""
+
+
+@pytest.mark.parametrize("more", ["", "step; zero_grad; "])
+def test_why_answers_the_same_with_and_without_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str
+) -> None:
+    (tmp_path / "model.py").write_text(DETACHED)
+    script = written(tmp_path, f"load model.py:make seed=0\nforward; backward; {more}why first.weight.grad\n")
+    assert replay([script]) == 0
+    plain = capsys.readouterr().out
+    assert replay([script], json=True) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])["text"]
+    assert "ends at torch.Tensor.detach at model.py:10" in said
+    for line in said.splitlines():
+        assert line in plain

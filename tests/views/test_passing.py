@@ -80,7 +80,15 @@ def test_what_can_not_be_seen_is_said(session: Session) -> None:
     do(session, "into backward; over")
     assert "not run yet" in node(session, LookNode(9)).note
     do(session, "out phase; step; next_batch; step")
-    assert "weights of that forward are gone" in node(session, LookNode(3)).note
+    assert node(session, LookNode(3)).arrives, "the history has the weights of that forward"
+
+
+def test_without_a_history_the_weights_before_two_steps_are_not_known() -> None:
+    session = Session(history=0)
+    do(session, "load mlp seed=0; forward; backward; step")
+    assert node(session, LookNode(3)).arrives
+    do(session, "next_batch; step")
+    assert "a step has changed the weights since" in node(session, LookNode(3)).note
 
 
 def test_the_chain_leads_from_the_loss_to_the_node(session: Session) -> None:

@@ -2,113 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from types import FrameType
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
+from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
-from gradstep.engine.observe.composites import hide_composites
-from gradstep.engine.observe.events import Event, tensors_in
-from gradstep.engine.observe.rerun import backward_again, forward_again
-from gradstep.engine.observe.source_lines import Place, text_of
-from gradstep.engine.observe.taps import op_name, users_place
+from gradstep.engine.observe.dataflow import Dataflow, Op
+from gradstep.engine.observe.events import Event
+from gradstep.engine.observe.rerun import backward_again, forward_again, same_way
 from gradstep.values.errors import GradstepError
 
-_NO_GRAD = "its result does not require grad"
-
-
-@dataclass
-class Use:
-    """An op that what depends on the parameter went into."""
-
-    op: str
-    place: Place | None
-    cut: str = ""
-    """Why its result does not lead back; empty where it does."""
-
-    def line(self) -> str:
-        """Say the op with the line that it is written on."""
-        if self.place is None:
-            return self.op
-        name = self.place.file.replace("\\", "/").rpartition("/")[2]
-        return f"{self.op} at {name}:{self.place.line} `{text_of(self.place)}`"
-
-
-class Walk(TorchFunctionMode):
-    """Follows what depends on one tensor through a forward, and notes where it stops requiring grad."""
-
-    def __init__(self, start: Tensor) -> None:
-        super().__init__()
-        self._kept: list[Tensor] = [start]  # kept alive, so that no id is used twice
-        self._known = {id(start)}
-        self.uses: list[Use] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = kwargs or {}
-        result = func(*args, **given)
-        touched = [t for _, t in (*tensors_in(args, ""), *tensors_in(given, "")) if id(t) in self._known]
-        if touched and not _asks_only(func, result):
-            made = [t for _, t in tensors_in(result, "")]
-            if getattr(func, "__name__", "").endswith("__setitem__") and args and isinstance(args[0], Tensor):
-                made = [args[0]]
-            name, frame = op_name(func), sys._getframe(1)
-            self._follow(name, made, any(t.requires_grad for t in touched), frame, lambda: _cut(func, name, made))
-        return result
-
-    def composite(self, module: nn.Module, given: Any, output: Any) -> None:
-        """Follow through a module that is one operation."""
-        made, parts = [t for _, t in tensors_in(output, "")], (*module.parameters(), *module.buffers())
-        touched = [t for t in (*(t for _, t in tensors_in(given, "")), *parts) if id(t) in self._known]
-        if touched:
-            required, frame = any(t.requires_grad for t in touched), sys._getframe(1)
-            self._follow(type(module).__name__, made, required, frame, lambda: _off() or _NO_GRAD)
-
-    def depends(self, tensor: Tensor) -> bool:
-        """Tell whether a tensor was made from the one that is followed."""
-        return id(tensor) in self._known
-
-    def _follow(
-        self, name: str, made: list[Tensor], required: bool, frame: FrameType, why_cut: Callable[[], str]
-    ) -> None:
-        for tensor in made:
-            if id(tensor) not in self._known:
-                self._known.add(id(tensor))
-                self._kept.append(tensor)
-        ends = required and not any(t.requires_grad for t in made)
-        self.uses.append(Use(name, users_place(frame), why_cut() if ends else ""))
-
-
-def _asks_only(func: Any, result: Any) -> bool:
-    """Tell whether an op only asks for a fact, such as a shape: nothing flows on from it."""
-    name = getattr(func, "__name__", "")
-    return not (any(True for _ in tensors_in(result, "")) or name in ("item", "tolist", "numpy", "__setitem__"))
-
-
-def _cut(func: Any, name: str, made: list[Tensor]) -> str:
-    own = getattr(func, "__name__", "")
-    if not made:
-        return f"`{own}` takes the number out of torch: what is made of it has no history"
-    if own == "detach" or "detach" in own:
-        return "`detach` gives the same numbers without their history"
-    if name.endswith("data.__get__"):
-        return "`.data` gives the same numbers without their history"
-    if _off():
-        return _off()
-    if not any(t.is_floating_point() or t.is_complex() for t in made):
-        return f"its result is whole numbers ({str(made[0].dtype).removeprefix('torch.')}), which have no gradient"
-    return _NO_GRAD
-
-
-def _off() -> str:
-    return "" if torch.is_grad_enabled() else "grad mode is off here: no_grad or inference_mode"
+_SHOWN = 4
+"""How many places at most are named where a path ends."""
 
 
 def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
@@ -124,7 +31,7 @@ def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
     if not parameter.is_leaf:
         return [f"{name} is no leaf: torch hands its gradient on and keeps none (retain_grad() would)"]
     if not parameter.requires_grad:
-        return [f"{name}.requires_grad is False: it is frozen, or it is no parameter; backward passes it by"]
+        return [_without(held, name, parameter)]
     loss = held.point.loss
     if loss is None:
         return ["no loss yet: .grad is None until a backward; run forward, then backward"]
@@ -138,6 +45,15 @@ def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
             return list(_not_passed_on(held, graph, name, parameter))
         return [f"no backward has run since: the graph of this loss leads to {name}, and backward will fill it"]
     return _followed(held, name, parameter)
+
+
+def _without(held: Held, name: str, tensor: Tensor) -> str:
+    """Say what a tensor without requires_grad is."""
+    if any(tensor is parameter for _, parameter in held.parameters):
+        return f"{name} is frozen: its requires_grad is False, and backward passes it by; `unfreeze {name}` trains it"
+    if any(tensor is buffer for _, buffer in held.buffers()):
+        return f"{name} is a buffer: backward gives a .grad to parameters only"
+    return f"{name}.requires_grad is False: backward gives a .grad only to what requires grad"
 
 
 def _not_passed_on(held: Held, graph: GraphRecord, name: str, parameter: Tensor) -> Iterator[str]:
@@ -167,40 +83,89 @@ def _not_passed_on(held: Held, graph: GraphRecord, name: str, parameter: Tensor)
         yield f"it was not run again to see where: {error.problem.what}"
     for number in dry[:3]:
         owner = f" of {graph.owners[number]}" if graph.owners[number] else ""
-        made = Use(f"#{number} {graph.nodes[number].name()}{owner}", held.line_of(number))
+        made = Op(f"#{number} {graph.nodes[number].name()}{owner}", held.line_of(number), frozenset())
         yield f"{made.line()} gave None"
 
 
+class Walk:
+    """The forward of the last loss, walked again: what its loss depends on of what was computed from some tensors."""
+
+    def __init__(self, held: Held, starts: list[Tensor]) -> None:
+        """Walk it.
+
+        Raises:
+            GradstepError: it can't be run again, or takes another way now.
+        """
+        self._held, self._starts = held, starts
+        self.flow, self._loss = self._run()
+        self.ops = self.flow.reaching(self._loss, self._taken_out())
+        """The operations between the tensors and the loss."""
+
+    @property
+    def cuts(self) -> list[Op]:
+        """The operations at which paths to the loss end, one for each line; those that are only a choice last."""
+        found = {op.line(): op for op in self.ops if op.cut}
+        return sorted(found.values(), key=lambda op: op.whole)
+
+    def _run(self, nudged: Iterable[int] = ()) -> tuple[Dataflow, Tensor]:
+        """Walk once; `nudged` are the numbers, of those that are taken out of torch, to change a little."""
+        flow, changed = Dataflow(self._starts, frozenset(nudged)), bool(nudged)
+        loss, _ = forward_again(self._held, flow.watch, _anything if changed else same_way)
+        return flow, loss
+
+    def _taken_out(self) -> list[int]:
+        """Return the operations that take a number out of torch that the loss depends on.
+
+        Torch does not see what is computed from such a number: the forward runs again with it changed a little, and
+        where the loss stays the same to the last bit it does not depend on it.
+        """
+        every = self.flow.taken_out
+        by_line: dict[str, list[int]] = {}
+        for number, place in enumerate(every):
+            by_line.setdefault(self.flow.ops[place].line(), []).append(number)
+        if not every or not self._changes(range(len(every))):
+            return []
+        groups = list(by_line.values())
+        count = [group for group in groups if len(groups) == 1 or self._changes(group)]
+        return [every[number] for group in count for number in group]
+
+    def _changes(self, nudged: Iterable[int]) -> bool:
+        try:
+            return not same_bits(self._run(nudged)[1], self._loss)
+        except Exception:  # a shape that is computed from it, say
+            return True
+
+
+def _anything(_: Tensor, __: Tensor) -> bool:
+    return True
+
+
 def _followed(held: Held, name: str, parameter: Tensor) -> list[str]:
-    walks: list[Walk] = []
-
-    @contextmanager
-    def followed() -> Iterator[None]:
-        walk = Walk(parameter)
-        walks.append(walk)
-        with hide_composites(walk.composite), walk:
-            yield
-
     try:
-        loss, _ = forward_again(held, followed)
+        walk = Walk(held, [parameter])
     except GradstepError as error:
-        return [f"the loss does not lead to {name}; the forward was not walked again: {error.problem.what}"]
-    return _said(name, walks[0], walks[0].depends(loss), _module_of(held, name))
-
-
-def _said(name: str, walk: Walk, reached: bool, module: str) -> list[str]:
-    cuts = [use for use in walk.uses if use.cut]
-    if not walk.uses:
+        problem = error.problem
+        return [f"the graph of this loss does not lead to {name}; where its path ends is not known: {problem.what}"]
+    cuts, flow = walk.cuts, walk.flow
+    if not flow.ops:
+        module = _module_of(held, name)
         used = f"; {module} was not called, or did not use it" if module else ""
         return [f"this forward does not use {name}{used}"]
+    if not walk.ops:
+        left = f"the last operation on it is {flow.ops[-1].line()}"
+        return [f"{name} is used, but what came of it is no part of this loss", left]
     if cuts:
         lines = [f"the path from {name} to the loss ends at {cuts[0].line()}", cuts[0].cut]
-        more = len({use.line() for use in cuts}) - 1
-        return [*lines, f"and at {more} other place{'s' * (more > 1)}"] if more else lines
-    last = walk.uses[-1]
-    if reached:
-        return [f"the loss depends on {name}, but no path of its graph leads there; last used by {last.line()}"]
-    return [f"{name} is used, but what came of it is no part of this loss", f"it goes no further than {last.line()}"]
+        for cut in cuts[1:_SHOWN]:
+            lines += [f"and at {cut.line()}", cut.cut]
+        more = len(cuts) - _SHOWN
+        return [*lines, f"and at {more} other place{'s' * (more > 1)}"] if more > 0 else lines
+    again = next((op for op in walk.ops if op.reruns), None)
+    if again is not None and not held.point.ran:
+        runs = "a reentrant checkpoint: backward runs its forward again, and gives what it uses a .grad then"
+        return [f"no backward has run since: {again.line()} is {runs}"]
+    last = walk.ops[-1].line()
+    return [f"the loss depends on {name}, but no path of its graph leads there; last used by {last}"]
 
 
 def _module_of(held: Held, name: str) -> str:

@@ -58,6 +58,27 @@ def saved_before(held: Held, point: TimelinePoint) -> Saved:
     return found
 
 
+def began_with(held: Held, point: TimelinePoint) -> Saved | None:
+    """Return what the forward began with whose loss a point has, all weights included; None where it is not kept.
+
+    As with `saved_before`, it is true until the workload leaves the point.
+    """
+    made_by = point.made_by
+    before = None if made_by is None or made_by.parent is None else made_by.parent.checkpoint
+    if before is None:
+        return None
+    buffers = [before.images.get(("buffer", name)) for name, _, _ in held.buffer_slots]
+    return Saved(
+        tensors=_tensors(before, [key for key in before.images if key[0] == "buffer"]),
+        weights=_tensors(before, [key for key in before.images if key[0] == "weight"]),
+        randomness=before.randomness,
+        training=list(before.training),
+        grad_mode=before.grad_mode,
+        requires_grad=list(before.requires_grad),
+        slots=[None if image is None else image.tensor for image in buffers],
+    )
+
+
 def part_differs(point: TimelinePoint, key: Key, items: tuple[Item, ...]) -> bool:
     """Tell whether the command that led to a point changed a part of a tensor; True where that is not known."""
     before = point.parent.checkpoint if point.parent is not None else None

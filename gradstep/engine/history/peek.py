@@ -44,8 +44,10 @@ def glance(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
             held.refused, held.transaction.forward_saved = "", None
             held.saved = saved_before(held, target)
             lend_graph(timeline, target, point)
+            timeline.visiting = True
             yield
         finally:
+            timeline.visiting = False
             put_back(held, images, now)
             images.load(there)
             held.losses[:], held.loss_rates[:] = losses, rates

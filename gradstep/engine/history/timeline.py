@@ -45,6 +45,8 @@ class Timeline:
     branch: str = FIRST
     travelling: bool = False
     """True while commands are run again: they lead to points that are there already."""
+    visiting: bool = False
+    """True while the workload is at another point than `current`, to be looked at there."""
     repeats: dict[type[Any], bool] = field(default_factory=dict)
     """For each kind of command that was run again and compared, whether it gave the same bits."""
     small: int = 0

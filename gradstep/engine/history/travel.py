@@ -73,7 +73,11 @@ def visit(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
         alive = timeline.held.point
         _travel(timeline, target, graph=False)
         lend_graph(timeline, target, alive)
-        yield
+        timeline.visiting = True
+        try:
+            yield
+        finally:
+            timeline.visiting = False
 
 
 @contextmanager

@@ -13,31 +13,50 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.aside import aside, begin_as
-from gradstep.engine.autograd.graph import GraphRecord, record
+from gradstep.engine.autograd.graph import GraphRecord, Owners, record
 from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
 from gradstep.engine.observe.events import Event
 from gradstep.engine.observe.forward import Watched, watch_forward
 from gradstep.engine.observe.taps import Passes, tap_backward
-from gradstep.engine.saving import TensorsSaved, without_grads
+from gradstep.engine.saving import Saved, without_grads
 from gradstep.values.errors import wrong
 from gradstep.values.inside import SourceLine
 
 
 def forward_again(
-    held: Held, around: Callable[[], AbstractContextManager[object]] = nullcontext
+    held: Held,
+    around: Callable[[], AbstractContextManager[object]] = nullcontext,
+    same: Callable[[Tensor, Tensor], bool] = same_bits,
 ) -> tuple[Tensor, Watched]:
     """Run the forward of the last loss once more; return its loss and what the probes saw of it.
 
     Args:
         held: the workload; it is as it was when this returns.
         around: makes what stands round the forward, to see more of it.
+        same: returns whether the loss that it gives now, and the last one, are the same for what is asked. Where it
+            is not `same_bits`, a forward whose beginning is not known any more runs from the present state.
 
     Raises:
         GradstepError: there was no forward, what it began with is not there any more, or it gives another loss now.
     """
-    with _as_it_began(held), without_grads(held.parameters):
-        return _forward(held, around)
+    with _as_it_began(held, anyhow=same is not same_bits) as grad_mode, without_grads(held.parameters):
+        return _forward(held, grad_mode, around, same)
+
+
+def same_way(again: Tensor, loss: Tensor) -> bool:
+    """Return whether two losses have the same bits, or were computed by the same operations in the same order."""
+    if same_bits(again, loss):
+        return True
+    return _operations(again) == _operations(loss)
+
+
+def _operations(loss: Tensor) -> list[str]:
+    """Return the names of the nodes of a loss's graph, in the order in which backward runs them."""
+    if loss.grad_fn is None:
+        return []
+    graph = record(loss.grad_fn, Owners())
+    return [node.name() for node in graph.nodes]
 
 
 def backward_again(
@@ -65,8 +84,8 @@ def backward_again(
     flows = held.point.flows
     if flows is not None:
         flows.refuse_elsewhere()
-    with _as_it_began(held), without_grads(held.parameters):
-        again, watched = _forward(held)
+    with _as_it_began(held) as grad_mode, without_grads(held.parameters):
+        again, watched = _forward(held, grad_mode)
         if again.grad_fn is None:
             raise wrong("the loss has no graph", "nothing that it depends on requires grad")
         graph = record(again.grad_fn, watched.owners)
@@ -79,47 +98,37 @@ def backward_again(
     return graph
 
 
-def _forward(held: Held, around: Callable[[], AbstractContextManager[object]] = nullcontext) -> tuple[Tensor, Watched]:
+def _forward(
+    held: Held,
+    grad_mode: bool,
+    around: Callable[[], AbstractContextManager[object]] = nullcontext,
+    same: Callable[[Tensor, Tensor], bool] = same_bits,
+) -> tuple[Tensor, Watched]:
     loss = held.point.loss
-    with watch_forward(held.paths, held.model) as watched, around(), torch.enable_grad():
+    with watch_forward(held.paths, held.model) as watched, around(), torch.set_grad_enabled(grad_mode):
         again = held.compute(held.point.batch)
-    if loss is None or not same_bits(again, loss):
+    if loss is None or not same(again, loss):
         what = "run again from what it began with, it gives another loss: something it depends on is not known here"
         raise wrong("the forward does not repeat", what, "step into it while it runs: `into forward`")
     return again, watched
 
 
 @contextmanager
-def _as_it_began(held: Held) -> Iterator[None]:
-    """Put the workload back to where its last forward began, and then back to where it is.
+def _as_it_began(held: Held, anyhow: bool = False) -> Iterator[bool]:
+    """Put the workload back to where its last forward began, and then back to where it is; yield its grad mode.
+
+    With `anyhow` it stays where it is in so far as that is not known any more.
 
     Raises:
         GradstepError: that is not known any more.
     """
-    first, point = held.transaction.forward_saved, held.point
-    weights = _weights_then(held)
-    if first is None or point.loss is None:
+    first, point = held.transaction.began_with(), held.point
+    if point.loss is None or (first is None and not anyhow):
         what = "a graph is not kept: where the past is only looked at, there is none that is alive"
+        if point.steps_since_forward:
+            what = "a step has changed the weights since, and what they were is not kept"
         raise wrong("what the forward began with is not there", what, "go to that stop, or run forward again")
-    with aside(held, weights is not None):
-        if weights is not None:
-            weights.restore()
-        begin_as(held, first)
-        yield
-
-
-def _weights_then(held: Held) -> TensorsSaved | None:
-    """Return the weights that the last forward saw, None where they are still there.
-
-    Raises:
-        GradstepError: they were changed more than once since.
-    """
-    if not held.point.steps_since_forward:
-        return None
-    if held.point.steps_since_forward == 1 and held.point.phase == "step" and held.saved.tensors.live:
-        return held.saved.tensors
-    raise wrong(
-        "the weights of that forward are gone",
-        "a step has changed them since, and more came after it",
-        "go back to it (`undo`), or look before the step",
-    )
+    begun = first or Saved()
+    with aside(held, bool(begun.weights.live)):
+        begin_as(held, begun)
+        yield begun.grad_mode is not False

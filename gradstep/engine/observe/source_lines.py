@@ -22,8 +22,8 @@ from torch.overrides import TorchFunctionMode
 from gradstep.engine.observe.composites import hide_composites
 
 _TORCH = str(Path(torch.__file__).resolve().parent)
-_OURS = str(Path(__file__).resolve().parent.parent)
-_BETWEEN = ("engine/observe/taps.py", "engine/observe/source_lines.py")
+_OURS = str(Path(__file__).resolve().parents[2])
+_BETWEEN = ("observe/taps.py", "observe/source_lines.py", "observe/dataflow.py")
 """Files of gradstep's that stand between an operation and what called it, where something watches the operations."""
 _STANDARD = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib"))
 

@@ -1,0 +1,305 @@
+"""What a forward computes from some tensors: each operation with its line, and those that its loss depends on.
+
+The operations are seen in a `TorchFunctionMode`. What lies between the tensors and the loss is a slice: forward from
+the tensors, as the operations run, and backward from the loss, when they have.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from threading import get_ident
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import CheckpointFunction
+
+from gradstep.engine.autograd.graph import Owners, record
+from gradstep.engine.observe.composites import hide_composites
+from gradstep.engine.observe.events import tensors_in
+from gradstep.engine.observe.source_lines import Place, text_of
+from gradstep.engine.observe.taps import op_name, users_place
+
+START = -1
+"""Stands for the tensors that are followed, where an operation is meant."""
+
+_TAKES_OUT = frozenset({"item", "tolist", "numpy", "__float__", "__int__", "__index__", "__complex__", "__array__"})
+"""Methods whose result is a number of Python's or an array of numpy's: torch sees nothing of what is made of it."""
+_SHAPES_ONLY = frozenset(
+    {"new_zeros", "new_ones", "new_empty", "new_full", "zeros_like", "ones_like", "empty_like", "full_like"}
+    | {"rand_like", "randn_like", "randint_like", "requires_grad_", "retain_grad"}
+)
+"""Operations that read no number of the tensor that they are given."""
+_SHAPE_OF_OTHER = frozenset({"view_as", "expand_as", "reshape_as", "type_as", "to", "resize_as_"})
+"""Operations that read numbers of their first tensor only."""
+
+
+@dataclass
+class Op:
+    """One operation that was given something computed from the tensors that are followed."""
+
+    name: str
+    place: Place | None
+    sources: frozenset[int]
+    """The operations whose results it was given, by their places in `Dataflow.ops`; `START` for a followed tensor."""
+    cut: str = ""
+    """Why no gradient leads back through it; empty where one does."""
+    whole: bool = False
+    """True where the cut is that its result is whole numbers."""
+    reruns: bool = False
+    """True for a reentrant checkpoint that backward runs again: what it leads to is in no graph before that."""
+
+    def line(self) -> str:
+        """Return the operation with the line that it is written on."""
+        if self.place is None:
+            return self.name
+        name = self.place.file.replace("\\", "/").rpartition("/")[2]
+        return f"{self.name} at {name}:{self.place.line} `{text_of(self.place)}`"
+
+
+@dataclass
+class _Inside:
+    """A custom Function whose forward is running: one operation, whatever it calls."""
+
+    first: int
+    """Where the operations that it calls begin in `Dataflow.ops`."""
+    reentrant: bool
+    required: bool = False
+
+
+class Dataflow(TorchFunctionMode):
+    """Follows what is computed from some tensors through one forward.
+
+    Args:
+        starts: the tensors.
+        nudged: which of the numbers that are taken out of torch are changed a little, counted from 0 as they come.
+    """
+
+    def __init__(self, starts: Sequence[Tensor], nudged: frozenset[int] = frozenset()) -> None:
+        super().__init__()
+        self.ops: list[Op] = []
+        self.taken_out: list[int] = []
+        """The operations that take numbers out of torch, as they came."""
+        self._known: list[Tensor] = list(starts)  # kept alive, so that no id and no memory is used twice
+        self._made = dict.fromkeys(map(id, starts), START)
+        self._memory: dict[int, tuple[int, bool]] = {}
+        """For the memory of each known tensor, what wrote it last, and whether that has a history."""
+        self._written: dict[int, int] = {}
+        self._inside: list[_Inside] = []
+        self._nudged = nudged
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Follow what runs in the block, on this thread; what was compiled runs uncompiled."""
+        with ExitStack() as stack:
+            if sys.modules.get("torch._dynamo") is not None:
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(hide_composites(self._composite))
+            stack.callback(register_module_forward_hook(self._scripted).remove)
+            stack.enter_context(_functions(self._function))
+            stack.enter_context(self)
+            yield
+
+    # -- while the forward runs ----------------------------------------------------------------------------------------
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        own = getattr(func, "__name__", "")
+        no_numbers = own in _SHAPES_ONLY or (own == "__get__" and op_name(func).endswith(".grad.__get__"))
+        reads = [] if no_numbers else [t for _, t in (*tensors_in(args, ""), *tensors_in(given, ""))]
+        reads = reads[:1] if own in _SHAPE_OF_OTHER else reads
+        sources, required, alias = self._sources(reads)
+        result = func(*args, **given)
+        if not sources:
+            return result
+        made = [t for _, t in tensors_in(result, "")]
+        if own.endswith("__setitem__") and isinstance(args[0], Tensor):
+            made = [args[0]]
+        takes_out = not made and own in _TAKES_OUT
+        if made or takes_out or own == "__bool__":
+            ends = required and (takes_out or (bool(made) and not any(t.requires_grad for t in made)))
+            cut, whole = _cut(func, own, made, bool(self._inside)) if ends or self._in_checkpoint else ("", False)
+            cut = _ALIAS if alias and not cut else cut
+            self._note(Op(op_name(func), users_place(sys._getframe(1)), sources, cut, whole), made, required)
+            for tensor in made:
+                if any(tensor is each for each in reads):  # in place: what shares its memory has changed too
+                    self._written[_address(tensor)] = len(self.ops) - 1
+        if takes_out:
+            self.taken_out.append(len(self.ops) - 1)
+            return _nudge(result) if len(self.taken_out) - 1 in self._nudged else result
+        return result
+
+    @property
+    def _in_checkpoint(self) -> bool:
+        """True in a reentrant checkpoint: it runs without grad mode, and backward runs it again with it."""
+        return bool(self._inside) and all(each.reentrant for each in self._inside)
+
+    def _sources(self, tensors: Iterable[Tensor]) -> tuple[frozenset[int], bool, bool]:
+        """Return what tensors were made by; whether one of those requires grad, or shares memory with one that does."""
+        found: set[int] = set()
+        required = alias = False
+        for tensor in tensors:
+            by, address = self._made.get(id(tensor)), _address(tensor)
+            if by is not None:
+                found.add(by)
+                required = required or tensor.requires_grad
+            elif address in self._memory:  # made of a known one behind torch's back: nn.Parameter(h), numpy
+                place, history = self._memory[address]
+                found.add(place)
+                alias = alias or (history and tensor.is_leaf)
+            if address in self._written:
+                found.add(self._written[address])
+                required = required or tensor.requires_grad
+        return frozenset(found), required, alias
+
+    def _note(self, op: Op, made: Iterable[Tensor], required: bool) -> None:
+        self.ops.append(op)
+        for each in self._inside:
+            each.required = each.required or required
+        for tensor in made:
+            if id(tensor) not in self._made:
+                self._known.append(tensor)
+            self._made[id(tensor)] = len(self.ops) - 1
+            if address := _address(tensor):
+                self._memory[address] = len(self.ops) - 1, tensor.requires_grad
+
+    def _composite(self, module: nn.Module, given: Any, output: Any) -> None:
+        """Follow through a module that is one operation."""
+        reads = [t for _, t in tensors_in(given, "")]
+        sources, required, _ = self._sources([*reads, *module.parameters(), *module.buffers()])
+        made = [t for _, t in tensors_in(output, "")]
+        if sources:
+            ends = required and not any(t.requires_grad for t in made) and not self._inside
+            cut = (_off() or _NO_GRAD) if ends else ""
+            self._note(Op(type(module).__name__, users_place(sys._getframe(1)), sources, cut), made, required)
+
+    def _scripted(self, module: nn.Module, given: Any, output: Any) -> None:
+        if isinstance(module, torch.jit.ScriptModule):
+            self._composite(module, given, output)
+
+    def _function(self, kind: type, args: Any, apply: Callable[[], Any], frame: FrameType) -> Any:
+        """Run a custom Function, and follow through it as one operation."""
+        reads = [t for _, t in tensors_in(args, "")]
+        sources, required, _ = self._sources(reads)
+        inside = _Inside(len(self.ops), kind is CheckpointFunction, required)
+        self._inside.append(inside)
+        try:
+            result = apply()
+        finally:
+            self._inside.pop()
+        sources |= frozenset(range(inside.first, len(self.ops)))
+        if sources:
+            made = [t for _, t in tensors_in(result, "")]
+            given = any(t.requires_grad for t in reads)
+            leads = any(t.requires_grad for t in made)
+            cut = ""
+            if inside.required and not leads and not self._inside:
+                cut = _off() or (_NO_GRAD if given or not inside.reentrant else _REENTRANT)
+            name = "checkpoint(use_reentrant=True)" if inside.reentrant else f"{kind.__name__}.apply"
+            op = Op(name, users_place(frame), sources, cut, reruns=inside.reentrant and leads)
+            self._note(op, made, inside.required)
+        return result
+
+    # -- when it has run -----------------------------------------------------------------------------------------------
+    def reaching(self, loss: Tensor, also: Iterable[int] = ()) -> list[Op]:
+        """Return the operations that the loss depends on, in the order in which they ran.
+
+        Args:
+            loss: what the forward returned.
+            also: operations that it depends on besides, in a way that torch does not see.
+        """
+        found, _, _ = self._sources([loss])
+        if not found and loss.grad_fn is not None:  # through what is not seen, such as a scripted function
+            graph = record(loss.grad_fn, Owners())
+            nodes = set(graph.nodes)
+            found = frozenset(self._made[id(t)] for t in self._known if t.grad_fn in nodes)
+        waiting = [*found, *also]
+        reached: set[int] = set()
+        while waiting:
+            place = waiting.pop()
+            if place != START and place not in reached:
+                reached.add(place)
+                waiting.extend(self.ops[place].sources)
+        return [self.ops[place] for place in sorted(reached)]
+
+
+_NO_GRAD = "its result does not require grad: torch has no derivative of it"
+_REENTRANT = (
+    "none of its inputs requires grad, so a reentrant checkpoint gives its parameters no gradient: "
+    "write checkpoint(..., use_reentrant=False), or have an input require grad"
+)
+_ALIAS = "it uses the numbers of that tensor without their history, such as nn.Parameter(h) or a numpy array has them"
+
+
+def _cut(func: Any, own: str, made: list[Tensor], inside: bool) -> tuple[str, bool]:
+    """Return why an operation ends the history, and whether that is because its result is whole numbers.
+
+    Inside a custom Function, whose forward runs without grad mode, only what would end it with grad mode too counts.
+    """
+    if not made:
+        return f"`{own}` takes the number out of torch: what is computed from it has no history", False
+    if "detach" in own:
+        return "`detach` gives the same numbers without their history", False
+    if op_name(func).endswith("data.__get__"):
+        return "`.data` gives the same numbers without their history", False
+    if own == "tensor":
+        return "`torch.tensor` copies the numbers without their history", False
+    if own == "grad":
+        return "a gradient has a history only with `torch.autograd.grad(..., create_graph=True)`", False
+    if not any(t.is_floating_point() or t.is_complex() for t in made):
+        kind = str(made[0].dtype).removeprefix("torch.")
+        return f"its result is {'true or false' if kind == 'bool' else 'whole numbers'} ({kind}): no gradient", True
+    return ("", False) if inside else (_off() or _NO_GRAD, False)
+
+
+def _off() -> str:
+    if torch.is_grad_enabled():
+        return ""
+    return f"grad mode is off here: {'inference_mode' if torch.is_inference_mode_enabled() else 'no_grad'}"
+
+
+def _address(tensor: Tensor) -> int:
+    """Return the address of a tensor's memory; 0 where it has none of its own."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):  # sparse, nested, or wrapped by a vmap
+        return 0
+
+
+def _nudge(value: Any) -> Any:
+    """Return a number, or all of a list or an array of them, changed a little; of the same type."""
+    if isinstance(value, list):
+        return [_nudge(each) for each in value]
+    if isinstance(value, int):
+        return value if isinstance(value, bool) else value + 1
+    if isinstance(value, (float, complex)):
+        return value + max(abs(value), 1.0) / 64
+    return value + 1 if getattr(getattr(value, "dtype", None), "kind", "") in "iufc" else value
+
+
+@contextmanager
+def _functions(ran: Callable[[type, Any, Callable[[], Any], FrameType], Any]) -> Iterator[None]:
+    """Have `ran` carry out every `apply` of a custom Function on this thread, which no `TorchFunctionMode` sees.
+
+    `apply` may be bound before (`act = Act.apply`), so what is put in place stands behind `Function.apply`, in its base
+    class (torch/autograd/function.py, `_SingleLevelFunction`). Within a vmap it takes another way.
+    """
+    base: Any = torch.autograd.function._SingleLevelFunction
+    thread = get_ident()
+
+    def apply(kind: Any, *args: Any) -> Any:
+        def really() -> Any:
+            return super(base, kind).apply(*args)
+
+        return ran(kind, args, really, sys._getframe(1)) if get_ident() == thread else really()
+
+    base.apply = classmethod(apply)
+    try:
+        yield
+    finally:
+        del base.apply
