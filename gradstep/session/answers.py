@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradstep.engine.diagnose.missing_grad import why_none
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds
 from gradstep.engine.expressions.scope import selected_tensor
+from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.stepping.watchpoints import kept
 from gradstep.session.looks import Looks
 from gradstep.values import commands as cmd
@@ -57,10 +58,22 @@ def answer(looks: Looks, command: Command) -> str:
 def _let(looks: Looks, name: str, expression: Expression) -> str:
     if not is_word(name):
         raise wrong("this can't be a name", name, "use one word of letters, digits and _", name)
-    if name in looks.scope.names() or name in FUNCTIONS:
+    position, timeline = looks.walking.position, looks.timeline
+    now = 0 if timeline is None else timeline.number, 0 if position is None else position.place
+    again = name in looks.let_at and _undone(looks.let_at[name], now, timeline)
+    if not again and (name in looks.scope.names() or name in FUNCTIONS):
         raise wrong("the name is taken", name, "`let` never overwrites: choose another name", name)
     value = looks.scope.lets[name] = kept(evaluate(expression, looks.scope))
+    looks.let_at[name] = now
     return f"{name} = {describe(value)}"
+
+
+def _undone(then: tuple[int, int], now: tuple[int, int], timeline: Timeline | None) -> bool:
+    """Return whether what was done at a point, and a place inside a phase, has been gone back from since."""
+    if then[0] == now[0]:
+        return then[1] > now[1]
+    current = None if timeline is None else timeline.current
+    return current is not None and all(point.number != then[0] for point in current.path())
 
 
 def _why_none(looks: Looks, what: Expression) -> str:

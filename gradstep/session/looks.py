@@ -76,6 +76,8 @@ class Looks:
         self.held = held
         self.selection: Selection | None = None
         self.scope = HeldScope(held)
+        self.let_at: dict[str, tuple[int, int]] = {}
+        """For each `let`, the point at which it was made and the place inside a phase."""
         self.watches = Watchpoints()
         self.walking = Walking(held, self.scope)
         self._past = False

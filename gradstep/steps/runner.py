@@ -42,12 +42,17 @@ class _Frame:
         self.index, self.left = 0, count - 1
 
 
+def _block(block: Repeat | ExpectError) -> _Frame:
+    return _Frame(block.body, block.count, None) if isinstance(block, Repeat) else _Frame(block.body, 1, block)
+
+
 class Runner:
     """The place in a script; memory does not grow with the turns of a repeat."""
 
     def __init__(self, script: Script) -> None:
         self.line: Line | None = None
         """The command to carry out next; None at the end."""
+        self._statements = script.statements
         self._frames = [_Frame(script.statements, 1, None)]
         self._settle()
 
@@ -55,6 +60,23 @@ class Runner:
     def turns(self) -> tuple[tuple[int, int], ...]:
         """The repeats around `line`, outermost first: which turn, counted from 1, of how many."""
         return tuple((f.count - f.left, f.count) for f in self._frames[1:] if f.expected is None)
+
+    @property
+    def place(self) -> tuple[tuple[int, int], ...]:
+        """Where it is, to `go` back to: for each block around `line`, outermost first, its index and the turns left."""
+        return tuple((frame.index, frame.left) for frame in self._frames)
+
+    def go(self, place: tuple[tuple[int, int], ...]) -> None:
+        """Go to a place that this runner was at."""
+        frames: list[_Frame] = []
+        block: Repeat | ExpectError | None = None
+        for index, left in place:
+            frames.append(_Frame(self._statements, 1, None) if block is None else _block(block))
+            frames[-1].index, frames[-1].left = index, left
+            following = frames[-1].body[index : index + 1]
+            block = following[0] if following and not isinstance(following[0], Line) else None
+        self._frames, self.line = frames, None
+        self._settle()
 
     def feed(self, problem: Problem | None) -> Failure | None:
         """Say what came of `line`, and move on to the next one.
@@ -109,10 +131,8 @@ class Runner:
                     case Line() as line:
                         self.line = line
                         return failure
-                    case Repeat(count, body):
-                        self._frames.append(_Frame(body, count, None))
-                    case ExpectError(_, body) as block:
-                        self._frames.append(_Frame(body, 1, block))
+                    case block:
+                        self._frames.append(_block(block))
             elif frame.left:
                 frame.left -= 1
                 frame.index = 0

@@ -102,11 +102,8 @@ class ActingBoard(Board, inherit_bindings=False):
         self._put_phase(command_job(SIMPLE[line]))
 
     def action_natural(self) -> None:
-        """Run the next line of the script, or do what is natural."""
-        if self._reading is not None and self._reading.at_end:
-            shown = " ".join(self.keyboard.key(name).shown for name in ("forward", "backward", "step", "zero_grad"))
-            self._say(f"the script is at its end: {shown} go on by hand")
-        elif self._reading is None:
+        """Run the next line of the script; without one, or at its end, do what is natural."""
+        if self._reading is None or self._reading.at_end:
             self._put_phase(natural_job(parse_commands))
         else:
             self._put(times(self._reading.job(), self._times))
@@ -116,7 +113,7 @@ class ActingBoard(Board, inherit_bindings=False):
         self._put_phase(iteration_job(parse_commands))
 
     def action_go_on(self) -> None:
-        """Go on with what a pause kept; else run the rest of the script."""
+        """Go on with what a pause kept; else run the script up to the next narration."""
         self._flush_selection()
         if self.driver.go_on():
             return
@@ -139,7 +136,8 @@ class ActingBoard(Board, inherit_bindings=False):
         if self.driver.dead:
             self._say(f"the engine is dead: {self.keyboard.key('restart').shown} restarts it")
             return
-        if lines:
+        if lines and self._reading is not None:
+            self._reading.waits = False
             self.driver.play(Play("line", self._next_line, self._rate))
         elif unit == "phase":
             self.driver.play(Play("phase", lambda: natural_job(parse_commands), self._rate))
@@ -148,7 +146,13 @@ class ActingBoard(Board, inherit_bindings=False):
         self._redraw()
 
     def _next_line(self) -> Job | None:
-        return self._reading.job() if self._reading is not None and not self._reading.at_end else None
+        reading = self._reading
+        if reading is None or reading.at_end:
+            return None
+        if reading.waits:
+            self._say(f"the script asks for a key; {self.keyboard.key('play').shown} plays on")
+            return None
+        return reading.job()
 
     def action_speed(self, by: int) -> None:
         """Play faster or slower."""
@@ -175,6 +179,10 @@ class ActingBoard(Board, inherit_bindings=False):
         elif self.driver.pause():
             more = f"; {self.keyboard.named('pause')} again interrupts" if self.driver.running else ""
             self._say(f"paused: the queue is clear{more}")
+        elif self.why.news.said:
+            self.why.tell(said="")
+            self._arrange()
+            self._redraw()
         else:
             self._say(f"nothing runs; {self.keyboard.named('quit')} quits")
         self._pressed = self.driver.running is not None
@@ -192,6 +200,7 @@ class ActingBoard(Board, inherit_bindings=False):
             self._sure = False
             self.driver.pause()
             self.told(f"Starting over: {line_of(load)}. The log and the record keep what was done before.")
+            self.why.tell(said="")
             if self._reading is not None and self._reading.loads:
                 self._reading.restart()
                 self._put(self._reading.to_load())

@@ -60,6 +60,8 @@ class Board(AskingDesk, inherit_bindings=False):
         self._opened_on = ""
         self._stages: list[tuple[str, float]] = []
         self._log_due = False
+        self._narrates = False
+        """True when the last command was narration."""
 
     # -- start --------------------------------------------------------------------------------------------------------
     def start_clocks(self) -> None:
@@ -73,10 +75,18 @@ class Board(AskingDesk, inherit_bindings=False):
             self.log_panel.add([Entry("command", clean(line_of(command)))])
             self._prompt.last = line_of(command)
             self._take_account(command)
+            self._narrate(command)
 
     def _take_account(self, command: Command) -> None:
         """Note whether the Ledger has anything to say yet."""
         self._account = isinstance(command, Backward) or (self._account and not isinstance(command, Load))
+
+    def _narrate(self, command: Command) -> None:
+        """Have Why show the narration until the next one comes; lines of it in a row are one text."""
+        if isinstance(command, Say):
+            before = f"{self.why.news.said}\n" if self._narrates else ""
+            self.why.tell(said=before + command.text)
+        self._narrates = isinstance(command, Say)
 
     # -- what the session tells ---------------------------------------------------------------------------------------
     def on_session_event(self, event: Event) -> None:
@@ -140,11 +150,7 @@ class Board(AskingDesk, inherit_bindings=False):
         self.why.tell(notice="")
         self._prompt.last = line_of(outcome.command)
         self._take_account(outcome.command)
-        if isinstance(outcome.command, Say):
-            before = f"{self.why.news.said}\n" if self.why.news.said else ""
-            self.why.tell(said=before + outcome.command.text)
-        else:
-            self.why.tell(said="")
+        self._narrate(outcome.command)
         if not again:
             self._noted(outcome)
         self._stages = []

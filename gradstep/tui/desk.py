@@ -31,7 +31,6 @@ from gradstep.tui.places import Place, PlacesLayout, Wish, plan, size_class
 from gradstep.tui.remembered import Look, Taste
 from gradstep.tui.sizes import Grip, grip_at, resized
 from gradstep.tui.tones import PLAIN, THEMES
-from gradstep.values.commands import Say
 
 if TYPE_CHECKING:
     from gradstep.tui.driver import Driver
@@ -116,17 +115,20 @@ class Desk(Screen[None], inherit_bindings=False):
     def _wish(self) -> Wish:
         news = self.why.news
         problem = news.problem is not None
-        said = news.outcome is not None and (isinstance(news.outcome.command, Say) or bool(news.outcome.text))
-        tall = not news.stages and (problem or said or bool(news.notice) or self._recent[0] == "why")
+        printed = news.outcome is not None and bool(why.printed(news.outcome))
+        tall = not news.stages and (problem or printed or bool(news.notice) or self._recent[0] == "why")
         needed = why.rows if tall else why.sentence_rows
-        rows = needed(news, max(self.size.width, 20))
+        width = max(self.size.width, 20)
+        rows, said = needed(news, width), why.said_rows(news, width)
         script, banner = self._reading is not None, bool(self.driver.dead)
         matrix = self.tensor.view is not None and self.tensor.view.kind == "matrix"
         account = self._account and not banner
         sizes = self._taste.sizes.get(self._sized, {})
         rows, focus, name = max(rows, 3), tuple(self._recent), self._layout
         past = self._past.row is not None
-        return Wish(focus, script, banner, self._maximised, matrix, rows, account, self._inside, name, sizes, past)
+        return Wish(
+            focus, script, banner, self._maximised, matrix, rows, account, self._inside, name, sizes, past, said
+        )
 
     def _place(self, width: int, height: int) -> dict[str, Place]:
         self._planned = (width, height, self._wish)

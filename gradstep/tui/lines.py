@@ -111,6 +111,11 @@ class Row:
         """The column after the last cell written."""
         return self._at
 
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """What has been written so far."""
+        return tuple(self._spans)
+
     def add(self, text: str, tone: str = "text") -> Row:
         """Append text."""
         room = self.width - self._at

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LEAST_WIDTH, LEAST_HEIGHT = 20, 3
 """Cells that a column, and rows that a slot, keep when others are made larger."""
+_BELOW = 7
+"""Rows that long narration leaves to the panels below Why."""
 
 
 class Wish(NamedTuple):
@@ -41,6 +43,8 @@ class Wish(NamedTuple):
     """What was made larger or smaller by hand: cells of a column (`|0`), rows of a slot (its first panel) or of Why."""
     past: bool = False
     """True while the past is looked at: a row says so."""
+    said: int = 0
+    """Rows of the narration, all of which are seen where there is room, with two of Why below them."""
 
 
 class Place(NamedTuple):
@@ -125,10 +129,11 @@ def spots_of(width: int, height: int, wish: Wish) -> tuple[Place | None, list[Sp
 
 def _why_rows(height: int, roomy: bool, titled: bool, wish: Wish) -> int:
     asked = wish.sizes.get("why")
+    told = wish.said + 2 if wish.said else 0
     if asked is not None:
-        return max(1, min(asked - titled, height // 2))
-    most = max(2, height // (2 if wish.recent and wish.recent[0] == "why" else 3))
-    return min(max(wish.why + roomy, 4 if roomy else 3 if titled else 2), most)
+        return max(1, min(max(asked - titled, told), height // 2))
+    most = max(2, height // (2 if wish.recent and wish.recent[0] == "why" else 3), min(told, height - _BELOW))
+    return min(max(wish.why + roomy, told, 4 if roomy else 3 if titled else 2), most)
 
 
 @lru_cache(maxsize=64)

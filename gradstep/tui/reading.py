@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from gradstep.steps.runner import Runner
 from gradstep.steps.script import Line, Repeat, Script, Statement
 from gradstep.tui.jobs import Job, Program
 from gradstep.tui.panels.script import Page
-from gradstep.values.commands import Command, Load, Say
-from gradstep.values.outcomes import Problem
+from gradstep.values.commands import TRAVELS, Command, Load, Say
+from gradstep.values.outcomes import Outcome, Problem
 
 
 class Walk:
@@ -66,8 +68,28 @@ def turn_words(runner: Runner) -> str:
     return f"turn {turns[-1][0]:,} of {turns[-1][1]:,}" if turns else ""
 
 
+class _Place(NamedTuple):
+    """Where a script was at a stop."""
+
+    runner: tuple[tuple[int, int], ...]
+    done: int
+    """How many lines had been run."""
+
+
+_ASKS = re.compile(r"\bpress\b[^.]*?(`[^`]+`|\b(space|enter|tab|esc|f\d+|ctrl\S+|any key|[b-hj-z])\b)", re.IGNORECASE)
+
+
+def asks_for_key(text: str) -> bool:
+    """Return whether narration asks its reader to press a key, as "press `i`" or "press space" do."""
+    return _ASKS.search(text) is not None
+
+
 class Reading:
-    """Steps through a script, line by line, into its blocks too."""
+    """Steps through a script, line by line, into its blocks too.
+
+    It follows what is done by hand: a key that does what the next line says counts as that line, and where the
+    session goes back in time the script goes back with it.
+    """
 
     def __init__(self, script: Script, changed: Callable[[Page], None], told: Callable[[str], None]) -> None:
         """Open a script.
@@ -80,8 +102,17 @@ class Reading:
         self._script = script
         self._runner = Runner(script)
         self._changed, self._told = changed, told
-        self._done: set[int] = set()
+        self._done: dict[int, Command] = {}
+        """The lines that have been run and their commands, in the order in which each was run first."""
         self._problems: dict[int, Problem] = {}
+        self._places: dict[tuple[int, int], _Place] = {}
+        """For each stop, where the script was when the session last was there."""
+        self._outside = 0
+        """The number of the last stop between phases."""
+        self.waits = False
+        """True once the narration that was run last has asked for a key, until something is done."""
+        self._runs = False
+        """True while a line of the script is being carried out."""
 
     @property
     def at_end(self) -> bool:
@@ -124,57 +155,107 @@ class Reading:
         return Page(name + turns, source, number, frozenset(self._done), dict(self._problems))
 
     def job(self) -> Job:
-        """Return the job of one line: the one that is next when its turn comes; of narration all lines in a row."""
-        return Job(lambda _: self._next())
+        """Return the job of one line: the one that is next when its turn comes.
+
+        Lines of narration in a row are one, up to one that asks for a key.
+        """
+        return Job(lambda _: self._run(self._narrates))
 
     def restart(self) -> None:
         """Go back to the first line, as if nothing had been run."""
         self._runner = Runner(self._script)
-        self._done, self._problems = set(), {}
+        self._done, self._problems, self._places, self.waits = {}, {}, {}, False
         self._changed(self.page)
+
+    @property
+    def said(self) -> str:
+        """The narration that stands before the next line, its lines in a row as one text; empty for none."""
+        told: list[str] = []
+        for command in reversed(self._done.values()):
+            if isinstance(command, Say):
+                told.insert(0, command.text)
+            elif told:
+                break
+        return "\n".join(told)
+
+    def followed(self, outcome: Outcome) -> bool:
+        """Follow what was done by hand; a line of the script looks after itself. Return True when it went elsewhere."""
+        if self._runs or not outcome.ok:
+            return False
+        self.waits = False
+        place = self._places.get(self._key(outcome)) if isinstance(outcome.command, TRAVELS) else None
+        if outcome.command == self.next:
+            self._ran(outcome)
+        elif place is not None:
+            self._runner.go(place.runner)
+            for number in [*self._done][place.done :]:
+                del self._done[number]
+            self._problems = {number: each for number, each in self._problems.items() if number in self._done}
+        else:
+            self._note(outcome)
+        self._changed(self.page)
+        return place is not None
 
     def to_load(self) -> Job:
         """Return the job of all lines up to the first that loads a workload."""
-        return Job(lambda _: self._run(Load), goes_on=True, place=self._place)
+        return Job(lambda _: self._run(lambda ran: not isinstance(ran, Load)), goes_on=True, place=self._place)
 
     def rest(self) -> Job:
-        """Return the job of all lines that are left, up to the first that fails; after a pause it goes on."""
-        return Job(lambda _: self._run(), goes_on=True, scripted=True, place=self._place)
+        """Return the job of the lines up to the next narration and with it; of all that are left, where there is none.
+
+        It ends at the first line that fails; after a pause it goes on.
+        """
+        return Job(lambda _: self._run(self._goes_on), goes_on=True, scripted=True, place=self._place)
 
     def _place(self) -> str:
         line = self._runner.line
         return turn_words(self._runner) or (f"line {line.number}" if line is not None else "")
 
-    def _run(self, last: type[Command] | None = None) -> Program:
-        while self._runner.line is not None:
-            over = last is not None and isinstance(self._runner.line.command, last)
-            problem = yield from self._step()
-            if problem is not None or over:
+    def _narrates(self, ran: Command) -> bool:
+        """Return whether the next line is the same narration as the one that was run."""
+        return isinstance(ran, Say) and isinstance(self.next, Say) and not asks_for_key(ran.text)
+
+    def _goes_on(self, ran: Command) -> bool:
+        """Return whether there is nothing to read before the next line is run."""
+        return not isinstance(ran, Say) or self._narrates(ran)
+
+    def _run(self, goes_on: Callable[[Command], bool]) -> Program:
+        """Carry lines out until one fails, or `goes_on` returns False for the one that was run."""
+        while (line := self._runner.line) is not None:
+            self._runs = True
+            try:
+                outcome = yield line.command
+            finally:
+                self._runs = False
+            problem = self._ran(outcome)
+            self._changed(self.page)
+            if problem is not None or not goes_on(line.command):
                 return problem
         return None
 
-    def _next(self) -> Program:
-        while True:
-            says = self._says
-            problem = yield from self._step()
-            if problem is not None or not (says and self._says):
-                return problem
-
-    @property
-    def _says(self) -> bool:
-        return self._runner.line is not None and isinstance(self._runner.line.command, Say)
-
-    def _step(self) -> Program:
+    def _ran(self, outcome: Outcome) -> Problem | None:
+        """Take what came of the next line, and move on; return the problem, if it failed."""
         line = self._runner.line
-        if line is None:
-            return None
-        outcome = yield line.command
+        assert line is not None
+        if isinstance(outcome.command, Load):
+            self._places = {}
         failure = self._runner.feed(outcome.problem)
-        self._done.add(line.number)
+        self.waits = isinstance(line.command, Say) and asks_for_key(line.command.text)
+        self._done[line.number] = line.command
         self._problems.pop(line.number, None)
         if failure is not None:
             self._problems[failure.number] = failure.problem
         elif outcome.problem is not None:
             self._told(f"An error came, as the script expects: {outcome.problem.title}.")
-        self._changed(self.page)
+        self._note(outcome)
         return failure.problem if failure is not None else None
+
+    def _note(self, outcome: Outcome) -> None:
+        self._places[self._key(outcome)] = _Place(self._runner.place, len(self._done))
+
+    def _key(self, outcome: Outcome) -> tuple[int, int]:
+        """Return what tells stops apart; going back inside a phase gives one a new number."""
+        position = outcome.stop.position
+        if position is None:
+            self._outside = outcome.stop.number
+        return self._outside, 0 if position is None else position.place

@@ -6,7 +6,6 @@ import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -72,8 +71,6 @@ class StepScreen(TryingBoard, inherit_bindings=False):
         self._typing: CommandLine | None = None
         """The command line, once there was one."""
         self._names: Names | None = None
-        self._given = ""
-        """The line that was given last, for as long as no key has been pressed since."""
         self._begun = False
         """True from the first frame on, once what was opened with is queued."""
         self._early: list[tuple[Key | Paste, Callable[[str], Awaitable[None]]]] = []
@@ -128,8 +125,8 @@ class StepScreen(TryingBoard, inherit_bindings=False):
             self.driver.put(self._reading.job())
         else:
             line, rest = map(self.keyboard.named, ("natural", "go_on"))
-            hint = f"{line} runs the next line of the script, {rest} all the rest."
-            self.why.tell(notice="\n".join(filter(None, [self._reading.preface, hint])))
+            hint = f"{line} runs the next line of the script, {rest} those up to the next narration."
+            self.why.tell(said=self._reading.preface, notice=hint)
             self._arrange()
             self.why.redraw()
 
@@ -161,6 +158,8 @@ class StepScreen(TryingBoard, inherit_bindings=False):
             # what there is now stays; else a collection in the middle of a key looks through all of Textual
             gc.freeze()
         super().happened(outcome, again)
+        if self._reading is not None and not again and self._reading.followed(outcome):
+            self.why.tell(said=self._reading.said)
 
     # -- keys: commands -----------------------------------------------------------------------------------------------
     def action_command(self) -> None:
@@ -193,7 +192,6 @@ class StepScreen(TryingBoard, inherit_bindings=False):
 
     async def _take(self, event: Key | Paste, press_bound: Callable[[str], Awaitable[None]]) -> None:
         line = self._line
-        self._given = ""
         if self._footer.said or self._footer.complaint:
             self._footer.complaint = ""
             self._say("")
@@ -220,32 +218,27 @@ class StepScreen(TryingBoard, inherit_bindings=False):
         self._say("")
 
     def given(self, line: str) -> None:
-        """Carry a typed line out; a wrong one stays to be mended."""
+        """Carry a typed line out. The line closes, whatever comes of it: the keys that follow are keys again."""
         text = line.strip()
+        self.close_line()
         if not text:
-            self.close_line()
             return
+        self._typed.append(text)
         try:
             self._give(text)
         except GradstepError as error:
             from gradstep.steps.faults import problem_of_line
 
             problem = problem_of_line(error)
-            self._say(_words(problem))
             self.why.tell(fault=problem, stages=())
             self._arrange()
             self.why.redraw()
-            return
-        self._typed.append(text)
-        self._given = text
-        self.close_line()
+            self._came_of(problem)
 
-    def _came_of(self, text: str, problem: Problem | None) -> None:
-        """Give a line that failed back to be mended, when nothing else has been begun since."""
-        if problem is None or problem.kind == "interrupted" or self.driver.dead or self._given != text:
-            return
-        self.type_command(text)
-        self._say(_words(problem))
+    def _came_of(self, problem: Problem | None) -> None:
+        """Say how a line that failed is had again."""
+        if problem is not None and problem.kind != "interrupted" and not self.driver.dead:
+            self._say(f"{problem.title}.   {self.keyboard.key('command').shown} then ↑ brings the line back to edit")
 
     def _give(self, text: str) -> None:
         """Make a job of a line.
@@ -262,9 +255,9 @@ class StepScreen(TryingBoard, inherit_bindings=False):
         statements = parse_line(text)
         first = statements[0] if len(statements) == 1 else None
         if isinstance(first, Line) and isinstance(first.command, Load):
-            self._put(load_job(first.command, parse_commands)._replace(done=partial(self._came_of, text)))
+            self._put(load_job(first.command, parse_commands)._replace(done=self._came_of))
         elif statements:
-            self._put(Walk(statements).job(partial(self._came_of, text)))
+            self._put(Walk(statements).job(self._came_of))
 
     def complete(self, line: str) -> Sequence[str]:
         """Return the whole lines that a beginning could become."""
@@ -309,10 +302,6 @@ class StepScreen(TryingBoard, inherit_bindings=False):
         from gradstep.tui.helps import HelpScreen
 
         self.app.push_screen(HelpScreen(self.keyboard, self.focus_panel, topic))
-
-
-def _words(problem: Problem) -> str:
-    return f"{problem.title}. {problem.remedy}".strip()
 
 
 def _warm_up() -> None:

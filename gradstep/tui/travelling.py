@@ -99,7 +99,7 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
             self._leave_past()
         else:
             # what the last command said is of the present; the log has it
-            self.why.tell(notice="", outcome=None, fault=None, said="")
+            self.why.tell(notice="", outcome=None, fault=None)
             self._past.row, self._past.present = row, self._status.stop.number
             self._past.inside = self._status.stop.position is not None
         self._arrange()

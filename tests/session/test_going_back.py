@@ -280,6 +280,17 @@ def test_what_was_kept_by_let_and_what_is_shown_outlive_an_undo() -> None:
     assert "the name is taken" in typed.refused("let w = 3")
 
 
+def test_a_let_that_was_undone_can_be_made_anew() -> None:
+    typed = Typed("load mlp seed=0 device=cpu; forward; let l = loss; backward; step; zero_grad")
+    assert typed.type("undo 4; forward; let l = loss").ok
+    assert typed.type("backward; into forward").problem is None
+    assert typed.type("over; let name = 3").ok
+    assert "the name is taken" in typed.refused("let name = 3")
+    assert typed.type("undo; let name = 4; expect name == 4").ok
+    assert typed.type("undo phase; let name = 5; expect name == 5").ok
+    assert "the name is taken" in typed.refused("let l = loss")
+
+
 def test_watchpoints_see_a_value_go_back() -> None:
     typed = Typed("load mlp seed=0 device=cpu; watch iteration; forward; backward; step")
     (hit,) = typed.type("undo").watches

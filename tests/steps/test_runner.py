@@ -117,3 +117,34 @@ def test_the_walk_is_the_script_written_out(statements: tuple[Statement, ...]) -
         ran.append(runner.line.text)
         assert runner.feed(None) is None
     assert ran == list(flat(statements))
+
+
+@given(st.lists(TREES, min_size=1, max_size=4).map(tuple), st.data())
+def test_it_goes_back_to_any_place_it_was_at(statements: tuple[Statement, ...], data: st.DataObject) -> None:
+    runner = Runner(Script("a.steps", (), statements))
+    places = [runner.place]
+    while runner.line is not None:
+        runner.feed(None)
+        places.append(runner.place)
+    back = data.draw(st.integers(0, len(places) - 1))
+    runner.go(places[back])
+    ran: list[str] = []
+    while runner.line is not None:
+        assert runner.place == places[back + len(ran)]
+        ran.append(runner.line.text)
+        runner.feed(None)
+    assert ran == list(flat(statements))[back:]
+
+
+def test_it_goes_back_into_a_block_that_awaits_an_error() -> None:
+    runner = Runner(parse_script('expect error "second" { forward; repeat 2 { backward } }\nstep', "a.steps"))
+    for _ in range(2):
+        runner.feed(None)
+    place = runner.place
+    assert runner.feed(RAISED) is None
+    assert runner.line is not None
+    assert line_of(runner.line.command) == "step"
+    runner.go(place)
+    assert runner.turns == ((2, 2),)
+    assert runner.feed(RAISED) is None
+    assert line_of(runner.line.command) == "step"

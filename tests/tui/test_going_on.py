@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from fake_session import FakeSession
 from msgspec.structs import replace
 from stage import stage
 
 from gradstep.steps.parse import parse_script
+from gradstep.tui.play import RATES
+from gradstep.tui.reading import asks_for_key
 from gradstep.values.commands import Forward, Load, Step
 from gradstep.values.outcomes import Died, Outcome, Problem, Progress, WatchHit
+
+
+def _why(s):
+    return "\n".join(line.plain for line in s.screen.why._lines)
+
 
 LOADED = ["load mlp seed=0", "show 2.weight[0, 0:10]"]
 
@@ -128,14 +136,14 @@ def test_narration_before_the_load_is_seen_and_no_loading_that_nobody_waits_for(
         session = FakeSession()
         session.hold()  # its engine is still importing torch
         async with stage(session, opening=[], script=parse_script(SCRIPT, "a.steps")) as s:
-            await s.until(lambda: "c all the rest" in s.text())
+            await s.until(lambda: "c those up to the next narration" in s.text())
             session.on_event(Progress("importing torch"))
             await s.screen.settled()
             assert "What this is about. In two lines." in s.text()
             assert "importing torch" not in s.text()
             assert "loading" not in s.rows()[0]
             s.app.simulate_key("space")
-            await s.until(lambda: "Hello there" in s.text())
+            await s.until(lambda: "│ Hello there" in s.text())
             assert session.executed == []
             assert "importing torch" not in s.text()
             s.app.simulate_key("space")
@@ -149,14 +157,113 @@ def test_narration_before_the_load_is_seen_and_no_loading_that_nobody_waits_for(
     run(test)
 
 
-def test_c_runs_the_rest_of_a_script():
+def test_c_runs_a_script_up_to_the_next_narration_and_past_its_end_is_no_key_of_the_script():
     async def test():
-        async with stage(opening=[], script=parse_script(SCRIPT, "a.steps")) as s:
+        text = "load mlp seed=0\nforward\nsay Look:\nsay the loss.\nbackward\nstep\nsay End\n"
+        async with stage(opening=[], script=parse_script(text, "a.steps")) as s:
             assert "continue" in s.rows()[-1]
             await s.press("c")
-            assert s.session.lines() == ["load mlp seed=0", "forward", "backward", "say End"]
+            assert s.session.lines() == ["load mlp seed=0", "forward", "say Look:", "say the loss."]
+            assert "│ Look:" in s.text()
+            await s.press("c")
+            assert s.session.lines()[4:] == ["backward", "step", "say End"]
             assert s.screen._reading.at_end
             assert "continue" not in s.rows()[-1]
+
+    run(test)
+
+
+def test_space_does_what_is_natural_after_the_last_line_and_the_top_row_says_so():
+    async def test():
+        async with stage(opening=[], script=parse_script("load mlp seed=0\nforward\n", "a.steps")) as s:
+            await s.press("space")
+            assert "space  backward" in s.rows()[1]
+            await s.press("space", "space")
+            assert s.session.lines()[-2:] == ["backward", "step"]
+
+    run(test)
+
+
+NARRATED = "load mlp seed=0\nsay One **number** says it.\nforward\nprint loss\nexpect loss > 0\nsay Next.\nbackward\n"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_narration_stays_until_the_next_one_and_what_held_is_said_below_it(size):
+    async def test():
+        async with stage(opening=[], script=parse_script(NARRATED, "a.steps"), size=size) as s:
+            for _ in range(4):
+                await s.press("space")
+                assert "│ One number says it." in s.text()
+            assert "✓ holds: loss > 0" in s.text()
+            assert "was stop" not in s.text()
+            await s.press("space")
+            assert "One number says it." not in _why(s)
+            assert "│ Next." in s.text()
+            await s.press("space", "f", "s")
+            assert "│ Next." in s.text()
+            await s.press("escape")
+            assert "│ Next." not in s.text()
+
+    run(test)
+
+
+def test_long_narration_is_seen_whole_in_why_and_in_script():
+    words = [f"word{i}" for i in range(60)]
+
+    async def test():
+        text = f"load mlp seed=0\nsay {' '.join(words)}\nforward\n"
+        async with stage(opening=[], script=parse_script(text, "a.steps"), size=(80, 24)) as s:
+            await s.press("space", "space")
+            assert all(word in s.text() for word in words)
+            assert "forward computed" in s.text() or "was stop" in s.text()
+            await s.press("m")
+            assert s.screen.focus_panel.title == "Script"
+            assert all(word in s.text() for word in words)
+
+    run(test)
+
+
+def test_narration_that_asks_for_a_key_is_waited_at():
+    async def test():
+        text = "load mlp seed=0\nsay Press `f` now.\nsay Done?\nforward\nsay Then press space.\nbackward\n"
+        async with stage(opening=[], script=parse_script(text, "a.steps")) as s:
+            await s.press("c")
+            assert s.session.lines()[1:] == ["say Press `f` now."]
+            await s.press("space", "f")
+            assert s.session.lines()[2:] == ["say Done?", "forward"]
+            await s.press(*["greater_than_sign"] * len(RATES))
+            s.app.simulate_key("p")
+            await s.until(lambda: s.screen.driver.playing is None and "say Then press space." in s.session.lines())
+            await s.idle()
+            assert s.session.lines()[4:] == ["say Then press space."]
+            assert "the script asks for a key; p plays on" in s.rows()[-1]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("Press `i` to step in.", True),
+        ("Now press space.", True),
+        ("Look, then press F11.", True),
+        ("Press any key.", True),
+        ("The press of the grape.", False),
+        ("Express `f` in terms of x.", False),
+        ("Pressure is no key: `f` is.", False),
+    ],
+)
+def test_what_asks_for_a_key(text, asks):
+    assert asks_for_key(text) == asks
+
+
+def test_a_key_that_does_what_the_next_line_says_counts_as_that_line():
+    async def test():
+        text = "load mlp seed=0\nforward\nbackward\nstep\n"
+        async with stage(opening=[], script=parse_script(text, "a.steps")) as s:
+            await s.press("f", "space", "z", "space")
+            assert s.session.lines()[1:] == ["forward", "backward", "zero_grad", "step"]
+            assert s.screen._reading.at_end
 
     run(test)
 
@@ -268,8 +375,8 @@ def test_lines_of_narration_in_a_row_are_one_text_and_one_press_of_space():
             await s.press("space")
             assert s.session.lines()[1:] == ["say First *this*.", "say ", "say Then that."]
             rows = [row.strip() for row in s.rows()]
-            place = next(i for i, row in enumerate(rows) if row.startswith("First this."))
-            assert rows[place + 1 : place + 3] == ["", "Then that."]
+            place = next(i for i, row in enumerate(rows) if row.startswith("│ First this."))
+            assert rows[place + 1 : place + 3] == ["│", "│ Then that."]
             await s.press("space", "space")
             assert s.session.lines()[4:] == ["forward", "say And now?"]
             why = "\n".join(line.plain for line in s.screen.why._lines)

@@ -211,13 +211,13 @@ def test_a_typed_line_runs_and_stands_in_the_log():
     run(test)
 
 
-def test_a_wrong_line_stays_to_be_mended_and_says_what_is_wrong():
+def test_a_wrong_line_says_what_is_wrong_and_carries_nothing_out():
     async def test():
         async with stage() as s:
             await s.press("colon")
             await s.type("bakward")
             await s.press("enter")
-            assert s.screen._line is not None
+            assert s.screen._line is None
             assert "backward" in s.text()
             assert s.session.lines() == LOADED
 

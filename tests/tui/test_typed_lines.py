@@ -25,33 +25,42 @@ class Nameless(FakeSession):
         return Outcome(command, self.stop, UNKNOWN) if isinstance(command, Print) else outcome
 
 
-def test_a_line_that_fails_stays_to_be_mended_and_esc_closes_it():
+def test_a_line_that_is_wrong_closes_the_prompt_keys_are_keys_and_up_brings_it_back():
+    async def test():
+        async with stage() as s:
+            done = s.session.lines()
+            await s.press("colon")
+            await s.type("fowrad")
+            await s.press("enter")
+            assert s.screen._line is None
+            assert "`fowrad`" in s.text()
+            assert ": then ↑ brings the line back" in s.rows()[-1]
+            await s.press("f")
+            assert s.session.lines() == [*done, "forward"]
+            await s.press("colon", "up")
+            assert s.screen._line.value == "fowrad"
+            await s.press("escape")
+            s.app.simulate_key("q")
+            await s.until(lambda: s.app._exit)
+
+    run(test)
+
+
+def test_a_line_whose_command_fails_closes_the_prompt_too_and_says_what_is_wrong():
     async def test():
         async with stage(Nameless()) as s:
             await s.press("colon")
             await s.type("print 2.wight")
             await s.press("enter")
-            assert s.screen._line is not None
-            assert s.screen._line.value == "print 2.wight"
+            assert s.screen._line is None
             assert "Did you mean 2.weight?" in s.text()
-            done = s.session.lines()
-            await s.type("fbs")  # the next attempt: no keys of the phases
-            assert s.screen._line.value == "print 2.wightfbs"
-            assert s.session.lines() == done
-            await s.press("escape", "f")
-            assert s.session.lines() == [*done, "forward"]
-
-    run(test)
-
-
-def test_a_phase_refused_at_the_prompt_stays_to_be_mended():
-    async def test():
-        async with stage() as s:
+            assert "brings the line back" in s.rows()[-1]
             await s.press("f", "b", "colon")
-            await s.type("backward")
-            await s.press("enter")
-            assert s.screen._line is not None
-            assert s.screen._line.value == "backward"
+            await s.type("backward")  # refused: the graph is freed
+            await s.press("enter", "s")
+            assert s.session.lines()[-2:] == ["backward", "step"]
+            await s.press("colon", "up", "up")
+            assert s.screen._line.value == "print 2.wight"
 
     run(test)
 
@@ -65,11 +74,12 @@ def test_a_line_that_fails_late_does_not_take_the_keys_pressed_since():
             session.hold()
             s.app.simulate_key("enter")
             await s.until(session.started.is_set)
-            s.app.simulate_key("2")
-            await s.until(lambda: s.screen.focus_panel.title == "Graph")
+            s.app.simulate_key("colon")
+            s.app.simulate_key("o")
+            await s.until(lambda: s.screen._line is not None and s.screen._line.value == "o")
             session.gate.set()
             await s.idle()
-            assert s.screen._line is None
+            assert s.screen._line.value == "o"
 
     run(test)
 
@@ -82,10 +92,9 @@ def test_save_refuses_a_file_that_is_there(tmp_path):
             await s.press("f", "colon")
             await s.type(f"save {path}")
             await s.press("enter")
-            assert s.screen._line is not None
             assert "The file is there already" in s.text()
             assert path.read_text() == "precious"
-            await s.press("escape", "colon")
+            await s.press("colon")
             await s.type(f"save! {path}")
             await s.press("enter")
             assert path.read_text().splitlines()[-1] == "forward"

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.lines import Line, Row, clean
-from gradstep.tui.panels.drawing import Drawing, cursor, paragraph, window
+from gradstep.tui.lines import Line, Row, Span, clean
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, paragraph, window
+from gradstep.tui.panels.markdown import markdown_lines
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.panels.why import problem_lines
 from gradstep.values.outcomes import Problem
+
+_LEAST = 16
+"""Columns below which narration is one row of the file."""
 
 
 class Page(NamedTuple):
@@ -36,7 +40,7 @@ def draw(page: Page | None, width: int, height: int, first: int = -1, keyboard: 
     for number, text in enumerate(page.text, 1):
         if number == page.next:
             centre = len(lines)
-        lines.append(_line(page, number, text, width))
+        lines += _lines(page, number, text, width)
         if number in page.problems:
             lines += problem_lines(page.problems[number], width, keyboard=keyboard)
             if not page.next:
@@ -48,15 +52,22 @@ def draw(page: Page | None, width: int, height: int, first: int = -1, keyboard: 
     return Drawing(f"{clean(page.name)}  {place}", lines[start:end], len(lines))
 
 
-def _line(page: Page, number: int, text: str, width: int) -> Line:
-    here = number == page.next
-    failed = number in page.problems
+def _lines(page: Page, number: int, text: str, width: int) -> list[Line]:
+    """Draw a line of the file; of narration, as it reads, as many rows as it takes."""
+    here, failed = number == page.next, number in page.problems
     row = cursor(Row(width, here), here)
     row.left(1, "✗" if failed else "✓" if number in page.done else " ", "bad" if failed else "good")
     row.right(3 + len(str(len(page.text))), str(number), "dim").add("  ")
-    narration = text.lstrip().startswith(("say ", "#"))
-    row.add(clean(text), "bright" if here else "dim" if narration and number not in page.done else "text")
-    return row.line()
+    told = text.lstrip().startswith(("say ", "#"))
+    tone = "bright" if here else "dim" if told and number not in page.done else "text"
+    if not text.startswith("say ") or width - row.at < _LEAST:
+        return [row.add(clean(text), tone).line()]
+    first, *others = markdown_lines(text.removeprefix("say "), width - row.at + GUTTER, tone)
+    start = (Span(" " * row.at),)
+    return [
+        Line((*row.spans, *first.spans[1:]), here),
+        *(Line((*start, *line.spans[1:]), here) for line in others),
+    ]
 
 
 class ScriptPanel(Panel):

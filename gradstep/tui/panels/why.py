@@ -8,13 +8,13 @@ from msgspec.structs import replace
 
 from gradstep.tui.copying import Copied
 from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.lines import Line, Row, clean, fit, text_line
+from gradstep.tui.lines import Line, Row, Span, clean, fit, text_line
 from gradstep.tui.panels.drawing import GUTTER, Drawing, paragraph
 from gradstep.tui.panels.formulas import are_ways, formula_rows
 from gradstep.tui.panels.markdown import markdown_lines
 from gradstep.tui.panels.panel import Panel
 from gradstep.values import numbers
-from gradstep.values.commands import Print, Say, line_of
+from gradstep.values.commands import Expect, Print, Say, line_of
 from gradstep.values.expressions import expression_line
 from gradstep.values.outcomes import Frame, Outcome, Problem, WatchHit
 from gradstep.values.views import LookWhy, NoView, Request, View, WhyView
@@ -28,7 +28,7 @@ class Stage(NamedTuple):
 
 
 class News(NamedTuple):
-    """All that the panel can be about; the first of stages, problem, narration, view that is there is drawn."""
+    """All that the panel can be about; the first of stages, problem, view that is there stands below the narration."""
 
     view: WhyView | NoView | None = None
     outcome: Outcome | None = None
@@ -41,7 +41,7 @@ class News(NamedTuple):
     ways_out: str = ""
     """What can be done where nothing could be loaded."""
     said: str = ""
-    """The narration of the last `say` with those right before it, which are one text."""
+    """The narration of the last `say` with those right before it, which are one text; it stands above all else."""
     whole: bool = False
     """True to show every frame of a traceback, not only the user's own."""
     keyboard: Keyboard = AS_IT_COMES
@@ -75,8 +75,14 @@ def rows(news: News, width: int) -> int:
 
 
 def sentence_rows(news: News, width: int) -> int:
-    """Return how many rows the sentence on the last command needs at a width."""
-    return len(paragraph(news.view.sentence, width)) if isinstance(news.view, WhyView) else 0
+    """Return how many rows the narration and the sentence on the last command need at a width."""
+    sentence = len(paragraph(news.view.sentence, width)) if isinstance(news.view, WhyView) else 0
+    return said_rows(news, width) + sentence
+
+
+def said_rows(news: News, width: int) -> int:
+    """Return how many rows the narration needs at a width."""
+    return len(narration_lines(news.said, width))
 
 
 def _about(news: News) -> str:
@@ -94,7 +100,8 @@ def _about(news: News) -> str:
 
 def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
     """Return all rows; `spare` rows fewer if what happened can be said in fewer."""
-    lines = paragraph(news.notice, width, "bright") if news.notice else []
+    lines = narration_lines(news.said, width)
+    lines += paragraph(news.notice, width, "bright") if news.notice else []
     if news.stages:
         return lines + _stages(news.stages, width)
     outcome, told = news.outcome, list[str]()
@@ -105,13 +112,15 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
             problem = replace(problem, remedy=remedy + news.ways_out)
         return lines + problem_lines(problem, width, news.whole, spare, news.keyboard)
     if outcome is not None and isinstance(outcome.command, Say):
-        return lines + markdown_lines(news.said or outcome.command.text, width)
+        return lines
     if outcome is not None:
         # a notice that there is says itself what a watchpoint saw
         for hit in () if news.notice else outcome.watches:
             lines += paragraph(hit_words(hit), width, "bright")
         told = printed(outcome)
         lines += [line for text in told for line in paragraph(text, width, "bright")]
+    if outcome is not None and isinstance(outcome.command, Expect):
+        return lines
     if isinstance(news.view, WhyView):
         once = any(text.rstrip(".") == news.view.sentence.rstrip(".") for text in told)
         said = [] if once else paragraph(news.view.sentence, width, "bright" if not lines else "text")
@@ -126,13 +135,21 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
     return lines
 
 
+def narration_lines(text: str, width: int) -> list[Line]:
+    """Draw narration, a bar beside it; no text: []."""
+    bar = (Span("│", "key"), Span(" " * (GUTTER - 1)))
+    return [line._replace(spans=(*bar, *line.spans[1:])) for line in markdown_lines(text, width)] if text else []
+
+
 def hit_words(hit: WatchHit) -> str:
     """Say what a watchpoint saw."""
     return f"watch {hit.number}: {hit.line} changed from {hit.before} to {hit.after}"
 
 
 def printed(outcome: Outcome) -> list[str]:
-    """Return what a command printed, a value with what it is of: `lr = 0.01`."""
+    """Return what a command printed, a value with what it is of: `lr = 0.01`; of an expectation what held."""
+    if isinstance(outcome.command, Expect):
+        return [f"✓ holds: {expression_line(outcome.command.condition)}"] if outcome.ok else []
     texts = outcome.text.splitlines()
     if not isinstance(outcome.command, Print) or not texts:
         return texts
