@@ -8,8 +8,8 @@ from typing import Any
 
 from stage import Stage, stage
 
-from gradstep.session.inline import InlineSession
 from gradstep.session.local import Session
+from gradstep.session.transport.inline import InlineSession
 from gradstep.steps.parse import parse_script
 from gradstep.values.commands import line_of
 
