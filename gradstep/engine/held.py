@@ -12,6 +12,7 @@ from gradstep.engine import phases
 from gradstep.engine.autograd.graph import GraphRecord, record
 from gradstep.engine.debuggee.loop import Act, Point
 from gradstep.engine.debuggee.parts import Parts
+from gradstep.engine.diagnose.mismatch import with_cause
 from gradstep.engine.edits import edit
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.observe.addends import Addends
@@ -129,6 +130,7 @@ class Held(Parts):
             self.running = False
         except BaseException as error:
             self.running, self.saved = False, _NOTHING
+            batch = self.batches.batch
             torch.set_grad_enabled(grad_mode)  # also torch's optimizers and copies switch it
             self.point = point
             self.ledger.restore(accounts)
@@ -136,7 +138,7 @@ class Held(Parts):
             if saved is not None:
                 self.transaction.roll_back(saved)
             self.refused = ACT_NAMES[type(act)]
-            raise GradstepError(problem_of(error, self.refused)) from error
+            raise GradstepError(with_cause(problem_of(error, self.refused), self, batch)) from error
         self.saved, self.refused = saved or _UNKNOWN, ""
 
     def carry_out(self, command: PointCommand, scope: Scope) -> str:

@@ -18,6 +18,14 @@ _LIBRARIES = tuple(
 )
 _OURS = str(Path(__file__).resolve().parent.parent)
 
+DEVICES_DIFFER = (
+    r"[Ee]xpected all tensors to be on the same device|Expected .* on (device|cpu|cuda)"
+    r"|device type .* (doesn't|does not) match|Attempted to call .* on meta|is not on the expected device"
+)
+DTYPES_DIFFER = (
+    r"must have the same dtype|to have the same dtype|expected (scalar type|m1 and m2)|Found dtype|can't be cast"
+)
+
 REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"backward through the graph a second time",
@@ -39,8 +47,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         "run forward again, then backward",
     ),
     (
-        r"[Ee]xpected all tensors to be on the same device|Expected .* on (device|cpu|cuda)"
-        r"|device type .* (doesn't|does not) match|Attempted to call .* on meta",
+        DEVICES_DIFFER,
         "model and batch are on different devices: let gradstep place both with --device, or move them in the factory",
     ),
     (
@@ -48,7 +55,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         "the shapes do not fit: compare `print shape(input)` with the shape of the layer's weight in the Model panel",
     ),
     (
-        r"must have the same dtype|expected (scalar type|m1 and m2)|Found dtype|can't be cast",
+        DTYPES_DIFFER,
         "model and batch have different dtypes: convert the batch in the factory, e.g. x.float()",
     ),
     (r"out of memory", "the device has no memory left for this: a smaller batch, or a smaller model"),

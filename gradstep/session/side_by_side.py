@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from gradstep.engine.debuggee.casting import cast
-from gradstep.engine.diagnose.first_difference import Passed, first_difference, first_inside, state_of, watched
+from gradstep.engine.diagnose.first_difference import Passed, Renamed, first_difference, first_inside, state_of, watched
 from gradstep.engine.files.compare import files_part as files_part
 from gradstep.engine.randomness import RandomKeeper
 from gradstep.session.local import Session
@@ -65,6 +65,13 @@ def part(one: Side, other: Side, tolerance: Tolerance | None, both: bool) -> tup
         tolerance: what is let pass; None to compare bits.
         both: True where both did the same last, so that what came out inside can be compared.
     """
-    inside = first_inside(one.passed, other.passed, tolerance) if both else None
-    a, b = (state_of(side.session.past.timeline.held) for side in (one, other))
-    return first_difference(a, b, tolerance), inside
+    held = [side.session.past.timeline.held for side in (one, other)]
+    renamed = Renamed(*held)
+    tensor = first_difference(state_of(held[0]), state_of(held[1], renamed), tolerance)
+    inside = first_inside(one.passed, other.passed, tolerance, renamed, same=tensor is None) if both else None
+    return tensor, inside
+
+
+def other_names(one: Side, other: Side) -> str:
+    """Return how the names of two models differ, in words; empty where they do not."""
+    return Renamed(*(side.session.past.timeline.held for side in (one, other))).words

@@ -10,7 +10,7 @@ from gradstep.values.expressions import name_line
 from gradstep.values.views import Names
 
 _EXPRESSIONS = frozenset({"show", "expect", "print", "watch", "until", "why"})
-_KINDS = ("phase", "module", "node", "grad", "iteration", "when", "nan")
+_KINDS = ("phase", "module", "node", "grad", "iteration", "when", "nan", "inf")
 """What a breakpoint can stand on."""
 _EDGES = {"module": ("enter", "exit"), "node": ("before", "after"), "grad": ("before", "after")}
 _STEPPED = ("forward", "backward")

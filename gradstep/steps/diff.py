@@ -161,7 +161,7 @@ def _scripts(
     history: int,
 ) -> Sides:
     scripts = [read_script(path) for path in paths]
-    from gradstep.session.side_by_side import Side, allowed, part
+    from gradstep.session.side_by_side import Side, allowed, other_names, part
 
     sides = [Side(history, dtype) for dtype in dtypes]
     one, other = (_Walk(*each) for each in zip(scripts, sides, devices, strict=True))
@@ -172,4 +172,6 @@ def _scripts(
 
     names = [" ".join(filter(None, each)) for each in zip(paths, (d or "" for d in devices), dtypes, strict=True)]
     found = side_by_side((one, other), (names[0], names[1]), look)
-    return replace(found, tolerance=allowed(sides[0], sides[1], tolerance))
+    renamed = other_names(*sides)
+    otherwise = (*found.otherwise, renamed) if renamed else found.otherwise
+    return replace(found, otherwise=otherwise, tolerance=allowed(sides[0], sides[1], tolerance))

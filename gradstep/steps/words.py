@@ -48,7 +48,7 @@ WORDS: tuple[Word, ...] = (
     Word(
         "break",
         "break node Relu* if norm(node.in) > 5",
-        "Stop at a phase, module, node, grad or iteration, `when` a condition holds, or at `nan`.",
+        "Stop at a phase, module, node, grad or iteration, `when` a condition holds, or a `nan` or `inf` is made.",
         (("ignore", ()),),
     ),
     Word(

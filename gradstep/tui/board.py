@@ -243,7 +243,7 @@ class Board(AskingDesk, inherit_bindings=False):
         """Tell the rows above and below the panels what there is to say."""
         now = [name for name in ("restart", "traceback") if self.applies(name)]
         now = now if self.driver.dead or not self.driver.running else []
-        self._footer.playing = self.driver.playing is not None
+        self._footer.playing, self._footer.maximised = self.driver.playing is not None, self._maximised
         now += keymap.PLAYING if self._footer.playing else ()
         inside = self.driver.stop.position is not None
         now += keymap.INSIDE if inside else ()

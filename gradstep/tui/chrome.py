@@ -85,6 +85,7 @@ class FooterRow(Surface):
         self.first: Sequence[str] = ()
         """Those that are needed most now."""
         self.playing = False
+        self.maximised = False
         self.next = ""
         """What space does, for a screen whose path of phases has no room to say so."""
         self.candidates: Sequence[str] = ()
@@ -109,6 +110,8 @@ class FooterRow(Surface):
     def _label(self, key: Key, width: int) -> str:
         if key.id == "play" and self.playing:
             return "stop"
+        if key.id == "maximise" and self.maximised:
+            return "restore"
         return self.next if key.id == "natural" and self.next and width < 100 else key.label
 
     def _fitting(self, width: int) -> list[Key]:

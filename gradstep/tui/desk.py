@@ -136,6 +136,7 @@ class Desk(Screen[None], inherit_bindings=False):
         for name, panel in self.panels.items():
             if name in places:
                 panel.shares, panel.titled = places[name].shares, places[name].titled
+                panel.maximised = self._maximised
         self._places = dict(places)
         self._position.alone = "phases" not in places
         if self._line is not None and "prompt" in places:
@@ -238,6 +239,7 @@ class Desk(Screen[None], inherit_bindings=False):
         """Give the panel in focus everything below the phases, or take it back."""
         self._maximised = not self._maximised
         self._arrange()
+        self._redraw()
 
     def action_layout(self, name: str) -> None:
         """Choose a layout."""

@@ -133,7 +133,7 @@ class HelpPanel(Panel):
             places = [i for i, line in enumerate(lines) if self._topic in line.plain.split()[:1]]
             self.first, self._topic = (places or [0])[-1], ""
         start, end = window(len(lines), self.first, height)
-        return Drawing("esc closes, ↑↓ scroll", lines[start:end], len(lines))
+        return Drawing("esc closes, ↑↓ scroll", lines[start:end], len(lines), start, end - start)
 
 
 class HelpScreen(ModalScreen[None]):

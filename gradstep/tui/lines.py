@@ -168,6 +168,18 @@ class Row:
         return Line(tuple(self._spans), self.here)
 
 
+def marked_end(line: Line, width: int, mark: str, tone: str = "key") -> Line:
+    """Return a row with a mark at its right end, what stands there cut for it."""
+    row = Row(max(0, width - cell_len(mark) - 2))
+    spans = list(line.spans)
+    while spans and not spans[-1].text.strip():
+        spans.pop()
+    for text, own in spans:
+        row.add(text, own)
+    end = Row(width).right(width - row.width, mark, tone).line()
+    return Line((*row.line().spans, *end.spans), line.here)
+
+
 def text_line(text: str, width: int, tone: str = "text", indent: int = 2) -> Line:
     """Return a row that holds one piece of text."""
     return Row(width).left(indent, text, tone).line()

@@ -9,7 +9,7 @@ from msgspec import Struct
 from gradstep.values.expressions import Expression, expression_line
 
 Edge: TypeAlias = Literal["", "enter", "exit", "before", "after"]
-BreakKind: TypeAlias = Literal["phase", "module", "node", "grad", "iteration", "when", "nan"]
+BreakKind: TypeAlias = Literal["phase", "module", "node", "grad", "iteration", "when", "nan", "inf"]
 
 
 class SourceLine(Struct, frozen=True):
@@ -156,12 +156,15 @@ class Breakpoint(Struct, frozen=True):
     """True for a logpoint: it prints and goes on."""
 
     def watches(self, phase: str) -> bool:
-        """Tell whether it could stop inside a phase, so that the phase has to be watched."""
+        """Return whether it could stop inside a phase, so that the phase has to be watched."""
         if not self.enabled:
             return False
         if self.kind == "phase":
             return self.what == phase and phase in ("forward", "backward")
-        return self.kind in {"forward": ("module", "nan"), "backward": ("node", "grad", "nan")}.get(phase, ())
+        return self.kind in {
+            "forward": ("module", "nan", "inf"),
+            "backward": ("node", "grad", "nan", "inf"),
+        }.get(phase, ())
 
     @property
     def line(self) -> str:

@@ -1,4 +1,4 @@
-"""`break nan` stops at the very op or node that makes the first NaN or inf, wherever that is."""
+"""`break nan` stops at the very op or node that makes a NaN or overflows, wherever that is, and at no mask."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Break, Forward
-from gradstep.values.inside import Position
+from gradstep.values.inside import BreakKind, Position
 
 INF = float("inf")
 
@@ -35,10 +35,10 @@ def planted(between: Callable[[Tensor], Tensor]) -> Held:
     return hold(Planted(between))
 
 
-def found(held: Held, act: Forward | Backward) -> tuple[Position, str]:
-    """Return where the phase stops for a NaN; it must."""
+def found(held: Held, act: Forward | Backward, kind: BreakKind = "nan") -> tuple[Position, str]:
+    """Return where the phase stops for a NaN or an infinity; it must."""
     points = Breakpoints()
-    points.add(Break("nan"), held)
+    points.add(Break(kind), held)
     phase = Stepping(held, act, points, lambda _: True, str)
     assert phase.go("continue")
     position = phase.position
@@ -53,7 +53,9 @@ FORWARD: dict[str, tuple[Callable[[Tensor], Tensor], str, str]] = {
     "overflow": (lambda x: (x + 1000).exp(), "torch.Tensor.exp", "inf"),
     "division": (lambda x: x / torch.zeros(4), "torch.Tensor.div", "inf"),
     "inf minus inf": (lambda x: (x * 0 + 3e38) * 10 - 1, "torch.Tensor.mul", "inf"),
-    "masked softmax": (lambda x: torch.softmax(x.masked_fill(x == x, -INF), 1), "torch.Tensor.masked_fill", "inf"),
+    "logarithm of 0": (lambda x: (x * 0).log(), "torch.Tensor.log", "-inf"),
+    "a cast": (lambda x: (x * 0 + 1e30).half().float(), "torch.Tensor.half", "inf"),
+    "the least number twice": (lambda x: x * 0 + torch.finfo().min + torch.finfo().min, "torch.Tensor.add", "-inf"),
     "in place": (lambda x: x.clone().sub_(100).log_(), "torch.Tensor.log_", "nan"),
 }
 
@@ -65,6 +67,154 @@ def test_the_op_of_a_forward_is_found(name: str) -> None:
     assert (position.phase, position.kind, position.name) == ("forward", "op", op)
     assert reason == f"breakpoint 1: {op} makes {bad} of finite numbers"
     assert position.source.file.endswith("test_nans.py")
+
+
+def masked(x: Tensor) -> Tensor:
+    return x.masked_fill(torch.ones(4, dtype=torch.bool), -INF)
+
+
+def row(x: Tensor) -> Tensor:
+    return torch.full((4,), -INF) + x * 0
+
+
+FROM_A_MASK: dict[str, tuple[Callable[[Tensor], Tensor], str, str]] = {
+    "a softmax over nothing": (
+        lambda x: masked(x).softmax(-1),
+        "torch.Tensor.softmax",
+        "-inf, which came in with op.in[0]: a row of it is -inf throughout",
+    ),
+    "an additive mask": (
+        lambda x: nn.functional.log_softmax(x + torch.full((4,), -INF), dim=1),
+        "F.log_softmax",
+        "-inf, which came in with op.in: a row of it is -inf throughout",
+    ),
+    "a mask that is multiplied": (
+        lambda x: x + torch.ones(4, 4).triu(1) * -INF,
+        "torch.Tensor.mul",
+        "-inf, which came in with op.in[1]",
+    ),
+    "inf minus inf": (lambda x: row(x) - row(x), "torch.Tensor.sub", "-inf, which came in with op.in[0]"),
+    "in place": (lambda x: row(x).mul_(0), "torch.Tensor.mul_", "-inf, which came in with op.in[0]"),
+    "a fused kernel": (
+        lambda x: x + nn.functional.cross_entropy(masked(x), torch.zeros(4, dtype=torch.long)),
+        "F.cross_entropy",
+        "-inf, which came in with op.in[0]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FROM_A_MASK)
+def test_a_mask_is_passed_by_and_the_op_that_makes_nan_of_it_is_not(name: str) -> None:
+    between, op, of = FROM_A_MASK[name]
+    held = hold(Planted(between), batches=[(torch.randn(4, 4), torch.randn(4, 2))])
+    position, reason = found(held, F)
+    assert position.name == op
+    assert reason == f"breakpoint 1: {op} makes nan of {of}"
+
+
+def written(x: Tensor) -> Tensor:
+    mask = torch.empty(4, 4)
+    mask.fill_(-INF)
+    mask[:, 0] = 0
+    mask[0, 1:] = -INF
+    return (x.mean() + mask).softmax(-1)
+
+
+def uninitialised(x: Tensor) -> Tensor:
+    """Write memory that holds NaN, as `torch.empty` may give it, row by row."""
+    rows = torch.empty(4, 4)
+    rows.numpy()[:] = float("nan")  # unseen by torch, as what was there before
+    for i in range(4):
+        rows[i] = x[0]
+    return rows
+
+
+HEALTHY: dict[str, Callable[[Tensor], Tensor]] = {
+    "filled": lambda x: x.masked_fill(x < x.max(1, keepdim=True).values, -INF).softmax(1),
+    "where": lambda x: torch.where(x == x.max(1, keepdim=True).values, x, -INF).softmax(1),
+    "where a tensor": lambda x: torch.where(x == x.max(1, True).values, x, torch.tensor(-INF)).softmax(1),
+    "causal": lambda x: (x @ x.T + torch.full((4, 4), -INF).triu(1)).softmax(-1) @ x,
+    "causal, of a larger one": lambda x: (x @ x.T + torch.full((8, 8), -INF).triu(1)[:4, :4].clone().t().t()).softmax(
+        -1
+    ),
+    "moved": lambda x: (x + torch.full((4, 4), -INF).triu(1).flip(0).flip(0).contiguous().to(x.dtype)).softmax(1),
+    "a mask of least numbers": lambda x: (x + torch.zeros(4, 4).masked_fill(x > 9, torch.finfo().min)).softmax(-1),
+    "padded": lambda x: nn.functional.pad(x, (0, 4), value=-INF).softmax(1)[:, :4],
+    "greatest so far": lambda x: torch.maximum(torch.full((4, 4), -INF), x),
+    "of a list": lambda x: torch.maximum(torch.tensor([-INF, 0.0, -INF, 0.0]), x),
+    "written in place": written,
+    "not yet written": uninitialised,
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_an_infinity_that_is_meant_stops_nothing(name: str) -> None:
+    held, points = hold(Planted(HEALTHY[name]), batches=[(torch.randn(4, 4), torch.randn(4, 2))]), Breakpoints()
+    points.add(Break("nan"), held)
+    for act in (F, B):
+        phase = Stepping(held, act, points, lambda _: True, str)
+        assert not phase.go("continue"), phase.reason
+
+
+def test_break_inf_stops_at_what_is_filled_in_too_and_at_no_nan() -> None:
+    held, points, stops = (
+        planted(lambda x: masked(x).softmax(-1) + x.exp().mul(INF) + torch.full((4,), INF)),
+        Breakpoints(),
+        [],
+    )
+    points.add(Break("inf"), held)
+    phase = Stepping(held, F, points, lambda _: True, str)
+    while phase.go("continue"):
+        stops.append(phase.reason.removeprefix("breakpoint 1: "))
+    assert stops == [
+        "torch.Tensor.masked_fill gives -inf: op.in[2] is -inf",
+        "torch.Tensor.mul gives inf: op.in[1] is inf",
+        "torch.full gives inf: op.in[1] is inf",
+    ]
+
+
+def test_what_overflows_beside_a_mask_is_found() -> None:
+    position, reason = found(planted(lambda x: (torch.tensor([-INF, 500.0, 0.0, 0.0]) + x * 0).exp()), F)
+    assert (position.name, reason) == ("torch.Tensor.exp", "breakpoint 1: torch.Tensor.exp makes inf of finite numbers")
+    position, reason = found(planted(lambda x: 1 / (torch.tensor([-INF, 0.0, 1.0, 1.0]) + x * 0)), F)
+    assert position.name == "torch.Tensor.__rtruediv__"
+    assert reason.endswith("makes inf of finite numbers")
+
+
+def test_a_weight_that_a_step_made_infinite_is_no_mask() -> None:
+    held = planted(lambda x: x)
+    weight = held.tensor("second.weight")
+    assert weight is not None
+    weight.data[0, 1] = INF
+    position, reason = found(held, F)
+    assert position.path == "second"
+    assert "inf came in with op.in[1]" in reason
+
+
+class Whole(nn.Module):
+    """A transformer's attention, which in eval is one kernel that no op is seen of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 1, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(x, x, x, key_padding_mask=torch.ones(2, 3, dtype=torch.bool))[0]  # type: ignore[no-any-return]
+
+
+def test_a_module_whose_ops_are_not_seen_is_named_itself() -> None:
+    held = hold(Whole().eval(), batches=[(torch.randn(2, 3, 4), torch.randn(2, 3, 4))])
+    position, reason = found(held, F)
+    assert (position.kind, position.path) == ("module", "attention")
+    assert reason == "breakpoint 1: attention MultiheadAttention returns nan; its ops were not seen"
+
+
+def test_nan_in_a_backward_of_a_mask_is_found() -> None:
+    """0 · -inf: the gradient of a product with a mask."""
+    held = run(planted(lambda x: (x * torch.tensor([-INF, 1.0, 1.0, 1.0])).clamp(-1, 1)), F)
+    position, reason = found(held, B)
+    assert position.name == "MulBackward0"
+    assert reason.endswith("makes nan of -inf, which came in with other, which it saved")
 
 
 def test_a_nan_that_came_in_is_not_blamed_on_the_op() -> None:
@@ -90,7 +240,7 @@ def test_what_only_passes_a_nan_on_stops_nothing_but_another_one_does() -> None:
             stops.append(phase.reason)
     assert stops == [
         "breakpoint 1: torch.Tensor.log makes nan of finite numbers",
-        "breakpoint 1: torch.Tensor.log makes inf of finite numbers",
+        "breakpoint 1: torch.Tensor.log makes -inf of finite numbers",
         "breakpoint 1: #0 MseLossBackward0 gives nan: nan came in with self, which it saved",
     ]
 
@@ -120,9 +270,12 @@ def vmapped(x: Tensor) -> Tensor:
 
 def test_a_nan_is_found_where_a_vmap_runs_and_in_what_is_sparse() -> None:
     position, reason = found(planted(vmapped), F)
-    assert (position.name, reason) == ("torch.Tensor.log", "breakpoint 1: torch.Tensor.log makes inf of finite numbers")
+    assert (position.name, reason) == (
+        "torch.Tensor.log",
+        "breakpoint 1: torch.Tensor.log makes -inf of finite numbers",
+    )
     bad = torch.tensor([[1.0, 0.0, 0.0], [0.0, INF, 0.0], [0.0, 0.0, 1.0]]).to_sparse()
-    _, reason = found(planted(lambda x: torch.sparse.mm(bad, x)), F)
+    _, reason = found(planted(lambda x: torch.sparse.mm(bad, x)), F, "inf")
     assert "inf came in with op.in[0]" in reason
 
 

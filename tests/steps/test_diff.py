@@ -80,6 +80,112 @@ def wrong():
     assert "first inside it: node #6 ScaleBackward, input 0 differs" in out
 
 
+WRAPPED = """
+import torch
+import gradstep
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lin, self.drop = nn.Linear(4, 4), nn.Dropout(0.2)
+
+    def forward(self, x):
+        return self.drop(self.lin(x)).tanh()
+
+class Net(nn.Module):
+    reentrant = None
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.blocks = nn.BatchNorm1d(4), nn.ModuleList([Block(), Block()])
+
+    def forward(self, x):
+        x = self.norm(x).requires_grad_()
+        for block in self.blocks:
+            x = block(x) if self.reentrant is None else checkpoint(block, x, use_reentrant=self.reentrant)
+        return x
+
+class Reentrant(Net):
+    reentrant = True
+
+class NonReentrant(Net):
+    reentrant = False
+
+class Wrapper(nn.Module):
+    "As DistributedDataParallel does, and a LightningModule."
+
+    def __init__(self, inner):
+        super().__init__()
+        self.module = inner
+
+    def forward(self, *args):
+        return self.module(*args)
+
+class Renamed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.layers = nn.BatchNorm1d(4), nn.ModuleList([Block(), Block()])
+
+    def forward(self, x):
+        x = self.first(x).requires_grad_()
+        for block in self.layers:
+            x = block(x)
+        return x
+
+def each(model):
+    for i, block in enumerate(model.blocks):
+        model.blocks[i] = Wrapper(block)
+    return model
+
+def other(model):
+    model.blocks[1].drop.p = 0.9
+    return Wrapper(model)
+
+def make(model):
+    return gradstep.Workload(model, nn.functional.mse_loss, lambda p: torch.optim.AdamW(p, lr=0.1),
+                             [(torch.randn(3, 4), torch.randn(3, 4)) for _ in range(2)])
+
+def plain(): return make(Net())
+def reentrant(): return make(Reentrant())
+def non_reentrant(): return make(NonReentrant())
+def wrapped(): return make(Wrapper(Wrapper(Net())))
+def wrapped_inside(): return make(each(Net()))
+def renamed(): return make(Renamed())
+def dropped(): return make(other(Net()))
+def compiled(): return make(torch.compile(Net(), backend="eager"))
+"""
+
+
+def loop_of(factory: str) -> str:
+    return f"load net.py:{factory} seed=0 device=cpu\nrepeat 2 {{ zero_grad; forward; backward; step; next_batch }}\n"
+
+
+@pytest.mark.parametrize("factory", ["reentrant", "non_reentrant", "wrapped", "wrapped_inside", "renamed"])
+def test_models_of_other_classes_or_names_are_the_same_where_every_bit_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], factory: str
+) -> None:
+    (tmp_path / "net.py").write_text(WRAPPED)
+    for one, other in (("plain", factory), (factory, "plain")):
+        code = diff(tmp_path, loop_of(one), loop_of(other))
+        out = capsys.readouterr().out
+        assert code == 0, out
+        assert "the same for 11 commands" in out
+        assert ("paired in order" in out) == ("entrant" not in factory)
+
+
+def test_inside_a_wrapped_model_the_module_that_parts_them_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.py").write_text(WRAPPED)
+    assert diff(tmp_path, loop_of("plain"), loop_of("dropped")) == 1
+    out = capsys.readouterr().out
+    assert "they part at `forward`" in out
+    assert "first inside it: module blocks.1.drop Dropout differs by" in out
+    assert "`norm.weight` is `module.norm.weight`: paired in order" in out
+
+
 def test_a_tolerance_lets_small_differences_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changed = START + "set head.bias[0] = 0.25 + 1e-7\nforward\n"
     plain = START + "set head.bias[0] = 0.25\nforward\n"

@@ -255,9 +255,9 @@ def test_a_mark_says_whether_the_tensor_or_its_grad_changed(width):
 @pytest.mark.parametrize("width", [40, 73])
 def test_the_graph_says_how_many_of_its_rows_are_out_of_sight(width):
     view = GraphView(1, "alive", 6, 0, node_rows(False))
-    assert plain(graph.draw(view, width, 7, at=0).lines)[-1].endswith(" ↓ 1 more")
-    assert plain(graph.draw(view, width, 7, first=1, at=2).lines)[-1].endswith(" ↑ 1 more")
-    rows = plain(graph.draw(view, width, 8, at=0).lines)
-    assert "more" not in rows[-1]
-    assert rows[-1].startswith("  #0 SumBackward0")
+    assert graph.draw(view, width, 7, at=0).mark() == "↓ 1 more"
+    assert graph.draw(view, width, 7, first=1, at=2).mark() == "↑ 1 more"
+    drawing = graph.draw(view, width, 8, at=0)
+    assert drawing.mark() == ""
+    assert plain(drawing.lines)[-1].startswith("  #0 SumBackward0")
     assert all(cell_len(line.plain) <= narrow for narrow in range(1, 60) for line in graph.draw(view, narrow, 7).lines)

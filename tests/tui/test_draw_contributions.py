@@ -80,11 +80,12 @@ def test_of_several_outputs_each_has_its_sum() -> None:
 
 def test_thousands_of_time_steps_are_a_window_with_their_sum_in_sight() -> None:
     view = replace(VIEW, count=10_000, first=5_000, totals=(Total(0, (16, 16), 10_000, 2.25),))
-    lines = plain(contributions.draw(view, 80, 12, 5_001, 5_001).lines)
+    drawing = contributions.draw(view, 80, 12, 5_001, 5_001)
+    lines = plain(drawing.lines)
     assert lines[1].startswith("▶ #17"), "the window begins at row 5,000"
     assert lines[3].strip() == "…", "what has not come yet"
     assert "sum of 10,000" in "\n".join(lines)
-    assert lines[-1].endswith("↑ 5,001 more  ↓ 4,991 more")
+    assert drawing.mark().startswith("↑ 5,001 ↓ 4,991 more")
 
 
 def test_an_accumulated_grad_and_an_empty_panel_say_what_they_are() -> None:

@@ -59,9 +59,23 @@ def text(view: NodeView, width: int = 73, height: int = 30) -> str:
 def test_v_j_and_j_t_v_stand_side_by_side() -> None:
     lines = text(RELU).splitlines()
     assert lines[0].split() == ["v", "2×3", "J", "6×6", "Jᵀv", "2×3"]
-    assert lines[1].split() == ["+0.125", "−0.500", "+0.250", "1", "·", "·", "+0.125", "0", "+0.250"]
-    assert lines[2].split() == ["+0.062", "0", "−0.250", "·", "0", "·", "0", "0", "−0.250"]
-    assert lines[4].split() == ["norm", "1.500", "diagonal", "norm", "0.750", "×0.500"]
+    assert lines[1].split() == ["0", "…"], "the numbers of J's columns, and that there are more"
+    assert "J[:3, :3] of 6×6" in text(RELU, 120)
+    assert lines[2].split() == ["+0.125", "−0.500", "+0.250", "0", "1", "·", "·", "+0.125", "0", "+0.250"]
+    assert lines[3].split() == ["+0.062", "0", "−0.250", "1", "·", "0", "·", "0", "0", "−0.250"]
+    assert lines[5].split() == ["norm", "1.500", "diagonal", "norm", "0.750", "×0.500"]
+
+
+def test_a_grid_that_is_cut_says_which_part_of_it_is_seen() -> None:
+    flow = Flow((24, 6, 8, 8), "float32", V.statistics, tuple((0.125,) * 8 for _ in range(8)))
+    view = replace(RELU, arrives=(flow,), edges=(replace(RELU.edges[0], leaves=flow),))
+    for width, v, jtv_v in (
+        (130, "v[0, 0, :, :6] of 24×6×8×8", "Jᵀv[0, 0, :, :6] of 24×6×8×8"),
+        (73, "v[0,0,:,:3] of 24×6×8×8", "Jᵀv[0,0,:,:3] of 24×6×8×8"),
+    ):
+        assert text(view, width).splitlines()[0].strip().startswith(v)
+        assert text(view, width).splitlines()[0].rstrip().endswith(jtv_v)
+    assert text(view, 45).splitlines()[0].strip().startswith("v[0,0,:,:1]")
 
 
 def test_the_formula_says_where_it_goes() -> None:
@@ -91,12 +105,13 @@ def test_a_long_chain_leaves_out_its_middle() -> None:
 @pytest.mark.parametrize("width", [36, 73])
 def test_a_chain_that_has_no_room_leaves_its_product_and_a_sign(width: int) -> None:
     for height in range(8, 16):
-        lines = text(RELU, width, height).splitlines()
+        drawing = jtv.draw(RELU, width, height, 0)
+        lines = plain(drawing.lines)
         assert len(lines) <= height
-        (product,) = [line for line in lines if line.startswith("  v = J₁ᵀ J₀ᵀ 1")]
-        cut = not any("#7" in line and "▶" in line for line in lines)
-        assert product.endswith("↓ m maximises") == cut
-    assert text(RELU, 73, 9).splitlines()[-1].endswith("1 = ∂loss/∂loss   ↓ m maximises")
+        assert [line for line in lines if line.startswith("  v = J₁ᵀ J₀ᵀ 1")] or height < 9
+        whole = plain(jtv.draw(RELU, width, 60, 0).lines)
+        assert drawing.cut == len(whole) - len(lines)
+        assert (f"{drawing.cut} more lines: m" in drawing.mark("m")) == (drawing.cut > 0)
 
 
 def test_every_input_has_its_row_and_the_cursor_is_on_the_one_seen() -> None:

@@ -44,7 +44,7 @@ def spans(lines: list[Line]) -> Iterator[tuple[str, str]]:
 
 
 def test_a_timeline_says_where_it_is_what_is_kept_and_what_was_undone() -> None:
-    about, lines, total = timeline.draw(VIEW, 80, 10, at=2)
+    about, lines, total, *_ = timeline.draw(VIEW, 80, 10, at=2)
     assert about == "5 stops, 2 branches, 6 KiB of 1 GiB"
     assert total == 5
     assert rows(lines)[:6] == [
@@ -131,7 +131,7 @@ PAIR = CompareView(
 
 
 def test_a_comparison_has_both_losses_on_one_plot_and_what_differs() -> None:
-    about, lines, _ = compare.draw(PAIR, 100, 20, at=0)
+    about, lines, *_ = compare.draw(PAIR, 100, 20, at=0)
     assert about == "2 of 8 tensors differ, fork at stop 2"
     text = rows(lines)
     assert text[0] == "× main, stop 4 loss 2.0000"
@@ -158,7 +158,7 @@ def test_two_points_that_are_the_same_are_said_to_be() -> None:
 def test_the_losses_of_another_branch_stand_behind_those_of_this_one() -> None:
     own = tuple(LossPoint(i + 1, i, 4.0 - i) for i in range(3))
     longer = tuple(LossPoint(i + 1, i, 4.0 - i / 2) for i in range(6))
-    _, lines, _ = loss.draw(LossView(9, own, 3, beside=longer), 60, 12, Wanted(names=("hot", "main")))
+    _, lines, *_ = loss.draw(LossView(9, own, 3, beside=longer), 60, 12, Wanted(names=("hot", "main")))
     text = plain(lines)
     assert text[-1].strip() == "● hot 2.0000   × main 1.5000"
     assert sum(row.count("×") for row in text[:-1]) == 5
@@ -171,7 +171,7 @@ def test_the_losses_of_another_branch_stand_behind_those_of_this_one() -> None:
 def test_many_losses_of_another_branch_keep_their_glyph() -> None:
     own = tuple(LossPoint(i + 1, i, 4.0 + i % 7) for i in range(200))
     other = tuple(LossPoint(i + 1, i, 12.0 if i < 199 else math.nan) for i in range(200))
-    _, lines, _ = loss.draw(LossView(9, own, 200, beside=other), 60, 12, Wanted(names=("hot", "main")))
+    _, lines, *_ = loss.draw(LossView(9, own, 200, beside=other), 60, 12, Wanted(names=("hot", "main")))
     text = plain(lines)
     assert text[1].count("×") > 30
     assert "N" in text[1]

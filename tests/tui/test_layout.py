@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stage import stage
 
 from gradstep.tui.layout import PANELS, REGISTRY
-from gradstep.tui.panels.drawing import heading
+from gradstep.tui.panels.drawing import Drawing, heading
 from gradstep.tui.places import Wish, plan
 
 ROWS = {"status", "phases", "banner", "prompt", "footer"}
@@ -119,6 +119,22 @@ def test_a_panel_is_called_the_same_in_its_title_and_in_the_titles_of_others(nam
 def test_the_title_row_names_the_others_by_their_names(width):
     panel = REGISTRY["log"]()
     panel.shares = ("log", "jtv", "graph")
-    row = panel.title_line(width, "")[0].plain
+    row = panel.title_line(width, Drawing("", []))[0].plain
     assert "Jtv" not in row
-    assert ("Jᵀ v" if width > 20 else "JJᵀv") in row
+    assert ("J Jᵀ v" if width > 20 else "+1") in row
+
+
+@pytest.mark.parametrize("width", [34, 45, 73, 120])
+@pytest.mark.parametrize("name", ["tensor", "batch", "contributions", "compare"])
+def test_a_title_names_in_whole_words_as_many_as_it_has_room_for_and_counts_the_others(name, width):
+    panel = REGISTRY[name]()
+    panel.shares = PANELS
+    row = panel.title_line(width, Drawing("what it is about", [], 1234, 12, 10))[0].plain
+    assert row.rstrip().endswith(("↑ 12 ↓ 1,212 more", "↑ 12 ↓ 1,212"))
+    named = [other for other in PANELS if f"{panel.keyboard.key(other).shown} {heading(other)} " in row]
+    assert name in named
+    assert named == list(PANELS[PANELS.index(named[0]) : PANELS.index(named[0]) + len(named)])
+    assert f"+{len(PANELS) - len(named)}" in row
+    words = row.replace("↑ 12 ↓ 1,212", "").removesuffix(" more ").replace("Jᵀ v", "").split()
+    letters = {word for word in words if word.isalpha() and len(word) > 1}
+    assert letters <= {heading(other) for other in PANELS} | {"what", "it", "is", "about"}, "none is cut"

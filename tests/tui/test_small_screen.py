@@ -59,8 +59,10 @@ def test_the_operation_of_a_node_is_whole_before_its_module_is_named(width, name
 def test_why_shows_that_there_is_more():
     news = News(WhyView(1, "", "One.", "", ("Two.", "Three.", "Four.")))
     assert plain(draw_why(news, 40, 4).lines) == ["  One.", "  Two.", "  Three.", "  Four."]
-    assert plain(draw_why(news, 40, 3).lines)[-1] == "  Three. …"
+    assert draw_why(news, 40, 4).mark() == ""
+    assert draw_why(news, 40, 3).mark() == "↓ 1 more"
     assert plain(draw_why(news, 40, 3, 1).lines)[-1] == "  Four."
+    assert draw_why(news, 40, 3, 1).mark() == "↑ 1 more"
 
 
 def test_6_marks_why_and_gives_it_room():
@@ -74,7 +76,8 @@ def test_6_marks_why_and_gives_it_room():
         async with stage(Talkative(), size=SMALL) as s:
             await s.press("f")
             assert "Fact 6." not in s.text()
-            assert any(row.rstrip().endswith(" …") for row in s.rows()[2:8])
+            hidden = 8 - sum("Fact" in row or "was stop" in row for row in s.rows())
+            assert [row for row in s.rows()[2:8] if row.rstrip().endswith(f" ↓ {hidden} more: 6")]
             await s.press("6")
             assert "Fact 6." in s.text()
             assert s.rows()[2].startswith("▌")
@@ -87,6 +90,10 @@ def test_the_footer_says_what_space_does_and_has_room_for_m():
         async with stage(size=SMALL) as s:
             await s.press("f", "b")
             assert "space step" in s.rows()[-1]
+            assert "m maximise" in s.rows()[-1]
+            await s.press("m")
+            assert "m restore" in s.rows()[-1]
+            await s.press("m")
             assert "m maximise" in s.rows()[-1]
             assert "q quit" in s.rows()[-1]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from gradstep.engine.autograd.graph import leaf_tensor
-from gradstep.engine.checkpoint import name_of, tensors_of
+from gradstep.engine.checkpoint import Key, name_of, tensors_of
 from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.diagnose.closeness import apart
 from gradstep.engine.held import Held
@@ -29,14 +29,74 @@ class Passed(NamedTuple):
     """One tensor that came out of a module, or arrived at a node."""
 
     name: str
+    path: str | None
+    """The module, or the one that owns the node; None for no module."""
     kind: str
-    """The name without what another dtype or device may move: the number of a node."""
+    """What it is beside that: nothing of a module, whose class may differ; of a node its name and place, no number."""
     tensor: Tensor
 
 
-def state_of(held: Held) -> dict[str, Tensor | None]:
+class Renamed:
+    """What a second model calls what the first has: it may be wrapped, compiled, or have modules of other names.
+
+    Names that both have are the same thing. Where they differ, and the parameters (or buffers) of both have the same
+    shapes in the same order, they are paired in that order; the paths of the modules follow from it.
+    """
+
+    def __init__(self, one: Held, other: Held) -> None:
+        self._names: dict[str, str] = {}
+        self._paths: dict[str, str] = {}
+        for a, b in (
+            (one.parameters, other.parameters),
+            ([(name, slots.get(key)) for name, slots, key in held.buffer_slots] for held in (one, other)),
+        ):
+            self._pair([(name, _shape(t)) for name, t in a], [(name, _shape(t)) for name, t in b])
+
+    def _pair(self, one: list[tuple[str, object]], other: list[tuple[str, object]]) -> None:
+        same_names = {name for name, _ in one} == {name for name, _ in other}
+        if same_names or [shape for _, shape in one] != [shape for _, shape in other]:
+            return
+        for (a, _), (b, _) in zip(one, other, strict=True):
+            if a != b:
+                self._names[b] = a
+            parts, others = a.split("."), b.split(".")
+            for tag, _start, end, _begin, stop in SequenceMatcher(None, parts, others, autojunk=False).get_opcodes():
+                if tag in ("insert", "replace"):
+                    self._paths.setdefault(".".join(others[:stop]), ".".join(parts[:end]))
+
+    def key(self, key: Key) -> Key:
+        """Return what the first model has for a tensor of the second's state."""
+        return (key[0], self._names.get(key[1], key[1]), *key[2:])
+
+    def path(self, path: str | None) -> str | None:
+        """Return the path that the first model has for a module of the second."""
+        if path is None or not self._paths:
+            return path
+        head = next((head for head in _heads(path) if head in self._paths), None)
+        return path if head is None else (self._paths[head] + path.removeprefix(head)).removeprefix(".")
+
+    @property
+    def words(self) -> str:
+        """How the names differ, in words; empty where they do not."""
+        first = next(iter(self._names.items()), None)
+        return "" if first is None else f"the models have other names, `{first[1]}` is `{first[0]}`: paired in order"
+
+
+def _shape(tensor: Tensor | None) -> object:
+    return None if tensor is None else tensor.shape
+
+
+def _heads(path: str) -> Iterator[str]:
+    """Yield a path and all it lies in, innermost first."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
+
+
+def state_of(held: Held, renamed: Renamed | None = None) -> dict[str, Tensor | None]:
     """Return every tensor of the state by name, and the loss."""
-    found = {name_of(key): tensor for key, tensor in tensors_of(held)}
+    keys = ((key if renamed is None else renamed.key(key), tensor) for key, tensor in tensors_of(held))
+    found = {name_of(key): tensor for key, tensor in keys}
     loss = held.point.loss
     return {"loss": None if loss is None else loss.detach(), **found}
 
@@ -62,8 +122,7 @@ def watched(held: Held, command: Command) -> Iterator[list[Passed]]:
             for place, node in enumerate(graph.nodes if graph is not None else ()):
                 if leaf_tensor(node) is None:
                     owner = graph.owners[place] if graph is not None else None
-                    kind = node.name() + (f" of {owner}" if owner else "")
-                    stack.callback(node.register_hook(_node_hook(place, kind, seen)).remove)
+                    stack.callback(node.register_hook(_node_hook(place, node.name(), owner, seen)).remove)
         yield seen
 
 
@@ -72,46 +131,60 @@ def _module_hook(held: Held, seen: list[Passed]) -> Callable[[nn.Module, Any, An
         path = held.paths.get(module)
         if path is not None:
             name = f"module {path or 'the model'} {type(module).__name__}"
-            seen.extend(Passed(name, name, tensor.detach().clone()) for _, tensor in leaves(output))
+            seen.extend(Passed(name, path, "", tensor.detach().clone()) for _, tensor in leaves(output))
 
     return hook
 
 
-def _node_hook(number: int, kind: str, seen: list[Passed]) -> Callable[[Any, Any], None]:
+def _node_hook(number: int, node: str, owner: str | None, seen: list[Passed]) -> Callable[[Any, Any], None]:
+    of = f" of {owner}" if owner else ""
+
     def hook(inputs: tuple[Tensor | None, ...], _: Any) -> None:
         for place, tensor in enumerate(inputs):
             if tensor is not None:
-                name = f"node #{number} {kind}, input {place}"
-                seen.append(Passed(name, f"{kind}, input {place}", tensor.detach().clone()))
+                kind = f"{node}, input {place}"
+                name = f"node #{number} {node}{of}, input {place}"
+                seen.append(Passed(name, owner, kind, tensor.detach().clone()))
 
     return hook
 
 
-def first_inside(one: list[Passed], other: list[Passed], tolerance: Tolerance | None) -> Apart | None:
-    """Return the first module or node whose results are apart; None where all are the same.
+def first_inside(
+    one: list[Passed], other: list[Passed], tolerance: Tolerance | None, renamed: Renamed | None, same: bool
+) -> Apart | None:
+    """Return the first module or node whose results are apart; None where there is none.
 
-    Where something is let pass, a node that one side alone has is let pass too: another dtype needs other casts.
+    What one side alone has is no difference in itself: another dtype needs other casts, a checkpoint makes other nodes.
+
+    Args:
+        one: what passed on the first side.
+        other: what passed on the second.
+        tolerance: what is let pass; None to compare bits.
+        renamed: what the second model calls what the first has.
+        same: True where the state after it is the same. Graphs of different nodes then count as the same too: which of
+            their nodes belong together is a guess. Else what one side alone has is told where nothing else is apart.
     """
-    if tolerance is not None:
-        close = (apart(a.name, a.tensor, b.tensor, tolerance) for a, b in _matched(one, other))
-        return next(filter(None, close), None)
-    for a, b in zip(one, other, strict=False):
-        if a.name != b.name:
-            return Apart(a.name, f"on the other side it is {b.name}")
-        found = apart(a.name, a.tensor, b.tensor)
-        if found is not None:
-            return found
-    if len(one) != len(other):
-        more = (one if len(one) > len(other) else other)[min(len(one), len(other))]
-        return Apart(more.name, "it is there on one side only")
-    return None
+    a = [(each.path, each.kind, each.tensor.shape) for each in one]
+    b = [(each.path if renamed is None else renamed.path(each.path), each.kind, each.tensor.shape) for each in other]
+    if same and tolerance is None and a != b:
+        return None
+    alone: Apart | None = None
+    for tag, start, end, begin, stop in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        if tag == "equal":
+            pairs = zip(one[start:end], other[begin:stop], strict=True)
+            close = (apart(first.name, first.tensor, second.tensor, tolerance) for first, second in pairs)
+            found = next(filter(None, close), None)
+            if found is not None:
+                return found
+        elif alone is None:
+            alone = _alone(one[start:end], other[begin:stop])
+    return None if same or tolerance is not None else alone
 
 
-def _matched(one: list[Passed], other: list[Passed]) -> Iterator[tuple[Passed, Passed]]:
-    """Yield what both have, in its order."""
-    a, b = ([(each.kind, each.tensor.shape) for each in side] for side in (one, other))
-    for first, second, size in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks():
-        yield from zip(one[first : first + size], other[second : second + size], strict=True)
+def _alone(one: list[Passed], other: list[Passed]) -> Apart:
+    if one and other:
+        return Apart(one[0].name, f"on the other side it is {other[0].name}")
+    return Apart((one or other)[0].name, "it is there on one side only")
 
 
 # -- two branches ------------------------------------------------------------------------------------------------------
@@ -148,7 +221,7 @@ def branches_part(timeline: Timeline, names: tuple[str, str]) -> Sides:
         inside = None
         if tensor is not None and all(went) and isinstance(one.here.command, type(other.here.command)):
             seen = [watch_again(timeline, point, watched) for point in (one.here, other.here)]
-            inside = first_inside(seen[0], seen[1], None)
+            inside = first_inside(seen[0], seen[1], None, None, same=False)
         return Found(tensor, inside, (one.here if went[0] else other.here).iteration)
 
     return replace(side_by_side((one, other), names, look), fork=fork.number)

@@ -5,13 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
 from gradstep.values.inside import Edge, SourceLine
+
+
+class NotFinite(NamedTuple):
+    """What a value holds that is not finite."""
+
+    nan: bool = False
+    inf: str = ""
+    """`-inf` where all its infinities are negative, else `inf`; empty for none."""
+
+    def has(self, kind: Literal["nan", "inf"]) -> bool:
+        """Return whether it holds a NaN, or an infinity."""
+        return self.nan if kind == "nan" else bool(self.inf)
+
+    def word(self, kind: Literal["nan", "inf"]) -> str:
+        """Return what it holds of a kind, in a word."""
+        return "nan" if kind == "nan" else self.inf
+
+
+FINITE = NotFinite()
 
 
 @dataclass
@@ -49,6 +68,8 @@ class Event:
     """What was changed by hand at the node, `node.in` or `node.out[1]`: what it was and what it is, in words."""
     made: tuple[Any, ...] | None = None
     """What a node made of v, where what leaves was changed by hand."""
+    was: NotFinite | None = None
+    """Of an op that writes its first argument in place, what that held before; noted only while it is watched for."""
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -106,6 +127,19 @@ def numbers_of(tensor: Tensor) -> Tensor:
     if tensor.layout is torch.sparse_coo:
         return tensor.detach()._values()
     return tensor.detach().values() if tensor.is_nested or tensor.layout is not torch.strided else tensor
+
+
+def not_finite(tensor: Tensor) -> NotFinite:
+    """Return what a tensor holds that is not finite."""
+    if tensor.is_meta or not (tensor.is_floating_point() or tensor.is_complex()):
+        return FINITE
+    numbers = numbers_of(tensor)
+    if numbers.isfinite().all():
+        return FINITE
+    infinite, inf = numbers.isinf(), ""
+    if infinite.any():
+        inf = "inf" if numbers.is_complex() or (numbers[infinite] > 0).any() else "-inf"
+    return NotFinite(bool(numbers.isnan().any()), inf)
 
 
 def is_opaque(tensor: Tensor) -> bool:

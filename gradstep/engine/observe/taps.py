@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from gradstep.engine.autograd.graph import GraphRecord, collector_paused, leaf_tensor
 from gradstep.engine.observe.composites import hide_composites
-from gradstep.engine.observe.events import Event, tensors_in
+from gradstep.engine.observe.events import FINITE, Event, NotFinite, not_finite, tensors_in
 from gradstep.engine.observe.source_lines import Place, place_of, text_of
 from gradstep.engine.problems import is_ours, printable
 from gradstep.values.inside import SourceLine
@@ -33,8 +33,17 @@ of that place, for it is only passed by."""
 
 
 @contextmanager
-def tap_forward(paths: Mapping[nn.Module, str], come: Come, ops: bool = True) -> Iterator[None]:
-    """Report modules entered and left, and every op unless told, for as long as the block lasts."""
+def tap_forward(
+    paths: Mapping[nn.Module, str], come: Come, ops: bool = True, numbers: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
+    """Report modules entered and left, and the ops, for as long as the block lasts.
+
+    Args:
+        paths: the dotted name of each module of the model; others are passed over.
+        come: what is told.
+        ops: False to report no ops.
+        numbers: returns whether to note, before an op writes in place, what is not finite there.
+    """
     taps = _ForwardTaps(paths, come)
     with ExitStack() as stack:
         for handle in (
@@ -44,7 +53,7 @@ def tap_forward(paths: Mapping[nn.Module, str], come: Come, ops: bool = True) ->
             stack.callback(handle.remove)
         if ops:
             stack.enter_context(hide_composites())
-            stack.enter_context(_Ops(taps.op))
+            stack.enter_context(_Ops(taps.op, numbers))
         yield
 
 
@@ -79,9 +88,11 @@ class _ForwardTaps:
             self._tell("module", "exit", type(module).__name__, path, given, {}, (output,))
         self._running.pop()
 
-    def op(self, name: str, inputs: tuple[Any, ...], keywords: Mapping[str, Any], output: Any) -> None:
+    def op(
+        self, name: str, inputs: tuple[Any, ...], keywords: Mapping[str, Any], output: Any, was: NotFinite | None
+    ) -> None:
         path = self._running[-1][0] if self._running else ""
-        self._tell("op", "exit", name, path, inputs, keywords, (output,))
+        self._tell("op", "exit", name, path, inputs, keywords, (output,), was)
 
     def _tell(
         self,
@@ -92,10 +103,11 @@ class _ForwardTaps:
         inputs: tuple[Any, ...],
         keywords: Mapping[str, Any],
         outputs: tuple[Any, ...] | None = None,
+        was: NotFinite | None = None,
     ) -> None:
         depth = len(self._running) + (kind == "op")
         frame = sys._getframe(2)
-        event = Event("forward", kind, edge, name, path, self._stack, depth, inputs, keywords, outputs)
+        event = Event("forward", kind, edge, name, path, self._stack, depth, inputs, keywords, outputs, was=was)
         event.find_source = lambda: source_of(users_place(frame))
         event.grad_mode, event.autocast = torch.is_grad_enabled(), _autocast()
         # what is looked at here must neither be seen as an op of the phase nor make nodes
@@ -104,18 +116,35 @@ class _ForwardTaps:
 
 
 class _Ops(TorchFunctionMode):
-    """Calls back after every op that gives a tensor; what a composite calls inside is part of it."""
+    """Calls back after every op that gives a tensor or writes one; what a composite calls inside is part of it."""
 
-    def __init__(self, done: Callable[[str, tuple[Any, ...], Mapping[str, Any], Any], None]) -> None:
+    def __init__(
+        self,
+        done: Callable[[str, tuple[Any, ...], Mapping[str, Any], Any, NotFinite | None], None],
+        numbers: Callable[[], bool],
+    ) -> None:
         super().__init__()
-        self._done = done
+        self._done, self._numbers = done, numbers
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = kwargs or {}
+        given, name = kwargs or {}, getattr(func, "__name__", "")
+        was = _before(args) if _writes(name, given) and self._numbers() else None
         result = func(*args, **given)
-        if getattr(func, "__name__", "") != "__get__" and any(True for _ in tensors_in(result, "")):
-            self._done(op_name(func), args, given, result)
+        made = args[0] if name == "__setitem__" else result
+        if name != "__get__" and any(True for _ in tensors_in(made, "")):
+            self._done(op_name(func), args, given, made, was)
         return result
+
+
+def _writes(name: str, keywords: Mapping[str, Any]) -> bool:
+    """Return whether an op writes its first argument in place, by its name."""
+    return (name.endswith("_") and not name.endswith("__")) or name == "__setitem__" or bool(keywords.get("inplace"))
+
+
+def _before(args: tuple[Any, ...]) -> NotFinite:
+    """Return what an op's first argument holds that is not finite, before the op writes it."""
+    with torch._C.DisableTorchFunction(), torch.no_grad():
+        return not_finite(args[0]) if args and isinstance(args[0], Tensor) else FINITE
 
 
 def op_name(func: Any) -> str:

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 
 from msgspec.structs import replace
-from torch import Tensor
 
 from gradstep.engine.autograd.graph import GraphRecord
-from gradstep.engine.autograd.saved_values import saved_values
 from gradstep.engine.held import Held
-from gradstep.engine.observe.events import Event, numbers_of, tensors_in
+from gradstep.engine.observe.events import Event
+from gradstep.engine.stepping.nonfinite import KINDS, NonFiniteWatch
 from gradstep.values.commands import PHASES, Break
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
@@ -24,7 +23,7 @@ Tell = Callable[[Expression], str]
 
 _EDGES = {"module": ("enter", "exit"), "node": ("before", "after"), "grad": ("before", "after")}
 _STEPPED = ("forward", "backward")
-_TOLD = ("node", "grad", "nan", "phase")
+_TOLD = ("node", "grad", "nan", "inf", "phase")
 """Kinds that may stop in a backward, where a stop is told with the line that made the node: forwards note them."""
 
 
@@ -36,8 +35,7 @@ class Breakpoints:
         self._next = 1
         self._said: set[int] = set()
         """Those of which it was said that they match nothing."""
-        self._spreading = False
-        """True when something in the phase was not finite already: what only passes that on is no news."""
+        self._nonfinite = NonFiniteWatch()
 
     def __iter__(self) -> Iterator[Breakpoint]:
         """Yield them by number."""
@@ -103,8 +101,13 @@ class Breakpoints:
                 yield f"breakpoint {row.number} is not met: {fault.problem.title}. {fault.problem.remedy}".strip()
 
     def inside(self, phase: str) -> bool:
-        """Tell whether one of them could stop inside a phase, so that it has to be watched."""
+        """Return whether one of them could stop inside a phase, so that it has to be watched."""
         return any(row.watches(phase) for row in self)
+
+    @property
+    def watch_numbers(self) -> bool:
+        """True while one of them is for NaN or infinity."""
+        return any(row.kind in KINDS and row.enabled for row in self)
 
     def at(self, event: Event, first: bool, test: Test, tell: Tell, notes: list[str]) -> str:
         """Count the hits of an event; return why it stops there, empty when nothing stops it.
@@ -116,23 +119,14 @@ class Breakpoints:
             tell: evaluates what a logpoint prints there.
             notes: what logpoints print is added to it.
         """
-        bad = self._not_finite(event, first)
+        bad = self._nonfinite.at(event, first) if self.watch_numbers else {}
         reasons: list[str] = []
         for row in list(self):
-            found = bad if row.kind == "nan" else ""
+            found = bad.get(row.kind, "") if row.kind in KINDS else ""
             if found or _matches(row, event, first):
                 reason = self._hit(row, _place(event), test, tell, notes)
                 reasons += [f"{reason}: {found}" if found else reason] if reason else []
         return next(iter(reasons), "")
-
-    def _not_finite(self, event: Event, first: bool) -> str:
-        """Say what is not finite at an event that makes it, or that is the first of its phase to have it."""
-        if not any(row.kind == "nan" and row.enabled for row in self):
-            return ""
-        words, passed_on = makes_nan(event)
-        spread = self._spreading and not first
-        self._spreading = spread or bool(words)
-        return "" if passed_on and spread else words
 
     def after(self, phase: str, iteration: int, test: Test, tell: Tell, notes: list[str]) -> str:
         """Count the hits of the end of a phase; return why it stops there."""
@@ -223,35 +217,6 @@ def _node_names(graph: GraphRecord) -> list[str]:
     names = sorted({node.name() for node in graph.nodes})
     modules = sorted({owner for owner in graph.owners if owner})
     return list(dict.fromkeys([*names, *map(_operation, names), *modules]))
-
-
-def makes_nan(event: Event) -> tuple[str, bool]:
-    """Say that an op or node gives what is not finite, and tell whether that came in; empty when all is finite."""
-    if event.kind == "module" or event.outputs is None:
-        return "", False
-    made = next((bad for _, tensor in tensors_in(event.outputs, "") if (bad := not_finite(tensor))), "")
-    if not made:
-        return "", False
-    given = [*tensors_in(event.inputs, f"{event.kind}.in"), *tensors_in(event.keywords, "")]
-    if event.node is not None:
-        kept = saved_values(event.node)
-        given += [(f"{value.name}, which it saved", value.tensor) for value in kept if value.tensor is not None]
-    else:  # what an op has written in place is its result now
-        written = {id(tensor) for _, tensor in tensors_in(event.outputs, "")}
-        given = [(name, tensor) for name, tensor in given if id(tensor) not in written]
-    came = next((f"{bad} came in with {name}" for name, tensor in given if (bad := not_finite(tensor))), "")
-    what = event.name if event.number < 0 else f"#{event.number} {event.name}"
-    return (f"{what} gives {made}: {came}", True) if came else (f"{what} makes {made} of finite numbers", False)
-
-
-def not_finite(tensor: Tensor) -> str:
-    """Say whether a tensor holds a NaN or an inf: `nan` comes first; empty when it holds neither."""
-    if tensor.is_meta or not (tensor.is_floating_point() or tensor.is_complex()):
-        return ""
-    numbers = numbers_of(tensor)
-    if numbers.isfinite().all():
-        return ""
-    return "nan" if numbers.isnan().any() else "inf"
 
 
 def _check(command: Break, held: Held) -> None:

@@ -182,7 +182,7 @@ class Stepping:
     @contextmanager
     def forward(self) -> Iterator[None]:
         """Return the taps for a forward, to stand round it."""
-        with tap_forward(self._held.paths, self.come, self.ops):
+        with tap_forward(self._held.paths, self.come, self.ops, lambda: self._breakpoints.watch_numbers):
             yield
         self._walker.check()  # a model may have caught what was raised in it to give it up
 

@@ -30,8 +30,8 @@ def draw(
         return empty(
             width,
             height,
-            f"No breakpoint yet. {by_key}:break node Relu*, :break module 2 exit, :break grad 0.weight, :break nan and "
-            ":break when loss > 10 set others; :log prints and goes on.",
+            f"No breakpoint yet. {by_key}:break node Relu*, :break module 2 exit, :break grad 0.weight, :break nan, "
+            ":break inf and :break when loss > 10 set others; :log prints and goes on.",
         )
     start, end = window(len(view.rows), first, height - 1)
     shown = view.rows[start:end]
@@ -42,7 +42,7 @@ def draw(
         lines.append(_line(row, width, number, hits, place == at, row.number == hit))
     off = sum(not row.enabled for row in view.rows)
     about = numbers.count(len(view.rows), "breakpoint") + (f", {off} off" if off else "")
-    return Drawing(about, lines[: max(height, 0)], len(view.rows))
+    return Drawing(about, lines[: max(height, 0)], len(view.rows), start, end - start)
 
 
 def _header(width: int, number: int, hits: int) -> Line:

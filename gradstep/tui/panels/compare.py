@@ -53,7 +53,7 @@ def draw(
         lines.append(text_line(fit(row_words(view.rows[at]), width - GUTTER - 1), width, "dim"))
     total = len(view.rows) + view.same
     about = f"{len(view.rows)} of {numbers.count(total, 'tensor')} differ, fork at stop {view.fork}"
-    return Drawing(about, lines[: max(height, 0)], len(view.rows))
+    return Drawing(about, lines[: max(height, 0)], len(view.rows), start, end - start)
 
 
 def head_lines(view: CompareView, width: int, height: int) -> list[Line]:

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean, fit, fit_middle, text_line
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, foot, paragraph, widest, window
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values import numbers
 from gradstep.values.contributions import (
@@ -56,18 +56,21 @@ def draw(view: ContributionsView | None, width: int, height: int, first: int = 0
         row, here = _row(view, place), place == at
         unknown = cursor(Row(width, here), here).left(GUTTER, "…", "dim")
         lines.append(columns.line(row, here) if row is not None else unknown.line())
-    lines += [*(columns.total(total) for total in view.totals[:_TOTALS]), *_said(view, width, height)]
+    every = _said(view, width)
+    said = every[: _room_to_say(view, height)]
+    lines += [*(columns.total(total) for total in view.totals[:_TOTALS]), *said]
     if height >= _FOOT:
         chosen = _row(view, at)
-        say = lambda room: describe(chosen, room) if chosen is not None else ""  # noqa: E731
-        lines.append(foot(say, start, view.count - end, width))
+        more = describe(chosen, width - GUTTER - 1) if chosen is not None else ""
+        lines.append(text_line(more, width, "dim"))
     about = clean(view.about) + (", by share" if view.by == "share" else "")
-    return Drawing(about, lines[: max(height, 0)], view.count)
+    return Drawing(about, lines[: max(height, 0)], view.count, start, end - start, cut=len(every) - len(said))
 
 
 def rows_seen(view: ContributionsView, width: int, height: int) -> int:
     """Return how many rows there is room for, between their names and what stands below them."""
-    return max(1, height - 1 - len(view.totals[:_TOTALS]) - len(_said(view, width, height)) - (height >= _FOOT))
+    said = min(len(_said(view, width)), _room_to_say(view, height))
+    return max(1, height - 1 - len(view.totals[:_TOTALS]) - said - (height >= _FOOT))
 
 
 def _row(view: ContributionsView, place: int) -> Contribution | None:
@@ -75,16 +78,20 @@ def _row(view: ContributionsView, place: int) -> Contribution | None:
     return view.rows[place - view.first] if inside else None
 
 
-def _said(view: ContributionsView, width: int, height: int) -> list[Line]:
-    """Say below the sums what there is to say of them, as far as there is room."""
+def _room_to_say(view: ContributionsView, height: int) -> int:
+    """Return how many lines there is room for below the sums."""
+    return max(0, height - 1 - len(view.totals[:_TOTALS]) - min(_LEAST, view.count) - (height >= _FOOT))
+
+
+def _said(view: ContributionsView, width: int) -> list[Line]:
+    """Return what there is to say of the sums, below them."""
     said = [line for fact in view.facts for line in paragraph(clean(fact), width, "text" if view.exact else "bad")]
     more = len(view.totals) - _TOTALS
     if more > 0:
         said += [text_line(f"… and {numbers.count(more, 'more sum')}, of other outputs", width, "dim")]
     if view.count > 1:
         said += [text_line(next((t for t in _MEANS if len(t) < width - GUTTER), _MEANS[-1]), width, "dim")]
-    left = height - 1 - len(view.totals[:_TOTALS]) - min(_LEAST, view.count) - (height >= _FOOT)
-    return said[: max(0, left)]
+    return said
 
 
 def describe(row: Contribution, room: int) -> str:

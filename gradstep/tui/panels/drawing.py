@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gradstep.tui.lines import Line, Row, text_line, wrap
@@ -27,12 +27,44 @@ class Drawing(NamedTuple):
     lines: list[Line]
     rows: int = 0
     """How many rows there are to scroll through, seen or not."""
+    first: int = 0
+    """How many of them are out of sight above."""
+    seen: int | None = None
+    """How many of them are seen; None for all that follow the first."""
+    left: int = 0
+    right: int = 0
+    """How many columns are out of sight at each side."""
+    cut: int = 0
+    """Lines that no scrolling brings: a larger panel has them."""
+
+    @property
+    def below(self) -> int:
+        """Return how many rows are out of sight below."""
+        return 0 if self.seen is None else max(0, self.rows - self.first - self.seen)
+
+    def mark(self, larger: str = "", more: str = " more") -> str:
+        """Return how much is out of sight, and where: `↑ 3 ↓ 9 more`; empty when everything is seen.
+
+        Args:
+            larger: the key that makes the panel larger; empty when nothing does.
+            more: what follows the numbers.
+        """
+        sides = (("↑", self.first), ("↓", self.below), ("←", self.left), ("→", self.right))
+        hidden = " ".join(f"{arrow} {count:,}" for arrow, count in sides if count > 0)
+        key = f": {larger}" if larger else ""
+        parts = [hidden + more if hidden else "", f"{self.cut} more lines{key}" if self.cut > 0 else ""]
+        return "  ".join(filter(None, parts))
+
+
+def drawing_of(about: str, lines: list[Line], height: int, cut: int = 0) -> Drawing:
+    """Return the drawing of lines that can't be scrolled, cut to `height` rows; `cut` lines were left out before."""
+    kept = lines[: max(height, 0)]
+    return Drawing(about, kept, cut=cut + len(lines) - len(kept))
 
 
 def empty(width: int, height: int, *sentences: str, about: str = "") -> Drawing:
     """Draw a panel that has nothing to show yet: what to press, and what that would do."""
-    lines = [line for text in sentences for line in paragraph(text, width, "dim")]
-    return Drawing(about, lines[: max(height, 0)])
+    return drawing_of(about, [line for text in sentences for line in paragraph(text, width, "dim")], height)
 
 
 def paragraph(text: str, width: int, tone: str = "text", indent: int = GUTTER) -> list[Line]:
@@ -55,20 +87,6 @@ def window_with(total: int, first: int, height: int, at: int) -> tuple[int, int]
     """Return the rows that are visible, like `window`, moved as far as it takes to have row `at` among them."""
     first, _ = window(total, first, height)
     return window(total, max(min(first, at), at - height + 1) if at >= 0 else first, height)
-
-
-def foot(say: Callable[[int], str], above: int, below: int, width: int) -> Line:
-    """Return the row below those that are seen: more of the one under the cursor, and how many are out of sight.
-
-    Args:
-        say: says more in as many cells as it is given.
-        above: rows out of sight above.
-        below: rows out of sight below.
-        width: cells of the row.
-    """
-    beyond = "  ".join([f"↑ {above:,} more"] * bool(above) + [f"↓ {below:,} more"] * bool(below))
-    said = say(max(0, width - GUTTER - 1 - (len(beyond) + 2 if beyond else 0)))
-    return Row(width).left(GUTTER, said, "dim").right(width - 1, beyond, "dim").line()
 
 
 def widest(texts: Sequence[str], least: int = 0) -> int:

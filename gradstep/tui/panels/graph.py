@@ -7,9 +7,9 @@ from collections.abc import Callable
 from gradstep.tui.copying import Copied
 from gradstep.tui.in_keys import in_keys
 from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.lines import Line, Row, clean
+from gradstep.tui.lines import Line, Row, clean, text_line
 from gradstep.tui.panels.breakpoints import of_node
-from gradstep.tui.panels.drawing import Drawing, cursor, empty, foot, window
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, window
 from gradstep.tui.panels.nodes import Columns, describe
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values import numbers
@@ -57,9 +57,9 @@ def draw(
         lines.append(columns.line_for(row, here, of_node(breakpoints, row)) if row else unknown.line())
     if has_foot(height):
         row = _row(view, at)
-        say = lambda room: describe(row, room, view.lined) if row is not None else ""  # noqa: E731
-        lines += [Line()] * (height - 1 - len(lines)) + [foot(say, start, view.total - end, width)]
-    return Drawing(_about(view, width), lines[: max(height, 0)], view.total)
+        said = describe(row, width - GUTTER - 1, view.lined) if row is not None else ""
+        lines += [Line()] * (height - 1 - len(lines)) + [text_line(said, width, "dim")]
+    return Drawing(_about(view, width), lines[: max(height, 0)], view.total, start, end - start)
 
 
 def has_foot(height: int) -> bool:

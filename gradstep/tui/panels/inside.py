@@ -21,8 +21,8 @@ def draw(view: InsideView | None, width: int, height: int, first: int = 0, at: i
         note = clean(view.note) if view is not None else "Nothing is loaded yet."
         return empty(width, height, note, about=_module(view) if view is not None else "")
     rows = rows_of(view)
-    facts = _facts(view, width)
-    facts = facts[: max(0, height - 2 - min(len(rows), 4))]
+    said = _facts(view, width)
+    facts = said[: max(0, height - 2 - min(len(rows), 4))]
     room = max(1, height - 1 - len(facts))
     start, end = window(len(rows), first, room)
     position = view.position
@@ -30,7 +30,8 @@ def draw(view: InsideView | None, width: int, height: int, first: int = 0, at: i
     lines = [columns.header("passed" if position is not None else "in the last backward")]
     lines += [columns.line(rows[i], i == at, rows[i] in view.outputs) for i in range(start, end)]
     about = place_words(position) if position is not None else _module(view)
-    return Drawing(about, [*lines, *facts][: max(height, 0)], len(rows))
+    shown = [*lines, *facts][: max(height, 0)]
+    return Drawing(about, shown, len(rows), start, end - start, cut=len(said) - len(facts))
 
 
 def rows_of(view: InsideView) -> tuple[Passed, ...]:

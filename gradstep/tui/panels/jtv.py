@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.lines import Line, Row, clean
-from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, heading, paragraph
+from gradstep.tui.panels.drawing import GUTTER, Drawing, drawing_of, empty, heading, paragraph
 from gradstep.tui.panels.jtv_grids import Grids, seen_edge
 from gradstep.tui.panels.jtv_strip import strip_lines
-from gradstep.tui.panels.jtv_words import chain_lines, edge_lines, facts, goes, product_line
+from gradstep.tui.panels.jtv_words import chain_lines, edge_lines, facts, goes
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values.nodes import Direction, LookNode, NodeView
 from gradstep.values.views import Request
@@ -17,7 +16,7 @@ _LEAST = 4
 _MOST = 16
 
 
-def draw(view: NodeView | None, width: int, height: int, at: int = -1, keyboard: Keyboard = AS_IT_COMES) -> Drawing:
+def draw(view: NodeView | None, width: int, height: int, at: int = -1) -> Drawing:
     """Draw the node: the numbers first, below them in words what there is room for; the cursor on input `at`."""
     if view is None or not view.name:
         return empty(width, height, clean(view.note) if view is not None else "Nothing is loaded yet.")
@@ -26,15 +25,15 @@ def draw(view: NodeView | None, width: int, height: int, at: int = -1, keyboard:
     grids = Grids(view, width)
     rows = min(grids.height, _MOST)
     # at least half of the panel is numbers
-    least = min(rows, max(_LEAST, height // 2 - grids.heads + 1))
+    least = min(rows, max(_LEAST, height // 2 - 1))
     room = max(0, height - least - grids.heads)
+    every = [*said, *chain, *_words(view, width)]
     if chain and len(said) + len(chain) > room > 0:
         # the way from the loss is never left out without a sign of it
-        said = [*said[: room - 1], product_line(view, width, keyboard.named("maximise"))]
-        chain = chain[1:]
-    said = [*said, *chain, *_words(view, width)][:room]
-    lines = grids.lines(max(least, min(rows, height - len(said) - grids.heads)))
-    return Drawing(about, [*lines, *said][: max(height, 0)])
+        every = [*said[: room - 1], *chain, *said[room - 1 :], *_words(view, width)]
+    shown = every[:room]
+    lines = grids.lines(max(least, min(rows, height - len(shown) - grids.heads)))
+    return drawing_of(about, [*lines, *shown], height, cut=len(every) - len(shown))
 
 
 def _said(view: NodeView, width: int, at: int) -> list[Line]:
@@ -118,7 +117,7 @@ class JtvPanel(ViewPanel[NodeView]):
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         seen = self.view.seen if self.view is not None else -1
-        return draw(self.view, width, height, seen, self.keyboard)
+        return draw(self.view, width, height, seen)
 
     def move(self, rows: int) -> None:
         """Choose another of the inputs that need a gradient."""

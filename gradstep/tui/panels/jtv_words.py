@@ -98,7 +98,7 @@ def chain_lines(view: NodeView, width: int) -> list[Line]:
     chain = view.chain
     if len(chain.links) < 2:
         return []
-    lines = [product_line(view, width)]
+    lines = [_product_line(view, width)]
     if chain.ways > 1:
         ways = "a million ways or more" if chain.ways >= 1_000_000 else f"{chain.ways:,} ways"
         lines.append(text_line(f"the shortest of {ways}: what comes by each is added", width, "dim"))
@@ -121,14 +121,11 @@ def chain_lines(view: NodeView, width: int) -> list[Line]:
     return lines
 
 
-def product_line(view: NodeView, width: int, key: str = "") -> Line:
-    """Return v here as a product, and what its 1 is; with a `key`, that it shows the factors there is no room for."""
-    hint = f"   ↓ {key} maximises" if key else ""
-    row = Row(width).left(GUTTER, _product(view, width - GUTTER - 1 - len(hint)), "code")
+def _product_line(view: NodeView, width: int) -> Line:
+    """Return v here as a product, and what its 1 is."""
+    row = Row(width).left(GUTTER, _product(view, width - GUTTER - 1), "code")
     one = "   1 = ∂loss/∂loss"
-    if row.at + len(one) + len(hint) < width:
-        row.add(one, "dim")
-    return row.add(hint, "dim").line()
+    return (row.add(one, "dim") if row.at + len(one) < width else row).line()
 
 
 def _link_name(link: Link) -> str:

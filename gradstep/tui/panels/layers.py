@@ -34,9 +34,8 @@ def draw(view: LayersView | None, width: int, height: int, first: int = 0, keybo
     if foot:
         told = said(view, width - GUTTER - 1, keyboard)
         lines += [Line()] * (height - 1 - len(lines)) + [text_line(told, width, "dim")]
-    return Drawing(
-        f"{numbers.count(len(view.rows), 'module')} in forward order", lines[: max(height, 0)], len(view.rows)
-    )
+    about = f"{numbers.count(len(view.rows), 'module')} in forward order"
+    return Drawing(about, lines[: max(height, 0)], len(view.rows), start, end - start)
 
 
 def said(view: LayersView, room: int, keyboard: Keyboard = AS_IT_COMES) -> str:

@@ -28,14 +28,15 @@ def draw(view: LedgerView | None, width: int, height: int, back: int = 0, keyboa
         hint = "No .grad yet: run `forward`, then `backward`. Each backward adds a row here."
         return empty(width, height, view.note or in_keys(hint, keyboard), about=about)
     table = _Table(view, width)
-    notes = [line for text in _notes(view) for line in paragraph(text, width, "dim")]
+    every = [line for text in _notes(view) for line in paragraph(text, width, "dim")]
     room = max(1, height - 2)
-    notes = notes[: max(0, room - len(view.rows))]
+    notes = every[: max(0, room - len(view.rows))]
     room -= len(notes)
     last = max(room, len(view.rows) - max(0, back))
     shown = view.rows[max(0, last - room) : last]
     lines = [table.header(), *(table.line(row, row is view.rows[-1]) for row in shown), table.total(), *notes]
-    return Drawing(about, lines[: max(height, 0)], len(view.rows))
+    start, cut = max(0, last - room), len(every) - len(notes)
+    return Drawing(about, lines[: max(height, 0)], len(view.rows), start, len(shown), cut=cut)
 
 
 def _notes(view: LedgerView) -> list[str]:

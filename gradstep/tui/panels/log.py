@@ -57,7 +57,7 @@ def draw(entries: Sequence[Entry], width: int, height: int, first: int = -1, at:
     commands = sum(entry.kind in {"command", "failed"} for entry in entries)
     start, end = window(len(entries), len(entries) if first < 0 else first, height)
     lines = [_line(entry, width, place == at) for place, entry in enumerate(entries[start:end], start)]
-    return Drawing(numbers.count(commands, "command"), lines, len(entries))
+    return Drawing(numbers.count(commands, "command"), lines, len(entries), start, end - start)
 
 
 def _line(entry: Entry, width: int, here: bool) -> Line:

@@ -49,7 +49,7 @@ def draw(
         lines += [Line()] * (height - 1 - len(lines)) + [
             text_line(describe(view.rows[here], width - GUTTER - 1), width, "dim")
         ]
-    return Drawing(about, lines[: max(height, 0)], len(view.rows))
+    return Drawing(about, lines[: max(height, 0)], len(view.rows), start, end - start)
 
 
 def selected_row(view: ModelView) -> int:

@@ -32,7 +32,7 @@ def draw(view: OptimizerView | None, width: int, height: int, first: int = 0, at
     start, end = window(len(rows), first, height)
     lines = [_marked(rows[i].line) if i == at else rows[i].line for i in range(start, end)]
     groups = numbers.count(len(view.groups), "group")
-    return Drawing(f"{clean(view.name)}, {groups}", lines, len(rows))
+    return Drawing(f"{clean(view.name)}, {groups}", lines, len(rows), start, end - start)
 
 
 def entries(view: OptimizerView, width: int) -> list[Entry]:

@@ -10,7 +10,7 @@ from textual import events
 from textual.message import Message
 
 from gradstep.tui.copying import Copied
-from gradstep.tui.lines import Line, Row, Span, clean, plain, text_line
+from gradstep.tui.lines import Line, Row, Span, clean, marked_end, plain, text_line
 from gradstep.tui.panels.drawing import Drawing, empty, heading
 from gradstep.tui.panels.surface import Surface
 from gradstep.values.views import NoView, Request, View
@@ -60,6 +60,7 @@ class Panel(Surface):
         self._names: list[tuple[int, str]] = []
         """Where in the title row the name of each panel ends."""
         self.titled = True
+        self.maximised = False
         self._apart = False
         """True while what the panel is about has a row of the body, for want of room in the title."""
         self.first = 0
@@ -72,7 +73,7 @@ class Panel(Surface):
         """True when the view that was assigned since the last drawing shows nothing new."""
         self.moment = ""
         """What the title says of a moment that is not the present; empty for the present."""
-        self._drawn: tuple[tuple[int, int, int, bool, object], Drawing] | None = None
+        self._drawn: dict[tuple[int, int, int, bool, object], Drawing] = {}
 
     # -- what a panel of its own says ---------------------------------------------------------------------------------
     def draw(self, width: int, height: int) -> Drawing:
@@ -125,62 +126,98 @@ class Panel(Surface):
         return Copied(f"{self.title}, as it is seen", "\n".join(plain(self._lines[self.titled :])).strip("\n"))
 
     def compose_lines(self, width: int, height: int) -> list[Line]:
-        """Draw title and body."""
-        about, lines, self.rows = self._drawing(width, height - self.titled)
+        """Draw title and body, with a mark that says how much is out of sight."""
+        drawing = self._drawing(width, height - self.titled)
+        self.rows = drawing.rows
         if not self.titled:
-            return [_marked(lines[0]), *lines[1:]] if self.focused and lines else lines
-        title, told = self.title_line(width, about)
-        self._apart = bool(about) and not told and height >= 8
+            return self._untitled(drawing, width)
+        title, told = self.title_line(width, drawing)
+        self._apart = not told and height >= 8
         if self._apart:
             # the names of other panels took the title: what the panel is about takes a row of the body
-            lines = [text_line(about, width, "dim"), *self.draw(width, height - 2).lines]
-        return [title, *lines]
+            drawing = self._drawing_of(width, height - 2)
+            title, _ = self.title_line(width, drawing)
+            return [title, text_line(drawing.about, width, "dim"), *drawing.lines]
+        return [title, *drawing.lines]
+
+    def _untitled(self, drawing: Drawing, width: int) -> list[Line]:
+        """Return the rows of a panel without a title, which would hold the marks of focus and of what is cut."""
+        lines = list(drawing.lines)
+        if lines and (mark := self._mark(drawing)):
+            key = "" if self.focused else f": {self._key(self.id)}"
+            lines[-1] = marked_end(lines[-1], width - 1, mark + key)
+        return [_marked(lines[0]), *lines[1:]] if self.focused and lines else lines
 
     def _drawing(self, width: int, height: int) -> Drawing:
         """Draw the body, unless what was just assigned is what it shows already."""
-        state = (width, height, self.first, self.focused, self.beside)
-        if not self.same or self._drawn is None or self._drawn[0] != state:
-            self._drawn = (state, self.draw(width, height))
+        if not self.same:
+            self._drawn.clear()
         self.same = False
-        return self._drawn[1]
+        return self._drawing_of(width, height)
 
-    def title_line(self, width: int, about: str) -> tuple[Line, bool]:
-        """Draw the title: the panel's name, the names of those it shares its place with, and what it is about.
+    def _drawing_of(self, width: int, height: int) -> Drawing:
+        """Return the body as it was drawn since the last change, or draw it."""
+        state = (width, height, self.first, self.focused, self.beside)
+        if state not in self._drawn:
+            self._drawn[state] = self.draw(width, height)
+        return self._drawn[state]
+
+    def title_line(self, width: int, drawing: Drawing) -> tuple[Line, bool]:
+        """Draw the title: the panel's name among those it takes turns with, what it is about, what is out of sight.
 
         Returns:
-            The row, and whether there was room to say what the panel is about.
+            The row, and whether what the panel is about, where there is such, had room in it.
         """
-        row, mark = Row(width), "▌" if self.focused else " "
-        short = self._short(width)
+        row, names = Row(width), self.shares or (self.id,)
+        mark = self._mark(drawing, width)
+        start, end = self._tabs(width - (len(mark) + 2 if mark else 0))
         self._names = []
-        for name in self.shares or (self.id,):
+        for name in names[start:end]:
             number = f"{self._key(name)} " if self.shares else ""
             if name == self.id:
-                row.add(mark, "now").add(number + self.title, "bright").add(" ")
-            elif short is None:
-                row.add(" ").add(number, "key").add(f"{heading(str(name))} ", "dim")
+                row.add("▌" if self.focused else " ", "now").add(number + self.title, "bright").add(" ")
             else:
-                row.add(" ").add(number.strip(), "key").add(heading(str(name)).replace(" ", "")[:short], "dim")
+                row.add(" ").add(number, "key").add(f"{heading(str(name))} ", "dim")
             self._names.append((row.at, str(name)))
+        if end - start < len(names):
+            row.add(f"+{len(names) - (end - start)}", "dim")
         if self.moment:
             row.add(" ").add(f" {self.moment} ", "odd")
-        room = width - row.at - 2
-        told = room >= (len(about) if self.shares else min(len(about), 12))
-        if told:
-            row.to(row.at + 1).right(width - 1, about, "dim")
-        return row.line(), told
+        right, about = width - 1 - (len(mark) + 2 if mark else 0), drawing.about
+        told = not about or right - row.at - 1 >= (len(about) if self.shares else min(len(about), 12))
+        if about and told:
+            row.to(row.at + 1).right(right, about, "dim")
+        return row.right(width - 1, mark, "key").line(), told
+
+    def _mark(self, drawing: Drawing, width: int = 0) -> str:
+        """Return how much is out of sight; in a title of a width, as much of the words as there is room for."""
+        larger = "" if self.maximised else self._key("maximise")
+        own = len(self.title) + 8 + (len(self.moment) + 3 if self.moment else 0)
+        marks = [drawing.mark(larger), drawing.mark(larger, ""), drawing.mark(), drawing.mark(more="")]
+        return next((mark for mark in marks if not width or own + len(mark) <= width), marks[-1])
+
+    def _tabs(self, width: int) -> tuple[int, int]:
+        """Return which of the names of the panels that take turns here there is room for, this panel's among them.
+
+        They begin at the first for as long as that leaves room for this panel's; the others are counted.
+        """
+        names = self.shares or (self.id,)
+        if len(names) == 1 or self.id not in names:
+            return 0, len(names)
+        cells = [len(self._key(name)) + len(heading(str(name))) + 3 for name in names]
+        room = width - (len(self.moment) + 3 if self.moment else 0)
+        if sum(cells) <= room:
+            return 0, len(names)
+        own, room = names.index(self.id), room - 4
+        start = next((i for i in range(own) if sum(cells[i : own + 1]) <= room), own)
+        end = own + 1
+        while end < len(names) and sum(cells[start : end + 1]) <= room:
+            end += 1
+        return start, end
 
     def ground_of(self, y: int) -> str:
         """Tint the title row."""
         return "title" if y == 0 and self.titled else "panel"
-
-    def _short(self, width: int) -> int | None:
-        """Return to how many letters the names of the other panels are cut for want of room; None for whole names."""
-        others = [heading(name) for name in self.shares if name != self.id]
-        room = width - len(self.title) - 4
-        if sum(len(name) + 4 for name in others) <= room:
-            return None
-        return 3 if 5 * len(others) <= room else 0
 
     def _key(self, name: str | None) -> str:
         return self.keyboard.key(name or "").shown

@@ -49,7 +49,7 @@ def draw(page: Page | None, width: int, height: int, first: int = -1, keyboard: 
         centre = len(lines)
     start, end = window(len(lines), centre - height // 2 if first < 0 else first, height)
     place = f"line {page.next} of {len(page.text)}" if page.next else "at its end"
-    return Drawing(f"{clean(page.name)}  {place}", lines[start:end], len(lines))
+    return Drawing(f"{clean(page.name)}  {place}", lines[start:end], len(lines), start, end - start)
 
 
 def _lines(page: Page, number: int, text: str, width: int) -> list[Line]:

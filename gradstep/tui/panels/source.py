@@ -36,7 +36,7 @@ def draw(
     ]
     name = f"{clean(PurePath(view.file).name)}:{view.here}"
     about = f"{name} {clean(view.function)}".rstrip()
-    return Drawing(about, lines, len(view.lines))
+    return Drawing(about, lines, len(view.lines), start, end - start)
 
 
 def _line(text: str, number: int, width: int, numbers: int, left: int, here: bool) -> Line:

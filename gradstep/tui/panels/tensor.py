@@ -40,9 +40,22 @@ def draw(view: TensorView | None, width: int, height: int, look: Look | None = N
     foot = foot_lines(view, width, height, look)
     room = height - len(foot)
     lines = (tensor_grid.grid_lines if _is_grid(view, look) else tensor_table.table_lines)(view, width, room, look)
-    axis = axis_of(view, 0)
-    rows = 1 if axis is None else axis.count
-    return Drawing(title_words(view), (lines[: max(room, 1)] + foot)[: max(height, 0)], rows)
+    lines = lines[: max(room, 1)]
+    drawn = max(0, min(len(lines), height) - (tensor_grid.HEADS if _is_grid(view, look) else tensor_table.HEADS))
+    return Drawing(title_words(view), (lines + foot)[: max(height, 0)], *_window(view, width, look, drawn))
+
+
+def _window(view: TensorView, width: int, look: Look, drawn: int) -> tuple[int, int, int, int, int]:
+    """Return of a window of `drawn` rows: rows in all, those above it and in it, columns at its left and right."""
+    down, across = axis_of(view, 0), axis_of(view, 1)
+    rows = 1 if down is None else down.count
+    first = view.top + tensor_grid.begins(view, width, look)
+    seen = min(rows - first, drawn * (fold_of(view, width) if look.heat and view.kind == "vector" else 1))
+    if across is None:
+        return rows, first, seen, 0, 0
+    shown = columns_shown(view, width, look)
+    left = max(view.left, min(look.left, across.count - shown))
+    return rows, first, seen, left, across.count - left - shown
 
 
 def _is_grid(view: TensorView, look: Look) -> bool:

@@ -10,7 +10,7 @@ from gradstep.tui import heat
 from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.lines import Line, Row, clean, text_line
 from gradstep.tui.panels.drawing import GUTTER
-from gradstep.tui.panels.tensor_grid import CHANGED, axis_of, columns_shown, room_of
+from gradstep.tui.panels.tensor_grid import CHANGED, room_of
 from gradstep.tui.panels.tensor_look import Look, dtype_of, sides_of, value_at
 from gradstep.values import numbers
 from gradstep.values.expressions import name_line
@@ -80,7 +80,7 @@ def foot_lines(view: TensorView, width: int, height: int, look: Look) -> list[Li
 
 def _block(view: TensorView, width: int, look: Look) -> list[Line]:
     lines = [_here(view, width, look), *_table(view, width)]
-    extra = [part for part in (view.note, columns_words(view, width, look), planes_words(view, look.keyboard)) if part]
+    extra = [part for part in (view.note, planes_words(view, look.keyboard)) if part]
     extra += [] if look.heat else _marks(view)
     if look.heat:
         lines.append(heat.ramp(Row(width).to(GUTTER)).add("   ").add("  ".join(extra), "dim").line())
@@ -89,22 +89,12 @@ def _block(view: TensorView, width: int, look: Look) -> list[Line]:
     return lines
 
 
-def columns_words(view: TensorView, width: int, look: Look) -> str:
-    """Say which columns of a matrix are seen when not all of them are."""
-    across = axis_of(view, 1)
-    shown = columns_shown(view, width, look) if across is not None else 0
-    if across is None or shown >= across.count:
-        return ""
-    left = max(view.left, min(look.left, across.count - shown))
-    return f"columns {across.index(left)}–{across.index(left + shown - 1)} of {across.count:,}, ←→ for more"
-
-
 def _parts(view: TensorView, width: int, look: Look) -> list[str]:
     """Return what is to be said in one line, the most needed first."""
     amount = math.prod(view.shape)
     known = view.statistics
     parts = [*_unseen(view, width, look), clean(view.note)]
-    parts += [planes_words(view, look.keyboard), columns_words(view, width, look)]
+    parts.append(planes_words(view, look.keyboard))
     these = f"these {amount:,}" if view.pair is None or view.pair.missing else "the difference"
     if amount == 1:
         parts.append("1 element")

@@ -89,6 +89,15 @@ def columns_shown(view: TensorView, width: int, look: Look) -> int:
     return _shown(_grids(view, _plate(view, look, width), width, look))
 
 
+def begins(view: TensorView, width: int, look: Look) -> int:
+    """Return how far into the view's window the first row that is drawn is."""
+    aside, count = look.first - view.top, len(view.row_labels or ("",))
+    if look.heat and view.kind == "vector":
+        # the window need not begin where a row of the fold does
+        return aside if 0 <= aside < count else -view.top % fold_of(view, width)
+    return max(0, min(aside, count - 1))
+
+
 def grid_lines(view: TensorView, width: int, height: int, look: Look) -> list[Line]:
     """Draw the grids in `height` rows, heads included."""
     room = room_of(view, width)
@@ -123,15 +132,12 @@ def _plate(view: TensorView, look: Look, width: int) -> Plate:
     faces = _faces(room_of(view, width))
     rows = [f"[{label}]" if label else "" for label in view.row_labels or ("",)]
     top, left, columns = view.top, view.left, list(view.column_labels)
-    first, spot = look.first, look.spot or (-1, -1)
+    spot, skip = look.spot or (-1, -1), begins(view, width, look)
     if view.kind != "matrix":
-        fold = fold_of(view, width)
-        # the window need not begin where a row of the fold does
-        aside = look.first - top if top <= look.first < top + len(rows) else -top % fold
+        fold, aside = fold_of(view, width), skip
         faces = [f._replace(cells=_folded(f.cells[aside:], fold), marks=_folded(f.marks[aside:], fold)) for f in faces]
         here = divmod(spot[0] - top - aside, fold)
         return Plate(faces, rows[aside::fold], [str(i) for i in range(min(fold, len(rows)))], here, 0)
-    skip = max(0, min(first - top, len(rows) - 1))
     aside = max(0, min(look.left - left, len(columns) - 1))
     faces = [f._replace(cells=_cut(f.cells, skip, aside), marks=_cut(f.marks, skip, aside)) for f in faces]
     here = (spot[0] - top - skip, spot[1] - left - aside)

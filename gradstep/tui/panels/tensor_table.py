@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gradstep.tui.lines import Line, Row
 from gradstep.tui.panels.drawing import GUTTER, cursor
-from gradstep.tui.panels.tensor_grid import CHANGED, axis_of, longest
+from gradstep.tui.panels.tensor_grid import CHANGED, axis_of, begins, longest
 from gradstep.tui.panels.tensor_look import Column, Look, cells_of, dtype_of, flat, own_name, peak, sides_of
 from gradstep.values import numbers
 from gradstep.values.tensors import TensorView, Window
@@ -26,7 +26,7 @@ def table_lines(view: TensorView, width: int, height: int, look: Look) -> list[L
     labels = [f"[{label}]" if label else "" for label in view.row_labels or ("",)]
     table = _Table(width, max(3, longest(axis_of(view, 0), view.row_labels) + 2))
     (_add_pair if view.pair is not None else _add_own)(table, view, width, look)
-    skip = max(0, min(look.first - view.top, len(labels) - 1))
+    skip = begins(view, width, look)
     here = look.spot[0] - view.top if look.spot is not None else -1
     shown = range(skip, min(len(labels), skip + max(0, height - HEADS)))
     return [table.header(), *(table.line(i, labels[i], i == here) for i in shown)]

@@ -36,7 +36,7 @@ def draw(view: TimelineView | None, width: int, height: int, first: int = 0, at:
     if foot:
         lines += [Line()] * (height - 1 - len(lines))
         lines.append(text_line(fit(row_words(view.rows[at]), width - GUTTER - 1), width, "dim"))
-    return Drawing(_about(view), lines[: max(height, 0)], len(view.rows))
+    return Drawing(_about(view), lines[: max(height, 0)], view.total, view.first + start, end - start)
 
 
 def _about(view: TimelineView) -> str:

@@ -54,14 +54,13 @@ class News(NamedTuple):
 
 def draw(news: News, width: int, height: int, first: int = 0) -> Drawing:
     """Draw the news from its row `first` on."""
-    about, lines = _about(news), _lines(news, width)
-    if len(lines) > height and not news.whole and not first:
-        lines = _lines(news, width, len(lines) - height)
+    lines = _lines(news, width)
+    total = len(lines)
+    if total > height and not news.whole and not first:
+        lines = _lines(news, width, total - height)
     first = max(0, min(first, len(lines) - height))
     shown = lines[first : first + max(height, 0)]
-    if shown and first + len(shown) < len(lines):
-        shown[-1] = Row(width).add(fit(shown[-1].plain.rstrip(), width - 3), _tone(shown[-1])).add(" …", "key").line()
-    return Drawing(about, shown, len(lines))
+    return Drawing(_about(news), shown, total, first, len(shown))
 
 
 def _tone(line: Line) -> str:
