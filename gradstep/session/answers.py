@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from gradstep.engine.diagnose.missing_grad import why_none
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds
+from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.expressions.scope import selected_tensor
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.stepping.watchpoints import kept
@@ -86,19 +89,15 @@ def _why_none(looks: Looks, what: Expression) -> str:
 
 
 def _expect(looks: Looks, condition: Expression) -> None:
-    if holds(evaluate(condition, looks.scope)):
-        return
-    expected, actual, difference = explain_failure(condition, looks.scope)
-    raise GradstepError(
-        Problem(
-            kind="expectation",
-            title="the expectation does not hold",
-            what=expression_line(condition),
-            expected=expected,
-            actual=actual,
-            difference=difference,
-        )
-    )
+    problem = Problem("expectation", "the expectation does not hold", expression_line(condition))
+    try:
+        if holds(evaluate(condition, looks.scope)):
+            return
+        expected, actual, difference = explain_failure(condition, looks.scope)
+    except NothingThereError as error:  # the script may be right, and the model is not
+        none = error.problem
+        raise GradstepError(replace(problem, actual=none.title, remedy=none.remedy, subject=none.subject)) from error
+    raise GradstepError(replace(problem, expected=expected, actual=actual, difference=difference))
 
 
 def _set(looks: Looks, name: str, value: Expression) -> str:

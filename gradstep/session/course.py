@@ -7,9 +7,9 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from gradstep.engine.expressions.evaluate import evaluate, holds
+from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.held import Held
 from gradstep.engine.problems import problem_of
-from gradstep.engine.stepping.breakpoints import not_there
 from gradstep.session.answers import answer
 from gradstep.session.looks import Looks
 from gradstep.session.past import Past
@@ -242,13 +242,11 @@ def _opening(held: Held) -> str:
 
 
 def _holds_now(condition: Expression, looks: Looks) -> bool:
-    """Tell whether a condition holds; one over what has no value now, such as a `.grad` that is none, does not."""
+    """Return whether a condition holds; one over what has no value now, such as a `.grad` that is none, does not."""
     try:
         return holds(evaluate(condition, looks.scope))
-    except GradstepError as error:
-        if not_there(error):
-            return False
-        raise
+    except NothingThereError:
+        return False
 
 
 def _after(problem: Problem, count: int) -> Problem:

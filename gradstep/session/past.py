@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gradstep.engine.bits import same_bits
@@ -11,6 +12,7 @@ from gradstep.engine.diagnose.first_difference import branches_part
 from gradstep.engine.digest import digest, measured_on
 from gradstep.engine.expressions.evaluate import evaluate, holds, split_selection
 from gradstep.engine.expressions.indexing import Item
+from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.files.checkpoint_file import pending, place_of_file, save
 from gradstep.engine.files.export import program, write_text
 from gradstep.engine.history import travel as arrive
@@ -19,7 +21,6 @@ from gradstep.engine.history.points import TimelinePoint, graph_alive
 from gradstep.engine.history.thinning import tidy
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.images import Images
-from gradstep.engine.stepping.breakpoints import not_there
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
@@ -138,11 +139,8 @@ class Past:
 
     def _back_until(self, condition: Expression) -> str:
         timeline = self.timeline
-        try:
+        with suppress(NothingThereError):  # what has no value here may have one there
             evaluate(condition, self._looks.scope)  # a name that is wrong is said before anything is searched
-        except GradstepError as error:
-            if not not_there(error):  # what has no value here may have one there
-                raise
         for point in list(timeline.here().path())[1:]:
             with arrive.visit(timeline, point):
                 found = self._holds(condition)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import torch
@@ -11,9 +12,10 @@ from msgspec.structs import replace
 
 from gradstep.engine.diagnose.backward_errors import named
 from gradstep.engine.expressions.evaluate import describe, evaluate, holds
+from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
-from gradstep.engine.stepping.breakpoints import Breakpoints, not_there
+from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.stop_condition import Kind
 from gradstep.values import commands as cmd
@@ -244,12 +246,9 @@ class Walking:
 
     def _try(self, expression: Expression | None, ask: Callable[[Expression], object]) -> None:
         """Evaluate an expression here; what has no value yet may have one where it is hit."""
-        try:
+        with suppress(NothingThereError):
             if expression is not None:
                 ask(expression)
-        except GradstepError as error:
-            if not not_there(error):
-                raise
 
     def _told(self, value: Expression) -> str:
         return describe(evaluate(value, self._scope))

@@ -48,6 +48,8 @@ class FakeScope:
             "pair": Pair(torch.zeros(2), torch.tensor(1)),
         }
 
+    inside = ""
+
     def find(self, name: str) -> object:
         return self.values[name]
 

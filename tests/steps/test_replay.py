@@ -124,6 +124,31 @@ def test_a_wrong_name_is_found_when_it_is_met(tmp_path: Path, capsys: pytest.Cap
     ]
 
 
+@pytest.mark.parametrize(
+    ("lines", "none", "remedy"),
+    [
+        ("expect 2.weight.grad == 0", "2.weight.grad", "Run backward first"),
+        ("forward; backward; expect norm(2.weight.state.exp_avg) > 0", "2.weight.state", "The optimizer makes it"),
+        ("into forward; expect isfinite(loss)", "loss", "`continue` goes on to the end of this forward."),
+        (
+            "forward; into backward; expect not any(isnan(0.weight.grad))",
+            "0.weight.grad",
+            "`continue` goes on to the end",
+        ),
+        ("forward; into backward; expect norm(node.out) > 0", "node.out", "`.out` after it has run"),
+    ],
+)
+def test_an_expectation_over_what_is_none_does_not_hold_and_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: str, none: str, remedy: str
+) -> None:
+    path = written(tmp_path, f"load mlp seed=0\n{lines}\n")
+    assert replay([path]) == 1, "2 is for a script that is wrong"
+    told = capsys.readouterr().err
+    assert "the expectation does not hold" in told
+    assert f"  actual     `{none}` is none\n" in told
+    assert remedy in told
+
+
 def test_a_wrong_script_runs_nothing_and_shows_every_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, "load nothing_there\nforwad\nexpect\n")
     assert replay([path]) == 2

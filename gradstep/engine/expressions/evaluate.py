@@ -11,7 +11,7 @@ from torch import Tensor
 from gradstep.engine.expressions.describe import describe
 from gradstep.engine.expressions.functions import FUNCTIONS, as_tensor, dtype_text, kind_of
 from gradstep.engine.expressions.indexing import Item, check_index, whole_number
-from gradstep.engine.expressions.names import GIVEN, PLACES, Scope, list_some, part_of, resolve, why_none
+from gradstep.engine.expressions.names import GIVEN, PLACES, Scope, list_some, nothing_there, part_of, resolve
 from gradstep.engine.expressions.operators import operate
 from gradstep.engine.observe.events import numbers_of
 from gradstep.values import expressions as x
@@ -166,7 +166,7 @@ class _Evaluator:
         if isinstance(value, Mapping) and len(items) == 1 and isinstance(items[0], x.Text):
             return part_of(value, items[0].value, name, items[0].value, self.scope)
         if value is None:
-            raise wrong(f"`{name}` is none", "There is nothing to index.", why_none(name), name)
+            raise nothing_there(name, "There is nothing to index.", self.scope, name)
         made = self.items(items, depth)
         written = [_item_line(item) for item in items]
         if isinstance(value, Tensor):
@@ -243,7 +243,7 @@ class _Evaluator:
         value = self.value(expression, depth)
         if value is None:
             name = expression_line(expression)
-            raise wrong(f"`{name}` is none", "Nothing can be computed from it.", why_none(name), name)
+            raise nothing_there(name, "Nothing can be computed from it.", self.scope, name)
         return value
 
     def unary(self, op: x.UnaryOp, inner: Expression, depth: int) -> object:

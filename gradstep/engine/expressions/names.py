@@ -26,8 +26,17 @@ PLACES = tuple(PARTS)
 """Names of what a phase is stopped at."""
 
 
+class NothingThereError(GradstepError):
+    """An expression is over something that is none at this stop; it may have a value at another."""
+
+
 class Scope(Protocol):
     """What names mean at a stop."""
+
+    @property
+    def inside(self) -> str:
+        """The phase that is stopped inside; empty between phases."""
+        ...
 
     def find(self, name: str) -> object:
         """Return the value of exactly this name; raise KeyError when there is none."""
@@ -90,7 +99,7 @@ def part_of(value: object, part: str, owner: str, written: str, scope: Scope) ->
             remedy = did_you_mean(part, PARTS[owner]) or f"It has {', '.join(PARTS[owner])}."
             raise wrong(f"`{owner}` has no `.{part}`", "", remedy, written)
         case None:
-            raise wrong(f"`{owner}` is none", f"It has no `.{part}`.", why_none(owner), written)
+            raise nothing_there(owner, f"It has no `.{part}`.", scope, written)
     known = ["grad", "state"] if isinstance(value, Tensor) else _keys(value)
     function = "shape" if part == "size" else part
     if isinstance(value, Tensor) and function in FUNCTIONS:
@@ -100,15 +109,23 @@ def part_of(value: object, part: str, owner: str, written: str, scope: Scope) ->
     raise wrong(f"`{owner}` has no `.{part}`", f"It is {kind_of(value)}.", remedy, written)
 
 
-def why_none(name: str) -> str:
+def nothing_there(name: str, what: str, scope: Scope, written: str) -> NothingThereError:
+    """Return the error for a name whose value is none, with what gives it one."""
+    return NothingThereError(wrong(f"`{name}` is none", what, _remedy(name, scope.inside), written).problem)
+
+
+def _remedy(name: str, inside: str) -> str:
     """Return what to do about a name whose value is none; empty when nothing is known."""
     if name.endswith(".grad"):
-        return "Run backward first, or ask whether it `is none`."
+        how = "`continue` goes on to the end of this backward" if inside == "backward" else "Run backward first"
+        return f"{how}, or ask whether it `is none`."
     if name.split(".")[0] in PLACES:
         return "It is there at a stop inside a phase: `into backward`; `.out` after it has run."
     if name.endswith(".state"):
         return "The optimizer makes it in its first step, if it keeps any."
-    return "Run forward first." if name in ("loss", "prediction", "input", "target", "batch") else ""
+    if name not in GIVEN and name != "loss":
+        return ""
+    return "`continue` goes on to the end of this forward." if inside == "forward" else "Run forward first."
 
 
 def _keys(value: object) -> list[str]:

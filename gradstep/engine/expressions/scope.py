@@ -26,6 +26,12 @@ class HeldScope:
         self.event: Callable[[], Event | None] = lambda: None
         """Gives where a phase is stopped; None between phases."""
 
+    @property
+    def inside(self) -> str:
+        """The phase that is stopped inside; empty between phases."""
+        event = self.event()
+        return "" if event is None else event.phase
+
     def find(self, name: str) -> object:
         """Return the value of exactly this name.
 

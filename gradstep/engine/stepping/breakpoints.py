@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from msgspec.structs import replace
 
 from gradstep.engine.autograd.graph import GraphRecord
+from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.held import Held
 from gradstep.engine.observe.events import Event
 from gradstep.engine.stepping.nonfinite import KINDS, NonFiniteWatch
@@ -146,7 +147,7 @@ class Breakpoints:
             if row.condition is not None and not test(row.condition):
                 return ""
         except GradstepError as error:
-            if row.kind == "when" or not_there(error):  # a name that has no value yet is no hit
+            if row.kind == "when" or isinstance(error, NothingThereError):  # a name that has no value yet is no hit
                 return ""
             return f"breakpoint {row.number}: its condition can't be evaluated: {error.problem.title}"
         self._rows[row.number] = replace(row, hits=row.hits + 1, ignore=max(0, row.ignore - 1))
@@ -172,11 +173,6 @@ def _place(event: Event) -> str:
     number = f"#{event.number} " if event.kind == "node" else ""
     what = event.parameter + ".grad" if event.parameter else event.name
     return f"{event.edge} {number}{event.path if event.kind == 'module' else ''} {what}".replace("  ", " ")
-
-
-def not_there(error: GradstepError) -> bool:
-    """Tell whether an expression failed only because something has no value at this place."""
-    return "is none" in error.problem.title or "there is no `node" in error.problem.title
 
 
 def _matches(row: Breakpoint, event: Event, first: bool) -> bool:

@@ -136,6 +136,10 @@ class _At:
     def __init__(self, scope: Scope, event: Event) -> None:
         self._scope, self._event = scope, event
 
+    @property
+    def inside(self) -> str:
+        return self._event.phase
+
     def find(self, name: str) -> object:
         return passed_at(self._event) if name == "node" else self._scope.find(name)
 

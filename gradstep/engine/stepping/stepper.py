@@ -11,14 +11,14 @@ import torch
 from msgspec import structs
 from torch import Tensor
 
-from gradstep.engine.expressions.names import Scope
+from gradstep.engine.expressions.names import NothingThereError, Scope
 from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
 from gradstep.engine.observe.account import norm_of
 from gradstep.engine.observe.events import Event, is_opaque
 from gradstep.engine.observe.source_lines import something_is_compiled
 from gradstep.engine.observe.taps import source_of, tap_backward, tap_forward
-from gradstep.engine.stepping.breakpoints import Breakpoints, not_there
+from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.gradient_edits import Flows, put
 from gradstep.engine.stepping.phase_thread import Walker
 from gradstep.engine.stepping.stop_condition import Kind, Wish
@@ -269,8 +269,10 @@ class Stepping:
             return "step"
         try:
             return "until" if self._test(self._wish.condition) else ""
+        except NothingThereError:
+            return ""
         except GradstepError as error:
-            return "" if not_there(error) else f"until can't be evaluated: {error.problem.title}"
+            return f"until can't be evaluated: {error.problem.title}"
 
 
 def _safe(ask: Callable[[Expression], T]) -> Callable[[Expression], T]:
