@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gradstep.tui.desk import Desk
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class AskingDesk(Desk, inherit_bindings=False):
-    """A desk whose panels get what came into sight: another window, another size, another place."""
+    """A desk whose visible panels belong to the present stop, or say that they are loading.
+
+    Nobody has to remember to ask: whenever the screen has dealt with what there was to do (a key, an outcome, a
+    layout, the mouse), it compares what each visible panel shows with what it is to show, and asks for the rest.
+    """
 
     def __init__(self, session: FrontSession, look: Look) -> None:
         """Prepare the surfaces.
@@ -29,6 +34,8 @@ class AskingDesk(Desk, inherit_bindings=False):
         self._session = session
         self._catching = False
         """True while an answer is on its way."""
+        for name, panel in self.panels.items():
+            panel.awaited = partial(self._awaited, name)
 
     def requests(self) -> list[tuple[str, Request]]:
         """Return what each visible panel wants to see; Why and Ledger are about the element under Tensor's cursor."""
@@ -43,19 +50,36 @@ class AskingDesk(Desk, inherit_bindings=False):
             self.call_after_refresh(painted.set)
             await painted.wait()
             self._arrange()
-            self._catch_up()
-            if not self._catching and self._placed:
+            if self.at_rest:
                 return
 
-    def on_resize(self) -> None:
-        """Ask for windows that fit the new size."""
-        self.call_after_refresh(self._catch_up)
+    @property
+    def at_rest(self) -> bool:
+        """True when everything stands where it is to stand, and every visible panel shows what it is to show."""
+        return self._placed and not self._catching and not (self._can_ask and self._lacking())
+
+    @property
+    def _can_ask(self) -> bool:
+        return bool(self._status.stop.number) and not self.driver.dead
+
+    def on_idle(self) -> None:
+        """Ask for what visible panels lack, once there is nothing else to do."""
+        self._catch_up()
 
     def _catch_up(self) -> None:
-        """Ask for what visible panels lack, when no command is on its way whose look will bring it anyway."""
-        if not self._catching and not self.driver.dead and self.driver.stop.number and self._lacking():
+        """Ask for what visible panels lack."""
+        if self._can_ask and not self._catching and self._lacking():
             self._catching = True
             self.run_worker(self._ask(), name="catch up")
+
+    def _awaited(self, name: str) -> str:
+        """Return what a panel says in place of a view that is not of the stop that it is to show; empty for none."""
+        panel, moment = self.panels[name], self.moment_of(name)
+        if not moment or panel.seen == moment or panel.request() is None:
+            return ""
+        if self.driver.dead:
+            return f"Stop {moment} was not loaded here before the engine died."
+        return f"Loading stop {moment} ..."
 
     def moment_of(self, name: str) -> int:  # noqa: ARG002
         """Return the number of the stop that a panel is to show: the present one, unless the past is looked at."""
@@ -98,3 +122,4 @@ class AskingDesk(Desk, inherit_bindings=False):
             return
         finally:
             self._catching = False
+            self.check_idle()

@@ -164,14 +164,14 @@ class Board(AskingDesk, inherit_bindings=False):
             panel.assign(view_in_keys(view, self.keyboard))
             panel.asked, panel.seen = request, view.stop
         self._open_on(stop.opening)
-        # another tensor may be selected, a large one be due, and a panel have come into sight since the command began
-        self.call_after_refresh(self._catch_up)
         self._status.stop = self._phases.stop = self._position.stop = stop
         self._footer.said = ""
         self.frames += 1
         self._arrange()
         self._prepare()
         paint(self, self._surfaces)
+        # another tensor may be selected, a large one be due, and a panel have come into sight since the command began
+        self.check_idle()
 
     def _ways_out(self, stop: Stop, outcome: Outcome | None) -> str:
         """Say what can be done when a load has left nothing that could be stepped."""
@@ -185,7 +185,6 @@ class Board(AskingDesk, inherit_bindings=False):
         if opening != self._opened_on:
             self._opened_on = opening
             self.tensor.opening = _expression(opening) if opening else None
-            self.call_after_refresh(self._catch_up)
 
     def told(self, notice: str) -> None:
         """Show a word of the driver's own, in Why and in the log."""

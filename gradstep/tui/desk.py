@@ -153,7 +153,6 @@ class Desk(Screen[None], inherit_bindings=False):
         self._planned = wanted
         if self._places != plan(*wanted):
             self._lay_out()
-            self.call_after_refresh(self._catch_up)
 
     @property
     def _placed(self) -> bool:

@@ -34,10 +34,8 @@ class NodeKeys(SteppingBoard, inherit_bindings=False):
         """Show a stop: the cursor of Graph goes to what was selected elsewhere."""
         super().present(stop, outcome, views)
         selected, graph = self.model.selected, self.panel(GraphPanel)
-        if selected != self._selected and stop.position is None:
-            if graph.here is not None:
-                graph.seek(selected)
-            self.call_after_refresh(self._catch_up)
+        if selected != self._selected and stop.position is None and graph.here is not None:
+            graph.seek(selected)
         self._selected = selected
 
     def _subject(self) -> tuple[int | None, str]:

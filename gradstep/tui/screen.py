@@ -203,6 +203,7 @@ class StepScreen(TryingBoard, inherit_bindings=False):
             self._times = 1
         elif line is not None:
             line.write(event.text if isinstance(event, Paste) else event.character or "")
+        self.check_idle()
 
     def close_line(self) -> None:
         """Let go of the line that is being typed."""

@@ -68,8 +68,6 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         super().present(stop, outcome, views)
         if self._breaks and all(name != "breakpoints" for name, _, _ in views):
             self._list.seen = -1
-        if stop.position is not None or self._breaks:
-            self.call_after_refresh(self._catch_up)
 
     def _take_account(self, command: Command) -> None:
         super()._take_account(command)

@@ -60,18 +60,14 @@ class TravellingBoard(FindingBoard, inherit_bindings=False):
             views = [each for each in views if each[0] in TIMELESS]
             for name in self._places.keys() & self.panels.keys() - TIMELESS:
                 self.panels[name].seen = -1
-            self.call_after_refresh(self._catch_up)
         else:
             if self._past.row is not None:
                 self.panel(TimelinePanel).follow()
             self._leave_past()
         for name in _GROWING:
             self.panels[name].seen = -1
-        drawn = self.loss.branches
         self._take_branch(stop, outcome)
         super().present(stop, outcome, views)
-        if self.loss.branches != drawn or any(self.panels[n].seen < 0 for n in _GROWING if n in self._places):
-            self.call_after_refresh(self._catch_up)
 
     def _take_branch(self, stop: Stop, outcome: Outcome | None) -> None:
         """Note another branch: the losses of the one that was left stand behind its own."""

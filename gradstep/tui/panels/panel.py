@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Generic, TypeVar
 
 from msgspec import Struct
@@ -69,6 +70,8 @@ class Panel(Surface):
         """The request whose view is shown."""
         self.seen = -1
         """Number of the stop whose view is shown."""
+        self.awaited: Callable[[], str] = str
+        """Returns what is said while the view of the stop that is to be shown has not come; empty once it has."""
         self.same = False
         """True when the view that was assigned since the last drawing shows nothing new."""
         self.moment = ""
@@ -150,6 +153,9 @@ class Panel(Surface):
 
     def _drawing(self, width: int, height: int) -> Drawing:
         """Draw the body, unless what was just assigned is what it shows already."""
+        if awaited := self.awaited():
+            self._drawn.clear()
+            return empty(width, height, awaited)
         if not self.same:
             self._drawn.clear()
         self.same = False
@@ -221,6 +227,11 @@ class Panel(Surface):
 
     def _key(self, name: str | None) -> str:
         return self.keyboard.key(name or "").shown
+
+    def on_resize(self) -> None:
+        """Draw for the new size; the screen asks for what fits it."""
+        super().on_resize()
+        self.screen.check_idle()
 
     def on_click(self, event: events.Click) -> None:
         """Focus the panel and its row under the mouse, or one whose name is there; twice in the title maximises."""
