@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gradstep.session.remote import RemoteSession
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from textual import events
 from textual.geometry import Size
 
-from gradstep.session.remote import RemoteSession
 from gradstep.steps.parse import parse_script
 from gradstep.tui.app import GradstepApp
 from gradstep.tui.layout import LAYOUTS
@@ -86,7 +86,7 @@ class Eyes:
 
         try:
             await asyncio.wait_for(at_rest(), 20)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             owed = [(name, panel.asked, panel.seen) for name, panel in self.visible.items()]
             pytest.fail(f"it never comes to rest: stop {self.screen.driver.stop.number}, {owed}")
 
