@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gradstep.session.remote import RemoteSession
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from textual import events
 from textual.geometry import Size
 
+from gradstep.session.transport.remote import RemoteSession
 from gradstep.steps.parse import parse_script
 from gradstep.tui.app import GradstepApp
 from gradstep.tui.layout import LAYOUTS
