@@ -27,6 +27,9 @@ def layers_sheet(view: LayersView) -> Sheet:
         said = f"update/weight of iteration {view.updated}; about 1e−3 is usual"
     if any(row.weight is None and row.zeros is None for row in view.rows):
         said += "; zeros are counted from the next forward"
+    frozen = [f"{row.path}.{name}".lstrip(".") for row in view.rows for name in row.partly]
+    if frozen:
+        said += f"; frozen: {numbers.listed(frozen)}"
     words = tuple(Words(text, "dim") for text in (said, view.note) if text)
     return Sheet("Layers", f"{numbers.count(len(view.rows), 'module')} in forward order", (table, *words))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 MINUS = "−"
@@ -112,6 +112,12 @@ def shape(sizes: tuple[int, ...] | None) -> str:
 def count(number: int, noun: str, plural: str = "") -> str:
     """Write a count with its noun: `1 node`, `12 nodes`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Write names as a list of at most `most`: `a, b and c`, `a, b, c and 4 more`; empty for none."""
+    shown = [*names[:most], *([f"{len(names) - most:,} more"] if len(names) > most else [])]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
 
 
 def size(count: int) -> str:

@@ -35,6 +35,8 @@ class LayerRow(Struct, frozen=True):
     """Share of exact zeros in what it returned in the last forward, 0 to 1; None when that was not observed."""
     frozen: bool = False
     """True when none of its parameters requires a gradient."""
+    partly: tuple[str, ...] = ()
+    """Those of its parameters that are frozen, by their own names, where others of it are not."""
     selected: bool = False
 
 

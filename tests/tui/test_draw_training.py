@@ -128,6 +128,13 @@ def test_layers_are_drawn_in_order_with_bars_and_the_mark():
     assert odd(drawing) == ["NaN", "inf", "inf"]
 
 
+def test_layers_name_a_parameter_that_is_frozen_beside_others_that_are_not():
+    rows = (LayerRow("0", "Linear", 1.0, 1.0), LayerRow("2", "Linear", 1.0, 1.0, partly=("weight",)))
+    drawing = layers.draw(LayersView(1, rows, 1), 110, 8)
+    assert "2 Linear (weight frozen)" in text(drawing)
+    assert "update/weight of iteration 1; about 1e−3 (│) is usual; frozen: 2.weight" in text(drawing)
+
+
 def test_layers_say_what_is_not_known_yet():
     view = LayersView(1, (LayerRow("0", "Linear", 1.0), LayerRow("1", "ReLU")))
     drawn = text(layers.draw(view, 120, 9))

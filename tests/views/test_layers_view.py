@@ -203,6 +203,11 @@ def test_a_shared_module_has_one_row_and_a_frozen_one_says_so() -> None:
     assert now["2"].frozen
     assert not now["0"].frozen
     assert list(now) == ["0", "1", "2"]
+    assert (now["2"].partly, now["0"].partly) == ((), ())
+    model[0].weight.requires_grad_(False)
+    now = rows(s)
+    assert not now["0"].frozen
+    assert now["0"].partly == ("weight",)
 
 
 def digests(name: str, look: bool) -> list[object]:

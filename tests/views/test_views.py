@@ -297,6 +297,12 @@ def test_the_sentences_on_the_way_round_the_loop() -> None:
     held = hold(nn.Linear(4, 2), [(torch.randn(3, 4), torch.randn(3, 2))])
     assert why(held).sentence == "Ready. Run `forward`: forward runs prediction = model(x) and computes the loss."
     assert why(held).more == ("10 parameters in 2 tensors; every .grad is None until the first backward",)
+    model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(3)))
+    model[1].weight.requires_grad_(False)
+    assert why(hold(model)).more[1] == "1 of the 6 tensors is frozen (requires_grad=False): 1.weight"
+    model.requires_grad_(False)
+    frozen = "0.weight, 0.bias, 1.weight and 3 more"
+    assert why(hold(model)).more[1] == f"6 of the 6 tensors are frozen (requires_grad=False): {frozen}"
     said = []
     for act in (N, F, B, S, S, Z, Z, S, F, B, F, B, S, ZEROS, ZEROS, S):
         run(held, act)

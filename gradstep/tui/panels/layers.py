@@ -49,6 +49,9 @@ def said(view: LayersView, room: int, keyboard: Keyboard = AS_IT_COMES) -> str:
         ]
     if any(row.weight is None and row.zeros is None for row in view.rows):
         texts.insert(0, f"{texts[0]}; zeros are counted from the next `forward`")
+    frozen = [f"{row.path}.{name}".lstrip(".") for row in view.rows for name in row.partly]
+    if frozen:
+        texts.insert(0, f"{texts[0]}; frozen: {numbers.listed(frozen)}")
     texts = [in_keys(text, keyboard) for text in texts]
     return next((text for text in texts if len(text) <= room), texts[-1])
 
@@ -128,7 +131,8 @@ def percent(share: float) -> str:
 
 
 def _name(row: LayerRow) -> str:
-    return clean(f"{row.path} {row.type}" if row.path else row.type)
+    name = f"{row.path} {row.type}" if row.path else row.type
+    return clean(f"{name} ({', '.join(row.partly)} frozen)" if row.partly else name)
 
 
 def _number(value: float | None) -> str:

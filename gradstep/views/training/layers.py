@@ -71,6 +71,7 @@ class LayersLook:
             if not own[path] and zeros is None and not is_zeroing(module):
                 continue
             update, before = _update(own[path], self._updates) if known and own[path] else (None, None)
+            frozen = [name for name, p in own[path] if not p.requires_grad]
             row = LayerRow(
                 path,
                 type(module).__name__,
@@ -79,7 +80,8 @@ class LayersLook:
                 update,
                 None if update is None or before is None else _ratio(update, before),
                 zeros,
-                frozen=bool(own[path]) and not any(p.requires_grad for _, p in own[path]),
+                frozen=bool(own[path]) and len(frozen) == len(own[path]),
+                partly=tuple(name.rpartition(".")[2] for name in frozen) if len(frozen) < len(own[path]) else (),
                 selected=any(f"{selected}.".startswith(f"{name}.") for name, _ in own[path]),
             )
             rows.append((place, row))

@@ -13,7 +13,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.observe.events import Event, tensors_in
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Forward
-from gradstep.values.numbers import number, shape
+from gradstep.values.numbers import listed, number, shape
 from gradstep.values.reasons import FormulaLine
 from gradstep.values.views import WhyView
 from gradstep.views.graph.operations import operation_of
@@ -77,7 +77,7 @@ def _parameters(held: Held, event: Event) -> Iterator[str]:
         given = (*tensors_in(event.inputs, ""), *tensors_in(event.keywords, ""))
         names = list(dict.fromkeys(held.names[t] for _, t in given if t in held.names))
         if names:
-            yield f"it used {_listed(names)}"
+            yield f"it used {listed(names)}"
 
 
 # -- backward ----------------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ class _Node:
         label = f"{event.name.rsplit('::', 1)[-1]} ({self._label(event.number)})"
         if event.edge == "after":
             targets = list(dict.fromkeys(self._record.edges[event.number]))
-            ways = f" to {_listed([self._numbered(t) for t in targets])}" if targets else ", and ends there"
+            ways = f" to {listed([self._numbered(t) for t in targets])}" if targets else ", and ends there"
             return f"{label} has run: Jᵀv leaves it{ways}."
         words = words_of(self._record.nodes[event.number])
         happens = f" {_capital(words)}." if words else ""
@@ -119,7 +119,7 @@ class _Node:
         sources = list(dict.fromkeys(source for source, _, _ in event.addends))
         if len(event.addends) > 1:
             return (
-                f"is the sum of {len(event.addends)} that arrive, from {_listed([self._numbered(s) for s in sources])}"
+                f"is the sum of {len(event.addends)} that arrive, from {listed([self._numbered(s) for s in sources])}"
             )
         source = sources[0] if sources else self._source()
         if source < 0:
@@ -167,12 +167,7 @@ class _Node:
 # -- words -------------------------------------------------------------------------------------------------------------
 def _shapes(values: Sequence[object]) -> str:
     shapes = [shape(sizes_of(t)) if t.dim() else "one number" for _, t in tensors_in(tuple(values), "")]
-    return _listed(shapes)
-
-
-def _listed(names: Sequence[str]) -> str:
-    names = [*names[:_MOST], *([f"{len(names) - _MOST} more"] if len(names) > _MOST else [])]
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}" if names else ""
+    return listed(shapes)
 
 
 def _norm(tensor: Tensor) -> str:

@@ -12,7 +12,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.observe.addends import Wish
 from gradstep.values.commands import line_of
 from gradstep.values.expressions import name_line
-from gradstep.values.numbers import number
+from gradstep.values.numbers import listed, number
 from gradstep.values.views import WhyView
 from gradstep.views.numbers import Norms
 from gradstep.views.tensor.element import Element
@@ -59,11 +59,16 @@ def why_view(
 
 def _loaded(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
     total = sum(p.numel() for _, p in held.parameters)
-    frozen = sum(not p.requires_grad for _, p in held.parameters)
+    frozen = _frozen(held)
     more = [f"{total:,} parameters in {len(held.parameters)} tensors; every .grad is None until the first backward"]
     if frozen:
-        more.append(f"{frozen} of the {len(held.parameters)} tensors are frozen (requires_grad=False)")
+        are = f"{len(frozen)} of the {len(held.parameters)} tensors {'is' if len(frozen) == 1 else 'are'} frozen"
+        more.append(f"{are} (requires_grad=False): {listed(frozen)}")
     return "Ready. Run `forward`: forward runs prediction = model(x) and computes the loss.", more
+
+
+def _frozen(held: Held) -> list[str]:
+    return [name for name, parameter in held.parameters if not parameter.requires_grad]
 
 
 def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
@@ -107,13 +112,13 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
         grads = [grad for grad in (by_name[name].grad for name in written) if grad is not None]
         every = [norm for norm in taken.of(grads) if norm is not None]
         total = math.sqrt(math.fsum(n * n for n in every)) if all(map(math.isfinite, every)) else float("nan")
-        more.append(
-            f"{len(written)} of {len(by_name)} parameters were given a gradient; norm of all of them {number(total)}"
-        )
+        frozen = _frozen(held)
+        still = f"; frozen: {listed(frozen)}" if frozen else ""
+        given = f"{len(written)} of {len(by_name)} parameters were given a gradient"
+        more.append(f"{given}; norm of all of them {number(total)}{still}")
     if missing:
-        several = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         where = f"`why {name_line(missing[0])}.grad` says where its path ends"
-        more.insert(0, f"no gradient reached {', '.join(missing[:3])}{several}: {where}")
+        more.insert(0, f"no gradient reached {listed(missing)}: {where}")
     if not written:
         return "backward() reached no parameter: the loss depends on none that requires grad.", more
     if added[-1] > 1:
