@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -199,29 +199,6 @@ def test_a_kept_graph_is_stepped_again_and_again() -> None:
     assert len(walk(held, keep)) == total
     still = run(held_with(plain), F, keep, keep)
     assert digest(still) == digest(held)
-
-
-@pytest.fixture
-def compiling() -> Iterator[None]:
-    yield
-    torch._dynamo.reset()
-
-
-@pytest.mark.usefixtures("compiling")
-def test_a_compiled_region_is_one_node() -> None:
-    held = held_with(lambda m, x: compiled(x))
-    compiled = torch.compile(lambda x: (x * 2).relu() + 1, backend="aot_eager")
-    run(held, F)
-    graph = held.graph()
-    assert graph is not None
-    names = [node.name() for node in graph.nodes]
-    assert sum("Compiled" in name for name in names) == 1
-    assert walk(held, B) == list(range(len(names)))
-    phase, seen = Stepping(held, F, Breakpoints(), lambda _: True, str), set()
-    while phase.go("into"):
-        assert phase.event is not None
-        seen.add(phase.event.kind)
-    assert seen == {"module"}, "watching its ops would have it run in another way"
 
 
 def test_a_graph_of_100_000_nodes_is_stepped_at_both_ends_and_left() -> None:

@@ -20,6 +20,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.history.points import TimelinePoint, fork_of
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import keep_both, watch_again
+from gradstep.engine.observe.compiled import keep_regions_whole
 from gradstep.values.commands import Backward, Command, Forward
 from gradstep.values.parting import Apart, Sides, Tolerance
 from gradstep.values.side_by_side import Found, Turn, side_by_side
@@ -116,6 +117,7 @@ def watched(held: Held, command: Command) -> Iterator[list[Passed]]:
     seen: list[Passed] = []
     with ExitStack() as stack:
         if isinstance(command, Forward):
+            stack.enter_context(keep_regions_whole())
             stack.callback(register_module_forward_hook(_module_hook(held, seen), always_call=False).remove)
         elif isinstance(command, Backward):
             graph = held.graph()

@@ -60,6 +60,8 @@ class Event:
     grad_mode: bool = True
     autocast: str = ""
     """The dtype that autocast computes in; empty when it is off."""
+    compiled: bool = False
+    """True where what runs, or ran, is a compiled region: one operation, in which nothing can be stopped at."""
     find_source: Callable[[], SourceLine] = SourceLine
     """Finds the line that is running, or that made the node, when somebody asks."""
     addends: tuple[tuple[int, int, Tensor], ...] = ()

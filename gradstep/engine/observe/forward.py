@@ -13,6 +13,7 @@ from torch.nn.modules import module as hooks_of_all
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from gradstep.engine.autograd.graph import Owners
+from gradstep.engine.observe.compiled import keep_regions_whole
 from gradstep.engine.observe.source_lines import Lines, note_lines
 from gradstep.engine.problems import is_ours
 
@@ -71,6 +72,7 @@ def watch_forward(
                 _count(seen.zeros.setdefault(paths[module], []), output)
 
     with ExitStack() as stack:
+        stack.enter_context(keep_regions_whole())
         stack.callback(register_module_forward_pre_hook(enter).remove)
         stack.callback(register_module_forward_hook(leave, always_call=True).remove)
         seen.lines = stack.enter_context(note_lines(paths) if lines else nullcontext())

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode
 
+from gradstep.engine.observe.compiled import Observer, Region, replaced
 from gradstep.engine.observe.composites import hide_composites
 
 _TORCH = str(Path(torch.__file__).resolve().parent)
 _OURS = str(Path(__file__).resolve().parents[2])
-_BETWEEN = ("observe/taps.py", "observe/source_lines.py", "observe/dataflow.py")
+_BETWEEN = ("observe/taps.py", "observe/source_lines.py", "observe/dataflow.py", "observe/compiled.py")
 """Files of gradstep's that stand between an operation and what called it, where something watches the operations."""
 _STANDARD = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib"))
 
@@ -89,7 +89,7 @@ class Lines:
 def note_lines(paths: Mapping[nn.Module, str]) -> Iterator[Lines]:
     """Note where operations and module calls are written, for as long as the block lasts.
 
-    Where something is compiled, only module calls are noted: the compiler would trace what notes the operations.
+    A compiled region is one operation: all that it makes was made where it was called.
 
     Args:
         paths: the dotted name of each module of the model; others are passed over.
@@ -110,13 +110,12 @@ def note_lines(paths: Mapping[nn.Module, str]) -> Iterator[Lines]:
         stack.callback(register_module_forward_pre_hook(enter).remove)
         stack.callback(register_module_forward_hook(leave, always_call=True).remove)
         stack.enter_context(hide_composites())
-        if not something_is_compiled():
-            stack.enter_context(_Noting(lines))
-            stack.enter_context(_noting_functions(lines))
+        stack.enter_context(_Noting(lines))
+        stack.enter_context(_noting_functions(lines))
         yield lines
 
 
-class _Noting(TorchFunctionMode):
+class _Noting(Observer):
     """Notes every operation that makes nodes; what a composite calls inside is part of it."""
 
     def __init__(self, lines: Lines) -> None:
@@ -131,6 +130,11 @@ class _Noting(TorchFunctionMode):
         if after != before:
             self._ran(before, after, sys._getframe(1))
         return result
+
+    def region_ran(self, region: Region) -> None:
+        after = self._number()
+        if after != region.before:
+            self._ran(region.before, after, region.frame)
 
 
 @contextmanager
@@ -152,11 +156,8 @@ def _noting_functions(lines: Lines) -> Iterator[None]:
             lines.ran(number(), number() + 1, sys._getframe(1))
         return passes(args)
 
-    utils.unwrap_dead_wrappers = noting
-    try:
+    with replaced(utils, "unwrap_dead_wrappers", noting):
         yield
-    finally:
-        utils.unwrap_dead_wrappers = passes
 
 
 def place_of(frame: FrameType | None) -> Place | None:
@@ -190,10 +191,3 @@ def _whose(file: str) -> str:
     installed = "site-packages" in file or "dist-packages" in file
     standard = file.startswith(_STANDARD) and not installed
     return "library" if standard or file.startswith((_TORCH, "<frozen", "<eval_with_key>")) else "user"
-
-
-def something_is_compiled() -> bool:
-    """Tell whether `torch.compile` was used in this process (torch/_dynamo/eval_frame.py, `cached_backends`)."""
-    dynamo = sys.modules.get("torch._dynamo.eval_frame")
-    backends: dict[int, object] = getattr(dynamo, "cached_backends", {})
-    return any(backend is not None for backend in backends.values())

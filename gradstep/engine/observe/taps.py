@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import resolve_name
 
 from gradstep.engine.autograd.graph import GraphRecord, collector_paused, leaf_tensor
+from gradstep.engine.observe.compiled import Observer, Region, compiled_modules
 from gradstep.engine.observe.composites import hide_composites
 from gradstep.engine.observe.events import FINITE, Event, NotFinite, not_finite, tensors_in
 from gradstep.engine.observe.source_lines import Place, place_of, text_of
@@ -64,6 +65,7 @@ class _ForwardTaps:
         self._paths, self._come = paths, come
         self._thread = get_ident()
         self._running: list[tuple[str, str]] = []
+        self._compiled = compiled_modules(paths)
 
     @property
     def _stack(self) -> tuple[str, ...]:
@@ -77,7 +79,8 @@ class _ForwardTaps:
         name = type(module).__name__
         self._running.append((path, name))
         given = inputs if isinstance(inputs, tuple) else (inputs,)
-        self._tell("module", "enter", name, path, given, _keywords(sys._getframe(1)))
+        compiled = module in self._compiled
+        self._tell("module", "enter", name, path, given, _keywords(sys._getframe(1)), compiled=compiled)
 
     def leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         path = self._paths.get(module)
@@ -85,14 +88,21 @@ class _ForwardTaps:
             return
         if sys.exc_info()[0] is None:
             given = inputs if isinstance(inputs, tuple) else (inputs,)
-            self._tell("module", "exit", type(module).__name__, path, given, {}, (output,))
+            compiled = module in self._compiled
+            self._tell("module", "exit", type(module).__name__, path, given, {}, (output,), compiled=compiled)
         self._running.pop()
 
     def op(
-        self, name: str, inputs: tuple[Any, ...], keywords: Mapping[str, Any], output: Any, was: NotFinite | None
+        self,
+        name: str,
+        inputs: tuple[Any, ...],
+        keywords: Mapping[str, Any],
+        output: Any,
+        was: NotFinite | None,
+        compiled: bool = False,
     ) -> None:
         path = self._running[-1][0] if self._running else ""
-        self._tell("op", "exit", name, path, inputs, keywords, (output,), was)
+        self._tell("op", "exit", name, path, inputs, keywords, (output,), was, compiled)
 
     def _tell(
         self,
@@ -104,25 +114,22 @@ class _ForwardTaps:
         keywords: Mapping[str, Any],
         outputs: tuple[Any, ...] | None = None,
         was: NotFinite | None = None,
+        compiled: bool = False,
     ) -> None:
         depth = len(self._running) + (kind == "op")
         frame = sys._getframe(2)
         event = Event("forward", kind, edge, name, path, self._stack, depth, inputs, keywords, outputs, was=was)
         event.find_source = lambda: source_of(users_place(frame))
-        event.grad_mode, event.autocast = torch.is_grad_enabled(), _autocast()
+        event.grad_mode, event.autocast, event.compiled = torch.is_grad_enabled(), _autocast(), compiled
         # what is looked at here must neither be seen as an op of the phase nor make nodes
         with torch._C.DisableTorchFunction(), torch.no_grad():
             self._come(event)
 
 
-class _Ops(TorchFunctionMode):
+class _Ops(Observer):
     """Calls back after every op that gives a tensor or writes one; what a composite calls inside is part of it."""
 
-    def __init__(
-        self,
-        done: Callable[[str, tuple[Any, ...], Mapping[str, Any], Any, NotFinite | None], None],
-        numbers: Callable[[], bool],
-    ) -> None:
+    def __init__(self, done: Callable[..., None], numbers: Callable[[], bool]) -> None:
         super().__init__()
         self._done, self._numbers = done, numbers
 
@@ -134,6 +141,10 @@ class _Ops(TorchFunctionMode):
         if name != "__get__" and any(True for _ in tensors_in(made, "")):
             self._done(op_name(func), args, given, made, was)
         return result
+
+    def region_ran(self, region: Region) -> None:
+        if region.module is None:  # of a module it is told by the module's hooks
+            self._done(region.name, region.args, region.kwargs, region.result, None, compiled=True)
 
 
 def _writes(name: str, keywords: Mapping[str, Any]) -> bool:
@@ -155,10 +166,10 @@ def op_name(func: Any) -> str:
 
 def _keywords(frame: FrameType | None) -> Mapping[str, Any]:
     """Return the keyword arguments of a module's call, which its global pre-hooks are not told."""
-    for _ in range(3):
+    for _ in range(5):
         if frame is None:
             return {}
-        if frame.f_code.co_name in ("_call_impl", "inner"):
+        if frame.f_code.co_name in ("_call_impl", "inner", "compile_wrapper"):
             found = frame.f_locals.get("kwargs")
             return found if isinstance(found, dict) else {}
         frame = frame.f_back

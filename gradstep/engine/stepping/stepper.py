@@ -16,7 +16,6 @@ from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
 from gradstep.engine.observe.account import norm_of
 from gradstep.engine.observe.events import Event, is_opaque
-from gradstep.engine.observe.source_lines import something_is_compiled
 from gradstep.engine.observe.taps import source_of, tap_backward, tap_forward
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.gradient_edits import Flows, put
@@ -60,8 +59,7 @@ class Stepping:
         """What was changed by hand before, and is changed again where that was."""
         self.phase: Literal["forward", "backward"] = "forward" if isinstance(act, Forward) else "backward"
         self._breakpoints, self._test, self._tell = breakpoints, _safe(test), _safe(tell)
-        # a compiler would trace what reports the ops, and run the region op by op in place of what it had compiled
-        self.ops = ops and not something_is_compiled()
+        self.ops = ops
         self._wish = Wish("into")
         self._walker = Walker(lambda: held.run(act, self), lambda: waiting(self.last))
         self._number, self._last = -1, str(self.phase)

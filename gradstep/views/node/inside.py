@@ -49,8 +49,12 @@ def inside_view(held: Held, stop: int, stepping: Stepping, event: Event) -> Insi
 def _note(event: Event, stepping: Stepping) -> str:
     if event.kind == "node" and event.outputs is None:
         return "it has not run: what leaves is known after it"
+    if event.compiled:
+        return (
+            "a compiled region runs as one operation: `torch.compiler.set_stance('force_eager')` runs it step by step"
+        )
     if event.phase == "forward" and not stepping.ops:
-        return "it stops at modules only: ops are not watched where something is compiled, or where it ran to a pause"
+        return "it stops at modules only: ops are not watched where it ran to a pause"
     return ""
 
 
