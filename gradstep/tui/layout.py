@@ -222,6 +222,10 @@ def layout_of(name: str, phase: str) -> Layout:
     return LAYOUTS[name] if inside is None else inside.get(name, inside["inspect"])
 
 
+_ASKED = 3
+"""How many of the panels that had the focus last keep a name in the titles, whatever they are about."""
+
+
 def hidden_guests(inside: bool, recent: Sequence[str]) -> frozenset[str]:
-    """Return the guests that have nothing to say here; those that were asked for (`recent`) stay."""
-    return (ABOUT_TIME | (ABOUT_LOOPS if inside else ABOUT_INSIDE)).difference(recent)
+    """Return the guests that have nothing to say here; those that were asked for last (`recent`) stay."""
+    return (ABOUT_TIME | (ABOUT_LOOPS if inside else ABOUT_INSIDE)).difference(recent[:_ASKED])

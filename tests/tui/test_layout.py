@@ -110,6 +110,15 @@ def test_the_log_stands_in_the_ledgers_place_until_there_is_a_model() -> None:
     assert before["log"].x == plan(120, 40, Wish())["ledger"].x
 
 
+def test_the_names_in_a_title_do_not_grow_with_every_panel_that_was_visited():
+    guests = ("inside", "jtv", "contributions", "source", "breakpoints", "timeline", "compare")
+    for seen in range(len(guests)):
+        recent = (*reversed(guests[: seen + 1]), "tensor")
+        names = set(plan(80, 24, Wish(recent, account=False))[guests[seen]].shares)
+        assert guests[seen] in names
+        assert len(names & set(guests)) <= 3
+
+
 @pytest.mark.parametrize("name", PANELS)
 def test_a_panel_is_called_the_same_in_its_title_and_in_the_titles_of_others(name):
     assert heading(name) == REGISTRY[name].title

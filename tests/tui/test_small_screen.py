@@ -111,6 +111,34 @@ def test_no_line_of_pytorch_pushes_out_what_space_does(width, line):
     assert len(row) == width
 
 
+@pytest.mark.parametrize("width", range(60, 132))
+@pytest.mark.parametrize("loss", [4.4743, 123456.75])
+def test_the_top_row_drops_nothing_that_has_room(width, loss):
+    stop = Stop(
+        22, "mlp", "cpu", "float32", 0, iteration=50, loss=loss, loss_change=-3.785, optimizer="SGD", lr=(0.001,)
+    )
+    row = status.status(stop, Activity(), width).plain
+    free = len(row.rstrip()) - len(" ".join(row.split()))
+    words = row.split()
+    assert "50" in words
+    if "SGD" not in words:
+        assert free < len("  SGD lr 0.001") + 4
+    elif "cpu" not in words:
+        assert free < len("  cpu  float32  seed 0") + 8
+    assert row.rstrip().endswith("stop 22")
+
+
+def test_the_state_of_a_buffer_keeps_to_its_column():
+    rows = (
+        ModelRow("parameter", "weight", "w", 1, "", (2,), grad="none"),
+        ModelRow("buffer", "mean", "m", 1, "", (2,)),
+    )
+    for width in (34, 46, 100):
+        header, weight, buffer = plain(model.draw(ModelView(1, rows, 2), width, 3).lines)
+        assert header.index(".grad") == weight.index("none") == buffer.index("buffer")
+        assert buffer.endswith("buffer")
+
+
 def test_a_printed_value_says_what_it_is_of():
     outcome = Outcome(Print(Name("lr")), Stop(1), text="0.01")
     assert "  lr = 0.01" in plain(draw_why(News(outcome=outcome), 40, 5).lines)

@@ -93,6 +93,11 @@ def branches_of(rows: Sequence[ModelRow], start: int, end: int) -> list[str]:
     return branches[::-1]
 
 
+def _state(row: ModelRow) -> str:
+    """Return what stands in the column of `.grad`."""
+    return row.grad if row.kind == "parameter" else "buffer" if row.kind == "buffer" else ""
+
+
 def _mark(changed: bool) -> str:
     return "*" if changed else ""
 
@@ -103,7 +108,7 @@ class _Columns:
     def __init__(self, rows: Sequence[ModelRow], width: int) -> None:
         self.width = width
         self.shapes = [numbers.shape(row.shape) if row.kind != "module" else "" for row in rows]
-        grad = widest([row.grad + _mark(row.grad_changed) for row in rows], 5)
+        grad = widest([_state(row) + _mark(row.grad_changed) for row in rows], 5)
         self.grad = width - 1 - grad
         self.norm = self.grad - (1 if width < _NARROW else 3)
         norm = widest([numbers.norm(row.norm) for row in rows], 4)
@@ -153,7 +158,7 @@ class _Columns:
         if self.norm:
             odd = row.norm is not None and row.norm - row.norm != 0
             drawn.right(self.norm, numbers.norm(row.norm), "odd" if odd else "text")
-        state = row.grad if row.kind == "parameter" else "buffer"
+        state = _state(row)
         drawn.left(self.grad, state, "dim" if state in {"none", "frozen", "buffer"} else "text")
         return drawn.add(_mark(row.grad_changed), "bright").line()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gradstep.tui.keyboard import Keyboard
-from gradstep.tui.lines import Line, Row, clean, fit
+from gradstep.tui.lines import Line, Row, Span, cell_len, clean, fit
 from gradstep.tui.panels.position import phase_words
 from gradstep.tui.panels.surface import Surface
 from gradstep.values import numbers
@@ -14,6 +15,10 @@ from gradstep.values.outcomes import Stop
 
 _INSIDE = {"forward": Forward.torch, "backward": Backward.torch}
 """The line of PyTorch that is running at a stop inside a phase."""
+
+
+_COLUMNS = (46, 62, 88)
+"""Where iteration, loss and optimizer stand, where there is room for each to stay there."""
 
 
 class Activity(NamedTuple):
@@ -53,27 +58,37 @@ def status(stop: Stop, activity: Activity, width: int, branched: bool = False) -
 
 
 def _facts(row: Row, stop: Stop, narrow: bool, room: int) -> None:
+    """Write what is true at the stop: at columns that stay where they are, else close together, else less of it."""
+    gap = " " if narrow else "  "
     origin = [clean(stop.device), clean(stop.dtype), f"seed {stop.seed}" if stop.seed is not None else ""]
-    loss = f"loss {numbers.loss(stop.loss)}" if stop.loss is not None else "no loss yet"
-    if stop.loss_change is not None:
-        loss += f"{' ' if narrow else '  '}({numbers.loss(stop.loss_change, sign=True)})"
+    built, iteration = Span("  ".join(filter(None, origin)), "dim"), Span(f"iteration {stop.iteration}")
+    loss = Span("no loss yet", "dim") if stop.loss is None else Span(f"loss {numbers.loss(stop.loss)}", "bright")
+    change = "" if stop.loss_change is None else f"{gap}({numbers.loss(stop.loss_change, sign=True)})"
+    changed = Span(loss.text + change, loss.tone)
     rates = ", ".join(numbers.rate(rate) for rate in stop.lr[:2]) + (", …" if len(stop.lr) > 2 else "")
-    optimizer = f"{clean(stop.optimizer)}{' ' if narrow else '  '}lr {rates}" if stop.optimizer else ""
-    # what stands at the right may leave too little room for columns that stay where they are
-    close = narrow or max(88, 62 + len(loss) + 3) + len(optimizer) > room
-    groups = [
-        (0 if close else 46, f"iteration {stop.iteration}", "text"),
-        (0 if close else 62, loss, "bright" if stop.loss is not None else "dim"),
-        (0 if close else 88, optimizer, "text"),
-    ]
-    if narrow:
-        groups.append((0, "  ".join(filter(None, origin)), "dim"))
-    else:
-        row.add("  " + "  ".join(filter(None, origin)), "dim")
-    for column, text, tone in groups:
-        at = max(column, row.at + (2 if narrow else 3))
-        if text and at + len(text) <= room:
-            row.left(at, text, tone)
+    lr = Span(f"lr {rates}" if stop.optimizer else "")
+    optimizer = Span(f"{clean(stop.optimizer)}{gap}{lr.text}" if stop.optimizer else "")
+    facts = (iteration, changed, optimizer)
+    ends = [at + cell_len(span.text) for at, span in zip(_COLUMNS, facts, strict=True)]
+    apart = all(end + 3 <= at for end, at in zip((row.at + 2 + cell_len(built.text), *ends), _COLUMNS, strict=False))
+    if not narrow and apart and ends[-1] <= room:
+        _write(row, (built,), 2)
+        for at, span in zip(_COLUMNS, facts, strict=True):
+            row.left(at, span.text, span.tone)
+        return
+    whole = (*facts, built) if narrow else (built, *facts)
+    less = (facts, (iteration, loss, optimizer), (iteration, loss, lr), (iteration, loss), (loss,))
+    for spans in (whole, *less):
+        for gap_cells in (2,) if narrow else (3, 2):
+            if row.at + sum(gap_cells + cell_len(span.text) for span in spans if span.text) <= room:
+                _write(row, spans, gap_cells)
+                return
+
+
+def _write(row: Row, spans: Sequence[Span], gap: int) -> None:
+    for span in spans:
+        if span.text:
+            row.left(row.at + gap, span.text, span.tone)
 
 
 def _right(stop: Stop, activity: Activity, branched: bool) -> str:

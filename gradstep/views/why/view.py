@@ -150,8 +150,10 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
     lost = _all_nan(held, taken)
     if lost:
         first = name_line(lost[0])
-        several = f"all of {first} is NaN" if len(lost) == 1 else f"all of {len(lost)} parameters is NaN, {first} first"
-        more.append(f"{several}: `back until all(isfinite({first}))` goes to the last stop before that")
+        where = first if len(lost) == 1 else f"{len(lost)} parameters ({first} first)"
+        more.append(
+            f"every element of {where} is NaN: `back until all(isfinite({first}))` goes to the last stop before that"
+        )
     if len(lost) == len(point.written):
         if not known:
             return f"Every weight is NaN. Whether step() made it so {_UNKNOWN}.", more
