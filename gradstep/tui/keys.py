@@ -8,11 +8,11 @@ from contextlib import suppress
 from msgspec.structs import replace
 from textual.timer import Timer
 
-from gradstep.tui.acts import parse_commands
 from gradstep.tui.copying import MOST, Copied, element_copied, slice_copied
 from gradstep.tui.jobs import command_job
 from gradstep.tui.layout import hidden_guests
 from gradstep.tui.node_keys import NodeKeys
+from gradstep.tui.panels.batch import BatchPanel
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.optimizer import OptimizerPanel
 from gradstep.tui.panels.panel import Panel
@@ -89,8 +89,8 @@ class KeyedBoard(NodeKeys, inherit_bindings=False):
             self._catch_up()
         elif path:
             self._put(command_job(show_of(path)))
-        elif isinstance(panel, OptimizerPanel) and panel.chosen:
-            self._put(command_job(parse_commands(f"show {panel.chosen}")[0]))
+        elif isinstance(panel, OptimizerPanel | BatchPanel) and panel.chosen:
+            self._show_tensor(panel.chosen)
         else:
             self.choose_inside()
 

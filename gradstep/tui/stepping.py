@@ -155,7 +155,13 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         if panel is self._list:
             self.action_turn_break()
         elif isinstance(panel, InsidePanel) and panel.chosen:
-            self._put(command_job(parse_commands(f"show {panel.chosen}")[0]))
+            self._show_tensor(panel.chosen)
+
+    def _show_tensor(self, expression: str) -> None:
+        """Show a tensor, and bring Tensor to the front where another panel stands in its place."""
+        self._put(command_job(parse_commands(f"show {expression}")[0]))
+        if "tensor" not in self._places:
+            self._focus("tensor")
 
     # -- breakpoints --------------------------------------------------------------------------------------------------
     @property

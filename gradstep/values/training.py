@@ -167,6 +167,8 @@ class SampleRow(Struct, frozen=True):
     """The class that the prediction holds most likely, where the target is classes."""
     right: float | None = None
     """Share of `answer` that equals the target, 0 to 1."""
+    drawn: int | None = None
+    """The index in the data set that a DataLoader's sampler drew for it; None where that can't be told."""
 
 
 class BatchView(Drawn, frozen=True, tag=True):
@@ -187,6 +189,8 @@ class BatchView(Drawn, frozen=True, tag=True):
     """How the loss is made of the samples' losses; empty when they are not known."""
     note: str = ""
     """Why the loss of each sample is not known; or what there is instead of samples."""
+    input: str = ""
+    """What an expression calls the tensor whose samples these are, e.g. `input`."""
 
 
 TrainingRequest: TypeAlias = LookLayers | LookOptimizer | LookBatch

@@ -230,9 +230,10 @@ def one(value: float, kind: str = "tokens") -> Piece:
 
 def images(colour: bool = True, pixel: float = 1.0) -> BatchView:
     pixels = tuple(tuple(pixel if x == y else 0.0 for x in range(4)) for y in range(4))
+    picture = Piece("image", pixels, 16)
     samples = (
-        SampleRow(7, 2.5, Piece("image", pixels, 16), one(2), Piece("numbers", ((1.0, 2.0, 0.0),), 3), one(1), 0.0),
-        SampleRow(1, 0.5, Piece("image", pixels, 16), one(0), None, one(0), 1.0),
+        SampleRow(7, 2.5, picture, one(2), Piece("numbers", ((1.0, 2.0, 0.0),), 3), one(1), 0.0, 345),
+        SampleRow(1, 0.5, picture, one(0), None, one(0), 1.0),
     )
     parts = (PartRow("input", "image", (2, 1, 4, 4), "float32", -1.0, 1.5, 0.25, 0.5, 1, 2),)
     return BatchView(1, 3, parts, samples, 0, 2, 0.0, 1.0, "mean")
@@ -243,11 +244,17 @@ def test_images_are_drawn_with_their_loss_and_what_was_said():
     assert drawing.about == "batch 3, 2 samples, worst first, loss is their mean"
     assert plain(drawing.lines) == [
         "  input  2×1×4×4  1 NaN, 2 inf  float32  −1.0000 to +1.5000",
-        "  ██                 ██",
-        "    ██                 ██",
-        "      ██                 ██",
-        "        ██                 ██",
-        "  2.5000 2 said 1 ✗  0.5000 0 ✓",
+        "  ██        #7 dataset[345]",
+        "    ██      loss 2.5000",
+        "      ██    target 2, predicted 1 ✗",
+        "        ██",
+    ]
+    assert drawing.mark() == "↓ 1 more"
+    beside = plain(batch.draw(images(), 90, 9, colour=False, at=1).lines)
+    assert beside[1:4] == [
+        "  ██        #7 dataset[345]          ██       ▶#1",
+        "    ██      loss 2.5000                ██      loss 0.5000",
+        "      ██    target 2, predicted 1 ✗      ██    target 0, predicted 0 ✓",
     ]
     assert odd(drawing) == ["1 NaN, 2 inf"]
     coloured = {span.tone for line in batch.draw(images(), 60, 9).lines for span in line.spans}
@@ -283,6 +290,37 @@ def test_curves_and_numbers_are_drawn_and_the_reason_is_said():
     assert rows[3] == "    input     ▁▁▁▂▂▃▃▃▄▅▅▆▆▆▇▇██"
     assert "NaN" in rows[5]
     assert rows[5].endswith("…")
+
+
+def test_the_words_of_a_large_picture_stand_below_it():
+    pixels = ((0.5,) * 28,) * 28
+    sample = SampleRow(3, 0.5, Piece("image", pixels, 784), one(2), None, one(2), 1.0)
+    lines = plain(batch.draw(BatchView(1, 1, (), (sample,), 0, 24), 60, 40, colour=False).lines)
+    assert [line.strip() for line in lines[-3:]] == ["#3", "loss 0.5000", "target 2, predicted 2 ✓"]
+    assert batch.draw(BatchView(1, 1, (), (sample,), 0, 24), 60, 40).mark() == "↓ 23 more"
+
+
+@pytest.mark.parametrize("height", range(4, 30))
+def test_a_sample_counts_as_seen_when_all_of_it_is(height):
+    piece = Piece("numbers", ((0.5, 0.25),), 2)
+    samples = tuple(SampleRow(i, 1.0 - i / 10, piece, piece, piece) for i in range(6))
+    drawing = batch.draw(BatchView(1, 1, (), samples, 0, 24), 60, height)
+    assert drawing.below == 24 - min(6, height // 4)
+    assert len(drawing.lines) == min(6, height // 4) * 4
+
+
+def test_a_single_number_is_named_in_the_row_of_its_sample():
+    number = Piece("numbers", ((0.5, 0.25),), 2)
+    sample = SampleRow(3, 1.5, number, one(1), Piece("numbers", ((0.5, 0.25),), 2), one(0), 0.0, 17)
+    view = BatchView(1, 1, (), (sample,), 0, 1)
+    assert plain(batch.draw(view, 73, 9, at=0).lines) == [
+        "▶ #3 dataset[17]  loss 1.5000  target 1, predicted 0 ✗",
+        "    input     +0.5000 +0.2500",
+    ]
+    assert plain(batch.draw(view, 40, 9).lines)[:2] == ["  #3 dataset[17]  loss 1.5000", "    target 1, predicted 0 ✗"]
+    wish = SampleRow(0, 1.5, number, one(2.5, "numbers"), one(1.25, "numbers"))
+    line = plain(batch.draw(BatchView(1, 1, (), (wish,), 0, 1), 73, 9).lines)[0]
+    assert line == "  #0  loss 1.5000  target +2.5000, predicted +1.2500"
 
 
 def test_a_nan_loss_stands_out():

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 
+import pytest
 from fake_session import FakeSession
 from stage import stage
 
@@ -41,9 +42,9 @@ class Training(FakeSession):
                     stop, "Adam", (group,), path="w", slots=(SlotRow(NAME, "exp_avg", (2,), "float32"),)
                 )
             case LookBatch(first, count):
-                piece = Piece("numbers", ((1.0,),), 1)
+                piece = Piece("numbers", ((1.0, 2.0),), 2)
                 rows = [SampleRow(i, 9.0 - i, piece) for i in range(9)][first : first + count]
-                return BatchView(stop, 1, (), tuple(rows), first, 9, reduction="mean")
+                return BatchView(stop, 1, (), tuple(rows), first, 9, reduction="mean", input="input")
         return super()._view(request)
 
     def asked(self, kind: type) -> Sequence[Request]:
@@ -100,12 +101,29 @@ def test_the_batch_is_scrolled_by_samples() -> None:
         session = Training()
         async with stage(session) as s:
             await s.press("0")
+            assert "▶ #0 " in s.text()
             await s.press("down", "down")
-            assert session.asked(LookBatch)[-1].first == 2
-            assert "#2" in s.text()
-            assert "#1 " not in s.text()
+            assert "▶ #2 " in s.text()
+            assert session.asked(LookBatch)[-1].first == 0
             await s.press("end")
-            assert session.asked(LookBatch)[-1].first == 8
+            first = session.asked(LookBatch)[-1].first
+            assert 0 < first < 8
+            assert f"↑ {first} more" in s.text()
+            assert "▶ #8 " in s.text()
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_enter_on_a_sample_opens_its_input_in_tensor(size: tuple[int, int]) -> None:
+    async def test() -> None:
+        session = Training()
+        async with stage(session, size=size) as s:
+            await s.press("0")
+            await s.press("down", "down", "enter")
+            assert session.lines()[-1] == "show input[2]"
+            assert "tensor" in s.screen._places, "in front of the panels that it shares its place with"
+            assert s.screen.focus_panel is s.screen.tensor
 
     asyncio.run(asyncio.wait_for(test(), 60))
 

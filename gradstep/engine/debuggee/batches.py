@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 
+from gradstep.engine.debuggee.drawn import drawn_indices
 from gradstep.engine.randomness import RandomKeeper, Randomness
 from gradstep.values.errors import wrong
 
@@ -22,6 +23,8 @@ class Cursor:
     batch: Any
     start: Randomness | None
     """The generators as they were when this epoch's iterator was made; None when the source has no iterator."""
+    drawn: tuple[int, ...] = ()
+    """The indices in the data set that the batch was made of; empty where the source can't tell."""
 
 
 class Batches:
@@ -50,6 +53,9 @@ class Batches:
         self.taken = 0
         self.within = 0
         self.batch: Any = None
+        self.drawn: tuple[int, ...] = ()
+        """The indices in the data set that the batch was made of; empty where the source can't tell."""
+        self._indices = drawn_indices(source)
         self.written: list[tuple[torch.Tensor, bytes]] = []
         """Tensors of batches that were written, by an edit or a forward, with the hash of what they held before."""
         inner = getattr(source, "batch_sampler", None)
@@ -101,7 +107,7 @@ class Batches:
 
     def cursor(self) -> Cursor:
         """Return where the batches stand."""
-        return Cursor(self.taken, self.within, self.batch, self._start)
+        return Cursor(self.taken, self.within, self.batch, self._start, self.drawn)
 
     def restore(self, cursor: Cursor) -> None:
         """Go back to a cursor of this source, also when an iterator has moved on since.
@@ -110,7 +116,7 @@ class Batches:
         caller restores the generators afterwards.
         """
         moved = self._pulling or self.taken != cursor.taken
-        self.taken, self.within, self.batch = cursor.taken, cursor.within, cursor.batch
+        self.taken, self.within, self.batch, self.drawn = cursor.taken, cursor.within, cursor.batch, cursor.drawn
         if not moved or self._call is not None or self.sequence is not None:
             return
         self._pulling = False
@@ -149,27 +155,36 @@ class Batches:
             self._begin()
         assert self._iterator is not None
         try:
-            return next(self._iterator), False
+            return self._step(self._iterator), False
         except StopIteration:
             if self._one_shot or self.within == 0:
                 raise
         self._begin()
-        return next(self._iterator), True
+        return self._step(self._iterator), True
 
     def _skip(self) -> None:
         now = self._keeper.capture()
         assert self._start is not None
         self._keeper.restore(self._start)
-        self._iterator = iter(cast(Iterable[Any], self._source))
+        self._iterator = self._iterate()
         for _ in range(self._again):
-            next(self._iterator)
+            self._step(self._iterator)
         self._again = 0
         self._keeper.restore(now)
 
     def _begin(self) -> None:
         self._start = self._keeper.capture()
-        self._iterator = iter(cast(Iterable[Any], self._source))
+        self._iterator = self._iterate()
         self.within = 0
+
+    def _iterate(self) -> Iterator[Any]:
+        return iter(cast(Iterable[Any], self._source)) if self._indices is None else self._indices.iterate()
+
+    def _step(self, iterator: Iterator[Any]) -> Any:
+        batch = next(iterator)
+        if self._indices is not None:
+            self.drawn = self._indices.take()
+        return batch
 
 
 def leaves(batch: Any, name: str = "batch") -> Iterator[tuple[str, torch.Tensor]]:

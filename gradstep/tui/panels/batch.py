@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import NamedTuple
 
+from gradstep.tui.copying import Copied
 from gradstep.tui.glyphs import ASCII
-from gradstep.tui.lines import Line, Row, Span, clean
-from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, paragraph, widest
+from gradstep.tui.lines import Line, Row, Span, cell_len, clean
+from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.sparks import merged, picture, spark, stretch
 from gradstep.values import numbers
@@ -15,22 +18,31 @@ from gradstep.values.views import Request
 
 _SMALL = 12
 """Rows of pixels up to which a picture is drawn at twice its size."""
-_CAPTION = 17
-"""Columns that the words below a picture need."""
+_CAPTION = 24
+"""Columns of a picture from which on its words stand below it; beside a smaller one."""
+_TILE = 36
+"""Cells that a small picture with its words takes, roughly."""
+_MOST = 96
+"""Samples that are asked for at most."""
 
 
-def draw(view: BatchView | None, width: int, height: int, colour: bool = True) -> Drawing:
-    """Draw what the batch is, and as many of its samples as there is room for."""
+class Block(NamedTuple):
+    """Rows of the panel that belong together, and how many samples stand in them."""
+
+    lines: list[Line]
+    samples: int
+
+
+def draw(view: BatchView | None, width: int, height: int, colour: bool = True, at: int = -1) -> Drawing:
+    """Draw what the batch is, and as many of its samples as there is room for, the cursor on that at place `at`."""
     if view is None:
         return empty(width, height, "No model yet: its data shows here as soon as it is built.")
     if not view.taken:
         return empty(width, height, clean(view.note))
-    lines = [_part(part, width) for part in view.parts]
-    if view.note:
-        lines += paragraph(clean(view.note), width, "dim")
-    pictures = any(sample.input is not None and sample.input.kind == "image" for sample in view.samples)
-    room = height - len(lines)
-    lines += _pictures(view, width, room, colour) if pictures else _texts(view, width)
+    lines = _head(view, width)
+    fitting = _fitting(blocks(view, width, height, colour, at), height - len(lines))
+    for block in fitting:
+        lines += block.lines
     about = f"batch {view.taken}"
     if view.samples:
         last = view.first + len(view.samples)
@@ -38,7 +50,36 @@ def draw(view: BatchView | None, width: int, height: int, colour: bool = True) -
         about += f", {numbers.count(view.total, 'sample')}" + (f", {order}" if last > 1 else "")
     if view.reduction:
         about += f", loss is their {view.reduction}"
-    return Drawing(about, lines[: max(height, 0)], view.total)
+    seen = sum(block.samples for block in fitting)
+    cut = max(0, len(lines) - height)
+    return Drawing(about, lines[: max(height, 0)], view.total, view.first, seen, cut=cut)
+
+
+def _head(view: BatchView, width: int) -> list[Line]:
+    """Say what the tensors of the batch are, and why something is not known."""
+    lines = [_part(part, width) for part in view.parts]
+    return lines + (paragraph(clean(view.note), width, "dim") if view.note else [])
+
+
+def blocks(view: BatchView, width: int, height: int, colour: bool = True, at: int = -1) -> list[Block]:
+    """Return the samples of the view as rows, a block for each row of pictures or for each sample in words."""
+    if any(sample.input is not None and sample.input.kind == "image" for sample in view.samples):
+        return _pictures(view, width, height - len(_head(view, width)), colour, at)
+    return [Block(_words(sample, width, place == at), 1) for place, sample in enumerate(view.samples, view.first)]
+
+
+def _fitting(every: list[Block], room: int) -> list[Block]:
+    """Return the blocks that there is room for, at least one; the blank row below the last is not needed."""
+    kept: list[Block] = []
+    for block in every:
+        rows = sum(len(other.lines) for other in kept) + len(block.lines)
+        blank = not block.lines[-1].plain.strip()
+        if kept and rows - blank > room:
+            break
+        kept.append(block)
+    if kept and not kept[-1].lines[-1].plain.strip():
+        kept[-1] = kept[-1]._replace(lines=kept[-1].lines[:-1])
+    return kept
 
 
 def _part(part: PartRow, width: int) -> Line:
@@ -64,82 +105,103 @@ def _part(part: PartRow, width: int) -> Line:
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------------
-def _pictures(view: BatchView, width: int, height: int, colour: bool) -> list[Line]:
-    """Draw the samples side by side, the words below each, in as many rows as there is room for."""
+def _pictures(view: BatchView, width: int, height: int, colour: bool, at: int) -> list[Block]:
+    """Draw the samples side by side, the words of each beside a small picture or below a large one."""
     drawn = []
     for sample in view.samples:
-        pixels = sample.input.rows if sample.input is not None else ()
+        pixels = sample.input.rows if sample.input is not None else ((0.0,),)
         scale = 2 if len(pixels) <= _SMALL and 2 * len(pixels[0]) <= width // 3 and height > len(pixels) + 2 else 1
         drawn.append(picture(pixels, view.low, view.high, colour, scale))
-    tile = max(_CAPTION, max(len(rows[0]) for rows in drawn)) + 2
+    wide = max(len(rows[0]) for rows in drawn)
+    words = [_caption(sample, view.first + i == at) for i, sample in enumerate(view.samples)]
+    caption = max(_cells(line) for lines in words for line in lines)
+    beside = wide < _CAPTION
+    tile = (wide + 1 + caption if beside else max(wide, caption)) + 2
     across = max(1, (width - GUTTER) // tile)
-    lines: list[Line] = []
+    made: list[Block] = []
     for start in range(0, len(drawn), across):
         group = range(start, min(start + across, len(drawn)))
-        rows = max(len(drawn[i]) for i in group)
-        if lines and len(lines) + rows + 2 > height:
-            break
-        for y in range(rows):
-            row = Row(width)
-            for x, i in enumerate(group):
-                row.to(GUTTER + x * tile)
-                for text, tone in merged(drawn[i][y]) if y < len(drawn[i]) else ():
-                    row.add(text, tone)
-            lines.append(row.line())
-        row = Row(width)
+        tall = max(len(drawn[i]) for i in group)
+        said = max(len(words[i]) for i in group)
+        rows = [Row(width) for _ in range(max(tall, said) if beside else tall + said)]
         for x, i in enumerate(group):
-            row.to(GUTTER + x * tile)
-            for text, tone in _caption(view.samples[i]):
-                row.add(text, tone)
-        lines += [row.line(), Line()]
-    return lines[:-1]
+            left, text, below = (
+                GUTTER + x * tile,
+                GUTTER + x * tile + (wide + 1 if beside else 0),
+                0 if beside else tall,
+            )
+            for y, cells in enumerate(drawn[i]):
+                _spans(rows[y].to(left), merged(cells))
+            for y, line in enumerate(words[i]):
+                _spans(rows[y + below].to(text), line)
+        made.append(Block([*(row.line() for row in rows), Line()], len(group)))
+    return made
 
 
-def _caption(sample: SampleRow) -> list[Span]:
-    """Say a sample's loss, its target, and what was said in its place."""
-    spans = _loss(sample)
-    target, answer = _one(sample.target), _one(sample.answer)
-    if target:
-        spans.append(Span(f" {target}", "text"))
-    if answer and answer != target:
-        spans += [Span(" said ", "dim"), Span(f"{answer} ✗", "bad")]
-    elif answer:
-        spans.append(Span(" ✓", "good"))
-    return spans
+def _spans(row: Row, spans: Iterable[tuple[str, str]]) -> None:
+    for text, tone in spans:
+        row.add(text, tone)
 
 
-def _loss(sample: SampleRow) -> list[Span]:
-    if sample.loss is None:
-        return [Span(f"#{sample.index}", "dim")]
-    return [Span(numbers.loss(sample.loss), "bright" if math.isfinite(sample.loss) else "odd")]
+def _cells(spans: Iterable[Span]) -> int:
+    return sum(cell_len(span.text) for span in spans)
+
+
+def _caption(sample: SampleRow, here: bool) -> list[list[Span]]:
+    """Say which sample it is, its loss, and its target with what was predicted, in a row each."""
+    mark = [Span("▶", "now")] if here else [Span(" ")]
+    first, *more = _told(sample)
+    return [mark + first, *([Span(" "), *part] for part in more)]
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+def _told(sample: SampleRow) -> list[list[Span]]:
+    """Say which sample it is, its loss, and its target with what was predicted where these are single numbers."""
+    own = [Span(f"#{sample.index}", "bright")]
+    if sample.drawn is not None:
+        own.append(Span(f" dataset[{sample.drawn}]", "dim"))
+    told = [own]
+    if sample.loss is not None:
+        tone = "bright" if math.isfinite(sample.loss) else "odd"
+        told.append([Span("loss ", "dim"), Span(numbers.loss(sample.loss), tone)])
+    target, said = _one(sample.target), _one(sample.answer or sample.prediction)
+    answer = sample.answer
+    verdict = Span("")
+    if sample.right is not None and answer is not None and answer.elements > 1:
+        right = round(sample.right * answer.elements)
+        verdict = Span(f"{right} of {answer.elements} right", "good" if sample.right == 1 else "bad")
+    elif sample.right is not None:
+        verdict = Span(" ✓", "good") if sample.right == 1 else Span(" ✗", "bad")
+    if target and said:
+        told.append([Span("target ", "dim"), Span(f"{target}, "), Span("predicted ", "dim"), Span(said), verdict])
+    elif target:
+        told.append([Span("target ", "dim"), Span(target)])
+    elif verdict.text:
+        told.append([verdict])
+    return told
 
 
 def _one(piece: Piece | None) -> str:
     """Return the one number of a piece, such as a class; empty when it has several."""
-    if piece is None or piece.elements != 1 or not piece.rows or not math.isfinite(piece.rows[0][0]):
+    if piece is None or piece.elements != 1 or not piece.rows:
         return ""
     value = piece.rows[0][0]
-    return str(int(value)) if piece.kind == "tokens" else numbers.signed(value, numbers.form_of([value]))
+    whole = piece.kind == "tokens" and math.isfinite(value)
+    return str(int(value)) if whole else numbers.signed(value, numbers.form_of([value]))
 
 
-# -- words -------------------------------------------------------------------------------------------------------------
-def _texts(view: BatchView, width: int) -> list[Line]:
-    """Draw each sample as a row for what went in, what was wanted, and what came out."""
+def _words(sample: SampleRow, width: int, here: bool) -> list[Line]:
+    """Say in words which sample it is, then what went in, what was wanted, and what came out, in a row each."""
+    row = cursor(Row(width, here), here).to(GUTTER)
     lines: list[Line] = []
-    for sample in view.samples:
-        row = Row(width).left(GUTTER, f"#{sample.index}", "bright")
-        if sample.loss is not None:
-            row.add("  loss ", "dim").add(*_loss(sample)[0])
-        if sample.right is not None:
-            right = round(sample.right * (sample.answer.elements if sample.answer is not None else 0))
-            many = sample.answer is not None and sample.answer.elements > 1
-            verdict = f"  {right} of {sample.answer.elements} right" if many and sample.answer else ""
-            row.add(
-                verdict or ("  ✓ right" if sample.right == 1 else "  ✗ wrong"), "good" if sample.right == 1 else "bad"
-            )
-        lines.append(row.line())
-        lines += _pieces(sample, width)
-    return lines
+    for part in _told(sample):
+        if row.at > GUTTER and row.at + 2 + _cells(part) > width - 1:
+            lines.append(row.line())
+            row = Row(width, here).to(GUTTER + 2)
+        elif row.at > GUTTER:
+            row.add("  ")
+        _spans(row, part)
+    return [*lines, row.line(), *_pieces(sample, width)]
 
 
 def _pieces(sample: SampleRow, width: int) -> list[Line]:
@@ -147,7 +209,7 @@ def _pieces(sample: SampleRow, width: int) -> list[Line]:
     named = [
         (name, piece)
         for name, piece in (("input", sample.input), ("target", sample.target), ("predicted", said))
-        if piece is not None and piece.rows
+        if piece is not None and piece.rows and not (name != "input" and _one(piece))
     ]
     curves = [v for _, piece in named if piece.kind == "curve" for v in piece.rows[0] if math.isfinite(v)]
     low, high = min(curves, default=0.0), max(curves, default=0.0)
@@ -197,31 +259,92 @@ def _numbers(row: Row, piece: Piece) -> None:
 
 
 class BatchPanel(ViewPanel[BatchView]):
-    """The batch, scrolled by samples."""
+    """The batch, scrolled by samples, with a cursor on one of them."""
 
     title = "Batch"
     reads = (
-        "The data of this batch with what was wanted and what came out, and the loss of each sample, the worst first."
+        "The data of this batch: #3 is the sample at index 3 of it, dataset[345] the one of the data set that it is, "
+        "where a DataLoader drew it and tells; with its loss, the worst first, its target and what was predicted. "
+        "{choose} opens the sample under the cursor in Tensor."
     )
     shows = BatchView
 
     def __init__(self) -> None:
         super().__init__("batch")
+        self.at = 0
+        """The place of the sample under the cursor, in the order in which they are shown."""
+        self._across, self._shown = 1, 1
+        """Samples in a row, and in all that is seen."""
 
     def request(self) -> Request:
         """Ask for as many samples as could be seen, pictures no larger than there is room for."""
-        width, body = max(self.size.width, 24), max(self.body, 4)
-        rows = max(6, min(32, 2 * (body - 6)))
-        return LookBatch(self.first, max(2, min(24, body)), rows, max(8, min(48, width - 16)))
+        width, height = max(self.size.width, 24), max(self.size.height - 2, 4)
+        count = max(2, min(_MOST, height * max(1, width // _TILE)))
+        return LookBatch(self.first, count, max(6, min(32, 2 * (height - 6))), max(8, min(48, width - 16)))
 
-    def taken(self, view: BatchView, before: BatchView | None) -> None:  # noqa: ARG002
-        """Stay within the samples that there are."""
+    def taken(self, view: BatchView, before: BatchView | None) -> None:
+        """Begin with the first sample of another batch; stay within the samples that there are."""
+        if before is not None and (before.taken, before.total) != (view.taken, view.total):
+            self.at = self.first = 0
+        self.at = max(0, min(self.at, view.total - 1))
         self.first = max(0, min(self.first, view.total - 1))
 
     def scroll_rows(self, rows: int) -> None:
-        """Scroll by samples, never past the last."""
-        self.first = max(0, min(self.first + rows, self.rows - 1))
+        """Scroll by samples, never past the last; the cursor stays in sight."""
+        last = max(0, self.rows - self._shown + self._across - 1) // self._across * self._across
+        self.first = max(0, min(self.first + rows * self._across, last))
+        self.at = max(self.first, min(self.at, self.first + self._shown - 1))
+
+    def move(self, rows: int) -> None:
+        """Move the cursor to the sample above or below."""
+        self.sideways(rows * self._across)
+
+    def sideways(self, columns: int) -> None:
+        """Move the cursor to the sample beside it, the next or the one before."""
+        self.at = max(0, min(self.at + columns, self.rows - 1))
+        row, across = self.at // self._across, self._across
+        top = self.first // across
+        self.first = max(min(top, row), row - max(1, self._shown // across) + 1, 0) * across
+
+    def click_row(self, row: int) -> None:
+        """Move the cursor to the sample in the row."""
+        if self.view is None:
+            return
+        place, row = self.view.first, row - len(_head(self.view, self.size.width))
+        for block in blocks(self.view, self.size.width, self.body, at=self.at):
+            if 0 <= row < len(block.lines):
+                self.at = place
+                return
+            place, row = place + block.samples, row - len(block.lines)
+
+    @property
+    def here(self) -> SampleRow | None:
+        """The sample under the cursor; None where there is none, or it has not come yet."""
+        place = self.at - self.view.first if self.view is not None else -1
+        return self.view.samples[place] if self.view is not None and 0 <= place < len(self.view.samples) else None
+
+    @property
+    def chosen(self) -> str:
+        """The input of the sample under the cursor as an expression; empty for none."""
+        return f"{self.view.input}[{self.here.index}]" if self.view is not None and self.here is not None else ""
+
+    def copied(self) -> Copied | None:
+        """Return what is said of the sample under the cursor."""
+        if self.here is None:
+            return None
+        parts = ("".join(span.text for span in part) for part in _told(self.here))
+        return Copied(f"sample #{self.here.index}", "  ".join(parts))
+
+    @property
+    def beside(self) -> object:
+        """What is drawn beside the view."""
+        return self.at
 
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        return draw(self.view, width, height, not self.app.no_color and not self.app.has_class(ASCII))
+        view, colour = self.view, not self.app.no_color and not self.app.has_class(ASCII)
+        if view is not None and view.samples:
+            self._across = blocks(view, width, height, colour)[0].samples
+        drawing = draw(view, width, height, colour, self.at if self.focused else -1)
+        self._shown = max(1, drawing.seen or 1)
+        return drawing

@@ -65,6 +65,7 @@ class BatchLook:
         samples = [_Samples(look, given), _Samples(look, target), _Samples(look, prediction)]
         answers = _answers(prediction, target)
         low, high = _range(rows, given, parts)
+        drawn = held.batches.drawn if len(held.batches.drawn) == len(given) else ()
         return BatchView(
             stop,
             held.batches.taken,
@@ -78,6 +79,7 @@ class BatchLook:
                     samples[2].piece(i),
                     _Samples(look, answers).piece(i),
                     _right(answers, target, i),
+                    drawn[i] if drawn else None,
                 )
                 for i in shown
             ),
@@ -87,6 +89,7 @@ class BatchLook:
             high,
             losses.reduction,
             losses.why,
+            _expression(batch, next(name for name, tensor in parts if tensor is given)),
         )
 
     def _losses_now(self) -> SampleLosses:
@@ -214,6 +217,13 @@ def _named(value: Any) -> Iterator[tuple[str, Any]]:
         yield from zip(value._fields, value, strict=True)
     elif isinstance(value, (tuple, list)):
         yield from ((str(i), inner) for i, inner in enumerate(value))
+
+
+def _expression(batch: Any, name: str) -> str:
+    """Return what an expression calls a part of the batch."""
+    if isinstance(batch, Tensor):
+        return "batch"
+    return name if name in ("input", "target") and isinstance(batch, (tuple, list)) else f"batch.{name}"
 
 
 def _given(parts: Sequence[tuple[str, Tensor]]) -> Tensor | None:

@@ -1,0 +1,75 @@
+"""Which samples of its data set a DataLoader puts into each batch, as its sampler draws them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader, IterableDataset, default_collate
+
+
+class DrawnIndices:
+    """Notes the indices that a DataLoader's batch sampler draws, batch by batch.
+
+    It stands in the sampler's place while an iterator of the loader is made, hands on what the sampler draws when it
+    is asked for, and has every other attribute of it: the run is what it is without.
+    """
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self._loader = loader
+        self._sampler: Any = loader.batch_sampler
+        self._waiting: deque[object] = deque()
+        """What was drawn for batches that are still to come: workers are ahead of what is taken."""
+
+    def __iter__(self) -> Iterator[Any]:
+        self._waiting.clear()
+        return _Noting(iter(self._sampler), self._waiting)
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
+
+    def iterate(self) -> Iterator[Any]:
+        """Return an iterator of the loader, and note what its sampler draws from here on."""
+        own = vars(self._loader)  # a DataLoader lets no attribute of this name be set once it is built
+        own["batch_sampler"] = self
+        try:
+            return iter(self._loader)
+        finally:
+            own["batch_sampler"] = self._sampler
+
+    def take(self) -> tuple[int, ...]:
+        """Return the indices of the batch that was taken just now; none where they are no numbers."""
+        indices = self._waiting.popleft() if self._waiting else ()
+        numbers = isinstance(indices, (list, tuple)) and all(type(index) is int for index in indices)
+        return tuple(indices) if numbers and isinstance(indices, (list, tuple)) else ()
+
+
+class _Noting:
+    """The sampler's own iterator, each batch of indices noted as it is drawn."""
+
+    def __init__(self, inner: Iterator[Any], waiting: deque[object]) -> None:
+        self._inner, self._waiting = inner, waiting
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        indices = next(self._inner)
+        self._waiting.append(tuple(indices) if isinstance(indices, (list, tuple)) else indices)
+        return indices
+
+
+def drawn_indices(source: object) -> DrawnIndices | None:
+    """Return what notes the indices that a source of batches draws; None where it can't tell which sample is which.
+
+    It can for a DataLoader over a map-style data set that makes batches in the order drawn: with torch's own
+    `default_collate`, since another may leave samples out or sort them, and with workers only in their order.
+    """
+    if not isinstance(source, DataLoader) or isinstance(source.dataset, IterableDataset):
+        return None
+    plain = source.batch_sampler is not None and source.collate_fn is default_collate
+    return DrawnIndices(source) if plain and getattr(source, "in_order", True) else None
