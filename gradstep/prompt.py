@@ -30,17 +30,21 @@ class Session(local.Session):
         try:
             script = parse_script(text, os.path.join(os.getcwd(), "session.run"))
         except GradstepError as error:  # nothing was carried out
-            return Outcome(Say(text), self.stop, problem_of_line(error))
+            self.problem = problem_of_line(error)
+            return Outcome(Say(text), self.stop, self.problem)
         runner, outcome, printed = Runner(script), Outcome(Say(""), self.stop), list[str]()
+        begun = len(self.log)
         while runner.line is not None:
             outcome = self.execute(runner.line.command)
             failure = runner.feed(outcome.problem)
-            printed += filter(None, [outcome.text])
+            # an error that the lines expect is none
+            self.problem = None if failure is None else failure.problem
+            outcome = replace(outcome, problem=self.problem)
             if failure is not None:
-                return replace(outcome, problem=failure.problem)
-            if outcome.problem is not None:  # as the script expects
-                outcome = replace(outcome, problem=None)
-        return replace(outcome, text="\n".join(printed))
+                break
+            printed += filter(None, [outcome.text])
+        text = outcome.text if self.problem is not None else "\n".join(printed)
+        return replace(outcome, text=text, instead=tuple(self.log[begun:]))
 
     def __repr__(self) -> str:
         """Say what it holds and where that stands."""

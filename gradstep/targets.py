@@ -92,6 +92,8 @@ def _parsed(file: str) -> ast.Module:
     path = Path(file).expanduser()
     try:
         return ast.parse(path.read_bytes(), file)
+    except FileNotFoundError:
+        raise wrong(f"{file}: no such file", "", "", file) from None
     except OSError as error:
         raise wrong(f"{file} cannot be read", f"{error.strerror}.", "Check the path.", file) from None
     except (SyntaxError, ValueError) as error:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import gradstep
+from gradstep.values.errors import GradstepError
 from gradstep.values.views import WhyView
 
 
@@ -80,3 +81,36 @@ def test_an_element_can_be_named_and_one_that_is_not_there_is_refused(session: g
     assert "no element [0, 99]" in repr(session.why((0, 99)))
     assert "no element [7]" in repr(session.ledger((7,)))
     assert "nowhere" in repr(session.why("nowhere.weight"))
+
+
+def test_an_example_is_opened_by_its_name_and_a_factory_is_to_be_called() -> None:
+    session = gradstep.Session("linear", device="cpu")
+    assert (session.stop.workload, session.stop.seed) == ("linear", 0)
+    assert gradstep.Session("linear", seed=3).stop.seed == 3
+    with pytest.raises(GradstepError, match="did you mean linear"):
+        gradstep.Session("linaer")
+    with pytest.raises(GradstepError, match=r"call it: workload\(\)"):
+        gradstep.Session(workload)  # type: ignore[arg-type]
+    with pytest.raises(GradstepError, match=r"give gradstep.Workload\(model="):
+        gradstep.Session(workload().model)  # type: ignore[arg-type]
+
+
+def test_what_was_run_is_said_and_the_loss_is_there(session: gradstep.Session) -> None:
+    assert repr(session.run("forward; backward")).startswith("forward; backward   loss ")
+    assert repr(session.run("repeat 2 { step }\nprint 1 + 1")).splitlines()[1:] == ["  2"]
+    outcome = session.forward()
+    assert outcome.loss == session.stop.loss is not None
+    failed = session.run("forward; expect loss < 0; step")
+    assert "before it: forward" in repr(failed)
+    assert [type(command).__name__ for command in failed.carried_out] == ["Forward"]
+
+
+def test_why_after_an_error_is_the_error(session: gradstep.Session) -> None:
+    session.run("forward; backward; backward")
+    assert "second time" in repr(session.why())
+    assert "second time" not in repr(session.why("2.weight[0, 3]"))  # asked for an element
+    session.run("fowrad")
+    assert "Did you mean `forward`?" in repr(session.why())
+    session.run('forward; expect error "there is no" { show nowhere }')
+    assert isinstance(session.why(), WhyView)
+    assert "nowhere" not in repr(session.why())

@@ -72,7 +72,7 @@ def _script_of(options: argparse.Namespace) -> str | None:
     elif path is None or not path.endswith(".steps"):
         return None
     elif not Path(path).is_file():
-        raise wrong("there is no such script", path, "Check the path.", path)
+        raise wrong(f"{path}: no such file", "", "", path)
     if options.seed is not None or options.device is not None:
         raise wrong(
             "a script says itself what it is seeded with and where it runs",

@@ -29,21 +29,23 @@ class Session(Acting):
     """Steps a workload in this process, without a screen.
 
     Args:
-        workload: what to step; None to begin with a `Load` command.
-        seed: seeds torch, python and numpy now; None leaves them. The workload is built already, so this seeds what
-            it draws from here on.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`; None leaves the model where its first parameter is.
+        workload: what to step; or what `load` builds it from: an example's name, `FILE.py:factory` or
+            `pkg.module:factory`. None to begin with a `Load` command.
+        seed: seeds torch, python and numpy now; None leaves them. A workload that is built already is seeded for what
+            it draws from here on; one that is named is seeded with 0 unless told.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`; None leaves the model where its first parameter is, and is
+            `auto` for a workload that is named.
         history: bytes that may be kept to go back in time with; 0 keeps only what undoes a phase that raises.
         history_offload: True to keep that of a model on a GPU in host memory.
         on_progress: called with the stage that begins while a workload is loaded.
 
     Raises:
-        GradstepError: the workload is incomplete, or the device is not there.
+        GradstepError: the workload is incomplete, can't be built, or the device is not there.
     """
 
     def __init__(
         self,
-        workload: Workload | None = None,
+        workload: Workload | str | None = None,
         *,
         seed: int | None = None,
         device: str | None = None,
@@ -58,7 +60,11 @@ class Session(Acting):
         self._dropped: weakref.finalize[[], Session] | None = None
         self._waiting: Callable[[str], None] | None = None
         self._interrupted: Callable[[], bool] = lambda: False
-        if workload is not None:
+        if isinstance(workload, str):
+            problem = self.execute(cmd.Load(workload, 0 if seed is None else seed, device or "auto")).problem
+            if problem is not None:
+                raise GradstepError(problem)
+        elif workload is not None:
             if seed is not None:
                 seed_everything(seed)
             place = loading.find_device(device) if device is not None else _where(workload)
@@ -150,6 +156,7 @@ class Session(Acting):
         if course is not None:
             text = course.notes(command) or text
         instead = done if problem is not None or paused else None
+        self.problem = problem
         outcome = Outcome(command, self.stop, problem, text, hits, instead=instead)
         self.log.extend(outcome.carried_out)
         return outcome

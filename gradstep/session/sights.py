@@ -39,6 +39,9 @@ class Sights:
         """Where the session stands."""
         raise NotImplementedError
 
+    problem: Problem | None = None
+    """What went wrong with the last command; None when nothing did."""
+
     def execute(self, command: Command) -> Outcome:
         """Carry out one command."""
         raise NotImplementedError
@@ -84,12 +87,15 @@ class Sights:
         return self._see(ContributionsView, LookContributions(number, path, first, count, by))
 
     def why(self, element: tuple[int, ...] | str | None = None) -> WhyView | NoView:
-        """Return what the last command did, and the arithmetic of one element.
+        """Return what the last command did, and the arithmetic of one element; after an error, the error.
 
         Args:
             element: an index into the whole of the selected tensor; what to select, such as `2.weight[0, 3]`; None for
                 the first that is selected already.
         """
+        if element is None and self.problem is not None:
+            problem = self.problem
+            return WhyView(self.stop.number, "", problem.title, "", tuple(filter(None, [problem.what, problem.remedy])))
         refused = self._select(element) if isinstance(element, str) else None
         if refused is not None:
             return refused

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gradstep.sheets.sheet import Cell, Rows, Sheet, Table, Words
+from gradstep.values.commands import Command, line_of
 from gradstep.values.numbers import number
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Changes
 
+_FEW = 6
+"""Commands that are named of those that were run."""
 _HEAD = ("changed", "before", "after", "norm of change")
 
 
@@ -21,12 +26,13 @@ def changes_sheet(changes: Changes) -> Sheet:
 
 
 def outcome_sheet(outcome: Outcome) -> Sheet:
-    """Return an outcome as what went wrong and what to do, what was printed, what changed, or where it stands."""
-    problem, changes = outcome.problem, outcome.changes
+    """Return an outcome as what went wrong and what to do, or what was run, printed and changed, and where it is."""
+    problem, changes, stop = outcome.problem, outcome.changes, outcome.stop
     if problem is not None:
-        return Sheet(problem.title, "", tuple(Words(text) for text in (problem.what, problem.remedy) if text))
+        before = (Words(f"before it: {_ran(outcome.carried_out)}"),) if outcome.carried_out else ()
+        return Sheet(problem.title, "", (*(Words(text) for text in (problem.what, problem.remedy) if text), *before))
     printed = (Rows(tuple(outcome.text.splitlines())),) if outcome.text else ()
-    position = outcome.stop.position
+    position = stop.position
     if position is not None:
         source = position.source
         line = (Words(f"{source.file}:{source.line}  {source.text}"),) if source.file else ()
@@ -34,7 +40,16 @@ def outcome_sheet(outcome: Outcome) -> Sheet:
     if changes is not None:
         sheet = changes_sheet(changes)
         return sheet._replace(blocks=(*printed, *sheet.blocks))
-    hit = (Words(outcome.stop.hit),) if outcome.stop.hit else ()
-    if printed or hit:
-        return Sheet("", "", (*printed, *hit))
-    return Sheet(f"stop {outcome.stop.number}", f"iteration {outcome.stop.iteration}", ())
+    hit = (Words(stop.hit),) if stop.hit else ()
+    loss = f"loss {number(stop.loss)}   " if stop.loss is not None else ""
+    about = f"{loss}iteration {stop.iteration}   stop {stop.number}"
+    return Sheet(_ran(outcome.carried_out) or "nothing was run", about, (*printed, *hit))
+
+
+def _ran(commands: Sequence[Command]) -> str:
+    """Return what was run in a line, its first few commands; of a block that was repeated one turn."""
+    count = len(commands)
+    turn = next((n for n in range(1, count // 2 + 1) if count % n == 0 and commands[n:] == commands[:-n]), count)
+    lines = [line_of(command) for command in commands[: min(turn, _FEW)]]
+    lines += [f"… {count} commands"] if turn > _FEW else []
+    return f"repeat {count // turn} {{ {'; '.join(lines)} }}" if turn < count else "; ".join(lines)

@@ -15,7 +15,10 @@ _SHOWN = 140
 
 
 class Fault(Struct, frozen=True):
-    """One thing wrong with a script: `line` and `column` count from 1, `width` is how far the caret reaches."""
+    """One thing wrong with a script: `line` and `column` count from 1, `width` is how far the caret reaches.
+
+    Of a file that cannot be read both are 0.
+    """
 
     path: str
     line: int
@@ -28,8 +31,11 @@ class Fault(Struct, frozen=True):
 
     def __str__(self) -> str:
         """Write the fault as a report: place and title, the line, the caret, what to do."""
-        parts = [f"{self.path}:{self.line}:{self.column}: {self.title}"]
-        parts += [f"    {text}" for text in caret_lines(self.source, self.column, self.width)]
+        if self.line:
+            parts = [f"{self.path}:{self.line}:{self.column}: {self.title}"]
+            parts += [f"    {text}" for text in caret_lines(self.source, self.column, self.width)]
+        else:
+            parts = [f"{self.path}: {self.title}"]
         parts += [f"  {text}" for text in (self.what, self.remedy) if text]
         return "\n".join(parts)
 

@@ -54,10 +54,12 @@ def read_script(path: str) -> Script:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
+    except FileNotFoundError:
+        raise ScriptError([Fault(path, 0, 0, "", "no such file")]) from None
     except (OSError, ValueError) as error:
         why = f"{error.strerror}." if isinstance(error, OSError) and error.strerror else "It is not UTF-8 text."
         remedy = "Give the path of a .steps script."
-        raise ScriptError([Fault(path, 1, 1, "", "the script cannot be read", why, remedy)]) from None
+        raise ScriptError([Fault(path, 0, 0, "", "the script cannot be read", why, remedy)]) from None
     return parse_script(text, path)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from gradstep.steps.runner import Failure
     from gradstep.steps.script import Script
+    from gradstep.values.outcomes import Problem
 
 _LOOKED_AT = 1 << 16
 """Characters of a file that are read to tell whether it is gradstep's."""
@@ -87,9 +88,17 @@ class StepsFailure(Exception):  # noqa: N818 (a failed test, as pytest's own)
     """A script that did not go as it says."""
 
     def __init__(self, script: Script, failure: Failure) -> None:
-        problem = failure.problem
-        super().__init__(f"{failure.text}: {problem.difference or problem.what or problem.title}".splitlines()[0])
+        super().__init__(f"{failure.text}: {_short(failure.problem)}")
         self.script, self.failure = script, failure
+
+
+def _short(problem: Problem) -> str:
+    """Return a problem in a line: of an expectation what was found, then what was expected."""
+    if not problem.expected:
+        return (problem.what or problem.title).splitlines()[0]
+    if problem.difference and "\n" in problem.actual:  # of many numbers, where they differ says more
+        return problem.difference.splitlines()[0]
+    return f"{problem.actual.splitlines()[0]}, expected {problem.expected.splitlines()[0]}"
 
 
 class _Report(TerminalRepr):

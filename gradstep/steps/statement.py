@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from gradstep.steps.faults import MisfitError
 from gradstep.steps.grammar import parser
-from gradstep.steps.words import BY_WORD
+from gradstep.steps.words import BY_WORD, SETTINGS
 from gradstep.values import commands as c
 from gradstep.values.nearest import did_you_mean
 
@@ -91,10 +91,13 @@ def _misfit(text: str, error: UnexpectedInput) -> MisfitError:
     known = next((w for name, w in BY_WORD.items() if re.match(rf"{name}(?![\w.])", first)), None)
     if known is None or not text[:at].strip():
         first = re.match(r"[\w.]+|\S*", text).group()  # type: ignore[union-attr]
-        guess = did_you_mean(first, BY_WORD)
+        meant = _meant_set(text)
+        guess = f"Did you mean `{meant}`?" if meant else did_you_mean(first, BY_WORD)
         remedy = guess or f"The commands are {', '.join(BY_WORD)}."
         return MisfitError(f"unknown command `{first}`", "", remedy, 0, max(1, len(first)))
     error_block = re.match(r"expect\s+error(?![\w.])", text) and "STRING" in _wanted(error)
+    if known.word == "set" and (meant := _meant_set(text)):
+        return MisfitError("`set` takes a `=`", "", f"Did you mean `{meant}`?", at, max(1, len(found)))
     usage = "It is written like this: " + ('expect error "second time" { backward }' if error_block else known.usage)
     if not found:
         return MisfitError(f"`{known.word}` ends too early", "", usage, len(text.rstrip()), 1)
@@ -110,6 +113,21 @@ def _misfit(text: str, error: UnexpectedInput) -> MisfitError:
 
 
 _KEYWORDS = frozenset({"NONE", "TRUE", "FALSE", "NAN", "INF", "AND", "OR", "NOT", "IS", "ERROR"})
+
+
+def _meant_set(text: str) -> str:
+    """Return the line that `lr 0.01`, `set lr 0.01` or `2.weight = 0` was meant for; empty where it was for none."""
+    found = re.fullmatch(r"(?:set\s+)?([\w.]+(?:\[[^\]]*\])?)\s*(=?)\s*([^=].*)", text.strip())
+    if found is None or not (found[2] or found[1] in ("lr", *SETTINGS)):
+        return ""
+    line = f"set {found[1]} = {found[3]}"
+    if line == text:
+        return ""
+    try:
+        parse_command(line)
+    except MisfitError:
+        return ""
+    return line
 
 
 def _wanted(error: UnexpectedInput) -> set[str]:

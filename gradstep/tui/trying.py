@@ -8,6 +8,8 @@ from contextlib import suppress
 from itertools import takewhile
 from typing import NamedTuple, get_args
 
+from msgspec.structs import replace
+
 from gradstep.tui.acts import parse_commands
 from gradstep.tui.jobs import Job, Program, sequence
 from gradstep.tui.panels.graph import GraphPanel
@@ -151,7 +153,14 @@ class TryingBoard(TravellingBoard, inherit_bindings=False):
         Raises:
             GradstepError: it changes nothing, or this is no moment for it.
         """
-        edits = parse_commands(text) if text.strip() else []
+        try:
+            edits = parse_commands(text) if text.strip() else []
+        except GradstepError as error:
+            from gradstep.steps.faults import problem_of_line
+
+            problem = problem_of_line(error)
+            remedy = problem.remedy.replace("Did you mean `", "Did you mean `try ")
+            raise GradstepError(replace(problem, remedy=remedy)) from None
         if not edits or not all(isinstance(command, _EDITS) for command in edits):
             what = "It takes commands that change something, and does the same again after them."
             raise wrong("try takes a change", what, "Write, for instance: try set lr = 0.01")

@@ -109,7 +109,7 @@ class Outcome(Drawn, frozen=True):
     changes: Changes | None = None
     """What changed, where it was asked for (`Session.forward()` and the others do)."""
     instead: tuple[Command, ...] | None = None
-    """What was carried out, where that is not the command: of one that failed or was paused half way."""
+    """What was carried out, where that is not the command: of one that failed or was paused half way, or of several."""
 
     @property
     def carried_out(self) -> tuple[Command, ...]:
@@ -117,6 +117,11 @@ class Outcome(Drawn, frozen=True):
         if self.instead is not None:
             return self.instead
         return (self.command,) if self.ok else ()
+
+    @property
+    def loss(self) -> float | None:
+        """The last loss; None before the first forward or when it is not a scalar."""
+        return self.stop.loss
 
     @property
     def ok(self) -> bool:

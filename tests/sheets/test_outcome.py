@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradstep.values.commands import Forward
+from gradstep.values.commands import Command, Forward, Step
 from gradstep.values.numbers import number
 from gradstep.values.outcomes import Outcome, Problem, Stop
 from gradstep.values.views import Change, Changes
@@ -74,11 +74,28 @@ def test_an_outcome_says_its_problem_its_text_its_changes_or_where_it_stands() -
     refused = Outcome(Forward(), stop, Problem("wrong", "a title", "what <happened>", "a remedy"))
     assert repr(refused) == "a title\n  what <happened>\n  a remedy"
     assert "what &lt;happened&gt;" in refused._repr_html_()
-    assert repr(Outcome(Forward(), stop, text="w = 3\nand more")) == "w = 3\nand more"
+    printed = repr(Outcome(Forward(), stop, text="w = 3\nand more"))
+    assert printed == "forward   iteration 2   stop 4\n  w = 3\n  and more"
     assert repr(Outcome(Forward(), stop, changes=SOME)) == repr(SOME)
     assert Outcome(Forward(), stop, changes=SOME)._repr_html_() == SOME._repr_html_()
     assert repr(Outcome(Forward(), stop, text="w = 3", changes=SOME)).splitlines()[:2] == [
         "step   loss 12.5000",
         "  w = 3",
     ]
-    assert repr(Outcome(Forward(), stop)) == "stop 4   iteration 2"
+    assert repr(Outcome(Forward(), stop)) == "forward   iteration 2   stop 4"
+
+
+@pytest.mark.parametrize(
+    ("commands", "words"),
+    [
+        ((Forward(), Step()), "forward; step"),
+        ((Forward(), Step()) * 3, "repeat 3 { forward; step }"),
+        ((Forward(),) * 6 + (Step(),), "forward; forward; forward; forward; forward; forward; … 7 commands"),
+        ((), "nothing was run"),
+    ],
+)
+def test_an_outcome_of_several_commands_says_what_ran(commands: tuple[Command, ...], words: str) -> None:
+    outcome = Outcome(Forward(), Stop(number=4, loss=0.5), instead=commands)
+    assert repr(outcome).startswith(f"{words}   loss 0.5000   iteration 0   stop 4")
+    refused = Outcome(Forward(), Stop(), Problem("wrong", "a title", ""), instead=commands)
+    assert (f"before it: {words}" in repr(refused)) == bool(commands)

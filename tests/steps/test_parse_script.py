@@ -118,6 +118,9 @@ def test_every_usage_in_the_table_parses_to_its_word() -> None:
             "s",
             "Put it on the next line, or after a `;`.",
         ),
+        ("set lr 0.5", "`set` takes a `=`", "0.5", "Did you mean `set lr = 0.5`?"),
+        ("lr 0.5", "unknown command `lr`", "lr", "Did you mean `set lr = 0.5`?"),
+        ("2.weight[0] = 0", "unknown command `2.weight`", "2.weight", "Did you mean `set 2.weight[0] = 0`?"),
         ("print norm(a, p=1, b)", "an argument follows an option", "norm", "Put the options last."),
         ("print 99999999999999999999", "this number is too large", "9" * 20, ""),
     ],
@@ -187,9 +190,11 @@ def test_any_text_parses_or_is_a_script_error(text: str) -> None:
 
 def test_a_script_that_cannot_be_read_is_a_script_error(tmp_path: Path) -> None:
     (tmp_path / "bytes.steps").write_bytes(b"\xff\xfe\x00")
-    for path, why in [("none.steps", "No such file"), ("bytes.steps", "UTF-8"), (".", "directory")]:
-        with pytest.raises(ScriptError, match=why):
+    for path, why in [("none.steps", "no such file"), ("bytes.steps", "UTF-8"), (".", "directory")]:
+        with pytest.raises(ScriptError, match=why) as raised:
             read_script(str(tmp_path / path))
+        assert str(raised.value).startswith(f"{tmp_path / path}: ")
+        assert "^" not in str(raised.value)
 
 
 def test_start_up_imports_no_parser() -> None:

@@ -52,6 +52,19 @@ def test_a_failure_is_reported_at_its_line(folder: Path) -> None:
     assert "FAILED bad.steps::bad - expect loss < 0" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("line", "summary"),
+    [
+        ("expect iteration > 1.5", "expect iteration > 1.5: 0, expected > 1.5"),
+        ("expect weight.grad is not none", "expect weight.grad is not none: none, expected not none"),
+        ("expect shape(weight) == [7]", "expect shape(weight) == [7]: [1, 3], expected == [7]"),
+    ],
+)
+def test_the_summary_says_what_was_found_and_then_what_was_expected(folder: Path, line: str, summary: str) -> None:
+    (folder / "bad.steps").write_text(f"load linear seed=0\n{line}\n")
+    assert f"FAILED bad.steps::bad - {summary}" in run(folder).stdout
+
+
 def test_collecting_imports_no_torch(folder: Path) -> None:
     (folder / "conftest.py").write_text(
         "import sys\n"

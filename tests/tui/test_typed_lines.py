@@ -84,6 +84,21 @@ def test_a_line_that_fails_late_does_not_take_the_keys_pressed_since():
     run(test)
 
 
+def test_try_without_its_set_says_what_was_meant():
+    async def test():
+        async with stage() as s:
+            await s.press("f", "colon")
+            await s.type("try lr 0.01")
+            await s.press("enter")
+            assert "Did you mean `try set lr = 0.01`?" in s.text()
+            await s.press("colon")
+            await s.type("try fowrad")
+            await s.press("enter")
+            assert "Did you mean `try forward`?" in s.text()
+
+    run(test)
+
+
 def test_save_refuses_a_file_that_is_there(tmp_path):
     async def test():
         path = tmp_path / "mine.steps"

@@ -84,11 +84,11 @@ def check(workload: Workload) -> None:
     """
     given: object = workload
     if not isinstance(given, Workload):
-        raise wrong(
-            "this is no workload",
-            f"It is a {type(given).__name__}",
-            "give gradstep.Workload(model=..., loss=..., optimizer=..., batches=...)",
-        )
+        remedy = "give gradstep.Workload(model=..., loss=..., optimizer=..., batches=...)"
+        if callable(given) and not isinstance(given, torch.nn.Module):
+            name = getattr(given, "__name__", "")
+            remedy = f"call it: {name}()" if name.isidentifier() else "call it, and give what it returns"
+        raise wrong("this is no workload", f"It is a {type(given).__name__}", remedy)
     if not isinstance(workload.model, torch.nn.Module):
         raise wrong("the model is no module", f"`model` is a {type(workload.model).__name__}", "give a torch.nn.Module")
     for name, tensor in (*workload.model.named_parameters(), *workload.model.named_buffers()):
