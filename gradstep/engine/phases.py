@@ -73,7 +73,7 @@ def _forward(held: Held, _: Forward, taps: Taps | None) -> None:
             f"the loss function returned a {type(loss).__name__}",
             "return the tensor itself: no .item(), no float()",
         )
-    value = float(loss.item()) if loss.numel() == 1 and not loss.is_complex() and not loss.is_meta else None
+    value = _value(loss)
     old = held.point
     start = () if {"step", "zero_grad"} & set(old.done) else old.done
     held.point = Point(
@@ -128,14 +128,16 @@ def _backward(held: Held, act: Backward, taps: Taps | None) -> None:
 
 
 def _step(held: Held, _: Step, _taps: Taps | None) -> None:
-    rates = held.rates()
+    rates, calls = held.rates(), list[float]()
     if held.calls_closure:
         if not held.batches.taken:
             held.batches.take()
             held.transaction.pulled()
-        held.optimizer.step(partial(_closure, held))  # type: ignore[arg-type]
+        held.optimizer.step(partial(_closure, held, calls))  # type: ignore[arg-type]
     else:
         held.optimizer.step()
+    held.losses += [(held.point.iteration, loss) for loss in calls]
+    held.loss_rates += [rates] * len(calls)
     found: list[str] = []
     again = True
     for name in _optimized(held):
@@ -150,13 +152,13 @@ def _step(held: Held, _: Step, _taps: Taps | None) -> None:
     held.point = replace(
         held.point,
         phase="step",
-        torch="optimizer.step(); scheduler.step()"
-        if held.schedulers and held.workload.schedule == "step"
-        else "optimizer.step()",
+        torch=f"optimizer.step({'closure' if held.calls_closure else ''})"
+        + ("; scheduler.step()" if held.schedulers and held.workload.schedule == "step" else ""),
         done=_with(held.point.done, "step"),
         iteration=held.point.iteration + 1,
         written=tuple(found),
         again=again and bool(found),
+        calls=tuple(calls),
         steps_since_forward=held.point.steps_since_forward + bool(found),
         rates_before=rates,
     )
@@ -188,16 +190,22 @@ def _next_batch(held: Held, _: NextBatch, _taps: Taps | None) -> None:
     )
 
 
+def _value(loss: Tensor) -> float | None:
+    return float(loss.item()) if loss.numel() == 1 and not loss.is_complex() and not loss.is_meta else None
+
+
 def _will_be_refused(held: Held) -> bool:
     """Tell whether a step wrote what the graph saved. Torch finds out half way, and frees the first half."""
     graph = held.graph() if held.point.steps_since_forward else None
     return graph is not None and any(map(is_written, graph.nodes))
 
 
-def _closure(held: Held) -> Tensor:
-    """What an optimizer such as LBFGS calls inside its step: clear, forward, backward."""
+def _closure(held: Held, calls: list[float]) -> Tensor:
+    """Clear, run forward and backward, note the loss: what an optimizer such as LBFGS calls inside its step."""
     held.optimizer.zero_grad()
     loss = held.compute(held.batches.batch)
+    value = _value(loss)
+    calls.append(float("nan") if value is None else value)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss
 

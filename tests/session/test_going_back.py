@@ -243,6 +243,38 @@ def test_where_what_was_before_was_not_kept_the_views_say_so_and_how_to_have_it(
     assert typed.session.look(LookWhy(), LookChanges()) == seen[early]
 
 
+def test_the_losses_of_a_closure_go_back_and_forth_in_time() -> None:
+    torch.manual_seed(0)
+    workload = Workload(
+        model=nn.Linear(4, 1),
+        loss=nn.functional.mse_loss,
+        optimizer=lambda p: torch.optim.LBFGS(p, lr=0.1, max_iter=3),
+        batches=[(torch.randn(6, 4), torch.randn(6, 1))],
+    )
+    session = Session(workload)
+
+    def losses() -> list[tuple[int, float]]:
+        view = session.look(LookLoss())[0]
+        assert isinstance(view, LossView)
+        return [(point.iteration, point.loss) for point in view.points]
+
+    assert session.step().ok
+    first = losses()
+    assert session.forward().ok
+    assert session.step().ok
+    all_of_them = losses()
+    assert len(all_of_them) > len(first) + 2
+    session.undo()
+    assert losses() == all_of_them[: len(first) + 1]
+    session.undo()
+    assert losses() == first
+    session.redo(2)
+    assert losses() == all_of_them
+    session.past.timeline.drop(session.past.timeline.points[2])  # its stop has to be run again
+    session.goto(2)
+    assert losses() == first
+
+
 def test_the_timeline_says_what_each_command_did() -> None:
     typed = Typed()
     typed.type(f"{LOOP}; set lr = 0.1; undo")

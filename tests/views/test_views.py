@@ -328,6 +328,42 @@ def test_the_sentences_on_the_way_round_the_loop() -> None:
     ]
 
 
+class Twice(torch.optim.SGD):
+    """Calls its closure, moves, and calls it again where it has come to, as SAM does."""
+
+    def step(self, closure: Any) -> Any:  # type: ignore[override]
+        closure()
+        super().step()
+        return closure()
+
+
+@pytest.mark.parametrize("optimizer", [lambda p: torch.optim.LBFGS(p, lr=0.5, max_iter=9), lambda p: Twice(p, lr=0.1)])
+def test_a_step_that_calls_a_closure_says_how_often_and_with_which_losses(optimizer: Any) -> None:
+    torch.manual_seed(0)
+    losses: list[float] = []
+
+    def compute_loss(model: nn.Module, batch: Any) -> Tensor:
+        loss = functional.mse_loss(model(batch[0]), batch[1])
+        losses.append(loss.item())
+        return loss
+
+    held = run(hold(nn.Linear(4, 2), loss=None, compute_loss=compute_loss, optimizer=optimizer), S)
+    called = list(losses)
+    assert len(called) > 1
+    assert (held.point.calls, held.point.torch) == (tuple(called), "optimizer.step(closure)")
+    view = LossLook().view(held, 1, LookLoss())
+    assert [(point.forward, point.iteration, point.loss) for point in view.points] == [
+        (i + 1, 0, loss) for i, loss in enumerate(called)
+    ]
+    said = why(held)
+    assert said.sentence.startswith(
+        f"step() called the closure {len(called)} times: zero_grad, forward and backward each. It moved the weights"
+    )
+    assert f"the losses of the closure's calls: {called[0]:.4f}, {called[1]:.4f}" in said.more[1]
+    run(held, F, B)
+    assert "closure" not in " ".join((why(held).sentence, *why(held).more))
+
+
 def test_a_step_among_nans_says_that_they_were_there_already() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     held = run(hold(model), F, B)

@@ -43,6 +43,9 @@ class Point(Struct, frozen=True):
     """True when the graph of the loss was freed by a backward."""
     again: bool = False
     """True when the last step found nothing in `.grad` but what an earlier step had used already."""
+    calls: tuple[float, ...] = ()
+    """The losses of the closure's calls in the last step, NaN for one that is not one number; empty without a closure.
+    """
     rates_before: tuple[float, ...] = ()
     """The learning rates before the last step or next_batch, the acts that can move a scheduler."""
     edit: str = ""

@@ -44,8 +44,8 @@ class TimelinePoint:
     phase: str = ""
     iteration: int = 0
     loss: float | None = None
-    entry: tuple[tuple[int, float], tuple[float, ...]] | None = None
-    """What it added to the losses and their learning rates."""
+    entries: tuple[tuple[tuple[int, float], tuple[float, ...]], ...] = ()
+    """What it added to the losses, each with its learning rates: a forward one, a step one for each closure call."""
     known: int = 0
     """How many losses there are up to here."""
     losses: tuple[list[tuple[int, float]], list[tuple[float, ...]]] | None = None
@@ -101,13 +101,12 @@ def add_losses(
     rates: list[tuple[float, ...]],
 ) -> bool:
     """Add the losses on the way from one point to another; tell whether a file on the way replaced them all."""
-    entries = []
+    entries: list[tuple[tuple[int, float], tuple[float, ...]]] = []
     whole = False
     for each in point.path():
         if each is start:
             break
-        if each.entry is not None:
-            entries.append(each.entry)
+        entries.extend(reversed(each.entries))
         if each.losses is not None:
             losses[:], rates[:] = each.losses
             whole = True

@@ -139,8 +139,8 @@ class Timeline:
         point.edit, point.known = now.edit, len(held.losses)
         if isinstance(command, Restore):
             point.losses = (list(held.losses), list(held.loss_rates))
-        if isinstance(command, Forward):
-            point.entry = (held.losses[-1], held.loss_rates[-1])
+        elif before is not None:
+            point.entries = tuple(zip(held.losses[before.known :], held.loss_rates[before.known :], strict=True))
         if before is not None and before.checkpoint is not None:
             old, new = before.checkpoint.images, checkpoint.images
             keys = dict.fromkeys((*old, *new))

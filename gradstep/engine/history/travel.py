@@ -207,8 +207,8 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[obj
         for place, point in enumerate(points):
             assert point.command is not None
             held.carry_out(point.command, timeline.scope)
-            if point.entry is not None:
-                held.losses[-1], held.loss_rates[-1] = point.entry
+            for back, entry in enumerate(reversed(point.entries), 1):
+                held.losses[-back], held.loss_rates[-back] = entry
             last = place == len(points) - 1
             if point.checkpoint is not None:
                 what = _hold_to(timeline, point, point.checkpoint, last)

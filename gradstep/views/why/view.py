@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -143,6 +143,8 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
     known = held.saved.known
     count = f"{len(moved)} of {len(held.parameters)} parameters changed, " if known else ""
     more = [f"{count}lr {_rates(point.rates_before)}"]
+    if point.calls:
+        more.append(f"the losses of the closure's calls: {_few(point.calls)}")
     if rates != point.rates_before:
         more.append(f"the scheduler set lr {_rates(point.rates_before)} → {_rates(rates)}")
     if not point.written:
@@ -166,11 +168,20 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
         return "step() changed nothing: the update was zero for every weight, or too small for its last bit.", more
     if point.again:
         return "step() moved the weights again, with a gradient that a step had used already. Run `zero_grad`.", more
+    if point.calls:
+        calls = f"called the closure {_count(len(point.calls), 'time')}: zero_grad, forward and backward each"
+        return f"step() {calls}. It moved the weights; .grad is what the last call left.", more
     if any(f"{name}.grad" in changed for name in point.written):
         wrote = "step() moved the weights, and wrote .grad too: a hook did, or the kernel"
         return f"{wrote}. Run `zero_grad` to clear it.", more
     before = f"Run `zero_grad` before the next backward{_or_add(held)}"
     return f"step() moved the weights and left .grad as it was. {before}.", more
+
+
+def _few(losses: Sequence[float]) -> str:
+    """Return losses in a line: all of ten, of more the first five and the last four."""
+    texts = [number(loss) for loss in losses]
+    return ", ".join(texts if len(texts) <= 10 else [*texts[:5], "…", *texts[-4:]])
 
 
 def _all_nan(held: Held, taken: Norms) -> list[str]:
