@@ -386,7 +386,7 @@ def test_a_step_says_which_weights_hold_nothing_but_nan() -> None:
         model[0].weight.grad[0, 0] = math.nan
     found = why(run(held, S))
     assert found.sentence.startswith("step() moved the weights and left .grad as it was.")
-    assert found.more[-1].startswith("all of 1.bias is NaN: `back until all(isfinite(1.bias))`")
+    assert found.more[-1].startswith("every element of 1.bias is NaN: `back until all(isfinite(1.bias))`")
 
 
 @pytest.mark.parametrize("act", [F, B, S, Z])
