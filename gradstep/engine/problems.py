@@ -108,8 +108,9 @@ def is_ours(file: str) -> bool:
 
 @cache
 def is_users(file: str) -> bool:
-    """Tell whether a file is the user's: no library's, not gradstep's own."""
-    return not is_ours(file) and not file.startswith((*_LIBRARIES, "<frozen"))
+    """Return whether a file is the user's: no library's, not gradstep's own."""
+    installed = "/site-packages/" in file or "/dist-packages/" in file
+    return not is_ours(file) and not installed and not file.startswith((*_LIBRARIES, "<frozen"))
 
 
 def printable(text: str) -> str:

@@ -10,11 +10,11 @@ from gradstep.engine.bits import same_bits
 from gradstep.engine.checkpoint import name_of, take, tensors_of
 from gradstep.engine.diagnose.first_difference import branches_part
 from gradstep.engine.digest import digest, measured_on
+from gradstep.engine.export.program import export
 from gradstep.engine.expressions.evaluate import evaluate, holds, split_selection
 from gradstep.engine.expressions.indexing import Item
 from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.files.checkpoint_file import pending, place_of_file, save
-from gradstep.engine.files.export import program, write_text
 from gradstep.engine.history import travel as arrive
 from gradstep.engine.history.before import part_differs
 from gradstep.engine.history.points import TimelinePoint, graph_alive
@@ -90,8 +90,7 @@ class Past:
                 return self._restore(command)
             case cmd.Export(path, folder):
                 place = place_of_file(path, folder)
-                write_text(place, program(looks.held, self.load, timeline.here()))
-                return f"{place} is written"
+                return export(looks.held, self.load, timeline.here(), place, self._progress)
             case _:
                 return looks.held.carry_out(command, looks.scope)
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 
@@ -55,6 +56,37 @@ def find_factory(target: str, folder: str) -> Callable[[], object]:
     if found is None:
         raise wrong("there is no such module", f"{place} can't be imported", "is its folder on PYTHONPATH?", place)
     return _function(importlib.import_module(place), name, target)
+
+
+class Origin(NamedTuple):
+    """Where the factory of a target comes from."""
+
+    file: Path
+    package: str
+    """The package that the file is a module of; empty for none."""
+    name: str
+    """The factory's name in it."""
+    root: Path
+    """The folder that the file, or its outermost package, lies in."""
+
+
+def origin_of(target: str, folder: str) -> Origin:
+    """Return where the factory of a target that was loaded comes from. Nothing is imported again.
+
+    Raises:
+        OSError: there is no file of source.
+    """
+    place, colon, name = target.rpartition(":")
+    if place.endswith(".py"):
+        file = Path(folder, Path(place).expanduser()).resolve()
+        return Origin(file, "", name, file.parent)
+    module = sys.modules.get(place if colon else f"gradstep.examples.{target}")
+    file = Path(getattr(module, "__file__", None) or "")
+    if file.suffix != ".py":
+        raise FileNotFoundError(f"{place} has no file of source")
+    package = getattr(module, "__package__", None) or ""
+    depth = len(package.split(".")) if package else 0
+    return Origin(file, package, name if colon else "workload", file.parents[depth])
 
 
 def build(factory: Callable[[], object], target: str) -> Workload:

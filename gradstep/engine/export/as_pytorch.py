@@ -56,7 +56,7 @@ def line_for(held: Held, command: c.PointCommand) -> tuple[str, ...]:
         case c.Mode(training):
             return ("model.train()" if training else "model.eval()",)
         case c.Seed(seed):
-            return (f"seed_all({seed})",)
+            return (f"gradstep_seed({seed})",)
         case c.Assign(target, value):
             return _assign(held, target, value)
         case c.Restore():
@@ -65,7 +65,7 @@ def line_for(held: Held, command: c.PointCommand) -> tuple[str, ...]:
 
 
 def _changes(held: Held, flows: tuple[c.Flow, ...]) -> Iterator[str]:
-    """Yield the function that changes what flows at its places; see `exported.FLOW_HELPERS`."""
+    """Yield the function that changes what flows at its places; see `loop._FLOWS`."""
     yield "def change(place, node_in, node_out):"
     for flow in flows:
         items: list[str] = []
@@ -87,8 +87,10 @@ def _optimizer(held: Held, name: str, options: tuple[tuple[str, x.Expression], .
     kind = next(kind for kind in vars(torch.optim) if kind.lower() == name.lower())
     given = "".join(f", {key}={_python(held, value)}" for key, value in options)
     groups = '[{"params": group["params"]} for group in optimizer.param_groups]'
-    makers = "schedulers = [each(optimizer) for each in given if each is not None and not hasattr(each, 'state_dict')]"
-    return (f"optimizer = torch.optim.{kind}({groups}{given})", makers)
+    lines = [f"optimizer = torch.optim.{kind}({groups}{given})"]
+    if held.workload.schedulers:
+        lines.append("schedulers = [each(optimizer) for each in given if not hasattr(each, 'state_dict')]")
+    return tuple(lines)
 
 
 def _assign(held: Held, target: x.Expression, value: x.Expression) -> tuple[str, ...]:

@@ -1,0 +1,211 @@
+"""Write the program: the workload's own file, a line for each command, and the proof that the bits are the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from gradstep.engine.bits import tensor_bytes
+from gradstep.engine.debuggee.loading import Origin, origin_of
+from gradstep.engine.export.as_pytorch import line_for
+from gradstep.engine.export.loop import HEAD, PROOF, SHARED, STAND_IN, training_loop
+from gradstep.engine.export.source import MODULE, Source, rewrite
+from gradstep.engine.export.trial import run
+from gradstep.engine.history.points import TimelinePoint
+from gradstep.values.commands import Load
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.workload import Workload
+
+if TYPE_CHECKING:
+    from gradstep.engine.held import Held
+
+_PERIOD = 8
+"""The longest block of lines that is looked for, to be written as a loop."""
+
+
+def export(held: Held, load: Load | None, here: TimelinePoint, place: Path, progress: Callable[[str], None]) -> str:
+    """Write the program that leads to a point, and run it once; return what there is to say of it.
+
+    Args:
+        held: what was loaded.
+        load: the command that loaded it; None where it was handed over as an object.
+        here: the point.
+        place: the file.
+        progress: is told that the program is run.
+
+    Raises:
+        GradstepError: there is no such program, it can't be written, or it does not give the same bits.
+    """
+    origin, source = _workload(load)
+    assert load is not None
+    text = program(held, load, here, origin, source)
+    with _written_whole(place) as draft:
+        draft.write_text(text, "utf-8")
+        progress(f"running {place.name} once, to prove it")
+        held.running = True  # it can be interrupted: nothing of the workload's is touched
+        try:
+            seconds, ended, fault = run(draft)
+        finally:
+            held.running = False
+        if fault:
+            raise _refused(fault, load, origin, source, place)
+    lines = [f"{place} is written: it gave the same bits in {seconds:.0f} s, run where gradstep can't be imported"]
+    if not ended:
+        lines = [f"{place} is written, but not proven: it was stopped after {seconds:.0f} s"]
+    if source.beside:
+        lines.append(f"it imports {', '.join(source.beside)}: send that along")
+    return "\n".join(lines)
+
+
+def program(held: Held, load: Load, here: TimelinePoint, origin: Origin, source: Source) -> str:
+    """Return the text of the program that leads to a point.
+
+    Raises:
+        GradstepError: a command has no counterpart.
+    """
+    commands = [point.command for point in here.path() if point.command is not None][::-1]
+    session = "\n".join(_folded([line_for(held, command) for command in commands]))
+    proof = PROOF.format(expected=_expected(held), loss=held.point.value)
+    named = MODULE in source.text or source.shared
+    stand_in = (STAND_IN if named else "") + (SHARED if source.shared else "")
+    numpy = "import numpy\n" if "numpy." in session else ""
+    body = "\n\n".join(
+        [
+            '"""Train the workload that `build` returns, as the session did."""',
+            f"import hashlib\n\n{numpy}import torch",
+            *(block.strip("\n") for block in training_loop(held, session)),
+            f"{_title('the session', 96)}\n{session}",
+            f"{_title('the proof', 96)}\n{proof}".rstrip(),
+        ]
+    )
+    seed = "" if load.seed is None else f"gradstep_seed({load.seed})\n"
+    beside = f"\nIt imports {', '.join(source.beside)}, which must lie beside it.\n" if source.beside else ""
+    head = HEAD.format(
+        target=load.target,
+        torch=torch.__version__,
+        threads=torch.get_num_threads(),
+        beside=beside,
+        futures="".join(f"{line}\n" for line in source.futures),
+        imports=("import sys\n" if source.shared else "") + ("import types\n" if named else ""),
+        fields="\n".join(_fields()),
+        stand_in=f"{stand_in}\n\n" if named else "",
+    )
+    return f"""{head}{seed}
+{_title(f"the workload, as {load.target} has it")}
+{source.text}
+
+{_title("what was done with it")}
+def gradstep_session(build):
+{textwrap.indent(body, "    ")}
+
+
+if __name__ == "__main__":
+{textwrap.indent(seed, "    ")}    gradstep_session({origin.name})
+"""
+
+
+def _title(text: str, width: int = 100) -> str:
+    return f"# -- {text} ".ljust(width, "-")
+
+
+def _fields() -> Iterator[str]:
+    """Yield the fields of a workload, as those of the class that stands for it."""
+    for field in dataclasses.fields(Workload):
+        value = "" if field.default is dataclasses.MISSING else f" = {field.default!r}"
+        if field.default_factory is not dataclasses.MISSING:
+            value = f" = dataclasses.field(default_factory={getattr(field.default_factory, '__name__', 'dict')})"
+        yield f"    {field.name}: object{value}"
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[Path]:
+    """Yield a file beside the one at `path`, and put it there at the end; nothing is left of it after an error.
+
+    Raises:
+        GradstepError: it can't be written.
+    """
+    draft = ""
+    try:
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".py")
+        os.close(handle)
+        yield Path(draft)
+        os.chmod(draft, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        os.replace(draft, path)
+    except OSError as error:
+        raise wrong("the program can't be written", f"{path}: {error.strerror or error}", "", path.name) from None
+    finally:
+        with suppress(OSError):
+            os.unlink(draft)
+
+
+def _workload(load: Load | None) -> tuple[Origin, Source]:
+    if load is None:
+        what = "the workload was handed over as an object, and its source is not known"
+        raise wrong("this session can't be exported", what, "load it by its file: `load FILE.py:factory`")
+    try:
+        origin = origin_of(load.target, load.folder)
+        return origin, rewrite(origin.file, origin.package)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise wrong("this session can't be exported", f"the source of {load.target} can't be read: {error}") from None
+
+
+def _refused(fault: str, load: Load, origin: Origin, source: Source, place: Path) -> GradstepError:
+    """Return the error for a program that went wrong when it was run, with what can be done about it."""
+    missing = fault.partition("No module named '")[2].partition("'")[0].partition(".")[0]
+    if "gradstep" in fault:
+        remedy = (
+            "only gradstep.Workload has a stand-in there: import what else you use of gradstep where the factory does "
+            'not, such as under `if __name__ == "__main__":`'
+        )
+    elif missing and {f"{missing}.py", f"{missing}/"} & set(source.beside):
+        remedy = f"write it beside what it imports: `export {origin.root / place.name}`"
+    elif "other bits" in fault:
+        remedy = (
+            "was its file changed after it was loaded, or does it keep something outside parameters and buffers?"
+            if load.seed is not None
+            else f"nothing was seeded before it was built: `load {load.target} seed=0`"
+        )
+    else:
+        remedy = f"does `python {origin.file.name}` work in {place.parent}?"
+    return wrong("this session can't be exported", f"run by itself, the program ends with {fault}", remedy)
+
+
+def _folded(blocks: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Yield the lines, runs of the same few as a loop."""
+    place = 0
+    while place < len(blocks):
+        period, turns = _run_at(blocks, place)
+        indent = "    " if turns > 1 else ""
+        if turns > 1:
+            yield f"for _ in range({turns}):"
+        for block in blocks[place : place + period]:
+            yield from (indent + line for line in block)
+        place += period * turns
+
+
+def _run_at(blocks: Sequence[tuple[str, ...]], place: int) -> tuple[int, int]:
+    best = (1, 1)
+    for period in range(1, _PERIOD + 1):
+        end = place + period
+        while end < len(blocks) and blocks[end] == blocks[end - period]:
+            end += 1
+        turns = (end - place) // period
+        if turns > 1 and turns * period > best[0] * best[1]:
+            best = (period, turns)
+    return best
+
+
+def _expected(held: Held) -> str:
+    """Return the hash of each parameter and buffer, as the lines of a dict."""
+    named = [*held.model.named_parameters(), *held.model.named_buffers()]
+    hashes = {name: hashlib.sha256(tensor_bytes(each)).hexdigest()[:16] for name, each in named}
+    return "\n".join(f"    {name!r}: {digest!r}," for name, digest in hashes.items())

@@ -1,0 +1,79 @@
+"""Run an exported program once, in a process of its own where gradstep can't be imported."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+LONG = 120.0
+"""Seconds after which a program is stopped."""
+
+_RUN = """\
+import sys
+sys.modules["gradstep"] = None
+sys.argv[:] = sys.argv[1:]
+__file__ = sys.argv[0]
+sys.path[0] = __file__.rpartition("/")[0]
+exec(compile(open(__file__, encoding="utf-8").read(), __file__, "exec"))
+"""
+"""What `python FILE` does, but for the first import."""
+
+
+class Trial(NamedTuple):
+    """What came of a run."""
+
+    seconds: float
+    ended: bool
+    """False when it was stopped, because it took too long."""
+    fault: str
+    """What it raised, with the line; or in what it differs. Empty when nothing went wrong."""
+
+
+def run(program: Path) -> Trial:
+    """Run a program; wait for its end.
+
+    Raises:
+        KeyboardInterrupt: the waiting was interrupted; the program is stopped.
+    """
+    began = time.monotonic()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _RUN, str(program)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+        try:
+            status = process.wait(LONG)
+        except subprocess.TimeoutExpired:
+            return Trial(LONG, False, "")
+        finally:
+            process.kill()
+            process.wait()
+        errors.seek(0)
+        said = errors.read().decode("utf-8", "replace")
+    return Trial(time.monotonic() - began, True, fault_of(program, status, said))
+
+
+def fault_of(program: Path, status: int, said: str) -> str:
+    """Return what a program raised, and the line of it; empty when it went through.
+
+    Args:
+        program: its file.
+        status: its exit status.
+        said: what it wrote to standard error.
+    """
+    if status == 0:
+        return ""
+    lines = said.split("\n")
+    last = next((line for line in reversed(lines) if line.strip()), f"it ended with status {status}")
+    places = re.findall(rf'File "{re.escape(str(program))}", line (\d+)', said)
+    if not places:
+        return last
+    text = program.read_text("utf-8").split("\n")[int(places[-1]) - 1].strip()
+    return f"{last}, at `{text}`"
