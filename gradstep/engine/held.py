@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from msgspec.structs import replace
@@ -69,6 +70,8 @@ class Held(Parts):
         self.transaction = Transaction(self)
         self._graph: tuple[GraphRecord, Tensor] | None = None
         """A tuple drops its last item first: the record goes after the loss (`autograd/long_graphs.py` says why)."""
+        self._inner: tuple[GraphRecord, Point] | None = None
+        """The graph of a backward that the forward runs by itself, while it is inside of that."""
 
     # -- where it stands -----------------------------------------------------------------------------------------------
     def natural(self) -> tuple[str, ...]:
@@ -86,13 +89,27 @@ class Held(Parts):
         return ran and parameter.requires_grad and parameter.grad is None
 
     def graph(self) -> GraphRecord | None:
-        """Return the graph of the last loss; None without one. Walked when first asked for."""
+        """Return the graph of the last loss; None without one. Walked when first asked for.
+
+        Inside a backward that a forward runs by itself, it is the graph of that.
+        """
+        if self._inner is not None and self._inner[1] is self.point:
+            return self._inner[0]
         loss = self.point.loss
         if loss is None or loss.grad_fn is None:
             return None
         if self._graph is None or self._graph[1] is not loss:
             self._graph = (record(loss.grad_fn, self.point.watched.owners, self.point.watched.lines), loss)
         return self._graph[0]
+
+    @contextmanager
+    def inner_graph(self, graph: GraphRecord) -> Iterator[None]:
+        """Have a graph be the one in question while the block lasts."""
+        self._inner = (graph, self.point)
+        try:
+            yield
+        finally:
+            self._inner = None
 
     def line_of(self, number: int) -> Place | None:
         """Return where node `number` of the graph was made; None when that was not noted."""

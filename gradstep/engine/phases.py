@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,8 +39,8 @@ class Taps(Protocol):
         """What was changed by hand in a backward up to now; None for nothing."""
         ...
 
-    def forward(self) -> AbstractContextManager[None]:
-        """Return what stands round a forward."""
+    def forward(self, watched: Watched) -> AbstractContextManager[None]:
+        """Return what stands round a forward; `watched` is what the probes see of it."""
         ...
 
     def backward(self) -> AbstractContextManager[None]:
@@ -60,8 +60,10 @@ def _forward(held: Held, _: Forward, taps: Taps | None) -> None:
     batch = held.batches.batch
     began = time.perf_counter()
     if held.observed or held.workload.loss is None:
-        tapped = nullcontext() if taps is None else taps.forward()
-        with watch_forward(held.paths, held.model, held.count_zeros, held.note_lines) as watched, tapped:
+        lines = held.note_lines or taps is not None  # nodes of a backward that it runs may be stopped at
+        with watch_forward(held.paths, held.model, held.count_zeros, lines) as watched, ExitStack() as stack:
+            if taps is not None:
+                stack.enter_context(taps.forward(watched))
             loss = held.compute(batch)
     else:
         watched = Watched()

@@ -76,7 +76,7 @@ class Walking:
         self.notes = []
         if isinstance(act, (cmd.Forward, cmd.Backward)):
             name, began = cmd.ACT_NAMES[type(act)], time.monotonic()
-            watched = self.breakpoints.inside(name)
+            watched = self.breakpoints.inside(name, name == "forward" and self._held.point.watched.runs_backward)
             if self._pause is not None:
                 return self.begin(act, "continue", ops=not self._pause.modules)
             inside = self.begin(act, "continue", ops=watched) if watched or name in self.pausable else self._run(act)

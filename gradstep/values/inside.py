@@ -35,9 +35,9 @@ class Position(Struct, frozen=True):
     stack: tuple[str, ...] = ()
     """The modules that are running, outermost first, each as `path Class`; in a backward the owner of the node."""
     number: int = -1
-    """Place of the node in the execution order, from 0; -1 in a forward."""
+    """Place of the node in the execution order, from 0; -1 for a module or op."""
     total: int = 0
-    """Nodes of the graph; 0 in a forward."""
+    """Nodes of the graph; 0 for a module or op."""
     place: int = 0
     """Stops passed since the phase began, this one included."""
     reason: str = "step"
@@ -46,6 +46,8 @@ class Position(Struct, frozen=True):
     """The line of the user's code that is running, or that made the node."""
     parameter: str = ""
     """The parameter whose `.grad` the node adds to; empty for other nodes and in a forward."""
+    call: str = ""
+    """Of a node in a forward, the call of torch.autograd that runs it: `torch.autograd.grad`."""
 
     @property
     def words(self) -> str:
@@ -53,7 +55,8 @@ class Position(Struct, frozen=True):
         number = f"#{self.number} " if self.number >= 0 else ""
         what = f"{self.path} {self.name}".strip() if self.kind == "module" else f"{number}{self.name}"
         owner = f" of {self.stack[-1]}" if self.stack and self.kind != "module" else ""
-        return f"{self.phase}: {self.edge} {what}{owner}"
+        phase = f"{self.phase} > {self.call}" if self.call else self.phase
+        return f"{phase}: {self.edge} {what}{owner}"
 
 
 class Passed(Struct, frozen=True):
@@ -155,16 +158,21 @@ class Breakpoint(Struct, frozen=True):
     passing: bool = False
     """True for a logpoint: it prints and goes on."""
 
-    def watches(self, phase: str) -> bool:
-        """Return whether it could stop inside a phase, so that the phase has to be watched."""
+    def watches(self, phase: str, inner: bool = False) -> bool:
+        """Return whether it could stop inside a phase, so that the phase has to be watched.
+
+        With `inner` it is a forward that runs backwards by itself: it has nodes, too.
+        """
         if not self.enabled:
             return False
         if self.kind == "phase":
             return self.what == phase and phase in ("forward", "backward")
-        return self.kind in {
-            "forward": ("module", "nan", "inf"),
-            "backward": ("node", "grad", "nan", "inf"),
-        }.get(phase, ())
+        modules, nodes = phase == "forward", phase == "backward" or inner
+        return (
+            (self.kind == "module" and modules)
+            or (self.kind in ("node", "grad") and nodes)
+            or (self.kind in ("nan", "inf") and phase in ("forward", "backward"))
+        )
 
     @property
     def line(self) -> str:

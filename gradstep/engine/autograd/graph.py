@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -133,16 +133,17 @@ class GraphRecord:
         free(self.nodes)
 
 
-def record(root: Node, owners: Owners, lines: Lines | None = None) -> GraphRecord:
-    """Walk the graph below `root` and return it in the order in which backward will run it.
+def record(roots: Node | Sequence[Node], owners: Owners, lines: Lines | None = None) -> GraphRecord:
+    """Walk the graph below its root, or several, and return it in the order in which backward will run it.
 
     It takes 0.4 s for 100,000 nodes, and never recurses.
     """
     with collector_paused():
-        nodes, edges = _walk(root)
+        roots = [roots] if isinstance(roots, Node) else roots
+        nodes, edges = _walk(roots)
         make_room(len(nodes))
         numbers = [node._sequence_nr() for node in nodes]
-        order = _execution_order(numbers, edges)
+        order = _execution_order(numbers, edges, len(roots))
         place = [0] * len(order)
         for at, index in enumerate(order):
             place[index] = at
@@ -188,9 +189,9 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _walk(root: Node) -> tuple[list[Node], list[list[int]]]:
-    """Return every node below `root`, it first, and of each the indices of the nodes its outputs flow to."""
-    nodes, found = [root], {root: 0}
+def _walk(roots: Sequence[Node]) -> tuple[list[Node], list[list[int]]]:
+    """Return every node below some roots, they first, and of each the indices of the nodes its outputs flow to."""
+    nodes, found = [*roots], {root: index for index, root in enumerate(roots)}
     edges: list[list[int]] = []
     for node in nodes:  # grows while it is walked
         targets = []
@@ -206,7 +207,7 @@ def _walk(root: Node) -> tuple[list[Node], list[list[int]]]:
     return nodes, edges
 
 
-def _execution_order(numbers: list[int], edges: list[list[int]]) -> list[int]:
+def _execution_order(numbers: list[int], edges: list[list[int]], roots: int) -> list[int]:
     """Return the order of the CPU engine: of the nodes that are ready, the one made last runs first.
 
     The engine keeps them in a `std::priority_queue` by sequence number (torch/csrc/autograd/engine.cpp,
@@ -217,7 +218,9 @@ def _execution_order(numbers: list[int], edges: list[list[int]]) -> list[int]:
         for target in targets:
             waits[target] += 1
     ready = _Heap()
-    ready.push(numbers[0], 0)
+    for root in range(roots):
+        if not waits[root]:
+            ready.push(numbers[root], root)
     order: list[int] = []
     while ready:
         index = ready.pop()

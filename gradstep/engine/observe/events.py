@@ -70,6 +70,8 @@ class Event:
     """What was changed by hand at the node, `node.in` or `node.out[1]`: what it was and what it is, in words."""
     made: tuple[Any, ...] | None = None
     """What a node made of v, where what leaves was changed by hand."""
+    call: str = ""
+    """Of a node in a forward, the call of torch.autograd that runs it: `torch.autograd.grad`."""
     was: NotFinite | None = None
     """Of an op that writes its first argument in place, what that held before; noted only while it is watched for."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from gradstep.engine.autograd.graph import Owners
 from gradstep.engine.observe.compiled import keep_regions_whole
+from gradstep.engine.observe.engine_calls import EngineCall, tap_engine
 from gradstep.engine.observe.source_lines import Lines, note_lines
 from gradstep.engine.problems import is_ours
 
@@ -29,6 +30,8 @@ class Watched:
     """What the root module returned last; None until it has."""
     zeros: dict[str, list[tuple[Tensor, int]]] = field(default_factory=dict)
     """For each module whose zeros were counted and each of its calls: how many elements were not zero, of how many."""
+    runs_backward: bool = False
+    """Whether the forward ran a backward by itself, as `torch.autograd.grad` does."""
 
 
 ZEROING = (nn.ReLU, nn.ReLU6, nn.Threshold, nn.Hardsigmoid, nn.Hardswish, nn.Hardshrink, nn.Softshrink)
@@ -71,10 +74,15 @@ def watch_forward(
             if count_zeros and is_zeroing(module):
                 _count(seen.zeros.setdefault(paths[module], []), output)
 
+    def inner(_: EngineCall) -> AbstractContextManager[None]:
+        seen.runs_backward = True
+        return nullcontext()
+
     with ExitStack() as stack:
         stack.enter_context(keep_regions_whole())
         stack.callback(register_module_forward_pre_hook(enter).remove)
         stack.callback(register_module_forward_hook(leave, always_call=True).remove)
+        stack.enter_context(tap_engine(inner))
         seen.lines = stack.enter_context(note_lines(paths) if lines else nullcontext())
         yield seen
 

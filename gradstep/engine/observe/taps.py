@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from threading import get_ident
 from types import FrameType
@@ -22,12 +22,14 @@ from torch.overrides import resolve_name
 from gradstep.engine.autograd.graph import GraphRecord, collector_paused, leaf_tensor
 from gradstep.engine.observe.compiled import Observer, Region, compiled_modules
 from gradstep.engine.observe.composites import hide_composites
+from gradstep.engine.observe.engine_calls import EngineCall, tap_engine
 from gradstep.engine.observe.events import FINITE, Event, NotFinite, not_finite, tensors_in
 from gradstep.engine.observe.source_lines import Place, place_of, text_of
 from gradstep.engine.problems import is_ours, printable
 from gradstep.values.inside import SourceLine
 
 Come = Callable[[Event], None]
+Inner = Callable[[EngineCall, int], AbstractContextManager[None]]
 Passes = Callable[[int, bool, str], bool]
 """Told of a node by its number, whether it has run, and the parameter whose `.grad` it adds to; True: no event is made
 of that place, for it is only passed by."""
@@ -35,7 +37,11 @@ of that place, for it is only passed by."""
 
 @contextmanager
 def tap_forward(
-    paths: Mapping[nn.Module, str], come: Come, ops: bool = True, numbers: Callable[[], bool] = lambda: False
+    paths: Mapping[nn.Module, str],
+    come: Come,
+    ops: bool = True,
+    numbers: Callable[[], bool] = lambda: False,
+    inner: Inner = lambda *_: nullcontext(),
 ) -> Iterator[None]:
     """Report modules entered and left, and the ops, for as long as the block lasts.
 
@@ -44,8 +50,9 @@ def tap_forward(
         come: what is told.
         ops: False to report no ops.
         numbers: returns whether to note, before an op writes in place, what is not finite there.
+        inner: returns what stands round a backward that the forward runs by itself, at a depth, to report its nodes.
     """
-    taps = _ForwardTaps(paths, come)
+    taps = _ForwardTaps(paths, come, inner)
     with ExitStack() as stack:
         for handle in (
             register_module_forward_pre_hook(taps.enter),
@@ -54,6 +61,7 @@ def tap_forward(
             stack.callback(handle.remove)
         if ops:
             stack.enter_context(hide_composites())
+            stack.enter_context(tap_engine(taps.engine))
             stack.enter_context(_Ops(taps.op, numbers))
         yield
 
@@ -61,8 +69,8 @@ def tap_forward(
 class _ForwardTaps:
     """Knows which modules are running."""
 
-    def __init__(self, paths: Mapping[nn.Module, str], come: Come) -> None:
-        self._paths, self._come = paths, come
+    def __init__(self, paths: Mapping[nn.Module, str], come: Come, inner: Inner) -> None:
+        self._paths, self._come, self._inner = paths, come, inner
         self._thread = get_ident()
         self._running: list[tuple[str, str]] = []
         self._compiled = compiled_modules(paths)
@@ -103,6 +111,17 @@ class _ForwardTaps:
     ) -> None:
         path = self._running[-1][0] if self._running else ""
         self._tell("op", "exit", name, path, inputs, keywords, (output,), was, compiled)
+
+    @contextmanager
+    def engine(self, call: EngineCall) -> Iterator[None]:
+        if not call.seen_through:
+            yield
+            return
+        path = self._running[-1][0] if self._running else ""
+        with self._inner(call, len(self._running) + 2):
+            given = {"grad_outputs": call.gradients, "inputs": call.inputs}
+            self._tell("op", "enter", call.name, path, call.outputs, given)
+            yield
 
     def _tell(
         self,
@@ -160,8 +179,14 @@ def _before(args: tuple[Any, ...]) -> NotFinite:
 
 def op_name(func: Any) -> str:
     """Return what an op is called in a script: `torch.relu`, `F.linear`, `torch.Tensor.add`."""
-    name = resolve_name(func) or getattr(func, "__name__", "op")
+    name = resolve_name(func) or ".".join(filter(None, (_module_of(func), getattr(func, "__name__", "op"))))
     return str(name).replace("torch.nn.functional.", "F.").replace("torch._C._nn.", "F.")
+
+
+def _module_of(func: Any) -> str:
+    """Return the module of torch's that a function is from; empty for others."""
+    module = str(getattr(func, "__module__", None) or "")
+    return module if module.startswith("torch.") else ""
 
 
 def _keywords(frame: FrameType | None) -> Mapping[str, Any]:

@@ -101,9 +101,9 @@ class Breakpoints:
                 self._said.add(row.number)
                 yield f"breakpoint {row.number} is not met: {fault.problem.title}. {fault.problem.remedy}".strip()
 
-    def inside(self, phase: str) -> bool:
+    def inside(self, phase: str, inner: bool = False) -> bool:
         """Return whether one of them could stop inside a phase, so that it has to be watched."""
-        return any(row.watches(phase) for row in self)
+        return any(row.watches(phase, inner) for row in self)
 
     @property
     def watch_numbers(self) -> bool:
@@ -185,7 +185,7 @@ def _matches(row: Breakpoint, event: Event, first: bool) -> bool:
         case "node":
             edge = event.kind == "node" and event.edge == (row.edge or "before")
             if row.what.startswith("#"):
-                return edge and str(event.number) == row.what[1:]
+                return edge and not event.call and str(event.number) == row.what[1:]
             return edge and (_operation_named(row.what, event.name) or _named(row.what, event.path))
         case "grad":
             return event.parameter != "" and event.edge == (row.edge or "before") and _named(row.what, event.parameter)

@@ -113,7 +113,7 @@ class MadeAgain:
     def __init__(self, held: Held, act: Backward, scope: Scope) -> None:
         self._held, self.act, self.flows = held, act, Flows(act.flows, scope)
 
-    def forward(self) -> AbstractContextManager[None]:
+    def forward(self, _: object) -> AbstractContextManager[None]:
         """Return what stands round a forward: nothing."""
         return nullcontext()
 
@@ -194,7 +194,7 @@ def _place_of(event: Event, target: Expression, scope: Scope) -> _Place:
     if isinstance(base, x.Index) and isinstance(target, x.Index):  # node.out[1][0, 3] is node.out[1, 0, 3]
         return _place_of(event, x.Index(base.base, (*base.items, *target.items)), scope)
     parts = base.name.split(".") if isinstance(base, x.Name) else []
-    if event.kind != "node" or parts[:1] != ["node"]:
+    if event.phase != "backward" or parts[:1] != ["node"]:
         what = f"this is a stop in a {event.phase}; what can be changed is a gradient that flows"
         raise wrong(f"{line} can't be changed", what, "at a node of a backward: `set node.in = 0 * node.in`")
     side: Literal["in", "out"] = "out" if parts[1:2] == ["out"] else "in"

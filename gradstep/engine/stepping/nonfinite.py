@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.engine.autograd.saved_values import saved_values, settings
+from gradstep.engine.observe.engine_calls import ENGINE_CALLS
 from gradstep.engine.observe.events import FINITE, Event, NotFinite, is_opaque, not_finite, tensors_in
 
 Kind: TypeAlias = Literal["nan", "inf"]
@@ -108,7 +109,7 @@ class NonFiniteWatch:
                 news = kind not in self._seen
                 text = f"{what} gives {word}: {came.holds.word(kind)} came in with {came.name}"
                 meant = not isinstance(came.tensor, nn.Parameter)  # a weight is no mask: a step made it so
-            elif _fills(event):  # what it did not write means nothing: memory as `torch.empty` gives it, say
+            elif (event.name in ENGINE_CALLS and kind in self._seen) or _fills(event):  # one of its nodes made it
                 continue
             else:
                 computes = event.node is not None or any(each.tensor is not None for each in given)

@@ -15,7 +15,9 @@ from gradstep.engine.expressions.names import NothingThereError, Scope
 from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
 from gradstep.engine.observe.account import norm_of
+from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.events import Event, is_opaque
+from gradstep.engine.observe.forward import Watched
 from gradstep.engine.observe.taps import source_of, tap_backward, tap_forward
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.gradient_edits import Flows, put
@@ -84,6 +86,8 @@ class Stepping:
         """True once somebody has looked at a node."""
         self.ran: set[int] = set()
         """The nodes that have run."""
+        self.needed: frozenset[int] | None = None
+        """Inside a backward that the forward runs by itself, the nodes that it runs; else None."""
 
     # -- from outside --------------------------------------------------------------------------------------------------
     def go(self, kind: Kind, until: Expression | None = None, place: int = 0) -> bool:
@@ -103,7 +107,7 @@ class Stepping:
         if here is not None:
             here = replace(here, inputs=(), outputs=None, addends=(), keywords={}, find_source=SourceLine)
         self._wish, self.event = Wish(kind, until, here, place), None
-        self._breaks = self._breakpoints.inside(self.phase)
+        self._breaks = self._breakpoints.inside(self.phase, inner=True)
         return self._walker.go()
 
     def change(self, change: Assign) -> str:
@@ -157,6 +161,7 @@ class Stepping:
             self.reason,
             event.source,
             event.parameter,
+            event.call,
         )
 
     @property
@@ -171,18 +176,49 @@ class Stepping:
         return self.reason == "pause" and self.place != self.pause_at
 
     @property
-    def progress(self) -> tuple[int, frozenset[int]] | None:
-        """The node that a backward is at, and those that have run; None in a forward."""
+    def progress(self) -> tuple[int, frozenset[int], frozenset[int] | None] | None:
+        """The node that a backward is at, those that have run, and those that will run, None for all.
+
+        None in a forward, but for a backward that it runs by itself; the node is -1 before that.
+        """
         event = self.event
-        return None if event is None or event.node is None else (event.number, frozenset(self.ran))
+        if event is None or (event.node is None and self.needed is None):
+            return None
+        return event.number, frozenset(self.ran), self.needed
 
     # -- from inside ---------------------------------------------------------------------------------------------------
     @contextmanager
-    def forward(self) -> Iterator[None]:
-        """Return the taps for a forward, to stand round it."""
-        with tap_forward(self._held.paths, self.come, self.ops, lambda: self._breakpoints.watch_numbers):
+    def forward(self, watched: Watched) -> Iterator[None]:
+        """Return the taps for a forward, to stand round it; `watched` is what the probes see of it."""
+
+        def inner(call: EngineCall, depth: int) -> AbstractContextManager[None]:
+            return self._inner_backward(call, depth, watched)
+
+        with tap_forward(self._held.paths, self.come, self.ops, lambda: self._breakpoints.watch_numbers, inner):
             yield
         self._walker.check()  # a model may have caught what was raised in it to give it up
+
+    @contextmanager
+    def _inner_backward(self, call: EngineCall, depth: int, watched: Watched) -> Iterator[None]:
+        """Return the taps for a backward that the forward runs by itself, to stand round it."""
+        held, graph = self._held, call.graph(watched.owners, watched.lines)
+        self.needed = call.needed(graph)
+
+        def come(event: Event) -> None:
+            event.phase, event.call, event.depth = "forward", call.name, depth
+            with torch._C.DisableTorchFunction():
+                self.come(event)
+
+        def line_of(number: int) -> SourceLine:
+            return source_of(graph.line(number))
+
+        try:
+            with held.inner_graph(graph):
+                self._total = len(graph.nodes)
+                with tap_backward(graph, line_of, held.kinds, held.names, come, self.passes, self.needed.__contains__):
+                    yield
+        finally:
+            self.ran, self.norms, self.needed, self._number, self._total = set(), {}, None, -1, 0
 
     def backward(self) -> AbstractContextManager[None]:
         """Return the taps for a backward, to stand round it."""
@@ -219,7 +255,7 @@ class Stepping:
         self.place += 1
         if ran:
             self.ran.add(number)
-            if parameter:
+            if parameter and self.phase == "backward":
                 self._held.ledger.arrived(parameter)
 
     def come(self, event: Event) -> None:

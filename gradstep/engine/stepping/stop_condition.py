@@ -38,11 +38,11 @@ class Wish:
     def _level(self, event: Event) -> bool:
         """The next place that is no deeper: of nodes the next one, before it runs; after it if that can matter."""
         here = self.here
-        if event.kind == "node":
+        if event.kind == "node" and (not event.call or (here is not None and here.call)):
             return event.edge == "before" or self._asks_after
         if here is None:
             return event.kind == "module"
-        if event.kind == "op" and here.kind != "op":
+        if event.kind == "op" and here.kind == "module":
             return False
         if self.kind == "until" and here.kind == "module":
             return True
@@ -59,7 +59,9 @@ class Wish:
         here = self.here
         if here is None:
             return False
-        if event.kind == "node":
+        if here.call:
+            return event.depth < here.depth
+        if event.kind == "node" and not event.call:
             inside = event.path == here.path or event.path.startswith(f"{here.path}.")
             return event.edge == "before" and bool(here.stack) and not (inside and event.stack)
         around = here.depth - 1 if here.kind == "op" or here.edge == "exit" else here.depth

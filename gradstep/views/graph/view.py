@@ -65,6 +65,8 @@ class Progress(NamedTuple):
     """The node that it is at."""
     ran: frozenset[int]
     """The nodes that have run."""
+    needed: frozenset[int] | None = None
+    """The nodes that will have run at its end; None for all."""
 
 
 class _Layout:
@@ -187,9 +189,11 @@ class _Graph:
         """Say how far the nodes of a row have come; one is ready when all that lead to it have run."""
         if self.progress is None:
             return "done" if self.held.point.ran else ""
-        number, ran = self.progress
+        number, ran, needed = self.progress
         if first <= number < end:
             return "running"
+        if needed is not None and needed.isdisjoint(range(first, end)):
+            return ""
         if all(node in ran for node in range(first, end)):
             return "done"
         return "ready" if any(self._ready(node, ran) for node in range(first, end)) else "waiting"

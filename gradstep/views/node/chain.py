@@ -24,15 +24,15 @@ class Ways:
         self.record = record
         total = len(record.nodes)
         self._from = [-1] * total
-        """The node before each on a shortest way from the loss."""
+        """The node before each on a shortest way from the loss; -1 for where backward begins."""
         self._ways = [0] * total
         self._links: dict[tuple[int, int], Link] = {}
         self.meeting = [0] * total
         """How many edges lead to each node."""
-        if total:
-            self._ways[0] = 1
-        length = [0] + [total] * (total - 1)
+        length = [total] * total
         for number, targets in enumerate(record.edges):  # every node stands behind all that lead to it
+            if not self.meeting[number]:
+                self._ways[number], length[number] = 1, 0
             for target in targets:
                 self.meeting[target] += 1
                 self._ways[target] = min(_MANY, self._ways[target] + self._ways[number])
@@ -42,8 +42,8 @@ class Ways:
     def to(self, number: int) -> list[int]:
         """Return the nodes on a shortest way from the loss to a node, both included."""
         way = [number]
-        while way[-1] > 0:
-            way.append(self._from[way[-1]])
+        while (before := self._from[way[-1]]) >= 0:
+            way.append(before)
         return way[::-1]
 
     def chain(self, number: int, count: int, naming: Naming, norms: Mapping[int, float | None]) -> Chain:

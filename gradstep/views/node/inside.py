@@ -47,7 +47,7 @@ def inside_view(held: Held, stop: int, stepping: Stepping, event: Event) -> Insi
 
 
 def _note(event: Event, stepping: Stepping) -> str:
-    if event.kind == "node" and event.outputs is None:
+    if event.kind != "module" and event.outputs is None:
         return "it has not run: what leaves is known after it"
     if event.compiled:
         return (

@@ -27,13 +27,13 @@ _MOST = 3
 def why_inside(held: Held, stop: int, stepping: Stepping, event: Event) -> WhyView:
     """Return the sentence for the place that a phase is stopped at, and the derivative where it is a node."""
     more = (_reason(stepping.reason),) if stepping.reason not in ("", "step") else ()
-    if event.phase == "forward":
+    if event.node is None:
         return WhyView(stop, _of_forward(event), _forward(event), Forward.torch, (*more, *_parameters(held, event)))
     record = held.graph()
     assert record is not None
     node = _Node(held, record, event)
     more = (*more, *event.changes)
-    return WhyView(stop, node.name, node.sentence(), Backward.torch, more, lines=tuple(node.formulas()))
+    return WhyView(stop, node.name, node.sentence(), event.call or Backward.torch, more, lines=tuple(node.formulas()))
 
 
 def _reason(reason: str) -> str:
@@ -51,6 +51,9 @@ def _forward(event: Event) -> str:
     if event.kind == "module" and event.outputs is None:
         what = f"{_of_forward(event)} is about to run"
         return f"{what}{f' on {given}' if given else ''}. `into` steps to what it calls, `over` runs it whole."
+    if event.outputs is None:
+        what = f"{event.name} is about to run a backward of its own"
+        return f"{what}. `into` steps to its nodes, `over` runs it whole."
     made, refused = _shapes(event.outputs or ()), _refused(event)
     way = f"{given} → {made}" if given and made else made or given
     if event.kind == "module":
@@ -123,7 +126,8 @@ class _Node:
             )
         source = sources[0] if sources else self._source()
         if source < 0:
-            return "is where backward begins: the derivative of the loss with respect to itself, 1"
+            loss = "the derivative of the loss with respect to itself, 1"
+            return f"is where backward begins: {f'what {event.call} began with' if event.call else loss}"
         return f"arrives from {self._numbered(source)}"
 
     def _source(self) -> int:
