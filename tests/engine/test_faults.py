@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gradstep.engine.diagnose.backward_errors import named
 from gradstep.engine.digest import digest
+from gradstep.values.commands import Backward
 
 
 class InPlace(nn.Module):
@@ -56,8 +57,6 @@ def test_a_module_on_its_fast_path_does_not_keep_the_culprit_from_being_named() 
 def test_the_step_that_wrote_the_weights_is_named() -> None:
     torch.manual_seed(0)
     held = run(hold(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))), F)
-    from gradstep.values.commands import Backward
-
     run(held, Backward(retain_graph=True), S)
     said = named(held, failed(held, B), "").what
     assert "of 1 Linear" in said
@@ -93,9 +92,47 @@ def test_a_state_that_is_carried_over_is_named_with_what_uses_it() -> None:
     problem = named(held, failed(held, B), "")
     first, second = problem.what.splitlines()[-2:]
     assert "TanhBackward0 is of an earlier forward" in first
+    assert "the backward of that one freed what it saved" in first
     assert "AddBackward0" in second
-    assert "`self.hidden = torch.tanh(self.first(x) + before)` leads to it" in second
+    assert "`self.hidden = torch.tanh(self.first(x) + before)` of this forward uses a tensor that was kept" in second
     assert "detach" in problem.remedy
+
+
+class CarriesThroughAWeight(Carries):
+    def __init__(self) -> None:
+        super().__init__()
+        self.turn = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        before = torch.zeros(3, 3) if self.hidden is None else self.hidden
+        self.hidden = self.turn(torch.tanh(self.first(x) + before))
+        return self.second(self.hidden)  # type: ignore[no-any-return]
+
+
+def test_a_state_that_is_carried_over_is_named_where_its_graph_was_retained_and_a_step_wrote_the_weights() -> None:
+    keep = Backward(retain_graph=True)
+    held = hold(CarriesThroughAWeight())
+    held.note_lines = True
+    run(held, F, keep, S, Z, F)
+    problem = named(held, failed(held, keep), "")
+    first, second = problem.what.splitlines()[-2:]
+    assert "AddmmBackward0" in first
+    assert "is of an earlier forward, and what it saved was written since, by optimizer.step() as a rule" in first
+    assert "`self.hidden = self.turn(torch.tanh(self.first(x) + before))` of this forward uses a tensor" in second
+    assert "detach what is carried over" in problem.remedy
+
+
+def test_what_a_loss_computes_before_it_calls_the_model_is_of_this_forward() -> None:
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        scale = model.weight.exp()
+        kept = scale.exp()
+        kept += 1
+        return (model(batch[0]) * kept.sum()).sum()
+
+    held = run(hold(nn.Linear(4, 2), compute_loss=loss), F)
+    problem = named(held, failed(held, B), "")
+    assert "earlier forward" not in problem.what
+    assert "`kept += 1` wrote it after that" in problem.what
 
 
 def test_a_backward_of_the_forward_is_named() -> None:

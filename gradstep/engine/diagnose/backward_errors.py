@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -40,13 +40,16 @@ def named(held: Held, problem: Problem, freed_by: str) -> Problem:
         freed_by: the command whose backward freed the graph; empty when none did.
     """
     graph = held.graph()
-    if _WRITTEN in problem.what:
-        lines = list(_written(held, problem.what))
-    elif _SECOND in problem.what and graph is not None:
-        kept = None if freed_by else _kept_from_before(graph)
+    if _WRITTEN in problem.what and graph is not None:
+        kept = _kept_from_before(held, graph, is_written)
         if kept is not None:
             problem = replace(problem, remedy=_CARRIED)
-        lines = list(_freed(held, graph, freed_by) if kept is None else _carried_over(held, graph, kept))
+        lines = list(_written(held, problem.what) if kept is None else _carried_over(held, graph, kept, _THEN_WRITTEN))
+    elif _SECOND in problem.what and graph is not None:
+        kept = None if freed_by else _kept_from_before(held, graph, is_freed)
+        if kept is not None:
+            problem = replace(problem, remedy=_CARRIED)
+        lines = list(_freed(held, graph, freed_by) if kept is None else _carried_over(held, graph, kept, _THEN_FREED))
     else:
         return problem
     return replace(problem, what="\n".join([problem.what, *lines])) if lines else problem
@@ -64,18 +67,28 @@ def _freed(held: Held, graph: GraphRecord, freed_by: str) -> Iterator[str]:
         yield f"freed by {name}{_at(place)}: it runs in the forward, and retain_graph is not set"
 
 
-def _kept_from_before(graph: GraphRecord) -> int | None:
-    """Return the first node that is freed and older than the forward of this graph; None without one."""
-    began = graph.made.numbers[0] if graph.made.numbers else 0
-    found = (i for i, node in enumerate(graph.nodes) if node._sequence_nr() < began and is_freed(node))
-    return next(found, None)
+def _kept_from_before(held: Held, graph: GraphRecord, is_lost: Callable[[Node], bool | None]) -> int | None:
+    """Return the first node of an earlier forward than that of this graph whose saved tensors are lost, if any."""
+    return next((i for i in _earlier(held, graph) if is_lost(graph.nodes[i])), None)
 
 
-def _carried_over(held: Held, graph: GraphRecord, number: int) -> Iterator[str]:
-    yield f"{_node(held, graph, number)} is of an earlier forward, and the backward of that one freed what it saved"
-    user = next((i for i, edges in enumerate(graph.edges) if number in edges), None)
+def _earlier(held: Held, graph: GraphRecord) -> list[int]:
+    """Return the nodes that were made before the forward of this graph; none where it was not watched."""
+    numbers, leaves = held.point.watched.numbers, set(graph.leaves)
+    old = (i for i, node in enumerate(graph.nodes) if i not in leaves and node._sequence_nr() not in numbers)
+    return list(old) if numbers else []
+
+
+_THEN_FREED = "the backward of that one freed what it saved"
+_THEN_WRITTEN = "what it saved was written since, by optimizer.step() as a rule"
+
+
+def _carried_over(held: Held, graph: GraphRecord, number: int, then: str) -> Iterator[str]:
+    yield f"{_node(held, graph, number)} is of an earlier forward, and {then}"
+    old = set(_earlier(held, graph))
+    user = next((i for i, edges in enumerate(graph.edges) if i not in old and old.intersection(edges)), None)
     if user is not None:
-        yield f"{_node(held, graph, user)} leads to it: it uses a tensor that was kept from that forward"
+        yield f"{_node(held, graph, user)} of this forward uses a tensor that was kept from that one"
 
 
 class _Trace(TorchFunctionMode):

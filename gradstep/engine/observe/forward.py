@@ -24,6 +24,8 @@ class Watched:
     """What the probes saw of one forward."""
 
     owners: Owners = field(default_factory=Owners)
+    numbers: range = range(0)
+    """The sequence numbers that nodes were given while it ran; empty when nobody watched."""
     lines: Lines | None = None
     """Where the operations were written; None when nobody looked at the graph."""
     output: Any = None
@@ -84,7 +86,11 @@ def watch_forward(
         stack.callback(register_module_forward_hook(leave, always_call=True).remove)
         stack.enter_context(tap_engine(inner))
         seen.lines = stack.enter_context(note_lines(paths) if lines else nullcontext())
-        yield seen
+        began = number()
+        try:
+            yield seen
+        finally:
+            seen.numbers = range(began, number())
 
 
 def remove_left_hooks() -> None:
