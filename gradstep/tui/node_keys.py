@@ -9,6 +9,7 @@ from gradstep.tui.panels.contributions import ContributionsPanel
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.inside import InsidePanel
 from gradstep.tui.panels.jtv import JtvPanel
+from gradstep.tui.panels.source import SourcePanel
 from gradstep.tui.stepping import SteppingBoard
 from gradstep.values.errors import wrong
 from gradstep.values.nodes import Direction
@@ -24,8 +25,11 @@ class NodeKeys(SteppingBoard, inherit_bindings=False):
 
     def requests(self) -> list[tuple[str, Request]]:
         """Return what each visible panel wants to see; those about a node are about the same one."""
-        for panel in (self.panel(JtvPanel), self.panel(ContributionsPanel)):
+        for panel in (self.panel(JtvPanel), self.panel(ContributionsPanel), self.panel(SourcePanel)):
             panel.number, panel.path = self._subject()
+        position, source = self._status.stop.position, self.panel(SourcePanel)
+        if position is not None and position.phase == "forward":
+            source.number, source.path = None, ""  # the line that is running
         inside = self.panel(InsidePanel)
         inside.number, inside.path = self._module()
         return super().requests()

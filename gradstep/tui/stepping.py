@@ -12,7 +12,6 @@ from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.inside import InsidePanel
 from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.position import place_words
-from gradstep.tui.panels.source import SourcePanel
 from gradstep.values.commands import (
     Break,
     Command,
@@ -47,10 +46,8 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
 
     # -- what the driver tells ----------------------------------------------------------------------------------------
     def requests(self) -> list[tuple[str, Request]]:
-        """Return what each visible panel wants to see, and the breakpoints; Source is about the cursor of Graph."""
+        """Return what each visible panel wants to see, and the breakpoints."""
         inside = self._status.stop.position
-        at_forward = inside is not None and inside.phase == "forward"
-        self.panel(SourcePanel).number = None if at_forward else self.panel(GraphPanel).pointed_node
         wanted = super().requests()
         if self._breaks and "breakpoints" not in self._places:
             wanted.append(("breakpoints", self._list.request()))

@@ -119,10 +119,13 @@ class InsideView(Struct, frozen=True, tag=True):
 
 
 class LookSource(Struct, frozen=True, tag=True):
-    """Ask for the lines of source around the position, or around the line that made node `number`."""
+    """Ask for the lines of source around the position, or around the line that made a node."""
 
     lines: int = 20
     number: int | None = None
+    """The place of the node in the execution order; of a leaf, the line that uses the parameter."""
+    path: str = ""
+    """A parameter or a module in place of a number: the line that uses the one, or made the other's output."""
 
 
 class SourceView(Struct, frozen=True, tag=True):
@@ -137,6 +140,8 @@ class SourceView(Struct, frozen=True, tag=True):
     """Number of the line that is running, or that made the node."""
     function: str = ""
     note: str = ""
+    made: str = ""
+    """The node that the line made, e.g. `#4`; empty for the line that is running."""
 
 
 class Breakpoint(Struct, frozen=True):

@@ -360,6 +360,20 @@ def test_the_source_of_a_forward_and_of_a_node(tmp_path: Path) -> None:
     session.close()
 
 
+def test_the_source_of_a_parameter_is_the_line_that_uses_it_and_of_a_module_the_one_that_made_its_output() -> None:
+    session = Session()
+    do(session, "load gpt seed=0")
+    session.look(LookGraph())
+    do(session, "forward; backward")
+    for path, code in (("place.weight", "self.place.weight"), ("head.bias", "self.head(x"), ("ask", "self.ask(x)")):
+        view = session.look(LookSource(8, path=path))[0]
+        assert isinstance(view, SourceView)
+        assert code in view.lines[view.here - view.first], path
+        made = session.look(LookSource(8, int(view.made.removeprefix("#"))))[0]
+        assert made == view
+    session.close()
+
+
 @pytest.mark.parametrize(
     "line",
     [

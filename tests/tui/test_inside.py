@@ -364,6 +364,21 @@ def test_source_follows_the_cursor_of_graph() -> None:
     on_stage(test)
 
 
+def test_source_is_about_what_the_other_panels_of_a_node_are_about() -> None:
+    async def test(s: Stage) -> None:
+        await s.press("f", "b", "5", "down", "down", "S")
+        subjects = []
+        for keys in ((), ("5", "down", "S"), ("2", "down", "down", "S")):
+            await s.press(*keys)
+            s.screen.requests()
+            source, jtv = request_of(s, "source"), request_of(s, "jtv")
+            assert (source.number, source.path) == (jtv.number, jtv.path)  # type: ignore[union-attr]
+            subjects.append((source.number, source.path))  # type: ignore[union-attr]
+        assert len(set(subjects)) == 3
+
+    on_stage(test)
+
+
 def test_the_next_rows_of_the_graph_are_in_sight() -> None:
     async def test(s: Stage) -> None:
         await s.press("f", "i", *["o"] * 6)

@@ -35,7 +35,7 @@ def draw(
         for i in range(start, end)
     ]
     name = f"{clean(PurePath(view.file).name)}:{view.here}"
-    about = f"{name} {clean(view.function)}".rstrip()
+    about = f"{name} {clean(view.function)}".rstrip() + (f", made {view.made}" if view.made else "")
     return Drawing(about, lines, len(view.lines), start, end - start)
 
 
@@ -59,19 +59,21 @@ class SourcePanel(ViewPanel[SourceView]):
     title = "Source"
     reads = (
         "Your code: at a stop inside a phase the line (▶) that is running, in a backward the one that made the node "
-        "that is stopped at; elsewhere the line that made the node under the cursor of Graph."
+        "that is stopped at; elsewhere the line that made the node under the cursor of Graph, or that uses the "
+        "parameter under that of Model."
     )
     shows = SourceView
 
     def __init__(self) -> None:
         super().__init__("source")
         self.number: int | None = None
-        """The node to ask about; None for the line that is running."""
+        self.path = ""
+        """The node to ask about, or a parameter or module in its place; neither for the line that is running."""
         self.left = 0
 
     def request(self) -> Request:
         """Ask for the lines round the one that matters, more than are seen."""
-        return LookSource(max(20, 4 * self.body), self.number)
+        return LookSource(max(20, 4 * self.body), self.number, self.path)
 
     def taken(self, view: SourceView, before: SourceView | None) -> None:
         """Bring another line into sight."""

@@ -23,6 +23,7 @@ from gradstep.values.inside import (
     SourceLine,
     SourceView,
 )
+from gradstep.views.graph.naming import Naming
 from gradstep.views.numbers import has_norm, norm_of
 from gradstep.views.tensor.statistics import of_tensor
 from gradstep.views.training.model import dtype_name
@@ -135,16 +136,32 @@ def _taking_part(held: Held, event: Event) -> Iterator[str]:
 def source_view(held: Held, stop: int, stepping: Stepping | None, request: LookSource) -> SourceView:
     """Return the lines round the one that is running, or round the one that made a node."""
     event = None if stepping is None else stepping.event
-    if request.number is not None:
-        source, what = source_of(held.line_of(request.number)), f"node #{request.number}"
+    wanted = _node_of(held, request)
+    if wanted is not None:
+        source, what = source_of(held.line_of(wanted)), f"node #{wanted}"
     elif event is not None:
         source, what = event.source, event.name
     else:
         return SourceView(stop, note="no line is running: `into` steps into a phase")
     if not source.file:
-        number = request.number if request.number is not None else event.number if event is not None else -1
+        number = wanted if wanted is not None else event.number if event is not None else -1
         return SourceView(stop, note=f"{what}: {_no_line(held, number)}")
-    return _lines(stop, source, max(1, request.lines))
+    view = _lines(stop, source, max(1, request.lines))
+    return view if wanted is None else replace(view, made=f"#{wanted}")
+
+
+def _node_of(held: Held, request: LookSource) -> int | None:
+    """Return the node whose line is wanted; of a leaf, which no line made, the first that its parameter goes into."""
+    number = request.number
+    record = held.graph() if number is not None or request.path else None
+    if record is None:
+        return number
+    if number is None and request.path:
+        place = Naming(held, record).find(request.path)
+        number = place if place >= 0 else None
+    if number not in record.leaves:
+        return number
+    return next((at for at, targets in enumerate(record.edges) if number in targets), number)
 
 
 def _no_line(held: Held, number: int) -> str:
