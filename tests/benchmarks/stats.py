@@ -8,9 +8,9 @@ import torch
 from timing import row, timed
 from torch import Tensor
 
+from gradstep.engine.numbers.selection import cut
 from gradstep.values.tensors import Statistics
 from gradstep.views.tensor.before_after import Side, statistics_of
-from gradstep.views.tensor.selection import cut
 
 SHAPE = (50_257, 768)
 BINS = 24

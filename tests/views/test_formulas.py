@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn, optim
 
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.selection import cut
 from gradstep.values.commands import Backward, Forward, Step, ZeroGrad
-from gradstep.views.tensor.selection import cut
 from gradstep.views.training.changes import changed_names
 from gradstep.views.why.formulas.find import FORMULAS, why_none, work_done, work_to_come
 from gradstep.views.why.formulas.text import digits_that_tell, signed

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import gradstep
+from gradstep.engine.numbers.norms import norms
 from gradstep.engine.saving import Saved, TensorsSaved
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
@@ -17,7 +18,7 @@ from gradstep.values.training import LookLayers
 from gradstep.values.travels import Goto, Redo, Undo
 from gradstep.values.views import LookModel, LookTensor, LookWhy
 from gradstep.views import numbers
-from gradstep.views.numbers import Norms, norms
+from gradstep.views.numbers import Norms
 
 
 def test_norms_are_those_taken_alone_and_each_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.norms import norm_of, norms
+from gradstep.engine.numbers.readable import real
+from gradstep.engine.numbers.selection import cut
 from gradstep.values.commands import Backward, Forward, Step
 from gradstep.values.tensors import EXTREMES, LookPlace, PlaceView, Statistics
-from gradstep.views.numbers import norm_of, norms
 from gradstep.views.tensor import goto
 from gradstep.views.tensor import statistics as room
 from gradstep.views.tensor.before_after import Side, statistics_of
 from gradstep.views.tensor.goto import place_view
-from gradstep.views.tensor.readable import real
-from gradstep.views.tensor.selection import cut
 from gradstep.views.tensor.view import Selection
 from gradstep.workload import Workload
 

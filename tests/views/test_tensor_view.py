@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.readable import part, stored
+from gradstep.engine.numbers.selection import cut
 from gradstep.session.local import Session
 from gradstep.steps.parse import parse_line
 from gradstep.values.commands import Backward, Forward, Load, Show, Step, ZeroGrad
 from gradstep.values.tensors import LookTensor, TensorView
-from gradstep.views.tensor.readable import part, stored
-from gradstep.views.tensor.selection import cut
 from gradstep.views.tensor.view import Selection, TensorLook
 from gradstep.views.training.changes import changed_names
 from gradstep.workload import Workload

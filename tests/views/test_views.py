@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.norms import norm_of, norms
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
 from gradstep.values.errors import GradstepError
 from gradstep.values.graphs import GraphView, LookGraph
 from gradstep.values.views import Change, LookLoss, ModelRow, WhyView
 from gradstep.views.graph.view import GraphLook
-from gradstep.views.numbers import norm_of, norms
 from gradstep.views.tensor.before_after import side_of
 from gradstep.views.training.changes import changed_names, changes_view
 from gradstep.views.training.loss import LossLook

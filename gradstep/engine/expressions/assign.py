@@ -12,7 +12,7 @@ from gradstep.engine.expressions.evaluate import evaluate, split_selection
 from gradstep.engine.expressions.functions import as_tensor, kind_of
 from gradstep.engine.expressions.indexing import Item
 from gradstep.engine.expressions.names import Scope
-from gradstep.engine.observe.account import norm_of
+from gradstep.engine.numbers.norms import norm_of
 from gradstep.values import expressions as x
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import Expression, expression_line

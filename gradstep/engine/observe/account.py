@@ -10,6 +10,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from gradstep.engine.numbers.norms import norm_of
+
 Index = tuple[int, ...]
 
 
@@ -126,11 +128,3 @@ def folded(lines: tuple[Line, ...], most: int) -> tuple[Line, ...]:
     number = max(line.number for line in head)
     used = sum(line.used + (line.kind == "step") for line in head)
     return (Line("earlier", (Amount(total.value),), number=number, used=used), *rest)
-
-
-def norm_of(tensor: Tensor) -> float | None:
-    """Return the L2 norm of a tensor; None where there is none."""
-    if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
-        return None
-    narrow = tensor.is_floating_point() and tensor.element_size() <= 2
-    return float(torch.linalg.vector_norm(tensor.float() if narrow else tensor))

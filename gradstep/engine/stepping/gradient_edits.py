@@ -18,7 +18,7 @@ from gradstep.engine.expressions.evaluate import evaluate, split_selection
 from gradstep.engine.expressions.functions import as_tensor, dtype_text, kind_of, shape_text
 from gradstep.engine.expressions.indexing import Item
 from gradstep.engine.expressions.names import Scope
-from gradstep.engine.observe.account import norm_of
+from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.events import Event, is_opaque, numbers_of, passed_at
 from gradstep.engine.observe.taps import Come, Passes, tap_backward
 from gradstep.values import expressions as x

@@ -14,7 +14,7 @@ from torch import Tensor
 from gradstep.engine.expressions.names import NothingThereError, Scope
 from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
-from gradstep.engine.observe.account import norm_of
+from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.events import Event, is_opaque
 from gradstep.engine.observe.forward import Watched

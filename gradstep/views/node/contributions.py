@@ -13,10 +13,10 @@ from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.norms import norm_of, norms
 from gradstep.engine.observe.taps import source_of
 from gradstep.values.contributions import Contribution, ContributionsView, LookContributions, Order, Total
 from gradstep.views.graph.naming import Naming
-from gradstep.views.numbers import norm_of, norms
 
 Addends = Sequence[tuple[int, int, Tensor]]
 """The number of the node that each came from, the edge it came by, and what it added, in the order of arrival."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.norms import has_norm, norm_of
 from gradstep.engine.observe.events import Event, is_opaque, tensors_in, unwrapped
 from gradstep.engine.observe.taps import source_of
 from gradstep.engine.stepping.breakpoints import Breakpoints
@@ -24,7 +25,6 @@ from gradstep.values.inside import (
     SourceView,
 )
 from gradstep.views.graph.naming import Naming
-from gradstep.views.numbers import has_norm, norm_of
 from gradstep.views.tensor.statistics import of_tensor
 from gradstep.views.training.model import dtype_name
 

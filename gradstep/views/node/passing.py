@@ -14,6 +14,7 @@ from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.bits import same_bits
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.events import Event
 from gradstep.engine.observe.rerun import backward_again
 from gradstep.engine.stepping.stepper import Stepping
@@ -23,7 +24,6 @@ from gradstep.values.nodes import ChainView, LookChain, LookNode, NodeView
 from gradstep.views.graph.naming import Naming
 from gradstep.views.node.contributions import Addends, Met
 from gradstep.views.node.view import NodeLook
-from gradstep.views.numbers import norm_of
 
 _KEPT = 2
 """Nodes of a backward that ran whole whose values are kept while they are looked at: as many as panels are about."""

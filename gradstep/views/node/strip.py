@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.autograd.jacobian import Jacobian
+from gradstep.engine.numbers.norms import norm_of
 from gradstep.values.nodes import LookNode, Strip
 from gradstep.views.node.flow import start
-from gradstep.views.numbers import norm_of
 
 _GREATEST = 8
 """Elements that are named."""

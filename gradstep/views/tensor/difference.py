@@ -12,14 +12,14 @@ from gradstep.engine.checkpoint import Checkpoint, name_of
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import keep_both
+from gradstep.engine.numbers.readable import why_not, words_on
+from gradstep.engine.numbers.selection import cut
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import name_line
 from gradstep.values.tensors import Between, LookPlace, LookTensor, Pair, PlaceView, Quantity, TensorView
 from gradstep.views.tensor.before_after import Side, window_of
 from gradstep.views.tensor.goto import place_between
 from gradstep.views.tensor.measures import Measures
-from gradstep.views.tensor.readable import why_not, words_on
-from gradstep.views.tensor.selection import cut
 from gradstep.views.tensor.view import framed
 from gradstep.views.training.model import dtype_name
 

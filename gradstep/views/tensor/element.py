@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.selection import Cut, cut
 from gradstep.values.expressions import name_line
-from gradstep.views.tensor.selection import Cut, cut
 from gradstep.views.tensor.view import Selection
 
 

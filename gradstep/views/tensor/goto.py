@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.readable import part, real, why_not
+from gradstep.engine.numbers.selection import Cut, cut
 from gradstep.values.tensors import Extreme, LookPlace, PlaceView
 from gradstep.views.tensor.before_after import changes, side_of
 from gradstep.views.tensor.plane import axes_of
-from gradstep.views.tensor.readable import part, real, why_not
-from gradstep.views.tensor.selection import Cut, cut
 from gradstep.views.tensor.view import Selection
 
 _ROWS = 1 << 18

@@ -6,10 +6,10 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from gradstep.engine.debuggee.loop import Point
+from gradstep.engine.numbers.selection import Cut
 from gradstep.values.tensors import LookTensor, Quantity, Statistics
 from gradstep.views.moment import version_of
 from gradstep.views.tensor.before_after import Side, statistics_of
-from gradstep.views.tensor.selection import Cut
 
 _QUICK = 1 << 21
 """Elements whose statistics take no longer than a frame: they come with the window, also in a hurry."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from gradstep.engine.numbers.norms import flat_norm
 from gradstep.values.tensors import Histogram, Statistics
-from gradstep.views.numbers import flat_norm
 
 Read = Callable[[Sequence[Tensor]], Tensor]
 """Makes the numbers of a chunk from the same chunk of each tensor: real ones, float32 or float64."""

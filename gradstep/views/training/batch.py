@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.norms import wide
 from gradstep.values.training import BatchView, LookBatch, PartRow, Piece, SampleRow
-from gradstep.views.numbers import wide
 from gradstep.views.training.model import dtype_name
 from gradstep.views.training.samples import SampleLosses, sample_losses
 

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from gradstep.engine.bits import beside, same_bits
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.norms import has_norm, norm_of, wide
 from gradstep.engine.saving import state_tensors
 from gradstep.values.numbers import number
 from gradstep.values.views import Change, Changes
-from gradstep.views.numbers import has_norm, norm_of, wide
 
 Pair = tuple[str, Tensor | None, Tensor | None]
 """A name, the tensor before the last phase, and the tensor now; None where there was or is none."""

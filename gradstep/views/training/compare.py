@@ -14,10 +14,10 @@ from gradstep.engine.checkpoint import Checkpoint, Key, name_of
 from gradstep.engine.history.points import TimelinePoint, fork_of
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import keep_both
+from gradstep.engine.numbers.norms import norm_of, wide
 from gradstep.engine.randomness import state_bytes
 from gradstep.values.numbers import number
 from gradstep.values.timeline import CompareLoss, CompareRow, CompareView, LookCompare
-from gradstep.views.numbers import norm_of, wide
 
 _KINDS: dict[str, Literal["parameter", "grad", "buffer", "state", "hyper", "batch"]] = {
     "weight": "parameter",

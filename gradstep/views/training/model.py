@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.norms import norm_of
 from gradstep.values.views import ModelRow, ModelView
-from gradstep.views.numbers import Norms, norm_of
+from gradstep.views.numbers import Norms
 
 
 def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], taken: Norms | None = None) -> ModelView:

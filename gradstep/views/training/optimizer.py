@@ -10,9 +10,9 @@ from torch import Tensor
 
 from gradstep.engine.expressions.describe import describe
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.norms import norm_of
 from gradstep.values.expressions import name_line
 from gradstep.values.training import GroupRow, OptimizerView, RatePoint, SlotRow
-from gradstep.views.numbers import norm_of
 from gradstep.views.training.model import dtype_name
 
 

@@ -10,6 +10,7 @@ from gradstep.engine.autograd.derivatives.find import rule_of, symbol_of, words_
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.events import Event, tensors_in
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Forward
@@ -18,7 +19,6 @@ from gradstep.values.reasons import FormulaLine
 from gradstep.values.views import WhyView
 from gradstep.views.graph.operations import operation_of
 from gradstep.views.node.inside import why_not
-from gradstep.views.numbers import norm_of
 
 _MOST = 3
 """Things of one kind that a sentence names."""

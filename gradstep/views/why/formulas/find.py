@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradstep.engine.debuggee.optimizers import is_torchs, writes_grad
 from gradstep.engine.held import Held
-from gradstep.views.tensor.selection import Cut
+from gradstep.engine.numbers.selection import Cut
 from gradstep.views.why.formulas.adagrad import adagrad
 from gradstep.views.why.formulas.adam import adam, adamw
 from gradstep.views.why.formulas.rmsprop import rmsprop

@@ -1,0 +1,1 @@
+"""Tensors as numbers: which can be read, a part of one, and norms."""
