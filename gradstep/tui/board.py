@@ -245,11 +245,13 @@ class Board(AskingDesk, inherit_bindings=False):
         self._footer.playing, self._footer.maximised = self.driver.playing is not None, self._maximised
         now += keymap.PLAYING if self._footer.playing else ()
         inside = self.driver.stop.position is not None
+        lines = self._reading is not None and not self._reading.at_end
+        now += ["natural"] * (inside and lines)
         now += keymap.INSIDE if inside else ()
         left_out = {*now, *(keymap.OUTSIDE if inside else ())}
         self._footer.keys = [*now, *(n for n in keymap.FOOTER if self.applies(n) and n not in left_out)]
         self._footer.first = tuple(now)
-        self._footer.next = next_words(self.driver.stop, self._reading is not None and not self._reading.at_end)
+        self._footer.next = next_words(self.driver.stop, lines)
         self._status.activity = self._phases.activity = self._activity()
 
     # -- words --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from gradstep.steps.runner import Runner
 from gradstep.steps.script import Line, Repeat, Script, Statement
 from gradstep.tui.jobs import Job, Program
 from gradstep.tui.panels.script import Page
-from gradstep.values.commands import TRAVELS, Command, Load, Say
+from gradstep.values.commands import TRAVELS, Command, Into, Load, Say
 from gradstep.values.outcomes import Outcome, Problem
 
 
@@ -184,7 +184,7 @@ class Reading:
             return False
         self.waits = False
         place = self._places.get(self._key(outcome)) if isinstance(outcome.command, TRAVELS) else None
-        if outcome.command == self.next:
+        if self._is_next(outcome):
             self._ran(outcome)
         elif place is not None:
             self._runner.go(place.runner)
@@ -249,6 +249,13 @@ class Reading:
             self._told(f"An error came, as the script expects: {outcome.problem.title}.")
         self._note(outcome)
         return failure.problem if failure is not None else None
+
+    def _is_next(self, outcome: Outcome) -> bool:
+        """Return whether what was done is what the next line says; an `into` without a phase takes the natural one."""
+        done, line, position = outcome.command, self.next, outcome.stop.position
+        if isinstance(done, Into) and isinstance(line, Into) and position is not None and position.place == 1:
+            return {done.phase, line.phase} <= {"", position.phase}
+        return done == line
 
     def _note(self, outcome: Outcome) -> None:
         self._places[self._key(outcome)] = _Place(self._runner.place, len(self._done))

@@ -113,3 +113,17 @@ def test_a_travel_of_the_scripts_own_does_not_move_it() -> None:
         assert following(s) == ""
 
     on_script("forward\nundo\nforward\nbackward\nundo\n", test)
+
+
+def test_the_keys_inside_a_phase_count_as_the_lines_and_the_footer_names_space() -> None:
+    async def test(s: Stage) -> None:
+        await s.press("f", "i")
+        assert following(s) == "over"
+        assert "space next" in s.rows()[-1]
+        await s.press("o", "i")
+        assert following(s) == "out phase"
+        await s.press("O", "space")
+        assert following(s) == ""
+        assert s.screen.driver.stop.position is None
+
+    on_script("forward\ninto backward\nover\ninto\nout phase\n", test)
