@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradstep.engine.bits import same_bits
@@ -22,7 +23,7 @@ from gradstep.engine.history.thinning import tidy
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.images import Images
 from gradstep.values import commands as cmd
-from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.errors import GradstepError, refuse_to_overwrite, wrong
 from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.numbers import size as bytes_words
 from gradstep.values.parting import sides_words
@@ -84,13 +85,12 @@ class Past:
                 return compare_words(compare_view(timeline, timeline.number, LookCompare(first, second)))
             case cmd.Diff(first, second):
                 return sides_words(branches_part(timeline, (first, second)))
-            case cmd.Checkpoint(path, folder):
-                return self._save(path, folder)
-            case cmd.Restore(path, folder):
+            case cmd.Checkpoint():
+                return self._save(_place_for(command))
+            case cmd.Restore():
                 return self._restore(command)
-            case cmd.Export(path, folder):
-                place = place_of_file(path, folder)
-                return export(looks.held, self.load, timeline.here(), place, self._progress)
+            case cmd.Export():
+                return export(looks.held, self.load, timeline.here(), _place_for(command), self._progress)
             case _:
                 return looks.held.carry_out(command, looks.scope)
 
@@ -196,7 +196,7 @@ class Past:
             why = f"{problem.title}: {'; '.join(filter(None, (problem.what, problem.remedy)))}"
             return tuple(NoView(stop, why) for _ in requests)
 
-    def _save(self, path: str, folder: str) -> str:
+    def _save(self, place: Path) -> str:
         """Write the whole state; of a graph that is alive, the commands that build it again."""
         timeline, held = self.timeline, self._looks.held
         then: list[cmd.PointCommand] = []
@@ -209,7 +209,6 @@ class Past:
             base, then = arrive.way_to(timeline.current)
             assert base.checkpoint is not None
             kept, losses = base.checkpoint, timeline.losses(base)
-        place = place_of_file(path, folder)
         size = save(held, kept, then, losses, digest(held)[0], place)
         return f"{place}: {bytes_words(size)}"
 
@@ -236,3 +235,14 @@ class Past:
             return holds(evaluate(condition, self._looks.scope))
         except GradstepError:
             return False
+
+
+def _place_for(command: cmd.FileCommand) -> Path:
+    """Return the file that a command writes.
+
+    Raises:
+        GradstepError: it is there, and the command may not overwrite it.
+    """
+    place = place_of_file(command.path, command.folder)
+    refuse_to_overwrite(place, cmd.line_of(command), command.over)
+    return place

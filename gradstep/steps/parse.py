@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gradstep.steps.faults import Fault, MisfitError, ScriptError
 from gradstep.steps.script import ExpectError, Line, Repeat, Script, Statement
-from gradstep.values.commands import Checkpoint, Command, Export, Load, Restore, Say
+from gradstep.values.commands import Checkpoint, Command, Export, Load, Restore, Say, for_replay
 
 if TYPE_CHECKING:
     from gradstep.steps.outline import RawBlock
@@ -21,15 +21,20 @@ MAX_BLOCKS = 50
 """How deep blocks may be nested."""
 
 
-def parse_script(text: str, path: str) -> Script:
-    """Parse a script; `path` is its file, for the messages and for `load FILE.py:factory` beside it.
+def parse_script(text: str, path: str, replays: bool = False) -> Script:
+    """Parse a script.
+
+    Args:
+        text: the script.
+        path: its file, for the messages and for `load FILE.py:factory` beside it.
+        replays: True where it may overwrite the files that it writes.
 
     Raises:
         ScriptError: it is wrong; it holds every fault found, with file, line and column.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     folder = os.path.dirname(os.path.abspath(path))
-    return _Parser(text, path, folder).script()
+    return _Parser(text, path, folder, replays).script()
 
 
 def parse_line(text: str, folder: str = "") -> tuple[Statement, ...]:
@@ -60,14 +65,14 @@ def read_script(path: str) -> Script:
         why = f"{error.strerror}." if isinstance(error, OSError) and error.strerror else "It is not UTF-8 text."
         remedy = "Give the path of a .steps script."
         raise ScriptError([Fault(path, 0, 0, "", "the script cannot be read", why, remedy)]) from None
-    return parse_script(text, path)
+    return parse_script(text, path, replays=True)
 
 
 class _Parser:
     """Goes over the outline of one text and collects statements and faults."""
 
-    def __init__(self, text: str, path: str, folder: str) -> None:
-        self.text, self.path, self.folder = text, path, folder
+    def __init__(self, text: str, path: str, folder: str, replays: bool = False) -> None:
+        self.text, self.path, self.folder, self.replays = text, path, folder, replays
         self.source = tuple(text.split("\n"))
         self.faults: list[Fault] = []
 
@@ -110,6 +115,7 @@ class _Parser:
             end = len(raw.text)
             raise MisfitError("a block is missing", "", f"It is written like this: {word} {{ backward }}", end)
         command = parse_command(raw.text)
+        command = for_replay(command) if self.replays else command
         return replace(command, folder=self.folder) if isinstance(command, _WITH_FILES) else command
 
     def block(self, raw: RawBlock, body: list[RawBlock], depth: int) -> Statement | None:

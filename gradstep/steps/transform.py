@@ -197,20 +197,21 @@ class ToValues(ToTerms):
     def seed(self, _word: Token, seed: Token) -> c.Seed:
         return c.Seed(integer(seed))
 
-    def file(self, word: Token, path: str) -> c.Checkpoint | c.Restore | c.Export:
+    def file(self, token: Token, path: str) -> c.Checkpoint | c.Restore | c.Export:
+        word, over = token.removesuffix("!"), token.endswith("!")
         ending = ".py" if word == "export" else ".safetensors"
         if not path.endswith(ending):
-            raise MisfitError(f"`{word}` takes a {ending} file", "", f"Write {word} {path}{ending}", *place(word))
+            raise MisfitError(f"`{word}` takes a {ending} file", "", f"Write {word} {path}{ending}", *place(token))
         if word == "checkpoint":
-            return c.Checkpoint(path)
-        return c.Restore(path) if word == "restore" else c.Export(path)
+            return c.Checkpoint(path, over=over)
+        return c.Restore(path) if word == "restore" else c.Export(path, over=over)
 
-    def screenshot(self, _word: Token, path: str, *options: tuple[Token, Token]) -> c.Screenshot:
+    def screenshot(self, word: Token, path: str, *options: tuple[Token, Token]) -> c.Screenshot:
         given = _options("screenshot", options)
         size = given.get("size")
         if size is not None and not re.fullmatch(r"[1-9]\d{0,2}x[1-9]\d{0,2}", size):
             raise MisfitError(f"`{size}` is no size", "", "Write columns and rows: size=120x40.", *place(size))
-        return c.Screenshot(path, "" if size is None else str(size))
+        return c.Screenshot(path, "" if size is None else str(size), word.endswith("!"))
 
     def bare(self, text: Token) -> str:
         return str(text)

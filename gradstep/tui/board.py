@@ -18,7 +18,7 @@ from gradstep.tui.panels.status import Activity, next_words
 from gradstep.tui.panels.why import Stage
 from gradstep.tui.remembered import Look
 from gradstep.values.commands import PHASES, Backward, Command, Load, Say, Screenshot, Show, line_of
-from gradstep.values.errors import GradstepError
+from gradstep.values.errors import GradstepError, refuse_to_overwrite
 from gradstep.values.expressions import Expression
 from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Stop, Waiting
 from gradstep.values.views import Request, View
@@ -228,8 +228,10 @@ class Board(AskingDesk, inherit_bindings=False):
 
     async def photograph(self, command: Screenshot) -> str:
         """Draw the screen to a file, once it shows the present stop."""
+        path = Path(command.path)
+        refuse_to_overwrite(path, line_of(command), command.over)
         await self.settled()
-        Path(command.path).write_text(self.app.export_screenshot(title="gradstep"), encoding="utf-8")
+        path.write_text(self.app.export_screenshot(title="gradstep"), encoding="utf-8")
         return f"wrote {command.path}"
 
     # -- painting -----------------------------------------------------------------------------------------------------

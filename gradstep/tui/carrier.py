@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from gradstep.session.protocol import FrontSession
 from gradstep.values.commands import Command, Say, Screenshot
+from gradstep.values.errors import GradstepError
 from gradstep.values.outcomes import Outcome, Problem, Stop
 from gradstep.values.views import Digest, LookDigest, Request, View
 
@@ -88,6 +89,8 @@ class Carrier:
     async def _photograph(self, command: Screenshot) -> Outcome:
         try:
             return Outcome(command, self.stop, text=await self._listener.photograph(command))
+        except GradstepError as error:
+            return Outcome(command, self.stop, error.problem)
         except OSError as error:
             what = f"{command.path}: {error.strerror or error}"
             remedy = "Give the path of a file in a folder that can be written to."

@@ -12,7 +12,7 @@ from gradstep.tui.carrier import Carrier, Listener, Mark
 from gradstep.tui.jobs import REFUSED_INSIDE, Job, Program
 from gradstep.tui.panels.why import hit_words
 from gradstep.tui.play import Play
-from gradstep.values.commands import Command, Load, line_of
+from gradstep.values.commands import Command, Load, for_replay, line_of
 from gradstep.values.errors import GradstepError
 from gradstep.values.outcomes import Outcome, Problem, Stop
 
@@ -287,7 +287,7 @@ class Driver(Carrier):
         try:
             for number, command in enumerate(history, 1):
                 self.place = f"command {number:,} of {len(history):,}"
-                outcome, _ = await self._execute(command, again=True)
+                outcome, _ = await self._execute(for_replay(command), again=True)
                 if outcome.problem is not None or self._stopping:
                     why = outcome.problem.title if outcome.problem else "paused"
                     word = f"stopped at command {number}, {line_of(command)}: {why}"

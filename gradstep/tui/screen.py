@@ -24,7 +24,7 @@ from gradstep.tui.remembered import Look
 from gradstep.tui.trying import TryingBoard
 from gradstep.values import numbers
 from gradstep.values.commands import Command, Load
-from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.errors import GradstepError, refuse_to_overwrite, wrong
 from gradstep.values.outcomes import Outcome, Problem
 from gradstep.values.views import LookNames, Names
 
@@ -287,8 +287,7 @@ class StepScreen(TryingBoard, inherit_bindings=False):
         """
         from gradstep.steps.record import save
 
-        if not over and Path(path).exists():
-            raise wrong("The file is there already", path, f"save! {path} overwrites it.")
+        refuse_to_overwrite(Path(path), f"save {path}", over)
         try:
             save(path, self.driver.history)
         except OSError as error:

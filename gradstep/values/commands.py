@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import ClassVar, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gradstep.values import edits, stepping, travels
 from gradstep.values.edits import path_word
@@ -154,11 +155,13 @@ class Say(Struct, frozen=True, tag=True):
 class Screenshot(Struct, frozen=True, tag=True):
     """Draw the screen to an SVG file; carried out by the front end.
 
-    `size` is columns and rows, such as 80x24; empty for the size that the front end has, or was told.
+    `size` is columns and rows, such as 80x24; empty for the size that the front end has, or was told. `over` is no
+    part of the line, as for `Checkpoint`.
     """
 
     path: str
     size: str = ""
+    over: bool = False
 
 
 PhaseCommand: TypeAlias = Forward | Backward | Step | ZeroGrad
@@ -202,6 +205,11 @@ ACTS: dict[str, PhaseCommand | NextBatch] = {
 """The plain acts by their lines, which are what they are called on screen."""
 ACT_NAMES: dict[type, str] = {type(act): name for name, act in ACTS.items()}
 """What each kind of act is called."""
+
+
+def for_replay(command: Command) -> Command:
+    """Return a command as a replay carries it out: it overwrites the file that it wrote before."""
+    return replace(command, over=True) if isinstance(command, (*FILES, Screenshot)) else command
 
 
 def line_of(command: Command) -> str:

@@ -57,10 +57,15 @@ class Seed(Struct, frozen=True, tag=True):
 
 
 class Checkpoint(Struct, frozen=True, tag=True):
-    """Write everything to a .safetensors file. `folder` is where a relative path begins; it is no part of the line."""
+    """Write everything to a .safetensors file.
+
+    `folder` is where a relative path begins, and with `over` a file that is there is overwritten. Neither is part of
+    the line: a script may overwrite what it wrote when it ran before.
+    """
 
     path: str
     folder: str = ""
+    over: bool = False
 
 
 class Restore(Struct, frozen=True, tag=True):
@@ -71,10 +76,11 @@ class Restore(Struct, frozen=True, tag=True):
 
 
 class Export(Struct, frozen=True, tag=True):
-    """Write what led here as a plain PyTorch program."""
+    """Write what led here as a plain PyTorch program; `folder` and `over` as for `Checkpoint`."""
 
     path: str
     folder: str = ""
+    over: bool = False
 
 
 EditCommand: TypeAlias = Assign | Freeze | Clip | UseOptimizer | Mode | Seed | Restore

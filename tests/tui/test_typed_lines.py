@@ -8,7 +8,7 @@ from fake_session import FakeSession
 from stage import stage
 
 from gradstep.values.commands import Print
-from gradstep.values.outcomes import Outcome, Problem
+from gradstep.values.outcomes import Died, Outcome, Problem
 
 UNKNOWN = Problem("wrong", "there is no such name: 2.wight", "2.wight", "Did you mean 2.weight?", subject="2.wight")
 
@@ -99,6 +99,27 @@ def test_try_without_its_set_says_what_was_meant():
     run(test)
 
 
+def test_a_picture_is_drawn_over_none_unless_told_or_replayed(tmp_path):
+    async def test():
+        path = tmp_path / "mine.svg"
+        path.write_text("precious")
+        async with stage() as s:
+            for line in (f"screenshot {path}", f"screenshot! {path}"):
+                await s.press("colon")
+                await s.type(line)
+                assert path.read_text() == "precious"
+                await s.press("enter")
+                await s.idle()
+            assert path.read_text().startswith("<svg")
+            s.session.dead = "killed by SIGKILL"
+            s.session.on_event(Died("killed by SIGKILL"))
+            path.write_text("not so precious")
+            await s.press("R")
+            await s.until(lambda: path.read_text().startswith("<svg"))
+
+    run(test)
+
+
 def test_save_refuses_a_file_that_is_there(tmp_path):
     async def test():
         path = tmp_path / "mine.steps"
@@ -107,7 +128,7 @@ def test_save_refuses_a_file_that_is_there(tmp_path):
             await s.press("f", "colon")
             await s.type(f"save {path}")
             await s.press("enter")
-            assert "The file is there already" in s.text()
+            assert "the file is there already" in s.text()
             assert path.read_text() == "precious"
             await s.press("colon")
             await s.type(f"save! {path}")
