@@ -28,7 +28,7 @@ class NodeKeys(SteppingBoard, inherit_bindings=False):
         for panel in (self.panel(JtvPanel), self.panel(ContributionsPanel), self.panel(SourcePanel)):
             panel.number, panel.path = self._subject()
         position, source = self._status.stop.position, self.panel(SourcePanel)
-        if position is not None and position.phase == "forward":
+        if position is not None and position.kind != "node":
             source.number, source.path = None, ""  # the line that is running
         inside = self.panel(InsidePanel)
         inside.number, inside.path = self._module()

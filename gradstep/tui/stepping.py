@@ -11,7 +11,7 @@ from gradstep.tui.panels.breakpoints import BreakpointsPanel
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.panels.inside import InsidePanel
 from gradstep.tui.panels.model import ModelPanel
-from gradstep.tui.panels.position import place_words
+from gradstep.tui.panels.position import own_name, place_words
 from gradstep.values.commands import (
     Break,
     Command,
@@ -58,7 +58,9 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
 
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
         """Show a stop: at one inside a phase Graph and Model go to what runs."""
-        self._come_inside(stop.position.phase if stop.position is not None else "")
+        position = stop.position
+        # nodes of a backward that a forward runs by itself are looked at as those of any other
+        self._come_inside("" if position is None else "backward" if position.kind == "node" else position.phase)
         self.panel(GraphPanel).follow(stop)
         self.model.follow(stop)
         self._list.follow(stop)
@@ -201,7 +203,13 @@ class SteppingBoard(ActingBoard, inherit_bindings=False):
         panel = self.focus_panel
         if isinstance(panel, GraphPanel) and panel.here is not None:
             row = panel.here
-            return Break("module", row.path or "*") if row.group else Break("node", f"#{row.order}")
+            inside = self.driver.stop.position
+            in_call = inside is not None and inside.call  # numbers are those of the loss's graph
+            return (
+                Break("module", row.path or "*")
+                if row.group
+                else Break("node", row.name if in_call else f"#{row.order}")
+            )
         if isinstance(panel, ModelPanel) and panel.here is not None:
             if panel.here.kind == "parameter":
                 return Break("grad", panel.here.path)
@@ -215,7 +223,8 @@ def _break_at(position: Position | None) -> Break | None:
     if position is None:
         return None
     if position.kind == "node":
-        return Break("node", f"#{position.number}", "after" if position.edge == "after" else "")
+        name = own_name(position.name) if position.call else f"#{position.number}"
+        return Break("node", name, "after" if position.edge == "after" else "")
     if not position.path:
         return Break("phase", position.phase)
     exits = position.kind == "module" and position.edge == "exit"

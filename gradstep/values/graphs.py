@@ -51,8 +51,9 @@ class NodeRow(Struct, frozen=True):
     lanes: str
     """The lanes of this row as drawn, e.g. `●─┬─╮`; `↓12` behind them names an edge that found no lane free, `↑` says
     that such an edge ends here."""
-    status: Literal["", "done", "running", "ready", "waiting"] = ""
-    """done: backward has run this node; the others are said inside a backward that is stepped."""
+    status: Literal["", "done", "running", "ready", "waiting", "left out"] = ""
+    """done: backward has run this node; the others are said inside a backward that is stepped. left out: a
+    `torch.autograd.grad` does not run it, for it leads to none of the inputs that were asked for."""
     path: str | None = None
     """The owning module; empty for the model itself, None outside of it."""
     file: str = ""

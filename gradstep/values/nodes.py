@@ -241,6 +241,8 @@ class NodeView(Struct, frozen=True, tag=True):
     note: str = ""
     by_hand: tuple[str, ...] = ()
     """What flows here and was changed by hand, in words."""
+    call: str = ""
+    """In a forward, the call of torch.autograd that runs the node: v began with what that was given, not with 1."""
 
 
 class ChainView(Struct, frozen=True, tag=True):

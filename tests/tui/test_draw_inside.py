@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from gradstep.tui.lines import Line
 from gradstep.tui.panels import breakpoints, inside, model, source
@@ -53,6 +54,17 @@ def test_the_outer_modules_make_way_and_the_place_stays() -> None:
     row = text(stack_row(RELU, 52))
     assert row == "▶ backward ▸ … ▸ before #7 ReluBackward0  breakpoi…"
     assert all(len(text(stack_row(RELU, width))) <= width for width in range(20, 120))
+
+
+def test_a_backward_inside_a_forward_is_named_between_the_two() -> None:
+    inner = structs.replace(RELU, phase="forward", call="torch.autograd.grad")
+    assert text(stack_row(inner, 100)).startswith("▶ forward ▸ autograd.grad ▸ ")
+    assert all(len(text(stack_row(inner, width))) <= width for width in range(24, 120))
+    row = text(phases(Stop(3, phase="forward", torch="prediction = model(x)", position=inner), Activity(), 120))
+    assert "f forward ▶ #7 of 12 " in row
+    assert "torch.autograd.grad" in row
+    call = Position("forward", "op", "enter", "torch.autograd.grad")
+    assert place_words(call) == "before autograd.grad"
 
 
 def test_the_phase_that_is_stopped_inside_is_lit_with_its_line_of_torch() -> None:

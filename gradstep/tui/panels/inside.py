@@ -26,7 +26,7 @@ def draw(view: InsideView | None, width: int, height: int, first: int = 0, at: i
     room = max(1, height - 1 - len(facts))
     start, end = window(len(rows), first, room)
     position = view.position
-    columns = _Columns(rows[start:end], width, position is not None and position.phase == "forward")
+    columns = _Columns(rows[start:end], width, position is not None and position.kind != "node")
     lines = [columns.header("passed" if position is not None else "in the last backward")]
     lines += [columns.line(rows[i], i == at, rows[i] in view.outputs) for i in range(start, end)]
     about = place_words(position) if position is not None else _module(view)
@@ -55,7 +55,7 @@ def _facts(view: InsideView, width: int) -> list[Line]:
         texts.append((f"{verb}: {names}" + (" .grad" if position.kind == "node" else ""), "text"))
     refused = dict.fromkeys(f"{row.name} does not require grad: {row.why_not}" for row in view.outputs if row.why_not)
     texts += [(text, "bright") for text in refused]
-    if position.phase == "forward":
+    if position.kind != "node":
         grad = "on" if view.grad_mode else "off: no graph is recorded"
         texts.append((f"grad mode {grad}; autocast {view.autocast or 'off'}", "dim"))
     texts += [(text, "bright") for text in view.by_hand]

@@ -124,7 +124,7 @@ def chain_lines(view: NodeView, width: int) -> list[Line]:
 def _product_line(view: NodeView, width: int) -> Line:
     """Return v here as a product, and what its 1 is."""
     row = Row(width).left(GUTTER, _product(view, width - GUTTER - 1), "code")
-    one = "   1 = ∂loss/∂loss"
+    one = f"   v₀ = what {clean(view.call).removeprefix('torch.')} began with" if view.call else "   1 = ∂loss/∂loss"
     return (row.add(one, "dim") if row.at + len(one) < width else row).line()
 
 
@@ -143,10 +143,11 @@ def _product(view: NodeView, room: int) -> str:
     """Write v here as the product of transposed Jacobians, numbered as the nodes are, with as many as there is room."""
     links = view.chain.links[:-1]
     parts = [f"J{str(link.number).translate(_LOWERED)}ᵀ" for link in reversed(links)]
-    text = "v = " + " ".join(parts) + " 1"
+    began = "v₀" if view.call else "1"
+    text = "v = " + " ".join([*parts, began])
     while (len(text) > room or view.chain.skipped) and len(parts) > 2:
         parts = [*parts[:-2], parts[-1]]
-        text = "v = " + " ".join([*parts[:-1], "…", parts[-1]]) + " 1"
+        text = "v = " + " ".join([*parts[:-1], "…", parts[-1], began])
         if len(text) <= room:
             break
     return text

@@ -15,6 +15,7 @@ from gradstep.values.inside import Breakpoint
 _MARKS = {
     "": ("·", "dim"),
     "waiting": ("·", "dim"),
+    "left out": (" ", "dim"),
     "ready": ("○", "text"),
     "running": ("▶", "now"),
     "done": ("✓", "good"),
@@ -84,7 +85,7 @@ class Columns:
         row = cursor(Row(self.width, here), here)
         if stops is not None:
             row.left(1, *mark_of(stops))
-        running, dark = node.status == "running", node.status in {"", "waiting"} and not here
+        running, dark = node.status == "running", node.status in {"", "waiting", "left out"} and not here
         row.left(GUTTER, *_MARKS[node.status])
         if self.number:
             row.right(self.number, f"#{node.order}", "now" if running else "dim")

@@ -31,7 +31,8 @@ def place_words(position: Position, total: bool = False) -> str:
         name = f"{clean(position.parameter)}.grad" if position.parameter else own_name(position.name)
         return f"{position.edge} {number} {name}"
     if position.kind == "op":
-        return f"after {clean(position.name).removeprefix('torch.')}"
+        side = "before" if position.edge == "enter" else "after"
+        return f"{side} {clean(position.name).removeprefix('torch.')}"
     return f"{position.edge} {clean(position.path)} {clean(position.name)}".replace("  ", " ")
 
 
@@ -53,6 +54,8 @@ def stack_row(position: Position, width: int, alone: bool = False) -> Line:
     `alone`: no path of phases stands above it, which would say how far the phase is.
     """
     row = Row(width).add("▶ ", "now").add(position.phase, "bright")
+    if position.call:
+        row.add(_PART, "line").add(clean(position.call).removeprefix("torch."), "bright")
     why = fit(reason_words(position), max(12, width // 2))
     room = width - row.at - 1 - (cell_len(why) + 3 if why else 0)
     place = _PART + place_words(position, alone)

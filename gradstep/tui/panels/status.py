@@ -124,7 +124,8 @@ def phases(stop: Stop, activity: Activity, width: int, keyboard: Keyboard | None
         if name != PHASES[0]:
             row.add(" ─ ", "line")
         _phase(row, name, keyboard.key(name).shown, stop, natural, running)
-    line = clean(stop.torch if stop.position is None else _INSIDE[stop.position.phase])
+    inside = stop.position
+    line = clean(stop.torch if inside is None else inside.call or _INSIDE[inside.phase])
     following = next_words(stop, activity.script)
     hint = f"{keyboard.key('natural').shown}  {following}" if following else ""
     left = row.at + (1 if narrow else 2)

@@ -185,7 +185,7 @@ class _Graph:
             return made
         return replace(made, status=status, saved=saved, grad=grad, bytes=size)
 
-    def _status(self, first: int, end: int) -> Literal["", "done", "running", "ready", "waiting"]:
+    def _status(self, first: int, end: int) -> Literal["", "done", "running", "ready", "waiting", "left out"]:
         """Say how far the nodes of a row have come; one is ready when all that lead to it have run."""
         if self.progress is None:
             return "done" if self.held.point.ran else ""
@@ -193,7 +193,7 @@ class _Graph:
         if first <= number < end:
             return "running"
         if needed is not None and needed.isdisjoint(range(first, end)):
-            return ""
+            return "left out"
         if all(node in ran for node in range(first, end)):
             return "done"
         return "ready" if any(self._ready(node, ran) for node in range(first, end)) else "waiting"

@@ -71,7 +71,8 @@ class Passing:
         if isinstance(seen, str):
             return NodeView(stop, note=seen)
         view = self._look.view(stop, request, seen.record, seen.number, seen.arrived, seen.left, seen.norms, seen.made)
-        view = replace(view, by_hand=seen.by_hand) if seen.by_hand else view
+        event = None if stepping is None else stepping.event
+        view = replace(view, by_hand=seen.by_hand, call="" if event is None else event.call)
         return replace(view, note=seen.note) if seen.note else view
 
     def chain(self, stop: int, request: LookChain, stepping: Stepping | None) -> ChainView:
