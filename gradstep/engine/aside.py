@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import TYPE_CHECKING
 
 import torch
 
 from gradstep.engine.debuggee.batches import leaves
+from gradstep.engine.held import Held
 from gradstep.engine.saving import Saved, Saver
-
-if TYPE_CHECKING:
-    from gradstep.engine.held import Held
 
 
 @contextmanager
@@ -24,7 +21,7 @@ def aside(held: Held, weights: bool) -> Iterator[None]:
         held: the workload.
         weights: whether the block writes the weights in any case.
     """
-    writes = weights or held.transaction.writes_weights()
+    writes = weights or held.writes_weights()
     batches = [*leaves(held.point.batch), *leaves(held.batches.batch)]
     kept = Saver(offload=held.offload).tensors(
         [*held.buffers(), *(held.parameters if writes else held.renormalised), *batches]

@@ -1,12 +1,11 @@
-"""What-if edits: commands that change what is being trained, each a transaction as a phase is."""
+"""What-if edits: commands that change what is being trained. The runner makes a transaction of each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
-from msgspec.structs import replace
 from torch import Tensor, nn
 
 from gradstep.engine.debuggee.optimizers import optimizer_named, remade_schedulers
@@ -15,16 +14,12 @@ from gradstep.engine.expressions.names import Scope
 from gradstep.engine.expressions.patterns import matching
 from gradstep.engine.files.checkpoint_file import place_of_file
 from gradstep.engine.files.restore import Found, find, put
-from gradstep.engine.problems import problem_of
+from gradstep.engine.held import Held
 from gradstep.engine.randomness import seed_everything
-from gradstep.engine.saving import Saved
-from gradstep.values.commands import Assign, Clip, EditCommand, Freeze, Mode, Restore, Seed, UseOptimizer, line_of
-from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.commands import Assign, Clip, EditCommand, Freeze, Mode, Restore, Seed, UseOptimizer
+from gradstep.values.errors import wrong
 from gradstep.values.expressions import expression_line
 from gradstep.values.numbers import number
-
-if TYPE_CHECKING:
-    from gradstep.engine.held import Held
 
 
 class Plan(NamedTuple):
@@ -38,36 +33,12 @@ class Plan(NamedTuple):
     """What a file holds that is restored."""
 
 
-def edit(held: Held, command: EditCommand, scope: Scope) -> str:
-    """Carry out an edit; return what there is to say of it.
+def plan(held: Held, command: EditCommand, scope: Scope) -> Plan:
+    """Return what an edit is about to write; nothing is changed.
 
     Raises:
-        GradstepError: it can't be done; the state is as it was before.
+        GradstepError: it can't be done.
     """
-    point, accounts, optimizer, schedulers = held.point, held.ledger.copy(), held.optimizer, held.schedulers
-    losses, rates = list(held.losses), list(held.loss_rates)
-    saved: Saved | None = None
-    try:
-        plan = _plan(held, command, scope)
-        if held.observed:
-            saved = held.transaction.begin_edit(plan.tensors, plan.grads)
-        text, line = _write(held, command, plan, scope)
-        moved = held.point.steps_since_forward + bool(plan.tensors)
-        held.point = replace(held.point, torch=line, edit=text, steps_since_forward=moved)
-        held.transaction.keep(command, saved)
-    except BaseException as error:
-        held.point = point
-        held.ledger.restore(accounts)
-        held.use_optimizer(optimizer, schedulers)
-        held.losses[:], held.loss_rates[:] = losses, rates
-        if saved is not None:
-            held.transaction.roll_back(saved)
-        raise GradstepError(problem_of(error, line_of(command))) from error
-    held.saved, held.refused = saved or Saved(), ""
-    return text
-
-
-def _plan(held: Held, command: EditCommand, scope: Scope) -> Plan:
     match command:
         case Assign(target, value):
             place = place_of(held, target, scope)
@@ -86,7 +57,7 @@ def _plan(held: Held, command: EditCommand, scope: Scope) -> Plan:
             return Plan()
 
 
-def _write(held: Held, command: EditCommand, plan: Plan, scope: Scope) -> tuple[str, str]:
+def write(held: Held, command: EditCommand, plan: Plan, scope: Scope) -> tuple[str, str]:
     """Do it; return what there is to say, and the line of PyTorch that it is."""
     match command:
         case Assign():

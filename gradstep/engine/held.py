@@ -1,4 +1,4 @@
-"""A held workload: the four phases on the real model, each a transaction."""
+"""A held workload: what is stepped, and where its loop stands. It is passive: `runner.py` runs it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from msgspec.structs import replace
 from torch import Tensor
 
-from gradstep.engine import phases
 from gradstep.engine.autograd.graph import GraphRecord, record
-from gradstep.engine.debuggee.loop import Act, Point
+from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.debuggee.parts import Parts
-from gradstep.engine.diagnose.mismatch import with_cause
-from gradstep.engine.edits import edit
-from gradstep.engine.expressions.names import Scope
 from gradstep.engine.observe.addends import Addends
 from gradstep.engine.observe.ledger import Ledger
 from gradstep.engine.observe.source_lines import Place
-from gradstep.engine.phases import Taps
-from gradstep.engine.problems import problem_of
 from gradstep.engine.saving import Saved
-from gradstep.engine.stepping.gradient_edits import MadeAgain
-from gradstep.engine.transaction import Transaction
-from gradstep.values.commands import ACT_NAMES, Backward, PointCommand
-from gradstep.values.errors import GradstepError
 from gradstep.workload import Workload
 
 
 class Held(Parts):
-    """Holds a model, its loss, optimizer and batches, and runs one phase at a time.
-
-    A phase that raises leaves everything as it was before it: parameters, gradients, buffers, optimizer, generators,
-    batch cursor, and the graph of the last loss.
-    """
+    """Holds a model, its loss, optimizer and batches, and what is known of the phases that ran."""
 
     def __init__(
         self,
@@ -49,7 +34,12 @@ class Held(Parts):
         self.ledger = Ledger()
         self.addends = Addends()
         self.point = Point()
-        self.saved = _NOTHING
+        self.saved = Saved()
+        """What the last command may have written, from before it."""
+        self.forward_saved: Saved | None = None
+        """What the graph of the last loss began with; None where that is not known."""
+        self.began_with: Callable[[], Saved | None] = lambda: self.forward_saved
+        """Returns what the forward of the last loss began with; a runner with a history knows more."""
         self.losses: list[tuple[int, float]] = []
         self.loss_rates: list[tuple[float, ...]] = []
         """The learning rates that held at each of `losses`."""
@@ -58,16 +48,9 @@ class Held(Parts):
         self.note_lines = False
         """True while someone looks at the graph: a forward then notes the source line of each node."""
         self.quick = True
-        """False when the last forward took longer than `phases.QUICK`: lines are noted only while the graph is seen."""
-        self.running = False
-        self.inside = False
-        """True while a phase is stepped: at a stop inside it nothing else can run."""
-        self.observed = True
-        """True while someone looks, or goes on after a failure: each phase then keeps what it may write, and notes
-        which module makes which node. Without it a phase that raises is not undone, and nothing is said to change."""
+        """False when the last forward took long (`phases.QUICK`): lines are noted only while the graph is seen."""
         self.refused = ""
         """The act that raised last and was undone; empty when the last one went through."""
-        self.transaction = Transaction(self)
         self._graph: tuple[GraphRecord, Tensor] | None = None
         """A tuple drops its last item first: the record goes after the loss (`autograd/long_graphs.py` says why)."""
         self._inner: tuple[GraphRecord, Point] | None = None
@@ -119,59 +102,3 @@ class Held(Parts):
     def forget_graph(self) -> None:
         """Let go of the graph that was walked: nothing but the loss may keep one alive."""
         self._graph = None
-
-    # -- what it does --------------------------------------------------------------------------------------------------
-    def run(self, act: Act, taps: Taps | None = None) -> None:
-        """Carry out one phase, or take the next batch.
-
-        Args:
-            act: the phase.
-            taps: what stands round a phase that is stepped.
-
-        Raises:
-            GradstepError: what the debuggee raised, as a problem; the state is as it was before.
-        """
-        point, accounts, count = self.point, self.ledger.copy(), len(self.losses)
-        grad_mode = torch.is_grad_enabled()
-        saved: Saved | None = None
-        try:
-            self.point = replace(point, edit="") if point.edit else point
-            self.saved = _NOTHING  # let go of cleared gradients before torch allocates new ones
-            if self.observed:
-                saved = self.transaction.begin(act)
-                if taps is not None:  # at a stop inside, what it changed so far can be seen
-                    self.saved = saved
-            self.running = True  # an interrupt before this would tear what is kept
-            phases.carry_out(self, act, taps)
-            self.transaction.keep(act if taps is None else taps.act, saved)
-            self.running = False
-        except BaseException as error:
-            self.running, self.saved = False, _NOTHING
-            batch = self.batches.batch
-            torch.set_grad_enabled(grad_mode)  # also torch's optimizers and copies switch it
-            self.point = point
-            self.ledger.restore(accounts)
-            del self.losses[count:], self.loss_rates[count:]
-            if saved is not None:
-                self.transaction.roll_back(saved)
-            self.refused = ACT_NAMES[type(act)]
-            raise GradstepError(with_cause(problem_of(error, self.refused), self, batch)) from error
-        self.saved, self.refused = saved or _UNKNOWN, ""
-
-    def carry_out(self, command: PointCommand, scope: Scope) -> str:
-        """Carry out a phase, take the next batch, or change something; return what there is to say of it.
-
-        Raises:
-            GradstepError: it can't be done, or what the debuggee raised; the state is as it was before.
-        """
-        if not isinstance(command, Act):
-            return edit(self, command, scope)
-        if isinstance(command, Backward) and command.flows:
-            self.run(command, MadeAgain(self, command, scope))
-        else:
-            self.run(command)
-        return ""
-
-
-_NOTHING = Saved()
-_UNKNOWN = Saved(known=False)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
 from torch import Tensor
@@ -14,13 +14,11 @@ from torch import Tensor
 from gradstep.engine.autograd.buffers import is_written
 from gradstep.engine.debuggee.loop import Act, Point
 from gradstep.engine.debuggee.optimizers import step_scheduler
+from gradstep.engine.held import Held
 from gradstep.engine.observe.forward import Watched, watch_forward
+from gradstep.engine.stepping.gradient_edits import Flows
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
 from gradstep.values.errors import wrong
-
-if TYPE_CHECKING:
-    from gradstep.engine.held import Held
-    from gradstep.engine.stepping.gradient_edits import Flows
 
 QUICK = 0.05
 """Seconds of a forward up to which a third more, the price of noting lines, is not felt."""
@@ -48,22 +46,33 @@ class Taps(Protocol):
         ...
 
 
-def carry_out(held: Held, act: Act, taps: Taps | None) -> None:
-    """Carry out one phase, or take the next batch; `taps` are what stands round a phase that is stepped."""
-    _PHASES[type(act)](held, act, taps)
+class Run(NamedTuple):
+    """How a phase is run."""
+
+    taps: Taps | None
+    """What stands round it when it is stepped."""
+    observed: bool
+    """False when nobody looks at what it does: it is then watched no more than it needs."""
+    pulled: Callable[[], None]
+    """Called when the phase has taken its batch itself."""
 
 
-def _forward(held: Held, _: Forward, taps: Taps | None) -> None:
+def carry_out(held: Held, act: Act, run: Run) -> None:
+    """Carry out one phase, or take the next batch."""
+    _PHASES[type(act)](held, act, run)
+
+
+def _forward(held: Held, _: Forward, run: Run) -> None:
     if not held.batches.taken:
         held.batches.take()
-        held.transaction.pulled()
+        run.pulled()
     batch = held.batches.batch
     began = time.perf_counter()
-    if held.observed or held.workload.loss is None:
-        lines = held.note_lines or taps is not None  # nodes of a backward that it runs may be stopped at
+    if run.observed or held.workload.loss is None:
+        lines = held.note_lines or run.taps is not None  # nodes of a backward that it runs may be stopped at
         with watch_forward(held.paths, held.model, held.count_zeros, lines) as watched, ExitStack() as stack:
-            if taps is not None:
-                stack.enter_context(taps.forward(watched))
+            if run.taps is not None:
+                stack.enter_context(run.taps.forward(watched))
             loss = held.compute(batch)
     else:
         watched = Watched()
@@ -96,7 +105,7 @@ def _forward(held: Held, _: Forward, taps: Taps | None) -> None:
     held.loss_rates.append(held.rates())
 
 
-def _backward(held: Held, act: Backward, taps: Taps | None) -> None:
+def _backward(held: Held, act: Backward, run: Run) -> None:
     loss = held.point.loss
     if loss is None:
         raise wrong(
@@ -106,7 +115,7 @@ def _backward(held: Held, act: Backward, taps: Taps | None) -> None:
         )
     before = [(p.grad, None if p.grad is None else p.grad._version) for _, p in held.parameters]
     retain = act.retain_graph or _will_be_refused(held)
-    tapped = nullcontext() if taps is None or held.graph() is None else taps.backward()
+    tapped = nullcontext() if run.taps is None or held.graph() is None else run.taps.backward()
     with tapped, held.addends.watch(held.parameters):  # what is changed by hand is added as it was changed
         loss.backward(retain_graph=retain)  # type: ignore[no-untyped-call]
     written = []
@@ -115,7 +124,7 @@ def _backward(held: Held, act: Backward, taps: Taps | None) -> None:
             written.append(name)
             recorded = held.addends.recorded(name)
             held.ledger.backward(name, grad is None, recorded, len(held.losses), held.point.value)
-    flows = None if taps is None else taps.flows
+    flows = None if run.taps is None else run.taps.flows
     changed = "" if flows is None else "  # v changed by hand, as a hook does"
     held.point = replace(
         held.point,
@@ -129,12 +138,12 @@ def _backward(held: Held, act: Backward, taps: Taps | None) -> None:
     )
 
 
-def _step(held: Held, _: Step, _taps: Taps | None) -> None:
+def _step(held: Held, _: Step, run: Run) -> None:
     rates, calls = held.rates(), list[float]()
     if held.calls_closure:
         if not held.batches.taken:
             held.batches.take()
-            held.transaction.pulled()
+            run.pulled()
         held.optimizer.step(partial(_closure, held, calls))  # type: ignore[arg-type]
     else:
         held.optimizer.step()
@@ -166,7 +175,7 @@ def _step(held: Held, _: Step, _taps: Taps | None) -> None:
     )
 
 
-def _zero_grad(held: Held, act: ZeroGrad, _taps: Taps | None) -> None:
+def _zero_grad(held: Held, act: ZeroGrad, _run: Run) -> None:
     to_none = act.set_to_none is not False
     held.optimizer.zero_grad(set_to_none=to_none)
     for group in held.optimizer.param_groups:
@@ -183,7 +192,7 @@ def _zero_grad(held: Held, act: ZeroGrad, _taps: Taps | None) -> None:
     )
 
 
-def _next_batch(held: Held, _: NextBatch, _taps: Taps | None) -> None:
+def _next_batch(held: Held, _: NextBatch, _run: Run) -> None:
     rates = held.rates()
     if held.batches.take() and held.workload.schedule == "epoch":
         _step_schedulers(held)
@@ -229,7 +238,7 @@ def _with(done: tuple[str, ...], phase: str) -> tuple[str, ...]:
     return done if phase in done else (*done, phase)
 
 
-_PHASES: dict[type[Act], Callable[[Held, Any, Taps | None], None]] = {
+_PHASES: dict[type[Act], Callable[[Held, Any, Run], None]] = {
     Forward: _forward,
     Backward: _backward,
     Step: _step,

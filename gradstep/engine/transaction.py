@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from msgspec.structs import replace
@@ -15,16 +15,31 @@ from gradstep.engine.autograd.buffers import is_freed
 from gradstep.engine.bits import same_bits
 from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.debuggee.optimizers import is_torchs, writes_grad
+from gradstep.engine.held import Held
 from gradstep.engine.history.before import began_with
+from gradstep.engine.history.points import TimelinePoint
+from gradstep.engine.images import Images
 from gradstep.engine.observe.forward import remove_left_hooks, watch_forward
 from gradstep.engine.randomness import Randomness
 from gradstep.engine.saving import Saved, Saver, TensorsSaved, put_grads_back, without_grads
 from gradstep.values.commands import Backward, Forward, NextBatch, PhaseCommand, PointCommand, Step
 
-if TYPE_CHECKING:
-    from gradstep.engine.held import Held
-    from gradstep.engine.history.points import TimelinePoint
-    from gradstep.engine.history.timeline import Timeline
+
+class Recorder(Protocol):
+    """A timeline, as far as a transaction knows it: what went through becomes a point of it."""
+
+    images: Images
+    current: TimelinePoint | None
+    """Where the workload is; None while nothing is kept."""
+    visiting: bool
+
+    def next(self, command: PointCommand, saved: Saved | None) -> TimelinePoint | None:
+        """Return the point that a command has led to; nothing is noted yet."""
+        ...
+
+    def record(self, point: TimelinePoint | None) -> None:
+        """Note a point."""
+        ...
 
 
 class Transaction:
@@ -32,17 +47,14 @@ class Transaction:
 
     def __init__(self, held: Held) -> None:
         self._held = held
-        self._timeline: Timeline | None = None
-        self.forward_saved: Saved | None = None
-        """What the graph of the last loss began with; None where that is not known."""
+        held.began_with = self._began_with
+        self._timeline: Recorder | None = None
         self.keep_in(None)
         self._pulled: Randomness | None = None
         self._begun: Saved | None = None
         """What the act that runs has kept."""
-        self.user_forward = held.workload.loss is None or not all(map(_is_torchs_module, held.modules))
-        """True where a forward runs code that could write the weights."""
 
-    def keep_in(self, timeline: Timeline | None) -> None:
+    def keep_in(self, timeline: Recorder | None) -> None:
         """Leave what was kept, when an act has gone through, to a timeline; with None it is let go of at the next."""
         self._timeline = timeline
         images = timeline.images if timeline is not None and timeline.current is not None else None
@@ -64,7 +76,7 @@ class Transaction:
             batch = leaves(held.batches.batch) if isinstance(act, Forward) else ()
             saved.tensors = saver.tensors([*held.buffers(), *held.renormalised, *batch])
             saved.cursor = held.batches.cursor()
-            if isinstance(act, Forward) and self.writes_weights():
+            if isinstance(act, Forward) and held.writes_weights():
                 saved.weights = saver.tensors(held.parameters)
             if isinstance(act, NextBatch):
                 saved.optimizer = saver.optimizer(held.optimizer, held.names)
@@ -92,23 +104,19 @@ class Transaction:
         self._begun = saved
         return saved
 
-    def began_with(self) -> Saved | None:
+    def _began_with(self) -> Saved | None:
         """Return what the forward of the last loss began with; None where neither it nor its point is kept.
 
         Its `weights` are those that may differ from the present ones, or that the forward wrote.
         """
         held, timeline, point = self._held, self._timeline, self._held.point
-        if self.forward_saved is not None and not point.steps_since_forward:
-            return self.forward_saved
+        if held.forward_saved is not None and not point.steps_since_forward:
+            return held.forward_saved
         if timeline is not None and timeline.current is not None and not timeline.visiting:
             return began_with(held, timeline.current)
-        if self.forward_saved is None or point.steps_since_forward > 1 or point.phase != "step":
+        if held.forward_saved is None or point.steps_since_forward > 1 or point.phase != "step":
             return None
-        return replace(self.forward_saved, weights=held.saved.tensors) if held.saved.tensors.live else None
-
-    def writes_weights(self) -> bool:
-        """Tell whether a forward runs code that could write the weights."""
-        return self.user_forward or _hooked(self._held.modules)
+        return replace(held.forward_saved, weights=held.saved.tensors) if held.saved.tensors.live else None
 
     def _keep_the_rest(self, saved: Saved) -> None:
         """Keep what code of the user's may write that is no tensor."""
@@ -139,7 +147,7 @@ class Transaction:
 
     def keep(self, act: PointCommand, saved: Saved | None) -> None:
         """Note that an act went through: after a forward, `saved` is what the graph of the loss began with."""
-        self._held.running = False  # an interrupt from here on would tear what is kept
+        held = self._held
         point = None if self._timeline is None else self._timeline.next(act, saved)
         forward = isinstance(act, Forward)
         if forward and saved is not None:
@@ -149,7 +157,7 @@ class Transaction:
         if self._timeline is not None:
             self._timeline.record(point)
         if forward:
-            self.forward_saved = saved
+            held.forward_saved = saved
             if saved is not None:
                 saved.randomness = self._pulled or saved.randomness
         self._pulled = self._begun = None
@@ -198,7 +206,7 @@ class Transaction:
         The forward that made it runs again from the generators and buffers it began with. Where that is no longer
         possible (a step came since), or gives another loss, the graph is left as freed, and torch will say so.
         """
-        held, first = self._held, self.forward_saved
+        held, first = self._held, self._held.forward_saved
         loss, graph = held.point.loss, None if held.point.freed else held.graph()
         if loss is None or graph is None or not any(is_freed(node) for node in graph.nodes):
             return False
@@ -222,11 +230,3 @@ class Transaction:
 def _written(weights: TensorsSaved, point: TimelinePoint | None) -> TensorsSaved:
     """Return the weights that a forward wrote; where a point of a history has compared them it is asked."""
     return weights.written() if point is None or any(key[0] == "weight" for key in point.wrote) else TensorsSaved()
-
-
-def _is_torchs_module(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("torch.nn.")
-
-
-def _hooked(modules: Sequence[nn.Module]) -> bool:
-    return any(module._forward_hooks or module._forward_pre_hooks for module in modules)

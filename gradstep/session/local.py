@@ -12,6 +12,7 @@ from gradstep.engine.debuggee import loading
 from gradstep.engine.held import Held
 from gradstep.engine.problems import problem_of
 from gradstep.engine.randomness import RandomKeeper, seed_everything
+from gradstep.engine.runner import Runner
 from gradstep.session.acting import Acting
 from gradstep.session.course import Course
 from gradstep.session.looks import Looks
@@ -81,7 +82,7 @@ class Session(Acting):
     @property
     def running(self) -> bool:
         """True while a phase runs, the only time at which an interrupt is of use."""
-        return self._looks is not None and self._looks.held.running
+        return self._looks is not None and self._looks.runner.running
 
     def observe(self, on: bool) -> None:
         """Say whether phases are looked at after, or gone on from when they raise; they are, unless told.
@@ -89,7 +90,7 @@ class Session(Acting):
         Without it a phase keeps nothing from before it: a replay that ends at its first failure needs none of that.
         """
         if self._looks is not None:
-            self._looks.held.observed = on
+            self._looks.runner.observed = on
             if not on:
                 self.forget()
 
@@ -198,7 +199,7 @@ class Session(Acting):
 
     def _take(self, held: Held, name: str, seed: int | None, load: cmd.Load | None = None) -> None:
         self.close()
-        looks = Looks(held)
+        looks = Looks(Runner(held))
         # a session that nobody holds any more must not leave its hooks and a thread inside a phase
         self._dropped = weakref.finalize(self, looks.walking.abandon)
         self._dropped.atexit = False  # at exit that thread can't run any more, and waiting for it would never end

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from gradstep.engine.digest import digest, measured_on, state_size
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, split_selection
 from gradstep.engine.expressions.scope import VALUES, HeldScope, selected_tensor
-from gradstep.engine.held import Held
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.observe.addends import Wish
+from gradstep.engine.runner import Runner
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.watchpoints import Watchpoints
 from gradstep.session.walking import Walking
@@ -72,14 +72,15 @@ _NODES = (LookNode, LookChain, LookContributions)
 class Looks:
     """What one loaded workload is looked at with: its selection, its `let`s and its watchpoints."""
 
-    def __init__(self, held: Held) -> None:
-        self.held = held
+    def __init__(self, runner: Runner) -> None:
+        self.runner, self.held = runner, runner.held
+        held = self.held
         self.selection: Selection | None = None
         self.scope = HeldScope(held)
         self.let_at: dict[str, tuple[int, int]] = {}
         """For each `let`, the point at which it was made and the place inside a phase."""
         self.watches = Watchpoints()
-        self.walking = Walking(held, self.scope)
+        self.walking = Walking(runner, self.scope)
         self._past = False
         """True where another point than the present one is looked at: no phase is stopped inside there."""
         self.timeline: Timeline | None = None
@@ -119,7 +120,7 @@ class Looks:
 
     def aside(self) -> Looks:
         """Return what another point is looked at with: the same names and selection, nothing seen of this one."""
-        made = Looks(self.held)
+        made = Looks(self.runner)
         made.selection, made.watches, made.walking, made._past = self.selection, self.watches, self.walking, True
         made.scope.lets = self.scope.lets
         made.set_to_none, made.timeline, made._opening = self.set_to_none, self.timeline, self._opening

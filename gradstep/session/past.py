@@ -50,7 +50,7 @@ class Past:
         `on_progress` is told what is done before something that takes long.
         """
         self._looks, self.load, self._progress = looks, load, on_progress
-        self.timeline = Timeline(looks.held, looks.scope, budget)
+        self.timeline = Timeline(looks.runner, looks.scope, budget)
         self.timeline.begin()
         looks.timeline = self.timeline
         self._joined: set[int] = set()
@@ -90,9 +90,9 @@ class Past:
             case cmd.Restore():
                 return self._restore(command)
             case cmd.Export():
-                return export(looks.held, self.load, timeline.here(), _place_for(command), self._progress)
+                return export(looks.runner, self.load, timeline.here(), _place_for(command), self._progress)
             case _:
-                return looks.held.carry_out(command, looks.scope)
+                return looks.runner.carry_out(command, looks.scope)
 
     def tidy(self) -> list[str]:
         """Keep the history within its budget, after a command; return what there is to say of that."""
@@ -216,9 +216,9 @@ class Past:
         """Read the whole state; where its graph was alive, run what built it again. The digest proves it."""
         held, place = self._looks.held, place_of_file(command.path, command.folder)
         then, proof, where = pending(place)
-        text = held.carry_out(command, self._looks.scope)
+        text = self._looks.runner.carry_out(command, self._looks.scope)
         for each in then:
-            held.carry_out(each, self._looks.scope)
+            self._looks.runner.carry_out(each, self._looks.scope)
             if self.timeline.current is not None:
                 self._joined.add(self.timeline.current.number)
         self._looks.travelled()

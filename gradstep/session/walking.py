@@ -14,7 +14,7 @@ from gradstep.engine.diagnose.backward_errors import named
 from gradstep.engine.expressions.evaluate import describe, evaluate, holds
 from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.expressions.scope import HeldScope
-from gradstep.engine.held import Held
+from gradstep.engine.runner import Runner
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.stop_condition import Kind
@@ -34,8 +34,8 @@ STEPS = (cmd.Into, cmd.Over, cmd.Out, cmd.Continue, cmd.Until)
 class Walking:
     """Steps the phases of one workload."""
 
-    def __init__(self, held: Held, scope: HeldScope) -> None:
-        self._held, self._scope = held, scope
+    def __init__(self, runner: Runner, scope: HeldScope) -> None:
+        self._runner, self._held, self._scope = runner, runner.held, scope
         self._stepping: Stepping | None = None
         self._observed = True
         self._freed_by = ""
@@ -87,7 +87,7 @@ class Walking:
 
     def _run(self, act: cmd.PhaseCommand | cmd.NextBatch) -> bool:
         try:
-            self._held.run(act)
+            self._runner.run(act)
         except GradstepError as error:
             raise self._named(error) from error
         return False
@@ -103,9 +103,11 @@ class Walking:
     def begin(self, act: cmd.Forward | cmd.Backward, kind: Kind, place: int = 0, ops: bool = True) -> bool:
         """Begin to step a phase; return True when it stopped inside. `place` is where to, for the kind `place`."""
         self.refuse_inside()
-        held = self._held
-        self._observed, held.observed, held.inside = held.observed, True, True  # what is left half way is undone
-        self._stepping = Stepping(held, act, self.breakpoints, self._holds, self._told, ops, self.waiting, self._scope)
+        runner = self._runner
+        self._observed, runner.observed, runner.inside = runner.observed, True, True  # what is left half way is undone
+        self._stepping = Stepping(
+            runner, act, self.breakpoints, self._holds, self._told, ops, self.waiting, self._scope
+        )
         self._modules = not ops
         self._scope.event = lambda: None if self._stepping is None else self._stepping.event
         return self.go(kind, place=place)
@@ -239,7 +241,7 @@ class Walking:
         return self.breakpoints.after(phase, iteration, self._holds, self._told, self.notes)
 
     def _end(self) -> None:
-        self._stepping, self._held.observed, self._held.inside = None, self._observed, False
+        self._stepping, self._runner.observed, self._runner.inside = None, self._observed, False
 
     def _holds(self, condition: Expression) -> bool:
         return holds(evaluate(condition, self._scope))

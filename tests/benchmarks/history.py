@@ -19,6 +19,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.history import travel as arrive
 from gradstep.engine.history.thinning import tidy
 from gradstep.engine.history.timeline import Timeline
+from gradstep.engine.runner import Runner
 from gradstep.values.commands import Backward, Forward, PointCommand, Step, ZeroGrad
 from gradstep.workload import Workload
 
@@ -105,24 +106,24 @@ def seconds(call: Callable[[], object]) -> float:
 
 def measure_one(name: str, times: int) -> list[str]:
     """Return the lines for one workload."""
-    held = Held(MAKERS[name](), torch.device("cpu"))
-    timeline = Timeline(held, HeldScope(held), BUDGETS[name])
+    runner = Runner(Held(MAKERS[name](), torch.device("cpu")))
+    timeline = Timeline(runner, HeldScope(runner.held), BUDGETS[name])
     timeline.begin()
     for command in LOOP * 2:
-        held.run(command)
+        runner.run(command)
     kept: dict[str, list[float]] = {}
     copies: dict[str, list[float]] = {}
     undone: list[float] = []
     redone: list[float] = []
     plain: list[float] = []
     timer = Timed()
-    timer.wrap(held.transaction, "begin")
-    timer.wrap(held.transaction, "keep")
+    timer.wrap(runner.transaction, "begin")
+    timer.wrap(runner.transaction, "keep")
     before, changed = timeline.bytes, 0.0
     for turn in range(times + 1):
         for command in LOOP:
             timer.seconds = 0.0
-            held.run(command)
+            runner.run(command)
             took = timer.seconds
             copy, clone, size = copier(timeline, type(command))
             changed += size
@@ -164,6 +165,7 @@ sys.path.insert(0, {folder!r})
 import torch
 from history import MAKERS, LOOP
 from gradstep.engine.held import Held
+from gradstep.engine.runner import Runner
 from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.history.timeline import Timeline
 workload = MAKERS[{name!r}]()
@@ -179,10 +181,10 @@ if {how!r} == "plain":
         optimizer.step()
         optimizer.zero_grad()
 else:
-    held = Held(workload, torch.device("cpu"))
-    held.observed = {how!r} != "replay"
+    runner = Runner(Held(workload, torch.device("cpu")))
+    runner.observed = {how!r} != "replay"
     for command in LOOP * 3:
-        held.run(command)
+        runner.run(command)
 status = Path("/proc/self/status")
 if status.exists():  # what getrusage says is that of the parent, if it was larger
     print(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")))

@@ -50,11 +50,13 @@ def _watching(times: int) -> list[str]:
     import torch
 
     from gradstep.engine.held import Held
+    from gradstep.engine.runner import Runner
     from gradstep.engine.stepping.breakpoints import Breakpoints
     from gradstep.engine.stepping.stepper import Stepping
     from gradstep.values.commands import Backward, Forward, ZeroGrad
 
     held = Held(workload(), torch.device("cpu"))
+    runner = Runner(held)
     plain, watched, walked = [], [], []
     end = time.perf_counter() + LONGEST
     for turn in range(times + 1):
@@ -62,8 +64,8 @@ def _watching(times: int) -> list[str]:
             break
         found = [0.0] * 3
         for how in (turn % 3, (turn + 1) % 3, (turn + 2) % 3):  # none is always the one after another
-            held.run(ZeroGrad())
-            held.run(Forward())
+            runner.run(ZeroGrad())
+            runner.run(Forward())
             loss = held.point.loss
             assert loss is not None
             held.graph()
@@ -71,7 +73,7 @@ def _watching(times: int) -> list[str]:
             if how == 0:
                 loss.backward()
             else:
-                phase = Stepping(held, Backward(), Breakpoints(), lambda _: False, str)
+                phase = Stepping(runner, Backward(), Breakpoints(), lambda _: False, str)
                 phase.looked = how == 2
                 assert not phase.go("end")
             found[how] = time.perf_counter() - start
@@ -95,12 +97,14 @@ def _recording(times: int) -> list[str]:
 
     from gradstep.engine.autograd.graph import record
     from gradstep.engine.held import Held
+    from gradstep.engine.runner import Runner
     from gradstep.values.commands import Forward
     from gradstep.values.graphs import LookGraph
     from gradstep.views.graph.view import GraphLook
 
     held = Held(workload(), torch.device("cpu"))
-    held.run(Forward())
+    runner = Runner(held)
+    runner.run(Forward())
     loss, names = held.point.loss, dict(held.model.named_parameters())
     assert loss is not None
     assert loss.grad_fn is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from running import runner_of
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -135,7 +136,7 @@ def hold(model: nn.Module, batches: Any = None, **more: Any) -> Held:
 def failed(held: Held, act: Any) -> Problem:
     """Carry out an act that must fail; return its problem."""
     try:
-        held.run(act)
+        runner_of(held).run(act)
     except GradstepError as error:
         return error.problem
     raise AssertionError(f"{act} went through")
@@ -144,7 +145,7 @@ def failed(held: Held, act: Any) -> Problem:
 def run(held: Held, *acts: Any) -> Held:
     """Carry out acts that must go through."""
     for act in acts:
-        held.run(act)
+        runner_of(held).run(act)
     return held
 
 

@@ -8,9 +8,9 @@ from types import FrameType
 import torch.nn.modules.module as modules
 
 from gradstep.engine.debuggee.loop import Act
-from gradstep.engine.held import Held
 from gradstep.engine.phases import Taps
 from gradstep.engine.problems import problem_of
+from gradstep.engine.runner import Runner
 from gradstep.engine.transaction import Transaction
 
 NEVER = 1 << 40
@@ -25,28 +25,28 @@ class Injector:
     """Counts the calls that the phases of a workload make, in Python and in C, and raises at one of them.
 
     Args:
-        held: the workload; its `run` is watched, on whatever thread it runs.
+        runner: its `run` is watched, on whatever thread it runs.
         error: what is raised. A KeyboardInterrupt only where one can come: while the phase may be interrupted, and
             not before a call that is built in but after it.
     """
 
-    def __init__(self, held: Held, error: type[BaseException]) -> None:
-        self._held, self._error = held, error
+    def __init__(self, runner: Runner, error: type[BaseException]) -> None:
+        self._runner, self._error = runner, error
         self._events = ("call", "c_return") if error is KeyboardInterrupt else ("call", "c_call")
-        self._run, self._cleaning = held.run, 0
+        self._run, self._cleaning = runner.run, 0
         self.left = NEVER
         self.where = ""
         """Where it raised last; empty while it has not."""
         self.calls = 0
         """The calls of the last phase."""
-        held.run = self.run  # type: ignore[method-assign]
+        runner.run = self.run  # type: ignore[method-assign]
 
     def light(self, at: int) -> None:
         """Raise at a call of the next phase, counted from 1."""
         self.left, self.where = at, ""
 
     def run(self, act: Act, taps: Taps | None = None) -> None:
-        """Carry out a phase as `Held.run` does."""
+        """Carry out a phase as `Runner.run` does."""
         self.calls = self._cleaning = 0
         sys.setprofile(self._probe)
         try:
@@ -60,7 +60,7 @@ class Injector:
             self._cleaning += 1 if event == "call" else -1
         if event not in self._events or self._cleaning or _WAITING in code.co_filename or argument is sys.setprofile:
             return
-        if self._error is KeyboardInterrupt and not self._held.running:
+        if self._error is KeyboardInterrupt and not self._runner.running:
             return
         self.calls += 1
         if self.calls == self.left:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from holding import B, F, S, Z, hold, run
+from running import runner_of
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -366,7 +367,7 @@ def test_where_the_state_before_the_forward_is_not_kept_the_walk_has_to_take_the
     model = Skips()
     model.share = 0.0  # type: ignore[assignment]
     held = hold(model)
-    held.observed = False
+    runner_of(held).observed = False
     run(held, F, B)
     assert "without their history" in _of(held)
     model.share = 1.0  # type: ignore[assignment]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from holding import B, F, S, Z, bits, hold, run
+from running import runner_of
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -179,7 +180,7 @@ def looked_at_again(held: Held) -> None:
 
 
 def stepping(held: Held) -> Stepping:
-    return Stepping(held, F, Breakpoints(), lambda _: True, str, scope=HeldScope(held))
+    return Stepping(runner_of(held), F, Breakpoints(), lambda _: True, str, scope=HeldScope(held))
 
 
 @pytest.mark.parametrize("forward", [looked_at, stepped, looked_at_again])

@@ -157,9 +157,10 @@ def test_one_seed_gives_one_digest_in_every_process_and_another_seed_another() -
     code = (
         "from gradstep.engine.digest import digest; from gradstep.engine.debuggee.loading import *;"
         "from gradstep.engine.held import Held; from gradstep.engine.randomness import seed_everything; import sys;"
+        "from gradstep.engine.runner import Runner;"
         "from gradstep.values.commands import *; seed_everything(int(sys.argv[1]));"
         "h = Held(build(find_factory('cnn', ''), 'cnn'), find_device('cpu'));"
-        "[h.run(a) for a in (Forward(), Backward(), Step(), ZeroGrad(False))]; print(*digest(h))"
+        "r = Runner(h); [r.run(a) for a in (Forward(), Backward(), Step(), ZeroGrad(False))]; print(*digest(h))"
     )
     runs = [
         subprocess.run([sys.executable, "-c", code, seed], capture_output=True, text=True, check=True).stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from holding import CPU, Fused, hold
+from running import runner_of
 from torch import nn
 from travelling import Traveller
 
@@ -266,7 +267,7 @@ def test_a_phase_that_raises_leaves_state_and_timeline_as_they_were() -> None:
 
 def test_edits_need_no_history() -> None:
     traveller = Traveller.of(Held(_plain(), CPU), 0)
-    traveller.held.observed = False
+    runner_of(traveller.held).observed = False
     assert traveller.take("act", "set W = 0")
     assert not torch.count_nonzero(weight(traveller))
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from holding import ZEROS, B, Broken, F, Fused, N, S, Z
 from injecting import NEVER, Injector, hooks_left
+from running import runner_of
 from travelling import Traveller, averaged
 
 from gradstep.engine.digest import digest_at
@@ -39,18 +40,18 @@ class Subject:
         self.traveller = Traveller.of(WORKLOADS[name]().held, (1 << 30) * history)
         self.held, self.stepped = self.traveller.held, stepped
         self.held.addends.wish = Wish("first.weight", (0, 0))
-        self.injector = Injector(self.held, error)
+        self.injector = Injector(runner_of(self.held), error)
 
     def act(self, act: Any, at: int = NEVER) -> bool:
         """Carry out a phase and raise at one of its calls; tell whether it went through."""
         self.injector.light(at)
         try:
             if self.stepped and isinstance(act, (Forward, Backward)):
-                phase = Stepping(self.held, act, Breakpoints(), lambda _: False, str)
+                phase = Stepping(runner_of(self.held), act, Breakpoints(), lambda _: False, str)
                 while phase.go("into"):
                     pass
             else:
-                self.held.run(act)
+                runner_of(self.held).run(act)
         except (GradstepError, Broken):
             assert self.injector.where, "it failed by itself"
             return False

@@ -14,6 +14,7 @@ import torch
 from holding import hold
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running import runner_of
 from safetensors import torch as package
 from torch import nn
 from travelling import Traveller
@@ -38,9 +39,9 @@ def write(traveller: Traveller, path: Path) -> Path:
 
 
 def restore(traveller: Traveller, path: Path) -> None:
-    traveller.held.carry_out(Restore(str(path)), traveller.scope)
+    runner_of(traveller.held).carry_out(Restore(str(path)), traveller.scope)
     for command in pending(path)[0]:
-        traveller.held.carry_out(command, traveller.scope)
+        runner_of(traveller.held).carry_out(command, traveller.scope)
     traveller.check()
 
 

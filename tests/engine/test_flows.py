@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from holding import B, F, N, S, Z, hold, run
+from running import runner_of
 from test_hard_graphs import HARD
 from test_stepping import stepping
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ def assign(line: str) -> Assign:
 
 def stepped(held: Held, *changes: Change, scope: HeldScope | None = None) -> Backward:
     """Step a backward to each place, change what flows there, and go on to its end; return the act that it was."""
-    phase = Stepping(held, B, stepping(held, B)._breakpoints, lambda _: False, str, scope=scope)
+    phase = Stepping(runner_of(held), B, stepping(held, B)._breakpoints, lambda _: False, str, scope=scope)
     for place, line in changes:
         if place != phase.place:
             assert phase.go("place", place=place)
@@ -181,7 +182,7 @@ def test_on_whole_models_it_is_what_the_hooks_of_the_nodes_do(name: str) -> None
     assert digest(changed) == digest(plain)
     again.keeper.restore(start)
     run(again, *acts)
-    again.carry_out(act, HeldScope(again))
+    runner_of(again).carry_out(act, HeldScope(again))
     assert digest(again) == digest(plain)
     for held in (plain, changed, again):
         run(held, S)
@@ -372,7 +373,7 @@ def test_a_backward_that_does_not_come_to_the_place_is_undone() -> None:
     held = run(small(), F)
     before = digest(held)
     with pytest.raises(GradstepError) as raised:
-        held.carry_out(Backward(flows=(Flow(999, assign("set node.in = 0")),)), HeldScope(held))
+        runner_of(held).carry_out(Backward(flows=(Flow(999, assign("set node.in = 0")),)), HeldScope(held))
     assert "another one than it was" in raised.value.problem.title
     assert digest(held) == before
     run(held, B)
@@ -390,7 +391,7 @@ def test_going_back_to_a_place_makes_the_changes_before_it_again() -> None:
     assert phase.event.by_hand
     phase.go("end")
     other = run(small(), F)
-    other.carry_out(act, HeldScope(other))
+    runner_of(other).carry_out(act, HeldScope(other))
     assert digest(other) == digest(held)
 
 
@@ -402,7 +403,7 @@ def test_a_let_that_was_used_is_used_again() -> None:
     again = run(small(), F)
     other = HeldScope(again)
     other.lets["v"] = torch.ones(3, 8)
-    again.carry_out(act, other)
+    runner_of(again).carry_out(act, other)
     assert digest(again) == digest(held)
 
 
@@ -433,5 +434,5 @@ def test_in_a_reentrant_checkpoint_a_place_is_the_same_place_again() -> None:
         if steps.event.edge == "before":
             places.append(steps.place)
     act = stepped(held, *[(place, "set node.in = 2 * node.in") for place in places[1:]])
-    again.carry_out(act, HeldScope(again))
+    runner_of(again).carry_out(act, HeldScope(again))
     assert digest(again) == digest(held) != digest(plain)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from holding import B, F, S, failed, hold, run
+from running import runner_of
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -127,7 +128,7 @@ HARD: dict[str, Callable[[], Held]] = {
 
 
 def walk(held: Held, act: Forward | Backward) -> list[int]:
-    phase, seen = Stepping(held, act, Breakpoints(), lambda _: True, str), []
+    phase, seen = Stepping(runner_of(held), act, Breakpoints(), lambda _: True, str), []
     while phase.go("into"):
         event = phase.event
         assert event is not None
@@ -160,7 +161,7 @@ def test_stepped_and_unstepped_give_the_same_bits(name: str) -> None:
 def test_each_can_be_left_half_way(name: str) -> None:
     held = run(HARD[name](), F)
     before = digest(held)
-    phase = Stepping(held, B, Breakpoints(), lambda _: True, str)
+    phase = Stepping(runner_of(held), B, Breakpoints(), lambda _: True, str)
     for _ in range(5):
         assert phase.go("into")
     phase.abandon()
@@ -215,7 +216,7 @@ def test_a_graph_of_100_000_nodes_is_stepped_at_both_ends_and_left() -> None:
     graph = held.graph()
     assert graph is not None
     assert len(graph.nodes) > 100_000
-    phase = Stepping(held, B, Breakpoints(), lambda _: True, str)
+    phase = Stepping(runner_of(held), B, Breakpoints(), lambda _: True, str)
     assert phase.go("over")
     assert phase.go("over")
     assert phase.go("place", place=2 * len(graph.nodes))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from holding import B, F, S, hold, run
+from running import runner_of
 from torch import Tensor, nn
 
 from gradstep.engine.autograd.jacobian import Refusal, vjp
@@ -73,7 +74,7 @@ def held_with(loss: Loss) -> Held:
 
 
 def stepping(held: Held, act: Any = F, points: Breakpoints | None = None) -> Stepping:
-    return Stepping(held, act, points or Breakpoints(), lambda _: True, str)
+    return Stepping(runner_of(held), act, points or Breakpoints(), lambda _: True, str)
 
 
 def places(held: Held, see: Callable[[Stepping, Event], Any], kind: str = "into") -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from holding import hold
+from running import runner_of
 from torch import Tensor, nn
 
 from gradstep.values.commands import Forward
@@ -74,5 +75,5 @@ CASES = {
 def test_the_remedy_names_what_has_another_dtype_or_device(model: nn.Module, dtype: torch.dtype, remedy: str) -> None:
     held = hold(model, batches=[(torch.ones(3, 4, dtype=dtype), torch.ones(3, 4, dtype=dtype))])
     with pytest.raises(GradstepError) as raised:
-        held.run(Forward())
+        runner_of(held).run(Forward())
     assert remedy in raised.value.problem.remedy

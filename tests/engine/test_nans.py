@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from holding import B, F, hold, run
+from running import runner_of
 from torch import Tensor, nn
 
 from gradstep.engine.held import Held
@@ -39,7 +40,7 @@ def found(held: Held, act: Forward | Backward, kind: BreakKind = "nan") -> tuple
     """Return where the phase stops for a NaN or an infinity; it must."""
     points = Breakpoints()
     points.add(Break(kind), held)
-    phase = Stepping(held, act, points, lambda _: True, str)
+    phase = Stepping(runner_of(held), act, points, lambda _: True, str)
     assert phase.go("continue")
     position = phase.position
     assert position is not None
@@ -152,7 +153,7 @@ def test_an_infinity_that_is_meant_stops_nothing(name: str) -> None:
     held, points = hold(Planted(HEALTHY[name]), batches=[(torch.randn(4, 4), torch.randn(4, 2))]), Breakpoints()
     points.add(Break("nan"), held)
     for act in (F, B):
-        phase = Stepping(held, act, points, lambda _: True, str)
+        phase = Stepping(runner_of(held), act, points, lambda _: True, str)
         assert not phase.go("continue"), phase.reason
 
 
@@ -163,7 +164,7 @@ def test_break_inf_stops_at_what_is_filled_in_too_and_at_no_nan() -> None:
         [],
     )
     points.add(Break("inf"), held)
-    phase = Stepping(held, F, points, lambda _: True, str)
+    phase = Stepping(runner_of(held), F, points, lambda _: True, str)
     while phase.go("continue"):
         stops.append(phase.reason.removeprefix("breakpoint 1: "))
     assert stops == [
@@ -235,7 +236,7 @@ def test_what_only_passes_a_nan_on_stops_nothing_but_another_one_does() -> None:
     held, points, stops = planted(between), Breakpoints(), []
     points.add(Break("nan"), held)
     for act in (F, B):
-        phase = Stepping(held, act, points, lambda _: True, str)
+        phase = Stepping(runner_of(held), act, points, lambda _: True, str)
         while phase.go("continue"):
             stops.append(phase.reason)
     assert stops == [
@@ -285,7 +286,7 @@ def test_what_can_not_be_read_fails_no_phase() -> None:
     held = planted(lambda x: torch.vmap(lambda row: row.tanh())(x) + (nested * x[0, 0]).values().sum())
     points.add(Break("nan"), held)
     for act in (F, B):
-        phase = Stepping(held, act, points, lambda _: True, str)
+        phase = Stepping(runner_of(held), act, points, lambda _: True, str)
         while phase.go("into"):
             phase.looked = True
     assert held.point.phase == "backward"
@@ -303,4 +304,4 @@ def test_finite_phases_are_not_stopped() -> None:
     points = Breakpoints()
     points.add(Break("nan"), held)
     for act in (F, B):
-        assert not Stepping(held, act, points, lambda _: True, str).go("continue")
+        assert not Stepping(runner_of(held), act, points, lambda _: True, str).go("continue")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from holding import B, F, N, S, Z, hold, run
+from running import runner_of
 from torch import Tensor, nn
 from whole_models import MODELS
 
@@ -26,7 +27,7 @@ from gradstep.values.expressions import Expression
 
 def stepping(held: Held, act: Forward | Backward, breakpoints: Breakpoints | None = None) -> Stepping:
     """Return a phase to be stepped; it has not begun."""
-    return Stepping(held, act, breakpoints or Breakpoints(), _never, str)
+    return Stepping(runner_of(held), act, breakpoints or Breakpoints(), _never, str)
 
 
 def _never(_: Expression) -> bool:

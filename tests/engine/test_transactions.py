@@ -11,6 +11,7 @@ import torch
 from holding import ZEROS, B, Broken, F, Fused, N, S, Z, failed, hold, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running import runner_of
 from torch import Tensor, nn
 
 from gradstep.engine.digest import digest
@@ -397,7 +398,7 @@ def test_any_acts_with_faults_between_equal_the_acts_that_went_through(steps: An
         if fault is not None:
             getattr(ours, fault[0]).light(*fault[1:])
         try:
-            ours.held.run(act)
+            runner_of(ours.held).run(act)
         except GradstepError:
             assert everything(ours.held) == before
         else:
@@ -414,7 +415,7 @@ def test_what_undoes_a_phase_is_let_go_of_as_the_next_begins() -> None:
     held = Fused(optimizer=lambda p: torch.optim.AdamW(p, lr=0.1)).held
     weights, kept = {id(parameter) for _, parameter in held.parameters}, list[weakref.ref[Tensor]]()
     for act in (F, B, S, F, B, S):
-        held.run(act)
+        runner_of(held).run(act)
         for saved in (held.saved.tensors, held.saved.weights):
             kept += [
                 weakref.ref(copy) for live, copy in zip(saved.live, saved.copies, strict=True) if id(live) in weights
@@ -422,5 +423,5 @@ def test_what_undoes_a_phase_is_let_go_of_as_the_next_begins() -> None:
         del saved
         assert sum(each() is not None for each in kept) in {0, len(weights)}
     assert len(kept) == 2 * len(weights)  # of the steps: no forward has written one
-    held.run(Z)
+    runner_of(held).run(Z)
     assert all(each() is None for each in kept)

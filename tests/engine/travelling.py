@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from holding import Fused
+from running import runner_of
 
 from gradstep.engine.debuggee.loading import build, find_device, find_factory
 from gradstep.engine.digest import digest, digest_at
@@ -72,7 +73,7 @@ class Traveller:
     def _begin(self, held: Held, budget: int) -> None:
         self.held = held
         self.scope = HeldScope(held)
-        self.timeline = Timeline(held, self.scope, budget)
+        self.timeline = Timeline(runner_of(held), self.scope, budget)
         self.timeline.begin()
         self.weight = held.parameters[0][0]
         self.digests: dict[int, str] = {}
@@ -156,4 +157,4 @@ class Traveller:
         if place:
             assert isinstance(command, Assign)
             command = Backward(flows=(Flow(int(place), command),))
-        self.held.carry_out(command, self.scope)
+        runner_of(self.held).carry_out(command, self.scope)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from running import runner_of
 from torch import Tensor, nn, optim
 
 from gradstep.engine.held import Held
@@ -71,10 +72,10 @@ def whole(tensor: Tensor):
 def check_ten_iterations(held: Held) -> None:
     """Predict every step from what is before it, and explain it from what is after; torch has the last word."""
     for _ in range(10):
-        held.run(Forward())
-        held.run(Backward())
+        runner_of(held).run(Forward())
+        runner_of(held).run(Backward())
         to_come = {n: work_to_come(held, p, whole(p)) for n, p in held.parameters}
-        held.run(Step())
+        runner_of(held).run(Step())
         for name, parameter in held.parameters:
             done = work_done(held, parameter, whole(parameter))
             assert done is not None
@@ -87,7 +88,7 @@ def check_ten_iterations(held: Held) -> None:
             assert ((guess.value - parameter.detach().double()).abs() <= guess.bound).all()
             slack = 1e3 * torch.finfo(parameter.dtype).eps
             assert torch.allclose(to_come[name].result, parameter.detach(), rtol=slack, atol=slack)
-        held.run(ZeroGrad())
+        runner_of(held).run(ZeroGrad())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -160,7 +161,7 @@ def test_any_options_together(chosen, seed):
     held = held_of(kind, options, torch.float64, seed)
     for _ in range(3):
         for act in (Forward(), Backward(), Step()):
-            held.run(act)
+            runner_of(held).run(act)
         for _, parameter in held.parameters:
             done = work_done(held, parameter, whole(parameter))
             assert done is not None
@@ -261,7 +262,7 @@ def test_a_change_lost_to_rounding_is_named():
 def test_low_precision_agrees_within_its_own_rounding(dtype):
     held = held_of(optim.AdamW, {"weight_decay": 0.1}, dtype)
     for act in (Forward(), Backward(), Step()):
-        held.run(act)
+        runner_of(held).run(act)
     for _, parameter in held.parameters:
         done = work_done(held, parameter, whole(parameter))
         assert done is not None
@@ -289,7 +290,7 @@ def test_a_learning_rate_that_is_a_tensor_is_read_as_it_was_before_the_step():
     workload = Workload(model, nn.functional.mse_loss, optimizer, [batch], schedulers=[scheduler])
     held = Held(workload, torch.device("cpu"))
     for act in (Forward(), Backward(), Step()):
-        held.run(act)
+        runner_of(held).run(act)
     done = work_done(held, model.weight, whole(model.weight))
     assert done is not None
     assert float(optimizer.param_groups[0]["lr"]) == pytest.approx(0.05)
@@ -326,7 +327,7 @@ def test_a_step_that_writes_the_gradient_is_seen_to():
     """Torch's foreach kernel for Nesterov adds the momentum to `.grad` in place."""
     held = held_of(optim.SGD, {"foreach": True, "momentum": 0.9, "nesterov": True}, torch.float32)
     for act in (Forward(), Backward(), Step()):
-        held.run(act)
+        runner_of(held).run(act)
     assert "0.weight.grad" in changed_names(held)
     done = work_done(held, held.parameters[0][1], whole(held.parameters[0][1]))
     assert done is not None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from msgspec import msgpack
+from running import runner_of
 from torch import Tensor, nn
 
 from gradstep.engine.held import Held
@@ -27,7 +28,7 @@ def held_of(model: nn.Module, x: Tensor, loss: Callable[[nn.Module, Any], Tensor
         ),
         torch.device("cpu"),
     )
-    made.run(Forward())
+    runner_of(made).run(Forward())
     return made
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running import runner_of
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -196,10 +197,10 @@ def test_extremes_are_where_torch_finds_them(tensor: Tensor, extreme: Any, rows:
 def test_the_largest_change_is_found_of_a_weight_and_of_its_grad() -> None:
     held = hold(torch.zeros(1))
     for act in (Forward(), Backward()):
-        held.run(act)
+        runner_of(held).run(act)
     with torch.no_grad():
         held.model.weight.grad[1, 2] = -9.0  # type: ignore[index]
-    held.run(Step())
+    runner_of(held).run(Step())
     found = place(held, "weight", LookPlace("change"))
     assert (found.index, found.value) == ((1, 2), pytest.approx(0.9))
     assert place(held, "weight", LookPlace("change", grad=True)).why == "nothing changed in it"

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running import runner_of
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -39,7 +40,7 @@ def hold(model: nn.Module, batches: Any = None, **more: Any) -> Held:
 
 def run(held: Held, *acts: Any) -> Held:
     for act in acts:
-        held.run(act)
+        runner_of(held).run(act)
     return held
 
 

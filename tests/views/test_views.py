@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from running import runner_of
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -43,7 +44,7 @@ def hold(model: nn.Module, batches: Any = None, **more: Any) -> Held:
 
 def run(held: Held, *acts: Any) -> Held:
     for act in acts:
-        held.run(act)
+        runner_of(held).run(act)
     return held
 
 
@@ -392,7 +393,7 @@ def test_a_step_says_which_weights_hold_nothing_but_nan() -> None:
 @pytest.mark.parametrize("act", [F, B, S, Z])
 def test_what_was_not_kept_is_not_said_to_be_as_it_was(act: Any) -> None:
     held = run(hold(nn.Linear(4, 2)), F, B, S, Z, F, *(() if act is B else (B,)))
-    held.observed = False
+    runner_of(held).observed = False
     run(held, act)
     found = why_view(held, 7, changed_names(held))
     assert "is not known here: the stop before it was not kept." in found.sentence
@@ -410,7 +411,7 @@ def test_a_sum_with_used_parts_says_how_many() -> None:
 def test_a_refused_act_says_that_it_was_undone() -> None:
     held = hold(nn.Linear(4, 2))
     with pytest.raises(GradstepError):
-        held.run(B)
+        runner_of(held).run(B)
     assert why(held).sentence == "backward raised and was undone: everything is as it was before it."
     run(held, F)
     assert why(held).about == "forward"

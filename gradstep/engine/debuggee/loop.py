@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct, field
 from torch import Tensor
 
 from gradstep.engine.observe.forward import Watched
+from gradstep.engine.stepping.gradient_edits import Flows
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
-
-if TYPE_CHECKING:
-    from gradstep.engine.stepping.gradient_edits import Flows
 
 Act = Forward | Backward | Step | ZeroGrad | NextBatch
 

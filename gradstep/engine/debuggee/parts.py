@@ -49,11 +49,17 @@ class Parts:
         self.buffer_slots = list(_buffer_slots(named))
         self._buffers_told = {(id(slots), key) for _, slots, key in self.buffer_slots}
         self.renormalised = list(_written_in_forward(self.model))
+        self._user_forward = workload.loss is None or not all(map(_is_torchs_module, self.modules))
+        """True where a forward runs code of the user's, which could write the weights."""
 
     def buffers(self) -> list[tuple[str, Tensor]]:
         """Return the buffers of the model, and of a loss that is a module, by name."""
         found = ((name, slots.get(key)) for name, slots, key in self.buffer_slots)
         return [(name, buffer) for name, buffer in found if buffer is not None]
+
+    def writes_weights(self) -> bool:
+        """Return whether a forward runs code that could write the weights: the user's modules, or hooks."""
+        return self._user_forward or any(m._forward_hooks or m._forward_pre_hooks for m in self.modules)
 
     def late_buffers(self) -> list[str]:
         """Return the buffers that were registered since the workload was built, each once; they are no state."""
@@ -171,3 +177,7 @@ def _written_in_forward(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for path, module in model.named_modules():
         if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None:
             yield f"{path}.weight" if path else "weight", module.weight
+
+
+def _is_torchs_module(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn.")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 
 from gradstep.engine.debuggee.batches import leaves
+from gradstep.engine.debuggee.parts import Parts
 from gradstep.engine.observe.events import tensors_in
 from gradstep.engine.problems import DEVICES_DIFFER, DTYPES_DIFFER
 from gradstep.values.outcomes import Problem
-
-if TYPE_CHECKING:
-    from gradstep.engine.debuggee.parts import Parts
 
 _OWN = ("_parameters", "_buffers", "_modules")
 

@@ -27,16 +27,17 @@ from gradstep.workload import Workload
 
 if TYPE_CHECKING:
     from gradstep.engine.held import Held
+from gradstep.engine.runner import Runner
 
 _PERIOD = 8
 """The longest block of lines that is looked for, to be written as a loop."""
 
 
-def export(held: Held, load: Load | None, here: TimelinePoint, place: Path, progress: Callable[[str], None]) -> str:
+def export(runner: Runner, load: Load | None, here: TimelinePoint, place: Path, progress: Callable[[str], None]) -> str:
     """Write the program that leads to a point, and run it once; return what there is to say of it.
 
     Args:
-        held: what was loaded.
+        runner: runs what was loaded.
         load: the command that loaded it; None where it was handed over as an object.
         here: the point.
         place: the file.
@@ -47,15 +48,15 @@ def export(held: Held, load: Load | None, here: TimelinePoint, place: Path, prog
     """
     origin, source = _workload(load)
     assert load is not None
-    text = program(held, load, here, origin, source)
+    text = program(runner.held, load, here, origin, source)
     with _written_whole(place) as draft:
         draft.write_text(text, "utf-8")
         progress(f"running {place.name} once, to prove it")
-        held.running = True  # it can be interrupted: nothing of the workload's is touched
+        runner.running = True  # it can be interrupted: nothing of the workload's is touched
         try:
             seconds, ended, fault = run(draft)
         finally:
-            held.running = False
+            runner.running = False
         if fault:
             raise _refused(fault, load, origin, source, place)
     lines = [f"{place} is written: it gave the same bits in {seconds:.0f} s, run where gradstep can't be imported"]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import nn
 
 from gradstep.engine.bits import same_bits
 from gradstep.engine.checkpoint import Checkpoint, Key, name_of
 from gradstep.engine.expressions.indexing import Item
+from gradstep.engine.held import Held
+from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.saving import Grad, OptimizerSaved, Saved, TensorsSaved
 from gradstep.values.commands import ACT_NAMES
-
-if TYPE_CHECKING:
-    from gradstep.engine.held import Held
-    from gradstep.engine.history.points import TimelinePoint
 
 _GRADS = ("backward", "zero_grad")
 _STEPS = ("step", "next_batch")

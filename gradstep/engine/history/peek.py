@@ -29,7 +29,7 @@ def glance(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
     if target.checkpoint is None:
         what = "it is not kept, and what leads there can't be run again while a phase is stopped inside"
         raise wrong(f"stop {target.number} can't be looked at now", what, "go on to the end of the phase: `out phase`")
-    point, refused, begun, saved = held.point, held.refused, held.transaction.forward_saved, held.saved
+    point, refused, begun, saved = held.point, held.refused, held.forward_saved, held.saved
     losses, rates = list(held.losses), list(held.loss_rates)
     batches = dict(vars(held.batches))  # with its iterator: one that is made again has to be skipped forward
     with images.in_the_middle() as written:
@@ -41,7 +41,7 @@ def glance(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
             put_back(held, images, target.checkpoint)
             images.load(others)  # a batch that the phase has written
             timeline.put_losses(target, here)
-            held.refused, held.transaction.forward_saved = "", None
+            held.refused, held.forward_saved = "", None
             held.saved = saved_before(held, target)
             lend_graph(timeline, target, point)
             timeline.visiting = True
@@ -51,7 +51,7 @@ def glance(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
             put_back(held, images, now)
             images.load(there)
             held.losses[:], held.loss_rates[:] = losses, rates
-            held.point, held.refused, held.transaction.forward_saved, held.saved = point, refused, begun, saved
+            held.point, held.refused, held.forward_saved, held.saved = point, refused, begun, saved
             vars(held.batches).update(batches)
 
 

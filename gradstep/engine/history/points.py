@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.checkpoint import Checkpoint, Key, name_of
 from gradstep.engine.debuggee.batches import Cursor, leaves
+from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.images import Image
 from gradstep.engine.randomness import Randomness
 from gradstep.values.commands import PointCommand
-
-if TYPE_CHECKING:
-    from gradstep.engine.debuggee.loop import Point
 
 
 @dataclass(frozen=True)

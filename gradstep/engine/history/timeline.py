@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 
 from gradstep.engine.checkpoint import Checkpoint, Key, take, tensors_of
 from gradstep.engine.expressions.names import Scope
+from gradstep.engine.held import Held
 from gradstep.engine.history.points import TimelinePoint, add_losses, fork_of, graph_alive, small_size, without_graph
 from gradstep.engine.images import Image, Images
+from gradstep.engine.runner import Runner
 from gradstep.engine.saving import Saved
 from gradstep.values import numbers
 from gradstep.values.commands import Forward, PointCommand, Restore
 from gradstep.values.errors import wrong
-
-if TYPE_CHECKING:
-    from gradstep.engine.held import Held
 
 FIRST = "main"
 """The branch that a session begins on."""
@@ -29,7 +28,7 @@ FIRST = "main"
 class Timeline:
     """Keeps a checkpoint of each point of one held workload; to go to one see `arrive`."""
 
-    held: Held
+    runner: Runner
     scope: Scope
     """What names mean in the expressions of edits that are run again."""
     budget: int
@@ -54,6 +53,11 @@ class Timeline:
     _wrote: dict[tuple[Key, ...], tuple[Key, ...]] = field(default_factory=dict)
 
     @property
+    def held(self) -> Held:
+        """The workload."""
+        return self.runner.held
+
+    @property
     def number(self) -> int:
         """The number of the stop that the workload is at, between phases."""
         return self.stops if self.current is None else self.current.number
@@ -70,7 +74,7 @@ class Timeline:
         if self.budget:
             point = self._point(self.stops, None, None, take(self.held, self.images, None, None))
             self.current = self.points[point.number] = self.branches[FIRST] = point
-        self.held.transaction.keep_in(self)
+        self.runner.transaction.keep_in(self)
         self.held.batches.keeps_all = self.current is not None
 
     def end(self) -> None:
@@ -78,7 +82,7 @@ class Timeline:
         self.current, self.branch = None, FIRST
         self.points, self.branches, self.images = {}, {}, Images(self.held.offload)
         self.repeats, self.small, self._wrote = {}, 0, {}
-        self.held.transaction.keep_in(self)
+        self.runner.transaction.keep_in(self)
         self.held.batches.keeps_all = False
 
     def next(self, command: PointCommand, saved: Saved | None) -> TimelinePoint | None:

@@ -62,7 +62,7 @@ def visit(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
     Raises:
         GradstepError: what had to be run again raised or came out otherwise, or can't be run inside a phase.
     """
-    if timeline.held.inside:
+    if timeline.runner.inside:
         with glance(timeline, target):
             yield
         return
@@ -88,7 +88,7 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
     """
     here, held = timeline.here(), timeline.held
     assert here.checkpoint is not None
-    point, refused, begun = held.point, held.refused, held.transaction.forward_saved
+    point, refused, begun = held.point, held.refused, held.forward_saved
     if begun is not None:  # the images it shares move about; it is only buffers
         begun.tensors.copies = [copy.clone() for copy in begun.tensors.copies]
     losses, rates, came = list(held.losses), list(held.loss_rates), False
@@ -103,7 +103,7 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
             put_back(held, timeline.images, here.checkpoint)
             torch._C._autograd._unsafe_set_version_counter(tuple(written), tuple(versions))
             held.losses[:], held.loss_rates[:] = losses, rates
-            held.point, held.refused, held.transaction.forward_saved = point, refused, begun
+            held.point, held.refused, held.forward_saved = point, refused, begun
             held.saved = saved_before(held, here)
 
 
@@ -124,7 +124,7 @@ def watch_again(
         timeline.travelling = True
         try:
             with watch(held, command) as seen:
-                held.carry_out(command, timeline.scope)
+                timeline.runner.carry_out(command, timeline.scope)
         finally:
             timeline.travelling = False
         return seen
@@ -191,7 +191,7 @@ def _put(timeline: Timeline, point: TimelinePoint) -> None:
     held.saved = Saved()  # what it holds is memory that can be moved into
     put_back(held, timeline.images, point.checkpoint)
     timeline.put_losses(point, timeline.here())
-    held.transaction.forward_saved, held.refused = None, ""
+    held.forward_saved, held.refused = None, ""
     held.forget_graph()
 
 
@@ -202,11 +202,12 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[obj
     """
     held = timeline.held
     differing: dict[type[object], str] = {}
-    observed, held.observed, timeline.travelling = held.observed, True, True
+    runner = timeline.runner
+    observed, runner.observed, timeline.travelling = runner.observed, True, True
     try:
         for place, point in enumerate(points):
             assert point.command is not None
-            held.carry_out(point.command, timeline.scope)
+            timeline.runner.carry_out(point.command, timeline.scope)
             for back, entry in enumerate(reversed(point.entries), 1):
                 held.losses[-back], held.loss_rates[-back] = entry
             last = place == len(points) - 1
@@ -221,7 +222,7 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[obj
             if what:
                 differing.setdefault(type(point.command), what)
     finally:
-        held.observed, timeline.travelling = observed, False
+        runner.observed, timeline.travelling = observed, False
     return differing
 
 

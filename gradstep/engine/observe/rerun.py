@@ -122,7 +122,7 @@ def _as_it_began(held: Held, anyhow: bool = False) -> Iterator[bool]:
     Raises:
         GradstepError: that is not known any more.
     """
-    first, point = held.transaction.began_with(), held.point
+    first, point = held.began_with(), held.point
     if point.loss is None or (first is None and not anyhow):
         what = "a graph is not kept: where the past is only looked at, there is none that is alive"
         if point.steps_since_forward:

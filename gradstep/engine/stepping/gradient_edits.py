@@ -7,8 +7,8 @@ place of what flowed. Nothing is written in place, for one tensor may feed sever
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,16 +20,12 @@ from gradstep.engine.expressions.indexing import Item
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.events import Event, is_opaque, numbers_of, passed_at
-from gradstep.engine.observe.taps import Come, Passes, tap_backward
+from gradstep.engine.observe.taps import Come, Passes
 from gradstep.values import expressions as x
-from gradstep.values.commands import Assign, Backward, Flow
+from gradstep.values.commands import Assign, Flow
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
-from gradstep.values.inside import SourceLine
 from gradstep.values.numbers import number
-
-if TYPE_CHECKING:
-    from gradstep.engine.held import Held
 
 _LISTED = 8
 """Elements that are listed one by one; of more, the norm is said."""
@@ -105,29 +101,6 @@ class _Counting:
         self._flows.make(self.place, event)
         if not self._passed:
             self._see(event)
-
-
-class MadeAgain:
-    """Stands round a backward that runs whole, and changes what flows as it was changed by hand."""
-
-    def __init__(self, held: Held, act: Backward, scope: Scope) -> None:
-        self._held, self.act, self.flows = held, act, Flows(act.flows, scope)
-
-    def forward(self, _: object) -> AbstractContextManager[None]:
-        """Return what stands round a forward: nothing."""
-        return nullcontext()
-
-    @contextmanager
-    def backward(self) -> Iterator[None]:
-        """Return the taps for a backward, to stand round it."""
-        held = self._held
-        graph = held.graph()
-        assert graph is not None
-        with (
-            self.flows.around(lambda _: None, lambda *_: True) as (come, passes),
-            tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, come, passes),
-        ):
-            yield
 
 
 class _At:

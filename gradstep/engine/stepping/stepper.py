@@ -13,12 +13,12 @@ from torch import Tensor
 
 from gradstep.engine.expressions.names import NothingThereError, Scope
 from gradstep.engine.expressions.scope import HeldScope
-from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.events import Event, is_opaque
 from gradstep.engine.observe.forward import Watched
 from gradstep.engine.observe.taps import source_of, tap_backward, tap_forward
+from gradstep.engine.runner import Runner
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.gradient_edits import Flows, put
 from gradstep.engine.stepping.phase_thread import Walker
@@ -35,7 +35,7 @@ class Stepping:
     """One phase that is being stepped.
 
     Args:
-        held: what it is a phase of.
+        runner: runs the phase.
         act: the phase.
         breakpoints: where it stops by itself.
         test: evaluates a condition at a place.
@@ -47,7 +47,7 @@ class Stepping:
 
     def __init__(
         self,
-        held: Held,
+        runner: Runner,
         act: Forward | Backward,
         breakpoints: Breakpoints,
         test: Callable[[Expression], bool],
@@ -56,14 +56,15 @@ class Stepping:
         waiting: Callable[[str], None] = lambda _: None,
         scope: Scope | None = None,
     ) -> None:
-        self._held, self.act, self._scope = held, act, scope or HeldScope(held)
+        held = runner.held
+        self._runner, self._held, self.act, self._scope = runner, held, act, scope or HeldScope(held)
         self._flows = Flows(act.flows if isinstance(act, Backward) else (), self._scope)
         """What was changed by hand before, and is changed again where that was."""
         self.phase: Literal["forward", "backward"] = "forward" if isinstance(act, Forward) else "backward"
         self._breakpoints, self._test, self._tell = breakpoints, _safe(test), _safe(tell)
         self.ops = ops
         self._wish = Wish("into")
-        self._walker = Walker(lambda: held.run(act, self), lambda: waiting(self.last))
+        self._walker = Walker(lambda: runner.run(act, self), lambda: waiting(self.last))
         self._number, self._last = -1, str(self.phase)
         """The node that it came to last, or -1 and the module or op."""
         self._breaks = True
@@ -274,12 +275,12 @@ class Stepping:
             self.event = None
             return
         self.stops.append(self.place)
-        self._held.running = False
+        self._runner.running = False
         try:
             self._walker.halt()
         finally:
             self.event = None
-        self._held.running = True
+        self._runner.running = True
 
     def note_norm(self, event: Event) -> None:
         """Keep the norm of what arrives at a node."""

@@ -1,0 +1,150 @@
+"""The runner: carries out phases and edits on a debuggee, each as a transaction, and records what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from msgspec.structs import replace
+
+from gradstep.engine import edits, phases
+from gradstep.engine.debuggee.loop import Act
+from gradstep.engine.diagnose.mismatch import with_cause
+from gradstep.engine.expressions.names import Scope
+from gradstep.engine.held import Held
+from gradstep.engine.observe.taps import tap_backward
+from gradstep.engine.phases import Taps
+from gradstep.engine.problems import problem_of
+from gradstep.engine.saving import Saved
+from gradstep.engine.stepping.gradient_edits import Flows
+from gradstep.engine.transaction import Transaction
+from gradstep.values.commands import ACT_NAMES, Backward, EditCommand, PointCommand, line_of
+from gradstep.values.errors import GradstepError
+from gradstep.values.inside import SourceLine
+
+_NOTHING = Saved()
+_UNKNOWN = Saved(known=False)
+
+
+class Runner:
+    """Runs one phase of a held workload at a time, or edits it.
+
+    A phase that raises leaves everything as it was before it: parameters, gradients, buffers, optimizer, generators,
+    batch cursor, and the graph of the last loss.
+    """
+
+    def __init__(self, held: Held) -> None:
+        self.held = held
+        self.transaction = Transaction(held)
+        self.running = False
+        """True while a phase runs, the only time at which an interrupt is of use."""
+        self.inside = False
+        """True while a phase is stepped: at a stop inside it nothing else can run."""
+        self.observed = True
+        """True while someone looks, or goes on after a failure: each phase then keeps what it may write, and notes
+        which module makes which node. Without it a phase that raises is not undone, and nothing is said to change."""
+
+    def run(self, act: Act, taps: Taps | None = None) -> None:
+        """Carry out one phase, or take the next batch.
+
+        Args:
+            act: the phase.
+            taps: what stands round a phase that is stepped.
+
+        Raises:
+            GradstepError: what the debuggee raised, as a problem; the state is as it was before.
+        """
+        held = self.held
+        point, accounts, count = held.point, held.ledger.copy(), len(held.losses)
+        grad_mode = torch.is_grad_enabled()
+        saved: Saved | None = None
+        try:
+            held.point = replace(point, edit="") if point.edit else point
+            held.saved = _NOTHING  # let go of cleared gradients before torch allocates new ones
+            if self.observed:
+                saved = self.transaction.begin(act)
+                if taps is not None:  # at a stop inside, what it changed so far can be seen
+                    held.saved = saved
+            self.running = True  # an interrupt before this would tear what is kept
+            phases.carry_out(held, act, phases.Run(taps, self.observed, self.transaction.pulled))
+            self.running = False  # an interrupt from here on would tear what is kept
+            self.transaction.keep(act if taps is None else taps.act, saved)
+        except BaseException as error:
+            self.running, held.saved = False, _NOTHING
+            batch = held.batches.batch
+            torch.set_grad_enabled(grad_mode)  # also torch's optimizers and copies switch it
+            held.point = point
+            held.ledger.restore(accounts)
+            del held.losses[count:], held.loss_rates[count:]
+            if saved is not None:
+                self.transaction.roll_back(saved)
+            held.refused = ACT_NAMES[type(act)]
+            raise GradstepError(with_cause(problem_of(error, held.refused), held, batch)) from error
+        held.saved, held.refused = saved or _UNKNOWN, ""
+
+    def edit(self, command: EditCommand, scope: Scope) -> str:
+        """Carry out an edit; return what there is to say of it.
+
+        Raises:
+            GradstepError: it can't be done; the state is as it was before.
+        """
+        held = self.held
+        point, accounts, optimizer, schedulers = held.point, held.ledger.copy(), held.optimizer, held.schedulers
+        losses, rates = list(held.losses), list(held.loss_rates)
+        saved: Saved | None = None
+        try:
+            plan = edits.plan(held, command, scope)
+            if self.observed:
+                saved = self.transaction.begin_edit(plan.tensors, plan.grads)
+            text, line = edits.write(held, command, plan, scope)
+            moved = held.point.steps_since_forward + bool(plan.tensors)
+            held.point = replace(held.point, torch=line, edit=text, steps_since_forward=moved)
+            self.transaction.keep(command, saved)
+        except BaseException as error:
+            held.point = point
+            held.ledger.restore(accounts)
+            held.use_optimizer(optimizer, schedulers)
+            held.losses[:], held.loss_rates[:] = losses, rates
+            if saved is not None:
+                self.transaction.roll_back(saved)
+            raise GradstepError(problem_of(error, line_of(command))) from error
+        held.saved, held.refused = saved or Saved(), ""
+        return text
+
+    def carry_out(self, command: PointCommand, scope: Scope) -> str:
+        """Carry out a phase, take the next batch, or edit; return what there is to say of it.
+
+        Raises:
+            GradstepError: it can't be done, or what the debuggee raised; the state is as it was before.
+        """
+        if not isinstance(command, Act):
+            return self.edit(command, scope)
+        if isinstance(command, Backward) and command.flows:
+            self.run(command, _EditsAgain(self.held, command, scope))
+        else:
+            self.run(command)
+        return ""
+
+
+class _EditsAgain:
+    """Stands round a backward that runs whole, and edits its gradients in flight as they were edited by hand."""
+
+    def __init__(self, held: Held, act: Backward, scope: Scope) -> None:
+        self._held, self.act, self.flows = held, act, Flows(act.flows, scope)
+
+    def forward(self, _: object) -> AbstractContextManager[None]:
+        """Return what stands round a forward: nothing."""
+        return nullcontext()
+
+    @contextmanager
+    def backward(self) -> Iterator[None]:
+        """Return the taps for a backward, to stand round it."""
+        held = self._held
+        graph = held.graph()
+        assert graph is not None
+        with (
+            self.flows.around(lambda _: None, lambda *_: True) as (come, passes),
+            tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, come, passes),
+        ):
+            yield
