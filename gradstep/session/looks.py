@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from msgspec.structs import replace
 
+from gradstep.engine.diagnose.loss_terms import LossTerms
 from gradstep.engine.digest import digest, measured_on, state_size
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, split_selection
 from gradstep.engine.expressions.scope import VALUES, HeldScope, selected_tensor
@@ -103,6 +104,7 @@ class Looks:
         self._losses = LossLook()
         self._batches = BatchLook(held)
         self._passing = Passing(held)
+        self._terms = LossTerms()
         self._through = Through(held)
 
     def attend(self) -> None:
@@ -151,7 +153,7 @@ class Looks:
                     if stepping is not None and stepping.event is not None:
                         return why_inside(self.held, stop, stepping, stepping.event)
                     element = element_of(self.held, self._shown, index)
-                    return why_view(self.held, stop, changes(), element, self._norms)
+                    return why_view(self.held, stop, changes(), element, self._norms, self._terms)
                 case _:
                     return self._view(stop, request)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from holding import B, F, S, Z, hold, run
+from holding import ZEROS, B, F, S, Z, hold, run
 from running import runner_of
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -127,20 +127,36 @@ def test_a_function_whose_backward_gives_none_is_named() -> None:
     said = why(Stopped)
     assert "the backward passed nothing on to it" in said
     assert "StopsBackward" in said
-    assert "gave None" in said
+    assert "returned None" in said
     assert "AddmmBackward0" not in said
     assert "zero_grad" in why(Stopped, "second.weight", F, B, Z)
+
+
+class Dead(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.first(x) - 100.0)
+        return self.second(hidden)  # type: ignore[no-any-return]
+
+
+def test_a_gradient_of_zeros_is_followed_to_the_node_that_made_it_so() -> None:
+    said = why(Dead).splitlines()
+    assert said[0] == "first.weight.grad is not None, but every number in it is 0: a backward reached it, and 0 arrived"
+    assert "ReluBackward0" in said[1]
+    assert said[1].endswith("passed on nothing but zeros")
+    assert len(said) == 2
+    assert why(Dead, "second.bias") == "second.bias.grad is not None"
+    assert "filled it with zeros" in why(Two, "first.weight", F, B, ZEROS)
 
 
 def test_the_place_where_the_path_ends_is_named() -> None:
     said = why(Detached)
     assert "torch.Tensor.detach at test_absent.py:" in said
     assert "`hidden = hidden.detach()`" in said
-    assert "without their history" in said
+    assert "detached from the graph" in said
 
 
 def test_data_no_grad_whole_numbers_and_item_are_told_apart() -> None:
-    assert "`.data` gives the same numbers" in why(Data)
+    assert "`.data` returns a tensor that is detached" in why(Data)
     ungraded = why(Ungraded)
     assert "grad mode is off here" in ungraded
     assert "`hidden = self.first(x).relu()`" in ungraded
@@ -186,7 +202,7 @@ def test_what_the_loss_does_not_depend_on_is_not_named(how: str) -> None:
     place, cause = why(lambda: Sides(how)).splitlines()
     assert "ends at torch.Tensor.detach at test_absent.py:" in place
     assert "`return self.second(hidden.detach()" in place
-    assert cause == "`detach` gives the same numbers without their history"
+    assert cause == "`detach` returns a tensor that is detached from the graph: no gradient flows back through it"
 
 
 class Taken(Two):
@@ -224,9 +240,9 @@ def test_every_place_at_which_a_path_ends_is_named_a_choice_last() -> None:
     assert "`warm = hidden.tanh()`" in grad_mode
     assert "`gate = hidden > 0`" in choice
     assert lines[1::2] == [
-        "`detach` gives the same numbers without their history",
-        "grad mode is off here: no_grad",
-        "its result is true or false (bool): no gradient",
+        "`detach` returns a tensor that is detached from the graph: no gradient flows back through it",
+        "grad mode is off here: torch.no_grad()",
+        "it returns true or false (bool), and only floating point numbers have a gradient",
     ]
 
 
@@ -294,7 +310,7 @@ def test_a_path_is_followed_through_views_custom_functions_and_scripted_modules(
         place, cause = why(model).splitlines()
         assert "ends at torch.Tensor.detach at test_absent.py:" in place, model
         assert text in place
-        assert "without their history" in cause
+        assert "detached from the graph" in cause
 
 
 class AsParameter(Two):
@@ -332,14 +348,14 @@ def test_a_reentrant_checkpoint_whose_inputs_need_no_grad_is_the_cause() -> None
 
 def test_a_reentrant_checkpoint_that_works_is_said_to_be_run_again_by_backward() -> None:
     said = why(lambda: Checkpointed(frozen=False), "first.weight", F)
-    assert "no backward has run since" in said
-    assert "backward runs its forward again" in said
+    assert "no backward has run on this loss yet" in said
+    assert "`backward` runs its forward again" in said
     assert "is not None" in why(lambda: Checkpointed(frozen=False))
 
 
 def test_the_plain_cases_need_no_walk() -> None:
     assert "no loss yet" in _of(hold(Two()))
-    assert "no backward has run since" in why(Two, "first.weight", F)
+    assert "no backward has run on this loss yet" in why(Two, "first.weight", F)
     assert "zero_grad has set it to None" in why(Two, "first.weight", F, B, Z)
     assert "is not None" in why(Two)
 
@@ -351,8 +367,8 @@ def test_a_frozen_one_is_passed_by() -> None:
 
 
 def test_after_a_step_the_forward_is_still_walked() -> None:
-    assert "without their history" in why(Detached, "first.weight", F, B, S)
-    assert "without their history" in why(Detached, "first.weight", F, B, S, S)
+    assert "detached from the graph" in why(Detached, "first.weight", F, B, S)
+    assert "detached from the graph" in why(Detached, "first.weight", F, B, S, S)
 
 
 class Skips(Detached):
@@ -369,7 +385,7 @@ def test_where_the_state_before_the_forward_is_not_kept_the_walk_has_to_take_the
     held = hold(model)
     runner_of(held).observed = False
     run(held, F, B)
-    assert "without their history" in _of(held)
+    assert "detached from the graph" in _of(held)
     model.share = 1.0  # type: ignore[assignment]
     assert "where its path ends is not known: " in _of(held)
 

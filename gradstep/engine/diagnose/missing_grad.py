@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from torch import Tensor, nn
 
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
-from gradstep.engine.bits import same_bits
+from gradstep.engine.diagnose.walk import Walk
 from gradstep.engine.held import Held
-from gradstep.engine.observe.dataflow import Dataflow, Op
-from gradstep.engine.observe.events import Event
-from gradstep.engine.observe.rerun import backward_again, forward_again, same_way
+from gradstep.engine.observe.dataflow import Op
+from gradstep.engine.observe.events import Event, numbers_of
+from gradstep.engine.observe.rerun import backward_again
+from gradstep.values import numbers
 from gradstep.values.errors import GradstepError
 
 _SHOWN = 4
@@ -19,17 +20,17 @@ _SHOWN = 4
 
 
 def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
-    """Say in lines why the `.grad` of a tensor is None, and where the path to it ends.
+    """Return in lines why the `.grad` of a tensor is None, or zeros, and where the path to it ends.
 
     Args:
         held: the workload.
         name: what the tensor is called.
         parameter: the tensor.
     """
+    if not parameter.is_leaf and not parameter.retains_grad:
+        return [f"{name} is not a leaf: torch keeps the .grad of leaves only, unless retain_grad() was called on it"]
     if parameter.grad is not None:
-        return [f"{name}.grad is not None"]
-    if not parameter.is_leaf:
-        return [f"{name} is no leaf: torch hands its gradient on and keeps none (retain_grad() would)"]
+        return list(_present(held, name, parameter, parameter.grad))
     if not parameter.requires_grad:
         return [_without(held, name, parameter)]
     loss = held.point.loss
@@ -40,10 +41,12 @@ def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
     graph = held.graph()
     if graph is not None and any(leaf_tensor(graph.nodes[place]) is parameter for place in graph.leaves):
         if held.point.ran and "zero_grad" in held.point.done:
-            return ["a backward gave it one, and zero_grad has set it to None since"]
+            return [f"a backward gave {name} a .grad, and zero_grad has set it to None since"]
         if held.point.ran:
-            return list(_not_passed_on(held, graph, name, parameter))
-        return [f"no backward has run since: the graph of this loss leads to {name}, and backward will fill it"]
+            by_hand = " (what flowed was changed by hand)" if held.point.flows is not None else ""
+            said = f"the graph of this loss leads to {name}, and the backward passed nothing on to it{by_hand}"
+            return [said, *_stops_in_backward(held, graph, parameter)]
+        return [f"no backward has run on this loss yet: its graph leads to {name}, so `backward` gives it a .grad"]
     return _followed(held, name, parameter)
 
 
@@ -56,88 +59,52 @@ def _without(held: Held, name: str, tensor: Tensor) -> str:
     return f"{name}.requires_grad is False: backward gives a .grad only to what requires grad"
 
 
-def _not_passed_on(held: Held, graph: GraphRecord, name: str, parameter: Tensor) -> Iterator[str]:
-    """Say which nodes on the way to a leaf passed None on; a custom Function's backward may return that."""
-    by_hand = " (what flowed was changed by hand)" if held.point.flows is not None else ""
-    yield f"the graph of this loss leads to {name}, and the backward passed nothing on to it{by_hand}"
+def _stops_in_backward(held: Held, graph: GraphRecord, parameter: Tensor) -> Iterator[str]:
+    """Say which nodes on the way to a leaf passed on None, or nothing but zeros, of what arrived at them."""
+    missing = parameter.grad is None
     ways = {place for place in graph.leaves if leaf_tensor(graph.nodes[place]) is parameter}
     for place in reversed(range(len(graph.nodes))):  # what a node leads to comes after it
         if ways.intersection(graph.edges[place]):
             ways.add(place)
-    dry: list[int] = []
+    found: list[int] = []
+
+    def lost(value: Tensor | None) -> bool:
+        return value is None if missing else value is not None and not numbers_of(value).any()
 
     def see(event: Event) -> None:
-        came = any(value is not None for value in event.inputs)
-        if event.node is None or event.outputs is None or event.number not in ways or not came:
+        if event.node is None or event.outputs is None or event.number not in ways:
             return
         ends = zip(event.node.next_functions, event.outputs, strict=False)
         left = [value for (following, _), value in ends if following is not None]
-        if any(
-            target in ways and value is None for target, value in zip(graph.edges[event.number], left, strict=False)
-        ):
-            dry.append(event.number)
+        on_the_way = [value for target, value in zip(graph.edges[event.number], left, strict=False) if target in ways]
+        came = [value for value in event.inputs if value is not None]
+        if came and not all(map(lost, came)) and any(map(lost, on_the_way)):
+            found.append(event.number)
 
     try:
         backward_again(held, see)
     except GradstepError as error:
-        yield f"it was not run again to see where: {error.problem.what}"
-    for number in dry[:3]:
+        yield f"where is not known, for the backward can't be run again: {error.problem.what}"
+    for number in found[:_SHOWN]:
         owner = f" of {graph.owners[number]}" if graph.owners[number] else ""
         made = Op(f"#{number} {graph.nodes[number].name()}{owner}", held.line_of(number), frozenset())
-        yield f"{made.line()} gave None"
+        yield f"{made.line()} {'returned None' if missing else 'passed on nothing but zeros'}"
+    if len(found) > _SHOWN:
+        yield f"and {numbers.count(len(found) - _SHOWN, 'more node')}"
 
 
-class Walk:
-    """The forward of the last loss, walked again: what its loss depends on of what was computed from some tensors."""
-
-    def __init__(self, held: Held, starts: list[Tensor]) -> None:
-        """Walk it.
-
-        Raises:
-            GradstepError: it can't be run again, or takes another way now.
-        """
-        self._held, self._starts = held, starts
-        self.flow, self._loss = self._run()
-        self.ops = self.flow.reaching(self._loss, self._taken_out())
-        """The operations between the tensors and the loss."""
-
-    @property
-    def cuts(self) -> list[Op]:
-        """The operations at which paths to the loss end, one for each line; those that are only a choice last."""
-        found = {op.line(): op for op in self.ops if op.cut}
-        return sorted(found.values(), key=lambda op: op.whole)
-
-    def _run(self, nudged: Iterable[int] = ()) -> tuple[Dataflow, Tensor]:
-        """Walk once; `nudged` are the numbers, of those that are taken out of torch, to change a little."""
-        flow, changed = Dataflow(self._starts, frozenset(nudged)), bool(nudged)
-        loss, _ = forward_again(self._held, flow.watch, _anything if changed else same_way)
-        return flow, loss
-
-    def _taken_out(self) -> list[int]:
-        """Return the operations that take a number out of torch that the loss depends on.
-
-        Torch does not see what is computed from such a number: the forward runs again with it changed a little, and
-        where the loss stays the same to the last bit it does not depend on it.
-        """
-        every = self.flow.taken_out
-        by_line: dict[str, list[int]] = {}
-        for number, place in enumerate(every):
-            by_line.setdefault(self.flow.ops[place].line(), []).append(number)
-        if not every or not self._changes(range(len(every))):
-            return []
-        groups = list(by_line.values())
-        count = [group for group in groups if len(groups) == 1 or self._changes(group)]
-        return [every[number] for group in count for number in group]
-
-    def _changes(self, nudged: Iterable[int]) -> bool:
-        try:
-            return not same_bits(self._run(nudged)[1], self._loss)
-        except Exception:  # a shape that is computed from it, say
-            return True
-
-
-def _anything(_: Tensor, __: Tensor) -> bool:
-    return True
+def _present(held: Held, name: str, parameter: Tensor, grad: Tensor) -> Iterator[str]:
+    """Say what a `.grad` is that is there; of one that is zeros, where the backward made it so."""
+    if numbers_of(grad).any():
+        yield f"{name}.grad is not None"
+        return
+    graph, entry = held.graph(), held.ledger.entry(held.names.get(parameter, ""))
+    if entry.zeroed and not entry.added:
+        yield f"{name}.grad is not None: zero_grad(set_to_none=False) filled it with zeros"
+        return
+    yield f"{name}.grad is not None, but every number in it is 0: a backward reached it, and 0 arrived"
+    if graph is not None and held.point.ran and parameter.is_leaf:
+        yield from _stops_in_backward(held, graph, parameter)
 
 
 def _followed(held: Held, name: str, parameter: Tensor) -> list[str]:
@@ -146,7 +113,7 @@ def _followed(held: Held, name: str, parameter: Tensor) -> list[str]:
     except GradstepError as error:
         problem = error.problem
         return [f"the graph of this loss does not lead to {name}; where its path ends is not known: {problem.what}"]
-    cuts, flow = walk.cuts, walk.flow
+    ends, flow = walk.cuts, walk.flow
     if not flow.ops:
         module = _module_of(held, name)
         used = f"; {module} was not called, or did not use it" if module else ""
@@ -154,16 +121,16 @@ def _followed(held: Held, name: str, parameter: Tensor) -> list[str]:
     if not walk.ops:
         left = f"the last operation on it is {flow.ops[-1].line()}"
         return [f"{name} is used, but what came of it is no part of this loss", left]
-    if cuts:
-        lines = [f"the path from {name} to the loss ends at {cuts[0].line()}", cuts[0].cut]
-        for cut in cuts[1:_SHOWN]:
-            lines += [f"and at {cut.line()}", cut.cut]
-        more = len(cuts) - _SHOWN
+    if ends:
+        lines = [f"the path from {name} to the loss ends at {ends[0].line()}", ends[0].cut]
+        for end in ends[1:_SHOWN]:
+            lines += [f"and at {end.line()}", end.cut]
+        more = len(ends) - _SHOWN
         return [*lines, f"and at {more} other place{'s' * (more > 1)}"] if more > 0 else lines
     again = next((op for op in walk.ops if op.reruns), None)
     if again is not None and not held.point.ran:
-        runs = "a reentrant checkpoint: backward runs its forward again, and gives what it uses a .grad then"
-        return [f"no backward has run since: {again.line()} is {runs}"]
+        runs = f"`backward` runs its forward again, and gives {name} a .grad then"
+        return [f"no backward has run on this loss yet: {again.line()} is a reentrant checkpoint; {runs}"]
     last = walk.ops[-1].line()
     return [f"the loss depends on {name}, but no path of its graph leads there; last used by {last}"]
 

@@ -12,10 +12,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import get_ident
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.nn.modules.module import register_module_forward_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import CheckpointFunction
@@ -38,6 +39,12 @@ _SHAPES_ONLY = frozenset(
 """Operations that read no number of the tensor that they are given."""
 _SHAPE_OF_OTHER = frozenset({"view_as", "expand_as", "reshape_as", "type_as", "to", "resize_as_"})
 """Operations that read numbers of their first tensor only."""
+
+
+_SUMS = frozenset(
+    {"add", "__add__", "__radd__", "__iadd__", "add_", "sub", "__sub__", "sub_", "__isub__"} | {"stack", "cat"}
+)
+"""Operations that put terms of a loss together."""
 
 
 @dataclass
@@ -63,6 +70,18 @@ class Op:
         return f"{self.name} at {name}:{self.place.line} `{text_of(self.place)}`"
 
 
+class Term(NamedTuple):
+    """A number that an operation adds to others that have a graph, where it has none itself."""
+
+    total: Node
+    """The grad_fn of the sum."""
+    op: int
+    """The operation that gave it, by its place in `Dataflow.ops`."""
+    added: int
+    """The operation that adds it."""
+    value: float
+
+
 @dataclass
 class _Inside:
     """A custom Function whose forward is running: one operation, whatever it calls."""
@@ -84,6 +103,7 @@ class Dataflow(TorchFunctionMode):
     def __init__(self, starts: Sequence[Tensor], nudged: frozenset[int] = frozenset()) -> None:
         super().__init__()
         self.ops: list[Op] = []
+        self.terms: list[Term] = []
         self.taken_out: list[int] = []
         """The operations that take numbers out of torch, as they came."""
         self._known: list[Tensor] = list(starts)  # kept alive, so that no id and no memory is used twice
@@ -122,9 +142,13 @@ class Dataflow(TorchFunctionMode):
             made = [args[0]]
         takes_out = not made and own in _TAKES_OUT
         if made or takes_out or own == "__bool__":
-            ends = required and (takes_out or (bool(made) and not any(t.requires_grad for t in made)))
-            cut, whole = _cut(func, own, made, bool(self._inside)) if ends or self._in_checkpoint else ("", False)
+            ends = (made or takes_out) and (
+                self._in_checkpoint or (required and not any(t.requires_grad for t in made))
+            )
+            cut, whole = _cut(func, own, made, bool(self._inside)) if ends else ("", False)
             cut = _ALIAS if alias and not cut else cut
+            if own in _SUMS and len(made) == 1 and made[0].grad_fn is not None:
+                self._note_terms(made[0].grad_fn, reads, -1.0 if "sub" in own else 1.0)
             self._note(Op(op_name(func), users_place(sys._getframe(1)), sources, cut, whole), made, required)
             for tensor in made:
                 if any(tensor is each for each in reads):  # in place: what shares its memory has changed too
@@ -133,6 +157,13 @@ class Dataflow(TorchFunctionMode):
             self.taken_out.append(len(self.ops) - 1)
             return _nudge(result) if len(self.taken_out) - 1 in self._nudged else result
         return result
+
+    def _note_terms(self, total: Node, reads: list[Tensor], sign: float) -> None:
+        """Note which of the numbers that are added up were computed from what is followed, and have no graph."""
+        for place, tensor in enumerate(reads):
+            if tensor.numel() == 1 and not tensor.requires_grad and id(tensor) in self._made:
+                value = float(tensor.detach()) * (sign if place else 1.0)
+                self.terms.append(Term(total, self._made[id(tensor)], len(self.ops), value))
 
     @property
     def _in_checkpoint(self) -> bool:
@@ -218,8 +249,11 @@ class Dataflow(TorchFunctionMode):
             graph = record(loss.grad_fn, Owners())
             nodes = set(graph.nodes)
             found = frozenset(self._made[id(t)] for t in self._known if t.grad_fn in nodes)
-        waiting = [*found, *also]
-        reached: set[int] = set()
+        return self.before(*found, *also)
+
+    def before(self, *places: int) -> list[Op]:
+        """Return some operations, by their places, and those that they depend on, in the order in which they ran."""
+        waiting, reached = list(places), set[int]()
         while waiting:
             place = waiting.pop()
             if place != START and place not in reached:
@@ -228,39 +262,44 @@ class Dataflow(TorchFunctionMode):
         return [self.ops[place] for place in sorted(reached)]
 
 
-_NO_GRAD = "its result does not require grad: torch has no derivative of it"
+_NO_GRAD = "its result does not require grad: torch has no derivative for it"
 _REENTRANT = (
-    "none of its inputs requires grad, so a reentrant checkpoint gives its parameters no gradient: "
-    "write checkpoint(..., use_reentrant=False), or have an input require grad"
+    "a reentrant checkpoint computes no gradient for its parameters where none of its inputs requires grad: "
+    "use checkpoint(..., use_reentrant=False)"
 )
-_ALIAS = "it uses the numbers of that tensor without their history, such as nn.Parameter(h) or a numpy array has them"
+_ALIAS = (
+    "it is given the numbers of a tensor that has a graph by a way that autograd does not see, "
+    "such as nn.Parameter(h) or a NumPy array"
+)
+_DETACHED = "returns a tensor that is detached from the graph: no gradient flows back through it"
 
 
 def _cut(func: Any, own: str, made: list[Tensor], inside: bool) -> tuple[str, bool]:
-    """Return why an operation ends the history, and whether that is because its result is whole numbers.
+    """Return why no gradient flows back through an operation, and whether that is because it returns whole numbers.
 
-    Inside a custom Function, whose forward runs without grad mode, only what would end it with grad mode too counts.
+    Inside a custom Function, whose forward runs without grad mode, only what would end the path with it too counts.
     """
     if not made:
-        return f"`{own}` takes the number out of torch: what is computed from it has no history", False
+        return f"`{own}` takes the number out of torch: autograd does not see what is computed from it", False
     if "detach" in own:
-        return "`detach` gives the same numbers without their history", False
+        return f"`{own}` {_DETACHED}", False
     if op_name(func).endswith("data.__get__"):
-        return "`.data` gives the same numbers without their history", False
+        return f"`.data` {_DETACHED}", False
     if own == "tensor":
-        return "`torch.tensor` copies the numbers without their history", False
+        return "`torch.tensor` copies the numbers into a new tensor, which is not part of the graph", False
     if own == "grad":
-        return "a gradient has a history only with `torch.autograd.grad(..., create_graph=True)`", False
+        return "without `create_graph=True` the gradient that it returns is not part of the graph", False
     if not any(t.is_floating_point() or t.is_complex() for t in made):
         kind = str(made[0].dtype).removeprefix("torch.")
-        return f"its result is {'true or false' if kind == 'bool' else 'whole numbers'} ({kind}): no gradient", True
+        what = "true or false" if kind == "bool" else "whole numbers"
+        return f"it returns {what} ({kind}), and only floating point numbers have a gradient", True
     return ("", False) if inside else (_off() or _NO_GRAD, False)
 
 
 def _off() -> str:
     if torch.is_grad_enabled():
         return ""
-    return f"grad mode is off here: {'inference_mode' if torch.is_inference_mode_enabled() else 'no_grad'}"
+    return f"grad mode is off here: torch.{'inference_mode' if torch.is_inference_mode_enabled() else 'no_grad'}()"
 
 
 def _address(tensor: Tensor) -> int:

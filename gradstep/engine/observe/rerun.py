@@ -6,8 +6,10 @@ began with. That they give the same bits as they did is checked, and said where 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor
@@ -98,6 +100,14 @@ def backward_again(
     return graph
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop what the code of the user's prints and warns of: it was said when the phase ran."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere), catch_warnings():
+        simplefilter("ignore")
+        yield
+
+
 def _forward(
     held: Held,
     grad_mode: bool,
@@ -129,6 +139,6 @@ def _as_it_began(held: Held, anyhow: bool = False) -> Iterator[bool]:
             what = "a step has changed the weights since, and what they were is not kept"
         raise wrong("what the forward began with is not there", what, "go to that stop, or run forward again")
     begun = first or Saved()
-    with aside(held, bool(begun.weights.live)):
+    with aside(held, bool(begun.weights.live)), _quiet():
         begin_as(held, begun)
         yield begun.grad_mode is not False

@@ -8,6 +8,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from gradstep.engine.diagnose.loss_terms import LossTerms
 from gradstep.engine.held import Held
 from gradstep.engine.observe.addends import Wish
 from gradstep.values.commands import line_of
@@ -22,7 +23,12 @@ _UNKNOWN = "is not known here: the stop before it was not kept"
 
 
 def why_view(
-    held: Held, stop: int, changed: frozenset[str], element: Element | None = None, taken: Norms | None = None
+    held: Held,
+    stop: int,
+    changed: frozenset[str],
+    element: Element | None = None,
+    taken: Norms | None = None,
+    terms: LossTerms | None = None,
 ) -> WhyView:
     """Return the sentence for the last phase, and the arithmetic of one element.
 
@@ -32,6 +38,7 @@ def why_view(
         changed: names of all tensors that the last phase changed.
         element: the selected element; what the next backwards add to it is recorded from now on.
         taken: the norms that other views of the same look have taken.
+        terms: what is known of the terms of the loss.
     """
     if held.refused:
         sentence = f"{held.refused} raised and was undone: everything is as it was before it."
@@ -47,6 +54,8 @@ def why_view(
     }
     sentence, more = acts.get(held.point.phase, _loaded)(held, changed)
     phase = held.point.phase
+    if phase in ("forward", "backward"):
+        more += (terms or LossTerms()).lines(held)
     if not held.saved.known and phase not in ("", "next_batch"):
         more.append(f"`goto {stop}`, `undo`, `redo` runs it again and keeps that; a larger --history keeps more stops")
     view = WhyView(stop, phase or "loaded", sentence, held.point.torch, tuple(more))

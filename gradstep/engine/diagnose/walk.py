@@ -1,0 +1,70 @@
+"""The last forward walked again: which operations lie between some tensors and its loss, and where paths end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor
+
+from gradstep.engine.bits import same_bits
+from gradstep.engine.held import Held
+from gradstep.engine.observe.dataflow import Dataflow, Op
+from gradstep.engine.observe.rerun import forward_again, same_way
+
+
+class Walk:
+    """The forward of the last loss, walked again: what its loss depends on of what was computed from some tensors."""
+
+    def __init__(self, held: Held, starts: Sequence[Tensor]) -> None:
+        """Walk it.
+
+        Raises:
+            GradstepError: it can't be run again, or takes another way now.
+        """
+        self._held, self._starts = held, starts
+        self.flow, self.loss = self._run()
+        self.ops = self.flow.reaching(self.loss, self._taken_out())
+        """The operations between the tensors and the loss."""
+
+    @property
+    def cuts(self) -> list[Op]:
+        """The operations at which paths to the loss end."""
+        return cuts(self.ops)
+
+    def _run(self, nudged: Iterable[int] = ()) -> tuple[Dataflow, Tensor]:
+        """Walk once; `nudged` are the numbers, of those that are taken out of torch, to change a little."""
+        flow, changed = Dataflow(self._starts, frozenset(nudged)), bool(nudged)
+        loss, _ = forward_again(self._held, flow.watch, _anything if changed else same_way)
+        return flow, loss
+
+    def _taken_out(self) -> list[int]:
+        """Return the operations that take a number out of torch that the loss depends on.
+
+        Torch does not see what is computed from such a number: the forward runs again with it changed a little, and
+        where the loss stays the same to the last bit it does not depend on it.
+        """
+        every = self.flow.taken_out
+        by_line: dict[str, list[int]] = {}
+        for number, place in enumerate(every):
+            by_line.setdefault(self.flow.ops[place].line(), []).append(number)
+        if not every or not self._changes(range(len(every))):
+            return []
+        groups = list(by_line.values())
+        count = [group for group in groups if len(groups) == 1 or self._changes(group)]
+        return [every[number] for group in count for number in group]
+
+    def _changes(self, nudged: Iterable[int]) -> bool:
+        try:
+            return not same_bits(self._run(nudged)[1], self.loss)
+        except Exception:  # a shape that is computed from it, say
+            return True
+
+
+def cuts(ops: Iterable[Op]) -> list[Op]:
+    """Return the operations at which paths end, one for each line; those that are only a choice last."""
+    found = {op.line(): op for op in ops if op.cut}
+    return sorted(found.values(), key=lambda op: op.whole)
+
+
+def _anything(_: Tensor, __: Tensor) -> bool:
+    return True
