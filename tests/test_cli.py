@@ -193,7 +193,7 @@ def test_help_says_what_holds_where_an_option_is_not_given(capsys: pytest.Captur
     assert screen.count("(default: as chosen last)") == 2
     assert "as chosen last" not in replay
     assert replay.count("(default: as each load line says)") == 2
-    for default in ("(default: inspect)", "(default: dark)", "(default: 120x40)", "(default: 1GiB)"):
+    for default in ("(default: learn)", "(default: dark)", "(default: 120x40)", "(default: 1GiB)"):
         assert default in replay
 
 

@@ -50,7 +50,7 @@ def replay(given: list[str]) -> int:
     parser.add_argument("files", metavar="FILE.steps", nargs="+", help="the scripts, each in a session of its own")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each command carried out")
     parser.add_argument("--screenshot", metavar="OUT.svg", help="draw the screen at the end of the script")
-    add_look(parser, "inspect", "dark")
+    add_look(parser, "learn", "dark")
     parser.add_argument(
         "--size",
         type=size,
@@ -86,7 +86,7 @@ def _draw(layout: str | None, theme: str | None, session: Session, path: str, si
     from gradstep.session.transport.inline import InlineSession
     from gradstep.tui.picture import draw
 
-    draw(InlineSession(session), path, size, session.log, layout=layout or "inspect", theme=theme or "dark")
+    draw(InlineSession(session), path, size, session.log, layout=layout or "learn", theme=theme or "dark")
 
 
 def diff(given: list[str]) -> int:

@@ -231,7 +231,9 @@ class Board(AskingDesk, inherit_bindings=False):
         path = Path(command.path)
         refuse_to_overwrite(path, line_of(command), command.over)
         await self.settled()
-        path.write_text(self.app.export_screenshot(title="gradstep"), encoding="utf-8")
+        from gradstep.tui.picture import svg_of
+
+        path.write_text(svg_of(self.app), encoding="utf-8")
         return f"wrote {command.path}"
 
     # -- painting -----------------------------------------------------------------------------------------------------

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import Path
+
+from textual.app import App
 
 from gradstep.session.protocol import FrontSession
 from gradstep.tui.app import GradstepApp
 from gradstep.tui.remembered import Look
 from gradstep.values.commands import Command
 
-_LOOK = Look()
+_LOOK = Look(layout="learn")
+"""As the screen opens on a script."""
+_LINKS = re.compile(r"@font-face\s*\{[^}]*\}\s*|<!--.*?-->\s*")
+_FONTS = '"Fira Code", ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace'
+
+
+def svg_of(app: App[None]) -> str:
+    """Return the screen of an app as SVG that needs nothing else; Rich's own loads a font from the network."""
+    return _LINKS.sub("", app.export_screenshot(title="gradstep")).replace("Fira Code, monospace", _FONTS)
 
 
 async def picture(
@@ -23,7 +34,7 @@ async def picture(
         await app.step_screen.driver.idle.wait()
         await pilot.pause()
         await app.step_screen.settled()
-        return app.export_screenshot(title="gradstep")
+        return svg_of(app)
 
 
 def draw(

@@ -23,6 +23,16 @@ def test_a_picture_shows_the_session_and_is_the_same_each_time(tmp_path):
     assert session.executed == []
 
 
+def test_a_picture_needs_nothing_of_the_network_and_is_in_the_layout_that_a_script_opens_in(tmp_path):
+    draw(FakeSession(loaded=True), tmp_path / "one.svg")
+    text = (tmp_path / "one.svg").read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+    assert "http" not in text
+    assert "url(" not in text.replace("url(#", "")  # its own clip paths
+    assert "monospace" in text
+    draw(FakeSession(loaded=True), tmp_path / "learn.svg", layout="learn")
+    assert (tmp_path / "learn.svg").read_text("utf-8") == (tmp_path / "one.svg").read_text("utf-8")
+
+
 def test_a_screenshot_line_draws_the_screen_as_it_is(tmp_path):
     from gradstep.tui.jobs import command_job
 
@@ -32,6 +42,7 @@ def test_a_screenshot_line_draws_the_screen_as_it_is(tmp_path):
             s.screen.driver.put(command_job(Screenshot(str(path))))
             await s.idle()
             assert "203,530" in path.read_text(encoding="utf-8")
+            assert "https" not in path.read_text(encoding="utf-8")
             s.screen.driver.put(command_job(Screenshot(str(tmp_path / "no" / "where.svg"))))
             await s.idle()
             assert "the picture was not written" in s.text()
