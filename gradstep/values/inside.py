@@ -126,6 +126,8 @@ class LookSource(Struct, frozen=True, tag=True):
     """The place of the node in the execution order; of a leaf, the line that uses the parameter."""
     path: str = ""
     """A parameter or a module in place of a number: the line that uses the one, or made the other's output."""
+    first: int = 0
+    """Number of the line to begin with; 0 to have the one that matters in the middle."""
 
 
 class SourceView(Struct, frozen=True, tag=True):
@@ -140,6 +142,8 @@ class SourceView(Struct, frozen=True, tag=True):
     """Number of the line that is running, or that made the node."""
     function: str = ""
     note: str = ""
+    total: int = 0
+    """Lines of the whole file."""
     made: str = ""
     """The node that the line made, e.g. `#4`; empty for the line that is running."""
 

@@ -77,7 +77,7 @@ def test_the_phase_that_is_stopped_inside_is_lit_with_its_line_of_torch() -> Non
 def test_source_marks_the_line_and_cuts_long_ones() -> None:
     lines = ("def forward(self, x):", "    return self.head(torch.relu(self.body(x)))", "")
     view = SourceView(1, "/home/me/net.py", 10, lines, 11, "forward")
-    drawing = source.draw(view, 30, 3)
+    drawing = source.draw(view, 30, 3, 9)
     assert drawing.about == "net.py:11 forward"
     assert [text(line) for line in drawing.lines] == [
         "  10  def forward(self, x):",
@@ -85,8 +85,8 @@ def test_source_marks_the_line_and_cuts_long_ones() -> None:
         "  12",
     ]
     assert [line.here for line in drawing.lines] == [False, True, False]
-    assert text(source.draw(view, 30, 3, left=4).lines[1]) == "▶ 11  return self.head(torch.…"
-    assert text(source.draw(view, 30, 3, left=4).lines[0]) == "  10  …orward(self, x):"
+    assert text(source.draw(view, 30, 3, 9, left=4).lines[1]) == "▶ 11  return self.head(torch.…"
+    assert text(source.draw(view, 30, 3, 9, left=4).lines[0]) == "  10  …orward(self, x):"
 
 
 def test_a_long_line_takes_its_room_from_the_indent_that_all_lines_share() -> None:

@@ -71,7 +71,7 @@ def test_a_grid_that_is_cut_says_which_part_of_it_is_seen() -> None:
     view = replace(RELU, arrives=(flow,), edges=(replace(RELU.edges[0], leaves=flow),))
     for width, v, jtv_v in (
         (130, "v[0, 0, :, :6] of 24×6×8×8", "Jᵀv[0, 0, :, :6] of 24×6×8×8"),
-        (73, "v[0,0,:,:3] of 24×6×8×8", "Jᵀv[0,0,:,:3] of 24×6×8×8"),
+        (73, "v[0, 0, :, :3] of 24×6×8×8", "Jᵀv[0,0,:,:3] of 24×6×8×8"),
     ):
         assert text(view, width).splitlines()[0].strip().startswith(v)
         assert text(view, width).splitlines()[0].rstrip().endswith(jtv_v)

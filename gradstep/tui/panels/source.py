@@ -24,19 +24,24 @@ def draw(
     left: int = 0,
     keyboard: Keyboard = AS_IT_COMES,
 ) -> Drawing:
-    """Draw the lines from row `first` of the view on, without their first `left` columns."""
+    """Draw the file from its row `first` on, without the first `left` columns; `…` for lines that are still to come."""
     if view is None or not view.lines:
         note = clean(view.note) if view is not None else ""
         return empty(width, height, note or in_keys("No line is running: `into` steps into a phase.", keyboard))
-    start, end = window(len(view.lines), first, height)
-    numbers = GUTTER + len(str(view.first + len(view.lines) - 1))
+    total = max(view.total, view.first - 1 + len(view.lines))
+    start, end = window(total, first, height)
+    numbers = GUTTER + len(str(total))
     lines = [
-        _line(clean(view.lines[i]), view.first + i, width, numbers, left, view.first + i == view.here)
-        for i in range(start, end)
+        _line(clean(_text(view, number)), number, width, numbers, left, number == view.here)
+        for number in range(start + 1, end + 1)
     ]
     name = f"{clean(PurePath(view.file).name)}:{view.here}"
     about = f"{name} {clean(view.function)}".rstrip() + (f", made {view.made}" if view.made else "")
-    return Drawing(about, lines, len(view.lines), start, end - start)
+    return Drawing(about, lines, total, start, end - start)
+
+
+def _text(view: SourceView, number: int) -> str:
+    return view.lines[number - view.first] if 0 <= number - view.first < len(view.lines) else _CUT
 
 
 def _line(text: str, number: int, width: int, numbers: int, left: int, here: bool) -> Line:
@@ -70,22 +75,37 @@ class SourcePanel(ViewPanel[SourceView]):
         self.path = ""
         """The node to ask about, or a parameter or module in its place; neither for the line that is running."""
         self.left = 0
+        self._from = 0
+        """The line that the view is to begin with; 0 to have the one that matters in its middle."""
 
     def request(self) -> Request:
-        """Ask for the lines round the one that matters, more than are seen."""
-        return LookSource(max(20, 4 * self.body), self.number, self.path)
+        """Ask for the lines round the one that matters, or round those scrolled to; more than are seen."""
+        return LookSource(self._count, self.number, self.path, self._from)
+
+    @property
+    def _count(self) -> int:
+        return max(20, 4 * self.size.height)
 
     def taken(self, view: SourceView, before: SourceView | None) -> None:
         """Bring another line into sight."""
-        if before is None or (before.file, before.here, before.first) != (view.file, view.here, view.first):
+        if before is None or (before.file, before.here) != (view.file, view.here):
+            self._from = 0
             self._centre(view)
+
+    def scroll_rows(self, rows: int) -> None:
+        """Scroll; lines that the view does not hold are asked for."""
+        super().scroll_rows(rows)
+        view = self.view
+        if view is not None and not view.first <= self.first + 1 <= view.first + len(view.lines) - self.body:
+            self._from = max(1, self.first + 1 - self._count // 2)
 
     def _centre(self, view: SourceView) -> None:
         place = view.here - view.first
         line = view.lines[place] if 0 <= place < len(view.lines) else ""
-        room = self.size.width - GUTTER - len(str(view.first + len(view.lines))) - 3
-        self.first = max(0, min(place - self.body // 2, len(view.lines) - self.body))
-        self.left = spare_indent(view.lines[self.first : self.first + self.body], line, room) if room > 0 else 0
+        room = self.size.width - GUTTER - len(str(view.total)) - 3
+        self.first = max(0, min(view.here - 1 - self.body // 2, view.total - self.body))
+        top = max(0, self.first + 1 - view.first)
+        self.left = spare_indent(view.lines[top : top + self.body], line, room) if room > 0 else 0
 
     @property
     def beside(self) -> object:

@@ -146,7 +146,7 @@ def source_view(held: Held, stop: int, stepping: Stepping | None, request: LookS
     if not source.file:
         number = wanted if wanted is not None else event.number if event is not None else -1
         return SourceView(stop, note=f"{what}: {_no_line(held, number)}")
-    view = _lines(stop, source, max(1, request.lines))
+    view = _lines(stop, source, max(1, request.lines), request.first)
     return view if wanted is None else replace(view, made=f"#{wanted}")
 
 
@@ -178,14 +178,16 @@ def _no_line(held: Held, number: int) -> str:
     return f"torch's own code made it, in gradstep's call of {call}, with no line of yours in between"
 
 
-def _lines(stop: int, source: SourceLine, count: int) -> SourceView:
+def _lines(stop: int, source: SourceLine, count: int, first: int) -> SourceView:
     linecache.checkcache(source.file)
     every = linecache.getlines(source.file)
     if not every:
-        return SourceView(stop, source.file, source.line, (source.text,), source.line, source.function)
-    first = max(1, min(source.line - count // 2, len(every) - count + 1))
+        return SourceView(
+            stop, source.file, source.line, (source.text,), source.line, source.function, total=source.line
+        )
+    first = max(1, min(first or source.line - count // 2, len(every) - count + 1))
     lines = tuple(line.rstrip("\n").expandtabs(4) for line in every[first - 1 : first - 1 + count])
-    return SourceView(stop, source.file, first, lines, source.line, source.function)
+    return SourceView(stop, source.file, first, lines, source.line, source.function, total=len(every))
 
 
 def breakpoints_view(stop: int, breakpoints: Breakpoints, reason: str) -> BreakpointsView:
