@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.expressions.functions import dtype_text, shape_text
+from gradstep.engine.numbers.readable import part
+from gradstep.engine.numbers.selection import cut
 
 _IN_LINE = 10
 """Elements of a vector that are written out."""
@@ -52,9 +54,14 @@ def _brief(value: object) -> str:
 
 
 def _tensor(tensor: Tensor) -> str:
-    if tensor.is_meta or tensor.layout is not torch.strided or tensor.is_quantized:
-        kind = "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else "sparse"
+    if tensor.is_meta or tensor.is_nested:
+        kind = "meta" if tensor.is_meta else "nested"
         return f"a {kind} tensor of shape {shape_text(tensor)}, {dtype_text(tensor)}"
+    if tensor.layout is not torch.strided or tensor.is_quantized:
+        kind = dtype_text(tensor) if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
+        shown = [*[0] * (tensor.dim() - 2), slice(_ROWS), slice(_COLUMNS)][-tensor.dim() :] if tensor.dim() else []
+        window = part(tensor, cut(tensor.shape, shown)) if tensor.numel() else torch.zeros(0)
+        return f"a {kind} tensor of shape {shape_text(tensor)}: {_tensor(window)}"
     if tensor.numel() == 0:
         return f"an empty tensor of shape {shape_text(tensor)}"
     if tensor.dim() == 0:

@@ -13,7 +13,8 @@ from gradstep.engine.expressions.functions import FUNCTIONS, as_tensor, dtype_te
 from gradstep.engine.expressions.indexing import Item, check_index, whole_number
 from gradstep.engine.expressions.names import GIVEN, PLACES, Scope, list_some, nothing_there, part_of, resolve
 from gradstep.engine.expressions.operators import operate
-from gradstep.engine.observe.events import numbers_of
+from gradstep.engine.numbers.readable import dense, flat, part
+from gradstep.engine.numbers.selection import cut
 from gradstep.values import expressions as x
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
@@ -65,7 +66,8 @@ def holds(value: object) -> bool:
     if isinstance(value, Tensor) and value.dtype is torch.bool:
         if value.numel() == 0:
             raise wrong("the condition is over no elements", "The slice is empty.", "Widen it.")
-        return bool(numbers_of(value).all())
+        numbers, zeros = flat(value)
+        return bool(numbers.all()) and not zeros
     what = f"{kind_of(value)} of {dtype_text(value)}" if isinstance(value, Tensor) else kind_of(value)
     raise wrong("this is no condition", f"It is {what}.", "Compare it with something, as in `loss > 0`.")
 
@@ -96,6 +98,9 @@ def _guarded(run: Callable[[], _T], expression: Expression) -> _T:
             return run()
     except GradstepError:
         raise
+    except NotImplementedError as error:  # torch lists every backend that has it
+        what = "torch has no such operation for a tensor of this kind"
+        raise wrong(f"`{expression_line(expression)}` cannot be computed", what, "Take a part of it first.") from error
     except Exception as error:  # torch raises nearly every kind
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise wrong(f"`{expression_line(expression)}` cannot be computed", what) from error
@@ -138,8 +143,8 @@ class _Evaluator:
     # -- names ---------------------------------------------------------------------------------------------------------
     def name(self, name: x.Name) -> object:
         known, value, rest = resolve(name, self.scope)
-        for i, part in enumerate(rest):
-            value = part_of(value, part, ".".join([known, *rest[:i]]), expression_line(name), self.scope)
+        for i, word in enumerate(rest):
+            value = part_of(value, word, ".".join([known, *rest[:i]]), expression_line(name), self.scope)
         return value
 
     def attribute(self, expression: x.Attribute, depth: int) -> object:
@@ -170,8 +175,7 @@ class _Evaluator:
         made = self.items(items, depth)
         written = [_item_line(item) for item in items]
         if isinstance(value, Tensor):
-            check_index(value.shape, made, name, written)
-            return value[made]
+            return _indexed(value, made, name, written)
         if isinstance(value, (list, tuple)) and made[0] is not ...:
             check_index((len(value),), made, name, written)
             return value[made[0]]
@@ -249,10 +253,13 @@ class _Evaluator:
     def unary(self, op: x.UnaryOp, inner: Expression, depth: int) -> object:
         if op == "not":
             value = self.truth(inner, depth)
-            return not value if isinstance(value, bool) else ~value
+            return not value if isinstance(value, bool) else ~dense(value)
         operand = self.present(inner, depth)
         if not isinstance(operand, (int, float, Tensor)):
             raise wrong(f"`{op}` needs a number", f"It is {kind_of(operand)}.", subject=expression_line(inner))
+        operand = dense(operand) if isinstance(operand, Tensor) else operand
+        if isinstance(operand, Tensor) and operand.dtype is torch.bool:
+            raise wrong(f"`{op}` needs a number", "It is true or false.", f"Write `not {expression_line(inner)}`.")
         return -operand if op == "-" else +operand
 
     def truth(self, expression: Expression, depth: int) -> bool | Tensor:
@@ -271,7 +278,7 @@ class _Evaluator:
             if isinstance(first, bool):
                 return second
             join = torch.logical_and if op == "and" else torch.logical_or
-            return join(first, as_tensor(second))
+            return join(dense(first), dense(as_tensor(second)))
         return operate(op, self.present(left, depth), self.present(right, depth))
 
 
@@ -285,6 +292,19 @@ def _can_be_shown(known: str, rest: Sequence[str]) -> bool:
     if known in PLACES:
         return rest[:1] in (["in"], ["out"], ["addends"])
     return not rest or list(rest) == ["grad"] or (len(rest) == 2 and rest[0] == "state")
+
+
+def _indexed(tensor: Tensor, items: tuple[Item, ...], name: str, written: Sequence[str]) -> Tensor:
+    """Return what an index selects of a tensor of any layout: a view of it where that is dense."""
+    if tensor.is_nested:
+        rows, first = tensor.unbind(), items[0]
+        check_index((len(rows),), items[:1], name, written)
+        if not isinstance(first, int):
+            raise wrong(f"`{name}` has rows of several lengths", "It is nested.", f"Take one: `{name}[0]`.", written[0])
+        return rows[first] if len(items) == 1 else _indexed(rows[first], items[1:], f"{name}[{first}]", written[1:])
+    check_index(tensor.shape, items, name, written)
+    plain = tensor.layout is torch.strided and not tensor.is_quantized
+    return tensor[items] if plain else part(tensor, cut(tensor.shape, items))
 
 
 def _part(name: x.Name, items: tuple[Expression | x.Span | x.Dots, ...]) -> Expression:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gradstep.engine.expressions.describe import describe, number_text
 from gradstep.engine.expressions.functions import as_double, as_tensor
+from gradstep.engine.numbers.readable import dense
 from gradstep.values import expressions as x
 from gradstep.values.expressions import Expression, expression_line
 
@@ -42,18 +43,18 @@ def explain(condition: Expression, value_of: Callable[[Expression], object]) -> 
 
 
 def _true(value: object) -> bool:
-    return bool(value.all()) if isinstance(value, Tensor) else bool(value)
+    return bool(dense(value).all()) if isinstance(value, Tensor) else bool(value)
 
 
 def _difference(op: str, a: object, b: object, held: object) -> str:
     """Return how far two operands are apart where the condition fails, as text; empty when they are no numbers."""
     if op not in _WORST or not _numbers(a) or not _numbers(b):
         return ""
-    like = next((v for v in (a, b) if isinstance(v, Tensor)), None)
+    like = next((dense(v) for v in (a, b) if isinstance(v, Tensor)), None)
     if like is None and isinstance(a, (list, tuple)):
         return ""  # two lists, such as shapes, are compared as wholes
-    one, other = (as_double(as_tensor(v, like)).cpu() for v in (a, b))
-    failed = ~as_tensor(held).detach().cpu()
+    one, other = (as_double(dense(as_tensor(v, like))).cpu() for v in (a, b))
+    failed = ~dense(as_tensor(held)).detach().cpu()
     one, other = one.expand(failed.shape), other.expand(failed.shape)
     if failed.numel() == 0 or not bool(failed.any()):
         return ""

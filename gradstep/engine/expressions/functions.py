@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradstep.engine.autograd.nested_shapes import RAGGED, sizes_of
+from gradstep.engine.numbers.norms import norm_of
+from gradstep.engine.numbers.readable import dense, each, flat, real
 from gradstep.values.errors import wrong
 
 Options = Mapping[str, object]
@@ -61,8 +64,8 @@ def kind_of(value: object) -> str:
 
 
 def shape_text(tensor: Tensor) -> str:
-    """Return the shape of a tensor as text, e.g. (10, 256)."""
-    return str(tuple(tensor.shape))
+    """Return the shape of a tensor as text, e.g. (10, 256); `j` for a dimension that differs from row to row."""
+    return str(sizes_of(tensor)).replace(str(RAGGED), "j")
 
 
 def dtype_text(tensor: Tensor) -> str:
@@ -103,6 +106,43 @@ def _of_tensor(compute: Callable[[Tensor, Options], Tensor]) -> Callable[[tuple[
     return run
 
 
+@dataclass(frozen=True)
+class _Whole:
+    """All numbers of a tensor, in a row; of a sparse one those that are stored, and one 0 for all that are not."""
+
+    values: Tensor
+    count: int
+    """How many it has."""
+    zeros: int
+    """How many of them are 0 and not stored."""
+
+    @staticmethod
+    def of(tensor: Tensor) -> _Whole:
+        values, zeros = flat(tensor)
+        count = values.numel() + zeros
+        return _Whole(torch.cat([values, values.new_zeros(1)]) if zeros else values, count, zeros)
+
+    @property
+    def mean(self) -> Tensor:
+        wide = _wide(self.values)
+        return wide.sum() / self.count if self.zeros else wide.mean()
+
+    @property
+    def std(self) -> Tensor:
+        wide = _wide(self.values)
+        if self.count < 2:
+            return torch.full((), torch.nan, dtype=real(wide).dtype)
+        if not self.zeros:
+            return wide.std()
+        mean = self.mean
+        squares = (wide - mean).abs().square().sum() + (self.zeros - 1) * mean.abs().square()
+        return (squares / (self.count - 1)).sqrt()
+
+
+def _abs(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype is torch.bool else tensor.abs()
+
+
 def _condition(tensor: Tensor) -> Tensor:
     if tensor.dtype is not torch.bool:
         raise wrong("this is no condition", f"{kind_of(tensor)} of {dtype_text(tensor)} was given.", "Compare it.")
@@ -110,43 +150,53 @@ def _condition(tensor: Tensor) -> Tensor:
 
 
 def _norm(tensor: Tensor, options: Options) -> Tensor:
-    order = options.get("p", 2)
+    order, dim = options.get("p", 2), _dim(options)
     if isinstance(order, bool) or not isinstance(order, (int, float)):
         raise wrong("`p` must be a number", f"{kind_of(order)} was given.", subject="p")
-    made: Tensor = torch.linalg.vector_norm(_wide(tensor), order, _dim(options))
+    found = norm_of(tensor) if dim is None and order == 2 else None
+    if found is not None:  # the same number as in the panels
+        return torch.tensor(found, dtype=real(tensor.new_zeros(0, layout=torch.strided)).dtype, device=tensor.device)
+    values = _Whole.of(tensor).values if dim is None else dense(tensor)
+    made: Tensor = torch.linalg.vector_norm(_wide(values), order, dim)
     return made
 
 
-def _std(tensor: Tensor, options: Options) -> Tensor:
-    dim, wide = _dim(options), _wide(tensor)
-    if tensor.numel() < 2 and dim is None:
-        return torch.full((), torch.nan, dtype=wide.dtype)
-    return torch.std(wide, dim)
+def _reduce(
+    whole: Callable[[_Whole], Tensor], along: Callable[[Tensor, int], Tensor]
+) -> Callable[[Tensor, Options], Tensor]:
+    """Make a function of all numbers of a tensor, or with `dim` of those along one dimension."""
 
-
-def _extreme(reduce: Callable[..., Tensor]) -> Callable[[Tensor, Options], Tensor]:
     def run(tensor: Tensor, options: Options) -> Tensor:
         dim = _dim(options)
-        return reduce(tensor) if dim is None else reduce(tensor, dim)
+        return whole(_Whole.of(tensor)) if dim is None else along(dense(tensor), dim)
 
     return run
 
 
-def _reduce(reduce: Callable[..., Tensor]) -> Callable[[Tensor, Options], Tensor]:
-    def run(tensor: Tensor, options: Options) -> Tensor:
-        return reduce(tensor, _dim(options)) if "dim" in options else reduce(tensor)
+def _extreme(word: str, reduce: Callable[..., Tensor]) -> Callable[[Tensor, Options], Tensor]:
+    def ordered(tensor: Tensor, *dim: int) -> Tensor:
+        return reduce(_ordered(tensor, word), *dim)
 
-    return run
+    return _reduce(lambda whole: ordered(whole.values), ordered)
+
+
+def _ordered(tensor: Tensor, word: str) -> Tensor:
+    if tensor.is_complex():
+        raise wrong(f"complex numbers have no {word}", "They are not ordered.", "Compare their sizes: `abs(x)`.")
+    if not tensor.numel():
+        raise wrong(f"this has no {word}", f"{kind_of(tensor)} holds no number.".capitalize(), "Widen the slice.")
+    return tensor
 
 
 def _argmax(arguments: tuple[object, ...], options: Options) -> object:
-    tensor, dim = as_tensor(arguments[0]), _dim(options)
+    tensor, dim = _ordered(dense(as_tensor(arguments[0])), "greatest element"), _dim(options)
+    tensor = tensor.to(torch.uint8) if tensor.dtype is torch.bool else tensor
     return int(tensor.argmax()) if dim is None else tensor.argmax(dim)
 
 
 def close(arguments: tuple[object, ...], options: Options) -> object:
     """Compare in double precision: |a - b| <= atol + rtol * |b|, as torch.isclose."""
-    a, b = (as_tensor(v, next((w for w in arguments if isinstance(w, Tensor)), None)) for v in arguments)
+    a, b = (dense(as_tensor(v, next((w for w in arguments if isinstance(w, Tensor)), None))) for v in arguments)
     check_broadcast(a, b)
     limits = {"rtol": 1e-5, "atol": 1e-8}
     for name in options:
@@ -175,7 +225,7 @@ def check_broadcast(a: Tensor, b: Tensor) -> None:
 
 
 def _shape(arguments: tuple[object, ...], _: Options) -> object:
-    return list(as_tensor(arguments[0]).shape)
+    return [None if size == RAGGED else size for size in sizes_of(as_tensor(arguments[0]))]
 
 
 def _dtype(arguments: tuple[object, ...], _: Options) -> object:
@@ -187,7 +237,7 @@ def _numel(arguments: tuple[object, ...], _: Options) -> object:
 
 
 def _elementwise(name: str, help_: str, compute: Callable[[Tensor], Tensor]) -> tuple[str, Function]:
-    return name, Function(f"{name}(x)", help_, _of_tensor(lambda tensor, _: compute(tensor)))
+    return name, Function(f"{name}(x)", help_, _of_tensor(lambda tensor, _: each(tensor, compute)))
 
 
 def _reducing(name: str, help_: str, compute: Callable[[Tensor, Options], Tensor]) -> tuple[str, Function]:
@@ -197,20 +247,28 @@ def _reducing(name: str, help_: str, compute: Callable[[Tensor, Options], Tensor
 FUNCTIONS: dict[str, Function] = dict(
     [
         ("norm", Function("norm(x, p=2)", "the norm, L2 unless told", _of_tensor(_norm), options=("p", "dim"))),
-        _reducing("max", "the greatest element", _extreme(torch.amax)),
-        _reducing("min", "the least element", _extreme(torch.amin)),
-        _reducing("mean", "the mean", _reduce(lambda x, *dim: torch.mean(_wide(x), *dim))),
-        _reducing("sum", "the sum", _reduce(lambda x, *dim: torch.sum(_wide(x), *dim))),
-        _reducing("std", "the standard deviation, with n - 1", _std),
-        _elementwise("abs", "the absolute value of each element", torch.abs),
+        _reducing("max", "the greatest element", _extreme("greatest element", torch.amax)),
+        _reducing("min", "the least element", _extreme("least element", torch.amin)),
+        _reducing("mean", "the mean", _reduce(lambda all_: all_.mean, lambda x, dim: _wide(x).mean(dim))),
+        _reducing("sum", "the sum", _reduce(lambda all_: _wide(all_.values).sum(), lambda x, dim: _wide(x).sum(dim))),
+        _reducing(
+            "std",
+            "the standard deviation, with n - 1",
+            _reduce(lambda all_: all_.std, lambda x, dim: _wide(x).std(dim)),
+        ),
+        _elementwise("abs", "the absolute value of each element", _abs),
         _elementwise("sqrt", "the square root of each element", torch.sqrt),
         _elementwise("exp", "e to the power of each element", torch.exp),
         _elementwise("log", "the natural logarithm of each element", torch.log),
         _reducing(
-            "any", "true when the condition holds somewhere", _reduce(lambda x, *d: torch.any(_condition(x), *d))
+            "any",
+            "true when the condition holds somewhere",
+            _reduce(lambda all_: _condition(all_.values).any(), lambda x, dim: _condition(x).any(dim)),
         ),
         _reducing(
-            "all", "true when the condition holds everywhere", _reduce(lambda x, *d: torch.all(_condition(x), *d))
+            "all",
+            "true when the condition holds everywhere",
+            _reduce(lambda all_: _condition(all_.values).all(), lambda x, dim: _condition(x).all(dim)),
         ),
         _elementwise("isnan", "where the elements are NaN", torch.isnan),
         _elementwise("isinf", "where the elements are infinite", torch.isinf),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradstep.engine.expressions.describe import describe
 from gradstep.engine.expressions.functions import as_tensor, check_broadcast, kind_of
+from gradstep.engine.numbers.readable import dense
 from gradstep.values.errors import wrong
 
 _ARITHMETIC: dict[str, Callable[[Any, Any], object]] = {
@@ -45,7 +46,10 @@ def operate(op: str, a: object, b: object) -> object:
 def _matched(a: object, b: object, op: str) -> tuple[object, object]:
     """Return two operands, one of them a tensor, as torch takes them: numbers stay, lists become tensors."""
     like = a if isinstance(a, Tensor) else b if isinstance(b, Tensor) else None
-    one, other = (v if isinstance(v, (bool, int, float)) else as_tensor(v, like) for v in (a, b))
+    like = None if like is None else dense(like)
+    one, other = (v if isinstance(v, (bool, int, float)) else dense(as_tensor(v, like)) for v in (a, b))
+    if op in ("<", "<=", ">", ">=") and any(isinstance(v, Tensor) and v.is_complex() for v in (one, other)):
+        raise wrong("complex numbers are not ordered", f"`{op}` needs real ones.", "Compare their sizes: `abs(x)`.")
     if isinstance(one, Tensor) and isinstance(other, Tensor) and op != "@":
         check_broadcast(one, other)
     return one, other

@@ -5,12 +5,14 @@ Whatever the layout, only the part that is asked for is ever made dense.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from gradstep.engine.numbers.selection import Cut
+from gradstep.engine.numbers.selection import Cut, cut
+from gradstep.values.errors import wrong
 
 _COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 
@@ -48,8 +50,8 @@ def part(tensor: Tensor, cut: Cut) -> Tensor:
         # torch refuses to slice what is quantised along a channel
         affine = tensor.qscheme() is torch.per_tensor_affine
         return cut.of(tensor).dequantize() if affine else cut.of(tensor.dequantize())
-    if tensor.layout is torch.strided:
-        return cut.of(tensor)
+    if tensor.layout not in (torch.sparse_coo, *_COMPRESSED):
+        return cut.of(tensor if tensor.layout is torch.strided else tensor.to_dense())
     places, values = _stored(tensor, cut)
     # the dense dimensions of a hybrid tensor become places as well, so that all of them are read in one way
     grid = torch.ones(values.shape, dtype=torch.bool, device=values.device).nonzero().T
@@ -68,6 +70,72 @@ def stored(tensor: Tensor, cut: Cut) -> tuple[Tensor, int]:
     for kept in cut.kept:
         count *= len(kept)
     return values, count - values.numel()
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """Return a tensor of any layout as a dense one that torch computes with; one that is so already as it is.
+
+    Raises:
+        GradstepError: it has no values, or no one shape, or it is too large to be written out.
+    """
+    if tensor.is_meta:
+        raise wrong("a meta tensor has no values", "It has a shape and a dtype only.", "Load the model on a device.")
+    if tensor.is_nested:
+        what = "A nested tensor has rows of several lengths: it is no grid of numbers."
+        raise wrong("this needs rows of one length", what, "Take one row of it, as in `x[0]`.")
+    if tensor.is_quantized:
+        tensor = tensor.detach().dequantize()
+    if tensor.layout is not torch.strided:
+        if tensor.numel() > _DENSE:
+            what = f"{tensor.numel():,} elements, of which a sparse tensor stores few, would all be written out."
+            raise wrong("this sparse tensor is too large", what, "Take a part of it, as in `x[0]`.")
+        tensor = tensor.detach().to_dense()
+    return tensor.to(_KNOWN[tensor.dtype]) if tensor.dtype in _KNOWN else tensor
+
+
+_DENSE = 1 << 28
+"""Elements up to which a sparse tensor is written out: 1 GiB of float32."""
+_KNOWN = {torch.uint16: torch.int64, torch.uint32: torch.int64, torch.uint64: torch.float64}
+_KNOWN |= {torch.complex32: torch.complex64}
+_KNOWN |= {
+    kind: torch.float32
+    for name in dir(torch)
+    if isinstance(kind := getattr(torch, name), torch.dtype) and kind.is_floating_point and kind.itemsize == 1
+}
+"""Dtypes that torch stores and does not compute with, and what they are read as."""
+
+
+def flat(tensor: Tensor) -> tuple[Tensor, int]:
+    """Return all numbers of a tensor of any layout in a row, and how many more it has that are 0 and not stored.
+
+    Raises:
+        GradstepError: it has no values.
+    """
+    if tensor.is_nested:
+        rows = [dense(row).reshape(-1) for row in tensor.detach().unbind()]
+        return torch.cat(rows) if rows else tensor.new_zeros(0), 0
+    if tensor.layout not in (torch.sparse_coo, *_COMPRESSED):
+        return dense(tensor).reshape(-1), 0
+    values, zeros = stored(tensor, cut(tensor.shape, ()))
+    return dense(values).reshape(-1), zeros
+
+
+def each(tensor: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return a tensor with something computed of each element: sparse where it is and 0 stays 0, nested where it is.
+
+    Raises:
+        GradstepError: it has no values, or is too large to be written out.
+    """
+    if tensor.is_nested:
+        rows = [compute(dense(row)) for row in tensor.detach().unbind()]
+        return torch.nested.nested_tensor(rows, layout=tensor.layout)
+    if tensor.layout not in (torch.sparse_coo, *_COMPRESSED) or bool(
+        compute(dense(torch.zeros((), dtype=tensor.dtype, device=tensor.device)))
+    ):
+        return compute(dense(tensor))
+    coo = (tensor.to_sparse() if tensor.layout in _COMPRESSED else tensor).detach().coalesce()
+    made = compute(dense(coo.values()))
+    return torch.sparse_coo_tensor(coo.indices(), made, coo.shape, is_coalesced=True)
 
 
 def real(values: Tensor) -> Tensor:
