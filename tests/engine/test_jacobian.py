@@ -320,3 +320,26 @@ def test_j_of_complex_numbers_and_of_what_needs_no_gradient_is_refused() -> None
         refused = jacobian(node, edge)
         assert isinstance(refused, Refusal)
         assert refused.kind == kind
+
+
+@pytest.mark.filterwarnings("ignore:Sparse .* tensor support is in beta")
+@pytest.mark.parametrize("mode", ["", "sum", "mean"])
+def test_j_of_a_sparse_gradient_is_that_of_the_dense_one(mode: str) -> None:
+    ids = torch.tensor([[1, 4], [4, 2]])
+    weight = torch.randn(5, 3)
+    kind: Any = nn.EmbeddingBag if mode else nn.Embedding
+    found = []
+    for sparse in (True, False):
+        layer = kind(5, 3, sparse=sparse, _weight=weight, **({"mode": mode} if mode else {}))
+        node = layer(ids).grad_fn
+        assert node is not None
+        made = jacobian(node, 0)
+        assert isinstance(made, Jacobian)
+        found.append(made)
+    v = torch.randn(found[0].out_shape)
+    assert torch.equal(found[0].times(v), found[1].times(v))
+    assert torch.equal(found[0].whole(), found[1].whole())
+    left = vjp(found[0].node, [v, *[None] * (len(found[0].node._input_metadata) - 1)])
+    assert not isinstance(left, Refusal)
+    assert left[0] is not None
+    assert left[0].layout is torch.sparse_coo

@@ -169,7 +169,9 @@ class Jacobian:
     def _times(self, v: Tensor) -> Tensor:
         arrived = [v if i == self.output else None for i in range(self._outputs)]
         left = _leaving(self.node, _run(self.node, arrived))[self.edge]
-        return torch.zeros(self.in_shape, dtype=self.in_dtype, device=self.device) if left is None else left
+        if left is None:
+            return torch.zeros(self.in_shape, dtype=self.in_dtype, device=self.device)
+        return left if left.layout is torch.strided else left.to_dense()
 
     def _times_each(self, units: Tensor) -> Tensor:
         """Return J^T v for each v of a batch, flat."""

@@ -64,6 +64,12 @@ class Place(NamedTuple):
     def put(self, value: Value) -> None:
         """Write a tensor, or a part of it, in place."""
         assert self.tensor is not None
+        if self.tensor.layout is not torch.strided or self.tensor.is_nested or self.tensor.is_quantized:
+            kind = "quantised" if self.tensor.is_quantized else str(self.tensor.layout).removeprefix("torch.")
+            remedy = (
+                f"`set {self.name}.grad = none`, or zero_grad" if self.kind == "grad" else "convert it in the factory"
+            )
+            raise wrong(f"{self.line} can't be written", f"torch writes no element of a {kind} tensor", remedy)
         made = as_tensor(list(value) if isinstance(value, tuple) else value, self.tensor).detach()
         with torch.no_grad():
             # a copy: what is read may lie where it is written
