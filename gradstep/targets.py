@@ -15,6 +15,10 @@ A_FACTORY = (
     "A factory is a function without arguments that returns a gradstep.Workload (model, loss, optimizer, batches). "
     "`gradstep template my_model.py` writes one that works, to start from."
 )
+OWN_LOOP = (
+    "To step a script with a loop of its own, import gradstep, put one line in front of the loop, and run the script:\n"
+    "gradstep.open(gradstep.Workload(model=model, loss=loss_fn, optimizer=optimizer, batches=loader))"
+)
 
 
 def check_target(target: str) -> None:
@@ -27,7 +31,18 @@ def check_target(target: str) -> None:
     if not colon:
         _check_example(target)
     elif place.endswith(".py"):
-        _check_function(place, name)
+        tree = _parsed(place)
+        known = _names(tree)
+        if known is not None and name not in known:
+            functions = _functions(tree)
+            listed = f"Its functions are {_listed(functions)}." if functions else "It has no function at its top level."
+            raise wrong(
+                f"there is no function {name or '(no name)'} in {place}",
+                listed,
+                f"{did_you_mean(name, functions)} {A_FACTORY}".strip(),
+                name,
+            )
+        check_factory(tree, name, place)
     else:
         _check_module(place, name)
 
@@ -38,12 +53,11 @@ def _check_example(target: str) -> None:
     if target.endswith(".py") or os.sep in target:
         names = _functions(_parsed(target))
         makers = _makers(_parsed(target))
-        offer = f"Name it: gradstep {target}:{makers[0]}. " if len(makers) == 1 else ""
         listed = f"Its functions are {_listed(names)}." if names else "It has no function at its top level."
         raise wrong(
             "which function of the file builds the workload?",
-            f"{target} is a script. gradstep steps a workload that a function returns. {listed}",
-            offer + A_FACTORY,
+            f"{target} is a script. gradstep steps a workload that a function returns, or the script opens. {listed}",
+            f"Name it: gradstep {target}:{makers[0]}." if len(makers) == 1 else f"{OWN_LOOP}\n{A_FACTORY}",
             target,
         )
     offer = did_you_mean(target, EXAMPLES)
@@ -55,18 +69,44 @@ def _check_example(target: str) -> None:
     )
 
 
-def _check_function(file: str, name: str) -> None:
-    tree = _parsed(file)
-    known = _names(tree)
-    if known is not None and name not in known:
-        functions = _functions(tree)
-        listed = f"Its functions are {_listed(functions)}." if functions else "It has no function at its top level."
+def check_factory(tree: ast.Module, name: str, file: str) -> None:
+    """Check that a function of a file can be a factory, as far as can be seen without running it.
+
+    Raises:
+        GradstepError: it takes arguments, or returns nothing, as a function that trains does.
+    """
+    defined = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    stored = any(isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id == name for n in ast.walk(tree))
+    if len(defined) != 1 or stored or defined[0].decorator_list:
+        return
+    given = defined[0].args
+    positional = [*given.posonlyargs, *given.args]
+    needed = positional[: len(positional) - len(given.defaults)]
+    needed += [each for each, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
+    if needed:
+        what = f"{name} in {file} takes {_listed([each.arg for each in needed])}."
         raise wrong(
-            f"there is no function {name or '(no name)'} in {file}",
-            listed,
-            f"{did_you_mean(name, functions)} {A_FACTORY}".strip(),
-            name,
+            "a factory takes no arguments", what, f"Write a function that calls it with them. {A_FACTORY}", name
         )
+    if not _returns(defined[0]):
+        what = f"{name} in {file} returns nothing: it does not build a workload, it runs by itself."
+        raise wrong("this function is no factory", what, f"{OWN_LOOP}\n{A_FACTORY}", name)
+
+
+def _returns(function: ast.FunctionDef) -> bool:
+    """Return whether a function may return something, or only raises; those defined inside of it are passed over."""
+    if any(isinstance(node, ast.Raise) for node in function.body):
+        return True
+    todo: list[ast.AST] = [*function.body]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            return True
+        if isinstance(node, ast.Return) and not (node.value is None or ast.unparse(node.value) == "None"):
+            return True
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            todo += ast.iter_child_nodes(node)
+    return False
 
 
 def _check_module(place: str, name: str) -> None:

@@ -49,6 +49,13 @@ def test_a_training_script_is_told_what_a_factory_is(script: Path, capsys: pytes
     assert "Its functions are make_model, train." in said
     assert "returns a gradstep.Workload" in said
     assert "gradstep template my_model.py" in said
+    assert "gradstep.open(gradstep.Workload(model=model, loss=loss_fn, optimizer=optimizer, batches=loader))" in said
+
+
+def test_a_function_that_trains_is_no_factory(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(["train.py:train"], capsys)
+    assert "this function is no factory train in train.py returns nothing" in said
+    assert "put one line in front of the loop, and run the script: gradstep.open(" in said
 
 
 def test_the_one_function_that_makes_a_workload_is_offered(script: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,9 @@ def problem_of(error: BaseException, title: str, remedy: str = "") -> Problem:
     if isinstance(error, GradstepError):
         return error.problem
     if isinstance(error, KeyboardInterrupt):
-        return Problem(kind="interrupted", title=f"{title} was interrupted", what="the state is as it was before it")
+        return Problem(
+            kind="interrupted", title=f"{title} was interrupted", what="the state is as it was before it", remedy=remedy
+        )
     message = printable(str(error)) or "(no message)"
     known = next((text for pattern, text in REMEDIES if re.search(pattern, message)), remedy)
     what = f"{type(error).__name__}: {message}"

@@ -17,6 +17,7 @@ from gradstep.session.acting import Acting
 from gradstep.session.course import Course
 from gradstep.session.looks import Looks
 from gradstep.session.past import Past
+from gradstep.targets import A_FACTORY, OWN_LOOP
 from gradstep.values import commands as cmd
 from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
@@ -193,7 +194,8 @@ class Session(Acting):
             held = Held(workload, device, self._progress, self._offload)
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             keeper.restore(before)  # what was loaded before goes on as if this had not been tried
-            raise GradstepError(problem_of(error, doing, loading.FACTORY_HELP)) from error
+            remedy = OWN_LOOP if isinstance(error, KeyboardInterrupt) else A_FACTORY
+            raise GradstepError(problem_of(error, doing, remedy)) from error
         name = workload.name or os.path.basename(command.target)
         self._take(held, name, command.seed, command)
 

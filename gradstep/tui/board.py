@@ -26,6 +26,10 @@ from gradstep.values.views import Request, View
 if TYPE_CHECKING:
     from gradstep.session.protocol import FrontSession
 
+_LONG_STAGE = 10.0
+"""Seconds that building a model may take before it is asked about."""
+_HEARD = 500
+"""Characters kept of what is printed meanwhile."""
 _YOUNG = 0.3
 """Seconds that a command may run before the status line mentions it."""
 _STEPPING = {*PHASES, "next_batch", "natural", "iteration", "play", "play_iterations"}
@@ -59,6 +63,8 @@ class Board(AskingDesk, inherit_bindings=False):
         self._opening, self._noted = opening, noted
         self._opened_on = ""
         self._stages: list[tuple[str, float]] = []
+        self._heard = ""
+        """The end of what the debuggee has printed while it is loaded."""
         self._log_due = False
         self._narrates = False
         """True when the last command was narration."""
@@ -98,6 +104,8 @@ class Board(AskingDesk, inherit_bindings=False):
                 self._say(f"pausing: {clean(what)} has to end first")
             case Output(text):
                 self.log_panel.write(text)
+                if self._stages:
+                    self._heard = (self._heard + text)[-_HEARD:]
                 if not {"log", "ledger"} & set(self._recent):
                     # they may share a place: what the debuggee writes is seen until the ledger is asked for
                     self._recent.append("log")
@@ -137,9 +145,19 @@ class Board(AskingDesk, inherit_bindings=False):
         if self._stages and self.driver.busy:
             ends = [start for _, start in self._stages[1:]] + [time.monotonic()]
             stages = [Stage(name, end - start) for (name, start), end in zip(self._stages, ends, strict=True)]
-            self.why.tell(stages=tuple(stages))
+            heard = [line for line in self._heard.splitlines() if line.strip()][-3:]
+            self.why.tell(stages=tuple(stages), heard=tuple(heard), question=self._question(stages[-1]))
+            self._arrange()
             self.why.redraw()
         self.activity()
+
+    def _question(self, stage: Stage) -> str:
+        """Return what to ask about a stage that runs the user's code and prints, or takes long; empty for another."""
+        running = self.driver.running
+        own = isinstance(running, Load) and ":" in running.target and stage.name.endswith(running.target)
+        if not own or not (self._heard or stage.seconds > _LONG_STAGE):
+            return ""
+        return f"Does this train? A factory only builds a Workload. {self.keyboard.named('pause')}, twice, stops it."
 
     # -- what the driver tells ----------------------------------------------------------------------------------------
     def happened(self, outcome: Outcome, again: bool) -> None:
@@ -153,7 +171,7 @@ class Board(AskingDesk, inherit_bindings=False):
         self._narrate(outcome.command)
         if not again:
             self._noted(outcome)
-        self._stages = []
+        self._stages, self._heard = [], ""
 
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
         """Show a stop: everything is assigned before anything is painted."""

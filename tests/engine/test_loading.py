@@ -79,10 +79,15 @@ def test_a_file_without_the_factory_names_the_nearest(folder: Path) -> None:
     ("body", "kind", "words"),
     [
         ("def make(): raise ValueError('no data')", "raised", "ValueError: no data"),
-        ("def make(): return None", "wrong", "bad.py:make returned None"),
+        ("def make(): return (None,)[0]", "wrong", "bad.py:make returned None"),
+        ("def make(): return None", "wrong", "make in bad.py returns nothing"),
         ("def make(): return 3", "wrong", "bad.py:make returned a int"),
-        ("def make(n): return n", "raised", "a factory is a function without arguments"),
-        ("import sys\ndef make(): sys.exit(3)", "raised", "SystemExit: 3"),
+        (
+            "def make(n): return n",
+            "wrong",
+            "make in bad.py takes n. Write a function that calls it with them. A factory",
+        ),
+        ("import sys\ndef make(): return sys.exit(3)", "raised", "SystemExit: 3"),
         ("import sys; sys.exit('usage: train.py DATA')", "raised", "SystemExit: usage: train.py DATA"),
         ("raise SystemExit", "raised", "importing bad.py:make raised"),
         ("1 / 0", "raised", "ZeroDivisionError: division by zero"),
@@ -98,6 +103,59 @@ def test_a_file_that_fails_says_how(folder: Path, body: str, kind: str, words: s
     said = f"{outcome.problem.title}: {outcome.problem.what} {outcome.problem.remedy}"
     assert words in said
     assert "bad" not in sys.modules or kind != "raised" or "def make" in body
+
+
+TRAINS = """
+    import torch
+
+    def main(steps=3):
+        model = torch.nn.Linear(3, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            model(torch.ones(3)).sum().backward()
+            optimizer.step()
+        RESULT
+"""
+
+
+def test_a_function_that_trains_is_told_apart_before_it_runs_or_by_the_steps_it_took(folder: Path) -> None:
+    unrun = "raise SystemExit('it is imported')\n" + dedent(TRAINS.replace("RESULT", "print('done')"))
+    said = refused(load(folder, "train.py:main", unrun))
+    assert "this function is no factory: main in train.py returns nothing" in said
+    assert "\ngradstep.open(gradstep.Workload(model=model" in said
+    said = refused(load(folder, "train.py:main", TRAINS.replace("RESULT", "return model")))
+    assert "train.py:main returned a Linear, after 3 optimizer steps of its own" in said
+    assert "\ngradstep.open(gradstep.Workload(model=model" in said
+    taken = "import gradstep\n" + dedent(TRAINS).replace(
+        "RESULT", "return gradstep.Workload(model, lambda y, t: y.sum(), optimizer, [(torch.ones(3), 0)])"
+    )
+    assert load(folder, "train.py:main", taken).problem is None  # what is trained already can be stepped on
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def make():\n    def inner(): return 1\n    class A:\n        def b(self): return 2",
+        "def make():\n    for i in range(3):\n        print(i)\n    return",
+    ],
+)
+def test_a_function_that_returns_nothing_is_not_run(folder: Path, text: str) -> None:
+    assert "returns nothing" in refused(load(folder, "bad.py:make", f"{text}\nraise SystemExit"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def make():\n    try:\n        return 3\n    finally: pass",
+        "def make():\n    yield 3",
+        "def make(*rest, n=3, **more): return n",
+        "def made(): return 3\ndef make(): pass\nmake = made",
+        "def once(f): return lambda: 3\n@once\ndef make(n): pass",
+    ],
+)
+def test_what_may_return_something_is_run(folder: Path, text: str) -> None:
+    assert "the factory returned no Workload" in refused(load(folder, "good.py:make", text))
 
 
 def test_the_users_own_line_is_among_the_frames(folder: Path) -> None:

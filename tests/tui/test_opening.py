@@ -10,7 +10,7 @@ from stage import stage
 
 from gradstep.steps.parse import parse_script
 from gradstep.values.commands import Load
-from gradstep.values.outcomes import Outcome, Problem
+from gradstep.values.outcomes import Outcome, Output, Problem, Progress
 from gradstep.values.views import NoView
 
 
@@ -97,5 +97,47 @@ def test_the_first_frame_says_what_is_waited_for(size):
             await s.until(lambda: s.screen.frames > 0)
             await s.idle()
             assert "starting the engine" not in s.text()
+
+    run(test)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+def test_a_factory_that_prints_is_asked_about_what_it_printed_is_seen_and_two_esc_stop_it(size):
+    async def test():
+        session = FakeSession()
+        session.hold()
+        async with stage(session, size=size, opening=[Load("train.py:main", seed=0)]) as s:
+            await s.until(session.started.is_set)
+            session.on_event(Progress("building train.py:main"))
+            await s.until(lambda: "▶ building train.py:main" in s.text())
+            assert "Does this train?" not in s.text()
+            session.on_event(Output("epoch 3 loss 0.25\n"))
+            await s.until(
+                lambda: "Does this train? A factory only builds a Workload. esc, twice, stops it." in s.text()
+            )
+            assert "│ epoch 3 loss 0.25" in s.text()
+            s.app.simulate_key("escape")
+            s.app.simulate_key("escape")
+            await s.until(lambda: session.interrupts == 1)
+            session.gate.set()
+            await s.until(lambda: s.screen.frames > 0)
+            await s.idle()
+            assert "Does this train?" not in s.text()
+
+    run(test)
+
+
+def test_a_stage_of_gradsteps_own_is_not_asked_about():
+    async def test():
+        session = FakeSession()
+        session.hold()
+        async with stage(session, opening=[Load("train.py:main", seed=0)]) as s:
+            await s.until(session.started.is_set)
+            session.on_event(Output("a warning of torch's\n"))
+            session.on_event(Progress("building the optimizer"))
+            await s.until(lambda: "│ a warning of torch's" in s.text())
+            assert "Does this train?" not in s.text()
+            session.gate.set()
+            await s.until(lambda: s.screen.frames > 0)
 
     run(test)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gradstep.engine.problems import problem_of
 from gradstep.examples import EXAMPLES
+from gradstep.targets import A_FACTORY, OWN_LOOP, check_factory
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.workload import Workload
-
-FACTORY_HELP = (
-    "a factory is a function without arguments that returns a gradstep.Workload; "
-    "`gradstep template FILE.py` writes one to start from"
-)
 
 
 def find_factory(target: str, folder: str) -> Callable[[], object]:
@@ -45,6 +44,7 @@ def find_factory(target: str, folder: str) -> Callable[[], object]:
             raise wrong(
                 "there is no such file", str(path), "check the path; a script's `load` starts at its own folder", place
             )
+        _check_factory(path, name)
         return _function(_run_file(path), name, target)
     try:
         found = importlib.util.find_spec(place)
@@ -55,6 +55,7 @@ def find_factory(target: str, folder: str) -> Callable[[], object]:
         found = None
     if found is None:
         raise wrong("there is no such module", f"{place} can't be imported", "is its folder on PYTHONPATH?", place)
+    _check_factory(Path(found.origin or ""), name)
     return _function(importlib.import_module(place), name, target)
 
 
@@ -95,15 +96,25 @@ def build(factory: Callable[[], object], target: str) -> Workload:
     Raises:
         GradstepError: the factory raised, or returned something that is no complete workload.
     """
+    steps = 0
+
+    def stepped(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    hook = register_optimizer_step_post_hook(stepped)
     try:
         made = factory()
     except Exception as error:
-        raise GradstepError(problem_of(error, f"the factory {target}", FACTORY_HELP)) from error
+        raise GradstepError(problem_of(error, f"the factory {target}", A_FACTORY)) from error
+    finally:
+        hook.remove()
     if not isinstance(made, Workload):
         raise wrong(
             "the factory returned no Workload",
-            f"{target} returned {'None' if made is None else 'a ' + type(made).__name__}",
-            FACTORY_HELP,
+            f"{target} returned {'None' if made is None else 'a ' + type(made).__name__}"
+            + (f", after {steps:,} optimizer step{'s' if steps > 1 else ''} of its own" if steps else ""),
+            f"{OWN_LOOP}\n{A_FACTORY}" if steps else A_FACTORY,
         )
     return made
 
@@ -168,6 +179,16 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def _check_factory(file: Path, name: str) -> None:
+    """Check, before a file is imported, that a function of it can be a factory; one that can't be read says so then.
+
+    Raises:
+        GradstepError: it takes arguments, or returns nothing.
+    """
+    with suppress(OSError, SyntaxError, ValueError):
+        check_factory(ast.parse(file.read_bytes()), name, file.name)
+
+
 def _function(module: ModuleType, name: str, target: str) -> Callable[[], object]:
     function = getattr(module, name, None)
     if callable(function):
@@ -176,7 +197,7 @@ def _function(module: ModuleType, name: str, target: str) -> Callable[[], object
     near = difflib.get_close_matches(name, names, 1) or names[:3]
     offer = f"did you mean {', '.join(near)}? " if near else ""
     raise wrong(
-        f"there is no function {name}", f"in {target.rpartition(':')[0] or module.__name__}", offer + FACTORY_HELP, name
+        f"there is no function {name}", f"in {target.rpartition(':')[0] or module.__name__}", offer + A_FACTORY, name
     )
 
 
@@ -212,8 +233,8 @@ def _unknown(target: str) -> GradstepError:
     if target.endswith(".py"):
         return wrong(
             "which function of the file?",
-            f"{target} is a script; gradstep steps a Workload that a function returns",
-            f"name it as {target}:factory; {FACTORY_HELP}",
+            f"{target} is a script; gradstep steps a Workload that a function returns, or the script opens",
+            f"Name it as {target}:factory.\n{OWN_LOOP}\n{A_FACTORY}",
             target,
         )
     near = difflib.get_close_matches(target, EXAMPLES, 1)

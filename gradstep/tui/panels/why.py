@@ -34,6 +34,10 @@ class News(NamedTuple):
     outcome: Outcome | None = None
     stages: tuple[Stage, ...] = ()
     """Stages of the loading that is going on, the present one last."""
+    heard: tuple[str, ...] = ()
+    """What the user's code has printed while it was loaded: its last lines."""
+    question: str = ""
+    """What to ask about a stage that takes long, or that prints."""
     notice: str = ""
     """A word of the screen's own, e.g. what came of a restart."""
     fault: Problem | None = None
@@ -102,7 +106,7 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
     lines = narration_lines(news.said, width)
     lines += paragraph(news.notice, width, "bright") if news.notice else []
     if news.stages:
-        return lines + _stages(news.stages, width)
+        return lines + _stages(news, width)
     outcome, told = news.outcome, list[str]()
     if news.problem is not None:
         problem = news.problem
@@ -156,11 +160,13 @@ def printed(outcome: Outcome) -> list[str]:
     return [f"{label} {texts[0]}"] if len(texts) == 1 else [label, *texts]
 
 
-def _stages(stages: tuple[Stage, ...], width: int) -> list[Line]:
+def _stages(news: News, width: int) -> list[Line]:
     """Draw the present stage first, bright, then the ones before it, so that a short panel shows what matters."""
-    *past, now = stages
+    *past, now = news.stages
     waiting = "Keys you press meanwhile are kept and run in order."
     lines = [Row(width).add("▶", "now").left(GUTTER, f"{clean(now.name)}  {now.seconds:.1f} s", "bright").line()]
+    lines += paragraph(news.question, width) if news.question else []
+    lines += [Row(width).left(GUTTER, f"│ {clean(text)}", "dim").line() for text in news.heard]
     if past:
         done = "   ".join(f"✓ {clean(stage.name)} {stage.seconds:.1f} s" for stage in past)
         lines += paragraph(done, width, "dim")
