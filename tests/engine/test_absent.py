@@ -233,17 +233,55 @@ class Several(Two):
 
 
 def test_every_place_at_which_a_path_ends_is_named_a_choice_last() -> None:
-    lines = why(Several).splitlines()
-    assert [line for line in lines if " at test_absent.py" in line] == lines[::2]
-    detach, grad_mode, choice = lines[::2]
+    detach, detached, grad_mode, off, choice, whole = why(Several).splitlines()
     assert "`cold = hidden.detach()`" in detach
+    assert detached == "`detach` returns a tensor that is detached from the graph: no gradient flows back through it"
     assert "`warm = hidden.tanh()`" in grad_mode
+    assert off.startswith("grad mode is off here: torch.no_grad() at test_absent.py:")
+    assert off.endswith("`with torch.no_grad():`")
     assert "`gate = hidden > 0`" in choice
-    assert lines[1::2] == [
-        "`detach` returns a tensor that is detached from the graph: no gradient flows back through it",
-        "grad mode is off here: torch.no_grad()",
-        "it returns true or false (bool), and only floating point numbers have a gradient",
-    ]
+    assert whole == "it returns true or false (bool), and only floating point numbers have a gradient"
+
+
+class Twice(Two):
+    @torch.no_grad()
+    def look(self, x: Tensor) -> Tensor:
+        twice = self.first(x)
+        return twice + self.first(-x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.look(x))  # type: ignore[no-any-return]
+
+
+def test_a_cause_that_several_places_have_is_named_once_with_where_grad_mode_was_switched_off() -> None:
+    first, second, cause = why(Twice).splitlines()
+    assert "`twice = self.first(x)`" in first
+    assert second.startswith("and at F.linear")
+    assert cause.startswith("grad mode is off here: torch.no_grad() at test_absent.py:")
+    assert cause.endswith("`return self.second(self.look(x))  # type: ignore[no-any-return]`")
+
+
+class Escapes(Two):
+    """What a reentrant checkpoint computes is used by another way than what it returns, as a router's logits are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.router = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def block(self, x: Tensor) -> Tensor:
+        self.logits = self.router(x)
+        return self.first(x)  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = checkpoint(self.block, self.embedding(x), use_reentrant=True)
+        return self.second(hidden * self.logits.softmax(1))  # type: ignore[no-any-return]
+
+
+def test_what_escapes_from_a_reentrant_checkpoint_has_no_graph() -> None:
+    place, cause = why(Escapes, "router.weight").splitlines()
+    assert "`return self.second(hidden * self.logits.softmax(1))" in place
+    assert cause.startswith("it is given a tensor from inside a reentrant checkpoint")
+    assert "no backward has run on this loss yet" in why(Escapes, "first.weight", F)
 
 
 class Written(Two):

@@ -18,9 +18,10 @@ from gradstep.engine.autograd.buffers import is_freed, is_written
 from gradstep.engine.autograd.graph import GraphRecord, record
 from gradstep.engine.held import Held
 from gradstep.engine.observe.composites import hide_composites
+from gradstep.engine.observe.dataflow import at
 from gradstep.engine.observe.events import tensors_in
 from gradstep.engine.observe.rerun import forward_again
-from gradstep.engine.observe.source_lines import Lines, Place, note_lines, text_of
+from gradstep.engine.observe.source_lines import Lines, Place, note_lines
 from gradstep.engine.observe.taps import op_name, users_place
 from gradstep.values.errors import GradstepError
 from gradstep.values.outcomes import Problem
@@ -64,7 +65,7 @@ def _freed(held: Held, graph: GraphRecord, freed_by: str) -> Iterator[str]:
         return
     trace, _ = _again(held)
     for name, place in [] if trace is None else trace.backwards[:1]:
-        yield f"freed by {name}{_at(place)}: it runs in the forward, and retain_graph is not set"
+        yield f"freed by {name}{at(place)}: it runs in the forward, and retain_graph is not set"
 
 
 def _kept_from_before(held: Held, graph: GraphRecord, is_lost: Callable[[Node], bool | None]) -> int | None:
@@ -151,7 +152,7 @@ def _written(held: Held, message: str) -> Iterator[str]:
         culprit = None if trace is None or again is None else trace.culprits.get(again.nodes[number])
         if culprit is not None:
             name, place = culprit
-            yield f"{name}{_at(place)} wrote it after that"
+            yield f"{name}{at(place)} wrote it after that"
         elif held.point.steps_since_forward:
             yield "optimizer.step() wrote it: the graph is of the weights before that step"
     if len(numbers) > 3:
@@ -180,11 +181,4 @@ def _again(held: Held) -> tuple[_Trace | None, GraphRecord | None]:
 def _node(held: Held, graph: GraphRecord, number: int, made: Place | None = None) -> str:
     owner = graph.owners[number]
     of = f" of {owner} {held.kinds.get(owner or '', '')}".replace("  ", " ").rstrip() if owner is not None else ""
-    return f"node #{number} {graph.nodes[number].name()}{of}{_at(made or held.line_of(number))}"
-
-
-def _at(place: Place | None) -> str:
-    if place is None:
-        return ""
-    name = place.file.replace("\\", "/").rpartition("/")[2]
-    return f" at {name}:{place.line} `{text_of(place)}`"
+    return f"node #{number} {graph.nodes[number].name()}{of}{at(made or held.line_of(number))}"

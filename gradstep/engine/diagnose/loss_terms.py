@@ -70,5 +70,5 @@ def _found(held: Held) -> Iterator[str]:
         if term.total in sums:
             value = f"{number(term.value)}, in {flow.ops[term.added].line()}"
             yield f"a term of the loss has no graph, and trains nothing: {value}"
-            for end in cuts(flow.before(term.op))[:_SHOWN]:
+            for end in cuts(flow.before([term.op]))[:_SHOWN]:
                 yield f"its path through the graph ends at {end.line()}: {end.cut}"

@@ -121,18 +121,24 @@ def _followed(held: Held, name: str, parameter: Tensor) -> list[str]:
     if not walk.ops:
         left = f"the last operation on it is {flow.ops[-1].line()}"
         return [f"{name} is used, but what came of it is no part of this loss", left]
-    if ends:
-        lines = [f"the path from {name} to the loss ends at {ends[0].line()}", ends[0].cut]
-        for end in ends[1:_SHOWN]:
-            lines += [f"and at {end.line()}", end.cut]
-        more = len(ends) - _SHOWN
-        return [*lines, f"and at {more} other place{'s' * (more > 1)}"] if more > 0 else lines
     again = next((op for op in walk.ops if op.reruns), None)
-    if again is not None and not held.point.ran:
+    if again is not None and walk.leads and not held.point.ran:
         runs = f"`backward` runs its forward again, and gives {name} a .grad then"
         return [f"no backward has run on this loss yet: {again.line()} is a reentrant checkpoint; {runs}"]
+    if ends:
+        return list(_ends(name, ends))
     last = walk.ops[-1].line()
     return [f"the loss depends on {name}, but no path of its graph leads there; last used by {last}"]
+
+
+def _ends(name: str, ends: list[Op]) -> Iterator[str]:
+    """Say where paths end, and why; a cause that several places have comes once, below them."""
+    for place, end in enumerate(ends[:_SHOWN]):
+        yield f"{'and' if place else f'the path from {name} to the loss ends'} at {end.line()}"
+        if place + 1 >= len(ends[:_SHOWN]) or ends[place + 1].cut != end.cut:
+            yield end.cut
+    if len(ends) > _SHOWN:
+        yield f"and at {numbers.count(len(ends) - _SHOWN, 'more place')}"
 
 
 def _module_of(held: Held, name: str) -> str:

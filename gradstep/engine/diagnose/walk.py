@@ -10,6 +10,7 @@ from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
 from gradstep.engine.observe.dataflow import Dataflow, Op
 from gradstep.engine.observe.rerun import forward_again, same_way
+from gradstep.values.errors import GradstepError, wrong
 
 
 class Walk:
@@ -22,8 +23,16 @@ class Walk:
             GradstepError: it can't be run again, or takes another way now.
         """
         self._held, self._starts = held, starts
-        self.flow, self.loss = self._run()
-        self.ops = self.flow.reaching(self.loss, self._taken_out())
+        try:
+            self.flow, self.loss = self._run()
+        except GradstepError:
+            raise
+        except Exception as error:
+            raise wrong("the forward can't be run again", f"{type(error).__name__}: {error}") from error
+        made_by = self.flow.makers(self.loss)
+        self.leads = self.flow.leads_back(made_by)
+        """True where a path from the loss back to the tensors ends nowhere."""
+        self.ops = self.flow.before([*made_by, *self._taken_out()])
         """The operations between the tensors and the loss."""
 
     @property

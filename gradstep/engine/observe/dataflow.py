@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from threading import get_ident
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from torch.utils.checkpoint import CheckpointFunction
 
 from gradstep.engine.autograd.graph import Owners, record
 from gradstep.engine.observe.composites import hide_composites
+from gradstep.engine.observe.custom_functions import watch_functions
 from gradstep.engine.observe.events import tensors_in
 from gradstep.engine.observe.source_lines import Place, text_of
 from gradstep.engine.observe.taps import op_name, users_place
@@ -64,10 +64,15 @@ class Op:
 
     def line(self) -> str:
         """Return the operation with the line that it is written on."""
-        if self.place is None:
-            return self.name
-        name = self.place.file.replace("\\", "/").rpartition("/")[2]
-        return f"{self.name} at {name}:{self.place.line} `{text_of(self.place)}`"
+        return f"{self.name}{at(self.place)}"
+
+
+def at(place: Place | None) -> str:
+    """Return where something is, to be put behind its name: ` at model.py:12 `, and the text of the line."""
+    if place is None:
+        return ""
+    name = place.file.replace("\\", "/").rpartition("/")[2]
+    return f" at {name}:{place.line} `{text_of(place)}`"
 
 
 class Term(NamedTuple):
@@ -112,6 +117,10 @@ class Dataflow(TorchFunctionMode):
         """For the memory of each known tensor, what wrote it last, and whether that has a history."""
         self._written: dict[int, int] = {}
         self._inside: list[_Inside] = []
+        self._rerun: set[int] = set()
+        """The operations inside of a reentrant checkpoint."""
+        self._off_at: Place | None = None
+        """Where grad mode was switched off last."""
         self._nudged = nudged
 
     @contextmanager
@@ -122,7 +131,7 @@ class Dataflow(TorchFunctionMode):
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
             stack.enter_context(hide_composites(self._composite))
             stack.callback(register_module_forward_hook(self._scripted).remove)
-            stack.enter_context(_functions(self._function))
+            stack.enter_context(watch_functions(self._function))
             stack.enter_context(self)
             yield
 
@@ -133,8 +142,10 @@ class Dataflow(TorchFunctionMode):
         no_numbers = own in _SHAPES_ONLY or (own == "__get__" and op_name(func).endswith(".grad.__get__"))
         reads = [] if no_numbers else [t for _, t in (*tensors_in(args, ""), *tensors_in(given, ""))]
         reads = reads[:1] if own in _SHAPE_OF_OTHER else reads
-        sources, required, alias = self._sources(reads)
+        sources, required, lost = self._sources(reads)
         result = func(*args, **given)
+        if own == "_set_grad_enabled":
+            self._off_at = None if args[0] else users_place(sys._getframe(1))
         if not sources:
             return result
         made = [t for _, t in tensors_in(result, "")]
@@ -145,8 +156,8 @@ class Dataflow(TorchFunctionMode):
             ends = (made or takes_out) and (
                 self._in_checkpoint or (required and not any(t.requires_grad for t in made))
             )
-            cut, whole = _cut(func, own, made, bool(self._inside)) if ends else ("", False)
-            cut = _ALIAS if alias and not cut else cut
+            cut, whole = self._cut(func, own, made) if ends else ("", False)
+            cut = cut or lost
             if own in _SUMS and len(made) == 1 and made[0].grad_fn is not None:
                 self._note_terms(made[0].grad_fn, reads, -1.0 if "sub" in own else 1.0)
             self._note(Op(op_name(func), users_place(sys._getframe(1)), sources, cut, whole), made, required)
@@ -170,26 +181,30 @@ class Dataflow(TorchFunctionMode):
         """True in a reentrant checkpoint: it runs without grad mode, and backward runs it again with it."""
         return bool(self._inside) and all(each.reentrant for each in self._inside)
 
-    def _sources(self, tensors: Iterable[Tensor]) -> tuple[frozenset[int], bool, bool]:
-        """Return what tensors were made by; whether one of those requires grad, or shares memory with one that does."""
+    def _sources(self, tensors: Iterable[Tensor]) -> tuple[frozenset[int], bool, str]:
+        """Return what tensors were made by, whether one of those requires grad, and how their graph was lost, if so."""
         found: set[int] = set()
-        required = alias = False
+        required, lost = False, ""
         for tensor in tensors:
             by, address = self._made.get(id(tensor)), _address(tensor)
             if by is not None:
                 found.add(by)
                 required = required or tensor.requires_grad
+                if by in self._rerun and not self._inside and not tensor.requires_grad:
+                    lost = _ESCAPED
             elif address in self._memory:  # made of a known one behind torch's back: nn.Parameter(h), numpy
                 place, history = self._memory[address]
                 found.add(place)
-                alias = alias or (history and tensor.is_leaf)
+                lost = _ALIAS if history and tensor.is_leaf else lost
             if address in self._written:
                 found.add(self._written[address])
                 required = required or tensor.requires_grad
-        return frozenset(found), required, alias
+        return frozenset(found), required, lost
 
     def _note(self, op: Op, made: Iterable[Tensor], required: bool) -> None:
         self.ops.append(op)
+        if self._in_checkpoint:
+            self._rerun.add(len(self.ops) - 1)
         for each in self._inside:
             each.required = each.required or required
         for tensor in made:
@@ -206,7 +221,7 @@ class Dataflow(TorchFunctionMode):
         made = [t for _, t in tensors_in(output, "")]
         if sources:
             ends = required and not any(t.requires_grad for t in made) and not self._inside
-            cut = (_off() or _NO_GRAD) if ends else ""
+            cut = (self._off() or _NO_GRAD) if ends else ""
             self._note(Op(type(module).__name__, users_place(sys._getframe(1)), sources, cut), made, required)
 
     def _scripted(self, module: nn.Module, given: Any, output: Any) -> None:
@@ -230,36 +245,68 @@ class Dataflow(TorchFunctionMode):
             leads = any(t.requires_grad for t in made)
             cut = ""
             if inside.required and not leads and not self._inside:
-                cut = _off() or (_NO_GRAD if given or not inside.reentrant else _REENTRANT)
+                cut = self._off() or (_NO_GRAD if given or not inside.reentrant else _REENTRANT)
             name = "checkpoint(use_reentrant=True)" if inside.reentrant else f"{kind.__name__}.apply"
             op = Op(name, users_place(frame), sources, cut, reruns=inside.reentrant and leads)
             self._note(op, made, inside.required)
         return result
 
-    # -- when it has run -----------------------------------------------------------------------------------------------
-    def reaching(self, loss: Tensor, also: Iterable[int] = ()) -> list[Op]:
-        """Return the operations that the loss depends on, in the order in which they ran.
+    def _cut(self, func: Any, own: str, made: list[Tensor]) -> tuple[str, bool]:
+        """Return why no gradient flows back through an operation, and whether that is because it returns whole numbers.
 
-        Args:
-            loss: what the forward returned.
-            also: operations that it depends on besides, in a way that torch does not see.
+        Inside a custom Function, whose forward runs without grad mode, only what would end the path with it counts.
         """
+        if not made:
+            return f"`{own}` takes the number out of torch: autograd does not see what is computed from it", False
+        if "detach" in own:
+            return f"`{own}` {_DETACHED}", False
+        if op_name(func).endswith("data.__get__"):
+            return f"`.data` {_DETACHED}", False
+        if own == "tensor":
+            return "`torch.tensor` copies the numbers into a new tensor, which is not part of the graph", False
+        if own == "grad":
+            return "without `create_graph=True` the gradient that it returns is not part of the graph", False
+        if not any(t.is_floating_point() or t.is_complex() for t in made):
+            kind = str(made[0].dtype).removeprefix("torch.")
+            what = "true or false" if kind == "bool" else "whole numbers"
+            return f"it returns {what} ({kind}), and only floating point numbers have a gradient", True
+        return ("", False) if self._inside else (self._off() or _NO_GRAD, False)
+
+    def _off(self) -> str:
+        """Return that grad mode is off, and where it was switched off; empty where it is on."""
+        if torch.is_grad_enabled():
+            return ""
+        if torch.is_inference_mode_enabled():
+            return "grad mode is off here: torch.inference_mode()"
+        return f"grad mode is off here: torch.no_grad(){at(self._off_at)}"
+
+    # -- when it has run -----------------------------------------------------------------------------------------------
+    def makers(self, loss: Tensor) -> frozenset[int]:
+        """Return the operations that made the loss, by their places; empty where it depends on nothing followed."""
         found, _, _ = self._sources([loss])
         if not found and loss.grad_fn is not None:  # through what is not seen, such as a scripted function
             graph = record(loss.grad_fn, Owners())
             nodes = set(graph.nodes)
             found = frozenset(self._made[id(t)] for t in self._known if t.grad_fn in nodes)
-        return self.before(*found, *also)
+        return found
 
-    def before(self, *places: int) -> list[Op]:
+    def before(self, places: Iterable[int]) -> list[Op]:
         """Return some operations, by their places, and those that they depend on, in the order in which they ran."""
+        return [self.ops[place] for place in sorted(self._back(places, through_cuts=True)) if place != START]
+
+    def leads_back(self, places: Iterable[int]) -> bool:
+        """Return whether a gradient at some operations finds a way back to what is followed."""
+        return START in self._back(places, through_cuts=False)
+
+    def _back(self, places: Iterable[int], through_cuts: bool) -> set[int]:
         waiting, reached = list(places), set[int]()
         while waiting:
             place = waiting.pop()
-            if place != START and place not in reached:
+            if place not in reached:
                 reached.add(place)
-                waiting.extend(self.ops[place].sources)
-        return [self.ops[place] for place in sorted(reached)]
+                if place != START and (through_cuts or not self.ops[place].cut):
+                    waiting.extend(self.ops[place].sources)
+        return reached
 
 
 _NO_GRAD = "its result does not require grad: torch has no derivative for it"
@@ -271,35 +318,11 @@ _ALIAS = (
     "it is given the numbers of a tensor that has a graph by a way that autograd does not see, "
     "such as nn.Parameter(h) or a NumPy array"
 )
+_ESCAPED = (
+    "it is given a tensor from inside a reentrant checkpoint, which runs without a graph; only what the checkpoint "
+    "returns is part of the graph: use checkpoint(..., use_reentrant=False)"
+)
 _DETACHED = "returns a tensor that is detached from the graph: no gradient flows back through it"
-
-
-def _cut(func: Any, own: str, made: list[Tensor], inside: bool) -> tuple[str, bool]:
-    """Return why no gradient flows back through an operation, and whether that is because it returns whole numbers.
-
-    Inside a custom Function, whose forward runs without grad mode, only what would end the path with it too counts.
-    """
-    if not made:
-        return f"`{own}` takes the number out of torch: autograd does not see what is computed from it", False
-    if "detach" in own:
-        return f"`{own}` {_DETACHED}", False
-    if op_name(func).endswith("data.__get__"):
-        return f"`.data` {_DETACHED}", False
-    if own == "tensor":
-        return "`torch.tensor` copies the numbers into a new tensor, which is not part of the graph", False
-    if own == "grad":
-        return "without `create_graph=True` the gradient that it returns is not part of the graph", False
-    if not any(t.is_floating_point() or t.is_complex() for t in made):
-        kind = str(made[0].dtype).removeprefix("torch.")
-        what = "true or false" if kind == "bool" else "whole numbers"
-        return f"it returns {what} ({kind}), and only floating point numbers have a gradient", True
-    return ("", False) if inside else (_off() or _NO_GRAD, False)
-
-
-def _off() -> str:
-    if torch.is_grad_enabled():
-        return ""
-    return f"grad mode is off here: torch.{'inference_mode' if torch.is_inference_mode_enabled() else 'no_grad'}()"
 
 
 def _address(tensor: Tensor) -> int:
@@ -319,26 +342,3 @@ def _nudge(value: Any) -> Any:
     if isinstance(value, (float, complex)):
         return value + max(abs(value), 1.0) / 64
     return value + 1 if getattr(getattr(value, "dtype", None), "kind", "") in "iufc" else value
-
-
-@contextmanager
-def _functions(ran: Callable[[type, Any, Callable[[], Any], FrameType], Any]) -> Iterator[None]:
-    """Have `ran` carry out every `apply` of a custom Function on this thread, which no `TorchFunctionMode` sees.
-
-    `apply` may be bound before (`act = Act.apply`), so what is put in place stands behind `Function.apply`, in its base
-    class (torch/autograd/function.py, `_SingleLevelFunction`). Within a vmap it takes another way.
-    """
-    base: Any = torch.autograd.function._SingleLevelFunction
-    thread = get_ident()
-
-    def apply(kind: Any, *args: Any) -> Any:
-        def really() -> Any:
-            return super(base, kind).apply(*args)
-
-        return ran(kind, args, really, sys._getframe(1)) if get_ident() == thread else really()
-
-    base.apply = classmethod(apply)
-    try:
-        yield
-    finally:
-        del base.apply
