@@ -240,7 +240,7 @@ def images(colour: bool = True, pixel: float = 1.0) -> BatchView:
 
 
 def test_images_are_drawn_with_their_loss_and_what_was_said():
-    drawing = batch.draw(images(), 60, 9, colour=False)
+    drawing = batch.draw(images(), 60, 30, colour=False)
     assert drawing.about == "batch 3, 2 samples, worst first, loss is their mean"
     assert plain(drawing.lines) == [
         "  input  2×1×4×4  1 NaN, 2 inf  float32  −1.0000 to +1.5000",
@@ -248,18 +248,25 @@ def test_images_are_drawn_with_their_loss_and_what_was_said():
         "    ██      loss 2.5000",
         "      ██    target 2, predicted 1 ✗",
         "        ██",
+        "",
+        "  ██        #1",
+        "    ██      loss 0.5000",
+        "      ██    target 0, predicted 0 ✓",
+        "        ██",
     ]
-    assert drawing.mark() == "↓ 1 more"
-    beside = plain(batch.draw(images(), 90, 9, colour=False, at=1).lines)
+    low = batch.draw(images(), 60, 5, colour=False)
+    assert plain(low.lines)[1:] == ["  ▒▒    #7 dataset[345]", "    ▒▒  loss 2.5000", "        target 2, predicted 1 ✗"]
+    assert low.mark() == "↓ 1 more"
+    beside = plain(batch.draw(images(), 90, 30, colour=False, at=1).lines)
     assert beside[1:4] == [
         "  ██        #7 dataset[345]          ██       ▶#1",
         "    ██      loss 2.5000                ██      loss 0.5000",
         "      ██    target 2, predicted 1 ✗      ██    target 0, predicted 0 ✓",
     ]
     assert odd(drawing) == ["1 NaN, 2 inf"]
-    coloured = {span.tone for line in batch.draw(images(), 60, 9).lines for span in line.spans}
+    coloured = {span.tone for line in batch.draw(images(), 60, 30).lines for span in line.spans}
     assert {"pixel:15:15", "pixel:0:0"} <= coloured
-    assert "NN" in text(batch.draw(images(pixel=math.nan), 60, 9))
+    assert "NN" in text(batch.draw(images(pixel=math.nan), 60, 30))
 
 
 def test_tokens_stand_below_each_other_and_wrong_ones_are_marked():

@@ -18,6 +18,10 @@ from gradstep.values.views import Request
 
 _SMALL = 12
 """Rows of pixels up to which a picture is drawn at twice its size."""
+_TALL = 24
+"""Rows from which on it is: fewer show more of the samples."""
+_AIRY = 8
+"""Rows from which on one is left free between pictures."""
 _CAPTION = 24
 """Columns of a picture from which on its words stand below it; beside a smaller one."""
 _TILE = 36
@@ -110,7 +114,7 @@ def _pictures(view: BatchView, width: int, height: int, colour: bool, at: int) -
     drawn = []
     for sample in view.samples:
         pixels = sample.input.rows if sample.input is not None else ((0.0,),)
-        scale = 2 if len(pixels) <= _SMALL and 2 * len(pixels[0]) <= width // 3 and height > len(pixels) + 2 else 1
+        scale = 2 if len(pixels) <= _SMALL and 2 * len(pixels[0]) <= width // 3 and height >= _TALL else 1
         drawn.append(picture(pixels, view.low, view.high, colour, scale))
     wide = max(len(rows[0]) for rows in drawn)
     words = [_caption(sample, view.first + i == at) for i, sample in enumerate(view.samples)]
@@ -134,7 +138,7 @@ def _pictures(view: BatchView, width: int, height: int, colour: bool, at: int) -
                 _spans(rows[y].to(left), merged(cells))
             for y, line in enumerate(words[i]):
                 _spans(rows[y + below].to(text), line)
-        made.append(Block([*(row.line() for row in rows), Line()], len(group)))
+        made.append(Block([*(row.line() for row in rows), *([Line()] * (height >= _AIRY))], len(group)))
     return made
 
 

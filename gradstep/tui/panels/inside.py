@@ -53,8 +53,13 @@ def _facts(view: InsideView, width: int) -> list[Line]:
         verb = "adds to" if position.kind == "node" else "takes part"
         names = ", ".join(view.parameters[:6]) + (" and others" if len(view.parameters) > 6 else "")
         texts.append((f"{verb}: {names}" + (" .grad" if position.kind == "node" else ""), "text"))
-    refused = dict.fromkeys(f"{row.name} does not require grad: {row.why_not}" for row in view.outputs if row.why_not)
-    texts += [(text, "bright") for text in refused]
+    refused: dict[str, list[str]] = {}
+    for row in view.outputs:
+        if row.why_not:
+            refused.setdefault(row.why_not, []).append(row.name)
+    for why, (first, *others) in refused.items():
+        who = f"{first} and {numbers.count(len(others), 'other')} do" if others else f"{first} does"
+        texts.append((f"{who} not require grad: {why}", "bright"))
     if position.kind != "node":
         grad = "on" if view.grad_mode else "off: no graph is recorded"
         texts.append((f"grad mode {grad}; autocast {view.autocast or 'off'}", "dim"))

@@ -33,7 +33,7 @@ def draw(
     """
     if view is None:
         return empty(width, height, "No model yet: it shows here as soon as it is built.")
-    about = numbers.count(view.parameters, "parameter") if width >= _NARROW else f"{view.parameters:,}"
+    about = numbers.count(view.parameters, "parameter" if width >= _NARROW else "param")
     here = at if at >= 0 else selected_row(view)
     foot = height >= 6 and width >= 20 and 0 <= here < len(view.rows)
     start, end = window(len(view.rows), first, height - 1 - foot)

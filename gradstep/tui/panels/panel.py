@@ -199,8 +199,11 @@ class Panel(Surface):
         """Return how much is out of sight; in a title of a width, as much of the words as there is room for."""
         larger = "" if self.maximised else self._key("maximise")
         own = len(self.title) + 8 + (len(self.moment) + 3 if self.moment else 0)
-        marks = [drawing.mark(larger), drawing.mark(larger, ""), drawing.mark(), drawing.mark(more="")]
-        return next((mark for mark in marks if not width or own + len(mark) <= width), marks[-1])
+        marks = [drawing.mark(*how) for how in ((larger,), (larger, ""), (), ("", ""))]
+        # a title that is shared with others may send what the panel is about to a row of its own
+        wanted = [own + len(drawing.about), own] if not self.shares else [own]
+        fitting = (mark for taken in wanted for mark in marks if not width or taken + len(mark) <= width)
+        return next(fitting, marks[-1])
 
     def _tabs(self, width: int) -> tuple[int, int]:
         """Return which of the names of the panels that take turns here there is room for, this panel's among them.
