@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -166,6 +166,17 @@ class Row:
         """Return the row, filled with blanks to its whole width."""
         self.to(self.width)
         return Line(tuple(self._spans), self.here)
+
+
+def fit_parts(parts: Sequence[str], room: int) -> str:
+    """Return as many of several parts as fit into `room` cells, the first always; `…` stands for those left out."""
+    text, whole = parts[0] if parts else "", "  ".join(parts)
+    if cell_len(whole) <= room:
+        return whole
+    for part in parts[1:]:
+        if cell_len(text) + 2 + cell_len(part) + 2 <= room:
+            text += f"  {part}"
+    return fit(f"{text} …" if cell_len(text) + 2 <= room else text, room)
 
 
 def marked_end(line: Line, width: int, mark: str, tone: str = "key") -> Line:

@@ -63,7 +63,7 @@ def test_the_foot_says_what_has_no_column() -> None:
         "  #2 to #5, 4 nodes  2 .grad fresh  keeps 16 KiB  train.py:14  x = self.net(x)  # [red]"
     )
     narrow = drawn(view(LINEAR), 45, at=0)[-1]
-    assert narrow == "  #2 to #5, 4 nodes  train.py:14  x = self.…"
+    assert narrow == "  #2 to #5, 4 nodes  …  train.py:14  x = se…"
     node = replace(node_rows(True)[2], saved="freed", source="prediction = model(x)")
     assert drawn(view(node), 73, at=0)[-1] == "  #2 AddmmBackward0  freed  prediction = model(x)"
     unlined = replace(node, source="")

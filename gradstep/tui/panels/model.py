@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gradstep.tui.copying import Copied
-from gradstep.tui.lines import Line, Row, clean, fit_middle, text_line
+from gradstep.tui.lines import Line, Row, clean, fit_middle, fit_parts, text_line
 from gradstep.tui.panels.breakpoints import mark_of, of_part
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
@@ -60,7 +60,7 @@ def selected_row(view: ModelView) -> int:
 def describe(row: ModelRow, room: int = 1 << 20) -> str:
     """Say in one line what a row is, with what has no column: dtype, device, norm of `.grad`, sharing.
 
-    What does not fit into `room` columns is left out.
+    What does not fit into `room` columns is left out, with a sign of it.
     """
     if row.kind == "module":
         return clean(f"{row.path or 'the model'}: {row.type or row.name}")
@@ -71,11 +71,7 @@ def describe(row: ModelRow, room: int = 1 << 20) -> str:
         parts.append(f"shared with {row.shared}")
     if row.grad_norm is not None:
         parts.append(f".grad norm {numbers.norm(row.grad_norm)}")
-    text = clean(parts[0])
-    for part in filter(None, parts[1:]):
-        if len(text) + 2 + len(part) <= room:
-            text += f"  {clean(part)}"
-    return text
+    return fit_parts([clean(part) for part in parts if part], room)
 
 
 def branches_of(rows: Sequence[ModelRow], start: int, end: int) -> list[str]:

@@ -174,9 +174,11 @@ def describe(row: NodeRow, room: int, lined: bool = True) -> str:
     unknown = "" if row.parameter or lined else "its line: from the next forward on"
     line = where + row.source if row.source else unknown
     said = [clean(part) for part in parts if part]
-    while len(said) > 1 and sum(map(cell_len, said)) + 2 * len(said) + cell_len(line) > room:
+    cut = False
+    while len(said) > 1 and sum(map(cell_len, said)) + 2 * len(said) + 3 * cut + cell_len(line) > room:
         said.pop()
-    return fit("  ".join([*said, clean(line)]).rstrip(), room)
+        cut = True
+    return fit("  ".join([*said, *["…"] * cut, clean(line)]).rstrip(), room)
 
 
 def _given(row: NodeRow) -> str:

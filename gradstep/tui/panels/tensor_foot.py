@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gradstep.tui import heat
 from gradstep.tui.keyboard import Keyboard
-from gradstep.tui.lines import Line, Row, clean, text_line
+from gradstep.tui.lines import Line, Row, clean, fit_parts, text_line
 from gradstep.tui.panels.drawing import GUTTER
 from gradstep.tui.panels.tensor_grid import CHANGED, room_of
 from gradstep.tui.panels.tensor_look import Look, dtype_of, sides_of, value_at
@@ -137,11 +137,7 @@ def _marks(view: TensorView) -> list[str]:
 
 
 def _line(parts: Sequence[str], width: int) -> Line:
-    text = parts[0] if parts else ""
-    for part in parts[1:]:
-        if GUTTER + len(text) + 2 + len(part) < width:
-            text += f"  {part}"
-    return text_line(text, width, "dim")
+    return text_line(fit_parts(parts, width - GUTTER - 1), width, "dim")
 
 
 def _here(view: TensorView, width: int, look: Look) -> Line:
