@@ -13,6 +13,7 @@ from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.debuggee.parts import Parts
 from gradstep.engine.observe.addends import Addends
 from gradstep.engine.observe.ledger import Ledger
+from gradstep.engine.observe.recording import Recording
 from gradstep.engine.observe.source_lines import Place
 from gradstep.engine.saving import Saved
 from gradstep.workload import Workload
@@ -43,10 +44,7 @@ class Held(Parts):
         self.losses: list[tuple[int, float]] = []
         self.loss_rates: list[tuple[float, ...]] = []
         """The learning rates that held at each of `losses`."""
-        self.count_zeros = False
-        """True while someone watches how many activations are zero."""
-        self.note_lines = False
-        """True while someone looks at the graph: a forward then notes the source line of each node."""
+        self.recording = Recording()
         self.quick = True
         """False when the last forward took long (`phases.QUICK`): lines are noted only while the graph is seen."""
         self.refused = ""

@@ -69,8 +69,8 @@ def _forward(held: Held, _: Forward, run: Run) -> None:
     batch = held.batches.batch
     began = time.perf_counter()
     if run.observed or held.workload.loss is None:
-        lines = held.note_lines or run.taps is not None  # nodes of a backward that it runs may be stopped at
-        with watch_forward(held.paths, held.model, held.count_zeros, lines) as watched, ExitStack() as stack:
+        lines = held.recording.lines or run.taps is not None  # nodes of a backward that it runs may be stopped at
+        with watch_forward(held.paths, held.model, held.recording.zeros, lines) as watched, ExitStack() as stack:
             if run.taps is not None:
                 stack.enter_context(run.taps.forward(watched))
             loss = held.compute(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.watchpoints import Watchpoints
 from gradstep.session.walking import Walking
 from gradstep.values.contributions import LookContributions
+from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.finding import LookFind
 from gradstep.values.graphs import LookGraph
@@ -109,7 +111,7 @@ class Looks:
 
     def attend(self) -> None:
         """Have the next act recorded for what a person may ask for after it, though no panel asks at every stop."""
-        self.held.count_zeros = True
+        self.held.recording.zeros = True
         self.held.addends.wish = self.held.addends.wish or Wish("", ())
 
     def acted(self) -> None:
@@ -160,13 +162,26 @@ class Looks:
         for request in requests:
             if isinstance(request, LookTensor) and request.between is None:
                 self._opening = request.opening
-        self._graphs.asked(stop, any(isinstance(request, LookGraph) for request in requests))
-        if any(isinstance(request, LookSource) for request in requests):
-            self.held.note_lines = True
+        self._record(stop, requests)
         self._passing.asked(any(isinstance(request, _NODES) for request in requests))
-        self._layers.asked(stop, any(isinstance(request, LookLayers) for request in requests))
         with torch.no_grad():
             return tuple(_or_why(stop, make, request) for request in requests)
+
+    def _record(self, stop: int, requests: Sequence[Request]) -> None:
+        """Have further phases record what is asked for now."""
+        held = self.held
+        first = held.recording.asked(stop, requests, held.quick)
+        if first and not any(isinstance(request, LookGraph) for request in requests):
+            self._graphs.forget()
+        for request in requests:
+            if isinstance(request, (LookLedger, LookWhy)):
+                element = None
+                with suppress(GradstepError):  # the view says what is wrong with the selection
+                    element = element_of(held, self._shown, request.element)
+                if element is not None:
+                    held.addends.wish = Wish(element.name, element.index)
+                elif isinstance(request, LookLedger):
+                    held.addends.wish = held.addends.wish or Wish("", ())
 
     def select(self, what: Expression) -> Selection:
         """Return the selection that an expression names; nothing is selected by that.

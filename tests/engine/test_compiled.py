@@ -164,7 +164,7 @@ def observed(make: Callable[[], Made], forward: Callable[[Held], None]) -> Train
 
 
 def looked_at(held: Held) -> None:
-    held.note_lines = held.count_zeros = True
+    held.recording.lines = held.recording.zeros = True
     run(held, F)
 
 
@@ -271,7 +271,7 @@ def test_a_region_that_raises_raises_its_own_error_and_leaves_nothing() -> None:
             raise ValueError(f"not with {scale}")
 
     held = hold(Outer(in_place(Bad())), [data()])
-    held.note_lines = True
+    held.recording.lines = True
     with pytest.raises(Exception, match="not with"):
         run(held, F)
     assert not torch.nn.modules.module._has_any_global_hook()
@@ -282,7 +282,7 @@ def test_in_the_graph_a_region_is_one_node_with_the_line_that_calls_it() -> None
     inner = Net()
     inner.compile(backend="aot_eager")
     held = hold(Outer(inner), [data()])
-    held.note_lines = True
+    held.recording.lines = True
     run(held, F)
     graph = held.graph()
     assert graph is not None

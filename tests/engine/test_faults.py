@@ -87,7 +87,7 @@ class Carries(nn.Module):
 
 def test_a_state_that_is_carried_over_is_named_with_what_uses_it() -> None:
     held = hold(Carries())
-    held.note_lines = True
+    held.recording.lines = True
     run(held, F, B, S, Z, F)
     problem = named(held, failed(held, B), "")
     first, second = problem.what.splitlines()[-2:]
@@ -112,7 +112,7 @@ class CarriesThroughAWeight(Carries):
 def test_a_state_that_is_carried_over_is_named_where_its_graph_was_retained_and_a_step_wrote_the_weights() -> None:
     keep = Backward(retain_graph=True)
     held = hold(CarriesThroughAWeight())
-    held.note_lines = True
+    held.recording.lines = True
     run(held, F, keep, S, Z, F)
     problem = named(held, failed(held, keep), "")
     first, second = problem.what.splitlines()[-2:]

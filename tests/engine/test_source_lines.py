@@ -61,7 +61,7 @@ def text_at(held: Held, name: str) -> str:
 
 
 def noted(held: Held) -> Held:
-    held.note_lines = True
+    held.recording.lines = True
     return run(held, F)
 
 
@@ -145,7 +145,7 @@ def test_each_call_has_its_line() -> None:
 def test_training_is_the_same_to_the_bit(name: str) -> None:
     def train(lines: bool) -> list[Any]:
         held = MODELS[name]()
-        held.note_lines = lines
+        held.recording.lines = lines
         for _ in range(3):
             run(held, F, B, S, Z, F, B)
         kept = [bits(p) for _, p in held.parameters] + [bits(p.grad) for _, p in held.parameters]
@@ -176,7 +176,7 @@ def test_a_fast_path_in_eval_is_taken_all_the_same() -> None:
     def loss(lines: bool) -> tuple[Any, list[bool]]:
         seed_everything(0)
         held = hold(Frozen(), [(torch.randn(3, 4), torch.randn(3, 2))])
-        held.note_lines = lines
+        held.recording.lines = lines
         run(held, F, B)
         return (held.losses, [bits(p.grad) for _, p in held.parameters]), held.model.seen
 
@@ -212,7 +212,7 @@ class Own(nn.Module):
 def grads(lines):
     torch.manual_seed(0)
     held = hold(Own())
-    held.note_lines = lines
+    held.recording.lines = lines
     run(held, F, B)
     return held, [bits(p.grad) for _, p in held.parameters]
 

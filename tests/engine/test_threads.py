@@ -73,7 +73,7 @@ def test_nodes_made_on_other_threads_are_their_modules_or_nobodys(apply: Any, fr
     def forward() -> None:
         torch.manual_seed(0)
         held = hold(Parallel(apply))
-        held.note_lines = True
+        held.recording.lines = True
         run(held, F)
         found.append((graph_of(held), held))
 

@@ -119,7 +119,7 @@ def test_zeros_are_those_of_the_module_and_only_counted_while_asked_for() -> Non
         assert s.execute(Forward()).ok
         s.look(LookModel())
     assert s._looks is not None
-    assert not s._looks.held.count_zeros
+    assert not s._looks.held.recording.zeros
     assert rows(s)["1"].zeros is None
 
 
@@ -129,7 +129,7 @@ def test_a_digest_at_the_same_stop_does_not_close_the_panel() -> None:
     s.look(LookDigest())
     s.look(LookLoss())
     assert s._looks is not None
-    assert s._looks.held.count_zeros
+    assert s._looks.held.recording.zeros
 
 
 class Functional(nn.Module):

@@ -51,7 +51,7 @@ class Breakpoints:
         """
         _check(command, held)
         number, self._next = self._next, self._next + 1
-        held.note_lines = held.note_lines or command.kind in _TOLD
+        held.recording.lines = held.recording.lines or command.kind in _TOLD
         row = self._rows[number] = Breakpoint(
             number,
             command.kind,

@@ -31,20 +31,11 @@ class GraphLook:
 
     def __init__(self, held: Held) -> None:
         self._held = held
-        self._stop = -1
         self._graph: _Graph | None = None
 
-    def asked(self, stop: int, graph: bool) -> None:
-        """Note a look: the first one at a stop says whether the panel is on screen, a later one may open it.
-
-        Lines go on being noted after that where it costs nothing that is felt: they are asked for inside a phase.
-        """
-        if graph:
-            self._held.note_lines = True
-        elif stop != self._stop:
-            self._held.note_lines = self._held.note_lines and self._held.quick
-            self._graph = None  # or it would keep its buffers alive
-        self._stop = stop
+    def forget(self) -> None:
+        """Let go of the graph that was shown, and of what it keeps for backward."""
+        self._graph = None
 
     def view(self, stop: int, request: LookGraph, progress: Progress | None = None) -> GraphView:
         """Return a window of the graph of the last loss; `progress` is how far a backward through it has come."""

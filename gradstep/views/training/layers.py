@@ -24,28 +24,19 @@ _CHUNK = 1 << 24
 class LayersLook:
     """Makes the view, and keeps what can only be seen at one moment: the update of the last step.
 
-    While `watching`, every step is measured when it ends and every forward counts zeros; so the numbers are there
-    whenever the panel is looked at, and a session that never looks pays nothing.
+    While zeros are recorded, every step is measured when it ends; so the numbers are there whenever the panel is
+    looked at, and a session that never looks pays nothing.
     """
 
     def __init__(self, held: Held) -> None:
         self.held = held
-        self._stop = -1
         self._iteration: int | None = None
         self._updates: dict[str, tuple[float | None, float | None]] = {}
         self._functional = FunctionalZeros()
 
-    def asked(self, stop: int, layers: bool) -> None:
-        """Note a look: the first one at a stop says whether the panel is on screen, a later one may open it."""
-        if layers:
-            self.held.count_zeros = True
-        elif stop != self._stop:
-            self.held.count_zeros = False
-        self._stop = stop
-
     def acted(self) -> None:
         """Measure what the act that has just ended left to be seen, if anyone watches."""
-        if self.held.count_zeros:
+        if self.held.recording.zeros:
             with suppress(Exception):  # what can't be measured is no failure of the act: it is shown as not observed
                 self._observe()
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from gradstep.engine.held import Held
 from gradstep.engine.observe.account import Line, Moment, Standing, walked
-from gradstep.engine.observe.addends import Wish
 from gradstep.values.reasons import LedgerRow, LedgerView
 from gradstep.views.numbers import Norms
 from gradstep.views.tensor.element import Element
@@ -17,14 +16,12 @@ NOT_RECORDED = "not recorded: recording begins when it is first looked at, and i
 
 
 def ledger_view(held: Held, stop: int, element: Element | None, taken: Norms | None = None) -> LedgerView:
-    """Return the account of an element. From now on backwards are recorded.
+    """Return the account of an element.
 
     `taken` holds the norms that other views of the same look have taken.
     """
     if element is None:
-        held.addends.wish = held.addends.wish or Wish("", ())
         return LedgerView(stop, note="choose a parameter in Model: the ledger is about its .grad")
-    held.addends.wish = Wish(element.name, element.index)
     grad = element.parameter.grad
     total = element.of(grad)
     taken = taken or Norms()

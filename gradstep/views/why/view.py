@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from gradstep.engine.diagnose.loss_terms import LossTerms
 from gradstep.engine.held import Held
-from gradstep.engine.observe.addends import Wish
 from gradstep.values.commands import line_of
 from gradstep.values.expressions import name_line
 from gradstep.values.numbers import listed, number
@@ -36,7 +35,7 @@ def why_view(
         held: the held workload.
         stop: the number of the stop.
         changed: names of all tensors that the last phase changed.
-        element: the selected element; what the next backwards add to it is recorded from now on.
+        element: the selected element.
         taken: the norms that other views of the same look have taken.
         terms: what is known of the terms of the loss.
     """
@@ -61,7 +60,6 @@ def why_view(
     view = WhyView(stop, phase or "loaded", sentence, held.point.torch, tuple(more))
     if element is None:
         return view
-    held.addends.wish = Wish(element.name, element.index)
     name = element.line(".grad" if phase in ("backward", "zero_grad") else "")
     return replace(view, element=name, lines=arithmetic(held, element))
 
