@@ -92,11 +92,11 @@ class _Text:
             self._edits.append((*self._span(node), text))
 
     def remove(self, node: ast.stmt) -> None:
-        """Take a statement away, with its lines where they hold nothing else."""
+        """Take a statement away, with its lines where they hold no other."""
         start, end = self._span(node)
         begin, close = self._starts[node.lineno - 1], self._starts[node.end_lineno or node.lineno]
-        around = self._bytes[begin:start] + self._bytes[end:close]
-        self._edits.append((start, end, "pass") if around.strip() else (begin, close, ""))
+        alone = not self._bytes[begin:start].strip() and self._bytes[end:close].strip()[:1] in (b"", b"#")
+        self._edits.append((begin, close, "") if alone else (start, end, "pass"))
 
     def edited(self) -> str:
         """Return the text with everything replaced."""
