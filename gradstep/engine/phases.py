@@ -15,6 +15,7 @@ from gradstep.engine.autograd.buffers import is_written
 from gradstep.engine.debuggee.loop import Act, Point
 from gradstep.engine.debuggee.optimizers import step_scheduler
 from gradstep.engine.held import Held
+from gradstep.engine.observe.compiled import runs_once
 from gradstep.engine.observe.forward import Watched, watch_forward
 from gradstep.engine.stepping.gradient_edits import Flows
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
@@ -208,7 +209,7 @@ def _value(loss: Tensor) -> float | None:
 def _will_be_refused(held: Held) -> bool:
     """Tell whether a step wrote what the graph saved. Torch finds out half way, and frees the first half."""
     graph = held.graph() if held.point.steps_since_forward else None
-    return graph is not None and any(map(is_written, graph.nodes))
+    return graph is not None and not runs_once(graph.nodes) and any(map(is_written, graph.nodes))
 
 
 def _closure(held: Held, calls: list[float]) -> Tensor:

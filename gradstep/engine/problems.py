@@ -28,6 +28,11 @@ DTYPES_DIFFER = (
 
 REMEDIES: tuple[tuple[str, str], ...] = (
     (
+        r"non-empty donated buffers",
+        "the compiled backward reuses the memory of what was saved: run `backward` without retain_graph, or set "
+        "torch._functorch.config.donated_buffer = False in the factory, before the model is compiled",
+    ),
+    (
         r"backward through the graph a second time",
         "backward frees the graph's buffers as it goes. Run forward again for a new graph, or keep this one with "
         "`backward retain_graph=true` the first time",

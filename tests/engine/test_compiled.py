@@ -9,16 +9,21 @@ from typing import Any
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from holding import B, F, S, Z, bits, hold, run
 from running import runner_of
 from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
 from torch.nn import functional
 
+from gradstep.engine.autograd.jacobian import Refusal, vjp
 from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
 from gradstep.engine.observe.rerun import backward_again
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
+from gradstep.values.commands import Break
+from gradstep.values.errors import GradstepError
 
 COMPILED: Counter[str] = Counter()
 """How often Dynamo has handed a graph to the backend."""
@@ -276,6 +281,74 @@ def test_a_region_that_raises_raises_its_own_error_and_leaves_nothing() -> None:
         run(held, F)
     assert not torch.nn.modules.module._has_any_global_hook()
     assert not torch.overrides._is_torch_function_mode_enabled()
+
+
+def test_a_breakpoint_inside_a_region_says_that_it_is_not_hit() -> None:
+    held = hold(Outer(in_place(Net())), [data()])
+    rows = Breakpoints()
+    assert "`inner Net` is compiled" in rows.add(Break("module", "inner.a"), held)
+    assert "not hit" in rows.add(Break("module", "Dropout"), held)
+    for reachable in ("inner", "last", "Linear", "Net"):
+        assert "not hit" not in rows.add(Break("module", reachable), held)
+    whole = hold(compiled(Net()), [data()])
+    assert "not hit" not in rows.add(Break("module", "_orig_mod"), whole)
+    assert "`_orig_mod Net` is compiled" in rows.add(Break("module", "_orig_mod.a"), whole)
+
+
+def counted_both_ways() -> Any:
+    """Return a backend that counts the graphs of forward and backward that AOTAutograd makes."""
+
+    def counted(way: str) -> Callable[..., Any]:
+        def compile_(graph: torch.fx.GraphModule, _: Any) -> Any:
+            COMPILED[way] += 1
+            return make_boxed_func(graph.forward)
+
+        return compile_
+
+    return aot_autograd(fw_compiler=counted("graphs"), bw_compiler=counted("backward"))
+
+
+def test_a_backward_that_is_looked_at_compiles_once_and_gives_the_same_bits() -> None:
+    def make() -> Made:
+        model = Outer(Net())
+        model.inner.compile(backend=counted_both_ways())
+        return model, functional.mse_loss
+
+    wanted = alone(make)
+    assert wanted[1]["backward"] == 1
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    COMPILED.clear()
+    torch.manual_seed(0)
+    model, loss = make()
+    held = hold(model, [data()], loss=loss)
+    seen = []
+    for _ in range(3):
+        run(held, F)
+        for number in range(2):
+            if number:
+                run(held, B)
+                seen.append((held.point.value, [bits(p.grad) for p in model.parameters()]))
+            arrived: list[str] = []
+            graph = backward_again(held, lambda event, seen=arrived: seen.append(event.name))
+            assert arrived.count("CompiledFunctionBackward") == 2
+            place = next(i for i, node in enumerate(graph.nodes) if node.name() == "CompiledFunctionBackward")
+            refused = vjp(graph.nodes[place], torch.ones(3, 2), asked=True)
+            assert isinstance(refused, Refusal)
+            assert refused.kind == "compiled"
+            assert isinstance(vjp(graph.nodes[0], torch.ones(())), tuple), "the graph that is given back is alive"
+        run(held, S, Z)
+    assert seen == wanted[0]
+    assert counts() == wanted[1]
+
+
+def test_a_compiled_graph_of_old_weights_is_refused_in_torchs_words() -> None:
+    model = Outer(Net())
+    model.inner.compile(backend=counted_both_ways())
+    held = hold(model, [data()])
+    run(held, F, B, F, B, S)
+    with pytest.raises(GradstepError, match=r"second time|inplace"):
+        run(held, B)
 
 
 def test_in_the_graph_a_region_is_one_node_with_the_line_that_calls_it() -> None:

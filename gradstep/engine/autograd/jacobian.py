@@ -19,7 +19,9 @@ from gradstep.engine.autograd.graph import leaf_tensor
 from gradstep.engine.autograd.nested_shapes import is_ragged
 from gradstep.engine.autograd.saved_values import has_hooks, is_function
 
-Why = Literal["leaf", "freed", "written", "hooked", "custom", "checkpoint", "nothing", "complex", "nested", "failed"]
+Why = Literal[
+    "leaf", "freed", "written", "hooked", "custom", "checkpoint", "compiled", "nothing", "complex", "nested", "failed"
+]
 
 CAP = 1 << 20
 """Elements of J up to which it is computed whole."""
@@ -57,9 +59,12 @@ def refusal(node: Node, asked: bool = False) -> Refusal | None:
         return Refusal("freed", "when it ran, backward freed what it saved")
     if is_written(node):
         return Refusal("written", "what it saved was written in place since: torch will refuse to run it")
+    if name == "CompiledFunctionBackward":
+        return Refusal(
+            "compiled", "a compiled region: its backward may reuse the memory of what it saved, and runs once"
+        )
     if is_function(node) and not asked:
-        what = "compiled" if name == "CompiledFunctionBackward" else "a custom Function"
-        return Refusal("custom", f"{what}: its backward is run once more only when asked")
+        return Refusal("custom", "a custom Function: its backward is run once more only when asked")
     return None
 
 

@@ -135,7 +135,7 @@ def each(tensor: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
         return compute(dense(tensor))
     coo = (tensor.to_sparse() if tensor.layout in _COMPRESSED else tensor).detach().coalesce()
     made = compute(dense(coo.values()))
-    return torch.sparse_coo_tensor(coo.indices(), made, coo.shape, is_coalesced=True)
+    return torch.sparse_coo_tensor(coo.indices(), made, coo.shape, is_coalesced=True, check_invariants=False)
 
 
 def real(values: Tensor) -> Tensor:

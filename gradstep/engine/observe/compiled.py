@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.graph import Node
 from torch.nn.modules import module as hooks_of_all
 from torch.overrides import TorchFunctionMode
 
@@ -83,6 +84,15 @@ def compiled_modules(modules: Iterable[nn.Module]) -> set[nn.Module]:
     several = list(modules)
     wrapped = {module._orig_mod for module in several if isinstance(module, dynamo.OptimizedModule)}
     return {module for module in several if module in wrapped or module._compiled_call_impl is not None}
+
+
+def runs_once(nodes: Iterable[Node]) -> bool:
+    """Return whether a backward through these nodes may run once only: one of them is a compiled region.
+
+    To keep its graph alive, torch would compile its backward again, or refuse, where it reuses the memory of what it
+    saved (torch/_functorch/_aot_autograd/runtime_wrappers.py, `_backward_impl`).
+    """
+    return any(node.name() == "CompiledFunctionBackward" for node in nodes)
 
 
 @contextmanager

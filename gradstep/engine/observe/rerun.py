@@ -18,6 +18,7 @@ from gradstep.engine.aside import aside, begin_as
 from gradstep.engine.autograd.graph import GraphRecord, Owners, record
 from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
+from gradstep.engine.observe.compiled import runs_once
 from gradstep.engine.observe.events import Event
 from gradstep.engine.observe.forward import Watched, watch_forward
 from gradstep.engine.observe.taps import Passes, tap_backward
@@ -96,8 +97,13 @@ def backward_again(
             nullcontext((see, passes)) if flows is None else flows.around(see, passes) as (come, passed),
             tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, come, passed, gathers),
         ):
-            again.backward(retain_graph=True)  # type: ignore[no-untyped-call]
-    return graph
+            again.backward(retain_graph=not runs_once(graph.nodes))  # type: ignore[no-untyped-call]
+    if not runs_once(graph.nodes):
+        return graph
+    with _as_it_began(held) as grad_mode, without_grads(held.parameters):
+        again, watched = _forward(held, grad_mode)
+        assert again.grad_fn is not None
+        return record(again.grad_fn, watched.owners)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.held import Held
+from gradstep.engine.observe.compiled import compiled_modules
 from gradstep.engine.observe.events import Event
 from gradstep.engine.stepping.nonfinite import KINDS, NonFiniteWatch
 from gradstep.values.commands import PHASES, Break
@@ -62,7 +63,8 @@ class Breakpoints:
             command.ignore,
             passing=command.passing,
         )
-        return f"{'logpoint' if command.passing else 'breakpoint'} {number}: {row.line.split(' ', 1)[1]}"
+        made = f"{'logpoint' if command.passing else 'breakpoint'} {number}: {row.line.split(' ', 1)[1]}"
+        return "\n".join(filter(None, [made, _out_of_reach(row, held)]))
 
     def delete(self, number: int) -> str:
         """Delete one, or all of them with 0."""
@@ -193,6 +195,25 @@ def _matches(row: Breakpoint, event: Event, first: bool) -> bool:
             return True
         case _:
             return False
+
+
+def _out_of_reach(row: Breakpoint, held: Held) -> str:
+    """Return why a breakpoint on a module is never hit: it runs inside a compiled region; empty where it may be."""
+    if row.kind != "module":
+        return ""
+    compiled = {held.paths[module] for module in compiled_modules(held.paths)}
+    matched = [path for path, kind in held.kinds.items() if _named(row.what, path) or _named(row.what, kind)]
+    around = [next((head for head in compiled if path != head and _is_in(path, head)), None) for path in matched]
+    if None in around or not around:
+        return ""
+    region = f"{around[0]} {held.kinds[around[0] or '']}".strip()
+    return (
+        f"it is not hit: `{region}` is compiled, and runs as one operation (torch.compiler.set_stance('force_eager'))"
+    )
+
+
+def _is_in(path: str, head: str) -> bool:
+    return not head or path.startswith(f"{head}.")
 
 
 def _named(pattern: str, name: str) -> bool:
