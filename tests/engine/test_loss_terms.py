@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from gradstep.engine.diagnose.loss_terms import LossTerms
 from gradstep.engine.digest import digest
+from gradstep.views.why.view import why_view
 
 Loss = Callable[[nn.Module, Any], Tensor]
 
@@ -48,11 +49,11 @@ def test_create_graph_that_was_forgotten_is_named_with_the_term_and_its_value() 
         kept.append(float(loss.detach() - functional.mse_loss(model(batch[0]).tanh(), batch[1])))
         return loss
 
-    term, cause = said(noted)
-    assert term.startswith("a term of the loss has no graph, and trains nothing: ")
+    term, added, cause = said(noted)
+    assert term.startswith("a term of the loss has no graph and trains nothing: ")
     assert float(term.split(": ", 1)[1].split(",")[0]) == pytest.approx(kept[0], rel=1e-3)
-    assert "in torch.Tensor.add at test_loss_terms.py:" in term
-    assert "`return functional.mse_loss(output, batch[1]) + residual`" in term
+    assert added.startswith("it is added by torch.Tensor.add at test_loss_terms.py:")
+    assert added.endswith("`return functional.mse_loss(output, batch[1]) + residual`")
     assert "ends at torch.autograd.grad at test_loss_terms.py:" in cause
     assert "create_graph=True" in cause
     assert said(physics(True)) == []
@@ -66,7 +67,7 @@ def decay(scale: Callable[[Tensor], Any]) -> Loss:
 
 
 def test_a_penalty_on_detached_weights_is_named_with_its_sign() -> None:
-    term, cause = said(decay(lambda weight: 0.1 * weight.data.square().sum()))
+    term, _, cause = said(decay(lambda weight: 0.1 * weight.data.square().sum()))
     assert "trains nothing: -" in term.replace("−", "-")
     assert ".data" in cause
     assert "detached from the graph" in cause
@@ -79,8 +80,8 @@ def test_a_term_among_stacked_ones_is_found_below_their_mean() -> None:
             other = output.abs().mean()
         return torch.stack([functional.mse_loss(output, batch[1]), other]).mean() * 2
 
-    term, cause = said(loss)
-    assert "in torch.stack at" in term
+    _, added, cause = said(loss)
+    assert "by torch.stack at" in added
     assert "torch.no_grad()" in cause
 
 
@@ -104,7 +105,9 @@ def test_each_loss_is_walked_once() -> None:
         return physics(False)(model, batch)
 
     held, terms = run(hold(nn.Linear(4, 2), compute_loss=loss), F), LossTerms()
-    assert terms.lines(held)
+    said = why_view(held, 1, frozenset(), terms=terms)
+    assert said.sentence.startswith("forward computed the loss. A term of the loss has no graph and trains nothing: ")
+    assert said.more[0].startswith("it is added by torch.Tensor.add")
     walked = len(ran)
     assert terms.lines(held) == terms.lines(run(held, B))
     assert len(ran) == walked

@@ -360,7 +360,7 @@ def test_a_step_that_calls_a_closure_says_how_often_and_with_which_losses(optimi
     assert said.sentence.startswith(
         f"step() called the closure {len(called)} times: zero_grad, forward and backward each. It moved the weights"
     )
-    assert f"the losses of the closure's calls: {called[0]:.4f}, {called[1]:.4f}" in said.more[1]
+    assert f"the losses of the closure's calls: {called[0]:.4f}, {called[1]:.4f}" in said.more[0]
     run(held, F, B)
     assert "closure" not in " ".join((why(held).sentence, *why(held).more))
 

@@ -10,6 +10,7 @@ from torch.autograd.graph import Node
 
 from gradstep.engine.diagnose.walk import Walk, cuts
 from gradstep.engine.held import Held
+from gradstep.engine.observe.dataflow import at
 from gradstep.values.errors import GradstepError
 from gradstep.values.numbers import number
 
@@ -28,7 +29,7 @@ class LossTerms:
         self._lines: list[str] = []
 
     def lines(self, held: Held) -> list[str]:
-        """Return a line for each term that depends on parameters and has no graph, and why; empty for none.
+        """Return what each term is that depends on parameters and has no graph, and in further lines where and why.
 
         Where an operand of the sum has no grad_fn the forward is walked again, to see whether it is a number of the
         user's own or was computed from parameters.
@@ -68,7 +69,9 @@ def _found(held: Held) -> Iterator[str]:
     flow = walk.flow
     for term in flow.terms:
         if term.total in sums:
-            value = f"{number(term.value)}, in {flow.ops[term.added].line()}"
-            yield f"a term of the loss has no graph, and trains nothing: {value}"
+            added = flow.ops[term.added]
+            where = at(added.place).partition(" `")[0]
+            yield f"a term of the loss has no graph and trains nothing: {number(term.value)}, added{where}"
+            yield f"it is added by {added.line()}"
             for end in cuts(flow.before([term.op]))[:_SHOWN]:
-                yield f"its path through the graph ends at {end.line()}: {end.cut}"
+                yield f"the path from it to the parameters ends at {end.line()}: {end.cut}"

@@ -12,6 +12,9 @@ from gradstep.engine.observe.dataflow import Dataflow, Op
 from gradstep.engine.observe.rerun import forward_again, same_way
 from gradstep.values.errors import GradstepError, wrong
 
+_TRIED = 8
+"""Lines that take numbers out of torch, up to which each is tried by itself: every one takes a forward."""
+
 
 class Walk:
     """The forward of the last loss, walked again: what its loss depends on of what was computed from some tensors."""
@@ -59,7 +62,8 @@ class Walk:
         if not every or not self._changes(range(len(every))):
             return []
         groups = list(by_line.values())
-        count = [group for group in groups if len(groups) == 1 or self._changes(group)]
+        tried = len(groups) > 1 and len(groups) <= _TRIED
+        count = [group for group in groups if not tried or self._changes(group)]
         return [every[number] for group in count for number in group]
 
     def _changes(self, nudged: Iterable[int]) -> bool:

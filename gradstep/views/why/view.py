@@ -53,8 +53,10 @@ def why_view(
     }
     sentence, more = acts.get(held.point.phase, _loaded)(held, changed)
     phase = held.point.phase
-    if phase in ("forward", "backward"):
-        more += (terms or LossTerms()).lines(held)
+    lines = (terms or LossTerms()).lines(held) if phase in ("forward", "backward") else []
+    if lines and phase == "forward":
+        sentence = f"forward computed the loss. {lines[0][:1].upper()}{lines[0][1:]}."
+    more[:0] = lines[phase == "forward" :]
     if not held.saved.known and phase not in ("", "next_batch"):
         more.append(f"`goto {stop}`, `undo`, `redo` runs it again and keeps that; a larger --history keeps more stops")
     view = WhyView(stop, phase or "loaded", sentence, held.point.torch, tuple(more))
@@ -151,7 +153,7 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
     count = f"{len(moved)} of {len(held.parameters)} parameters changed, " if known else ""
     more = [f"{count}lr {_rates(point.rates_before)}"]
     if point.calls:
-        more.append(f"the losses of the closure's calls: {_few(point.calls)}")
+        more.insert(0, f"the losses of the closure's calls: {_few(point.calls)}")
     if rates != point.rates_before:
         more.append(f"the scheduler set lr {_rates(point.rates_before)} → {_rates(rates)}")
     if not point.written:
