@@ -72,7 +72,7 @@ class GradstepApp(App[None], inherit_bindings=False):
         super().__init__(ansi_color="NO_COLOR" in os.environ or None, **options)
         self._signals = signals
         self.step_screen = StepScreen(session, opening, script, noted, rest, left, look)
-        self.step_screen.remember(history)
+        self.step_screen.showing.remember(history)
         if keyboard is not None:
             self.step_screen.bind(keyboard)
             self.set_keymap(keyboard.changed)

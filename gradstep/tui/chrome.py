@@ -71,7 +71,7 @@ class PromptRow(Surface):
         """Choose the layout whose name is clicked; elsewhere, begin to type."""
         start = self._ends[0][0] - 8 if self._ends else self.size.width
         name = next((name for end, name in self._ends if start <= event.x < end), "")
-        await self.screen.run_action(f"layout('{name}')" if name else "command")
+        await self.screen.run_action(f"press('{name or 'command'}')")
 
 
 class FooterRow(Surface):

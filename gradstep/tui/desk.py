@@ -1,22 +1,23 @@
-"""The desk: every surface of the screen, where each stands, and which of the panels has the focus."""
+"""The desk: every surface of the screen, where each stands, which panel has the focus, and the queue behind them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from msgspec.structs import replace
-from textual import events
 from textual.app import ComposeResult
 from textual.layout import Layout
 from textual.screen import Screen
 
+from gradstep.session.protocol import FrontSession
 from gradstep.tui.chrome import Banner, FooterRow, PromptRow
+from gradstep.tui.in_keys import in_keys
+from gradstep.tui.jobs import Job
 from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.layout import ABOUT_LOOPS, LAYOUTS, PANELS, REGISTRY, layout_of
 from gradstep.tui.panels import why
 from gradstep.tui.panels.ledger import LedgerPanel
-from gradstep.tui.panels.log import LogPanel
+from gradstep.tui.panels.log import Entry, LogPanel
 from gradstep.tui.panels.loss import LossPanel
 from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.panel import Panel
@@ -28,61 +29,126 @@ from gradstep.tui.panels.surface import Surface
 from gradstep.tui.panels.tensor import TensorPanel
 from gradstep.tui.panels.why import WhyPanel
 from gradstep.tui.places import Place, PlacesLayout, Wish, plan, size_class
-from gradstep.tui.remembered import Look, Taste
-from gradstep.tui.sizes import Grip, grip_at, resized
-from gradstep.tui.tones import PLAIN, THEMES
+from gradstep.tui.queue import QUEUE, CommandQueue
+from gradstep.tui.reading import Reading
+from gradstep.tui.remembered import Look
+from gradstep.values.commands import Command, Load
+from gradstep.values.outcomes import Outcome, Stop
+from gradstep.values.views import Request, View
 
 if TYPE_CHECKING:
-    from gradstep.tui.driver import Driver
     from gradstep.tui.prompt import TypedLine
-    from gradstep.tui.reading import Reading
 
 _SomePanel = TypeVar("_SomePanel", bound=Panel)
 
 
-class Desk(Screen[None], inherit_bindings=False):
-    """Holds the surfaces and arranges them; what they show is the board's business."""
+class Controller:
+    """A part of what the screen does: the keys that it handles, what it wants to see, what it does at a stop."""
 
-    driver: Driver
-    """Carries out what is asked for; the board's."""
+    def __init__(self, screen: Desk) -> None:
+        """Hold the screen."""
+        self.screen = screen
+
+    def handles(self) -> Mapping[str, Callable[[], object]]:
+        """Return what each key does, by the id that it has in the table of keys."""
+        return {}
+
+    def commands(self) -> Mapping[str, Callable[[str], object]]:
+        """Return what each command of the screen's own does with what stands behind its word."""
+        return {}
+
+    def applies(self, key: str) -> bool | None:  # noqa: ARG002
+        """Return whether a key would do something now; None for one that this says nothing about."""
+        return None
+
+    def start(self) -> None:
+        """Prepare timers, once there is a loop to run them."""
+
+    def wants(self) -> Sequence[tuple[str, Request]]:
+        """Point panels at what they are about, and return what is asked for beside what visible panels ask for."""
+        return ()
+
+    def queueing(self) -> None:
+        """Do what has to be done before a job is queued."""
+
+    def pausing(self) -> None:
+        """Let go of what waits to be queued: a pause was pressed."""
+
+    def carried_out(self, command: Command) -> None:
+        """Take note of a command that was carried out."""
+
+    def stopping(
+        self,
+        stop: Stop,  # noqa: ARG002
+        outcome: Outcome | None,  # noqa: ARG002
+        views: Sequence[tuple[str, Request, View]],
+    ) -> Sequence[tuple[str, Request, View]]:
+        """Prepare for a stop before panels are given the views of it; return those that they are given."""
+        return views
+
+    def stopped(self, stop: Stop) -> None:
+        """Go on from a stop once panels have its views; nothing is painted yet."""
+
+    def caught_up(self, name: str) -> None:
+        """Take note that a panel was given what it had asked for."""
+
+    def moved(self) -> None:
+        """Follow the cursor of the panel in focus."""
+
+    def drawing(self) -> None:
+        """Prepare what depends on more than a view, before every surface is drawn."""
+
+
+class Desk(Screen[None], inherit_bindings=False):
+    """What the controllers find on the screen: surfaces in their places, a focus, and a queue for commands."""
+
+    controllers: Sequence[Controller] = ()
+    queue: CommandQueue
+    """Carries out what is asked for."""
     keyboard = Keyboard()
     """The keys as they are bound."""
     ALLOW_SELECT: ClassVar[bool] = False
 
-    def __init__(self, look: Look) -> None:
-        """Prepare the surfaces; they look as `look` says."""
+    def __init__(self, session: FrontSession, look: Look) -> None:
+        """Prepare the surfaces.
+
+        Args:
+            session: the session to step.
+            look: how the surfaces look at first.
+        """
         super().__init__(id="step")
-        self._taste, self._kept = look.taste, look.kept
-        self._held: tuple[Grip, int, int, Wish] | None = None
-        """What the mouse has hold of, where it took it, and how things stood then."""
-        self._reading: Reading | None = None
+        self.session = session
+        self.taste, self.keep_taste = look.taste, look.kept
+        self.reading: Reading | None = None
         """The script that is open."""
-        self._line: TypedLine | None = None
+        self.line: TypedLine | None = None
         """The line that is being typed."""
-        self._account = False
+        self.times = 1
+        """How often the key that is being taken does what it does."""
+        self.account = False
         """True once there was a backward, for the Ledger to give account of."""
-        self._layout = look.layout
+        self.layout_name = look.layout
         """Which of `LAYOUTS` it is."""
-        self._inside = ""
+        self.inside = ""
         """The phase that is stopped inside, which has layouts of its own; empty between phases."""
         self._recents = {
             (name, phase): [layout_of(name, phase).focus] for name in LAYOUTS for phase in ("", "forward", "backward")
         }
-        self._maximised = False
+        self.maximised = False
         self._planned: tuple[int, int, Wish] | None = None
         """Size and wish that the places are for."""
-        self._places: dict[str, Place] = {}
-        self._desk = PlacesLayout(self._place)
-        self._status, self._phases, self._position, self._past = StatusRow(), PhasesRow(), PositionRow(), PastRow()
-        self._banner, self._prompt, self._footer = Banner(), PromptRow(), FooterRow()
-        self._prompt.layout_name = look.layout
+        self.places: dict[str, Place] = {}
+        self._layout_of_places = PlacesLayout(self._place)
+        self.status, self.phases, self.position, self.past = StatusRow(), PhasesRow(), PositionRow(), PastRow()
+        self.banner, self.prompt, self.footer = Banner(), PromptRow(), FooterRow()
+        self.prompt.layout_name = look.layout
         self.panels: dict[str, Panel] = {name: make() for name, make in REGISTRY.items()}
         self.model, self.why = self.panel(ModelPanel), self.panel(WhyPanel)
         self.log_panel, self.script_panel = self.panel(LogPanel), self.panel(ScriptPanel)
         self.tensor, self.loss, self.ledger = self.panel(TensorPanel), self.panel(LossPanel), self.panel(LedgerPanel)
         self.focus_panel.focused = True
-        rows = (self._status, self._phases, self._position, self._past, self._banner, self._prompt, self._footer)
-        self._surfaces: tuple[Surface, ...] = (*rows, *self.panels.values())
+        rows = (self.status, self.phases, self.position, self.past, self.banner, self.prompt, self.footer)
+        self.surfaces: tuple[Surface, ...] = (*rows, *self.panels.values())
 
     def panel(self, kind: type[_SomePanel]) -> _SomePanel:
         """Return the panel of a class."""
@@ -91,209 +157,177 @@ class Desk(Screen[None], inherit_bindings=False):
     @property
     def layout(self) -> Layout:
         """Where everything stands."""
-        return self._desk
+        return self._layout_of_places
 
     def compose(self) -> ComposeResult:
         """Yield every surface; the plan says which of them are seen."""
-        yield from self._surfaces
+        yield from self.surfaces
 
-    # -- what the board does ------------------------------------------------------------------------------------------
-    def _redraw(self) -> None:
+    def bind(self, keyboard: Keyboard) -> None:
+        """Have everything that names a key name it as it is bound."""
+        self.keyboard = keyboard
+        for surface in self.surfaces:
+            surface.keyboard = keyboard
+
+    def applies(self, key: str) -> bool:
+        """Return whether a key would do something now; footer and palette name only those."""
+        said = (controller.applies(key) for controller in self.controllers)
+        return next((answer for answer in said if answer is not None), True)
+
+    @property
+    def nothing_loaded(self) -> bool:
+        """True when a load failed and there is nothing that a phase could run."""
+        return bool(self.why.news.ways_out)
+
+    # -- the queue ----------------------------------------------------------------------------------------------------
+    def put(self, job: Job) -> None:
+        """Queue a job, or say why it can't be."""
+        self.queueing()
+        if not self.queue.put(job):
+            dead = f"the engine is dead: {self.keyboard.key('restart').shown} restarts it"
+            full = f"{QUEUE} commands wait already: {self.keyboard.named('pause')} clears them"
+            self.say(dead if self.queue.dead else full)
+
+    def queueing(self) -> None:
+        """Have done what has to be done before anything is queued."""
+        for controller in self.controllers:
+            controller.queueing()
+
+    def pausing(self) -> None:
+        """Let go of what waits to be queued."""
+        for controller in self.controllers:
+            controller.pausing()
+
+    @property
+    def last_load(self) -> Load | None:
+        """What was loaded last by a command; None when a program handed its workload over."""
+        return next((command for command in reversed(self.queue.history) if isinstance(command, Load)), None)
+
+    # -- words --------------------------------------------------------------------------------------------------------
+    def say(self, text: str) -> None:
+        """Say something on the footer, in place of the keys, until the next stop."""
+        self.footer.said = text
+        self.footer.redraw()
+
+    def told(self, notice: str) -> None:
+        """Show a notice in Why and in the log."""
+        notice = in_keys(notice, self.keyboard)
+        self.why.tell(notice=notice)
+        self.log_panel.add([Entry("notice", notice)])
+        self.rearrange()
+        self.redraw()
+
+    def redraw(self) -> None:
         """Draw every surface again."""
-        raise NotImplementedError
-
-    def _catch_up(self) -> None:
-        """Ask for what visible panels lack."""
-        raise NotImplementedError
-
-    def _say(self, text: str) -> None:
-        """Say something on the footer."""
-        raise NotImplementedError
+        for controller in self.controllers:
+            controller.drawing()
+        for surface in self.surfaces:
+            surface.redraw()
 
     # -- places -------------------------------------------------------------------------------------------------------
     @property
-    def _wish(self) -> Wish:
+    def wish(self) -> Wish:
+        """What is to be laid out."""
         news = self.why.news
         problem = news.problem is not None
         printed = news.outcome is not None and bool(why.printed(news.outcome))
-        tall = not news.stages and (problem or printed or bool(news.notice) or self._recent[0] == "why")
+        tall = not news.stages and (problem or printed or bool(news.notice) or self.recent[0] == "why")
         needed = why.rows if tall else why.sentence_rows
         width = max(self.size.width, 20)
         rows, said = needed(news, width), why.said_rows(news, width)
-        script, banner = self._reading is not None, bool(self.driver.dead)
+        script, banner = self.reading is not None, bool(self.queue.dead)
         matrix = self.tensor.view is not None and self.tensor.view.kind == "matrix"
-        account = self._account and not banner
-        sizes = self._taste.sizes.get(self._sized, {})
-        rows, focus, name = max(rows, 3), tuple(self._recent), self._layout
-        past = self._past.row is not None
-        return Wish(
-            focus, script, banner, self._maximised, matrix, rows, account, self._inside, name, sizes, past, said
-        )
+        account = self.account and not banner
+        sizes = self.taste.sizes.get(self.sized, {})
+        rows, focus, name = max(rows, 3), tuple(self.recent), self.layout_name
+        past = self.past.row is not None
+        return Wish(focus, script, banner, self.maximised, matrix, rows, account, self.inside, name, sizes, past, said)
+
+    @property
+    def sized(self) -> str:
+        """What the present sizes are remembered by."""
+        return " ".join(filter(None, [self.layout_name, self.inside, size_class(*self.size)]))
 
     def _place(self, width: int, height: int) -> dict[str, Place]:
-        self._planned = (width, height, self._wish)
+        self._planned = (width, height, self.wish)
         places = plan(*self._planned)
         for name, panel in self.panels.items():
             if name in places:
                 panel.shares, panel.titled = places[name].shares, places[name].titled
-                panel.maximised = self._maximised
-        self._places = dict(places)
-        self._position.alone = "phases" not in places
-        if self._line is not None and "prompt" in places:
+                panel.maximised = self.maximised
+        self.places = dict(places)
+        self.position.alone = "phases" not in places
+        if self.line is not None and "prompt" in places:
             at = places["prompt"]
             places["prompt"] = at._replace(width=min(3, at.width))
-            places[self._line.id or "line"] = at._replace(x=3, width=max(0, at.width - 3))
+            places[self.line.id or "line"] = at._replace(x=3, width=max(0, at.width - 3))
         return places
 
-    def _arrange(self) -> None:
+    def rearrange(self) -> None:
         """Lay out again if that would change anything; it is asked at every stop."""
-        wanted = (*self.size, self._wish)
+        wanted = (*self.size, self.wish)
         if wanted == self._planned:
             return
         self._planned = wanted
-        if self._places != plan(*wanted):
-            self._lay_out()
+        if self.places != plan(*wanted):
+            self.lay_out()
 
     @property
-    def _placed(self) -> bool:
+    def placed(self) -> bool:
         """False while a layout that was asked for is still to come."""
-        return not self.is_current or self._places == plan(*self.size, self._wish)
+        return not self.is_current or self.places == plan(*self.size, self.wish)
 
-    def _lay_out(self) -> None:
+    def lay_out(self) -> None:
+        """Lay out again."""
         # asked of a child, because only that makes the screen forget the places it knows
-        self._status.refresh(layout=True)
+        self.status.refresh(layout=True)
 
     # -- focus --------------------------------------------------------------------------------------------------------
     @property
-    def _recent(self) -> list[str]:
+    def recent(self) -> list[str]:
         """The panels that had the focus in the present layout, the one that has it first."""
-        return self._recents[self._layout, self._inside]
+        return self._recents[self.layout_name, self.inside]
 
-    @_recent.setter
-    def _recent(self, names: list[str]) -> None:
-        self._recents[self._layout, self._inside] = names
+    @recent.setter
+    def recent(self, names: list[str]) -> None:
+        self._recents[self.layout_name, self.inside] = names
 
     @property
-    def _order(self) -> list[str]:
-        return [name for name in PANELS if name != "script" or self._reading is not None]
-
-    def _come_inside(self, phase: str) -> None:
-        """Go to the layout of a stop inside a phase, or back (empty); the focus stays where it still says something."""
-        if phase == self._inside:
-            return
-        focus, self._inside = self._recent[0], phase
-        if phase and focus not in {*ABOUT_LOOPS, "tensor", "ledger"}:
-            self._recent = [focus, *(name for name in self._recent if name != focus)]
-        for name, panel in self.panels.items():
-            panel.focused = name == self._recent[0]
-
-    def _focus(self, name: str) -> None:
-        for other, panel in self.panels.items():
-            panel.focused = other == name
-        self._recent = [name, *(other for other in self._recent if other != name)]
-        self._arrange()
-        self._redraw()
+    def order(self) -> list[str]:
+        """The panels that there are, in the order in which they are gone through."""
+        return [name for name in PANELS if name != "script" or self.reading is not None]
 
     @property
     def focus_panel(self) -> Panel:
         """The panel in focus."""
-        return self.panels[self._recent[0]]
+        return self.panels[self.recent[0]]
 
-    # -- layouts, sizes, themes ---------------------------------------------------------------------------------------
-    @property
-    def _sized(self) -> str:
-        """What the present sizes are remembered by."""
-        return " ".join(filter(None, [self._layout, self._inside, size_class(*self.size)]))
-
-    def choose_layout(self, name: str) -> None:
-        """Lay the panels out in another way, and remember it."""
-        self._layout = self._prompt.layout_name = name
-        self._maximised = False
-        self._keep(replace(self._taste, layout=name))
-        self._focus(self._recent[0])
-        self._say(f"layout {name}")
-
-    def choose_theme(self, name: str) -> None:
-        """Show other colours, and remember it."""
-        if self.app.theme == PLAIN:
-            self._say("NO_COLOR is set: there are no colours to choose from")
+    def come_inside(self, phase: str) -> None:
+        """Go to the layout of a stop inside a phase, or back (empty); the focus stays where it still says something."""
+        if phase == self.inside:
             return
-        self.app.theme = name
-        self._keep(replace(self._taste, theme=name))
-        self._redraw()
-        self._say(f"theme {name}")
+        focus, self.inside = self.recent[0], phase
+        if phase and focus not in {*ABOUT_LOOPS, "tensor", "ledger"}:
+            self.recent = [focus, *(name for name in self.recent if name != focus)]
+        for name, panel in self.panels.items():
+            panel.focused = name == self.recent[0]
 
-    def _keep(self, taste: Taste) -> None:
-        if taste != self._taste:
-            self._taste = taste
-            self._kept(taste)
+    def go_to(self, name: str) -> None:
+        """Give a panel the focus."""
+        for other, panel in self.panels.items():
+            panel.focused = other == name
+        self.recent = [name, *(other for other in self.recent if other != name)]
+        self.rearrange()
+        self.redraw()
+        self.check_idle()
 
-    def _resize(self, sizes: Mapping[str, int]) -> None:
-        """Give the panels of this layout and size class other sizes; none: as they come."""
-        own = {name: cells for name, cells in self._taste.sizes.items() if name != self._sized}
-        self._taste = replace(self._taste, sizes=own | ({self._sized: dict(sizes)} if sizes else {}))
-        self._arrange()
+    def bring(self, name: str) -> None:
+        """Give a panel the focus where it is not in sight."""
+        if name not in self.places:
+            self.go_to(name)
 
-    def action_maximise(self) -> None:
-        """Give the panel in focus everything below the phases, or take it back."""
-        self._maximised = not self._maximised
-        self._arrange()
-        self._redraw()
-
-    def action_layout(self, name: str) -> None:
-        """Choose a layout."""
-        self.choose_layout(name)
-
-    def action_theme(self) -> None:
-        """Go to the next theme."""
-        names = list(THEMES)
-        following = names.index(self.app.theme) + 1 if self.app.theme in names else 0
-        self.choose_theme(names[following % len(names)])
-
-    def action_resize(self, across: int, down: int) -> None:
-        """Make the panel in focus wider or higher, as far as the others allow it."""
-        wish = self._wish
-        sizes = resized(*self.size, wish, self._recent[0], across, down)
-        if sizes == wish.sizes:
-            back = f"{self.keyboard.key('maximise').shown} takes the panel back first"
-            self._say(back if wish.maximised else "the panels beside it give no more room")
-        else:
-            self._resize(sizes)
-            self._kept(self._taste)
-
-    def action_reset_sizes(self) -> None:
-        """Give the panels of this layout the sizes that they come with."""
-        self._resize({})
-        self._kept(self._taste)
-        self._say(f"layout {self._layout}: the sizes are as they come")
-
-    # -- the mouse ----------------------------------------------------------------------------------------------------
-    def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Take hold of an edge."""
-        x, y = event.screen_offset
-        wish = self._wish
-        grip = grip_at(*self.size, wish, x, y) if event.button == 1 and not wish.maximised else None
-        self._held = None if grip is None else (grip, x, y, wish)
-
-    def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Drag it."""
-        if self._held is None:
-            return
-        grip, x, y, wish = self._held
-        across = event.screen_offset.x - x if grip.across else 0
-        down = 0 if grip.across else event.screen_offset.y - y
-        self._resize(resized(*self.size, wish, grip.panel, across, down) if across or down else wish.sizes)
-
-    def on_mouse_up(self) -> None:
-        """Let go, and remember the sizes."""
-        if self._held is not None and self._held[3].sizes != self._wish.sizes:
-            self._kept(self._taste)
-        self._held = None
-
-    def on_panel_named(self, message: Panel.Named) -> None:
-        """Go to a panel whose name was clicked."""
-        self._focus(message.name)
-
-    def on_panel_doubled(self) -> None:
-        """Maximise the panel whose title was clicked twice, or take it back."""
-        self.action_maximise()
+    def follow_cursor(self) -> None:
+        """Draw the panel in focus after its cursor has moved, and have the others follow it."""
+        self.focus_panel.redraw()
+        for controller in self.controllers:
+            controller.moved()

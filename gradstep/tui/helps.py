@@ -40,6 +40,13 @@ CONSOLE: tuple[tuple[str, str], ...] = (
 """Commands of the screen's own, which are no lines of a script."""
 
 
+def topics() -> list[str]:
+    """Return the commands that there is help on."""
+    from gradstep.steps.words import WORDS
+
+    return [*(each.word for each in WORDS), *(usage.split()[0] for usage, _ in CONSOLE)]
+
+
 PATH: tuple[tuple[str, str], ...] = (
     ("●", "the phase that was just done: the screen shows what came of it"),
     ("✓", "done earlier, since the last zero_grad"),

@@ -8,10 +8,10 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gradstep.tui.jobs import SIMPLE
 from gradstep.tui.keyboard import Keyboard
-from gradstep.tui.keymap import KEYMAP
 
-_COMMANDS = {key.id: key.id for key in KEYMAP if key.action == f"act('{key.id}')"} | {"continue": "go_on"}
+_COMMANDS = {name: name for name in SIMPLE} | {"continue": "go_on"}
 """The id of the key of each command that a sentence may name: the phases, and the ways on inside one."""
 _NAMED = re.compile(rf"(?:\b(?P<run>[Rr])un )?`(?P<command>{'|'.join(_COMMANDS)})`")
 _SAID = ("note", "why", "sentence", "more", "no_grad")

@@ -15,6 +15,7 @@ from gradstep.values.commands import (
     Over,
     Show,
 )
+from gradstep.values.expressions import Name, name_line
 from gradstep.values.outcomes import Outcome, Problem, Stop
 
 Program: TypeAlias = Generator[Command, Outcome, "Problem | None"]
@@ -132,3 +133,8 @@ def sequence(commands: Sequence[Command]) -> Program:
         if outcome.problem is not None:
             return outcome.problem
     return None
+
+
+def show_of(path: str) -> Show:
+    """Return the command that selects a parameter or buffer."""
+    return Show(Name(path) if name_line(path) == path else Name("", quoted=path))

@@ -58,7 +58,9 @@ NEEDED: tuple[str, ...] = (
 def bindings() -> list[Binding]:
     """Return the table as Textual's bindings."""
     return [
-        Binding(key.keys, key.action, key.label, id=key.id, tooltip=key.help, priority=key.priority, show=False)
+        Binding(
+            key.keys, f"press('{key.id}')", key.label, id=key.id, tooltip=key.help, priority=key.priority, show=False
+        )
         for key in KEYMAP
     ]
 

@@ -33,15 +33,15 @@ def entries(screen: StepScreen) -> list[Entry]:
     keys = [key for key in screen.keyboard.keys if key.id not in _SKIPPED and screen.applies(key.id)]
     names = [f"{key.label}  ({key.shown})" if key.shown else key.label for key in keys]
     offered = [
-        Entry(name, key.help, partial(screen.run_action, key.action), key.label)
+        Entry(name, key.help, partial(screen.action_press, key.id), key.label)
         for name, key in zip(names, keys, strict=True)
     ]
     # a key of another name does less: `break` sets any breakpoint, its key one here
     has_key = {key.label.replace(" ", "_") for key in screen.keyboard.keys}
-    commands = [(word.word, word.help) for word in WORDS if screen.takes(word.word)]
+    commands = [(word.word, word.help) for word in WORDS if screen.showing.takes(word.word)]
     commands += [(usage.split()[0], text) for usage, text in CONSOLE]
     return offered + [
-        Entry(f":{word}", text, partial(screen.type_command, f"{word} "), word)
+        Entry(f":{word}", text, partial(screen.typing.begin, f"{word} "), word)
         for word, text in commands
         if word not in has_key
     ]

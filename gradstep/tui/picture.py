@@ -31,9 +31,9 @@ async def picture(
     """Return the screen of an open session as SVG, `size` columns by rows; the same session gives the same picture."""
     app = GradstepApp(session, history=history, rest=1e9, look=look)
     async with app.run_test(size=size) as pilot:
-        await app.step_screen.driver.idle.wait()
+        await app.step_screen.queue.idle.wait()
         await pilot.pause()
-        await app.step_screen.settled()
+        await app.step_screen.looking.settled()
         return svg_of(app)
 
 

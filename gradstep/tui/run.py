@@ -79,11 +79,11 @@ def run_app(
     app = GradstepApp(
         session, opening, script_to_step, noted=noted, signals=True, left=left, keyboard=keyboard, look=look
     )
-    app.step_screen.complain([*faults, *filter(None, [wrong])])
+    app.step_screen.opening.complain([*faults, *filter(None, [wrong])])
     try:
         app.run()
     finally:
-        _write(app.step_screen.driver.history, recorder, app.step_screen.whole)
+        _write(app.step_screen.queue.history, recorder, app.step_screen.opening.whole)
     return app.return_code or 0
 
 

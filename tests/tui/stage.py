@@ -39,8 +39,8 @@ class Stage:
         await self.idle()
 
     async def idle(self) -> None:
-        await self.until(lambda: not self.screen.driver.busy)
-        await self.screen.settled()
+        await self.until(lambda: not self.screen.queue.busy)
+        await self.screen.looking.settled()
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait, one turn of the loop at a time, until something is true."""
@@ -71,6 +71,6 @@ async def stage(
     async with app.run_test(size=size) as pilot:
         running = Stage(app, session, pilot)
         if session.gate.is_set():
-            await running.until(lambda: app.step_screen.frames > 0)
+            await running.until(lambda: app.step_screen.showing.frames > 0)
             await running.idle()
         yield running

@@ -8,7 +8,7 @@ from fake_session import FREED, FakeSession
 from stage import stage
 
 from gradstep.steps.record import script_text
-from gradstep.tui.count import PATIENCE, Count
+from gradstep.tui.controllers.counting import PATIENCE, Count
 from gradstep.values.commands import Backward
 
 LOADED = ["load mlp seed=0", "show 2.weight[0, 0:10]"]
@@ -40,7 +40,7 @@ def test_ten_spaces_are_one_job_that_says_how_far_it_is_and_is_recorded_as_its_l
             await s.press("2", "m", "m", "1", "0", "space")
             assert s.session.lines() == [*LOADED, *(LOOP * 3)[:12]]
             assert s.screen.focus_panel.title == "Graph"
-            text = script_text(s.screen.driver.history)
+            text = script_text(s.screen.queue.history)
             assert "repeat 2 { forward; backward; step; zero_grad; next_batch }" in text
 
     run(test)
@@ -54,9 +54,9 @@ def test_the_turn_is_shown_and_esc_stops_after_the_present_phase_and_c_goes_on()
                 s.app.simulate_key(key)
             await s.until(s.session.started.is_set)
             await s.until(lambda: "turn 1 of 4" in s.rows()[0])
-            assert s.screen.driver.queued == 0
+            assert s.screen.queue.queued == 0
             s.app.simulate_key("escape")
-            await s.until(lambda: s.screen.driver._stopping)
+            await s.until(lambda: s.screen.queue._stopping)
             s.session.gate.set()
             await s.idle()
             assert s.session.lines()[2:] == ["next_batch"]
@@ -89,7 +89,7 @@ def test_the_digits_stand_in_the_prompt_until_they_are_used_or_let_go():
             assert "12…" not in s.rows()[-2]
             await s.press("3")
             assert s.rows()[-2].startswith(" 3…")
-            s.screen._count_over()
+            s.screen.counting.over()
             await s.idle()
             assert s.rows()[-2].startswith(" :")
 
@@ -108,7 +108,7 @@ def test_a_digit_goes_to_its_panel_at_once_and_stays_there_when_nothing_is_count
             assert s.session.lines()[-1:] == ["forward"]
             await s.press("0")
             assert s.screen.focus_panel.title == "Batch"
-            assert s.screen._prompt.count == ""
+            assert s.screen.prompt.count == ""
 
     run(test)
 
@@ -176,7 +176,7 @@ def test_an_iteration_that_is_paused_goes_on_to_its_step():
             await s.until(lambda: "forward" in s.session.lines())
             await s.until(s.session.started.is_set)
             s.app.simulate_key("escape")
-            await s.until(lambda: s.screen.driver._stopping)
+            await s.until(lambda: s.screen.queue._stopping)
             s.session.gate.set()
             await s.idle()
             assert s.session.lines()[2:] == ["forward", "backward"]

@@ -61,7 +61,7 @@ def test_arrows_move_the_cursor_and_why_and_ledger_follow(kind):
         session.kind = kind
         async with stage(session, size=(120, 40)) as s:
             await s.press("f", "b", "down", "down", "right")
-            await s.until(lambda: not s.screen._catching)
+            await s.until(lambda: not s.screen.looking._catching)
             element = (1, 2, 1) if kind == "matrix" else (1, 2, 7)
             assert session.asked(LookWhy)[-1] == LookWhy(element)
             assert session.asked(LookLedger)[-1] == LookLedger(element)

@@ -103,17 +103,17 @@ def test_esc_goes_back_to_where_one_was():
         async with stage(Findable()) as s:
             await s.press("f", "2", "home", "down", "slash")
             graph = s.screen.panel(GraphPanel)
-            before = ([*s.screen._recent], s.screen.model.at, s.screen.model.first, graph.at, graph.first)
+            before = ([*s.screen.recent], s.screen.model.at, s.screen.model.first, graph.at, graph.first)
             await s.type("0.weight")
             assert s.screen.focus_panel is s.screen.model
             await s.press("escape")
-            assert ([*s.screen._recent], s.screen.model.at, s.screen.model.first, graph.at, graph.first) == before
+            assert ([*s.screen.recent], s.screen.model.at, s.screen.model.first, graph.at, graph.first) == before
             assert s.session.lines()[2:] == ["forward"]
-            assert s.screen._line is None
+            assert s.screen.line is None
             await s.press("slash")
             await s.type("bias")
             await s.press("ctrl+c")
-            assert [*s.screen._recent] == before[0]
+            assert [*s.screen.recent] == before[0]
 
     run(test)
 
@@ -142,7 +142,7 @@ def test_enter_before_the_answer_goes_there_when_it_comes():
             session.hold()
             for key in ("slash", *"bias", "enter"):
                 s.app.simulate_key(key)
-            await s.until(lambda: s.screen._stays)
+            await s.until(lambda: s.screen.find.stays)
             assert s.session.lines() == LOADED
             session.gate.set()
             await s.until(lambda: s.session.lines()[-1] == "show 0.bias")
@@ -155,6 +155,6 @@ def test_there_is_nothing_to_find_before_anything_is_loaded():
         async with stage(Findable(), opening=[]) as s:
             await s.press("slash")
             assert "there is nothing to find yet" in s.rows()[-1]
-            assert s.screen._line is None
+            assert s.screen.line is None
 
     run(test)

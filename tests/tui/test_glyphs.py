@@ -66,12 +66,12 @@ def test_every_panel_is_drawn_in_ascii(size):
             await s.press("c")
             seen = set()
             for layout in LAYOUTS:
-                s.screen.choose_layout(layout)
+                s.screen.layouts.choose_layout(layout)
                 for name in PANELS:
-                    s.screen.action_focus_panel(name)
+                    s.screen.panel_keys.focus(name)
                     await s.idle()
                     assert {letter for letter in s.text() if not letter.isascii()} == set()
-                    seen |= set(s.screen._places)
+                    seen |= set(s.screen.places)
             assert seen >= set(PANELS)
             for opens in ("question_mark", "ctrl+p", "colon"):
                 await s.press(opens)

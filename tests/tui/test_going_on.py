@@ -88,7 +88,7 @@ def test_a_watchpoint_holds_up_the_keys_that_wait_and_c_lets_them_go():
             s.session.hold()
             for key in "fsbz":
                 s.app.simulate_key(key)
-            await s.until(lambda: s.session.started.is_set() and s.screen.driver.queued == 3)
+            await s.until(lambda: s.session.started.is_set() and s.screen.queue.queued == 3)
             s.session.gate.set()
             await s.idle()
             assert s.session.lines()[2:] == ["forward", "step"]
@@ -138,7 +138,7 @@ def test_narration_before_the_load_is_seen_and_no_loading_that_nobody_waits_for(
         async with stage(session, opening=[], script=parse_script(SCRIPT, "a.steps")) as s:
             await s.until(lambda: "c those up to the next narration" in s.text())
             session.on_event(Progress("importing torch"))
-            await s.screen.settled()
+            await s.screen.looking.settled()
             assert "What this is about. In two lines." in s.text()
             assert "importing torch" not in s.text()
             assert "loading" not in s.rows()[0]
@@ -167,7 +167,7 @@ def test_c_runs_a_script_up_to_the_next_narration_and_past_its_end_is_no_key_of_
             assert "│ Look:" in s.text()
             await s.press("c")
             assert s.session.lines()[4:] == ["backward", "step", "say End"]
-            assert s.screen._reading.at_end
+            assert s.screen.reading.at_end
             assert "continue" not in s.rows()[-1]
 
     run(test)
@@ -233,7 +233,7 @@ def test_narration_that_asks_for_a_key_is_waited_at():
             assert s.session.lines()[2:] == ["say Done?", "forward"]
             await s.press(*["greater_than_sign"] * len(RATES))
             s.app.simulate_key("p")
-            await s.until(lambda: s.screen.driver.playing is None and "say Then press space." in s.session.lines())
+            await s.until(lambda: s.screen.queue.playing is None and "say Then press space." in s.session.lines())
             await s.idle()
             assert s.session.lines()[4:] == ["say Then press space."]
             assert "the script asks for a key; p plays on" in s.rows()[-1]
@@ -263,7 +263,7 @@ def test_a_key_that_does_what_the_next_line_says_counts_as_that_line():
         async with stage(opening=[], script=parse_script(text, "a.steps")) as s:
             await s.press("f", "space", "z", "space")
             assert s.session.lines()[1:] == ["forward", "backward", "zero_grad", "step"]
-            assert s.screen._reading.at_end
+            assert s.screen.reading.at_end
 
     run(test)
 
@@ -303,10 +303,10 @@ def test_a_kept_session_is_replayed_to_its_end():
         async with stage(opening=[], left=parse_script(KEPT, "last.steps")) as s:
             assert s.session.lines() == ["load mlp seed=0", "show 2.bias", *["forward", "next_batch"] * 3]
             assert "where it was left: 8 commands replayed" in s.text()
-            assert s.screen._reading is None
-            assert s.screen.whole
+            assert s.screen.reading is None
+            assert s.screen.opening.whole
             await s.press("s")
-            assert len(s.screen.driver.history) == 9
+            assert len(s.screen.queue.history) == 9
 
     run(test)
 
@@ -322,10 +322,10 @@ def test_a_replay_of_a_kept_session_shows_where_it_is_and_esc_pauses_it():
             session.gate.set()
             await s.idle()
             assert "stopped at command 2 of 8; c goes on" in s.text()
-            assert not s.screen.whole
+            assert not s.screen.opening.whole
             await s.press("c")
             assert len(session.lines()) == 8
-            assert s.screen.whole
+            assert s.screen.opening.whole
 
     run(test)
 
@@ -335,7 +335,7 @@ def test_a_watchpoint_does_not_hold_up_a_session_that_is_brought_back():
         kept = "load mlp seed=0\nrepeat 2 { forward; step; next_batch }\n"
         async with stage(Watched(), opening=[], left=parse_script(kept, "last.steps")) as s:
             assert s.session.lines()[1:] == ["forward", "step", "next_batch"] * 2
-            assert s.screen.whole
+            assert s.screen.opening.whole
             await s.press("f", "s")
             assert "watch 2: norm(2.weight) changed" in s.text()
 

@@ -132,7 +132,7 @@ def with_graph(check: Callable[[Stage, GraphPanel, Folding], Awaitable[None]]) -
         session = Folding(loaded=True)
         await session.execute(Forward())
         async with stage(session, opening=[]) as running:
-            running.screen._focus("graph")
+            running.screen.go_to("graph")
             await running.idle()
             await check(running, running.screen.panel(GraphPanel), session)
 
@@ -176,7 +176,7 @@ def test_the_cursors_of_graph_and_model_go_together() -> None:
         await on.press("down")
         assert (panel.pointed, model.pointed) == ("2.bias", "2.bias")
         await on.until(lambda: session.lines()[-1] == "show 2.bias")
-        on.screen._focus("model")
+        on.screen.go_to("model")
         await on.press("up")
         assert model.pointed == "2.weight"
         await on.until(lambda: panel.pointed == "2.weight")

@@ -82,17 +82,21 @@ class Eyes:
                 await asyncio.sleep(0.001)
                 screen = self.screen
                 queues = [pump._message_queue for pump in (self.app, screen, *screen.children)]
-                calm = calm + 1 if all(q.empty() for q in queues) and not screen.driver.busy and screen.at_rest else 0
+                calm = (
+                    calm + 1
+                    if all(q.empty() for q in queues) and not screen.queue.busy and screen.looking.at_rest
+                    else 0
+                )
 
         try:
             await asyncio.wait_for(at_rest(), 20)
         except TimeoutError:
             owed = [(name, panel.asked, panel.seen) for name, panel in self.visible.items()]
-            pytest.fail(f"it never comes to rest: stop {self.screen.driver.stop.number}, {owed}")
+            pytest.fail(f"it never comes to rest: stop {self.screen.queue.stop.number}, {owed}")
 
     @property
     def visible(self) -> dict[str, Panel]:
-        return {name: panel for name, panel in self.screen.panels.items() if name in self.screen._places}
+        return {name: panel for name, panel in self.screen.panels.items() if name in self.screen.places}
 
     def text(self) -> str:
         rows = self.screen._compositor.render_strips()
@@ -100,13 +104,13 @@ class Eyes:
 
     def look(self, after: str) -> None:
         """Hold the invariant: each panel in sight has the view of the stop that it is to show, and shows it."""
-        stop = self.screen.driver.stop
+        stop = self.screen.queue.stop
         for name, panel in self.visible.items():
             if panel.request() is not None:
-                assert panel.seen == self.screen.moment_of(name), (after, name, panel.seen, stop)
+                assert panel.seen == self.screen.looking.moment_of(name), (after, name, panel.seen, stop)
         text = self.text()
         assert "Loading" not in text, (after, text)
-        if self.screen._past.row is not None:
+        if self.screen.past.row is not None:
             return
         node = stop.position is not None and stop.position.kind == "node"
         if "forward" in stop.done or node:
@@ -155,7 +159,7 @@ async def eyes(
     app = GradstepApp(engine, [] if script else [load], lines, rest=0.0, look=Look(layout=layout))
     async with app.run_test(size=size):
         person = Eyes(app, engine)
-        while not person.screen.frames or not person.screen.driver.stop.number:
+        while not person.screen.showing.frames or not person.screen.queue.stop.number:
             await asyncio.sleep(0.001)
         await person.rest()
         yield person

@@ -67,7 +67,7 @@ def on_stage(test: Callable[[Stage], Coroutine[Any, Any, None]], size: tuple[int
 
 async def at(s: Stage, panel: str) -> None:
     """Go to a panel; its digit would count what is pressed next."""
-    s.screen.action_focus_panel(panel)
+    s.screen.panel_keys.focus(panel)
     await s.idle()
 
 
@@ -78,7 +78,7 @@ def position(s: Stage) -> str:
 
 def lit(s: Stage, panel: str) -> str:
     """Return the row of a panel that has the mark of what runs, without what stands beside the panel."""
-    place = s.screen._places[panel]
+    place = s.screen.places[panel]
     rows = [row[place.x : place.x + place.width] for row in s.rows()[place.y + 1 : place.y + place.height]]
     [row] = [row for row in rows if "▶" in row[2:]]
     return " ".join(row.split())
@@ -115,7 +115,7 @@ def test_a_backward_lights_the_node_and_its_module_and_tells_done_from_waiting()
         await s.press("o", "o")
         assert position(s) == "▶ backward ▸ Sequential ▸ 2 Linear ▸ before #2 2.bias.grad"
         assert lit(s, "graph").startswith("▶ ▶ #2")
-        graph = s.screen._places["graph"]
+        graph = s.screen.places["graph"]
         rows = [row[graph.x : graph.x + graph.width] for row in s.rows()[graph.y + 2 : graph.y + 12]]
         assert [row.split()[0] for row in rows[:2]] == ["✓", "✓"]
         assert {row.split()[0] for row in rows[3:6]} <= {"○", "·"}
@@ -177,8 +177,8 @@ def test_b_on_a_row_of_the_graph_sets_marks_hits_and_deletes() -> None:
         await at(s, "graph")
         await s.press(*["down"] * 6, "B")
         assert s.session.lines()[-1] == "break node #5"
-        assert s.screen.breakpoints[0].what == "#5"
-        graph = s.screen._places["graph"]
+        assert s.screen.stepping.breakpoints[0].what == "#5"
+        graph = s.screen.places["graph"]
         marked = [row[graph.x : graph.x + graph.width] for row in s.rows() if "◉" in row]
         assert any("#5" in row and "relu" in row for row in marked)
         await s.press("b")
@@ -197,7 +197,7 @@ def test_b_on_a_row_of_the_model_is_a_module_or_the_gradient_of_a_parameter() ->
         await s.press("home", "B", "down", "B", "down", "B")
         set_ = [line for line in s.session.lines() if line.startswith("break")]
         assert set_ == ["break phase forward", "break module 0", "break grad 0.weight"]
-        model = s.screen._places["model"]
+        model = s.screen.places["model"]
         marked = [row[model.x : model.x + model.width] for row in s.rows() if "◉" in row[: model.width]]
         assert any("0 Linear" in row for row in marked)
         assert any("weight" in row for row in marked)
@@ -250,7 +250,7 @@ def test_a_breakpoint_holds_up_what_is_queued_and_c_goes_on_first_inside_then_wi
         s.session.gate.clear()
         for key in "bs":
             s.app.simulate_key(key)
-        await s.until(lambda: s.screen.driver.queued == 1)
+        await s.until(lambda: s.screen.queue.queued == 1)
         s.session.gate.set()
         await s.idle()
         assert position(s).endswith("breakpoint 1")
@@ -335,10 +335,10 @@ def test_the_focus_and_the_layout_come_back_after_the_phase() -> None:
         assert s.screen.focus_panel.title == "Tensor"
         await s.press("i")
         assert s.screen.focus_panel.title == "Inside"
-        assert "source" in s.screen._places
+        assert "source" in s.screen.places
         await s.press("c")
         assert s.screen.focus_panel.title == "Tensor"
-        assert "source" not in s.screen._places
+        assert "source" not in s.screen.places
         await at(s, "graph")
         await s.press("i")
         assert s.screen.focus_panel.title == "Graph"
@@ -355,10 +355,10 @@ def test_source_follows_the_cursor_of_graph() -> None:
         await s.press("f", "i")
         await at(s, "graph")
         await s.press("down")
-        s.screen.requests()
+        s.screen.looking.requests()
         assert request_of(s, "source").number == 1  # type: ignore[union-attr]
         await s.press("up")
-        s.screen.requests()
+        s.screen.looking.requests()
         assert request_of(s, "source").number is None  # type: ignore[union-attr]
 
     on_stage(test)
@@ -370,7 +370,7 @@ def test_source_is_about_what_the_other_panels_of_a_node_are_about() -> None:
         subjects = []
         for keys in ((), ("5", "down", "S"), ("2", "down", "down", "S")):
             await s.press(*keys)
-            s.screen.requests()
+            s.screen.looking.requests()
             source, jtv = request_of(s, "source"), request_of(s, "jtv")
             assert (source.number, source.path) == (jtv.number, jtv.path)  # type: ignore[union-attr]
             subjects.append((source.number, source.path))  # type: ignore[union-attr]

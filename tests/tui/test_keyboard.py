@@ -153,8 +153,8 @@ def test_keys_footer_path_titles_help_and_palette_follow(tmp_path):
 def test_what_is_wrong_with_the_file_stands_on_the_footer_until_a_key_is_pressed():
     async def test():
         async with stage() as s:
-            s.screen.complain(["keys.toml:1: there is no forwad.", "keys.toml:2: there is no bakward."])
-            s.screen._footer.redraw()
+            s.screen.opening.complain(["keys.toml:1: there is no forwad.", "keys.toml:2: there is no bakward."])
+            s.screen.footer.redraw()
             await s.idle()
             assert "keys.toml:1: there is no forwad.   (1 more fault in Log)" in s.rows()[-1]
             await s.press("f")
@@ -162,3 +162,13 @@ def test_what_is_wrong_with_the_file_stands_on_the_footer_until_a_key_is_pressed
             assert "keys.toml:2" in "\n".join(entry.text for entry in s.screen.log_panel.entries)
 
     asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_every_key_has_somebody_who_handles_it_and_nobody_handles_a_key_that_is_not_there():
+    async def test():
+        async with stage() as s:
+            assert set(s.screen._keys) == {key.id for key in KEYMAP}
+            handled = [key for controller in s.screen.controllers for key in controller.handles()]
+            assert len(handled) == len(set(handled))
+
+    asyncio.run(test())

@@ -9,8 +9,8 @@ from fake_session import FakeSession
 from stage import stage
 from textual import events
 
-from gradstep.tui.driver import QUEUE
 from gradstep.tui.keymap import KEYMAP
+from gradstep.tui.queue import QUEUE
 from gradstep.values.outcomes import Died, Output, Progress
 
 LOADED = ["load mlp seed=0", "show 2.weight[0, 0:10]"]
@@ -47,8 +47,8 @@ def test_keys_pressed_while_loading_are_kept_and_counted():
             session.on_event(Progress("importing torch"))
             for key in "fbs":
                 s.app.simulate_key(key)
-            await s.until(lambda: s.screen.driver.queued == 3)
-            await s.screen.settled()
+            await s.until(lambda: s.screen.queue.queued == 3)
+            await s.screen.looking.settled()
             assert "importing torch" in s.text()
             assert "3 queued" in s.rows()[0]
             assert session.executed == []
@@ -66,9 +66,9 @@ def test_esc_clears_the_queue_and_a_second_one_interrupts():
             s.session.hold()
             for key in "fbs":
                 s.app.simulate_key(key)
-            await s.until(lambda: s.session.started.is_set() and s.screen.driver.queued == 2)
+            await s.until(lambda: s.session.started.is_set() and s.screen.queue.queued == 2)
             s.app.simulate_key("escape")
-            await s.until(lambda: s.screen.driver.queued == 0)
+            await s.until(lambda: s.screen.queue.queued == 0)
             assert s.session.interrupts == 0
             s.app.simulate_key("ctrl+c")
             await s.until(lambda: s.session.interrupts == 1)
@@ -89,9 +89,9 @@ def test_the_queue_is_bounded_and_says_so():
             for _ in range(QUEUE + 1):
                 s.app.simulate_key("f")
             await s.until(lambda: "esc clears them" in s.text())
-            assert s.screen.driver.queued == QUEUE
+            assert s.screen.queue.queued == QUEUE
             s.app.simulate_key("escape")
-            await s.until(lambda: s.screen.driver.queued == 0)
+            await s.until(lambda: s.screen.queue.queued == 0)
             s.session.gate.set()
             await s.idle()
 
@@ -105,7 +105,7 @@ def test_an_error_is_shown_with_remedy_and_the_users_frames_and_drops_the_queue(
             s.session.hold()
             for key in "bss":
                 s.app.simulate_key(key)
-            await s.until(lambda: s.screen.driver.queued == 2)
+            await s.until(lambda: s.screen.queue.queued == 2)
             s.session.gate.set()
             await s.idle()
             assert s.session.lines()[-1] == "backward"
@@ -128,13 +128,11 @@ def test_no_frame_shows_two_stops():
             seen = set()
             s.session.looks.clear()
             for key in "fbszfbsz":
-                before = s.screen.frames
+                before = s.screen.showing.frames
                 s.app.simulate_key(key)
-                await s.until(lambda before=before: s.screen.frames > before)
-                stops = {
-                    p.seen for n, p in s.screen.panels.items() if n in s.screen._places and p.request() is not None
-                }
-                assert stops == {s.screen._status.stop.number}
+                await s.until(lambda before=before: s.screen.showing.frames > before)
+                stops = {p.seen for n, p in s.screen.panels.items() if n in s.screen.places and p.request() is not None}
+                assert stops == {s.screen.status.stop.number}
                 seen |= stops
             assert len(seen) == 8
             # one look for each outcome, with all that is visible in it
@@ -187,9 +185,9 @@ def test_tab_and_numbers_focus_panels_and_m_maximises():
             await s.press("shift+tab")
             assert s.screen.focus_panel.title == "Ledger"
             await s.press("4", "m")
-            assert set(s.screen._places) & set(s.screen.panels) == {"log"}
+            assert set(s.screen.places) & set(s.screen.panels) == {"log"}
             await s.press("m")
-            assert len(set(s.screen._places) & set(s.screen.panels)) == 6
+            assert len(set(s.screen.places) & set(s.screen.panels)) == 6
 
     run(test)
 
@@ -203,8 +201,8 @@ def test_a_typed_line_runs_and_stands_in_the_log():
             assert s.session.lines()[2:] == ["forward", "next_batch"] * 2
             assert [e.text for e in s.screen.log_panel.entries][-1] == "next_batch"
             await s.press("colon", "up")
-            assert s.screen._line is not None
-            assert s.screen._line.value == "repeat 2 { forward; next_batch }"
+            assert s.screen.line is not None
+            assert s.screen.line.value == "repeat 2 { forward; next_batch }"
             await s.press("escape", "f")
             assert s.session.lines()[-1] == "forward"
 
@@ -217,7 +215,7 @@ def test_a_wrong_line_says_what_is_wrong_and_carries_nothing_out():
             await s.press("colon")
             await s.type("bakward")
             await s.press("enter")
-            assert s.screen._line is None
+            assert s.screen.line is None
             assert "backward" in s.text()
             assert s.session.lines() == LOADED
 
@@ -228,11 +226,11 @@ def test_tab_completes_names():
     async def test():
         async with stage() as s:
             await s.press("colon")
-            await s.until(lambda: s.screen._names is not None)
+            await s.until(lambda: s.screen.typing._names is not None)
             await s.type("show 2.w")
             await s.press("tab")
-            assert s.screen._line is not None
-            assert s.screen._line.value.startswith("show 2.weight")
+            assert s.screen.line is not None
+            assert s.screen.line.value.startswith("show 2.weight")
 
     run(test)
 
@@ -281,7 +279,7 @@ def test_a_dead_engine_leaves_the_stop_readable_and_R_proves_the_replay():
     async def test():
         async with stage() as s:
             await s.press("f", "b")
-            await s.until(lambda: s.screen.driver.mark is not None and s.screen.driver.mark.commands == 4)
+            await s.until(lambda: s.screen.queue.mark is not None and s.screen.queue.mark.commands == 4)
             s.session.dead = "killed by SIGKILL"
             s.session.on_event(Died("killed by SIGKILL"))
             await s.press("f")
@@ -311,7 +309,7 @@ def test_an_engine_that_died_while_loading_begins_again():
             await s.idle()
             assert "It was running: load mlp seed=0" in s.text()
             await s.press("R")
-            await s.until(lambda: s.screen.frames > 0)
+            await s.until(lambda: s.screen.showing.frames > 0)
             await s.idle()
             assert session.lines() == LOADED
             assert "stop 1" in s.rows()[0]
@@ -323,7 +321,7 @@ def test_a_replay_that_leads_elsewhere_says_so():
     async def test():
         async with stage() as s:
             await s.press("f")
-            await s.until(lambda: s.screen.driver.mark is not None and s.screen.driver.mark.commands == 3)
+            await s.until(lambda: s.screen.queue.mark is not None and s.screen.queue.mark.commands == 3)
             s.session.dead = "exited with status 3"
             s.session.on_event(Died("exited with status 3"))
             s.session.digest = "beef"
@@ -367,10 +365,10 @@ def test_every_key_works_before_and_after_the_first_stop(key):
         async with stage(session) as s:
             s.app.simulate_key(key)
             await s.pilot.pause(0)
-            if s.app.screen is not s.screen or s.screen._line is not None:
+            if s.app.screen is not s.screen or s.screen.line is not None:
                 s.app.simulate_key("escape")
             session.gate.set()
-            await s.until(lambda: s.screen.frames > 0)
+            await s.until(lambda: s.screen.showing.frames > 0)
             await s.press("f", "b", key)
             assert s.app.return_code is None
             assert s.app.is_running
@@ -391,7 +389,7 @@ def test_a_burst_of_keys_is_taken_one_key_after_the_other(way):
             await s.idle()
             typed = ["forward"] * 2 if way == "enter" else []
             assert s.session.lines()[2:] == ["next_batch", *typed, "backward", "step", "zero_grad"]
-            assert s.screen._line is None
+            assert s.screen.line is None
 
     run(test)
 

@@ -6,7 +6,7 @@ import pytest
 
 from gradstep.steps.parse import parse_line
 from gradstep.steps.record import last_path
-from gradstep.tui.acts import parse_commands
+from gradstep.tui.controllers.training import parse_commands
 from gradstep.tui.last import keep
 
 

@@ -29,7 +29,7 @@ def run(test):
 
 
 def panels(s):
-    return set(s.screen._places) & set(PANELS)
+    return set(s.screen.places) & set(PANELS)
 
 
 def colours(s):
@@ -65,10 +65,10 @@ def test_the_layouts_stand_with_their_keys_where_a_command_is_typed_and_can_be_c
             await s.pilot.click(offset=(row.index("train") + 1, size[1] - 2))
             await s.idle()
             assert "layers" in panels(s)
-            assert s.screen._line is None
+            assert s.screen.line is None
             await s.pilot.click(offset=(3, size[1] - 2))
             await s.idle()
-            assert s.screen._line is not None
+            assert s.screen.line is not None
 
     run(test)
 
@@ -82,14 +82,14 @@ def test_every_panel_can_be_reached_in_every_layout(size, layout, lesson):
         opening = {"opening": []} if lesson else {}
         async with stage(size=size, look=Look(layout=layout), script=script, **opening) as s:
             await s.press("f", "b")
-            for name in s.screen._order:
-                s.screen.action_focus_panel(name)
+            for name in s.screen.order:
+                s.screen.panel_keys.focus(name)
                 await s.idle()
                 assert name in panels(s)
                 asked = s.screen.panels[name].request()
                 assert asked is None or s.screen.panels[name].asked == asked
                 assert any("▌" in row for row in s.rows())
-            assert ("script" in s.screen._order) is lesson
+            assert ("script" in s.screen.order) is lesson
 
     run(test)
 

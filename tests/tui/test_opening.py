@@ -94,7 +94,7 @@ def test_the_first_frame_says_what_is_waited_for(size):
             assert "No tensor yet" in s.text()
             assert "Nothing selected" not in s.text()
             session.gate.set()
-            await s.until(lambda: s.screen.frames > 0)
+            await s.until(lambda: s.screen.showing.frames > 0)
             await s.idle()
             assert "starting the engine" not in s.text()
 

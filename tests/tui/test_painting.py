@@ -55,8 +55,8 @@ def test_a_stop_under_another_screen_is_not_painted_over_it() -> None:
             running.app.simulate_key("question_mark")
             await running.until(lambda: running.app.screen is not running.screen)
             written = Written(running, 120, 40)
-            running.screen.action_act("forward")
-            await running.until(lambda: not running.screen.driver.busy)
+            running.screen.action_press("forward")
+            await running.until(lambda: not running.screen.queue.busy)
             assert Rows not in written.kinds
             running.app.simulate_key("escape")
             await running.until(lambda: running.app.screen is running.screen)

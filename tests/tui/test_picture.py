@@ -39,11 +39,11 @@ def test_a_screenshot_line_draws_the_screen_as_it_is(tmp_path):
     async def test():
         async with stage() as s:
             path = tmp_path / "now.svg"
-            s.screen.driver.put(command_job(Screenshot(str(path))))
+            s.screen.queue.put(command_job(Screenshot(str(path))))
             await s.idle()
             assert "203,530" in path.read_text(encoding="utf-8")
             assert "https" not in path.read_text(encoding="utf-8")
-            s.screen.driver.put(command_job(Screenshot(str(tmp_path / "no" / "where.svg"))))
+            s.screen.queue.put(command_job(Screenshot(str(tmp_path / "no" / "where.svg"))))
             await s.idle()
             assert "the picture was not written" in s.text()
 
@@ -56,7 +56,7 @@ def test_with_no_color_nothing_is_coloured(monkeypatch):
     async def test():
         app = GradstepApp(FakeSession(loaded=True), rest=0.0)
         async with app.run_test(size=(120, 40)) as pilot:
-            await app.step_screen.driver.idle.wait()
+            await app.step_screen.queue.idle.wait()
             for key in ("f", "colon", "escape", "ctrl+p"):
                 app.simulate_key(key)
                 await pilot.pause(0)

@@ -41,13 +41,13 @@ def test_p_plays_the_natural_phases_until_p_stops_them():
     async def test():
         async with stage() as s:
             await fast(s)
-            assert s.screen.driver.playing is None
+            assert s.screen.queue.playing is None
             s.app.simulate_key("p")
             await s.until(lambda: s.session.stop.iteration >= 3)
             assert "▶ phases, full speed" in s.rows()[0]
             assert "p stop" in s.rows()[-1]
             s.app.simulate_key("p")
-            await s.until(lambda: s.screen.driver.playing is None)
+            await s.until(lambda: s.screen.queue.playing is None)
             await s.idle()
             lines = s.session.lines()[2:]
             assert lines[:6] == ["forward", "backward", "step", "zero_grad", "next_batch", "forward"]
@@ -70,7 +70,7 @@ def test_P_plays_iterations_and_a_key_pressed_meanwhile_is_done_between_two_of_t
             before = s.session.stop.iteration
             await s.until(lambda: s.session.stop.iteration > before + 2)
             s.app.simulate_key("escape")
-            await s.until(lambda: s.screen.driver.playing is None)
+            await s.until(lambda: s.screen.queue.playing is None)
             await s.idle()
             place = s.session.lines().index("show 0.weight")
             assert s.session.lines()[place - 1] == "step"
@@ -89,7 +89,7 @@ def test_an_error_stops_it():
         async with stage(Broken()) as s:
             await fast(s)
             s.app.simulate_key("p")
-            await s.until(lambda: s.screen.driver.playing is None and s.session.stop.iteration == 1)
+            await s.until(lambda: s.screen.queue.playing is None and s.session.stop.iteration == 1)
             await s.idle()
             assert "backward through a freed graph" in s.text()
             assert "stopped playing" in s.text()
@@ -108,7 +108,7 @@ def test_a_watchpoint_stops_it():
         async with stage(Watched()) as s:
             await fast(s)
             s.app.simulate_key("p")
-            await s.until(lambda: s.session.stop.iteration == 1 and s.screen.driver.playing is None)
+            await s.until(lambda: s.session.stop.iteration == 1 and s.screen.queue.playing is None)
             await s.idle()
             assert s.session.lines()[-1] == "step"
             assert "stopped playing by watch 2: norm(2.weight) changed" in s.text()
@@ -123,7 +123,7 @@ def test_with_a_script_open_its_lines_are_played_to_its_end():
             await fast(s)
             s.app.simulate_key("p")
             await s.until(lambda: s.session.lines()[1:] == ["forward", "backward", "say done"])
-            await s.until(lambda: s.screen.driver.playing is None)
+            await s.until(lambda: s.screen.queue.playing is None)
 
     run(test)
 

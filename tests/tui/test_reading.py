@@ -34,8 +34,8 @@ def on_script(text: str, test: Callable[[Stage], Coroutine[Any, Any, None]]) -> 
 
 def following(s: Stage) -> str:
     """Return the command of the script's next line; empty at its end."""
-    assert s.screen._reading is not None
-    command = s.screen._reading.next
+    assert s.screen.reading is not None
+    command = s.screen.reading.next
     return "" if command is None else line_of(command)
 
 
@@ -51,7 +51,7 @@ def test_undo_takes_the_script_back_to_the_line_whose_command_it_undid() -> None
         assert "✓  3" not in s.text()
         await s.press(*["space"] * 6)  # what is run again is a let, too
         assert following(s) == ""
-        assert s.screen.driver.stop.iteration == 1
+        assert s.screen.queue.stop.iteration == 1
         assert "✗" not in s.text()
 
     on_script("say First.\nforward\nlet before = loss\nexpect loss == before\nsay Then.\nbackward\nstep\n", test)
@@ -94,13 +94,13 @@ def test_undo_inside_a_phase_goes_back_line_by_line() -> None:
         assert following(s) == "let v = node.in"
         await s.press("space", "u")
         assert following(s) == "over"
-        assert s.screen.driver.stop.position is not None
-        assert s.screen.driver.stop.position.number == 1
+        assert s.screen.queue.stop.position is not None
+        assert s.screen.queue.stop.position.number == 1
         await s.press("space", "space")
         assert following(s) == "out phase"
         await s.press("u", "u", "u")
         assert following(s) == "into backward"
-        assert s.screen.driver.stop.position is None
+        assert s.screen.queue.stop.position is None
 
     on_script("forward\ninto backward\nover\nover\nlet v = node.in\nout phase\n", test)
 
@@ -124,6 +124,6 @@ def test_the_keys_inside_a_phase_count_as_the_lines_and_the_footer_names_space()
         assert following(s) == "out phase"
         await s.press("O", "space")
         assert following(s) == ""
-        assert s.screen.driver.stop.position is None
+        assert s.screen.queue.stop.position is None
 
     on_script("forward\ninto backward\nover\ninto\nout phase\n", test)

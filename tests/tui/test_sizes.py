@@ -159,18 +159,18 @@ def test_clicks_on_titles_switch_focus_and_maximise():
             await s.pilot.click(offset=(title.index("Batch") + 1, s.screen.tensor.region.y))
             await s.idle()
             assert s.screen.focus_panel.title == "Batch"
-            assert "batch" in s.screen._places
-            assert "tensor" not in s.screen._places
+            assert "batch" in s.screen.places
+            assert "tensor" not in s.screen.places
             model = s.screen.model.region
             await s.pilot.click(offset=(3, model.y))
             await s.idle()
             assert s.screen.focus_panel.title == "Model"
             await s.pilot.click(offset=(30, model.y), times=2)
             await s.idle()
-            assert set(s.screen._places) & set(PANELS) == {"model"}
+            assert set(s.screen.places) & set(PANELS) == {"model"}
             await s.pilot.click(offset=(30, s.screen.model.region.y), times=2)
             await s.idle()
-            assert "graph" in s.screen._places
+            assert "graph" in s.screen.places
 
     run(test)
 

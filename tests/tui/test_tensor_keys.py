@@ -50,7 +50,7 @@ def run(test) -> None:
 async def pressed(s: Stage, *keys: str) -> str:
     """Press keys, wait for every window that they ask for, and return what Tensor says it shows."""
     await s.press(*keys)
-    await s.screen.settled()
+    await s.screen.looking.settled()
     view = s.screen.tensor.view
     assert view is not None
     return title_words(view)
@@ -212,7 +212,7 @@ def test_statistics_that_are_due_are_asked_for_once_more():
         async with stage(session) as s:
             await s.press("f")
             await s.until(lambda: not s.screen.tensor.due)
-            await s.screen.settled()
+            await s.screen.looking.settled()
             assert "being measured" not in s.text()
 
     run(test)

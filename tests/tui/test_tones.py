@@ -97,9 +97,9 @@ def test_all_that_is_on_the_screen_can_be_read(theme, size):
         async with stage(size=size, look=Look(theme=theme)) as s:
             await s.press("f", "b", "s", "f", "b")
             for layout in LAYOUTS:
-                s.screen.choose_layout(layout)
+                s.screen.layouts.choose_layout(layout)
                 for name in PANELS:
-                    s.screen.action_focus_panel(name)
+                    s.screen.panel_keys.focus(name)
                     await s.idle()
                     assert pale(s, theme) == set()
             await s.press("b")  # a problem, with a traceback

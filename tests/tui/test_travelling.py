@@ -59,7 +59,7 @@ def status(s: Stage) -> str:
 
 
 def of_panel(s: Stage, name: str) -> list[str]:
-    place = s.screen._places[name]
+    place = s.screen.places[name]
     return [row[place.x : place.x + place.width].rstrip() for row in s.rows()[place.y : place.y + place.height]]
 
 
@@ -168,7 +168,7 @@ def test_what_is_chosen_while_the_past_is_looked_at_is_seen_there() -> None:
     async def test(s: Stage) -> None:
         await iterations(s, 1)
         await s.press("T", "up", "up")
-        s.screen.action_focus_panel("model")
+        s.screen.panel_keys.focus("model")
         await s.press("home", "down", "down", "enter")
         assert s.session.lines()[-1] == "show 0.weight"
         assert "PAST: stop 2 " in of_panel(s, "past")[0]
@@ -235,8 +235,8 @@ def test_the_timeline_is_asked_for_only_while_it_is_seen() -> None:
 def test_a_timeline_that_was_out_of_sight_is_up_to_date_when_it_comes_back() -> None:
     async def test(s: Stage) -> None:
         await s.press("f", "T")
-        s.screen.action_focus_panel("tensor")
-        s.screen.action_focus_panel("graph")
+        s.screen.panel_keys.focus("tensor")
+        s.screen.panel_keys.focus("graph")
         await s.press("b", "u", "T")
         assert "backward" in row_of(s, "timeline", "undone")
 
@@ -468,17 +468,17 @@ def test_without_a_pair_compare_says_how_to_get_one() -> None:
 # -- edits -------------------------------------------------------------------------------------------------------------
 def test_e_begins_a_change_of_what_is_under_the_cursor() -> None:
     async def begun(s: Stage, panel: str, *keys: str) -> str:
-        s.screen.action_focus_panel(panel)
+        s.screen.panel_keys.focus(panel)
         await s.press(*keys)
         await s.press("e")
-        assert s.screen._line is not None
-        line = s.screen._line.value
+        assert s.screen.line is not None
+        line = s.screen.line.value
         await s.press("escape")
         return line
 
     async def test(s: Stage) -> None:
         await s.press("f", "b")
-        s.screen.action_focus_panel("model")
+        s.screen.panel_keys.focus("model")
         await s.press("home", "down", "down", "enter")
         assert await begun(s, "tensor", "down", "right") == "set 0.weight[1, 1] = "
         assert await begun(s, "ledger") == "set 0.weight.grad[1, 1] = "

@@ -32,13 +32,13 @@ def test_a_line_that_is_wrong_closes_the_prompt_keys_are_keys_and_up_brings_it_b
             await s.press("colon")
             await s.type("fowrad")
             await s.press("enter")
-            assert s.screen._line is None
+            assert s.screen.line is None
             assert "`fowrad`" in s.text()
             assert ": then ↑ brings the line back" in s.rows()[-1]
             await s.press("f")
             assert s.session.lines() == [*done, "forward"]
             await s.press("colon", "up")
-            assert s.screen._line.value == "fowrad"
+            assert s.screen.line.value == "fowrad"
             await s.press("escape")
             s.app.simulate_key("q")
             await s.until(lambda: s.app._exit)
@@ -52,7 +52,7 @@ def test_a_line_whose_command_fails_closes_the_prompt_too_and_says_what_is_wrong
             await s.press("colon")
             await s.type("print 2.wight")
             await s.press("enter")
-            assert s.screen._line is None
+            assert s.screen.line is None
             assert "Did you mean 2.weight?" in s.text()
             assert "brings the line back" in s.rows()[-1]
             await s.press("f", "b", "colon")
@@ -60,7 +60,7 @@ def test_a_line_whose_command_fails_closes_the_prompt_too_and_says_what_is_wrong
             await s.press("enter", "s")
             assert s.session.lines()[-2:] == ["backward", "step"]
             await s.press("colon", "up", "up")
-            assert s.screen._line.value == "print 2.wight"
+            assert s.screen.line.value == "print 2.wight"
 
     run(test)
 
@@ -76,10 +76,10 @@ def test_a_line_that_fails_late_does_not_take_the_keys_pressed_since():
             await s.until(session.started.is_set)
             s.app.simulate_key("colon")
             s.app.simulate_key("o")
-            await s.until(lambda: s.screen._line is not None and s.screen._line.value == "o")
+            await s.until(lambda: s.screen.line is not None and s.screen.line.value == "o")
             session.gate.set()
             await s.idle()
-            assert s.screen._line.value == "o"
+            assert s.screen.line.value == "o"
 
     run(test)
 

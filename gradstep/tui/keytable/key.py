@@ -12,7 +12,6 @@ class Key(NamedTuple):
     keys: str
     """Textual's names of the keys, with commas between."""
     shown: str
-    action: str
     label: str
     help: str
     group: str

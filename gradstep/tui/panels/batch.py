@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gradstep.tui.copying import Copied
 from gradstep.tui.glyphs import ASCII
 from gradstep.tui.lines import Line, Row, Span, cell_len, clean
+from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.sparks import merged, picture, spark, stretch
@@ -279,6 +280,13 @@ class BatchPanel(ViewPanel[BatchView]):
         """The place of the sample under the cursor, in the order in which they are shown."""
         self._across, self._shown = 1, 1
         """Samples in a row, and in all that is seen."""
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Show the sample under the cursor."""
+        if key != "choose" or not self.chosen:
+            return False
+        doing.show(self.chosen)
+        return True
 
     def request(self) -> Request:
         """Ask for as many samples as could be seen, pictures no larger than there is room for."""

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from gradstep.tui.lines import Line, Row, clean, fit
+from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values import numbers
+from gradstep.values.commands import Delete, Enable
 from gradstep.values.graphs import NodeRow
 from gradstep.values.inside import Breakpoint, BreakpointsView, LookBreakpoints
 from gradstep.values.outcomes import Stop
@@ -124,9 +126,22 @@ class BreakpointsPanel(ViewPanel[BreakpointsView]):
         return self.view.rows if self.view is not None else ()
 
     @property
+    def timeless(self) -> bool:
+        """Always: it is about the whole session."""
+        return True
+
+    @property
     def here(self) -> Breakpoint | None:
         """The one under the cursor; None when there is none."""
         return self.all[self.at] if 0 <= self.at < len(self.all) else None
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Turn the one under the cursor on or off, or delete it."""
+        if self.here is None or key not in ("choose", "natural", "break", "delete"):
+            return False
+        number = self.here.number
+        doing.run(Delete(number) if key == "delete" else Enable(number, not self.here.enabled))
+        return True
 
     def request(self) -> Request:
         """Ask for the list."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from gradstep.tui.copying import Copied
 from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.lines import Line, Row, clean, fit, fit_middle, text_line
+from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window_with
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.plot import OTHER, Plot
 from gradstep.values import numbers
 from gradstep.values.numbers import number
+from gradstep.values.tensors import Between
 from gradstep.values.timeline import CompareLoss, CompareRow, CompareView, LookCompare
 from gradstep.values.views import LossPoint, LossView, Request
 
@@ -181,6 +183,18 @@ class ComparePanel(ViewPanel[CompareView]):
     def forget(self) -> None:
         """Compare nothing: the points are gone."""
         self.pair, self.view, self.why, self.same = None, None, "", False
+
+    @property
+    def timeless(self) -> bool:
+        """Always: it is about the whole session."""
+        return True
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Show the tensor under the cursor on both sides, at the element that differs most."""
+        if key != "choose" or self.here is None or self.pair is None:
+            return False
+        doing.show_difference(Between(self.here.name, *self.pair), self.here.at)
+        return True
 
     @property
     def here(self) -> CompareRow | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
 
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean, fit, fit_middle, text_line
+from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values import numbers
@@ -218,6 +220,17 @@ class ContributionsPanel(ViewPanel[ContributionsView]):
         """What it is about: the number of a node, else the path of a parameter or module, else where it is stopped."""
         self.at = 0
         self._by: Order = "arrival"
+
+    def keys(self) -> Mapping[str, Callable[[], str]]:
+        """Return what orders the rows in the other way."""
+        return {"contributions_order": self.turn_order}
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Go to the node under the cursor in Graph."""
+        if key != "choose" or self.here is None:
+            return False
+        doing.go_to_node(self.here.number)
+        return True
 
     def request(self) -> Request:
         """Ask for what this panel shows, some rows more, and in strides: not every move asks for another window."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gradstep.tui.copying import Copied
 from gradstep.tui.in_keys import in_keys
 from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.lines import Line, Row, clean, text_line
 from gradstep.tui.panels.breakpoints import of_node
+from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, window
 from gradstep.tui.panels.nodes import Columns, describe
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values import numbers
+from gradstep.values.commands import Break
+from gradstep.values.expressions import name_line
 from gradstep.values.graphs import GraphView, LookGraph, NodeRow
 from gradstep.values.inside import Breakpoint
 from gradstep.values.outcomes import Stop
@@ -201,6 +204,35 @@ class GraphPanel(ViewPanel[GraphView]):
         self._reveal()
 
     # -- what is under the cursor -------------------------------------------------------------------------------------
+    def keys(self) -> Mapping[str, Callable[[], str]]:
+        """Return what folds and measures."""
+        return {
+            "fold": self.fold,
+            "unfold": self.open_here,
+            "fold_all": lambda: self.fold_all(True),
+            "unfold_all": lambda: self.fold_all(False),
+            "measure": self.turn_measure,
+        }
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Open the folded module under the cursor, select its parameter, or set a breakpoint or `.grad` there."""
+        row = self.here
+        if key == "choose":
+            if not self.unfold() and self.chosen:
+                doing.select(self.chosen)
+        elif key == "break" and row is not None:
+            doing.toggle_break(Break("module", row.path or "*") if row.group else self._break(row, doing.stop))
+        elif key == "edit" and row is not None and row.parameter:
+            doing.edit(f"set {name_line(row.parameter)}.grad = 0")
+        else:
+            return False
+        return True
+
+    def _break(self, row: NodeRow, stop: Stop) -> Break:
+        # numbers are those of the loss's graph
+        in_call = stop.position is not None and stop.position.call
+        return Break("node", row.name if in_call else f"#{row.order}")
+
     @property
     def here(self) -> NodeRow | None:
         """The row under the cursor; None where there is none, or it has not come yet."""
@@ -223,18 +255,24 @@ class GraphPanel(ViewPanel[GraphView]):
             self._near = path
 
     # -- folding ------------------------------------------------------------------------------------------------------
-    def fold(self) -> bool:
-        """Fold the innermost module that the cursor is in; False when it is in none that is open."""
-        return self._turn(self.here.inside if self.here is not None else "")
+    def fold(self) -> str:
+        """Fold the innermost module that the cursor is in; return why not where it is in none that is open."""
+        folded = self._turn(self.here.inside if self.here is not None else "")
+        return "" if folded else "no open module here to fold"
+
+    def open_here(self) -> str:
+        """Open the module under the cursor; return why not where none is folded there."""
+        return "" if self.unfold() else "no folded module here to open"
 
     def unfold(self) -> bool:
         """Open the module under the cursor; False when none is folded there."""
         return self._turn(self.here.group if self.here is not None else "")
 
-    def fold_all(self, fold: bool) -> None:
+    def fold_all(self, fold: bool) -> str:
         """Fold every module, or open all of them."""
         self._level, self._turned = 0 if fold else _ALL_OPEN, frozenset()
         self._stay()
+        return ""
 
     def turn_measure(self) -> str:
         """Measure the memory that the graph keeps, or no more; return what that is called."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gradstep.tui.lines import Line, Row, clean, fit, text_line
+from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window
 from gradstep.tui.panels.panel import ViewPanel
-from gradstep.tui.panels.position import place_words
+from gradstep.tui.panels.position import flowing_side, place_words
 from gradstep.values import numbers
 from gradstep.values.inside import InsideView, LookInside, Passed
 from gradstep.values.views import Request
@@ -170,6 +171,18 @@ class InsidePanel(ViewPanel[InsideView]):
         """Between phases, a node in the call of the module that it is about."""
         self.path = ""
         """Between phases, the module that it is about."""
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Show the tensor under the cursor, or change what flows."""
+        position = doing.stop.position
+        if key == "choose" and self.chosen:
+            doing.show(self.chosen)
+        elif key == "edit" and position is not None and position.kind == "node":
+            side = flowing_side(position)
+            doing.edit(f"set {self.chosen if self.chosen.startswith(side) else side} = ")
+        else:
+            return False
+        return True
 
     def request(self) -> Request:
         """Ask for what is passed."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from gradstep.tui.lines import Line, Row, clean
+from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.drawing import GUTTER, Drawing, drawing_of, empty, heading, paragraph
 from gradstep.tui.panels.jtv_grids import Grids, seen_edge
 from gradstep.tui.panels.jtv_strip import strip_lines
 from gradstep.tui.panels.jtv_words import chain_lines, edge_lines, facts, goes
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.position import flowing_side
+from gradstep.values.inside import Position
 from gradstep.values.nodes import Direction, LookNode, NodeView
 from gradstep.values.views import Request
 
@@ -89,6 +94,30 @@ class JtvPanel(ViewPanel[NodeView]):
         self._check = self._insist = False
         self._direction: Direction = ""
         self._at: tuple[int, ...] = ()
+
+    def keys(self) -> Mapping[str, Callable[[], str]]:
+        """Return what sees more of a Jacobian than is computed unasked."""
+        return {"jtv_check": self.check, "jtv_insist": self.insist, "jtv_strip": self.turn_strip}
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Change what flows at the node that is stopped at, or begin to type which row of J is seen."""
+        position = doing.stop.position
+        if key == "edit" and position is not None and position.kind == "node":
+            doing.edit(f"set {self._flowing(position)} = ")
+        elif key == "tensor_element":
+            doing.type(f"{self._direction or 'row'} ")
+        else:
+            return False
+        return True
+
+    def _flowing(self, position: Position) -> str:
+        """Return what can be changed of what flows: what arrives before the node, what leaves after it."""
+        side, view = flowing_side(position), self.view
+        if view is None or view.number != position.number:
+            return side
+        several = len(view.arrives if side == "node.in" else view.edges) > 1
+        at = view.seen if side == "node.out" else view.matrix.output if view.matrix is not None else 0
+        return f"{side}[{at}]" if several and at >= 0 else side
 
     def request(self) -> Request:
         """Ask for the node, its numbers in a window as large as can be drawn."""

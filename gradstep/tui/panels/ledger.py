@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gradstep.tui.in_keys import in_keys
 from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.lines import Line, Row, clean
+from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values import numbers
@@ -130,6 +131,13 @@ class LedgerPanel(ViewPanel[LedgerView]):
         super().__init__("ledger")
         self.element: tuple[int, ...] | None = None
         """The element to ask about: an index into the whole tensor, None for the first of the selection."""
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Change the `.grad` that it gives account of."""
+        if key != "edit":
+            return False
+        doing.edit_element(grad=True)
+        return True
 
     def request(self) -> Request:
         """Ask for what this panel shows."""

@@ -98,6 +98,11 @@ class LogPanel(Panel):
         self.add(rows if rows[-1].text else rows[:-1])
         self._open = bool(rows[-1].text)
 
+    @property
+    def timeless(self) -> bool:
+        """Always: it is about the whole session."""
+        return True
+
     def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         first = -1 if self._at_end else self.first

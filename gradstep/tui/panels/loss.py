@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
@@ -158,6 +159,10 @@ class LossPanel(ViewPanel[LossView]):
         self.look = LookLoss()
         self.branches = ("", "")
         """The present branch, and another one whose losses are drawn behind its own; empty for none."""
+
+    def keys(self) -> Mapping[str, Callable[[], str]]:
+        """Return the ways to draw the loss."""
+        return {"loss_scale": self.turn_scale, "loss_smooth": self.turn_smoothing, "loss_axis": self.turn_axis}
 
     def request(self) -> Request:
         """Ask for what this panel shows."""

@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, clean, fit_middle, fit_parts, text_line
 from gradstep.tui.panels.breakpoints import mark_of, of_part
+from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values import numbers
+from gradstep.values.commands import Break
+from gradstep.values.expressions import name_line
 from gradstep.values.inside import Breakpoint
 from gradstep.values.outcomes import Stop
 from gradstep.values.views import LookModel, ModelRow, ModelView, Request
@@ -234,6 +237,21 @@ class ModelPanel(ViewPanel[ModelView]):
         """Move the cursor to the row."""
         if self.view is not None and 0 <= row - 1 + self.first < len(self.view.rows):
             self.at = row - 1 + self.first
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Select what is under the cursor, set a breakpoint there, or change it."""
+        row = self.here
+        if key == "choose" and self.chosen:
+            doing.select(self.chosen)
+        elif key == "break" and row is not None and row.kind == "parameter":
+            doing.toggle_break(Break("grad", row.path))
+        elif key == "break" and row is not None and row.kind == "module":
+            doing.toggle_break(Break("module", row.path) if row.path else Break("phase", "forward"))
+        elif key == "edit" and row is not None and row.kind != "module":
+            doing.edit(f"set {name_line(row.path)} = ")
+        else:
+            return False
+        return True
 
     @property
     def here(self) -> ModelRow | None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, Span, clean, wrap
+from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.sparks import merged, spark, stretch
@@ -132,6 +133,16 @@ class OptimizerPanel(ViewPanel[OptimizerView]):
     def __init__(self) -> None:
         super().__init__("optimizer")
         self.at = -1
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Show the state under the cursor, or change the learning rate."""
+        if key == "choose" and self.chosen:
+            doing.show(self.chosen)
+        elif key == "edit":
+            doing.edit("set lr = ")
+        else:
+            return False
+        return True
 
     def request(self) -> Request:
         """Ask for what this panel shows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Generic, TypeVar
 
 from msgspec import Struct
@@ -12,6 +12,7 @@ from textual.message import Message
 
 from gradstep.tui.copying import Copied
 from gradstep.tui.lines import Line, Row, Span, clean, marked_end, plain, text_line
+from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.drawing import Drawing, empty, heading
 from gradstep.tui.panels.surface import Surface
 from gradstep.values.views import NoView, Request, View
@@ -89,6 +90,24 @@ class Panel(Surface):
 
     def assign(self, view: View) -> None:
         """Take the view that was asked for; nothing is painted yet."""
+
+    def keys(self) -> Mapping[str, Callable[[], str]]:
+        """Return what the keys of its own do wherever the focus is, by their ids; each returns what is then seen."""
+        return {}
+
+    def press(self, key: str, doing: Doing) -> bool:  # noqa: ARG002
+        """Do what a key means in this panel, which has the focus; False where it means what it means everywhere."""
+        return False
+
+    @property
+    def timeless(self) -> bool:
+        """True for a panel that is about the whole session, and shows no moment of it."""
+        return False
+
+    @property
+    def own_moment(self) -> str:
+        """What the title says of the moments that it chose itself; empty for none."""
+        return ""
 
     @property
     def due(self) -> bool:

@@ -85,3 +85,8 @@ class PositionRow(Surface):
         """Draw the row."""
         position = self.stop.position
         return [] if position is None else [stack_row(position, width, self.alone)]
+
+
+def flowing_side(position: Position) -> str:
+    """Return what flows at a node that is stopped at, as expressions call it: what arrives before, leaves after it."""
+    return "node.in" if position.edge == "before" else "node.out"

@@ -85,6 +85,11 @@ class ScriptPanel(Panel):
         """Take the script as it stands now, and go to the line that comes next."""
         self.page, self._follows = page, True
 
+    @property
+    def timeless(self) -> bool:
+        """Always: it is about the whole session."""
+        return True
+
     def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.page, width, height, -1 if self._follows else self.first, self.keyboard)

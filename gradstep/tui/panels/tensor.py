@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from msgspec.structs import replace
 
+from gradstep.tui.copying import Copied, element_copied
 from gradstep.tui.element import places_of
 from gradstep.tui.lines import clean
 from gradstep.tui.panels import tensor_grid, tensor_table
+from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.drawing import GUTTER, Drawing, empty
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.panels.tensor_foot import BINS, foot_lines, title_words
@@ -123,6 +126,38 @@ class TensorPanel(ViewPanel[TensorView]):
         return LookTensor(
             rows, columns, self.first, self.left, self.opening, self.dims, at, quantity, bins, True, name, self.between
         )
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Copy the whole slice, or come back from a difference."""
+        if key == "copy_all":
+            doing.copy_slice()
+            return True
+        return key == "pause" and self.between is not None and doing.leave_difference()
+
+    def copied(self) -> Copied | None:
+        """Return the element under the cursor."""
+        return element_copied(self.view, self.spot) if self.view is not None and self.spot is not None else None
+
+    @property
+    def timeless(self) -> bool:
+        """True while a difference is seen, which is of two moments."""
+        return self.between is not None
+
+    @property
+    def own_moment(self) -> str:
+        """What the title says of a difference."""
+        return "DIFFERENCE" if self.between is not None else ""
+
+    def keys(self) -> Mapping[str, Callable[[], str]]:
+        """Return the ways to look at the tensor."""
+        return {
+            "tensor_heat": self.turn_heat,
+            "tensor_quantity": self.turn_quantity,
+            "tensor_statistics": self.turn_statistics,
+            "tensor_dims": self.turn_dims,
+            "tensor_back": lambda: self.step_plane(-1),
+            "tensor_on": lambda: self.step_plane(1),
+        }
 
     @property
     def due(self) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from gradstep.tui.copying import Copied
 from gradstep.tui.forks import Lanes, lanes_of
 from gradstep.tui.lines import Line, Row, clean, fit, text_line
+from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window_with
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.values import numbers
+from gradstep.values.commands import Goto, Switch
 from gradstep.values.timeline import LookTimeline, TimelineRow, TimelineView
 from gradstep.values.views import Request
 
@@ -143,6 +145,35 @@ class TimelinePanel(ViewPanel[TimelineView]):
     def request(self) -> Request:
         """Ask for the points around the cursor."""
         return LookTimeline(self._last, max(1, self.body) + 2 * _SPARE)
+
+    @property
+    def timeless(self) -> bool:
+        """Always: it is about the whole session."""
+        return True
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Go to the stop under the cursor, or mark it and compare it with another."""
+        row = self.here
+        if row is None or key not in ("choose", "compare"):
+            return False
+        if key == "compare":
+            self._mark_or_compare(row, doing)
+        elif not row.here:
+            other = row.ends and doing.stop.branch not in row.ends
+            doing.run(Switch(row.ends[0]) if other else Goto(row.stop))
+        return True
+
+    def _mark_or_compare(self, row: TimelineRow, doing: Doing) -> None:
+        if row.inside:
+            doing.say("a stop inside a phase is compared with none: the phase is not at its end")
+        elif self.marked in (0, row.stop):
+            self.marked = row.stop if self.marked != row.stop else 0
+            self.redraw()
+            marked = f"stop {row.stop} is marked (*): {self._key('compare')} on another one compares the two"
+            doing.say(marked if self.marked else f"stop {row.stop} is not marked any more")
+        else:
+            first, self.marked = self.marked, 0
+            doing.compare(str(first), str(row.stop))
 
     @property
     def here(self) -> TimelineRow | None:

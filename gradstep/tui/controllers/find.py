@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import ClassVar, NamedTuple, Protocol
 
 from textual.binding import Binding, BindingType
 
-from gradstep.tui.jobs import command_job
-from gradstep.tui.keys import show_of
+from gradstep.tui.controllers.command_line import CommandLines
+from gradstep.tui.desk import Controller, Desk
+from gradstep.tui.jobs import command_job, show_of
 from gradstep.tui.lines import clean
 from gradstep.tui.panels.graph import GraphPanel
 from gradstep.tui.prompt import TypedLine
-from gradstep.tui.tensor_keys import TensorKeys
 from gradstep.values.finding import FoundView, Hit, LookFind
 
 
@@ -76,46 +77,53 @@ class _Home(NamedTuple):
     """Cursor and first row of each."""
 
 
-class FindingBoard(TensorKeys, inherit_bindings=False):
-    """A board on which things are found by their names."""
+class Find(Controller):
+    """Finds modules, parameters and nodes by their names."""
 
-    _finding: FindLine | None = None
-    """The line, once there was one."""
-    _home: _Home | None = None
-    _hits: FoundView | None = None
-    """What was found for what is typed; None until the answer has come."""
-    _hit = 0
-    _stays = False
-    """True when enter came before the answer."""
+    def __init__(self, screen: Desk, typing: CommandLines) -> None:
+        """Hold the screen; `typing` has the line in its place."""
+        super().__init__(screen)
+        self._typing = typing
+        self._finding: FindLine | None = None
+        """The line, once there was one."""
+        self._home: _Home | None = None
+        self._hits: FoundView | None = None
+        """What was found for what is typed; None until the answer has come."""
+        self._hit = 0
+        self.stays = False
+        """True when enter came before the answer."""
 
-    def close_line(self) -> None:
-        """Let go of the line that is being typed."""
-        raise NotImplementedError
+    def handles(self) -> Mapping[str, Callable[[], object]]:
+        """Return what each key does."""
+        return {"find": self.begin}
 
-    def action_find(self) -> None:
+    def applies(self, key: str) -> bool | None:
+        """Return whether a key would do something now."""
+        return self.screen.queue.stop.number > 0 and not self.screen.queue.dead if key == "find" else None
+
+    def begin(self) -> None:
         """Begin to find something."""
-        if not self.driver.stop.number or self.driver.dead:
-            self._say("there is nothing to find yet")
+        if not self.applies("find"):
+            self.screen.say("there is nothing to find yet")
             return
-        graph = self.panel(GraphPanel)
-        self._home = _Home([*self._recent], (self.model.at, self.model.first), (graph.at, graph.first))
+        graph = self.screen.panel(GraphPanel)
+        self._home = _Home(
+            [*self.screen.recent], (self.screen.model.at, self.screen.model.first), (graph.at, graph.first)
+        )
         if self._finding is None:
             self._finding = FindLine(self)
-            self.mount(self._finding)
-        self._prompt.mark = self.keyboard.key("find").shown or "/"
-        self._line = self._finding
-        self._hits, self._stays = None, False
-        self._finding.begin("")
-        self._lay_out()
-        self._prompt.redraw()
-        self._say("a part of the name of a module, parameter or node; #12 is node 12")
+            self.screen.mount(self._finding)
+        self._hits, self.stays = None, False
+        self._typing.open(self._finding, self.screen.keyboard.key("find").shown or "/")
+        self.screen.prompt.redraw()
+        self.screen.say("a part of the name of a module, parameter or node; #12 is node 12")
 
     # -- what the line tells ------------------------------------------------------------------------------------------
     def searched(self, text: str) -> None:
         """Look for what has been typed so far; where nothing is, go back."""
         self._hits = None
         if text.strip():
-            self.run_worker(self._seek(text), name="find", group="find")
+            self.screen.run_worker(self._seek(text), name="find", group="find")
         elif self._home is not None:
             self._go_back(self._home)
 
@@ -128,63 +136,66 @@ class FindingBoard(TensorKeys, inherit_bindings=False):
     def found(self) -> None:
         """Stay where this has led, and select it."""
         text = self._finding.value if self._finding is not None else ""
-        hits, self._stays = self._hits, True
-        self.close_line()
+        hits, self.stays = self._hits, True
+        self._typing.close_line()
         if hits is not None:
             self._stay(hits)
         elif not text.strip():
-            self._stays = False
+            self.stays = False
 
     def left(self) -> None:
         """Go back to where it was begun."""
-        self.close_line()
+        self._typing.close_line()
         if self._home is not None:
             self._go_back(self._home)
 
     # -- going there --------------------------------------------------------------------------------------------------
     async def _seek(self, text: str) -> None:
         with suppress(ConnectionError):
-            view = (await self._session.look([LookFind(text)]))[0]
+            view = (await self.screen.session.look([LookFind(text)]))[0]
             typed = self._finding.value if self._finding is not None else ""
-            if not isinstance(view, FoundView) or typed != text or not (self._line is self._finding or self._stays):
+            if (
+                not isinstance(view, FoundView)
+                or typed != text
+                or not (self.screen.line is self._finding or self.stays)
+            ):
                 return
             self._hits, self._hit = view, 0
             if view.hits:
                 self._see(view, 0)
             elif self._home is not None:
                 self._go_back(self._home)
-                self._say(f"nothing here is called {clean(text.strip())}")
-            if self._stays:
+                self.screen.say(f"nothing here is called {clean(text.strip())}")
+            if self.stays:
                 self._stay(view)
 
     def _see(self, view: FoundView, place: int) -> None:
         """Point the panels at what was found."""
-        hit, graph = view.hits[place], self.panel(GraphPanel)
+        hit, graph = view.hits[place], self.screen.panel(GraphPanel)
         if hit.kind == "node":
             graph.seek(f"#{hit.order}")
         else:
             graph.seek(hit.path)
-            self.model.point(hit.path)
-        self._focus("graph" if hit.kind == "node" else "model")
-        self._catch_up()
-        if self._line is self._finding:
-            self._say(f"{place + 1:,} of {view.total:,}: {_words(hit)}   tab next, enter stays, esc goes back")
+            self.screen.model.point(hit.path)
+        self.screen.go_to("graph" if hit.kind == "node" else "model")
+        if self.screen.line is self._finding:
+            self.screen.say(f"{place + 1:,} of {view.total:,}: {_words(hit)}   tab next, enter stays, esc goes back")
 
     def _stay(self, view: FoundView) -> None:
-        self._stays, self._home = False, None
+        self.stays, self._home = False, None
         if view.hits and view.hits[self._hit].shows:
-            self._put(command_job(show_of(view.hits[self._hit].shows)))
+            self.screen.put(command_job(show_of(view.hits[self._hit].shows)))
 
     def _go_back(self, home: _Home) -> None:
-        graph = self.panel(GraphPanel)
+        graph = self.screen.panel(GraphPanel)
         graph.seek("")
-        self.model.at, self.model.first = home.model
+        self.screen.model.at, self.screen.model.first = home.model
         graph.at, graph.first = home.graph
-        self._focus(home.recent[0])
-        self._recent = [*home.recent]
-        self._arrange()
-        self._redraw()
-        self._catch_up()
+        self.screen.go_to(home.recent[0])
+        self.screen.recent = [*home.recent]
+        self.screen.rearrange()
+        self.screen.redraw()
+        self.screen.check_idle()
 
 
 def _words(hit: Hit) -> str:

@@ -1,30 +1,25 @@
-"""The board: what the surfaces of the screen show of the session, assigned and painted."""
+"""What the session and the queue tell, shown on the surfaces of the screen."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gradstep.tui import keymap
-from gradstep.tui.asking import AskingDesk
-from gradstep.tui.driver import Driver
-from gradstep.tui.in_keys import in_keys, view_in_keys
+from gradstep.tui.desk import Controller, Desk
+from gradstep.tui.in_keys import view_in_keys
 from gradstep.tui.lines import clean
+from gradstep.tui.looking import Looking
 from gradstep.tui.painting import paint
 from gradstep.tui.panels.log import Entry, entries_of
 from gradstep.tui.panels.status import Activity, next_words
 from gradstep.tui.panels.why import Stage
-from gradstep.tui.remembered import Look
 from gradstep.values.commands import PHASES, Backward, Command, Load, Say, Screenshot, Show, line_of
 from gradstep.values.errors import GradstepError, refuse_to_overwrite
 from gradstep.values.expressions import Expression
 from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Stop, Waiting
 from gradstep.values.views import Request, View
-
-if TYPE_CHECKING:
-    from gradstep.session.protocol import FrontSession
 
 _LONG_STAGE = 10.0
 """Seconds that building a model may take before it is asked about."""
@@ -36,31 +31,24 @@ _STEPPING = {*PHASES, "next_batch", "natural", "iteration", "play", "play_iterat
 """The keys that run something of the debuggee's."""
 
 
-class Board(AskingDesk, inherit_bindings=False):
-    """Shows a session. It listens to the driver and to the session, and presses nothing itself."""
+class Showing(Controller):
+    """Shows a session: it is told what becomes of commands, and by the session what happens meanwhile."""
 
     def __init__(
-        self,
-        session: FrontSession,
-        opening: Sequence[Command],
-        noted: Callable[[Outcome], None],
-        rest: float = 0.2,
-        look: Look = Look(),  # noqa: B008
+        self, screen: Desk, looking: Looking, opening: Sequence[Command], noted: Callable[[Outcome], None]
     ) -> None:
-        """Prepare the screen.
+        """Hold the screen.
 
         Args:
-            session: the session to step.
-            opening: commands to begin with.
+            screen: where it is shown.
+            looking: knows what panels want to see.
+            opening: commands that the screen begins with.
             noted: told of every outcome, for the record.
-            rest: seconds without a command after which a digest is taken.
-            look: how it looks at first.
         """
-        super().__init__(session, look)
-        self.driver = Driver(session, self, rest)
+        super().__init__(screen)
         self.frames = 0
         """Stops presented so far."""
-        self._opening, self._noted = opening, noted
+        self._looking, self._opening, self._noted = looking, opening, noted
         self._opened_on = ""
         self._stages: list[tuple[str, float]] = []
         self._heard = ""
@@ -70,28 +58,34 @@ class Board(AskingDesk, inherit_bindings=False):
         """True when the last command was narration."""
 
     # -- start --------------------------------------------------------------------------------------------------------
-    def start_clocks(self) -> None:
+    def start(self) -> None:
         """Prepare the timers, once there is a loop to run them."""
-        self._clock = self.set_interval(0.1, self._tick, pause=True)
+        self._clock = self.screen.set_interval(0.1, self._tick, pause=True)
+        self.screen.session.on_event = self.on_session_event
 
     def remember(self, history: Sequence[Command]) -> None:
         """Take over what was carried out before the screen was there."""
         for command in history:
-            self.driver.history.append(command)
-            self.log_panel.add([Entry("command", clean(line_of(command)))])
-            self._prompt.last = line_of(command)
-            self._take_account(command)
+            self.screen.queue.history.append(command)
+            self.screen.log_panel.add([Entry("command", clean(line_of(command)))])
+            self.screen.prompt.last = line_of(command)
+            self._carried_out(command)
             self._narrate(command)
 
-    def _take_account(self, command: Command) -> None:
-        """Note whether the Ledger has anything to say yet."""
-        self._account = isinstance(command, Backward) or (self._account and not isinstance(command, Load))
+    def _carried_out(self, command: Command) -> None:
+        for controller in self.screen.controllers:
+            controller.carried_out(command)
+
+    def carried_out(self, command: Command) -> None:
+        """Take note of whether the Ledger has anything to say yet."""
+        account = self.screen.account and not isinstance(command, Load)
+        self.screen.account = isinstance(command, Backward) or account
 
     def _narrate(self, command: Command) -> None:
         """Have Why show the narration until the next one comes; lines of it in a row are one text."""
         if isinstance(command, Say):
-            before = f"{self.why.news.said}\n" if self._narrates else ""
-            self.why.tell(said=before + command.text)
+            before = f"{self.screen.why.news.said}\n" if self._narrates else ""
+            self.screen.why.tell(said=before + command.text)
         self._narrates = isinstance(command, Say)
 
     # -- what the session tells ---------------------------------------------------------------------------------------
@@ -99,40 +93,43 @@ class Board(AskingDesk, inherit_bindings=False):
         """Take what the session says without being asked."""
         match event:
             case Progress(stage):
-                self._begin_stage(stage)
+                self.begin_stage(stage)
             case Waiting(what):
-                self._say(f"pausing: {clean(what)} has to end first")
+                self.screen.say(f"pausing: {clean(what)} has to end first")
             case Output(text):
-                self.log_panel.write(text)
+                self.screen.log_panel.write(text)
                 if self._stages:
                     self._heard = (self._heard + text)[-_HEARD:]
-                if not {"log", "ledger"} & set(self._recent):
+                if not {"log", "ledger"} & set(self.screen.recent):
                     # they may share a place: what the debuggee writes is seen until the ledger is asked for
-                    self._recent.append("log")
-                    self._arrange()
-                    self._redraw()
+                    self.screen.recent.append("log")
+                    self.screen.rearrange()
+                    self.screen.redraw()
                 if not self._log_due:
                     self._log_due = True
-                    self.set_timer(1 / 30, self._show_log)
+                    self.screen.set_timer(1 / 30, self._show_log)
             case Died(how):
                 self._stages = []
-                running = self.driver.running
-                self.driver.died(how)
-                self._banner.text = how
+                running = self.screen.queue.running
+                self.screen.queue.died(how)
+                self.screen.banner.text = how
                 during = f" It was running: {line_of(running)}." if running is not None else ""
                 if running is not None:
-                    self.log_panel.add([Entry("failed", clean(line_of(running)))])
-                self.log_panel.add([Entry("problem", f"the engine died: {clean(how)}")])
+                    self.screen.log_panel.add([Entry("failed", clean(line_of(running)))])
+                self.screen.log_panel.add([Entry("problem", f"the engine died: {clean(how)}")])
                 # what the command before did is not what there is to say now
-                self.why.tell(stages=(), view=None, outcome=None, fault=None, notice=f"The engine died: {how}.{during}")
-                self._arrange()
-                self._redraw()
+                self.screen.why.tell(
+                    stages=(), view=None, outcome=None, fault=None, notice=f"The engine died: {how}.{during}"
+                )
+                self.screen.rearrange()
+                self.screen.redraw()
 
     def _show_log(self) -> None:
         self._log_due = False
-        self.log_panel.redraw()
+        self.screen.log_panel.redraw()
 
-    def _begin_stage(self, stage: str) -> None:
+    def begin_stage(self, stage: str) -> None:
+        """Say what is being waited for."""
         if stage:
             self._stages.append((stage, time.monotonic()))
             self._clock.resume()
@@ -140,88 +137,97 @@ class Board(AskingDesk, inherit_bindings=False):
 
     def _tick(self) -> None:
         """Show how long things take, for as long as they do."""
-        if not self._stages and not self.driver.busy:
+        if not self._stages and not self.screen.queue.busy:
             self._clock.pause()
-        if self._stages and self.driver.busy:
+        if self._stages and self.screen.queue.busy:
             ends = [start for _, start in self._stages[1:]] + [time.monotonic()]
             stages = [Stage(name, end - start) for (name, start), end in zip(self._stages, ends, strict=True)]
             heard = [line for line in self._heard.splitlines() if line.strip()][-3:]
-            self.why.tell(stages=tuple(stages), heard=tuple(heard), question=self._question(stages[-1]))
-            self._arrange()
-            self.why.redraw()
+            self.screen.why.tell(stages=tuple(stages), heard=tuple(heard), question=self._question(stages[-1]))
+            self.screen.rearrange()
+            self.screen.why.redraw()
         self.activity()
 
     def _question(self, stage: Stage) -> str:
         """Return what to ask about a stage that runs the user's code and prints, or takes long; empty for another."""
-        running = self.driver.running
+        running = self.screen.queue.running
         own = isinstance(running, Load) and ":" in running.target and stage.name.endswith(running.target)
         if not own or not (self._heard or stage.seconds > _LONG_STAGE):
             return ""
-        return f"Does this train? A factory only builds a Workload. {self.keyboard.named('pause')}, twice, stops it."
+        stops = f"{self.screen.keyboard.named('pause')}, twice, stops it."
+        return f"Does this train? A factory only builds a Workload. {stops}"
 
     # -- what the driver tells ----------------------------------------------------------------------------------------
     def happened(self, outcome: Outcome, again: bool) -> None:
         """Write an outcome to the log; the row is painted with the stop."""
         entries = entries_of(outcome)
         # a replay after a restart does again what the log has already
-        self.log_panel.add(entries[1:] if again and outcome.ok else entries)
-        self.why.tell(notice="")
-        self._prompt.last = line_of(outcome.command)
-        self._take_account(outcome.command)
+        self.screen.log_panel.add(entries[1:] if again and outcome.ok else entries)
+        self.screen.why.tell(notice="")
+        self.screen.prompt.last = line_of(outcome.command)
+        self._carried_out(outcome.command)
         self._narrate(outcome.command)
+        reading = self.screen.reading
+        if reading is not None and not again and reading.followed(outcome):
+            self.screen.why.tell(said=reading.said)
         if not again:
             self._noted(outcome)
         self._stages, self._heard = [], ""
 
+    def requests(self) -> Sequence[tuple[str, Request]]:
+        """Return what each visible panel wants to see, by its name."""
+        return self._looking.requests()
+
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
         """Show a stop: everything is assigned before anything is painted."""
+        screen = self.screen
         self._stages = [] if stop.number else self._stages
-        self.why.tell(outcome=outcome, stages=(), fault=None, whole=False, ways_out=self._ways_out(stop, outcome))
+        screen.why.tell(outcome=outcome, stages=(), fault=None, whole=False, ways_out=self._ways_out(stop, outcome))
+        for controller in screen.controllers:
+            views = controller.stopping(stop, outcome, views)
         for name, request, view in views:
-            panel = self.panels[name]
-            panel.assign(view_in_keys(view, self.keyboard))
+            panel = screen.panels[name]
+            panel.assign(view_in_keys(view, screen.keyboard))
             panel.asked, panel.seen = request, view.stop
         self._open_on(stop.opening)
-        self._status.stop = self._phases.stop = self._position.stop = stop
-        self._footer.said = ""
+        screen.status.stop = screen.phases.stop = screen.position.stop = stop
+        screen.footer.said = ""
         self.frames += 1
-        self._arrange()
-        self._prepare()
-        paint(self, self._surfaces)
+        for controller in screen.controllers:
+            controller.stopped(stop)
+        screen.rearrange()
+        self.drawing()
+        paint(screen, screen.surfaces)
         # another tensor may be selected, a large one be due, and a panel have come into sight since the command began
-        self.check_idle()
+        screen.check_idle()
 
     def _ways_out(self, stop: Stop, outcome: Outcome | None) -> str:
         """Say what can be done when a load has left nothing that could be stepped."""
         if stop.number or outcome is None or outcome.ok or not isinstance(outcome.command, Load):
             return ""
-        retry = f"{self.keyboard.key('restart').shown} tries again, " if self._can_retry else ""
-        return f"Nothing is loaded: {retry}: and load NAME takes another, {self.keyboard.named('quit')} quits."
+        retry = f"{self.screen.keyboard.key('restart').shown} tries again, " if self._can_retry else ""
+        return f"Nothing is loaded: {retry}: and load NAME takes another, {self.screen.keyboard.named('quit')} quits."
 
     def _open_on(self, opening: str) -> None:
         """Have Tensor show what the workload asks for until something is selected; nothing is carried out for that."""
         if opening != self._opened_on:
             self._opened_on = opening
-            self.tensor.opening = _expression(opening) if opening else None
+            self.screen.tensor.opening = _expression(opening) if opening else None
 
     def told(self, notice: str) -> None:
-        """Show a word of the driver's own, in Why and in the log."""
-        notice = in_keys(notice, self.keyboard)
-        self.why.tell(notice=notice)
-        self.log_panel.add([Entry("notice", notice)])
-        self._arrange()
-        self._redraw()
+        """Show a notice of the queue's own."""
+        self.screen.told(notice)
 
     def activity(self) -> None:
         """Show what runs and how much is queued."""
         activity = self._activity()
-        for row in (self._status, self._phases):
+        for row in (self.screen.status, self.screen.phases):
             if row.activity != activity:
                 row.activity = activity
                 row.redraw()
 
     def _activity(self) -> Activity:
-        driver, now = self.driver, time.monotonic()
+        driver, now = self.screen.queue, time.monotonic()
         running = line_of(driver.running) if driver.running is not None else ""
         age = now - driver.since
         if driver.running is not None:
@@ -236,7 +242,7 @@ class Board(AskingDesk, inherit_bindings=False):
             loading,
             driver.dead,
             self._opened(),
-            self._reading is not None and not self._reading.at_end,
+            self.screen.reading is not None and not self.screen.reading.at_end,
             driver.place or (driver.playing.words if driver.playing is not None else ""),
         )
 
@@ -248,77 +254,69 @@ class Board(AskingDesk, inherit_bindings=False):
         """Draw the screen to a file, once it shows the present stop."""
         path = Path(command.path)
         refuse_to_overwrite(path, line_of(command), command.over)
-        await self.settled()
+        await self._looking.settled()
         from gradstep.tui.picture import svg_of
 
-        path.write_text(svg_of(self.app), encoding="utf-8")
+        path.write_text(svg_of(self.screen.app), encoding="utf-8")
         return f"wrote {command.path}"
 
     # -- painting -----------------------------------------------------------------------------------------------------
-    def _redraw(self) -> None:
-        self._prepare()
-        for surface in self._surfaces:
-            surface.redraw()
-
-    def _prepare(self) -> None:
+    def drawing(self) -> None:
         """Tell the rows above and below the panels what there is to say."""
-        now = [name for name in ("restart", "traceback") if self.applies(name)]
-        now = now if self.driver.dead or not self.driver.running else []
-        self._footer.playing, self._footer.maximised = self.driver.playing is not None, self._maximised
-        now += keymap.PLAYING if self._footer.playing else ()
-        inside = self.driver.stop.position is not None
-        lines = self._reading is not None and not self._reading.at_end
+        now = [name for name in ("restart", "traceback") if self.screen.applies(name)]
+        now = now if self.screen.queue.dead or not self.screen.queue.running else []
+        self.screen.footer.playing, self.screen.footer.maximised = (
+            self.screen.queue.playing is not None,
+            self.screen.maximised,
+        )
+        now += keymap.PLAYING if self.screen.footer.playing else ()
+        inside = self.screen.queue.stop.position is not None
+        lines = self.screen.reading is not None and not self.screen.reading.at_end
         now += ["natural"] * (inside and lines)
         now += keymap.INSIDE if inside else ()
         left_out = {*now, *(keymap.OUTSIDE if inside else ())}
-        self._footer.keys = [*now, *(n for n in keymap.FOOTER if self.applies(n) and n not in left_out)]
-        self._footer.first = tuple(now)
-        self._footer.next = next_words(self.driver.stop, lines)
-        self._status.activity = self._phases.activity = self._activity()
+        self.screen.footer.keys = [*now, *(n for n in keymap.FOOTER if self.screen.applies(n) and n not in left_out)]
+        self.screen.footer.first = tuple(now)
+        self.screen.footer.next = next_words(self.screen.queue.stop, lines)
+        self.screen.status.activity = self.screen.phases.activity = self._activity()
 
-    # -- words --------------------------------------------------------------------------------------------------------
-    def _say(self, text: str) -> None:
-        """Say something on the footer, in place of the keys, until the next stop."""
-        self._footer.said = text
-        self._footer.redraw()
-
-    @property
-    def _nothing_loaded(self) -> bool:
-        """True when a load failed and there is nothing that a phase could run."""
-        return bool(self.why.news.ways_out)
-
+    # -- what applies now ----------------------------------------------------------------------------------------------
     def takes(self, word: str) -> bool:
         """Tell whether a command of the language can be carried out now; the palette lists only those."""
-        return not self.driver.dead and (self.driver.stop.number > 0 or word in {"load", "say"})
+        return not self.screen.queue.dead and (self.screen.queue.stop.number > 0 or word in {"load", "say"})
 
     @property
     def _can_retry(self) -> bool:
         """True when there is a load that can be tried again: the one this was opened with, or the open script's."""
-        return bool(self._opening) or (self._reading is not None and self._reading.loads)
+        return bool(self._opening) or (self.screen.reading is not None and self.screen.reading.loads)
 
-    def applies(self, key: str) -> bool:
-        """Tell whether a key would do something now; the palette lists only those."""
+    def applies(self, key: str) -> bool | None:
+        """Return whether a key would do something now."""
         if key == "restart":
             return (
-                bool(self.driver.dead) or self.driver.running is not None or (self._nothing_loaded and self._can_retry)
+                bool(self.screen.queue.dead)
+                or self.screen.queue.running is not None
+                or (self.screen.nothing_loaded and self._can_retry)
             )
         if key == "traceback":
-            problem = self.why.news.problem
+            problem = self.screen.why.news.problem
             return problem is not None and bool(problem.frames)
         if key == "go_on":
-            return self.driver.parked or (self._reading is not None and not self._reading.at_end)
+            return self.screen.queue.parked or (self.screen.reading is not None and not self.screen.reading.at_end)
         if key in _STEPPING:
-            script = self._reading is not None and key in {"natural", "play"}
-            return not self.driver.dead and (script or not self._nothing_loaded)
+            script = self.screen.reading is not None and key in {"natural", "play"}
+            return not self.screen.queue.dead and (script or not self.screen.nothing_loaded)
         if key in {"slower", "faster"}:
-            return self.driver.playing is not None
+            return self.screen.queue.playing is not None
         if key == "find":
-            return self.driver.stop.number > 0 and not self.driver.dead
+            return self.screen.queue.stop.number > 0 and not self.screen.queue.dead
         if key == "start_over":
-            return any(isinstance(command, Load) for command in self.driver.history)
+            return any(isinstance(command, Load) for command in self.screen.queue.history)
         if key.startswith(("loss_", "tensor_")):
-            return key.partition("_")[0] in self._places
-        return key != "script" or self._reading is not None
+            return key.partition("_")[0] in self.screen.places
+        if key == "script":
+            return self.screen.reading is not None
+        return None
 
 
 def _expression(text: str) -> Expression | None:

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from typing import NamedTuple, get_args
 
 from msgspec.structs import replace
 
-from gradstep.tui.acts import parse_commands
+from gradstep.tui.controllers.command_line import CommandLines
+from gradstep.tui.controllers.time_travel import TimeTravel
+from gradstep.tui.controllers.training import parse_commands
+from gradstep.tui.desk import Controller, Desk
 from gradstep.tui.jobs import Job, Program, sequence
-from gradstep.tui.panels.graph import GraphPanel
-from gradstep.tui.panels.inside import InsidePanel
-from gradstep.tui.panels.jtv import JtvPanel
-from gradstep.tui.panels.ledger import LedgerPanel
-from gradstep.tui.panels.model import ModelPanel
-from gradstep.tui.panels.optimizer import OptimizerPanel
-from gradstep.tui.travelling import TravellingBoard
 from gradstep.values.commands import Assign, Branch, Command, EditCommand, Freeze, Goto, Switch, line_of
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import expression_line, name_line
-from gradstep.values.inside import Position
 from gradstep.values.outcomes import Problem
 from gradstep.values.timeline import LookTimeline, TimelineRow, TimelineView
 
@@ -92,19 +87,6 @@ def _subject(command: Command) -> str:
             return type(command).__name__
 
 
-def _flowing(panel: JtvPanel | InsidePanel, position: Position) -> str:
-    """Return what can be changed of what flows at a stop: what arrives before the node, what leaves after it."""
-    side = "node.in" if position.edge == "before" else "node.out"
-    if isinstance(panel, InsidePanel):
-        return panel.chosen if panel.chosen.startswith(side) else side
-    view = panel.view
-    if view is None or view.number != position.number:
-        return side
-    several = len(view.arrives if side == "node.in" else view.edges) > 1
-    at = view.seen if side == "node.out" else view.matrix.output if view.matrix is not None else 0
-    return f"{side}[{at}]" if several and at >= 0 else side
-
-
 def branch_name(edits: Sequence[Command], taken: Sequence[str]) -> str:
     """Return a name for a branch on which something is otherwise, such as `lr-0.01`; none that is taken."""
     words = line_of(edits[0]).removeprefix("set ")
@@ -116,37 +98,35 @@ def branch_name(edits: Sequence[Command], taken: Sequence[str]) -> str:
     return unique
 
 
-class TryingBoard(TravellingBoard, inherit_bindings=False):
-    """A board on which things are changed, and done once more in another way."""
+class WhatIf(Controller):
+    """Begins changes, and does the same again with something changed."""
+
+    def __init__(self, screen: Desk, travel: TimeTravel, typing: CommandLines) -> None:
+        """Hold the screen; `travel` compares, `typing` begins to type."""
+        super().__init__(screen)
+        self._travel, self._typing = travel, typing
+
+    def handles(self) -> Mapping[str, Callable[[], object]]:
+        """Return what each key does."""
+        return {"edit": self.edit_element, "try": lambda: self._typing.begin("try set lr = ")}
+
+    def commands(self) -> Mapping[str, Callable[[str], object]]:
+        """Return what each command of the screen's own does."""
+        return {"try": self.try_again}
 
     # -- edits --------------------------------------------------------------------------------------------------------
-    def action_edit(self) -> None:
-        """Begin to type a change of what is under the cursor; in the past, to do from there again with it changed."""
-        begun = self._edit_line()
-        self.type_command(begun if self._past.row is None else f"try {begun}")
+    def edit(self, line: str) -> None:
+        """Begin to type a change; in the past, one to do the same again with."""
+        self._typing.begin(line if self.screen.past.row is None else f"try {line}")
 
-    def _edit_line(self) -> str:
-        panel, view = self.focus_panel, self.tensor.view
-        position = self.driver.stop.position
-        if position is not None and position.kind == "node" and isinstance(panel, (JtvPanel, InsidePanel)):
-            return f"set {_flowing(panel, position)} = "
-        if isinstance(panel, OptimizerPanel):
-            return "set lr = "
-        if isinstance(panel, GraphPanel) and panel.here is not None and panel.here.parameter:
-            return f"set {name_line(panel.here.parameter)}.grad = 0"
-        if isinstance(panel, ModelPanel) and panel.here is not None and panel.here.kind != "module":
-            return f"set {name_line(panel.here.path)} = "
-        if view is None or not view.path:
-            return "set "
-        grad = ".grad" if isinstance(panel, LedgerPanel) else ""
-        place = f"[{', '.join(map(str, self.tensor.spot))}]" if self.tensor.spot else ""
-        return f"set {name_line(view.path)}{grad}{place} = "
+    def edit_element(self, grad: bool = False) -> None:
+        """Begin to type a change of the element under the cursor of Tensor, or of its `.grad`."""
+        view, spot = self.screen.tensor.view, self.screen.tensor.spot
+        place = f"[{', '.join(map(str, spot))}]" if spot else ""
+        named = view is not None and view.path
+        self.edit(f"set {name_line(view.path)}{'.grad' if grad else ''}{place} = " if view and named else "set ")
 
     # -- doing it again -----------------------------------------------------------------------------------------------
-    def action_try_otherwise(self) -> None:
-        """Begin to type what is to be otherwise."""
-        self.type_command("try set lr = ")
-
     def try_again(self, text: str) -> None:
         """Do what was done again with something changed, on a branch of its own; then compare the two.
 
@@ -164,25 +144,25 @@ class TryingBoard(TravellingBoard, inherit_bindings=False):
         if not edits or not all(isinstance(command, _EDITS) for command in edits):
             what = "It takes commands that change something, and does the same again after them."
             raise wrong("try takes a change", what, "Write, for instance: try set lr = 0.01")
-        if self.driver.stop.position is not None or not self.driver.stop.number:
+        if self.screen.queue.stop.position is not None or not self.screen.queue.stop.number:
             raise wrong("there is nothing to do again yet", "A phase has to come to its end first.", "c goes on")
-        start = self._past.row.stop if self._past.row is not None else 0
-        self.run_worker(self._try(edits, start), name="try")
+        start = self.screen.past.row.stop if self.screen.past.row is not None else 0
+        self.screen.run_worker(self._try(edits, start), name="try")
 
     async def _try(self, edits: Sequence[Command], start: int) -> None:
         with suppress(ConnectionError):
-            [view] = await self._session.look([LookTimeline(0, _ALL)])
+            [view] = await self.screen.session.look([LookTimeline(0, _ALL)])
             if not isinstance(view, TimelineView) or not view.rows:
-                self.told("There is no history to go back in: --history 1GiB keeps one.")
+                self.screen.told("There is no history to go back in: --history 1GiB keeps one.")
                 return
             again = again_from(view, start)
             name = branch_name(edits, [branch.name for branch in view.branches])
             try:
                 job = _trial(again, edits, name, view)
             except GradstepError as error:
-                self.told(f"{error.problem.title}. {error.problem.remedy}")
+                self.screen.told(f"{error.problem.title}. {error.problem.remedy}")
                 return
-            self._put(job._replace(done=lambda problem: self._tried(problem, again, name, edits)))
+            self.screen.put(job._replace(done=lambda problem: self._tried(problem, again, name, edits)))
 
     def _tried(self, problem: Problem | None, again: Again, name: str, edits: Sequence[Command]) -> None:
         """Show both side by side."""
@@ -190,10 +170,12 @@ class TryingBoard(TravellingBoard, inherit_bindings=False):
             return
         changed = "; ".join(map(line_of, edits))
         if again.commands:
-            self.compare(again.end, name)
-            self.told(f"On branch {name}: what came after stop {again.start.stop} was done again after {changed}.")
+            self._travel.compare(again.end, name)
+            self.screen.told(
+                f"On branch {name}: what came after stop {again.start.stop} was done again after {changed}."
+            )
         else:
-            self.told(f"On branch {name}: nothing came after stop {again.start.stop} that could be done again.")
+            self.screen.told(f"On branch {name}: nothing came after stop {again.start.stop} that could be done again.")
 
 
 def _trial(again: Again, edits: Sequence[Command], name: str, view: TimelineView) -> Job:

@@ -1,4 +1,4 @@
-"""The driver: a bounded queue of jobs, one command in flight, and after each outcome one look for all panels."""
+"""The command queue: jobs in order, one command in flight, and after each outcome one look for all panels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FRAME = 0.05
 """Seconds between two looks while a block runs by itself."""
 
 
-class Driver(Carrier):
+class CommandQueue(Carrier):
     """Carries jobs out, one after the other; while it plays, one more at every beat."""
 
     def __init__(self, session: FrontSession, listener: Listener, rest: float = 0.2) -> None:

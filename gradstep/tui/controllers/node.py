@@ -1,0 +1,92 @@
+"""Which node the panels Jᵀ v, Contributions, Source and Inside are about, and rows and columns of its Jacobian."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from gradstep.tui.desk import Controller
+from gradstep.tui.panels.contributions import ContributionsPanel
+from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.inside import InsidePanel
+from gradstep.tui.panels.jtv import JtvPanel
+from gradstep.tui.panels.source import SourcePanel
+from gradstep.values.errors import wrong
+from gradstep.values.nodes import Direction
+from gradstep.values.outcomes import Stop
+from gradstep.values.views import Request
+
+
+class Node(Controller):
+    """Points the panels about one node at the same one, and sees a row or a column of its Jacobian."""
+
+    _selected = ""
+    """The parameter that was selected at the stop before."""
+
+    def commands(self) -> Mapping[str, Callable[[str], object]]:
+        """Return what each command of the screen's own does."""
+        return {"row": partial(self.choose_strip, "row"), "column": partial(self.choose_strip, "column")}
+
+    def wants(self) -> Sequence[tuple[str, Request]]:
+        """Point the panels about a node at the same one."""
+        position, source = self.screen.status.stop.position, self.screen.panel(SourcePanel)
+        for panel in (self.screen.panel(JtvPanel), self.screen.panel(ContributionsPanel), source):
+            panel.number, panel.path = self._subject()
+        if position is not None and position.kind != "node":
+            source.number, source.path = None, ""  # the line that is running
+        inside = self.screen.panel(InsidePanel)
+        inside.number, inside.path = self._module()
+        return ()
+
+    def stopped(self, stop: Stop) -> None:
+        """Send the cursor of Graph to what was selected elsewhere."""
+        selected, graph = self.screen.model.selected, self.screen.panel(GraphPanel)
+        if selected != self._selected and stop.position is None and graph.here is not None:
+            graph.seek(selected)
+        self._selected = selected
+
+    def _subject(self) -> tuple[int | None, str]:
+        """Return what panels about a node are about: its number, or a path; neither for what is stopped at.
+
+        That is what the cursor of Graph is on or is being sent to; without one, what the cursor of Model is on.
+        """
+        graph, model = self.screen.panel(GraphPanel), self.screen.model
+        if graph.sought.startswith("#"):
+            return int(graph.sought[1:]), ""
+        if graph.sought:
+            return None, graph.sought
+        row = graph.here
+        if row is not None and row.group and model.here is not None and model.here.kind == "parameter":
+            return None, model.here.path
+        if graph.pointed_node is None and self.screen.queue.stop.position is None and row is None:
+            return None, model.pointed
+        return graph.pointed_node, ""
+
+    def _module(self) -> tuple[int | None, str]:
+        """Return what Inside is about between phases: the module under the cursor of Model, in the call of a node."""
+        number, path = self._subject()
+        if self.screen.queue.stop.position is not None or (
+            self.screen.model.here is not None and not self.screen.model.pointed
+        ):
+            return None, ""  # what is stopped at, or the whole model
+        return number, self.screen.model.pointed or path
+
+    def choose_strip(self, direction: Direction, text: str) -> None:
+        """See a row or a column of J in the panel Jᵀ v.
+
+        Args:
+            direction: which of the two.
+            text: the index of its element; empty for the one farthest from 0; `off` for neither.
+
+        Raises:
+            GradstepError: it is no index.
+        """
+        panel, parts = self.screen.panel(JtvPanel), [part for part in re.split(r"[\s,\[\]]+", text) if part]
+        if parts != ["off"] and not all(re.fullmatch(r"[+-]?\d+", part) for part in parts):
+            usage = f"Write: {direction} 3, 17  or  {direction} off"
+            raise wrong(f"`{text.strip()}` is no index", f"It says which {direction} of J is seen.", usage)
+        off = parts == ["off"]
+        panel.choose_strip("" if off else direction, () if off else tuple(map(int, parts)))
+        self.screen.bring("jtv")
+        self.screen.say(f"Jᵀ v: J in a window{'' if off else f', and a {direction} of it'}")

@@ -1,0 +1,207 @@
+"""The keys that do something to the session: phases, as often as a number says, playing, pausing, starting over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Literal
+
+from gradstep.tui.desk import Controller, Desk
+from gradstep.tui.jobs import SIMPLE, Job, Program, command_job, iteration_job, load_job, natural_job, sequence, times
+from gradstep.tui.play import USUAL, Play
+from gradstep.tui.showing import Showing
+from gradstep.values.commands import ACTS, Command, Load, Show, line_of
+
+
+class Training(Controller):
+    """Runs phases, as often as a number says, plays them, pauses, and starts over."""
+
+    def __init__(self, screen: Desk, showing: Showing, opening: Sequence[Command]) -> None:
+        """Hold the screen; `opening` are the commands to begin with."""
+        super().__init__(screen)
+        self._showing, self.opening = showing, opening
+        self.pressed = False
+        """True when the last key was a pause while something ran: once more interrupts."""
+        self._sure = False
+        """True when the last key asked whether to start over: once more does it."""
+        self._rate = USUAL
+
+    def handles(self) -> Mapping[str, Callable[[], object]]:
+        """Return what each key does."""
+        return {
+            **{name: partial(self.act, name) for name in ACTS},
+            "natural": self.natural,
+            "iteration": self.iteration,
+            "play": partial(self.play, "phase"),
+            "play_iterations": partial(self.play, "iteration"),
+            "slower": partial(self.speed, -1),
+            "faster": partial(self.speed, 1),
+            "start_over": self.start_over,
+            "restart": self.restart,
+        }
+
+    def queueing(self) -> None:
+        """Forget that a pause was pressed."""
+        self.pressed = False
+
+    def heard(self, key: str) -> None:
+        """Take note of which key is pressed: only `start_over` itself answers what it asks."""
+        self._sure = self._sure and key == "start_over"
+
+    # -- phases -------------------------------------------------------------------------------------------------------
+    def _put_phase(self, job: Job) -> None:
+        """Queue what needs a model; why there is none stays to be read."""
+        if self.screen.nothing_loaded:
+            self.screen.say(self.screen.why.news.ways_out)
+        else:
+            self.screen.put(times(job, self.screen.times))
+
+    def act(self, line: str) -> None:
+        """Run a phase."""
+        self._put_phase(command_job(SIMPLE[line]))
+
+    def natural(self) -> None:
+        """Run the next line of the script; without one, or at its end, do what is natural."""
+        if self.screen.reading is None or self.screen.reading.at_end:
+            self._put_phase(natural_job(parse_commands))
+        else:
+            self.screen.put(times(self.screen.reading.job(), self.screen.times))
+
+    def iteration(self) -> None:
+        """Do what is natural up to the next step of the optimizer."""
+        self._put_phase(iteration_job(parse_commands))
+
+    # -- playing ------------------------------------------------------------------------------------------------------
+    def play(self, unit: Literal["phase", "iteration"]) -> None:
+        """Play phases, lines of the open script, or iterations; once more stops."""
+        playing = self.screen.queue.playing
+        lines = unit == "phase" and self.screen.reading is not None and not self.screen.reading.at_end
+        if playing is not None and (playing.unit == "iteration") == (unit == "iteration"):
+            self.screen.queue.play(None)
+            self.screen.redraw()
+            self.screen.say(f"stopped playing: {self.screen.keyboard.key('play').shown} plays on")
+            return
+        self.screen.queueing()
+        if self.screen.queue.dead:
+            self.screen.say(f"the engine is dead: {self.screen.keyboard.key('restart').shown} restarts it")
+            return
+        if lines and self.screen.reading is not None:
+            self.screen.reading.waits = False
+            self.screen.queue.play(Play("line", self._next_line, self._rate))
+        elif unit == "phase":
+            self.screen.queue.play(Play("phase", lambda: natural_job(parse_commands), self._rate))
+        else:
+            self.screen.queue.play(Play("iteration", lambda: iteration_job(parse_commands), self._rate))
+        self.screen.redraw()
+
+    def _next_line(self) -> Job | None:
+        reading = self.screen.reading
+        if reading is None or reading.at_end:
+            return None
+        if reading.waits:
+            self.screen.say(f"the script asks for a key; {self.screen.keyboard.key('play').shown} plays on")
+            return None
+        return reading.job()
+
+    def speed(self, by: int) -> None:
+        """Play faster or slower."""
+        play = (self.screen.queue.playing or Play("phase", lambda: None, self._rate)).at(by)
+        self._rate = play.rate
+        if self.screen.queue.playing is not None:
+            self.screen.queue.play(play)
+        self.screen.say(f"{play.words}   {self._speed_words}")
+
+    @property
+    def _speed_words(self) -> str:
+        slower, faster, stop = (self.screen.keyboard.key(name).shown for name in ("slower", "faster", "play"))
+        does = "stops" if self.screen.queue.playing is not None else "plays"
+        return f"{slower} slower, {faster} faster, {stop} {does}"
+
+    # -- pausing and beginning again ----------------------------------------------------------------------------------
+    def pause(self) -> None:
+        """Drop what is queued; once more, interrupt what runs."""
+        self.screen.pausing()
+        again = self.pressed and self.screen.queue.running is not None
+        if again:
+            self.screen.session.interrupt()
+            self.screen.say("interrupting: the phase will be rolled back")
+        elif self.screen.queue.pause():
+            more = f"; {self.screen.keyboard.named('pause')} again interrupts" if self.screen.queue.running else ""
+            self.screen.say(f"paused: the queue is clear{more}")
+        elif self.screen.why.news.said:
+            self.screen.why.tell(said="")
+            self.screen.rearrange()
+            self.screen.redraw()
+        else:
+            self.screen.say(f"nothing runs; {self.screen.keyboard.named('quit')} quits")
+        self.pressed = self.screen.queue.running is not None
+
+    def start_over(self) -> None:
+        """Load the same workload afresh, with the same seed; asks first."""
+        load = self.screen.last_load
+        again = self.screen.keyboard.key("start_over").shown
+        if load is None:
+            self.screen.say("nothing was loaded here that could be loaded again")
+        elif not self._sure:
+            self._sure = True
+            self.screen.say(f"start over with {line_of(load)}? {again} again does it, any other key does not")
+        else:
+            self._sure = False
+            self.screen.queue.pause()
+            self.screen.told(f"Starting over: {line_of(load)}. The log and the record keep what was done before.")
+            self.screen.why.tell(said="")
+            if self.screen.reading is not None and self.screen.reading.loads:
+                self.screen.reading.restart()
+                self.screen.put(self.screen.reading.to_load())
+            else:
+                self.screen.put(self._load_again(load))
+
+    def _load_again(self, load: Load) -> Job:
+        """Return the job that loads again and shows what is shown now, or what the workload wants to be seen first."""
+        shown = next((c for c in reversed(self.screen.queue.history) if isinstance(c, Load | Show)), None)
+        if not isinstance(shown, Show):
+            return load_job(load, parse_commands)
+
+        def program() -> Program:
+            return sequence([load, shown])
+
+        return Job(lambda _: program())
+
+    def restart(self) -> None:
+        """Start a dead or hanging engine again."""
+        if not self.screen.applies("restart"):
+            self.screen.say(f"the engine is alive: {self.screen.keyboard.key('restart').shown} restarts a dead one")
+            return
+        self._showing.begin_stage("starting the engine again")
+        self.screen.run_worker(self._restart(), name="restart")
+
+    def begin(self) -> None:
+        """Queue what the screen is opened with."""
+        for command in self.opening:
+            self.screen.queue.put(
+                load_job(command, parse_commands) if isinstance(command, Load) else command_job(command)
+            )
+
+    async def _restart(self) -> None:
+        retry = self.screen.nothing_loaded and self.screen.reading is not None
+        if retry:
+            # what came before the load, narration, comes again with the script
+            self.screen.queue.history.clear()
+        again = bool(self.screen.queue.history)
+        await self.screen.queue.restart()
+        if retry and self.screen.reading is not None:
+            self.screen.reading.restart()
+            self.screen.queue.put(self.screen.reading.to_load())
+        elif not again:
+            # it died before anything was done: begin as at the start
+            self.begin()
+        self.screen.rearrange()
+        self.screen.redraw()
+
+
+def parse_commands(line: str) -> list[Command]:
+    """Parse a line of the session's own, such as what is natural; it holds plain commands only."""
+    from gradstep.steps.parse import parse_line
+    from gradstep.steps.script import Line
+
+    return [statement.command for statement in parse_line(line) if isinstance(statement, Line)]
