@@ -55,7 +55,7 @@ class Panels(Controller):
             for key, do in panel.keys().items()
         }
         return own | {
-            **{name: partial(self.focus, name) for name in PANELS},
+            **{name: partial(self.focus, name) for name in PANELS if name != "compare"},  # whose key compares
             "panel": partial(self.next, 1),
             "panel_back": partial(self.next, -1),
             "up": partial(self.move, -1),
