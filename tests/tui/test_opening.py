@@ -120,7 +120,7 @@ def test_a_factory_that_prints_is_asked_about_what_it_printed_is_seen_and_two_es
             s.app.simulate_key("escape")
             await s.until(lambda: session.interrupts == 1)
             session.gate.set()
-            await s.until(lambda: s.screen.frames > 0)
+            await s.until(lambda: s.screen.showing.frames > 0)
             await s.idle()
             assert "Does this train?" not in s.text()
 
@@ -138,6 +138,6 @@ def test_a_stage_of_gradsteps_own_is_not_asked_about():
             await s.until(lambda: "│ a warning of torch's" in s.text())
             assert "Does this train?" not in s.text()
             session.gate.set()
-            await s.until(lambda: s.screen.frames > 0)
+            await s.until(lambda: s.screen.showing.frames > 0)
 
     run(test)
