@@ -48,6 +48,15 @@ class Acting(Sights):
         """Go on to the end of the module that is running, or with `phase` to the end of the phase."""
         return self.execute(cmd.Out(phase))
 
+    def check(self, what: str = "") -> Outcome:
+        """Compare derivatives with finite differences; the answer is the outcome's `text`.
+
+        Args:
+            what: a node, as `#12`, its name, operation or module; empty for the node that is stopped at, else for every
+                custom Function of the graph, whose double backward is checked too.
+        """
+        return self.execute(cmd.Check(what))
+
     def undo(self, count: int = 1) -> Outcome:
         """Go back by some commands, and everything is as it was to the bit; inside a phase, by some stops."""
         return self.execute(cmd.Undo(count))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from gradstep.engine.autograd.finite_differences import compare
+from gradstep.engine.autograd.function_check import check_function
+from gradstep.engine.autograd.saved_values import is_function
 from gradstep.engine.diagnose.missing_grad import why_none
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds
 from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.expressions.scope import selected_tensor
 from gradstep.engine.history.timeline import Timeline
+from gradstep.engine.stepping.breakpoints import nodes_named
 from gradstep.engine.stepping.watchpoints import kept
 from gradstep.session.looks import Looks
 from gradstep.values import commands as cmd
@@ -16,6 +20,9 @@ from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Constant, Expression, expression_line, is_word
 from gradstep.values.outcomes import Problem
+
+_CHECKED = 16
+"""Nodes that one `check` compares at most."""
 
 
 def answer(looks: Looks, command: Command) -> str:
@@ -48,6 +55,8 @@ def answer(looks: Looks, command: Command) -> str:
             return describe(evaluate(value, looks.scope))
         case cmd.WhyNone(what):
             return _why_none(looks, what)
+        case cmd.Check(what):
+            return _check(looks, what)
         case cmd.Watch(value):
             return looks.watches.add(value, looks.scope)
         case cmd.Unwatch(number):
@@ -86,6 +95,32 @@ def _why_none(looks: Looks, what: Expression) -> str:
     if tensor is None:
         raise wrong(f"`{path}` is none", "there is no tensor yet whose .grad could be asked after", subject=path)
     return "\n".join(why_none(looks.held, path, tensor))
+
+
+def _check(looks: Looks, what: str) -> str:
+    graph, event = looks.held.graph(), looks.scope.event()
+    if graph is None:
+        raise wrong("there is no graph to check", "a forward builds it", "run `forward` first")
+    if what:
+        numbers = nodes_named(what, graph)
+    elif event is not None and event.node is not None:
+        numbers = [event.number]
+    else:
+        numbers = [number for number, node in enumerate(graph.nodes) if is_function(node)]
+    if not numbers:
+        raise wrong("the graph has no custom Function", "", "`check #12` and `check relu` check nodes of torch's own")
+    lines = []
+    for number in numbers[:_CHECKED]:
+        node = graph.nodes[number]
+        name = f"#{number} {node.name().rsplit('::', 1)[-1]}"
+        if is_function(node):
+            found = [(name, verdict) for verdict in check_function(node, graph.made.applied)]
+        else:
+            edges = [edge for edge, (following, _) in enumerate(node.next_functions) if following is not None]
+            found = [(f"{name}, input {e}" if len(edges) > 1 else name, compare(node, e)) for e in edges]
+        lines += [f"{where}: {verdict.words}" for where, verdict in found]
+    left = len(numbers) - _CHECKED
+    return "\n".join([*lines, *([f"{left:,} more nodes: name one, such as #{numbers[-1]}"] if left > 0 else [])])
 
 
 def _expect(looks: Looks, condition: Expression) -> None:

@@ -54,6 +54,8 @@ def complete(text: str, names: Names | None) -> list[str]:
         return _finish(text, rest, names.parameters if names is not None else ())
     if word in ("break", "log"):
         return _break(text, rest, names)
+    if word == "check":
+        return _finish(text, rest, names.nodes if names is not None else ())
     if word in _WORDS:
         return _finish(text, rest, _WORDS[word])
     if word in _NUMBERED:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.commands import FILES, TRAVELS, Break, Command, Into, Screenshot, WhyNone
+from gradstep.values.commands import FILES, TRAVELS, Break, Check, Command, Into, Screenshot, WhyNone
 
 
 class Line(Struct, frozen=True):
@@ -52,7 +52,7 @@ class Script(Struct, frozen=True):
     statements: tuple[Statement, ...]
 
     def observes(self) -> bool:
-        """Return whether something in it needs what a phase keeps: a stop inside one, a picture, `why`, going back."""
+        """Return whether something in it needs what a phase keeps: a stop inside, a picture, `why`, `check`, undo."""
         return self.inside() or any(map(_observes, self.statements))
 
     def inside(self) -> bool:
@@ -70,7 +70,7 @@ class Script(Struct, frozen=True):
 
 def _observes(statement: Statement) -> bool:
     if isinstance(statement, Line):
-        return isinstance(statement.command, (Screenshot, WhyNone, *TRAVELS, *FILES))
+        return isinstance(statement.command, (Screenshot, WhyNone, Check, *TRAVELS, *FILES))
     return isinstance(statement, ExpectError) or any(map(_observes, statement.body))
 
 

@@ -72,6 +72,9 @@ class ToValues(ToTerms):
     def why(self, _word: Token, what: x.Expression) -> c.WhyNone:
         return c.WhyNone(what)
 
+    def check(self, _word: Token, what: Token | None) -> c.Check:
+        return c.Check("" if what is None else str(what))
+
     def watch(self, _word: Token, value: x.Expression) -> c.Watch:
         return c.Watch(value)
 

@@ -127,6 +127,16 @@ class WhyNone(Struct, frozen=True, tag=True):
     what: Expression
 
 
+class Check(Struct, frozen=True, tag=True):
+    """Compare the derivatives of nodes with finite differences; of a custom Function also its double backward.
+
+    `what` is a node's number as `#12`, its name, operation or module, or a glob; empty for the node that is stopped at,
+    else for every custom Function of the graph.
+    """
+
+    what: str = ""
+
+
 class Watch(Struct, frozen=True, tag=True):
     """Report, and pause what is queued, whenever the value changes; as gdb's watch."""
 
@@ -178,6 +188,7 @@ Command: TypeAlias = (
     | Expect
     | Print
     | WhyNone
+    | Check
     | Watch
     | Unwatch
     | Set
@@ -240,6 +251,8 @@ def line_of(command: Command) -> str:
             return f"print {expression_line(value)}"
         case WhyNone(what):
             return f"why {expression_line(what)}"
+        case Check(what):
+            return f"check {what}".rstrip()
         case Watch(value):
             return f"watch {expression_line(value)}"
         case Unwatch(number):

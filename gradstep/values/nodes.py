@@ -35,7 +35,7 @@ class LookNode(Struct, frozen=True, tag=True):
     column: int | None = None
     """Where the window onto J begins; None to begin where those onto the vectors do."""
     check: bool = False
-    """True to compare J with finite differences."""
+    """True to compare J with finite differences; of a custom Function its backward and double backward."""
     run: bool = False
     """True to run the backward of a custom Function once more for it."""
     insist: bool = False
@@ -170,7 +170,7 @@ class MatrixPart(Struct, frozen=True):
     agrees: bool | None = None
     """Whether finite differences agree; None where that was not asked, or can't be said."""
     check: str = ""
-    """What came of the comparison, in words."""
+    """What came of the comparison, in words; of a custom Function a line for each backward."""
     note: str = ""
     """Why there is no window."""
     strip: Strip | None = None

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gradstep.engine.autograd.derivatives.rerun_table import TABLE
-from gradstep.engine.autograd.finite_differences import Check, check
+from gradstep.engine.autograd.finite_differences import Check, check, compare
 from gradstep.engine.autograd.jacobian import Refusal
 
 
@@ -102,3 +102,24 @@ def test_a_freed_node_is_refused() -> None:
     found = check(y.grad_fn, 0)  # type: ignore[arg-type]
     assert isinstance(found, Refusal)
     assert found.kind == "freed"
+
+
+@pytest.mark.parametrize("size", [3, 600])
+def test_j_that_is_not_finite_is_said_to_be_so(size: int) -> None:
+    y = torch.zeros(size, requires_grad=True).sqrt()
+    made = compare(y.grad_fn, 0)  # type: ignore[arg-type]
+    assert made.agrees is None
+    where = (
+        "∂ output[0] / ∂ input[0] is inf, finite differences give nan" if size == 3 else "J u is not, for a random u"
+    )
+    assert made.words == f"J is not finite: {where}"
+
+
+def test_the_verdict_is_in_words() -> None:
+    made = compare(torch.randn(3, requires_grad=True).exp().grad_fn, 0)  # type: ignore[arg-type]
+    assert made.agrees is True
+    assert made.words.startswith("J agrees with finite differences: all 9 elements of J, off by ")
+    greatest = torch.randn(2, 2, requires_grad=True).max(1)[0]
+    made = compare(greatest.grad_fn, 0)  # type: ignore[arg-type]
+    assert made.agrees is None
+    assert made.words.startswith("J is not compared with finite differences: MaxBackward0 did not keep what")

@@ -149,7 +149,7 @@ def test_what_was_written_or_packed_is_told() -> None:
 
 def test_a_check_that_fails_is_no_quiet_matter() -> None:
     assert RELU.matrix is not None
-    matrix = replace(RELU.matrix, agrees=False, check="finite differences DISAGREE: all 36 elements of J")
+    matrix = replace(RELU.matrix, agrees=False, check="J DISAGREES with finite differences: all 36 elements of J")
     lines = jtv.draw(replace(RELU, matrix=matrix), 73, 30).lines
     assert any(span.tone == "bad" and "DISAGREE" in span.text for line in lines for span in line.spans)
 

@@ -134,7 +134,7 @@ def test_j_is_compared_with_finite_differences_when_asked() -> None:
     assert set(checked.values()) == {True}
     matrix = views["PowBackward0 1"].matrix
     assert matrix is not None
-    assert matrix.check.startswith("finite differences agree: all 100 elements of J, off by ")
+    assert matrix.check.startswith("J agrees with finite differences: all 100 elements of J, off by ")
 
 
 def test_j_is_not_shown_of_a_weight_that_was_written_unseen() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,15 @@ _DIRECTIONS = 3
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What came of a comparison with finite differences."""
+
+    agrees: bool | None
+    """None where nothing can be compared."""
+    words: str
+
+
+@dataclass(frozen=True)
 class Check:
     """How far J is from finite differences."""
 
@@ -39,6 +49,17 @@ class Check:
     def agrees(self) -> bool:
         """True when the difference is no greater than rounding explains."""
         return self.error <= self.tolerance
+
+
+def compare(node: Node, edge: int, output: int = 0) -> Verdict:
+    """Return what `check` finds, in words."""
+    made = check(node, edge, output)
+    if isinstance(made, Refusal):
+        words = "is not finite" if made.kind == "infinite" else "is not compared with finite differences"
+        return Verdict(None, f"J {words}: {made.why}")
+    verb = "agrees" if made.agrees else "DISAGREES"
+    off = f"off by {made.error:.1e} of the greatest; rounding explains {made.tolerance:.1e}"
+    return Verdict(made.agrees, f"J {verb} with finite differences: {made.how}, {off}")
 
 
 def check(node: Node, edge: int, output: int = 0) -> Check | Refusal:
@@ -61,14 +82,37 @@ def check(node: Node, edge: int, output: int = 0) -> Check | Refusal:
     with torch.no_grad():
         if found.shape[1] <= _EVERY and found.fits:
             columns = [sides.difference(_unit(again.point, i)).flatten() for i in range(found.shape[1])]
-            error = _apart(found.whole().double(), torch.stack(columns, 1))
+            made, wanted = found.whole().double(), torch.stack(columns, 1)
+            if not made.isfinite().all():
+                return _infinite(found, made, wanted)
+            error = _apart(made, wanted)
             how = f"all {found.elements:,} elements of J"
         else:
             error, how = _in_directions(found, again, sides)
+            if not math.isfinite(error):
+                return Refusal("infinite", f"{how.partition(' for ')[0]} is not, for a random u")
     if sides.kinks and sides.kinks == sides.seen:
         return Refusal("nothing", "the operation has a kink, such as a tie, wherever it would be compared")
     left = f", {sides.kinks:,} of {sides.seen:,} differences left out: they meet a kink, such as a tie"
     return Check(error, tolerance, how + left * bool(sides.kinks))
+
+
+def _infinite(found: Jacobian, made: Tensor, wanted: Tensor) -> Refusal:
+    """Return where J is not finite first, and what the differences give there."""
+    row, column = (int(place) for place in (~made.isfinite()).nonzero()[0])
+    output, given = unravel(row, found.out_shape), unravel(column, found.in_shape)
+    where = f"∂ output{index_text(output)} / ∂ input{index_text(given)}"
+    return Refusal("infinite", f"{where} is {made[row, column]:g}, finite differences give {wanted[row, column]:g}")
+
+
+def unravel(place: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the index of an element that is counted row by row."""
+    return tuple(int(each) for each in torch.unravel_index(torch.tensor(place), tuple(shape)))
+
+
+def index_text(index: Sequence[int]) -> str:
+    """Write an index as torch does; empty for that of one number."""
+    return f"[{', '.join(map(str, index))}]" if index else ""
 
 
 def _in_directions(found: Jacobian, again: Rerun, sides: _Sides) -> tuple[float, str]:
@@ -80,16 +124,23 @@ def _in_directions(found: Jacobian, again: Rerun, sides: _Sides) -> tuple[float,
         u = torch.randn(again.point.shape, generator=generator).to(again.point.device, found.in_dtype)
         wanted = sides.difference(u.double())
         made = found.along(u)
+        if made is not None and not made.isfinite().all():
+            return math.nan, how
         if made is not None:
-            worst = max(worst, _apart(made.double(), wanted))
+            worst = _worse(worst, _apart(made.double(), wanted))
             continue
         how = f"v · J u for {_DIRECTIONS} random u and v"
         v = torch.randn(found.out_shape, generator=generator).to(found.device, found.dtype)
         v, wanted = v * wanted.isfinite(), wanted.nan_to_num(0.0)
         scale = float(v.double().norm() * wanted.norm())
         apart = float((v.double() * wanted).sum() - (u.double() * found.times(v).double()).sum())
-        worst = max(worst, abs(apart) / scale if scale else abs(apart))
+        worst = _worse(worst, abs(apart) / scale if scale else abs(apart))
     return worst, how
+
+
+def _worse(one: float, other: float) -> float:
+    """Return the greater of two errors; NaN is greater than any."""
+    return other if math.isnan(other) or other > one else one
 
 
 class _Sides:

@@ -14,6 +14,7 @@ import torch
 from torch.autograd.graph import Node
 
 from gradstep.engine.autograd.long_graphs import free, make_room
+from gradstep.engine.observe.functions import Applied
 from gradstep.engine.observe.other_threads import Elsewhere
 from gradstep.engine.observe.source_lines import Lines, Place
 
@@ -44,6 +45,8 @@ class Owners:
     running: list[int] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     """Every call, in the order in which they began."""
+    applied: Applied = field(default_factory=Applied)
+    """What the custom Functions were given."""
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
     """The calls on other threads than the one that this was made on; `numbers` know nothing of them."""
     _open: list[int] = field(default_factory=list)

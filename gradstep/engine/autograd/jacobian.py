@@ -20,7 +20,18 @@ from gradstep.engine.autograd.nested_shapes import is_ragged
 from gradstep.engine.autograd.saved_values import has_hooks, is_function
 
 Why = Literal[
-    "leaf", "freed", "written", "hooked", "custom", "checkpoint", "compiled", "nothing", "complex", "nested", "failed"
+    "leaf",
+    "freed",
+    "written",
+    "hooked",
+    "custom",
+    "checkpoint",
+    "compiled",
+    "nothing",
+    "complex",
+    "nested",
+    "failed",
+    "infinite",
 ]
 
 CAP = 1 << 20

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.autograd.graph import GraphRecord, Owners, leaf_tensor, record
+from gradstep.engine.observe.functions import is_unobserved
 from gradstep.engine.observe.source_lines import Lines
 
 ENGINE_CALLS = ("torch.autograd.grad", "torch.autograd.backward", "torch.Tensor.backward")
@@ -109,7 +110,7 @@ _RUN: list[Callable[..., Any]] = []
 def _tapped(
     outputs: Sequence[Any], gradients: Any, retain: Any, create: Any, inputs: Any, *more: Any, **also: Any
 ) -> Any:
-    taps = [tap for tap in _TAPS if tap.thread == get_ident() and not tap.within]
+    taps = [tap for tap in _TAPS if tap.thread == get_ident() and not tap.within and not is_unobserved()]
     name = f"torch.autograd.{sys._getframe(1).f_code.co_name}"
     with ExitStack() as stack:
         for tap in taps:

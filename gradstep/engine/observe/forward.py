@@ -15,6 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from gradstep.engine.autograd.graph import Owners
 from gradstep.engine.observe.compiled import keep_regions_whole
 from gradstep.engine.observe.engine_calls import EngineCall, tap_engine
+from gradstep.engine.observe.functions import tap_functions
 from gradstep.engine.observe.source_lines import Lines, note_lines
 from gradstep.engine.problems import is_ours
 
@@ -85,6 +86,7 @@ def watch_forward(
         stack.callback(register_module_forward_pre_hook(enter).remove)
         stack.callback(register_module_forward_hook(leave, always_call=True).remove)
         stack.enter_context(tap_engine(inner))
+        stack.enter_context(tap_functions(seen.owners.applied.note))
         seen.lines = stack.enter_context(note_lines(paths) if lines else nullcontext())
         began = number()
         try:

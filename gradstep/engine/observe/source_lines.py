@@ -18,8 +18,9 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from gradstep.engine.observe.compiled import Observer, Region, replaced
+from gradstep.engine.observe.compiled import Observer, Region
 from gradstep.engine.observe.composites import hide_composites
+from gradstep.engine.observe.functions import tap_functions
 
 _TORCH = str(Path(torch.__file__).resolve().parent)
 _OURS = str(Path(__file__).resolve().parents[2])
@@ -111,7 +112,7 @@ def note_lines(paths: Mapping[nn.Module, str]) -> Iterator[Lines]:
         stack.callback(register_module_forward_hook(leave, always_call=True).remove)
         stack.enter_context(hide_composites())
         stack.enter_context(_Noting(lines))
-        stack.enter_context(_noting_functions(lines))
+        stack.enter_context(tap_functions(lambda at, _, frame: lines.ran(at, at + 1, frame)))
         yield lines
 
 
@@ -135,29 +136,6 @@ class _Noting(Observer):
         after = self._number()
         if after != region.before:
             self._ran(region.before, after, region.frame)
-
-
-@contextmanager
-def _noting_functions(lines: Lines) -> Iterator[None]:
-    """Note every `apply` of a custom Function, which no `TorchFunctionMode` sees.
-
-    `apply` may be bound before (`act = Act.apply`), so it is not replaced itself but what each call of it goes through
-    right before its node is made (torch/autograd/function.py, `Function.apply`). Within a vmap it takes another way.
-    """
-    utils: Any = torch._functorch.utils
-    passes = getattr(utils, "unwrap_dead_wrappers", None)
-    if passes is None:  # another torch: a node is then where its module was called
-        yield
-        return
-    number, thread = torch.autograd._get_sequence_nr, get_ident()  # type: ignore[attr-defined]
-
-    def noting(args: Any) -> Any:
-        if get_ident() == thread:
-            lines.ran(number(), number() + 1, sys._getframe(1))
-        return passes(args)
-
-    with replaced(utils, "unwrap_dead_wrappers", noting):
-        yield
 
 
 def place_of(frame: FrameType | None) -> Place | None:

@@ -293,6 +293,21 @@ def _node_fault(what: str, graph: GraphRecord | None) -> GradstepError | None:
     return None if met else _not_called("node", what, known)
 
 
+def nodes_named(what: str, graph: GraphRecord) -> list[int]:
+    """Return the nodes that `#12`, a name, an operation, a module or a glob of one is for.
+
+    Raises:
+        GradstepError: it is for none; the nearest names are offered.
+    """
+    fault = _node_fault(what, graph)
+    if fault is not None:
+        raise wrong(fault.problem.title, "", fault.problem.remedy, what)
+    if what.startswith("#"):
+        return [int(what[1:])]
+    owners = enumerate(graph.owners)
+    return [i for i, own in owners if _operation_named(what, graph.nodes[i].name()) or (own and _named(what, own))]
+
+
 def _not_called(kind: str, what: str, known: list[str]) -> GradstepError:
     few = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
     remedy = did_you_mean(what.strip("*?"), known) or f"There are {few}."

@@ -100,7 +100,7 @@ OWN: tuple[Key, ...] = (
         "F",
         "F",
         "finite differences",
-        "Jᵀ v: compare J with finite differences, or no more",
+        "Jᵀ v: compare J with finite differences, of a custom Function its double backward too; or no more",
         "Panels",
         panel="jtv",
     ),

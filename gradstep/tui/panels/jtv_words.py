@@ -70,7 +70,8 @@ def facts(view: NodeView) -> Iterator[tuple[str, str]]:
         if matrix.note:
             yield f"J: {clean(matrix.note)}", "dim"
         if matrix.check:
-            yield f"J: {clean(matrix.check)}", "bad" if matrix.agrees is False else "good" if matrix.agrees else "dim"
+            tone = "bad" if matrix.agrees is False else "good" if matrix.agrees else "dim"
+            yield from ((clean(line), tone) for line in matrix.check.split("\n"))
     for row in view.saved:
         yield f"saved: {_saved(row)}", "bad" if row.state == "written" else "dim"
     if view.note:

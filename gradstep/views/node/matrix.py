@@ -7,9 +7,12 @@ from msgspec.structs import replace
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from gradstep.engine.autograd.finite_differences import Check, check
+from gradstep.engine.autograd.finite_differences import compare
+from gradstep.engine.autograd.function_check import check_function
 from gradstep.engine.autograd.jacobian import WORK, Jacobian, Refusal, jacobian
+from gradstep.engine.autograd.saved_values import is_function
 from gradstep.engine.autograd.structure import Structure, structure_of
+from gradstep.engine.observe.functions import Applied
 from gradstep.values.nodes import LookNode, MatrixPart, Rows
 from gradstep.views.node.flow import start
 from gradstep.views.node.strip import strip_of
@@ -32,13 +35,18 @@ class MatrixLook:
         edge: int,
         output: int,
         request: LookNode,
+        applied: Applied,
         v: Tensor | None = None,
         left: Tensor | None = None,
     ) -> MatrixPart:
-        """Return what is seen of J for one output and one input of a node; v and J^T v choose a row or column of it."""
+        """Return what is seen of J for one output and one input of a node; v and J^T v choose a row or column of it.
+
+        `applied` is what the custom Functions of the forward were given: to check one, it is applied to that again.
+        """
         found = jacobian(node, edge, output, request.run)
         if isinstance(found, Refusal):
-            return MatrixPart(edge, output, 0, 0, note=found.why)
+            part = MatrixPart(edge, output, 0, 0, note=found.why)
+            return self._checked(part, node, applied) if request.check and is_function(node) else part
         part = MatrixPart(edge, output, *found.shape)
         structure = self._structure(stop, found, request.insist)
         known = structure.name != "not known"
@@ -46,7 +54,7 @@ class MatrixLook:
         part = self._window(part, found, structure, request)
         if request.strip:
             part = replace(part, strip=strip_of(found, request, v, left))
-        return self._checked(part, node) if request.check else part
+        return self._checked(part, node, applied) if request.check else part
 
     def _structure(self, stop: int, found: Jacobian, insist: bool) -> Structure:
         if stop != self._stop or len(self._known) > KEPT:
@@ -74,13 +82,10 @@ class MatrixLook:
             return replace(part, note=f"{why}: it is computed when asked for")
         return replace(part, window=_rows(found.rows(top, count)[:, left : left + across].to(torch.float64).tolist()))
 
-    def _checked(self, part: MatrixPart, node: Node) -> MatrixPart:
-        made = check(node, part.edge, part.output)
-        if not isinstance(made, Check):
-            return replace(part, check=f"not compared: {made.why}")
-        verdict = "agree" if made.agrees else "DISAGREE"
-        words = f"finite differences {verdict}: {made.how}, off by {made.error:.1e} of the greatest"
-        return replace(part, agrees=made.agrees, check=f"{words}; rounding explains {made.tolerance:.1e}")
+    def _checked(self, part: MatrixPart, node: Node, applied: Applied) -> MatrixPart:
+        found = check_function(node, applied) if is_function(node) else (compare(node, part.edge, part.output),)
+        known = [each.agrees for each in found if each.agrees is not None]
+        return replace(part, agrees=all(known) if known else None, check="\n".join(each.words for each in found))
 
 
 def _place(asked: int | None, shape: tuple[int, ...], request: LookNode) -> int:

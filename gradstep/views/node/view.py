@@ -130,7 +130,7 @@ class _Node:
             matrix = MatrixPart(seen, output, 0, 0, note=note)
         else:
             v, left = _at(self.arrived, output), _at(self.left, seen)
-            matrix = self.look._matrices.part(self.stop, node, seen, output, request, v, left)
+            matrix = self.look._matrices.part(self.stop, node, seen, output, request, self.record.made.applied, v, left)
         here = norm if arrives else norms.get(self.number)
         return NodeView(
             self.stop,
