@@ -27,6 +27,7 @@ from gradstep.values.errors import wrong
 
 if TYPE_CHECKING:
     from gradstep.session.local import Session
+    from gradstep.tui.film import Film
 
 
 def examples(given: list[str]) -> int:
@@ -50,13 +51,14 @@ def replay(given: list[str]) -> int:
     parser.add_argument("files", metavar="FILE.steps", nargs="+", help="the scripts, each in a session of its own")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each command carried out")
     parser.add_argument("--screenshot", metavar="OUT.svg", help="draw the screen at the end of the script")
+    parser.add_argument("--html", metavar="FILE.html", help="write the replay as a page to step through in a browser")
     add_look(parser, "learn", "dark")
     parser.add_argument(
         "--size",
         type=size,
         default=(120, 40),
         metavar="COLUMNSxROWS",
-        help="of a drawn screen, unless its `screenshot` line has a size (default: 120x40)",
+        help="of a drawn screen, unless its `screenshot` line has a size, and of the page (default: 120x40)",
     )
     add_device_and_seed(parser, "as each load line says", "as each load line says")
     add_history(parser)
@@ -65,6 +67,8 @@ def replay(given: list[str]) -> int:
     if options.screenshot is not None and len(options.files) > 1:
         what = f"{len(options.files)} scripts would draw to {options.screenshot}, each over the one before."
         raise wrong("--screenshot takes one script", what, "End each script with a `screenshot` line of its own.")
+    if options.html is not None:
+        _check_page(options.html, options.files)
     sys.path.append(os.getcwd())
     from gradstep.steps import replay as scripts
 
@@ -72,10 +76,12 @@ def replay(given: list[str]) -> int:
         options.files,
         json=options.json,
         screenshot=options.screenshot,
+        html=options.html,
         size=options.size,
         device=options.device,
         seed=options.seed,
         draw=partial(_draw, options.layout, options.theme),
+        film=partial(_film, options.layout, options.theme),
         history=options.history,
         history_offload=options.history_offload,
     )
@@ -87,6 +93,25 @@ def _draw(layout: str | None, theme: str | None, session: Session, path: str, si
     from gradstep.tui.picture import draw
 
     draw(InlineSession(session), path, size, session.log, layout=layout or "learn", theme=theme or "dark")
+
+
+def _film(layout: str | None, theme: str | None, session: Session, size: tuple[int, int]) -> Film:
+    """Show a session on a screen, however the screen of this user looks."""
+    from gradstep.session.transport.inline import InlineSession
+    from gradstep.tui.film import Film
+    from gradstep.tui.remembered import Look
+
+    return Film(InlineSession(session), size, Look(layout=layout or "learn", theme=theme or "dark"))
+
+
+def _check_page(path: str, scripts: list[str]) -> None:
+    if len(scripts) > 1:
+        what = f"{len(scripts)} scripts would be written to {path}, each over the one before."
+        raise wrong("--html takes one script", what, "Write a page for each of them.")
+    if not path.endswith((".html", ".htm")):
+        raise wrong("--html takes a .html file", path, f"Write --html {path}.html.", path)
+    if not Path(path).absolute().parent.is_dir():
+        raise wrong("the folder of the page does not exist", path, "Make the folder first.", path)
 
 
 def diff(given: list[str]) -> int:

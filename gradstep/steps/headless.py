@@ -76,11 +76,10 @@ class Headless:
                 self.commands += 1
                 if kind is Expect:
                     self.held += 1
-            failure = runner.feed(problem)
+            self.failure = runner.feed(problem)
             carried(line, outcome)
-            if failure is not None:
-                self.failure = failure
-                return failure
+            if self.failure is not None:
+                return self.failure
             line = runner.line
         return None
 

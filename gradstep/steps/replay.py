@@ -7,11 +7,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gradstep.steps.faults import ScriptError
 from gradstep.steps.headless import Draw, Headless
 from gradstep.steps.jsonlines import JsonLines
+from gradstep.steps.page import Camera, Page
 from gradstep.steps.parse import read_script
 from gradstep.steps.report import failure_text, stop_text
 from gradstep.steps.runner import Failure
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from gradstep.session.local import Session
 
 Carried = Callable[[Line, Outcome], None]
+Film = Callable[["Session", tuple[int, int]], Camera]
+"""Shows a session on a screen of a size, for a page."""
 
 EXIT = {"expectation": 1, "wrong": 2, "raised": 3, "interrupted": 130}
 """Exit code by the kind of the problem that ended a replay; 0 when all expectations held."""
@@ -34,10 +37,12 @@ def replay(
     *,
     json: bool = False,
     screenshot: str | None = None,
+    html: str | None = None,
     size: tuple[int, int] = (120, 40),
     device: str | None = None,
     seed: int | None = None,
     draw: Draw | None = None,
+    film: Film | None = None,
     history: int = HISTORY,
     history_offload: bool = False,
 ) -> int:
@@ -50,17 +55,19 @@ def replay(
         paths: the script files.
         json: print an object for each command carried out, see `gradstep.steps.jsonlines`.
         screenshot: where to draw the screen as it is at the end; None for not at all.
-        size: columns and rows of the screenshots.
+        html: where to write the replay as a page to step through; None for not at all.
+        size: columns and rows of the screenshots, and of the screen on that page.
         device: in place of the device of each script's `load`.
         seed: in place of its seed.
         draw: draws a screenshot; steps cannot, for it never imports textual.
+        film: shows a session on a screen for the page.
         history: bytes that may be kept to go back in time with.
         history_offload: True to keep that of a model on a GPU in host memory.
     """
     read = [_read(path) for path in paths]
     scripts = [script for script in read if script is not None]
     code = 0 if len(scripts) == len(read) else EXIT["wrong"]
-    given = _Given(json, screenshot, size, device, seed, draw, history, history_offload)
+    given = _Given(json, screenshot, html, size, device, seed, draw, film, history, history_offload)
     try:
         for script in scripts:
             code = max(code, _replay(script, given))
@@ -81,22 +88,19 @@ def _read(path: str) -> Script | None:
         return None
 
 
-class _Given:
+class _Given(NamedTuple):
     """What the command line says for every script."""
 
-    def __init__(
-        self,
-        json: bool,
-        screenshot: str | None,
-        size: tuple[int, int],
-        device: str | None,
-        seed: int | None,
-        draw: Draw | None,
-        history: int,
-        offload: bool,
-    ) -> None:
-        self.json, self.screenshot, self.size = json, screenshot, size
-        self.device, self.seed, self.draw, self.history, self.offload = device, seed, draw, history, offload
+    json: bool
+    screenshot: str | None
+    html: str | None
+    size: tuple[int, int]
+    device: str | None
+    seed: int | None
+    draw: Draw | None
+    film: Film | None
+    history: int
+    offload: bool
 
 
 def _replay(script: Script, given: _Given) -> int:
@@ -105,6 +109,8 @@ def _replay(script: Script, given: _Given) -> int:
     progress = _Progress()
     session: Session | None = None
     run: Headless | None = None
+    camera: Camera | None = None
+    page: Page | None = None
     try:
         progress.say("importing torch")
         from gradstep.session.local import Session
@@ -117,20 +123,26 @@ def _replay(script: Script, given: _Given) -> int:
             size=given.size,
             seed=given.seed,
             device=given.device,
-            observed=given.json or given.screenshot is not None,
+            observed=given.json or given.screenshot is not None or given.html is not None,
         )
-        teller = JsonLines(session, sys.stdout) if given.json else _Teller(progress)
-        ticker = _Ticker(run, progress, teller.carried)
+        told = [JsonLines(session, sys.stdout).carried if given.json else _Teller(progress).carried]
+        if given.html is not None and given.film is not None:
+            camera = given.film(session, given.size)
+            page = Page(run, camera, given.size)
+            told.append(page.carried)
+        ticker = _Ticker(run, progress, told)
         with contextlib.redirect_stdout(sys.stderr) if given.json else contextlib.nullcontext():
             run.run(ticker.carried)
             if run.failure is not None and not run.observed and _may_be_named(run.failure.problem):
                 progress.say("running it again, watched, to name what is at fault")
                 run.failure = _watched_again(script, given, run.failure)
-            ended = _end(script, run, given, progress)
+            ended = _end(script, run, given, page, progress)
     except KeyboardInterrupt:
         ended = EXIT["interrupted"]
     finally:
         progress.clear()
+        if camera is not None:
+            camera.close()
     closing = _closing(script, run, ended, time.perf_counter() - began)
     print(closing, file=sys.stderr if given.json else sys.stdout)
     if session is not None:
@@ -161,8 +173,8 @@ def _watched_again(script: Script, given: _Given, failure: Failure) -> Failure:
     return again if again is not None and again.number == failure.number else failure
 
 
-def _end(script: Script, run: Headless, given: _Given, progress: _Progress) -> int:
-    """Report a failure, draw the final screen, return the exit code."""
+def _end(script: Script, run: Headless, given: _Given, page: Page | None, progress: _Progress) -> int:
+    """Report a failure, draw the final screen, write the page, return the exit code."""
     progress.clear()
     code = 0
     if run.failure is not None:
@@ -172,6 +184,12 @@ def _end(script: Script, run: Headless, given: _Given, progress: _Progress) -> i
         problem = run.draw(given.screenshot)
         if problem is not None:
             print(f"{problem.title}: {problem.what}", file=sys.stderr)  # noqa: T201
+            code = max(code, 2)
+    if page is not None and given.html is not None:
+        try:
+            page.write(given.html)
+        except OSError as error:
+            print(f"the page cannot be written: {given.html}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
             code = max(code, 2)
     return code
 
@@ -201,32 +219,51 @@ class _Teller:
         self._progress = progress
         self._stopped = 0
         """The number of the last stop that was told."""
+        self._printed = self._narrates = False
+        """Whether anything has been printed; whether the last command was narration."""
 
     def carried(self, line: Line, outcome: Outcome) -> None:
         """Print what came of one command."""
+        command = outcome.command
+        if isinstance(command, Say):
+            self._narrate(command.text)
+            return
+        self._narrates = False
         if not outcome.text and not outcome.watches and not outcome.stop.hit:
             return
-        self._progress.clear()
-        command = outcome.command
         if outcome.text and not isinstance(command, (Let, Set)):
-            print(outcome.text if isinstance(command, Say) else f"{line.text}\n{outcome.text}")  # noqa: T201
+            self._print(f"{line.text}\n{outcome.text}")
         for hit in outcome.watches:
-            print(f"watchpoint {hit.number}: {hit.line}\n  before {hit.before}\n  after  {hit.after}")  # noqa: T201
+            self._print(f"watchpoint {hit.number}: {hit.line}\n  before {hit.before}\n  after  {hit.after}")
         stop = outcome.stop
         if stop.hit and stop.number != self._stopped:
             self._stopped = stop.number
-            print(f"line {line.number}: {stop_text(stop)}")  # noqa: T201
+            self._print(f"line {line.number}: {stop_text(stop)}")
+
+    def _narrate(self, text: str) -> None:
+        """Print narration, an empty line before it where another text or a heading begins."""
+        from gradstep.steps.narration import rendered
+
+        gap = self._printed and (not self._narrates or text.startswith("#"))
+        self._print("\n" * gap + rendered(text))
+        self._narrates = True
+
+    def _print(self, text: str) -> None:
+        self._progress.clear()
+        self._printed = True
+        print(text)  # noqa: T201
 
 
 class _Ticker:
     """Passes outcomes on, and now and then says how far a long replay has come."""
 
-    def __init__(self, run: Headless, progress: _Progress, carried: Carried) -> None:
-        self._run, self._progress, self._carried = run, progress, carried
-        self.carried: Carried = self._watched if progress.on else carried
+    def __init__(self, run: Headless, progress: _Progress, told: Sequence[Carried]) -> None:
+        self._run, self._progress, self._told = run, progress, told
+        self.carried: Carried = self._watched if progress.on or len(told) > 1 else told[0]
 
     def _watched(self, line: Line, outcome: Outcome) -> None:
-        self._carried(line, outcome)
+        for carried in self._told:
+            carried(line, outcome)
         if time.perf_counter() >= self._progress.due:
             stop, runner = outcome.stop, self._run.runner
             number = runner.line.number if runner.line is not None else line.number

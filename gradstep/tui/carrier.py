@@ -86,6 +86,14 @@ class Carrier:
         self._listener.happened(outcome, again)
         return outcome, views
 
+    async def watch(self, outcome: Outcome, painted: bool) -> None:
+        """Take what came of a command that somebody else has carried out; `painted`: and look at the stop."""
+        self.stop = outcome.stop
+        self.history.extend(outcome.carried_out)
+        self._listener.happened(outcome, False)
+        if painted:
+            await self._look(outcome)
+
     async def _photograph(self, command: Screenshot) -> Outcome:
         try:
             return Outcome(command, self.stop, text=await self._listener.photograph(command))

@@ -91,7 +91,7 @@ def test_the_script_of_the_issue_holds(tmp_path: Path, capsys: pytest.CaptureFix
     told = capsys.readouterr()
     assert told.err == ""
     said, closing = told.out.splitlines()
-    assert said == "What zero_grad does, in *Markdown*."
+    assert said == "What zero_grad does, in Markdown."
     assert f"{path}: ok: 27 commands, 5 expectations held, 1 iteration, loss 52.3" in closing
 
 
@@ -233,6 +233,15 @@ def test_json_has_an_object_for_every_command(tmp_path: Path) -> None:
     (changed,) = [row for row in one[3]["changed"] if row["name"] == "weight"]
     assert set(changed) == {"name", "before", "after", "norm_before", "norm_after", "norm_of_change"}
     assert changed["norm_before"] != changed["norm_after"]
+
+
+def test_narration_is_printed_as_it_reads_with_a_line_between_texts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "say # One\nload linear seed=0\nsay Look at **it**,\nsay `here`.\nsay ## Two\nforward\nprint 1\nsay End\n"
+    assert replay([written(tmp_path, text)]) == 0
+    said = capsys.readouterr().out.splitlines()[:-1]
+    assert said == ["One", "", "Look at it,", "here.", "", "Two", "print 1", "1", "", "End"]
 
 
 def test_json_spells_what_json_cannot() -> None:

@@ -1,0 +1,197 @@
+"""`gradstep replay --html`: a replay as one page to step through, which needs nothing but itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from gradstep.steps.headless import Headless
+from gradstep.steps.script import Line
+from gradstep.values.commands import Expect, Let, Load, Say, Set
+from gradstep.values.outcomes import Outcome
+from gradstep.values.plain import columns
+
+FEW_TURNS = 5
+"""Turns of a repeat up to which all are shown; of more the first and the last."""
+_GLYPHS = re.compile("[^\x00-\u017f\u0370-\u03ff\u2010-\u2026\u2212\u2500-\u259f][\u0300-\u036f]*")
+"""What not every font of one width has: another font may draw it wider."""
+_BRIEF = 60
+"""Characters of narration in the list of steps."""
+
+
+class Piece(NamedTuple):
+    """A part of a row in one style, as CSS."""
+
+    text: str
+    css: str
+
+
+Frame = Sequence[Sequence[Piece]]
+"""A screen, row by row."""
+
+
+class Camera(Protocol):
+    """Who shows what came of each command on a screen."""
+
+    @property
+    def colours(self) -> Mapping[str, str]:
+        """The colours of the screen for what is around it: ground, panel, title, text, dim, bright, now; as CSS."""
+        ...
+
+    def show(self, outcome: Outcome, *, painted: bool = True) -> None:
+        """Take what came of a command; `painted`: and have every panel show it."""
+        ...
+
+    def frame(self) -> Frame:
+        """Return what is seen."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the screen."""
+        ...
+
+
+class _Step(NamedTuple):
+    """One step of the page; a place is one in the list of narrations, a row one in the list of rows."""
+
+    narration: int
+    line: int
+    command: str
+    result: str
+    kind: str
+    """`say`, `ok`, `held` or `failed`."""
+    rows: list[int]
+
+
+class Page:
+    """Collects the steps of one replay."""
+
+    def __init__(self, run: Headless, camera: Camera, size: tuple[int, int]) -> None:
+        """Begin.
+
+        Args:
+            run: the replay.
+            camera: who draws the screen.
+            size: columns and rows of the screen.
+        """
+        self._run, self._camera, self._size = run, camera, size
+        self._turns = run.runner.turns
+        """The repeats around the line that comes next."""
+        self._steps: list[_Step] = []
+        self._rows: dict[str, int] = {}
+        self._styles: dict[str, int] = {}
+        self._narrations: list[list[str]] = []
+        self._skipped = 0
+        """Commands that were carried out since the last step and are none."""
+
+    def carried(self, line: Line, outcome: Outcome) -> None:
+        """Take a step: what came of one line."""
+        turns, self._turns = self._turns, self._run.runner.turns
+        if isinstance(outcome.command, Say):
+            self._say(line, outcome.command)
+            return
+        seen = outcome.problem is not None or all(count <= FEW_TURNS or turn in (1, count) for turn, count in turns)
+        self._camera.show(outcome, painted=seen)
+        if not seen:
+            self._skipped += 1
+            return
+        result, kind = _result(outcome)
+        if kind == "failed" and self._run.failure is None:
+            result, kind = f"{result}, as the script expects", "ok"
+        if self._skipped:
+            result = "\n".join(filter(None, [f"({self._skipped:,} commands before it are not shown)", result]))
+            self._skipped = 0
+        turn = "".join(f"  (turn {turn:,} of {count:,})" for turn, count in turns)
+        self._add(line, line.text + turn, result, kind)
+
+    def write(self, path: str) -> None:
+        """Write the page.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        from gradstep.steps.narration import html
+
+        name = Path(self._run.script.path).name
+        told = (text for texts in self._narrations for text in texts)
+        title = next((_plain(text) for text in told if text.startswith("#")), name)
+        data = {
+            "narrations": [html("\n\n".join(texts)) for texts in self._narrations],
+            "rows": list(self._rows),
+            "steps": self._steps,
+        }
+        style = [f".s{number}{{{css}}}" for css, number in self._styles.items()]
+        colours = "".join(f"--{name}:{css};" for name, css in self._camera.colours.items())
+        values = {
+            "TITLE": escape(title),
+            "SCRIPT": escape(name),
+            "COLOURS": f"{colours}--columns:{self._size[0]};--rows:{self._size[1]};",
+            "STYLES": "".join(style),
+            "STEPS": "".join(map(self._entry, range(len(self._steps)))),
+            # a `</script>` in a text would end the element
+            "DATA": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/"),
+        }
+        page = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+        Path(path).write_text(re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], page), encoding="utf-8")
+
+    def _say(self, line: Line, command: Say) -> None:
+        if self._steps and self._steps[-1].kind == "say":
+            self._narrations[-1].append(command.text)
+            return
+        self._narrations.append([command.text])
+        self._add(line, "", "", "say")
+
+    def _add(self, line: Line, command: str, result: str, kind: str) -> None:
+        rows = [self._rows.setdefault(self._row(row), len(self._rows)) for row in self._camera.frame()]
+        self._steps.append(_Step(len(self._narrations) - 1, line.number, command, result, kind, rows))
+
+    def _row(self, row: Sequence[Piece]) -> str:
+        alike = [("".join(piece.text for piece in pieces), css) for css, pieces in groupby(row, lambda each: each.css)]
+        return "".join(self._span(Piece(text, css)) for text, css in alike)
+
+    def _span(self, piece: Piece) -> str:
+        style = self._styles.setdefault(piece.css, len(self._styles))
+        return f'<span class="s{style}">{_fixed(piece.text)}</span>'
+
+    def _entry(self, place: int) -> str:
+        step = self._steps[place]
+        text = step.command or _brief(self._narrations[step.narration])
+        mark = {"held": "✓ ", "failed": "✗ "}.get(step.kind, "")
+        return (
+            f'<li><button type="button" class="{step.kind}" data-step="{place}">'
+            f'<span class="n">{step.line}</span>{mark}{escape(text)}</button></li>'
+        )
+
+
+def _fixed(text: str) -> str:
+    """Return text as HTML in which what a font may draw in another width keeps to its cells."""
+    return _GLYPHS.sub(lambda found: f"<i{' class=w' * (columns(found[0]) == 2)}>{found[0]}</i>", escape(text))
+
+
+def _result(outcome: Outcome) -> tuple[str, str]:
+    """Return what a step says beside its command, and its kind."""
+    problem = outcome.problem
+    if problem is not None:
+        compared = (("expected", problem.expected), ("actual", problem.actual))
+        parts = [problem.title, *(f"{name} {text}" for name, text in compared if text)]
+        return "\n".join(parts), "failed"
+    if isinstance(outcome.command, Expect):
+        return "holds", "held"
+    return "" if isinstance(outcome.command, (Let, Load, Set)) else outcome.text, "ok"
+
+
+def _brief(texts: Sequence[str]) -> str:
+    """Return the beginning of narration without its marks: the heading, where it has one."""
+    text = next((text for text in texts if text.startswith("#")), texts[0])
+    plain = _plain(text)
+    return plain if len(plain) <= _BRIEF else f"{plain[:_BRIEF].rsplit(' ', 1)[0]} …"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"^#+\s*|[*`]", "", text)

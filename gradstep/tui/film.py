@@ -1,0 +1,93 @@
+"""The screen of a session that is carried out elsewhere, frame by frame."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+
+from gradstep.session.protocol import FrontSession
+from gradstep.steps.page import Frame, Piece
+from gradstep.tui.app import GradstepApp
+from gradstep.tui.remembered import Look
+from gradstep.tui.tones import THEMES
+from gradstep.values.outcomes import Outcome
+
+_BELOW = 2
+"""Rows at the bottom: what is typed, and the keys."""
+
+
+class Film:
+    """Shows outcomes on a screen without a terminal, and returns what is seen.
+
+    Args:
+        session: the session, which somebody else steps.
+        size: columns and rows.
+        look: how the screen looks.
+    """
+
+    def __init__(self, session: FrontSession, size: tuple[int, int], look: Look) -> None:
+        self._app = GradstepApp(session, rest=1e9, look=look)
+        self._size, self._theme = size, look.theme
+        self._loop = asyncio.new_event_loop()
+        self._wanted: asyncio.Queue[tuple[Outcome, bool] | None] = asyncio.Queue()
+        self._shown = asyncio.Event()
+        self._task = self._loop.create_task(self._live())
+        self._wait()
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """The colours of the screen for what is around it, as CSS."""
+        theme = THEMES[self._theme]
+        return {name: theme.grounds[name] for name in ("screen", "panel", "title", "here")} | {
+            name: theme.hues[name] for name in ("text", "bright", "dim", "line", "now", "good", "bad")
+        }
+
+    def show(self, outcome: Outcome, *, painted: bool = True) -> None:
+        """Take what came of a command; `painted`: and have every panel show it."""
+        self._wanted.put_nowait((outcome, painted))
+        self._wait()
+
+    def frame(self) -> Frame:
+        """Return what is seen, row by row, but for the rows where one types and reads which keys there are."""
+        rows = self._app.screen._compositor.render_strips()[: self._size[1] - _BELOW]
+        return tuple(tuple(map(_piece, strip)) for strip in rows)
+
+    def close(self) -> None:
+        """Let go of the screen; the session stays as it is."""
+        self._wanted.put_nowait(None)
+        self._loop.run_until_complete(self._task)
+        self._loop.close()
+
+    def _wait(self) -> None:
+        shown = self._loop.create_task(self._shown.wait())
+        self._loop.run_until_complete(asyncio.wait([shown, self._task], return_when=asyncio.FIRST_COMPLETED))
+        self._shown.clear()
+        if self._task.done():
+            self._task.result()
+
+    async def _live(self) -> None:
+        async with self._app.run_test(size=self._size) as pilot:
+            driver = self._app.step_screen.driver
+            await driver.idle.wait()
+            await pilot.pause()
+            self._shown.set()
+            while (wanted := await self._wanted.get()) is not None:
+                await driver.watch(*wanted)
+                if wanted[1]:
+                    await self._app.step_screen.settled()
+                self._shown.set()
+
+
+def _piece(segment: Segment) -> Piece:
+    style = segment.style or Style.null()
+    fore, back = (None if each is None or each.is_default else each.get_truecolor().hex for each in _pair(style))
+    css = [f"color:{fore}"] * bool(fore) + [f"background:{back}"] * bool(back)
+    css += ["font-weight:bold"] * bool(style.bold) + ["text-decoration:underline"] * bool(style.underline)
+    return Piece(segment.text, ";".join(css))
+
+
+def _pair(style: Style) -> tuple[Color | None, Color | None]:
+    return (style.bgcolor, style.color) if style.reverse else (style.color, style.bgcolor)
