@@ -70,14 +70,14 @@ class Film:
 
     async def _live(self) -> None:
         async with self._app.run_test(size=self._size) as pilot:
-            driver = self._app.step_screen.driver
-            await driver.idle.wait()
+            screen = self._app.step_screen
+            await screen.queue.idle.wait()
             await pilot.pause()
             self._shown.set()
             while (wanted := await self._wanted.get()) is not None:
-                await driver.watch(*wanted)
+                await screen.queue.watch(*wanted)
                 if wanted[1]:
-                    await self._app.step_screen.settled()
+                    await screen.looking.settled()
                 self._shown.set()
 
 
