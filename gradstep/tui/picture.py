@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from pathlib import Path
-
-from textual.app import App
 
 from gradstep.session.protocol import FrontSession
 from gradstep.tui.app import GradstepApp
 from gradstep.tui.remembered import Look
+from gradstep.tui.svg import svg_of
 from gradstep.values.commands import Command
 
 _LOOK = Look(layout="learn")
 """As the screen opens on a script."""
-_LINKS = re.compile(r"@font-face\s*\{[^}]*\}\s*|<!--.*?-->\s*")
-_FONTS = '"Fira Code", ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace'
-
-
-def svg_of(app: App[None]) -> str:
-    """Return the screen of an app as SVG that needs nothing else; Rich's own loads a font from the network."""
-    return _LINKS.sub("", app.export_screenshot(title="gradstep")).replace("Fira Code, monospace", _FONTS)
 
 
 async def picture(

@@ -255,7 +255,7 @@ class Showing(Controller):
         path = Path(command.path)
         refuse_to_overwrite(path, line_of(command), command.over)
         await self._looking.settled()
-        from gradstep.tui.picture import svg_of
+        from gradstep.tui.svg import svg_of
 
         path.write_text(svg_of(self.screen.app), encoding="utf-8")
         return f"wrote {command.path}"
