@@ -295,8 +295,10 @@ def test_curves_and_numbers_are_drawn_and_the_reason_is_said():
     rows = plain(batch.draw(view, 33, 9).lines)
     assert rows[0] == "  compute_loss takes the whole"
     assert rows[3] == "    input     ▁▁▁▂▂▃▃▃▄▅▅▆▆▆▇▇██"
-    assert "NaN" in rows[5]
-    assert rows[5].endswith("…")
+    assert rows[5] == "    predicted −1.0000  … of 9"
+    wider = plain(batch.draw(view, 40, 9).lines)[-1]
+    assert "NaN" in wider
+    assert wider.endswith(" … of 9")
 
 
 def test_the_words_of_a_large_picture_stand_below_it():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gradstep.tui.copying import Copied
@@ -238,29 +238,28 @@ def _pieces(sample: SampleRow, width: int) -> list[Line]:
 
 def _tokens(row: Row, piece: Piece, wanted: Piece | None, cell: int) -> None:
     """Write tokens in columns; those that are not what was wanted stand out, and have a mark."""
+    texts = []
     for i, value in enumerate(piece.rows[0]):
         wrong = wanted is not None and wanted.rows and i < len(wanted.rows[0]) and wanted.rows[0][i] != value
-        text = ("✗" if wrong else " ") + str(int(value)).rjust(cell)
-        if row.at + len(text) + 2 > row.width:
-            row.add("…", "dim")
-            return
-        row.add(text, "bad" if wrong else "text")
-    if piece.elements > len(piece.rows[0]):
-        row.add(" …", "dim")
+        texts.append(Span(("✗" if wrong else " ") + str(int(value)).rjust(cell), "bad" if wrong else "text"))
+    _some(row, texts, piece.elements)
 
 
 def _numbers(row: Row, piece: Piece) -> None:
     form = numbers.form_of(piece.rows[0])
-    shown = 0
-    for value in piece.rows[0]:
-        text = numbers.signed(value, form)
-        if row.at + len(text) + 2 > row.width:
+    texts = [Span(f"{numbers.signed(value, form)} ", numbers.tone_of(value)) for value in piece.rows[0]]
+    _some(row, texts, piece.elements)
+
+
+def _some(row: Row, texts: Sequence[Span], total: int) -> None:
+    """Write as many numbers as there is room for, and of how many when those are not all."""
+    more = f" … of {total:,}"
+    whole = len(texts) == total and row.at + _cells(texts) < row.width
+    for text in texts:
+        if not whole and row.at + cell_len(text.text) + len(more) >= row.width:
             break
-        row.add(f"{text}", numbers.tone_of(value)).add(" ")
-        shown += 1
-    if shown < piece.elements:
-        more = f"… {piece.elements:,} numbers"
-        row.add(more if row.at + len(more) < row.width else "…", "dim")
+        row.add(text.text, text.tone)
+    row.add("" if whole else more, "dim")
 
 
 class BatchPanel(ViewPanel[BatchView]):
