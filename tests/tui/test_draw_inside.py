@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 
 from gradstep.tui.lines import Line
 from gradstep.tui.panels import breakpoints, inside, model, source
@@ -191,6 +192,10 @@ def test_inside_shows_what_is_passed_and_why_no_gradient_is_needed() -> None:
     assert rows[3].split()[:4] == ["op.out", "2×3", "NaN", "no"]
     assert "  takes part: 0.weight" in rows
     assert "  op.out does not require grad: grad mode is off" in rows
+    outputs = tuple(replace(PASSED.outputs[0], name=f"op.out[{i}]") for i in range(16))
+    told = " ".join(" ".join(map(text, inside.draw(replace(PASSED, outputs=outputs), 120, 40).lines)).split())
+    assert told.count("not require grad") == 1
+    assert "op.out[0] and 15 others do not require grad: grad mode is off" in told
     assert "  grad mode off: no graph is recorded; autocast bfloat16" in rows
 
 

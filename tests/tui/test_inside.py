@@ -296,7 +296,7 @@ def test_inside_shows_what_is_passed_and_enter_opens_it_in_tensor() -> None:
         assert "grad mode on; autocast off" in rows
         await s.press("down", "enter")
         assert s.session.lines()[-1] == "show op.in[1]"
-        await at(s, "tensor")
+        assert s.screen.focus_panel is s.screen.tensor, "in front of Inside, whose place it shares"
         assert "op.in[1]" in s.text()
 
     on_stage(test)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Coroutine, Sequence
 
 import pytest
+from fake_session import FakeSession
 from stage import Stage, stage
 
 from gradstep.session.local import Session
@@ -19,6 +20,8 @@ from gradstep.tui.panels.panel import Panel
 from gradstep.tui.panels.script import Page
 from gradstep.tui.panels.tensor import TensorPanel
 from gradstep.values.commands import Command, Load
+from gradstep.values.inside import LookSource, SourceView
+from gradstep.values.views import Request, View
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 LOOPS = ("tensor", "graph", "log", "model", "why", "layers", "optimizer", "batch", "ledger", "timeline", "compare")
@@ -170,6 +173,34 @@ def test_inside_a_backward_what_is_left_out_is_counted(size: tuple[int, int]) ->
         assert size != SMALL or {"source", "jtv", "breakpoints"} <= cut
 
     on_stage(size, "gpt", test)
+
+
+class LongFile(FakeSession):
+    """A session whose line is the 1,502nd of 3,002."""
+
+    def _view(self, request: Request) -> View:
+        if not isinstance(request, LookSource):
+            return super()._view(request)
+        first = max(1, min(request.first or 1502 - request.lines // 2, 3002 - request.lines + 1))
+        lines = tuple(f"line {number}" for number in range(first, first + request.lines))
+        return SourceView(self.stop.number, "net.py", first, lines, 1502, "forward", total=3002)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_source_is_counted_and_scrolled_by_the_lines_of_the_whole_file(size: tuple[int, int]) -> None:
+    async def test() -> None:
+        async with stage(LongFile(), size) as s:
+            panel = await go(s, "source")
+            assert any(line.plain.startswith("▶ 1502  line 1502 ") for line in panel._lines)
+            for key in ("end", "pageup", "home", "pagedown", "down"):
+                await s.press(key)
+                mark, body = seen(panel)
+                numbers = [int(row.lstrip("▶ ").split()[0]) for row in body]
+                assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+                assert [row.split()[-1] for row in body] == [str(number) for number in numbers], "none is still to come"
+                assert (mark.get("↑", 0), mark.get("↓", 0)) == (numbers[0] - 1, 3002 - numbers[-1])
+
+    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 def test_every_panel_is_checked() -> None:

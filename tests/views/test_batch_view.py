@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradstep.session.local import Session
+from gradstep.steps.parse import parse_line
+from gradstep.steps.script import Line
 from gradstep.values.commands import Load
 from gradstep.values.training import BatchView, LookBatch, LookLayers
-from gradstep.values.views import LookDigest
+from gradstep.values.views import LookDigest, LookTensor, TensorView
 from gradstep.views.training.batch import kind_of, part_row, piece
 from gradstep.views.training.samples import check
 from gradstep.workload import Workload
@@ -333,3 +335,27 @@ def test_looking_keeps_no_old_graph_alive() -> None:
     s.forward()
     gc.collect()
     assert [each() for each in old] == [None, None]
+
+
+@pytest.mark.parametrize("kind", ["pair", "dict", "alone"])
+def test_a_sample_has_an_expression_that_shows_it(kind: str) -> None:
+    x, y = data()
+    batch = {"pair": (x, y), "dict": {"tokens": x, "labels": y}, "alone": x}[kind]
+    s = Session(
+        Workload(
+            nn.Linear(4, 3),
+            optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
+            batches=[batch],
+            compute_loss=lambda model, given: model(x).sum(),
+        )
+    )
+    s.forward()
+    found = view(s)
+    assert found.input == {"pair": "input", "dict": "batch.tokens", "alone": "batch"}[kind]
+    [shown] = parse_line(f"show {found.input}[2]")
+    assert isinstance(shown, Line)
+    assert s.execute(shown.command).ok
+    [seen] = s.look(LookTensor(rows=9))
+    assert isinstance(seen, TensorView)
+    assert seen.value is not None
+    assert [row[0] for row in seen.value.values] == x[2].tolist()
