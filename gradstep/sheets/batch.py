@@ -62,8 +62,15 @@ def _pictured(sample: SampleRow) -> Piece | None:
 def _caption(sample: SampleRow) -> str:
     loss = "" if sample.loss is None else f"loss {numbers.loss(sample.loss)}"
     target, answer = _values(sample.target), _values(sample.answer)
-    verdict = f"said {answer} ✗" if answer and answer != target else "✓" if answer else ""
-    return "  ".join(part for part in (f"#{sample.index}", loss, target, verdict) if part)
+    verdict = f"target {target}" if target else ""
+    if answer:
+        verdict += f", predicted {answer} {'✓' if answer == target else '✗'}"
+    return "  ".join(part for part in (_name(sample), loss, verdict) if part)
+
+
+def _name(sample: SampleRow) -> str:
+    """Return the index of a sample in its batch, and in the data set where that is known."""
+    return f"#{sample.index}" + (f" dataset[{sample.drawn}]" if sample.drawn is not None else "")
 
 
 def _sample(sample: SampleRow) -> tuple[Cell, ...]:
@@ -71,7 +78,7 @@ def _sample(sample: SampleRow) -> tuple[Cell, ...]:
     said = sample.answer or sample.prediction
     right = "" if sample.right is None else f"{sample.right:.0%} right"
     texts = (Cell(_values(piece)) for piece in (sample.input, sample.target, said))
-    return Cell(f"#{sample.index}", "dim"), Cell(numbers.loss(sample.loss), "odd" if odd else ""), *texts, Cell(right)
+    return Cell(_name(sample), "dim"), Cell(numbers.loss(sample.loss), "odd" if odd else ""), *texts, Cell(right)
 
 
 def _values(piece: Piece | None) -> str:
@@ -86,4 +93,4 @@ def _values(piece: Piece | None) -> str:
     else:
         form = numbers.form_of(shown)
         texts = [numbers.signed(v, form) for v in shown]
-    return " ".join(texts) + (" …" if piece.elements > len(shown) else "")
+    return " ".join(texts) + (f" … of {piece.elements:,}" if piece.elements > len(shown) else "")

@@ -340,11 +340,14 @@ def test_pictures_are_png_with_black_white_and_red_for_nan() -> None:
 def test_a_batch_of_pictures_has_one_for_each_sample_with_what_was_said() -> None:
     image = Piece("image", ((0.0, 1.0), (1.0, 0.0)), 4)
     said = [Piece("tokens", ((float(n),),), 1) for n in (2, 1)]
-    samples = (SampleRow(5, 1.5, image, said[0], None, said[1]), SampleRow(0, 0.5, image, said[0], None, said[0]))
+    samples = (
+        SampleRow(5, 1.5, image, said[0], None, said[1], 0.0, 17),
+        SampleRow(0, 0.5, image, said[0], None, said[0]),
+    )
     view = BatchView(1, 3, (PartRow("input", "image", (2, 2, 2), "float32", nans=1),), samples, total=9)
     assert view._repr_html_().count("data:image/png;base64,") == 2
-    assert "#5  loss 1.5000  2  said 1 ✗" in repr(view)
-    assert "#0  loss 0.5000  2  ✓" in repr(view)
+    assert "#5 dataset[17]  loss 1.5000  target 2, predicted 1 ✗" in repr(view)
+    assert "#0  loss 0.5000  target 2, predicted 2 ✓" in repr(view)
     assert "██" in repr(view)
 
 

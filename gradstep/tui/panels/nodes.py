@@ -173,12 +173,12 @@ def describe(row: NodeRow, room: int, lined: bool = True) -> str:
     where = f"{PurePath(row.file).name}:{row.line}  " if row.line else ""
     unknown = "" if row.parameter or lined else "its line: from the next forward on"
     line = where + row.source if row.source else unknown
-    said = [clean(part) for part in parts if part]
-    cut = False
-    while len(said) > 1 and sum(map(cell_len, said)) + 2 * len(said) + 3 * cut + cell_len(line) > room:
+    said, last = [clean(part) for part in parts if part], [clean(line)] if line else []
+    text = "  ".join([*said, *last])
+    while len(said) > 1 and cell_len(text) > room:
         said.pop()
-        cut = True
-    return fit("  ".join([*said, *["…"] * cut, clean(line)]).rstrip(), room)
+        text = "  ".join([*said, "…", *last])
+    return fit(text, room)
 
 
 def _given(row: NodeRow) -> str:

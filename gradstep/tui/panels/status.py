@@ -70,7 +70,7 @@ def _facts(row: Row, stop: Stop, narrow: bool, room: int) -> None:
     optimizer = Span(f"{clean(stop.optimizer)}{gap}{lr.text}" if stop.optimizer else "")
     facts = (iteration, changed, optimizer)
     ends = [at + cell_len(span.text) for at, span in zip(_COLUMNS, facts, strict=True)]
-    apart = all(end + 3 <= at for end, at in zip((row.at + 2 + cell_len(built.text), *ends), _COLUMNS, strict=False))
+    apart = all(end + 2 <= at for end, at in zip((row.at + 2 + cell_len(built.text), *ends), _COLUMNS, strict=False))
     if not narrow and apart and ends[-1] <= room:
         _write(row, (built,), 2)
         for at, span in zip(_COLUMNS, facts, strict=True):
