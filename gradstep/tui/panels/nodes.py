@@ -173,11 +173,12 @@ def describe(row: NodeRow, room: int, lined: bool = True) -> str:
     where = f"{PurePath(row.file).name}:{row.line}  " if row.line else ""
     unknown = "" if row.parameter or lined else "its line: from the next forward on"
     line = where + row.source if row.source else unknown
-    said, last = [clean(part) for part in parts if part], [clean(line)] if line else []
-    text = "  ".join([*said, *last])
+    said = [clean(part) for part in parts if part]
+    end = [clean(line)] if line else []
+    text = "  ".join([*said, *end])
     while len(said) > 1 and cell_len(text) > room:
         said.pop()
-        text = "  ".join([*said, "…", *last])
+        text = "  ".join([*said, "…", *end])
     return fit(text, room)
 
 
