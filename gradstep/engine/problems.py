@@ -47,6 +47,11 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         "no_grad, from .item() or from .detach()?",
     ),
     (
+        r"appears? to not have been used in the graph",
+        "what is differentiated does not depend on that input, so the derivative is 0 (the second derivative of a "
+        "linear function, say): `torch.autograd.grad(..., allow_unused=True, materialize_grads=True)` returns zeros",
+    ),
+    (
         r"modified by an inplace operation",
         "a tensor that backward needs was written after the forward that saved it (a step does that to the weights): "
         "run forward again, then backward",

@@ -66,7 +66,7 @@ WORDS: tuple[Word, ...] = (
     Word("expect", "expect 2.weight.grad == 0", "State what must hold, for every element."),
     Word("print", "print norm(2.weight.grad)", "Show a value once."),
     Word("check", "check #12", "Compare a node, or every custom Function, with finite differences."),
-    Word("why", "why 0.weight.grad", "Say why a .grad is none: where its path to the loss ends."),
+    Word("why", "why 0.weight.grad", "Say why a .grad is none or zeros: where its path to the loss ends."),
     Word(
         "watch",
         "watch norm(2.weight)",

@@ -17,6 +17,7 @@ from torch._dynamo.backends.common import aot_autograd
 from torch.nn import functional
 
 from gradstep.engine.autograd.jacobian import Refusal, vjp
+from gradstep.engine.diagnose.missing_grad import why_none
 from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
 from gradstep.engine.observe.rerun import backward_again
@@ -349,6 +350,24 @@ def test_a_compiled_graph_of_old_weights_is_refused_in_torchs_words() -> None:
     run(held, F, B, F, B, S)
     with pytest.raises(GradstepError, match=r"second time|inplace"):
         run(held, B)
+
+
+class Detaches(Net):
+    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        return self.b(self.a(x).detach()) * scale  # type: ignore[no-any-return]
+
+
+def test_where_a_path_ends_inside_a_region_is_found_by_running_it_uncompiled() -> None:
+    inner = Detaches()
+    inner.compile(backend="aot_eager")
+    held = run(hold(Outer(inner), [data()]), F, B)
+    weight = held.tensor("inner.a.weight")
+    assert weight is not None
+    before = counts()
+    place, cause = why_none(held, "inner.a.weight", weight)
+    assert "ends at torch.Tensor.detach at test_compiled.py:" in place
+    assert "detached from the graph" in cause
+    assert counts() == before
 
 
 def test_in_the_graph_a_region_is_one_node_with_the_line_that_calls_it() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
-from gradstep.engine.diagnose.walk import Walk
+from gradstep.engine.diagnose.walk import Walk, is_compiled
 from gradstep.engine.held import Held
 from gradstep.engine.observe.dataflow import Op
 from gradstep.engine.observe.events import Event, numbers_of
@@ -45,7 +45,7 @@ def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
         if held.point.ran:
             by_hand = " (what flowed was changed by hand)" if held.point.flows is not None else ""
             said = f"the graph of this loss leads to {name}, and the backward passed nothing on to it{by_hand}"
-            return [said, *_stops_in_backward(held, graph, parameter)]
+            return _ends_compiled(held, name, parameter) or [said, *_stops_in_backward(held, graph, parameter)]
         return [f"no backward has run on this loss yet: its graph leads to {name}, so `backward` gives it a .grad"]
     return _followed(held, name, parameter)
 
@@ -129,6 +129,15 @@ def _followed(held: Held, name: str, parameter: Tensor) -> list[str]:
         return list(_ends(name, ends))
     last = walk.ops[-1].line()
     return [f"the loss depends on {name}, but no path of its graph leads there; last used by {last}"]
+
+
+def _ends_compiled(held: Held, name: str, parameter: Tensor) -> list[str]:
+    """Say where paths end inside compiled regions, which are one node each; nothing where there are none."""
+    try:
+        walk = Walk(held, [parameter]) if is_compiled(held) else None
+    except GradstepError:
+        walk = None
+    return list(_ends(name, walk.cuts)) if walk is not None else []
 
 
 def _ends(name: str, ends: list[Op]) -> Iterator[str]:

@@ -12,6 +12,8 @@ from gradstep.engine.observe.dataflow import Dataflow, Op
 from gradstep.engine.observe.rerun import forward_again, same_way
 from gradstep.values.errors import GradstepError, wrong
 
+_COMPILED = "CompiledFunction"
+"""Stands in the name of the node of a compiled region (torch/_functorch/_aot_autograd/runtime_wrappers.py)."""
 _TRIED = 8
 """Lines that take numbers out of torch, up to which each is tried by itself: every one takes a forward."""
 
@@ -45,8 +47,8 @@ class Walk:
 
     def _run(self, nudged: Iterable[int] = ()) -> tuple[Dataflow, Tensor]:
         """Walk once; `nudged` are the numbers, of those that are taken out of torch, to change a little."""
-        flow, changed = Dataflow(self._starts, frozenset(nudged)), bool(nudged)
-        loss, _ = forward_again(self._held, flow.watch, _anything if changed else same_way)
+        flow = Dataflow(self._starts, frozenset(nudged))
+        loss, _ = forward_again(self._held, flow.watch, _anything if nudged or is_compiled(self._held) else same_way)
         return flow, loss
 
     def _taken_out(self) -> list[int]:
@@ -71,6 +73,12 @@ class Walk:
             return not same_bits(self._run(nudged)[1], self.loss)
         except Exception:  # a shape that is computed from it, say
             return True
+
+
+def is_compiled(held: Held) -> bool:
+    """Return whether a compiled region made a node of the graph of the loss; a walk runs it uncompiled."""
+    graph = held.graph()
+    return graph is not None and any(_COMPILED in node.name() for node in graph.nodes)
 
 
 def cuts(ops: Iterable[Op]) -> list[Op]:
