@@ -12,10 +12,10 @@ from gradstep.engine.debuggee.optimizers import optimizer_named, remade_schedule
 from gradstep.engine.expressions.assign import Place, Value, place_of, value_of
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.expressions.patterns import matching
-from gradstep.engine.files.checkpoint_file import place_of_file
-from gradstep.engine.files.restore import Found, find, put
+from gradstep.engine.files.checkpoint_file import find, place_of_file, put, written_by
 from gradstep.engine.held import Held
 from gradstep.engine.randomness import seed_everything
+from gradstep.engine.state.part import Found
 from gradstep.values.commands import Assign, Clip, EditCommand, Freeze, Mode, Restore, Seed, UseOptimizer
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import expression_line
@@ -26,10 +26,12 @@ class Plan(NamedTuple):
     """What an edit is about to write."""
 
     tensors: Sequence[tuple[str, Tensor]] = ()
-    grads: Sequence[tuple[str, nn.Parameter]] = ()
+    """Tensors, by name; a `.grad` that is None yet is put in its place."""
+    moves: bool = False
+    """True where it writes tensors that the graph of the last loss may have saved."""
     place: Place | None = None
     value: Value = None
-    found: Found | None = None
+    found: Sequence[Found] = ()
     """What a file holds that is restored."""
 
 
@@ -43,16 +45,13 @@ def plan(held: Held, command: EditCommand, scope: Scope) -> Plan:
         case Assign(target, value):
             place = place_of(held, target, scope)
             made = value_of(value, scope, place)
-            if place.kind == "grad":
-                return Plan(grads=[(place.name, held.parameter(place.name))], place=place, value=made)
             tensors = [] if place.tensor is None else [(place.name, place.tensor)]
-            return Plan(tensors, place=place, value=made)
+            return Plan(tensors, bool(tensors) and place.kind != "grad", place=place, value=made)
         case Clip():
-            return Plan(grads=held.parameters)
+            return Plan([(f"{name}.grad", p.grad) for name, p in held.parameters if p.grad is not None])
         case Restore(path, folder):
             found = find(held, place_of_file(path, folder))
-            written = [(name, leaf) for name, leaf, _ in found.written]
-            return Plan([*held.parameters, *held.buffers(), *written], held.parameters, found=found)
+            return Plan([(key[1], tensor) for key, tensor in written_by(found)], True, found=found)
         case _:
             return Plan()
 
@@ -80,8 +79,7 @@ def write(held: Held, command: EditCommand, plan: Plan, scope: Scope) -> tuple[s
             seed_everything(seed)
             return f"torch, python and numpy are seeded with {seed}", f"torch.manual_seed({seed})"
         case Restore(path):
-            assert plan.found is not None
-            put(held, plan.found)
+            put(plan.found)
             return f"everything is as {path} has it", f"# restored from {path}"
 
 

@@ -9,17 +9,16 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.autograd.graph import GraphRecord, record
+from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.debuggee.loop import Point
-from gradstep.engine.debuggee.parts import Parts
 from gradstep.engine.observe.addends import Addends
-from gradstep.engine.observe.ledger import Ledger
 from gradstep.engine.observe.recording import Recording
 from gradstep.engine.observe.source_lines import Place
-from gradstep.engine.saving import Saved
+from gradstep.engine.state.saved import Saved
 from gradstep.workload import Workload
 
 
-class Held(Parts):
+class Held(Debuggee):
     """Holds a model, its loss, optimizer and batches, and what is known of the phases that ran."""
 
     def __init__(
@@ -32,18 +31,13 @@ class Held(Parts):
         super().__init__(workload, device, progress)
         self.offload = offload
         """True when copies of what is on a GPU lie in host memory: the history, and what undoes a phase that raises."""
-        self.ledger = Ledger()
         self.addends = Addends()
-        self.point = Point()
         self.saved = Saved()
         """What the last command may have written, from before it."""
         self.forward_saved: Saved | None = None
         """What the graph of the last loss began with; None where that is not known."""
         self.began_with: Callable[[], Saved | None] = lambda: self.forward_saved
         """Returns what the forward of the last loss began with; a runner with a history knows more."""
-        self.losses: list[tuple[int, float]] = []
-        self.loss_rates: list[tuple[float, ...]] = []
-        """The learning rates that held at each of `losses`."""
         self.recording = Recording()
         self.quick = True
         """False when the last forward took long (`phases.QUICK`): lines are noted only while the graph is seen."""

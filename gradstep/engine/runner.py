@@ -16,7 +16,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.observe.taps import tap_backward
 from gradstep.engine.phases import Taps
 from gradstep.engine.problems import problem_of
-from gradstep.engine.saving import Saved
+from gradstep.engine.state.saved import Saved
 from gradstep.engine.stepping.gradient_edits import Flows
 from gradstep.engine.transaction import Transaction
 from gradstep.values.commands import ACT_NAMES, Backward, EditCommand, PointCommand, line_of
@@ -96,9 +96,9 @@ class Runner:
         try:
             plan = edits.plan(held, command, scope)
             if self.observed:
-                saved = self.transaction.begin_edit(plan.tensors, plan.grads)
+                saved = self.transaction.begin_edit(plan.tensors)
             text, line = edits.write(held, command, plan, scope)
-            moved = held.point.steps_since_forward + bool(plan.tensors)
+            moved = held.point.steps_since_forward + plan.moves
             held.point = replace(held.point, torch=line, edit=text, steps_since_forward=moved)
             self.transaction.keep(command, saved)
         except BaseException as error:

@@ -9,12 +9,12 @@ import torch
 from msgspec.structs import replace
 
 from gradstep.engine.diagnose.loss_terms import LossTerms
-from gradstep.engine.digest import digest, measured_on, state_size
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, split_selection
 from gradstep.engine.expressions.scope import VALUES, HeldScope, selected_tensor
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.observe.addends import Wish
 from gradstep.engine.runner import Runner
+from gradstep.engine.state.digest import digest, measured_on, state_size
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.watchpoints import Watchpoints
 from gradstep.session.walking import Walking

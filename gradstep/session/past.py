@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradstep.engine.bits import same_bits
-from gradstep.engine.checkpoint import name_of, take, tensors_of
 from gradstep.engine.diagnose.first_difference import branches_part
-from gradstep.engine.digest import digest, measured_on
 from gradstep.engine.export.program import export
 from gradstep.engine.expressions.evaluate import evaluate, holds, split_selection
 from gradstep.engine.expressions.indexing import Item
@@ -21,7 +19,10 @@ from gradstep.engine.history.before import part_differs
 from gradstep.engine.history.points import TimelinePoint, graph_alive
 from gradstep.engine.history.thinning import tidy
 from gradstep.engine.history.timeline import Timeline
-from gradstep.engine.images import Images
+from gradstep.engine.state.digest import digest, measured_on
+from gradstep.engine.state.images import Images
+from gradstep.engine.state.registry import name_of
+from gradstep.engine.state.snapshot import take, tensors_of
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError, refuse_to_overwrite, wrong
 from gradstep.values.expressions import Expression, expression_line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -99,7 +99,8 @@ class CompareRow(Struct, frozen=True):
     """A tensor that differs between two points."""
 
     name: str
-    kind: Literal["parameter", "grad", "buffer", "state", "hyper", "batch"]
+    kind: str
+    """`parameter`, `grad`, `buffer`, `state`, `hyper`, `batch`, or what else a part of the state holds."""
     first: str
     """What it is at the first point: `none`, `zero`, `norm 3.2`."""
     second: str

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gradstep.engine.bits import same_bits
 from gradstep.engine.numbers.norms import LARGE, norms
-from gradstep.engine.saving import Saved
+from gradstep.engine.state.saved import Saved
 from gradstep.views.moment import version_of
 
 _SAMPLE = 1024
@@ -50,7 +50,7 @@ class Norms:
         """
         later = Norms()
         if saved.known:
-            written = set(map(id, [*saved.tensors.live, *saved.weights.live, *(grad for _, _, grad, _ in saved.grads)]))
+            written = set(map(id, saved.copies.live))
             for key, taken in self._known.items():
                 tensor = taken.of()
                 if tensor is None or key in written or taken.sample is None or version_of(tensor) != taken.version:

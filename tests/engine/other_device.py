@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from gradstep.engine import memory
+from gradstep.engine.state import memory
 
 AWAY = torch.device("meta")
 """What a tensor there says its device is: any that is not the model's."""

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gradstep.engine.diagnose.missing_grad import Walk, why_none
-from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
+from gradstep.engine.state.digest import digest
 
 
 class Two(nn.Module):

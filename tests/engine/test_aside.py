@@ -10,10 +10,10 @@ from holding import B, F, Fuse, Pass, S, failed, hold, run
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
 from gradstep.engine.observe.events import Event
 from gradstep.engine.observe.rerun import backward_again
+from gradstep.engine.state.digest import digest
 
 
 class Average:

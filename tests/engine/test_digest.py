@@ -15,7 +15,7 @@ import pytest
 import torch
 from holding import ZEROS, B, F, Fused, N, S, Z, run
 
-from gradstep.engine.digest import digest, state_size
+from gradstep.engine.state.digest import digest, state_size
 
 
 class Adam(torch.optim.AdamW):
@@ -155,7 +155,7 @@ def test_objects_count_by_what_they_hold_and_not_by_where_they_lie() -> None:
 
 def test_one_seed_gives_one_digest_in_every_process_and_another_seed_another() -> None:
     code = (
-        "from gradstep.engine.digest import digest; from gradstep.engine.debuggee.loading import *;"
+        "from gradstep.engine.state.digest import digest; from gradstep.engine.debuggee.loading import *;"
         "from gradstep.engine.held import Held; from gradstep.engine.randomness import seed_everything; import sys;"
         "from gradstep.engine.runner import Runner;"
         "from gradstep.values.commands import *; seed_everything(int(sys.argv[1]));"

@@ -13,9 +13,9 @@ from injecting import NEVER, Injector, hooks_left
 from running import runner_of
 from travelling import Traveller, averaged
 
-from gradstep.engine.digest import digest_at
 from gradstep.engine.observe.addends import Wish
 from gradstep.engine.randomness import seed_everything
+from gradstep.engine.state.digest import digest_at
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Forward

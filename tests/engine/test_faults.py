@@ -9,7 +9,7 @@ from holding import B, F, S, Z, failed, hold, run
 from torch import Tensor, nn
 
 from gradstep.engine.diagnose.backward_errors import named
-from gradstep.engine.digest import digest
+from gradstep.engine.state.digest import digest
 from gradstep.values.commands import Backward
 
 

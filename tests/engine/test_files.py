@@ -20,10 +20,10 @@ from torch import nn
 from travelling import Traveller
 
 from gradstep.engine.bits import same_bits
-from gradstep.engine.digest import digest
 from gradstep.engine.files import safetensors
 from gradstep.engine.files.checkpoint_file import pending, save
 from gradstep.engine.history import travel as arrive
+from gradstep.engine.state.digest import digest
 from gradstep.values.commands import Restore
 from gradstep.values.errors import GradstepError
 

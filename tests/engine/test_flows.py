@@ -16,9 +16,9 @@ from travelling import EXAMPLES, Traveller
 from whole_models import MODELS
 
 from gradstep.engine.autograd.graph import leaf_tensor
-from gradstep.engine.digest import digest
 from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
+from gradstep.engine.state.digest import digest
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.steps.parse import parse_line
 from gradstep.steps.script import Line

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
 from gradstep.engine.observe.rerun import backward_again
+from gradstep.engine.state.digest import digest
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Forward

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from travelling import Traveller
 
 from gradstep.engine.bits import same_bits
-from gradstep.engine.images import Image, Images
-from gradstep.engine.memory import Memory, copies_of
+from gradstep.engine.state.images import Image, Images
+from gradstep.engine.state.memory import Memory, copies_of
 from gradstep.values.errors import GradstepError
 
 

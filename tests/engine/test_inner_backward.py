@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from gradstep.engine.autograd.jacobian import Refusal, vjp
 from gradstep.engine.bits import same_bits
-from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
 from gradstep.engine.observe.events import Event
+from gradstep.engine.state.digest import digest
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Break

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradstep.engine.diagnose.loss_terms import LossTerms
-from gradstep.engine.digest import digest
+from gradstep.engine.state.digest import digest
 from gradstep.views.why.view import why_view
 
 Loss = Callable[[nn.Module, Any], Tensor]

@@ -13,8 +13,8 @@ from whole_models import MODELS
 from gradstep.engine.autograd.graph import leaf_tensor
 from gradstep.engine.diagnose.missing_grad import why_none
 from gradstep.engine.diagnose.walk import Walk
-from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
+from gradstep.engine.state.digest import digest
 
 LARGE = ("gpt", "gpt2", "bert", "resnet")
 

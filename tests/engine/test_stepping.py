@@ -14,9 +14,9 @@ from running import runner_of
 from torch import Tensor, nn
 from whole_models import MODELS
 
-from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
 from gradstep.engine.observe.events import Event
+from gradstep.engine.state.digest import digest
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.phase_thread import AbandonedError, Walker
 from gradstep.engine.stepping.stepper import Stepping

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from running import runner_of
 from torch import Tensor, nn
 
-from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
+from gradstep.engine.state.digest import digest
 from gradstep.values.commands import Backward
 from gradstep.values.errors import GradstepError
 
@@ -416,11 +416,7 @@ def test_what_undoes_a_phase_is_let_go_of_as_the_next_begins() -> None:
     weights, kept = {id(parameter) for _, parameter in held.parameters}, list[weakref.ref[Tensor]]()
     for act in (F, B, S, F, B, S):
         runner_of(held).run(act)
-        for saved in (held.saved.tensors, held.saved.weights):
-            kept += [
-                weakref.ref(copy) for live, copy in zip(saved.live, saved.copies, strict=True) if id(live) in weights
-            ]
-        del saved
+        kept += [weakref.ref(copy) for copy in held.saved.copies.of("weight").copies]
         assert sum(each() is not None for each in kept) in {0, len(weights)}
     assert len(kept) == 2 * len(weights)  # of the steps: no forward has written one
     runner_of(held).run(Z)

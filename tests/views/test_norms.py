@@ -9,7 +9,7 @@ import torch
 
 import gradstep
 from gradstep.engine.numbers.norms import norms
-from gradstep.engine.saving import Saved, TensorsSaved
+from gradstep.engine.state.saved import Copies, Saved
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
 from gradstep.values.reasons import LookLedger
@@ -77,14 +77,9 @@ def test_the_norm_of_a_large_tensor_holds_after_an_act_that_can_not_write_it(mon
 
 
 def test_what_an_act_kept_or_may_have_written_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    tensor, weight = torch.randn(LARGE), torch.nn.Parameter(torch.randn(8))
-    kept = TensorsSaved(["w"], [tensor], [tensor.clone()], [0])
-    for saved in (
-        Saved(tensors=kept),
-        Saved(weights=kept),
-        Saved(grads=[("w.grad", weight, tensor, tensor)]),
-        Saved(known=False),
-    ):
+    tensor = torch.randn(LARGE)
+    kept = Copies([("weight", "w")], [tensor], [tensor.clone()], [0])
+    for saved in (Saved(kept), Saved(known=False)):
         assert len(after(tensor, saved, monkeypatch)) == 1
 
 

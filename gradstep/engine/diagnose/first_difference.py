@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from gradstep.engine.autograd.graph import leaf_tensor
-from gradstep.engine.checkpoint import Key, name_of, tensors_of
 from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.diagnose.closeness import apart
 from gradstep.engine.held import Held
@@ -21,6 +20,9 @@ from gradstep.engine.history.points import TimelinePoint, fork_of
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import keep_both, watch_again
 from gradstep.engine.observe.compiled import keep_regions_whole
+from gradstep.engine.state.part import Key
+from gradstep.engine.state.registry import name_of
+from gradstep.engine.state.snapshot import tensors_of
 from gradstep.values.commands import Backward, Command, Forward
 from gradstep.values.parting import Apart, Sides, Tolerance
 from gradstep.values.side_by_side import Found, Turn, side_by_side

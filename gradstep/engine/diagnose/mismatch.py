@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 
 from gradstep.engine.debuggee.batches import leaves
-from gradstep.engine.debuggee.parts import Parts
+from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.observe.events import tensors_in
 from gradstep.engine.problems import DEVICES_DIFFER, DTYPES_DIFFER
 from gradstep.values.outcomes import Problem
@@ -19,7 +19,7 @@ from gradstep.values.outcomes import Problem
 _OWN = ("_parameters", "_buffers", "_modules")
 
 
-def with_cause(problem: Problem, held: Parts, batch: Any) -> Problem:
+def with_cause(problem: Problem, held: Debuggee, batch: Any) -> Problem:
     """Return a problem of two dtypes or devices with the tensor at fault in its remedy; any other as it is.
 
     Args:
@@ -36,7 +36,7 @@ def with_cause(problem: Problem, held: Parts, batch: Any) -> Problem:
     return replace(problem, remedy=remedy) if remedy else problem
 
 
-def _remedy(held: Parts, batch: Any, what: str, of: Callable[[Tensor], str]) -> str:
+def _remedy(held: Debuggee, batch: Any, what: str, of: Callable[[Tensor], str]) -> str:
     """Return what to do, from the model outwards; empty where the batch is at fault, or nothing has a say."""
     numbers = [(name, p) for name, p in held.parameters if p.is_floating_point() or p.is_complex()]
     if not numbers:
@@ -63,7 +63,7 @@ def _remedy(held: Parts, batch: Any, what: str, of: Callable[[Tensor], str]) -> 
     )
 
 
-def _attributes(held: Parts) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
+def _attributes(held: Debuggee) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
     """Yield the tensors that modules keep outside of parameters and buffers, as `.to()` does not find them."""
     for module in held.modules:
         path = held.paths.get(module, type(module).__name__)

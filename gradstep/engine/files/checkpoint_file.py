@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import msgspec
 from torch import Tensor
 
-from gradstep.engine.checkpoint import Checkpoint, Key
-from gradstep.engine.debuggee.batches import leaves
-from gradstep.engine.digest import measured_on
-from gradstep.engine.files.safetensors import damaged, read_texts, write
-from gradstep.engine.files.trees import encode
-from gradstep.engine.randomness import Randomness
+from gradstep.engine.debuggee.debuggee import Debuggee
+from gradstep.engine.files.safetensors import damaged, read, read_texts, write
+from gradstep.engine.files.trees import decode, encode
+from gradstep.engine.state import registry
+from gradstep.engine.state.digest import measured_on
+from gradstep.engine.state.part import Found, Key, Row
+from gradstep.engine.state.snapshot import Checkpoint
 from gradstep.values.commands import PointCommand
 from gradstep.values.errors import GradstepError, wrong
-
-if TYPE_CHECKING:
-    from gradstep.engine.held import Held
 
 FORMAT = "1"
 """Raised when files can no longer be read by what wrote the ones before."""
 _COMMANDS = msgspec.json.Decoder(list[PointCommand])
-_PLAIN = (
-    *("phase", "torch", "done", "iteration", "value", "change", "used_batch", "written", "steps_since_forward"),
-    *("ran", "freed", "again", "rates_before", "edit"),
-)
-"""The fields of a point that are no tensors."""
 
 
 def place_of_file(path: str, folder: str) -> Path:
@@ -38,8 +32,45 @@ def place_of_file(path: str, folder: str) -> Path:
     return Path(folder, os.path.expanduser(path)).absolute()
 
 
+@dataclass(frozen=True)
+class _Writer:
+    """A checkpoint as it is written."""
+
+    checkpoint: Checkpoint
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+    def tensor(self, key: Key, name: str) -> Any:
+        """Return what stands in the file for the tensor of a key; None where there is none."""
+        image = self.checkpoint.images.get(key)
+        return None if image is None else encode(image.contents.detach(), self.tensors, name)
+
+    def value(self, value: Any, name: str) -> Any:
+        """Return what stands in the file for a value; raise where only pickle could write it."""
+        return encode(value, self.tensors, name)
+
+
+class _Reader(NamedTuple):
+    """A file as it is read."""
+
+    path: Path
+    state: Mapping[str, Any]
+    tensors: dict[str, Tensor]
+
+    def value(self, value: Any) -> Any:
+        """Return what was written as this."""
+        return decode(value, self.tensors)
+
+    def refuse(self, what: str) -> GradstepError:
+        """Return the error for a file of another workload."""
+        return wrong("this file is of another workload", f"{self.path}: {what}", "nothing was changed", self.path.name)
+
+    def damaged(self, what: str) -> GradstepError:
+        """Return the error for a file that contradicts itself."""
+        return damaged(self.path, what)
+
+
 def save(
-    held: Held,
+    held: Debuggee,
     checkpoint: Checkpoint,
     then: Sequence[PointCommand],
     losses: tuple[Any, Any],
@@ -59,8 +90,10 @@ def save(
     Raises:
         GradstepError: it can't be written; a file that was there is as it was.
     """
-    tensors: dict[str, Tensor] = {}
-    state = _encoded(held, checkpoint, losses, tensors)
+    file = _Writer(checkpoint)
+    state: dict[str, Any] = {"losses": file.value(losses, "losses")}
+    for part in registry.PARTS:
+        state.update(part.encode(held, checkpoint.kept[part.name], file))
     texts = {
         "gradstep": FORMAT,
         "state": json.dumps(state),
@@ -69,7 +102,7 @@ def save(
         "measured_on": measured_on(),
     }
     try:
-        write(path, tensors, texts)
+        write(path, file.tensors, texts)
         return path.stat().st_size
     except OSError as error:
         remedy = "a file that was there is as it was"
@@ -78,80 +111,39 @@ def save(
         ) from None
 
 
-def _encoded(held: Held, checkpoint: Checkpoint, losses: tuple[Any, Any], tensors: dict[str, Tensor]) -> Any:
-    kept = checkpoint.optimizer
+def find(held: Debuggee, path: Path) -> list[Found]:
+    """Read a file and check that it fits; nothing is changed.
 
-    def tensor(key: Key, name: str) -> Any:
-        image = checkpoint.images.get(key)
-        return None if image is None else encode(image.contents.detach(), tensors, name)
+    Raises:
+        GradstepError: it can't be read, is damaged, or is of another workload or optimizer.
+    """
+    try:
+        tensors, texts = read(path)
+        file = _Reader(path, json.loads(ours(path, texts)["state"]), tensors)
+        losses, rates = file.value(file.state["losses"])
+        found = [part.decode(held, file) for part in registry.PARTS]
+    except GradstepError:
+        raise
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except (LookupError, ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
+        raise damaged(path, f"what it says can't be understood ({type(error).__name__}: {error})") from None
 
-    state = [
-        (
-            held.names.get(owner, ""),
-            {
-                key: tensor(("state", held.names.get(owner, ""), str(key)), f"{held.names.get(owner, '')}.state.{key}")
-                if isinstance(value, Tensor)
-                else encode(value, tensors, f"{held.names.get(owner, '')}.state.{key}")
-                for key, value in were.items()
-            },
-        )
-        for owner, _, were in kept.state
-    ]
-    point = checkpoint.point
-    sequence = held.batches.sequence
-    return {
-        "weights": {name: tensor(("weight", name), name) for name, _ in held.parameters},
-        "grads": {name: tensor(("grad", name), f"{name}.grad") for name, _ in held.parameters},
-        "buffers": {name: tensor(("buffer", name), name) for name, _, _ in held.buffer_slots},
-        "optimizer": type(kept.optimizer).__name__,
-        "groups": [
-            [
-                [held.names.get(p, "") for p in parameters],
-                {
-                    key: tensor(("group", str(i), key), f"group {i}.{key}")
-                    if isinstance(value, Tensor)
-                    else encode(value, tensors, f"group {i}.{key}")
-                    for key, value in were.items()
-                },
-            ]
-            for i, (_, were, parameters) in enumerate(kept.groups)
-        ],
-        "state": state,
-        "objects": {name: encode(value, tensors, name) for name, value in checkpoint.objects.items()},
-        "randomness": _generators(checkpoint.randomness, tensors, "generators"),
-        "cursor": [checkpoint.cursor.taken, checkpoint.cursor.within],
-        "epoch": None
-        if checkpoint.cursor.start is None
-        else _generators(checkpoint.cursor.start, tensors, "generators at the start of the epoch"),
-        "batch": None if sequence is not None else encode(checkpoint.cursor.batch, tensors, "batch"),
-        "written": [
-            [place, name, tensor(key, f"batch {place} {name}")] for place, name, key in _written(held, checkpoint)
-        ],
-        "training": list(checkpoint.training),
-        "requires_grad": list(checkpoint.requires_grad),
-        "ledger": {name: list(entry) for name, entry in checkpoint.accounts.entries.items()},
-        "point": {field: encode(getattr(point, field), tensors, field) for field in _PLAIN},
-        "losses": encode(losses, tensors, "losses"),
-    }
+    def put_losses() -> None:
+        held.losses[:], held.loss_rates[:] = [tuple(each) for each in losses], list(rates)
+
+    return [Found(put_losses), *found]
 
 
-def _written(held: Held, checkpoint: Checkpoint) -> Iterator[tuple[int, str, Key]]:
-    """Yield the tensors of a list of batches that were written: a batch's place, its tensor's name, and the image."""
-    keys = {id(tensor): ("batch", str(place)) for place, (tensor, _) in enumerate(held.batches.written)}
-    for place, batch in enumerate(held.batches.sequence or () if keys else ()):
-        for name, leaf in leaves(batch):
-            key = keys.get(id(leaf))
-            if key is not None and key in checkpoint.images:
-                yield place, name, key
+def put(found: Sequence[Found]) -> None:
+    """Put what a file holds in the place of what is there; parameters and buffers stay the same objects."""
+    for each in found:
+        each.put()
 
 
-def _generators(kept: Randomness, tensors: dict[str, Tensor], name: str) -> Any:
-    return {
-        "torch": encode(kept.cpu, tensors, f"{name}.torch"),
-        "devices": [encode(state, tensors, f"{name}.{i}") for i, (_, state) in enumerate(kept.devices)],
-        "python": encode(kept.python, tensors, f"{name}.python"),
-        "numpy": encode(kept.numpy, tensors, f"{name}.numpy"),
-    }
+def written_by(found: Sequence[Found]) -> list[Row]:
+    """Return the tensors that this writes in place."""
+    return [row for each in found for row in each.writes]
 
 
 def pending(path: Path) -> tuple[list[PointCommand], str, str]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from gradstep.engine.bits import same_bits
-from gradstep.engine.checkpoint import Checkpoint, Key, name_of
+from gradstep.engine.debuggee.debuggee import Debuggee
+from gradstep.engine.debuggee.loop import Act
 from gradstep.engine.expressions.indexing import Item
-from gradstep.engine.held import Held
 from gradstep.engine.history.points import TimelinePoint
-from gradstep.engine.saving import Grad, OptimizerSaved, Saved, TensorsSaved
+from gradstep.engine.state import registry
+from gradstep.engine.state.part import Key
+from gradstep.engine.state.saved import Copies, Saved
+from gradstep.engine.state.snapshot import Checkpoint
+from gradstep.engine.state.writing import writing
 from gradstep.values.commands import ACT_NAMES
-
-_GRADS = ("backward", "zero_grad")
-_STEPS = ("step", "next_batch")
 
 
 def word_of(kind: type[object]) -> str:
@@ -21,40 +20,28 @@ def word_of(kind: type[object]) -> str:
     return ACT_NAMES.get(kind, kind.__name__.lower())
 
 
-def saved_before(held: Held, point: TimelinePoint) -> Saved:
+def saved_before(held: Debuggee, point: TimelinePoint) -> Saved:
     """Return what was before the command that led to a point that the workload is at; nothing where it is not kept.
 
     The contents are those of the images, not copies: they are true until the workload leaves the point.
     """
     if point.parent is None:
         return Saved()
-    before = point.parent.checkpoint
-    if before is None or point.checkpoint is None:
+    before, now = point.parent.checkpoint, point.checkpoint
+    if before is None or now is None:
         return Saved(known=False)
-    now = point.checkpoint.images
-    written = ACT_NAMES.get(type(point.command), "")
-    edited = not written
-    found = Saved()
-    kinds = {"weight", "buffer"} if edited or written == "step" else {"buffer"}
-    if written not in _GRADS:
-        found.tensors = _tensors(before, [key for key in before.images if key[0] in kinds])
-    if written == "forward":  # just after one, too, only those that it wrote are kept
-        wrote = [key for key, image in before.images.items() if key[0] == "weight" and image is not now.get(key)]
-        found.weights = _tensors(before, wrote)
-    grads_changed = any(before.images.get(key) is not now.get(key) for key in now if key[0] == "grad")
-    if written in _GRADS or grads_changed:
-        found.grads = [_grad(before, name, parameter) for name, parameter in held.parameters]
-    if written in _STEPS or edited:
-        kept = before.optimizer
-        found.optimizer = OptimizerSaved(
-            _tensors(before, [key for key in before.images if key[0] in ("state", "group")]),
-            list(kept.state),
-            [(group, were, list(parameters)) for group, were, parameters in kept.groups],
-        )
-    return found
+    changed = [key for key, image in before.images.items() if image is not now.images.get(key)]
+    kinds = {key[0] for key in point.wrote}
+    what = writing(held, point.command) if isinstance(point.command, Act) else None
+    kept = {
+        part.name: before.kept[part.name]
+        for part in registry.PARTS
+        if what is None or part.may_write(held, what) is not None or kinds & part.kinds.keys()
+    }
+    return Saved(_copies(before, changed), kept)
 
 
-def began_with(held: Held, point: TimelinePoint) -> Saved | None:
+def began_with(point: TimelinePoint) -> Saved | None:
     """Return what the forward began with whose loss a point has, all weights included; None where it is not kept.
 
     As with `saved_before`, it is true until the workload leaves the point.
@@ -63,16 +50,9 @@ def began_with(held: Held, point: TimelinePoint) -> Saved | None:
     before = None if made_by is None or made_by.parent is None else made_by.parent.checkpoint
     if before is None:
         return None
-    buffers = [before.images.get(("buffer", name)) for name, _, _ in held.buffer_slots]
-    return Saved(
-        tensors=_tensors(before, [key for key in before.images if key[0] == "buffer"]),
-        weights=_tensors(before, [key for key in before.images if key[0] == "weight"]),
-        randomness=before.randomness,
-        training=list(before.training),
-        grad_mode=before.grad_mode,
-        requires_grad=list(before.requires_grad),
-        slots=[None if image is None else image.tensor for image in buffers],
-    )
+    kept = {part.name: before.kept[part.name] for part in registry.PARTS if part.begins_forward}
+    kinds = {kind for part in registry.PARTS if part.begins_forward for kind in part.kinds}
+    return Saved(_copies(before, [key for key in before.images if key[0] in kinds]), kept, before.grad_mode)
 
 
 def part_differs(point: TimelinePoint, key: Key, items: tuple[Item, ...]) -> bool:
@@ -87,17 +67,11 @@ def part_differs(point: TimelinePoint, key: Key, items: tuple[Item, ...]) -> boo
     return one.shape != other.shape or not same_bits(one[items], other[items])
 
 
-def _tensors(before: Checkpoint, keys: list[Key]) -> TensorsSaved:
-    there = [(key, image) for key in keys if (image := before.images[key]) is not None]
-    return TensorsSaved(
-        [name_of(key) for key, _ in there],
-        [image.tensor for _, image in there],
-        [image.contents for _, image in there],
-        [image.version for _, image in there],
+def _copies(before: Checkpoint, keys: list[Key]) -> Copies:
+    rows = [(key, image) for key in keys if (image := before.images[key]) is not None]
+    return Copies(
+        [key for key, _ in rows],
+        [image.tensor for _, image in rows],
+        [image.contents for _, image in rows],
+        [image.version for _, image in rows],
     )
-
-
-def _grad(before: Checkpoint, name: str, parameter: nn.Parameter) -> Grad:
-    image = before.images[("grad", name)]
-    kept = (None, None) if image is None else (image.tensor, image.contents)
-    return (f"{name}.grad", parameter, *kept)

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 
 from msgspec.structs import replace
 
-from gradstep.engine.checkpoint import put_back, take
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.history.before import saved_before
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
+from gradstep.engine.state.snapshot import put_back, take
 from gradstep.values.errors import wrong
 
 

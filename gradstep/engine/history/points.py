@@ -9,21 +9,12 @@ from typing import Any
 from msgspec.structs import replace
 from torch import Tensor
 
-from gradstep.engine.checkpoint import Checkpoint, Key, name_of
-from gradstep.engine.debuggee.batches import Cursor, leaves
 from gradstep.engine.debuggee.loop import Point
-from gradstep.engine.images import Image
-from gradstep.engine.randomness import Randomness
+from gradstep.engine.state.images import Image
+from gradstep.engine.state.part import Key
+from gradstep.engine.state.registry import name_of
+from gradstep.engine.state.snapshot import Checkpoint
 from gradstep.values.commands import PointCommand
-
-
-@dataclass(frozen=True)
-class Rest:
-    """What is no tensor of the model: where the batches stood, the generators, and the objects with a state."""
-
-    cursor: Cursor
-    randomness: Randomness
-    objects: dict[str, Any]
 
 
 @dataclass(eq=False)
@@ -52,8 +43,8 @@ class TimelinePoint:
     """The tensors that the command changed."""
     results: dict[Key, Image | None] | None = None
     """What the command changed, kept where running it again does not give the same bits."""
-    rest: Rest | None = None
-    """Kept beside the results."""
+    rest: dict[str, Any] | None = None
+    """What was captured of the parts that stand alone, kept beside the results."""
     small: int = 0
     """About the bytes of its checkpoint that are in no image."""
     depth: int = 0
@@ -141,23 +132,3 @@ def _detached(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return [_detached(each) for each in value] if isinstance(value, list) else tuple(map(_detached, value))
     return value
-
-
-def small_size(checkpoint: Checkpoint, before: Checkpoint | None) -> int:
-    """Return about how many bytes a checkpoint takes that are in no image, and not shared with the one before."""
-    size = _ENTRY * (len(checkpoint.images) + 2 * len(checkpoint.training))
-    if before is None or checkpoint.randomness is not before.randomness:
-        size += _RANDOMNESS
-    size += sum(tensor.nbytes for _, tensor in leaves(list(checkpoint.objects.values())))
-    if before is None or checkpoint.cursor.batch is not before.cursor.batch:
-        size += sum(tensor.nbytes for _, tensor in leaves(checkpoint.cursor.batch))
-    output = checkpoint.point.watched.output
-    if before is None or output is not before.point.watched.output:
-        size += sum(tensor.nbytes for _, tensor in leaves(output))
-    return size
-
-
-_ENTRY = 16
-"""Bytes of an entry of a dict or a tuple, about."""
-_RANDOMNESS = 33_000
-"""Bytes of the states of all generators: 5 kB of torch's, 25 kB of python's as a tuple, 2.5 kB of numpy's."""

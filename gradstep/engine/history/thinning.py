@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from gradstep.engine.digest import digest_at
 from gradstep.engine.history.before import word_of
-from gradstep.engine.history.points import Rest, TimelinePoint
+from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import is_base, run_again_and_compare
+from gradstep.engine.state import registry
+from gradstep.engine.state.digest import digest_at
 from gradstep.values.commands import Restore, UseOptimizer
 from gradstep.values.errors import GradstepError
 
@@ -135,7 +136,7 @@ def _thin(timeline: Timeline, point: TimelinePoint) -> None:
     point.digest = point.digest or digest_at(timeline.held, checkpoint)
     if not timeline.repeats.get(type(point.command), False):
         point.results = {key: checkpoint.images.get(key) for key in point.wrote}
-        point.rest = Rest(checkpoint.cursor, checkpoint.randomness, checkpoint.objects)
+        point.rest = {part.name: checkpoint.kept[part.name] for part in registry.PARTS if part.alone}
     timeline.drop(point)
 
 

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from msgspec.structs import replace
-
-from gradstep.engine.checkpoint import Checkpoint, Key, take, tensors_of
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.held import Held
-from gradstep.engine.history.points import TimelinePoint, add_losses, fork_of, graph_alive, small_size, without_graph
-from gradstep.engine.images import Image, Images
+from gradstep.engine.history.points import TimelinePoint, add_losses, fork_of, graph_alive, without_graph
 from gradstep.engine.runner import Runner
-from gradstep.engine.saving import Saved
+from gradstep.engine.state.images import Image, Images
+from gradstep.engine.state.part import Key
+from gradstep.engine.state.saved import Saved
+from gradstep.engine.state.snapshot import Checkpoint, size_of, take, tensors_of
 from gradstep.values import numbers
 from gradstep.values.commands import Forward, PointCommand, Restore
 from gradstep.values.errors import wrong
@@ -150,19 +149,19 @@ class Timeline:
             keys = dict.fromkeys((*old, *new))
             wrote = tuple([key for key in keys if old.get(key) is not new.get(key)])
             point.wrote, point.depth = self._wrote.setdefault(wrote, wrote), before.depth + 1
-            point.small = small_size(checkpoint, before.checkpoint)
+            point.small = size_of(checkpoint, before.checkpoint)
         point.made_by = point if isinstance(command, Forward) or before is None else before.made_by
         if graph_alive(now):
             point.forward = point.made_by
-            point.checkpoint = replace(checkpoint, point=without_graph(now))
+            point.checkpoint = checkpoint.at(without_graph(now))
         return point
 
     def keep(self, point: TimelinePoint) -> None:
         """Keep a checkpoint of the point that the workload is at once more."""
         checkpoint = take(self.held, self.images, None, None)
         alive = graph_alive(self.held.point)
-        point.checkpoint = replace(checkpoint, point=without_graph(self.held.point)) if alive else checkpoint
-        point.small = small_size(checkpoint, None)
+        point.checkpoint = checkpoint.at(without_graph(self.held.point)) if alive else checkpoint
+        point.small = size_of(checkpoint, None)
         self.small += point.small
 
     def drop(self, point: TimelinePoint) -> None:

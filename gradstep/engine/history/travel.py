@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from copy import deepcopy
 from typing import TypeVar
 
 import torch
@@ -13,17 +12,17 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.bits import same_bits
-from gradstep.engine.checkpoint import Checkpoint, Key, name_of, put_back, tensors_of
-from gradstep.engine.debuggee.batches import leaves
-from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
 from gradstep.engine.history.before import saved_before, word_of
 from gradstep.engine.history.peek import glance, lend_graph
-from gradstep.engine.history.points import Rest, TimelinePoint
+from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
-from gradstep.engine.images import Image, Images
-from gradstep.engine.randomness import state_bytes
-from gradstep.engine.saving import Saved
+from gradstep.engine.state import registry
+from gradstep.engine.state.digest import digest
+from gradstep.engine.state.images import Image, Images
+from gradstep.engine.state.part import Key
+from gradstep.engine.state.saved import Saved, restore_parts
+from gradstep.engine.state.snapshot import Checkpoint, put_back, tensors_of
 from gradstep.values.commands import Forward, PointCommand
 from gradstep.values.errors import wrong
 
@@ -90,7 +89,7 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
     assert here.checkpoint is not None
     point, refused, begun = held.point, held.refused, held.forward_saved
     if begun is not None:  # the images it shares move about; it is only buffers
-        begun.tensors.copies = [copy.clone() for copy in begun.tensors.copies]
+        begun.copies.copies = [copy.clone() for copy in begun.copies.copies]
     losses, rates, came = list(held.losses), list(held.loss_rates), False
     # what is written with the bits that it had is not put back, but counts as written for a graph that is alive
     written = [tensor for _, tensor in (*held.parameters, *held.buffers()) if tensor.layout is torch.strided]
@@ -216,7 +215,7 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[obj
             else:
                 what = _put_results(held, timeline.images, point.results) if point.results is not None else ""
                 if point.rest is not None:
-                    _put_rest(held, point.rest)
+                    restore_parts(held, point.rest)
                 if last:
                     _prove(timeline, point)
             if what:
@@ -229,12 +228,9 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[obj
 def _hold_to(timeline: Timeline, point: TimelinePoint, kept: Checkpoint, last: bool) -> str:
     """Put what was kept of a point in the place of what came of running it again; return where the two differ."""
     held = timeline.held
-    now = dict(tensors_of(held))
-    differ = [name_of(key) for key, image in kept.images.items() if not _same(timeline.images, now.get(key), image)]
-    if state_bytes(held.keeper.capture()) != state_bytes(kept.randomness):
-        differ.append("the random generators")
-    if not _same_batch(held.batches.batch, kept.cursor.batch):
-        differ.append("the batch")
+    differ = _results_differ(held, timeline.images, kept.images)
+    for part in registry.PARTS:
+        differ += part.differ(part.present(held), kept.kept[part.name])
     there, before = held.point, kept.point
     losses = (there.loss, before.loss) if isinstance(point.command, Forward) else (None, None)
     if not _equal(*losses):
@@ -242,7 +238,7 @@ def _hold_to(timeline: Timeline, point: TimelinePoint, kept: Checkpoint, last: b
     if last or differ:
         put_back(held, timeline.images, kept)
         held.point = replace(there, value=before.value, change=before.change)
-    return ", ".join(differ[:3]) + (" and more" if len(differ) > 3 else "")
+    return _listed(differ)
 
 
 def _equal(one: Tensor | None, other: Tensor | None) -> bool:
@@ -259,39 +255,20 @@ def _same(images: Images, now: Tensor | None, kept: Image | None) -> bool:
 
 def _put_results(held: Held, images: Images, results: Mapping[Key, Image | None]) -> str:
     """Put kept results in the place of what came of running a command again; return where the two differ."""
-    now = dict(tensors_of(held))
-    differ = [name_of(key) for key, image in results.items() if not _same(images, now.get(key), image)]
+    differ = _results_differ(held, images, results)
     images.load(image for image in results.values() if image is not None)
     for key, image in results.items():
-        if key[0] == "grad":
-            held.parameter(key[1]).grad = None if image is None else image.tensor
-        elif key[0] == "state" and image is not None:
-            owner = next(owner for owner in held.optimizer.state if held.names.get(owner, "") == key[1])
-            held.optimizer.state[owner][key[2]] = image.tensor
-    for name, slots, key_ in held.buffer_slots:
-        image = results.get(("buffer", name))
-        if image is not None:
-            slots[key_] = image.tensor
+        registry.part_of(key).put(held, key, None if image is None else image.tensor)
+    return _listed(differ)
+
+
+def _results_differ(held: Held, images: Images, results: Mapping[Key, Image | None]) -> list[str]:
+    now = dict(tensors_of(held))
+    return [registry.name_of(key) for key, image in results.items() if not _same(images, now.get(key), image)]
+
+
+def _listed(differ: list[str]) -> str:
     return ", ".join(differ[:3]) + (" and more" if len(differ) > 3 else "")
-
-
-def _put_rest(held: Held, rest: Rest) -> None:
-    """Put what was kept of a point that is no tensor in the place of what came of running its command again."""
-    held.batches.restore(rest.cursor)
-    for name, thing in held.workload.state.items():
-        thing.load_state_dict(deepcopy(rest.objects[name]))
-    held.keeper.restore(rest.randomness)
-
-
-def _same_batch(one: object, other: object) -> bool:
-    here, there = list(leaves(one)), list(leaves(other))
-    return one is other or (
-        [name for name, _ in here] == [name for name, _ in there]
-        and all(
-            a.shape == b.shape and a.dtype == b.dtype and same_bits(a, b)
-            for (_, a), (_, b) in zip(here, there, strict=True)
-        )
-    )
 
 
 def _prove(timeline: Timeline, point: TimelinePoint) -> None:

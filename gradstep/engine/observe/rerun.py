@@ -14,7 +14,6 @@ from warnings import catch_warnings, simplefilter
 import torch
 from torch import Tensor
 
-from gradstep.engine.aside import aside, begin_as
 from gradstep.engine.autograd.graph import GraphRecord, Owners, record
 from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
@@ -22,7 +21,8 @@ from gradstep.engine.observe.compiled import runs_once
 from gradstep.engine.observe.events import Event
 from gradstep.engine.observe.forward import Watched, watch_forward
 from gradstep.engine.observe.taps import Passes, tap_backward
-from gradstep.engine.saving import Saved, without_grads
+from gradstep.engine.state.aside import aside
+from gradstep.engine.state.saved import Saved, without_grads
 from gradstep.values.errors import wrong
 from gradstep.values.inside import SourceLine
 
@@ -145,6 +145,6 @@ def _as_it_began(held: Held, anyhow: bool = False) -> Iterator[bool]:
             what = "a step has changed the weights since, and what they were is not kept"
         raise wrong("what the forward began with is not there", what, "go to that stop, or run forward again")
     begun = first or Saved()
-    with aside(held, bool(begun.weights.live)), _quiet():
-        begin_as(held, begun)
-        yield begun.grad_mode is not False
+    with aside(held, any(key[0] == "weight" for key in begun.copies.keys)), _quiet():
+        begun.restore(held)
+        yield begun.grad_mode

@@ -8,12 +8,13 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.bits import beside
-from gradstep.engine.checkpoint import Checkpoint, name_of
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import keep_both
 from gradstep.engine.numbers.readable import why_not, words_on
 from gradstep.engine.numbers.selection import cut
+from gradstep.engine.state.registry import name_of
+from gradstep.engine.state.snapshot import Checkpoint
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import name_line
 from gradstep.values.tensors import Between, LookPlace, LookTensor, Pair, PlaceView, Quantity, TensorView

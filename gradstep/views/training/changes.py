@@ -9,7 +9,7 @@ from torch import Tensor
 from gradstep.engine.bits import beside, same_bits
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import has_norm, norm_of, wide
-from gradstep.engine.saving import state_tensors
+from gradstep.engine.state import registry
 from gradstep.values.numbers import number
 from gradstep.values.views import Change, Changes
 
@@ -20,15 +20,15 @@ Pair = tuple[str, Tensor | None, Tensor | None]
 def pairs(held: Held) -> Iterator[Pair]:
     """Yield everything the last phase could have written, before and now; what it can't write is left out."""
     saved = held.saved
-    buffers = dict(held.buffers())
-    for name, kept, live in zip(saved.tensors.names, saved.tensors.copies, saved.tensors.live, strict=True):
-        yield name, kept, buffers.get(name, live)
-    yield from zip(saved.weights.names, saved.weights.copies, saved.weights.live, strict=True)
-    yield from ((name, kept, parameter.grad) for name, parameter, _, kept in saved.grads)
-    if saved.optimizer is not None:
-        kept_state = saved.optimizer.tensors
-        before = dict(zip(kept_state.names, kept_state.copies, strict=True))
-        yield from ((name, before.get(name), value) for name, value in state_tensors(held.optimizer, held.names))
+    copies = saved.copies.by_key()
+    for part in registry.PARTS:
+        if part.name in saved.kept:
+            then = dict(part.tensors(held, saved.kept[part.name]))
+            for key, now in part.tensors(held, part.present(held)):
+                if key in copies or then.get(key) is not now:
+                    yield part.title(key), copies.pop(key, then.get(key)), now
+    lives = dict(zip(saved.copies.keys, saved.copies.live, strict=True))
+    yield from ((registry.name_of(key), kept, lives[key]) for key, kept in copies.items())  # of the batch
 
 
 def before(held: Held, name: str) -> tuple[bool, Tensor | None]:

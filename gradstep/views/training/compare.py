@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from gradstep.engine.bits import beside, different, same_bits
-from gradstep.engine.checkpoint import Checkpoint, Key, name_of
 from gradstep.engine.history.points import TimelinePoint, fork_of
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import keep_both
 from gradstep.engine.numbers.norms import norm_of, wide
-from gradstep.engine.randomness import state_bytes
+from gradstep.engine.state import registry
+from gradstep.engine.state.part import Key
+from gradstep.engine.state.snapshot import Checkpoint
 from gradstep.values.numbers import number
 from gradstep.values.timeline import CompareLoss, CompareRow, CompareView, LookCompare
-
-_KINDS: dict[str, Literal["parameter", "grad", "buffer", "state", "hyper", "batch"]] = {
-    "weight": "parameter",
-    "grad": "grad",
-    "buffer": "buffer",
-    "state": "state",
-    "group": "hyper",
-    "batch": "batch",
-}
 
 
 def compare_view(timeline: Timeline, stop: int, look: LookCompare) -> CompareView:
@@ -85,7 +76,8 @@ def _same(one: Tensor | None, other: Tensor | None) -> bool:
 
 
 def _row(key: Key, one: Tensor | None, other: Tensor | None) -> CompareRow:
-    row = CompareRow(name_of(key), _KINDS[key[0]], _word(one), _word(other))
+    part = registry.part_of(key)
+    row = CompareRow(part.title(key), part.kinds[key[0]], _word(one), _word(other))
     if one is None or other is None or one.shape != other.shape or one.dtype != other.dtype:
         return row
     if one.layout is not torch.strided or one.is_meta:
@@ -123,23 +115,8 @@ def _word(tensor: Tensor | None) -> str:
 
 def _others(one: Checkpoint, other: Checkpoint) -> Iterator[str]:
     """Yield what differs that is no tensor, in words."""
-    a, b = one.optimizer, other.optimizer
-    if type(a.optimizer) is not type(b.optimizer):
-        yield f"the optimizer: {type(a.optimizer).__name__} and {type(b.optimizer).__name__}"
-    for place, ((_, were, _), (_, are, _)) in enumerate(zip(a.groups, b.groups, strict=False)):
-        suffix = f" of group {place}" if len(a.groups) > 1 else ""
-        for key in were.keys() & are.keys():
-            values = were[key], are[key]
-            if not any(isinstance(v, (Tensor, list, dict)) for v in values) and values[0] != values[1]:
-                yield f"{key}{suffix}: {values[0]} and {values[1]}"
-    if one.training != other.training:
-        yield "train/eval mode"
-    if one.requires_grad != other.requires_grad:
-        yield f"requires_grad of {sum(map(bool.__ne__, one.requires_grad, other.requires_grad))} parameters"
-    if (one.cursor.taken, one.cursor.within) != (other.cursor.taken, other.cursor.within):
-        yield f"the batch: {one.cursor.taken} and {other.cursor.taken}"
-    if state_bytes(one.randomness) != state_bytes(other.randomness):
-        yield "the random generators"
+    for part in registry.PARTS:
+        yield from part.differ(one.kept[part.name], other.kept[part.name])
 
 
 def _losses(point: TimelinePoint, most: int) -> tuple[CompareLoss, ...]:

@@ -87,9 +87,9 @@ class LayersLook:
         self._functional.observe(held)
         if held.point.phase != "step" or self._iteration == held.point.iteration:
             return
-        saved = held.saved.tensors
-        each = zip(saved.names, saved.live, saved.copies, strict=True)
-        kept = [(name, live, copy) for name, live, copy in each if has_norm(live)]
+        saved = held.saved.copies.of("weight")
+        each = zip(saved.keys, saved.live, saved.copies, strict=True)
+        kept = [(name, live, copy) for (_, name), live, copy in each if has_norm(live)]
         if kept:
             names, live, copies = (list(column) for column in zip(*kept, strict=True))
             self._iteration = held.point.iteration

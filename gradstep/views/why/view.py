@@ -205,9 +205,8 @@ def _all_nan(held: Held, taken: Norms) -> list[str]:
 
 
 def _all_were_nan(held: Held, names: list[str]) -> bool:
-    saved = held.saved.tensors
-    before = dict(zip(saved.names, saved.copies, strict=True))
-    return all(name in before and bool(before[name].isnan().all()) for name in names)
+    before = [held.saved.before(held, ("weight", name)) for name in names]
+    return all(each is not None and bool(each.isnan().all()) for each in before)
 
 
 def _or_add(held: Held) -> str:

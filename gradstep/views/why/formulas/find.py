@@ -11,6 +11,7 @@ from torch import Tensor
 from gradstep.engine.debuggee.optimizers import is_torchs, writes_grad
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.selection import Cut
+from gradstep.engine.state.optimizer import OptimizerPart
 from gradstep.views.why.formulas.adagrad import adagrad
 from gradstep.views.why.formulas.adam import adam, adamw
 from gradstep.views.why.formulas.rmsprop import rmsprop
@@ -69,21 +70,18 @@ def would_give(held: Held, parameter: Tensor, part: Cut) -> Tensor | None:
 
 def work_done(held: Held, parameter: Tensor, part: Cut) -> Work | None:
     """Return the work of the step that was just taken, with what it made; None when what was before was not kept."""
-    saved = held.saved.optimizer
-    weights = held.saved.tensors
-    name = held.names[parameter]
-    if saved is None or name not in weights.names or parameter.grad is None:
+    saved, copies, name = held.saved.kept.get(OptimizerPart.name), held.saved.copies.by_key(), held.names[parameter]
+    if saved is None or parameter.grad is None:
         return None
-    copies = dict(zip(saved.tensors.names, saved.tensors.copies, strict=True))
     place, hyper = next(
         (i, were) for i, (_, were, params) in enumerate(saved.groups) if any(p is parameter for p in params)
     )
     before: dict[str, Any] = next((were for owner, _, were in saved.state if owner is parameter), {})
-    state = {key: copies.get(f"{name}.state.{key}", value) for key, value in before.items()}
+    state = {key: copies.get(("state", name, str(key)), value) for key, value in before.items()}
     work = Work(
-        _window(weights.copies[weights.names.index(name)], part),
+        _window(copies.get(("weight", name), parameter), part),
         _window(_used(held, parameter), part),
-        {k: _number(copies.get(f"group[{place}].{k}", v)) for k, v in hyper.items() if k != "params"},
+        {k: _number(copies.get(("group", str(place), k), v)) for k, v in hyper.items() if k != "params"},
         _state(state, parameter, part),
         _window(parameter, part),
         _state(held.optimizer.state.get(parameter, {}), parameter, part),
@@ -94,7 +92,7 @@ def work_done(held: Held, parameter: Tensor, part: Cut) -> Work | None:
 
 def grad_before(held: Held, parameter: Tensor) -> Tensor | None:
     """Return what `.grad` was before the last phase, where that was kept because the phase might write it."""
-    return next((kept for _, p, _, kept in held.saved.grads if p is parameter), None)
+    return held.saved.before(held, ("grad", held.names[parameter]))
 
 
 def _used(held: Held, parameter: Tensor) -> Tensor:

@@ -10,15 +10,17 @@ from torch import Tensor, nn
 
 from gradstep.engine.debuggee import loading
 from gradstep.engine.debuggee.batches import Batches
+from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.debuggee.optimizers import needs_closure, optimizer_of, schedulers_of
 from gradstep.engine.observe.forward import Watched
+from gradstep.engine.observe.ledger import Ledger
 from gradstep.engine.randomness import RandomKeeper
 from gradstep.values.errors import wrong
 from gradstep.workload import Workload
 
 
-class Parts:
-    """Builds the parts of a workload on its device, and finds them by name."""
+class Debuggee:
+    """Builds the parts of a workload on its device, and finds them by name. It runs nothing."""
 
     def __init__(self, workload: Workload, device: torch.device, progress: Callable[[str], None]) -> None:
         loading.check(workload)
@@ -51,6 +53,11 @@ class Parts:
         self.renormalised = list(_written_in_forward(self.model))
         self._user_forward = workload.loss is None or not all(map(_is_torchs_module, self.modules))
         """True where a forward runs code of the user's, which could write the weights."""
+        self.point = Point()
+        self.ledger = Ledger()
+        self.losses: list[tuple[int, float]] = []
+        self.loss_rates: list[tuple[float, ...]] = []
+        """The learning rates that held at each of `losses`."""
 
     def buffers(self) -> list[tuple[str, Tensor]]:
         """Return the buffers of the model, and of a loss that is a module, by name."""
@@ -158,6 +165,10 @@ def _module_of_the_loss(workload: Workload) -> nn.Module | None:
     """Return the module that computes the loss, where it is one, and no part of the model."""
     loss = workload.loss if workload.loss is not None else workload.compute_loss
     return loss if isinstance(loss, nn.Module) and loss not in set(workload.model.modules()) else None
+
+
+def _is_torchs_module(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn.")
 
 
 def _buffer_slots(

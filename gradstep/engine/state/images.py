@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.bits import hash_of, same_bits, same_form, size_of, write
-from gradstep.engine.memory import Memory, copy_all
+from gradstep.engine.state.memory import Memory, copy_all
 
 
 class Image:

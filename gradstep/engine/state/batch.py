@@ -1,0 +1,111 @@
+"""The batches: how far they were taken, the one that is held, and those of a list that were written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from gradstep.engine.bits import same_bits
+from gradstep.engine.debuggee.batches import Cursor, leaves, move
+from gradstep.engine.debuggee.debuggee import Debuggee
+from gradstep.engine.state.generators import decoded, encoded
+from gradstep.engine.state.part import Found, Key, Part, Reader, Row, Total, Writer, Writing
+
+
+class BatchPart(Part[Cursor]):
+    """The cursor. Restoring it may have an iterator made again: the generators are restored after it."""
+
+    name = "batch"
+    kinds: ClassVar = {"batch": "batch", "input": "batch"}
+    begins_forward = False
+    alone = True
+
+    def capture(self, held: Debuggee) -> Cursor:
+        return held.batches.cursor()
+
+    def restore(self, held: Debuggee, kept: Cursor) -> None:
+        held.batches.restore(kept)
+
+    def may_write(self, held: Debuggee, writing: Writing) -> Iterable[Row] | None:
+        if writing.batch:
+            return input_rows(held.batches.batch)
+        return () if writing.takes_batch else None
+
+    def tensors(self, held: Debuggee, kept: Cursor) -> Iterable[tuple[Key, Tensor | None]]:
+        return [(("batch", str(place)), tensor) for place, (tensor, _) in enumerate(held.batches.written)]
+
+    def title(self, key: Key) -> str:
+        return "batch" if key[0] == "batch" else key[1]
+
+    def hash(self, held: Debuggee, kept: Cursor, total: Total) -> None:
+        total.add("batches", [kept.taken, kept.within])
+        total.add("batch", kept.batch)
+        # of a list, a batch that was written comes round again; other sources make their batches anew
+        here = {id(tensor) for _, tensor in leaves(kept.batch)}
+        for written, before in held.batches.written if held.batches.sequence is not None else ():
+            now = total.hash_of(written)
+            if now != before and id(written) not in here:
+                total.raw(before + now)
+
+    def encode(self, held: Debuggee, kept: Cursor, file: Writer) -> Mapping[str, Any]:
+        sequence = held.batches.sequence
+        keys = {id(tensor): key for key, tensor in self.tensors(held, kept)}
+        written = []
+        for place, batch in enumerate(sequence or () if keys else ()):
+            for name, leaf in leaves(batch):
+                there = file.tensor(keys[id(leaf)], f"batch {place} {name}") if id(leaf) in keys else None
+                if there is not None:
+                    written.append([place, name, there])
+        start = None if kept.start is None else encoded(kept.start, file, "generators at the start of the epoch")
+        return {
+            "cursor": [kept.taken, kept.within],
+            "epoch": start,
+            "batch": None if sequence is not None else file.value(kept.batch, "batch"),
+            "written": written,
+        }
+
+    def decode(self, held: Debuggee, file: Reader) -> Found:
+        taken, within = file.state["cursor"]
+        sequence = held.batches.sequence
+        writes: list[tuple[str, Tensor, Tensor]] = []
+        if sequence is None:
+            batch = move(file.value(file.state["batch"]), held.device)
+        else:
+            if not 0 <= within <= len(sequence):
+                raise file.damaged(f"batch {within} is held, and the workload has {len(sequence)}")
+            batch = move(sequence[within - 1], held.device) if taken else None
+            for place, name, kept in file.state.get("written", ()):  # the first files have none
+                writes.append((name, dict(leaves(sequence[place]))[name], file.value(kept)))
+        start = None if file.state["epoch"] is None else decoded(held, file, file.state["epoch"])
+
+        def put() -> None:
+            for _, leaf, value in writes:
+                leaf.data.copy_(value)
+            held.batches.restore(Cursor(taken, within, batch, start))
+
+        return Found(put, [(("input", name), leaf) for name, leaf, _ in writes])
+
+    def differ(self, one: Cursor, other: Cursor) -> Iterator[str]:
+        if (one.taken, one.within) != (other.taken, other.within):
+            yield f"the batch: {one.taken} and {other.taken}"
+        elif not _same_batch(one.batch, other.batch):
+            yield "the batch"
+
+    def size(self, kept: Cursor, before: Cursor | None) -> int:
+        shared = before is not None and kept.batch is before.batch
+        return 0 if shared else sum(tensor.nbytes for _, tensor in leaves(kept.batch))
+
+
+def input_rows(batch: object) -> list[Row]:
+    """Return the tensors of a batch, which a forward may write."""
+    return [(("input", name), tensor) for name, tensor in leaves(batch)]
+
+
+def _same_batch(one: object, other: object) -> bool:
+    here, there = list(leaves(one)), list(leaves(other))
+    return one is other or (
+        [name for name, _ in here] == [name for name, _ in there]
+        and all(same_bits(a, b) for (_, a), (_, b) in zip(here, there, strict=True))
+    )

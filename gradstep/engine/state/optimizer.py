@@ -1,0 +1,202 @@
+"""The optimizer and its schedulers: state, hyper-parameters, and which optimizer it is."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import torch
+from msgspec import Struct
+from torch import Tensor, nn
+
+from gradstep.engine.debuggee.debuggee import Debuggee
+from gradstep.engine.state.hashing import words_of
+from gradstep.engine.state.part import Found, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.values.errors import wrong
+
+
+class OptimizerKept(Struct, frozen=True):
+    """An optimizer and its schedulers: the very dicts and parameters, each beside what it held.
+
+    Tensors stand in what was held as themselves.
+    """
+
+    optimizer: torch.optim.Optimizer
+    schedulers: tuple[Any, ...]
+    state: tuple[tuple[Any, Any, Any], ...]
+    """Owner (a parameter), its entries, and what they held."""
+    groups: tuple[tuple[dict[str, Any], dict[str, Any], tuple[nn.Parameter, ...]], ...]
+    """Group, what was in it, and its parameters."""
+
+
+class OptimizerPart(Part[OptimizerKept]):
+    """Restored in place: `load_state_dict` loses which tensor is which, and casts some."""
+
+    name = "optimizer"
+    kinds: ClassVar = {"state": "state", "group": "hyper"}
+    begins_forward = False
+    each_time = False
+
+    def capture(self, held: Debuggee) -> OptimizerKept:
+        optimizer = held.optimizer
+        return OptimizerKept(
+            optimizer,
+            tuple(held.schedulers),
+            tuple([(owner, entries, _contents_of(entries)) for owner, entries in optimizer.state.items()]),
+            tuple(
+                [
+                    (group, {k: _kept_value(v) for k, v in group.items() if k != "params"}, tuple(group["params"]))
+                    for group in optimizer.param_groups
+                ]
+            ),
+        )
+
+    def present(self, held: Debuggee) -> OptimizerKept:
+        optimizer = held.optimizer
+        return OptimizerKept(
+            optimizer,
+            tuple(held.schedulers),
+            tuple([(owner, entries, entries) for owner, entries in optimizer.state.items()]),
+            tuple([(group, group, tuple(group["params"])) for group in optimizer.param_groups]),
+        )
+
+    def restore(self, held: Debuggee, kept: OptimizerKept) -> None:
+        held.use_optimizer(kept.optimizer, kept.schedulers)
+        state = held.optimizer.state
+        state.clear()
+        for owner, entries, were in kept.state:
+            contents = _contents_of(were)  # what is put back may be written: what was captured stays
+            if isinstance(entries, dict):
+                entries.clear()
+                entries.update(contents)
+                contents = entries
+            state[owner] = contents
+        for group, were, parameters in kept.groups:
+            listed = group["params"]
+            listed[:] = parameters
+            group.clear()
+            group["params"] = listed
+            group.update({k: _kept_value(v) for k, v in were.items()})
+        held.optimizer.param_groups[:] = [group for group, _, _ in kept.groups]
+
+    def may_write(self, held: Debuggee, writing: Writing) -> Iterable[Row] | None:
+        return self._rows(held, self.present(held)) if writing.optimizer else None
+
+    def tensors(self, held: Debuggee, kept: OptimizerKept) -> Iterable[tuple[Key, Tensor | None]]:
+        return self._rows(held, kept)
+
+    def _rows(self, held: Debuggee, kept: OptimizerKept) -> Iterator[Row]:
+        for owner, _, were in kept.state:
+            # torch's are dicts all; others keep a plain count under a name of their own
+            for key, value in were.items() if isinstance(were, dict) else ():
+                if isinstance(value, Tensor):
+                    yield ("state", held.names.get(owner, ""), str(key)), value
+        for place, (_, were, _) in enumerate(kept.groups):
+            for key, value in were.items():
+                if isinstance(value, Tensor):
+                    yield ("group", str(place), key), value
+
+    def put(self, held: Debuggee, key: Key, tensor: Tensor | None) -> None:
+        if key[0] == "state" and tensor is not None:
+            owner = next(owner for owner in held.optimizer.state if held.names.get(owner, "") == key[1])
+            held.optimizer.state[owner][key[2]] = tensor
+
+    def title(self, key: Key) -> str:
+        kind, place, entry = key
+        return f"{place or 'parameter'}.state.{entry}" if kind == "state" else f"group[{place}].{entry}"
+
+    def hash(self, held: Debuggee, kept: OptimizerKept, total: Total) -> None:
+        total.add("optimizer", type(kept.optimizer).__qualname__)
+        for place, (_, were, parameters) in enumerate(kept.groups):
+            total.add("params", [held.names.get(p, "") for p in parameters])
+            for key, value in were.items():
+                if isinstance(value, Tensor):
+                    total.add(key, "tensor")
+                    total.tensor(("group", str(place), key))
+                elif key != "params":
+                    total.add(key, value)
+        for owner, _, were in kept.state:
+            name = held.names.get(owner, "") if isinstance(owner, Tensor) else repr(owner)
+            total.add(name, len(were) if isinstance(were, dict) else were)
+            for key, value in were.items() if isinstance(were, dict) else ():
+                if isinstance(value, Tensor):
+                    total.add(words_of(key), "tensor")
+                    total.tensor(("state", name, str(key)))
+                else:
+                    total.add(words_of(key), value)
+
+    def encode(self, held: Debuggee, kept: OptimizerKept, file: Writer) -> Mapping[str, Any]:
+        def entry(key: Key, value: Any, name: str) -> Any:
+            return file.tensor(key, name) if isinstance(value, Tensor) else file.value(value, name)
+
+        state, groups = [], []
+        for owner, _, were in kept.state:
+            name = held.names.get(owner, "")
+            entries = {k: entry(("state", name, str(k)), v, f"{name}.state.{k}") for k, v in were.items()}
+            state.append((name, entries))
+        for i, (_, were, parameters) in enumerate(kept.groups):
+            names = [held.names.get(p, "") for p in parameters]
+            groups.append([names, {k: entry(("group", str(i), k), v, f"group {i}.{k}") for k, v in were.items()}])
+        return {"optimizer": type(kept.optimizer).__name__, "groups": groups, "state": state}
+
+    def decode(self, held: Debuggee, file: Reader) -> Found:
+        kind, written = type(held.optimizer).__name__, file.state["optimizer"]
+        if written != kind:
+            remedy = f"give `optimizer {written.lower()}` first; nothing was changed"
+            raise wrong("this file can't be restored", f"{file.path} is of {written}, this is {kind}", remedy)
+        here = [[held.names.get(p, "") for p in group["params"]] for group in held.optimizer.param_groups]
+        if [names for names, _ in file.state["groups"]] != here:
+            raise file.refuse("its optimizer has other groups of parameters")
+        by_name = dict(held.parameters)
+        groups = [{key: file.value(value) for key, value in values.items()} for _, values in file.state["groups"]]
+        state = [
+            (by_name[name], {key: _placed(file.value(value), by_name[name]) for key, value in entries.items()})
+            for name, entries in file.state["state"]
+        ]
+
+        def put() -> None:
+            for group, values in zip(held.optimizer.param_groups, groups, strict=True):
+                group.update(values)
+            held.optimizer.state.clear()
+            held.optimizer.state.update(state)
+
+        return Found(put)
+
+    def differ(self, one: OptimizerKept, other: OptimizerKept) -> Iterator[str]:
+        if type(one.optimizer) is not type(other.optimizer):
+            yield f"the optimizer: {type(one.optimizer).__name__} and {type(other.optimizer).__name__}"
+        for place, ((_, were, _), (_, are, _)) in enumerate(zip(one.groups, other.groups, strict=False)):
+            suffix = f" of group {place}" if len(one.groups) > 1 else ""
+            for key in were.keys() & are.keys():
+                values = were[key], are[key]
+                if not any(isinstance(v, (Tensor, list, dict)) for v in values) and values[0] != values[1]:
+                    yield f"{key}{suffix}: {values[0]} and {values[1]}"
+
+
+def state_tensors(held: Debuggee) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of the optimizer's state as they are now, named like `2.weight.state.exp_avg`."""
+    part = OptimizerPart()
+    for key, tensor in part.tensors(held, part.present(held)):
+        if key[0] == "state" and tensor is not None:
+            yield part.title(key), tensor
+
+
+_PLAIN = frozenset({float, int, bool, str, type(None)})
+
+
+def _kept_value(value: Any) -> Any:
+    """Return what has to be kept of a value: a tensor itself (its contents are kept apart), of others a copy."""
+    return value if type(value) in _PLAIN or isinstance(value, Tensor) else copy.deepcopy(value)
+
+
+def _contents_of(entries: Any) -> Any:
+    """Return what has to be kept of an optimizer's state of one parameter."""
+    return {k: _kept_value(v) for k, v in entries.items()} if isinstance(entries, dict) else copy.deepcopy(entries)
+
+
+def _placed(value: Any, parameter: Tensor) -> Any:
+    """Return an entry of an optimizer's state where torch keeps it: beside the parameter, single numbers on the cpu."""
+    if isinstance(value, Tensor) and value.dim() and value.device != parameter.device:
+        return value.to(parameter.device)
+    return value

@@ -1,0 +1,38 @@
+"""All parts of the state, in the order in which they are restored, hashed and written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradstep.engine.state.batch import BatchPart
+from gradstep.engine.state.buffers import Buffers
+from gradstep.engine.state.generators import Generators
+from gradstep.engine.state.gradients import Gradients
+from gradstep.engine.state.loop import Loop
+from gradstep.engine.state.modes import Modes
+from gradstep.engine.state.objects import Objects
+from gradstep.engine.state.optimizer import OptimizerPart
+from gradstep.engine.state.parameters import Parameters
+from gradstep.engine.state.part import Key, Part
+
+PARTS: list[Part[Any]] = [
+    Parameters(),
+    Gradients(),
+    Buffers(),
+    OptimizerPart(),
+    Objects(),
+    BatchPart(),
+    Modes(),
+    Loop(),
+    Generators(),  # the last: objects and batches may draw while they are restored
+]
+
+
+def part_of(key: Key) -> Part[Any]:
+    """Return the part that a tensor of the state belongs to."""
+    return next(part for part in PARTS if key[0] in part.kinds)
+
+
+def name_of(key: Key) -> str:
+    """Return what a tensor of the state is called: `2.weight`, `2.weight.grad`, `2.weight.state.exp_avg`."""
+    return part_of(key).title(key)

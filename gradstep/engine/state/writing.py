@@ -1,0 +1,34 @@
+"""What each act may write: nothing else is kept before it."""
+
+from __future__ import annotations
+
+from gradstep.engine.debuggee.debuggee import Debuggee
+from gradstep.engine.debuggee.loop import Act
+from gradstep.engine.debuggee.optimizers import is_torchs, writes_grad
+from gradstep.engine.state.part import Writing
+from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
+
+
+def writing(held: Debuggee, act: Act) -> Writing:
+    """Return what an act may write.
+
+    A torch optimizer reads `.grad`, and as a rule (`writes_grad`) writes neither it nor any generator; a user's own may
+    write anything. The same goes for weights in a forward: of torch's own modules, only those in `held.renormalised`
+    write them.
+    """
+    match act:
+        case Forward():
+            weights = held.parameters if held.writes_weights() else held.renormalised
+            return Writing(code=True, weights=weights, takes_batch=True, batch=True)
+        case NextBatch():
+            return Writing(code=True, weights=held.renormalised, optimizer=True, takes_batch=True)
+        case Backward():
+            # hooks may step an optimizer, as those do that never keep all gradients at once
+            hooked = any(parameter._post_accumulate_grad_hooks for _, parameter in held.parameters)
+            return Writing(code=True, weights=held.parameters if hooked else (), grads=True, optimizer=hooked)
+        case Step():
+            code = held.calls_closure or bool(held.schedulers) or not is_torchs(held.optimizer)
+            grads, batch = code or writes_grad(held.optimizer), held.calls_closure
+            return Writing(code, held.parameters, grads, optimizer=True, takes_batch=code, batch=batch)
+        case ZeroGrad(set_to_none):
+            return Writing(grads=set_to_none is False, clears=True)
