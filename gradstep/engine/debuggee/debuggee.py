@@ -188,7 +188,3 @@ def _written_in_forward(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for path, module in model.named_modules():
         if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None:
             yield f"{path}.weight" if path else "weight", module.weight
-
-
-def _is_torchs_module(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("torch.nn.")
