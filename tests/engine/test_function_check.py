@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from gradstep.engine.autograd.function_check import Verdict, check_function
 from gradstep.engine.autograd.saved_values import is_function
-from gradstep.engine.digest import digest
 from gradstep.engine.held import Held
 from gradstep.engine.observe import functions
+from gradstep.engine.state.digest import digest
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 
