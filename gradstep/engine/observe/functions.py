@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from threading import get_ident, local
 from types import FrameType
@@ -39,8 +39,7 @@ def is_unobserved() -> bool:
     return getattr(_UNOBSERVED, "on", False)
 
 
-@contextmanager
-def tap_functions(told: Callable[[int, tuple[Any, ...], FrameType], None]) -> Iterator[None]:
+def tap_functions(told: Callable[[int, tuple[Any, ...], FrameType], None]) -> AbstractContextManager[None]:
     """Report each `apply` on this thread: the sequence number its node will have, the arguments, the calling frame.
 
     `apply` may be bound before (`act = Act.apply`), so it is not replaced itself but what each call of it goes through
@@ -49,8 +48,7 @@ def tap_functions(told: Callable[[int, tuple[Any, ...], FrameType], None]) -> It
     utils: Any = torch._functorch.utils
     passes = getattr(utils, "unwrap_dead_wrappers", None)
     if passes is None:  # another torch
-        yield
-        return
+        return nullcontext()
     number, thread = torch.autograd._get_sequence_nr, get_ident()  # type: ignore[attr-defined]
 
     def tapped(args: tuple[Any, ...]) -> Any:
@@ -58,8 +56,7 @@ def tap_functions(told: Callable[[int, tuple[Any, ...], FrameType], None]) -> It
             told(number(), args, sys._getframe(1))
         return passes(args)
 
-    with replaced(utils, "unwrap_dead_wrappers", tapped):
-        yield
+    return replaced(utils, "unwrap_dead_wrappers", tapped)
 
 
 @dataclass

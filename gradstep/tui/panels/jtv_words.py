@@ -62,6 +62,9 @@ def facts(view: NodeView) -> Iterator[tuple[str, str]]:
     """Yield what else is true, each with its tone."""
     matrix = view.matrix
     if matrix is not None:
+        if matrix.check:  # it was asked for
+            tone = "bad" if matrix.agrees is False else "good" if matrix.agrees else "dim"
+            yield from ((clean(line), tone) for line in matrix.check.split("\n"))
         if matrix.words and matrix.words != matrix.structure:
             yield f"J: {clean(matrix.words)}", "text"
         elif matrix.structure == "diagonal" and (matrix.zeros or matrix.ones):
@@ -69,9 +72,6 @@ def facts(view: NodeView) -> Iterator[tuple[str, str]]:
             yield f"J: diagonal, {ones}{matrix.zeros:,} zeros of {matrix.rows:,}", "text"
         if matrix.note:
             yield f"J: {clean(matrix.note)}", "dim"
-        if matrix.check:
-            tone = "bad" if matrix.agrees is False else "good" if matrix.agrees else "dim"
-            yield from ((clean(line), tone) for line in matrix.check.split("\n"))
     for row in view.saved:
         yield f"saved: {_saved(row)}", "bad" if row.state == "written" else "dim"
     if view.note:
