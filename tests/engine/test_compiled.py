@@ -240,6 +240,13 @@ def test_a_compiled_function_is_one_operation_with_the_line_that_calls_it() -> N
     phase.abandon()
 
 
+def test_what_the_compiler_computes_itself_is_no_backward_of_the_forward() -> None:
+    inner = Net()
+    inner.compile(backend="aot_eager")
+    names = [name for _, _, name, _ in places(hold(Outer(inner), [data()]))]
+    assert names == ["Outer", "Net", "Net", "Linear", "F.linear", "Linear", "Outer", "F.mse_loss"]
+
+
 def test_keywords_of_a_compiled_module_are_seen() -> None:
     phase = stepping(hold(Outer(in_place(Net())), [data()]))
     while phase.go("into") and phase.event is not None and not phase.event.compiled:

@@ -113,7 +113,7 @@ def keep_regions_whole() -> Iterator[None]:
         yield
 
 
-_REPLACED: list[tuple[Any, str, Any, Any]] = []
+REPLACED: list[tuple[Any, str, Any, Any]] = []
 """What is put into torch, and taken out while a region runs: owner, name, torch's own, and the replacement."""
 
 
@@ -122,13 +122,13 @@ def replaced(owner: Any, name: str, value: Any, inside: bool = False) -> Iterato
     """Replace an attribute of torch's for as long as the block lasts; within a compiled region only if told."""
     entry = (owner, name, getattr(owner, name), value)
     if not inside:
-        _REPLACED.append(entry)
+        REPLACED.append(entry)
     setattr(owner, name, value)
     try:
         yield
     finally:
         if not inside:
-            _REPLACED.remove(entry)
+            REPLACED.remove(entry)
         setattr(owner, name, entry[2])
 
 
@@ -208,14 +208,14 @@ def _nothing_of_ours() -> Iterator[None]:
     )
     numbers = {k for table in tables[:2] for k, hook in table.items() if _is_ours(hook)}
     taken = [{k: table.pop(k) for k in list(table) if k in numbers} for table in tables]
-    for owner, name, own, _ in _REPLACED:
+    for owner, name, own, _ in REPLACED:
         setattr(owner, name, own)
     try:
         yield
     finally:
         for table, hooks in zip(tables, taken, strict=True):
             table.update(hooks)
-        for owner, name, _, value in _REPLACED:
+        for owner, name, _, value in REPLACED:
             setattr(owner, name, value)
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.autograd.graph import GraphRecord, Owners, leaf_tensor, record
+from gradstep.engine.observe.compiled import REPLACED
 from gradstep.engine.observe.functions import is_unobserved
 from gradstep.engine.observe.source_lines import Lines
 
@@ -83,6 +84,7 @@ def tap_engine(around: Around) -> Iterator[None]:
         if not _TAPS:
             _RUN[:] = [autograd._engine_run_backward]
             autograd._engine_run_backward = _tapped
+            REPLACED.append((autograd, "_engine_run_backward", _RUN[0], _tapped))
         _TAPS.append(tap)
         yield
     finally:
@@ -90,6 +92,7 @@ def tap_engine(around: Around) -> Iterator[None]:
             _TAPS.remove(tap)
         if not _TAPS and autograd._engine_run_backward is _tapped:
             autograd._engine_run_backward = _RUN[0]
+            REPLACED[:] = [entry for entry in REPLACED if entry[3] is not _tapped]
 
 
 @dataclass(eq=False)

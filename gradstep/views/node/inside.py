@@ -42,7 +42,7 @@ def inside_view(held: Held, stop: int, stepping: Stepping, event: Event) -> Insi
         tuple(_taking_part(held, event)),
         event.grad_mode,
         event.autocast,
-        _note(event, stepping),
+        note=_note(event, stepping),
         by_hand=event.changes,
     )
 

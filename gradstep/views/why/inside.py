@@ -50,6 +50,8 @@ def _forward(event: Event) -> str:
     given = _shapes(event.inputs)
     if event.kind == "module" and event.outputs is None:
         what = f"{_of_forward(event)} is about to run"
+        if event.compiled:
+            return f"{what}{f' on {given}' if given else ''}. It is compiled: a region that runs as one operation."
         return f"{what}{f' on {given}' if given else ''}. `into` steps to what it calls, `over` runs it whole."
     if event.outputs is None:
         what = f"{event.name} is about to run a backward of its own"
