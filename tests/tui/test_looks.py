@@ -210,13 +210,14 @@ def test_the_command_line_names_them_all():
 def test_a_replay_draws_the_layout_and_the_theme_that_it_is_told(tmp_path):
     script = tmp_path / "a.steps"
     script.write_text("load linear seed=0\nforward\n")
-    keep_taste(Taste("learn", "high-contrast"))
+    keep_taste(Taste("train", "high-contrast"))
     out = tmp_path / "out.svg"
     arguments = ["replay", str(script), "--screenshot", str(out)]
     assert cli.main(arguments) == 0
-    assert "by&#160;forward" in out.read_text("utf-8")  # Loss, which learn has not
+    assert "by&#160;forward" not in out.read_text("utf-8")  # Loss, which learn has not
     assert THEMES["dark"].grounds["panel"] in out.read_text("utf-8").lower()
     assert cli.main([*arguments, "--layout", "train", "--theme", "light"]) == 0
+    assert "by&#160;forward" in out.read_text("utf-8")
     assert THEMES["light"].grounds["panel"] in out.read_text("utf-8").lower()
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from gradstep.engine.expressions.patterns import matching
+from gradstep.engine.held import Held
 from gradstep.values import commands as c
 from gradstep.values import expressions as x
 from gradstep.values.errors import GradstepError, wrong
-
-if TYPE_CHECKING:
-    from gradstep.engine.held import Held
 
 _FUNCTIONS = {
     **{name: f"torch.{name}" for name in ("abs", "sqrt", "exp", "log", "isnan", "isinf", "isfinite")},

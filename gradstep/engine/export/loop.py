@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-if TYPE_CHECKING:
-    from gradstep.engine.held import Held
+from gradstep.engine.held import Held
 
 HEAD = '''"""A gradstep session of {target} as plain PyTorch: it needs torch and numpy, and no gradstep.
 

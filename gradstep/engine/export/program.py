@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,14 +20,12 @@ from gradstep.engine.export.as_pytorch import line_for
 from gradstep.engine.export.loop import HEAD, PROOF, SHARED, STAND_IN, training_loop
 from gradstep.engine.export.source import MODULE, Source, rewrite
 from gradstep.engine.export.trial import run
+from gradstep.engine.held import Held
 from gradstep.engine.history.points import TimelinePoint
+from gradstep.engine.runner import Runner
 from gradstep.values.commands import Load
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.workload import Workload
-
-if TYPE_CHECKING:
-    from gradstep.engine.held import Held
-from gradstep.engine.runner import Runner
 
 _PERIOD = 8
 """The longest block of lines that is looked for, to be written as a loop."""
@@ -162,7 +160,7 @@ def _workload(load: Load | None) -> tuple[Origin, Source]:
 def _refused(fault: str, load: Load, origin: Origin, source: Source, place: Path) -> GradstepError:
     """Return the error for a program that went wrong when it was run, with what can be done about it."""
     missing = fault.partition("No module named '")[2].partition("'")[0].partition(".")[0]
-    if "gradstep" in fault:
+    if re.search("import of gradstep|'gradstep", fault):
         remedy = (
             "only gradstep.Workload has a stand-in there: import what else you use of gradstep where the factory does "
             'not, such as under `if __name__ == "__main__":`'
