@@ -15,6 +15,7 @@ from gradstep.tui.painting import paint
 from gradstep.tui.panels.log import Entry, entries_of
 from gradstep.tui.panels.status import Activity, next_words
 from gradstep.tui.panels.why import Stage
+from gradstep.tui.svg import svg_of
 from gradstep.values.commands import PHASES, Backward, Command, Load, Say, Screenshot, Show, line_of
 from gradstep.values.errors import GradstepError, refuse_to_overwrite
 from gradstep.values.expressions import Expression
@@ -255,8 +256,6 @@ class Showing(Controller):
         path = Path(command.path)
         refuse_to_overwrite(path, line_of(command), command.over)
         await self._looking.settled()
-        from gradstep.tui.svg import svg_of
-
         path.write_text(svg_of(self.screen.app), encoding="utf-8")
         return f"wrote {command.path}"
 
