@@ -160,6 +160,18 @@ def test_why_says_a_problem_with_its_remedy_even_where_there_is_little_room():
     assert "  Press f for a new graph, or use" in rows
 
 
+@pytest.mark.parametrize(
+    ("text", "width", "rows"),
+    [
+        ("it gives `J v`. So", 13, ["  it gives J", "  v. So"]),
+        ("(**bold**), `x`!", 14, ["  (bold), x!"]),
+        ("a `model.layers.0.attention`.", 16, ["  a", "  model.layers.", "  0.attention."]),
+    ],
+)
+def test_narration_is_broken_at_blanks_and_nothing_of_it_is_cut(text, width, rows):
+    assert plain(markdown_lines(text, width)) == rows
+
+
 def test_narration_is_markdown():
     [line] = markdown_lines("what **zero_grad** does to `.grad`", 60)
     assert line.plain.strip() == "what zero_grad does to .grad"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import groupby
 
-from rich.cells import cell_len
-
-from gradstep.tui.lines import Line, Row, clean
+from gradstep.tui.lines import Line, Row, cell_len, clean, wrap
 from gradstep.tui.panels.drawing import GUTTER
 
 _PIECES = re.compile(r"(`[^`]+`|\*\*[^*]+\*\*|\*[^*\s](?:[^*]*[^*\s])?\*|\b_[^_]+_\b)")
@@ -44,10 +44,28 @@ def _words(text: str, base: str) -> list[tuple[str, str]]:
 def _flow(words: list[tuple[str, str]], width: int, mark: str) -> list[Line]:
     indent, end = GUTTER + len(mark), max(GUTTER + len(mark) + 1, width - 1)
     row, lines = Row(width).left(GUTTER, mark), []
-    for word, tone in words:
-        if row.at + cell_len(word) > end and row.at > indent:
+    for unit in _units(words, end - indent):
+        blank = unit[0][0].isspace()
+        if row.at + _cells(unit) > end and row.at > indent:
             lines.append(row.line())
             row = Row(width).to(indent)
-        if row.at > indent or not word.isspace():
+        for word, tone in unit if row.at > indent or not blank else ():
             row.add(word, tone)
     return [*lines, row.line()]
+
+
+def _units(words: list[tuple[str, str]], room: int) -> Iterator[list[tuple[str, str]]]:
+    """Yield what stays on one row: blanks, or words with nothing between them, such as code and a full stop.
+
+    What no row has room for is broken inside.
+    """
+    for blank, pieces in groupby(words, lambda word: word[0].isspace()):
+        unit = list(pieces)
+        if blank or _cells(unit) <= room:
+            yield unit
+        else:
+            yield from ([(part, tone)] for word, tone in unit for part in wrap(word, room))
+
+
+def _cells(unit: list[tuple[str, str]]) -> int:
+    return sum(cell_len(word) for word, _ in unit)
