@@ -101,7 +101,7 @@ def check_window(panel: TensorPanel) -> bool:
 
 
 async def go(s: Stage, name: str) -> Panel:
-    s.screen.action_focus_panel(name)
+    s.screen.panel_keys.focus(name)
     await s.idle()
     return s.screen.panels[name]
 
@@ -164,7 +164,7 @@ def test_inside_a_backward_what_is_left_out_is_counted(size: tuple[int, int]) ->
     async def test(s: Stage) -> None:
         await s.press("f")
         for number in range(20):
-            s.screen.given(f"break node #{number + 4}")
+            s.screen.typing.given(f"break node #{number + 4}")
         await s.press(*"iiii")
         cut = await check_all(s, INSIDE)
         await s.press("c", "c")
