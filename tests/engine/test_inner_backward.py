@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from holding import B, F, S, hold, run
 from running import runner_of
 from torch import Tensor, nn
@@ -64,7 +65,40 @@ def transformed(model: nn.Module, batch: Any) -> Tensor:
     return slope.square().mean() + model(batch[0]).mean()  # type: ignore[no-any-return]
 
 
-LOSSES: dict[str, Loss] = {each.__name__: each for each in (penalty, second, several, whole, transformed)}
+def batched(model: nn.Module, batch: Any) -> Tensor:
+    """Several v at once, for which torch runs its own vmap over the engine; and a Jacobian by torch's own function."""
+    x = batch[0].clone().requires_grad_()
+    out = model(x)
+    (slopes,) = torch.autograd.grad(out, x, torch.eye(8).reshape(8, 4, 2), is_grads_batched=True, create_graph=True)
+    whole = torch.autograd.functional.jacobian(lambda x: (x**2).sum(0), x, create_graph=True)
+    return slopes.square().mean() + out.mean() + whole.mean()
+
+
+def recomputed(model: nn.Module, batch: Any) -> Tensor:
+    """Through a checkpoint, which runs its part of the forward again inside the inner backward."""
+    x = batch[0].clone().requires_grad_()
+    out = torch.utils.checkpoint.checkpoint(model, x, use_reentrant=False)
+    (slope,) = torch.autograd.grad(out.sum(), x, create_graph=True)
+    return out.mean() + slope.square().mean()
+
+
+def hooked(model: nn.Module, batch: Any) -> Tensor:
+    """With a hook of the user's own that calls the engine once more."""
+    x = batch[0].clone().requires_grad_()
+    hidden = x * 2
+
+    def more(gradient: Tensor) -> Tensor:
+        with torch.enable_grad():
+            return gradient + torch.autograd.grad((x**2).sum(), x)[0].detach() * 0.1
+
+    hidden.register_hook(more)
+    (slope,) = torch.autograd.grad(model(hidden).sum(), x, create_graph=True)
+    return slope.square().mean() + model(x).mean()  # type: ignore[no-any-return]
+
+
+LOSSES: dict[str, Loss] = {
+    each.__name__: each for each in (penalty, second, several, whole, transformed, batched, recomputed, hooked)
+}
 
 
 def held_with(loss: Loss) -> Held:
@@ -102,7 +136,7 @@ def test_a_stepped_forward_gives_the_same_bits(name: str) -> None:
     assert torch.autograd._engine_run_backward is torch.autograd.graph._engine_run_backward  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", ["penalty", "second", "several", "whole"])
+@pytest.mark.parametrize("name", ["penalty", "second", "several", "whole", "hooked"])
 def test_what_a_node_makes_of_v_is_what_the_engine_passes_on(name: str) -> None:
     made: list[Any] = []
 
