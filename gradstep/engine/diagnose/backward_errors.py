@@ -33,7 +33,7 @@ _CARRIED = "detach what is carried over from one forward to the next, such as a 
 
 
 def named(held: Held, problem: Problem, freed_by: str) -> Problem:
-    """Return a problem of a backward with the one at fault named below torch's words; any other as it is.
+    """Return a problem of a backward with the one at fault named above torch's words; any other as it is.
 
     Args:
         held: the workload, rolled back.
@@ -53,7 +53,7 @@ def named(held: Held, problem: Problem, freed_by: str) -> Problem:
         lines = list(_freed(held, graph, freed_by) if kept is None else _carried_over(held, graph, kept, _THEN_FREED))
     else:
         return problem
-    return replace(problem, what="\n".join([problem.what, *lines])) if lines else problem
+    return replace(problem, what="\n".join([*lines, problem.what])) if lines else problem
 
 
 def _freed(held: Held, graph: GraphRecord, freed_by: str) -> Iterator[str]:
