@@ -76,6 +76,7 @@ class _Place(NamedTuple):
     """How many lines had been run."""
 
 
+# a and I are words as often as they are keys: as keys they stand in backquotes
 _ASKS = re.compile(r"\bpress\b[^.]*?(`[^`]+`|\b(space|enter|tab|esc|f\d+|ctrl\S+|any key|[b-hj-z])\b)", re.IGNORECASE)
 
 
@@ -201,7 +202,7 @@ class Reading:
         return Job(lambda _: self._run(lambda ran: not isinstance(ran, Load)), goes_on=True, place=self._place)
 
     def rest(self) -> Job:
-        """Return the job of the lines up to the next narration and with it; of all that are left, where there is none.
+        """Return the job of the lines up to and with the next narration, or of all that are left where there is none.
 
         It ends at the first line that fails; after a pause it goes on.
         """
@@ -237,8 +238,6 @@ class Reading:
         """Take what came of the next line, and move on; return the problem, if it failed."""
         line = self._runner.line
         assert line is not None
-        if isinstance(outcome.command, Load):
-            self._places = {}
         failure = self._runner.feed(outcome.problem)
         self.waits = isinstance(line.command, Say) and asks_for_key(line.command.text)
         self._done[line.number] = line.command
