@@ -21,6 +21,8 @@ FEW_TURNS = 5
 """Turns of a repeat up to which all are shown; of more the first and the last."""
 _GLYPHS = re.compile("[^\x00-\u017f\u0370-\u03ff\u2010-\u2026\u2212\u2500-\u259f][\u0300-\u036f]*")
 """What not every font of one width has: another font may draw it wider."""
+_MARKUP = re.compile(r"<(?=/?script|!--)", re.IGNORECASE)
+"""What would end the element that the data is in, or keep it from ending."""
 _BRIEF = 60
 """Characters of narration in the list of steps."""
 
@@ -134,8 +136,7 @@ class Page:
             "COLOURS": f"{colours}--columns:{self._size[0]};--rows:{self._size[1]};",
             "STYLES": "".join(style),
             "STEPS": "".join(map(self._entry, range(len(self._steps)))),
-            # a `</script>` in a text would end the element
-            "DATA": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/"),
+            "DATA": _MARKUP.sub(r"\\u003c", json.dumps(data, ensure_ascii=False, separators=(",", ":"))),
         }
         page = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
         Path(path).write_text(re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], page), encoding="utf-8")

@@ -123,8 +123,10 @@ def test_an_error_is_a_step_that_says_whether_the_script_expects_it(tmp_path: Pa
 
 
 def test_a_page_needs_nothing_but_itself_and_no_text_breaks_out_of_it(tmp_path: Path) -> None:
-    text = "say # Two </script><script>alert(1)</script>\nsay <img src=x onerror=alert(1)>\nprint loss\n"
+    text = 'say # Two </script><script>alert(1)</script>\nsay <img src=x onerror=alert(1)>\nprint "<!-- <script>"\n'
     written, data, _ = page_of(text, tmp_path)
+    assert steps(data)[-1][0] == 'print "<!-- <script>"'
+    assert "<!--" not in written
     assert "http:" not in written
     assert "https:" not in written
     assert "default-src 'none'" in written
