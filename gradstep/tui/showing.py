@@ -186,6 +186,10 @@ class Showing(Controller):
         screen.why.tell(outcome=outcome, stages=(), fault=None, whole=False, ways_out=self._ways_out(stop, outcome))
         for controller in screen.controllers:
             views = controller.stopping(stop, outcome, views)
+        if views:
+            # `show` and others lead to no new stop: what was seen of this one before them may be of something else
+            for panel in screen.panels.values():
+                panel.seen = -1
         for name, request, view in views:
             panel = screen.panels[name]
             panel.assign(view_in_keys(view, screen.keyboard))
