@@ -38,6 +38,11 @@ class Taps(Protocol):
         """What was changed by hand in a backward up to now; None for nothing."""
         ...
 
+    @property
+    def ops(self) -> bool:
+        """True where a forward is watched op by op."""
+        ...
+
     def forward(self, watched: Watched) -> AbstractContextManager[None]:
         """Return what stands round a forward; `watched` is what the probes see of it."""
         ...
@@ -70,7 +75,8 @@ def _forward(held: Held, _: Forward, run: Run) -> None:
     batch = held.batches.batch
     began = time.perf_counter()
     if run.observed or held.workload.loss is None:
-        lines = held.recording.lines or run.taps is not None  # nodes of a backward that it runs may be stopped at
+        # nodes of a backward that it runs by itself may be stopped at
+        lines = held.recording.lines or (run.taps is not None and run.taps.ops)
         with watch_forward(held.paths, held.model, held.recording.zeros, lines) as watched, ExitStack() as stack:
             if run.taps is not None:
                 stack.enter_context(run.taps.forward(watched))

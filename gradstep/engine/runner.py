@@ -133,6 +133,11 @@ class _EditsAgain:
     def __init__(self, held: Held, act: Backward, scope: Scope) -> None:
         self._held, self.act, self.flows = held, act, Flows(act.flows, scope)
 
+    @property
+    def ops(self) -> bool:
+        """False: no forward is watched."""
+        return False
+
     def forward(self, _: object) -> AbstractContextManager[None]:
         """Return what stands round a forward: nothing."""
         return nullcontext()

@@ -251,6 +251,14 @@ def test_a_node_breakpoint_stops_in_a_forward_once_it_is_known_to_run_a_backward
     assert not phase.go("continue"), "a number is that of the graph of the loss"
 
 
+def test_a_forward_that_is_only_watched_for_a_pause_notes_no_lines() -> None:
+    held = held_with(penalty)
+    phase = Stepping(runner_of(held), F, Breakpoints(), lambda _: True, str, ops=False)
+    assert not phase.go("continue")
+    assert held.point.watched.lines is None
+    assert held.point.watched.runs_backward
+
+
 def test_a_forward_that_is_left_in_the_middle_of_one_is_undone() -> None:
     held = run(held_with(whole), F)
     before = digest(held)
