@@ -15,13 +15,20 @@ LONG = 120.0
 
 _RUN = """\
 import sys
-sys.modules["gradstep"] = None
+
+class gradstep_is_hidden:
+    @staticmethod
+    def find_spec(name, *_):
+        if name.partition(".")[0] == "gradstep":
+            raise ModuleNotFoundError("No module named 'gradstep'", name="gradstep")
+
+sys.meta_path.insert(0, gradstep_is_hidden)
 sys.argv[:] = sys.argv[1:]
 __file__ = sys.argv[0]
 sys.path[0] = __file__.rpartition("/")[0]
 exec(compile(open(__file__, encoding="utf-8").read(), __file__, "exec"))
 """
-"""What `python FILE` does, but for the first import."""
+"""What `python FILE` does where gradstep is not installed."""
 
 
 class Trial(NamedTuple):

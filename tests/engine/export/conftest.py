@@ -14,7 +14,12 @@ from gradstep.engine.export import program, trial
 
 FORKS = """
 import os, sys, traceback
-sys.modules["gradstep"] = None
+class Hidden:
+    @staticmethod
+    def find_spec(name, *_):
+        if name.partition(".")[0] == "gradstep":
+            raise ModuleNotFoundError("No module named 'gradstep'", name="gradstep")
+sys.meta_path.insert(0, Hidden)
 import numpy, torch
 torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
 for line in sys.stdin:
