@@ -155,7 +155,8 @@ class Looks:
                     if stepping is not None and stepping.event is not None:
                         return why_inside(self.held, stop, stepping, stepping.event)
                     element = element_of(self.held, self._shown, index)
-                    return why_view(self.held, stop, changes(), element, self._norms, self._terms)
+                    terms = None if self.walking.inside else self._terms
+                    return why_view(self.held, stop, changes(), element, self._norms, terms)
                 case _:
                     return self._view(stop, request)
 

@@ -351,6 +351,25 @@ def test_a_path_is_followed_through_views_custom_functions_and_scripted_modules(
         assert "detached from the graph" in cause
 
 
+class Flat(Two):
+    """All weights stand in one memory, as those of an LSTM on a GPU do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        flat = torch.randn(18)
+        self.first.weight = nn.Parameter(flat[:12].view(3, 4))
+        self.second.weight = nn.Parameter(flat[12:].view(2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x @ self.first.weight.t()).detach() @ self.second.weight.t()
+
+
+def test_parameters_that_share_their_memory_are_told_apart() -> None:
+    place, cause = why(Flat).splitlines()
+    assert "ends at torch.Tensor.detach" in place
+    assert "`detach` returns" in cause
+
+
 class AsParameter(Two):
     def forward(self, x: Tensor) -> Tensor:
         hidden = nn.Parameter(self.first(x))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gradstep.session.local import Session
 from gradstep.steps.parse import parse_line
-from gradstep.values.views import Digest, LookDigest
+from gradstep.values.views import Digest, LookDigest, LookWhy, WhyView
 from gradstep.workload import Workload
 
 
@@ -78,3 +78,39 @@ def test_without_a_history_it_is_the_same() -> None:
     asked = session(history=0)
     do(asked, "forward; backward; step")
     assert "ends at torch.Tensor.detach at test_why.py:" in why(asked)
+
+
+def forgot(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """A loss with a term that trains nothing."""
+    output = model(batch[0])
+    return nn.functional.mse_loss(output, batch[1]) + 0.1 * output.detach().square().mean()
+
+
+def test_a_term_without_a_graph_is_said_at_every_stop_and_nothing_runs_while_a_phase_is_stopped_inside() -> None:
+    ran: list[int] = []
+
+    def compute_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        ran.append(1)
+        return forgot(model, batch)
+
+    torch.manual_seed(0)
+    batches = [(torch.randn(5, 4), torch.randn(5, 1))]
+    workload = Workload(
+        model=nn.Linear(4, 1),
+        compute_loss=compute_loss,
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
+        batches=batches,
+    )
+    asked = Session(workload)
+    do(asked, "forward")
+    (view,) = asked.look(LookWhy())
+    assert isinstance(view, WhyView)
+    assert "A term of the loss has no graph and trains nothing" in view.sentence
+    do(asked, "step; undo")
+    (again,) = asked.look(LookWhy())
+    assert isinstance(again, WhyView)
+    assert again.sentence == view.sentence
+    do(asked, "into backward")
+    before = len(ran)
+    assert isinstance(asked.look(LookWhy(), at=2)[0], WhyView)
+    assert len(ran) == before

@@ -113,6 +113,8 @@ class Dataflow(TorchFunctionMode):
         """The operations that take numbers out of torch, as they came."""
         self._known: list[Tensor] = list(starts)  # kept alive, so that no id and no memory is used twice
         self._made = dict.fromkeys(map(id, starts), START)
+        self._own = frozenset(map(_address, starts))
+        """The memory of the tensors that are followed: others may share it, as the weights of an LSTM on a GPU do."""
         self._memory: dict[int, tuple[int, bool]] = {}
         """For the memory of each known tensor, what wrote it last, and whether that has a history."""
         self._written: dict[int, int] = {}
@@ -162,8 +164,9 @@ class Dataflow(TorchFunctionMode):
                 self._note_terms(made[0].grad_fn, reads, -1.0 if "sub" in own else 1.0)
             self._note(Op(op_name(func), users_place(sys._getframe(1)), sources, cut, whole), made, required)
             for tensor in made:
-                if any(tensor is each for each in reads):  # in place: what shares its memory has changed too
-                    self._written[_address(tensor)] = len(self.ops) - 1
+                address = _address(tensor)
+                if address and any(tensor is each for each in reads):  # in place: what shares its memory changed too
+                    self._written[address] = len(self.ops) - 1
         if takes_out:
             self.taken_out.append(len(self.ops) - 1)
             return _nudge(result) if len(self.taken_out) - 1 in self._nudged else result
@@ -211,7 +214,8 @@ class Dataflow(TorchFunctionMode):
             if id(tensor) not in self._made:
                 self._known.append(tensor)
             self._made[id(tensor)] = len(self.ops) - 1
-            if address := _address(tensor):
+            address = _address(tensor)
+            if address and address not in self._own:
                 self._memory[address] = len(self.ops) - 1, tensor.requires_grad
 
     def _composite(self, module: nn.Module, given: Any, output: Any) -> None:

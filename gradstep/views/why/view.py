@@ -37,7 +37,7 @@ def why_view(
         changed: names of all tensors that the last phase changed.
         element: the selected element.
         taken: the norms that other views of the same look have taken.
-        terms: what is known of the terms of the loss.
+        terms: looks at the terms of the loss, which may run its forward again; None where nothing can run.
     """
     if held.refused:
         sentence = f"{held.refused} raised and was undone: everything is as it was before it."
@@ -53,7 +53,7 @@ def why_view(
     }
     sentence, more = acts.get(held.point.phase, _loaded)(held, changed)
     phase = held.point.phase
-    lines = (terms or LossTerms()).lines(held) if phase in ("forward", "backward") else []
+    lines = terms.lines(held) if terms is not None and phase in ("forward", "backward") else []
     if lines and phase == "forward":
         sentence = f"forward computed the loss. {lines[0][:1].upper()}{lines[0][1:]}."
     more[:0] = lines[phase == "forward" :]
