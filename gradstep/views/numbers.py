@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.bits import same_bits
-from gradstep.engine.numbers.norms import LARGE, norms
+from gradstep.engine.numbers.norms import norms
 from gradstep.engine.state.saved import Saved
 from gradstep.views.moment import version_of
 
+LARGE = 1 << 18
+"""Elements from which a norm is carried over to the next stop: taking it again would take longer than to check it."""
 _SAMPLE = 1024
 """Elements that are held against those of a stop before, of a large tensor."""
 

@@ -162,7 +162,7 @@ def loop_of(factory: str) -> str:
     return f"load net.py:{factory} seed=0 device=cpu\nrepeat 2 {{ zero_grad; forward; backward; step; next_batch }}\n"
 
 
-@pytest.mark.parametrize("factory", ["reentrant", "non_reentrant", "wrapped", "wrapped_inside", "renamed"])
+@pytest.mark.parametrize("factory", ["reentrant", "non_reentrant", "wrapped", "wrapped_inside", "renamed", "compiled"])
 def test_models_of_other_classes_or_names_are_the_same_where_every_bit_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], factory: str
 ) -> None:

@@ -61,7 +61,8 @@ def _tensor(tensor: Tensor) -> str:
         kind = dtype_text(tensor) if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
         shown = [*[0] * (tensor.dim() - 2), slice(_ROWS), slice(_COLUMNS)][-tensor.dim() :] if tensor.dim() else []
         window = part(tensor, cut(tensor.shape, shown)) if tensor.numel() else torch.zeros(0)
-        return f"a {kind} tensor of shape {shape_text(tensor)}: {_tensor(window)}"
+        some = "the first " if window.numel() < tensor.numel() else ""
+        return f"a {kind} tensor of shape {shape_text(tensor)}: {some}{_tensor(window)}"
     if tensor.numel() == 0:
         return f"an empty tensor of shape {shape_text(tensor)}"
     if tensor.dim() == 0:

@@ -173,6 +173,11 @@ def _reduce(
     return run
 
 
+def _std_along(tensor: Tensor, dim: int) -> Tensor:
+    wide = _wide(tensor)
+    return wide.std(dim) if wide.dim() and wide.shape[dim] > 1 else real(wide.sum(dim)) * torch.nan
+
+
 def _extreme(word: str, reduce: Callable[..., Tensor]) -> Callable[[Tensor, Options], Tensor]:
     def ordered(tensor: Tensor, *dim: int) -> Tensor:
         return reduce(_ordered(tensor, word), *dim)
@@ -254,7 +259,7 @@ FUNCTIONS: dict[str, Function] = dict(
         _reducing(
             "std",
             "the standard deviation, with n - 1",
-            _reduce(lambda all_: all_.std, lambda x, dim: _wide(x).std(dim)),
+            _reduce(lambda all_: all_.std, _std_along),
         ),
         _elementwise("abs", "the absolute value of each element", _abs),
         _elementwise("sqrt", "the square root of each element", torch.sqrt),

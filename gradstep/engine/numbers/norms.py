@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-LARGE = 1 << 18
-"""Elements from which a norm is taken by rows: `torch.linalg.vector_norm` adds up float32 squares in float32, which
-costs 1e-6 of the norm here, 1e-4 at 4 million elements and 3e-3 at 40 million (torch 2.13, CPU)."""
+BY_ROWS = 1 << 17
+"""Elements from which a norm is taken by rows: a chunk of the statistics has as many. `torch.linalg.vector_norm` adds
+up float32 squares in float32, which costs 1e-6 of the norm at twice as many, 1e-4 at 4 million elements and 3e-3 at 40
+million (torch 2.13, CPU)."""
 _ROW = 4096
 
 
@@ -22,7 +23,7 @@ def norms(tensors: Sequence[Tensor]) -> list[float | None]:
     found: list[float | None] = [None] * len(tensors)
     groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for i, tensor in enumerate(tensors):
-        if tensor.layout is not torch.strided or tensor.numel() >= LARGE:
+        if tensor.layout is not torch.strided or tensor.numel() >= BY_ROWS:
             found[i] = norm_of(tensor)
         elif has_norm(tensor):
             groups.setdefault((tensor.device, tensor.dtype), []).append(i)
@@ -46,9 +47,14 @@ def norm_of(tensor: Tensor) -> float | None:
     return value
 
 
-def flat_norm(flat: Tensor) -> float:
-    """Return the L2 norm of a flat tensor as it is, each digit that float32 can hold right at any length."""
-    if flat.numel() < LARGE or flat.device.type == "mps":
+def flat_norm(flat: Tensor, part: bool = False) -> float:
+    """Return the L2 norm of a flat tensor as it is, each digit that float32 can hold right at any length.
+
+    Args:
+        flat: the tensor.
+        part: True for what is left of a longer one, which is taken by rows as well.
+    """
+    if (flat.numel() < BY_ROWS and not part) or flat.device.type == "mps":
         return float(torch.linalg.vector_norm(flat))
     rows = flat.numel() // _ROW
     parts = torch.linalg.vector_norm(flat[: rows * _ROW].view(rows, _ROW), dim=1)

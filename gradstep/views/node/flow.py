@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.autograd.nested_shapes import sizes_of
+from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.events import numbers_of
 from gradstep.values.nodes import Flow, Rows
 from gradstep.views.tensor.statistics import of_tensor
@@ -14,7 +16,7 @@ from gradstep.views.training.model import dtype_name
 
 def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flow:
     """Return what there is to see of a vector: statistics of the whole, numbers of a window."""
-    shape, dtype = sizes_of(tensor), dtype_name(tensor)
+    shape, dtype, norm = sizes_of(tensor), dtype_name(tensor), None
     if tensor.is_meta:
         return Flow(shape, dtype, note="a meta tensor has a shape and no values")
     note = ""
@@ -22,13 +24,14 @@ def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flo
         note, tensor = "nested: all its rows, one after the other", numbers_of(tensor)
     elif tensor.layout is not torch.strided:
         note = f"{str(tensor.layout).removeprefix('torch.')}: what is not stored is 0"
-        tensor = tensor.to_dense()
+        norm, tensor = norm_of(tensor), tensor.to_dense()
     if tensor.is_complex():
         note, tensor = "magnitudes of complex numbers", tensor.abs()
     if not tensor.numel():
         return Flow(shape, dtype, note="empty")
     plain = tensor.detach()
     known = of_tensor(plain)
+    known = known if norm is None else replace(known, norm=norm)
     return Flow(shape, dtype, known, window_of(plain, top, left, rows, columns), note)
 
 

@@ -81,7 +81,7 @@ class _Sums:
         if zeros == chunk.numel():
             self._ends(0.0, 0.0, 0.0, 0.0)
             return
-        squares = flat_norm(chunk) ** 2
+        squares = flat_norm(chunk, part=self.count > chunk.numel()) ** 2
         total = float(chunk.sum())
         if not math.isfinite(total) or not 1e-30 < squares < math.inf:
             for start in range(0, chunk.numel(), _CHUNK):
