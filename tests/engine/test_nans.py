@@ -182,8 +182,9 @@ def test_what_overflows_beside_a_mask_is_found() -> None:
     assert reason.endswith("makes inf of finite numbers")
 
 
-def test_a_weight_that_a_step_made_infinite_is_no_mask() -> None:
-    held = planted(lambda x: x)
+@pytest.mark.parametrize("between", [lambda x: x, lambda x: masked(x).clamp(min=1)], ids=["alone", "after a mask"])
+def test_a_weight_that_a_step_made_infinite_is_no_mask(between: Callable[[Tensor], Tensor]) -> None:
+    held = planted(between)
     weight = held.tensor("second.weight")
     assert weight is not None
     weight.data[0, 1] = INF

@@ -25,24 +25,10 @@ _FILLS = frozenset(
 )
 """Ops that write what they are given into a tensor, and compute nothing from what it held."""
 _ELEMENTWISE = frozenset(
-    {
-        "add",
-        "radd",
-        "sub",
-        "rsub",
-        "subtract",
-        "mul",
-        "multiply",
-        "div",
-        "rdiv",
-        "truediv",
-        "rtruediv",
-        "true_divide",
-        "divide",
-    }
-    | {"reciprocal", "pow", "rpow", "float_power", "square", "sqrt", "rsqrt", "exp", "exp2", "expm1", "hypot", "lerp"}
-    | {"log", "log2", "log10", "log1p", "xlogy", "logit", "lgamma", "digamma", "sinh", "cosh", "tan", "asin", "acos"}
-    | {"arcsin", "arccos", "atanh", "acosh", "addcmul", "addcdiv", "fmod", "remainder"}
+    {"add", "radd", "sub", "rsub", "subtract", "mul", "multiply", "div", "rdiv", "truediv", "rtruediv", "divide"}
+    | {"true_divide", "reciprocal", "pow", "rpow", "float_power", "square", "sqrt", "rsqrt", "hypot", "lerp", "fmod"}
+    | {"exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "xlogy", "logit", "lgamma", "digamma", "remainder"}
+    | {"sinh", "cosh", "tan", "asin", "acos", "arcsin", "arccos", "atanh", "acosh", "addcmul", "addcdiv"}
 )
 """Ops each element of whose result comes from the elements at its place alone: what is new there can be told."""
 _SOFTMAX = frozenset({"softmax", "log_softmax"})
@@ -63,6 +49,8 @@ class NonFiniteWatch:
     def __init__(self) -> None:
         self._seen: set[Kind] = set()
         """What the phase has had already: a place that only passes that on is no news."""
+        self._weight = False
+        """Whether it was told that a weight is infinite."""
 
     def at(self, event: Event, first: bool) -> Mapping[Kind, str]:
         """Return what there is to say at a place where `break nan` or `break inf` stops, for each that does.
@@ -77,6 +65,7 @@ class NonFiniteWatch:
         """
         if first:
             self._seen.clear()
+            self._weight = False
         if event.outputs is None or _base(event) in _UNSET:
             return {}
         outputs = [tensor for _, tensor in tensors_in(event.outputs, "")]
@@ -106,9 +95,10 @@ class NonFiniteWatch:
                 news, meant = kind == "inf" or kind not in self._seen, True
                 text = f"{what} gives {word}: {came.name} is {came.holds.word(kind)}"
             elif came is not None and not _is_new(event, outputs, given, kind):
-                news = kind not in self._seen
+                weight = kind == "inf" and isinstance(came.tensor, nn.Parameter)  # no mask: a step made it so
+                news, meant = kind not in self._seen or (weight and not self._weight), not weight
                 text = f"{what} gives {word}: {came.holds.word(kind)} came in with {came.name}"
-                meant = not isinstance(came.tensor, nn.Parameter)  # a weight is no mask: a step made it so
+                self._weight |= weight
             elif (event.name in ENGINE_CALLS and kind in self._seen) or _fills(event):  # one of its nodes made it
                 continue
             else:
