@@ -47,7 +47,7 @@ class Session(local.Session):
         return replace(outcome, text=text, instead=tuple(self.log[begun:]))
 
     def __repr__(self) -> str:
-        """Say what it holds and where that stands."""
+        """Return what it holds and where that stands."""
         stop = self.stop
         if not stop.number:
             return "<gradstep.Session, nothing loaded>"

@@ -22,7 +22,7 @@ def words(tensor: Tensor) -> Tensor:
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Tell whether two tensors of any layout hold the same bits in the same shape and dtype."""
+    """Return whether two tensors of any layout hold the same bits in the same shape and dtype."""
     if one.dtype != other.dtype or one.layout != other.layout or one.is_nested != other.is_nested:
         return False
     if one.is_nested:
@@ -45,7 +45,7 @@ _memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
 def _is_solid(tensor: Tensor) -> bool:
-    """Tell whether a tensor's elements fill their stretch of memory without gaps, as those of most do."""
+    """Return whether a tensor's elements fill their stretch of memory without gaps, as those of most do."""
     if tensor.is_conj() or tensor.is_neg():
         return False
     return tensor.is_contiguous() or (tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last))

@@ -59,7 +59,7 @@ class Held(Debuggee):
         return ("next_batch", following) if takes else (following,)
 
     def missed(self, parameter: Tensor) -> bool:
-        """Tell whether the last backward has run and left a parameter that requires grad without one."""
+        """Return whether the last backward has run and left a parameter that requires grad without one."""
         ran = self.point.ran and "zero_grad" not in self.point.done
         return ran and parameter.requires_grad and parameter.grad is None
 

@@ -213,7 +213,7 @@ def _value(loss: Tensor) -> float | None:
 
 
 def _will_be_refused(held: Held) -> bool:
-    """Tell whether a step wrote what the graph saved. Torch finds out half way, and frees the first half."""
+    """Return whether a step wrote what the graph saved. Torch finds out half way, and frees the first half."""
     graph = held.graph() if held.point.steps_since_forward else None
     return graph is not None and not runs_once(graph.nodes) and any(map(is_written, graph.nodes))
 

@@ -114,7 +114,7 @@ def frames_of(traceback: TracebackType | None) -> tuple[Frame, ...]:
 
 @cache
 def is_ours(file: str) -> bool:
-    """Tell whether a file is gradstep's own; its examples are written as a user's are."""
+    """Return whether a file is gradstep's own; its examples are written as a user's are."""
     return file.startswith(_OURS) and "/examples/" not in file
 
 

@@ -150,7 +150,7 @@ class Past:
         raise wrong("it held at no stop before this one", expression_line(condition), f"stop {first} is the first")
 
     def _who_wrote(self, what: Expression) -> str:
-        """Say which command last changed a tensor; of a part of one, as far back as contents were kept."""
+        """Return which command last changed a tensor; of a part of one, as far back as contents were kept."""
         name, items, _ = split_selection(what, self._looks.scope)
         line, now = expression_line(what), self._writing(name, items)
         for point in self.timeline.here().path():
@@ -231,7 +231,7 @@ class Past:
         return f"{text}{again}; but the digest is NOT the one it was written with"
 
     def _holds(self, condition: Expression) -> bool:
-        """Tell whether a condition holds; where it can't be asked, such as before there is a `.grad`, it does not."""
+        """Return whether a condition holds; where it can't be asked, such as before there is a `.grad`, it does not."""
         try:
             return holds(evaluate(condition, self._looks.scope))
         except GradstepError:

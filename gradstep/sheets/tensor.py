@@ -98,7 +98,7 @@ def _change(window: Window | None) -> list[float]:
 
 
 def _facts(view: TensorView) -> str:
-    """Say what the whole slice amounts to, and how much of it is not seen."""
+    """Return what the whole slice amounts to, and how much of it is not seen."""
     amount = math.prod(view.shape)
     seen = sum(map(len, view.value.values)) if view.value is not None else 0
     parts = [f"{seen:,} of {amount:,} elements" if seen < amount else numbers.count(amount, "element")]

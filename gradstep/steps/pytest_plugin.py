@@ -29,7 +29,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether the first statement that is no comment and no narration is `load`."""
+    """Return whether the first statement that is no comment and no narration is `load`."""
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(_LOOKED_AT)

@@ -79,7 +79,7 @@ class Runner:
         self._settle()
 
     def feed(self, problem: Problem | None) -> Failure | None:
-        """Say what came of `line`, and move on to the next one.
+        """Return what came of `line`, and move on to the next one.
 
         Returns:
             None when the script goes as it says: the command did what it should, or failed as a block expected.

@@ -56,7 +56,7 @@ class Script(Struct, frozen=True):
         return self.inside() or any(map(_observes, self.statements))
 
     def inside(self) -> bool:
-        """Tell whether it may stop inside a phase."""
+        """Return whether it may stop inside a phase."""
         return any(map(_inside, self.statements))
 
     def travels(self) -> bool:

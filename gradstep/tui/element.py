@@ -77,7 +77,7 @@ def _outside(index: tuple[int, ...], view: TensorView) -> GradstepError:
 
 
 def place_words(found: PlaceView) -> str:
-    """Say where an extreme is, or why there is none."""
+    """Return where an extreme is, or why there is none."""
     if found.index is None:
         return f"{found.name}: {found.why}"
     value = numbers.signed(found.value, numbers.form_of([found.value]))

@@ -57,7 +57,7 @@ def _stand_in(glyph: str) -> str:
 
 
 def wants_ascii(environment: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether the terminal has no glyphs but ASCII: an old one, or a locale that is named and is not UTF-8."""
+    """Return whether the terminal has no glyphs but ASCII: an old one, or a locale that is named and is not UTF-8."""
     if environment.get("TERM", "").startswith(_OLD_TERMINALS):
         return True
     names = (environment.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))

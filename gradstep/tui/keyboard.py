@@ -51,7 +51,7 @@ class Keyboard:
         return [written(pressed[0]) for pressed in ways if pressed]
 
     def takes_count(self, pressed: str) -> bool:
-        """Tell whether a number goes before a key.
+        """Return whether a number goes before a key.
 
         Not before arrows: they are pressed right after the digit that is the key of a panel, to move there.
         """

@@ -29,7 +29,7 @@ class Play(NamedTuple):
 
     @property
     def words(self) -> str:
-        """Say what is played, and how fast: `▶ 2 phases/s`."""
+        """Return what is played, and how fast: `▶ 2 phases/s`."""
         if self.rate == math.inf:
             return f"▶ {self.unit}s, full speed"
         return f"▶ {self.rate:g} {self.unit}{'' if self.rate == 1 else 's'}/s"

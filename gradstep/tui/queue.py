@@ -307,7 +307,7 @@ class CommandQueue(Carrier):
 
 
 def _held_up(job: Job, outcome: Outcome, following: Command | None) -> bool:
-    """Tell whether a breakpoint holds a job up: inside a phase, a script whose next line goes on there goes on."""
+    """Return whether a breakpoint holds a job up: inside a phase, a script whose next line goes on there goes on."""
     stop = outcome.stop
     if not stop.hit or job.again:
         return False
@@ -315,5 +315,5 @@ def _held_up(job: Job, outcome: Outcome, following: Command | None) -> bool:
 
 
 def _at(place: str) -> str:
-    """Say where a job was when it stopped."""
+    """Return where a job was when it stopped."""
     return f"{'in' if place.startswith('turn') else 'at'} {place}" if place else ""

@@ -63,7 +63,7 @@ def commands_in(statements: Sequence[Statement]) -> int:
 
 
 def turn_words(runner: Runner) -> str:
-    """Say in which turn of the innermost repeat of more than one a runner is; empty outside of any."""
+    """Return in which turn of the innermost repeat of more than one a runner is; empty outside of any."""
     turns = [(turn, count) for turn, count in runner.turns if count > 1]
     return f"turn {turns[-1][0]:,} of {turns[-1][1]:,}" if turns else ""
 

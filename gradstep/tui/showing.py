@@ -207,7 +207,7 @@ class Showing(Controller):
         screen.check_idle()
 
     def _ways_out(self, stop: Stop, outcome: Outcome | None) -> str:
-        """Say what can be done when a load has left nothing that could be stepped."""
+        """Return what can be done when a load has left nothing that could be stepped."""
         if stop.number or outcome is None or outcome.ok or not isinstance(outcome.command, Load):
             return ""
         retry = f"{self.screen.keyboard.key('restart').shown} tries again, " if self._can_retry else ""
@@ -285,7 +285,7 @@ class Showing(Controller):
 
     # -- what applies now ----------------------------------------------------------------------------------------------
     def takes(self, word: str) -> bool:
-        """Tell whether a command of the language can be carried out now; the palette lists only those."""
+        """Return whether a command of the language can be carried out now; the palette lists only those."""
         return not self.screen.queue.dead and (self.screen.queue.stop.number > 0 or word in {"load", "say"})
 
     @property

@@ -194,5 +194,5 @@ def _maybe(expression: Expression | None) -> str:
 
 
 def is_word(text: str) -> bool:
-    """Tell whether `text` can be the name of a `let`: one word, not reserved."""
+    """Return whether `text` can be the name of a `let`: one word, not reserved."""
     return text.isidentifier() and text not in RESERVED and not keyword.iskeyword(text)

@@ -51,7 +51,7 @@ class Position(Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """Say where it is in a line: `backward: before #3 AddmmBackward0 of 2 Linear`."""
+        """Return where it is in a line: `backward: before #3 AddmmBackward0 of 2 Linear`."""
         number = f"#{self.number} " if self.number >= 0 else ""
         what = f"{self.path} {self.name}".strip() if self.kind == "module" else f"{number}{self.name}"
         owner = f" of {self.stack[-1]}" if self.stack and self.kind != "module" else ""

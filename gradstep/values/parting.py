@@ -98,7 +98,7 @@ _TOLD = 3
 
 # -- in words ----------------------------------------------------------------------------------------------------------
 def apart_words(apart: Apart) -> str:
-    """Say how far a tensor is apart."""
+    """Return how far a tensor is apart."""
     if apart.largest is None:
         return f"differs: {apart.what}"
     words = f"differs by up to {_digits(apart.largest, 3)}"
@@ -126,7 +126,7 @@ def _beyond(apart: Apart) -> str:
 
 
 def sides_words(sides: Sides) -> str:
-    """Say where two sides part, or that they do not."""
+    """Return where two sides part, or that they do not."""
     parting = sides.parting
     since = f" from stop {sides.fork} on" if sides.fork else ""
     same = f"the same for {count(sides.passed, 'command')}{since}"
@@ -151,7 +151,7 @@ def sides_words(sides: Sides) -> str:
 
 
 def kept_words(kept: Kept, most: int = 20) -> str:
-    """Say in what two files differ: the first tensors, `most` of them."""
+    """Return in what two files differ: the first tensors, `most` of them."""
     if not kept.tensors and not kept.others:
         return f"the same: {count(kept.same, 'tensor')} and all else"
     total = len(kept.tensors) + kept.same
@@ -167,7 +167,7 @@ def kept_words(kept: Kept, most: int = 20) -> str:
 
 
 def tolerance_words(tolerance: Tolerance) -> str:
-    """Say what is let pass."""
+    """Return what is let pass."""
     if tolerance.rtol is None and tolerance.atol is None:
         return "within the tolerances of torch.testing.assert_close for the dtypes compared"
     return f"within rtol {tolerance.rtol or 0:g}, atol {tolerance.atol or 0:g}"

@@ -76,13 +76,13 @@ def side_by_side(
 
 
 def _who_goes(one: Command, other: Command) -> tuple[bool, bool]:
-    """Tell which way goes on: both, or the one alone that has an edit where the other has a phase."""
+    """Return which way goes on: both, or the one alone that has an edit where the other has a phase."""
     alone = isinstance(one, _ALONE), isinstance(other, _ALONE)
     return (True, True) if alone[0] == alone[1] else alone
 
 
 def _otherwise(went: tuple[Turn | None, ...], first: bool) -> list[str]:
-    """Say what one way does otherwise; of pairs that differ, only the first is told."""
+    """Return what one way does otherwise; of pairs that differ, only the first is told."""
     there = [turn for turn in went if turn is not None]
     if len(there) == 1:
         return [f"only one has `{there[0].line}` ({there[0].place})"]

@@ -20,7 +20,7 @@ class Moment:
         """True when it is of the stop right after the one that was looked at before: a single act lies between."""
 
     def passed(self, stop: int) -> bool:
-        """Tell whether what was measured is of another moment: another stop, or a write from outside of any act.
+        """Return whether what was measured is of another moment: another stop, or a write from outside of any act.
 
         A write that torch does not count (`.data`, numpy, a fused optimizer) is only seen at the next stop: there is
         no cheaper way than to compare the contents.

@@ -45,7 +45,7 @@ def kept_by(node: Node) -> Kept:
 
 
 def state_of(node: Node) -> State:
-    """Say what became of what a node saved; quicker than `kept_by`."""
+    """Return what became of what a node saved; quicker than `kept_by`."""
     found: State = ""
     try:
         for value in _saved(node):
@@ -59,7 +59,7 @@ def state_of(node: Node) -> State:
 
 
 def is_freed(node: Node) -> bool | None:
-    """Tell whether backward has freed what a node saved; None where it saved nothing, so that there is nothing to free.
+    """Return whether backward has freed what a node saved; None where it saved nothing, so that there is nothing to free.
 
     What a checkpoint saved is passed over: reading it would run its unpack hook.
     """
@@ -68,7 +68,7 @@ def is_freed(node: Node) -> bool | None:
 
 
 def is_written(node: Node) -> bool:
-    """Tell whether something a node saved was written since, so that torch will refuse to run it."""
+    """Return whether something a node saved was written since, so that torch will refuse to run it."""
     return state_of(node) == "written"
 
 

@@ -171,7 +171,7 @@ def leaf_tensor(node: Node) -> torch.Tensor | None:
 
 
 def is_leaf(node: Node) -> bool:
-    """Tell whether a node is an AccumulateGrad."""
+    """Return whether a node is an AccumulateGrad."""
     return node.name() in _LEAF_NAMES
 
 

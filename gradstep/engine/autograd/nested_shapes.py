@@ -27,7 +27,7 @@ def sizes_of(of: Any) -> tuple[int, ...]:
 
 
 def is_ragged(node: Node) -> bool:
-    """Tell whether what flows into a node is nested: it has no one J."""
+    """Return whether what flows into a node is nested: it has no one J."""
     return any(each.is_nested_tensor or each.is_cpp_nested_tensor for each in node._input_metadata)
 
 

@@ -56,12 +56,12 @@ def settings(node: Node) -> dict[str, Setting]:
 
 
 def is_function(node: object) -> bool:
-    """Tell whether a node is of a `torch.autograd.Function`, whose backward is Python."""
+    """Return whether a node is of a `torch.autograd.Function`, whose backward is Python."""
     return isinstance(node, BackwardCFunction)
 
 
 def has_hooks(node: Node) -> bool:
-    """Tell whether a node keeps something packed by a hook (activation checkpointing, offloading).
+    """Return whether a node keeps something packed by a hook (activation checkpointing, offloading).
 
     Reading or running such a node runs the unpack hook: a checkpoint's runs its forward again, and breaks the user's
     backward when it is one.

@@ -182,7 +182,7 @@ class _Probe:
         return None
 
     def _keeps(self, out: int, into: int) -> bool:
-        """Tell whether scaling the slices of v along a dimension scales those of J^T v; by powers of two: exactly."""
+        """Return whether scaling the slices of v along a dimension scales those of J^T v; by powers of two: exactly."""
         for v, made in zip(self._random, self._made, strict=True):
             size = self._j.out_shape[out]
             powers = 2.0 ** ((torch.arange(size) + torch.randint(9, (1,), generator=self._generator)) % 9 - 4)
@@ -194,7 +194,7 @@ class _Probe:
         return True
 
     def _alike(self, shared: int) -> bool:
-        """Tell whether all blocks are the same: they give the same for the same."""
+        """Return whether all blocks are the same: they give the same for the same."""
         one = self._random[0][(slice(0, 1),) * shared]
         made = self._j.times(one.expand(self._j.out_shape).contiguous())
         return bool((made == made[(slice(0, 1),) * shared]).all())

@@ -50,13 +50,13 @@ def step_scheduler(scheduler: Any, loss: float | None) -> None:
 
 
 def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Tell whether `step` can't be called without a closure, as LBFGS's can't."""
+    """Return whether `step` can't be called without a closure, as LBFGS's can't."""
     parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
     return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
 def is_torchs(optimizer: torch.optim.Optimizer) -> bool:
-    """Tell whether it is torch's own without hooks: `step` writes no buffers and draws nothing; see `writes_grad`."""
+    """Return whether it is torch's own without hooks: `step` writes no buffers and draws nothing; see `writes_grad`."""
     hooks = (
         optimizer._optimizer_step_pre_hooks,
         optimizer._optimizer_step_post_hooks,
@@ -67,7 +67,7 @@ def is_torchs(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def writes_grad(optimizer: torch.optim.Optimizer) -> bool:
-    """Tell whether torch's own `step` may write `.grad`.
+    """Return whether torch's own `step` may write `.grad`.
 
     `_multi_tensor_sgd` adds the momentum to `.grad` in place for Nesterov; it is what runs on accelerators unless told.
     """

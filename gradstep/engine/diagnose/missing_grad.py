@@ -51,7 +51,7 @@ def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
 
 
 def _without(held: Held, name: str, tensor: Tensor) -> str:
-    """Say what a tensor without requires_grad is."""
+    """Return what a tensor without requires_grad is."""
     if any(tensor is parameter for _, parameter in held.parameters):
         return f"{name} is frozen: its requires_grad is False, and backward passes it by; `unfreeze {name}` trains it"
     if any(tensor is buffer for _, buffer in held.buffers()):
@@ -60,7 +60,7 @@ def _without(held: Held, name: str, tensor: Tensor) -> str:
 
 
 def _stops_in_backward(held: Held, graph: GraphRecord, parameter: Tensor) -> Iterator[str]:
-    """Say which nodes on the way to a leaf passed on None, or nothing but zeros, of what arrived at them."""
+    """Return which nodes on the way to a leaf passed on None, or nothing but zeros, of what arrived at them."""
     missing = parameter.grad is None
     ways = {place for place in graph.leaves if leaf_tensor(graph.nodes[place]) is parameter}
     for place in reversed(range(len(graph.nodes))):  # what a node leads to comes after it
@@ -94,7 +94,7 @@ def _stops_in_backward(held: Held, graph: GraphRecord, parameter: Tensor) -> Ite
 
 
 def _present(held: Held, name: str, parameter: Tensor, grad: Tensor) -> Iterator[str]:
-    """Say what a `.grad` is that is there; of one that is zeros, where the backward made it so."""
+    """Return what a `.grad` is that is there; of one that is zeros, where the backward made it so."""
     if numbers_of(grad).any():
         yield f"{name}.grad is not None"
         return
@@ -132,7 +132,7 @@ def _followed(held: Held, name: str, parameter: Tensor) -> list[str]:
 
 
 def _ends_compiled(held: Held, name: str, parameter: Tensor) -> list[str]:
-    """Say where paths end inside compiled regions, which are one node each; nothing where there are none."""
+    """Return where paths end inside compiled regions, which are one node each; nothing where there are none."""
     try:
         walk = Walk(held, [parameter]) if is_compiled(held) else None
     except GradstepError:
@@ -141,7 +141,7 @@ def _ends_compiled(held: Held, name: str, parameter: Tensor) -> list[str]:
 
 
 def _ends(name: str, ends: list[Op]) -> Iterator[str]:
-    """Say where paths end, and why; a cause that several places have comes once, below them."""
+    """Return where paths end, and why; a cause that several places have comes once, below them."""
     for place, end in enumerate(ends[:_SHOWN]):
         yield f"{'and' if place else f'the path from {name} to the loss ends'} at {end.line()}"
         if place + 1 >= len(ends[:_SHOWN]) or ends[place + 1].cut != end.cut:

@@ -50,7 +50,7 @@ class Place(NamedTuple):
         return self._replace(tensor=tensor)
 
     def words(self) -> str:
-        """Say what is there now."""
+        """Return what is there now."""
         if self.kind == "hyper":
             values = [_plain(group[self.name]) for group in self.groups]
             return f"{values[0]}" if all(v == values[0] for v in values) else ", ".join(map(str, values))
@@ -138,7 +138,7 @@ def value_of(expression: Expression, scope: Scope, place: Place | None = None) -
 
 
 def _alike(there: object, value: object) -> bool:
-    """Tell whether a hyper-parameter can take a value: torch checks them only when an optimizer is made."""
+    """Return whether a hyper-parameter can take a value: torch checks them only when an optimizer is made."""
     if isinstance(there, (tuple, list)):
         return isinstance(value, tuple) and len(value) == len(there) and all(map(_alike, there, value))
     if isinstance(there, bool) or not isinstance(there, (int, float)):

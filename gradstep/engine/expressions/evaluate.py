@@ -56,7 +56,7 @@ def evaluate(expression: Expression, scope: Scope) -> object:
 
 
 def holds(value: object) -> bool:
-    """Tell whether a condition holds: a truth value, or a tensor of them that are all true.
+    """Return whether a condition holds: a truth value, or a tensor of them that are all true.
 
     Raises:
         GradstepError: it is no condition, or a tensor without elements, of which nothing can be said.
@@ -283,7 +283,7 @@ class _Evaluator:
 
 
 def _can_be_shown(known: str, rest: Sequence[str]) -> bool:
-    """Tell whether panels can be about what follows the name of a tensor: nothing, `.grad`, `.state.exp_avg`.
+    """Return whether panels can be about what follows the name of a tensor: nothing, `.grad`, `.state.exp_avg`.
 
     Of a place inside a phase it is what goes in or out: `node.in`, `module.out.0`; of a batch what it holds: `batch.0`.
     """

@@ -58,7 +58,7 @@ class HeldScope:
         return tuple(self._held.tensor_names())
 
     def is_place(self, target: Expression) -> bool:
-        """Tell whether the left side of a `set` names what is passed at a stop inside a phase, and nothing else."""
+        """Return whether the left side of a `set` names what is passed at a stop inside a phase, and nothing else."""
         while isinstance(target, x.Index):
             target = target.base
         if not isinstance(target, x.Name) or target.quoted:

@@ -56,7 +56,7 @@ def began_with(point: TimelinePoint) -> Saved | None:
 
 
 def part_differs(point: TimelinePoint, key: Key, items: tuple[Item, ...]) -> bool:
-    """Tell whether the command that led to a point changed a part of a tensor; True where that is not known."""
+    """Return whether the command that led to a point changed a part of a tensor; True where that is not known."""
     before = point.parent.checkpoint if point.parent is not None else None
     if before is None or point.checkpoint is None:
         return True

@@ -107,7 +107,7 @@ def add_losses(
 
 
 def graph_alive(point: Point) -> bool:
-    """Tell whether the graph of the loss is there and was not freed."""
+    """Return whether the graph of the loss is there and was not freed."""
     return point.loss is not None and point.loss.grad_fn is not None and not point.freed
 
 

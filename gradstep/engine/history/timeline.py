@@ -295,7 +295,7 @@ class Timeline:
         held.losses[:], held.loss_rates[:] = self.losses(point)
 
     def holds(self, branch: str, point: TimelinePoint) -> bool:
-        """Tell whether a point lies on the way to the end of a branch."""
+        """Return whether a point lies on the way to the end of a branch."""
         end = self.branches[branch]
         return point.depth <= end.depth and next(islice(end.path(), end.depth - point.depth, None)) is point
 

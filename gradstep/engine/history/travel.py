@@ -282,7 +282,7 @@ def _prove(timeline: Timeline, point: TimelinePoint) -> None:
 
 
 def is_base(point: TimelinePoint) -> bool:
-    """Tell whether commands can be run again from a point: it was kept, and has no graph that is alive."""
+    """Return whether commands can be run again from a point: it was kept, and has no graph that is alive."""
     return point.checkpoint is not None and point.forward is None
 
 

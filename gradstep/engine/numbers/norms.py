@@ -69,6 +69,6 @@ def wide(tensor: Tensor) -> Tensor:
 
 
 def has_norm(tensor: Tensor) -> bool:
-    """Tell whether a tensor has a norm: it holds floating-point or complex numbers, and at least one."""
+    """Return whether a tensor has a norm: it holds floating-point or complex numbers, and at least one."""
     floating = tensor.dtype.is_floating_point or tensor.dtype.is_complex
     return floating and not tensor.is_meta and not tensor.is_nested and tensor.numel() > 0

@@ -18,7 +18,7 @@ _COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.spars
 
 
 def why_not(tensor: Tensor) -> str:
-    """Say why a tensor's numbers can't be read; empty when they can."""
+    """Return why a tensor's numbers can't be read; empty when they can."""
     if tensor.is_meta:
         return "a meta tensor has a shape and no values"
     if tensor.is_nested:
@@ -32,7 +32,7 @@ def why_not(tensor: Tensor) -> str:
 
 
 def words_on(tensor: Tensor) -> list[str]:
-    """Say what has to be known of the numbers: that they are magnitudes, or were stored as something else."""
+    """Return what has to be known of the numbers: that they are magnitudes, or were stored as something else."""
     words = []
     if tensor.dtype.is_complex:
         words.append("magnitudes of complex numbers")

@@ -51,7 +51,7 @@ class Addends:
         self._most = 1
 
     def watch(self, parameters: Sequence[tuple[str, nn.Parameter]]) -> Addends:
-        """Say whose addends the next block records, as far as they fit."""
+        """Return whose addends the next block records, as far as they fit."""
         self._parameters = {}
         if self.wish is None:
             return self

@@ -147,7 +147,7 @@ def not_finite(tensor: Tensor) -> NotFinite:
 
 
 def is_opaque(tensor: Tensor) -> bool:
-    """Tell whether the numbers of a tensor can't be read where they stand: it is nested, or a vmap runs over it."""
+    """Return whether the numbers of a tensor can't be read where they stand: it is nested, or a vmap runs over it."""
     functorch = torch._C._functorch
     while functorch.is_functorch_wrapped_tensor(tensor) and not functorch.is_batchedtensor(tensor):
         tensor = functorch.get_unwrapped(tensor)

@@ -42,7 +42,7 @@ ZEROING = (nn.ReLU, nn.ReLU6, nn.Threshold, nn.Hardsigmoid, nn.Hardswish, nn.Har
 
 
 def is_zeroing(module: nn.Module) -> bool:
-    """Tell whether a module may switch units off: one of torch's that do, or one of another's named after ReLU."""
+    """Return whether a module may switch units off: one of torch's that do, or one of another's named after ReLU."""
     own = type(module).__module__.startswith("torch.")
     return isinstance(module, ZEROING) or (not own and "relu" in type(module).__name__.lower())
 

@@ -95,7 +95,7 @@ class Ledger:
         return self._entries.get(name, _NEW)
 
     def state(self, name: str, parameter: Tensor) -> str:
-        """Say the state of `.grad` in a word or two: none, zero, fresh, stale, x3, `x6, 1 used`, frozen, given."""
+        """Return the state of `.grad` in a word or two: none, zero, fresh, stale, x3, `x6, 1 used`, frozen, given."""
         if parameter.grad is None:
             return "none" if parameter.requires_grad else "frozen"
         entry = self.entry(name)
@@ -118,7 +118,7 @@ class Ledger:
 
 
 def _stands(lines: tuple[Line, ...], found: Amount) -> bool:
-    """Tell whether the lines add up to what was found, to the last bit."""
+    """Return whether the lines add up to what was found, to the last bit."""
     if found.whole is not None:
         whole = standing(lines, lambda amount: amount.whole).value
         return whole is not None and same_bits(whole, found.whole)

@@ -25,7 +25,7 @@ class Elsewhere:
         self._first = self._end = 0
 
     def away(self) -> bool:
-        """Tell whether this is another thread than the forward's."""
+        """Return whether this is another thread than the forward's."""
         return get_ident() != self._home
 
     def enter(self, call: int, number: int) -> None:

@@ -158,7 +158,7 @@ def text_of(place: Place) -> str:
 
 @cache
 def _whose(file: str) -> str:
-    """Say whose a file is: `ours`, `library` for torch's and Python's own, else `user`.
+    """Return whose a file is: `ours`, `library` for torch's and Python's own, else `user`.
 
     Models that come from other packages are the user's choice, and their lines are worth reading.
     """

@@ -86,7 +86,7 @@ def dense_like(tensor: Tensor, offload: bool = False) -> Tensor:
 
 
 def _pageable(tensor: Tensor) -> bool:
-    """Tell whether a tensor like this one can lie in memory that was asked of the kernel."""
+    """Return whether a tensor like this one can lie in memory that was asked of the kernel."""
     plain = type(tensor) in (Tensor, nn.Parameter) and not tensor.is_quantized
     return plain and tensor.is_cpu and hasattr(mmap, "MADV_HUGEPAGE")
 

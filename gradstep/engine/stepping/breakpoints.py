@@ -221,7 +221,7 @@ def _named(pattern: str, name: str) -> bool:
 
 
 def _operation_named(pattern: str, name: str) -> bool:
-    """Tell whether a pattern is for a node of this name, or for its operation: `relu` is for `ReluBackward0`."""
+    """Return whether a pattern is for a node of this name, or for its operation: `relu` is for `ReluBackward0`."""
     return fnmatchcase(name, pattern) or fnmatchcase(_operation(name).lower(), pattern.lower())
 
 
@@ -279,7 +279,7 @@ def _check(command: Break, held: Held) -> None:
 
 
 def _node_fault(what: str, graph: GraphRecord | None) -> GradstepError | None:
-    """Say why no node can be meant; None where one is, and without a graph: any name and number may come."""
+    """Return why no node can be meant; None where one is, and without a graph: any name and number may come."""
     if what.startswith("#"):
         if not what[1:].isdigit():
             remedy = "A node is named by its number, `#12`, or its name, `Relu*`."

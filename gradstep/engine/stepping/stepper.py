@@ -246,7 +246,7 @@ class Stepping:
         return True
 
     def _only_passed(self, place: int) -> bool:
-        """Tell whether nothing but a pause could stop it at a place."""
+        """Return whether nothing but a pause could stop it at a place."""
         wish = self._wish
         if wish.kind == "place":
             return place < wish.place

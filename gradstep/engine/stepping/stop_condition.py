@@ -23,7 +23,7 @@ class Wish:
     place: int = 0
 
     def wants(self, event: Event) -> bool:
-        """Tell whether the place is one that was wished for; conditions apart."""
+        """Return whether the place is one that was wished for; conditions apart."""
         here = self.here
         match self.kind:
             case "into":

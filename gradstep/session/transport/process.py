@@ -93,7 +93,7 @@ def die_with(parent: int, by: int = signal.SIGKILL) -> None:
 
 
 def exit_words(status: int) -> str:
-    """Say how a process ended, from its status as subprocess gives it (negative: the signal)."""
+    """Return how a process ended, from its status as subprocess gives it (negative: the signal)."""
     if status >= 0:
         return f"exited with status {status}"
     try:

@@ -101,7 +101,7 @@ class Gate:
         self._reader.start()
 
     def interrupted(self) -> bool:
-        """Tell whether the command that is carried out was interrupted, at a time when nothing could be cut short."""
+        """Return whether the command that is carried out was interrupted, at a time when nothing could be cut short."""
         return 0 < self._number <= self._interrupted
 
     def tell(self, event: Event) -> None:

@@ -25,7 +25,7 @@ class Count:
         self._at = 0.0
 
     def waits(self, now: float) -> bool:
-        """Tell whether a number has been begun and may still go on."""
+        """Return whether a number has been begun and may still go on."""
         return bool(self.digits) and now - self._at <= PATIENCE
 
     def add(self, digit: str, now: float, home: str) -> None:

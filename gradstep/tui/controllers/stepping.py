@@ -136,7 +136,7 @@ class Stepping(Controller):
         self._training.pressed = True
 
     def _stops_inside(self, command: Command) -> bool:
-        """Tell whether a command that runs is watched from inside, so that it can stop at the next place."""
+        """Return whether a command that runs is watched from inside, so that it can stop at the next place."""
         if isinstance(command, _STEPS):
             return self.screen.queue.stop.position is not None or isinstance(command, Into)
         name = type(command).__name__.lower()

@@ -61,7 +61,7 @@ def draw(view: BatchView | None, width: int, height: int, colour: bool = True, a
 
 
 def _head(view: BatchView, width: int) -> list[Line]:
-    """Say what the tensors of the batch are, and why something is not known."""
+    """Return what the tensors of the batch are, and why something is not known."""
     lines = [_part(part, width) for part in view.parts]
     return lines + (paragraph(clean(view.note), width, "dim") if view.note else [])
 
@@ -88,7 +88,7 @@ def _fitting(every: list[Block], room: int) -> list[Block]:
 
 
 def _part(part: PartRow, width: int) -> Line:
-    """Say what a tensor of the batch is, and the range of its numbers."""
+    """Return what a tensor of the batch is, and the range of its numbers."""
     row = Row(width).left(GUTTER, clean(part.name), "bright").add(f"  {numbers.shape(part.shape)}", "text")
     odd = [f"{count:,} {name}" for name, count in (("NaN", part.nans), ("inf", part.infs)) if count]
     if odd:
@@ -153,7 +153,7 @@ def _cells(spans: Iterable[Span]) -> int:
 
 
 def _caption(sample: SampleRow, here: bool) -> list[list[Span]]:
-    """Say which sample it is, its loss, and its target with what was predicted, in a row each."""
+    """Return which sample it is, its loss, and its target with what was predicted, in a row each."""
     mark = [Span("▶", "now")] if here else [Span(" ")]
     first, *more = _told(sample)
     return [mark + first, *([Span(" "), *part] for part in more)]
@@ -161,7 +161,7 @@ def _caption(sample: SampleRow, here: bool) -> list[list[Span]]:
 
 # -- words -------------------------------------------------------------------------------------------------------------
 def _told(sample: SampleRow) -> list[list[Span]]:
-    """Say which sample it is, its loss, and its target with what was predicted where these are single numbers."""
+    """Return which sample it is, its loss, and its target with what was predicted where these are single numbers."""
     own = [Span(f"#{sample.index}", "bright")]
     if sample.drawn is not None:
         own.append(Span(f" dataset[{sample.drawn}]", "dim"))
@@ -196,7 +196,7 @@ def _one(piece: Piece | None) -> str:
 
 
 def _words(sample: SampleRow, width: int, here: bool) -> list[Line]:
-    """Say in words which sample it is, then what went in, what was wanted, and what came out, in a row each."""
+    """Return in words which sample it is, then what went in, what was wanted, and what came out, in a row each."""
     row = cursor(Row(width, here), here).to(GUTTER)
     lines: list[Line] = []
     for part in _told(sample):

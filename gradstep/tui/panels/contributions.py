@@ -97,7 +97,7 @@ def _said(view: ContributionsView, width: int) -> list[Line]:
 
 
 def describe(row: Contribution, room: int) -> str:
-    """Say in one line of `room` cells what has no column: the node, the edge, the shape, the user's line."""
+    """Return in one line of `room` cells what has no column: the node, the edge, the shape, the user's line."""
     where = f"{PurePath(row.source.file).name}:{row.source.line}  {row.source.text}" if row.source.line else ""
     parts = [f"#{row.number} {row.name}, edge {row.edge}", numbers.shape(row.shape), where]
     return fit("  ".join(clean(part) for part in parts if part), room)

@@ -14,7 +14,7 @@ _WAY = "→ "
 
 
 def are_ways(lines: Sequence[FormulaLine]) -> bool:
-    """Tell whether the formulas say where their results go."""
+    """Return whether the formulas say where their results go."""
     return bool(lines) and all(line.note.startswith(_WAY) for line in lines)
 
 

@@ -66,7 +66,7 @@ def draw(
 
 
 def has_foot(height: int) -> bool:
-    """Tell whether there is room for a line on the row under the cursor."""
+    """Return whether there is room for a line on the row under the cursor."""
     return height >= 7
 
 

@@ -45,7 +45,7 @@ def _module(view: InsideView) -> str:
 
 
 def _facts(view: InsideView, width: int) -> list[Line]:
-    """Say which parameters take part, in which modes, and why an output does not require grad."""
+    """Return which parameters take part, in which modes, and why an output does not require grad."""
     position = view.position
     if position is None:
         return [line for text in (view.note, _KEPT) if text for line in paragraph(clean(text), width, "dim")]
@@ -71,7 +71,7 @@ def _facts(view: InsideView, width: int) -> list[Line]:
 
 
 def describe(row: Passed, room: int) -> str:
-    """Say in one line of `room` cells what has no column of its own."""
+    """Return in one line of `room` cells what has no column of its own."""
     if row.text:
         return fit(clean(f"{row.name}: {row.text}"), room)
     form = numbers.form_of([row.minimum, row.maximum, row.mean])

@@ -42,7 +42,7 @@ def draw(view: NodeView | None, width: int, height: int, at: int = -1) -> Drawin
 
 
 def _said(view: NodeView, width: int, at: int) -> list[Line]:
-    """Say what happens to v and where it goes: the most needed first, a row or column that was asked for before all."""
+    """Return what happens to v and where it goes: the most needed first, a row or column that was asked for before all."""
     lines = [line for text in view.by_hand for line in paragraph(clean(text), width, "bright")]
     lines += strip_lines(view, width)
     if view.forward:
@@ -55,7 +55,7 @@ def _said(view: NodeView, width: int, at: int) -> list[Line]:
 
 
 def _words(view: NodeView, width: int) -> list[Line]:
-    """Say in words what the operation does to v."""
+    """Return in words what the operation does to v."""
     if view.words:
         return paragraph(f"{view.words}.", width)
     if view.leaf:

@@ -26,7 +26,7 @@ def strip_lines(view: NodeView, width: int) -> list[Line]:
 
 
 def _what(view: NodeView, strip: Strip) -> str:
-    """Say which row or column it is, and what its elements are."""
+    """Return which row or column it is, and what its elements are."""
     edge = seen_edge(view)
     name = clean(edge.symbol) if edge is not None and edge.symbol else "input"
     output = "y" if view.forward.startswith("y ") else "output"

@@ -41,7 +41,7 @@ def edge_lines(view: NodeView, width: int, at: int) -> list[Line]:
 
 
 def goes(edge: EdgeRow, room: int) -> str:
-    """Say where J^T v goes, and what is done to it on the way, as much as there is room for."""
+    """Return where J^T v goes, and what is done to it on the way, as much as there is room for."""
     if edge.number < 0:
         return clean(edge.note) or "goes nowhere"
     words = f"→ {clean(edge.operation)}"

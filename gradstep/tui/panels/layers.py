@@ -39,7 +39,7 @@ def draw(view: LayersView | None, width: int, height: int, first: int = 0, keybo
 
 
 def said(view: LayersView, room: int, keyboard: Keyboard = AS_IT_COMES) -> str:
-    """Say what the columns are of, and what is not known yet; the longest text that fits."""
+    """Return what the columns are of, and what is not known yet; the longest text that fits."""
     if view.updated is None:
         texts = ["update/weight shows after the next `step`; about 1e−3 (│) is usual", "update/weight: run `step`"]
     else:

@@ -69,7 +69,7 @@ def place_of(view: LossView, forward: int) -> int:
 
 
 def _scale(view: LossView, wanted: str) -> tuple[bool, str]:
-    """Tell whether to draw on a log scale, and what to say of it."""
+    """Return whether to draw on a log scale, and what to say of it."""
     finite = [point.loss for point in (*view.points, *view.beside) if math.isfinite(point.loss)]
     positive = bool(finite) and min(finite) > 0
     if wanted == "linear":
@@ -109,14 +109,14 @@ def _facts(view: LossView, point: LossPoint) -> list[str]:
 
 
 def _legend(view: LossView, names: tuple[str, str], width: int) -> Line:
-    """Say which glyph is which branch, and the last loss of each."""
+    """Return which glyph is which branch, and the last loss of each."""
     row = Row(width).left(GUTTER, "●", "now").add(f" {clean(names[0])} ", "bright")
     row.add(numbers.loss(view.points[-1].loss)).add(f"   {OTHER} {clean(names[1])} ", "dim")
     return row.add(numbers.loss(view.beside[-1].loss), "dim").line()
 
 
 def _firsts(view: LossView, width: int) -> list[Line]:
-    """Say where NaN and inf came first."""
+    """Return where NaN and inf came first."""
     found = [(name, point) for name, point in (("NaN", view.first_nan), ("inf", view.first_inf)) if point is not None]
     rows: list[Row] = []
     for name, point in sorted(found, key=lambda each: each[1].forward):

@@ -61,7 +61,7 @@ def selected_row(view: ModelView) -> int:
 
 
 def describe(row: ModelRow, room: int = 1 << 20) -> str:
-    """Say in one line what a row is, with what has no column: dtype, device, norm of `.grad`, sharing.
+    """Return in one line what a row is, with what has no column: dtype, device, norm of `.grad`, sharing.
 
     What does not fit into `room` columns is left out, with a sign of it.
     """

@@ -156,7 +156,7 @@ def line_of(row: NodeRow) -> str:
 
 
 def describe(row: NodeRow, room: int, lined: bool = True) -> str:
-    """Say in one line of `room` cells what a row is, with what has no column.
+    """Return in one line of `room` cells what a row is, with what has no column.
 
     Args:
         row: the node or group.

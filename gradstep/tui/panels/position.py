@@ -12,7 +12,7 @@ _PART = " ▸ "
 
 
 def phase_words(position: Position) -> str:
-    """Say how far a backward is: `#7 of 12`; empty in a forward, of which nobody knows how long it is."""
+    """Return how far a backward is: `#7 of 12`; empty in a forward, of which nobody knows how long it is."""
     return f"#{position.number} of {position.total}" if position.number >= 0 else ""
 
 
@@ -22,7 +22,7 @@ def own_name(name: str) -> str:
 
 
 def place_words(position: Position, total: bool = False) -> str:
-    """Say what is stopped at and on which side of it: `before #7 ReluBackward0`, `enter 0 Linear`, `after relu`.
+    """Return what is stopped at and on which side of it: `before #7 ReluBackward0`, `enter 0 Linear`, `after relu`.
 
     With `total` a node says of how many: `before #7 of 12 ReluBackward0`.
     """
@@ -37,7 +37,7 @@ def place_words(position: Position, total: bool = False) -> str:
 
 
 def reason_words(position: Position) -> str:
-    """Say why it stopped there; empty for a step, which needs no word."""
+    """Return why it stopped there; empty for a step, which needs no word."""
     return "" if position.reason == "step" else clean(position.reason)
 
 

@@ -321,7 +321,7 @@ class TensorPanel(ViewPanel[TensorView]):
         return words[self.quantity]
 
     def turn_statistics(self) -> str:
-        """Say everything about the slice, or what fits in a line; say which."""
+        """Return everything about the slice, or what fits in a line; say which."""
         self.block = not self._says_all
         return "statistics of the whole slice" if self.block else "numbers"
 

@@ -25,7 +25,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 # -- the title ---------------------------------------------------------------------------------------------------------
 def title_words(view: TensorView) -> str:
-    """Say what is seen: the slice in torch's own notation, of what, and which dimensions are rows and columns."""
+    """Return what is seen: the slice in torch's own notation, of what, and which dimensions are rows and columns."""
     usual = len(view.axes) < 3 and list(view.dims) == sorted(view.dims)
     name = clean(view.name if usual else plane_line(view))
     if view.pair is not None:
@@ -61,7 +61,7 @@ def plane_line(view: TensorView) -> str:
 
 
 def planes_words(view: TensorView, keyboard: Keyboard) -> str:
-    """Say at which index of the dimensions that are neither rows nor columns the window is; empty without any."""
+    """Return at which index of the dimensions that are neither rows nor columns the window is; empty without any."""
     others = [axis for axis in view.axes if axis.dim not in view.dims]
     if not others:
         return ""
@@ -115,7 +115,7 @@ def _parts(view: TensorView, width: int, look: Look) -> list[str]:
 
 
 def _unseen(view: TensorView, width: int, look: Look) -> list[str]:
-    """Say what both sides of a difference are at the cursor, where there is no room to draw them."""
+    """Return what both sides of a difference are at the cursor, where there is no room to draw them."""
     if view.pair is None or len(room_of(view, width).sides) == len(sides_of(view)) or look.spot is None:
         return []
     i, j = look.spot[0] - view.top, look.spot[1] - view.left if view.kind == "matrix" else 0
@@ -141,7 +141,7 @@ def _line(parts: Sequence[str], width: int) -> Line:
 
 
 def _here(view: TensorView, width: int, look: Look) -> Line:
-    """Say everything about the element under the cursor."""
+    """Return everything about the element under the cursor."""
     row = Row(width).to(GUTTER)
     if look.spot is None:
         return row.line()
@@ -169,7 +169,7 @@ def _here(view: TensorView, width: int, look: Look) -> Line:
 
 
 def _here_between(view: TensorView, row: Row, i: int, j: int) -> Line:
-    """Say what the element under the cursor is on both sides, and the difference."""
+    """Return what the element under the cursor is on both sides, and the difference."""
     for side in sides_of(view):
         row.add(f"{side.name} ", "dim")
         if side.window is None:

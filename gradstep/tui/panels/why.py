@@ -145,7 +145,7 @@ def narration_lines(text: str, width: int) -> list[Line]:
 
 
 def hit_words(hit: WatchHit) -> str:
-    """Say what a watchpoint saw."""
+    """Return what a watchpoint saw."""
     return f"watch {hit.number}: {hit.line} changed from {hit.before} to {hit.after}"
 
 

@@ -40,7 +40,7 @@ class Keeping:
         return found
 
     def state(self, first: int, end: int) -> State:
-        """Say what became of what the nodes of a row saved; `freed` only where nothing is left."""
+        """Return what became of what the nodes of a row saved; `freed` only where nothing is left."""
         states = {self._state(node) for node in range(first, min(end, first + _TELLING))} - {""}
         order: tuple[State, ...] = ("written", "alive", "packed", "freed")
         return next((state for state in order if state in states), "")

@@ -46,7 +46,7 @@ class Naming:
         return f"{path} {type(self._held.model.get_submodule(path)).__name__}".strip()
 
     def where(self, number: int) -> str:
-        """Say which node it is: `#7 relu of 1 ReLU`."""
+        """Return which node it is: `#7 relu of 1 ReLU`."""
         return f"#{number} {self.operation(number)} of {self.module(number)}"
 
     def find(self, path: str) -> int:

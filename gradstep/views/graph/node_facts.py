@@ -103,7 +103,7 @@ class Said:
         return "loss" if path is None else f"{path} {self._kinds.get(path, '')}".strip()
 
     def grad(self, first: int, end: int) -> str:
-        """Say the state of `.grad` of the leaves of a row, where they have one in common."""
+        """Return the state of `.grad` of the leaves of a row, where they have one in common."""
         leaves, ledger = self._record.leaves, self._held.ledger
         states = set()
         for place in leaves[bisect_left(leaves, first) : bisect_left(leaves, end)]:

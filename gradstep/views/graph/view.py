@@ -177,7 +177,7 @@ class _Graph:
         return replace(made, status=status, saved=saved, grad=grad, bytes=size)
 
     def _status(self, first: int, end: int) -> Literal["", "done", "running", "ready", "waiting", "left out"]:
-        """Say how far the nodes of a row have come; one is ready when all that lead to it have run."""
+        """Return how far the nodes of a row have come; one is ready when all that lead to it have run."""
         if self.progress is None:
             return "done" if self.held.point.ran else ""
         number, ran, needed = self.progress
@@ -203,7 +203,7 @@ class _Graph:
 
 
 def _state(graph: GraphRecord, freed: bool) -> Literal["alive", "freed", "partly freed"]:
-    """Say whether the buffers are there, by asking the nodes; a graph that saved nothing is by what backward did."""
+    """Return whether the buffers are there, by asking the nodes; a graph that saved nothing is by what backward did."""
     nodes = graph.nodes
     if len(nodes) > 3 * _ASKED:
         nodes = [*nodes[:_ASKED], *nodes[:: len(nodes) // _ASKED], *nodes[-_ASKED:]]

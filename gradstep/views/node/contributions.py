@@ -160,7 +160,7 @@ def _share(value: Tensor, total: Tensor | None, square: float) -> float | None:
 
 
 def _adds_up(values: Sequence[Tensor], total: Tensor) -> bool:
-    """Tell whether addends, added in the order in which they arrived, are what the engine used, bit for bit."""
+    """Return whether addends, added in the order in which they arrived, are what the engine used, bit for bit."""
     made = values[0]
     for value in values[1:]:
         made = made + value

@@ -108,7 +108,7 @@ def passed_of(name: str, tensor: Tensor, place: str = "") -> Passed:
 
 
 def why_not(tensor: Tensor, event: Event) -> str:
-    """Say why an output of a forward does not require grad; empty where it does."""
+    """Return why an output of a forward does not require grad; empty where it does."""
     if unwrapped(tensor).requires_grad:
         return ""
     if not (tensor.is_floating_point() or tensor.is_complex()):
@@ -165,7 +165,7 @@ def _node_of(held: Held, request: LookSource) -> int | None:
 
 
 def _no_line(held: Held, number: int) -> str:
-    """Say why no line of the user's is known, of a node or, below 0, of what runs in a forward."""
+    """Return why no line of the user's is known, of a node or, below 0, of what runs in a forward."""
     graph = held.graph() if number >= 0 else None
     if graph is None:
         return "torch and gradstep run it, with no line of yours in between"

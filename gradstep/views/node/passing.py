@@ -194,5 +194,5 @@ def _is_one(inputs: Sequence[object]) -> bool:
 
 
 def _is_changed(seen: _Seen, event: Event) -> bool:
-    """Tell whether what is passed at a place was changed by hand since it was seen."""
+    """Return whether what is passed at a place was changed by hand since it was seen."""
     return seen.arrived is not event.inputs or seen.left is not event.outputs

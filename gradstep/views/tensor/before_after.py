@@ -55,7 +55,7 @@ def side_of(held: Held, path: str, tensor: Tensor) -> Side:
 
 
 def was_there(held: Held, path: str) -> bool:
-    """Tell whether there was a tensor of this name before the last phase, where that phase could write it."""
+    """Return whether there was a tensor of this name before the last phase, where that phase could write it."""
     name = _held_name(held, path)
     was_kept, old = before(held, name) if name else (False, None)
     return was_kept and old is not None

@@ -107,7 +107,7 @@ def _of(checkpoint: Checkpoint, name: str) -> Tensor | None:
 
 
 def _why_not_both(first: Tensor | None, second: Tensor | None) -> str:
-    """Say why two tensors have no difference; empty where they have, or one is not there."""
+    """Return why two tensors have no difference; empty where they have, or one is not there."""
     if first is None or second is None:
         return ""
     if first.shape != second.shape:

@@ -209,5 +209,5 @@ def _histogram(
 
 
 def _fits(low: float, high: float) -> bool:
-    """Tell whether float32 can tell bins between two ends apart."""
+    """Return whether float32 can tell bins between two ends apart."""
     return 1e-35 < high - low < 1e38 and high - low > 1e-5 * max(abs(low), abs(high))

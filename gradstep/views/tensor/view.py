@@ -147,7 +147,7 @@ def _grad_side(held: Held, path: str, tensor: Tensor, quantity: Quantity) -> tup
 
 
 def _none_yet(held: Held, path: str) -> str:
-    """Say what makes a tensor that is not there yet."""
+    """Return what makes a tensor that is not there yet."""
     if ".state." in path:
         return "there is none yet: the optimizer makes it in its first step: run `forward`, `backward`, `step`"
     if path.endswith(".grad"):
@@ -165,7 +165,7 @@ def unreached(path: str) -> str:
 
 
 def _no_grad(held: Held, path: str, tensor: Tensor) -> str:
-    """Say why a parameter has no `.grad`; empty for one that has, and for what is no parameter."""
+    """Return why a parameter has no `.grad`; empty for one that has, and for what is no parameter."""
     if tensor not in held.names or tensor.grad is not None:
         return ""
     if not tensor.requires_grad:

@@ -146,7 +146,7 @@ def piece(sample: Tensor, kind: Kind, rows: int, columns: int) -> Piece:
 
 
 def kind_of(tensor: Tensor) -> Kind:
-    """Tell what the samples of a batch, along its first dimension, look like."""
+    """Return what the samples of a batch, along its first dimension, look like."""
     shape = tensor.shape
     real = not tensor.is_complex()
     if real and tensor.dim() == 4 and min(shape[2:]) >= _SMALLEST_IMAGE:

@@ -48,7 +48,7 @@ def compare_view(timeline: Timeline, stop: int, look: LookCompare) -> CompareVie
 
 
 def compare_words(view: CompareView) -> str:
-    """Say in what two points differ: a line for each tensor."""
+    """Return in what two points differ: a line for each tensor."""
     head = f"stop {view.first} and stop {view.second}"
     if not view.rows and not view.others:
         return f"{head} are the same, bit for bit"

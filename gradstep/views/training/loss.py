@@ -62,7 +62,7 @@ class _Series:
         self._together = 0  # forwards in the last point
 
     def continues(self, held: Held) -> bool:
-        """Tell whether what was read is still how the history begins; going back in time changes that."""
+        """Return whether what was read is still how the history begins; going back in time changes that."""
         return self._read <= len(held.losses) and (self._read == 0 or held.losses[self._read - 1] is self._last)
 
     def read(self, losses: Sequence[tuple[int, float]], rates: Sequence[tuple[float, ...]]) -> None:

@@ -90,6 +90,6 @@ def with_inside(view: TimelineView, timeline: Timeline, position: Position) -> T
 
 
 def changed_words(point: TimelinePoint) -> str:
-    """Say what a command changed, by kinds: `4 weights, 8 of the state`."""
+    """Return what a command changed, by kinds: `4 weights, 8 of the state`."""
     counts = Counter(key[0] for key in point.wrote)
     return ", ".join(f"{n} {_KINDS[kind][n > 1]}" for kind, n in counts.items())

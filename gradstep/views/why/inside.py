@@ -119,7 +119,7 @@ class _Node:
         return f"{name}.grad was written: its norm is now {_norm(grad)}. The weight itself has not moved."
 
     def _arrives(self) -> str:
-        """Say where v comes from."""
+        """Return where v comes from."""
         event = self._event
         sources = list(dict.fromkeys(source for source, _, _ in event.addends))
         if len(event.addends) > 1:

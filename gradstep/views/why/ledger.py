@@ -40,7 +40,7 @@ def ledger_view(held: Held, stop: int, element: Element | None, taken: Norms | N
 
 
 def _why_none(held: Held, element: Element) -> str:
-    """Say why there is no `.grad` that a further backward would change; empty when there is nothing to say."""
+    """Return why there is no `.grad` that a further backward would change; empty when there is nothing to say."""
     if not element.parameter.requires_grad:
         return "requires_grad is False: no backward reaches it"
     if not held.missed(element.parameter):
@@ -96,7 +96,7 @@ def _word(line: Line) -> str:
 
 
 def _part(moments: list[Moment], i: int) -> str:
-    """Say which part of a backward a row is, where nested backwards added several times."""
+    """Return which part of a backward a row is, where nested backwards added several times."""
     here = moments[i]
     if len(here.line.parts) < 2:
         return ""

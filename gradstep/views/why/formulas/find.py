@@ -30,7 +30,7 @@ FORMULAS: dict[type[torch.optim.Optimizer], Callable[[Work], Term]] = {
 
 
 def why_none(held: Held, parameter: Tensor) -> str:
-    """Say why there is no formula for a parameter with a `.grad`; empty when there is one."""
+    """Return why there is no formula for a parameter with a `.grad`; empty when there is one."""
     optimizer = held.optimizer
     places = sum(parameter is p for group in optimizer.param_groups for p in group["params"])
     grad = parameter.grad

@@ -53,7 +53,7 @@ class Work:
         return leaf(".grad", self.gradient, self._precision)
 
     def has(self, key: str) -> bool:
-        """Tell whether the optimizer kept this for the parameter before the step."""
+        """Return whether the optimizer kept this for the parameter before the step."""
         return key in self.state
 
     def kept(self, symbol: str, key: str) -> Term:
