@@ -124,7 +124,7 @@ def _python_words() -> bytes:
 
 @cache
 def _known_place() -> bool:
-    """Return whether the words lie where CPython has them; nothing draws while they are compared with its own answer."""
+    """Return whether the words lie where CPython has them; nothing draws while they are compared."""
     generator = _python_generator()
     if type(generator) is not random.Random or generator.__sizeof__() < object.__basicsize__ + _MT19937_BYTES:
         return False

@@ -59,7 +59,7 @@ def state_of(node: Node) -> State:
 
 
 def is_freed(node: Node) -> bool | None:
-    """Return whether backward has freed what a node saved; None where it saved nothing, so that there is nothing to free.
+    """Return whether backward has freed what a node saved; None where it saved nothing.
 
     What a checkpoint saved is passed over: reading it would run its unpack hook.
     """

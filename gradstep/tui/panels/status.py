@@ -162,7 +162,7 @@ def _phase(row: Row, name: str, key: str, stop: Stop, natural: str, running: str
 
 
 def next_words(stop: Stop, script: bool) -> str:
-    """Return what space does: the next line of a script, or what is natural at the stop; empty where there is neither."""
+    """Return what space does: the next line of a script, or what is natural at the stop; empty for neither."""
     return "next line" if script else clean("; ".join(stop.natural))
 
 

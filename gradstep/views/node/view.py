@@ -170,7 +170,7 @@ class _Node:
         return made
 
     def _changed(self) -> bool:
-        """Return whether the node gives something else than it gave when it ran: not every write to a weight is noted."""
+        """Return whether the node gives something else than when it ran: not every write to a weight is noted."""
         if not self.exact or self.made is None or self.arrived is None or refusal(self.node) is not None:
             return False
         made = vjp(self.node, self.arrived)
