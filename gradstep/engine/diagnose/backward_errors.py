@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradstep.engine.autograd.buffers import is_freed, is_written
 from gradstep.engine.autograd.graph import GraphRecord, record
+from gradstep.engine.autograd.saved_values import saved_values
 from gradstep.engine.held import Held
 from gradstep.engine.observe.composites import hide_composites
 from gradstep.engine.observe.dataflow import at
@@ -124,18 +125,9 @@ class _Trace(TorchFunctionMode):
         for _, tensor in tensors_in(value, ""):
             made = tensor.grad_fn
             if made is not None and made not in self._saved:
-                self._saved[made] = [(kept, kept._version) for kept in _kept_by(made)]
-
-
-def _kept_by(node: Node) -> Iterator[Tensor]:
-    """Yield what a node saved, leaving alone what has hooks."""
-    for name in dir(node):
-        if not name.startswith("_saved_") and name != "saved_tensors":
-            continue
-        raw = getattr(node, f"_raw_{name.removeprefix('_')}", None)
-        hooked = any(getattr(r, "unpack_hook", None) is not None for r in (raw if isinstance(raw, tuple) else (raw,)))
-        value = None if hooked else getattr(node, name, None)
-        yield from (t for _, t in tensors_in(value, ""))
+                self._saved[made] = [
+                    (kept.tensor, kept.tensor._version) for kept in saved_values(made) if kept.tensor is not None
+                ]
 
 
 def _written(held: Held, message: str) -> Iterator[str]:
