@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gradstep.engine.expressions.describe import describe
@@ -38,9 +39,21 @@ def operate(op: str, a: object, b: object) -> object:
         GradstepError: the operator cannot take these, or their shapes do not fit.
     """
     if isinstance(a, Tensor) or isinstance(b, Tensor):
-        one, other = _matched(a, b, op)
+        one, other = (a, b) if _stays_sparse(op, a, b) else _matched(a, b, op)
         return _ARITHMETIC[op](one, other) if op in _ARITHMETIC else _COMPARISON[op](one, other)
     return _plain(op, a, b)
+
+
+def _stays_sparse(op: str, a: object, b: object) -> bool:
+    """Return whether the result has the layout of a sparse operand: scaling one, or adding two of one shape."""
+    layouts = [each.layout for each in (a, b) if isinstance(each, Tensor)]
+    if any(layout not in (torch.sparse_coo, torch.sparse_csr) for layout in layouts):
+        return False
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return op in ("+", "-") and layouts == [torch.sparse_coo] * 2 and a.shape == b.shape
+    scalar = b if isinstance(a, Tensor) else a
+    number = isinstance(scalar, (int, float)) and not isinstance(scalar, bool)
+    return number and (op == "*" or (op == "/" and isinstance(a, Tensor)))
 
 
 def _matched(a: object, b: object, op: str) -> tuple[object, object]:
