@@ -53,7 +53,7 @@ def _stays_sparse(op: str, a: object, b: object) -> bool:
         return op in ("+", "-") and layouts == [torch.sparse_coo] * 2 and a.shape == b.shape
     scalar = b if isinstance(a, Tensor) else a
     number = isinstance(scalar, (int, float)) and not isinstance(scalar, bool)
-    return number and (op == "*" or (op == "/" and isinstance(a, Tensor)))
+    return number and (op == "*" or (op == "/" and isinstance(a, Tensor) and a.layout is torch.sparse_coo))
 
 
 def _matched(a: object, b: object, op: str) -> tuple[object, object]:
