@@ -30,7 +30,12 @@ class Broken(Exception):
 
 
 class Fuse:
-    """Raises once, at the nth time it is passed after being lit; draws from every generator first."""
+    """Raises once, at the nth time it is passed after being lit; draws from every generator first.
+
+    It is no state of the model that has it: what it counts is not put back.
+    """
+
+    __slots__ = ("error", "left")
 
     def __init__(self) -> None:
         self.left = 0

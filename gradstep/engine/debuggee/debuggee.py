@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.engine.debuggee import loading
+from gradstep.engine.debuggee.attributes import Attributes
 from gradstep.engine.debuggee.batches import Batches
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.debuggee.optimizers import needs_closure, optimizer_of, schedulers_of
@@ -51,8 +52,9 @@ class Debuggee:
         self.buffer_slots = list(_buffer_slots(named))
         self._buffers_told = {(id(slots), key) for _, slots, key in self.buffer_slots}
         self.renormalised = list(_written_in_forward(self.model))
-        self._user_forward = workload.loss is None or not all(map(_is_torchs_module, self.modules))
+        self._user_forward = workload.loss is None or not all(map(is_torchs_module, self.modules))
         """True where a forward runs code of the user's, which could write the weights."""
+        self.attributes = Attributes(named, [*self.names, *(buffer for _, buffer in self.buffers())])
         self.point = Point()
         self.ledger = Ledger()
         self.losses: list[tuple[int, float]] = []
@@ -167,7 +169,8 @@ def _module_of_the_loss(workload: Workload) -> nn.Module | None:
     return loss if isinstance(loss, nn.Module) and loss not in set(workload.model.modules()) else None
 
 
-def _is_torchs_module(module: nn.Module) -> bool:
+def is_torchs_module(module: nn.Module) -> bool:
+    """Return whether a module is of a class of torch's own."""
     return type(module).__module__.startswith("torch.nn.")
 
 

@@ -38,6 +38,7 @@ class _Writer:
 
     checkpoint: Checkpoint
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
     def tensor(self, key: Key, name: str) -> Any:
         """Return what stands in the file for the tensor of a key; None where there is none."""
@@ -47,6 +48,10 @@ class _Writer:
     def value(self, value: Any, name: str) -> Any:
         """Return what stands in the file for a value; raise where only pickle could write it."""
         return encode(value, self.tensors, name)
+
+    def leave_out(self, what: str) -> None:
+        """Note that the file lacks something of the state."""
+        self.left_out.append(what)
 
 
 class _Reader(NamedTuple):

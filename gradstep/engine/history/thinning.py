@@ -135,8 +135,11 @@ def _thin(timeline: Timeline, point: TimelinePoint) -> None:
     assert checkpoint is not None
     point.digest = point.digest or digest_at(timeline.held, checkpoint)
     if not timeline.repeats.get(type(point.command), False):
-        point.results = {key: checkpoint.images.get(key) for key in point.wrote}
-        point.rest = {part.name: checkpoint.kept[part.name] for part in registry.PARTS if part.alone}
+        alone = [part for part in registry.PARTS if part.alone]
+        kinds = {kind for part in alone for kind in part.kinds}
+        further = [key for key in checkpoint.images if key[0] in kinds]
+        point.results = {key: checkpoint.images.get(key) for key in (*point.wrote, *further)}
+        point.rest = {part.name: checkpoint.kept[part.name] for part in alone}
     timeline.drop(point)
 
 

@@ -66,6 +66,10 @@ class Writer(Protocol):
         """Return what stands in the file for a value; raise where only pickle could write it."""
         ...
 
+    def leave_out(self, what: str) -> None:
+        """Note that the file lacks something of the state."""
+        ...
+
 
 class Reader(Protocol):
     """The file that a part is read from."""

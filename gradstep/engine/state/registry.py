@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradstep.engine.state.attributes import AttributesPart
 from gradstep.engine.state.batch import BatchPart
 from gradstep.engine.state.buffers import Buffers
 from gradstep.engine.state.generators import Generators
@@ -19,6 +20,7 @@ PARTS: list[Part[Any]] = [
     Parameters(),
     Gradients(),
     Buffers(),
+    AttributesPart(),
     OptimizerPart(),
     Objects(),
     BatchPart(),
