@@ -13,6 +13,7 @@ from gradstep.engine.debuggee.loop import Act
 from gradstep.engine.diagnose.mismatch import with_cause
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.held import Held
+from gradstep.engine.observe.strays import find_strays
 from gradstep.engine.observe.taps import tap_backward
 from gradstep.engine.phases import Taps
 from gradstep.engine.problems import problem_of
@@ -63,6 +64,8 @@ class Runner:
             held.point = replace(point, edit="") if point.edit else point
             held.saved = _NOTHING  # let go of cleared gradients before torch allocates new ones
             if self.observed:
+                if isinstance(act, Backward) and (graph := held.graph()) is not None:
+                    find_strays(held, graph)
                 saved = self.transaction.begin(act)
                 if taps is not None:  # at a stop inside, what it changed so far can be seen
                     held.saved = saved

@@ -149,7 +149,7 @@ class Transaction:
             try:
                 with (
                     aside(held, any(key[0] == "weight" for key in first.copies.keys)),
-                    without_grads(held.parameters),
+                    without_grads(held),
                     watch_forward(held.paths, held.model) as watched,
                 ):
                     first.restore(held)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from gradstep.engine.diagnose.outside import Outside
 from gradstep.engine.expressions.evaluate import evaluate, holds
 from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.held import Held
@@ -47,6 +48,7 @@ class Course:
         self.interrupted: Callable[[], bool] = lambda: False
         """Tells whether the command was interrupted at a time when nothing ran that could be cut short."""
         held = looks.held
+        self._outside = Outside(held)
         first = held.parameters[0][1] if held.parameters else None
         self._base = Stop(
             workload=name,
@@ -201,6 +203,7 @@ class Course:
         if timeline.current is not None:
             walking.notes += self.past.tidy()
         walking.notes += [_LATE.format(name) for name in looks.held.late_buffers()]
+        walking.notes += self._outside.after()
         point = looks.held.point
         walking.ended(point.phase == "backward" and point.freed, f"command {len(self._log) + 1}")
         hit = walking.after(point.phase, point.iteration)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from gradstep.engine.debuggee.attributes import Attributes
 from gradstep.engine.debuggee.batches import Batches
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.debuggee.optimizers import needs_closure, optimizer_of, schedulers_of
+from gradstep.engine.debuggee.strays import Stray
 from gradstep.engine.observe.forward import Watched
 from gradstep.engine.observe.ledger import Ledger
 from gradstep.engine.randomness import RandomKeeper
@@ -55,6 +57,10 @@ class Debuggee:
         self._user_forward = workload.loss is None or not all(map(is_torchs_module, self.modules))
         """True where a forward runs code of the user's, which could write the weights."""
         self.attributes = Attributes(named, [*self.names, *(buffer for _, buffer in self.buffers())])
+        self.strays: dict[int, Stray] = {}
+        """The leaves that get a gradient and are none of the parameters, by id."""
+        self.passing_leaves = WeakSet[Tensor]()
+        """Leaves without a name that one graph had: a forward may have made them for itself."""
         self.point = Point()
         self.ledger = Ledger()
         self.losses: list[tuple[int, float]] = []

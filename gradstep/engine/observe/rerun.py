@@ -20,6 +20,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.observe.compiled import runs_once
 from gradstep.engine.observe.events import Event
 from gradstep.engine.observe.forward import Watched, watch_forward
+from gradstep.engine.observe.strays import find_strays
 from gradstep.engine.observe.taps import Passes, tap_backward
 from gradstep.engine.state.aside import aside
 from gradstep.engine.state.saved import Saved, without_grads
@@ -43,7 +44,7 @@ def forward_again(
     Raises:
         GradstepError: there was no forward, what it began with is not there any more, or it gives another loss now.
     """
-    with _as_it_began(held, anyhow=same is not same_bits) as grad_mode, without_grads(held.parameters):
+    with _as_it_began(held, anyhow=same is not same_bits) as grad_mode, without_grads(held):
         return _forward(held, grad_mode, around, same)
 
 
@@ -87,20 +88,21 @@ def backward_again(
     flows = held.point.flows
     if flows is not None:
         flows.refuse_elsewhere()
-    with _as_it_began(held) as grad_mode, without_grads(held.parameters):
+    with _as_it_began(held) as grad_mode, without_grads(held):
         again, watched = _forward(held, grad_mode)
         if again.grad_fn is None:
             raise wrong("the loss has no graph", "nothing that it depends on requires grad")
         graph = record(again.grad_fn, watched.owners)
+        find_strays(held, graph)
         with (
-            without_grads(held.parameters),
+            without_grads(held),
             nullcontext((see, passes)) if flows is None else flows.around(see, passes) as (come, passed),
             tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, come, passed, gathers),
         ):
             again.backward(retain_graph=not runs_once(graph.nodes))  # type: ignore[no-untyped-call]
     if not runs_once(graph.nodes):
         return graph
-    with _as_it_began(held) as grad_mode, without_grads(held.parameters):
+    with _as_it_began(held) as grad_mode, without_grads(held):
         again, watched = _forward(held, grad_mode)
         assert again.grad_fn is not None
         return record(again.grad_fn, watched.owners)

@@ -15,10 +15,12 @@ from gradstep.engine.state.objects import Objects
 from gradstep.engine.state.optimizer import OptimizerPart
 from gradstep.engine.state.parameters import Parameters
 from gradstep.engine.state.part import Key, Part
+from gradstep.engine.state.strays import StrayGradients
 
 PARTS: list[Part[Any]] = [
     Parameters(),
     Gradients(),
+    StrayGradients(),
     Buffers(),
     AttributesPart(),
     OptimizerPart(),

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 from msgspec import Struct, field
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradstep.engine.bits import same_bits, write
 from gradstep.engine.debuggee.debuggee import Debuggee
@@ -144,13 +144,14 @@ def _is_as_was(tensor: Tensor, kept: Tensor) -> bool:
 
 
 @contextmanager
-def without_grads(parameters: Sequence[tuple[str, nn.Parameter]]) -> Iterator[None]:
+def without_grads(held: Debuggee) -> Iterator[None]:
     """Put every `.grad` aside: a backward inside the block, one within a forward too, adds to none of them."""
-    grads = [(parameter, parameter.grad) for _, parameter in parameters]
+    strays = [stray.leaf for stray in held.strays.values()]
+    grads = [(leaf, leaf.grad) for leaf in (*(parameter for _, parameter in held.parameters), *strays)]
     try:
-        for parameter, _ in grads:
-            parameter.grad = None
+        for leaf, _ in grads:
+            leaf.grad = None
         yield
     finally:
-        for parameter, grad in grads:
-            parameter.grad = grad
+        for leaf, grad in grads:
+            leaf.grad = grad

@@ -1,0 +1,85 @@
+"""Leaves that get a gradient and belong neither to the model nor to the optimizer: nothing will ever train them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
+from gradstep.engine.debuggee.batches import leaves
+from gradstep.engine.debuggee.debuggee import Debuggee
+from gradstep.engine.debuggee.strays import Stray
+
+_DEEP = 4
+"""How many containers deep a tensor is looked for in what a function refers to."""
+
+
+def find_strays(held: Debuggee, graph: GraphRecord) -> None:
+    """Note the stray leaves of a graph, before a backward runs through it.
+
+    A leaf that a forward makes for itself is none: it is gone with its graph. One that has no name is taken for that
+    until a second graph has it.
+    """
+    found = [leaf for leaf in map(leaf_tensor, graph.nodes) if leaf is not None]
+    new = [leaf for leaf in found if leaf not in held.names and id(leaf) not in held.strays]
+    if not new:
+        return
+    attributes = {id(tensor): path for path, tensor in held.attributes.capture().tensors()}
+    batch = {id(tensor): name for name, tensor in leaves(held.point.batch)}
+    for leaf in new:
+        name = attributes.get(id(leaf)) or batch.get(id(leaf)) or _name_in_code(held, leaf)
+        if not name and leaf not in held.passing_leaves and not isinstance(leaf, nn.Parameter):
+            held.passing_leaves.add(leaf)
+            continue
+        grad = leaf.grad
+        name = name or f"a leaf of shape {tuple(leaf.shape)}"
+        while any(name == stray.name for stray in held.strays.values()):
+            name += "'"
+        held.strays[id(leaf)] = Stray(name, leaf, grad, None if grad is None else grad.detach().clone())
+
+
+def _name_in_code(held: Debuggee, tensor: Tensor) -> str:
+    """Return what the code of a loss or a forward calls a tensor; empty where it refers to none such by name."""
+    workload = held.workload
+    for code in (workload.compute_loss, workload.loss, type(workload.model).forward):
+        for name, value in _referred(code):
+            found = _name_within(value, tensor, name, _DEEP)
+            if found:
+                return found
+    return ""
+
+
+def _referred(code: object) -> Iterator[tuple[str, Any]]:
+    """Yield what a function refers to beyond its arguments: its closure, its object, and the globals that it names."""
+    while isinstance(code, functools.partial):
+        code = code.func
+    owner = getattr(code, "__self__", None)
+    if owner is not None and not isinstance(owner, nn.Module):
+        yield from vars(owner).items() if hasattr(owner, "__dict__") else ()
+    function: Any = getattr(code, "__func__", code)
+    inner = getattr(function, "__code__", None)
+    if inner is None:
+        return
+    for name, cell in zip(inner.co_freevars, getattr(function, "__closure__", None) or (), strict=False):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+    known = getattr(function, "__globals__", {})
+    yield from ((name, known[name]) for name in inner.co_names if name in known)
+
+
+def _name_within(value: object, tensor: Tensor, name: str, deep: int) -> str:
+    if value is tensor:
+        return name
+    if isinstance(value, nn.Module):
+        return next((f"{name}.{each}" for each, p in value.named_parameters() if p is tensor), "")
+    pairs: Iterator[tuple[str, Any]] = iter(())
+    if isinstance(value, (list, tuple)):
+        pairs = ((f"{name}[{i}]", each) for i, each in enumerate(value))
+    elif isinstance(value, dict):
+        pairs = ((f"{name}[{key!r}]", each) for key, each in value.items())
+    return next((found for each, inner in pairs if deep and (found := _name_within(inner, tensor, each, deep - 1))), "")
