@@ -16,3 +16,8 @@ class Stray(NamedTuple):
     """Its `.grad` when it was found."""
     copy: Tensor | None
     """What that held."""
+
+
+def stray_of(name: str, leaf: Tensor) -> Stray:
+    """Return a leaf that was just found, as it is now."""
+    return Stray(name, leaf, leaf.grad, None if leaf.grad is None else leaf.grad.detach().clone())

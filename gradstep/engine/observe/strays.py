@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
 from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.debuggee.strays import Stray
+from gradstep.engine.debuggee.strays import stray_of
 
 _DEEP = 4
 """How many containers deep a tensor is looked for in what a function refers to."""
@@ -34,11 +34,10 @@ def find_strays(held: Debuggee, graph: GraphRecord) -> None:
         if not name and leaf not in held.passing_leaves and not isinstance(leaf, nn.Parameter):
             held.passing_leaves.add(leaf)
             continue
-        grad = leaf.grad
         name = name or f"a leaf of shape {tuple(leaf.shape)}"
         while any(name == stray.name for stray in held.strays.values()):
             name += "'"
-        held.strays[id(leaf)] = Stray(name, leaf, grad, None if grad is None else grad.detach().clone())
+        held.strays[id(leaf)] = stray_of(name, leaf)
 
 
 def _name_in_code(held: Debuggee, tensor: Tensor) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradstep.engine.bits import write
 from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.debuggee.strays import Stray
+from gradstep.engine.debuggee.strays import Stray, stray_of
 from gradstep.engine.state.part import Found, Key, Part, Reader, Row, Total, Writer, Writing
 
 Kept = tuple[tuple[Stray, Tensor | None], ...]
@@ -59,9 +59,9 @@ class StrayGradients(Part[Kept]):
         by_name.update({stray.name: stray.leaf for stray in held.strays.values()})
 
         def put() -> None:
-            for name, leaf in by_name.items():
-                grad = found.get(name)
-                if name in found:
-                    leaf.grad = None if grad is None else grad.to(leaf.device)
+            for name in found.keys() & by_name.keys():
+                leaf, grad = by_name[name], found[name]
+                held.strays.setdefault(id(leaf), stray_of(name, leaf))
+                leaf.grad = None if grad is None else grad.to(leaf.device)
 
         return Found(put)
