@@ -44,7 +44,7 @@ class StrayGradients(Part[Kept]):
         return f"{key[1]}.grad"
 
     def hash(self, held: Debuggee, kept: Kept, total: Total) -> None:
-        for stray, grad in kept:
+        for stray, grad in sorted(kept, key=lambda pair: pair[0].name):
             if grad is not None:
                 total.add("stray", stray.name)
                 total.tensor(("stray", stray.name))
