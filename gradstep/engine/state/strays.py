@@ -59,9 +59,11 @@ class StrayGradients(Part[Kept]):
         by_name.update({stray.name: stray.leaf for stray in held.strays.values()})
 
         def put() -> None:
+            kept = []
             for name in found.keys() & by_name.keys():
                 leaf, grad = by_name[name], found[name]
-                held.strays.setdefault(id(leaf), stray_of(name, leaf))
-                leaf.grad = None if grad is None else grad.to(leaf.device)
+                stray = held.strays.setdefault(id(leaf), stray_of(name, leaf))
+                kept.append((stray, None if grad is None else grad.to(leaf.device)))
+            self.restore(held, tuple(kept))
 
         return Found(put)
