@@ -15,6 +15,7 @@ from gradstep.session.answers import answer
 from gradstep.session.looks import Looks
 from gradstep.session.past import Past
 from gradstep.session.walking import STEPS
+from gradstep.session.what_if import again_from, branch_name, changes_line, otherwise
 from gradstep.values import commands as cmd
 from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
@@ -43,6 +44,8 @@ class Course:
         self.looks, self.past, self._log = looks, past, log
         self.done: list[Command] = []
         """What the present command has carried out so far, as it would have to be carried out again."""
+        self.pair: tuple[str, str] | None = None
+        """The two points that the present command leaves to be compared."""
         self.paused = False
         """True when a pause has stopped the present command."""
         self.interrupted: Callable[[], bool] = lambda: False
@@ -62,7 +65,7 @@ class Course:
 
     def begin(self) -> None:
         """Note that a command begins: nothing of it has been carried out yet."""
-        self.done, self.paused = [], False
+        self.done, self.pair, self.paused = [], None, False
 
     def carry_out(self, command: Command) -> tuple[str, tuple[WatchHit, ...]]:
         """Carry out a command; return what it prints (for an act or a step, see `notes`), and the watchpoints it hit.
@@ -74,6 +77,8 @@ class Course:
             return "", self._act(command)
         if isinstance(command, STEPS):
             return "", self._go(command)
+        if isinstance(command, cmd.Try):
+            return self._try(command)
         if isinstance(command, _TRAVELS):
             return self._travel(command)
         return self.looks.walking.here(lambda: answer(self.looks, command)), ()
@@ -162,6 +167,64 @@ class Course:
         text = "\n".join(filter(None, [past.carry_out(command), *past.tidy()]))
         self.stop = self._stop_now(past.timeline.number)
         return text, looks.watches.hits(looks.scope) if looks.watches else ()
+
+    def _try(self, command: cmd.Try) -> tuple[str, tuple[WatchHit, ...]]:
+        """Do the same again with something changed, on a branch of its own.
+
+        Raises:
+            GradstepError: a change can't be made, and it is again where it was; or what came after it went wrong, and
+                it stays where that was.
+        """
+        timeline = self.past.timeline
+        if self.looks.walking.inside:
+            self.looks.walking.refuse_inside()
+        again = again_from(timeline, command.start)
+        changes, rest = otherwise(command.changes, again.commands)
+        here, changed = timeline.here(), changes_line(command.changes)
+        name, start = branch_name(changed, timeline.branches), again.start.number
+        self._begin_trial([*([] if again.start is here else [cmd.Goto(start)]), cmd.Branch(name), *changes])
+        hits: list[WatchHit] = []
+        try:
+            for each in rest:
+                hits += self._again(each)
+                if self.stop.hit or self.looks.walking.inside:
+                    self.paused = True
+                    return f"On branch {name}: stopped before all was done again after {changed}.", tuple(hits)
+                if self.interrupted():
+                    raise GradstepError(problem_of(KeyboardInterrupt(), cmd.line_of(command)))
+        except GradstepError as error:
+            raise GradstepError(_after(error.problem, len(self.done))) from error
+        if not rest:
+            return f"On branch {name}: nothing came after stop {start} that could be done again.", ()
+        self.pair = (again.end, name)
+        return f"On branch {name}: what came after stop {start} was done again after {changed}.", tuple(hits)
+
+    def _begin_trial(self, commands: list[cmd.TravelCommand | cmd.EditCommand]) -> None:
+        """Carry out what a trial begins with; where that can't be done, be again where it was."""
+        timeline = self.past.timeline
+        here, branch, branches = timeline.here(), timeline.branch, dict(timeline.branches)
+        try:
+            for each in commands:
+                self._travel(each)
+                self.done.append(each)
+        except GradstepError:
+            made, timeline.branches, timeline.branch = timeline.branches.keys() - branches, branches, branch
+            for point in timeline.points.values():
+                point.branch = branch if point.branch in made else point.branch
+            self._travel(cmd.Goto(here.number))
+            timeline.branch, self.done = branch, []
+            self.stop = self._stop_now(timeline.number)
+            raise
+
+    def _again(self, command: cmd.PointCommand) -> tuple[WatchHit, ...]:
+        """Carry out once more what a point was come to by."""
+        if isinstance(command, cmd.EDITS):
+            self.done.append(command)
+            return self._travel(command)[1]
+        looks = self.looks
+        if isinstance(command, cmd.Backward) and command.flows:
+            return self._came(command, lambda: bool(looks.runner.carry_out(command, looks.scope)))
+        return self._act(command)
 
     def _change(self, command: cmd.Assign) -> str:
         """Change what flows at the stop inside a backward: another stop at the same place."""

@@ -157,9 +157,11 @@ class Session(Acting):
         done, paused = ((), False) if course is None else (tuple(course.done), course.paused)
         if course is not None:
             text = course.notes(command) or text
-        instead = done if problem is not None or paused else None
+        several = problem is not None or paused or isinstance(command, cmd.Try)
+        instead = done if several else None
         self.problem = problem
-        outcome = Outcome(command, self.stop, problem, text, hits, instead=instead)
+        pair = course.pair if course is not None and problem is None else None
+        outcome = Outcome(command, self.stop, problem, text, hits, pair=pair, instead=instead)
         self.log.extend(outcome.carried_out)
         return outcome
 

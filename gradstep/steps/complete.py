@@ -36,6 +36,9 @@ def complete(text: str, names: Names | None) -> list[str]:
         return _finish(text, word, [w.word for w in WORDS])
     if word == "say" or word not in BY_WORD:
         return []
+    if word == "try":
+        change = re.sub(r"^\s*from=\d+\s+", "", rest).lstrip()
+        return [text.removesuffix(change) + whole for whole in complete(change, names)]
     if word == "set" and "=" not in rest:
         return _target(text, rest.lstrip(), names)
     if word in _EXPRESSIONS or (word == "let" and "=" in rest):

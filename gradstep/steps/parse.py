@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
 from gradstep.steps.faults import Fault, MisfitError, ScriptError
 from gradstep.steps.script import ExpectError, Line, Repeat, Script, Statement
-from gradstep.values.commands import Checkpoint, Command, Export, Load, Restore, Say, for_replay
+from gradstep.values.commands import EDITS, Checkpoint, Command, Export, Load, Restore, Say, Try, for_replay
 
 if TYPE_CHECKING:
     from gradstep.steps.outline import RawBlock
 
+CommandT = TypeVar("CommandT", bound=Command)
 _WITH_FILES = (Load, Checkpoint, Restore, Export)
 """Commands that name a file, which is looked for from the script's folder."""
 MAX_BLOCKS = 50
@@ -116,6 +117,12 @@ class _Parser:
             raise MisfitError("a block is missing", "", f"It is written like this: {word} {{ backward }}", end)
         command = parse_command(raw.text)
         command = for_replay(command) if self.replays else command
+        if isinstance(command, Try):
+            return replace(command, changes=tuple(map(self.placed, command.changes)))
+        return self.placed(command)
+
+    def placed(self, command: CommandT) -> CommandT:
+        """Return a command that looks for its file from the script's folder."""
         return replace(command, folder=self.folder) if isinstance(command, _WITH_FILES) else command
 
     def block(self, raw: RawBlock, body: list[RawBlock], depth: int) -> Statement | None:
@@ -125,17 +132,28 @@ class _Parser:
             raise MisfitError("blocks are nested too deeply", f"They may be {MAX_BLOCKS} deep.", "", 0, len(raw.text))
         inner = self.statements(body, depth + 1)
         word = raw.text.split(None, 1)[0]
-        if word not in ("repeat", "expect"):
-            parse = "Only `repeat` and `expect error` take a block."
+        if word not in ("repeat", "expect", "try"):
+            parse = "Only `repeat`, `expect error` and `try` take a block."
             raise MisfitError(f"`{word}` takes no block", "", parse, 0, len(word))
         if word == "expect" and not re.match(r"expect\s+error\b", raw.text):
             raise MisfitError("`expect` takes a block only as `expect error`", "", 'expect error "..." { ... }', 0, 6)
         header = parse_header(raw.text)
         if not body:
             raise MisfitError("the block is empty", "", "Put a command between its braces.", 0, len(raw.text))
+        if isinstance(header, Try):
+            return Line(self.trial(raw, header, inner), raw.line, raw.text, raw.column)
         if isinstance(header, str):
             return ExpectError(header, inner, raw.line, raw.text, raw.column)
         return Repeat(header, inner, raw.line, raw.text, raw.column)
+
+    def trial(self, raw: RawBlock, header: Try, inner: tuple[Statement, ...]) -> Try:
+        """Return the `try` of a block, whose body holds changes only."""
+        from gradstep.steps.transform import NO_CHANGE
+
+        changes = [each.command for each in inner if isinstance(each, Line) and isinstance(each.command, EDITS)]
+        if len(changes) < len(inner):
+            raise MisfitError("the block of `try` holds more than changes", *NO_CHANGE, 0, len(raw.text))
+        return replace(header, changes=tuple(changes))
 
     def misfit(self, raw: RawBlock, misfit: MisfitError) -> None:
         self.fault(raw.line, raw.column + misfit.at, misfit.title, misfit.what, misfit.remedy, misfit.width)

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from gradstep.steps.faults import MisfitError
 from gradstep.steps.grammar import parser
+from gradstep.steps.transform import NO_CHANGE
 from gradstep.steps.words import BY_WORD, SETTINGS
 from gradstep.values import commands as c
 from gradstep.values.nearest import did_you_mean
@@ -32,13 +33,13 @@ def parse_command(text: str) -> c.Command:
     return cast(c.Command, _parse(text, "command"))
 
 
-def parse_header(text: str) -> int | str:
-    """Parse what stands before a block: the count of a `repeat`, or the text of an `expect error`.
+def parse_header(text: str) -> int | str | c.Try:
+    """Parse what stands before a block: the count of a `repeat`, the text of an `expect error`, a `try` of nothing yet.
 
     Raises:
         MisfitError: it is wrong.
     """
-    return cast("int | str", _parse(text, "header"))
+    return cast("int | str | c.Try", _parse(text, "header"))
 
 
 def _parse(text: str, start: str) -> object:
@@ -95,6 +96,8 @@ def _misfit(text: str, error: UnexpectedInput) -> MisfitError:
         guess = f"Did you mean `{meant}`?" if meant else did_you_mean(first, BY_WORD)
         remedy = guess or f"The commands are {', '.join(BY_WORD)}."
         return MisfitError(f"unknown command `{first}`", "", remedy, 0, max(1, len(first)))
+    if known.word == "try" and (change := re.match(r"try\s+(?:from=\d+\s+)?(?=[a-z])", text)):
+        return _misfit_of_change(text, change.end())
     error_block = re.match(r"expect\s+error(?![\w.])", text) and "STRING" in _wanted(error)
     if known.word == "set" and (meant := _meant_set(text)):
         return MisfitError("`set` takes a `=`", "", f"Did you mean `{meant}`?", at, max(1, len(found)))
@@ -110,6 +113,16 @@ def _misfit(text: str, error: UnexpectedInput) -> MisfitError:
         return MisfitError("`=` compares nothing", "", "Write `==` to compare.", at, 1)
     guess = did_you_mean(found, [w.lower() for w in wanted if w in _KEYWORDS])
     return MisfitError(f"`{found}` does not fit here", "", guess or usage, at, len(found))
+
+
+def _misfit_of_change(text: str, start: int) -> MisfitError:
+    """Return what is wrong with the change of a `try`, which begins at `start`."""
+    try:
+        parse_command(text[start:])
+    except MisfitError as error:
+        remedy = error.remedy.replace("Did you mean `", "Did you mean `try ")
+        return MisfitError(error.title, error.what, remedy, start + error.at, error.width)
+    return MisfitError("`try` takes a change", *NO_CHANGE, start, len(text) - start)
 
 
 _KEYWORDS = frozenset({"NONE", "TRUE", "FALSE", "NAN", "INF", "AND", "OR", "NOT", "IS", "ERROR"})

@@ -16,6 +16,9 @@ from gradstep.values import commands as c
 from gradstep.values import expressions as x
 from gradstep.values.nearest import did_you_mean
 
+NO_CHANGE = ("It makes a change, and does the same again after it.", "Write, for instance: try set lr = 0.01")
+"""What is said of a `try` that changes nothing, and the remedy."""
+
 
 @v_args(inline=True)
 class ToValues(ToTerms):
@@ -208,6 +211,16 @@ class ToValues(ToTerms):
         if word == "checkpoint":
             return c.Checkpoint(path, over=over)
         return c.Restore(path) if word == "restore" else c.Export(path, over=over)
+
+    def try_(self, word: Token, *rest: Any) -> c.Try:
+        *options, change = rest
+        if not isinstance(change, c.EDITS):
+            raise MisfitError("`try` takes a change", *NO_CHANGE, *place(word))
+        return c.Try((change,), self.try_block(word, *options).start)
+
+    def try_block(self, _word: Token, *options: tuple[Token, Token]) -> c.Try:
+        given = _options("try", options)
+        return c.Try((), positive(given["from"]) if given else 0)
 
     def screenshot(self, word: Token, path: str, *options: tuple[Token, Token]) -> c.Screenshot:
         given = _options("screenshot", options)

@@ -87,6 +87,12 @@ WORDS: tuple[Word, ...] = (
     Word("switch", "switch main", "Go to the end of a branch."),
     Word("compare", "compare main slow", "Say in what two stops or branches differ; `now` is this one."),
     Word("diff", "diff main slow", "Say where two branches part first: command, tensor, module or node."),
+    Word(
+        "try",
+        "try set lr = 0.01",
+        "Do the same again with something changed, on a branch of its own, and compare; from=12 from that stop on.",
+        (("from", ()),),
+    ),
     Word("freeze", "freeze 0.*", "Have parameters require no gradient."),
     Word("unfreeze", "unfreeze 0.*", "Have parameters require a gradient again."),
     Word(

@@ -29,11 +29,6 @@ CONSOLE: tuple[tuple[str, str], ...] = (
         "without an index, of the one where v is farthest from 0; row off: no more.",
     ),
     ("column 0, 5", "In the same way the column of J for that element of the input."),
-    (
-        "try set lr = 0.01",
-        "Do the same again with this changed, on a branch of its own, and compare the two: from the first stop, or "
-        "from the past one that is looked at.",
-    ),
     ("help break", "Show every key and every command, from the one that is named on."),
     ("quit", "Quit, and keep the session for gradstep --last."),
 )

@@ -33,6 +33,7 @@ Goto = travels.Goto
 Redo = travels.Redo
 Switch = travels.Switch
 TravelCommand: TypeAlias = travels.TravelCommand
+Try = travels.Try
 Undo = travels.Undo
 WhoWrote = travels.WhoWrote
 Assign = edits.Assign
@@ -195,12 +196,13 @@ Command: TypeAlias = (
     | Say
     | Screenshot
     | TravelCommand
+    | Try
     | EditCommand
     | FileCommand
 )
 PointCommand: TypeAlias = PhaseCommand | NextBatch | EditCommand
 """Commands that change what is being trained: each that goes through leads to a new point of the timeline."""
-TRAVELS = (Undo, Redo, Goto, BackUntil, WhoWrote, Branch, Switch, Compare, Diff)
+TRAVELS = (Undo, Redo, Goto, BackUntil, WhoWrote, Branch, Switch, Compare, Diff, Try)
 EDITS = (Assign, Freeze, Clip, UseOptimizer, Mode, Seed, Restore)
 FILES = (Checkpoint, Export)
 
@@ -265,7 +267,7 @@ def line_of(command: Command) -> str:
             return f"screenshot {path_word(path)}" + (f" size={size}" if size else "")
         case Into() | Over() | Out() | Continue() | Until() | Pause() | Break() | Delete() | Enable() | Ignore():
             return stepping.step_line(command)
-        case Undo() | Redo() | Goto() | BackUntil() | WhoWrote() | Branch() | Switch() | Compare() | Diff():
+        case Undo() | Redo() | Goto() | BackUntil() | WhoWrote() | Branch() | Switch() | Compare() | Diff() | Try():
             return travels.travel_line(command)
         case _:
             return edits.edit_line(command)

@@ -108,6 +108,8 @@ class Outcome(Drawn, frozen=True):
     watches: tuple[WatchHit, ...] = ()
     changes: Changes | None = None
     """What changed, where it was asked for (`Session.forward()` and the others do)."""
+    pair: tuple[str, str] | None = None
+    """The two points that a `try` leaves to be compared: the way as it was, and the branch it was done again on."""
     instead: tuple[Command, ...] | None = None
     """What was carried out, where that is not the command: of one that failed or was paused half way, or of several."""
 

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from gradstep.values.edits import EditCommand, edit_line
 from gradstep.values.expressions import Expression, expression_line
 
 HISTORY = 1 << 30
@@ -69,10 +70,21 @@ class Diff(Struct, frozen=True, tag=True):
     second: str = "now"
 
 
+class Try(Struct, frozen=True, tag=True):
+    """Do the same again with something changed, on a branch of its own, so that the two can be compared.
+
+    It goes back to the stop `start` (0: the first), makes the changes, and carries out again what came after that stop
+    on the way to here.
+    """
+
+    changes: tuple[EditCommand, ...]
+    start: int = 0
+
+
 TravelCommand: TypeAlias = Undo | Redo | Goto | BackUntil | WhoWrote | Branch | Switch | Compare | Diff
 
 
-def travel_line(command: TravelCommand) -> str:
+def travel_line(command: TravelCommand | Try) -> str:
     """Write a command as the line of a `.steps` script that replays it."""
     match command:
         case Undo(count, phase):
@@ -93,6 +105,10 @@ def travel_line(command: TravelCommand) -> str:
             return f"compare {first} {second}"
         case Diff(first, second):
             return f"diff {first} {second}"
+        case Try(changes, start):
+            head = f"try from={start}" if start else "try"
+            lines = "; ".join(map(edit_line, changes))
+            return f"{head} {lines}" if len(changes) == 1 else f"{head} {{ {lines} }}"
 
 
 def _counted(word: str, count: int) -> str:

@@ -66,7 +66,18 @@ PLACES = st.one_of(
     ),
 )
 SAID = st.text(st.characters(exclude_characters="\n", exclude_categories=("Cs",)), max_size=30).map(str.strip)
+EDITS = st.one_of(
+    st.builds(c.Assign, PLACES, EXPRESSIONS),
+    st.builds(c.Freeze, BARE, st.booleans()),
+    st.builds(c.Clip, st.sampled_from(["norm", "value"]), st.floats(0, allow_nan=False).map(abs)),
+    st.builds(c.UseOptimizer, WORDS, st.dictionaries(WORDS, EXPRESSIONS, max_size=3).map(lambda d: tuple(d.items()))),
+    st.builds(c.Mode, st.booleans()),
+    st.builds(c.Seed, st.integers(0, 2**63 - 1)),
+    st.builds(c.Restore, PATHS.map(lambda path: f"{path}.safetensors")),
+)
 COMMANDS = st.one_of(
+    EDITS,
+    st.builds(c.Try, st.lists(EDITS, min_size=1, max_size=3).map(tuple), st.integers(0, 1000)),
     st.builds(
         c.Load,
         PATHS,
@@ -96,14 +107,7 @@ COMMANDS = st.one_of(
     st.builds(c.Switch, BARE),
     st.builds(c.Compare, BARE, BARE),
     st.builds(c.Diff, BARE, BARE),
-    st.builds(c.Assign, PLACES, EXPRESSIONS),
-    st.builds(c.Freeze, BARE, st.booleans()),
-    st.builds(c.Clip, st.sampled_from(["norm", "value"]), st.floats(0, allow_nan=False).map(abs)),
-    st.builds(c.UseOptimizer, WORDS, st.dictionaries(WORDS, EXPRESSIONS, max_size=3).map(lambda d: tuple(d.items()))),
-    st.builds(c.Mode, st.booleans()),
-    st.builds(c.Seed, st.integers(0, 2**63 - 1)),
     st.builds(c.Checkpoint, PATHS.map(lambda path: f"{path}.safetensors")),
-    st.builds(c.Restore, PATHS.map(lambda path: f"{path}.safetensors")),
     st.builds(c.Export, PATHS.map(lambda path: f"{path}.py")),
     st.builds(c.Screenshot, PATHS),
 )

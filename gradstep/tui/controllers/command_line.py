@@ -86,8 +86,6 @@ class CommandLines(Controller):
 
         if line.lstrip().startswith("element "):
             return complete_element(line)
-        if line.startswith("try "):
-            return [f"try {whole}" for whole in complete(line.removeprefix("try "), self._names)]
         return complete(line, self._names)
 
     async def _ask_names(self) -> None:

@@ -30,6 +30,8 @@ class TimeTravel(Controller):
         """Hold the screen; `stepping` pauses where there is nothing to come back from."""
         super().__init__(screen)
         self._stepping = stepping
+        self._pair: tuple[str, str] | None = None
+        """What the last command leaves to be compared."""
         self._timeline, self._compare = screen.panel(TimelinePanel), screen.panel(ComparePanel)
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
@@ -66,7 +68,13 @@ class TimeTravel(Controller):
         for name in _GROWING:
             screen.panels[name].seen = -1
         self._take_branch(stop, outcome)
+        self._pair = outcome.pair if outcome is not None else None
         return views
+
+    def stopped(self, stop: Stop) -> None:  # noqa: ARG002
+        """Compare what a `try` leaves to be compared."""
+        if self._pair is not None:
+            self.compare(*self._pair)
 
     def _take_branch(self, stop: Stop, outcome: Outcome | None) -> None:
         """Note another branch: the losses of the one that was left stand behind its own."""

@@ -1,0 +1,94 @@
+"""What if: which commands are done again with something changed, and what the branch is called that they lead to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Sequence
+from itertools import takewhile
+from typing import NamedTuple
+
+from gradstep.engine.history.points import TimelinePoint
+from gradstep.engine.history.timeline import Timeline
+from gradstep.values.commands import EDITS, Assign, Command, EditCommand, Freeze, PointCommand, line_of
+from gradstep.values.expressions import expression_line
+
+_NAME = 24
+"""Letters that a branch is named with at most."""
+
+
+class Again(NamedTuple):
+    """What is done once more: from where, which commands, and the end that it is compared with."""
+
+    start: TimelinePoint
+    commands: Sequence[PointCommand]
+    end: str
+    """A branch, or the number of a stop that is none's last."""
+
+
+def again_from(timeline: Timeline, start: int) -> Again:
+    """Return what was done since a stop, on the way to the present one; from the present one on, what was undone.
+
+    Args:
+        timeline: the points there are.
+        start: a stop, 0 for the first. When it is not on the way to the present, it is what its own branch did.
+
+    Raises:
+        GradstepError: there is no such stop, or no history.
+    """
+    here = timeline.here()
+    begin = timeline.at(start or min(timeline.points))
+    ends = (here, timeline.branches[timeline.branch], timeline.branches.get(begin.branch, begin))
+    way = next(filter(None, (_way(begin, end) for end in ends)), [])
+    last = way[-1] if way else begin
+    end = next((name for name, point in timeline.branches.items() if point is last), str(last.number))
+    return Again(begin, [point.command for point in way if point.command is not None], end)
+
+
+def _way(begin: TimelinePoint, end: TimelinePoint) -> list[TimelinePoint]:
+    """Return the points behind one on the way to another; none where it does not lie on that way."""
+    way: list[TimelinePoint] = []
+    for point in end.path():
+        if point is begin:
+            return way[::-1]
+        way.append(point)
+    return []
+
+
+def otherwise(
+    changes: Sequence[EditCommand], done: Sequence[PointCommand]
+) -> tuple[list[EditCommand], Sequence[PointCommand]]:
+    """Return the changes to begin with, and what is done after them.
+
+    What was done may have begun with changes too, of a trial before this one: those of something else still hold, and
+    one of the same thing gives way.
+    """
+    before = [each for each in takewhile(lambda command: isinstance(command, EDITS), done) if isinstance(each, EDITS)]
+    changed = set(map(_subject, changes))
+    return [*(each for each in before if _subject(each) not in changed), *changes], done[len(before) :]
+
+
+def _subject(command: EditCommand) -> str:
+    """Return what a change is of."""
+    match command:
+        case Assign(target):
+            return f"set {expression_line(target)}"
+        case Freeze(pattern):
+            return f"freeze {pattern}"
+        case _:
+            return type(command).__name__
+
+
+def changes_line(changes: Sequence[Command]) -> str:
+    """Write changes as one line."""
+    return "; ".join(map(line_of, changes))
+
+
+def branch_name(changes: str, taken: Container[str]) -> str:
+    """Return a name for a branch on which something is otherwise, such as `lr-0.01`; none that is taken."""
+    words = changes.partition("; ")[0].removeprefix("set ")
+    name = re.sub(r"[^\w.+*-]+", "-", words).strip("-")[:_NAME].strip("-") or "otherwise"
+    number = 2
+    unique = name
+    while unique in taken or unique.isdigit() or unique == "now":
+        unique, number = f"{name}-{number}", number + 1
+    return unique
