@@ -40,7 +40,7 @@ def test_try_does_the_same_again_with_a_change_on_a_branch_of_its_own() -> None:
     outcome = session.execute(c.Try((_lr(0.01),)))
     assert outcome.text == "On branch lr-0.01: what came after stop 1 was done again after set lr = 0.01."
     assert outcome.pair == ("main", "lr-0.01")
-    again = (c.Forward(), c.Backward(), c.Step(), c.ZeroGrad()) * 3
+    again = (c.Forward(), c.Backward(), c.Step(), c.ZeroGrad(True)) * 3
     assert outcome.carried_out == (c.Goto(1), c.Branch("lr-0.01"), _lr(0.01), *again)
     assert (outcome.stop.branch, outcome.stop.lr, outcome.stop.iteration) == ("lr-0.01", (0.01,), 3)
     assert outcome.stop.loss != before.loss

@@ -105,7 +105,12 @@ def test_every_usage_in_the_table_parses_to_its_word() -> None:
         ("repeat 0 { step }", "`repeat 0` does nothing", "0", "Repeat at least once, or put a # before it."),
         ("repeat 2 { }", "the block is empty", "repeat 2", "Put a command between its braces."),
         ("repeat 2", "a block is missing", "", "It is written like this: repeat 5 { backward }"),
-        ("forward { step }", "`forward` takes no block", "forward", "Only `repeat`, `expect error` and `try` take a block."),
+        (
+            "forward { step }",
+            "`forward` takes no block",
+            "forward",
+            "Only `repeat`, `expect error` and `try` take a block.",
+        ),
         (
             "step; }",
             "this `}` closes nothing",
