@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from msgspec.structs import replace
 
@@ -10,6 +10,8 @@ from gradstep.engine.diagnose.outside import Outside
 from gradstep.engine.expressions.evaluate import evaluate, holds
 from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.held import Held
+from gradstep.engine.history.points import TimelinePoint
+from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.problems import problem_of
 from gradstep.session.answers import answer
 from gradstep.session.looks import Looks
@@ -266,13 +268,20 @@ class Course:
         if timeline.current is not None:
             walking.notes += self.past.tidy()
         walking.notes += [_LATE.format(name) for name in looks.held.late_buffers()]
-        walking.notes += self._outside.after()
+        walking.notes += self._outside.after(timeline.current, self._forks(timeline))
         point = looks.held.point
         walking.ended(point.phase == "backward" and point.freed, f"command {len(self._log) + 1}")
         hit = walking.after(point.phase, point.iteration)
         if hit:
             self.stop = replace(self.stop, hit=hit)
         return looks.watches.hits(looks.scope) if looks.watches else ()
+
+    @staticmethod
+    def _forks(timeline: Timeline) -> Collection[TimelinePoint]:
+        """Return the points that may have been led to as the present one was: none, unless a branch begins here."""
+        here = timeline.current
+        begins = here is not None and here.parent is not None and here.branch != here.parent.branch
+        return timeline.points.values() if begins else ()
 
     def _stop_now(self, number: int) -> Stop:
         held, base, timeline = self.looks.held, self._base, self.past.timeline

@@ -210,8 +210,9 @@ class Past:
             base, then = arrive.way_to(timeline.current)
             assert base.checkpoint is not None
             kept, losses = base.checkpoint, timeline.losses(base)
-        size = save(held, kept, then, losses, digest(held)[0], place)
-        return f"{place}: {bytes_words(size)}"
+        size, left_out = save(held, kept, then, losses, digest(held)[0], place)
+        without = f"; it lacks {', '.join(left_out)}" if left_out else ""
+        return f"{place}: {bytes_words(size)}{without}"
 
     def _restore(self, command: cmd.Restore) -> str:
         """Read the whole state; where its graph was alive, run what built it again. The digest proves it."""

@@ -160,8 +160,8 @@ def notes(model: nn.Module, loss: Any = functional.mse_loss, lines: str = "forwa
 
 def test_it_is_said_once_that_it_will_never_be_trained() -> None:
     text = notes(Listed(), lines="forward; backward; step; zero_grad; forward; backward")
-    assert text.count("layers[0].weight (2, 4) gets a gradient and will never be trained") == 1
-    assert text.count("`layers` is a plain container: use nn.ModuleList") == 2  # weight and bias
+    both = "layers[0].bias (2,) and layers[0].weight (2, 4) get gradients and will never be trained"
+    assert text.count(f"{both}: no optimizer has it. `layers` is a plain container: use nn.ModuleList") == 1
     model, loss, _ = in_the_closure()
     assert "scale (2,) gets a gradient and will never be trained" in notes(model, loss)
 
@@ -186,3 +186,71 @@ def test_state_in_plain_attributes_is_said_once() -> None:
     text = notes(Counts(), lines="forward; backward; step; zero_grad; forward")
     assert text.count("this model keeps state in `self.calls`, `self.h`, `self.moving`, outside of") == 1
     assert "keeps state" not in notes(Simple())
+
+
+class Clock:
+    """State that can't be captured."""
+
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def tick(self) -> int:
+        self.now += 1
+        return self.now
+
+
+class Timed(Simple):
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.clock.tick()
+
+
+def session_of(model: nn.Module) -> Any:
+    return gradstep.Session(
+        gradstep.Workload(
+            model=model,
+            loss=functional.mse_loss,
+            optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
+            batches=[(torch.randn(3, 4), torch.randn(3, 2))],
+        )
+    )
+
+
+def test_a_look_that_came_out_otherwise_is_told_by_name_and_not_run_again() -> None:
+    model = Timed()
+    session = session_of(model)
+    session.run("forward; backward")
+    assert "`self.clock` (a Clock) keeps state that can't be captured" in str(session.contributions("first.weight"))
+    ticks = model.clock.now
+    assert "the forward is not run again" in str(session.contributions("first.bias"))
+    assert model.clock.now == ticks
+    text = "\n".join(session.run(line).text for line in ("step", "zero_grad", "forward"))
+    assert text.count("From here on no look runs a phase again") == 1
+
+
+def test_a_forward_from_the_same_stop_that_comes_out_otherwise_is_told() -> None:
+    session = session_of(Timed())
+    session.run("forward; goto 1")
+    text = session.run("forward").text
+    assert "came out otherwise than the one to stop 2, from the same stop 1: `self.clock` (a Clock) keeps state" in text
+    session = session_of(Simple())
+    session.run("forward; goto 1")
+    assert "otherwise" not in session.run("forward").text
+
+
+def test_what_a_file_lacks_is_told(tmp_path: Path) -> None:
+    class Makes(Simple):
+        def forward(self, x: Tensor) -> Tensor:
+            self.clock = Clock()
+            self.carried = self.first.weight.sum()
+            return super().forward(x)
+
+    session = session_of(Makes())
+    session.run("forward; backward")
+    text = session.run(f"checkpoint {tmp_path / 'state.safetensors'}").text
+    assert "it lacks clock (a Clock), the graph of carried: detach what is carried over" in text

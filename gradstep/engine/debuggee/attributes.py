@@ -253,9 +253,13 @@ def _is_container(value: Any) -> bool:
         return False
     if kind is SimpleNamespace:
         return True
-    own = kind.__module__.partition(".")[0] not in _LIBRARIES
     simple = getattr(kind, "__setattr__", None) is object.__setattr__
-    return own and simple and not any("__slots__" in vars(base) for base in kind.__mro__[:-1])
+    return is_users(kind) and simple and not any("__slots__" in vars(base) for base in kind.__mro__[:-1])
+
+
+def is_users(kind: type) -> bool:
+    """Return whether a class is none of Python's, torch's or numpy's."""
+    return kind.__module__.partition(".")[0] not in _LIBRARIES
 
 
 def _path(path: str, owner: Any, key: Any) -> str:

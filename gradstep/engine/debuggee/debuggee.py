@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.engine.debuggee import loading
-from gradstep.engine.debuggee.attributes import Attributes
+from gradstep.engine.debuggee.attributes import Attributes, is_users
 from gradstep.engine.debuggee.batches import Batches
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.debuggee.optimizers import needs_closure, optimizer_of, schedulers_of
@@ -57,6 +57,8 @@ class Debuggee:
         self._user_forward = workload.loss is None or not all(map(is_torchs_module, self.modules))
         """True where a forward runs code of the user's, which could write the weights."""
         self.attributes = Attributes(named, [*self.names, *(buffer for _, buffer in self.buffers())])
+        self.unrepeatable = ""
+        """What keeps state that can't be captured, once a forward that was run again came out otherwise."""
         self.strays: dict[int, Stray] = {}
         """The leaves that get a gradient and are none of the parameters, by id."""
         self.passing_leaves = WeakSet[Tensor]()
@@ -75,6 +77,14 @@ class Debuggee:
     def writes_weights(self) -> bool:
         """Return whether a forward runs code that could write the weights: the user's modules, or hooks."""
         return self._user_forward or any(m._forward_hooks or m._forward_pre_hooks for m in self.modules)
+
+    def came_out_otherwise(self) -> str:
+        """Note that a forward did not repeat; return what may keep the state that it depends on."""
+        objects = [(path, type(each)) for path, each in self.attributes.capture().opaque()]
+        own = [f"`self.{path}` (a {kind.__name__})" for path, kind in objects if is_users(kind)]
+        several = f" and {len(own) - 3} more" if len(own) > 3 else ""
+        self.unrepeatable = ", ".join(own[:3]) + several or "something outside of the model's attributes"
+        return self.unrepeatable
 
     def late_buffers(self) -> list[str]:
         """Return the buffers that were registered since the workload was built, each once; they are no state."""

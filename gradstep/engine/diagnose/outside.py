@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from torch import nn
 
 from gradstep.engine.debuggee.attributes import Kept
 from gradstep.engine.debuggee.batches import leaves
+from gradstep.engine.debuggee.strays import Stray
 from gradstep.engine.held import Held
+from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.state.attributes import AttributesPart, changed_values
+from gradstep.engine.state.generators import Generators
+from gradstep.values.commands import Forward
 
 _LISTED = 4
 
@@ -21,9 +25,26 @@ class Outside:
         self._held = held
         self._told: set[str] = set()
 
-    def after(self) -> Iterator[str]:
-        """Yield what there is to say after an act that went through."""
+    def after(self, point: TimelinePoint | None, points: Collection[TimelinePoint]) -> Iterator[str]:
+        """Yield what there is to say after an act that went through.
+
+        Args:
+            point: where it led to; None where no history is kept.
+            points: those of the history.
+        """
         held = self._held
+        if point is not None and isinstance(point.command, Forward) and not held.unrepeatable:
+            other = next((each for each in points if _is_same_forward(each, point)), None)
+            if other is not None and repr(other.loss) != repr(point.loss):
+                held.came_out_otherwise()
+                place = f"stop {other.number}, from the same stop {point.parent.number}" if point.parent else ""
+                yield f"this forward came out otherwise than the one to {place}: {held.unrepeatable} keeps state"
+        if held.unrepeatable and "" not in self._told:
+            self._told.add("")
+            yield (
+                f"{held.unrepeatable} keeps state that can't be captured: a look that ran the forward again may have "
+                "changed it, and undo does not put it back. From here on no look runs a phase again"
+            )
         if held.point.phase == "forward":
             yield from self._kept()
         elif held.point.phase == "backward":
@@ -54,15 +75,27 @@ class Outside:
     def _untrained(self) -> Iterator[str]:
         held = self._held
         batch = {id(tensor) for _, tensor in leaves(held.point.batch)}
+        groups: dict[str, list[Stray]] = {}
         for stray in held.strays.values():
-            if stray.name in self._told or id(stray.leaf) in batch or stray.leaf.grad is None:
-                continue
-            self._told.add(stray.name)
-            shape, (top, bracket, _) = tuple(stray.leaf.shape), stray.name.partition("[")
-            remedy = "register it in a module, or give it to the optimizer"
-            if bracket and isinstance(stray.leaf, nn.Parameter):
+            if stray.name not in self._told and id(stray.leaf) not in batch and stray.leaf.grad is not None:
+                self._told.add(stray.name)
+                groups.setdefault(stray.name.partition("[")[0], []).append(stray)
+        for top, strays in groups.items():
+            names = " and ".join(f"{stray.name} {tuple(stray.leaf.shape)}" for stray in strays[:2])
+            names += f" and {len(strays) - 2} more" if len(strays) > 2 else ""
+            what = "get gradients" if len(strays) > 1 else "gets a gradient"
+            remedy = "give it to the optimizer, or make it an nn.Parameter of a module"
+            if isinstance(strays[0].leaf, nn.Parameter) and strays[0].name != top:
                 remedy = f"`{top}` is a plain container: use nn.ModuleList, nn.ParameterList or nn.ModuleDict"
-            yield (
-                f"{stray.name} {shape} gets a gradient and will never be trained: no registered module and no "
-                f"optimizer has it; {remedy}"
-            )
+            yield f"{names} {what} and will never be trained: no optimizer has it. {remedy}"
+
+
+def _is_same_forward(one: TimelinePoint, other: TimelinePoint) -> bool:
+    """Return whether two points were reached by a forward from the same point, drawing from the same generators."""
+    if one is other or one.parent is not other.parent or one.command != other.command:
+        return False
+    checkpoints = (one.checkpoint, other.checkpoint)
+    if None in checkpoints:
+        return False
+    drawn = [checkpoint.kept[Generators.name] for checkpoint in checkpoints if checkpoint is not None]
+    return not any(Generators().differ(*drawn))

@@ -81,8 +81,8 @@ def save(
     losses: tuple[Any, Any],
     digest: str,
     path: Path,
-) -> int:
-    """Write a checkpoint to a file; return its bytes.
+) -> tuple[int, list[str]]:
+    """Write a checkpoint to a file; return its bytes, and what it lacks: what only pickle could write.
 
     Args:
         held: whose it is.
@@ -108,7 +108,7 @@ def save(
     }
     try:
         write(path, file.tensors, texts)
-        return path.stat().st_size
+        return path.stat().st_size, file.left_out
     except OSError as error:
         remedy = "a file that was there is as it was"
         raise wrong(

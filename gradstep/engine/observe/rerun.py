@@ -27,6 +27,8 @@ from gradstep.engine.state.saved import Saved, without_grads
 from gradstep.values.errors import wrong
 from gradstep.values.inside import SourceLine
 
+_INSTEAD = "step into it while it runs: `into forward`, `into backward`; state in plain attributes can be captured"
+
 
 def forward_again(
     held: Held,
@@ -126,8 +128,8 @@ def _forward(
     with watch_forward(held.paths, held.model) as watched, around(), torch.set_grad_enabled(grad_mode):
         again = held.compute(held.point.batch)
     if loss is None or not same(again, loss):
-        what = "run again from what it began with, it gives another loss: something it depends on is not known here"
-        raise wrong("the forward does not repeat", what, "step into it while it runs: `into forward`")
+        what = f"run again from what it began with, it gives another loss: {held.came_out_otherwise()} keeps state"
+        raise wrong("the forward does not repeat", f"{what} that can't be captured", _INSTEAD)
     return again, watched
 
 
@@ -141,6 +143,9 @@ def _as_it_began(held: Held, anyhow: bool = False) -> Iterator[bool]:
         GradstepError: that is not known any more.
     """
     first, point = held.began_with(), held.point
+    if held.unrepeatable and not anyhow:
+        what = f"{held.unrepeatable} keeps state that can't be captured, and would be changed by it"
+        raise wrong("the forward is not run again", what, _INSTEAD)
     if point.loss is None or (first is None and not anyhow):
         what = "a graph is not kept: where the past is only looked at, there is none that is alive"
         if point.steps_since_forward:
