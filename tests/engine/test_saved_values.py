@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from gradstep.engine.autograd.buffers import Kept, kept_by, state_of
+from gradstep.engine.autograd.derivatives import rerun
+from gradstep.engine.autograd.derivatives.find import rule_of
 from gradstep.engine.autograd.saved_values import SavedValue, has_hooks, saved_values, settings
+from gradstep.views.graph.operations import operation_of
+from gradstep.views.training import zeros
 
 
 def kept(node: Any) -> dict[str, SavedValue]:
@@ -109,3 +115,27 @@ def test_nodes_that_keep_nothing_say_nothing() -> None:
     x = torch.randn(3, 2, requires_grad=True)
     assert saved_values(x.t().grad_fn) == ()  # type: ignore[arg-type]
     assert saved_values((x * 2).grad_fn.next_functions[0][0]) == ()  # type: ignore[union-attr, arg-type]
+
+
+def test_no_reader_of_a_node_runs_an_unpack_hook() -> None:
+    """Whoever asks what a node keeps: its state and storages, its words, its derivative, the zeros of a ReLU."""
+    unpacked = []
+
+    def unpack(packed: Tensor) -> Tensor:
+        unpacked.append(packed)
+        return packed
+
+    x, some = torch.rand(4, 5, requires_grad=True), torch.tensor([0, 1])
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, unpack):
+        nodes: list[Any] = [made.grad_fn for made in (x**2, x**x, x.relu(), x[some, some], Doubled.apply(x))]
+    for node in nodes:
+        assert kept_by(node) == Kept("packed")
+        assert state_of(node) == "packed"
+        assert has_hooks(node)
+        assert {value.state for value in saved_values(node)} == {"hooked"}
+        assert operation_of(node)
+        rule_of(node)
+        assert zeros._result(node) is None
+    with pytest.raises(KeyError):
+        rerun.Kept(nodes[3], 0, 0).listed("indices")
+    assert not unpacked

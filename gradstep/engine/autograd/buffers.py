@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
-from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
+
+from gradstep.engine.autograd.saved_values import PACKED, read, saved_names
 
 Storage: TypeAlias = "tuple[int, int]"
 """The address of a storage and its bytes."""
@@ -29,33 +29,13 @@ class Kept(NamedTuple):
 
 def kept_by(node: Node) -> Kept:
     """Return what a node keeps. Nothing is unpacked that has an unpack hook."""
-    state: State = ""
-    storages: set[Storage] = set()
-    try:
-        for value in _saved(node):
-            if value is _PACKED:
-                state = state or "packed"
-                continue
-            tensors = [t for t in (value if isinstance(value, (tuple, list)) else (value,)) if t is not None]
-            state = "alive" if tensors else state
-            storages.update(storage for tensor in tensors for storage in _storages(tensor))
-    except RuntimeError as error:
-        return Kept("written" if _WRITTEN in str(error) else "freed")
-    return Kept(state, frozenset(storages))
+    state, tensors = _read(node)
+    return Kept(state, storages_of(tensors))
 
 
 def state_of(node: Node) -> State:
     """Return what became of what a node saved; quicker than `kept_by`."""
-    found: State = ""
-    try:
-        for value in _saved(node):
-            if value is _PACKED:
-                found = found or "packed"
-            elif value is not None and not (isinstance(value, (tuple, list)) and not value):
-                found = "alive"
-    except RuntimeError as error:
-        return "written" if _WRITTEN in str(error) else "freed"
-    return found
+    return _read(node)[0]
 
 
 def is_freed(node: Node) -> bool | None:
@@ -78,30 +58,23 @@ def storages_of(tensors: Iterable[torch.Tensor]) -> frozenset[Storage]:
 
 
 _WRITTEN = "modified by an inplace operation"
-_PACKED = object()
 
 
-def _saved(node: Node) -> Iterator[Any]:
-    """Yield each saved tensor, list of them or None, and `_PACKED` for what has an unpack hook.
-
-    Raises:
-        RuntimeError: torch's refusal to give something that was freed, or written since.
-    """
-    own_kind = issubclass(type(node), BackwardCFunction)
-    for name in _raw_saved(type(node)):
-        raw: Any = getattr(node, name)
-        several = raw if isinstance(raw, (tuple, list)) else (raw,)
-        if any(getattr(each, "unpack_hook", None) is not None for each in several):
-            yield _PACKED
-        elif several:
-            # a node of a custom Function raises at its raw ones already, and has them under another name
-            yield getattr(node, name.removeprefix("_raw_" if own_kind else "_raw"))
-
-
-@cache
-def _raw_saved(kind: type) -> tuple[str, ...]:
-    """Return the names of a kind of node's raw saved values; `dir` is too slow to ask of every node."""
-    return tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))
+def _read(node: Node) -> tuple[State, list[torch.Tensor]]:
+    state: State = ""
+    tensors: list[torch.Tensor] = []
+    try:
+        for name in saved_names(type(node)):
+            value = read(node, name)
+            if value is PACKED:
+                state = state or "packed"
+                continue
+            found = [t for t in (value if isinstance(value, (tuple, list)) else (value,)) if t is not None]
+            state = "alive" if found else state
+            tensors += found
+    except RuntimeError as error:
+        return "written" if _WRITTEN in str(error) else "freed", []
+    return state, tensors
 
 
 def _storages(tensor: object) -> Iterator[Storage]:

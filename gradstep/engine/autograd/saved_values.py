@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from torch.autograd.graph import Node
 State = Literal["alive", "freed", "written", "hooked"]
 Setting = bool | int | float | str | list[int] | tuple[int, ...] | None
 
+PACKED = object()
+"""Stands for a value that has an unpack hook."""
 _RAW = "_raw_saved_"
 _VERSIONS = re.compile(r"is at version (\d+); expected version (\d+)")
 """As torch refuses a tensor that was written (torch/csrc/autograd/saved_variable.cpp)."""
@@ -37,9 +40,26 @@ class SavedValue:
 
 def saved_values(node: Node) -> tuple[SavedValue, ...]:
     """Return the tensors that a node keeps, in the order of their names; an optional one that is None is left out."""
-    if is_function(node):
-        return tuple(_of_function(node))
-    return tuple(value for name in _raw_names(type(node)) for value in _of_name(node, name))
+    return tuple(value for name in saved_names(type(node)) for value in _of_name(node, name))
+
+
+def read(node: Node, name: str) -> Any:
+    """Return what a node saved under one of its `saved_names`: a tensor, a list of them, None, or `PACKED`.
+
+    Raises:
+        RuntimeError: torch's refusal to give something that was freed, or written since.
+    """
+    raws = _raws(node, name)
+    if any(getattr(raw, "unpack_hook", None) is not None for raw in raws):
+        return PACKED
+    # of a node of a custom Function the raw ones raise already, and have another name
+    return getattr(node, f"saved_{name}" if is_function(node) else f"_saved_{name}") if raws else ()
+
+
+@cache  # `dir` is too slow to ask of every node
+def saved_names(kind: Hashable) -> tuple[str, ...]:
+    """Return the names of the tensors that a kind of node saves."""
+    return tuple(name.removeprefix(_RAW) for name in dir(kind) if name.startswith(_RAW))
 
 
 def settings(node: Node) -> dict[str, Setting]:
@@ -66,64 +86,46 @@ def has_hooks(node: Node) -> bool:
     Reading or running such a node runs the unpack hook: a checkpoint's runs its forward again, and breaks the user's
     backward when it is one.
     """
-    return any(getattr(raw, "unpack_hook", None) is not None for raw in _raws(node))
+    for name in saved_names(type(node)):
+        with suppress(RuntimeError):  # a freed custom Function
+            if any(getattr(raw, "unpack_hook", None) is not None for raw in _raws(node, name)):
+                return True
+    return False
 
 
 def _of_name(node: Node, name: str) -> Iterator[SavedValue]:
+    shown = f"saved_{name}" if is_function(node) else name
     try:
-        raw = getattr(node, _RAW + name)
-        several = isinstance(raw, (tuple, list))
-        raws = tuple(raw) if several else (raw,)
-        if any(getattr(each, "unpack_hook", None) is not None for each in raws):
-            for i in range(len(raws)):
-                yield SavedValue(f"{name}[{i}]" if several else name, "hooked")
-            return
-        value = getattr(node, f"_saved_{name}")
+        value = read(node, name)
     except RuntimeError as error:
-        yield _refused(name, str(error), getattr(node, _RAW + name, None))
+        yield _refused(node, name, shown, str(error))
         return
-    for i, tensor in enumerate(value if several else (value,)):
-        if isinstance(tensor, Tensor):
-            yield SavedValue(f"{name}[{i}]" if several else name, "alive", tensor, tensor._version, tensor._version)
+    several = isinstance(_raw(node, name) if value is PACKED else value, (tuple, list))
+    for i, tensor in enumerate(_raws(node, name) if value is PACKED else value if several else (value,)):
+        place = f"{shown}[{i}]" if several else shown
+        if value is PACKED:
+            yield SavedValue(place, "hooked")
+        elif isinstance(tensor, Tensor):
+            yield SavedValue(place, "alive", tensor, tensor._version, tensor._version)
 
 
-def _of_function(node: Any) -> Iterator[SavedValue]:
-    """Yield what `ctx.save_for_backward` of a custom Function kept."""
-    try:
-        if has_hooks(node):
-            yield from (SavedValue(f"saved_tensors[{i}]", "hooked") for i in range(len(node._raw_saved_tensors)))
-            return
-        kept = node.saved_tensors
-    except RuntimeError as error:
-        yield _refused("saved_tensors", str(error), None)
-        return
-    for i, tensor in enumerate(kept):
-        if isinstance(tensor, Tensor):
-            yield SavedValue(f"saved_tensors[{i}]", "alive", tensor, tensor._version, tensor._version)
-
-
-def _refused(name: str, error: str, raw: Any) -> SavedValue:
-    """Return what is left to say of a value that torch does not give."""
+def _refused(node: Node, name: str, shown: str, error: str) -> SavedValue:
+    """Return what is known of a value that torch does not give."""
     versions = _VERSIONS.search(error)
     if versions is None:
-        return SavedValue(name, "freed")
-    tensor = getattr(raw, "data", None)
+        return SavedValue(shown, "freed")
+    tensor = getattr(_raw(node, name), "data", None)
     now, then = int(versions[1]), int(versions[2])
-    return SavedValue(name, "written", tensor if isinstance(tensor, Tensor) else None, then, now)
+    return SavedValue(shown, "written", tensor if isinstance(tensor, Tensor) else None, then, now)
 
 
-def _raws(node: Node) -> Iterator[Any]:
-    for name in _raw_names(type(node)):
-        try:
-            raw = getattr(node, _RAW + name)
-        except RuntimeError:  # a freed custom Function
-            continue
-        yield from raw if isinstance(raw, (tuple, list)) else (raw,)
+def _raw(node: Node, name: str) -> Any:
+    return getattr(node, _RAW + name)
 
 
-@cache
-def _raw_names(kind: Hashable) -> tuple[str, ...]:
-    return tuple(name.removeprefix(_RAW) for name in dir(kind) if name.startswith(_RAW))
+def _raws(node: Node, name: str) -> tuple[Any, ...]:
+    raw = _raw(node, name)
+    return tuple(raw) if isinstance(raw, (tuple, list)) else (raw,)
 
 
 @cache
@@ -131,4 +133,4 @@ def _setting_names(kind: Hashable) -> tuple[str, ...]:
     if isinstance(kind, type) and issubclass(kind, BackwardCFunction):
         return ()
     saved = (name.removeprefix("_saved_") for name in dir(kind) if name.startswith("_saved_"))
-    return tuple(name for name in saved if name not in _raw_names(kind))
+    return tuple(name for name in saved if name not in saved_names(kind))

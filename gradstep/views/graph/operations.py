@@ -8,6 +8,8 @@ from functools import cache
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 
+from gradstep.engine.autograd.saved_values import settings
+
 WORDS: dict[str, str] = {
     # products
     "Addbmm": "b + Σ x W",
@@ -204,8 +206,7 @@ def operation_of(node: Node) -> str:
     if issubclass(type(node), BackwardCFunction):
         return _OWN.get(core, f"{core}, a custom Function")
     if core == "Pow":
-        # of PowBackward1 the exponent is a saved tensor: reading it may run a checkpoint's hook, or be refused
-        exponent = getattr(node, "_saved_exponent", None) if node.name() == "PowBackward0" else None
+        exponent = settings(node).get("exponent")  # of PowBackward1 it is a tensor
         return f"x ** {exponent:g}" if isinstance(exponent, (int, float)) else "x ** n"
     if core in ("Addmm", "AddmmActivation"):
         # torch.nn.Linear multiplies by its weight transposed, Hugging Face's Conv1D does not

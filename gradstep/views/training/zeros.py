@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from gradstep.engine.autograd.saved_values import saved_values
 from gradstep.engine.held import Held
 from gradstep.engine.observe.forward import is_zeroing
 
@@ -56,10 +57,5 @@ class FunctionalZeros:
 
 def _result(node: Node) -> Tensor | None:
     """Return what a ReLU returned, unless it is freed, was written since, or is kept by a hook (a checkpoint's)."""
-    try:
-        if getattr(node, "_raw_saved_result").unpack_hook is not None:  # noqa: B009
-            return None
-        result = getattr(node, "_saved_result")  # noqa: B009
-    except (AttributeError, RuntimeError):
-        return None
-    return result if isinstance(result, Tensor) and not result.is_meta else None
+    results = (value.tensor for value in saved_values(node) if value.name == "result" and value.state == "alive")
+    return next((result for result in results if result is not None and not result.is_meta), None)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 from torch.nn import functional
 
-from gradstep.engine.autograd.saved_values import Setting, saved_values, settings
+from gradstep.engine.autograd.saved_values import PACKED, Setting, read, saved_values, settings
 
 Function: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -56,7 +56,10 @@ class Kept:
 
     def listed(self, name: str) -> tuple[Any, ...]:
         """Return a saved list of indices as an index, dimensions taken whole included."""
-        return tuple(slice(None) if t is None else t for t in getattr(self._node, f"_saved_{name}"))
+        indices = read(self._node, name)
+        if indices is PACKED:
+            raise KeyError(name)
+        return tuple(slice(None) if t is None else t for t in indices)
 
     def number(self, name: str) -> Any:
         """Return a setting; torch keeps negative dimensions as unsigned numbers of 64 bits."""
