@@ -1,4 +1,4 @@
-"""The commands that run no phase and change nothing that is trained: carried out where the session is stopped."""
+"""The commands that run no phase and change nothing that is trained: they work at any stop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradstep.engine.expressions.scope import selected_tensor
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.stepping.breakpoints import nodes_named
 from gradstep.engine.stepping.watchpoints import kept
-from gradstep.session.looks import Looks
+from gradstep.session.inspector import Inspector
 from gradstep.values import commands as cmd
 from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
@@ -22,83 +22,83 @@ from gradstep.values.expressions import Constant, Expression, expression_line, i
 from gradstep.values.outcomes import Problem
 
 _CHECKED = 16
-"""Nodes that one `check` compares at most."""
+"""Maximum number of nodes that one `check` compares."""
 
 
-def answer(looks: Looks, command: Command) -> str:
-    """Carry out a command where the session is stopped; return what it prints.
+def answer(inspector: Inspector, command: Command) -> str:
+    """Carry out a command at the present stop; return what it prints.
 
     Raises:
-        GradstepError: it can't be done here, or an expectation does not hold.
+        GradstepError: it can't be carried out here, or an expectation does not hold.
     """
-    walking = looks.walking
+    stepper = inspector.stepper
     match command:
         case cmd.Break():
-            return walking.add(command)
+            return stepper.add(command)
         case cmd.Delete(number):
-            return walking.breakpoints.delete(number)
+            return stepper.breakpoints.delete(number)
         case cmd.Enable(number, on):
-            return walking.breakpoints.enable(number, on)
+            return stepper.breakpoints.enable(number, on)
         case cmd.Ignore(number, count):
-            return walking.breakpoints.ignore(number, count)
+            return stepper.breakpoints.ignore(number, count)
         case cmd.Pause():
-            return walking.pause(command)
+            return stepper.pause(command)
         case cmd.Show(what):
-            looks.selection = looks.select(what)
+            inspector.selection = inspector.select(what)
             return ""
         case cmd.Let(name, value):
-            return _let(looks, name, value)
+            return _let(inspector, name, value)
         case cmd.Expect(condition):
-            _expect(looks, condition)
+            _expect(inspector, condition)
             return ""
         case cmd.Print(value):
-            return describe(evaluate(value, looks.scope))
+            return describe(evaluate(value, inspector.scope))
         case cmd.WhyNone(what):
-            return _why_none(looks, what)
+            return _why_none(inspector, what)
         case cmd.Check(what):
-            return _check(looks, what)
+            return _check(inspector, what)
         case cmd.Watch(value):
-            return looks.watches.add(value, looks.scope)
+            return inspector.watches.add(value, inspector.scope)
         case cmd.Unwatch(number):
-            return looks.watches.remove(number)
+            return inspector.watches.remove(number)
         case cmd.Set(name, value):
-            return _set(looks, name, value)
+            return _set(inspector, name, value)
         case _:
             raise wrong("this needs a screen", cmd.line_of(command), "replay draws it with --screenshot")
 
 
-def _let(looks: Looks, name: str, expression: Expression) -> str:
+def _let(inspector: Inspector, name: str, expression: Expression) -> str:
     if not is_word(name):
         raise wrong("this can't be a name", name, "use one word of letters, digits and _", name)
-    position, timeline = looks.walking.position, looks.timeline
+    position, timeline = inspector.stepper.position, inspector.timeline
     now = 0 if timeline is None else timeline.number, 0 if position is None else position.place
-    again = name in looks.let_at and _undone(looks.let_at[name], now, timeline)
-    if not again and (name in looks.scope.names() or name in FUNCTIONS):
+    again = name in inspector.let_at and _undone(inspector.let_at[name], now, timeline)
+    if not again and (name in inspector.scope.names() or name in FUNCTIONS):
         raise wrong("the name is taken", name, "`let` never overwrites: choose another name", name)
-    value = looks.scope.lets[name] = kept(evaluate(expression, looks.scope))
-    looks.let_at[name] = now
+    value = inspector.scope.lets[name] = kept(evaluate(expression, inspector.scope))
+    inspector.let_at[name] = now
     return f"{name} = {describe(value)}"
 
 
 def _undone(then: tuple[int, int], now: tuple[int, int], timeline: Timeline | None) -> bool:
-    """Return whether what was done at a point, and a place inside a phase, has been gone back from since."""
+    """Return whether a point, and a place inside a phase, has been undone since."""
     if then[0] == now[0]:
         return then[1] > now[1]
     current = None if timeline is None else timeline.current
     return current is not None and all(point.number != then[0] for point in current.path())
 
 
-def _why_none(looks: Looks, what: Expression) -> str:
-    looks.walking.refuse_inside()
-    path = looks.select(what).path.removesuffix(".grad")
-    tensor = selected_tensor(looks.scope, path)
+def _why_none(inspector: Inspector, what: Expression) -> str:
+    inspector.stepper.refuse_inside()
+    path = inspector.select(what).path.removesuffix(".grad")
+    tensor = selected_tensor(inspector.scope, path)
     if tensor is None:
-        raise wrong(f"`{path}` is none", "there is no tensor yet whose .grad could be asked after", subject=path)
-    return "\n".join(why_none(looks.held, path, tensor))
+        raise wrong(f"`{path}` is none", "there is no tensor yet that could have a .grad", subject=path)
+    return "\n".join(why_none(inspector.held, path, tensor))
 
 
-def _check(looks: Looks, what: str) -> str:
-    graph, event = looks.held.graph(), looks.scope.event()
+def _check(inspector: Inspector, what: str) -> str:
+    graph, event = inspector.held.graph(), inspector.scope.event()
     if graph is None:
         raise wrong("there is no graph to check", "a forward builds it", "run `forward` first")
     if what:
@@ -123,22 +123,22 @@ def _check(looks: Looks, what: str) -> str:
     return "\n".join([*lines, *([f"{left:,} more nodes: name one, such as #{numbers[-1]}"] if left > 0 else [])])
 
 
-def _expect(looks: Looks, condition: Expression) -> None:
+def _expect(inspector: Inspector, condition: Expression) -> None:
     problem = Problem("expectation", "the expectation does not hold", expression_line(condition))
     try:
-        if holds(evaluate(condition, looks.scope)):
+        if holds(evaluate(condition, inspector.scope)):
             return
-        expected, actual, difference = explain_failure(condition, looks.scope)
-    except NothingThereError as error:  # the script may be right, and the model is not
+        expected, actual, difference = explain_failure(condition, inspector.scope)
+    except NothingThereError as error:  # the script may be right and the model wrong
         none = error.problem
         raise GradstepError(replace(problem, actual=none.title, remedy=none.remedy, subject=none.subject)) from error
     raise GradstepError(replace(problem, expected=expected, actual=actual, difference=difference))
 
 
-def _set(looks: Looks, name: str, value: Expression) -> str:
+def _set(inspector: Inspector, name: str, value: Expression) -> str:
     if name != "set_to_none":
         raise wrong("there is no such setting", name, "the settings are: set_to_none", name)
     if not isinstance(value, Constant) or value.value == "none":
         raise wrong("set_to_none is true or false", expression_line(value), "write `set set_to_none = false`", name)
-    looks.set_to_none = value.value == "true"
-    return f"zero_grad now sets .grad to {'None' if looks.set_to_none else 'zeros'}"
+    inspector.set_to_none = value.value == "true"
+    return f"zero_grad now sets .grad to {'None' if inspector.set_to_none else 'zeros'}"

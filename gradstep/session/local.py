@@ -1,4 +1,4 @@
-"""The session in this process: one method carries out every command, one answers every look."""
+"""The session in this process: `execute` carries out every command, `look` answers every request for a view."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gradstep.engine.held import Held
 from gradstep.engine.problems import problem_of
 from gradstep.engine.randomness import RandomKeeper, seed_everything
 from gradstep.engine.runner import Runner
-from gradstep.session.acting import Acting
-from gradstep.session.course import Course
-from gradstep.session.looks import Looks
-from gradstep.session.past import Past
+from gradstep.session.executor import Executor
+from gradstep.session.inspector import Inspector
+from gradstep.session.python_api import PythonApi
+from gradstep.session.time_travel import TimeTravel
 from gradstep.targets import A_FACTORY, OWN_LOOP
 from gradstep.values import commands as cmd
 from gradstep.values.commands import Command
@@ -27,7 +27,7 @@ from gradstep.values.views import NoView, Request, View
 from gradstep.workload import Workload
 
 
-class Session(Acting):
+class Session(PythonApi):
     """Steps a workload in this process, without a screen.
 
     Args:
@@ -57,7 +57,7 @@ class Session(Acting):
     ) -> None:
         self.log: list[Command] = []
         self._progress = on_progress
-        self._course: Course | None = None
+        self._executor: Executor | None = None
         self._history, self._offload = history, history_offload
         self._dropped: weakref.finalize[[], Session] | None = None
         self._waiting: Callable[[str], None] | None = None
@@ -73,71 +73,72 @@ class Session(Acting):
             self._take(Held(workload, place, on_progress, history_offload), workload.name or "workload", seed)
 
     def close(self) -> None:
-        """Let go of the workload; it stays as it was left, and a phase that is not at its end is undone."""
-        if self._course is not None:
-            self._course.looks.walking.abandon()
+        """Release the workload as it is; a phase that is stopped inside is rolled back."""
+        if self._executor is not None:
+            self._executor.inspector.stepper.abandon()
         if self._dropped is not None:
             self._dropped.detach()
-        self._course = self._dropped = None
+        self._executor = self._dropped = None
 
     @property
     def running(self) -> bool:
-        """True while a phase runs, the only time at which an interrupt is of use."""
-        return self._looks is not None and self._looks.runner.running
+        """True while a phase runs: the only time when an interrupt has an effect."""
+        return self._inspector is not None and self._inspector.runner.running
 
     def observe(self, on: bool) -> None:
-        """Say whether phases are looked at after, or gone on from when they raise; they are, unless told.
+        """Set whether phases are observed and rolled back when they raise; True by default.
 
-        Without it a phase keeps nothing from before it: a replay that ends at its first failure needs none of that.
+        With False a phase keeps no copy of the state before it, which a replay that ends at its first failure
+        does not need.
         """
-        if self._looks is not None:
-            self._looks.runner.observed = on
+        if self._inspector is not None:
+            self._inspector.runner.observed = on
             if not on:
                 self.forget()
 
     def forget(self) -> None:
-        """Keep no history from here on: nothing will go back in time."""
-        if self._course is not None:
-            self._course.past.timeline.end()
+        """Keep no history from here on: there will be no undo."""
+        if self._executor is not None:
+            self._executor.time_travel.timeline.end()
 
     def can_pause(self, waiting: Callable[[str], None], interrupted: Callable[[], bool] = lambda: False) -> None:
-        """Say that somebody can press pause: phases that take long are then watched, so that they can stop inside.
+        """Allow pauses: phases that took long the last time are observed from now on, so that they can stop inside.
 
         Args:
-            waiting: called with what a pause has to wait for.
-            interrupted: tells whether the command was interrupted at a time when nothing ran that could be cut short.
+            waiting: called with the name of the op that a pause has to wait for.
+            interrupted: returns whether the command was interrupted between two phases.
         """
         self._waiting, self._interrupted = waiting, interrupted
-        if self._course is not None:
-            walking, self._course.interrupted = self._course.looks.walking, interrupted
-            walking.pauses, walking.waiting = True, waiting
+        if self._executor is not None:
+            stepper, self._executor.interrupted = self._executor.inspector.stepper, interrupted
+            stepper.pauses, stepper.waiting = True, waiting
 
     @property
     def stop(self) -> Stop:
         """Where the session stands."""
-        return Stop() if self._course is None else self._course.stop
+        return Stop() if self._executor is None else self._executor.stop
 
     @property
-    def past(self) -> Past:
+    def time_travel(self) -> TimeTravel:
         """The history of what is loaded."""
-        return self._need().past
+        return self._need().time_travel
 
     @property
-    def _looks(self) -> Looks | None:
-        return None if self._course is None else self._course.looks
+    def _inspector(self) -> Inspector | None:
+        return None if self._executor is None else self._executor.inspector
 
     def attend(self) -> None:
-        """Have the next act recorded for what a person may ask for after it, though no panel asks at every stop."""
-        if self._looks is not None:
-            self._looks.attend()
+        """Record the next phase for views that may be asked for after it, though no panel asks at every stop."""
+        if self._inspector is not None:
+            self._inspector.attend()
 
     # -- the one command path ------------------------------------------------------------------------------------------
     def execute(self, command: Command) -> Outcome:
-        """Carry out one command. What goes wrong is in the outcome; the state is then as it was before."""
-        text, problem, course = "", None, self._course
+        """Carry out one command. An error is in the outcome, never raised; the state is then as it was before."""
+        text, problem, executor = "", None, self._executor
         hits: tuple[WatchHit, ...] = ()
-        if course is not None:
-            course.begin()
+        if executor is not None:
+            executor.begin()
         try:
             match command:
                 case cmd.Load():
@@ -149,34 +150,34 @@ class Session(Acting):
         except GradstepError as error:
             problem = error.problem
         except KeyboardInterrupt:
-            if course is not None:
-                self.log.extend(course.done)
+            if executor is not None:
+                self.log.extend(executor.done)
             raise
         except Exception as error:  # a fault of gradstep's own, or of a user's object in an expression
             problem = problem_of(error, cmd.line_of(command))
-        done, paused = ((), False) if course is None else (tuple(course.done), course.paused)
-        if course is not None:
-            text = course.notes(command) or text
+        done, paused = ((), False) if executor is None else (tuple(executor.done), executor.paused)
+        if executor is not None:
+            text = executor.notes(command) or text
         several = problem is not None or paused or isinstance(command, cmd.Try)
         instead = done if several else None
         self.problem = problem
-        pair = course.pair if course is not None and problem is None else None
+        pair = executor.pair if executor is not None and problem is None else None
         outcome = Outcome(command, self.stop, problem, text, hits, pair=pair, instead=instead)
         self.log.extend(outcome.carried_out)
         return outcome
 
     # -- the one observation path --------------------------------------------------------------------------------------
     def look(self, *requests: Request, at: int = 0) -> tuple[View, ...]:
-        """Return one view for each request, all of this stop; one that can't be made says why in its place.
+        """Return one view for each request, all of this stop; a `NoView` that says why where one can't be made.
 
-        With `at`, the number of a past stop, they are of that one; the workload goes nowhere.
+        With `at`, the number of a past stop, they are of that one; the workload itself does not travel.
         """
-        if self._course is None:
+        if self._executor is None:
             return tuple(NoView(0, "nothing is loaded yet") for _ in requests)
         if at and at != self.stop.number:
-            return self.past.look(at, requests)
-        looks, number = self._course.looks, self.stop.number
-        return looks.walking.here(lambda: looks.look(number, requests))
+            return self.time_travel.look(at, requests)
+        inspector, number = self._executor.inspector, self.stop.number
+        return inspector.stepper.here(lambda: inspector.look(number, requests))
 
     # -- loading -------------------------------------------------------------------------------------------------------
     def _load(self, command: cmd.Load) -> None:
@@ -203,18 +204,20 @@ class Session(Acting):
 
     def _take(self, held: Held, name: str, seed: int | None, load: cmd.Load | None = None) -> None:
         self.close()
-        looks = Looks(Runner(held))
+        inspector = Inspector(Runner(held))
         # a session that nobody holds any more must not leave its hooks and a thread inside a phase
-        self._dropped = weakref.finalize(self, looks.walking.abandon)
+        self._dropped = weakref.finalize(self, inspector.stepper.abandon)
         self._dropped.atexit = False  # at exit that thread can't run any more, and waiting for it would never end
-        self._course = Course(looks, Past(looks, self._history, load, self._progress), name, seed, self.log)
+        self._executor = Executor(
+            inspector, TimeTravel(inspector, self._history, load, self._progress), name, seed, self.log
+        )
         if self._waiting is not None:
             self.can_pause(self._waiting, self._interrupted)
 
-    def _need(self) -> Course:
-        if self._course is None:
+    def _need(self) -> Executor:
+        if self._executor is None:
             raise wrong("nothing is loaded", "there is no model to step", "begin with `load mlp seed=0`")
-        return self._course
+        return self._executor
 
 
 def _where(workload: Workload) -> torch.device:

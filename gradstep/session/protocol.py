@@ -1,4 +1,4 @@
-"""What a front end knows of a session, whichever process holds the model."""
+"""The session as a front end sees it, whichever process holds the model."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ class FrontSession(Protocol):
 
     @property
     def stop(self) -> Stop:
-        """Where the session stands, as far as the front end was told."""
+        """The present stop, as last reported to the front end."""
         ...
 
     async def execute(self, command: Command) -> Outcome:
         """Carry out one command. The debuggee's errors are in the outcome, never raised.
 
         Raises:
-            ConnectionError: the engine is dead; `on_event` was told how.
+            ConnectionError: the engine is dead; `on_event` was called with how it died.
         """
         ...
 
     async def execute_and_look(self, command: Command, requests: Sequence[Request]) -> tuple[Outcome, tuple[View, ...]]:
-        """Carry out one command and look at the stop it led to, in one message: what a key waits for.
+        """Carry out one command and return views of the stop it led to, in one message: what a key waits for.
 
         Returns:
-            The outcome, and one view for each request; no view at all when the command did not get as far as that.
+            The outcome, and one view for each request; no views when the command did not lead to a stop.
 
         Raises:
-            ConnectionError: the engine is dead; `on_event` was told how.
+            ConnectionError: the engine is dead; `on_event` was called with how it died.
         """
         ...
 
     async def look(self, requests: Sequence[Request], at: int = 0) -> tuple[View, ...]:
-        """Return one view for each request, all of the same stop: the present one, or with `at` one of the past.
+        """Return one view for each request, all of the same stop: the present one, or with `at` a past one.
 
-        Looking at the past goes nowhere: `Goto` does.
+        Looking at the past does not travel there; `Goto` does.
         """
         ...
 

@@ -22,50 +22,53 @@ class Side:
         self.session = Session(history=history)
         self.dtype = dtype
         self.passed: list[Passed] = []
-        """What came out inside the last command: of the modules of a forward, at the nodes of a backward."""
+        """The tensors inside the last command: outputs of modules in a forward, gradients at nodes in a backward."""
         self._keeper = RandomKeeper()
         self._generators = self._keeper.capture()
 
     def execute(self, command: Command) -> Outcome:
-        """Carry out a command with the generators as this side left them."""
+        """Carry out a command with the random generators in the state in which this side left them."""
         self._keeper.restore(self._generators)
         self.passed = []
         if isinstance(command, (Forward, Backward)) and self.session.stop.number:
-            with watched(self.session.past.timeline.held, command) as self.passed:
+            with watched(self.session.time_travel.timeline.held, command) as self.passed:
                 outcome = self.session.execute(command)
         else:
             outcome = self.session.execute(command)
         if isinstance(command, Load) and outcome.problem is None and self.dtype:
-            timeline = self.session.past.timeline
+            timeline = self.session.time_travel.timeline
             cast(timeline.held, getattr(torch, self.dtype))
             timeline.begin()
         self._generators = self._keeper.capture()
         return outcome
 
 
-def allowed(one: Side, other: Side, told: Tolerance | None) -> Tolerance | None:
-    """Return what is let pass between two sides: what is told, else bits where both compute alike.
+def tolerance_of(one: Side, other: Side, given: Tolerance | None) -> Tolerance | None:
+    """Return the tolerance between two sides: the one that is given, else None where both compute alike.
 
-    Two devices, and two dtypes, give other last bits by right: there it is what `torch.testing.assert_close` takes.
+    Two devices, or two dtypes, differ in their last bits as a rule: the tolerance is then that of
+    `torch.testing.assert_close`.
     """
-    if told is not None:
-        return told
-    devices = [side.session.past.timeline.held.device for side in (one, other)]
+    if given is not None:
+        return given
+    devices = [side.session.time_travel.timeline.held.device for side in (one, other)]
     if one.dtype == other.dtype:
         return None if devices[0] == devices[1] else Tolerance()
     return Tolerance(dtypes=tuple(filter(None, (one.dtype, other.dtype))))
 
 
-def part(one: Side, other: Side, tolerance: Tolerance | None, both: bool) -> tuple[Apart | None, Apart | None]:
+def first_differences(
+    one: Side, other: Side, tolerance: Tolerance | None, both: bool
+) -> tuple[Apart | None, Apart | None]:
     """Return the first tensor of the state in which two sides differ, and the first inside the last command.
 
     Args:
         one: the first side.
         other: the second.
-        tolerance: what is let pass; None to compare bits.
-        both: True where both did the same last, so that what came out inside can be compared.
+        tolerance: how much may differ; None to compare bits.
+        both: True where both ran the same command last, so that the tensors inside it can be compared.
     """
-    held = [side.session.past.timeline.held for side in (one, other)]
+    held = [side.session.time_travel.timeline.held for side in (one, other)]
     renamed = Renamed(*held)
     tensor = first_difference(state_of(held[0]), state_of(held[1], renamed), tolerance)
     inside = first_inside(one.passed, other.passed, tolerance, renamed, same=tensor is None) if both else None
@@ -74,4 +77,4 @@ def part(one: Side, other: Side, tolerance: Tolerance | None, both: bool) -> tup
 
 def other_names(one: Side, other: Side) -> str:
     """Return how the names of two models differ, in words; empty where they do not."""
-    return Renamed(*(side.session.past.timeline.held for side in (one, other))).words
+    return Renamed(*(side.session.time_travel.timeline.held for side in (one, other))).words

@@ -161,17 +161,17 @@ def _scripts(
     history: int,
 ) -> Sides:
     scripts = [read_script(path) for path in paths]
-    from gradstep.session.side_by_side import Side, allowed, other_names, part
+    from gradstep.session.side_by_side import Side, first_differences, other_names, tolerance_of
 
     sides = [Side(history, dtype) for dtype in dtypes]
     one, other = (_Walk(*each) for each in zip(scripts, sides, devices, strict=True))
 
     def look(went: Sequence[bool]) -> Found:
-        let_pass = allowed(sides[0], sides[1], tolerance)
-        return Found(*part(sides[0], sides[1], let_pass, all(went)), sides[0].session.stop.iteration)
+        let_pass = tolerance_of(sides[0], sides[1], tolerance)
+        return Found(*first_differences(sides[0], sides[1], let_pass, all(went)), sides[0].session.stop.iteration)
 
     names = [" ".join(filter(None, each)) for each in zip(paths, (d or "" for d in devices), dtypes, strict=True)]
     found = side_by_side((one, other), (names[0], names[1]), look)
     renamed = other_names(*sides)
     otherwise = (*found.otherwise, renamed) if renamed else found.otherwise
-    return replace(found, otherwise=otherwise, tolerance=allowed(sides[0], sides[1], tolerance))
+    return replace(found, otherwise=otherwise, tolerance=tolerance_of(sides[0], sides[1], tolerance))

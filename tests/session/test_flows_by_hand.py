@@ -245,5 +245,5 @@ def test_in_a_forward_nothing_flows(session: Session) -> None:
 
 def test_at_the_stop_nothing_else_can_be_set(session: Session) -> None:
     do(session, TO_RELU)
-    assert "not at its end" in refused(session, "set 2.weight = 0")
+    assert "has not finished" in refused(session, "set 2.weight = 0")
     assert "another shape" in refused(session, "set node.in = 2.weight")

@@ -270,7 +270,7 @@ def test_the_losses_of_a_closure_go_back_and_forth_in_time() -> None:
     assert losses() == first
     session.redo(2)
     assert losses() == all_of_them
-    session.past.timeline.drop(session.past.timeline.points[2])  # its stop has to be run again
+    session.time_travel.timeline.drop(session.time_travel.timeline.points[2])  # its stop has to be run again
     session.goto(2)
     assert losses() == first
 
@@ -343,8 +343,8 @@ def test_inside_a_phase_only_the_phase_can_be_undone() -> None:
     assert "not paused inside a phase" in typed.refused("undo phase")
     before = typed.digest()
     typed.type("into backward; over")
-    assert "is not at its end" in typed.refused("redo")
-    assert "is not at its end" in typed.refused("set lr = 3")
+    assert "has not finished" in typed.refused("redo")
+    assert "has not finished" in typed.refused("set lr = 3")
     outcome = typed.type("undo phase")
     assert outcome.stop.position is None
     assert (outcome.stop.number, typed.digest()) == (2, before)

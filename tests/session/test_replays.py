@@ -105,10 +105,10 @@ def test_a_pause_inside_is_logged_as_a_line_that_stops_there_again(before: str, 
 
 
 def test_a_pause_of_a_phase_that_is_watched_by_modules_only_counts_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradstep.session.walking.LONG", 0.0)
+    monkeypatch.setattr("gradstep.session.phase_stepper.LONG", 0.0)
     session = made(2, threading.Event())
     do(session, "forward; backward; step; zero_grad; next_batch; forward; into")
-    monkeypatch.setattr("gradstep.session.walking.LONG", 1e9)
+    monkeypatch.setattr("gradstep.session.phase_stepper.LONG", 1e9)
     assert lines(session)[-3:] == ["pause 4 modules", "forward", "into"]
     assert replayed(session) == place(session)
     session.close()
@@ -119,7 +119,7 @@ def test_until_that_is_interrupted_keeps_the_phases_that_ran() -> None:
     outcome = do(session, "until loss < -1")
     assert outcome.problem is not None
     assert outcome.problem.kind == "interrupted"
-    assert "10 commands were carried out before that, and stand" in outcome.problem.what
+    assert "10 commands had been carried out by then, and are kept" in outcome.problem.what
     assert lines(session) == ["forward", "backward", "step", "zero_grad", "next_batch"] * 2
     assert replayed(session) == place(session)
     session.close()

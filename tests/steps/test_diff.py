@@ -289,7 +289,7 @@ def test_between_devices_what_assert_close_lets_pass_is_let_pass() -> None:
     for side in (one, other):
         assert side.execute(Load("xor", 0, "cpu")).ok
     assert allowed(one, other, None) is None
-    other.session.past.timeline.held.device = torch.device("cuda")
+    other.session.time_travel.timeline.held.device = torch.device("cuda")
     assert allowed(one, other, None) == Tolerance()
     assert allowed(one, other, Tolerance(0.5)) == Tolerance(0.5)
 

@@ -77,7 +77,7 @@ def test_a_watchpoint_pauses_a_repeat_and_c_goes_on():
             assert s.session.lines()[2:] == ["forward", "step", "next_batch"] * 3
             assert "continue" not in s.rows()[-1]
             await s.press("c")
-            assert "nothing to go on with" in s.text()
+            assert "nothing to continue" in s.text()
 
     run(test)
 

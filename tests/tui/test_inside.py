@@ -267,7 +267,7 @@ def test_a_breakpoint_holds_up_what_is_queued_and_c_goes_on_first_inside_then_wi
 def test_c_without_a_phase_runs_to_a_breakpoint() -> None:
     async def test(s: Stage) -> None:
         await s.press("c")
-        assert "nothing was paused: there is nothing to go on with; B sets a breakpoint" in s.rows()[-1]
+        assert "nothing was paused: there is nothing to continue; B sets a breakpoint" in s.rows()[-1]
         await at(s, "model")
         await s.press("home", "down", "B", "c")
         assert s.session.lines()[-2:] == ["break module 0", "continue"]

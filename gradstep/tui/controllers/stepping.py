@@ -120,7 +120,7 @@ class Stepping(Controller):
             self.screen.put(command_job(Continue()))
         else:
             break_ = self.screen.keyboard.key("break").shown
-            self.screen.say(f"nothing was paused: there is nothing to go on with; {break_} sets a breakpoint")
+            self.screen.say(f"nothing was paused: there is nothing to continue; {break_} sets a breakpoint")
 
     def pause(self) -> None:
         """Drop what is queued, and have a phase that is stepped stop at the next place; once more, interrupt it."""

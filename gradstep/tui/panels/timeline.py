@@ -165,7 +165,7 @@ class TimelinePanel(ViewPanel[TimelineView]):
 
     def _mark_or_compare(self, row: TimelineRow, doing: Doing) -> None:
         if row.inside:
-            doing.say("a stop inside a phase is compared with none: the phase is not at its end")
+            doing.say("a stop inside a phase is compared with none: the phase has not finished")
         elif self.marked in (0, row.stop):
             self.marked = row.stop if self.marked != row.stop else 0
             self.redraw()

@@ -117,7 +117,7 @@ def test_nothing_else_runs_before_the_phase_has_ended(session: Session) -> None:
         if ";" not in line:
             refused = do(session, line)
             assert refused.problem is not None
-            assert "not at its end" in refused.problem.title
+            assert "has not finished" in refused.problem.title
             assert refused.stop.position == inside.stop.position
 
 
@@ -170,7 +170,7 @@ def test_what_has_run_and_met_on_the_way_is_known_after_an_undo() -> None:
 
     def seen() -> list[object]:
         position = session.stop.position
-        stepping = session._looks.walking.stepping  # type: ignore[union-attr]
+        stepping = session._inspector.stepper.stepping  # type: ignore[union-attr]
         assert position is not None
         assert stepping is not None
         assert stepping.event is not None
@@ -441,7 +441,7 @@ def slow(waited: list[str]) -> tuple[Session, Slow]:
 
 
 def test_a_phase_that_takes_long_is_paused_inside_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradstep.session.walking.LONG", 0.0)
+    monkeypatch.setattr("gradstep.session.phase_stepper.LONG", 0.0)
     waited: list[str] = []
     session, model = slow(waited)
     assert do(session, "forward").stop.pausable == ("forward",)
@@ -467,9 +467,9 @@ def test_a_phase_that_takes_long_is_paused_inside_from_then_on(monkeypatch: pyte
 
 
 def test_a_phase_that_is_quick_after_all_is_watched_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gradstep.session.walking.LONG", 0.0)
+    monkeypatch.setattr("gradstep.session.phase_stepper.LONG", 0.0)
     session, _ = slow([])
     assert do(session, "forward").stop.pausable == ("forward",)
-    monkeypatch.setattr("gradstep.session.walking.LONG", 3600.0)
+    monkeypatch.setattr("gradstep.session.phase_stepper.LONG", 3600.0)
     assert do(session, "forward").stop.pausable == ()
     session.close()

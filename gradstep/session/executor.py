@@ -1,4 +1,4 @@
-"""The course of what is loaded: acts, steps and travels one after another, and the stop that each comes to."""
+"""The commands of one loaded workload, carried out one after another, and the stop that each leads to."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.problems import problem_of
 from gradstep.session.answers import answer
-from gradstep.session.looks import Looks
-from gradstep.session.past import Past
-from gradstep.session.walking import STEPS
+from gradstep.session.inspector import Inspector
+from gradstep.session.phase_stepper import STEPS
+from gradstep.session.time_travel import TimeTravel
 from gradstep.session.what_if import again_from, branch_name, changes_line, otherwise
 from gradstep.values import commands as cmd
 from gradstep.values.commands import Command
@@ -31,28 +31,30 @@ _TRAVELS = (*cmd.TRAVELS, *cmd.EDITS, *cmd.FILES)
 _LATE = "{}: a buffer that was registered while training; undo leaves it. Register it when the model is built"
 
 
-class Course:
+class Executor:
     """Carries out the commands of one loaded workload.
 
     Args:
-        looks: what was loaded.
-        past: its history.
+        inspector: what was loaded.
+        time_travel: its history.
         name: what the workload is called.
         seed: what it was seeded with before it was built, if it was.
         log: the commands that the session has carried out so far.
     """
 
-    def __init__(self, looks: Looks, past: Past, name: str, seed: int | None, log: list[Command]) -> None:
-        self.looks, self.past, self._log = looks, past, log
+    def __init__(
+        self, inspector: Inspector, time_travel: TimeTravel, name: str, seed: int | None, log: list[Command]
+    ) -> None:
+        self.inspector, self.time_travel, self._log = inspector, time_travel, log
         self.done: list[Command] = []
-        """What the present command has carried out so far, as it would have to be carried out again."""
+        """The commands that the present one stands for so far, as a replay has to carry them out."""
         self.pair: tuple[str, str] | None = None
         """The two points that the present command leaves to be compared."""
         self.paused = False
-        """True when a pause has stopped the present command."""
+        """True when a pause stopped the present command."""
         self.interrupted: Callable[[], bool] = lambda: False
-        """Tells whether the command was interrupted at a time when nothing ran that could be cut short."""
-        held = looks.held
+        """Returns whether the command was interrupted between two phases, where no call could be interrupted."""
+        held = inspector.held
         self._outside = Outside(held)
         first = held.parameters[0][1] if held.parameters else None
         self._base = Stop(
@@ -66,14 +68,14 @@ class Course:
         self.stop = self._stop_now(1)
 
     def begin(self) -> None:
-        """Note that a command begins: nothing of it has been carried out yet."""
+        """Begin a command: nothing of it has been carried out yet."""
         self.done, self.pair, self.paused = [], None, False
 
     def carry_out(self, command: Command) -> tuple[str, tuple[WatchHit, ...]]:
-        """Carry out a command; return what it prints (for an act or a step, see `notes`), and the watchpoints it hit.
+        """Carry out a command; return what it prints (`notes`, for phases and steps) and the watchpoints it hit.
 
         Raises:
-            GradstepError: it went wrong; the state is as it was before.
+            GradstepError: it failed; the state is as it was before.
         """
         if isinstance(command, _ACTS):
             return "", self._act(command)
@@ -83,70 +85,70 @@ class Course:
             return self._try(command)
         if isinstance(command, _TRAVELS):
             return self._travel(command)
-        return self.looks.walking.here(lambda: answer(self.looks, command)), ()
+        return self.inspector.stepper.here(lambda: answer(self.inspector, command)), ()
 
     def notes(self, command: Command) -> str:
-        """Return what logpoints printed while an act or a step ran, whatever came of it; empty for other commands."""
-        return "\n".join(self.looks.walking.notes) if isinstance(command, (*_ACTS, *STEPS)) else ""
+        """Return what logpoints printed during a phase or a step, failed or not; empty for other commands."""
+        return "\n".join(self.inspector.stepper.notes) if isinstance(command, (*_ACTS, *STEPS)) else ""
 
     def _act(self, act: cmd.PhaseCommand | cmd.NextBatch) -> tuple[WatchHit, ...]:
-        looks, run = self.looks, act
+        inspector, run = self.inspector, act
         if isinstance(act, cmd.ZeroGrad) and act.set_to_none is None:
-            run = cmd.ZeroGrad(looks.set_to_none)
-        return self._came(act, lambda: looks.walking.run(run))
+            run = cmd.ZeroGrad(inspector.set_to_none)
+        return self._came(act, lambda: inspector.stepper.run(run))
 
     def _go(self, command: cmd.Into | cmd.Over | cmd.Out | cmd.Continue | cmd.Until) -> tuple[WatchHit, ...]:
         """Step into a phase, or go on from a stop inside one."""
-        walking = self.looks.walking
+        stepper = self.inspector.stepper
         match command:
-            case cmd.Into(phase) if not walking.inside:
+            case cmd.Into(phase) if not stepper.inside:
                 return self._into(phase)
             case cmd.Into():
-                return self._came(command, lambda: walking.go("into"))
+                return self._came(command, lambda: stepper.go("into"))
             case cmd.Over():
-                return self._came(command, lambda: walking.go("over"))
+                return self._came(command, lambda: stepper.go("over"))
             case cmd.Out(phase):
-                return self._came(command, lambda: walking.go("end" if phase else "out"))
-            case cmd.Continue() if walking.inside:
-                return self._came(command, lambda: walking.go("continue"))
-            case cmd.Until(condition) if walking.inside:
-                return self._came(command, lambda: walking.go("until", condition))
+                return self._came(command, lambda: stepper.go("end" if phase else "out"))
+            case cmd.Continue() if stepper.inside:
+                return self._came(command, lambda: stepper.go("continue"))
+            case cmd.Until(condition) if stepper.inside:
+                return self._came(command, lambda: stepper.go("until", condition))
             case _:
                 return self._run_on(command)
 
     def _into(self, phase: str) -> tuple[WatchHit, ...]:
-        looks = self.looks
-        *before, natural = looks.held.natural()
+        inspector = self.inspector
+        *before, natural = inspector.held.natural()
         if not phase and before:
             self._act(cmd.NextBatch())
         name = phase or natural
         if name not in ("forward", "backward"):
-            what = f"{name} is the natural next phase, and it has no inside: it is one call of torch"
+            what = f"{name} is the natural next phase, and there is nothing to step into: it is a single torch call"
             raise wrong(f"{name} can't be stepped into", what, "run it whole, or write `into forward`, `into backward`")
         act = cmd.Forward() if name == "forward" else cmd.Backward()
         into = cmd.Into("forward" if name == "forward" else "backward")
-        return self._came(into, lambda: looks.walking.begin(act, "into"))
+        return self._came(into, lambda: inspector.stepper.begin(act, "into"))
 
     def _run_on(self, command: Command) -> tuple[WatchHit, ...]:
-        """Run natural phases until a condition holds, or a breakpoint or watchpoint is met."""
-        looks = self.looks
+        """Run natural phases until a condition holds, or a breakpoint or watchpoint is hit."""
+        inspector = self.inspector
         test = command.condition if isinstance(command, cmd.Until) else None
-        if test is None and not any(row.enabled for row in looks.walking.breakpoints):
+        if test is None and not any(row.enabled for row in inspector.stepper.breakpoints):
             remedy = "`into` steps into a phase; `break` sets a breakpoint that `continue` then runs to"
             raise wrong(
                 "there is nothing to continue to", "no phase is stopped inside, and no breakpoint is set", remedy
             )
         if test is not None:
-            _holds_now(test, looks)  # a name that is wrong is said before anything runs
+            _holds_now(test, inspector)  # a wrong name is reported before anything runs
         try:
             while True:
-                for line in looks.held.natural():
+                for line in inspector.held.natural():
                     hits = self._act(cmd.ACTS[line])
-                    if hits or self.stop.hit or looks.walking.inside:
+                    if hits or self.stop.hit or inspector.stepper.inside:
                         return hits
                     if self.interrupted():
                         raise GradstepError(problem_of(KeyboardInterrupt(), cmd.line_of(command)))
-                if test is not None and _holds_now(test, looks):
+                if test is not None and _holds_now(test, inspector):
                     return ()
         except GradstepError as error:
             raise GradstepError(_after(error.problem, len(self.done))) from error
@@ -154,21 +156,21 @@ class Course:
     def _travel(
         self, command: cmd.TravelCommand | cmd.EditCommand | cmd.FileCommand
     ) -> tuple[str, tuple[WatchHit, ...]]:
-        """Go back or forth in time, or change what is being trained."""
-        looks, past = self.looks, self.past
-        if isinstance(command, cmd.Assign) and looks.scope.is_place(command.target):
+        """Go back or forward in time, edit what is trained, or write a file."""
+        inspector, time_travel = self.inspector, self.time_travel
+        if isinstance(command, cmd.Assign) and inspector.scope.is_place(command.target):
             return self._change(command), ()
-        if looks.walking.inside:
+        if inspector.stepper.inside:
             match command:
                 case cmd.Undo(count, phase):
-                    return "", self._came(command, lambda: looks.walking.back(0 if phase else count))
+                    return "", self._came(command, lambda: inspector.stepper.back(0 if phase else count))
                 case cmd.WhoWrote() | cmd.Compare():
-                    return looks.walking.here(lambda: past.carry_out(command)), ()
+                    return inspector.stepper.here(lambda: time_travel.carry_out(command)), ()
                 case _:
-                    looks.walking.refuse_inside()
-        text = "\n".join(filter(None, [past.carry_out(command), *past.tidy()]))
-        self.stop = self._stop_now(past.timeline.number)
-        return text, looks.watches.hits(looks.scope) if looks.watches else ()
+                    inspector.stepper.refuse_inside()
+        text = "\n".join(filter(None, [time_travel.carry_out(command), *time_travel.tidy()]))
+        self.stop = self._stop_now(time_travel.timeline.number)
+        return text, inspector.watches.hits(inspector.scope) if inspector.watches else ()
 
     def _try(self, command: cmd.Try) -> tuple[str, tuple[WatchHit, ...]]:
         """Do the same again with something changed, on a branch of its own.
@@ -177,9 +179,9 @@ class Course:
             GradstepError: a change can't be made, and it is again where it was; or what came after it went wrong, and
                 it stays where that was.
         """
-        timeline = self.past.timeline
-        if self.looks.walking.inside:
-            self.looks.walking.refuse_inside()
+        timeline = self.time_travel.timeline
+        if self.inspector.stepper.inside:
+            self.inspector.stepper.refuse_inside()
         again = again_from(timeline, command.start)
         changes, rest = otherwise(command.changes, again.commands)
         here, changed = timeline.here(), changes_line(command.changes)
@@ -189,7 +191,7 @@ class Course:
         try:
             for each in rest:
                 hits += self._again(each)
-                if self.stop.hit or self.looks.walking.inside:
+                if self.stop.hit or self.inspector.stepper.inside:
                     self.paused = True
                     return f"On branch {name}: stopped before all was done again after {changed}.", tuple(hits)
                 if self.interrupted():
@@ -203,7 +205,7 @@ class Course:
 
     def _begin_trial(self, commands: list[cmd.TravelCommand | cmd.EditCommand]) -> None:
         """Carry out what a trial begins with; where that can't be done, be again where it was."""
-        timeline = self.past.timeline
+        timeline = self.time_travel.timeline
         here, branch, branches = timeline.here(), timeline.branch, dict(timeline.branches)
         try:
             for each in commands:
@@ -223,58 +225,58 @@ class Course:
         if isinstance(command, cmd.EDITS):
             self.done.append(command)
             return self._travel(command)[1]
-        looks = self.looks
+        inspector = self.inspector
         if isinstance(command, cmd.Backward) and command.flows:
-            return self._came(command, lambda: bool(looks.runner.carry_out(command, looks.scope)))
+            return self._came(command, lambda: bool(inspector.runner.carry_out(command, inspector.scope)))
         return self._act(command)
 
     def _change(self, command: cmd.Assign) -> str:
-        """Change what flows at the stop inside a backward: another stop at the same place."""
-        text, timeline = self.looks.walking.change(command), self.past.timeline
+        """Edit the gradient at a stop inside a backward: another stop at the same place."""
+        text, timeline = self.inspector.stepper.change(command), self.time_travel.timeline
         timeline.stops += 1
         self.stop = replace(self.stop, number=timeline.stops, hit="")
         return text
 
     def _came(self, command: Command, go: Callable[[], bool]) -> tuple[WatchHit, ...]:
-        """Note where an act or a step has come to: a stop inside a phase, or the end of one.
+        """Record where a phase or a step has stopped: inside a phase, or at the end of one.
 
         Args:
-            command: what does the same when it is carried out by itself.
-            go: carries it out; returns True at a stop inside.
+            command: the command that a replay carries out for it.
+            go: runs it; returns True at a stop inside a phase.
         """
-        looks, timeline, inside = self.looks, self.past.timeline, True
-        walking = looks.walking
-        was = walking.inside
+        inspector, timeline, inside = self.inspector, self.time_travel.timeline, True
+        stepper = inspector.stepper
+        was = stepper.inside
         try:
             inside = go()
         except GradstepError:
-            if was and not walking.inside:  # what was stepped is undone: nobody is inside of it any more
+            if was and not stepper.inside:  # the phase was rolled back: it is not stopped inside any more
                 self.stop = self._stop_now(timeline.number)
                 self.done.append(cmd.Undo(phase=True))
             raise
-        if walking.paused is not None:
+        if stepper.paused is not None:
             self.paused = True
-            self.done.append(walking.paused)
+            self.done.append(stepper.paused)
         self.done.append(command)
         timeline.stops += inside
         self.stop = self._stop_now(timeline.stops if inside else timeline.number)
         if inside:
-            position = walking.position
+            position = stepper.position
             assert position is not None
             hit = position.reason if position.reason.startswith("breakpoint") else ""
             self.stop = replace(self.stop, position=position, natural=("over",), hit=hit)
             return ()
-        looks.acted()
+        inspector.acted()
         if timeline.current is not None:
-            walking.notes += self.past.tidy()
-        walking.notes += [_LATE.format(name) for name in looks.held.late_buffers()]
-        walking.notes += self._outside.after(timeline.current, self._forks(timeline))
-        point = looks.held.point
-        walking.ended(point.phase == "backward" and point.freed, f"command {len(self._log) + 1}")
-        hit = walking.after(point.phase, point.iteration)
+            stepper.notes += self.time_travel.tidy()
+        stepper.notes += [_LATE.format(name) for name in inspector.held.late_buffers()]
+        stepper.notes += self._outside.after(timeline.current, self._forks(timeline))
+        point = inspector.held.point
+        stepper.ended(point.phase == "backward" and point.freed, f"command {len(self._log) + 1}")
+        hit = stepper.after(point.phase, point.iteration)
         if hit:
             self.stop = replace(self.stop, hit=hit)
-        return looks.watches.hits(looks.scope) if looks.watches else ()
+        return inspector.watches.hits(inspector.scope) if inspector.watches else ()
 
     @staticmethod
     def _forks(timeline: Timeline) -> Collection[TimelinePoint]:
@@ -284,7 +286,7 @@ class Course:
         return timeline.points.values() if begins else ()
 
     def _stop_now(self, number: int) -> Stop:
-        held, base, timeline = self.looks.held, self._base, self.past.timeline
+        held, base, timeline = self.inspector.held, self._base, self.time_travel.timeline
         point, kept = held.point, timeline.current is not None
         return Stop(
             number,
@@ -304,7 +306,7 @@ class Course:
             held.batches.taken,
             base.opening,
             base.parameters,
-            pausable=self.looks.walking.pausable,
+            pausable=self.inspector.stepper.pausable,
             branch=timeline.branch if kept else "",
             ahead=len(timeline.ahead()) if kept else 0,
         )
@@ -316,19 +318,19 @@ def _opening(held: Held) -> str:
     return name_line(names[-1]) if names else ""
 
 
-def _holds_now(condition: Expression, looks: Looks) -> bool:
-    """Return whether a condition holds; one over what has no value now, such as a `.grad` that is none, does not."""
+def _holds_now(condition: Expression, inspector: Inspector) -> bool:
+    """Return whether a condition holds; False when a name in it has no value now, such as a `.grad` that is none."""
     try:
-        return holds(evaluate(condition, looks.scope))
+        return holds(evaluate(condition, inspector.scope))
     except NothingThereError:
         return False
 
 
 def _after(problem: Problem, count: int) -> Problem:
-    """Return the problem of a command that carried others out before it came to it."""
+    """Return the problem of a command that had carried out others before it failed."""
     if not count:
         return problem
-    ran = "1 command was carried out before that, and stands"
+    ran = "1 command had been carried out by then, and is kept"
     if count > 1:
-        ran = f"{count} commands were carried out before that, and stand"
+        ran = f"{count} commands had been carried out by then, and are kept"
     return replace(problem, what=f"{problem.what}\n{ran}")

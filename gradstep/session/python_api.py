@@ -1,10 +1,13 @@
-"""The views by name, for a prompt and a notebook: each method asks for one, and returns it or why there is none."""
+"""The Python interface of a session, for a prompt and a notebook: a method for each command and for each view."""
 
 from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-import gradstep.sheets  # noqa: F401  (what is asked for by name draws itself)
+from msgspec.structs import replace
+
+import gradstep.sheets  # noqa: F401  (views draw themselves)
+from gradstep.values import commands as cmd
 from gradstep.values.commands import Command, Show
 from gradstep.values.contributions import ContributionsView, LookContributions
 from gradstep.values.errors import GradstepError
@@ -15,6 +18,8 @@ from gradstep.values.reasons import LedgerView, LookLedger
 from gradstep.values.selecting import read_selection
 from gradstep.values.training import BatchView, LayersView, LookBatch, LookLayers, LookOptimizer, OptimizerView
 from gradstep.values.views import (
+    Changes,
+    LookChanges,
     LookLoss,
     LookModel,
     LookTensor,
@@ -31,16 +36,16 @@ from gradstep.values.views import (
 _V = TypeVar("_V")
 
 
-class Sights:
-    """What a session can be asked for by name. Each view draws itself; none of them changes anything."""
+class PythonApi:
+    """Commands and views by name. A command returns its outcome; a view draws itself, or a `NoView` says why not."""
 
     @property
     def stop(self) -> Stop:
-        """Where the session stands."""
+        """The present stop."""
         raise NotImplementedError
 
     problem: Problem | None = None
-    """What went wrong with the last command; None when nothing did."""
+    """The problem of the last command; None when it succeeded."""
 
     def execute(self, command: Command) -> Outcome:
         """Carry out one command."""
@@ -50,17 +55,74 @@ class Sights:
         """Return one view for each request."""
         raise NotImplementedError
 
+    def attend(self) -> None:
+        """Record the next phase for views that may be asked for after it."""
+        raise NotImplementedError
+
+    def forward(self) -> Outcome:
+        """Run the model and the loss on the current batch; the outcome says what changed."""
+        return self._with_changes(cmd.Forward())
+
+    def backward(self, retain_graph: bool = False) -> Outcome:
+        """Run the backward of the last loss; the outcome says what changed."""
+        return self._with_changes(cmd.Backward(retain_graph))
+
+    def step(self) -> Outcome:
+        """Run the optimizer's step; the outcome says what changed."""
+        return self._with_changes(cmd.Step())
+
+    def zero_grad(self, set_to_none: bool | None = None) -> Outcome:
+        """Clear the gradients, to None or to zeros; the outcome says what changed."""
+        return self._with_changes(cmd.ZeroGrad(set_to_none))
+
+    def next_batch(self) -> Outcome:
+        """Take the next batch."""
+        return self._with_changes(cmd.NextBatch())
+
+    def into(self, phase: Literal["", "forward", "backward"] = "") -> Outcome:
+        """Step into a phase, by default the natural next; at a stop inside one, one level deeper."""
+        return self.execute(cmd.Into(phase))
+
+    def over(self) -> Outcome:
+        """Run the next module, op or node without a stop inside."""
+        return self.execute(cmd.Over())
+
+    def out(self, phase: bool = False) -> Outcome:
+        """Run to the end of the module that is running, or with `phase` to the end of the phase."""
+        return self.execute(cmd.Out(phase))
+
+    def check(self, what: str = "") -> Outcome:
+        """Compare derivatives with finite differences; the answer is the outcome's `text`.
+
+        Args:
+            what: a node, as `#12`, its name, operation or module; empty for the node at the stop, or else for every
+                custom Function of the graph, with its double backward.
+        """
+        return self.execute(cmd.Check(what))
+
+    def undo(self, count: int = 1) -> Outcome:
+        """Go back by some commands, bit for bit; inside a phase, by some stops."""
+        return self.execute(cmd.Undo(count))
+
+    def redo(self, count: int = 1) -> Outcome:
+        """Redo some commands that were undone."""
+        return self.execute(cmd.Redo(count))
+
+    def goto(self, stop: int) -> Outcome:
+        """Go to a stop by its number."""
+        return self.execute(cmd.Goto(stop))
+
     def show(
         self, what: str = "", rows: int = 16, columns: int = 8, top: int = 0, left: int = 0
     ) -> TensorView | NoView:
         """Select a tensor, or a part of one, and return a window onto it and onto its `.grad`.
 
         Args:
-            what: as in torch, `2.weight[0, 0:10]`; empty for what is selected already.
-            rows: how many rows the window has at most.
-            columns: how many columns.
-            top: how many rows of the selection lie above it.
-            left: how many columns lie to the left of it.
+            what: as in torch, `2.weight[0, 0:10]`; empty for the present selection.
+            rows: the maximum number of rows in the window.
+            columns: the maximum number of columns.
+            top: the number of rows of the selection above it.
+            left: the number of columns to the left of it.
         """
         refused = self._select(what) if what else None
         if refused is not None:
@@ -74,24 +136,24 @@ class Sights:
     def contributions(
         self, what: int | str, first: int = 0, count: int = 40, by: Literal["arrival", "share"] = "arrival"
     ) -> ContributionsView | NoView:
-        """Return which gradients met in the last backward, and how much each of them gave.
+        """Return which gradients were added up in the last backward, and how much each contributed.
 
         Args:
             what: a parameter, for the uses and time steps that its `.grad` comes from; a module, or the number of a
-                node, for what arrived there.
+                node, for the gradients that arrived there.
             first: the first row.
-            count: how many rows there are at most.
-            by: in the order in which the engine added them, or the greatest share first.
+            count: the maximum number of rows.
+            by: `arrival`, the order in which the engine added them, or `share`, the largest first.
         """
         number, path = (what, "") if isinstance(what, int) else (None, what)
         return self._see(ContributionsView, LookContributions(number, path, first, count, by))
 
     def why(self, element: tuple[int, ...] | str | None = None) -> WhyView | NoView:
-        """Return what the last command did, and the arithmetic of one element; after an error, the error.
+        """Return what the last command did and the arithmetic of one element; after an error, the error.
 
         Args:
-            element: an index into the whole of the selected tensor; what to select, such as `2.weight[0, 3]`; None for
-                the first that is selected already.
+            element: an index into the whole selected tensor; or what to select, such as `2.weight[0, 3]`; None for
+                the first element of the present selection.
         """
         if element is None and self.problem is not None:
             problem = self.problem
@@ -131,29 +193,35 @@ class Sights:
 
         Args:
             by: a point for each forward, or for each iteration the mean of its forwards.
-            smoothing: the weight that the moving average keeps of what came before, 0 for none.
-            points: how many points there are at most.
+            smoothing: the weight of the past in the exponential moving average, 0 for none.
+            points: the maximum number of points.
         """
         return self._see(LossView, LookLoss(points, by, smoothing))
 
     def optimizer(self) -> OptimizerView | NoView:
-        """Return groups and hyper-parameters, and the state of the selected parameter."""
+        """Return the parameter groups with their hyper-parameters, and the state of the selected parameter."""
         return self._see(OptimizerView, LookOptimizer())
 
     def batch(self, first: int = 0, count: int = 8) -> BatchView | NoView:
-        """Return the data that is held: `count` samples from the `first` on, in the order of their losses."""
+        """Return the current batch: `count` samples from the `first` on, the largest loss first."""
         return self._see(BatchView, LookBatch(first, count))
+
+    def _with_changes(self, command: Command) -> Outcome:
+        self.attend()
+        outcome = self.execute(command)
+        view = self.look(LookChanges())[0]
+        return replace(outcome, changes=view) if outcome.ok and isinstance(view, Changes) else outcome
 
     @property
     def _opening(self) -> Expression | None:
-        """What the workload asks to be shown for as long as nothing is selected."""
+        """What the workload asks to show while nothing is selected."""
         try:
             return read_selection(self.stop.opening) if self.stop.opening else None
         except GradstepError:
             return None
 
     def _select(self, what: str) -> NoView | None:
-        """Select a tensor or a part of one; return why not when that can't be done."""
+        """Select a tensor or a part of one; return a `NoView` that says why where it can't be selected."""
         try:
             problem = self.execute(Show(read_selection(what))).problem
         except GradstepError as error:
@@ -165,7 +233,7 @@ class Sights:
         return NoView(self.stop.number, f"what is selected has no element {_index(index)}\n{remedy}")
 
     def _see(self, kind: type[_V], request: Request) -> _V | NoView:
-        # the first look says what is looked at while nothing is selected, as the screen's tensor panel does
+        # the first request names what is shown while nothing is selected, as the screen's tensor panel does
         *_, view = self.look(LookTensor(1, 1, opening=self._opening), request)
         if isinstance(view, kind):
             return view

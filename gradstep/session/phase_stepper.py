@@ -1,4 +1,4 @@
-"""The phase that a session is inside of, if it is inside of one: stepping it, and where it stops by itself."""
+"""Stepping inside a phase: the phase that is stopped inside, if one is, the breakpoints, and pause."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from gradstep.values.inside import Position
 T = TypeVar("T")
 
 LONG = 0.3
-"""Seconds of a phase from which on a person may want to pause it."""
+"""Seconds that a phase takes before a user may want to pause it."""
 STEPS = (cmd.Into, cmd.Over, cmd.Out, cmd.Continue, cmd.Until)
 """The commands that go on from a stop inside a phase."""
 
 
-class Walking:
+class PhaseStepper:
     """Steps the phases of one workload."""
 
     def __init__(self, runner: Runner, scope: HeldScope) -> None:
@@ -43,11 +43,11 @@ class Walking:
         self._modules = False
         self.breakpoints = Breakpoints()
         self.pauses = False
-        """True where somebody can press pause: a phase that takes long is then watched, so that it can stop inside."""
+        """True when pause can be pressed: a phase that takes long is then observed, so that it can stop inside."""
         self._long: dict[str, bool] = {}
-        """For each phase that has run whole, whether it took long the last time."""
+        """For each phase that has run without a stop, whether it took long the last time."""
         self.waiting: Callable[[str], None] = lambda _: None
-        """Told what a pause has to wait for."""
+        """Called with the name of the op that a pause has to wait for."""
         self.notes: list[str] = []
         """What logpoints printed in the last command."""
 
@@ -58,7 +58,7 @@ class Walking:
 
     @property
     def position(self) -> Position | None:
-        """Where it is stopped; None between phases."""
+        """Where the phase is stopped; None between phases."""
         return None if self._stepping is None else self._stepping.position
 
     @property
@@ -67,10 +67,10 @@ class Walking:
         return self._stepping
 
     def run(self, act: cmd.PhaseCommand | cmd.NextBatch) -> bool:
-        """Carry out a phase, watched where a breakpoint could stop it; return True when it stopped inside.
+        """Run a phase, observed where a breakpoint could stop it; return True when it stopped inside.
 
         Raises:
-            GradstepError: it raised, or another phase is not at its end.
+            GradstepError: it raised, or another phase has not finished.
         """
         self.refuse_inside()
         self.notes = []
@@ -94,9 +94,10 @@ class Walking:
 
     @property
     def pausable(self) -> tuple[str, ...]:
-        """The phases that are watched because somebody may want to pause them: those that took long the last time.
+        """The phases that are observed so that they can be paused: those that took long the last time.
 
-        Not one that never ran: nothing wakes a second thread that hangs in the user's code, as a signal does the first.
+        Not one that never ran: a second thread that hangs in the user's code can't be woken, as a signal wakes the
+        main thread.
         """
         return tuple([name for name in ("forward", "backward") if self.pauses and self._long.get(name, False)])
 
@@ -104,7 +105,11 @@ class Walking:
         """Begin to step a phase; return True when it stopped inside. `place` is where to, for the kind `place`."""
         self.refuse_inside()
         runner = self._runner
-        self._observed, runner.observed, runner.inside = runner.observed, True, True  # what is left half way is undone
+        self._observed, runner.observed, runner.inside = (
+            runner.observed,
+            True,
+            True,
+        )  # a phase that is abandoned half way is rolled back
         self._stepping = Stepping(
             runner, act, self.breakpoints, self._holds, self._told, ops, self.waiting, self._scope
         )
@@ -113,7 +118,7 @@ class Walking:
         return self.go(kind, place=place)
 
     def go(self, kind: Kind, until: Expression | None = None, place: int = 0) -> bool:
-        """Go on from the stop; return True when it stopped inside again, False at the end of the phase.
+        """Continue from the stop; return True when it stopped inside again, False at the end of the phase.
 
         Raises:
             GradstepError: it raised, and was rolled back; or no phase is being stepped.
@@ -121,7 +126,7 @@ class Walking:
         stepping = self._stepping
         if stepping is None:
             remedy = "`into` steps into the natural next phase, `into backward` into a backward."
-            raise wrong("not inside a phase", "there is nothing to go on with", remedy)
+            raise wrong("not inside a phase", "there is nothing to continue", remedy)
         inside = False
         stepping.pause_at, self._pause = 0 if self._pause is None else self._pause.place, None
         try:
@@ -136,18 +141,18 @@ class Walking:
 
     @property
     def paused(self) -> cmd.Pause | None:
-        """What has to come before the last command for it to stop here again; None where no pause stopped it."""
+        """The command that makes a replay stop here again; None where no pause stopped it."""
         stepping = self._stepping
         return cmd.Pause(stepping.place, self._modules) if stepping is not None and stepping.paused else None
 
     def pause(self, command: cmd.Pause) -> str:
-        """Have what runs next stop at a place.
+        """Stop the next run at a place.
 
         Raises:
-            GradstepError: the phase that is stopped inside is past it.
+            GradstepError: the phase that is stopped inside is already past it.
         """
         if self._stepping is not None and command.place <= self._stepping.place:
-            what = f"it has come to place {self._stepping.place}"
+            what = f"it is at place {self._stepping.place}"
             raise wrong(
                 f"this {self._stepping.phase} is past place {command.place}", what, "`undo` goes back inside it"
             )
@@ -163,9 +168,9 @@ class Walking:
                 self._end()
 
     def back(self, stops: int) -> bool:
-        """Go back by some stops inside the phase, or with 0 out of it; return True when it is inside still.
+        """Go back by some stops inside the phase, or with 0 out of it; return True when it is still inside.
 
-        The phase is undone, and run again as far as that: a place inside it can't be returned to in another way.
+        The phase is rolled back and run again up to that stop: there is no other way back to a place inside it.
         """
         stepping = self._stepping
         assert stepping is not None
@@ -173,7 +178,7 @@ class Walking:
         self.abandon()
         if not places:
             return False
-        if isinstance(act, cmd.Backward):  # a place is there once for its stop, and once for each change made there
+        if isinstance(act, cmd.Backward):  # a place is listed once for its stop, and once for each edit made there
             act = replace(act, flows=act.flows[: len(places) - len(set(places))])
         self.begin(act, "place", places[-1])
         assert self._stepping is not None
@@ -181,10 +186,10 @@ class Walking:
         return True
 
     def change(self, command: cmd.Assign) -> str:
-        """Change what flows at the stop; return what there is to say of it.
+        """Edit the gradient at the stop; return what it prints.
 
         Raises:
-            GradstepError: nothing flows here, or it can't be changed so; nothing is changed.
+            GradstepError: no gradient flows here, or it can't be set to that; nothing is changed.
         """
         stepping = self._stepping
         if stepping is None:
@@ -193,17 +198,17 @@ class Walking:
         return self.here(lambda: stepping.change(command))
 
     def add(self, command: cmd.Break) -> str:
-        """Set a breakpoint; return what it is called.
+        """Set a breakpoint; return its line.
 
         Raises:
-            GradstepError: it can't match anything, or what it asks can't be evaluated anywhere: a name is wrong, say.
+            GradstepError: it can't match anything, or its condition can't be evaluated anywhere, e.g. a wrong name.
         """
         self._try(command.condition, self._holds)
         self._try(command.log, self._told)
         return self.breakpoints.add(command, self._held)
 
     def ended(self, freed: bool, command: str) -> None:
-        """Note which command's backward freed the graph of the last loss, if one did."""
+        """Keep the command whose backward freed the graph of the last loss, if one did."""
         if freed and not self._freed_by:
             self._freed_by = command
         elif not self._held.point.freed:
@@ -213,7 +218,7 @@ class Walking:
         return GradstepError(named(self._held, error.problem, self._freed_by))
 
     def here(self, errand: Callable[[], T]) -> T:
-        """Do something where the phase is stopped: on its thread, which alone touches torch; else right here."""
+        """Call `errand` on the thread of the phase that is stopped inside, which alone uses torch; else right here."""
         if self._stepping is None:
             return errand()
 
@@ -224,20 +229,20 @@ class Walking:
         return self._stepping.ask(unseen)
 
     def refuse_inside(self) -> None:
-        """Refuse to begin something else in the middle of a phase.
+        """Refuse to start anything else in the middle of a phase.
 
         Raises:
-            GradstepError: what to do first.
+            GradstepError: a phase is stopped inside.
         """
         if self._stepping is not None:
             raise wrong(
-                f"a {self._stepping.phase} is not at its end",
-                "it is stopped inside, and nothing else can run before it has ended",
-                "finish it with `out phase`, go on to a breakpoint with `continue`, or undo it with `undo phase`",
+                f"a {self._stepping.phase} has not finished",
+                "it is stopped inside, and nothing else can run before it ends",
+                "finish it with `out phase`, `continue` to a breakpoint, or undo it with `undo phase`",
             )
 
     def after(self, phase: str, iteration: int) -> str:
-        """Return the breakpoint that the end of a phase runs into, as its line; empty for none."""
+        """Return the line of the breakpoint that the end of a phase hits; empty for none."""
         return self.breakpoints.after(phase, iteration, self._holds, self._told, self.notes)
 
     def _end(self) -> None:
@@ -247,7 +252,7 @@ class Walking:
         return holds(evaluate(condition, self._scope))
 
     def _try(self, expression: Expression | None, ask: Callable[[Expression], object]) -> None:
-        """Evaluate an expression here; what has no value yet may have one where it is hit."""
+        """Evaluate an expression here; a name without a value yet may have one where the breakpoint is hit."""
         with suppress(NothingThereError):
             if expression is not None:
                 ask(expression)

@@ -1,4 +1,4 @@
-"""Going back and forth in time at a session's door: travel commands and edits, and what they say came of them."""
+"""The commands that travel in time, edit what is trained, or write a file, and the text that each returns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradstep.engine.expressions.evaluate import evaluate, holds, split_selectio
 from gradstep.engine.expressions.indexing import Item
 from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.files.checkpoint_file import pending, place_of_file, save
-from gradstep.engine.history import travel as arrive
+from gradstep.engine.history import travel
 from gradstep.engine.history.before import part_differs
 from gradstep.engine.history.points import TimelinePoint, graph_alive
 from gradstep.engine.history.thinning import tidy
@@ -33,37 +33,37 @@ from gradstep.values.views import NoView, Request, View
 from gradstep.views.training.compare import compare_view, compare_words
 
 if TYPE_CHECKING:
-    from gradstep.session.looks import Looks
+    from gradstep.session.inspector import Inspector
 
 
-class Past:
+class TimeTravel:
     """The history of one loaded workload."""
 
     def __init__(
         self,
-        looks: Looks,
+        inspector: Inspector,
         budget: int,
         load: cmd.Load | None = None,
         on_progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Keep at most `budget` bytes; `load` is the command that built the workload.
 
-        `on_progress` is told what is done before something that takes long.
+        `on_progress` is called with what begins, before anything that takes long.
         """
-        self._looks, self.load, self._progress = looks, load, on_progress
-        self.timeline = Timeline(looks.runner, looks.scope, budget)
+        self._inspector, self.load, self._progress = inspector, load, on_progress
+        self.timeline = Timeline(inspector.runner, inspector.scope, budget)
         self.timeline.begin()
-        looks.timeline = self.timeline
+        inspector.timeline = self.timeline
         self._joined: set[int] = set()
-        """Stops that a restore came to by running again what built its graph: they are undone and done with it."""
+        """Stops that a restore reached by running again what built its graph: undone and redone together with it."""
 
     def carry_out(self, command: cmd.TravelCommand | cmd.EditCommand | cmd.FileCommand) -> str:
-        """Carry out a command that travels, edits, or writes a file; return what there is to say.
+        """Carry out a command that travels, edits, or writes a file; return what it prints.
 
         Raises:
-            GradstepError: it can't be done; the state is as it was before.
+            GradstepError: it failed; the state is as it was before.
         """
-        looks, timeline = self._looks, self.timeline
+        inspector, timeline = self._inspector, self.timeline
         match command:
             case cmd.Undo(_, phase=True):
                 what = "there is no phase to undo"
@@ -91,23 +91,23 @@ class Past:
             case cmd.Restore():
                 return self._restore(command)
             case cmd.Export():
-                return export(looks.runner, self.load, timeline.here(), _place_for(command), self._progress)
+                return export(inspector.runner, self.load, timeline.here(), _place_for(command), self._progress)
             case _:
-                return looks.runner.carry_out(command, looks.scope)
+                return inspector.runner.carry_out(command, inspector.scope)
 
     def tidy(self) -> list[str]:
-        """Keep the history within its budget, after a command; return what there is to say of that."""
+        """Keep the history within its budget, after a command; return the messages about what was dropped."""
         return tidy(self.timeline, self._progress)
 
     def _go(self, point: TimelinePoint) -> str:
-        arrival = arrive.go(self.timeline, point)
-        self._looks.travelled()
+        arrival = travel.go(self.timeline, point)
+        self._inspector.travelled()
         words = [f"at stop {point.number}"]
         words += [f"{arrival.again} command{'s' if arrival.again > 1 else ''} run again"] if arrival.again else []
         text = ", ".join(words)
         if arrival.differ:
             listed = "; ".join(arrival.differ[:3]) + (" and more" if len(arrival.differ) > 3 else "")
-            text += f"\nnot the same bits when run again, so what was kept is used: {listed}"
+            text += f"\nnot the same bits when run again, so the copies that were kept are used: {listed}"
         return text
 
     def _back(self, count: int) -> TimelinePoint:
@@ -139,10 +139,10 @@ class Past:
 
     def _back_until(self, condition: Expression) -> str:
         timeline = self.timeline
-        with suppress(NothingThereError):  # what has no value here may have one there
-            evaluate(condition, self._looks.scope)  # a name that is wrong is said before anything is searched
+        with suppress(NothingThereError):  # a name without a value here may have one there
+            evaluate(condition, self._inspector.scope)  # a wrong name is reported before the search
         for point in list(timeline.here().path())[1:]:
-            with arrive.visit(timeline, point):
+            with travel.visit(timeline, point):
                 found = self._holds(condition)
             if found:
                 return self._go(point)
@@ -150,8 +150,8 @@ class Past:
         raise wrong("it held at no stop before this one", expression_line(condition), f"stop {first} is the first")
 
     def _who_wrote(self, what: Expression) -> str:
-        """Return which command last changed a tensor; of a part of one, as far back as contents were kept."""
-        name, items, _ = split_selection(what, self._looks.scope)
+        """Return which command last wrote a tensor; for a part of one, as far back as its contents were kept."""
+        name, items, _ = split_selection(what, self._inspector.scope)
         line, now = expression_line(what), self._writing(name, items)
         for point in self.timeline.here().path():
             if point.parent is None:
@@ -166,48 +166,48 @@ class Past:
         return f"{line} {now}, and never before" if now else f"{line} was not written since the first stop"
 
     def _writing(self, name: str, items: tuple[Item, ...]) -> str:
-        """Say that the phase which is stopped inside has written a tensor, or a part of one, by now; else empty."""
-        stepping, kept = self._looks.walking.stepping, self.timeline.here().checkpoint
+        """Return that the phase which is stopped inside has written a tensor, or a part of it, so far; else empty."""
+        stepping, kept = self._inspector.stepper.stepping, self.timeline.here().checkpoint
         if stepping is None or kept is None:
             return ""
-        key, tensor = next(((k, t) for k, t in tensors_of(self._looks.held) if name_of(k) == name), ((), None))
+        key, tensor = next(((k, t) for k, t in tensors_of(self._inspector.held) if name_of(k) == name), ((), None))
         image = kept.images.get(key)
         before = None if image is None else image.contents.detach()
         if before is None or tensor is None:
             same = before is tensor
         else:
             same = before.shape == tensor.shape and same_bits(before[items], tensor.detach()[items])
-        return "" if same else f"was last written by this {stepping.phase}, which is not at its end"
+        return "" if same else f"was last written by this {stepping.phase}, which has not finished"
 
     def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
-        """Return a view of a past point for each request; the workload is where it was after that, inside a phase too.
+        """Return a view of a past point for each request; the workload is put back after that, inside a phase too.
 
-        A view shows what was recorded there: what needs a graph that is alive is had by going there.
+        A view shows what was recorded there; what needs the graph itself takes a `goto`.
         """
-        looks = self._looks
+        inspector = self._inspector
 
         def seen() -> tuple[View, ...]:
-            with arrive.visit(self.timeline, self.timeline.at(stop)):
-                return looks.aside().look(stop, requests)
+            with travel.visit(self.timeline, self.timeline.at(stop)):
+                return inspector.aside().look(stop, requests)
 
         try:
-            return looks.walking.here(seen)
+            return inspector.stepper.here(seen)
         except GradstepError as error:
             problem = error.problem
             why = f"{problem.title}: {'; '.join(filter(None, (problem.what, problem.remedy)))}"
             return tuple(NoView(stop, why) for _ in requests)
 
     def _save(self, place: Path) -> str:
-        """Write the whole state; of a graph that is alive, the commands that build it again."""
-        timeline, held = self.timeline, self._looks.held
+        """Write the whole state, and for a graph that is alive the commands that build it again."""
+        timeline, held = self.timeline, self._inspector.held
         then: list[cmd.PointCommand] = []
         if timeline.current is None:
             if graph_alive(held.point):
-                what = "the loss has a graph that is alive, and with the history off nothing says how to build it again"
-                raise wrong("this can't be written now", what, "write it after a backward")
+                what = "the loss has a graph that is alive, and with history off no commands are kept to build it again"
+                raise wrong("the state can't be written now", what, "write it after a backward")
             kept, losses = take(held, Images(), None, None), (held.losses, held.loss_rates)
         else:
-            base, then = arrive.way_to(timeline.current)
+            base, then = travel.way_to(timeline.current)
             assert base.checkpoint is not None
             kept, losses = base.checkpoint, timeline.losses(base)
         size, left_out = save(held, kept, then, losses, digest(held)[0], place)
@@ -215,26 +215,26 @@ class Past:
         return f"{place}: {bytes_words(size)}{without}"
 
     def _restore(self, command: cmd.Restore) -> str:
-        """Read the whole state; where its graph was alive, run what built it again. The digest proves it."""
-        held, place = self._looks.held, place_of_file(command.path, command.folder)
+        """Read the whole state; where its graph was alive, run again what built it. The digest is the check."""
+        held, place = self._inspector.held, place_of_file(command.path, command.folder)
         then, proof, where = pending(place)
-        text = self._looks.runner.carry_out(command, self._looks.scope)
+        text = self._inspector.runner.carry_out(command, self._inspector.scope)
         for each in then:
-            self._looks.runner.carry_out(each, self._looks.scope)
+            self._inspector.runner.carry_out(each, self._inspector.scope)
             if self.timeline.current is not None:
                 self._joined.add(self.timeline.current.number)
-        self._looks.travelled()
+        self._inspector.travelled()
         again = f"; run again: {', '.join(map(cmd.line_of, then))}" if then else ""
         if digest(held)[0] == proof:
             return f"{text}{again}; the digest is the same"
         if where != measured_on():
-            return f"{text}{again}; it was written on another machine ({where}), where digests can't be compared"
-        return f"{text}{again}; but the digest is NOT the one it was written with"
+            return f"{text}{again}; it was written on another machine ({where}): digests can't be compared"
+        return f"{text}{again}; but the digest is NOT the one in the file"
 
     def _holds(self, condition: Expression) -> bool:
-        """Return whether a condition holds; where it can't be asked, such as before there is a `.grad`, it does not."""
+        """Return whether a condition holds; False where it can't be evaluated, such as before there is a `.grad`."""
         try:
-            return holds(evaluate(condition, self._looks.scope))
+            return holds(evaluate(condition, self._inspector.scope))
         except GradstepError:
             return False
 
@@ -243,7 +243,7 @@ def _place_for(command: cmd.FileCommand) -> Path:
     """Return the file that a command writes.
 
     Raises:
-        GradstepError: it is there, and the command may not overwrite it.
+        GradstepError: it exists, and the command may not overwrite it.
     """
     place = place_of_file(command.path, command.folder)
     refuse_to_overwrite(place, cmd.line_of(command), command.over)

@@ -1,4 +1,4 @@
-"""Answering looks: from a request to the view that a room of `views` makes."""
+"""What answers requests for views: the selection, names and watchpoints of a loaded workload, and its views."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gradstep.engine.runner import Runner
 from gradstep.engine.state.digest import digest, measured_on, state_size
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.watchpoints import Watchpoints
-from gradstep.session.walking import Walking
+from gradstep.session.phase_stepper import PhaseStepper
 from gradstep.values.contributions import LookContributions
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression, expression_line
@@ -72,8 +72,8 @@ from gradstep.views.why.view import why_view
 _NODES = (LookNode, LookChain, LookContributions)
 
 
-class Looks:
-    """What one loaded workload is looked at with: its selection, its `let`s and its watchpoints."""
+class Inspector:
+    """Answers requests for views of one loaded workload; it has the selection, the `let`s and the watchpoints."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner, self.held = runner, runner.held
@@ -83,24 +83,24 @@ class Looks:
         self.let_at: dict[str, tuple[int, int]] = {}
         """For each `let`, the point at which it was made and the place inside a phase."""
         self.watches = Watchpoints()
-        self.walking = Walking(runner, self.scope)
+        self.stepper = PhaseStepper(runner, self.scope)
         self._past = False
-        """True where another point than the present one is looked at: no phase is stopped inside there."""
+        """True when a past point is looked at: no phase is stopped inside there."""
         self.timeline: Timeline | None = None
-        """Where it has been; None while that is not known."""
+        """The history; None until there is one."""
         self.set_to_none = True
-        """What a bare zero_grad does."""
+        """What `zero_grad` without an argument passes to torch."""
         self._opening: Expression | None = None
-        """What the tensor panel was last asked to open on, for as long as nothing is selected."""
+        """What the tensor panel shows while nothing is selected, as last requested."""
         self._opened: Selection | None = None
-        """What that is at the moment, once it was asked."""
+        """The selection made of it, once for all views of one request."""
         self._tensors = TensorLook()
         self._differences = DifferenceLook()
         self._graphs = GraphLook(held)
         self._finds = FindLook(held)
         self._layers = LayersLook(held)
         self._norms = Norms()
-        """The norms of the stop that is looked at."""
+        """The norms at the stop that is shown."""
         self._moment = Moment(held)
         self._changed: frozenset[str] | None = None
         self._losses = LossLook()
@@ -110,38 +110,38 @@ class Looks:
         self._through = Through(held)
 
     def attend(self) -> None:
-        """Have the next act recorded for what a person may ask for after it, though no panel asks at every stop."""
+        """Record the next phase for views that may be asked for after it, though no panel asks at every stop."""
         self.held.recording.zeros = True
         self.held.addends.wish = self.held.addends.wish or Wish("", ())
 
     def acted(self) -> None:
-        """Note that an act has just gone through, for what can only be seen now."""
+        """Take note, right after a phase, of what can only be seen now."""
         self._layers.acted()
 
     def travelled(self) -> None:
-        """Note that the workload is at another point: what was seen of the acts before it is of another past."""
+        """Forget what was seen of earlier phases: the workload is at another point of its history."""
         self._layers, self._norms = LayersLook(self.held), Norms()
 
-    def aside(self) -> Looks:
-        """Return what another point is looked at with: the same names and selection, nothing seen of this one."""
-        made = Looks(self.runner)
-        made.selection, made.watches, made.walking, made._past = self.selection, self.watches, self.walking, True
+    def aside(self) -> Inspector:
+        """Return an inspector for a past point: the same names and selection, and nothing seen of this point."""
+        made = Inspector(self.runner)
+        made.selection, made.watches, made.stepper, made._past = self.selection, self.watches, self.stepper, True
         made.scope.lets = self.scope.lets
         made.set_to_none, made.timeline, made._opening = self.set_to_none, self.timeline, self._opening
         return made
 
     def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
-        """Return one view for each request; one that can't be made says why in its place."""
+        """Return one view for each request; a `NoView` that says why where one can't be made."""
         self._opened = None
-        if self._moment.passed(stop) or not self.walking.pauses:
+        if self._moment.passed(stop) or not self.stepper.pauses:
             # without a screen the caller may have written to a tensor in a way that torch does not count
-            carried = self._moment.follows and self.walking.pauses and not self._past
+            carried = self._moment.follows and self.stepper.pauses and not self._past
             self._norms, self._changed = self._norms.after(self.held.saved) if carried else Norms(), None
             self._tensors.forget()
             self._differences.measures.forget()
 
         def changes() -> frozenset[str]:
-            """Compare once for all views of this stop, and only if one of them asks."""
+            """Compare once for all views of this stop, and only when one of them needs it."""
             if self._changed is None:
                 self._changed = changed_names(self.held)
             return self._changed
@@ -155,7 +155,7 @@ class Looks:
                     if stepping is not None and stepping.event is not None:
                         return why_inside(self.held, stop, stepping, stepping.event)
                     element = element_of(self.held, self._shown, index)
-                    terms = None if self.walking.inside else self._terms
+                    terms = None if self.stepper.inside else self._terms
                     return why_view(self.held, stop, changes(), element, self._norms, terms)
                 case _:
                     return self._view(stop, request)
@@ -169,7 +169,7 @@ class Looks:
             return tuple(_or_why(stop, make, request) for request in requests)
 
     def _record(self, stop: int, requests: Sequence[Request]) -> None:
-        """Have further phases record what is asked for now."""
+        """Record in the coming phases what is requested now."""
         held = self.held
         first = held.recording.asked(stop, requests, held.quick)
         if first and not any(isinstance(request, LookGraph) for request in requests):
@@ -177,7 +177,7 @@ class Looks:
         for request in requests:
             if isinstance(request, (LookLedger, LookWhy)):
                 element = None
-                with suppress(GradstepError):  # the view says what is wrong with the selection
+                with suppress(GradstepError):  # the view reports what is wrong with the selection
                     element = element_of(held, self._shown, request.element)
                 if element is not None:
                     held.addends.wish = Wish(element.name, element.index)
@@ -185,7 +185,7 @@ class Looks:
                     held.addends.wish = held.addends.wish or Wish("", ())
 
     def select(self, what: Expression) -> Selection:
-        """Return the selection that an expression names; nothing is selected by that.
+        """Return the selection that an expression names, without selecting it.
 
         Raises:
             GradstepError: it names no tensor, or no part of one.
@@ -195,12 +195,12 @@ class Looks:
 
     @property
     def _stepping(self) -> Stepping | None:
-        """The phase that is stopped inside at what is looked at."""
-        return None if self._past else self.walking.stepping
+        """The phase that is stopped inside, at the point that is shown."""
+        return None if self._past else self.stepper.stepping
 
     @property
     def _shown(self) -> Selection | None:
-        """What the panels are about."""
+        """The selection that the panels show."""
         if self.selection is None and self._opening is not None:
             # the same for all views of one look
             self._opened = self._opened or self.select(self._opening)
@@ -212,7 +212,7 @@ class Looks:
         return self.selection.path if self.selection is not None else ""
 
     def _with_beside(self, view: LossView, request: LookLoss) -> LossView:
-        """Return the losses with those of the branch that is asked for, if there is one of that name."""
+        """Return the losses with those of the requested branch beside them, if that branch exists."""
         branch = self.timeline.branches.get(request.beside) if self.timeline is not None else None
         return view if branch is None else replace(view, beside=self._losses.beside(*Timeline.losses(branch), request))
 
@@ -227,7 +227,7 @@ class Looks:
             tuple(path for path in held.paths.values() if path),
             tuple(sorted({node.name() for node in graph.nodes})) if graph is not None else (),
             tuple(name for name, _ in held.parameters),
-            tuple(row.number for row in self.walking.breakpoints),
+            tuple(row.number for row in self.stepper.breakpoints),
             tuple(self.timeline.branches) if self.timeline is not None else (),
         )
 
@@ -274,12 +274,12 @@ class Looks:
             case LookSource():
                 return source_view(held, stop, self._stepping, request)
             case LookBreakpoints():
-                position = self.walking.position
-                return breakpoints_view(stop, self.walking.breakpoints, "" if position is None else position.reason)
+                position = self.stepper.position
+                return breakpoints_view(stop, self.stepper.breakpoints, "" if position is None else position.reason)
             case LookChanges():
                 return changes_view(held, stop)
             case LookTimeline() if self.timeline is not None:
-                view, position = timeline_view(self.timeline, stop, request), self.walking.position
+                view, position = timeline_view(self.timeline, stop, request), self.stepper.position
                 return view if position is None else with_inside(view, self.timeline, position)
             case LookCompare() if self.timeline is not None:
                 return compare_view(self.timeline, stop, request)
@@ -295,7 +295,7 @@ class Looks:
                 lets = tuple((name, describe(value)) for name, value in self.scope.lets.items())
                 return StateView(stop, self.set_to_none, lets, tuple(self.watches))
             case _:
-                return NoView(stop, f"nothing answers {type(request).__name__}")
+                return NoView(stop, f"there is no view for {type(request).__name__}")
 
 
 def _or_why(stop: int, make: Callable[[Request], View], request: Request) -> View:
