@@ -16,6 +16,7 @@ from gradstep.tui.glyphs import ASCII, AsciiFilter
 from gradstep.tui.keyboard import Keyboard
 from gradstep.tui.remembered import Look
 from gradstep.tui.screen import StepScreen
+from gradstep.tui.textual_internals import add_filter
 from gradstep.values.commands import Command
 from gradstep.values.outcomes import Outcome
 
@@ -81,7 +82,7 @@ class GradstepApp(App[None], inherit_bindings=False):
         self.theme = tones.PLAIN if self.no_color else look.theme
         if look.ascii_only:
             self.add_class(ASCII)
-            self._filters.append(AsciiFilter())
+            add_filter(self, AsciiFilter())
 
     def on_mount(self) -> None:
         """End in order when the terminal goes away or the program is told to end."""
@@ -98,14 +99,9 @@ class GradstepApp(App[None], inherit_bindings=False):
         """
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self.screen is self.step_screen:
             self.app_focus = True
-            await self.step_screen.take(event, self._press_bound)
+            await self.step_screen.take(event)
         else:
             await super().on_event(event)
-
-    async def _press_bound(self, key: str) -> None:
-        """Do what a key is bound to where the focus is."""
-        if not await self._check_bindings(key, priority=True):
-            await self._check_bindings(key)
 
     def get_default_screen(self) -> StepScreen:
         """Return the one screen."""

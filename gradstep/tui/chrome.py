@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual import events
+from textual.message import Message
 
 from gradstep.tui import keymap
 from gradstep.tui.keytable.key import Key
@@ -33,6 +34,13 @@ class PromptRow(Surface):
     """The last command, on the line where the next one is typed."""
 
     ground = "screen"
+
+    class Pressed(Message):
+        """What a key stands for was clicked."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
 
     def __init__(self) -> None:
         super().__init__("prompt")
@@ -67,11 +75,11 @@ class PromptRow(Surface):
                 self._ends.append((row.at, name))
         return [row.line()]
 
-    async def on_click(self, event: events.Click) -> None:
+    def click(self, event: events.Click) -> None:
         """Choose the layout whose name is clicked; elsewhere, begin to type."""
         start = self._ends[0][0] - 8 if self._ends else self.size.width
         name = next((name for end, name in self._ends if start <= event.x < end), "")
-        await self.screen.run_action(f"press('{name or 'command'}')")
+        self.widget.post_message(self.Pressed(name or "command"))
 
 
 class FooterRow(Surface):

@@ -161,7 +161,7 @@ class Desk(Screen[None], inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         """Yield every surface; the plan says which of them are seen."""
-        yield from self.surfaces
+        yield from (surface.widget for surface in self.surfaces)
 
     def bind(self, keyboard: Keyboard) -> None:
         """Have everything that names a key name it as it is bound."""
@@ -280,7 +280,7 @@ class Desk(Screen[None], inherit_bindings=False):
     def lay_out(self) -> None:
         """Lay out again."""
         # asked of a child, because only that makes the screen forget the places it knows
-        self.status.refresh(layout=True)
+        self.status.widget.refresh(layout=True)
 
     # -- focus --------------------------------------------------------------------------------------------------------
     @property

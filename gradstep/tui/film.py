@@ -12,6 +12,7 @@ from gradstep.session.protocol import FrontSession
 from gradstep.steps.page import Frame, Piece
 from gradstep.tui.app import GradstepApp
 from gradstep.tui.remembered import Look
+from gradstep.tui.textual_internals import painted
 from gradstep.tui.tones import THEMES
 from gradstep.values.outcomes import Outcome
 
@@ -52,7 +53,7 @@ class Film:
 
     def frame(self) -> Frame:
         """Return what is seen, row by row, but for the rows where one types and reads which keys there are."""
-        rows = self._app.screen._compositor.render_strips()[: self._size[1] - _BELOW]
+        rows = painted(self._app)[: self._size[1] - _BELOW]
         return tuple(tuple(map(_piece, strip)) for strip in rows)
 
     def close(self) -> None:

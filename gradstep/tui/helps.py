@@ -159,7 +159,7 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Show the one panel."""
-        yield self._panel
+        yield self._panel.widget
 
     def action_move(self, rows: int) -> None:
         """Scroll by rows."""

@@ -7,8 +7,8 @@ from functools import partial
 
 from gradstep.tui.desk import Desk
 from gradstep.tui.in_keys import view_in_keys
-from gradstep.tui.painting import paint
 from gradstep.tui.panels.past import past_words
+from gradstep.tui.textual_internals import paint
 from gradstep.values.views import Request
 
 

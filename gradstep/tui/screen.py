@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.binding import BindingType
 
 from gradstep.tui import keymap
+from gradstep.tui.chrome import PromptRow
 from gradstep.tui.controllers.command_line import CommandLines
 from gradstep.tui.controllers.counting import Counting
 from gradstep.tui.controllers.find import Find
@@ -27,6 +28,7 @@ from gradstep.tui.panels.panel import Panel
 from gradstep.tui.queue import CommandQueue
 from gradstep.tui.remembered import Look
 from gradstep.tui.showing import Showing
+from gradstep.tui.textual_internals import press_bound
 from gradstep.values.commands import Command
 from gradstep.values.outcomes import Outcome
 
@@ -84,7 +86,7 @@ class StepScreen(Desk, inherit_bindings=False):
         }
         self._begun = False
         """True from the first frame on, once what was opened with is queued."""
-        self._early: list[tuple[events.Key | events.Paste, Callable[[str], Awaitable[None]]]] = []
+        self._early: list[events.Key | events.Paste] = []
         """Keys that came before that."""
 
     # -- start --------------------------------------------------------------------------------------------------------
@@ -97,7 +99,7 @@ class StepScreen(Desk, inherit_bindings=False):
     async def _start(self) -> None:
         self.opening.begin()
         while self._early:
-            await self._take(*self._early.pop(0))
+            await self._take(self._early.pop(0))
         self._begun = True
 
     def on_idle(self) -> None:
@@ -105,17 +107,17 @@ class StepScreen(Desk, inherit_bindings=False):
         self.looking.catch_up()
 
     # -- keys ---------------------------------------------------------------------------------------------------------
-    async def take(self, event: events.Key | events.Paste, press_bound: Callable[[str], Awaitable[None]]) -> None:
+    async def take(self, event: events.Key | events.Paste) -> None:
         """Take a key or what is pasted: into the line that is being typed, or as what the key is bound to.
 
         What comes before the first frame has its turn after what the screen is opened with.
         """
         if self._begun:
-            await self._take(event, press_bound)
+            await self._take(event)
         else:
-            self._early.append((event, press_bound))
+            self._early.append(event)
 
-    async def _take(self, event: events.Key | events.Paste, press_bound: Callable[[str], Awaitable[None]]) -> None:
+    async def _take(self, event: events.Key | events.Paste) -> None:
         line = self.line
         if self.footer.said or self.footer.complaint:
             self.footer.complaint = ""
@@ -123,8 +125,10 @@ class StepScreen(Desk, inherit_bindings=False):
         # Textual takes the focus away while another window has the terminal's
         self.set_focus(line, scroll_visible=False)
         if isinstance(event, events.Key) and (line is None or not event.is_printable):
-            if line is not None or not self.counting.counts(event.key, event.time):
-                await press_bound(event.key)
+            if line is not None:
+                await press_bound(self.app, event.key)
+            elif not self.counting.counts(event.key, event.time) and (key := self.keyboard.of(event.key)):
+                self.action_press(key.id)
             self.times = 1
         elif line is not None:
             line.write(event.text if isinstance(event, events.Paste) else event.character or "")
@@ -155,6 +159,10 @@ class StepScreen(Desk, inherit_bindings=False):
     def on_panel_focused(self, message: Panel.Focused) -> None:
         """Focus a panel that was clicked, and its row."""
         self.panel_keys.clicked(message.panel, message.row)
+
+    def on_prompt_row_pressed(self, message: PromptRow.Pressed) -> None:
+        """Do what was clicked in the row of the prompt."""
+        self.action_press(message.key)
 
     def on_panel_named(self, message: Panel.Named) -> None:
         """Go to a panel whose name was clicked."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 
 import pyte
 import pytest
@@ -11,7 +13,8 @@ from stage import Stage, stage
 from textual._compositor import CompositorUpdate
 from textual.screen import Screen
 
-from gradstep.tui.painting import Rows
+from gradstep.tui import textual_internals
+from gradstep.tui.textual_internals import Rows
 
 
 class Written:
@@ -65,3 +68,28 @@ def test_a_stop_under_another_screen_is_not_painted_over_it() -> None:
             await running.until(written.whole)
 
     asyncio.run(work())
+
+
+def test_where_textual_has_other_names_stops_are_painted_in_the_ordinary_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise AttributeError("visible_widgets")
+
+    async def work() -> None:
+        async with stage() as running:
+            monkeypatch.setattr(textual_internals, "_paint_rows", gone)
+            written = Written(running, 120, 40)
+            running.app.refresh(layout=True)
+            await running.press("f", "b")
+            await running.until(written.whole)
+            assert "b backward ●" in running.text()
+            assert Rows not in written.kinds
+
+    asyncio.run(work())
+
+
+def test_only_one_file_leans_on_what_textual_keeps_to_itself() -> None:
+    room = Path(textual_internals.__file__)
+    private = re.compile(r"textual\._|\._(compositor|check_bindings|filters|display|dirty_widgets|layout_required)\b")
+    others = [path for path in room.parent.rglob("*.py") if path != room]
+    assert [path.name for path in others if private.search(path.read_text("utf-8"))] == []
+    assert private.search(room.read_text("utf-8"))

@@ -353,7 +353,7 @@ class BatchPanel(ViewPanel[BatchView]):
 
     def draw_view(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        view, colour = self.view, not self.app.no_color and not self.app.has_class(ASCII)
+        view, colour = self.view, not self.widget.app.no_color and not self.widget.app.has_class(ASCII)
         if view is not None and view.samples:
             self._across = blocks(view, width, height, colour)[0].samples
         drawing = draw(view, width, height, colour, self.at if self.focused else -1)

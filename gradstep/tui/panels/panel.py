@@ -250,32 +250,20 @@ class Panel(Surface):
     def _key(self, name: str | None) -> str:
         return self.keyboard.key(name or "").shown
 
-    def on_resize(self) -> None:
-        """Draw for the new size; the screen asks for what fits it."""
-        super().on_resize()
-        self.screen.check_idle()
-
-    def on_click(self, event: events.Click) -> None:
+    def click(self, event: events.Click) -> None:
         """Focus the panel and its row under the mouse, or one whose name is there; twice in the title maximises."""
         name = next((name for end, name in self._names if event.x < end), self.id)
         if event.y or not self.titled:
-            self.post_message(self.Focused(self, event.y - self.titled))
+            self.widget.post_message(self.Focused(self, event.y - self.titled))
         elif name != self.id and name is not None:
-            self.post_message(self.Named(name))
+            self.widget.post_message(self.Named(name))
         else:
-            self.post_message(self.Doubled() if event.chain == 2 else self.Focused(self, -1))
+            self.widget.post_message(self.Doubled() if event.chain == 2 else self.Focused(self, -1))
 
-    def on_mouse_scroll_down(self) -> None:
-        """Scroll three rows."""
-        self._wheel(3)
-
-    def on_mouse_scroll_up(self) -> None:
-        """Scroll three rows."""
-        self._wheel(-3)
-
-    def _wheel(self, rows: int) -> None:
+    def wheel(self, rows: int) -> None:
+        """Scroll."""
         self.scroll_rows(rows)
-        self.post_message(self.Scrolled(self))
+        self.widget.post_message(self.Scrolled(self))
         self.redraw()
 
 
