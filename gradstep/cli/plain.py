@@ -99,7 +99,7 @@ def _film(layout: str | None, theme: str | None, session: Session, size: tuple[i
     """Show a session on a screen, however the screen of this user looks."""
     from gradstep.session.transport.inline import InlineSession
     from gradstep.tui.film import Film
-    from gradstep.tui.remembered import Look
+    from gradstep.tui.layout.remembered import Look
 
     return Film(InlineSession(session), size, Look(layout=layout or "learn", theme=theme or "dark"))
 
@@ -190,7 +190,7 @@ def keys(given: list[str]) -> int:
         "default ~/.config/gradstep. Exit code 2: something in that file is wrong.",
     )
     parser.parse_args(given)
-    from gradstep.tui.remap import keys_path, keys_text, read_keyboard
+    from gradstep.tui.keys.keys_file import keys_path, keys_text, read_keyboard
 
     keyboard, faults = read_keyboard(keys_path())
     print(keys_text(keyboard), end="")

@@ -64,7 +64,7 @@ def _script_of(options: argparse.Namespace) -> str | None:
     if options.last:
         if path is not None:
             raise wrong("--last takes no TARGET", f"{path} was given with it.", "Give one of the two.")
-        from gradstep.tui.last import last_session
+        from gradstep.tui.commands.last import last_session
 
         path = str(last_session())
         if not Path(path).is_file():

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import events
 from textual.app import App
 
-from gradstep.tui import skin, tones
-from gradstep.tui.glyphs import ASCII, AsciiFilter
-from gradstep.tui.keyboard import Keyboard
-from gradstep.tui.remembered import Look
+from gradstep.tui.keys.keyboard import Keyboard
+from gradstep.tui.layout.remembered import Look
+from gradstep.tui.render import skin, tones
+from gradstep.tui.render.glyphs import ASCII, AsciiFilter
+from gradstep.tui.render.textual_internals import add_filter
 from gradstep.tui.screen import StepScreen
-from gradstep.tui.textual_internals import add_filter
 from gradstep.values.commands import Command
 from gradstep.values.outcomes import Outcome
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def _palette() -> type[Provider]:
-    from gradstep.tui.palette import Commands
+    from gradstep.tui.commands.palette import Commands
 
     return Commands
 

@@ -10,34 +10,34 @@ from textual.layout import Layout
 from textual.screen import Screen
 
 from gradstep.session.protocol import FrontSession
-from gradstep.tui.chrome import Banner, FooterRow, PromptRow
-from gradstep.tui.in_keys import in_keys
-from gradstep.tui.jobs import Job
-from gradstep.tui.keyboard import Keyboard
-from gradstep.tui.layout import ABOUT_LOOPS, LAYOUTS, PANELS, REGISTRY, layout_of
+from gradstep.tui.commands.jobs import Job
+from gradstep.tui.commands.queue import QUEUE, CommandQueue
+from gradstep.tui.commands.reading import Reading
+from gradstep.tui.keys.in_keys import in_keys
+from gradstep.tui.keys.keyboard import Keyboard
+from gradstep.tui.layout.layouts import ABOUT_LOOPS, LAYOUTS, PANELS, REGISTRY, layout_of
+from gradstep.tui.layout.places import Place, PlacesLayout, Wish, plan, size_class
+from gradstep.tui.layout.remembered import Look
 from gradstep.tui.panels import why
+from gradstep.tui.panels.bars.past import PastRow
+from gradstep.tui.panels.bars.position import PositionRow
+from gradstep.tui.panels.bars.prompt_and_footer import Banner, FooterRow, PromptRow
+from gradstep.tui.panels.bars.status import PhasesRow, StatusRow
 from gradstep.tui.panels.ledger import LedgerPanel
 from gradstep.tui.panels.log import Entry, LogPanel
 from gradstep.tui.panels.loss import LossPanel
 from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.panel import Panel
-from gradstep.tui.panels.past import PastRow
-from gradstep.tui.panels.position import PositionRow
 from gradstep.tui.panels.script import ScriptPanel
-from gradstep.tui.panels.status import PhasesRow, StatusRow
-from gradstep.tui.panels.surface import Surface
-from gradstep.tui.panels.tensor import TensorPanel
+from gradstep.tui.panels.tensor.panel import TensorPanel
 from gradstep.tui.panels.why import WhyPanel
-from gradstep.tui.places import Place, PlacesLayout, Wish, plan, size_class
-from gradstep.tui.queue import QUEUE, CommandQueue
-from gradstep.tui.reading import Reading
-from gradstep.tui.remembered import Look
+from gradstep.tui.render.surface import Surface
 from gradstep.values.commands import Command, Load
 from gradstep.values.outcomes import Outcome, Stop
 from gradstep.values.views import Request, View
 
 if TYPE_CHECKING:
-    from gradstep.tui.prompt import TypedLine
+    from gradstep.tui.commands.prompt import TypedLine
 
 _SomePanel = TypeVar("_SomePanel", bound=Panel)
 

@@ -11,9 +11,9 @@ from rich.style import Style
 from gradstep.session.protocol import FrontSession
 from gradstep.steps.page import Frame, Piece
 from gradstep.tui.app import GradstepApp
-from gradstep.tui.remembered import Look
-from gradstep.tui.textual_internals import painted
-from gradstep.tui.tones import THEMES
+from gradstep.tui.layout.remembered import Look
+from gradstep.tui.render.textual_internals import painted
+from gradstep.tui.render.tones import THEMES
 from gradstep.values.outcomes import Outcome
 
 _BELOW = 2

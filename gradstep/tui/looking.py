@@ -6,9 +6,9 @@ import asyncio
 from functools import partial
 
 from gradstep.tui.desk import Desk
-from gradstep.tui.in_keys import view_in_keys
-from gradstep.tui.panels.past import past_words
-from gradstep.tui.textual_internals import paint
+from gradstep.tui.keys.in_keys import view_in_keys
+from gradstep.tui.panels.bars.past import past_words
+from gradstep.tui.render.textual_internals import paint
 from gradstep.values.views import Request
 
 

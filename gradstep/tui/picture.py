@@ -8,8 +8,8 @@ from pathlib import Path
 
 from gradstep.session.protocol import FrontSession
 from gradstep.tui.app import GradstepApp
-from gradstep.tui.remembered import Look
-from gradstep.tui.svg import svg_of
+from gradstep.tui.layout.remembered import Look
+from gradstep.tui.render.svg import svg_of
 from gradstep.values.commands import Command
 
 _LOOK = Look(layout="learn")

@@ -9,10 +9,10 @@ from contextlib import suppress
 from gradstep.session.protocol import FrontSession
 from gradstep.steps.record import Recorder, save
 from gradstep.tui.app import GradstepApp
-from gradstep.tui.glyphs import wants_ascii
-from gradstep.tui.last import keep
-from gradstep.tui.remap import keys_path, read_keyboard
-from gradstep.tui.remembered import Look, keep_taste, read_taste, taste_path
+from gradstep.tui.commands.last import keep
+from gradstep.tui.keys.keys_file import keys_path, read_keyboard
+from gradstep.tui.layout.remembered import Look, keep_taste, read_taste, taste_path
+from gradstep.tui.render.glyphs import wants_ascii
 from gradstep.values.commands import Command, Load
 from gradstep.values.outcomes import Outcome
 

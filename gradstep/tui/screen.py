@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.binding import BindingType
 
-from gradstep.tui import keymap
-from gradstep.tui.chrome import PromptRow
+from gradstep.tui.commands.queue import CommandQueue
 from gradstep.tui.controllers.command_line import CommandLines
 from gradstep.tui.controllers.counting import Counting
 from gradstep.tui.controllers.find import Find
@@ -23,12 +22,13 @@ from gradstep.tui.controllers.time_travel import TimeTravel
 from gradstep.tui.controllers.training import Training
 from gradstep.tui.controllers.what_if import WhatIf
 from gradstep.tui.desk import Desk
+from gradstep.tui.keys import keymap
+from gradstep.tui.layout.remembered import Look
 from gradstep.tui.looking import Looking
+from gradstep.tui.panels.bars.prompt_and_footer import PromptRow
 from gradstep.tui.panels.panel import Panel
-from gradstep.tui.queue import CommandQueue
-from gradstep.tui.remembered import Look
+from gradstep.tui.render.textual_internals import press_bound
 from gradstep.tui.showing import Showing
-from gradstep.tui.textual_internals import press_bound
 from gradstep.values.commands import Command
 from gradstep.values.outcomes import Outcome
 

@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gradstep.tui import keymap
 from gradstep.tui.desk import Controller, Desk
-from gradstep.tui.in_keys import view_in_keys
-from gradstep.tui.lines import clean
+from gradstep.tui.keys import keymap
+from gradstep.tui.keys.in_keys import view_in_keys
 from gradstep.tui.looking import Looking
+from gradstep.tui.panels.bars.status import Activity, next_words
 from gradstep.tui.panels.log import Entry, entries_of
-from gradstep.tui.panels.status import Activity, next_words
 from gradstep.tui.panels.why import Stage
-from gradstep.tui.svg import svg_of
-from gradstep.tui.textual_internals import paint
+from gradstep.tui.render.lines import clean
+from gradstep.tui.render.svg import svg_of
+from gradstep.tui.render.textual_internals import paint
 from gradstep.values.commands import PHASES, Backward, Command, Load, Say, Screenshot, Show, line_of
 from gradstep.values.errors import GradstepError, refuse_to_overwrite
 from gradstep.values.expressions import Expression

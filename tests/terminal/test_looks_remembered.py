@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from emulator import Terminal
 
-from gradstep.tui.tones import THEMES, channels
+from gradstep.tui.render.tones import THEMES, channels
 
 pytestmark = pytest.mark.terminal
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from stage import stage
 from test_draw_contributions import ROWS, VIEW
 
-from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.graph.panel import GraphPanel
 from gradstep.values.contributions import LookContributions
 from gradstep.values.graphs import LookGraph
 from gradstep.values.views import Request, View

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from stage import stage
 
-from gradstep.tui.copying import MOST, element_copied, number_text, slice_copied
+from gradstep.tui.render.copying import MOST, element_copied, number_text, slice_copied
 from gradstep.values.tensors import Axis, LookTensor, TensorView
 from gradstep.values.views import Window
 

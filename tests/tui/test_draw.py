@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from tensors import matrix, vector
 
-from gradstep.tui.lines import Row, clean, plain, wrap
-from gradstep.tui.panels import graph, log, loss, model, script, status, tensor, why
-from gradstep.tui.panels.markdown import markdown_lines
+from gradstep.tui.panels import log, loss, model, script, why
+from gradstep.tui.panels.bars import status
+from gradstep.tui.panels.graph import panel as graph
+from gradstep.tui.panels.tensor import panel as tensor
+from gradstep.tui.render.lines import Row, clean, plain, wrap
+from gradstep.tui.render.markdown import markdown_lines
 from gradstep.values import numbers
 from gradstep.values.commands import Backward, Say
 from gradstep.values.graphs import GraphView, NodeRow

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from gradstep.tui.lines import plain
 from gradstep.tui.panels import contributions
+from gradstep.tui.render.lines import plain
 from gradstep.values.contributions import Contribution, ContributionsView, Total
 from gradstep.values.inside import SourceLine
 

@@ -6,10 +6,10 @@ import pytest
 from msgspec import structs
 from msgspec.structs import replace
 
-from gradstep.tui.lines import Line
 from gradstep.tui.panels import breakpoints, inside, model, source
-from gradstep.tui.panels.position import place_words, stack_row
-from gradstep.tui.panels.status import Activity, phases
+from gradstep.tui.panels.bars.position import place_words, stack_row
+from gradstep.tui.panels.bars.status import Activity, phases
+from gradstep.tui.render.lines import Line
 from gradstep.values.graphs import NodeRow
 from gradstep.values.inside import Breakpoint, BreakpointsView, InsideView, Passed, Position, SourceView
 from gradstep.values.outcomes import Stop

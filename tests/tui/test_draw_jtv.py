@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from gradstep.tui.lines import plain
-from gradstep.tui.panels import jtv
+from gradstep.tui.panels.jtv import panel as jtv
+from gradstep.tui.render.lines import plain
 from gradstep.values.nodes import Chain, EdgeRow, Flow, Link, LookNode, MatrixPart, NodeView, SavedRow, Strip
 from gradstep.values.tensors import Statistics
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from gradstep.tui.lines import plain
 from gradstep.tui.panels import ledger, why
 from gradstep.tui.panels.formulas import formula_rows
+from gradstep.tui.render.lines import plain
 from gradstep.values.commands import Undo
 from gradstep.values.outcomes import Outcome, Stop
 from gradstep.values.reasons import FormulaLine, LedgerRow, LedgerView

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 from tensors import answer, matrix, statistics_of, vector
 
-from gradstep.tui import heat
-from gradstep.tui.lines import plain
-from gradstep.tui.panels import tensor
-from gradstep.tui.panels.tensor_foot import plane_line, title_words
-from gradstep.tui.panels.tensor_look import Look, Steady
-from gradstep.tui.tones import HEAT, PLAIN, style
+from gradstep.tui.panels.tensor import panel as tensor
+from gradstep.tui.panels.tensor.foot import plane_line, title_words
+from gradstep.tui.panels.tensor.look import Look, Steady
+from gradstep.tui.render import heat
+from gradstep.tui.render.lines import plain
+from gradstep.tui.render.tones import HEAT, PLAIN, style
 from gradstep.values import numbers
 from gradstep.values.tensors import Axis, Histogram, LookTensor, Pair, Statistics, TensorView, Window
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from gradstep.tui.lines import Line, plain
 from gradstep.tui.panels import compare, loss, timeline
+from gradstep.tui.panels.bars.past import past_row
+from gradstep.tui.panels.bars.status import Activity, status
 from gradstep.tui.panels.loss import Wanted
-from gradstep.tui.panels.past import past_row
-from gradstep.tui.panels.status import Activity, status
+from gradstep.tui.render.lines import Line, plain
 from gradstep.values.outcomes import Stop
 from gradstep.values.timeline import (
     CompareLoss,

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.style import Style
 
-from gradstep.tui import sparks, tones
-from gradstep.tui.lines import Row, plain
 from gradstep.tui.panels import batch, layers, loss, optimizer
+from gradstep.tui.render import sparks, tones
+from gradstep.tui.render.lines import Row, plain
 from gradstep.values.training import (
     BatchView,
     GroupRow,

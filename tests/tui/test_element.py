@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from stage import stage
 from tensors import answer
 
-from gradstep.tui.lines import plain
-from gradstep.tui.panels import tensor
-from gradstep.tui.panels.tensor import TensorPanel
-from gradstep.tui.panels.tensor_look import Look, Steady
+from gradstep.tui.panels.tensor import panel as tensor
+from gradstep.tui.panels.tensor.look import Look, Steady
+from gradstep.tui.panels.tensor.panel import TensorPanel
+from gradstep.tui.render.lines import plain
 from gradstep.values.reasons import LedgerRow, LedgerView, LookLedger
 from gradstep.values.tensors import Axis
 from gradstep.values.views import LookTensor, LookWhy, Request, TensorView, View

@@ -7,7 +7,7 @@ import asyncio
 from fake_session import FakeSession, model_rows, node_rows
 from stage import stage
 
-from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.graph.panel import GraphPanel
 from gradstep.values.finding import FoundView, Hit, LookFind
 from gradstep.values.graphs import LookGraph
 from gradstep.values.views import NoView

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradstep.tui.forks import lanes_of
+from gradstep.tui.render.lanes import lanes_of
 from gradstep.values.timeline import TimelineRow
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from stage import stage
 
 from gradstep.steps.parse import parse_script
-from gradstep.tui.glyphs import STAND_INS, ascii_of, wants_ascii
-from gradstep.tui.layout import LAYOUTS, PANELS
-from gradstep.tui.lines import cell_len, clean
-from gradstep.tui.remembered import Look
+from gradstep.tui.layout.layouts import LAYOUTS, PANELS
+from gradstep.tui.layout.remembered import Look
+from gradstep.tui.render.glyphs import STAND_INS, ascii_of, wants_ascii
+from gradstep.tui.render.lines import cell_len, clean
 
 
 def run(test):

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from stage import stage
 
 from gradstep.steps.parse import parse_script
-from gradstep.tui.play import RATES
-from gradstep.tui.reading import asks_for_key
+from gradstep.tui.commands.play import RATES
+from gradstep.tui.commands.reading import asks_for_key
 from gradstep.values.commands import Forward, Load, Step
 from gradstep.values.outcomes import Died, Outcome, Problem, Progress, WatchHit
 

@@ -10,9 +10,9 @@ from fake_session import FakeSession, node_rows
 from msgspec.structs import replace
 from stage import Stage, stage
 
-from gradstep.tui.lines import cell_len, plain
-from gradstep.tui.panels import graph
-from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.graph import panel as graph
+from gradstep.tui.panels.graph.panel import GraphPanel
+from gradstep.tui.render.lines import cell_len, plain
 from gradstep.values.commands import Forward, Show
 from gradstep.values.expressions import Name
 from gradstep.values.graphs import GraphView, LookGraph, NodeRow

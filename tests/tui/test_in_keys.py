@@ -9,10 +9,10 @@ import pytest
 from stage import stage
 from test_inside import Real
 
-from gradstep.tui.helps import panel_lines
-from gradstep.tui.in_keys import in_keys, view_in_keys
-from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.layout import REGISTRY
+from gradstep.tui.keys.help import panel_lines
+from gradstep.tui.keys.in_keys import in_keys, view_in_keys
+from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.layout.layouts import REGISTRY
 from gradstep.tui.panels import compare, why
 from gradstep.values.outcomes import Frame, Problem
 from gradstep.values.reasons import LedgerView

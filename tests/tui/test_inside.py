@@ -12,7 +12,7 @@ from stage import Stage, stage
 
 from gradstep.session.local import Session
 from gradstep.session.transport.inline import InlineSession
-from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.graph.panel import GraphPanel
 from gradstep.tui.panels.model import ModelPanel, selected_row
 from gradstep.values.commands import Command, line_of
 from gradstep.values.outcomes import Outcome

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from stage import stage
 from test_draw_jtv import ADD
 
-from gradstep.tui.panels.jtv import JtvPanel
+from gradstep.tui.panels.jtv.panel import JtvPanel
 from gradstep.values.nodes import LookNode, NodeView, Strip
 from gradstep.values.views import Request, View
 

@@ -11,11 +11,11 @@ from stage import stage
 from textual.keys import _character_to_key
 
 from gradstep import cli
-from gradstep.tui.helps import help_lines
-from gradstep.tui.keyboard import Keyboard, key_name, written
-from gradstep.tui.keymap import KEYMAP
-from gradstep.tui.palette import entries
-from gradstep.tui.remap import keys_path, keys_text, read_keyboard
+from gradstep.tui.commands.palette import entries
+from gradstep.tui.keys.help import help_lines
+from gradstep.tui.keys.keyboard import Keyboard, key_name, written
+from gradstep.tui.keys.keymap import KEYMAP
+from gradstep.tui.keys.keys_file import keys_path, keys_text, read_keyboard
 
 LOADED = ["load mlp seed=0", "show 2.weight[0, 0:10]"]
 

@@ -9,8 +9,8 @@ from fake_session import FakeSession
 from stage import stage
 from textual import events
 
-from gradstep.tui.keymap import KEYMAP
-from gradstep.tui.queue import QUEUE
+from gradstep.tui.commands.queue import QUEUE
+from gradstep.tui.keys.keymap import KEYMAP
 from gradstep.values.outcomes import Died, Output, Progress
 
 LOADED = ["load mlp seed=0", "show 2.weight[0, 0:10]"]
@@ -238,8 +238,8 @@ def test_tab_completes_names():
 def test_help_names_every_key_and_every_command():
     async def test():
         from gradstep.steps.words import WORDS
-        from gradstep.tui.helps import help_lines
-        from gradstep.tui.keyboard import Keyboard
+        from gradstep.tui.keys.help import help_lines
+        from gradstep.tui.keys.keyboard import Keyboard
 
         text = " ".join(" ".join(line.plain for line in help_lines(120, Keyboard())).split())
         assert all(key.help in text for key in KEYMAP)
@@ -414,9 +414,9 @@ def key_event(key):
 
 
 def test_help_names_the_layouts_and_the_marks_of_the_path():
-    from gradstep.tui.helps import help_lines
-    from gradstep.tui.keyboard import Keyboard
-    from gradstep.tui.layout import LAYOUTS
+    from gradstep.tui.keys.help import help_lines
+    from gradstep.tui.keys.keyboard import Keyboard
+    from gradstep.tui.layout.layouts import LAYOUTS
 
     lines = [" ".join(line.plain.split()) for line in help_lines(120, Keyboard())]
     for name in LAYOUTS:

@@ -6,8 +6,8 @@ import pytest
 
 from gradstep.steps.parse import parse_line
 from gradstep.steps.record import last_path
+from gradstep.tui.commands.last import keep
 from gradstep.tui.controllers.training import parse_commands
-from gradstep.tui.last import keep
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stage import stage
 
-from gradstep.tui.layout import PANELS, REGISTRY
-from gradstep.tui.panels.drawing import Drawing, heading
-from gradstep.tui.places import Wish, plan
+from gradstep.tui.layout.layouts import PANELS, REGISTRY
+from gradstep.tui.layout.places import Wish, plan
+from gradstep.tui.render.drawing import Drawing, heading
 
 ROWS = {"status", "phases", "banner", "prompt", "footer"}
 

@@ -11,10 +11,10 @@ from stage import stage
 from gradstep import cli
 from gradstep.cli import arguments
 from gradstep.steps.parse import parse_script
-from gradstep.tui.layout import LAYOUTS, PANELS
+from gradstep.tui.layout.layouts import LAYOUTS, PANELS
+from gradstep.tui.layout.remembered import Look, Taste, keep_taste, read_taste, taste_path
 from gradstep.tui.picture import draw
-from gradstep.tui.remembered import Look, Taste, keep_taste, read_taste, taste_path
-from gradstep.tui.tones import THEMES, style
+from gradstep.tui.render.tones import THEMES, style
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 

@@ -12,13 +12,13 @@ from stage import Stage, stage
 
 from gradstep.session.local import Session
 from gradstep.session.transport.inline import InlineSession
-from gradstep.tui.layout import PANELS
-from gradstep.tui.lines import plain
+from gradstep.tui.layout.layouts import PANELS
 from gradstep.tui.panels.batch import BatchPanel
 from gradstep.tui.panels.compare import ComparePanel
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.panels.script import Page
-from gradstep.tui.panels.tensor import TensorPanel
+from gradstep.tui.panels.tensor.panel import TensorPanel
+from gradstep.tui.render.lines import plain
 from gradstep.values.commands import Command, Load
 from gradstep.values.inside import LookSource, SourceView
 from gradstep.values.views import Request, View

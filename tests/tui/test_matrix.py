@@ -8,10 +8,10 @@ import pytest
 from fake_session import FakeSession
 from stage import stage
 
-from gradstep.tui.lines import plain
-from gradstep.tui.panels import tensor
-from gradstep.tui.panels.tensor_look import Look, Steady
-from gradstep.tui.places import Wish, plan
+from gradstep.tui.layout.places import Wish, plan
+from gradstep.tui.panels.tensor import panel as tensor
+from gradstep.tui.panels.tensor.look import Look, Steady
+from gradstep.tui.render.lines import plain
 from gradstep.values import numbers
 from gradstep.values.tensors import Axis
 from gradstep.values.views import LookTensor, TensorView, Window

@@ -13,9 +13,9 @@ from test_inside import Real
 from gradstep.examples import rnn
 from gradstep.session.local import Session
 from gradstep.session.transport.inline import InlineSession
-from gradstep.tui.lines import plain
 from gradstep.tui.panels.contributions import ContributionsPanel
-from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.graph.panel import GraphPanel
+from gradstep.tui.render.lines import plain
 
 
 class Waves(Real):

@@ -13,8 +13,8 @@ from stage import Stage, stage
 from textual._compositor import CompositorUpdate
 from textual.screen import Screen
 
-from gradstep.tui import textual_internals
-from gradstep.tui.textual_internals import Rows
+from gradstep.tui.render import textual_internals
+from gradstep.tui.render.textual_internals import Rows
 
 
 class Written:

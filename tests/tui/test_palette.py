@@ -8,7 +8,7 @@ from fake_session import FakeSession
 from stage import stage
 from textual.fuzzy import Matcher
 
-from gradstep.tui.palette import entries, rank
+from gradstep.tui.commands.palette import entries, rank
 from gradstep.values.outcomes import Died
 
 

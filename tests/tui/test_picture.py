@@ -34,7 +34,7 @@ def test_a_picture_needs_nothing_of_the_network_and_is_in_the_layout_that_a_scri
 
 
 def test_a_screenshot_line_draws_the_screen_as_it_is(tmp_path):
-    from gradstep.tui.jobs import command_job
+    from gradstep.tui.commands.jobs import command_job
 
     async def test():
         async with stage() as s:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from stage import stage
 
 from gradstep.steps.parse import parse_script
-from gradstep.tui.play import RATES, Play
+from gradstep.tui.commands.play import RATES, Play
 from gradstep.values.commands import Backward, Load, Step
 from gradstep.values.outcomes import Outcome, Problem, WatchHit
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from stage import stage
 from textual import events
 
-from gradstep.tui.layout import LAYOUTS, PANELS
-from gradstep.tui.places import LEAST_HEIGHT, LEAST_WIDTH, Wish, plan, size_class
-from gradstep.tui.remembered import Look, Taste
-from gradstep.tui.sizes import Grip, grip_at, resized
+from gradstep.tui.layout.layouts import LAYOUTS, PANELS
+from gradstep.tui.layout.places import LEAST_HEIGHT, LEAST_WIDTH, Wish, plan, size_class
+from gradstep.tui.layout.remembered import Look, Taste
+from gradstep.tui.layout.sizes import Grip, grip_at, resized
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 

@@ -9,11 +9,13 @@ from fake_session import FakeSession
 from msgspec.structs import replace
 from stage import stage
 
-from gradstep.tui.lines import cell_len, fit_middle, plain
-from gradstep.tui.panels import graph, model, status
-from gradstep.tui.panels.status import Activity
+from gradstep.tui.panels import model
+from gradstep.tui.panels.bars import status
+from gradstep.tui.panels.bars.status import Activity
+from gradstep.tui.panels.graph import panel as graph
 from gradstep.tui.panels.why import News
 from gradstep.tui.panels.why import draw as draw_why
+from gradstep.tui.render.lines import cell_len, fit_middle, plain
 from gradstep.values.commands import Print
 from gradstep.values.expressions import Name
 from gradstep.values.graphs import GraphView, NodeRow

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from stage import Stage, stage
 from tensors import answer
 
-from gradstep.tui.element import complete_element, places_of, read_dims, read_place
-from gradstep.tui.panels.tensor import TensorPanel
-from gradstep.tui.panels.tensor_foot import title_words
+from gradstep.tui.panels.tensor.element import complete_element, places_of, read_dims, read_place
+from gradstep.tui.panels.tensor.foot import title_words
+from gradstep.tui.panels.tensor.panel import TensorPanel
 from gradstep.values.errors import GradstepError
 from gradstep.values.tensors import Axis, LookPlace, LookTensor, PlaceView, TensorView
 from gradstep.values.views import Request, View

@@ -10,10 +10,10 @@ from rich.style import Style
 from stage import stage
 from textual.command import CommandList
 
-from gradstep.tui import tones
-from gradstep.tui.layout import LAYOUTS, PANELS
-from gradstep.tui.remembered import Look
-from gradstep.tui.tones import GROUNDS, HEAT, THEMES, style
+from gradstep.tui.layout.layouts import LAYOUTS, PANELS
+from gradstep.tui.layout.remembered import Look
+from gradstep.tui.render import tones
+from gradstep.tui.render.tones import GROUNDS, HEAT, THEMES, style
 
 TONES = [*tones.DARK.hues, *(f"heat:{level}" for level in range(-HEAT, HEAT + 1))]
 LEAST = {"dark": 4.5, "light": 4.5, "high-contrast": 7.0}

@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradstep.tui.commands.jobs import load_job
+from gradstep.tui.commands.reading import Walk
 from gradstep.tui.controllers.training import parse_commands
 from gradstep.tui.desk import Controller, Desk
-from gradstep.tui.jobs import load_job
-from gradstep.tui.reading import Walk
 from gradstep.values import numbers
 from gradstep.values.commands import Command, Load
 from gradstep.values.errors import GradstepError, refuse_to_overwrite, wrong
@@ -18,7 +18,7 @@ from gradstep.values.outcomes import Problem
 from gradstep.values.views import LookNames, Names
 
 if TYPE_CHECKING:
-    from gradstep.tui.prompt import CommandLine, TypedLine
+    from gradstep.tui.commands.prompt import CommandLine, TypedLine
 
 HANDED_OVER = "Opened by a program: there is no load line"
 
@@ -50,7 +50,7 @@ class CommandLines(Controller):
     # -- the line -----------------------------------------------------------------------------------------------------
     def begin(self, text: str) -> None:
         """Begin to type a command that starts with `text`."""
-        from gradstep.tui.prompt import CommandLine
+        from gradstep.tui.commands.prompt import CommandLine
 
         if self._command_line is None:
             self._command_line = CommandLine(self._typed, self)
@@ -82,7 +82,7 @@ class CommandLines(Controller):
     def complete(self, line: str) -> Sequence[str]:
         """Return the whole lines that a beginning could become."""
         from gradstep.steps.complete import complete
-        from gradstep.tui.element import complete_element
+        from gradstep.tui.panels.tensor.element import complete_element
 
         if line.lstrip().startswith("element "):
             return complete_element(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gradstep.tui.desk import Controller
-from gradstep.tui.layout import PANELS
+from gradstep.tui.layout.layouts import PANELS
 
 PATIENCE = 0.7
 """Seconds after a digit in which the next key belongs to it: longer than it takes to type on, shorter than to look."""

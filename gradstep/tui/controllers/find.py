@@ -8,12 +8,12 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from textual.binding import Binding, BindingType
 
+from gradstep.tui.commands.jobs import command_job, show_of
+from gradstep.tui.commands.prompt import TypedLine
 from gradstep.tui.controllers.command_line import CommandLines
 from gradstep.tui.desk import Controller, Desk
-from gradstep.tui.jobs import command_job, show_of
-from gradstep.tui.lines import clean
-from gradstep.tui.panels.graph import GraphPanel
-from gradstep.tui.prompt import TypedLine
+from gradstep.tui.panels.graph.panel import GraphPanel
+from gradstep.tui.render.lines import clean
 from gradstep.values.finding import FoundView, Hit, LookFind
 
 

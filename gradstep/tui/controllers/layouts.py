@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from textual import events
 
 from gradstep.tui.desk import Controller, Desk
-from gradstep.tui.layout import LAYOUTS
-from gradstep.tui.places import Wish
-from gradstep.tui.remembered import Taste
-from gradstep.tui.sizes import Grip, grip_at, resized
-from gradstep.tui.tones import PLAIN, THEMES
+from gradstep.tui.layout.layouts import LAYOUTS
+from gradstep.tui.layout.places import Wish
+from gradstep.tui.layout.remembered import Taste
+from gradstep.tui.layout.sizes import Grip, grip_at, resized
+from gradstep.tui.render.tones import PLAIN, THEMES
 from gradstep.values.errors import wrong
 from gradstep.values.nearest import did_you_mean
 

@@ -8,9 +8,9 @@ from functools import partial
 
 from gradstep.tui.desk import Controller
 from gradstep.tui.panels.contributions import ContributionsPanel
-from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.panels.graph.panel import GraphPanel
 from gradstep.tui.panels.inside import InsidePanel
-from gradstep.tui.panels.jtv import JtvPanel
+from gradstep.tui.panels.jtv.panel import JtvPanel
 from gradstep.tui.panels.source import SourcePanel
 from gradstep.values.errors import wrong
 from gradstep.values.nodes import Direction

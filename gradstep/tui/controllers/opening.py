@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from gradstep.steps.script import Script
+from gradstep.tui.commands.reading import Reading, Walk
 from gradstep.tui.controllers.command_line import HANDED_OVER
 from gradstep.tui.controllers.layouts import one_of
 from gradstep.tui.controllers.training import Training, parse_commands
 from gradstep.tui.desk import Controller, Desk
-from gradstep.tui.lines import clean
 from gradstep.tui.panels.log import Entry
 from gradstep.tui.panels.script import Page
 from gradstep.tui.panels.why import Stage
-from gradstep.tui.reading import Reading, Walk
+from gradstep.tui.render.lines import clean
 from gradstep.tui.showing import Showing
 from gradstep.values import numbers
 from gradstep.values.commands import Command, Load
@@ -135,7 +135,7 @@ class Opening(Controller):
         Raises:
             GradstepError: there is no such command.
         """
-        from gradstep.tui.helps import HelpScreen, topics
+        from gradstep.tui.keys.help import HelpScreen, topics
 
         named = one_of("help on", topic.removeprefix(":").partition(" ")[0], topics()) if topic else ""
         self.screen.app.push_screen(HelpScreen(self.screen.keyboard, self.screen.focus_panel, named))

@@ -9,17 +9,17 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from gradstep.tui.commands.jobs import command_job, show_of
 from gradstep.tui.controllers.command_line import CommandLines
 from gradstep.tui.controllers.stepping import Stepping
 from gradstep.tui.controllers.time_travel import TimeTravel
 from gradstep.tui.controllers.training import parse_commands
 from gradstep.tui.controllers.what_if import WhatIf
-from gradstep.tui.copying import MOST, Copied, slice_copied
 from gradstep.tui.desk import Controller, Desk
-from gradstep.tui.jobs import command_job, show_of
-from gradstep.tui.layout import PANELS, hidden_guests
-from gradstep.tui.panels.graph import GraphPanel
+from gradstep.tui.layout.layouts import PANELS, hidden_guests
+from gradstep.tui.panels.graph.panel import GraphPanel
 from gradstep.tui.panels.panel import Panel
+from gradstep.tui.render.copying import MOST, Copied, slice_copied
 from gradstep.values import numbers
 from gradstep.values.commands import Break, Command
 from gradstep.values.outcomes import Stop

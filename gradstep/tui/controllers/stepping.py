@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from gradstep.tui.commands.jobs import REFUSED_INSIDE, command_job
 from gradstep.tui.controllers.training import Training
 from gradstep.tui.desk import Controller, Desk
-from gradstep.tui.jobs import REFUSED_INSIDE, command_job
-from gradstep.tui.layout import INSIDE
+from gradstep.tui.layout.layouts import INSIDE
+from gradstep.tui.panels.bars.position import own_name, place_words
 from gradstep.tui.panels.breakpoints import BreakpointsPanel
-from gradstep.tui.panels.graph import GraphPanel
-from gradstep.tui.panels.position import own_name, place_words
+from gradstep.tui.panels.graph.panel import GraphPanel
 from gradstep.values.commands import (
     Break,
     Command,

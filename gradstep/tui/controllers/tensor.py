@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from gradstep.tui.controllers.command_line import CommandLines
 from gradstep.tui.desk import Controller, Desk
-from gradstep.tui.element import place_words, read_dims, read_place
+from gradstep.tui.panels.tensor.element import place_words, read_dims, read_place
 from gradstep.values.errors import wrong
 from gradstep.values.tensors import LookPlace, PlaceView, TensorView
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from gradstep.tui.commands.jobs import command_job
 from gradstep.tui.controllers.stepping import Stepping
 from gradstep.tui.desk import Controller, Desk
-from gradstep.tui.jobs import command_job
 from gradstep.tui.panels.compare import ComparePanel
 from gradstep.tui.panels.timeline import TimelinePanel
 from gradstep.values.commands import Branch, Command, Load, Redo, Show

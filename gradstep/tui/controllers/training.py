@@ -6,9 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
+from gradstep.tui.commands.jobs import (
+    SIMPLE,
+    Job,
+    Program,
+    command_job,
+    iteration_job,
+    load_job,
+    natural_job,
+    sequence,
+    times,
+)
+from gradstep.tui.commands.play import USUAL, Play
 from gradstep.tui.desk import Controller, Desk
-from gradstep.tui.jobs import SIMPLE, Job, Program, command_job, iteration_job, load_job, natural_job, sequence, times
-from gradstep.tui.play import USUAL, Play
 from gradstep.tui.showing import Showing
 from gradstep.values.commands import ACTS, Command, Load, Show, line_of
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
+from gradstep.tui.commands.jobs import command_job
 from gradstep.tui.controllers.command_line import CommandLines
 from gradstep.tui.controllers.training import parse_commands
 from gradstep.tui.desk import Controller, Desk
-from gradstep.tui.jobs import command_job
 from gradstep.values.commands import Try
 from gradstep.values.expressions import name_line
 

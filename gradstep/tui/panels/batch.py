@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from gradstep.tui.copying import Copied
-from gradstep.tui.glyphs import ASCII
-from gradstep.tui.lines import Line, Row, Span, cell_len, clean
 from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
 from gradstep.tui.panels.panel import ViewPanel
-from gradstep.tui.sparks import merged, picture, spark, stretch
+from gradstep.tui.render.copying import Copied
+from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
+from gradstep.tui.render.glyphs import ASCII
+from gradstep.tui.render.lines import Line, Row, Span, cell_len, clean
+from gradstep.tui.render.sparks import merged, picture, spark, stretch
 from gradstep.values import numbers
 from gradstep.values.training import BatchView, LookBatch, PartRow, Piece, SampleRow
 from gradstep.values.views import Request

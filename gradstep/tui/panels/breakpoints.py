@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 
-from gradstep.tui.lines import Line, Row, clean, fit
 from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, widest, window
+from gradstep.tui.render.lines import Line, Row, clean, fit
 from gradstep.values import numbers
 from gradstep.values.commands import Delete, Enable
 from gradstep.values.graphs import NodeRow

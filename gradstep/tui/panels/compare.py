@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gradstep.tui.copying import Copied
-from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.lines import Line, Row, clean, fit, fit_middle, text_line
+from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window_with
 from gradstep.tui.panels.panel import ViewPanel
-from gradstep.tui.plot import OTHER, Plot
+from gradstep.tui.render.copying import Copied
+from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window_with
+from gradstep.tui.render.lines import Line, Row, clean, fit, fit_middle, text_line
+from gradstep.tui.render.plot import OTHER, Plot
 from gradstep.values import numbers
 from gradstep.values.numbers import number
 from gradstep.values.tensors import Between

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
 
-from gradstep.tui.copying import Copied
-from gradstep.tui.lines import Line, Row, clean, fit, fit_middle, text_line
 from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.render.copying import Copied
+from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window
+from gradstep.tui.render.lines import Line, Row, clean, fit, fit_middle, text_line
 from gradstep.values import numbers
 from gradstep.values.contributions import (
     Contribution,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradstep.tui.lines import Line, Row, cell_len, clean
-from gradstep.tui.panels.drawing import GUTTER, paragraph
+from gradstep.tui.render.drawing import GUTTER, paragraph
+from gradstep.tui.render.lines import Line, Row, cell_len, clean
 from gradstep.values.reasons import FormulaLine
 
 _GAP = 3

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gradstep.tui.lines import Line, Row, clean, fit, text_line
+from gradstep.tui.panels.bars.position import flowing_side, place_words
 from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window
 from gradstep.tui.panels.panel import ViewPanel
-from gradstep.tui.panels.position import flowing_side, place_words
+from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window
+from gradstep.tui.render.lines import Line, Row, clean, fit, text_line
 from gradstep.values import numbers
 from gradstep.values.inside import InsideView, LookInside, Passed
 from gradstep.values.views import Request

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from gradstep.tui.in_keys import in_keys
-from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.lines import Line, Row, cell_len, clean, fit_end, text_line
-from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest, window
+from gradstep.tui.keys.in_keys import in_keys
+from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.panels.panel import ViewPanel
-from gradstep.tui.sparks import Decades, bar, decades_of, gauge, power
+from gradstep.tui.render.drawing import GUTTER, Drawing, empty, widest, window
+from gradstep.tui.render.lines import Line, Row, cell_len, clean, fit_end, text_line
+from gradstep.tui.render.sparks import Decades, bar, decades_of, gauge, power
 from gradstep.values import numbers
 from gradstep.values.training import LayerRow, LayersView, LookLayers
 from gradstep.values.views import Request

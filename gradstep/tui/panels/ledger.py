@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradstep.tui.in_keys import in_keys
-from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.lines import Line, Row, clean
+from gradstep.tui.keys.in_keys import in_keys
+from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
+from gradstep.tui.render.lines import Line, Row, clean
 from gradstep.values import numbers
 from gradstep.values.reasons import LedgerRow, LedgerView, LookLedger
 from gradstep.values.views import Request

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from gradstep.tui.copying import Copied
-from gradstep.tui.lines import Line, Row, clean
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, window
 from gradstep.tui.panels.panel import Panel
+from gradstep.tui.render.copying import Copied
+from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, window
+from gradstep.tui.render.lines import Line, Row, clean
 from gradstep.values import numbers
 from gradstep.values.commands import Say, line_of
 from gradstep.values.outcomes import Outcome

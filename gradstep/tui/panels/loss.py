@@ -8,14 +8,14 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from gradstep.tui.copying import Copied
-from gradstep.tui.in_keys import in_keys
-from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.lines import Line, Row, clean
-from gradstep.tui.panels.drawing import GUTTER, Drawing, empty
+from gradstep.tui.keys.in_keys import in_keys
+from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.panels.panel import ViewPanel
-from gradstep.tui.plot import OTHER, Plot
-from gradstep.tui.sparks import merged, spark
+from gradstep.tui.render.copying import Copied
+from gradstep.tui.render.drawing import GUTTER, Drawing, empty
+from gradstep.tui.render.lines import Line, Row, clean
+from gradstep.tui.render.plot import OTHER, Plot
+from gradstep.tui.render.sparks import merged, spark
 from gradstep.values import numbers
 from gradstep.values.views import LookLoss, LossPoint, LossView, Request
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gradstep.tui.copying import Copied
-from gradstep.tui.lines import Line, Row, clean, fit_middle, fit_parts, text_line
 from gradstep.tui.panels.breakpoints import mark_of, of_part
 from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.render.copying import Copied
+from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, widest, window
+from gradstep.tui.render.lines import Line, Row, clean, fit_middle, fit_parts, text_line
 from gradstep.values import numbers
 from gradstep.values.commands import Break
 from gradstep.values.expressions import name_line

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gradstep.tui.copying import Copied
-from gradstep.tui.lines import Line, Row, Span, clean, wrap
 from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, widest, window
 from gradstep.tui.panels.panel import ViewPanel
-from gradstep.tui.sparks import merged, spark, stretch
+from gradstep.tui.render.copying import Copied
+from gradstep.tui.render.drawing import GUTTER, Drawing, empty, widest, window
+from gradstep.tui.render.lines import Line, Row, Span, clean, wrap
+from gradstep.tui.render.sparks import merged, spark, stretch
 from gradstep.values import numbers
 from gradstep.values.training import GroupRow, LookOptimizer, OptimizerView, SlotRow
 from gradstep.values.views import Request

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from textual import events
 from textual.message import Message
 
-from gradstep.tui.copying import Copied
-from gradstep.tui.lines import Line, Row, Span, clean, marked_end, plain, text_line
 from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.drawing import Drawing, empty, heading
-from gradstep.tui.panels.surface import Surface
+from gradstep.tui.render.copying import Copied
+from gradstep.tui.render.drawing import Drawing, empty, heading
+from gradstep.tui.render.lines import Line, Row, Span, clean, marked_end, plain, text_line
+from gradstep.tui.render.surface import Surface
 from gradstep.values.views import NoView, Request, View
 
 ViewT = TypeVar("ViewT", bound=Struct)

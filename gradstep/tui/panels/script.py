@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.lines import Line, Row, Span, clean
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, paragraph, window
-from gradstep.tui.panels.markdown import markdown_lines
+from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.panels.why import problem_lines
+from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, paragraph, window
+from gradstep.tui.render.lines import Line, Row, Span, clean
+from gradstep.tui.render.markdown import markdown_lines
 from gradstep.values.outcomes import Problem
 
 _LEAST = 16

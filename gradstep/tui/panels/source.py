@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from gradstep.tui.in_keys import in_keys
-from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.lines import Line, Row, clean
-from gradstep.tui.panels.drawing import GUTTER, Drawing, empty, window
+from gradstep.tui.keys.in_keys import in_keys
+from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.render.drawing import GUTTER, Drawing, empty, window
+from gradstep.tui.render.lines import Line, Row, clean
 from gradstep.values.inside import LookSource, SourceView
 from gradstep.values.views import Request
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gradstep.tui.copying import Copied
-from gradstep.tui.forks import Lanes, lanes_of
-from gradstep.tui.lines import Line, Row, clean, fit, text_line
 from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.drawing import GUTTER, Drawing, cursor, empty, widest, window_with
 from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.render.copying import Copied
+from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, widest, window_with
+from gradstep.tui.render.lanes import Lanes, lanes_of
+from gradstep.tui.render.lines import Line, Row, clean, fit, text_line
 from gradstep.values import numbers
 from gradstep.values.commands import Goto, Switch
 from gradstep.values.timeline import LookTimeline, TimelineRow, TimelineView

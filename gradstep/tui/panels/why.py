@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from gradstep.tui.copying import Copied
-from gradstep.tui.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.lines import Line, Row, Span, clean, fit, text_line
-from gradstep.tui.panels.drawing import GUTTER, Drawing, paragraph
+from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.panels.formulas import are_ways, formula_rows
-from gradstep.tui.panels.markdown import markdown_lines
 from gradstep.tui.panels.panel import Panel
+from gradstep.tui.render.copying import Copied
+from gradstep.tui.render.drawing import GUTTER, Drawing, paragraph
+from gradstep.tui.render.lines import Line, Row, Span, clean, fit, text_line
+from gradstep.tui.render.markdown import markdown_lines
 from gradstep.values import numbers
 from gradstep.values.commands import Expect, Print, Say, line_of
 from gradstep.values.expressions import expression_line

@@ -1,0 +1,74 @@
+"""The command palette: the keys and the commands, found by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+if TYPE_CHECKING:
+    from gradstep.tui.screen import StepScreen
+
+
+_SKIPPED = {"palette", "pause_too", "panel", "panel_back"}
+"""Keys that are of no use here."""
+
+
+class Entry(NamedTuple):
+    """What the palette offers: a name, a sentence, what it does, and the word it is looked for by."""
+
+    name: str
+    text: str
+    act: Callable[[], object]
+    word: str
+
+
+def entries(screen: StepScreen) -> list[Entry]:
+    """Return what applies now: each key, and each command that has none."""
+    from gradstep.steps.words import WORDS
+    from gradstep.tui.keys.help import CONSOLE
+
+    keys = [key for key in screen.keyboard.keys if key.id not in _SKIPPED and screen.applies(key.id)]
+    names = [f"{key.label}  ({key.shown})" if key.shown else key.label for key in keys]
+    offered = [
+        Entry(name, key.help, partial(screen.action_press, key.id), key.label)
+        for name, key in zip(names, keys, strict=True)
+    ]
+    # a key of another name does less: `break` sets any breakpoint, its key one here
+    has_key = {key.label.replace(" ", "_") for key in screen.keyboard.keys}
+    commands = [(word.word, word.help) for word in WORDS if screen.showing.takes(word.word)]
+    commands += [(usage.split()[0], text) for usage, text in CONSOLE]
+    return offered + [
+        Entry(f":{word}", text, partial(screen.typing.begin, f"{word} "), word)
+        for word, text in commands
+        if word not in has_key
+    ]
+
+
+def rank(entry: Entry, query: str, match: Callable[[str], float]) -> float:
+    """Return how well an entry fits what was typed: the very word first, then its beginning, then the rest; 0: not."""
+    typed, word = query.strip().lstrip(":").lower(), entry.word.lower()
+    fit = max(match(entry.name), match(entry.text) * 0.5)
+    return fit + (200.0 if word == typed else 100.0 if typed and word.startswith(typed) else 0.0)
+
+
+class Commands(Provider):
+    """Offers what a key does, and every command word for the command line."""
+
+    @property
+    def _entries(self) -> list[Entry]:
+        return entries(self.screen)  # type: ignore[arg-type]
+
+    async def discover(self) -> Hits:
+        """Offer everything that applies now."""
+        for entry in self._entries:
+            yield DiscoveryHit(entry.name, entry.act, help=entry.text)
+
+    async def search(self, query: str) -> Hits:
+        """Offer what matches."""
+        matcher = self.matcher(query)
+        for entry in self._entries:
+            if (score := rank(entry, query, matcher.match)) > 0:
+                yield Hit(score, matcher.highlight(entry.name), entry.act, help=entry.text)

@@ -1,0 +1,171 @@
+"""The help: the panel in focus first, then every key as it is bound, and every command of the steps language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+
+from gradstep.tui.keys.keyboard import Keyboard
+from gradstep.tui.keys.table.key import Key
+from gradstep.tui.panels.panel import Panel
+from gradstep.tui.render.drawing import Drawing, heading, paragraph, window
+from gradstep.tui.render.lines import Line, Row, text_line, wrap
+from gradstep.values.views import Request
+
+CONSOLE: tuple[tuple[str, str], ...] = (
+    ("save FILE.steps", "Write the session so far as a script that replays it; save! overwrites a file."),
+    ("layout NAME", "Lay the panels out in another way: learn, inspect or train."),
+    ("theme NAME", "Show other colours: dark, light or high-contrast."),
+    ("element 3, 17", "Go to an element in Tensor; max, min, abs, change, nan or inf finds one, of .grad with grad."),
+    ("dims 1 3", "See these two dimensions as the rows and the columns of Tensor."),
+    (
+        "row 3, 17",
+        "In Jᵀ v, see the row of J for that element of the output, by itself: of a J too large to be computed whole; "
+        "without an index, of the one where v is farthest from 0; row off: no more.",
+    ),
+    ("column 0, 5", "In the same way the column of J for that element of the input."),
+    ("help break", "Show every key and every command, from the one that is named on."),
+    ("quit", "Quit, and keep the session for gradstep --last."),
+)
+"""Commands of the screen's own, which are no lines of a script."""
+
+
+def topics() -> list[str]:
+    """Return the commands that there is help on."""
+    from gradstep.steps.words import WORDS
+
+    return [*(each.word for each in WORDS), *(usage.split()[0] for usage, _ in CONSOLE)]
+
+
+PATH: tuple[tuple[str, str], ...] = (
+    ("●", "the phase that was just done: the screen shows what came of it"),
+    ("✓", "done earlier, since the last zero_grad"),
+    ("▶", "running, or stopped inside of"),
+)
+"""The marks of the path of phases."""
+
+
+def help_lines(width: int, keyboard: Keyboard, panel: Panel | None = None) -> list[Line]:
+    """Return the whole help as rows, what there is to know about one panel first."""
+    from gradstep.steps.words import WORDS
+
+    lines = panel_lines(width, keyboard, panel) if panel is not None else []
+    for group, keys in groupby(keyboard.keys, lambda key: key.group):
+        general = [key for key in keys if not key.panel]
+        lines += [text_line(group, width, "bright"), *_entries(general, width), Line()]
+    for name in dict.fromkeys(
+        key.panel for key in keyboard.keys if key.panel and (panel is None or key.panel != panel.id)
+    ):
+        own = [key for key in keyboard.keys if key.panel == name]
+        lines += [text_line(f"In {heading(name)}", width, "bright"), *_entries(own, width), Line()]
+    lines += [
+        text_line("The path of the phases, below the status line", width, "bright"),
+        *(line for mark, text in PATH for line in _entry(mark, text, width, 12)),
+        Line(),
+        text_line("A number before a key", width, "bright"),
+        *paragraph(_counts(keyboard), width, "text", 4),
+        Line(),
+    ]
+    lines.append(text_line(f"At {keyboard.key('command').shown} and in .steps scripts", width, "bright"))
+    indent = 36 if width >= 90 else 30
+    lines += [line for word in WORDS for line in _entry(word.usage, word.help, width, indent)]
+    lines += [Line(), text_line(f"At {keyboard.key('command').shown} only", width, "bright")]
+    return lines + [line for usage, text in CONSOLE for line in _entry(usage, text, width, indent)]
+
+
+def _counts(keyboard: Keyboard) -> str:
+    return (
+        f"10 {keyboard.key('natural').shown} does it ten times; {keyboard.key('pause').shown} stops it, "
+        f"{keyboard.key('go_on').shown} goes on. It goes before {' '.join(keyboard.counted)}. A digit by itself is the "
+        "key of a panel: it is a number when one of those follows at once."
+    )
+
+
+def panel_lines(width: int, keyboard: Keyboard, panel: Panel) -> list[Line]:
+    """Return what a panel shows, how it is read, and the keys of its own."""
+    own = [key for key in keyboard.keys if key.panel == panel.id]
+    return [
+        text_line(f"{panel.title}, which is in focus", width, "bright"),
+        *paragraph(panel.reads.format_map({key.id: keyboard.named(key.id) for key in keyboard.keys}), width, "text", 4),
+        *_entries(own, width),
+        Line(),
+    ]
+
+
+def _entries(keys: Iterable[Key], width: int) -> list[Line]:
+    return [line for key in keys for line in _entry(key.shown or "no key", key.help, width, 12)]
+
+
+def _entry(name: str, text: str, width: int, indent: int) -> list[Line]:
+    first, *more = wrap(text, max(10, width - 5 - indent))
+    lines = [Row(width).left(4, name, "key", indent - 2).left(4 + indent, first, "text").line()]
+    return lines + [text_line(part, width, indent=4 + indent) for part in more]
+
+
+class HelpPanel(Panel):
+    """The help as rows that scroll."""
+
+    title = "Help"
+
+    def __init__(self, keyboard: Keyboard, panel: Panel | None = None, topic: str = "") -> None:
+        """Prepare the help.
+
+        Args:
+            keyboard: the keys as they are bound.
+            panel: what to begin with.
+            topic: the command to show first; empty for the beginning.
+        """
+        super().__init__("help")
+        self.keyboard = keyboard
+        self._panel, self._topic = panel, topic
+
+    def request(self) -> Request | None:
+        """Ask for nothing."""
+        return None
+
+    def draw(self, width: int, height: int) -> Drawing:
+        """Draw the rows from the first visible one on."""
+        lines = help_lines(width, self.keyboard, self._panel)
+        if self._topic:
+            places = [i for i, line in enumerate(lines) if self._topic in line.plain.split()[:1]]
+            self.first, self._topic = (places or [0])[-1], ""
+        start, end = window(len(lines), self.first, height)
+        return Drawing("esc closes, ↑↓ scroll", lines[start:end], len(lines), start, end - start)
+
+
+class HelpScreen(ModalScreen[None]):
+    """The help over the whole screen."""
+
+    DEFAULT_CSS = "HelpScreen { background: $background; } HelpScreen > #help { width: 1fr; height: 1fr; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q,f1,ctrl+c", "dismiss", "close", show=False, priority=True),
+        Binding("up,k", "move(-1)", show=False),
+        Binding("down,j", "move(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown,space", "page(1)", show=False),
+        Binding("home,g", "page(-1000)", show=False),
+        Binding("end,G", "page(1000)", show=False),
+    ]
+
+    def __init__(self, keyboard: Keyboard, panel: Panel | None = None, topic: str = "") -> None:
+        """Prepare the screen; `panel` is what to begin with, `topic` the command to show first."""
+        super().__init__()
+        self._panel = HelpPanel(keyboard, panel, topic)
+
+    def compose(self) -> ComposeResult:
+        """Show the one panel."""
+        yield self._panel.widget
+
+    def action_move(self, rows: int) -> None:
+        """Scroll by rows."""
+        self._panel.scroll_rows(rows)
+        self._panel.redraw()
+
+    def action_page(self, pages: int) -> None:
+        """Scroll by pages."""
+        self.action_move(pages * max(1, self._panel.body - 1))

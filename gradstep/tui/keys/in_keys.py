@@ -1,0 +1,47 @@
+"""Sentences in the keys as they are bound: views name a command, "run `forward`", and the screen the key, "press f"."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gradstep.tui.commands.jobs import SIMPLE
+from gradstep.tui.keys.keyboard import Keyboard
+
+_COMMANDS = {name: name for name in SIMPLE} | {"continue": "go_on"}
+"""The id of the key of each command that a sentence may name: the phases, and the ways on inside one."""
+_NAMED = re.compile(rf"(?:\b(?P<run>[Rr])un )?`(?P<command>{'|'.join(_COMMANDS)})`")
+_SAID = ("note", "why", "sentence", "more", "no_grad")
+"""The fields of views that hold sentences."""
+
+ViewT = TypeVar("ViewT", bound=Struct)
+
+
+def in_keys(text: str, keyboard: Keyboard) -> str:
+    """Return a sentence with each command that it names in backquotes as its key: "run `forward`" as "press f".
+
+    A command without a key is named as it is typed: "run `:forward`".
+    """
+    return _NAMED.sub(lambda found: _named(found, keyboard), text) if "`" in text else text
+
+
+def _named(found: re.Match[str], keyboard: Keyboard) -> str:
+    name, run = found["command"], found["run"]
+    key = keyboard.key(_COMMANDS[name]).shown
+    if not key:
+        return f"{run}un " * bool(run) + f"`{keyboard.key('command').shown}{name}`"
+    return {"R": "Press ", "r": "press "}.get(run, "") + key
+
+
+def view_in_keys(view: ViewT, keyboard: Keyboard) -> ViewT:
+    """Return a view with what it says in the keys as they are bound; itself where it names no command."""
+    changed: dict[str, object] = {}
+    for name in _SAID:
+        said = getattr(view, name, "")
+        told = tuple(in_keys(text, keyboard) for text in said) if isinstance(said, tuple) else in_keys(said, keyboard)
+        if told != said:
+            changed[name] = told
+    return replace(view, **changed) if changed else view

@@ -1,0 +1,1 @@
+"""The rows above and below the panels."""

@@ -1,0 +1,135 @@
+"""The rows around the panels: the banner of a dead engine, the command line at rest, and the footer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.message import Message
+
+from gradstep.tui.keys import keymap
+from gradstep.tui.keys.table.key import Key
+from gradstep.tui.layout.layouts import LAYOUTS
+from gradstep.tui.render.lines import Line, Row, clean
+from gradstep.tui.render.surface import Surface
+
+
+class Banner(Surface):
+    """Says how the engine died, and what can be done."""
+
+    ground = "screen"
+
+    def __init__(self) -> None:
+        super().__init__("banner")
+        self.text = ""
+
+    def compose_lines(self, width: int, _height: int) -> list[Line]:
+        """Draw the banner."""
+        row = Row(width).add(" ").add(f" The engine died: {clean(self.text)}. ", "odd")
+        row.add(f"  {self.keyboard.key('restart').shown}", "key")
+        return [row.add(" restarts it and replays the session", "text").line()]
+
+
+class PromptRow(Surface):
+    """The last command, on the line where the next one is typed."""
+
+    ground = "screen"
+
+    class Pressed(Message):
+        """What a key stands for was clicked."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
+    def __init__(self) -> None:
+        super().__init__("prompt")
+        self.last = ""
+        self.mark = ""
+        """What stands before a line that is being typed, where that is no command."""
+        self.count = ""
+        """The number that is being typed before a key."""
+        self.layout_name = ""
+        """The present layout."""
+        self._ends: list[tuple[int, str]] = []
+        """Where the name of each layout ends."""
+
+    def compose_lines(self, width: int, _height: int) -> list[Line]:
+        """Draw the line."""
+        if self.count:
+            hint = f"before a key, how often: {' '.join(self.keyboard.counted)}"
+            return [Row(width).left(1, f"{self.count}…", "bright").add("  ").add(hint, "dim").line()]
+        mark = self.mark or self.keyboard.key("command").shown
+        row = Row(width).left(1, mark, "key").add(" ").add(clean(self.last), "text")
+        names = [(f"{self.keyboard.key(name).shown} ".lstrip(), name) for name in LAYOUTS]
+        cells = sum(len(key) + len(name) + 2 for key, name in names) - 1
+        room = width - cells if row.at + 3 + cells <= width else width
+        hint = "tab completes, up for history"
+        if row.at + 3 + len(hint) < room:
+            row.left(row.at + 3, hint, "dim")
+        self._ends = []
+        if room < width:
+            row.to(room)
+            for i, (key, name) in enumerate(names):
+                row.add("  " if i else "").add(key, "key").add(name, "bright" if name == self.layout_name else "dim")
+                self._ends.append((row.at, name))
+        return [row.line()]
+
+    def click(self, event: events.Click) -> None:
+        """Choose the layout whose name is clicked; elsewhere, begin to type."""
+        start = self._ends[0][0] - 8 if self._ends else self.size.width
+        name = next((name for end, name in self._ends if start <= event.x < end), "")
+        self.widget.post_message(self.Pressed(name or "command"))
+
+
+class FooterRow(Surface):
+    """The keys that apply now; while a command is typed, how it could go on."""
+
+    ground = "title"
+
+    def __init__(self) -> None:
+        super().__init__("footer")
+        self.keys: Sequence[str] = keymap.FOOTER
+        self.first: Sequence[str] = ()
+        """Those that are needed most now."""
+        self.playing = False
+        self.maximised = False
+        self.next = ""
+        """What space does, for a screen whose path of phases has no room to say so."""
+        self.candidates: Sequence[str] = ()
+        self.complaint = ""
+        """What is wrong with a file that was read at the start; it stays over stops, until a key is pressed."""
+        self.said = ""
+        """One line in place of the keys: a fault of what is typed, or what a key could not do."""
+
+    def compose_lines(self, width: int, _height: int) -> list[Line]:
+        """Draw as many as there is room for."""
+        row = Row(width)
+        if self.said or self.complaint:
+            return [row.left(1, clean(self.said or self.complaint), "bright").line()]
+        for text in self.candidates:
+            if row.at + len(text) + 3 > width:
+                break
+            row.left(row.at + (1 if row.at == 0 else 2), clean(text), "text")
+        for key in [] if self.candidates else self._fitting(width):
+            row.left(row.at + (1 if row.at == 0 else 3), key.shown, "key").add(f" {self._label(key, width)}", "dim")
+        return [row.line()]
+
+    def _label(self, key: Key, width: int) -> str:
+        if key.id == "play" and self.playing:
+            return "stop"
+        if key.id == "maximise" and self.maximised:
+            return "restore"
+        return self.next if key.id == "natural" and self.next and width < 100 else key.label
+
+    def _fitting(self, width: int) -> list[Key]:
+        """Return the keys that there is room for, the needed ones first to be let in."""
+        room, fitting = width - 1, set()
+        needed = (*self.first, *(name for name in keymap.NEEDED if name not in self.first))
+        for name in sorted(self.keys, key=lambda name: (*needed, name).index(name)):
+            key = self.keyboard.key(name)
+            cells = len(key.shown) + len(self._label(key, width)) + 4
+            if cells <= room + 3:
+                room -= cells
+                fitting.add(name)
+        return [self.keyboard.key(name) for name in self.keys if name in fitting]

@@ -1,0 +1,196 @@
+"""The two rows at the top: what is being stepped and where it stands, and the path of phases with their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gradstep.tui.keys.keyboard import Keyboard
+from gradstep.tui.panels.bars.position import phase_words
+from gradstep.tui.render.lines import Line, Row, Span, cell_len, clean, fit
+from gradstep.tui.render.surface import Surface
+from gradstep.values import numbers
+from gradstep.values.commands import PHASES, Backward, Forward
+from gradstep.values.outcomes import Stop
+
+_INSIDE = {"forward": Forward.torch, "backward": Backward.torch}
+"""The line of PyTorch that is running at a stop inside a phase."""
+
+
+_COLUMNS = (46, 62, 88)
+"""Where iteration, loss and optimizer stand, where there is room for each to stay there."""
+
+
+class Activity(NamedTuple):
+    """What the screen is doing, beside what is true at the stop."""
+
+    running: str = ""
+    """The line of the command in flight; empty when none is, or when it is too young to be mentioned."""
+    seconds: float = 0.0
+    queued: int = 0
+    """Commands that wait for their turn."""
+    loading: bool = False
+    dead: str = ""
+    """How the engine died; empty while it lives."""
+    name: str = ""
+    """What is being opened, until the stop knows its name."""
+    script: bool = False
+    """True while a script is open: space runs its next line."""
+    place: str = ""
+    """Where what runs has come to, e.g. `turn 3 of 12`."""
+
+
+def status(stop: Stop, activity: Activity, width: int, branched: bool = False) -> Line:
+    """Draw the status line: workload, device, iteration, loss, optimizer, and at the right the stop and its branch.
+
+    `branched`: there are several branches, so that the name of the present one says something.
+    """
+    right = _right(stop, activity, branched)
+    narrow = width < 100
+    room = width - len(right) - 3
+    row = Row(width).left(1, "gradstep", "bright")
+    workload = clean(stop.workload or activity.name)
+    row.add(" " if narrow else "  ").add(workload, "bright")
+    if stop.workload:
+        _facts(row, stop, narrow, room)
+    moves = activity.queued > 1 or activity.running or activity.place or stop.hit
+    return row.right(width - 1, right, "text" if moves else "dim").line()
+
+
+def _facts(row: Row, stop: Stop, narrow: bool, room: int) -> None:
+    """Write what is true at the stop: at columns that stay where they are, else close together, else less of it."""
+    gap = " " if narrow else "  "
+    origin = [clean(stop.device), clean(stop.dtype), f"seed {stop.seed}" if stop.seed is not None else ""]
+    built, iteration = Span("  ".join(filter(None, origin)), "dim"), Span(f"iteration {stop.iteration}")
+    loss = Span("no loss yet", "dim") if stop.loss is None else Span(f"loss {numbers.loss(stop.loss)}", "bright")
+    change = "" if stop.loss_change is None else f"{gap}({numbers.loss(stop.loss_change, sign=True)})"
+    changed = Span(loss.text + change, loss.tone)
+    rates = ", ".join(numbers.rate(rate) for rate in stop.lr[:2]) + (", …" if len(stop.lr) > 2 else "")
+    lr = Span(f"lr {rates}" if stop.optimizer else "")
+    optimizer = Span(f"{clean(stop.optimizer)}{gap}{lr.text}" if stop.optimizer else "")
+    facts = (iteration, changed, optimizer)
+    ends = [at + cell_len(span.text) for at, span in zip(_COLUMNS, facts, strict=True)]
+    apart = all(end + 2 <= at for end, at in zip((row.at + 2 + cell_len(built.text), *ends), _COLUMNS, strict=False))
+    if not narrow and apart and ends[-1] <= room:
+        _write(row, (built,), 2)
+        for at, span in zip(_COLUMNS, facts, strict=True):
+            row.left(at, span.text, span.tone)
+        return
+    whole = (*facts, built) if narrow else (built, *facts)
+    less = (facts, (iteration, loss, optimizer), (iteration, loss, lr), (iteration, loss), (loss,))
+    for spans in (whole, *less):
+        for gap_cells in (2,) if narrow else (3, 2):
+            if row.at + sum(gap_cells + cell_len(span.text) for span in spans if span.text) <= room:
+                _write(row, spans, gap_cells)
+                return
+
+
+def _write(row: Row, spans: Sequence[Span], gap: int) -> None:
+    for span in spans:
+        if span.text:
+            row.left(row.at + gap, span.text, span.tone)
+
+
+def _right(stop: Stop, activity: Activity, branched: bool) -> str:
+    parts = []
+    if activity.queued > 1:
+        parts.append(f"{activity.queued} queued")
+    if activity.dead:
+        parts.append("engine dead")
+    elif activity.loading:
+        parts.append(f"loading {activity.seconds:.1f} s")
+    elif activity.place:
+        parts.append(activity.place)
+    elif activity.running:
+        parts.append(f"{clean(activity.running)[:24]} {activity.seconds:.1f} s")
+    elif stop.number:
+        parts += [f"+{stop.ahead} ahead"] if stop.ahead else []
+        parts += [clean(stop.branch)] if branched else []
+        # inside a phase the stack says why it stopped
+        parts += [clean(stop.hit)] if stop.hit and stop.position is None else []
+        parts.append(f"stop {stop.number}")
+    return "  ".join(parts)
+
+
+def phases(stop: Stop, activity: Activity, width: int, keyboard: Keyboard | None = None) -> Line:
+    """Draw the path: the present phase lit, done ones ticked, the natural next one bright, and its line of PyTorch."""
+    row = Row(width)
+    keyboard = keyboard or Keyboard()
+    narrow = width < 100
+    natural = stop.natural[-1].split(" ")[0] if stop.natural else "" if stop.number else "forward"
+    running = activity.running.split(" ")[0]
+    row.add(" " if narrow else "  ")
+    for name in PHASES:
+        if name != PHASES[0]:
+            row.add(" ─ ", "line")
+        _phase(row, name, keyboard.key(name).shown, stop, natural, running)
+    inside = stop.position
+    line = clean(stop.torch if inside is None else inside.call or _INSIDE[inside.phase])
+    following = next_words(stop, activity.script)
+    hint = f"{keyboard.key('natural').shown}  {following}" if following else ""
+    left = row.at + (1 if narrow else 2)
+    place = max(left, 62) if not narrow else left
+    room = width - 2 - place
+    beside = room - len(hint) - 3
+    if hint and not narrow:
+        row.left(place, _shortened(line, beside), "bright")
+        key, _, what = hint.partition(" ")
+        return row.to(width - 1 - len(hint)).add(key, "key").add(" " + what, "dim").line()
+    return row.left(place, _shortened(line, room + 1), "bright").line()
+
+
+def _shortened(line: str, room: int) -> str:
+    """Return a line of PyTorch with as many of its statements as there is room for."""
+    kept = line
+    while len(kept) > room - 3 * (kept != line) and "; " in kept:
+        kept = kept.rpartition("; ")[0]
+    return fit(kept if kept == line else f"{kept}; …", max(0, room))
+
+
+def _phase(row: Row, name: str, key: str, stop: Stop, natural: str, running: str) -> None:
+    inside = stop.position if stop.position is not None and name == stop.position.phase else None
+    if inside is not None:
+        row.add(f" {key} {name} ▶ {phase_words(inside)}".rstrip() + " ", "block")
+    elif name == running:
+        row.add(f" {key} {name} ▶ ", "block")
+    elif name == stop.phase and not running and stop.position is None:
+        row.add(f" {key} {name} ● ", "block")
+    elif name in stop.done:
+        row.add(f" {key}", "key").add(f" {name} ✓ ", "good")
+    else:
+        row.add(f" {key}", "key").add(f" {name} ", "bright" if name == natural else "dim")
+
+
+def next_words(stop: Stop, script: bool) -> str:
+    """Return what space does: the next line of a script, or what is natural at the stop; empty for neither."""
+    return "next line" if script else clean("; ".join(stop.natural))
+
+
+class StatusRow(Surface):
+    """The status line."""
+
+    ground = "title"
+
+    def __init__(self) -> None:
+        super().__init__("status")
+        self.stop, self.activity = Stop(), Activity()
+        self.branched = False
+        """True once there were several branches."""
+
+    def compose_lines(self, width: int, _height: int) -> list[Line]:
+        """Draw the row."""
+        return [status(self.stop, self.activity, width, self.branched)]
+
+
+class PhasesRow(Surface):
+    """The path of phases."""
+
+    ground = "screen"
+
+    def __init__(self) -> None:
+        super().__init__("phases")
+        self.stop, self.activity = Stop(), Activity()
+
+    def compose_lines(self, width: int, _height: int) -> list[Line]:
+        """Draw the row."""
+        return [phases(self.stop, self.activity, width, self.keyboard)]

@@ -1,0 +1,198 @@
+"""The panel *Jᵀ v*: v that arrives at a node, its Jacobian, J^T v that leaves, the formula, and the chain to there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gradstep.tui.panels.bars.position import flowing_side
+from gradstep.tui.panels.doing import Doing
+from gradstep.tui.panels.jtv.grids import Grids, seen_edge
+from gradstep.tui.panels.jtv.strip import strip_lines
+from gradstep.tui.panels.jtv.words import chain_lines, edge_lines, facts, goes
+from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.render.drawing import GUTTER, Drawing, drawing_of, empty, heading, paragraph
+from gradstep.tui.render.lines import Line, Row, clean
+from gradstep.values.inside import Position
+from gradstep.values.nodes import Direction, LookNode, NodeView
+from gradstep.values.views import Request
+
+_LEAST = 4
+"""Rows of numbers that are left whatever is said below them."""
+_MOST = 16
+
+
+def draw(view: NodeView | None, width: int, height: int, at: int = -1) -> Drawing:
+    """Draw the node: the numbers first, below them in words what there is room for; the cursor on input `at`."""
+    if view is None or not view.name:
+        return empty(width, height, clean(view.note) if view is not None else "Nothing is loaded yet.")
+    about = f"#{view.number} {clean(view.name)}  {clean(view.module)}"
+    said, chain = _said(view, width, at), chain_lines(view, width)
+    grids = Grids(view, width)
+    rows = min(grids.height, _MOST)
+    # at least half of the panel is numbers
+    least = min(rows, max(_LEAST, height // 2 - 1))
+    room = max(0, height - least - grids.heads)
+    every = [*said, *chain, *_words(view, width)]
+    if chain and len(said) + len(chain) > room > 0:
+        # the way from the loss is never left out without a sign of it
+        every = [*said[: room - 1], *chain, *said[room - 1 :], *_words(view, width)]
+    shown = every[:room]
+    lines = grids.lines(max(least, min(rows, height - len(shown) - grids.heads)))
+    return drawing_of(about, [*lines, *shown], height, cut=len(every) - len(shown))
+
+
+def _said(view: NodeView, width: int, at: int) -> list[Line]:
+    """Return what happens to v and where it goes, the most needed first; before all, a row or column asked for."""
+    lines = [line for text in view.by_hand for line in paragraph(clean(text), width, "bright")]
+    lines += strip_lines(view, width)
+    if view.forward:
+        lines += [_formula(view, width)]
+    if len(view.edges) > 1 or (view.edges and not view.forward):
+        lines += edge_lines(view, width, at)
+    for text, tone in facts(view):
+        lines += paragraph(text, width, tone)
+    return lines
+
+
+def _words(view: NodeView, width: int) -> list[Line]:
+    """Return in words what the operation does to v."""
+    if view.words:
+        return paragraph(f"{view.words}.", width)
+    if view.leaf:
+        return []
+    return paragraph("The derivative of this operation is not in gradstep's tables.", width, "dim")
+
+
+def _formula(view: NodeView, width: int) -> Line:
+    row = Row(width).left(GUTTER, clean(view.forward), "text")
+    edge = seen_edge(view)
+    if edge is not None and edge.formula:
+        row.add("   Jᵀv = ", "dim").add(clean(edge.formula), "code")
+        if len(view.edges) == 1:
+            row.add(f"   {goes(edge, width - row.at - 4)}", "text" if edge.leaves is not None else "dim")
+    return row.line()
+
+
+class JtvPanel(ViewPanel[NodeView]):
+    """What a node makes of v, with a cursor on the input that J and J^T v are of."""
+
+    title = heading("jtv")
+    reads = (
+        "One node of the backward: v, the gradient that arrives for the operation's output; J, the Jacobian of the "
+        "operation; and Jᵀv, what leaves for each of its inputs, with the formula, the norms and their ratio. ↑↓ "
+        "chooses the input. Below stand the tensors that the node saved, and the nodes that v came through. It is "
+        "the node that is stopped at, or the one under the cursor of Graph."
+    )
+    shows = NodeView
+
+    def __init__(self) -> None:
+        super().__init__("jtv")
+        self.number: int | None = None
+        self.path = ""
+        """What it is about: the number of a node, else the path of a parameter or module, else where it is stopped."""
+        self.edge = -1
+        self._check = self._insist = False
+        self._direction: Direction = ""
+        self._at: tuple[int, ...] = ()
+
+    def keys(self) -> Mapping[str, Callable[[], str]]:
+        """Return what sees more of a Jacobian than is computed unasked."""
+        return {"jtv_check": self.check, "jtv_insist": self.insist, "jtv_strip": self.turn_strip}
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Change what flows at the node that is stopped at, or begin to type which row of J is seen."""
+        position = doing.stop.position
+        if key == "edit" and position is not None and position.kind == "node":
+            doing.edit(f"set {self._flowing(position)} = ")
+        elif key == "tensor_element":
+            doing.type(f"{self._direction or 'row'} ")
+        else:
+            return False
+        return True
+
+    def _flowing(self, position: Position) -> str:
+        """Return what can be changed of what flows: what arrives before the node, what leaves after it."""
+        side, view = flowing_side(position), self.view
+        if view is None or view.number != position.number:
+            return side
+        several = len(view.arrives if side == "node.in" else view.edges) > 1
+        at = view.seen if side == "node.out" else view.matrix.output if view.matrix is not None else 0
+        return f"{side}[{at}]" if several and at >= 0 else side
+
+    def request(self) -> Request:
+        """Ask for the node, its numbers in a window as large as can be drawn."""
+        rows = max(_LEAST, min(_MOST, self.body - 4))
+        columns = max(8, min(16, self.size.width // 8))
+        return LookNode(
+            self.number,
+            self.path,
+            self.edge,
+            rows=rows,
+            columns=columns,
+            check=self._check,
+            run=self._insist,
+            insist=self._insist,
+            strip=self._direction,
+            at=self._at,
+            span=max(16, self.size.width // 2),
+        )
+
+    def taken(self, view: NodeView, before: NodeView | None) -> None:
+        """Begin with the first input of another node, and ask nothing costly of it."""
+        if before is not None and (before.number, before.name) != (view.number, view.name):
+            self.edge, self._check, self._insist = -1, False, False
+            self.choose_strip("")
+
+    def draw_view(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
+        seen = self.view.seen if self.view is not None else -1
+        return draw(self.view, width, height, seen)
+
+    def move(self, rows: int) -> None:
+        """Choose another of the inputs that need a gradient."""
+        if self.view is None:
+            return
+        ends = [edge.edge for edge in self.view.edges if edge.number >= 0]
+        if ends:
+            here = ends.index(self.view.seen) if self.view.seen in ends else 0
+            self.edge = ends[max(0, min(here + rows, len(ends) - 1))]
+
+    def sideways(self, columns: int) -> None:
+        """See the next row or column of J, where one is seen."""
+        strip = self.view.matrix.strip if self.view is not None and self.view.matrix is not None else None
+        if strip is not None and strip.number >= 0 and self.view is not None and self.view.matrix is not None:
+            size = self.view.matrix.rows if strip.direction == "row" else self.view.matrix.columns
+            self._at = (max(0, min(strip.number + columns, size - 1)),)
+
+    def turn_strip(self) -> str:
+        """See a row of J, a column, or neither; return what that is called."""
+        if self.view is not None and self.view.name and (self.view.matrix is None or not self.view.matrix.rows):
+            self.choose_strip("")
+            return "there is no J here to see a row or a column of"
+        turn: dict[Direction, Direction] = {"": "row", "row": "column", "column": ""}
+        self.choose_strip(turn[self._direction])
+        return {
+            "row": "the row of J for the element where v is farthest from 0",
+            "column": "the column of J for the element where Jᵀv is farthest from 0",
+            "": "J in a window",
+        }[self._direction]
+
+    def choose_strip(self, direction: Direction, at: tuple[int, ...] = ()) -> None:
+        """See a row or a column of J: that of an element, or with none of the one farthest from 0; neither for ""."""
+        self._direction, self._at = direction, at
+
+    @property
+    def direction(self) -> Direction:
+        """Which of the two is seen."""
+        return self._direction
+
+    def check(self) -> str:
+        """Compare J with finite differences; return what that is called."""
+        self._check = not self._check
+        return "J is compared with finite differences" if self._check else "J is not compared"
+
+    def insist(self) -> str:
+        """Compute what costs much, or runs the user's code once more; return what that is called."""
+        self._insist = not self._insist
+        words = "computed whatever it costs; a custom Function is run once more for it"
+        return words if self._insist else "only what costs little is computed"

@@ -1,0 +1,154 @@
+"""What the panel *Jᵀ v* says below its numbers: the inputs, the structure of J, what was saved, the chain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gradstep.tui.render.drawing import GUTTER, cursor, widest
+from gradstep.tui.render.lines import Line, Row, clean, fit, text_line
+from gradstep.values import numbers
+from gradstep.values.nodes import EdgeRow, Link, NodeView, SavedRow
+
+_LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_BAR = 18
+"""Cells of the longest bar of the chain."""
+
+
+# -- the inputs --------------------------------------------------------------------------------------------------------
+def edge_lines(view: NodeView, width: int, at: int) -> list[Line]:
+    """Return a row for each input: its symbol and formula, where J^T v goes, its norm and how that compares to v's."""
+    symbols = [clean(edge.symbol) or f"input {edge.edge}" for edge in view.edges]
+    formulas = [clean(edge.formula) for edge in view.edges]
+    names = [goes(edge, width // 2) for edge in view.edges]
+    norms = [numbers.norm(edge.leaves.norm) if edge.leaves is not None else "" for edge in view.edges]
+    ratios = [f"×{numbers.norm(edge.ratio)}" if edge.ratio is not None else "" for edge in view.edges]
+    formula = GUTTER + widest(symbols) + 2
+    target = formula + (min(widest(formulas), max(10, width // 4)) + 2 if any(formulas) and width >= 60 else 0)
+    ends = widest(ratios) + 2 + widest(norms)
+    room = max(8, width - 1 - ends - 2 - target)
+    right = min(width - 1, target + min(widest(names), room) + 2 + ends)
+    lines = []
+    for i, edge in enumerate(view.edges):
+        here = edge.edge == at and len(view.edges) > 1
+        row = cursor(Row(width, here), here).left(GUTTER, symbols[i], "bright" if edge.number >= 0 else "dim")
+        if target > formula:
+            row.left(formula, formulas[i], "code" if edge.number >= 0 else "dim", target - formula - 1)
+        row.left(target, fit(names[i], room), "text" if edge.leaves is not None else "dim")
+        row.right(right - widest(ratios) - 2, norms[i], "text").right(right, ratios[i], "dim")
+        lines.append(row.line())
+    return lines
+
+
+def goes(edge: EdgeRow, room: int) -> str:
+    """Return where J^T v goes, and what is done to it on the way, as much as there is room for."""
+    if edge.number < 0:
+        return clean(edge.note) or "goes nowhere"
+    words = f"→ {clean(edge.operation)}"
+    more = [f" {numbers.shape(edge.shape)}"]
+    if edge.leaves is None and edge.note:
+        more = [f": {clean(edge.note)}"]
+    if edge.summed:
+        more.append(", summed over dim " + ", ".join(map(str, edge.summed)))
+    if edge.meets:
+        more.append(f", meets {numbers.count(edge.meets, 'other')}")
+    for part in more:
+        words += part if len(words + part) <= room else ""
+    return words
+
+
+# -- J and what was saved ----------------------------------------------------------------------------------------------
+def facts(view: NodeView) -> Iterator[tuple[str, str]]:
+    """Yield what else is true, each with its tone."""
+    matrix = view.matrix
+    if matrix is not None:
+        if matrix.check:  # it was asked for
+            tone = "bad" if matrix.agrees is False else "good" if matrix.agrees else "dim"
+            yield from ((clean(line), tone) for line in matrix.check.split("\n"))
+        if matrix.words and matrix.words != matrix.structure:
+            yield f"J: {clean(matrix.words)}", "text"
+        elif matrix.structure == "diagonal" and (matrix.zeros or matrix.ones):
+            ones = f"{matrix.ones:,} ones, " if matrix.ones else ""
+            yield f"J: diagonal, {ones}{matrix.zeros:,} zeros of {matrix.rows:,}", "text"
+        if matrix.note:
+            yield f"J: {clean(matrix.note)}", "dim"
+    for row in view.saved:
+        yield f"saved: {_saved(row)}", "bad" if row.state == "written" else "dim"
+    if view.note:
+        yield clean(view.note), "dim"
+
+
+def _saved(row: SavedRow) -> str:
+    symbol = f" ({clean(row.symbol)})" if row.symbol else ""
+    name = f"{clean(row.name)}{symbol}"
+    match row.state:
+        case "freed":
+            return f"{name}, freed by a backward"
+        case "hooked":
+            return f"{name}, packed by a hook: to look would unpack it"
+    words = f"{name} {numbers.shape(row.shape)} {clean(row.dtype)}, "
+    words += f"it is {clean(row.owner)}" if row.owner else numbers.size(row.bytes)
+    if row.state == "written":
+        words += f", WRITTEN since: version {row.version_then} then, {row.version_now} now"
+    return words
+
+
+# -- the chain ---------------------------------------------------------------------------------------------------------
+def chain_lines(view: NodeView, width: int) -> list[Line]:
+    """Return the way from the loss to the node: the product of the Jacobians, and a row for each of them."""
+    chain = view.chain
+    if len(chain.links) < 2:
+        return []
+    lines = [_product_line(view, width)]
+    if chain.ways > 1:
+        ways = "a million ways or more" if chain.ways >= 1_000_000 else f"{chain.ways:,} ways"
+        lines.append(text_line(f"the shortest of {ways}: what comes by each is added", width, "dim"))
+    names = widest([_link_name(link) for link in chain.links])
+    sizes = widest([_size(link) for link in chain.links])
+    greatest = max((link.norm for link in chain.links if link.norm is not None and math.isfinite(link.norm)), default=0)
+    for i, link in enumerate(chain.links):
+        if i == 1 and chain.skipped:
+            lines.append(text_line(f"… {numbers.count(chain.skipped, 'node')} …", width, "dim"))
+        here = link.number == view.number
+        row = cursor(Row(width), here).left(GUTTER, _link_name(link), "bright" if here else "text", max(8, width - 24))
+        end = GUTTER + min(names, max(8, width - 24)) + 2 + sizes
+        row.right(end, _size(link), "dim")
+        if link.norm is not None:
+            row.right(end + 10, numbers.norm(link.norm), "text")
+            cells = round(link.norm / greatest * _BAR) if greatest and math.isfinite(link.norm) else 0
+            if end + 12 + _BAR < width:
+                row.left(end + 12, "━" * cells, "now" if here else "line")
+        lines.append(row.line())
+    return lines
+
+
+def _product_line(view: NodeView, width: int) -> Line:
+    """Return v here as a product, and what its 1 is."""
+    row = Row(width).left(GUTTER, _product(view, width - GUTTER - 1), "code")
+    one = f"   v₀ = what {clean(view.call).removeprefix('torch.')} began with" if view.call else "   1 = ∂loss/∂loss"
+    return (row.add(one, "dim") if row.at + len(one) < width else row).line()
+
+
+def _link_name(link: Link) -> str:
+    return f"#{link.number} {clean(link.operation)}"
+
+
+def _size(link: Link) -> str:
+    """Write the size of the Jacobian that v went through; of v itself where the way ends."""
+    if not link.columns:
+        return "v " + numbers.shape(link.shape)
+    return f"J {math.prod(link.shape)}×{link.columns}"
+
+
+def _product(view: NodeView, room: int) -> str:
+    """Write v here as the product of transposed Jacobians, numbered as the nodes are, with as many as there is room."""
+    links = view.chain.links[:-1]
+    parts = [f"J{str(link.number).translate(_LOWERED)}ᵀ" for link in reversed(links)]
+    began = "v₀" if view.call else "1"
+    text = "v = " + " ".join([*parts, began])
+    while (len(text) > room or view.chain.skipped) and len(parts) > 2:
+        parts = [*parts[:-2], parts[-1]]
+        text = "v = " + " ".join([*parts[:-1], "…", parts[-1], began])
+        if len(text) <= room:
+            break
+    return text

@@ -1,0 +1,163 @@
+"""How the Tensor panel looks at its view: numbers or heat map, from where, and in which form its numbers stay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.render import heat
+from gradstep.tui.render.lines import clean
+from gradstep.values import numbers
+from gradstep.values.numbers import Form
+from gradstep.values.tensors import Pair, Statistics, TensorView, Window
+
+WORDS = {"value": "", "change": "change of ", "ratio": "change ÷ before of "}
+
+
+class Column(NamedTuple):
+    """How the numbers of a column are written, and the cells that the longest of them can take."""
+
+    form: Form
+    width: int
+
+    def text(self, value: float | None) -> str:
+        """Write a number; a middle dot for none."""
+        return numbers.signed(value, self.form)
+
+
+class Steady:
+    """Remembers the form of each column, so that no number changes its place while values change a little."""
+
+    def __init__(self) -> None:
+        self._of = ""
+        self._decades: dict[str, int] = {}
+        self._scales: dict[str, tuple[float, str]] = {}
+
+    def turn_to(self, view: TensorView) -> None:
+        """Forget everything if what is seen is something else."""
+        pair = (view.pair.first, view.pair.second) if view.pair is not None else ""
+        of = f"{view.path} {view.quantity} {view.dtype} {pair}"
+        if of != self._of:
+            self._of, self._decades, self._scales = of, {}, {}
+
+    def column(self, name: str, greatest: float, dtype: str, digits: int) -> Column:
+        """Return how a column is written, given its greatest magnitude now.
+
+        A form is kept until a number is too long for it, or has two digits less than it could have.
+        """
+        if greatest > 0:
+            decade = math.floor(math.log10(greatest))
+            kept = self._decades.get(name)
+            if kept is None or not kept - 1 <= decade <= kept:
+                kept = self._decades[name] = decade
+            greatest = 2 * 10.0**kept
+        form = numbers.form_of([greatest], dtype, digits)
+        return Column(form, max(4, len(numbers.signed(-greatest if greatest else -1.0, form))))
+
+    def scale(self, name: str, known: Statistics | None, seen: Iterable[float]) -> tuple[float, str]:
+        """Return the magnitude that a heat map draws deepest, and what it is."""
+        if known is not None:
+            self._scales[name] = heat.scale_of(known.greatest, known.rms)
+        return self._scales.get(name) or (peak(None, seen), "max seen")
+
+
+class Seen(NamedTuple):
+    """One side of what is seen: a tensor and its `.grad`, or two tensors and their difference."""
+
+    name: str
+    window: Window | None
+    """None where there is no such tensor."""
+    known: Statistics | None
+    state: str = ""
+    """What stands beside the name: the state of `.grad`."""
+    instead: str = "none"
+    """What stands in place of the numbers, where there is none."""
+
+
+class Look(NamedTuple):
+    """What the panel was told of how to draw its view."""
+
+    steady: Steady
+    spot: tuple[int, int] | None = None
+    """Row and column of the slice that the cursor is on."""
+    first: int = 0
+    """The row of the slice at the top of the window, and the column at its left."""
+    left: int = 0
+    heat: bool = False
+    block: bool = False
+    """True to say everything there is to say of the slice below the numbers."""
+    keyboard: Keyboard = AS_IT_COMES
+
+
+def peak(known: Statistics | None, seen: Iterable[float]) -> float:
+    """Return the greatest finite magnitude of a slice; of what is seen of it while it is not measured."""
+    if known is not None:
+        return known.greatest
+    return max((abs(value) for value in seen if math.isfinite(value)), default=0.0)
+
+
+def dtype_of(view: TensorView) -> str:
+    """Return the dtype of what is seen: a ratio of whole numbers is none."""
+    return "" if view.quantity == "ratio" else view.dtype
+
+
+def own_name(view: TensorView) -> str:
+    """Return what the first column is called."""
+    return WORDS[view.quantity] + (clean(view.path.rsplit(".", 1)[-1]) or "value")
+
+
+def sides_of(view: TensorView) -> list[Seen]:
+    """Return what is seen side by side, what it is all about last where it is a difference."""
+    if view.pair is not None:
+        return _pair_sides(view, view.pair)
+    own = Seen(own_name(view), view.value, view.statistics)
+    if view.grad is None and not view.grad_state:
+        return [own]
+    return [own, Seen(".grad", view.grad, view.grad_statistics, view.grad_state, clean(view.no_grad) or "none")]
+
+
+def _pair_sides(view: TensorView, pair: Pair) -> list[Seen]:
+    """Return both and their difference; where one is none, the values are the other's and there is no difference."""
+    # all of it may differ: no element is marked
+    seen = None if view.value is None else replace(view.value, changed=())
+    first, second, moved = seen, seen, None
+    if not pair.missing and seen is not None:
+        assert seen.before is not None
+        assert seen.now is not None
+        first, second, moved = Window(seen.before), Window(seen.now), seen
+    return [
+        Seen(pair.first, None if pair.missing == "first" else first, pair.first_statistics),
+        Seen(pair.second, None if pair.missing == "second" else second, pair.second_statistics),
+        Seen(difference_name(view, pair), moved, None if pair.missing else view.statistics, instead="no difference"),
+    ]
+
+
+def difference_name(view: TensorView, pair: Pair) -> str:
+    """Return what a difference is called: `slow − main`, or that over what it was."""
+    name = f"{clean(pair.second)} − {clean(pair.first)}"
+    return f"({name}) ÷ {clean(pair.first)}" if view.quantity == "ratio" else name
+
+
+def cells_of(window: Window | None) -> list[list[float | None]]:
+    """Return what is seen, row by row; None where there is no number."""
+    if window is None:
+        return []
+    if not window.absent:
+        return [list(row) for row in window.values]
+    pairs = zip(window.values, window.absent, strict=True)
+    return [[None if gone else value for value, gone in zip(*pair, strict=True)] for pair in pairs]
+
+
+def value_at(window: Window | None, i: int, j: int) -> float | None:
+    """Return a number of a window; None where there is none."""
+    cells = cells_of(window)
+    return cells[i][j] if 0 <= i < len(cells) and 0 <= j < len(cells[i]) else None
+
+
+def flat(window: Window | None) -> list[float]:
+    """Return the numbers of a window."""
+    return [] if window is None else [value for row in window.values for value in row]

@@ -1,0 +1,369 @@
+"""The panel *Tensor*: a window onto two dimensions of the selected tensor and the same window of its `.grad`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from msgspec.structs import replace
+
+from gradstep.tui.panels.doing import Doing
+from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.tensor import grid as tensor_grid
+from gradstep.tui.panels.tensor import table as tensor_table
+from gradstep.tui.panels.tensor.element import places_of
+from gradstep.tui.panels.tensor.foot import BINS, foot_lines, title_words
+from gradstep.tui.panels.tensor.grid import axis_of, columns_shown, fold_of
+from gradstep.tui.panels.tensor.look import Look, Steady
+from gradstep.tui.render.copying import Copied, element_copied
+from gradstep.tui.render.drawing import GUTTER, Drawing, empty
+from gradstep.tui.render.lines import clean
+from gradstep.values.expressions import Expression
+from gradstep.values.tensors import QUANTITIES, Between, LookTensor, Quantity, TensorView
+from gradstep.values.views import Request
+
+_CELL = 6
+"""Cells that a number of a grid needs at least: what a request for a window goes by, before any is seen."""
+_TALL = 20
+"""Rows of a body in which there is room to say everything about the slice without being asked."""
+_SPARE = 10
+"""Rows beside those of the slice that this takes, heads included."""
+
+
+def draw(view: TensorView | None, width: int, height: int, look: Look | None = None) -> Drawing:
+    """Draw the window that the view holds; without a `look`, in numbers and without a cursor."""
+    if view is None:
+        return empty(width, height, "No tensor yet: a weight shows here as soon as the model is built.")
+    if not view.name:
+        return empty(width, height, "Nothing selected: choose a parameter in Model, or type :show and its name.")
+    if view.value is None or view.kind == "none":
+        about = f"{clean(view.name)}  of {view.dtype}" if view.dtype else clean(view.name)
+        return empty(width, height, clean(view.note) or "There is no number to draw here.", about=about)
+    look = look or Look(Steady(), first=view.top, left=view.left)
+    foot = foot_lines(view, width, height, look)
+    room = height - len(foot)
+    lines = (tensor_grid.grid_lines if _is_grid(view, look) else tensor_table.table_lines)(view, width, room, look)
+    lines = lines[: max(room, 1)]
+    drawn = max(0, min(len(lines), height) - (tensor_grid.HEADS if _is_grid(view, look) else tensor_table.HEADS))
+    return Drawing(title_words(view), (lines + foot)[: max(height, 0)], *_window(view, width, look, drawn))
+
+
+def _window(view: TensorView, width: int, look: Look, drawn: int) -> tuple[int, int, int, int, int]:
+    """Return of a window of `drawn` rows: rows in all, those above it and in it, columns at its left and right."""
+    down, across = axis_of(view, 0), axis_of(view, 1)
+    rows = 1 if down is None else down.count
+    first = view.top + tensor_grid.begins(view, width, look)
+    seen = min(rows - first, drawn * (fold_of(view, width) if look.heat and view.kind == "vector" else 1))
+    if across is None:
+        return rows, first, seen, 0, 0
+    shown = columns_shown(view, width, look)
+    left = max(view.left, min(look.left, across.count - shown))
+    return rows, first, seen, left, across.count - left - shown
+
+
+def _is_grid(view: TensorView, look: Look) -> bool:
+    return look.heat or view.kind == "matrix"
+
+
+class TensorPanel(ViewPanel[TensorView]):
+    """The window of the selection, and the cursor on one element of it; scrolling asks for another window."""
+
+    title = "Tensor"
+    shows: ClassVar[type[TensorView]] = TensorView
+    reads = (
+        "The selected tensor and its .grad, the same window of both: numbers, or a heat map. `*` marks what the last "
+        "phase changed; in a heat map − and blue are below zero, + and orange above it, the deeper the farther, NN is "
+        "NaN. The element with ▶ is the one that Why and Ledger are about. DIFFERENCE, opened from Compare: a "
+        "tensor at two points and the second minus the first, or that alone where there is no room; {pause} goes back."
+    )
+
+    def __init__(self) -> None:
+        super().__init__("tensor")
+        self.left = 0
+        """The column of the slice at the left of the window, as `first` is the row at its top."""
+        self.at: list[int] = []
+        """Where the cursor is in the slice: how far along each dimension that it keeps."""
+        self.dims: tuple[int, ...] = ()
+        self.quantity: Quantity = "value"
+        self.heat = False
+        self.block: bool | None = None
+        """Whether everything is said of the slice; None for where there is room."""
+        self.element: tuple[int, ...] | None = None
+        """The element of the selection that is pointed at: an index into the whole tensor; None while there is none."""
+        self.spot: tuple[int, ...] | None = None
+        """The element under the cursor: the same, unless a difference is seen, which Why and Ledger are not about."""
+        self.opening: Expression | None = None
+        """What is looked at for as long as nothing is selected."""
+        self.between: Between | None = None
+        """What is looked at at two points, in place of the selection."""
+        self._going: tuple[int, ...] = ()
+        """Where the cursor goes with the view that comes next."""
+        self._steady = Steady()
+        self._height = 0
+        """Rows of the body as it was drawn last, and below its columns."""
+        self._width = 0
+        self._followed = False
+        """True when the cursor was moved last, and not the window without it: then it stays in sight."""
+
+    # -- what is asked for --------------------------------------------------------------------------------------------
+    def request(self) -> Request:
+        """Ask for what this panel shows."""
+        width, rows = self.size.width, max(1, self.body)
+        columns = max(1, (width - 2 * GUTTER - 4) // 2 // (2 if self.heat else _CELL))
+        view = self.view
+        if view is not None and view.grad is None and not view.grad_state and view.pair is None:
+            columns *= 2
+        if view is not None and self._folds(view):
+            rows *= fold_of(view, width)
+        axes = view.axes if view is not None else ()
+        shown = self.dims or (view.dims if view is not None else ())
+        at = tuple(0 if axis.dim in shown else place for axis, place in zip(axes, self.at, strict=False))
+        bins = BINS if self._says_all else 0
+        name = view.name if view is not None else ""
+        quantity = self.quantity
+        if self.between is not None and quantity == "value":
+            quantity = "change"
+        return LookTensor(
+            rows, columns, self.first, self.left, self.opening, self.dims, at, quantity, bins, True, name, self.between
+        )
+
+    def press(self, key: str, doing: Doing) -> bool:
+        """Copy the whole slice, or come back from a difference."""
+        if key == "copy_all":
+            doing.copy_slice()
+            return True
+        return key == "pause" and self.between is not None and doing.leave_difference()
+
+    def copied(self) -> Copied | None:
+        """Return the element under the cursor."""
+        return element_copied(self.view, self.spot) if self.view is not None and self.spot is not None else None
+
+    @property
+    def timeless(self) -> bool:
+        """True while a difference is seen, which is of two moments."""
+        return self.between is not None
+
+    @property
+    def own_moment(self) -> str:
+        """What the title says of a difference."""
+        return "DIFFERENCE" if self.between is not None else ""
+
+    def keys(self) -> Mapping[str, Callable[[], str]]:
+        """Return the ways to look at the tensor."""
+        return {
+            "tensor_heat": self.turn_heat,
+            "tensor_quantity": self.turn_quantity,
+            "tensor_statistics": self.turn_statistics,
+            "tensor_dims": self.turn_dims,
+            "tensor_back": lambda: self.step_plane(-1),
+            "tensor_on": lambda: self.step_plane(1),
+        }
+
+    @property
+    def due(self) -> bool:
+        """True when the statistics are still to come: the same request is then made again."""
+        return self.view is not None and self.view.due
+
+    def taken(self, view: TensorView, before: TensorView | None) -> None:
+        """Follow the window; another selection is seen from its start."""
+        if before is None or (before.name, before.shape, _ends(before)) != (view.name, view.shape, _ends(view)):
+            self.first, self.left, self.dims = view.top, view.left, ()
+            self.at = [0] * len(view.axes)
+            for place, start in enumerate((view.top, view.left)):
+                self._put(view, place, start)
+        axis = axis_of(view, 0)
+        self.rows = 1 if axis is None else axis.count
+        going, self._going = self._going, ()
+        if not (going and self.go(going)):
+            self._point()
+
+    def compare(self, between: Between | None, at: tuple[int, ...] = ()) -> None:
+        """Look at a tensor at two points, the cursor on an element; None for the selection again."""
+        self.between, self._going = between, at
+        self.first = self.left = 0
+        self.dims = ()
+
+    # -- drawing ------------------------------------------------------------------------------------------------------
+    def draw_view(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
+        before, self._height, self._width = (self._width, self._height), height, width
+        if self.view is not None:
+            self._steady.turn_to(self.view)
+            if before != (width, height) and self._followed:
+                self._follow(self.view)
+        return draw(self.view, width, height, self._look)
+
+    @property
+    def _look(self) -> Look:
+        view = self.view
+        spot = None if view is None else (self._place(view, 0), self._place(view, 1))
+        return Look(self._steady, spot, self.first, self.left, self.heat, self._says_all, self.keyboard)
+
+    @property
+    def _says_all(self) -> bool:
+        if self.block is not None or self.view is None:
+            return bool(self.block)
+        axis = axis_of(self.view, 0)
+        return self.body >= _TALL or self.body >= _SPARE + (1 if axis is None else axis.count)
+
+    def _folds(self, view: TensorView) -> bool:
+        return self.heat and view.kind == "vector"
+
+    # -- the cursor ---------------------------------------------------------------------------------------------------
+    def move(self, rows: int) -> None:
+        """Move the cursor by rows; the window follows it."""
+        view = self.view
+        if view is None or view.kind == "none":
+            return
+        step = fold_of(view, self.size.width) if self._folds(view) else 1
+        self._move_to(view, 0, self._place(view, 0) + rows * step)
+
+    def sideways(self, columns: int) -> None:
+        """Move the cursor by columns of a matrix, or along a vector that is folded; the window follows it."""
+        view = self.view
+        if view is not None and (view.kind == "matrix" or self._folds(view)):
+            place = int(view.kind == "matrix")
+            self._move_to(view, place, self._place(view, place) + columns)
+
+    def go(self, index: tuple[int, ...]) -> bool:
+        """Put the cursor on an element of the whole tensor; False when it is not in the selection."""
+        view = self.view
+        places = None if view is None or len(index) != len(view.whole) else places_of(index, view)
+        if view is None or places is None:
+            return False
+        self.at = places
+        self._follow(view)
+        self._point()
+        return True
+
+    def click_row(self, row: int) -> None:
+        """Put the cursor on the row that was clicked."""
+        view = self.view
+        if view is not None and view.kind in ("vector", "matrix"):
+            fold = fold_of(view, self.size.width) if self._folds(view) else 1
+            row -= tensor_grid.HEADS if _is_grid(view, self._look) else tensor_table.HEADS
+            if 0 <= row < self._seen(view):
+                self._move_to(view, 0, self.first + row * fold)
+
+    def scroll_rows(self, rows: int) -> None:
+        """Scroll by rows without the cursor, never past the ends."""
+        self._followed = False
+        view = self.view
+        if view is not None:
+            fold = fold_of(view, self.size.width) if self._folds(view) else 1
+            axis = axis_of(view, 0)
+            last = (axis.count - 1) // fold * fold - (self._seen(view) - 1) * fold if axis is not None else 0
+            self.first = max(0, min(self.first + rows * fold, last))
+
+    def _move_to(self, view: TensorView, place: int, to: int) -> None:
+        self._put(view, place, to)
+        self._follow(view)
+        self._point()
+
+    def _follow(self, view: TensorView) -> None:
+        """Move the window so that the cursor is in it."""
+        self._followed = True
+        row, column = self._place(view, 0), self._place(view, 1)
+        fold = fold_of(view, self.size.width) if self._folds(view) else 1
+        seen = self._seen(view) * fold
+        line = row // fold * fold
+        self.first = max(0, min(max(self.first // fold * fold, line - seen + fold), line))
+        if view.kind == "matrix":
+            across = columns_shown(view, self.size.width, self._look)
+            self.left = max(0, min(max(self.left, column - across + 1), column))
+
+    def _seen(self, view: TensorView) -> int:
+        """Return how many rows of numbers are drawn."""
+        look = self._look
+        heads = tensor_grid.HEADS if _is_grid(view, look) else tensor_table.HEADS
+        height = self._height or self.body
+        return max(1, height - heads - len(foot_lines(view, self.size.width, height, look)))
+
+    def _place(self, view: TensorView, place: int) -> int:
+        """Return how far in the slice the cursor is along the rows (0) or the columns (1)."""
+        axis = axis_of(view, place)
+        return self.at[view.axes.index(axis)] if axis is not None and len(self.at) == len(view.axes) else 0
+
+    def _put(self, view: TensorView, place: int, to: int) -> None:
+        axis = axis_of(view, place)
+        if axis is not None:
+            self.at[view.axes.index(axis)] = max(0, min(to, axis.count - 1))
+
+    def _point(self) -> None:
+        """Find the element under the cursor."""
+        view = self.view
+        self.spot = None
+        if view is not None and view.kind != "none":
+            inside = {axis.dim: axis.index(place) for axis, place in zip(view.axes, self.at, strict=True)}
+            self.spot = tuple(inside.get(dim, at or 0) for dim, at in enumerate(view.place))
+        if view is None or view.pair is None:
+            self.element = self.spot
+
+    # -- other ways to look -------------------------------------------------------------------------------------------
+    def turn_heat(self) -> str:
+        """Draw numbers as a heat map, or as numbers; say which."""
+        self.heat = not self.heat
+        if self.view is not None:
+            self._follow(self.view)
+        return "a heat map" if self.heat else "numbers"
+
+    def turn_quantity(self) -> str:
+        """See values, what the last phase added to them, or that over what they were; say which."""
+        if self.between is not None:
+            self.quantity = "change" if self.quantity == "ratio" else "ratio"
+            return "the difference" if self.quantity == "change" else "the difference over what the first one is"
+        self.quantity = QUANTITIES[(QUANTITIES.index(self.quantity) + 1) % len(QUANTITIES)]
+        words = {
+            "value": "values",
+            "change": "what the last phase added to each value",
+            "ratio": "what the last phase added to each value, over what it was before",
+        }
+        return words[self.quantity]
+
+    def turn_statistics(self) -> str:
+        """Return everything about the slice, or what fits in a line; say which."""
+        self.block = not self._says_all
+        return "statistics of the whole slice" if self.block else "numbers"
+
+    def turn_dims(self) -> str:
+        """See the next two dimensions as rows and columns, each pair both ways; say which."""
+        view = self.view
+        if view is None or view.kind != "matrix":
+            return "there is one dimension at most: nothing to turn"
+        kept = [axis.dim for axis in view.axes]
+        pairs = [pair for j in range(len(kept)) for i in range(j) for pair in ((kept[i], kept[j]), (kept[j], kept[i]))]
+        pairs.sort(key=lambda pair: (-max(pair), -min(pair), pair[0] > pair[1]))
+        now = self.dims or view.dims
+        at = pairs.index((now[0], now[1])) if now in pairs else -1
+        return self.see_dims(*pairs[(at + 1) % len(pairs)])
+
+    def see_dims(self, rows: int, columns: int) -> str:
+        """See these two dimensions as rows and columns, the cursor on the same element."""
+        self.dims = (rows, columns)
+        self.first = self.left = 0
+        if self.view is not None:
+            self._follow(replace(self.view, dims=self.dims))
+        return f"rows are dimension {rows}, columns dimension {columns}"
+
+    def step_plane(self, by: int) -> str:
+        """Go to the next index of the dimensions that are neither rows nor columns, the last of them first."""
+        view = self.view
+        dims = self.dims or (view.dims if view is not None else ())
+        others = [i for i, axis in enumerate(view.axes) if axis.dim not in dims] if view is not None else []
+        if view is None or not others:
+            return "rows and columns are all there is: no index to step"
+        counts = [view.axes[i].count for i in others]
+        number = 0
+        for i, count in zip(others, counts, strict=True):
+            number = number * count + self.at[i]
+        number = (number + by) % math.prod(counts)
+        for i, count in zip(reversed(others), reversed(counts), strict=True):
+            number, self.at[i] = divmod(number, count)
+        self._point()
+        return ", ".join(f"dimension {view.axes[i].dim} at {view.axes[i].index(self.at[i])}" for i in others)
+
+
+def _ends(view: TensorView) -> tuple[int, int] | None:
+    """Return the stops that a difference is between; None for what is no difference."""
+    return None if view.pair is None else (view.pair.first_stop, view.pair.second_stop)
