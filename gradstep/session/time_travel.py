@@ -24,8 +24,9 @@ from gradstep.engine.state.images import Images
 from gradstep.engine.state.registry import name_of
 from gradstep.engine.state.snapshot import take, tensors_of
 from gradstep.values import commands as cmd
-from gradstep.values.errors import GradstepError, refuse_to_overwrite, wrong
+from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
+from gradstep.values.files import refuse_to_overwrite
 from gradstep.values.numbers import size as bytes_words
 from gradstep.values.parting import sides_words
 from gradstep.values.timeline import LookCompare

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from gradstep.steps.headless import Headless
 from gradstep.steps.script import Line
 from gradstep.values.commands import Expect, Let, Load, Say, Set
+from gradstep.values.files import write_text
 from gradstep.values.outcomes import Outcome
 from gradstep.values.plain import columns
 
@@ -139,7 +140,7 @@ class Page:
             "DATA": _MARKUP.sub(r"\\u003c", json.dumps(data, ensure_ascii=False, separators=(",", ":"))),
         }
         page = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-        Path(path).write_text(re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], page), encoding="utf-8")
+        write_text(Path(path), re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], page))
 
     def _say(self, line: Line, command: Say) -> None:
         if self._steps and self._steps[-1].kind == "say":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -24,10 +23,10 @@ from gradstep.values.commands import (
     ZeroGrad,
     line_of,
 )
+from gradstep.values.files import write_text
+from gradstep.values.repeats import repeats
 
 _FOLDED = (Forward, Backward, Step, ZeroGrad, NextBatch)
-_PERIOD = 8
-"""The longest block that is looked for."""
 _SHORTEST = 4
 """Commands that a repeat must stand for; fewer are written out."""
 
@@ -54,7 +53,7 @@ def save(path: str | Path, commands: Sequence[Command]) -> None:
         OSError: it cannot be written.
     """
     target = Path(path).absolute()
-    write_whole(target, script_text(commands, str(target.parent)))
+    write_text(target, script_text(commands, str(target.parent)), folders=True)
 
 
 def last_path() -> Path:
@@ -76,7 +75,7 @@ class Recorder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
-        write_whole(self.path, HEADER)
+        write_text(self.path, HEADER, folders=True)
         self._file: TextIO = self.path.open("a", encoding="utf-8")
 
     def add(self, command: Command) -> None:
@@ -87,25 +86,6 @@ class Recorder:
     def close(self) -> None:
         """Close the file; it stays as it is."""
         self._file.close()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file all at once: it is the old one or the new one, never half of one.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _pairs(commands: Sequence[Command]) -> Iterator[tuple[Command, Command | None]]:
@@ -136,28 +116,8 @@ def _moved_path(path: str, before: str, folder: str) -> str:
 
 
 def _folded(commands: Sequence[Command], folder: str) -> Iterator[str]:
-    place = 0
-    while place < len(commands):
-        period, turns = _run_at(commands, place)
+    for block, turns in repeats(commands, lambda command: isinstance(command, _FOLDED), _SHORTEST):
         if turns > 1:
-            block = "; ".join(line_of(c) for c in commands[place : place + period])
-            yield f"repeat {turns} {{ {block} }}"
+            yield f"repeat {turns} {{ {'; '.join(map(line_of, block))} }}"
         else:
-            yield _line(commands[place], folder)
-        place += period * turns
-
-
-def _run_at(commands: Sequence[Command], place: int) -> tuple[int, int]:
-    """Return the period and the turns of the longest repetition that begins at `place`; (1, 1) for none."""
-    best = (1, 1)
-    if not isinstance(commands[place], _FOLDED):
-        return best
-    for period in range(1, _PERIOD + 1):
-        end = place + period
-        while end < len(commands) and isinstance(commands[end], _FOLDED) and commands[end] == commands[end - period]:
-            end += 1
-        turns = (end - place) // period
-        block = commands[place : place + period]
-        if turns > 1 and turns * period > best[0] * best[1] and all(isinstance(c, _FOLDED) for c in block):
-            best = (period, turns)
-    return best if best[0] * best[1] >= _SHORTEST else (1, 1)
+            yield from (_line(command, folder) for command in block)

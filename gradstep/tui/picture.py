@@ -11,6 +11,7 @@ from gradstep.tui.app import GradstepApp
 from gradstep.tui.layout.remembered import Look
 from gradstep.tui.render.svg import svg_of
 from gradstep.values.commands import Command
+from gradstep.values.files import write_text
 
 _LOOK = Look(layout="learn")
 """As the screen opens on a script."""
@@ -41,4 +42,4 @@ def draw(
     Raises:
         OSError: the file cannot be written.
     """
-    Path(path).write_text(asyncio.run(picture(session, size, history, Look(layout, theme))), encoding="utf-8")
+    write_text(Path(path), asyncio.run(picture(session, size, history, Look(layout, theme))))

@@ -17,8 +17,9 @@ from gradstep.tui.render.lines import clean
 from gradstep.tui.render.svg import svg_of
 from gradstep.tui.render.textual_internals import paint
 from gradstep.values.commands import PHASES, Backward, Command, Load, Say, Screenshot, Show, line_of
-from gradstep.values.errors import GradstepError, refuse_to_overwrite
+from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
+from gradstep.values.files import refuse_to_overwrite, write_text
 from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Stop, Waiting
 from gradstep.values.views import Request, View
 
@@ -260,7 +261,7 @@ class Showing(Controller):
         path = Path(command.path)
         refuse_to_overwrite(path, line_of(command), command.over)
         await self._looking.settled()
-        path.write_text(svg_of(self.screen.app), encoding="utf-8")
+        write_text(path, svg_of(self.screen.app))
         return f"wrote {command.path}"
 
     # -- painting -----------------------------------------------------------------------------------------------------

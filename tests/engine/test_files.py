@@ -198,7 +198,7 @@ def test_a_save_that_fails_leaves_the_old_file_whole(tmp_path: Path, monkeypatch
 
     for broken in ("fsync", "replace"):
         with monkeypatch.context() as patched:
-            patched.setattr(safetensors.os, broken, full)
+            patched.setattr(os, broken, full)
             with pytest.raises(GradstepError, match="can't be written"):
                 write(traveller, path)
         assert path.read_bytes() == old

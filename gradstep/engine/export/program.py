@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -24,10 +21,9 @@ from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.runner import Runner
 from gradstep.values.commands import Load
 from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.files import replacing
+from gradstep.values.repeats import repeats
 from gradstep.workload import Workload
-
-_PERIOD = 8
-"""The longest block of lines that is looked for, to be written as a loop."""
 
 
 def export(runner: Runner, load: Load | None, here: TimelinePoint, place: Path, progress: Callable[[str], None]) -> str:
@@ -46,16 +42,19 @@ def export(runner: Runner, load: Load | None, here: TimelinePoint, place: Path, 
     origin, source = _workload(load)
     assert load is not None
     text = program(runner.held, load, here, origin, source)
-    with _written_whole(place) as draft:
-        draft.write_text(text, "utf-8")
-        progress(f"running {place.name} once, to prove it")
-        runner.running = True  # it can be interrupted: nothing of the workload's is touched
-        try:
-            seconds, ended, fault = run(draft)
-        finally:
-            runner.running = False
-        if fault:
-            raise _refused(fault, load, origin, source, place)
+    try:
+        with replacing(place) as draft:
+            draft.write_text(text, "utf-8")
+            progress(f"running {place.name} once, to prove it")
+            runner.running = True  # it can be interrupted: nothing of the workload's is touched
+            try:
+                seconds, ended, fault = run(draft)
+            finally:
+                runner.running = False
+            if fault:
+                raise _refused(fault, load, origin, source, place)
+    except OSError as error:
+        raise wrong("the program can't be written", f"{place}: {error.strerror or error}", "", place.name) from None
     lines = [f"{place} is written: it gave the same bits in {seconds:.0f} s, run where gradstep can't be imported"]
     if not ended:
         lines = [f"{place} is written, but not proven: it was stopped after {seconds:.0f} s"]
@@ -124,27 +123,6 @@ def _fields() -> Iterator[str]:
         yield f"    {field.name}: object{value}"
 
 
-@contextmanager
-def _written_whole(path: Path) -> Iterator[Path]:
-    """Yield a file beside the one at `path`, and put it there at the end; nothing is left of it after an error.
-
-    Raises:
-        GradstepError: it can't be written.
-    """
-    draft = ""
-    try:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".py")
-        os.close(handle)
-        yield Path(draft)
-        os.chmod(draft, path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        os.replace(draft, path)
-    except OSError as error:
-        raise wrong("the program can't be written", f"{path}: {error.strerror or error}", "", path.name) from None
-    finally:
-        with suppress(OSError):
-            os.unlink(draft)
-
-
 def _workload(load: Load | None) -> tuple[Origin, Source]:
     if load is None:
         what = "the workload was handed over as an object, and its source is not known"
@@ -179,27 +157,10 @@ def _refused(fault: str, load: Load, origin: Origin, source: Source, place: Path
 
 def _folded(blocks: Sequence[tuple[str, ...]]) -> Iterator[str]:
     """Yield the lines, runs of the same few as a loop."""
-    place = 0
-    while place < len(blocks):
-        period, turns = _run_at(blocks, place)
-        indent = "    " if turns > 1 else ""
+    for block, turns in repeats(blocks):
         if turns > 1:
             yield f"for _ in range({turns}):"
-        for block in blocks[place : place + period]:
-            yield from (indent + line for line in block)
-        place += period * turns
-
-
-def _run_at(blocks: Sequence[tuple[str, ...]], place: int) -> tuple[int, int]:
-    best = (1, 1)
-    for period in range(1, _PERIOD + 1):
-        end = place + period
-        while end < len(blocks) and blocks[end] == blocks[end - period]:
-            end += 1
-        turns = (end - place) // period
-        if turns > 1 and turns * period > best[0] * best[1]:
-            best = (period, turns)
-    return best
+        yield from ("    " * (turns > 1) + line for lines in block for line in lines)
 
 
 def _expected(held: Held) -> str:

@@ -7,10 +7,8 @@ here is a hash, for the format has none: a bit that flipped in a weight would be
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from torch import Tensor
 
 from gradstep.engine.bits import hash_of
 from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.files import replacing
 
 _HASH = "hash"
 """Under this word the texts hold a hash (xxh3_128) of all the others, and of each tensor with its name and kind."""
@@ -38,22 +37,13 @@ def write(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -
         GradstepError: a tensor is of a kind that the format does not have.
     """
     plain = dict(_plain(tensors))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "rb") as file:
-            try:
-                save_file(plain, temporary, {**texts, _HASH: _hash(plain, texts)})
-            except SafetensorError as error:
-                raise OSError(str(error)) from error
-            os.fsync(file.fileno())
-        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        with suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, KeyError):  # a dtype that the package has no name for
+    with replacing(path) as draft:
+        try:
+            save_file(plain, draft, {**texts, _HASH: _hash(plain, texts)})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        except KeyError as error:  # a dtype that the package has no name for
             raise _unwritable(str(error)) from None
-        raise
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -13,7 +13,8 @@ from gradstep.tui.controllers.training import parse_commands
 from gradstep.tui.desk import Controller, Desk
 from gradstep.values import numbers
 from gradstep.values.commands import Command, Load
-from gradstep.values.errors import GradstepError, refuse_to_overwrite, wrong
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.files import refuse_to_overwrite
 from gradstep.values.outcomes import Problem
 from gradstep.values.views import LookNames, Names
 

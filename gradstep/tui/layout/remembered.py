@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from gradstep.steps.record import last_path, write_whole
+from gradstep.steps.record import last_path
 from gradstep.tui.layout.layouts import LAYOUTS
 from gradstep.tui.render.tones import THEMES
+from gradstep.values.files import write_text
 
 
 class Taste(msgspec.Struct, frozen=True):
@@ -61,4 +62,4 @@ def read_taste(path: Path) -> tuple[Taste, str]:
 def keep_taste(taste: Taste) -> None:
     """Remember it. A home that can't be written to must not spoil a session."""
     with suppress(OSError):
-        write_whole(taste_path(), msgspec.json.format(msgspec.json.encode(taste)).decode() + "\n")
+        write_text(taste_path(), msgspec.json.format(msgspec.json.encode(taste)).decode() + "\n", folders=True)
