@@ -1,4 +1,4 @@
-"""What-if edits: commands that change what is being trained. The runner makes a transaction of each."""
+"""Edits: commands that change what is being trained. The runner carries out each as a transaction."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Plan(NamedTuple):
     """What an edit is about to write."""
 
     tensors: Sequence[tuple[str, Tensor]] = ()
-    """Tensors, by name; a `.grad` that is None yet is put in its place."""
+    """Tensors, by name; a `.grad` that is still None is not among them."""
     moves: bool = False
-    """True where it writes tensors that the graph of the last loss may have saved."""
+    """True when it writes tensors that the graph of the last loss may have saved."""
     place: Place | None = None
     value: Value = None
     found: Sequence[Found] = ()
-    """What a file holds that is restored."""
+    """The contents of the file to restore."""
 
 
 def plan(held: Held, command: EditCommand, scope: Scope) -> Plan:
-    """Return what an edit is about to write; nothing is changed.
+    """Return what an edit is about to write, without changing anything.
 
     Raises:
-        GradstepError: it can't be done.
+        GradstepError: the edit is not possible.
     """
     match command:
         case Assign(target, value):
@@ -57,7 +57,7 @@ def plan(held: Held, command: EditCommand, scope: Scope) -> Plan:
 
 
 def write(held: Held, command: EditCommand, plan: Plan, scope: Scope) -> tuple[str, str]:
-    """Do it; return what there is to say, and the line of PyTorch that it is."""
+    """Carry out an edit; return what it prints, and the same as a line of PyTorch."""
     match command:
         case Assign():
             assert plan.place is not None
@@ -70,17 +70,19 @@ def write(held: Held, command: EditCommand, plan: Plan, scope: Scope) -> tuple[s
             made, line = optimizer_named(name, options, held.optimizer, lambda each: value_of(each, scope))
             schedulers, word = remade_schedulers(held.workload, made)
             held.use_optimizer(made, schedulers)
-            return f"{type(made).__name__} with a state of its own{word}", line
+            return f"{type(made).__name__} with a fresh state{word}", line
         case Mode(training):
             held.model.train(training)
-            word = "training mode: dropout drops, batch norm uses the batch" if training else "evaluation mode"
+            word = (
+                "training mode: dropout is active, batch norm uses batch statistics" if training else "evaluation mode"
+            )
             return f"the model is in {word}", "model.train()" if training else "model.eval()"
         case Seed(seed):
             seed_everything(seed)
             return f"torch, python and numpy are seeded with {seed}", f"torch.manual_seed({seed})"
         case Restore(path):
             put(plan.found)
-            return f"everything is as {path} has it", f"# restored from {path}"
+            return f"everything is restored from {path}", f"# restored from {path}"
 
 
 def _assign(held: Held, command: Assign, place: Place, value: Value) -> tuple[str, str]:
@@ -125,7 +127,7 @@ def _clip(held: Held, by: str, limit: float) -> tuple[str, str]:
     if by == "value":
         nn.utils.clip_grad_value_(parameters, limit)
         line = f"torch.nn.utils.clip_grad_value_(model.parameters(), {limit!r})"
-        return f"every element of .grad lies within ±{limit:g}", line
+        return f"every element of .grad is within ±{limit:g}", line
     total = float(nn.utils.clip_grad_norm_(parameters, limit))
     word = "clipped to" if total > limit else "already within"
     line = f"torch.nn.utils.clip_grad_norm_(model.parameters(), {limit!r})"

@@ -1,4 +1,4 @@
-"""A held workload: what is stepped, and where its loop stands. It is passive: `runner.py` runs it."""
+"""A held workload: what is stepped, and the state of its loop. It is passive: `runner.py` runs it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gradstep.workload import Workload
 
 
 class Held(Debuggee):
-    """Holds a model, its loss, optimizer and batches, and what is known of the phases that ran."""
+    """Holds a model, its loss, optimizer and batches, and what was recorded of the phases that ran."""
 
     def __init__(
         self,
@@ -30,43 +30,43 @@ class Held(Debuggee):
     ) -> None:
         super().__init__(workload, device, progress)
         self.offload = offload
-        """True when copies of what is on a GPU lie in host memory: the history, and what undoes a phase that raises."""
+        """True to keep copies of GPU tensors in host memory: the history, and the copies for a rollback."""
         self.addends = Addends()
         self.saved = Saved()
-        """What the last command may have written, from before it."""
+        """Copies from before the last command of what it may have written."""
         self.forward_saved: Saved | None = None
-        """What the graph of the last loss began with; None where that is not known."""
+        """Copies of the state that the forward of the last loss started from; None when unknown."""
         self.began_with: Callable[[], Saved | None] = lambda: self.forward_saved
-        """Returns what the forward of the last loss began with; a runner with a history knows more."""
+        """Returns the state that the forward of the last loss started from; a runner with a history has more of it."""
         self.recording = Recording()
         self.quick = True
-        """False when the last forward took long (`phases.QUICK`): lines are noted only while the graph is seen."""
+        """False when the last forward took long (`phases.QUICK`): lines are recorded only while the graph is shown."""
         self.refused = ""
-        """The act that raised last and was undone; empty when the last one went through."""
+        """The phase that raised last and was rolled back; empty when the last one succeeded."""
         self._graph: tuple[GraphRecord, Tensor] | None = None
         """A tuple drops its last item first: the record goes after the loss (`autograd/long_graphs.py` says why)."""
         self._inner: tuple[GraphRecord, Point] | None = None
-        """The graph of a backward that the forward runs by itself, while it is inside of that."""
+        """The graph of a backward that the forward itself runs, while that backward is stopped inside."""
 
-    # -- where it stands -----------------------------------------------------------------------------------------------
+    # -- the state of the loop -----------------------------------------------------------------------------------------
     def natural(self) -> tuple[str, ...]:
-        """Return the lines of the natural next act: the phase that a training loop would run next."""
+        """Return the commands of the natural next phase: the one that a training loop would run next."""
         point = self.point
         following = {"forward": "backward", "backward": "step", "step": "zero_grad"}.get(point.phase, "forward")
-        # one batch is kept, unless taking it again is what ends an epoch for a scheduler
+        # a single batch is kept, unless taking it again ends an epoch for a scheduler
         ends_epoch = bool(self.schedulers) and self.workload.schedule == "epoch"
         takes = following == "forward" and point.used_batch and (ends_epoch or not self.batches.single)
         return ("next_batch", following) if takes else (following,)
 
     def missed(self, parameter: Tensor) -> bool:
-        """Return whether the last backward has run and left a parameter that requires grad without one."""
+        """Return whether the last backward has left a parameter that requires grad without a `.grad`."""
         ran = self.point.ran and "zero_grad" not in self.point.done
         return ran and parameter.requires_grad and parameter.grad is None
 
     def graph(self) -> GraphRecord | None:
-        """Return the graph of the last loss; None without one. Walked when first asked for.
+        """Return the graph of the last loss; None without one. It is walked at the first call.
 
-        Inside a backward that a forward runs by itself, it is the graph of that.
+        Inside a backward that a forward itself runs, it is the graph of that backward.
         """
         if self._inner is not None and self._inner[1] is self.point:
             return self._inner[0]
@@ -79,7 +79,7 @@ class Held(Debuggee):
 
     @contextmanager
     def inner_graph(self, graph: GraphRecord) -> Iterator[None]:
-        """Have a graph be the one in question while the block lasts."""
+        """Make `graph` return this one for the duration of the block."""
         self._inner = (graph, self.point)
         try:
             yield
@@ -87,10 +87,10 @@ class Held(Debuggee):
             self._inner = None
 
     def line_of(self, number: int) -> Place | None:
-        """Return where node `number` of the graph was made; None when that was not noted."""
+        """Return the source line that made node `number` of the graph; None when it was not recorded."""
         graph = self.graph()
         return None if graph is None else graph.line(number)
 
     def forget_graph(self) -> None:
-        """Let go of the graph that was walked: nothing but the loss may keep one alive."""
+        """Release the graph that was walked: nothing but the loss may keep a graph alive."""
         self._graph = None

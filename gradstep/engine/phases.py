@@ -22,33 +22,33 @@ from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGra
 from gradstep.values.errors import wrong
 
 QUICK = 0.05
-"""Seconds of a forward up to which a third more, the price of noting lines, is not felt."""
+"""Seconds of a forward up to which source lines are always recorded, which makes it a third slower."""
 
 
 class Taps(Protocol):
-    """What stands round a phase that is stepped, so that it can stop inside, and what flows can be changed."""
+    """What wraps a phase so that it can stop inside, and so that gradients can be edited there."""
 
     @property
     def act(self) -> Act:
-        """The phase, with what was changed in it up to now."""
+        """The phase, with the gradient edits made in it so far."""
         ...
 
     @property
     def flows(self) -> Flows | None:
-        """What was changed by hand in a backward up to now; None for nothing."""
+        """The gradient edits of this backward so far; None when it has none."""
         ...
 
     @property
     def ops(self) -> bool:
-        """True where a forward is watched op by op."""
+        """True when a forward is observed op by op."""
         ...
 
     def forward(self, watched: Watched) -> AbstractContextManager[None]:
-        """Return what stands round a forward; `watched` is what the probes see of it."""
+        """Return the context that wraps a forward; `watched` is what is recorded of it."""
         ...
 
     def backward(self) -> AbstractContextManager[None]:
-        """Return what stands round a backward."""
+        """Return the context that wraps a backward."""
         ...
 
 
@@ -56,11 +56,11 @@ class Run(NamedTuple):
     """How a phase is run."""
 
     taps: Taps | None
-    """What stands round it when it is stepped."""
+    """What wraps it when it is stepped."""
     observed: bool
-    """False when nobody looks at what it does: it is then watched no more than it needs."""
+    """False when no view is asked for: it is then observed only as far as gradstep itself needs."""
     pulled: Callable[[], None]
-    """Called when the phase has taken its batch itself."""
+    """Called when the phase has taken its batch by itself."""
 
 
 def carry_out(held: Held, act: Act, run: Run) -> None:
@@ -75,7 +75,7 @@ def _forward(held: Held, _: Forward, run: Run) -> None:
     batch = held.batches.batch
     began = time.perf_counter()
     if run.observed or held.workload.loss is None:
-        # nodes of a backward that it runs by itself may be stopped at
+        # it may stop at nodes of a backward that the forward itself runs
         lines = held.recording.lines or (run.taps is not None and run.taps.ops)
         with watch_forward(held.paths, held.model, held.recording.zeros, lines) as watched, ExitStack() as stack:
             if run.taps is not None:
@@ -87,7 +87,7 @@ def _forward(held: Held, _: Forward, run: Run) -> None:
     held.quick = time.perf_counter() - began < QUICK
     if not isinstance(loss, Tensor):
         raise wrong(
-            "the loss is no tensor",
+            "the loss is not a tensor",
             f"the loss function returned a {type(loss).__name__}",
             "return the tensor itself: no .item(), no float()",
         )
@@ -123,7 +123,7 @@ def _backward(held: Held, act: Backward, run: Run) -> None:
     before = [(p.grad, None if p.grad is None else p.grad._version) for _, p in held.parameters]
     retain = act.retain_graph or _will_be_refused(held)
     tapped = nullcontext() if run.taps is None or held.graph() is None else run.taps.backward()
-    with tapped, held.addends.watch(held.parameters):  # what is changed by hand is added as it was changed
+    with tapped, held.addends.watch(held.parameters):  # an edited gradient is added up as edited
         loss.backward(retain_graph=retain)  # type: ignore[no-untyped-call]
     written = []
     for (name, parameter), (grad, version) in zip(held.parameters, before, strict=True):
@@ -132,7 +132,7 @@ def _backward(held: Held, act: Backward, run: Run) -> None:
             recorded = held.addends.recorded(name)
             held.ledger.backward(name, grad is None, recorded, len(held.losses), held.point.value)
     flows = None if run.taps is None else run.taps.flows
-    changed = "" if flows is None else "  # v changed by hand, as a hook does"
+    changed = "" if flows is None else "  # with v edited, as a hook does"
     held.point = replace(
         held.point,
         phase="backward",
@@ -159,7 +159,7 @@ def _step(held: Held, _: Step, run: Run) -> None:
     found: list[str] = []
     again = True
     for name in _optimized(held):
-        if held.calls_closure:  # the closure's last turn cleared and filled it
+        if held.calls_closure:  # the last call of the closure cleared and filled it
             held.ledger.backward(name, fresh=True)
         entry = held.ledger.entry(name)
         again = again and 0 < entry.added == entry.used
@@ -213,13 +213,13 @@ def _value(loss: Tensor) -> float | None:
 
 
 def _will_be_refused(held: Held) -> bool:
-    """Return whether a step wrote what the graph saved. Torch finds out half way, and frees the first half."""
+    """Return whether a step wrote what the graph saved: torch raises half way, with the first half freed."""
     graph = held.graph() if held.point.steps_since_forward else None
     return graph is not None and not runs_once(graph.nodes) and any(map(is_written, graph.nodes))
 
 
 def _closure(held: Held, calls: list[float]) -> Tensor:
-    """Clear, run forward and backward, note the loss: what an optimizer such as LBFGS calls inside its step."""
+    """Clear gradients, run forward and backward, record the loss: the closure of an optimizer such as LBFGS."""
     held.optimizer.zero_grad()
     loss = held.compute(held.batches.batch)
     value = _value(loss)

@@ -1,4 +1,4 @@
-"""From an exception of the debuggee to a problem with the user's own frames and a remedy."""
+"""Turn an exception of the debuggee into a problem with the user's own frames and a remedy."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"does not require grad and does not have a grad_fn",
-        "nothing that the loss depends on requires grad: were all parameters frozen, or is the loss computed under "
+        "nothing that the loss depends on requires grad: are all parameters frozen, or is the loss computed under "
         "no_grad, from .item() or from .detach()?",
     ),
     (
@@ -53,7 +53,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"modified by an inplace operation",
-        "a tensor that backward needs was written after the forward that saved it (a step does that to the weights): "
+        "a tensor that backward needs was written in place after the forward that saved it (a step writes weights): "
         "run forward again, then backward",
     ),
     (
@@ -62,28 +62,28 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"mat1 and mat2 shapes cannot be multiplied|size mismatch|must match the size of tensor|expected input\[",
-        "the shapes do not fit: compare `print shape(input)` with the shape of the layer's weight in the Model panel",
+        "the shapes do not match: compare `print shape(input)` with the shape of the layer's weight in the Model panel",
     ),
     (
         DTYPES_DIFFER,
         "model and batch have different dtypes: convert the batch in the factory, e.g. x.float()",
     ),
-    (r"out of memory", "the device has no memory left for this: a smaller batch, or a smaller model"),
+    (r"out of memory", "the device has no memory left for this: use a smaller batch or a smaller model"),
     (
         r"Target \d+ is out of bounds",
-        "a class number in the target is not below the number of the model's outputs",
+        "a class index in the target is not smaller than the number of classes the model outputs",
     ),
 )
-"""Torch's own words, as a pattern, and what to do about them."""
+"""A pattern of torch's own message, and the remedy for it."""
 
 
 def problem_of(error: BaseException, title: str, remedy: str = "") -> Problem:
-    """Return an exception as a problem: its own words whole, the user's frames marked, a remedy where one is known.
+    """Return an exception as a problem: its whole message, the user's frames marked, and a remedy where one is known.
 
     Args:
         error: what was raised.
         title: what was being done, e.g. `backward raised RuntimeError`.
-        remedy: what to say when no remedy is known for the message.
+        remedy: the remedy when none is known for the message.
     """
     if isinstance(error, GradstepError):
         return error.problem
@@ -114,17 +114,17 @@ def frames_of(traceback: TracebackType | None) -> tuple[Frame, ...]:
 
 @cache
 def is_ours(file: str) -> bool:
-    """Return whether a file is gradstep's own; its examples are written as a user's are."""
+    """Return whether a file is gradstep's own; its examples count as the user's."""
     return file.startswith(_OURS) and "/examples/" not in file
 
 
 @cache
 def is_users(file: str) -> bool:
-    """Return whether a file is the user's: no library's, not gradstep's own."""
+    """Return whether a file is the user's: neither a library's nor gradstep's own."""
     installed = "/site-packages/" in file or "/dist-packages/" in file
     return not is_ours(file) and not installed and not file.startswith((*_LIBRARIES, "<frozen"))
 
 
 def printable(text: str) -> str:
-    """Return text that any encoder takes: a plain `str` without lone surrogates."""
+    """Return text that can be encoded: a plain `str` without lone surrogates."""
     return str(text).encode("utf-8", "replace").decode("utf-8")

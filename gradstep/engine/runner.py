@@ -1,4 +1,4 @@
-"""The runner: carries out phases and edits on a debuggee, each as a transaction, and records what came of them."""
+"""The runner: carries out phases and edits on a debuggee, each as a transaction, and records the results."""
 
 from __future__ import annotations
 
@@ -39,19 +39,20 @@ class Runner:
         self.held = held
         self.transaction = Transaction(held)
         self.running = False
-        """True while a phase runs, the only time at which an interrupt is of use."""
+        """True while a phase runs: the only time when an interrupt has an effect."""
         self.inside = False
         """True while a phase is stepped: at a stop inside it nothing else can run."""
         self.observed = True
-        """True while someone looks, or goes on after a failure: each phase then keeps what it may write, and notes
-        which module makes which node. Without it a phase that raises is not undone, and nothing is said to change."""
+        """True when views are shown, or the session goes on after a failure: each phase then keeps a copy of what it
+        may write, and records which module makes which node. When False, a phase that raises is not rolled back, and
+        views show no changes."""
 
     def run(self, act: Act, taps: Taps | None = None) -> None:
         """Carry out one phase, or take the next batch.
 
         Args:
             act: the phase.
-            taps: what stands round a phase that is stepped.
+            taps: what wraps a phase that is stepped.
 
         Raises:
             GradstepError: what the debuggee raised, as a problem; the state is as it was before.
@@ -62,21 +63,21 @@ class Runner:
         saved: Saved | None = None
         try:
             held.point = replace(point, edit="") if point.edit else point
-            held.saved = _NOTHING  # let go of cleared gradients before torch allocates new ones
+            held.saved = _NOTHING  # release cleared gradients before torch allocates new ones
             if self.observed:
                 if isinstance(act, Backward) and (graph := held.graph()) is not None:
                     find_strays(held, graph)
                 saved = self.transaction.begin(act)
-                if taps is not None:  # at a stop inside, what it changed so far can be seen
+                if taps is not None:  # at a stop inside, views show what it has changed so far
                     held.saved = saved
-            self.running = True  # an interrupt before this would tear what is kept
+            self.running = True  # an interrupt before this would leave half a copy
             phases.carry_out(held, act, phases.Run(taps, self.observed, self.transaction.pulled))
-            self.running = False  # an interrupt from here on would tear what is kept
+            self.running = False  # an interrupt from here on would leave half a record
             self.transaction.keep(act if taps is None else taps.act, saved)
         except BaseException as error:
             self.running, held.saved = False, _NOTHING
             batch = held.batches.batch
-            torch.set_grad_enabled(grad_mode)  # also torch's optimizers and copies switch it
+            torch.set_grad_enabled(grad_mode)  # torch's optimizers and copies switch it, too
             held.point = point
             held.ledger.restore(accounts)
             del held.losses[count:], held.loss_rates[count:]
@@ -87,10 +88,10 @@ class Runner:
         held.saved, held.refused = saved or _UNKNOWN, ""
 
     def edit(self, command: EditCommand, scope: Scope) -> str:
-        """Carry out an edit; return what there is to say of it.
+        """Carry out an edit; return what it prints.
 
         Raises:
-            GradstepError: it can't be done; the state is as it was before.
+            GradstepError: it failed; the state is as it was before.
         """
         held = self.held
         point, accounts, optimizer, schedulers = held.point, held.ledger.copy(), held.optimizer, held.schedulers
@@ -116,10 +117,10 @@ class Runner:
         return text
 
     def carry_out(self, command: PointCommand, scope: Scope) -> str:
-        """Carry out a phase, take the next batch, or edit; return what there is to say of it.
+        """Carry out a phase, take the next batch, or edit; return what it prints.
 
         Raises:
-            GradstepError: it can't be done, or what the debuggee raised; the state is as it was before.
+            GradstepError: it failed, or the debuggee raised; the state is as it was before.
         """
         if not isinstance(command, Act):
             return self.edit(command, scope)
@@ -131,23 +132,23 @@ class Runner:
 
 
 class _EditsAgain:
-    """Stands round a backward that runs whole, and edits its gradients in flight as they were edited by hand."""
+    """Wraps a backward that runs without a stop, and repeats the gradient edits that were made in it."""
 
     def __init__(self, held: Held, act: Backward, scope: Scope) -> None:
         self._held, self.act, self.flows = held, act, Flows(act.flows, scope)
 
     @property
     def ops(self) -> bool:
-        """False: no forward is watched."""
+        """False: no forward is observed."""
         return False
 
     def forward(self, _: object) -> AbstractContextManager[None]:
-        """Return what stands round a forward: nothing."""
+        """Return a context that does nothing."""
         return nullcontext()
 
     @contextmanager
     def backward(self) -> Iterator[None]:
-        """Return the taps for a backward, to stand round it."""
+        """Wrap a backward in its taps."""
         held = self._held
         graph = held.graph()
         assert graph is not None

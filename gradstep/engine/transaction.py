@@ -1,4 +1,4 @@
-"""A phase as a transaction: what it may write is kept before it, and put back when it raises."""
+"""A phase as a transaction: what it may write is copied before it, and restored when it raises."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from gradstep.values.commands import Forward, PointCommand
 
 
 class Recorder(Protocol):
-    """A timeline, as far as a transaction knows it: what went through becomes a point of it."""
+    """The part of a timeline that a transaction uses: each command that succeeds becomes a point of it."""
 
     images: Images
     current: TimelinePoint | None
-    """Where the workload is; None while nothing is kept."""
+    """The present point; None when no history is kept."""
     visiting: bool
 
     def next(self, command: PointCommand, saved: Saved | None) -> TimelinePoint | None:
-        """Return the point that a command has led to; nothing is noted yet."""
+        """Return the point that a command has led to, without recording it."""
         ...
 
     def record(self, point: TimelinePoint | None) -> None:
-        """Note a point."""
+        """Record a point."""
         ...
 
 
 class Transaction:
-    """Keeps and puts back what the phases of one held workload may write."""
+    """Copies and restores what the phases of one held workload may write."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
@@ -54,23 +54,23 @@ class Transaction:
         self.keep_in(None)
         self._pulled: Randomness | None = None
         self._begun: Saved | None = None
-        """What the act that runs has kept."""
+        """The copies made for the phase that is running."""
 
     def keep_in(self, timeline: Recorder | None) -> None:
-        """Leave what was kept, when an act has gone through, to a timeline; with None it is let go of at the next."""
+        """Hand the copies of each successful phase to a timeline; with None they are released at the next phase."""
         self._timeline = timeline
         images = timeline.images if timeline is not None and timeline.current is not None else None
         self._saver = Saver(images, self._held.offload)
 
     def begin(self, act: Act) -> Saved:
-        """Keep what this act may write."""
+        """Copy what this phase may write."""
         self._begun = self._saver.save(self._held, writing(self._held, act))
         return self._begun
 
     def _began_with(self) -> Saved | None:
-        """Return what the forward of the last loss began with; None where neither it nor its point is kept.
+        """Return the state that the forward of the last loss started from; None when it is not kept.
 
-        The weights in it are those that may differ from the present ones, or that the forward wrote.
+        Of the weights it has those that may differ from the present ones, or that the forward wrote.
         """
         held, timeline, point = self._held, self._timeline, self._held.point
         if held.forward_saved is not None and not point.steps_since_forward:
@@ -81,11 +81,11 @@ class Transaction:
             return None
         if not held.saved.kept:
             return None
-        # what the forward wrote itself was written before the step: it is restored last
+        # what the forward wrote was written before the step: it is restored last
         return replace(held.forward_saved, copies=held.saved.copies.of("weight").plus(held.forward_saved.copies))
 
     def begin_edit(self, tensors: Sequence[tuple[str, Tensor]]) -> Saved:
-        """Keep what an edit may write: these tensors, and everything that is no tensor's contents."""
+        """Copy what an edit may write: these tensors, and all state that is not the contents of a tensor."""
         held = self._held
         there = [(key, tensor) for key, tensor in tensors_of(held) if tensor is not None]
         keys = {id(tensor): key for key, tensor in there}
@@ -94,7 +94,7 @@ class Transaction:
         return Saved(self._saver.copy(rows), {part.name: part.capture(held) for part in registry.PARTS})
 
     def pulled(self) -> None:
-        """Note that an act has taken its batch itself: it may write it, and depends on what is drawn from here on."""
+        """Record that a phase has taken its batch itself: it may write it, and draws random numbers from here on."""
         self._pulled = self._held.keeper.capture()
         if self._begun is not None:
             # at once: an interrupt may come at any line
@@ -102,14 +102,14 @@ class Transaction:
             self._begun.copies = self._begun.copies.plus(more)
 
     def keep(self, act: PointCommand, saved: Saved | None) -> None:
-        """Note that an act went through: after a forward, `saved` is what the graph of the loss began with."""
+        """Record that a phase succeeded; after a forward, `saved` is the state that its graph started from."""
         held = self._held
         point = None if self._timeline is None else self._timeline.next(act, saved)
         forward = isinstance(act, Forward)
         if forward and saved is not None:
-            # as a rule it wrote none: copies of them would last as long as the graph
+            # usually it wrote none: their copies would live as long as the graph
             saved.copies = saved.copies.without("weight").plus(_written_weights(saved, point))
-        # what is noted is noted as one: nothing from here on can fail
+        # recorded all at once: nothing from here on can fail
         if self._timeline is not None:
             self._timeline.record(point)
         if forward:
@@ -117,14 +117,14 @@ class Transaction:
         self._pulled = self._begun = None
 
     def _beginning(self, saved: Saved) -> Saved:
-        """Return what a forward has to begin with when it is run again, on the batch that its loss is of."""
+        """Return the state that a forward has to start from when it is run again on its own batch."""
         kept = {part.name: saved.kept[part.name] for part in registry.PARTS if part.begins_forward}
         if self._pulled is not None:
             kept[Generators.name] = self._pulled
         return replace(saved, kept=kept)
 
     def roll_back(self, saved: Saved) -> None:
-        """Put everything back as it was when `saved` was kept, the graph of the last loss included."""
+        """Restore everything as it was when `saved` was made, the graph of the last loss included."""
         self._pulled = self._begun = None
         remove_left_hooks()
         try:
@@ -135,10 +135,10 @@ class Transaction:
             self._revive()
 
     def _revive(self) -> None:
-        """Build the graph of the last loss again when a failed backward has freed part of it.
+        """Rebuild the graph of the last loss when a failed backward has freed part of it.
 
-        The forward that made it runs again from the generators and buffers it began with. Where that is no longer
-        possible (a step came since), or gives another loss, the graph is left as freed, and torch will say so.
+        The forward that made it runs again from the generators and buffers it started from. Where that is no longer
+        possible (a step has run since), or gives another loss, the graph stays freed, and torch will raise on it.
         """
         held, first = self._held, self._held.forward_saved
         loss, graph = held.point.loss, None if held.point.freed else held.graph()
@@ -154,7 +154,7 @@ class Transaction:
                 ):
                     first.restore(held)
                     again = held.compute(held.point.batch)
-            except BaseException:  # an interrupt too: there is a state to put back first
+            except BaseException:  # an interrupt too: the state has to be restored first
                 again = None
         if again is not None and same_bits(again, loss):
             watched.zeros = held.point.watched.zeros
@@ -164,7 +164,7 @@ class Transaction:
 
 
 def _written_weights(saved: Saved, point: TimelinePoint | None) -> Copies:
-    """Return the weights that a forward wrote; where a point of a history has compared them it is asked."""
+    """Return the weights that a forward wrote; a point of the history has compared them already."""
     if point is not None and not any(key[0] == "weight" for key in point.wrote):
         return Copies()
     return saved.copies.of("weight", written=True)

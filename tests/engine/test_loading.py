@@ -171,7 +171,7 @@ def test_the_users_own_line_is_among_the_frames(folder: Path) -> None:
     ("change", "words"),
     [
         ("model=3", "`model` is a int"),
-        ("model=torch.nn.LazyLinear(1)", "weight is of a lazy module: it has no shape before the first input"),
+        ("model=torch.nn.LazyLinear(1)", "weight belongs to a lazy module: it has no shape before the first input"),
         ("model=torch.nn.LazyBatchNorm1d()", "is of a lazy module"),
         ("loss=None", "neither `loss` nor `compute_loss`"),
         ("compute_loss=print", "both are given"),

@@ -375,7 +375,7 @@ def test_a_loss_that_is_no_float_does_not_break_the_session(value: Any) -> None:
     if isinstance(value, torch.Tensor):
         assert type(outcome.stop.loss) is float
     else:
-        assert wrong(outcome).startswith("the loss is no tensor")
+        assert wrong(outcome).startswith("the loss is not a tensor")
 
 
 FAULTS: dict[str, Callable[[], object]] = {

@@ -1,4 +1,4 @@
-"""Where batches come from, and the cursor that says how far they were taken."""
+"""The source of batches, and a cursor to its position."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from gradstep.values.errors import wrong
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far the batches were taken: in all, and within this epoch; and the batch that is held."""
+    """The number of batches taken, in all and in this epoch, and the current batch."""
 
     taken: int
     within: int
     batch: Any
     start: Randomness | None
-    """The generators as they were when this epoch's iterator was made; None when the source has no iterator."""
+    """The random generators when this epoch's iterator was made; None when the source has no iterator."""
     drawn: tuple[int, ...] = ()
-    """The indices in the data set that the batch was made of; empty where the source can't tell."""
+    """The data set indices of the samples in the batch; empty when unknown."""
 
 
 class Batches:
-    """Takes batches from a list, an iterable or a function, one at a time, round and round."""
+    """Takes batches from a list, an iterable or a function, one at a time, epoch after epoch."""
 
     def __init__(self, source: object, device: torch.device, keeper: RandomKeeper) -> None:
         self._device = device
@@ -38,26 +38,28 @@ class Batches:
         self.takes_number = self._call is source
         """True when the source is a function that is called with the number of batches taken."""
         self.sequence = source if isinstance(source, Sequence) and not isinstance(source, (str, bytes)) else None
-        """The source where it is a list, else None."""
+        """The source when it is a sequence, else None."""
         self._one_shot = isinstance(source, Iterator)
-        self._given: list[tuple[Any, Randomness]] = []  # what a one-shot iterator gave, and can't give again
+        self._given: list[
+            tuple[Any, Randomness]
+        ] = []  # the batches of a one-shot iterator, which can't yield them again
         self.keeps_all = False
-        """True while a history may ask a one-shot iterator for any batch again; else the last one is kept."""
+        """True while the history may need any batch of a one-shot iterator again; else only the last one is kept."""
         self.form: Callable[[Any], Any] = lambda batch: batch
-        """What is made of each batch that is taken, once it is on the device: another dtype of it."""
+        """Applied to each batch once it is on the device, to cast it to another dtype."""
         self._iterator: Iterator[Any] | None = None
         self._start: Randomness | None = None
-        self._again = 0  # batches to skip when the iterator is made again after going back
-        self._pulled = 0  # batches that a one-shot iterator has given
+        self._again = 0  # batches to skip when the iterator is remade after going back
+        self._pulled = 0  # batches that a one-shot iterator has yielded
         self._pulling = False  # True from before a pull until the batch is there and counted
         self.taken = 0
         self.within = 0
         self.batch: Any = None
         self.drawn: tuple[int, ...] = ()
-        """The indices in the data set that the batch was made of; empty where the source can't tell."""
+        """The data set indices of the samples in the batch; empty when unknown."""
         self._indices = drawn_indices(source)
         self.written: list[tuple[torch.Tensor, bytes]] = []
-        """Tensors of batches that were written, by an edit or a forward, with the hash of what they held before."""
+        """Tensors of batches that an edit or a forward wrote, with the hash of their contents before that."""
         inner = getattr(source, "batch_sampler", None)
         for owner in (source, getattr(source, "sampler", None), inner, getattr(inner, "sampler", None)):
             keeper.add(getattr(owner, "generator", None))
@@ -77,18 +79,18 @@ class Batches:
 
     @property
     def place(self) -> str:
-        """Where the batch that is held stands: `5`, or `5 (1 of 4 in its epoch)` where epochs have a length."""
+        """The number of the current batch: `5`, or `5 (1 of 4 in its epoch)` when epochs have a length."""
         try:
             length = len(self._source) if isinstance(self._source, Sized) else 0
-        except TypeError:  # a DataLoader over an iterable has no length after all
+        except TypeError:  # a DataLoader over an iterable data set has no length
             length = 0
         return f"{self.taken} ({self.within} of {length} in its epoch)" if length > 1 else str(self.taken)
 
     def take(self) -> bool:
-        """Take the next batch and move it to the device; True when that began a new epoch (not the first).
+        """Take the next batch and move it to the device; return True when that began a new epoch (not the first).
 
         Raises:
-            GradstepError: the source has ended and can't be started again.
+            GradstepError: the source is exhausted and can't be restarted.
         """
         wrapped = False
         if self._call is not None:
@@ -106,21 +108,21 @@ class Batches:
         return wrapped
 
     def cursor(self) -> Cursor:
-        """Return where the batches stand."""
+        """Return the present position."""
         return Cursor(self.taken, self.within, self.batch, self._start, self.drawn)
 
     def restore(self, cursor: Cursor) -> None:
         """Go back to a cursor of this source, also when an iterator has moved on since.
 
-        An iterator can't be copied: it is made again with the generators as they were, and skipped forward. The
-        caller restores the generators afterwards.
+        An iterator can't be copied: it is remade with the random generators as they were, and advanced to the cursor.
+        The caller restores the generators afterwards.
         """
         moved = self._pulling or self.taken != cursor.taken
         self.taken, self.within, self.batch, self.drawn = cursor.taken, cursor.within, cursor.batch, cursor.drawn
         if not moved or self._call is not None or self.sequence is not None:
             return
         self._pulling = False
-        if self._one_shot:  # what it gave lies in `_given`
+        if self._one_shot:  # its batches are in `_given`
             return
         self._iterator = None
         self._start = cursor.start
@@ -137,8 +139,8 @@ class Batches:
         except StopIteration:
             raise wrong(
                 "the batches have ended",
-                f"the iterable gave {self.taken} batches and can't be started again",
-                "give a list, a DataLoader or a function in place of a generator",
+                f"the iterable yielded {self.taken} batches and can't be restarted",
+                "give a list, a DataLoader or a function instead of a generator",
             ) from None
         if self._one_shot:
             self._pulled += 1
@@ -188,7 +190,7 @@ class Batches:
 
 
 def leaves(batch: Any, name: str = "batch") -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the tensors of a batch, named as expressions name them; of objects that are no containers none."""
+    """Yield the tensors of a batch, named as in expressions; none from objects that are not containers."""
     if isinstance(batch, torch.Tensor):
         yield name, batch
     elif isinstance(batch, Mapping):
@@ -201,7 +203,7 @@ def leaves(batch: Any, name: str = "batch") -> Iterator[tuple[str, torch.Tensor]
 
 
 def move(batch: Any, device: torch.device) -> Any:
-    """Return the batch with every tensor in it on the device; tuples, lists, dicts and objects with `.to` keep form."""
+    """Return the batch with every tensor on the device; tuples, lists, dicts and objects with `.to` keep their type."""
     if hasattr(batch, "to") and callable(batch.to):  # tensors, packed sequences, tokenizers' batches
         return batch.to(device)
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
@@ -214,9 +216,9 @@ def move(batch: Any, device: torch.device) -> Any:
 
 
 def _caller(source: object) -> Callable[[int], Any] | None:
-    """Return the function form of the batches, called with the number of batches taken, or None.
+    """Return `source` as a function of the number of batches taken; None when it is not a function.
 
-    It is given the number where it can't be called without: a parameter with a default is the function's own.
+    The number is passed only when a parameter has no default.
     """
     if not callable(source) or isinstance(source, Iterable):
         return None

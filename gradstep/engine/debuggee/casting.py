@@ -1,4 +1,4 @@
-"""A held workload in another dtype: the same weights and batches, cast, before anything was done with it."""
+"""A held workload in another dtype: the same weights and batches, cast before anything runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from gradstep.engine.held import Held
 
 
 def cast(held: Held, dtype: torch.dtype) -> None:
-    """Cast every floating point tensor of a model, of its loss and of every batch to come; whole numbers stay.
+    """Cast every floating point tensor of a model, of its loss and of every coming batch; integers stay as they are.
 
-    The parameters stay the same objects (`nn.Module.to`), so the optimizer goes on with them.
+    The parameters stay the same objects (`nn.Module.to`), so the optimizer keeps working on them.
     """
     held.model.to(dtype)
     if isinstance(held.workload.loss, nn.Module):

@@ -1,4 +1,4 @@
-"""What a held workload is made of: model, loss, optimizer, schedulers and batches, and the names of their tensors."""
+"""The parts of a held workload: model, loss, optimizer, schedulers and batches, and the names of their tensors."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Debuggee:
         self.parameters = list(self._all_parameters(named))
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in self.parameters}
         self.owned = frozenset(name for name, _ in self.model.named_parameters())
-        """The names of the parameters that are the model's; the optimizer may have more."""
+        """The names of the model's own parameters; the optimizer may have more."""
         self.buffer_slots = list(_buffer_slots(named))
         self._buffers_told = {(id(slots), key) for _, slots, key in self.buffer_slots}
         self.renormalised = list(_written_in_forward(self.model))
         self._user_forward = workload.loss is None or not all(map(is_torchs_module, self.modules))
-        """True where a forward runs code of the user's, which could write the weights."""
+        """True when a forward runs user code, which could write the weights."""
         self.attributes = Attributes(named, [*self.names, *(buffer for _, buffer in self.buffers())])
         self.unrepeatable = ""
         """What keeps state that can't be captured, once a forward that was run again came out otherwise."""
@@ -67,7 +67,7 @@ class Debuggee:
         self.ledger = Ledger()
         self.losses: list[tuple[int, float]] = []
         self.loss_rates: list[tuple[float, ...]] = []
-        """The learning rates that held at each of `losses`."""
+        """The learning rates at each of `losses`."""
 
     def buffers(self) -> list[tuple[str, Tensor]]:
         """Return the buffers of the model, and of a loss that is a module, by name."""
@@ -87,7 +87,7 @@ class Debuggee:
         return self.unrepeatable
 
     def late_buffers(self) -> list[str]:
-        """Return the buffers that were registered since the workload was built, each once; they are no state."""
+        """Return the buffers registered since the workload was built, each once; they are not part of the state."""
         found = []
         for module in self.modules:
             if isinstance(module, torch.jit.ScriptModule):
@@ -112,7 +112,7 @@ class Debuggee:
         return next(parameter for each, parameter in self.parameters if each == name)
 
     def tensor_names(self) -> list[str]:
-        """Return the names of all parameters and buffers, those of shared ones too."""
+        """Return the names of all parameters and buffers, every name of shared ones included."""
         named = [n for n, _ in self.model.named_parameters(remove_duplicate=False)]
         named += [n for n, _ in self.model.named_buffers(remove_duplicate=False)]
         return list(dict.fromkeys([*named, *(n for n, _ in (*self.parameters, *self.buffers()))]))
@@ -122,27 +122,27 @@ class Debuggee:
         return tuple([float(group.get("lr", 0.0)) for group in self.optimizer.param_groups])
 
     def stateful(self) -> dict[str, Any]:
-        """Return the further objects with `state_dict` that belong to the state, by name."""
+        """Return the other objects with a `state_dict` that are part of the state, by name."""
         schedulers = {f"scheduler {i}": s for i, s in enumerate(self.schedulers)}
         return {**schedulers, **self.workload.state}
 
     def use_optimizer(self, optimizer: torch.optim.Optimizer, schedulers: Sequence[Any]) -> None:
-        """Put an optimizer and its schedulers in the place of the present ones."""
+        """Replace the optimizer and its schedulers."""
         if optimizer is not self.optimizer:
             self.optimizer, self.calls_closure = optimizer, needs_closure(optimizer)
         self.schedulers = list(schedulers)
 
     def compute(self, batch: Any, seen: Watched | None = None) -> Tensor:
-        """Run the model and the loss on a batch; return the loss, and leave the model's output in `seen`."""
+        """Run the model and the loss on a batch; return the loss, and store the model's output in `seen`."""
         loss = self.workload.loss
         if loss is None:
             assert self.workload.compute_loss is not None
             return self.workload.compute_loss(self.model, batch)
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
             raise wrong(
-                "a batch is no (input, target) pair",
+                "a batch is not an (input, target) pair",
                 f"it is a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""),
-                "give batches of two, or compute_loss=(model, batch) in place of loss=",
+                "give (input, target) batches, or compute_loss=(model, batch) instead of loss=",
             )
         output = self.model(batch[0])
         if seen is not None:
@@ -172,7 +172,7 @@ class Debuggee:
                     yield f"group{g}.{i}", parameter
 
     def _module(self, path: str) -> nn.Module | None:
-        """Return the module of a path; not by attributes: a parametrized weight is computed when it is asked for."""
+        """Return the module of a path; not by getattr, which would compute a parametrized weight."""
         found: nn.Module | None = self.model
         for part in path.split(".") if path else ():
             found = found._modules.get(part) if found is not None else None
@@ -180,7 +180,7 @@ class Debuggee:
 
 
 def _module_of_the_loss(workload: Workload) -> nn.Module | None:
-    """Return the module that computes the loss, where it is one, and no part of the model."""
+    """Return the loss when it is a module that is not part of the model."""
     loss = workload.loss if workload.loss is not None else workload.compute_loss
     return loss if isinstance(loss, nn.Module) and loss not in set(workload.model.modules()) else None
 
@@ -193,9 +193,9 @@ def is_torchs_module(module: nn.Module) -> bool:
 def _buffer_slots(
     named: Sequence[tuple[str, nn.Module]],
 ) -> Iterator[tuple[str, dict[str, Tensor | None], str]]:
-    """Yield each buffer's name and the place that holds it: a module may put another tensor there."""
+    """Yield each buffer's name, and the dict and key that hold it: a module may assign another tensor."""
     for path, module in named:
-        # a scripted module has no dict to put another tensor in, and never does
+        # a scripted module has no such dict, and never assigns another tensor
         scripted = isinstance(module, torch.jit.ScriptModule)
         slots: dict[str, Tensor | None] = dict(module.named_buffers(recurse=False)) if scripted else module._buffers
         for key in slots:

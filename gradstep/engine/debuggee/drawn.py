@@ -1,4 +1,4 @@
-"""Which samples of its data set a DataLoader puts into each batch, as its sampler draws them."""
+"""The data set indices of each batch of a DataLoader, as its sampler draws them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 
 class DrawnIndices:
-    """Notes the indices that a DataLoader's batch sampler draws, batch by batch.
+    """Records the indices that a DataLoader's batch sampler draws, batch by batch.
 
-    It stands in the sampler's place while an iterator of the loader is made, hands on what the sampler draws when it
-    is asked for, and has every other attribute of it: the run is what it is without.
+    It replaces the sampler while an iterator of the loader is made, passes on the indices, and has every other
+    attribute of the sampler: the run is the same as without it.
     """
 
     def __init__(self, loader: DataLoader[Any]) -> None:
         self._loader = loader
         self._sampler: Any = loader.batch_sampler
         self._waiting: deque[object] = deque()
-        """What was drawn for batches that are still to come: workers are ahead of what is taken."""
+        """The indices of coming batches: workers are ahead of what is taken."""
 
     def __iter__(self) -> Iterator[Any]:
         self._waiting.clear()
@@ -33,8 +33,8 @@ class DrawnIndices:
         return getattr(self._sampler, name)
 
     def iterate(self) -> Iterator[Any]:
-        """Return an iterator of the loader, and note what its sampler draws from here on."""
-        own = vars(self._loader)  # a DataLoader lets no attribute of this name be set once it is built
+        """Return an iterator of the loader; what its sampler draws is recorded from here on."""
+        own = vars(self._loader)  # a DataLoader does not allow this attribute to be set once it is built
         own["batch_sampler"] = self
         try:
             return iter(self._loader)
@@ -42,14 +42,14 @@ class DrawnIndices:
             own["batch_sampler"] = self._sampler
 
     def take(self) -> tuple[int, ...]:
-        """Return the indices of the batch that was taken just now; none where they are no numbers."""
+        """Return the indices of the batch just taken; empty when they are not integers."""
         indices = self._waiting.popleft() if self._waiting else ()
         numbers = isinstance(indices, (list, tuple)) and all(type(index) is int for index in indices)
         return tuple(indices) if numbers and isinstance(indices, (list, tuple)) else ()
 
 
 class _Noting:
-    """The sampler's own iterator, each batch of indices noted as it is drawn."""
+    """The sampler's own iterator; each batch of indices is recorded as it is drawn."""
 
     def __init__(self, inner: Iterator[Any], waiting: deque[object]) -> None:
         self._inner, self._waiting = inner, waiting
@@ -64,10 +64,10 @@ class _Noting:
 
 
 def drawn_indices(source: object) -> DrawnIndices | None:
-    """Return what notes the indices that a source of batches draws; None where it can't tell which sample is which.
+    """Return a recorder of the indices that a source of batches draws; None when they can't be known.
 
-    It can for a DataLoader over a map-style data set that makes batches in the order drawn: with torch's own
-    `default_collate`, since another may leave samples out or sort them, and with workers only in their order.
+    They are known for a DataLoader over a map-style data set that makes batches in the order drawn: with torch's own
+    `default_collate`, since another may drop or sort samples, and with workers only when `in_order` is set.
     """
     if not isinstance(source, DataLoader) or isinstance(source.dataset, IterableDataset):
         return None

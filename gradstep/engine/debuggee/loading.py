@@ -1,4 +1,4 @@
-"""From what a user named to a workload: an example, `FILE.py:factory` or `pkg.module:factory`."""
+"""Load the workload that a target names: an example, `FILE.py:factory` or `pkg.module:factory`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from gradstep.workload import Workload
 
 
 def find_factory(target: str, folder: str) -> Callable[[], object]:
-    """Return the factory that a target names; importing the user's module is left to the user's exceptions.
+    """Return the factory that a target names; exceptions from importing the user's module are passed on.
 
     Args:
         target: an example's name, `FILE.py:factory` or `pkg.module:factory`.
-        folder: where a relative FILE is looked for; empty for the working directory.
+        folder: the folder of a relative FILE; empty for the working directory.
 
     Raises:
         GradstepError: there is no such example, file, module or function.
@@ -50,7 +50,7 @@ def find_factory(target: str, folder: str) -> Callable[[], object]:
         found = importlib.util.find_spec(place)
     except (ImportError, ValueError) as error:
         missing = error.name if isinstance(error, ImportError) else place
-        if not f"{place}.".startswith(f"{missing}."):  # the package is there, and something it imports is not
+        if not f"{place}.".startswith(f"{missing}."):  # the package exists, but something it imports does not
             raise
         found = None
     if found is None:
@@ -60,7 +60,7 @@ def find_factory(target: str, folder: str) -> Callable[[], object]:
 
 
 class Origin(NamedTuple):
-    """Where the factory of a target comes from."""
+    """The source of a factory."""
 
     file: Path
     package: str
@@ -68,14 +68,14 @@ class Origin(NamedTuple):
     name: str
     """The factory's name in it."""
     root: Path
-    """The folder that the file, or its outermost package, lies in."""
+    """The folder of the file, or of its outermost package."""
 
 
 def origin_of(target: str, folder: str) -> Origin:
-    """Return where the factory of a target that was loaded comes from. Nothing is imported again.
+    """Return the source of the factory of a loaded target; nothing is imported.
 
     Raises:
-        OSError: there is no file of source.
+        OSError: there is no source file.
     """
     place, colon, name = target.rpartition(":")
     if place.endswith(".py"):
@@ -84,7 +84,7 @@ def origin_of(target: str, folder: str) -> Origin:
     module = sys.modules.get(place if colon else f"gradstep.examples.{target}")
     file = Path(getattr(module, "__file__", None) or "")
     if file.suffix != ".py":
-        raise FileNotFoundError(f"{place} has no file of source")
+        raise FileNotFoundError(f"{place} has no source file")
     package = getattr(module, "__package__", None) or ""
     depth = len(package.split(".")) if package else 0
     return Origin(file, package, name if colon else "workload", file.parents[depth])
@@ -94,7 +94,7 @@ def build(factory: Callable[[], object], target: str) -> Workload:
     """Call a factory and check what it returns.
 
     Raises:
-        GradstepError: the factory raised, or returned something that is no complete workload.
+        GradstepError: the factory raised, or did not return a Workload.
     """
     steps = 0
 
@@ -131,13 +131,15 @@ def check(workload: Workload) -> None:
         if callable(given) and not isinstance(given, torch.nn.Module):
             name = getattr(given, "__name__", "")
             remedy = f"call it: {name}()" if name.isidentifier() else "call it, and give what it returns"
-        raise wrong("this is no workload", f"It is a {type(given).__name__}", remedy)
+        raise wrong("this is not a Workload", f"It is a {type(given).__name__}", remedy)
     if not isinstance(workload.model, torch.nn.Module):
-        raise wrong("the model is no module", f"`model` is a {type(workload.model).__name__}", "give a torch.nn.Module")
+        raise wrong(
+            "the model is not a module", f"`model` is a {type(workload.model).__name__}", "give a torch.nn.Module"
+        )
     for name, tensor in (*workload.model.named_parameters(), *workload.model.named_buffers()):
         if torch.nn.parameter.is_lazy(tensor):
-            what = f"{name} is of a lazy module: it has no shape before the first input"
-            raise wrong("the model is not complete yet", what, "run model(x) once before you hand it over")
+            what = f"{name} belongs to a lazy module: it has no shape before the first input"
+            raise wrong("the model is not initialised yet", what, "run model(x) once before you hand it over")
     if (workload.loss is None) == (workload.compute_loss is None):
         what = "neither `loss` nor `compute_loss` is given" if workload.loss is None else "both are given"
         raise wrong("the workload needs one loss", what, "give loss=(output, target) or compute_loss=(model, batch)")
@@ -175,12 +177,12 @@ def find_device(name: str) -> torch.device:
     )
     if not there:
         what = f"{name}: this torch ({torch.__version__}) sees {torch.cuda.device_count()} CUDA devices"
-        raise wrong("this device is not available", what, "use --device cpu, or auto for the best there is", name)
+        raise wrong("this device is not available", what, "use --device cpu, or auto for the best available", name)
     return device
 
 
 def _check_factory(file: Path, name: str) -> None:
-    """Check, before a file is imported, that a function of it can be a factory; one that can't be read says so then.
+    """Check, before a file is imported, that a function in it can be a factory; unreadable files fail on import.
 
     Raises:
         GradstepError: it takes arguments, or returns nothing.
@@ -202,10 +204,10 @@ def _function(module: ModuleType, name: str, target: str) -> Callable[[], object
 
 
 def _run_file(path: Path) -> ModuleType:
-    """Import a file by its path under its own name, with its folder on the path for its neighbours."""
+    """Import a file by its path under its own name, with its folder on `sys.path`."""
     folder = str(path.parent)
     if folder not in sys.path:
-        # before installed packages, as a script's folder is, but after the standard library: it hides nothing of that
+        # before installed packages, as for a script, but after the standard library, which it must not shadow
         sites = (i for i, place in enumerate(sys.path) if place.endswith(("site-packages", "dist-packages")))
         sys.path.insert(next(sites, len(sys.path)), folder)
     standing = sys.modules.get(path.stem)
@@ -233,7 +235,7 @@ def _unknown(target: str) -> GradstepError:
     if target.endswith(".py"):
         return wrong(
             "which function of the file?",
-            f"{target} is a script; gradstep steps a Workload that a function returns, or the script opens",
+            f"{target} is a script; gradstep steps a Workload that a function returns, or that the script opens",
             f"Name it as {target}:factory.\n{OWN_LOOP}\n{A_FACTORY}",
             target,
         )

@@ -1,4 +1,4 @@
-"""Where a training loop stands between two of its phases."""
+"""The state of a training loop between two phases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Act = Forward | Backward | Step | ZeroGrad | NextBatch
 
 
 class Point(Struct, frozen=True):
-    """Where the loop stands; replaced whole by each phase, so that rolling back is keeping the old one."""
+    """The state of the loop; each phase replaces it, so that a rollback keeps the old one."""
 
     phase: str = ""
     torch: str = ""
@@ -25,28 +25,27 @@ class Point(Struct, frozen=True):
     value: float | None = None
     change: float | None = None
     used_batch: bool = False
-    """True when a forward has run on the batch that is held."""
+    """True when a forward has run on the current batch."""
     batch: Any = None
     """The batch that the loss was computed on."""
     watched: Watched = field(default_factory=Watched)
     written: tuple[str, ...] = ()
     """The parameters whose `.grad` the last backward wrote, or whose `.grad` the last step found."""
     steps_since_forward: int = 0
-    """Steps since the last forward that found a gradient, and so may have moved the weights its graph is of."""
+    """Steps since the last forward that found a gradient, and so may have written weights that its graph saved."""
     ran: bool = False
     """True when a backward has run through the graph of the loss."""
     flows: Flows | None = None
-    """What was changed by hand in the last backward; None where nothing was."""
+    """The gradient edits made in the last backward; None when there were none."""
     freed: bool = False
     """True when the graph of the loss was freed by a backward."""
     again: bool = False
-    """True when the last step found nothing in `.grad` but what an earlier step had used already."""
+    """True when the last step used only gradients that an earlier step had used already."""
     calls: tuple[float, ...] = ()
-    """The losses of the closure's calls in the last step, NaN for one that is not one number; empty without a closure.
-    """
+    """The losses of the closure calls in the last step, NaN for one that is not a scalar; empty without a closure."""
     rates_before: tuple[float, ...] = ()
-    """The learning rates before the last step or next_batch, the acts that can move a scheduler."""
+    """The learning rates before the last step or next_batch, which can step a scheduler."""
     edit: str = ""
-    """What an edit since the last phase did, in words; empty when a phase came last."""
+    """What an edit since the last phase did, in words; empty when a phase was last."""
     lent: bool = False
-    """True when the graph was alive here but is shown as it is now: what its nodes kept is not known any more."""
+    """True when the graph was alive here but is shown as it is now: what its nodes had saved is unknown."""

@@ -1,4 +1,4 @@
-"""Optimizers and schedulers of a workload: making them from what was given, and what their `step` needs."""
+"""The optimizers and schedulers of a workload: how they are made, and what their `step` needs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gradstep.workload import Workload
 
 
 def optimizer_of(workload: Workload) -> torch.optim.Optimizer:
-    """Return the workload's optimizer, or what its function makes of the model's parameters.
+    """Return the workload's optimizer, or the one its function makes from the model's parameters.
 
     Raises:
-        GradstepError: neither gave an optimizer.
+        GradstepError: neither is an optimizer.
     """
     made: object = workload.optimizer
     if callable(made) and not isinstance(made, torch.optim.Optimizer):
@@ -28,21 +28,21 @@ def optimizer_of(workload: Workload) -> torch.optim.Optimizer:
     if isinstance(made, torch.optim.Optimizer):
         return made
     raise wrong(
-        "the optimizer is none",
+        "this is not an optimizer",
         f"`optimizer` is or returned a {type(made).__name__}",
         "give a torch.optim.Optimizer, or a function from parameters to one",
     )
 
 
 def schedulers_of(workload: Workload, optimizer: torch.optim.Optimizer) -> list[Any]:
-    """Return the workload's schedulers; a function is given the optimizer to make one."""
+    """Return the workload's schedulers; a function is called with the optimizer to make one."""
     given = () if workload.schedulers is None else workload.schedulers
     several: Sequence[Any] = given if isinstance(given, (list, tuple)) else [given]
     return [each if hasattr(each, "state_dict") else each(optimizer) for each in several]
 
 
 def step_scheduler(scheduler: Any, loss: float | None) -> None:
-    """Step one scheduler; one that watches a metric is given the last loss."""
+    """Step one scheduler; one that watches a metric is passed the last loss."""
     if isinstance(scheduler, ReduceLROnPlateau):
         scheduler.step(float("nan") if loss is None else loss)
     else:
@@ -56,7 +56,7 @@ def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def is_torchs(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether it is torch's own without hooks: `step` writes no buffers and draws nothing; see `writes_grad`."""
+    """Return whether it is torch's own, without hooks: `step` writes no buffers and uses no random numbers."""
     hooks = (
         optimizer._optimizer_step_pre_hooks,
         optimizer._optimizer_step_post_hooks,
@@ -69,7 +69,7 @@ def is_torchs(optimizer: torch.optim.Optimizer) -> bool:
 def writes_grad(optimizer: torch.optim.Optimizer) -> bool:
     """Return whether torch's own `step` may write `.grad`.
 
-    `_multi_tensor_sgd` adds the momentum to `.grad` in place for Nesterov; it is what runs on accelerators unless told.
+    `_multi_tensor_sgd` adds the momentum to `.grad` in place for Nesterov; it is the default on accelerators.
     """
     return any(group.get("nesterov") and group.get("foreach") is not False for group in optimizer.param_groups)
 
@@ -80,16 +80,16 @@ def optimizer_named(
     old: torch.optim.Optimizer,
     value_of: Callable[[Expression], Any],
 ) -> tuple[torch.optim.Optimizer, str]:
-    """Return a new optimizer of torch's over the groups of an old one, and the line of PyTorch that makes it.
+    """Return a new optimizer over the parameter groups of an old one, and the line of PyTorch that makes it.
 
     Args:
-        name: its class, in capitals or not.
-        options: what its class is given.
-        old: whose groups of parameters it takes; none of its hyper-parameters.
+        name: its class, in any case.
+        options: the keyword arguments of its class.
+        old: the optimizer whose parameter groups it takes, without their hyper-parameters.
         value_of: evaluates an option.
 
     Raises:
-        GradstepError: torch has no such optimizer, or not such an option.
+        GradstepError: torch has no such optimizer, or the optimizer has no such option.
     """
     kinds = {
         key.lower(): kind
@@ -113,7 +113,7 @@ def optimizer_named(
 
 
 def remade_schedulers(workload: Workload, optimizer: torch.optim.Optimizer) -> tuple[list[Any], str]:
-    """Return the schedulers of a workload made anew for another optimizer, and what there is to say of that.
+    """Return the schedulers of a workload, remade for another optimizer, and a note on them for the user.
 
     Those that were not given as functions belong to the optimizer they were made for, and are left out.
     """
@@ -122,7 +122,7 @@ def remade_schedulers(workload: Workload, optimizer: torch.optim.Optimizer) -> t
     if not several:
         return [], ""
     makers = [each for each in several if not hasattr(each, "state_dict")]
-    word = "; the schedule begins anew" if makers else ""
+    word = "; the schedule starts over" if makers else ""
     if len(makers) < len(several):
         word += "; a scheduler that was made for the old one is left out"
     return [each(optimizer) for each in makers], word
