@@ -39,18 +39,18 @@ def test_moving_the_cursor_compares_nothing_anew(compared: list[int]) -> None:
     session.execute(Forward())
     session.look(LookWhy())
     assert len(compared) == 2
-    assert session._looks is not None
-    session._looks.held.parameters[0][1].detach().mul_(2.0)
+    assert session._inspector is not None
+    session._inspector.held.parameters[0][1].detach().mul_(2.0)
     session.look(LookWhy())
     assert len(compared) == 3, "a write that torch counts is seen at once"
 
 
 def test_a_program_that_writes_between_its_looks_sees_what_it_wrote(compared: list[int]) -> None:
     session = loaded()
-    assert session._looks is not None
+    assert session._inspector is not None
     found = []
     for value in (1.0, 2.0):
-        session._looks.held.parameters[0][1].data.fill_(value)
+        session._inspector.held.parameters[0][1].data.fill_(value)
         (view,) = session.look(LookTensor())
         found.append((view.statistics.minimum, view.statistics.maximum))
         session.look(LookWhy())

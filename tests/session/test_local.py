@@ -165,7 +165,7 @@ def test_show_selects_a_slice_and_the_same_slice_of_its_grad() -> None:
     ok(session.execute(Backward()))
     (view,) = session.look(LookTensor())
     assert isinstance(view, TensorView)
-    model = session._looks.held.model  # type: ignore[union-attr]
+    model = session._inspector.held.model  # type: ignore[union-attr]
     assert (view.name, view.path, view.kind, view.shape) == ("2.weight[0, 0:10]", "2.weight", "vector", (10,))
     assert view.value is not None
     assert view.grad is not None

@@ -304,7 +304,7 @@ def test_inside_shows_what_is_passed_and_enter_opens_it_in_tensor() -> None:
 
 def test_inside_says_why_an_output_does_not_require_grad() -> None:
     async def test(s: Stage) -> None:
-        for parameter in s.session.local._looks.held.model[0].parameters():  # type: ignore[attr-defined, union-attr]
+        for parameter in s.session.local._inspector.held.model[0].parameters():  # type: ignore[attr-defined, union-attr]
             parameter.requires_grad_(False)
         await s.press("i", "i", "o", "x")
         assert "does not require grad: nothing that went in requires grad" in " ".join(s.text().split())

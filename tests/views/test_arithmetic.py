@@ -160,8 +160,8 @@ def test_a_scheduler_is_named_and_the_rate_is_the_one_that_was_used():
 
 def test_a_hook_on_the_parameter_is_named():
     session = small()
-    assert session._looks is not None
-    session._looks.held.model.weight.register_hook(lambda grad: grad * 3)
+    assert session._inspector is not None
+    session._inspector.held.model.weight.register_hook(lambda grad: grad * 3)
     run(session, "forward", "backward")
     grad = lines(session)[".grad"]
     assert grad.numbers == "none + +1.5000"
@@ -170,8 +170,8 @@ def test_a_hook_on_the_parameter_is_named():
 
 def test_a_hook_that_writes_the_gradient_afterwards_is_not_explained_away():
     session = small()
-    assert session._looks is not None
-    weight = session._looks.held.model.weight
+    assert session._inspector is not None
+    weight = session._inspector.held.model.weight
 
     def double(parameter: torch.Tensor) -> None:
         assert parameter.grad is not None
@@ -226,8 +226,8 @@ def test_a_matrix_a_buffer_and_no_gradient_have_no_such_column(mlp):
 def test_every_step_of_every_example_is_explained(name):
     session = Session()
     run(session, f"load {name} seed=0")
-    assert session._looks is not None
-    names = [parameter for parameter, _ in session._looks.held.parameters][:6]
+    assert session._inspector is not None
+    names = [parameter for parameter, _ in session._inspector.held.parameters][:6]
     for _ in range(3):
         for act in ("forward", "backward", "step", "zero_grad"):
             run(session, act)

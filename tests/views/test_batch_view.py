@@ -177,8 +177,8 @@ def test_a_loss_that_draws_counts_and_writes_changes_nothing(capfd: Any) -> None
     batch = data()
     s = session(Drawing(), batch)
     s.forward()
-    assert s._looks is not None
-    held = s._looks.held
+    assert s._inspector is not None
+    held = s._inspector.held
     capfd.readouterr()
     kept = [t.clone() for t in (*held.batches.batch, held.point.watched.output)]
     before = s.look(LookDigest())
@@ -327,8 +327,8 @@ def test_any_batch_can_be_looked_at(batch: Any) -> None:
 def test_looking_keeps_no_old_graph_alive() -> None:
     s = session(functional.mse_loss, data())
     s.forward()
-    assert s._looks is not None
-    held = s._looks.held
+    assert s._inspector is not None
+    held = s._inspector.held
     view(s), s.look(LookLayers())
     old = [ref(held.point.loss), ref(held.point.watched.output)]
     held._graph = None

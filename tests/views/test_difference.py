@@ -34,7 +34,7 @@ def session() -> Local:
 
 def value(session: Local, name: str, stop: int) -> torch.Tensor:
     """Return a tensor as it was at a stop."""
-    past = session.past
+    past = session.time_travel
     with visit(past.timeline, past.timeline.at(stop)):
         tensor = past.timeline.held.tensor(name.removesuffix(".grad"))
         assert tensor is not None

@@ -130,7 +130,7 @@ def test_bytes_are_those_of_the_activations_each_storage_once() -> None:
 def test_from_node_to_node_the_bytes_are_those_that_are_there(name: str) -> None:
     session = loaded(name)
     session.execute(Forward())
-    looks = session._looks
+    looks = session._inspector
     assert looks is not None
     found = set()
     for command in [Into("backward"), *[Over()] * 6, Undo(1), Undo(1), *[Into("")] * 4, Out(True)]:

@@ -118,8 +118,8 @@ def test_zeros_are_those_of_the_module_and_only_counted_while_asked_for() -> Non
     for _ in range(2):
         assert s.execute(Forward()).ok
         s.look(LookModel())
-    assert s._looks is not None
-    assert not s._looks.held.recording.zeros
+    assert s._inspector is not None
+    assert not s._inspector.held.recording.zeros
     assert rows(s)["1"].zeros is None
 
 
@@ -128,8 +128,8 @@ def test_a_digest_at_the_same_stop_does_not_close_the_panel() -> None:
     layers(s)
     s.look(LookDigest())
     s.look(LookLoss())
-    assert s._looks is not None
-    assert s._looks.held.recording.zeros
+    assert s._inspector is not None
+    assert s._inspector.held.recording.zeros
 
 
 class Functional(nn.Module):

@@ -44,8 +44,8 @@ def ledger(session: Session, *element: int) -> LedgerView:
 
 
 def held_of(session: Session) -> Held:
-    assert session._looks is not None
-    return session._looks.held
+    assert session._inspector is not None
+    return session._inspector.held
 
 
 def kinds(view: LedgerView) -> list[str]:

@@ -48,7 +48,7 @@ def test_one_look_takes_the_norm_of_each_weight_and_gradient_once(monkeypatch: p
 def test_a_weight_written_between_looks_has_its_new_norm() -> None:
     session = Session()
     assert session.execute(Load("linear", seed=0, device="cpu")).ok
-    looks = session._looks
+    looks = session._inspector
     assert looks is not None
     for value in (3.0, 4.0):
         looks.held.parameters[0][1].data.fill_(value)
@@ -124,7 +124,7 @@ def test_at_every_stop_of_a_screen_the_norms_are_those_of_the_tensors() -> None:
     )
     session = Session(held)
     session.can_pause(lambda _: None, lambda: False)
-    weight = session._looks.held.parameters[0][1]
+    weight = session._inspector.held.parameters[0][1]
     inside = [Forward(), Into("backward"), Over(), Over(), Over(), Out(True), Step()]
     for command in [*inside, ZeroGrad(), *inside, Undo(1), Redo(1), Goto(2), Forward(), Backward()]:
         assert session.execute(command).ok

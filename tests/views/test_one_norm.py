@@ -44,7 +44,7 @@ def shown(session: Session, name: str, grad: Tensor | None) -> Iterator[tuple[st
     yield "Tensor", tensor.grad_statistics.norm
     (changes,) = session.look(LookChanges())
     yield from (("Changes", row.norm_after) for row in changes.rows if row.name == f"{name}.grad")
-    looks = session._looks
+    looks = session._inspector
     assert looks is not None
     graph = looks.held.graph()
     assert graph is not None
@@ -71,7 +71,7 @@ def test_the_norm_of_a_gradient_is_one_number_wherever_it_is_shown(dtype: torch.
     session.look(LookLedger(), LookModel(), LookLayers())
     assert session.forward().ok
     assert session.backward().ok
-    looks = session._looks
+    looks = session._inspector
     assert looks is not None
     for name, parameter in looks.held.parameters:
         session.show(name)

@@ -95,8 +95,8 @@ def test_the_state_of_the_selected_parameter() -> None:
     assert view(s).slots == ()
     assert "no state yet" in view(s).note
     iterate(s)
-    assert s._looks is not None
-    held = s._looks.held
+    assert s._inspector is not None
+    held = s._inspector.held
     state = held.optimizer.state[held.tensor("0.weight")]
     rows = {row.key: row for row in view(s).slots}
     assert list(rows) == ["step", "exp_avg", "exp_avg_sq"]
@@ -117,8 +117,8 @@ def test_a_state_tensor_can_be_shown_and_sliced() -> None:
         show(s, text)
         [window] = s.look(LookTensor())
         assert isinstance(window, TensorView)
-        assert s._looks is not None
-        held = s._looks.held
+        assert s._inspector is not None
+        held = s._inspector.held
         buffer = held.optimizer.state[held.tensor("0.weight")]["momentum_buffer"][index]
         assert window.statistics is not None
         assert window.statistics.norm == pytest.approx(float(buffer.norm()))

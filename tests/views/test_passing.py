@@ -152,7 +152,7 @@ def test_a_grad_that_was_changed_since_is_said(session: Session) -> None:
 @pytest.mark.parametrize("name", ["cnn", "deep", "gpt", "hot", "linear", "rnn", "xor"])
 def test_what_a_parameter_was_given_is_its_fresh_grad(session: Session, name: str) -> None:
     do(session, f"load {name} seed=0; forward; backward")
-    for parameter, _ in session._looks.held.parameters:  # type: ignore[union-attr]
+    for parameter, _ in session._inspector.held.parameters:  # type: ignore[union-attr]
         view = met(session, LookContributions(path=parameter, count=1))
         assert (view.parameter, view.grad, view.exact, view.note) == (parameter, "fresh", True, "")
 
