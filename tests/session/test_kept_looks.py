@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradstep.session import looks as room
+from gradstep.session import inspector as room
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Show
 from gradstep.values.expressions import Name
