@@ -172,7 +172,7 @@ def test_the_users_own_line_is_among_the_frames(folder: Path) -> None:
     [
         ("model=3", "`model` is a int"),
         ("model=torch.nn.LazyLinear(1)", "weight belongs to a lazy module: it has no shape before the first input"),
-        ("model=torch.nn.LazyBatchNorm1d()", "is of a lazy module"),
+        ("model=torch.nn.LazyBatchNorm1d()", "belongs to a lazy module"),
         ("loss=None", "neither `loss` nor `compute_loss`"),
         ("compute_loss=print", "both are given"),
         ("loss=3", "`loss` is a int"),
