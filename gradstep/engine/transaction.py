@@ -150,7 +150,7 @@ class Transaction:
                 with (
                     aside(held, any(key[0] == "weight" for key in first.copies.keys)),
                     without_grads(held),
-                    watch_forward(held.paths, held.model) as watched,
+                    watch_forward(held.paths, held.model, lines=held.point.watched.lines is not None) as watched,
                 ):
                     first.restore(held)
                     again = held.compute(held.point.batch)

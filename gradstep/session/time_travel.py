@@ -203,8 +203,8 @@ class TimeTravel:
         timeline, held = self.timeline, self._inspector.held
         then: list[cmd.PointCommand] = []
         if timeline.current is None:
-            if graph_alive(held.point):
-                what = "the loss has a graph that is alive, and with history off no commands are kept to build it again"
+            if graph_alive(held):
+                what = "a graph is alive, and with history off no commands are kept to build it again"
                 raise wrong("the state can't be written now", what, "write it after a backward")
             kept, losses = take(held, Images(), None, None), (held.losses, held.loss_rates)
         else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from test_files import restore, write
 from torch import Tensor, nn
 from travelling import Traveller
 
+from gradstep.engine.autograd.buffers import kept_by
 from gradstep.engine.observe.rerun import backward_again, forward_again
 from gradstep.engine.state.digest import digest
 from gradstep.values.commands import Forward
@@ -275,3 +278,55 @@ def test_nothing_is_walked_twice_where_nothing_changed() -> None:
     assert changed is not held.attributes.first
     same = [a is b for a, b in zip(changed.records, held.attributes.first.records, strict=True)]
     assert same.count(False) == 1
+
+
+class Carries(nn.Module):
+    """Carries its last output over with its graph; the loss depends on what was carried, or not."""
+
+    def __init__(self, used: bool) -> None:
+        super().__init__()
+        self.inner, self.used = nn.Linear(4, 2), used
+        self.side = nn.Parameter(torch.ones(2))
+        self.last: tuple[Tensor, ...] = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.inner(x)
+        if self.last and self.used:
+            out = out * self.last[0].mean()
+        self.last = ((out * self.side).tanh(),) if len(self.last) < 2 else ()
+        return out
+
+
+@pytest.mark.parametrize("used", [True, False])
+@pytest.mark.parametrize("budget", [1 << 30, 1])
+def test_a_graph_that_is_carried_over_is_there_again(used: bool, budget: int) -> None:
+    torch.manual_seed(0)
+    there = Traveller.of(hold(Carries(used)), budget)
+    lines = ["forward", "backward", "step", "forward", "backward", "step", "zero_grad", "forward", "backward", "step"]
+    seen: dict[int, Any] = {}
+
+    def graph() -> str:
+        """What is known of the graph that is carried: whether a backward has freed it."""
+        (last,) = there.held.model.last
+        return f"{last.grad_fn.next_functions[0][0].name()} {kept_by(last.grad_fn).state}"
+
+    for line in lines:
+        there.take("act", line)
+        there.check()
+        seen[there.timeline.number] = (there.held.point.value, graph())
+    for number in (5, 2, 3, *list(seen)[::-1], *seen):
+        there.go(number)
+        there.check()
+        assert (there.held.point.value, graph()) == seen[number]
+        assert there.take("visit", 0)
+        assert (there.held.point.value, graph()) == seen[number]
+
+
+def test_a_history_keeps_no_graph_alive_for_what_a_module_keeps() -> None:
+    there = traveller(carried)
+    assert there.take("act", "forward")
+    kept = weakref.ref(there.held.model.carry)
+    for line in ("forward", "forward"):
+        assert there.take("act", line)
+    gc.collect()
+    assert kept() is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from operator import is_
 from types import ModuleType, SimpleNamespace
@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
+from gradstep.engine.autograd.buffers import is_freed
 from gradstep.engine.bits import hash_of
 
 _MOST = 20_000
@@ -45,6 +47,9 @@ class Record(NamedTuple):
     within: tuple[tuple[Any, str], ...]
     """The containers in it, and their paths."""
     tensors: tuple[tuple[str, Tensor], ...]
+    """The tensors in it; of one with a graph another object onto the same memory: contents can be kept without it."""
+    graphs: tuple[Tensor, ...]
+    """Those with a graph themselves."""
     leaves: tuple[tuple[str, Leaf], ...]
     """The generators and arrays in it."""
     plain: tuple[tuple[str, Any], ...]
@@ -100,6 +105,11 @@ class Record(NamedTuple):
             owner.clear()
             owner.update(self.values) if isinstance(owner, set) else owner.extend(self.values)
 
+    def exchanged(self, instead: Mapping[int, Tensor]) -> Record:
+        """Return the same with other tensors in the place of those of these ids."""
+        values = tuple([_exchanged(value, instead) for value in self.values])
+        return self if all(map(is_, values, self.values)) else self._replace(values=values)
+
     def _is_internal(self, key: Any) -> bool:
         return isinstance(self.owner, nn.Module) and key in _INTERNAL
 
@@ -123,6 +133,30 @@ class Kept(NamedTuple):
         """Yield the objects that can't be captured, by path."""
         for record in self.records:
             yield from record.opaque
+
+    def graphs(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield its tensors that have a graph, by path."""
+        paths = {id(tensor): path for path, tensor in self.tensors()}
+        for record in self.records:
+            for tensor in record.graphs:
+                yield paths[id(_stand_in(tensor))], tensor
+
+    def has_live_graph(self) -> bool:
+        """Return whether a tensor in it has a graph that no backward has freed."""
+        return any(_is_alive(tensor) for record in self.records for tensor in record.graphs)
+
+    def without_graphs(self) -> Kept:
+        """Return the same without a graph: kept for later, it would keep all that it saved alive."""
+        if not any(record.graphs for record in self.records):
+            return self
+        instead = {id(tensor): _stand_in(tensor) for _, tensor in self.graphs()}
+        return self._replace(records=tuple([record.exchanged(instead)._replace(graphs=()) for record in self.records]))
+
+    def with_graphs(self, other: Kept) -> Kept:
+        """Return the same with the tensors of another that have a graph in the place of those of the same path."""
+        theirs = dict(other.graphs())
+        instead = {id(tensor): theirs[path] for path, tensor in self.tensors() if path in theirs}
+        return self._replace(records=tuple([record.exchanged(instead) for record in self.records]))
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yield its tensors by path, each once."""
@@ -187,9 +221,10 @@ class Attributes:
     def _scan(self, owner: Any, path: str) -> Record:
         there = _dict_of(owner)
         keys, values = ((), tuple(owner)) if there is None else (tuple(there), tuple(there.values()))
-        record = Record(owner, path, keys, values, (), (), (), (), ())
+        record = Record(owner, path, keys, values, (), (), (), (), (), ())
         within: list[tuple[Any, str]] = []
         tensors: list[tuple[str, Tensor]] = []
+        graphs: list[Tensor] = []
         leaves: list[tuple[str, Leaf]] = []
         plain: list[tuple[str, Any]] = []
         opaque: list[tuple[str, Any]] = []
@@ -204,7 +239,8 @@ class Attributes:
             elif id(value) in self._modules or id(value) in self._known:
                 continue
             elif isinstance(value, Tensor):
-                tensors.append((where, value))
+                tensors.append((where, value if value.grad_fn is None else _stand_in(value)))
+                graphs += [value] if value.grad_fn is not None else []
             elif isinstance(value, Leaf):
                 leaves.append((where, value))
             elif isinstance(value, (tuple, frozenset)):
@@ -216,8 +252,45 @@ class Attributes:
             elif not (callable(value) or isinstance(value, ModuleType)):
                 opaque.append((where, value))
                 plain.append((where, type(value).__qualname__))
-        found = (within, tensors, leaves, plain, opaque)
+        found = (within, tensors, graphs, leaves, plain, opaque)
         return Record(owner, path, keys, values, *map(tuple, found))  # type: ignore[arg-type]
+
+
+_STAND_INS = WeakTensorKeyDictionary()
+_NEAR = 64
+"""Nodes of a graph that are asked whether a backward has freed them."""
+
+
+def _stand_in(tensor: Tensor) -> Tensor:
+    """Return the tensor without a graph that shares memory and version counter with one; always the same object."""
+    found: Tensor | None = _STAND_INS.get(tensor)  # type: ignore[no-untyped-call]
+    if found is None:
+        found = _STAND_INS[tensor] = tensor.detach()
+    return found
+
+
+def _exchanged(value: Any, instead: Mapping[int, Tensor]) -> Any:
+    if isinstance(value, tuple):
+        made = [_exchanged(each, instead) for each in value]
+        if all(map(is_, made, value)):
+            return value
+        return type(value)(*made) if hasattr(value, "_fields") else tuple(made)
+    return instead.get(id(value), value)
+
+
+def _is_alive(tensor: Tensor) -> bool:
+    """Return whether the graph of a tensor has saved what a backward needs: the nodes next to the tensor tell."""
+    waiting, seen = deque([tensor.grad_fn]), 0
+    while waiting and seen < _NEAR:
+        node = waiting.popleft()
+        if node is None:
+            continue
+        seen += 1
+        freed = is_freed(node)
+        if freed is not None:
+            return not freed
+        waiting += [following for following, _ in node.next_functions]
+    return False
 
 
 def same_value(one: Any, other: Any) -> bool:

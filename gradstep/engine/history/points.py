@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec.structs import replace
-from torch import Tensor
-
-from gradstep.engine.debuggee.loop import Point
+from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.state.images import Image
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.registry import name_of
@@ -106,29 +103,8 @@ def add_losses(
     return whole and start is not None
 
 
-def graph_alive(point: Point) -> bool:
-    """Return whether the graph of the loss is there and was not freed."""
-    return point.loss is not None and point.loss.grad_fn is not None and not point.freed
-
-
-def without_graph(point: Point) -> Point:
-    """Return a point whose loss and output hold no graph: kept for later, they would keep all it saved alive."""
-    loss = None if point.loss is None else point.loss.detach()
-    watched = point.watched
-    kept = type(watched)(**{**vars(watched), "output": _detached(watched.output)})
-    return replace(point, loss=loss, watched=kept)
-
-
-def _detached(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach()
-    if isinstance(value, dict):
-        try:
-            return type(value)(**{key: _detached(each) for key, each in value.items()})
-        except TypeError:
-            return {key: _detached(each) for key, each in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_detached, value))
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return [_detached(each) for each in value] if isinstance(value, list) else tuple(map(_detached, value))
-    return value
+def graph_alive(held: Debuggee) -> bool:
+    """Return whether a graph is there that was not freed: that of the loss, or of a tensor that a module keeps."""
+    point = held.point
+    alive = point.loss is not None and point.loss.grad_fn is not None and not point.freed
+    return alive or held.attributes.capture().has_live_graph()

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.held import Held
-from gradstep.engine.history.points import TimelinePoint, add_losses, fork_of, graph_alive, without_graph
+from gradstep.engine.history.points import TimelinePoint, add_losses, fork_of, graph_alive
 from gradstep.engine.runner import Runner
 from gradstep.engine.state.images import Image, Images
 from gradstep.engine.state.part import Key
@@ -151,16 +151,15 @@ class Timeline:
             point.wrote, point.depth = self._wrote.setdefault(wrote, wrote), before.depth + 1
             point.small = size_of(checkpoint, before.checkpoint)
         point.made_by = point if isinstance(command, Forward) or before is None else before.made_by
-        if graph_alive(now):
+        if graph_alive(held):
             point.forward = point.made_by
-            point.checkpoint = checkpoint.at(without_graph(now))
+            point.checkpoint = checkpoint.without_graphs()
         return point
 
     def keep(self, point: TimelinePoint) -> None:
         """Keep a checkpoint of the point that the workload is at once more."""
         checkpoint = take(self.held, self.images, None, None)
-        alive = graph_alive(self.held.point)
-        point.checkpoint = checkpoint.at(without_graph(self.held.point)) if alive else checkpoint
+        point.checkpoint = checkpoint.without_graphs() if graph_alive(self.held) else checkpoint
         point.small = size_of(checkpoint, None)
         self.small += point.small
 

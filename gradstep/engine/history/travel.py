@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from msgspec import Struct
 from msgspec.structs import replace
 from torch import Tensor
 
-from gradstep.engine.bits import same_bits
+from gradstep.engine.bits import same_bits, write
 from gradstep.engine.held import Held
 from gradstep.engine.history.before import saved_before, word_of
 from gradstep.engine.history.peek import glance, lend_graph
@@ -88,6 +88,7 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
     here, held = timeline.here(), timeline.held
     assert here.checkpoint is not None
     point, refused, begun = held.point, held.refused, held.forward_saved
+    graphs = _graphs_of(held)
     if begun is not None:  # the images it shares move about; it is only buffers
         begun.copies.copies = [copy.clone() for copy in begun.copies.copies]
     losses, rates, came = list(held.losses), list(held.loss_rates), False
@@ -100,6 +101,7 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
     finally:
         if always or not came:
             put_back(held, timeline.images, here.checkpoint)
+            restore_parts(held, graphs)
             torch._C._autograd._unsafe_set_version_counter(tuple(written), tuple(versions))
             held.losses[:], held.loss_rates[:] = losses, rates
             held.point, held.refused, held.forward_saved = point, refused, begun
@@ -231,12 +233,20 @@ def _hold_to(timeline: Timeline, point: TimelinePoint, kept: Checkpoint, last: b
     differ = _results_differ(held, timeline.images, kept.images)
     for part in registry.PARTS:
         differ += part.differ(part.present(held), kept.kept[part.name])
-    there, before = held.point, kept.point
+    there, before, graphs = held.point, kept.point, _graphs_of(held)
     losses = (there.loss, before.loss) if isinstance(point.command, Forward) else (None, None)
     if not _equal(*losses):
         differ.append("the loss")
     if last or differ:
         put_back(held, timeline.images, kept)
+        if point.forward is not None:  # with the graphs that running it again has made
+            for part in registry.PARTS:
+                if part.holds_graphs:
+                    part.restore(held, part.with_graphs(kept.kept[part.name], graphs[part.name]))
+            for key, tensor in tensors_of(held):
+                image = kept.images.get(key)
+                if image is not None and tensor is not None and tensor is not image.tensor:
+                    write(tensor, image.contents)
         held.point = replace(there, value=before.value, change=before.change)
     return _listed(differ)
 
@@ -265,6 +275,11 @@ def _put_results(held: Held, images: Images, results: Mapping[Key, Image | None]
 def _results_differ(held: Held, images: Images, results: Mapping[Key, Image | None]) -> list[str]:
     now = dict(tensors_of(held))
     return [registry.name_of(key) for key, image in results.items() if not _same(images, now.get(key), image)]
+
+
+def _graphs_of(held: Held) -> dict[str, Any]:
+    """Return what was captured of the parts that may hold a graph: in a checkpoint they hold none that is alive."""
+    return {part.name: part.capture(held) for part in registry.PARTS if part.holds_graphs}
 
 
 def _listed(differ: list[str]) -> str:

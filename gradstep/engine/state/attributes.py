@@ -31,6 +31,13 @@ class AttributesPart(Part[Kept]):
     name = "attributes"
     kinds: ClassVar = {"attribute": "attribute"}
     alone = True
+    holds_graphs = True
+
+    def without_graphs(self, kept: Kept) -> Kept:
+        return kept.without_graphs()
+
+    def with_graphs(self, kept: Kept, present: Kept) -> Kept:
+        return kept.with_graphs(present)
 
     def capture(self, held: Debuggee) -> Kept:
         return held.attributes.capture()
@@ -122,6 +129,7 @@ class _Encoder:
         self._records = {id(record.owner): record for record in kept.records}
         self._states = {id(leaf): state for _, leaf, state in kept.leaves}
         self._keys = {id(tensor): path for path, tensor in kept.tensors()}
+        self._keys |= {id(tensor): path for path, tensor in kept.graphs()}
         self._changed = {_top(path) for path in changed_values(held.attributes.first, kept)}
 
     def encoded(self) -> dict[str, Any]:

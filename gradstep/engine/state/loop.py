@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from msgspec.structs import replace
+from torch import Tensor
 
 from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.debuggee.debuggee import Debuggee
@@ -37,6 +39,7 @@ class Loop(Part[Kept]):
     """
 
     name = "loop"
+    holds_graphs = True
     begins_forward = False
 
     def capture(self, held: Debuggee) -> Kept:
@@ -46,6 +49,9 @@ class Loop(Part[Kept]):
         held.point = kept.point
         held.ledger.restore(kept.accounts)
         torch.set_grad_enabled(kept.grad_mode)
+
+    def without_graphs(self, kept: Kept) -> Kept:
+        return kept._replace(point=_without_graph(kept.point))
 
     def may_write(self, held: Debuggee, writing: Writing) -> Iterable[Row] | None:
         return None
@@ -65,3 +71,26 @@ class Loop(Part[Kept]):
         output = kept.point.watched.output
         shared = before is not None and output is before.point.watched.output
         return 0 if shared else sum(tensor.nbytes for _, tensor in leaves(output))
+
+
+def _without_graph(point: Point) -> Point:
+    """Return a point whose loss and output hold no graph: kept for later, they would keep all it saved alive."""
+    loss = None if point.loss is None else point.loss.detach()
+    watched = point.watched
+    kept = type(watched)(**{**vars(watched), "output": _detached(watched.output)})
+    return replace(point, loss=loss, watched=kept)
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, dict):
+        try:
+            return type(value)(**{key: _detached(each) for key, each in value.items()})
+        except TypeError:
+            return {key: _detached(each) for key, each in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_detached, value))
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [_detached(each) for each in value] if isinstance(value, list) else tuple(map(_detached, value))
+    return value

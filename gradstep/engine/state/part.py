@@ -123,6 +123,9 @@ class Part(ABC, Generic[T]):
     alone: ClassVar[bool] = False
     """True where what is captured refers to no tensor of the state: it can be put over a state that was run again."""
 
+    holds_graphs: ClassVar[bool] = False
+    """True where what is captured may hold a graph that is alive."""
+
     @abstractmethod
     def capture(self, held: Debuggee) -> T:
         """Return what is kept of it now; nothing may write that later."""
@@ -134,6 +137,14 @@ class Part(ABC, Generic[T]):
     @abstractmethod
     def restore(self, held: Debuggee, kept: T) -> None:
         """Put back what was captured, as often as is wanted: the same objects in the same places."""
+
+    def without_graphs(self, kept: T) -> T:
+        """Return what was captured without a graph that is alive: kept for later, it would keep all it saved alive."""
+        return kept
+
+    def with_graphs(self, kept: T, present: T) -> T:
+        """Return what was captured, with the graphs that are there now in the place of those it was kept without."""
+        return kept
 
     def may_write(self, held: Debuggee, writing: Writing) -> Iterable[Row] | None:
         """Return the tensors of it that an act may write in place; None where the act can't change it at all."""

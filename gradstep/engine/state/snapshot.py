@@ -37,9 +37,9 @@ class Checkpoint(Struct, frozen=True):
         """Torch's grad mode."""
         return bool(self.kept[Loop.name].grad_mode)
 
-    def at(self, point: Point) -> Checkpoint:
-        """Return the same, with another account of where the loop stood."""
-        return replace(self, kept={**self.kept, Loop.name: self.kept[Loop.name]._replace(point=point)})
+    def without_graphs(self) -> Checkpoint:
+        """Return the same without a graph that is alive: where there was one, its forward has to be run again."""
+        return replace(self, kept={part.name: part.without_graphs(self.kept[part.name]) for part in registry.PARTS})
 
 
 def tensors_of(held: Debuggee) -> Iterator[tuple[Key, Tensor | None]]:
