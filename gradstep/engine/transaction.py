@@ -109,11 +109,12 @@ class Transaction:
         if forward and saved is not None:
             # usually it wrote none: their copies would live as long as the graph
             saved.copies = saved.copies.without("weight").plus(_written_weights(saved, point))
+        began = self._beginning(saved) if forward and saved is not None else None
         # recorded all at once: nothing from here on can fail
         if self._timeline is not None:
             self._timeline.record(point)
         if forward:
-            held.forward_saved = None if saved is None else self._beginning(saved)
+            held.forward_saved = began
         self._pulled = self._begun = None
 
     def _beginning(self, saved: Saved) -> Saved:
