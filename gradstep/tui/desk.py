@@ -147,8 +147,8 @@ class Desk(Screen[None], inherit_bindings=False):
         self.log_panel, self.script_panel = self.panel(LogPanel), self.panel(ScriptPanel)
         self.tensor, self.loss, self.ledger = self.panel(TensorPanel), self.panel(LossPanel), self.panel(LedgerPanel)
         self.focus_panel.focused = True
-        rows = (self.status, self.phases, self.position, self.past, self.banner, self.prompt, self.footer)
-        self.surfaces: tuple[Surface, ...] = (*rows, *self.panels.values())
+        self.bars = (self.status, self.phases, self.position, self.past, self.banner, self.prompt, self.footer)
+        self.surfaces: tuple[Surface, ...] = (*self.bars, *self.panels.values())
 
     def panel(self, kind: type[_SomePanel]) -> _SomePanel:
         """Return the panel of a class."""
@@ -219,10 +219,16 @@ class Desk(Screen[None], inherit_bindings=False):
 
     def redraw(self) -> None:
         """Draw every surface again."""
+        self.redraw_bars()
+        for panel in self.panels.values():
+            panel.redraw()
+
+    def redraw_bars(self) -> None:
+        """Draw what is above and below the panels again."""
         for controller in self.controllers:
             controller.drawing()
-        for surface in self.surfaces:
-            surface.redraw()
+        for bar in self.bars:
+            bar.redraw()
 
     # -- places -------------------------------------------------------------------------------------------------------
     @property
