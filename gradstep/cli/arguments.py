@@ -6,8 +6,8 @@ import argparse
 import re
 from collections.abc import Callable
 
+from gradstep.values.differences import DTYPES
 from gradstep.values.numbers import read_bytes
-from gradstep.values.parting import DTYPES
 from gradstep.values.travels import HISTORY
 
 WRONG = 2

@@ -148,7 +148,7 @@ def diff(given: list[str]) -> int:
         raise wrong("a saved state is only read", what, remedy, options.first)
     sys.path.append(os.getcwd())
     from gradstep.steps import diff as sides
-    from gradstep.values.parting import Tolerance
+    from gradstep.values.differences import Tolerance
 
     told = options.rtol is not None or options.atol is not None
     return sides.diff(

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.engine.debuggee.optimizers import optimizer_named, remade_schedulers
-from gradstep.engine.expressions.assign import Place, Value, place_of, value_of
+from gradstep.engine.expressions.assign import AssignTarget, Value, assign_target, value_of
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.expressions.patterns import matching
-from gradstep.engine.files.checkpoint_file import find, place_of_file, put, written_by
+from gradstep.engine.files.checkpoint_file import find, put, resolve_path, written_by
 from gradstep.engine.held import Held
 from gradstep.engine.randomness import seed_everything
 from gradstep.engine.state.part import Found
@@ -29,7 +29,7 @@ class Plan(NamedTuple):
     """Tensors, by name; a `.grad` that is still None is not among them."""
     moves: bool = False
     """True when it writes tensors that the graph of the last loss may have saved."""
-    place: Place | None = None
+    place: AssignTarget | None = None
     value: Value = None
     found: Sequence[Found] = ()
     """The contents of the file to restore."""
@@ -43,14 +43,14 @@ def plan(held: Held, command: EditCommand, scope: Scope) -> Plan:
     """
     match command:
         case Assign(target, value):
-            place = place_of(held, target, scope)
+            place = assign_target(held, target, scope)
             made = value_of(value, scope, place)
             tensors = [] if place.tensor is None else [(place.name, place.tensor)]
             return Plan(tensors, bool(tensors) and place.kind != "grad", place=place, value=made)
         case Clip():
             return Plan([(f"{name}.grad", p.grad) for name, p in held.parameters if p.grad is not None])
         case Restore(path, folder):
-            found = find(held, place_of_file(path, folder))
+            found = find(held, resolve_path(path, folder))
             return Plan([(key[1], tensor) for key, tensor in written_by(found)], True, found=found)
         case _:
             return Plan()
@@ -85,7 +85,7 @@ def write(held: Held, command: EditCommand, plan: Plan, scope: Scope) -> tuple[s
             return f"everything is restored from {path}", f"# restored from {path}"
 
 
-def _assign(held: Held, command: Assign, place: Place, value: Value) -> tuple[str, str]:
+def _assign(held: Held, command: Assign, place: AssignTarget, value: Value) -> tuple[str, str]:
     was = place.words()
     if place.kind == "hyper":
         place.put_hyper(value)

@@ -46,22 +46,22 @@ from gradstep.values.views import (
     StateView,
     View,
 )
-from gradstep.views.graph.search import FindLook
-from gradstep.views.graph.view import GraphLook, Progress
+from gradstep.views.graph.search import FindViewer
+from gradstep.views.graph.view import GraphViewer, Progress
 from gradstep.views.moment import Moment
 from gradstep.views.node.inside import breakpoints_view, inside_view, source_view
 from gradstep.views.node.passing import Passing
 from gradstep.views.node.through import Through
 from gradstep.views.numbers import Norms
-from gradstep.views.tensor.difference import DifferenceLook
+from gradstep.views.tensor.difference import DifferenceViewer
 from gradstep.views.tensor.element import element_of
 from gradstep.views.tensor.goto import place_view
-from gradstep.views.tensor.view import Selection, TensorLook
-from gradstep.views.training.batch import BatchLook
+from gradstep.views.tensor.view import Selection, TensorViewer
+from gradstep.views.training.batch import BatchViewer
 from gradstep.views.training.changes import changed_names, changes_view
 from gradstep.views.training.compare import compare_view
-from gradstep.views.training.layers import LayersLook
-from gradstep.views.training.loss import LossLook
+from gradstep.views.training.layers import LayersViewer
+from gradstep.views.training.loss import LossViewer
 from gradstep.views.training.model import model_view
 from gradstep.views.training.optimizer import optimizer_view
 from gradstep.views.training.timeline import timeline_view, with_inside
@@ -94,17 +94,17 @@ class Inspector:
         """What the tensor panel shows while nothing is selected, as last requested."""
         self._opened: Selection | None = None
         """The selection made of it, once for all views of one request."""
-        self._tensors = TensorLook()
-        self._differences = DifferenceLook()
-        self._graphs = GraphLook(held)
-        self._finds = FindLook(held)
-        self._layers = LayersLook(held)
+        self._tensors = TensorViewer()
+        self._differences = DifferenceViewer()
+        self._graphs = GraphViewer(held)
+        self._finds = FindViewer(held)
+        self._layers = LayersViewer(held)
         self._norms = Norms()
         """The norms at the stop that is shown."""
         self._moment = Moment(held)
         self._changed: frozenset[str] | None = None
-        self._losses = LossLook()
-        self._batches = BatchLook(held)
+        self._losses = LossViewer()
+        self._batches = BatchViewer(held)
         self._passing = Passing(held)
         self._terms = LossTerms()
         self._through = Through(held)
@@ -120,7 +120,7 @@ class Inspector:
 
     def travelled(self) -> None:
         """Forget what was seen of earlier phases: the workload is at another point of its history."""
-        self._layers, self._norms = LayersLook(self.held), Norms()
+        self._layers, self._norms = LayersViewer(self.held), Norms()
 
     def aside(self) -> Inspector:
         """Return an inspector for a past point: the same names and selection, and nothing seen of this point."""

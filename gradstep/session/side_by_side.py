@@ -6,12 +6,12 @@ import torch
 
 from gradstep.engine.debuggee.casting import cast
 from gradstep.engine.diagnose.first_difference import Passed, Renamed, first_difference, first_inside, state_of, watched
-from gradstep.engine.files.compare import files_part as files_part
+from gradstep.engine.files.compare import compare_files as compare_files
 from gradstep.engine.randomness import RandomKeeper
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Command, Forward, Load
+from gradstep.values.differences import TensorDifference, Tolerance
 from gradstep.values.outcomes import Outcome
-from gradstep.values.parting import Apart, Tolerance
 
 
 class Side:
@@ -59,7 +59,7 @@ def tolerance_of(one: Side, other: Side, given: Tolerance | None) -> Tolerance |
 
 def first_differences(
     one: Side, other: Side, tolerance: Tolerance | None, both: bool
-) -> tuple[Apart | None, Apart | None]:
+) -> tuple[TensorDifference | None, TensorDifference | None]:
     """Return the first tensor of the state in which two sides differ, and the first inside the last command.
 
     Args:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradstep.engine.bits import same_bits
-from gradstep.engine.diagnose.first_difference import branches_part
+from gradstep.engine.diagnose.first_difference import compare_branches
 from gradstep.engine.export.program import export
 from gradstep.engine.expressions.evaluate import evaluate, holds, split_selection
 from gradstep.engine.expressions.indexing import Item
 from gradstep.engine.expressions.names import NothingThereError
-from gradstep.engine.files.checkpoint_file import pending, place_of_file, save
+from gradstep.engine.files.checkpoint_file import pending, resolve_path, save
 from gradstep.engine.history import travel
 from gradstep.engine.history.before import part_differs
 from gradstep.engine.history.points import TimelinePoint, graph_alive
@@ -24,11 +24,11 @@ from gradstep.engine.state.images import Images
 from gradstep.engine.state.registry import name_of
 from gradstep.engine.state.snapshot import take, tensors_of
 from gradstep.values import commands as cmd
+from gradstep.values.differences import comparison_words
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.files import refuse_to_overwrite
 from gradstep.values.numbers import size as bytes_words
-from gradstep.values.parting import sides_words
 from gradstep.values.timeline import LookCompare
 from gradstep.values.views import NoView, Request, View
 from gradstep.views.training.compare import compare_view, compare_words
@@ -86,7 +86,7 @@ class TimeTravel:
             case cmd.Compare(first, second):
                 return compare_words(compare_view(timeline, timeline.number, LookCompare(first, second)))
             case cmd.Diff(first, second):
-                return sides_words(branches_part(timeline, (first, second)))
+                return comparison_words(compare_branches(timeline, (first, second)))
             case cmd.Checkpoint():
                 return self._save(_place_for(command))
             case cmd.Restore():
@@ -217,7 +217,7 @@ class TimeTravel:
 
     def _restore(self, command: cmd.Restore) -> str:
         """Read the whole state; where its graph was alive, run again what built it. The digest is the check."""
-        held, place = self._inspector.held, place_of_file(command.path, command.folder)
+        held, place = self._inspector.held, resolve_path(command.path, command.folder)
         then, proof, where = pending(place)
         text = self._inspector.runner.carry_out(command, self._inspector.scope)
         for each in then:
@@ -246,6 +246,6 @@ def _place_for(command: cmd.FileCommand) -> Path:
     Raises:
         GradstepError: it exists, and the command may not overwrite it.
     """
-    place = place_of_file(command.path, command.folder)
+    place = resolve_path(command.path, command.folder)
     refuse_to_overwrite(place, cmd.line_of(command), command.over)
     return place

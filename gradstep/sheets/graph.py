@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from gradstep.sheets.sheet import Block, Rows, Sheet, Words
+from gradstep.sheets.sheet import Block, Preformatted, Sheet, Words
 from gradstep.values import numbers
 from gradstep.values.graphs import GraphView, NodeRow
 from gradstep.values.plain import clean, columns
@@ -24,7 +24,7 @@ def graph_sheet(view: GraphView) -> Sheet:
     nodes = numbers.count(view.nodes or view.total, "node")
     folded = f" in {numbers.count(view.total, 'row')}" if view.nodes > view.total else ""
     about = f"{nodes}{folded}, {_STATES[view.state]}, in the order in which backward runs them"
-    blocks: list[Block] = [Rows(_lines(view.rows))] if view.rows else []
+    blocks: list[Block] = [Preformatted(_lines(view.rows))] if view.rows else []
     end = view.first + len(view.rows)
     if len(view.rows) < view.total:
         seen = f"rows {view.first} to {end - 1} of {view.total:,}" if view.rows else f"none of {view.total:,} rows"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from html import escape
 
-from gradstep.sheets.sheet import Beside, Block, Cell, Picture, Rows, Sheet, Table, Tone, Words
+from gradstep.sheets.sheet import Beside, Block, Cell, Picture, Preformatted, Sheet, Table, Tone, Words
 from gradstep.values.plain import clean
 
 NEGATIVE = (31, 111, 235)
@@ -61,7 +61,7 @@ def _block(block: Block) -> str:
         case Words(words, tone):
             lines = "<br>".join(map(_safe, words.splitlines()))
             return f'<div style="margin:2px 0;max-width:60em;{_TONES[tone]}">{lines}</div>'
-        case Rows(lines):
+        case Preformatted(lines):
             body = "\n".join(map(_safe, lines))
             return f'<pre style="{_MONO};line-height:1.25;margin:4px 0;background:none">{body}</pre>'
         case Picture(picture):

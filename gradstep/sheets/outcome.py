@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradstep.sheets.sheet import Cell, Rows, Sheet, Table, Words
+from gradstep.sheets.sheet import Cell, Preformatted, Sheet, Table, Words
 from gradstep.values.commands import Command, line_of
 from gradstep.values.numbers import number
 from gradstep.values.outcomes import Outcome
@@ -31,7 +31,7 @@ def outcome_sheet(outcome: Outcome) -> Sheet:
     if problem is not None:
         before = (Words(f"before it: {_ran(outcome.carried_out)}"),) if outcome.carried_out else ()
         return Sheet(problem.title, "", (*(Words(text) for text in (problem.what, problem.remedy) if text), *before))
-    printed = (Rows(tuple(outcome.text.splitlines())),) if outcome.text else ()
+    printed = (Preformatted(tuple(outcome.text.splitlines())),) if outcome.text else ()
     position = stop.position
     if position is not None:
         source = position.source

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradstep.sheets.sheet import Block, Cell, Rows, Sheet, Table, Words, greatest, heat_cell
+from gradstep.sheets.sheet import Block, Cell, Preformatted, Sheet, Table, Words, greatest, heat_cell
 from gradstep.values import numbers
 from gradstep.values.reasons import FormulaLine, LedgerRow, LedgerView
 from gradstep.values.views import WhyView
@@ -12,7 +12,7 @@ _SIGNS = {"backward": "+ ", "step": "· "}
 
 def why_sheet(view: WhyView) -> Sheet:
     """Return the sentence, each formula beside the same formula with its numbers, and further facts."""
-    blocks: list[Block] = [Rows((view.torch,))] if view.torch else []
+    blocks: list[Block] = [Preformatted((view.torch,))] if view.torch else []
     blocks.append(Words(view.sentence))
     if view.lines:
         blocks.append(Table(("", "", "", ""), tuple(map(_formula, view.lines)), left=(0, 1, 2, 3)))

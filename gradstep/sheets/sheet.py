@@ -47,7 +47,7 @@ class Words(NamedTuple):
     tone: Tone = ""
 
 
-class Rows(NamedTuple):
+class Preformatted(NamedTuple):
     """Lines in a monospaced font, drawn exactly as they are."""
 
     lines: tuple[str, ...]
@@ -60,7 +60,7 @@ class Picture(NamedTuple):
     lines: tuple[str, ...]
 
 
-Block: TypeAlias = Table | Beside | Words | Rows | Picture
+Block: TypeAlias = Table | Beside | Words | Preformatted | Picture
 
 
 class Sheet(NamedTuple):

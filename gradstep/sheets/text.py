@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from gradstep.sheets.sheet import Beside, Block, Cell, Picture, Rows, Sheet, Table, Words
+from gradstep.sheets.sheet import Beside, Block, Cell, Picture, Preformatted, Sheet, Table, Words
 from gradstep.values.plain import clean, columns
 
 _MARGIN = "  "
@@ -31,7 +31,7 @@ def _block(block: Block) -> Sequence[str]:
             return _beside([_table(table) for table in tables])
         case Words(words):
             return [clean(line) for line in words.splitlines()]
-        case Rows(lines) | Picture(_, lines):
+        case Preformatted(lines) | Picture(_, lines):
             return [clean(line) for line in lines]
 
 

@@ -42,8 +42,14 @@ from gradstep.values.commands import (
     WhoWrote,
     WhyNone,
 )
+from gradstep.values.differences import (
+    FileComparison,
+    RunComparison,
+    Tolerance,
+    comparison_words,
+    file_comparison_words,
+)
 from gradstep.values.errors import wrong
-from gradstep.values.parting import Kept, Sides, Tolerance, kept_words, sides_words
 from gradstep.values.side_by_side import Found, Turn, side_by_side
 from gradstep.values.travels import HISTORY
 
@@ -115,22 +121,22 @@ def diff(
     """
     try:
         with redirect_stdout(sys.stderr):
-            found: Sides | Kept
+            found: RunComparison | FileComparison
             if _kind(paths) == SAVED:
-                from gradstep.session.side_by_side import files_part
+                from gradstep.session.side_by_side import compare_files
 
-                found = files_part((Path(paths[0]), Path(paths[1])), tolerance)
+                found = compare_files((Path(paths[0]), Path(paths[1])), tolerance)
             else:
                 found = _scripts(paths, devices, dtypes, tolerance, history)
     except (FailedError, ScriptError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return WRONG
-    parted = found.parting is not None if isinstance(found, Sides) else bool(found.tensors or found.others)
+    parted = found.parting is not None if isinstance(found, RunComparison) else bool(found.tensors or found.others)
     if as_json:
         entry = {"parted": parted, **msgspec.to_builtins(found)}
         text = json.dumps(spelled(entry), ensure_ascii=False, allow_nan=False)
     else:
-        text = sides_words(found) if isinstance(found, Sides) else kept_words(found)
+        text = comparison_words(found) if isinstance(found, RunComparison) else file_comparison_words(found)
     print(text)  # noqa: T201
     return PARTED if parted else SAME
 
@@ -159,7 +165,7 @@ def _scripts(
     dtypes: Sequence[str],
     tolerance: Tolerance | None,
     history: int,
-) -> Sides:
+) -> RunComparison:
     scripts = [read_script(path) for path in paths]
     from gradstep.session.side_by_side import Side, first_differences, other_names, tolerance_of
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from gradstep.values.commands import EDITS, TRAVELS, Command, line_of
-from gradstep.values.parting import Apart, Parting, Sides
+from gradstep.values.differences import FirstDifference, RunComparison, TensorDifference
 
 _ALONE = (*EDITS, *TRAVELS)
 """What one way may have alone: it stands beside no command of the other."""
@@ -37,8 +37,8 @@ class Way(Protocol):
 class Found(NamedTuple):
     """How far two ways are apart where they stand."""
 
-    tensor: Apart | None
-    inside: Apart | None
+    tensor: TensorDifference | None
+    inside: TensorDifference | None
     iteration: int
 
 
@@ -46,7 +46,7 @@ def side_by_side(
     ways: tuple[Way, Way],
     names: tuple[str, str],
     look: Callable[[Sequence[bool]], Found],
-) -> Sides:
+) -> RunComparison:
     """Go both ways, and return where they part first.
 
     Args:
@@ -61,7 +61,7 @@ def side_by_side(
         if a is None or b is None:
             more = a or b
             goes_on = "" if more is None else f"{more.place} goes on with `{more.line}`"
-            return Sides(names, passed, None, tuple(otherwise), goes_on)
+            return RunComparison(names, passed, None, tuple(otherwise), goes_on)
         goes = _who_goes(a.command, b.command)
         went = tuple(turn if goes_on else None for turn, goes_on in zip((a, b), goes, strict=True))
         otherwise += _otherwise(went, not otherwise)
@@ -70,8 +70,8 @@ def side_by_side(
         found = look(goes)
         if found.tensor is not None or found.inside is not None:
             lines, places = _both(went, "line"), _both(went, "place")
-            parting = Parting(lines, places, found.iteration, found.tensor, found.inside)
-            return Sides(names, passed, parting, tuple(otherwise))
+            parting = FirstDifference(lines, places, found.iteration, found.tensor, found.inside)
+            return RunComparison(names, passed, parting, tuple(otherwise))
         passed += all(goes)
 
 

@@ -100,7 +100,7 @@ def _recording(times: int) -> list[str]:
     from gradstep.engine.runner import Runner
     from gradstep.values.commands import Forward
     from gradstep.values.graphs import LookGraph
-    from gradstep.views.graph.view import GraphLook
+    from gradstep.views.graph.view import GraphViewer
 
     held = Held(workload(), torch.device("cpu"))
     runner = Runner(held)
@@ -115,7 +115,7 @@ def _recording(times: int) -> list[str]:
         walked = time.perf_counter() - start
         held.forget_graph()
         start = time.perf_counter()
-        view = GraphLook(held).view(1, LookGraph(count=10_000, level=99))
+        view = GraphViewer(held).view(1, LookGraph(count=10_000, level=99))
         whole = time.perf_counter() - start
         start = time.perf_counter()
         make_dot(loss, params=names)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from msgspec import msgpack
 from torch.testing._comparison import default_tolerances
 
-from gradstep.engine.diagnose.closeness import apart, close_for
-from gradstep.values.parting import Apart, Kept, Parting, Sides, Tolerance
+from gradstep.engine.diagnose.closeness import close_for, difference_of
+from gradstep.values.differences import FileComparison, FirstDifference, RunComparison, TensorDifference, Tolerance
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128, torch.int64]
 NUMBERS = st.floats(-1e4, 1e4, width=32) | st.sampled_from([0.0, -0.0, math.inf, -math.inf, math.nan])
@@ -33,7 +33,7 @@ def test_close_is_what_assert_close_calls_so(pairs: list[tuple[float, float | No
         close = True
     except AssertionError:
         close = False
-    assert (apart("x", one, other, Tolerance(tolerance, tolerance)) is None) is close
+    assert (difference_of("x", one, other, Tolerance(tolerance, tolerance)) is None) is close
 
 
 @given(st.floats(-1e6, 1e6, width=32).filter(bool), st.integers(1, 40))
@@ -42,23 +42,23 @@ def test_ulps_are_the_numbers_between(start: float, steps: int) -> None:
     other = one
     for _ in range(steps):
         other = torch.nextafter(other, torch.tensor(math.copysign(math.inf, start)))
-    found = apart("x", one, other)
+    found = difference_of("x", one, other)
     assert found is not None
     assert found.ulps == steps
 
 
 def test_bits_are_compared_where_nothing_is_let_pass() -> None:
-    assert apart("x", torch.tensor([math.nan, 1.0]), torch.tensor([math.nan, 1.0])) is None
-    found = apart("x", torch.tensor([1.0, 0.0]), torch.tensor([1.0, -0.0]))
+    assert difference_of("x", torch.tensor([math.nan, 1.0]), torch.tensor([math.nan, 1.0])) is None
+    found = difference_of("x", torch.tensor([1.0, 0.0]), torch.tensor([1.0, -0.0]))
     assert found is not None
     assert (found.largest, found.at, found.differing) == (0.0, (1,), 1)
-    assert apart("x", torch.tensor([0.0]), torch.tensor([-0.0]), Tolerance(0.0, 0.0)) is None
+    assert difference_of("x", torch.tensor([0.0]), torch.tensor([-0.0]), Tolerance(0.0, 0.0)) is None
 
 
 def test_how_far_is_told_where_it_is_farthest() -> None:
     one, other = torch.zeros(3, 4), torch.zeros(3, 4)
     one[0, 0], other[2, 1], other[1, 1] = 3.0, -4.0, 1e-3
-    assert apart("x", one, other) == Apart(
+    assert difference_of("x", one, other) == TensorDifference(
         "x",
         largest=4.0,
         at=(2, 1),
@@ -71,7 +71,7 @@ def test_how_far_is_told_where_it_is_farthest() -> None:
 
 
 def test_a_nan_on_one_side_is_the_farthest() -> None:
-    found = apart("x", torch.tensor([0.0, 1.0, 2.0]), torch.tensor([9.0, math.nan, 2.0]), Tolerance())
+    found = difference_of("x", torch.tensor([0.0, 1.0, 2.0]), torch.tensor([9.0, math.nan, 2.0]), Tolerance())
     assert found is not None
     assert math.isnan(found.largest or 0.0)
     assert found.at == (1,)
@@ -86,17 +86,19 @@ def test_a_nan_on_one_side_is_the_farthest() -> None:
     ],
 )
 def test_where_there_is_no_number_it_says_why(other: torch.Tensor | None, what: str) -> None:
-    assert apart("x", torch.zeros(2), other) == Apart("x", what)
-    assert apart("x", None, None) is None
+    assert difference_of("x", torch.zeros(2), other) == TensorDifference("x", what)
+    assert difference_of("x", None, None) is None
 
 
 def test_two_dtypes_are_close_by_the_coarser_one() -> None:
     exact = torch.linspace(1, 2, 50, dtype=torch.float64)
-    assert apart("x", exact.to(torch.bfloat16), exact, Tolerance()) is None
+    assert difference_of("x", exact.to(torch.bfloat16), exact, Tolerance()) is None
     # what both hold in float32, and one has computed in bfloat16
-    assert apart("loss", exact.to(torch.bfloat16).float(), exact.float(), Tolerance()) is not None
-    assert apart("loss", exact.to(torch.bfloat16).float(), exact.float(), Tolerance(dtypes=("bfloat16",))) is None
-    assert apart("step", torch.tensor(3), torch.tensor(4), Tolerance(dtypes=("bfloat16",))) is not None
+    assert difference_of("loss", exact.to(torch.bfloat16).float(), exact.float(), Tolerance()) is not None
+    assert (
+        difference_of("loss", exact.to(torch.bfloat16).float(), exact.float(), Tolerance(dtypes=("bfloat16",))) is None
+    )
+    assert difference_of("step", torch.tensor(3), torch.tensor(4), Tolerance(dtypes=("bfloat16",))) is not None
 
 
 @pytest.mark.parametrize(
@@ -111,8 +113,8 @@ def test_two_dtypes_are_close_by_the_coarser_one() -> None:
 )
 def test_every_kind_of_tensor_can_be_compared(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     one, other = pair
-    assert apart("x", one, one.clone()) is None
-    found = apart("x", one, other)
+    assert difference_of("x", one, one.clone()) is None
+    found = difference_of("x", one, other)
     assert found is not None
     assert found.what or found.largest in (1.0, 2.0)
 
@@ -120,17 +122,23 @@ def test_every_kind_of_tensor_can_be_compared(pair: tuple[torch.Tensor, torch.Te
 def test_large_tensors_are_compared_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = torch.arange(100.0), torch.arange(100.0)
     other[57] = -1
-    whole = apart("x", one, other)
+    whole = difference_of("x", one, other)
     monkeypatch.setattr("gradstep.engine.diagnose.closeness._PART", 7)
-    assert apart("x", one, other) == whole
+    assert difference_of("x", one, other) == whole
     assert whole is not None
     assert (whole.at, whole.largest) == ((57,), 58.0)
 
 
 def test_all_of_it_survives_the_wire() -> None:
-    tensor = Apart("x", "", 1.0, (0, 1), 2.0, 3.0, 4, 0.5, 6, 7, 1e-3, 1e-5)
-    sides = Sides(
-        ("a", "b"), 3, Parting(("step", ""), ("a:1", ""), 2, tensor, None), ("one",), "b goes on", 4, Tolerance(0.1)
+    tensor = TensorDifference("x", "", 1.0, (0, 1), 2.0, 3.0, 4, 0.5, 6, 7, 1e-3, 1e-5)
+    sides = RunComparison(
+        ("a", "b"),
+        3,
+        FirstDifference(("step", ""), ("a:1", ""), 2, tensor, None),
+        ("one",),
+        "b goes on",
+        4,
+        Tolerance(0.1),
     )
-    for value in (sides, Kept(("a", "b"), (tensor,), ("lr",), 3)):
+    for value in (sides, FileComparison(("a", "b"), (tensor,), ("lr",), 3)):
         assert msgpack.decode(msgpack.encode(value), type=type(value)) == value

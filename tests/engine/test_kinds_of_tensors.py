@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradstep.engine.expressions.assign import Place
+from gradstep.engine.expressions.assign import AssignTarget
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, evaluate, holds
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.steps.parse import parse_line
@@ -242,9 +242,9 @@ def test_a_refusal_says_what_to_do() -> None:
 
 
 def test_what_torch_can_not_write_by_elements_is_refused_with_a_way_out() -> None:
-    place = Place("grad", "emb.weight", "emb.weight.grad[0]", "", (0,), coo())
+    place = AssignTarget("grad", "emb.weight", "emb.weight.grad[0]", "", (0,), coo())
     with pytest.raises(GradstepError, match="no element of a sparse_coo tensor") as raised:
         place.put(0.0)
     assert "set emb.weight.grad = none" in raised.value.problem.remedy
     with pytest.raises(GradstepError, match="no element of a quantised tensor"):
-        Place("tensor", "q", "q", "", (), KINDS["quantised"]()).put(0.0)
+        AssignTarget("tensor", "q", "q", "", (), KINDS["quantised"]()).put(0.0)

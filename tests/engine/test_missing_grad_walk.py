@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from whole_models import MODELS
 
 from gradstep.engine.autograd.graph import leaf_tensor
+from gradstep.engine.diagnose.loss_dependencies import Walk
 from gradstep.engine.diagnose.missing_grad import why_none
-from gradstep.engine.diagnose.walk import Walk
 from gradstep.engine.held import Held
 from gradstep.engine.state.digest import digest
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from gradstep.engine.autograd.buffers import Kept, kept_by, state_of
+from gradstep.engine.autograd.buffers import SavedMemory, saved_memory, state_of
 from gradstep.engine.autograd.derivatives import rerun
 from gradstep.engine.autograd.derivatives.find import rule_of
 from gradstep.engine.autograd.saved_values import SavedValue, has_hooks, saved_values, settings
@@ -129,7 +129,7 @@ def test_no_reader_of_a_node_runs_an_unpack_hook() -> None:
     with torch.autograd.graph.saved_tensors_hooks(lambda t: t, unpack):
         nodes: list[Any] = [made.grad_fn for made in (x**2, x**x, x.relu(), x[some, some], Doubled.apply(x))]
     for node in nodes:
-        assert kept_by(node) == Kept("packed")
+        assert saved_memory(node) == SavedMemory("packed")
         assert state_of(node) == "packed"
         assert has_hooks(node)
         assert {value.state for value in saved_values(node)} == {"hooked"}
@@ -137,5 +137,5 @@ def test_no_reader_of_a_node_runs_an_unpack_hook() -> None:
         rule_of(node)
         assert zeros._result(node) is None
     with pytest.raises(KeyError):
-        rerun.Kept(nodes[3], 0, 0).listed("indices")
+        rerun.SavedMemory(nodes[3], 0, 0).listed("indices")
     assert not unpacked

@@ -224,7 +224,7 @@ class Kept(nn.Linear):
         return out * 1.5
 
 
-def kept_by(session: Session, text: str, *requests: Request) -> int:
+def saved_memory(session: Session, text: str, *requests: Request) -> int:
     """Carry lines out, look, and then at nothing; return how many of the activations are alive after that."""
     Kept.made = []
     do(session, text)
@@ -237,9 +237,9 @@ def kept_by(session: Session, text: str, *requests: Request) -> int:
 
 def test_a_live_session_keeps_no_activation_of_a_phase_that_is_over() -> None:
     session = session_of(nn.Sequential(Kept(4, 4), nn.Tanh(), Kept(4, 1)))
-    assert kept_by(session, "into forward; into; into; into; undo phase") == 0
-    assert kept_by(session, "forward; into backward; into; into; out phase") == 0
-    assert kept_by(session, "forward; backward", LookNode(3)) == 0
+    assert saved_memory(session, "into forward; into; into; into; undo phase") == 0
+    assert saved_memory(session, "forward; into backward; into; into; out phase") == 0
+    assert saved_memory(session, "forward; backward", LookNode(3)) == 0
     session.close()
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from gradstep.cli import main
 from gradstep.session.side_by_side import Side, allowed
 from gradstep.values.commands import Load
-from gradstep.values.parting import Tolerance
+from gradstep.values.differences import Tolerance
 
 START = "load cnn seed=0 device=cpu\nforward; backward; step; zero_grad\n"
 

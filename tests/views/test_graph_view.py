@@ -15,7 +15,7 @@ from gradstep.values.graphs import GraphView, LookGraph, NodeRow
 from gradstep.values.stepping import Into, Out, Over
 from gradstep.values.travels import Undo
 from gradstep.views.graph.operations import operation_of
-from gradstep.views.graph.view import GraphLook
+from gradstep.views.graph.view import GraphViewer
 from gradstep.workload import Workload
 
 
@@ -136,7 +136,7 @@ def test_from_node_to_node_the_bytes_are_those_that_are_there(name: str) -> None
     for command in [Into("backward"), *[Over()] * 6, Undo(1), Undo(1), *[Into("")] * 4, Out(True)]:
         assert session.execute(command).ok
         view = view_of(session, sizes=True)
-        kept, looks._graphs = looks._graphs, GraphLook(looks.held)  # knows nothing of the stops before
+        kept, looks._graphs = looks._graphs, GraphViewer(looks.held)  # knows nothing of the stops before
         assert view == view_of(session, sizes=True)
         looks._graphs = kept
         found.add(view.bytes)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gradstep.engine.held import Held
 from gradstep.values.commands import Forward
 from gradstep.values.nodes import LookChain, LookNode, NodeView
-from gradstep.views.node.view import NodeLook
+from gradstep.views.node.view import NodeViewer
 from gradstep.workload import Workload
 
 
@@ -41,7 +41,7 @@ def seen(held: Held, after: bool = False, **request: Any) -> dict[str, NodeView]
     """Run the backward; return the view of each node, as it was before or after it ran, by name and number."""
     record = held.graph()
     assert record is not None
-    look, views, arrived = NodeLook(held), {}, {}
+    look, views, arrived = NodeViewer(held), {}, {}
 
     def take(number: int, given: Any, left: Any = None) -> None:
         with torch.no_grad():
@@ -120,12 +120,12 @@ def test_without_v_there_is_j_still_and_a_word_on_what_to_do() -> None:
     held = small()
     record = held.graph()
     assert record is not None
-    view = NodeLook(held).view(1, LookNode(), record, 6)
+    view = NodeViewer(held).view(1, LookNode(), record, 6)
     assert view.arrives == ()
     assert view.matrix is not None
     assert view.matrix.structure == "diagonal"
     assert view.note == "v is seen when backward is stepped to this node"
-    assert NodeLook(held).view(1, LookNode(), record, 99).note == "the graph has no node #99"
+    assert NodeViewer(held).view(1, LookNode(), record, 99).note == "the graph has no node #99"
 
 
 def test_j_is_compared_with_finite_differences_when_asked() -> None:
@@ -141,7 +141,7 @@ def test_j_is_not_shown_of_a_weight_that_was_written_unseen() -> None:
     held = small()
     record = held.graph()
     assert record is not None
-    look, views, passed = NodeLook(held), [], {}
+    look, views, passed = NodeViewer(held), [], {}
     node = record.nodes[2]
     node.register_prehook(lambda given: passed.setdefault("given", given))
     node.register_hook(lambda left, _: passed.setdefault("left", left))
@@ -208,12 +208,12 @@ def test_the_chain_is_the_shortest_way_and_counts_the_others() -> None:
     record = held.graph()
     assert record is not None
     last = max(i for i, node in enumerate(record.nodes) if node.name() == "AddBackward0")
-    chain = NodeLook(held).chain(1, LookChain(), record, last, {0: 1.0, last: 4.0}).chain
+    chain = NodeViewer(held).chain(1, LookChain(), record, last, {0: 1.0, last: 4.0}).chain
     assert [link.operation for link in chain.links] == ["sum", "x ** 2", "a + b", "a + b", "a + b", "a + b"]
     assert (chain.ways, chain.length, chain.skipped) == (8, 6, 0)
     assert [link.norm for link in chain.links] == [1.0, None, None, None, None, 4.0]
     assert [(link.symbol, link.columns) for link in chain.links[:3]] == [("x", 6), ("x", 6), ("a", 6)]
-    short = NodeLook(held).chain(1, LookChain(count=3), record, last).chain
+    short = NodeViewer(held).chain(1, LookChain(count=3), record, last).chain
     assert ([link.number for link in short.links], short.skipped) == (
         [chain.links[0].number, chain.links[4].number, chain.links[5].number],
         3,

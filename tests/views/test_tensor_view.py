@@ -20,7 +20,7 @@ from gradstep.session.local import Session
 from gradstep.steps.parse import parse_line
 from gradstep.values.commands import Backward, Forward, Load, Show, Step, ZeroGrad
 from gradstep.values.tensors import LookTensor, TensorView
-from gradstep.views.tensor.view import Selection, TensorLook
+from gradstep.views.tensor.view import Selection, TensorViewer
 from gradstep.views.training.changes import changed_names
 from gradstep.workload import Workload
 
@@ -46,7 +46,7 @@ def run(held: Held, *acts: Any) -> Held:
 
 def window(held: Held, path: str, *items: object, tensor: Tensor | None = None, **look: Any) -> TensorView:
     tensor = held.tensor(path) if tensor is None else tensor
-    return TensorLook().view(held, 1, Selection(path, path, items), tensor, LookTensor(**look))
+    return TensorViewer().view(held, 1, Selection(path, path, items), tensor, LookTensor(**look))
 
 
 def grid(values: Any) -> Tensor:
@@ -112,7 +112,7 @@ def test_a_window_is_torchs_own_slice(case: tuple[Tensor, tuple[Any, ...], LookT
     tensor, items, look = case
     model = nn.Linear(4, 2)
     model.register_buffer("it", tensor)
-    view = TensorLook().view(hold(model), 1, Selection("it", "it", items), tensor, look)
+    view = TensorViewer().view(hold(model), 1, Selection("it", "it", items), tensor, look)
     whole = tensor[items]
     assert view.shape == tuple(whole.shape) == tuple(axis.count for axis in view.axes)
     assert view.whole == tuple(tensor.shape)
@@ -200,7 +200,7 @@ def test_what_cannot_be_drawn_says_why() -> None:
 )
 def test_what_is_not_there_yet_says_what_makes_it(path: str, words: str) -> None:
     selection = Selection(path, path, ()) if path else None
-    assert TensorLook().view(hold(nn.Linear(4, 2)), 1, selection, None, LookTensor()).note == words
+    assert TensorViewer().view(hold(nn.Linear(4, 2)), 1, selection, None, LookTensor()).note == words
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSC")
@@ -401,7 +401,7 @@ def test_scrolling_measures_nothing_anew_and_a_phase_does(monkeypatch: pytest.Mo
     measured: list[str] = []
     real = room.statistics_of
     monkeypatch.setattr(room, "statistics_of", lambda side, *rest: measured.append(side.name) or real(side, *rest))
-    held, look = run(hold(nn.Linear(4, 2)), F, B), TensorLook()
+    held, look = run(hold(nn.Linear(4, 2)), F, B), TensorViewer()
 
     def see(stop: int, **more: Any) -> TensorView:
         selection = Selection("weight", "weight", ())
@@ -430,7 +430,7 @@ def test_in_a_hurry_long_statistics_are_left_for_the_second_time(monkeypatch: py
     from gradstep.views.tensor import measures as room
 
     monkeypatch.setattr(room, "_QUICK", 7)
-    held, look = run(hold(nn.Linear(4, 2)), F, B), TensorLook()
+    held, look = run(hold(nn.Linear(4, 2)), F, B), TensorViewer()
 
     def see(path: str, stop: int, hurry: bool = True) -> TensorView:
         return look.view(held, stop, Selection(path, path, ()), held.tensor(path), LookTensor(hurry=hurry))
@@ -481,6 +481,6 @@ def test_why_there_is_no_grad_is_said_as_it_is() -> None:
     reason = "the last backward did not reach it: `why unused.grad` says where its path ends"
     assert [said("weight"), said("unused")] == ["", f"none: {reason}"]
     selection = Selection("unused.grad", "unused.grad", ())
-    assert TensorLook().view(held, 1, selection, None, LookTensor()).note == f"there is none: {reason}"
+    assert TensorViewer().view(held, 1, selection, None, LookTensor()).note == f"there is none: {reason}"
     run(held, Z)
     assert [said("weight"), said("unused")] == [early, early]

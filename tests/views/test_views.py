@@ -19,10 +19,10 @@ from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGra
 from gradstep.values.errors import GradstepError
 from gradstep.values.graphs import GraphView, LookGraph
 from gradstep.values.views import Change, LookLoss, ModelRow, WhyView
-from gradstep.views.graph.view import GraphLook
+from gradstep.views.graph.view import GraphViewer
 from gradstep.views.tensor.before_after import side_of
 from gradstep.views.training.changes import changed_names, changes_view
-from gradstep.views.training.loss import LossLook
+from gradstep.views.training.loss import LossViewer
 from gradstep.views.training.model import model_view
 from gradstep.views.why.view import why_view
 from gradstep.workload import Workload
@@ -173,7 +173,7 @@ def test_buffers_of_any_dtype_and_buffers_put_in_anew_are_among_the_changes() ->
 # -- graph -------------------------------------------------------------------------------------------------------------
 def test_the_graph_is_alive_then_freed_and_each_row_has_its_operation() -> None:
     held = hold(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)))
-    look = GraphLook(held)
+    look = GraphViewer(held)
 
     def view() -> GraphView:
         return look.view(1, LookGraph(count=100))
@@ -212,7 +212,7 @@ def test_the_graph_draws_parameters_of_no_module_and_powers_of_tensors() -> None
         loss=None,
         compute_loss=lambda model, batch: ((model(x) * scale).abs() ** power).sum() ** 3,
     )
-    look = GraphLook(held)
+    look = GraphViewer(held)
     for act in (F, B):
         run(held, act)
         by = {row.operation: row for row in look.view(1, LookGraph(count=100)).rows}
@@ -227,7 +227,7 @@ def test_the_graph_draws_parameters_of_no_module_and_powers_of_tensors() -> None
 def test_thinning_keeps_the_first_and_the_last_and_no_more_than_asked(total: int, points: int) -> None:
     held = hold(nn.Linear(4, 2))
     held.losses = [(i, float(i)) for i in range(total)]
-    view = LossLook().view(held, 1, LookLoss(points))
+    view = LossViewer().view(held, 1, LookLoss(points))
     found = [point.forward for point in view.points]
     assert view.forwards == total
     assert len(found) == min(total, max(points, 1))
@@ -248,7 +248,7 @@ def history(*losses: float, iterations: Any = None) -> Held:
 @given(st.integers(10, 300), st.integers(6, 40), st.sets(st.integers(0, 299), max_size=2))
 def test_what_is_not_finite_is_never_thinned_out(total: int, points: int, odd: set[int]) -> None:
     losses = [math.nan if i in odd else float(i) for i in range(total)]
-    view = LossLook().view(history(*losses), 1, LookLoss(points))
+    view = LossViewer().view(history(*losses), 1, LookLoss(points))
     assert len(view.points) <= points
     shown = [point.forward - 1 for point in view.points if math.isnan(point.loss)]
     there = sorted(i for i in odd if i < total)
@@ -261,19 +261,19 @@ def test_what_is_not_finite_is_never_thinned_out(total: int, points: int, odd: s
 
 
 def test_the_first_nan_and_the_first_inf_are_named() -> None:
-    view = LossLook().view(history(1.0, math.inf, 2.0, math.nan, math.nan), 1, LookLoss())
+    view = LossViewer().view(history(1.0, math.inf, 2.0, math.nan, math.nan), 1, LookLoss())
     assert (view.first_inf and view.first_inf.forward, view.first_nan and view.first_nan.forward) == (2, 4)
-    assert LossLook().view(history(1.0), 1, LookLoss()).first_nan is None
+    assert LossViewer().view(history(1.0), 1, LookLoss()).first_nan is None
 
 
 def test_the_moving_average_passes_over_what_is_not_finite() -> None:
-    view = LossLook().view(history(1.0, math.nan, 2.0, 4.0), 1, LookLoss(smoothing=0.5))
+    view = LossViewer().view(history(1.0, math.nan, 2.0, 4.0), 1, LookLoss(smoothing=0.5))
     assert [point.smooth for point in view.points] == [1.0, 1.0, 1.5, 2.75]
     assert [point.rate for point in view.points] == pytest.approx([0.0, 0.1, 0.2, 0.3])
 
 
 def test_by_iteration_a_point_is_the_mean_of_its_forwards() -> None:
-    held, look = history(1.0, 2.0, 6.0, 5.0, iterations=[0, 0, 0, 1]), LossLook()
+    held, look = history(1.0, 2.0, 6.0, 5.0, iterations=[0, 0, 0, 1]), LossViewer()
     view = look.view(held, 1, LookLoss(by="iteration", smoothing=0.5))
     assert [(p.iteration, p.loss, p.forward) for p in view.points] == [(0, 3.0, 3), (1, 5.0, 4)]
     assert [p.smooth for p in view.points] == [3.0, 4.0]
@@ -284,7 +284,7 @@ def test_by_iteration_a_point_is_the_mean_of_its_forwards() -> None:
 
 
 def test_a_history_that_was_cut_and_went_on_differently_is_read_again() -> None:
-    held, look = history(1.0, math.nan, 3.0), LossLook()
+    held, look = history(1.0, math.nan, 3.0), LossViewer()
     assert look.view(held, 1, LookLoss()).first_nan is not None
     held.losses[1:] = [(1, 7.0), (2, 8.0)]
     view = look.view(held, 2, LookLoss())
@@ -352,7 +352,7 @@ def test_a_step_that_calls_a_closure_says_how_often_and_with_which_losses(optimi
     called = list(losses)
     assert len(called) > 1
     assert (held.point.calls, held.point.torch) == (tuple(called), "optimizer.step(closure)")
-    view = LossLook().view(held, 1, LookLoss())
+    view = LossViewer().view(held, 1, LookLoss())
     assert [(point.forward, point.iteration, point.loss) for point in view.points] == [
         (i + 1, 0, loss) for i, loss in enumerate(called)
     ]
@@ -427,10 +427,10 @@ def test_a_loss_that_is_no_number_is_said(value: float, word: str) -> None:
 def test_a_loss_that_is_not_one_number_or_has_no_graph_is_said() -> None:
     held = run(hold(nn.Linear(4, 2), loss=lambda out, target: out - target), F)
     assert why(held).sentence == "forward gave a loss of shape (3, 2): backward needs one number."
-    assert "end it with .sum() or .mean()" in LossLook().view(held, 1, LookLoss(9)).note
+    assert "end it with .sum() or .mean()" in LossViewer().view(held, 1, LookLoss(9)).note
     held = run(hold(nn.Linear(4, 2).requires_grad_(False)), F)
     assert why(held).sentence == "forward computed a loss that has no graph: nothing it depends on requires grad."
-    assert GraphLook(held).view(1, LookGraph(count=9)).note.startswith("the loss has no grad_fn")
+    assert GraphViewer(held).view(1, LookGraph(count=9)).note.startswith("the loss has no grad_fn")
 
 
 def test_where_no_gradient_arrives_is_said() -> None:

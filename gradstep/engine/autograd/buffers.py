@@ -19,7 +19,7 @@ State: TypeAlias = Literal["", "alive", "freed", "written", "packed"]
 hook has it, as in a checkpoint, and asking for it would run the hook."""
 
 
-class Kept(NamedTuple):
+class SavedMemory(NamedTuple):
     """What a node keeps."""
 
     state: State
@@ -27,14 +27,14 @@ class Kept(NamedTuple):
     """The storages of the saved tensors that are there."""
 
 
-def kept_by(node: Node) -> Kept:
+def saved_memory(node: Node) -> SavedMemory:
     """Return what a node keeps. Nothing is unpacked that has an unpack hook."""
     state, tensors = _read(node)
-    return Kept(state, storages_of(tensors))
+    return SavedMemory(state, storages_of(tensors))
 
 
 def state_of(node: Node) -> State:
-    """Return what became of what a node saved; quicker than `kept_by`."""
+    """Return what became of what a node saved; quicker than `saved_memory`."""
     return _read(node)[0]
 
 

@@ -78,23 +78,23 @@ def check(node: Node, edge: int, output: int = 0) -> Check | Refusal:
         name = node.name().rsplit("::", 1)[-1]
         return Refusal("nothing", f"{name} did not keep what its operation needs to be run again")
     tolerance = math.sqrt(max(torch.finfo(found.dtype).eps, torch.finfo(found.in_dtype).eps))
-    sides = _Sides(again)
+    differences = _Differences(again)
     with torch.no_grad():
         if found.shape[1] <= _EVERY and found.fits:
-            columns = [sides.difference(_unit(again.point, i)).flatten() for i in range(found.shape[1])]
+            columns = [differences.difference(_unit(again.point, i)).flatten() for i in range(found.shape[1])]
             made, wanted = found.whole().double(), torch.stack(columns, 1)
             if not made.isfinite().all():
                 return _infinite(found, made, wanted)
-            error = _apart(made, wanted)
+            error = _relative_error(made, wanted)
             how = f"all {found.elements:,} elements of J"
         else:
-            error, how = _in_directions(found, again, sides)
+            error, how = _in_directions(found, again, differences)
             if not math.isfinite(error):
                 return Refusal("infinite", f"{how.partition(' for ')[0]} is not, for a random u")
-    if sides.kinks and sides.kinks == sides.seen:
+    if differences.kinks and differences.kinks == differences.seen:
         return Refusal("nothing", "the operation has a kink, such as a tie, wherever it would be compared")
-    left = f", {sides.kinks:,} of {sides.seen:,} differences left out: they meet a kink, such as a tie"
-    return Check(error, tolerance, how + left * bool(sides.kinks))
+    left = f", {differences.kinks:,} of {differences.seen:,} differences left out: they meet a kink, such as a tie"
+    return Check(error, tolerance, how + left * bool(differences.kinks))
 
 
 def _infinite(found: Jacobian, made: Tensor, wanted: Tensor) -> Refusal:
@@ -115,19 +115,19 @@ def index_text(index: Sequence[int]) -> str:
     return f"[{', '.join(map(str, index))}]" if index else ""
 
 
-def _in_directions(found: Jacobian, again: Rerun, sides: _Sides) -> tuple[float, str]:
+def _in_directions(found: Jacobian, again: Rerun, differences: _Differences) -> tuple[float, str]:
     """Compare J u for random u; where torch has no way to J u, v · J u with u · J^T v for random v too."""
     generator = torch.Generator().manual_seed(0)
     worst, how = 0.0, f"J u for {_DIRECTIONS} random u"
     for _ in range(_DIRECTIONS):
         # what the node's dtype can hold
         u = torch.randn(again.point.shape, generator=generator).to(again.point.device, found.in_dtype)
-        wanted = sides.difference(u.double())
+        wanted = differences.difference(u.double())
         made = found.along(u)
         if made is not None and not made.isfinite().all():
             return math.nan, how
         if made is not None:
-            worst = _worse(worst, _apart(made.double(), wanted))
+            worst = _worse(worst, _relative_error(made.double(), wanted))
             continue
         how = f"v · J u for {_DIRECTIONS} random u and v"
         v = torch.randn(found.out_shape, generator=generator).to(found.device, found.dtype)
@@ -143,7 +143,7 @@ def _worse(one: float, other: float) -> float:
     return other if math.isnan(other) or other > one else one
 
 
-class _Sides:
+class _Differences:
     """Differences of an operation to both sides of where it was.
 
     Where the two are not the same the operation has a kink there, and no derivative to compare with: a ReLU at 0, the
@@ -167,7 +167,7 @@ class _Sides:
         return torch.where(kinks, torch.nan, central)
 
 
-def _apart(made: Tensor, wanted: Tensor) -> float:
+def _relative_error(made: Tensor, wanted: Tensor) -> float:
     """Return the greatest difference over the greatest element; a NaN in `wanted` is left out."""
     smooth = wanted.isfinite()
     wanted, made = wanted[smooth], made.reshape(wanted.shape)[smooth]

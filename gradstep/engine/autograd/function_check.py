@@ -52,26 +52,26 @@ def check_function(node: Node, applied: Applied) -> tuple[Verdict, ...]:
         refused = f"what it was given is not kept (of one forward {KEPT >> 20} MiB are, of plain tensors): run forward"
     if refused or given is None:
         return (Verdict(None, f"backward of {name} can't be checked: {refused}"),)
-    called = _Called(function, given)
-    drawn = f"; at random {', '.join(called.drawn)}: written in place since" if called.drawn else ""
-    return tuple(replace(each, words=each.words + drawn) for each in _checked(name, called))
+    call = _FunctionCall(function, given)
+    drawn = f"; at random {', '.join(call.drawn)}: written in place since" if call.drawn else ""
+    return tuple(replace(each, words=each.words + drawn) for each in _checked(name, call))
 
 
-def _checked(name: str, called: _Called) -> tuple[Verdict, ...]:
-    with _aside(called.points):
-        first = _verdict(f"backward of {name}", called.run, called.points, called.names, ["output"])
+def _checked(name: str, call: _FunctionCall) -> tuple[Verdict, ...]:
+    with _unobserved(call.points):
+        first = _verdict(f"backward of {name}", call.run, call.points, call.names, ["output"])
         if first.agrees is None:
             return (first,)
         try:
-            seeds = called.seeds()
+            seeds = call.seeds()
         except Exception as error:
-            return (first, Verdict(None, f"double backward of {name}: {_said(error)}"))
-        points, names = [*called.points, *seeds], [*called.names, *[f"v{i or ''}" for i in range(len(seeds))]]
-        leaving = [f"Jᵀv for {each}" for each in called.names]
-        return (first, _verdict(f"double backward of {name}", called.backward, points, names, leaving))
+            return (first, Verdict(None, f"double backward of {name}: {_first_line(error)}"))
+        points, names = [*call.points, *seeds], [*call.names, *[f"v{i or ''}" for i in range(len(seeds))]]
+        leaving = [f"Jᵀv for {each}" for each in call.names]
+        return (first, _verdict(f"double backward of {name}", call.backward, points, names, leaving))
 
 
-class _Called:
+class _FunctionCall:
     """One call of a custom Function, on copies in float64, as a function of the tensors that required grad."""
 
     def __init__(self, function: Any, given: Given) -> None:
@@ -129,7 +129,7 @@ def _verdict(
         found = _Comparison(function, points)
         return found.verdict(what, inputs, outputs)
     except Exception as error:  # the user's code raises what it likes
-        return Verdict(None, f"{what} can't be checked: {_said(error)}")
+        return Verdict(None, f"{what} can't be checked: {_first_line(error)}")
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ class _Comparison:
 
 
 @contextmanager
-def _aside(points: Sequence[Tensor]) -> Iterator[None]:
+def _unobserved(points: Sequence[Tensor]) -> Iterator[None]:
     """Have nothing that watches the phase see what runs in the block, and no mode of it hold there."""
     with ExitStack() as stack:
         stack.enter_context(unobserved())
@@ -290,6 +290,6 @@ def _double(tensor: Tensor) -> Tensor:
     return plain.double() if plain.is_floating_point() else plain.clone()
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     text = str(error).splitlines()
     return f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")

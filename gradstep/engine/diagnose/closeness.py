@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.bits import same_bits, words
-from gradstep.values.parting import Apart, Tolerance
+from gradstep.values.differences import TensorDifference, Tolerance
 
 _CLOSE: dict[torch.dtype, tuple[float, float]] = {
     torch.float16: (1e-3, 1e-5),
@@ -32,7 +32,9 @@ def close_for(*dtypes: torch.dtype) -> tuple[float, float]:
     return max(rtol for rtol, _ in pairs), max(atol for _, atol in pairs)
 
 
-def apart(name: str, one: Tensor | None, other: Tensor | None, tolerance: Tolerance | None = None) -> Apart | None:
+def difference_of(
+    name: str, one: Tensor | None, other: Tensor | None, tolerance: Tolerance | None = None
+) -> TensorDifference | None:
     """Return how far two tensors are apart; None where they are not.
 
     Args:
@@ -45,20 +47,20 @@ def apart(name: str, one: Tensor | None, other: Tensor | None, tolerance: Tolera
         if one is other:
             return None
         there = "none and a tensor" if one is None else "a tensor and none"
-        return Apart(name, there)
+        return TensorDifference(name, there)
     one, other = one.detach(), other.detach()
     if one.shape != other.shape:
-        return Apart(name, f"its shape is {tuple(one.shape)} and {tuple(other.shape)}")
+        return TensorDifference(name, f"its shape is {tuple(one.shape)} and {tuple(other.shape)}")
     if one.is_meta or other.is_meta:
         return None
     if one.device == other.device and same_bits(one, other):
         return None
     if tolerance is None and one.dtype != other.dtype:
-        return Apart(name, f"its dtype is {_word(one)} and {_word(other)}")
+        return TensorDifference(name, f"its dtype is {_word(one)} and {_word(other)}")
     return _measured(name, _plain(one), _plain(other), tolerance)
 
 
-def _measured(name: str, one: Tensor, other: Tensor, tolerance: Tolerance | None) -> Apart | None:
+def _measured(name: str, one: Tensor, other: Tensor, tolerance: Tolerance | None) -> TensorDifference | None:
     rtol, atol = _allowed(tolerance, one, other)
     largest, place, differing, start = -1.0, 0, 0, 0
     moved, size = 0.0, 0.0
@@ -80,7 +82,7 @@ def _measured(name: str, one: Tensor, other: Tensor, tolerance: Tolerance | None
         place = place if largest else int(bits.int().argmax())  # -0.0 and 0.0 are as far apart as any other equals
     at = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), one.shape)) if one.dim() else ()
     real = not one.is_complex() and not other.is_complex()
-    return Apart(
+    return TensorDifference(
         name,
         largest=max(largest, 0.0) if not math.isnan(largest) else largest,
         at=at,

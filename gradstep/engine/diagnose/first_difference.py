@@ -14,7 +14,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from gradstep.engine.autograd.graph import leaf_tensor
 from gradstep.engine.debuggee.batches import leaves
-from gradstep.engine.diagnose.closeness import apart
+from gradstep.engine.diagnose.closeness import difference_of
 from gradstep.engine.held import Held
 from gradstep.engine.history.points import TimelinePoint, fork_of
 from gradstep.engine.history.timeline import Timeline
@@ -24,7 +24,7 @@ from gradstep.engine.state.part import Key
 from gradstep.engine.state.registry import name_of
 from gradstep.engine.state.snapshot import tensors_of
 from gradstep.values.commands import Backward, Command, Forward
-from gradstep.values.parting import Apart, Sides, Tolerance
+from gradstep.values.differences import RunComparison, TensorDifference, Tolerance
 from gradstep.values.side_by_side import Found, Turn, side_by_side
 
 
@@ -106,9 +106,9 @@ def state_of(held: Held, renamed: Renamed | None = None) -> dict[str, Tensor | N
 
 def first_difference(
     one: Mapping[str, Tensor | None], other: Mapping[str, Tensor | None], tolerance: Tolerance | None
-) -> Apart | None:
+) -> TensorDifference | None:
     """Return the first tensor that is apart; None where none is. Without a tolerance bits are compared."""
-    found = (apart(name, one.get(name), other.get(name), tolerance) for name in dict.fromkeys((*one, *other)))
+    found = (difference_of(name, one.get(name), other.get(name), tolerance) for name in dict.fromkeys((*one, *other)))
     return next(filter(None, found), None)
 
 
@@ -155,7 +155,7 @@ def _node_hook(number: int, node: str, owner: str | None, seen: list[Passed]) ->
 
 def first_inside(
     one: list[Passed], other: list[Passed], tolerance: Tolerance | None, renamed: Renamed | None, same: bool
-) -> Apart | None:
+) -> TensorDifference | None:
     """Return the first module or node whose results are apart; None where there is none.
 
     What one side alone has is no difference in itself: another dtype needs other casts, a checkpoint makes other nodes.
@@ -172,11 +172,11 @@ def first_inside(
     b = [(each.path if renamed is None else renamed.path(each.path), each.kind, each.tensor.shape) for each in other]
     if same and tolerance is None and a != b:
         return None
-    alone: Apart | None = None
+    alone: TensorDifference | None = None
     for tag, start, end, begin, stop in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         if tag == "equal":
             pairs = zip(one[start:end], other[begin:stop], strict=True)
-            close = (apart(first.name, first.tensor, second.tensor, tolerance) for first, second in pairs)
+            close = (difference_of(first.name, first.tensor, second.tensor, tolerance) for first, second in pairs)
             found = next(filter(None, close), None)
             if found is not None:
                 return found
@@ -185,10 +185,10 @@ def first_inside(
     return None if same or tolerance is not None else alone
 
 
-def _alone(one: list[Passed], other: list[Passed]) -> Apart:
+def _alone(one: list[Passed], other: list[Passed]) -> TensorDifference:
     if one and other:
-        return Apart(one[0].name, f"on the other side it is {other[0].name}")
-    return Apart((one or other)[0].name, "it is there on one side only")
+        return TensorDifference(one[0].name, f"on the other side it is {other[0].name}")
+    return TensorDifference((one or other)[0].name, "it is there on one side only")
 
 
 # -- two branches ------------------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ class _Steps:
         self.here = self._rest.pop()
 
 
-def branches_part(timeline: Timeline, names: tuple[str, str]) -> Sides:
+def compare_branches(timeline: Timeline, names: tuple[str, str]) -> RunComparison:
     """Return the first command after the fork of two points at which what led to them parts; bits are compared.
 
     Raises:
@@ -231,16 +231,16 @@ def branches_part(timeline: Timeline, names: tuple[str, str]) -> Sides:
     return replace(side_by_side((one, other), names, look), fork=fork.number)
 
 
-def _first_kept(timeline: Timeline, one: TimelinePoint, other: TimelinePoint) -> Apart | None:
+def _first_kept(timeline: Timeline, one: TimelinePoint, other: TimelinePoint) -> TensorDifference | None:
     """Return the first tensor that is apart between two points; one that both share is not looked into."""
     kept = keep_both(timeline, one, other)
     if one.loss != other.loss and not (one.loss != one.loss and other.loss != other.loss):
         losses = [None if point.loss is None else torch.tensor(point.loss) for point in (one, other)]
-        return apart("loss", losses[0], losses[1])
+        return difference_of("loss", losses[0], losses[1])
     for key in dict.fromkeys((*kept[0].images, *kept[1].images)):
         a, b = (each.images.get(key) for each in kept)
         if a is not b:
-            found = apart(name_of(key), None if a is None else a.contents, None if b is None else b.contents)
+            found = difference_of(name_of(key), None if a is None else a.contents, None if b is None else b.contents)
             if found is not None:
                 return found
     return None

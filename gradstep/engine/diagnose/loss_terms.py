@@ -8,7 +8,7 @@ from weakref import ref
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from gradstep.engine.diagnose.walk import Walk, cuts
+from gradstep.engine.diagnose.loss_dependencies import LossDependencies, cuts
 from gradstep.engine.held import Held
 from gradstep.engine.observe.dataflow import at
 from gradstep.values.errors import GradstepError
@@ -62,11 +62,11 @@ def _sums_with_a_constant(loss: Tensor) -> Iterator[Node]:
 def _found(held: Held) -> Iterator[str]:
     parameters = [parameter for _, parameter in held.parameters if parameter.requires_grad]
     try:
-        walk = Walk(held, parameters)
+        dependencies = LossDependencies(held, parameters)
     except GradstepError:  # it can't be run again: nothing is known
         return
-    sums = set(_sums_with_a_constant(walk.loss))
-    flow = walk.flow
+    sums = set(_sums_with_a_constant(dependencies.loss))
+    flow = dependencies.flow
     for term in flow.terms:
         if term.total in sums:
             added = flow.ops[term.added]

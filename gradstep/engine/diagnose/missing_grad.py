@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
-from gradstep.engine.diagnose.walk import Walk, is_compiled
+from gradstep.engine.diagnose.loss_dependencies import LossDependencies, is_compiled
 from gradstep.engine.held import Held
 from gradstep.engine.observe.dataflow import Op
 from gradstep.engine.observe.events import Event, numbers_of
@@ -109,35 +109,35 @@ def _present(held: Held, name: str, parameter: Tensor, grad: Tensor) -> Iterator
 
 def _followed(held: Held, name: str, parameter: Tensor) -> list[str]:
     try:
-        walk = Walk(held, [parameter])
+        dependencies = LossDependencies(held, [parameter])
     except GradstepError as error:
         problem = error.problem
         return [f"the graph of this loss does not lead to {name}; where its path ends is not known: {problem.what}"]
-    ends, flow = walk.cuts, walk.flow
+    ends, flow = dependencies.cuts, dependencies.flow
     if not flow.ops:
         module = _module_of(held, name)
         used = f"; {module} was not called, or did not use it" if module else ""
         return [f"this forward does not use {name}{used}"]
-    if not walk.ops:
+    if not dependencies.ops:
         left = f"the last operation on it is {flow.ops[-1].line()}"
         return [f"{name} is used, but what came of it is no part of this loss", left]
-    again = next((op for op in walk.ops if op.reruns), None)
-    if again is not None and walk.leads and not held.point.ran:
+    again = next((op for op in dependencies.ops if op.reruns), None)
+    if again is not None and dependencies.leads and not held.point.ran:
         runs = f"`backward` runs its forward again, and gives {name} a .grad then"
         return [f"no backward has run on this loss yet: {again.line()} is a reentrant checkpoint; {runs}"]
     if ends:
         return list(_ends(name, ends))
-    last = walk.ops[-1].line()
+    last = dependencies.ops[-1].line()
     return [f"the loss depends on {name}, but no path of its graph leads there; last used by {last}"]
 
 
 def _ends_compiled(held: Held, name: str, parameter: Tensor) -> list[str]:
     """Return where paths end inside compiled regions, which are one node each; nothing where there are none."""
     try:
-        walk = Walk(held, [parameter]) if is_compiled(held) else None
+        dependencies = LossDependencies(held, [parameter]) if is_compiled(held) else None
     except GradstepError:
-        walk = None
-    return list(_ends(name, walk.cuts)) if walk is not None else []
+        dependencies = None
+    return list(_ends(name, dependencies.cuts)) if dependencies is not None else []
 
 
 def _ends(name: str, ends: list[Op]) -> Iterator[str]:

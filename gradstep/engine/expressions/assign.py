@@ -30,7 +30,7 @@ _LISTED = 8
 """Elements that are listed one by one; of more, the norm is said."""
 
 
-class Place(NamedTuple):
+class AssignTarget(NamedTuple):
     """What is written: some groups' hyper-parameter, a `.grad`, or another tensor; or a part of one."""
 
     kind: Kind
@@ -45,7 +45,7 @@ class Place(NamedTuple):
     """The whole tensor that is written; None where there is none yet."""
     groups: tuple[dict[str, Any], ...] = ()
 
-    def at(self, tensor: Tensor) -> Place:
+    def at(self, tensor: Tensor) -> AssignTarget:
         """Return this place in a tensor that was just made for it."""
         return self._replace(tensor=tensor)
 
@@ -85,7 +85,7 @@ class Place(NamedTuple):
                 group[self.name] = value
 
 
-def place_of(held: Held, target: Expression, scope: Scope) -> Place:
+def assign_target(held: Held, target: Expression, scope: Scope) -> AssignTarget:
     """Return what the left side of a `set` names.
 
     Raises:
@@ -105,16 +105,16 @@ def place_of(held: Held, target: Expression, scope: Scope) -> Place:
     path, items, tensor = split_selection(target, scope)
     owner = path.removesuffix(".grad")
     if path != owner and any(name == owner for name, _ in held.parameters):
-        return Place("grad", owner, line, _torch(path, items), items, tensor)
+        return AssignTarget("grad", owner, line, _torch(path, items), items, tensor)
     given = path.partition(".")[0] in ("input", "target", "batch")
     known = path in held.tensor_names() or path in dict(held.parameters) or ".state." in path
     if tensor is None or not (known or given):
         what = "there is no tensor there yet" if known or given else "it is computed, or kept by a `let`"
         raise wrong(f"{line} can't be written", what, "write a parameter, a buffer, a .grad, a state, or the batch")
-    return Place("tensor", path, line, _torch(path, items), items, tensor)
+    return AssignTarget("tensor", path, line, _torch(path, items), items, tensor)
 
 
-def value_of(expression: Expression, scope: Scope, place: Place | None = None) -> Value:
+def value_of(expression: Expression, scope: Scope, place: AssignTarget | None = None) -> Value:
     """Return what the right side of a `set` gives, or an option of an optimizer.
 
     Raises:
@@ -132,7 +132,7 @@ def value_of(expression: Expression, scope: Scope, place: Place | None = None) -
         raise wrong("this can't be put there", f"it is {kind_of(value)}", "", expression_line(expression))
     for there in [_plain(group[place.name]) for group in place.groups] if place is not None else ():
         if not _alike(there, value):
-            what = f"it is {_said(value)}, and there is {_said(there)}"
+            what = f"it is {_kind_text(value)}, and there is {_kind_text(there)}"
             raise wrong("this can't be put there", what, "", expression_line(expression))
     return value  # type: ignore[return-value]
 
@@ -146,22 +146,24 @@ def _alike(there: object, value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _said(value: object) -> str:
+def _kind_text(value: object) -> str:
     if isinstance(value, (tuple, list)):
         return f"a list of {len(value)}"
     return "a number" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value).lower()
 
 
-def _hyper(key: str, target: Expression, groups: list[dict[str, Any]]) -> Place:
+def _hyper(key: str, target: Expression, groups: list[dict[str, Any]]) -> AssignTarget:
     line = expression_line(target)
     if not isinstance(target, x.Index):
-        return Place("hyper", key, line, f"for group in optimizer.param_groups: group[{key!r}]", groups=tuple(groups))
+        return AssignTarget(
+            "hyper", key, line, f"for group in optimizer.param_groups: group[{key!r}]", groups=tuple(groups)
+        )
     index = target.items[0]
     if len(target.items) != 1 or not isinstance(index, x.Number) or index.value not in range(len(groups)):
         what = f"the optimizer has {len(groups)} group{'s' if len(groups) > 1 else ''}, counted from 0"
         raise wrong("there is no such group", what, "", line)
     place = int(index.value)
-    return Place("hyper", key, line, f"optimizer.param_groups[{place}][{key!r}]", groups=(groups[place],))
+    return AssignTarget("hyper", key, line, f"optimizer.param_groups[{place}][{key!r}]", groups=(groups[place],))
 
 
 def _torch(path: str, items: tuple[Item, ...]) -> str:

@@ -27,7 +27,7 @@ FORMAT = "1"
 _COMMANDS = msgspec.json.Decoder(list[PointCommand])
 
 
-def place_of_file(path: str, folder: str) -> Path:
+def resolve_path(path: str, folder: str) -> Path:
     """Return where a file of a command is: a relative one begins at the script's folder."""
     return Path(folder, os.path.expanduser(path)).absolute()
 

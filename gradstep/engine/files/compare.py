@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from gradstep.engine.bits import same_bits
-from gradstep.engine.diagnose.closeness import apart
+from gradstep.engine.diagnose.closeness import difference_of
 from gradstep.engine.files.checkpoint_file import ours, pending, unreadable
 from gradstep.engine.files.safetensors import damaged, read
 from gradstep.engine.files.trees import decode
 from gradstep.values.commands import line_of
+from gradstep.values.differences import FileComparison, Tolerance
 from gradstep.values.errors import GradstepError
-from gradstep.values.parting import Kept, Tolerance
 
 _RANDOM = "generators"
 """What the names of the generators' states begin with: of two, no difference says more than that there is one."""
@@ -50,7 +50,7 @@ class _File(NamedTuple):
         yield from self.tensors
 
 
-def files_part(paths: tuple[Path, Path], tolerance: Tolerance | None) -> Kept:
+def compare_files(paths: tuple[Path, Path], tolerance: Tolerance | None) -> FileComparison:
     """Return in what two files differ; without a tolerance bits are compared.
 
     Raises:
@@ -60,14 +60,14 @@ def files_part(paths: tuple[Path, Path], tolerance: Tolerance | None) -> Kept:
     found, same = [], 0
     for name in dict.fromkeys((*one.names(), *other.names())):
         if not name.startswith(_RANDOM):
-            difference = apart(name, one.tensors.get(name), other.tensors.get(name), tolerance)
+            difference = difference_of(name, one.tensors.get(name), other.tensors.get(name), tolerance)
             found += [difference] if difference is not None else []
             same += difference is None
     try:
         others = tuple(_others(one, other))
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise damaged(paths[0], f"what it says can't be understood ({type(error).__name__}: {error})") from None
-    return Kept((paths[0].name, paths[1].name), tuple(found), others, same)
+    return FileComparison((paths[0].name, paths[1].name), tuple(found), others, same)
 
 
 def _read(path: Path) -> _File:

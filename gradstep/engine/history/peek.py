@@ -19,7 +19,7 @@ from gradstep.values.errors import wrong
 
 
 @contextmanager
-def glance(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
+def peek(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
     """Be at a point for as long as the block lasts, while a phase is stopped inside; on the thread of that phase.
 
     Raises:

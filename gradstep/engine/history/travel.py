@@ -14,7 +14,7 @@ from torch import Tensor
 from gradstep.engine.bits import same_bits, write
 from gradstep.engine.held import Held
 from gradstep.engine.history.before import saved_before, word_of
-from gradstep.engine.history.peek import glance, lend_graph
+from gradstep.engine.history.peek import lend_graph, peek
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.state import registry
@@ -62,7 +62,7 @@ def visit(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
         GradstepError: what had to be run again raised or came out otherwise, or can't be run inside a phase.
     """
     if timeline.runner.inside:
-        with glance(timeline, target):
+        with peek(timeline, target):
             yield
         return
     if target is timeline.here():

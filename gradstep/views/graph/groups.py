@@ -85,7 +85,7 @@ class Groups:
         return lambda group: (group.depth >= depth) != (group.key in others)
 
 
-class Rows:
+class FoldedRows:
     """The rows that are left when some groups are folded: nodes, and groups that are not inside a folded one."""
 
     def __init__(self, groups: Groups, folded: Callable[[Group], bool]) -> None:

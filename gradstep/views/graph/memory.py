@@ -7,7 +7,7 @@ from functools import cached_property
 
 from torch.autograd.graph import Node
 
-from gradstep.engine.autograd.buffers import Kept, State, Storage, kept_by, state_of
+from gradstep.engine.autograd.buffers import SavedMemory, State, Storage, saved_memory, state_of
 
 _TELLING = 8
 """Nodes of a row that are asked what became of what they saved; more would not say more."""
@@ -22,21 +22,21 @@ class Keeping:
         read: what is known already of some of them.
     """
 
-    def __init__(self, nodes: Sequence[Node], apart: frozenset[Storage], read: Mapping[int, Kept] = {}) -> None:
+    def __init__(self, nodes: Sequence[Node], apart: frozenset[Storage], read: Mapping[int, SavedMemory] = {}) -> None:
         self._nodes = nodes
         self._apart = apart
         self._read = dict(read)
         self._states: dict[int, State] = {}
 
-    def waiting(self, ran: Container[int]) -> dict[int, Kept]:
+    def waiting(self, ran: Container[int]) -> dict[int, SavedMemory]:
         """Return what was read of nodes that have not run: until a node runs, it keeps what it keeps."""
         return {node: kept for node, kept in self._read.items() if node not in ran}
 
-    def of(self, node: int) -> Kept:
+    def of(self, node: int) -> SavedMemory:
         """Return what a node keeps."""
         found = self._read.get(node)
         if found is None:
-            found = self._read[node] = kept_by(self._nodes[node])
+            found = self._read[node] = saved_memory(self._nodes[node])
         return found
 
     def state(self, first: int, end: int) -> State:

@@ -11,7 +11,7 @@ from gradstep.values.numbers import shape
 from gradstep.views.graph.operations import operation_of
 
 
-class FindLook:
+class FindViewer:
     """Finds by parts of names. The texts of a graph's nodes are made once for each graph: there may be 100,000."""
 
     def __init__(self, held: Held) -> None:

@@ -8,12 +8,12 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from gradstep.engine.autograd.buffers import Kept, is_freed, storages_of
+from gradstep.engine.autograd.buffers import SavedMemory, is_freed, storages_of
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
 from gradstep.values.graphs import GraphView, LookGraph, NodeRow
-from gradstep.views.graph.groups import Groups, Rows
+from gradstep.views.graph.groups import FoldedRows, Groups
 from gradstep.views.graph.lanes import GROUP, LEAF, NODE, Lanes
 from gradstep.views.graph.memory import Keeping
 from gradstep.views.graph.node_facts import Said
@@ -26,7 +26,7 @@ _KNOWN = 4096
 """Rows of a layout that are kept made."""
 
 
-class GraphLook:
+class GraphViewer:
     """Makes Graph views. What is the same for as long as a graph lives is made once: groups, lanes, rows."""
 
     def __init__(self, held: Held) -> None:
@@ -65,7 +65,7 @@ class _Layout:
 
     def __init__(self, graph: _Graph, request: LookGraph) -> None:
         record = graph.record
-        self.rows = Rows(graph.groups, graph.groups.folded(request.level, request.turned))
+        self.rows = FoldedRows(graph.groups, graph.groups.folded(request.level, request.turned))
         self.edges = self.rows.edges(record)
         self.lanes = Lanes(self.edges, request.lanes)
         self.made: dict[int, NodeRow] = {}
@@ -128,7 +128,7 @@ class _Graph:
         if self._keeping is None or self._known[0] is not point or self._known[1] != stop:
             own = [p for _, p in self.held.parameters] + [b for _, b in self.held.buffers()]
             ran = None if self.progress is None else self.progress.ran | {self.progress.number}
-            read: dict[int, Kept] = {}
+            read: dict[int, SavedMemory] = {}
             if self._keeping is not None and self._ran is not None and ran is not None and self._known[0] is point:
                 # the stop before was inside the same backward: most nodes wait as they did
                 read = self._keeping.waiting(self._ran | ran)
@@ -161,7 +161,7 @@ class _Graph:
                     made[row] = self._said.group_row(self.groups.items[fold], edges, drawn[row - low])
         return [made[row] for row in range(first, end)]
 
-    def _mark(self, rows: Rows, row: int) -> str:
+    def _mark(self, rows: FoldedRows, row: int) -> str:
         return GROUP if row in rows.folds else LEAF if rows.firsts[row] in self._said.leaves else NODE
 
     def _now(self, layout: _Layout, row: int, made: NodeRow, keeping: Keeping, sizes: bool) -> NodeRow:

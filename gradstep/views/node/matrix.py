@@ -21,7 +21,7 @@ KEPT = 8
 """Structures that are kept for looking again at the same stop."""
 
 
-class MatrixLook:
+class MatrixViewer:
     """Makes parts of Jacobians; keeps the structures that it found at this stop."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ from gradstep.values.errors import GradstepError
 from gradstep.values.nodes import ChainView, LookChain, LookNode, NodeView
 from gradstep.views.graph.naming import Naming
 from gradstep.views.node.contributions import Addends, Met
-from gradstep.views.node.view import NodeLook
+from gradstep.views.node.view import NodeViewer
 
 _KEPT = 2
 """Nodes of a backward that ran whole whose values are kept while they are looked at: as many as panels are about."""
@@ -54,7 +54,7 @@ class Passing:
 
     def __init__(self, held: Held) -> None:
         self._held = held
-        self._look = NodeLook(held)
+        self._look = NodeViewer(held)
         self._kept: list[tuple[Point, _Seen]] = []
         self._stopped: tuple[ReferenceType[Event], _Seen] | None = None
         """What is passed at the place that is stopped at, for as long as it is."""

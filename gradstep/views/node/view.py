@@ -20,7 +20,7 @@ from gradstep.values.nodes import Chain, ChainView, EdgeRow, LookChain, LookNode
 from gradstep.views.graph.naming import Naming
 from gradstep.views.node.chain import Ways
 from gradstep.views.node.flow import flow_of, window_of
-from gradstep.views.node.matrix import MatrixLook
+from gradstep.views.node.matrix import MatrixViewer
 from gradstep.views.training.model import dtype_name
 
 Vectors = Sequence[Tensor | None]
@@ -29,12 +29,12 @@ _LINKS = 64
 _NONE: Mapping[int, float | None] = {}
 
 
-class NodeLook:
+class NodeViewer:
     """Makes node views. What is the same for as long as a graph lives is found once: the ways through it."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
-        self._matrices = MatrixLook()
+        self._matrices = MatrixViewer()
         self._ways: Ways | None = None
 
     def forget(self) -> None:
@@ -94,7 +94,7 @@ class _Node:
 
     def __init__(
         self,
-        look: NodeLook,
+        look: NodeViewer,
         stop: int,
         request: LookNode,
         record: GraphRecord,

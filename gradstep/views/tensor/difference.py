@@ -27,7 +27,7 @@ from gradstep.views.training.model import dtype_name
 Missing = Literal["", "first", "second"]
 
 
-class DifferenceLook:
+class DifferenceViewer:
     """Answers looks at what a tensor is at two points."""
 
     def __init__(self) -> None:

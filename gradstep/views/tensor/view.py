@@ -30,7 +30,7 @@ class Selection:
     items: tuple[object, ...]
 
 
-class TensorLook:
+class TensorViewer:
     """Answers looks at the selected tensor; what it has measured is kept for as long as nothing can have changed."""
 
     def __init__(self) -> None:

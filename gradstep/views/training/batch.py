@@ -34,7 +34,7 @@ _LARGEST = 1 << 24
 _TARGETS = ("target", "targets", "label", "labels", "y")
 
 
-class BatchLook:
+class BatchViewer:
     """Makes the view; statistics and losses are taken once, not again at every stop with the same batch."""
 
     def __init__(self, held: Held) -> None:

@@ -21,7 +21,7 @@ _CHUNK = 1 << 24
 """Elements whose differences are held at once while the update is measured."""
 
 
-class LayersLook:
+class LayersViewer:
     """Makes the view, and keeps what can only be seen at one moment: the update of the last step.
 
     While zeros are recorded, every step is measured when it ends; so the numbers are there whenever the panel is

@@ -13,7 +13,7 @@ from gradstep.engine.held import Held
 from gradstep.values.views import LookLoss, LossPoint, LossView
 
 
-class LossLook:
+class LossViewer:
     """Makes the view; what it has read of the history it does not read again at the next stop."""
 
     def __init__(self) -> None:

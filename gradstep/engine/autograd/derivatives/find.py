@@ -14,8 +14,8 @@ from gradstep.engine.autograd.derivatives import (
     transforms,
     twice,
 )
+from gradstep.engine.autograd.derivatives.descriptions import description_of
 from gradstep.engine.autograd.derivatives.rule import Entry, Rule
-from gradstep.engine.autograd.derivatives.sayings import saying
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.autograd.saved_values import settings
 
@@ -52,7 +52,7 @@ def rule_of(node: Node) -> Rule | None:
 def words_of(node: Node) -> str:
     """Return in a line of words what a node does to v; empty for a leaf and for what is no derivative."""
     rule = rule_of(node)
-    return rule.words if rule is not None else saying(node)
+    return rule.words if rule is not None else description_of(node)
 
 
 def symbol_of(rule: Rule, edge: int) -> tuple[str, str]:

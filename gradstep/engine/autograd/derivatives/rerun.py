@@ -29,7 +29,7 @@ class Rerun:
     """The input at which it was, or a stand-in where the derivative is the same."""
 
 
-class Kept:
+class SavedContext:
     """What a node kept: tensors as doubles, settings, the shapes of its output and of the input that is moved."""
 
     def __init__(self, node: Node, edge: int, output: int) -> None:
@@ -74,10 +74,10 @@ class Kept:
         return torch.zeros(self.in_shape, dtype=torch.float64, device=self.device)
 
 
-Maker: TypeAlias = Callable[[Kept], "Function | Rerun"]
+Maker: TypeAlias = Callable[[SavedContext], "Function | Rerun"]
 
 
-def at_saved(name: str, function: Callable[[Kept, Tensor], Tensor]) -> Maker:
+def at_saved(name: str, function: Callable[[SavedContext, Tensor], Tensor]) -> Maker:
     """Return the maker of an operation whose one input was saved."""
     return lambda k: Rerun(lambda x: function(k, x), k[name])
 
@@ -87,7 +87,7 @@ def from_result(forward: Function, inverse: Function) -> Maker:
     return lambda k: Rerun(forward, inverse(k["result"]))
 
 
-def linear(function: Callable[[Kept, Tensor], Tensor]) -> Maker:
+def linear(function: Callable[[SavedContext, Tensor], Tensor]) -> Maker:
     """Return the maker of an operation that is linear in its one input."""
     return lambda k: lambda x: function(k, x)
 
@@ -97,7 +97,7 @@ def by_edge(*makers: Maker) -> Maker:
     return lambda k: makers[k.edge](k)
 
 
-def reduction_of(k: Kept) -> str:
+def reduction_of(k: SavedContext) -> str:
     """Return the name of a loss's reduction."""
     return ("none", "mean", "sum")[k.number("reduction")]
 
@@ -105,7 +105,7 @@ def reduction_of(k: Kept) -> str:
 def loss(function: Callable[..., Tensor], *more: tuple[str, str]) -> Maker:
     """Return the maker of a loss of `self` and `target`; `more` are settings and the names of their arguments."""
 
-    def make(k: Kept) -> Rerun:
+    def make(k: SavedContext) -> Rerun:
         options = {argument: k.number(setting) for setting, argument in more}
         other = k["target" if k.edge == 0 else "self"]
 
@@ -118,7 +118,7 @@ def loss(function: Callable[..., Tensor], *more: tuple[str, str]) -> Maker:
     return make
 
 
-def attention(k: Kept) -> Function | Rerun:
+def attention(k: SavedContext) -> Function | Rerun:
     """Return attention as a function of query, key or value."""
     if k.number("dropout_p"):
         raise KeyError("what was dropped")

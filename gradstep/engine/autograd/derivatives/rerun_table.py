@@ -11,9 +11,9 @@ from torch.nn import functional as f
 
 from gradstep.engine.autograd.derivatives.rerun import (
     Function,
-    Kept,
     Maker,
     Rerun,
+    SavedContext,
     at_saved,
     attention,
     by_edge,
@@ -29,12 +29,12 @@ def _broadcast(sign: int = 1, scaled: bool = False) -> Maker:
     return linear(lambda k, x: (sign * (k.number("alpha") if scaled else 1) * x).expand(k.out_shape))
 
 
-def _dims(k: Kept) -> list[int] | None:
+def _dims(k: SavedContext) -> list[int] | None:
     dims = k.number("dim")
     return dims if isinstance(dims, list) and dims else [dims] if isinstance(dims, int) else None
 
 
-def _product(k: Kept, first: str, second: str, factor: str = "") -> Function:
+def _product(k: SavedContext, first: str, second: str, factor: str = "") -> Function:
     """Return a matrix product as a function of the first (edge 0 or 1 of a sum) or the second matrix."""
     times = k.number(factor) if factor else 1
     matrices = k.edge - (1 if factor else 0)
@@ -43,7 +43,7 @@ def _product(k: Kept, first: str, second: str, factor: str = "") -> Function:
 
 
 def _added_product(first: str, second: str) -> Maker:
-    def make(k: Kept) -> Function:
+    def make(k: SavedContext) -> Function:
         if k.edge == 0:
             return lambda x: (k.number("beta") * x).expand(k.out_shape)
         return _product(k, first, second, "alpha")
@@ -51,12 +51,12 @@ def _added_product(first: str, second: str) -> Maker:
     return make
 
 
-def _mul(k: Kept) -> Function:
+def _mul(k: SavedContext) -> Function:
     other = k["other" if k.edge == 0 else "self"]
     return lambda x: x * other
 
 
-def _div(k: Kept) -> Function | Rerun:
+def _div(k: SavedContext) -> Function | Rerun:
     other = k["other"]
     if k.edge == 0:
         return lambda x: x / other
@@ -64,25 +64,25 @@ def _div(k: Kept) -> Function | Rerun:
     return Rerun(lambda x: dividend / x, other)
 
 
-def _tensor_power(k: Kept) -> Rerun:
+def _tensor_power(k: SavedContext) -> Rerun:
     base, exponent = k["self"], k["exponent"]
     return Rerun(lambda x: x**exponent, base) if k.edge == 0 else Rerun(lambda x: base**x, exponent)
 
 
-def _softmax(k: Kept) -> Rerun:
+def _softmax(k: SavedContext) -> Rerun:
     return Rerun(lambda x: x.softmax(k.number("dim")), k["result"].log())  # the softmax of log y is y
 
 
-def _log_softmax(k: Kept) -> Rerun:
+def _log_softmax(k: SavedContext) -> Rerun:
     return Rerun(lambda x: x.log_softmax(k.number("dim")), k["result"])  # the log softmax of y is y
 
 
-def _relu(k: Kept) -> Rerun:
+def _relu(k: SavedContext) -> Rerun:
     y = k["result"]
     return Rerun(torch.relu, torch.where(y > 0, y, -1.0))  # where y is 0, x is any number below
 
 
-def _layer_norm(k: Kept) -> Rerun:
+def _layer_norm(k: SavedContext) -> Rerun:
     point, shape = k["input"], k.number("normalized_shape")
     spread = point.var(list(range(-len(shape), 0)), correction=0, keepdim=True)
     # eps is not kept; one over the deviation is, and eps is what that has beyond the variance
@@ -90,18 +90,18 @@ def _layer_norm(k: Kept) -> Rerun:
     return _normalised(k, lambda x, w, b: torch.layer_norm(x, shape, w, b, eps))
 
 
-def _group_norm(k: Kept) -> Rerun:
+def _group_norm(k: SavedContext) -> Rerun:
     return _normalised(k, lambda x, w, b: torch.group_norm(x, k.number("group"), w, b, k.number("eps")))
 
 
-def _batch_norm(k: Kept) -> Rerun:
+def _batch_norm(k: SavedContext) -> Rerun:
     training = bool(k.number("training"))
     running = (None, None) if training else (k.get("running_mean"), k.get("running_var"))
     eps = k.number("eps")
     return _normalised(k, lambda x, w, b: torch.batch_norm(x, w, b, *running, training, 0.0, eps, False))
 
 
-def _normalised(k: Kept, function: Callable[[Tensor, Tensor | None, Tensor | None], Tensor]) -> Rerun:
+def _normalised(k: SavedContext, function: Callable[[Tensor, Tensor | None, Tensor | None], Tensor]) -> Rerun:
     """Return a norm as a function of its input, its weight or its bias."""
     x, w = k["input"], k.get("weight")
     if k.edge == 0:
@@ -111,7 +111,7 @@ def _normalised(k: Kept, function: Callable[[Tensor, Tensor | None, Tensor | Non
     return Rerun(lambda moved: function(x, w, moved), k.anywhere)
 
 
-def _convolution(k: Kept) -> Function:
+def _convolution(k: SavedContext) -> Function:
     names = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
     options = [k.number(name) for name in names]
     if k.edge == 0:
@@ -123,29 +123,29 @@ def _convolution(k: Kept) -> Function:
     return lambda b: b.reshape(-1, *[1] * (len(k.out_shape) - 2)).expand(k.out_shape)
 
 
-def _max_pool(k: Kept, x: Tensor) -> Tensor:
+def _max_pool(k: SavedContext, x: Tensor) -> Tensor:
     names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
     made: Tensor = f.max_pool2d(x, *[k.number(name) for name in names])
     return made
 
 
-def _avg_pool(k: Kept, x: Tensor) -> Tensor:
+def _avg_pool(k: SavedContext, x: Tensor) -> Tensor:
     names = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
     return f.avg_pool2d(x, *[k.number(name) for name in names])
 
 
-def _index(k: Kept) -> Function:
+def _index(k: SavedContext) -> Function:
     places = k.listed("indices")
     return lambda x: x[places]
 
 
-def _nll(k: Kept) -> Function:
+def _nll(k: SavedContext) -> Function:
     target, weight = k["target"], k.get("weight")
     options = {"ignore_index": k.number("ignore_index"), "reduction": reduction_of(k)}
     return lambda x: f.nll_loss(x, target, weight, **options)
 
 
-def _with_logits(k: Kept) -> Rerun:
+def _with_logits(k: SavedContext) -> Rerun:
     x, target, weight, positive = k["self"], k["target"], k.get("weight"), k.get("pos_weight")
 
     def run(moved: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ def _with_logits(k: Kept) -> Rerun:
     return Rerun(run, x if k.edge == 0 else target)
 
 
-def _bce(k: Kept) -> Rerun:
+def _bce(k: SavedContext) -> Rerun:
     x, target, weight = k["self"], k["target"], k.get("weight")
 
     def run(moved: Tensor) -> Tensor:
@@ -166,14 +166,14 @@ def _bce(k: Kept) -> Rerun:
     return Rerun(run, x if k.edge == 0 else target)
 
 
-def _embedding(k: Kept) -> Function:
+def _embedding(k: SavedContext) -> Function:
     if k.number("scale_grad_by_freq") or k.number("padding_idx") >= 0:
         raise KeyError("a gradient that is scaled or dropped on purpose is no derivative")
     indices = k["indices"]
     return lambda weight: weight[indices]
 
 
-def _stacked(k: Kept) -> Function:
+def _stacked(k: SavedContext) -> Function:
     dim = k.number("dim")
 
     def run(x: Tensor) -> Tensor:
@@ -322,7 +322,7 @@ TABLE: dict[str, Maker] = {
 }
 
 
-def _correction(k: Kept) -> int:
+def _correction(k: SavedContext) -> int:
     found = k.set["correction"]
     return 1 if found is None else int(found)  # type: ignore[arg-type]
 
@@ -332,7 +332,7 @@ def rerun(node: Node, edge: int, output: int = 0) -> Rerun | None:
     maker = TABLE.get(node.name().rsplit("::", 1)[-1])
     if maker is None:
         return None
-    kept = Kept(node, edge, output)
+    kept = SavedContext(node, edge, output)
     try:
         made = maker(kept)
     except KeyError:  # something was not kept, for nobody needed it

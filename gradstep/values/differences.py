@@ -25,7 +25,7 @@ class Tolerance(Struct, frozen=True):
     """The dtypes that the two sides compute in, where they are told: the coarser one holds for every tensor."""
 
 
-class Apart(Struct, frozen=True):
+class TensorDifference(Struct, frozen=True):
     """How far two tensors of one name are apart: second minus first."""
 
     name: str
@@ -49,7 +49,7 @@ class Apart(Struct, frozen=True):
     atol: float | None = None
 
 
-class Parting(Struct, frozen=True):
+class FirstDifference(Struct, frozen=True):
     """The first command after which two runs are apart."""
 
     lines: tuple[str, str]
@@ -57,19 +57,19 @@ class Parting(Struct, frozen=True):
     places: tuple[str, str]
     """Where each stands: `a.steps:4`, `stop 12 of main`."""
     iteration: int
-    tensor: Apart | None
+    tensor: TensorDifference | None
     """The first tensor of the state that is apart; None where only what passed inside is."""
-    inside: Apart | None = None
+    inside: TensorDifference | None = None
     """The first that came out of a module of the forward, or arrived at a node of the backward."""
 
 
-class Sides(Struct, frozen=True):
+class RunComparison(Struct, frozen=True):
     """What came of running two sides one beside the other."""
 
     names: tuple[str, str]
     passed: int
     """Commands after which they were the same."""
-    parting: Parting | None = None
+    parting: FirstDifference | None = None
     otherwise: tuple[str, ...] = ()
     """What one side did otherwise before they parted, in words."""
     goes_on: str = ""
@@ -80,11 +80,11 @@ class Sides(Struct, frozen=True):
     """What was let pass; None where bits were compared."""
 
 
-class Kept(Struct, frozen=True):
+class FileComparison(Struct, frozen=True):
     """In what two files differ."""
 
     names: tuple[str, str]
-    tensors: tuple[Apart, ...]
+    tensors: tuple[TensorDifference, ...]
     """Those that are apart, in the order of the files."""
     others: tuple[str, ...]
     """What differs that is no tensor, in words."""
@@ -97,7 +97,7 @@ _TOLD = 3
 
 
 # -- in words ----------------------------------------------------------------------------------------------------------
-def apart_words(apart: Apart) -> str:
+def difference_words(apart: TensorDifference) -> str:
     """Return how far a tensor is apart."""
     if apart.largest is None:
         return f"differs: {apart.what}"
@@ -121,11 +121,11 @@ def _ulps(ulps: int | None) -> str:
     return f", {count(ulps, 'ulp')}" if ulps is not None and ulps < _FEW else ""
 
 
-def _beyond(apart: Apart) -> str:
+def _beyond(apart: TensorDifference) -> str:
     return "" if apart.rtol is None else f", beyond rtol {apart.rtol:g}, atol {apart.atol:g}"
 
 
-def sides_words(sides: Sides) -> str:
+def comparison_words(sides: RunComparison) -> str:
     """Return where two sides part, or that they do not."""
     parting = sides.parting
     since = f" from stop {sides.fork} on" if sides.fork else ""
@@ -142,15 +142,15 @@ def sides_words(sides: Sides) -> str:
     lines = [f"{before} `{line}` ({places})", *shown]
     let_pass = "" if sides.tolerance is None else f", {tolerance_words(sides.tolerance)}"
     if parting.tensor is not None:
-        lines.append(f"  iteration {parting.iteration}: {parting.tensor.name} {apart_words(parting.tensor)}")
+        lines.append(f"  iteration {parting.iteration}: {parting.tensor.name} {difference_words(parting.tensor)}")
     else:
         lines.append(f"  iteration {parting.iteration}: the state after it is the same" + let_pass)
     if parting.inside is not None:
-        lines.append(f"  first inside it: {parting.inside.name} {apart_words(parting.inside)}")
+        lines.append(f"  first inside it: {parting.inside.name} {difference_words(parting.inside)}")
     return "\n".join(lines)
 
 
-def kept_words(kept: Kept, most: int = 20) -> str:
+def file_comparison_words(kept: FileComparison, most: int = 20) -> str:
     """Return in what two files differ: the first tensors, `most` of them."""
     if not kept.tensors and not kept.others:
         return f"the same: {count(kept.same, 'tensor')} and all else"
@@ -160,7 +160,7 @@ def kept_words(kept: Kept, most: int = 20) -> str:
     lines += [f"  {line}" for line in kept.others]
     for place, apart in enumerate(kept.tensors[:most]):
         first = "first: " if not place and len(kept.tensors) > 1 else ""
-        lines.append(f"  {first}{apart.name} {apart_words(apart)}")
+        lines.append(f"  {first}{apart.name} {difference_words(apart)}")
     if len(kept.tensors) > most:
         lines.append(f"  and {len(kept.tensors) - most} more: --json has all of them")
     return "\n".join(lines)

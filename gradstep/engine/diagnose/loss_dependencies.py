@@ -18,11 +18,11 @@ _TRIED = 8
 """Lines that take numbers out of torch, up to which each is tried by itself: every one takes a forward."""
 
 
-class Walk:
+class LossDependencies:
     """The forward of the last loss, walked again: what its loss depends on of what was computed from some tensors."""
 
     def __init__(self, held: Held, starts: Sequence[Tensor]) -> None:
-        """Walk it.
+        """LossDependencies it.
 
         Raises:
             GradstepError: it can't be run again, or takes another way now.
@@ -46,7 +46,7 @@ class Walk:
         return cuts(self.ops)
 
     def _run(self, nudged: Iterable[int] = ()) -> tuple[Dataflow, Tensor]:
-        """Walk once; `nudged` are the numbers, of those that are taken out of torch, to change a little."""
+        """LossDependencies once; `nudged` are the numbers, of those that are taken out of torch, to change a little."""
         flow = Dataflow(self._starts, frozenset(nudged))
         loss, _ = forward_again(self._held, flow.watch, _anything if nudged or is_compiled(self._held) else same_way)
         return flow, loss

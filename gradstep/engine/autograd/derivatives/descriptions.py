@@ -14,11 +14,11 @@ _ONCE = re.compile(r"(.+?)Backward(?:AutogradNestedTensor)?\d*$")
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def saying(node: Node) -> str:
+def description_of(node: Node) -> str:
     """Return in a line of words what a node without a formula does to v."""
     name = node.name().rsplit("::", 1)[-1]
-    if name in _SAYINGS:
-        return _SAYINGS[name]
+    if name in _DESCRIPTIONS:
+        return _DESCRIPTIONS[name]
     if is_function(node):
         return "a custom Function: v goes through the backward that its author wrote"
     twice = _TWICE.match(name)
@@ -40,7 +40,7 @@ _RECURRENT = (
     "gets what that step passes down, the weights the sum over all of them"
 )
 
-_SAYINGS = {
+_DESCRIPTIONS = {
     "CopySlices": "a write into a part of a tensor: v passes outside of it, and inside what the write leaves of it",
     "CheckpointFunctionBackward": "a checkpoint: it runs its part of the forward again, and v backward through that",
     "CompiledFunctionBackward": "a compiled region: v goes through the backward of all its operations as one",
