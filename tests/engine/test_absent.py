@@ -12,7 +12,7 @@ from running import runner_of
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gradstep.engine.diagnose.missing_grad import Walk, why_none
+from gradstep.engine.diagnose.missing_grad import LossDependencies, why_none
 from gradstep.engine.held import Held
 from gradstep.engine.state.digest import digest
 
@@ -334,7 +334,7 @@ def test_what_goes_through_a_scripted_function_is_no_unused_one() -> None:
     held = run(hold(AfterScript()), F)
     first = held.tensor("first.weight")
     assert first is not None
-    walk = Walk(held, [first])
+    walk = LossDependencies(held, [first])
     assert [op.name for op in walk.ops] == ["F.linear"]
     assert not walk.cuts
 

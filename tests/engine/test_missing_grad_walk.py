@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from whole_models import MODELS
 
 from gradstep.engine.autograd.graph import leaf_tensor
-from gradstep.engine.diagnose.loss_dependencies import Walk
+from gradstep.engine.diagnose.loss_dependencies import LossDependencies
 from gradstep.engine.diagnose.missing_grad import why_none
 from gradstep.engine.held import Held
 from gradstep.engine.state.digest import digest
@@ -36,7 +36,7 @@ def test_every_parameter_that_the_graph_leads_to_has_a_path(name: str) -> None:
     held = run(MODELS[name](), F)
     before = digest(held)
     for _, parameter in some(in_the_graph(held)):
-        assert Walk(held, [parameter]).leads
+        assert LossDependencies(held, [parameter]).leads
     assert digest(held) == before
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from gradstep.cli import main
-from gradstep.session.side_by_side import Side, allowed
+from gradstep.session.side_by_side import Side, tolerance_of
 from gradstep.values.commands import Load
 from gradstep.values.differences import Tolerance
 
@@ -288,10 +288,10 @@ def test_between_devices_what_assert_close_lets_pass_is_let_pass() -> None:
     one, other = Side(0), Side(0)
     for side in (one, other):
         assert side.execute(Load("xor", 0, "cpu")).ok
-    assert allowed(one, other, None) is None
+    assert tolerance_of(one, other, None) is None
     other.session.time_travel.timeline.held.device = torch.device("cuda")
-    assert allowed(one, other, None) == Tolerance()
-    assert allowed(one, other, Tolerance(0.5)) == Tolerance(0.5)
+    assert tolerance_of(one, other, None) == Tolerance()
+    assert tolerance_of(one, other, Tolerance(0.5)) == Tolerance(0.5)
 
 
 def saved(folder: Path, name: str, script: str) -> str:
