@@ -59,6 +59,6 @@ def test_a_detach_in_the_middle_is_the_one_cause_for_what_lies_before_it(name: s
     for parameter_name, parameter in some(missing):
         place, cause = why_none(held, parameter_name, parameter)
         assert place.startswith(
-            f"the path from {parameter_name} to the loss ends at torch.Tensor.detach at test_walk.py:"
+            f"the path from {parameter_name} to the loss ends at torch.Tensor.detach at test_missing_grad_walk.py:"
         )
         assert "detached from the graph" in cause
