@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -77,14 +76,9 @@ class Held(Debuggee):
             self._graph = (record(loss.grad_fn, self.point.watched.owners, self.point.watched.lines), loss)
         return self._graph[0]
 
-    @contextmanager
-    def inner_graph(self, graph: GraphRecord) -> Iterator[None]:
-        """Make `graph` return this one for the duration of the block."""
-        self._inner = (graph, self.point)
-        try:
-            yield
-        finally:
-            self._inner = None
+    def inner_graph(self, graph: GraphRecord | None) -> None:
+        """Make `graph` return this one while a forward runs a backward by itself; with None, no more."""
+        self._inner = None if graph is None else (graph, self.point)
 
     def line_of(self, number: int) -> Place | None:
         """Return the source line that made node `number` of the graph; None when it was not recorded."""

@@ -14,7 +14,7 @@ from gradstep.engine.diagnose.mismatch import with_cause
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.held import Held
 from gradstep.engine.observe.strays import find_strays
-from gradstep.engine.observe.taps import tap_backward
+from gradstep.engine.observe.taps import BackwardTaps, tap_backward
 from gradstep.engine.phases import Taps
 from gradstep.engine.problems import problem_of
 from gradstep.engine.state.saved import Saved
@@ -154,6 +154,6 @@ class _EditsAgain:
         assert graph is not None
         with (
             self.flows.around(lambda _: None, lambda *_: True) as (come, passes),
-            tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, come, passes),
+            tap_backward(BackwardTaps(graph, lambda _: SourceLine(), held.kinds, held.names, come, passes)),
         ):
             yield

@@ -14,7 +14,8 @@ from gradstep.engine.debuggee.loop import Act
 from gradstep.engine.held import Held
 from gradstep.engine.history.before import began_with
 from gradstep.engine.history.points import TimelinePoint
-from gradstep.engine.observe.forward import remove_left_hooks, watch_forward
+from gradstep.engine.observe.forward import watch_forward
+from gradstep.engine.observe.observer import end_all
 from gradstep.engine.randomness import Randomness
 from gradstep.engine.state import registry
 from gradstep.engine.state.aside import aside
@@ -127,7 +128,7 @@ class Transaction:
     def roll_back(self, saved: Saved) -> None:
         """Restore everything as it was when `saved` was made, the graph of the last loss included."""
         self._pulled = self._begun = None
-        remove_left_hooks()
+        end_all()
         try:
             saved.restore(self._held)
         finally:

@@ -16,7 +16,8 @@ from test_graph import MODELS
 from torch import Tensor, nn
 
 from gradstep.engine.held import Held
-from gradstep.engine.observe.source_lines import note_lines
+from gradstep.engine.observe.observer import observe
+from gradstep.engine.observe.source_lines import Lines
 from gradstep.engine.randomness import seed_everything
 from gradstep.examples import EXAMPLES
 
@@ -188,7 +189,7 @@ def test_a_fast_path_in_eval_is_taken_all_the_same() -> None:
 def test_nothing_of_it_is_left_when_a_forward_raises_inside_a_hidden_module() -> None:
     encoder = nn.TransformerEncoderLayer(4, 2, 8).eval()
     before = torch.nn.modules.module._global_forward_pre_hooks.copy()
-    with pytest.raises(AssertionError), note_lines({encoder: "encoder"}):
+    with pytest.raises(AssertionError), observe(Lines().consumer([encoder])):
         encoder(torch.randn(3, 5))
     assert torch.nn.modules.module._global_forward_pre_hooks == before
     assert not torch.overrides._is_torch_function_mode_enabled()

@@ -14,8 +14,9 @@ from types import ModuleType
 from typing import NamedTuple
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from gradstep.engine.observe.observer import observe
+from gradstep.engine.observe.stream import StepLeft
 from gradstep.engine.problems import problem_of
 from gradstep.examples import EXAMPLES
 from gradstep.targets import A_FACTORY, OWN_LOOP, check_factory
@@ -96,19 +97,13 @@ def build(factory: Callable[[], object], target: str) -> Workload:
     Raises:
         GradstepError: the factory raised, or did not return a Workload.
     """
-    steps = 0
-
-    def stepped(*_: object) -> None:
-        nonlocal steps
-        steps += 1
-
-    hook = register_optimizer_step_post_hook(stepped)
+    stepped: list[StepLeft] = []
     try:
-        made = factory()
+        with observe({StepLeft: stepped.append}):
+            made = factory()
     except Exception as error:
         raise GradstepError(problem_of(error, f"the factory {target}", A_FACTORY)) from error
-    finally:
-        hook.remove()
+    steps = len(stepped)
     if not isinstance(made, Workload):
         raise wrong(
             "the factory returned no Workload",

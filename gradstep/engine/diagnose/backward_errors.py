@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from msgspec.structs import replace
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import Node
-from torch.overrides import TorchFunctionMode
 
 from gradstep.engine.autograd.buffers import is_freed, is_written
 from gradstep.engine.autograd.graph import GraphRecord, record
 from gradstep.engine.autograd.saved_values import saved_values
 from gradstep.engine.held import Held
-from gradstep.engine.observe.composites import hide_composites
 from gradstep.engine.observe.dataflow import at
 from gradstep.engine.observe.events import tensors_in
+from gradstep.engine.observe.observer import observe
 from gradstep.engine.observe.rerun import forward_again
-from gradstep.engine.observe.source_lines import Lines, Place, note_lines
+from gradstep.engine.observe.source_lines import Lines, Place
+from gradstep.engine.observe.stream import CompositeRan, Consumer, OpRan, OpStarts, RegionRan
 from gradstep.engine.observe.taps import op_name, users_place
 from gradstep.values.errors import GradstepError
 from gradstep.values.outcomes import Problem
@@ -93,27 +91,28 @@ def _carried_over(held: Held, graph: GraphRecord, number: int, then: str) -> Ite
         yield f"{_node(held, graph, user)} of this forward uses a tensor that was kept from that one"
 
 
-class _Trace(TorchFunctionMode):
+class _Trace:
     """Notes what nodes save as they are made, and which op writes it afterwards."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._saved: dict[Node, list[tuple[Tensor, int]]] = {}
         self.culprits: dict[Node, tuple[str, Place | None]] = {}
         self.backwards: list[tuple[str, Place | None]] = []
         """The backwards that the forward runs itself."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self._made(args)  # a custom Function is no op that comes by here
-        result = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") in ("backward", "grad"):
-            self.backwards.append((op_name(func), users_place(sys._getframe(1))))
-        self._ran(op_name(func), result, sys._getframe(1))
-        return result
+    def consumer(self) -> Consumer:
+        """Return what takes note; what is saved inside of a composite or a compiled region is not followed."""
+        return {
+            OpStarts: lambda event: self._made(event.args),  # a custom Function is no op that comes by here
+            OpRan: self._op_ran,
+            CompositeRan: lambda event: self._ran(type(event.module).__name__, event.output, event.frame),
+            RegionRan: lambda event: self._ran(event.name, event.result, event.frame),
+        }
 
-    def composite(self, module: nn.Module, _: Any, output: Any) -> None:
-        """Take note of a module that is one operation; what its own nodes save is not followed."""
-        self._ran(type(module).__name__, output, sys._getframe(1))
+    def _op_ran(self, event: OpRan) -> None:
+        if getattr(event.func, "__name__", "") in ("backward", "grad"):
+            self.backwards.append((op_name(event.func), users_place(event.frame)))
+        self._ran(op_name(event.func), event.result, event.frame)
 
     def _ran(self, name: str, result: Any, frame: FrameType) -> None:
         for node, kept in self._saved.items():
@@ -153,21 +152,13 @@ def _written(held: Held, message: str) -> Iterator[str]:
 
 def _again(held: Held) -> tuple[_Trace | None, GraphRecord | None]:
     """Run the forward once more to see what writes; nothing where it does not repeat."""
-    trace = _Trace()
-    seen: list[Lines] = []
-
-    @contextmanager
-    def both() -> Iterator[None]:
-        with trace, hide_composites(trace.composite), note_lines(held.paths) as lines:
-            seen.append(lines)
-            yield
-
+    trace, lines = _Trace(), Lines()
     try:
-        loss, watched = forward_again(held, both)
+        loss, watched = forward_again(held, lambda: observe(trace.consumer(), lines.consumer(held.paths)))
     except GradstepError:
         return None, None
     assert loss.grad_fn is not None
-    return trace, record(loss.grad_fn, watched.owners, seen[0])
+    return trace, record(loss.grad_fn, watched.owners, lines)
 
 
 def _node(held: Held, graph: GraphRecord, number: int, made: Place | None = None) -> str:

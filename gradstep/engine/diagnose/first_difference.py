@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import SequenceMatcher
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from msgspec.structs import replace
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
+from torch import Tensor
 
-from gradstep.engine.autograd.graph import leaf_tensor
+from gradstep.engine.autograd.graph import is_leaf
 from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.diagnose.closeness import difference_of
 from gradstep.engine.held import Held
 from gradstep.engine.history.points import TimelinePoint, fork_of
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import keep_both, watch_again
-from gradstep.engine.observe.compiled import keep_regions_whole
+from gradstep.engine.observe.observer import observe
+from gradstep.engine.observe.stream import Consumer, ModuleLeft, NodeRan
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.registry import name_of
 from gradstep.engine.state.snapshot import tensors_of
@@ -117,40 +117,30 @@ def first_difference(
 def watched(held: Held, command: Command) -> Iterator[list[Passed]]:
     """Note what comes out of each module of a forward, or arrives at each node of a backward, in its order."""
     seen: list[Passed] = []
-    with ExitStack() as stack:
-        if isinstance(command, Forward):
-            stack.enter_context(keep_regions_whole())
-            stack.callback(register_module_forward_hook(_module_hook(held, seen), always_call=False).remove)
-        elif isinstance(command, Backward):
-            graph = held.graph()
-            for place, node in enumerate(graph.nodes if graph is not None else ()):
-                if leaf_tensor(node) is None:
-                    owner = graph.owners[place] if graph is not None else None
-                    stack.callback(node.register_hook(_node_hook(place, node.name(), owner, seen)).remove)
-        yield seen
+    graph = held.graph()
 
+    def left(event: ModuleLeft) -> None:
+        path = held.paths.get(event.module)
+        if path is not None and not event.raised:
+            name = f"module {path or 'the model'} {type(event.module).__name__}"
+            seen.extend(Passed(name, path, "", tensor.detach().clone()) for _, tensor in leaves(event.output))
 
-def _module_hook(held: Held, seen: list[Passed]) -> Callable[[nn.Module, Any, Any], None]:
-    def hook(module: nn.Module, _: Any, output: Any) -> None:
-        path = held.paths.get(module)
-        if path is not None:
-            name = f"module {path or 'the model'} {type(module).__name__}"
-            seen.extend(Passed(name, path, "", tensor.detach().clone()) for _, tensor in leaves(output))
-
-    return hook
-
-
-def _node_hook(number: int, node: str, owner: str | None, seen: list[Passed]) -> Callable[[Any, Any], None]:
-    of = f" of {owner}" if owner else ""
-
-    def hook(inputs: tuple[Tensor | None, ...], _: Any) -> None:
-        for place, tensor in enumerate(inputs):
+    def ran(event: NodeRan) -> None:
+        assert graph is not None
+        if is_leaf(event.node):
+            return
+        owner, node = graph.owners[event.number], event.node.name()
+        name = f"node #{event.number} {node}{f' of {owner}' if owner else ''}"
+        for place, tensor in enumerate(event.left):
             if tensor is not None:
-                kind = f"{node}, input {place}"
-                name = f"node #{number} {node}{of}, input {place}"
-                seen.append(Passed(name, owner, kind, tensor.detach().clone()))
+                what = f", input {place}"
+                seen.append(Passed(f"{name}{what}", owner, f"{node}{what}", tensor.detach().clone()))
 
-    return hook
+    consumer: Consumer = {ModuleLeft: left} if isinstance(command, Forward) else {}
+    if isinstance(command, Backward) and graph is not None:
+        consumer = {NodeRan: ran}
+    with observe(consumer, everywhere=True, graph=lambda _: graph):
+        yield seen
 
 
 def first_inside(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
 from torch import Tensor, nn
-from torch.autograd.graph import get_gradient_edge
-from torch.utils.hooks import RemovableHandle
 
 from gradstep.engine.observe.account import Amount, Index
+from gradstep.engine.observe.observer import observe
+from gradstep.engine.observe.stream import GradientArrives
 
 CAP = 64 << 20
 """Bytes that may be kept of addends in all. Above it only the selected parameter is recorded; of one that is larger by
@@ -38,44 +38,39 @@ class Recorded(NamedTuple):
 
 
 class Addends:
-    """Records while its block lasts; the hooks are gone after it, for AccumulateGrad outlives the graph."""
+    """Records what one backward after another adds."""
 
     def __init__(self) -> None:
         self.wish: Wish | None = None
         """None until someone looks: then nothing is recorded, and nothing is paid."""
         self._seen: dict[str, tuple[weakref.ref[Tensor], int]] = {}
-        self._handles: list[RemovableHandle] = []
         self._parts: dict[str, list[Amount]] = {}
         self._found: dict[str, Amount | None] = {}
         self._parameters: dict[str, nn.Parameter] = {}
         self._most = 1
 
-    def watch(self, parameters: Sequence[tuple[str, nn.Parameter]]) -> Addends:
-        """Return whose addends the next block records, as far as they fit."""
-        self._parameters = {}
+    @contextmanager
+    def watch(self, parameters: Sequence[tuple[str, nn.Parameter]]) -> Iterator[None]:
+        """Record what is added to parameters, as far as it fits, for as long as the block lasts."""
+        self._parameters, self._parts = {}, {}
         if self.wish is None:
-            return self
+            yield
+            return
         self._parameters = {name: p for name, p in parameters if p.requires_grad}
         if sum(map(_size, self._parameters.values())) > CAP:
             self._parameters = {name: p for name, p in self._parameters.items() if name == self.wish.name}
         every = sum(map(_size, self._parameters.values()))
         self._most = MOST if every > CAP else max(1, min(MOST, CAP // max(1, every)))
-        return self
+        self._parts = {name: [] for name in self._parameters}
+        self._found = {name: self._news(name, parameter) for name, parameter in self._parameters.items()}
+        names: dict[Tensor, str] = {parameter: name for name, parameter in self._parameters.items()}
 
-    def __enter__(self) -> None:
-        """Hook every parameter, and keep what `.grad` is where that is news."""
-        self._parts, self._found = {name: [] for name in self._parameters}, {}
-        for name, parameter in self._parameters.items():
-            self._found[name] = self._news(name, parameter)
-            node = get_gradient_edge(parameter).node
-            self._handles.append(node.register_prehook(self._taker(name, self._element(parameter))))
+        def arrives(event: GradientArrives) -> None:
+            if event.gradient is not None:
+                self._parts[names[event.leaf]].append(Amount.of(event.gradient, self._element(event.leaf)))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Remove every hook."""
-        while self._handles:
-            self._handles.pop().remove()
+        with observe({GradientArrives: arrives}, leaves=list(names)):
+            yield
 
     def recorded(self, name: str) -> Recorded | None:
         """Return what the last block saw of a parameter whose `.grad` was written; None when it did not look."""
@@ -98,16 +93,6 @@ class Addends:
 
     def _element(self, parameter: Tensor) -> Index | None:
         return self.wish.element if self.wish is not None and _size(parameter) > CAP else None
-
-    def _taker(self, name: str, element: Index | None) -> Any:
-        parts = self._parts[name]
-
-        def take(grads: tuple[Tensor | None, ...]) -> None:
-            # a hook that an interrupt kept from being removed tells nothing any more
-            if grads[0] is not None and self._parts.get(name) is parts:
-                parts.append(Amount.of(grads[0], element))
-
-        return take
 
 
 def _size(tensor: Tensor) -> int:

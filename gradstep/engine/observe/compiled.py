@@ -8,8 +8,8 @@ trace. So a region is one operation: it runs as it runs without gradstep, and is
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from threading import Lock, local
 from types import FrameType
@@ -21,7 +21,7 @@ from torch.autograd.graph import Node
 from torch.nn.modules import module as hooks_of_all
 from torch.overrides import TorchFunctionMode
 
-from gradstep.engine.observe.composites import uncovered
+from gradstep.engine.observe import composites
 from gradstep.engine.problems import is_ours
 
 
@@ -39,9 +39,9 @@ class Region:
     result: Any = None
     modes: list[TorchFunctionMode] = field(default_factory=list)
     """The stack of modes that it was called under."""
-    uncovered: ExitStack = field(default_factory=ExitStack)
+    uncovered: AbstractContextManager[object] = field(default_factory=nullcontext)
     raised: BaseException | None = None
-    """What one of gradstep's hooks raised as it began: torch would not clean up after it there."""
+    """What a consumer raised as it began or ended: torch would not clean up after it there."""
 
     @property
     def module(self) -> nn.Module | None:
@@ -53,14 +53,6 @@ class Region:
             found = found.__self__
         return found if isinstance(found, nn.Module) else None
 
-    def call(self, hooks: Mapping[int, Callable[..., Any]], *args: Any) -> None:
-        """Call gradstep's own among some global module hooks: torch calls none of them for a compiled module."""
-        for hook in filter(_is_ours, list(hooks.values())):
-            try:
-                hook(self.module, *args)
-            except BaseException as error:
-                self.raised = self.raised or error
-
     @property
     def name(self) -> str:
         """What is compiled, e.g. `compiled Net`."""
@@ -68,12 +60,12 @@ class Region:
         name = type(module).__name__ if module is not None else getattr(self.function, "__qualname__", "function")
         return f"compiled {name.removesuffix('.forward').rpartition('<locals>.')[2]}"
 
-
-class Observer(TorchFunctionMode):
-    """A mode that is told of each compiled region as of one operation."""
-
-    def region_ran(self, region: Region) -> None:
-        """Take note of a region that has ended, called on its thread; not of one that raised."""
+    def tell(self, told: Callable[..., None], *args: Any) -> None:
+        """Tell who observes, and keep what that raises."""
+        try:
+            told(self, *args)
+        except BaseException as error:
+            self.raised = self.raised or error
 
 
 def compiled_modules(modules: Iterable[nn.Module]) -> set[nn.Module]:
@@ -95,58 +87,48 @@ def runs_once(nodes: Iterable[Node]) -> bool:
     return any(node.name() == "CompiledFunctionBackward" for node in nodes)
 
 
-@contextmanager
-def keep_regions_whole() -> Iterator[None]:
-    """Take what observes a forward away while a compiled region runs, for as long as the block lasts.
+class Regions:
+    """Knows which regions run. Several threads may be in one each; module hooks are there for all threads.
 
-    That is every module hook and `TorchFunctionMode` of gradstep's, and what `replaced` has put into torch.
+    Args:
+        begins: told of each region that begins, on its thread.
+        ended: told of each that has ended, and whether it failed.
+        lift: takes what else observes out of torch while `running`, and puts it back.
     """
-    dynamo: Any = sys.modules.get("torch._dynamo.eval_frame")  # torch imports it with the first optimizer
-    switch = getattr(dynamo, "_maybe_set_eval_frame", None)
-    if switch is None or isinstance(getattr(switch, "__self__", None), _Regions):
-        yield
-        return
-    with (
-        replaced(hooks_of_all, "_has_any_global_hook", _others_hook),  # for gradstep's own, OptimizedModule would warn
-        replaced(dynamo, "_maybe_set_eval_frame", _Regions(switch).switch, inside=True),
-    ):
-        yield
 
-
-REPLACED: list[tuple[Any, str, Any, Any]] = []
-"""What is put into torch, and taken out while a region runs: owner, name, torch's own, and the replacement."""
-
-
-@contextmanager
-def replaced(owner: Any, name: str, value: Any, inside: bool = False) -> Iterator[None]:
-    """Replace an attribute of torch's for as long as the block lasts; within a compiled region only if told."""
-    entry = (owner, name, getattr(owner, name), value)
-    if not inside:
-        REPLACED.append(entry)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if not inside:
-            REPLACED.remove(entry)
-        setattr(owner, name, entry[2])
-
-
-class _Regions:
-    """Knows which regions run. Several threads may be in one each; module hooks are there for all threads."""
-
-    def __init__(self, switch: Callable[[Any], Any]) -> None:
-        self._switch = switch
+    def __init__(
+        self, begins: Callable[[Region], None], ended: Callable[[Region, bool], None], lift: Callable[[], None]
+    ) -> None:
+        self._begins, self._ended, self._lift = begins, ended, lift
+        self._own: list[tuple[Any, str, Any, Any]] = []
+        """What is replaced: owner, name, torch's own, and the replacement."""
         self._thread = local()
-        self._lock, self._running = Lock(), 0
-        self._put_back = ExitStack()
+        self._lock = Lock()
+        self.running = 0
+        """How many threads run one."""
 
-    def switch(self, callback: Any) -> Any:
+    def put(self, there: bool) -> None:
+        """Begin to watch for regions, or end it."""
+        dynamo: Any = sys.modules.get("torch._dynamo.eval_frame")  # torch imports it with the first optimizer
+        if there and not self._own and hasattr(dynamo, "_maybe_set_eval_frame"):
+            self._own = [
+                (dynamo, "_maybe_set_eval_frame", dynamo._maybe_set_eval_frame, self._switch),
+                # for a global hook of gradstep's own, OptimizedModule would warn
+                (hooks_of_all, "_has_any_global_hook", hooks_of_all._has_any_global_hook, _others_hook),
+            ]
+            for owner, name, _, ours in self._own:
+                setattr(owner, name, ours)
+        elif not there and not self.running:
+            while self._own:
+                owner, name, own, _ = self._own.pop()
+                setattr(owner, name, own)
+
+    def _switch(self, callback: Any) -> Any:
         """Stand in for torch's: called with Dynamo's callback as a region begins, with the one before as it ends.
 
         After torch's own has switched to a callback nothing may be called any more: Dynamo would trace it.
         """
-        frame = sys._getframe(1)
+        frame, switch = sys._getframe(1), self._own[0][2]
         running: list[Region] = self._thread.__dict__.setdefault("running", [])
         place = next((i for i, region in enumerate(running) if region.frame is frame), None)
         if place is None and callback is not None:
@@ -155,10 +137,10 @@ class _Regions:
             ended = running[place]
             del running[place:]
             if not place:  # the outermost; what runs within a region is part of it
-                before = self._switch(callback)
+                before = switch(callback)
                 self._end(ended)
                 return before
-        return self._switch(callback)
+        return switch(callback)
 
     def _begin(self, running: list[Region], frame: FrameType) -> None:
         known = frame.f_locals
@@ -167,56 +149,27 @@ class _Regions:
         running.append(region)
         if len(running) > 1:
             return
-        if region.module is not None:
-            region.call(hooks_of_all._global_forward_pre_hooks, region.args)
+        region.tell(self._begins)
         region.modes = _modes()
         _set_modes([mode for mode in region.modes if not _is_our_mode(mode)])
-        region.uncovered.enter_context(uncovered())
+        region.uncovered = composites.HERE.uncovered()
+        region.uncovered.__enter__()
         with self._lock:
-            self._running += 1
-            if self._running == 1:
-                self._put_back.enter_context(_nothing_of_ours())
+            self.running += 1
+            self._lift()
 
     def _end(self, region: Region) -> None:
         with self._lock:
-            self._running -= 1
-            if self._running == 0:
-                self._put_back.close()
-        region.uncovered.close()
+            self.running -= 1
+            self._lift()
+        region.uncovered.__exit__(None, None, None)
         _set_modes(region.modes)
         known = region.frame.f_locals
         failed = "result" not in known if "result" in region.frame.f_code.co_varnames else sys.exc_info()[0] is not None
         region.result = known.get("result")
-        if region.module is not None:
-            always = hooks_of_all._global_forward_hooks_always_called
-            hooks = hooks_of_all._global_forward_hooks
-            region.call({k: hook for k, hook in hooks.items() if not failed or k in always}, region.args, region.result)
-        for mode in region.modes:
-            if isinstance(mode, Observer) and not failed:
-                mode.region_ran(region)
+        region.tell(self._ended, failed)
         if region.raised is not None and not failed:
             raise region.raised
-
-
-@contextmanager
-def _nothing_of_ours() -> Iterator[None]:
-    """Take gradstep's module hooks, and what it has replaced in torch, away."""
-    tables: tuple[dict[int, Any], ...] = (
-        hooks_of_all._global_forward_pre_hooks,
-        hooks_of_all._global_forward_hooks,
-        hooks_of_all._global_forward_hooks_always_called,
-    )
-    numbers = {k for table in tables[:2] for k, hook in table.items() if _is_ours(hook)}
-    taken = [{k: table.pop(k) for k in list(table) if k in numbers} for table in tables]
-    for owner, name, own, _ in REPLACED:
-        setattr(owner, name, own)
-    try:
-        yield
-    finally:
-        for table, hooks in zip(tables, taken, strict=True):
-            table.update(hooks)
-        for owner, name, _, value in REPLACED:
-            setattr(owner, name, value)
 
 
 def _modes() -> list[TorchFunctionMode]:

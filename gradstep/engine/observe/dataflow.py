@@ -1,30 +1,35 @@
 """What a forward computes from some tensors: each operation with its line, and those that its loss depends on.
 
-The operations are seen in a `TorchFunctionMode`. What lies between the tensors and the loss is a slice: forward from
-the tensors, as the operations run, and backward from the loss, when they have.
+What lies between the tensors and the loss is a slice: forward from the tensors, as the operations run, and backward
+from the loss, when they have.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import Node
-from torch.nn.modules.module import register_module_forward_hook
-from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import CheckpointFunction
 
 from gradstep.engine.autograd.graph import Owners, record
-from gradstep.engine.observe.composites import hide_composites
-from gradstep.engine.observe.custom_functions import watch_functions
 from gradstep.engine.observe.events import tensors_in
+from gradstep.engine.observe.observer import observe
 from gradstep.engine.observe.source_lines import Place, text_of
+from gradstep.engine.observe.stream import (
+    CompositeRan,
+    Consumer,
+    FunctionEntered,
+    FunctionLeft,
+    ModuleLeft,
+    OpRan,
+    OpStarts,
+)
 from gradstep.engine.observe.taps import op_name, users_place
 
 START = -1
@@ -94,10 +99,15 @@ class _Inside:
     first: int
     """Where the operations that it calls begin in `Dataflow.ops`."""
     reentrant: bool
-    required: bool = False
+    required: bool
+    """Whether what is followed, of what it was given or what its operations read, requires grad."""
+    sources: frozenset[int]
+    """What made what it was given."""
+    given: bool
+    """Whether anything that it was given requires grad."""
 
 
-class Dataflow(TorchFunctionMode):
+class Dataflow:
     """Follows what is computed from some tensors through one forward.
 
     Args:
@@ -106,7 +116,6 @@ class Dataflow(TorchFunctionMode):
     """
 
     def __init__(self, starts: Sequence[Tensor], nudged: frozenset[int] = frozenset()) -> None:
-        super().__init__()
         self.ops: list[Op] = []
         self.terms: list[Term] = []
         self.taken_out: list[int] = []
@@ -124,32 +133,41 @@ class Dataflow(TorchFunctionMode):
         self._off_at: Place | None = None
         """Where grad mode was switched off last."""
         self._nudged = nudged
+        self._reads: list[Tensor] = []
+        self._given = self._sources(())
+        """What the operation that runs was given, and what made that."""
 
     @contextmanager
     def watch(self) -> Iterator[None]:
         """Follow what runs in the block, on this thread; what was compiled runs uncompiled."""
-        with ExitStack() as stack:
-            if sys.modules.get("torch._dynamo") is not None:
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
-            stack.enter_context(hide_composites(self._composite))
-            stack.callback(register_module_forward_hook(self._scripted).remove)
-            stack.enter_context(watch_functions(self._function))
-            stack.enter_context(self)
+        told: Consumer = {
+            OpStarts: self._op_starts,
+            OpRan: self._op_ran,
+            CompositeRan: self._composite,
+            ModuleLeft: self._scripted,
+            FunctionEntered: self._function_entered,
+            FunctionLeft: self._function_left,
+        }
+        eager = sys.modules.get("torch._dynamo") is not None
+        with torch.compiler.set_stance("force_eager") if eager else nullcontext(), observe(told):
             yield
 
     # -- while the forward runs ----------------------------------------------------------------------------------------
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = kwargs or {}
-        own = getattr(func, "__name__", "")
-        no_numbers = own in _SHAPES_ONLY or (own == "__get__" and op_name(func).endswith(".grad.__get__"))
-        reads = [] if no_numbers else [t for _, t in (*tensors_in(args, ""), *tensors_in(given, ""))]
-        reads = reads[:1] if own in _SHAPE_OF_OTHER else reads
-        sources, required, lost = self._sources(reads)
-        result = func(*args, **given)
+    def _op_starts(self, event: OpStarts) -> None:
+        own = getattr(event.func, "__name__", "")
+        no_numbers = own in _SHAPES_ONLY or (own == "__get__" and op_name(event.func).endswith(".grad.__get__"))
+        reads = [] if no_numbers else [t for _, t in (*tensors_in(event.args, ""), *tensors_in(event.kwargs, ""))]
+        self._reads = reads[:1] if own in _SHAPE_OF_OTHER else reads
+        self._given = self._sources(self._reads)
+
+    def _op_ran(self, event: OpRan) -> Any:
+        """Follow through an operation; return its result where that is a number that is to be changed a little."""
+        func, args, result = event.func, event.args, event.result
+        own, reads, (sources, required, lost) = getattr(func, "__name__", ""), self._reads, self._given
         if own == "_set_grad_enabled":
-            self._off_at = None if args[0] else users_place(sys._getframe(1))
+            self._off_at = None if args[0] else users_place(event.frame)
         if not sources:
-            return result
+            return None
         made = [t for _, t in tensors_in(result, "")]
         if own.endswith("__setitem__") and isinstance(args[0], Tensor):
             made = [args[0]]
@@ -162,15 +180,15 @@ class Dataflow(TorchFunctionMode):
             cut = cut or lost
             if own in _SUMS and len(made) == 1 and made[0].grad_fn is not None:
                 self._note_terms(made[0].grad_fn, reads, -1.0 if "sub" in own else 1.0)
-            self._note(Op(op_name(func), users_place(sys._getframe(1)), sources, cut, whole), made, required)
+            self._note(Op(op_name(func), users_place(event.frame), sources, cut, whole), made, required)
             for tensor in made:
                 address = _address(tensor)
                 if address and any(tensor is each for each in reads):  # in place: what shares its memory changed too
                     self._written[address] = len(self.ops) - 1
-        if takes_out:
-            self.taken_out.append(len(self.ops) - 1)
-            return _nudge(result) if len(self.taken_out) - 1 in self._nudged else result
-        return result
+        if not takes_out:
+            return None
+        self.taken_out.append(len(self.ops) - 1)
+        return _nudge(result) if len(self.taken_out) - 1 in self._nudged else None
 
     def _note_terms(self, total: Node, reads: list[Tensor], sign: float) -> None:
         """Note which of the numbers that are added up were computed from what is followed, and have no graph."""
@@ -218,42 +236,48 @@ class Dataflow(TorchFunctionMode):
             if address and address not in self._own:
                 self._memory[address] = len(self.ops) - 1, tensor.requires_grad
 
-    def _composite(self, module: nn.Module, given: Any, output: Any) -> None:
+    def _composite(self, event: CompositeRan | ModuleLeft) -> None:
         """Follow through a module that is one operation."""
-        reads = [t for _, t in tensors_in(given, "")]
+        module = event.module
+        reads = [t for _, t in tensors_in(event.given, "")]
         sources, required, _ = self._sources([*reads, *module.parameters(), *module.buffers()])
-        made = [t for _, t in tensors_in(output, "")]
+        made = [t for _, t in tensors_in(event.output, "")]
         if sources:
             ends = required and not any(t.requires_grad for t in made) and not self._inside
             cut = (self._off() or _NO_GRAD) if ends else ""
-            self._note(Op(type(module).__name__, users_place(sys._getframe(1)), sources, cut), made, required)
+            self._note(Op(type(module).__name__, users_place(event.frame), sources, cut), made, required)
 
-    def _scripted(self, module: nn.Module, given: Any, output: Any) -> None:
-        if isinstance(module, torch.jit.ScriptModule):
-            self._composite(module, given, output)
+    def _scripted(self, event: ModuleLeft) -> None:
+        if isinstance(event.module, torch.jit.ScriptModule) and not event.raised:
+            self._composite(event)
 
-    def _function(self, kind: type, args: Any, apply: Callable[[], Any], frame: FrameType) -> Any:
-        """Run a custom Function, and follow through it as one operation."""
-        reads = [t for _, t in tensors_in(args, "")]
+    def _function_entered(self, event: FunctionEntered) -> None:
+        reads = [t for _, t in tensors_in(event.args, "")]
         sources, required, _ = self._sources(reads)
-        inside = _Inside(len(self.ops), kind is CheckpointFunction, required)
-        self._inside.append(inside)
-        try:
-            result = apply()
-        finally:
-            self._inside.pop()
-        sources |= frozenset(range(inside.first, len(self.ops)))
-        if sources:
-            made = [t for _, t in tensors_in(result, "")]
-            given = any(t.requires_grad for t in reads)
-            leads = any(t.requires_grad for t in made)
-            cut = ""
-            if inside.required and not leads and not self._inside:
-                cut = self._off() or (_NO_GRAD if given or not inside.reentrant else _REENTRANT)
-            name = "checkpoint(use_reentrant=True)" if inside.reentrant else f"{kind.__name__}.apply"
-            op = Op(name, users_place(frame), sources, cut, reruns=inside.reentrant and leads)
-            self._note(op, made, inside.required)
-        return result
+        self._inside.append(
+            _Inside(
+                len(self.ops),
+                event.function is CheckpointFunction,
+                required,
+                sources,
+                any(t.requires_grad for t in reads),
+            )
+        )
+
+    def _function_left(self, event: FunctionLeft) -> None:
+        """Follow through a custom Function as through one operation."""
+        inside = self._inside.pop()
+        sources = inside.sources | frozenset(range(inside.first, len(self.ops)))
+        if event.raised or not sources:
+            return
+        made = [t for _, t in tensors_in(event.result, "")]
+        leads = any(t.requires_grad for t in made)
+        cut = ""
+        if inside.required and not leads and not self._inside:
+            cut = self._off() or (_NO_GRAD if inside.given or not inside.reentrant else _REENTRANT)
+        name = "checkpoint(use_reentrant=True)" if inside.reentrant else f"{event.function.__name__}.apply"
+        op = Op(name, users_place(event.frame), sources, cut, reruns=inside.reentrant and leads)
+        self._note(op, made, inside.required)
 
     def _cut(self, func: Any, own: str, made: list[Tensor]) -> tuple[str, bool]:
         """Return why no gradient flows back through an operation, and whether that is because it returns whole numbers.

@@ -1,24 +1,14 @@
-"""The backwards that a forward runs by itself, such as the `torch.autograd.grad` of a gradient penalty, call by call.
-
-`torch.autograd` reaches its engine by one name, which every way to it goes through: functions that were bound before,
-and a checkpoint's inner backward, too.
-"""
+"""One call of autograd's engine: what is differentiated, with respect to what, through which nodes."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from threading import get_ident
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gradstep.engine.autograd.graph import GraphRecord, Owners, leaf_tensor, record
-from gradstep.engine.observe.compiled import REPLACED
-from gradstep.engine.observe.functions import is_unobserved
 from gradstep.engine.observe.source_lines import Lines
 
 ENGINE_CALLS = ("torch.autograd.grad", "torch.autograd.backward", "torch.Tensor.backward")
@@ -37,6 +27,8 @@ class EngineCall:
     """v for each of them."""
     inputs: tuple[Any, ...]
     """With respect to what; empty for every leaf."""
+    accumulates: bool = False
+    """True where it adds to `.grad`: `torch.autograd.grad` does not."""
 
     @property
     def seen_through(self) -> bool:
@@ -53,6 +45,10 @@ class EngineCall:
         """Return the graph that it runs through; nodes that it leaves out are in it too, see `needed`."""
         return record(tuple(dict.fromkeys(output.grad_fn for output in self.outputs)), owners, lines)
 
+    def whole_graph(self) -> GraphRecord | None:
+        """Return the graph, of which nothing more is known; None where its nodes can't be stopped at."""
+        return self.graph(Owners(), None) if self.seen_through else None
+
     def needed(self, graph: GraphRecord) -> frozenset[int]:
         """Return the nodes that lead to an input: of a `grad` no others are run."""
         if not self.inputs:
@@ -67,57 +63,3 @@ class EngineCall:
             if leads or node in ends or id(leaf_tensor(node)) in leaves:
                 found.add(number)
         return frozenset(found)
-
-
-Around = Callable[[EngineCall], AbstractContextManager[None]]
-
-
-@contextmanager
-def tap_engine(around: Around) -> Iterator[None]:
-    """Have each call of the engine on this thread stand inside what `around` returns, for as long as the block lasts.
-
-    A call that is made within another one is part of that.
-    """
-    autograd: Any = torch.autograd
-    tap = _Tap(around, get_ident())
-    try:
-        if not _TAPS:
-            _RUN[:] = [autograd._engine_run_backward]
-            autograd._engine_run_backward = _tapped
-            REPLACED.append((autograd, "_engine_run_backward", _RUN[0], _tapped))
-        _TAPS.append(tap)
-        yield
-    finally:
-        if tap in _TAPS:
-            _TAPS.remove(tap)
-        if not _TAPS and autograd._engine_run_backward is _tapped:
-            autograd._engine_run_backward = _RUN[0]
-            REPLACED[:] = [entry for entry in REPLACED if entry[3] is not _tapped]
-
-
-@dataclass(eq=False)
-class _Tap:
-    """Who is told of the calls on one thread."""
-
-    around: Around
-    thread: int
-    within: bool = False
-
-
-_TAPS: list[_Tap] = []
-"""Those that stand, of all threads: taps of two sessions may end in any order."""
-_RUN: list[Callable[..., Any]] = []
-"""What the taps stand in the place of."""
-
-
-def _tapped(
-    outputs: Sequence[Any], gradients: Any, retain: Any, create: Any, inputs: Any, *more: Any, **also: Any
-) -> Any:
-    taps = [tap for tap in _TAPS if tap.thread == get_ident() and not tap.within and not is_unobserved()]
-    name = f"torch.autograd.{sys._getframe(1).f_code.co_name}"
-    with ExitStack() as stack:
-        for tap in taps:
-            tap.within = True
-            stack.callback(setattr, tap, "within", False)
-            stack.enter_context(tap.around(EngineCall(name, tuple(outputs), tuple(gradients), tuple(inputs))))
-        return _RUN[0](outputs, gradients, retain, create, inputs, *more, **also)

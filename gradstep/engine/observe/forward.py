@@ -1,23 +1,19 @@
-"""The taps on torch while a forward runs: which module is running, and what the model returned."""
+"""What is noted of every forward that somebody looks at: which module makes which node, what the model returned."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as hooks_of_all
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from gradstep.engine.autograd.graph import Owners
-from gradstep.engine.observe.compiled import keep_regions_whole
-from gradstep.engine.observe.engine_calls import EngineCall, tap_engine
-from gradstep.engine.observe.functions import tap_functions
-from gradstep.engine.observe.source_lines import Lines, note_lines
-from gradstep.engine.problems import is_ours
+from gradstep.engine.observe.observer import observe
+from gradstep.engine.observe.source_lines import Lines
+from gradstep.engine.observe.stream import Consumer, EngineEntered, ModuleEntered, ModuleLeft
 
 
 @dataclass
@@ -53,8 +49,6 @@ def watch_forward(
 ) -> Iterator[Watched]:
     """Note the module that runs and what the root returns, for as long as the block lasts.
 
-    The hooks are torch's global ones and stand only inside the block, so the user's modules are never touched.
-
     Args:
         paths: the dotted name of each module of the model; others (a loss module) are passed over.
         root: the model.
@@ -64,48 +58,33 @@ def watch_forward(
     seen = Watched()
     number = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 
-    def enter(module: nn.Module, given: Any) -> None:
-        path = paths.get(module)
+    def entered(event: ModuleEntered) -> None:
+        path = paths.get(event.module)
         if path is not None:
-            seen.owners.enter(path, number(), _shape(given))
+            seen.owners.enter(path, number(), _shape(event.given))
 
-    def leave(module: nn.Module, given: Any, output: Any) -> None:
+    def left(event: ModuleLeft) -> None:
+        module = event.module
         if module in paths:
-            seen.owners.leave(number(), given, output)
+            seen.owners.leave(number(), event.given, event.output)
             if module is root:
-                seen.output = output
+                seen.output = event.output
             if count_zeros and is_zeroing(module):
-                _count(seen.zeros.setdefault(paths[module], []), output)
+                _count(seen.zeros.setdefault(paths[module], []), event.output)
 
-    def inner(_: EngineCall) -> AbstractContextManager[None]:
+    def differentiates(_: EngineEntered) -> None:
         seen.runs_backward = True
-        return nullcontext()
 
-    with ExitStack() as stack:
-        stack.enter_context(keep_regions_whole())
-        stack.callback(register_module_forward_pre_hook(enter).remove)
-        stack.callback(register_module_forward_hook(leave, always_call=True).remove)
-        stack.enter_context(tap_engine(inner))
-        stack.enter_context(tap_functions(seen.owners.applied.note))
-        seen.lines = stack.enter_context(note_lines(paths) if lines else nullcontext())
+    consumers: list[Consumer] = [{EngineEntered: differentiates}, seen.owners.applied.consumer()]
+    if lines:
+        seen.lines = Lines()
+        consumers.append(seen.lines.consumer(paths))
+    with observe({ModuleEntered: entered, ModuleLeft: left}, everywhere=True), observe(*consumers):
         began = number()
         try:
             yield seen
         finally:
             seen.numbers = range(began, number())
-
-
-def remove_left_hooks() -> None:
-    """Remove what a phase that was cut short has left of gradstep's global hooks.
-
-    An interrupt may come at any line: also after a hook is registered and before that is noted, or as it is removed.
-    """
-    for hooks in (hooks_of_all._global_forward_pre_hooks, hooks_of_all._global_forward_hooks):
-        for number, hook in list(hooks.items()):
-            code = getattr(hook, "__code__", None)
-            if code is not None and is_ours(code.co_filename):
-                del hooks[number]
-                hooks_of_all._global_forward_hooks_always_called.pop(number, None)
 
 
 def _shape(given: object) -> tuple[int, ...] | None:

@@ -1,19 +1,17 @@
-"""Custom Functions: each `apply` of one as a forward runs, which no `TorchFunctionMode` sees, and what it was given."""
+"""What the custom Functions of a forward were given, and what keeps gradstep's own work out of what is observed."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import get_ident, local
-from types import FrameType
+from threading import local
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gradstep.engine.observe.compiled import replaced
+from gradstep.engine.observe.stream import Consumer, FunctionEntered
 
 KEPT = 64 << 20
 """Bytes of activations that are kept of one forward, so that its custom Functions can be applied to them once more."""
@@ -37,26 +35,6 @@ def unobserved() -> Iterator[None]:
 def is_unobserved() -> bool:
     """Return whether what runs on this thread is gradstep's own."""
     return getattr(_UNOBSERVED, "on", False)
-
-
-def tap_functions(told: Callable[[int, tuple[Any, ...], FrameType], None]) -> AbstractContextManager[None]:
-    """Report each `apply` on this thread: the sequence number its node will have, the arguments, the calling frame.
-
-    `apply` may be bound before (`act = Act.apply`), so it is not replaced itself but what each call of it goes through
-    right before its node is made (torch/autograd/function.py, `Function.apply`). Within a vmap it takes another way.
-    """
-    utils: Any = torch._functorch.utils
-    passes = getattr(utils, "unwrap_dead_wrappers", None)
-    if passes is None:  # another torch
-        return nullcontext()
-    number, thread = torch.autograd._get_sequence_nr, get_ident()  # type: ignore[attr-defined]
-
-    def tapped(args: tuple[Any, ...]) -> Any:
-        if get_ident() == thread and not is_unobserved():
-            told(number(), args, sys._getframe(1))
-        return passes(args)
-
-    return replaced(utils, "unwrap_dead_wrappers", tapped)
 
 
 @dataclass
@@ -87,8 +65,15 @@ class Applied:
     given: dict[int, Given] = field(default_factory=dict)
     _bytes: int = 0
 
-    def note(self, number: int, args: tuple[Any, ...], _: FrameType) -> None:
+    def consumer(self) -> Consumer:
+        """Return what notes each call, as it begins, on its thread."""
+        return {FunctionEntered: self._note}
+
+    def _note(self, event: FunctionEntered) -> None:
         """Note one call, if it makes a node, and there is room for what it was given."""
+        args = event.args
+        if not issubclass(event.function, torch.autograd.Function):  # what a transform makes of one
+            return
         needs = tuple(isinstance(each, Tensor) and each.requires_grad for each in args)
         if not torch.is_grad_enabled() or not any(needs):
             return
@@ -99,8 +84,8 @@ class Applied:
         if self._bytes + own > KEPT:
             return
         self._bytes += own
-        with torch._C.DisableTorchFunction(), torch.no_grad():
+        with torch.no_grad():
             arguments = tuple(each.detach() if isinstance(each, Tensor) else each for each in args)
         versions = tuple(each._version if isinstance(each, Tensor) else 0 for each in arguments)
         weights = tuple(isinstance(each, nn.Parameter) for each in args)
-        self.given[number] = Given(arguments, needs, versions, weights)
+        self.given[event.number] = Given(arguments, needs, versions, weights)

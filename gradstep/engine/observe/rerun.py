@@ -21,7 +21,7 @@ from gradstep.engine.observe.compiled import runs_once
 from gradstep.engine.observe.events import Event
 from gradstep.engine.observe.forward import Watched, watch_forward
 from gradstep.engine.observe.strays import find_strays
-from gradstep.engine.observe.taps import Passes, tap_backward
+from gradstep.engine.observe.taps import BackwardTaps, Passes, tap_backward
 from gradstep.engine.state.aside import aside
 from gradstep.engine.state.saved import Saved, without_grads
 from gradstep.values.errors import wrong
@@ -99,7 +99,7 @@ def backward_again(
         with (
             without_grads(held),
             nullcontext((see, passes)) if flows is None else flows.around(see, passes) as (come, passed),
-            tap_backward(graph, lambda _: SourceLine(), held.kinds, held.names, come, passed, gathers),
+            tap_backward(BackwardTaps(graph, lambda _: SourceLine(), held.kinds, held.names, come, passed, gathers)),
         ):
             again.backward(retain_graph=not runs_once(graph.nodes))  # type: ignore[no-untyped-call]
     if not runs_once(graph.nodes):

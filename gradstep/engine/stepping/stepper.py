@@ -17,7 +17,7 @@ from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.events import Event, is_opaque
 from gradstep.engine.observe.forward import Watched
-from gradstep.engine.observe.taps import source_of, tap_backward, tap_forward
+from gradstep.engine.observe.taps import BackwardTaps, ForwardTaps, source_of, tap_backward
 from gradstep.engine.runner import Runner
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.gradient_edits import Flows, put
@@ -192,16 +192,18 @@ class Stepping:
     def forward(self, watched: Watched) -> Iterator[None]:
         """Return the taps for a forward, to stand round it; `watched` is what the probes see of it."""
 
-        def inner(call: EngineCall, depth: int) -> AbstractContextManager[None]:
+        def inner(call: EngineCall, depth: int) -> BackwardTaps:
             return self._inner_backward(call, depth, watched)
 
-        with tap_forward(self._held.paths, self.come, self.ops, lambda: self._breakpoints.watch_numbers, inner):
+        taps = ForwardTaps(
+            self._held.paths, self.come, lambda: self._breakpoints.watch_numbers, inner, self._inner_left
+        )
+        with taps.watch(self.ops):
             yield
         self._walker.check()  # a model may have caught what was raised in it to give it up
 
-    @contextmanager
-    def _inner_backward(self, call: EngineCall, depth: int, watched: Watched) -> Iterator[None]:
-        """Return the taps for a backward that the forward runs by itself, to stand round it."""
+    def _inner_backward(self, call: EngineCall, depth: int, watched: Watched) -> BackwardTaps:
+        """Return the taps for a backward that the forward runs by itself."""
         held, graph = self._held, call.graph(watched.owners, watched.lines)
         self.needed = call.needed(graph)
 
@@ -213,13 +215,13 @@ class Stepping:
         def line_of(number: int) -> SourceLine:
             return source_of(graph.line(number))
 
-        try:
-            with held.inner_graph(graph):
-                self._total = len(graph.nodes)
-                with tap_backward(graph, line_of, held.kinds, held.names, come, self.passes, self.needed.__contains__):
-                    yield
-        finally:
-            self.ran, self.norms, self.needed, self._number, self._total = set(), {}, None, -1, 0
+        held.inner_graph(graph)
+        self._total = len(graph.nodes)
+        return BackwardTaps(graph, line_of, held.kinds, held.names, come, self.passes, self.needed.__contains__)
+
+    def _inner_left(self) -> None:
+        self._held.inner_graph(None)
+        self.ran, self.norms, self.needed, self._number, self._total = set(), {}, None, -1, 0
 
     def backward(self) -> AbstractContextManager[None]:
         """Return the taps for a backward, to stand round it."""
@@ -228,9 +230,11 @@ class Stepping:
         assert graph is not None
         self._total = len(graph.nodes)
         self.notes += self._breakpoints.unmatched(graph)
-        return tap_backward(
-            graph, lambda number: source_of(held.line_of(number)), held.kinds, held.names, self.come, self.passes
-        )
+
+        def line_of(number: int) -> SourceLine:
+            return source_of(held.line_of(number))
+
+        return tap_backward(BackwardTaps(graph, line_of, held.kinds, held.names, self.come, self.passes))
 
     def passes(self, number: int, ran: bool, parameter: str) -> bool:
         """Take note of a node that is only passed by, and return True; False where the place may matter."""

@@ -1,0 +1,382 @@
+"""The one place that hooks torch. Who calls a phase does not matter: what is seen of it is a stream of events.
+
+`observe` subscribes consumers to kinds of events (`stream.py`) for as long as a block lasts. Only the hooks that the
+subscribed kinds need are installed, and each once, however many consumers there are.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from threading import RLock, get_ident, local
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node, get_gradient_edge
+from torch.nn.modules import module as hooks_of_all
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.optim import Optimizer
+from torch.optim import optimizer as optimizers
+from torch.overrides import TorchFunctionMode
+
+from gradstep.engine.autograd.graph import GraphRecord, collector_paused
+from gradstep.engine.observe import composites, stream
+from gradstep.engine.observe.compiled import Region, Regions
+from gradstep.engine.observe.engine_calls import EngineCall
+from gradstep.engine.observe.functions import is_unobserved
+from gradstep.engine.observe.stream import Consumer
+
+GraphOf = Callable[[EngineCall], "GraphRecord | None"]
+_OPS = frozenset({stream.OpStarts, stream.OpRan, stream.CompositeRan, stream.RegionRan})
+_MODULES = frozenset({stream.ModuleEntered, stream.ModuleLeft})
+_NODES = frozenset({stream.NodeAbout, stream.NodeRan, stream.GradientArrives})
+
+
+class _Thread(local):
+    """What is known of one thread."""
+
+    def __init__(self) -> None:
+        self.mode: TorchFunctionMode | None = None
+        """What sees its operations, while somebody asks for them."""
+        self.depth = 0
+        """How many calls of the engine are running."""
+
+
+_HERE = _Thread()
+
+
+@dataclass(eq=False)
+class _Subscription:
+    """A consumer, and the thread on which it observes."""
+
+    told: Consumer
+    everywhere: bool
+    graph: GraphOf
+    leaves: Sequence[Tensor]
+    thread: int = field(default_factory=get_ident)
+    within: int = field(default_factory=lambda: _HERE.depth)
+    """The calls of the engine that were running when it began: they are none of its."""
+    over: bool = False
+    """True after the block: a hook that an interrupt kept from being removed tells nothing any more."""
+
+
+@contextmanager
+def observe(
+    *consumers: Consumer,
+    everywhere: bool = False,
+    graph: GraphOf = EngineCall.whole_graph,
+    leaves: Sequence[Tensor] = (),
+) -> Iterator[None]:
+    """Tell consumers of what torch does on this thread, for as long as the block lasts; earlier ones are told first.
+
+    Consumers are called with torch functions switched off, so that no operation of theirs is part of the stream.
+
+    Args:
+        consumers: what is called for each kind of event.
+        everywhere: modules that are called on other threads count too.
+        graph: returns the graph that a call of the engine runs through, whose nodes are to be told of; None for none.
+        leaves: the tensors whose `GradientArrives` are told.
+    """
+    mine = [_Subscription(each, everywhere, graph, leaves) for each in consumers]
+    with ExitStack() as stack:
+        stack.callback(_end, mine)
+        _SUBSCRIPTIONS.extend(mine)
+        _sync()
+        if _HERE.mode is None and any(_OPS & set(each.told) for each in mine):
+            _HERE.mode = stack.enter_context(_Operations())
+            stack.callback(composites.HERE.show)
+            stack.callback(setattr, _HERE, "mode", None)
+        yield
+
+
+def end_all() -> None:
+    """End what observes on this thread, and what a phase that was cut short has left of hooks.
+
+    An interrupt may come at any line: also between installing a hook and noting it.
+    """
+    _end([each for each in _SUBSCRIPTIONS if each.thread == get_ident()])
+
+
+def _end(several: Sequence[_Subscription]) -> None:
+    for each in several:
+        each.over = True
+    _SUBSCRIPTIONS[:] = [each for each in _SUBSCRIPTIONS if not each.over]
+    _sync()
+
+
+# -- who is told -------------------------------------------------------------------------------------------------------
+_SUBSCRIPTIONS: list[_Subscription] = []
+_TOLD: dict[type, tuple[_Subscription, ...]] = {}
+_LOCK = RLock()
+
+
+def _wanted(kinds: frozenset[type]) -> bool:
+    return not kinds.isdisjoint(_TOLD)
+
+
+def _tell(event: Any) -> Any:
+    """Tell an event; return what a consumer has put in the place of what it passes, None for nothing."""
+    if is_unobserved():
+        return None
+    thread, changed = get_ident(), None
+    for each in _TOLD.get(type(event), ()):
+        if each.thread == thread or each.everywhere:
+            made = _tell_one(each, event)
+            changed = changed if made is None else made
+    return changed
+
+
+def _tell_one(who: _Subscription, event: Any) -> Any:
+    told = who.told.get(type(event))
+    if told is None or who.over:
+        return None
+    with torch._C.DisableTorchFunction():
+        return told(event)
+
+
+# -- modules -----------------------------------------------------------------------------------------------------------
+def _enter(module: nn.Module, given: Any) -> None:
+    _tell(stream.ModuleEntered(module, given, sys._getframe(1)))
+    if _HERE.mode is not None:
+        composites.HERE.enter(module)
+
+
+def _leave(module: nn.Module, given: Any, output: Any) -> None:
+    raised, frame = sys.exc_info()[0] is not None, sys._getframe(1)
+    if _HERE.mode is not None and composites.HERE.leave(module) and not raised:
+        _tell(stream.CompositeRan(module, given, output, frame))
+    _tell(stream.ModuleLeft(module, given, output, raised, frame))
+
+
+# -- operations --------------------------------------------------------------------------------------------------------
+class _Operations(TorchFunctionMode):
+    """Sees every operation that is called from Python on its thread; what one calls inside is part of it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        frame, number = sys._getframe(1), torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
+        given = kwargs or {}
+        if stream.OpStarts in _TOLD:
+            _tell(stream.OpStarts(func, args, given, frame))
+        before = number()
+        result = func(*args, **given)
+        changed = _tell(stream.OpRan(func, args, given, result, before, number(), frame))
+        return result if changed is None else changed
+
+
+def _region_begins(region: Region) -> None:
+    if region.module is not None:
+        _tell(stream.ModuleEntered(region.module, region.args, region.frame))
+
+
+def _region_ended(region: Region, failed: bool) -> None:
+    module, args, frame = region.module, region.args, region.frame
+    if module is not None:
+        _tell(stream.ModuleLeft(module, args, region.result, failed, frame))
+    if not failed:
+        number = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+        known = (region.name, module, args, region.kwargs, region.result, region.before, number, frame)
+        _tell(stream.RegionRan(*known))
+
+
+# -- custom functions --------------------------------------------------------------------------------------------------
+def _apply(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Stand behind `Function.apply`, in its base class: `apply` may be bound before (`act = Act.apply`).
+
+    See torch/autograd/function.py, `_SingleLevelFunction`. Within a vmap it takes another way.
+    """
+    frame, result, raised = sys._getframe(1), None, True
+    number = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+    _tell(stream.FunctionEntered(function, args, number, frame))
+    try:
+        result = super(torch.autograd.function._SingleLevelFunction, function).apply(*args, **kwargs)
+        raised = False
+    finally:
+        _tell(stream.FunctionLeft(function, args, result, raised, frame))
+    return result
+
+
+# -- autograd's engine -------------------------------------------------------------------------------------------------
+def _run_backward(
+    outputs: Sequence[Any], gradients: Any, retain: Any, create: Any, inputs: Any, *more: Any, **also: Any
+) -> Any:
+    """Stand in the place of torch's: `torch.autograd` reaches its engine by this one name, whichever way it is called.
+
+    That holds for functions that were bound before, and for the inner backward of a reentrant checkpoint.
+    """
+    name, run = f"torch.autograd.{sys._getframe(1).f_code.co_name}", _ENGINE.own
+    if is_unobserved():
+        return run(outputs, gradients, retain, create, inputs, *more, **also)
+    accumulates = bool(also.get("accumulate_grad"))
+    call = EngineCall(name, tuple(outputs), tuple(gradients), tuple(inputs), accumulates)
+    depth, thread = _HERE.depth, get_ident()
+    mine = [each for each in _SUBSCRIPTIONS if each.thread == thread and not _ENGINE.kinds.isdisjoint(each.told)]
+    try:
+        _HERE.depth = depth + 1
+        with ExitStack() as stack:
+            for each in mine:
+                _tell_one(each, stream.EngineEntered(call, depth - each.within))
+            for each in mine:
+                if depth == each.within:
+                    _hook_nodes(each, call, stack)
+            return run(outputs, gradients, retain, create, inputs, *more, **also)
+    finally:
+        _HERE.depth = depth
+        for each in mine:
+            _tell_one(each, stream.EngineLeft(call, depth - each.within))
+
+
+def _hook_nodes(who: _Subscription, call: EngineCall, stack: ExitStack) -> None:
+    """Hook the nodes of a call's graph, and the leaves, as far as somebody is told of them."""
+    about, ran = who.told.get(stream.NodeAbout), who.told.get(stream.NodeRan)
+    graph = who.graph(call) if about is not None or ran is not None else None
+    if graph is not None:  # on a GPU the engine would call the hooks on a thread of its own
+        stack.enter_context(torch.autograd.set_multithreading_enabled(False))
+    with collector_paused():
+        for number, node in enumerate(graph.nodes if graph is not None else ()):
+            if about is not None:
+                stack.callback(node.register_prehook(_about(who, about, number, node)).remove)
+            if ran is not None:
+                stack.callback(node.register_hook(_ran(who, ran, number, node)).remove)
+    arrives = who.told.get(stream.GradientArrives)
+    for leaf in who.leaves if arrives is not None else ():
+        stack.callback(get_gradient_edge(leaf).node.register_prehook(_arrives(who, arrives, leaf)).remove)
+
+
+def _about(who: _Subscription, told: Any, number: int, node: Node) -> Callable[..., Any]:
+    def hook(arrived: tuple[Any, ...]) -> Any:
+        return None if who.over else told(stream.NodeAbout(number, node, arrived))
+
+    return hook
+
+
+def _ran(who: _Subscription, told: Any, number: int, node: Node) -> Callable[..., Any]:
+    def hook(left: tuple[Any, ...], arrived: tuple[Any, ...]) -> Any:
+        return None if who.over else told(stream.NodeRan(number, node, arrived, left))
+
+    return hook
+
+
+def _arrives(who: _Subscription, told: Any, leaf: Tensor) -> Callable[..., Any]:
+    def hook(gradients: tuple[Tensor | None, ...]) -> None:
+        if not who.over:
+            told(stream.GradientArrives(leaf, gradients[0]))
+
+    return hook
+
+
+# -- optimizers --------------------------------------------------------------------------------------------------------
+def _step_begins(optimizer: Optimizer, *_: Any) -> None:
+    _tell(stream.StepEntered(optimizer, sys._getframe(1)))
+
+
+def _step_ended(optimizer: Optimizer, *_: Any) -> None:
+    _tell(stream.StepLeft(optimizer))
+
+
+def _optimizer_zero_grad(self: Optimizer, set_to_none: bool = True) -> None:
+    _OPTIMIZER_ZERO_GRAD.own(self, set_to_none)
+    _tell(stream.Zeroed(self, set_to_none))
+
+
+def _module_zero_grad(self: nn.Module, set_to_none: bool = True) -> None:
+    _MODULE_ZERO_GRAD.own(self, set_to_none)
+    _tell(stream.Zeroed(self, set_to_none))
+
+
+# -- what is in torch --------------------------------------------------------------------------------------------------
+class _Hook:
+    """A hook in a table of torch's. Whether it is there is read from the table: an interrupt may come at any line."""
+
+    def __init__(self, kinds: frozenset[type], table: Any, register: Callable[[], Any], hook: Any) -> None:
+        self.kinds, self._table, self._register, self._hook = kinds, table, register, hook
+
+    def put(self, there: bool) -> None:
+        numbers = [number for number, hook in list(self._table.items()) if hook is self._hook]
+        if there and not numbers:
+            self._register()
+        elif not there:
+            for number in numbers:
+                self._table.pop(number, None)
+                hooks_of_all._global_forward_hooks_always_called.pop(number, None)
+
+
+class _Replacement:
+    """A function of torch's that ours stands in the place of; one that the owner had from its base goes again."""
+
+    def __init__(self, kinds: frozenset[type], owner: Any, name: str, ours: Any) -> None:
+        self.kinds, self._owner, self._name, self._ours = kinds, owner, name, ours
+        self.own: Any = None
+        """Torch's."""
+
+    def put(self, there: bool) -> None:
+        now = vars(self._owner).get(self._name)
+        if there and now is not self._ours:
+            self.own = now
+            setattr(self._owner, self._name, self._ours)
+        elif not there and now is self._ours:
+            if self.own is None:
+                delattr(self._owner, self._name)
+            else:
+                setattr(self._owner, self._name, self.own)
+
+
+_ENGINE = _Replacement(
+    _NODES | {stream.EngineEntered, stream.EngineLeft}, torch.autograd, "_engine_run_backward", _run_backward
+)
+_ZEROED: frozenset[type] = frozenset({stream.Zeroed})
+_OPTIMIZER_ZERO_GRAD = _Replacement(_ZEROED, Optimizer, "zero_grad", _optimizer_zero_grad)
+_MODULE_ZERO_GRAD = _Replacement(_ZEROED, nn.Module, "zero_grad", _module_zero_grad)
+_REGIONS = Regions(_region_begins, _region_ended, lambda: _sync())
+_IN_TORCH: tuple[_Hook | _Replacement, ...] = (
+    _Hook(
+        _OPS | {stream.ModuleEntered},
+        hooks_of_all._global_forward_pre_hooks,
+        lambda: register_module_forward_pre_hook(_enter),
+        _enter,
+    ),
+    _Hook(
+        _OPS | {stream.ModuleLeft},
+        hooks_of_all._global_forward_hooks,
+        lambda: register_module_forward_hook(_leave, always_call=True),
+        _leave,
+    ),
+    _Replacement(
+        frozenset({stream.FunctionEntered, stream.FunctionLeft}),
+        torch.autograd.function._SingleLevelFunction,
+        "apply",
+        classmethod(_apply),
+    ),
+    _ENGINE,
+    _Hook(
+        frozenset({stream.StepEntered}),
+        optimizers._global_optimizer_pre_hooks,
+        lambda: optimizers.register_optimizer_step_pre_hook(_step_begins),
+        _step_begins,
+    ),
+    _Hook(
+        frozenset({stream.StepLeft}),
+        optimizers._global_optimizer_post_hooks,
+        lambda: optimizers.register_optimizer_step_post_hook(_step_ended),
+        _step_ended,
+    ),
+    _OPTIMIZER_ZERO_GRAD,
+    _MODULE_ZERO_GRAD,
+)
+
+
+def _sync() -> None:
+    """Put into torch what the subscribed kinds need, and nothing more; nothing at all while a compiled region runs."""
+    with _LOCK:
+        told: dict[type, tuple[_Subscription, ...]] = {}
+        for each in _SUBSCRIPTIONS:
+            for kind in each.told:
+                told[kind] = (*told.get(kind, ()), each)
+        _TOLD.update(told)
+        for kind in _TOLD.keys() - told.keys():
+            _TOLD.pop(kind, None)
+        _REGIONS.put(_wanted(_OPS | _MODULES))
+        for each_hook in _IN_TORCH:
+            each_hook.put(_wanted(each_hook.kinds) and not _REGIONS.running)

@@ -1,0 +1,173 @@
+"""The stream of events that one observer of torch emits. Consumers subscribe to kinds of them, and to nothing else.
+
+An event holds what torch passed, and is to be let go of when the consumer returns. What a consumer returns for a
+`NodeAbout`, `NodeRan` or `OpRan` takes the place of what arrived, what left or the result, as with hooks of torch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any, NamedTuple, TypeAlias
+
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.optim import Optimizer
+
+Consumer: TypeAlias = "Mapping[type, Callable[[Any], Any]]"
+"""What is called for each kind of event that is subscribed to."""
+
+
+# -- forward -----------------------------------------------------------------------------------------------------------
+class ModuleEntered(NamedTuple):
+    """A module is called."""
+
+    module: nn.Module
+    given: Any
+    """The arguments by position, as a rule a tuple."""
+    frame: FrameType
+    """The frame of torch's that runs the call."""
+
+
+class ModuleLeft(NamedTuple):
+    """The call of a module has ended."""
+
+    module: nn.Module
+    given: Any
+    output: Any
+    """None when it raised."""
+    raised: bool
+    frame: FrameType
+
+
+class OpStarts(NamedTuple):
+    """An operation is called from Python. What it calls inside is part of it."""
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    frame: FrameType
+    """The frame that called it."""
+
+
+class OpRan(NamedTuple):
+    """An operation has run."""
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    result: Any
+    before: int
+    """The autograd sequence number as it began."""
+    after: int
+    frame: FrameType
+
+
+class CompositeRan(NamedTuple):
+    """A module that is one operation has run (`composites.py`); it is in no other such module."""
+
+    module: nn.Module
+    given: Any
+    output: Any
+    frame: FrameType
+
+
+class RegionRan(NamedTuple):
+    """A compiled region has run: it is one operation (`compiled.py`)."""
+
+    name: str
+    """What is compiled, e.g. `compiled Net`."""
+    module: nn.Module | None
+    """The module that was compiled; None for a function."""
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    result: Any
+    before: int
+    """The autograd sequence number as it began."""
+    after: int
+    frame: FrameType
+
+
+class FunctionEntered(NamedTuple):
+    """The `apply` of a custom `torch.autograd.Function` begins, which is no operation."""
+
+    function: type
+    args: tuple[Any, ...]
+    number: int
+    """The sequence number that its node will have."""
+    frame: FrameType
+
+
+class FunctionLeft(NamedTuple):
+    """The `apply` of a custom Function has ended."""
+
+    function: type
+    args: tuple[Any, ...]
+    result: Any
+    """None when it raised."""
+    raised: bool
+    frame: FrameType
+
+
+# -- backward ----------------------------------------------------------------------------------------------------------
+class EngineEntered(NamedTuple):
+    """Autograd's engine is called: by `backward`, or by `torch.autograd.grad`."""
+
+    call: Any
+    """The `EngineCall`."""
+    depth: int
+    """0 for a call that is in no other; a reentrant checkpoint calls the engine within a backward."""
+
+
+class EngineLeft(NamedTuple):
+    """The call of the engine has ended, or raised."""
+
+    call: Any
+    depth: int
+
+
+class NodeAbout(NamedTuple):
+    """A node is about to run."""
+
+    number: int
+    """Its place in the graph that the consumer gave."""
+    node: Node
+    arrived: tuple[Any, ...]
+
+
+class NodeRan(NamedTuple):
+    """A node has run."""
+
+    number: int
+    node: Node
+    arrived: tuple[Any, ...]
+    left: tuple[Any, ...]
+
+
+class GradientArrives(NamedTuple):
+    """A gradient is about to be added to the `.grad` of a leaf, after every other hook."""
+
+    leaf: Tensor
+    gradient: Tensor | None
+
+
+# -- optimizer ---------------------------------------------------------------------------------------------------------
+class StepEntered(NamedTuple):
+    """`step` of an optimizer is called."""
+
+    optimizer: Optimizer
+    frame: FrameType
+    """The frame of torch's that runs it: gone when it has raised, of which nobody is told."""
+
+
+class StepLeft(NamedTuple):
+    """`step` of an optimizer has written the weights that have a `.grad`. There is none of a step that raised."""
+
+    optimizer: Optimizer
+
+
+class Zeroed(NamedTuple):
+    """`zero_grad` of an optimizer or a module has run."""
+
+    owner: Optimizer | nn.Module
+    to_none: bool

@@ -1,0 +1,264 @@
+"""The observer: phases of a loop that gradstep does not drive, hooks only for what is asked for, and the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from holding import B, F, S, Z, hold, run
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules import module as hooks_of_all
+from torch.optim import Optimizer
+from torch.optim import optimizer as optimizers
+from torch.utils.checkpoint import checkpoint
+
+from gradstep.engine.observe.loop_phases import LoopPhases, Phase
+from gradstep.engine.observe.observer import observe
+from gradstep.engine.observe.stream import (
+    EngineEntered,
+    EngineLeft,
+    FunctionEntered,
+    FunctionLeft,
+    GradientArrives,
+    ModuleEntered,
+    ModuleLeft,
+    NodeAbout,
+    NodeRan,
+    OpRan,
+    StepEntered,
+    StepLeft,
+    Zeroed,
+)
+
+X, Y = torch.linspace(-1, 1, 12).reshape(3, 4), torch.linspace(0, 1, 6).reshape(3, 2)
+
+
+class Net(nn.Module):
+    def __init__(self, how: str = "") -> None:
+        super().__init__()
+        self.a, self.b, self.how = nn.Linear(4, 4), nn.Linear(4, 2), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.how:
+            x = checkpoint(self.a, x.requires_grad_(), use_reentrant=self.how == "reentrant")  # type: ignore[assignment]
+        out: Tensor = self.b(self.a(x).tanh())
+        return out
+
+
+def line(phase: Phase) -> str:
+    """`step > forward Net begins`, for instance."""
+    of = "" if phase.name == "backward" else f" {type(phase.of).__name__}"
+    grad = "" if phase.grad_mode or phase.name != "forward" else " without grad"
+    return " > ".join([*phase.within, f"{phase.name}{of}{grad}{' begins' if phase.edge == 'begins' else ''}"])
+
+
+def phases(loop: Callable[[], object]) -> list[str]:
+    """Return the phases that begin in a loop, with those that they are in; of each it is checked that it ends."""
+    seen: list[Phase] = []
+    with observe(LoopPhases(seen.append).consumer()):
+        loop()
+    begun = [each for each in seen if each.edge == "begins"]
+    ended = [each for each in seen if each.edge == "ended" and each.name != "zero_grad"]
+    assert sorted(map(id, (each.of for each in begun))) == sorted(map(id, (each.of for each in ended)))
+    return [line(each).removesuffix(" begins") for each in seen if each.edge == "begins" or each.name == "zero_grad"]
+
+
+def plain(model: nn.Module, steps: int = 2, optimizer: Optimizer | None = None) -> list[float]:
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    optimizer, losses = optimizer or torch.optim.Adam(model.parameters(), lr=0.1), []
+    criterion = nn.MSELoss()
+    for _ in range(steps):
+        loss = criterion(model(X.clone()), Y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses
+
+
+TURN = ["forward Net", "forward MSELoss", "backward", "step Adam", "zero_grad Adam"]
+
+
+@pytest.mark.parametrize("how", ["", "reentrant", "not reentrant"])
+def test_the_phases_of_a_plain_loop_come_in_its_order_and_a_checkpoint_is_no_forward(how: str) -> None:
+    assert phases(lambda: plain(Net(how))) == TURN * 2
+
+
+def test_what_a_closure_calls_is_inside_of_the_step() -> None:
+    model = Net()
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=2)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = functional.mse_loss(model(X), Y)
+        loss.backward()
+        return loss
+
+    turn = ["step > zero_grad LBFGS", "step > forward Net", "step > backward"]
+    seen = phases(lambda: optimizer.step(closure))  # type: ignore[arg-type]
+    assert seen[0] == "step LBFGS"
+    assert seen[1:] == turn * ((len(seen) - 1) // 3)
+    assert len(seen) > 3
+
+
+def test_two_optimizers_a_gradient_penalty_and_a_clearing_by_the_model_are_told_apart() -> None:
+    real, fake = Net(), Net()
+    first, second = torch.optim.SGD(real.parameters(), lr=0.1), torch.optim.RMSprop(fake.parameters())
+
+    def loop() -> None:
+        x = X.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(real(x).sum(), x, create_graph=True)  # is no backward
+        slope.square().mean().backward()
+        first.step()
+        real.zero_grad()
+        fake(X).mean().backward()
+        second.step()
+        second.zero_grad()
+
+    assert phases(loop) == [
+        *("forward Net", "backward", "step SGD", "zero_grad Net"),
+        *("forward Net", "backward", "step RMSprop", "zero_grad RMSprop"),
+    ]
+
+
+def test_several_backwards_to_a_step_and_an_evaluation_without_grad() -> None:
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def loop() -> None:
+        for _ in range(2):
+            model(X).mean().backward()
+        optimizer.step()
+        with torch.no_grad():
+            model(X)
+
+    assert phases(loop) == ["forward Net", "backward"] * 2 + ["step SGD", "forward Net without grad"]
+
+
+def test_a_phase_that_raised_is_over() -> None:
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def refuses() -> float:
+        raise ValueError("refused")
+
+    seen: list[Phase] = []
+    with observe(LoopPhases(seen.append).consumer()):
+        with pytest.raises(ValueError, match="refused"):
+            optimizer.step(refuses)
+        with pytest.raises(RuntimeError):
+            model(X[:, :2])
+        with pytest.raises(RuntimeError):
+            model(X).backward()  # no scalar: the engine is not called
+        optimizer.zero_grad()
+    assert [line(each) for each in seen] == [
+        *("step SGD begins", "forward Net begins", "forward Net"),
+        *("forward Net begins", "forward Net", "zero_grad SGD"),
+    ]
+
+
+def test_a_held_workload_is_one_more_loop_that_is_watched() -> None:
+    held, seen = hold(Net()), list[Phase]()
+    with observe(LoopPhases(seen.append).consumer()):
+        run(held, F, B, S, Z)
+    begun = [each.name for each in seen if each.edge == "begins" or each.name == "zero_grad"]
+    assert begun == ["forward", "backward", "step", "zero_grad"]
+
+
+# -- what is hooked ----------------------------------------------------------------------------------------------------
+def hooked() -> dict[str, object]:
+    """Return what may be hooked of torch, as it is now."""
+    return {
+        "enter": tuple(hooks_of_all._global_forward_pre_hooks.values()),
+        "leave": tuple(hooks_of_all._global_forward_hooks.values()),
+        "ops": torch._C._len_torch_function_stack(),
+        "functions": vars(torch.autograd.function._SingleLevelFunction).get("apply"),
+        "engine": torch.autograd._engine_run_backward,  # type: ignore[attr-defined]
+        "step begins": tuple(optimizers._global_optimizer_pre_hooks.values()),
+        "step ended": tuple(optimizers._global_optimizer_post_hooks.values()),
+        "zero_grad": (Optimizer.zero_grad, nn.Module.zero_grad),
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "installed"),
+    [
+        (ModuleEntered, {"enter"}),
+        (ModuleLeft, {"leave"}),
+        (OpRan, {"ops", "enter", "leave"}),  # composites are one op
+        (FunctionEntered, {"functions"}),
+        (FunctionLeft, {"functions"}),
+        (EngineEntered, {"engine"}),
+        (EngineLeft, {"engine"}),
+        (NodeAbout, {"engine"}),
+        (NodeRan, {"engine"}),
+        (GradientArrives, {"engine"}),
+        (StepEntered, {"step begins"}),
+        (StepLeft, {"step ended"}),
+        (Zeroed, {"zero_grad"}),
+    ],
+)
+def test_what_nobody_asks_for_is_not_hooked(kind: type, installed: set[str]) -> None:
+    before = hooked()
+    with observe({kind: lambda _: None}):
+        inside = hooked()
+        with observe({kind: lambda _: None}):
+            assert hooked() == inside  # once, however many ask for it
+        assert hooked() == inside
+    assert {name for name, there in inside.items() if there != before[name]} == installed
+    assert hooked() == before
+
+
+def test_no_bit_of_a_loop_changes_under_every_kind() -> None:
+    seen: list[Any] = []
+    kinds = (ModuleEntered, ModuleLeft, OpRan, FunctionEntered, EngineEntered, NodeAbout, NodeRan, StepLeft, Zeroed)
+    alone, watched = Net("not reentrant"), Net("not reentrant")
+    losses = plain(alone)
+    with observe({kind: lambda event: seen.append(type(event)) for kind in kinds}):
+        assert plain(watched) == losses
+    assert {*kinds} - {FunctionEntered} == {*seen}
+    for one, other in zip(alone.parameters(), watched.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+# -- the nodes of a backward that nobody has recorded ------------------------------------------------------------------
+def test_nodes_are_told_before_and_after_they_run_leaves_before_they_are_added() -> None:
+    model, seen = nn.Linear(4, 2), list[str]()
+    told = {
+        NodeAbout: lambda event: seen.append(f"about {event.node.name()}"),
+        NodeRan: lambda event: seen.append(f"ran {event.node.name()}"),
+        GradientArrives: lambda event: seen.append(f"{tuple(event.leaf.shape)} had {event.leaf.grad}"),
+    }
+    loss = model(X).sum()
+    with observe(told, leaves=[model.bias]):
+        loss.backward()
+    leaf = "torch::autograd::AccumulateGrad"
+    assert seen == [
+        *("about SumBackward0", "ran SumBackward0", "about AddmmBackward0", "ran AddmmBackward0"),
+        *(f"about {leaf}", "(2,) had None", f"ran {leaf}"),
+        *("about TBackward0", "ran TBackward0", f"about {leaf}", f"ran {leaf}"),
+    ]
+
+
+def test_what_a_consumer_returns_of_a_node_flows_on() -> None:
+    model = nn.Linear(4, 2)
+
+    def twice(event: NodeRan) -> Any:
+        return tuple(v if v is None else 2 * v for v in event.left) if event.number == 0 else None
+
+    with observe({NodeRan: twice}):
+        model(X).sum().backward()
+    assert model.bias.grad is not None
+    assert model.bias.grad.tolist() == [6.0, 6.0]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    before = hooked()
+    yield
+    assert hooked() == before
