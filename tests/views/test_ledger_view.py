@@ -174,7 +174,7 @@ def test_no_hook_is_left_behind():
     for _ in range(3):
         run(session, "forward", "backward")
     assert [row.text for row in ledger(session).rows[1:]] == ["backward 1", "backward 2", "backward 3"]
-    assert held_of(session).addends._handles == []
+    assert torch.autograd._engine_run_backward is torch.autograd.graph._engine_run_backward
 
 
 def test_what_a_hook_makes_of_the_gradient_is_what_is_added():
