@@ -6,9 +6,9 @@ import argparse
 import re
 from collections.abc import Callable
 
+from gradstep.values.commands import HISTORY
 from gradstep.values.differences import DTYPES
 from gradstep.values.numbers import read_bytes
-from gradstep.values.travels import HISTORY
 
 WRONG = 2
 """Exit code for a command line or a script that is wrong."""

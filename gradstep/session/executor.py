@@ -161,13 +161,12 @@ class Executor:
         if isinstance(command, cmd.Assign) and inspector.scope.is_place(command.target):
             return self._change(command), ()
         if inspector.stepper.inside:
-            match command:
-                case cmd.Undo(count, phase):
-                    return "", self._came(command, lambda: inspector.stepper.back(0 if phase else count))
-                case cmd.WhoWrote() | cmd.Compare():
-                    return inspector.stepper.here(lambda: time_travel.carry_out(command)), ()
-                case _:
-                    inspector.stepper.refuse_inside()
+            if isinstance(command, cmd.Undo):
+                back = 0 if command.phase else command.count
+                return "", self._came(command, lambda: inspector.stepper.back(back))
+            if not cmd.syntax_of(command).inside:
+                inspector.stepper.refuse_inside()
+            return inspector.stepper.here(lambda: time_travel.carry_out(command)), ()
         text = "\n".join(filter(None, [time_travel.carry_out(command), *time_travel.tidy()]))
         self.stop = self._stop_now(time_travel.timeline.number)
         return text, inspector.watches.hits(inspector.scope) if inspector.watches else ()

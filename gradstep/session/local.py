@@ -19,10 +19,9 @@ from gradstep.session.python_api import PythonApi
 from gradstep.session.time_travel import TimeTravel
 from gradstep.targets import A_FACTORY, OWN_LOOP
 from gradstep.values import commands as cmd
-from gradstep.values.commands import Command
+from gradstep.values.commands import HISTORY, Command
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.outcomes import Outcome, Stop, WatchHit
-from gradstep.values.travels import HISTORY
 from gradstep.values.views import NoView, Request, View
 from gradstep.workload import Workload
 

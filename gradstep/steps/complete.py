@@ -1,24 +1,16 @@
-"""Complete what is typed at `:`: command words, options and their values, settings, names and functions."""
+"""Complete what is typed at `:`: command words, and behind them what the declaration of the command offers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from gradstep.steps.words import BY_WORD, SETTINGS, WORDS
+from gradstep.steps.words import SYNTAX, WORDS
+from gradstep.values.commands import SETTINGS
+from gradstep.values.commands.arguments import Argument, Option
+from gradstep.values.commands.syntax import Form
 from gradstep.values.expressions import name_line
 from gradstep.values.views import Names
-
-_EXPRESSIONS = frozenset({"show", "expect", "print", "watch", "until", "why"})
-_KINDS = ("phase", "module", "node", "grad", "iteration", "when", "nan", "inf")
-"""What a breakpoint can stand on."""
-_EDGES = {"module": ("enter", "exit"), "node": ("before", "after"), "grad": ("before", "after")}
-_STEPPED = ("forward", "backward")
-_WORDS = {"into": _STEPPED, "out": ("phase",), "undo": ("phase",)}
-"""The word that may follow a command."""
-_SECOND = {"back": "until ", "who": "wrote ", "clip": "grad "}
-"""The word that has to follow a command, with more behind it."""
-_NUMBERED = frozenset({"delete", "enable", "disable", "ignore"})
 
 
 def complete(text: str, names: Names | None) -> list[str]:
@@ -34,36 +26,88 @@ def complete(text: str, names: Names | None) -> list[str]:
     word, space, rest = statement.partition(" ")
     if not space:
         return _finish(text, word, [w.word for w in WORDS])
-    if word == "say" or word not in BY_WORD:
+    forms = SYNTAX[word].forms if word in SYNTAX else ()
+    return list(dict.fromkeys(line for form in forms for line in _in_form(text, form, rest, names)))
+
+
+def _in_form(text: str, form: Form, rest: str, names: Names | None) -> list[str]:
+    """Complete what stands behind the word of a command, as one of its forms has it."""
+    rules = {argument.rule for argument in form.arguments}
+    if '"="' in rules:
+        return _assignment(text, rest, names, settings="postfix" in rules)
+    if "change" in rules:
+        change = re.sub(r"^\s*(\w+=\w*\s+)*", "", rest)
+        if " " in change:
+            return [text.removesuffix(change) + whole for whole in complete(change, names)]
+        return _finish(text, change, [word for word, syntax in SYNTAX.items() if syntax.role == "edit"])
+    *given, typed = rest.split(" ")
+    option, equals, value = typed.partition("=")
+    if equals and option in form.options:
+        return _finish(text, value, form.options[option].offers)
+    options = {each.partition("=")[0] for each in given} & form.options.keys()
+    words = [each for each in given if each and each.partition("=")[0] not in options]
+    at = _last_taken(form.arguments, words)
+    if at is None:
         return []
-    if word == "try":
-        change = re.sub(r"^\s*from=\d+\s+", "", rest).lstrip()
-        return [text.removesuffix(change) + whole for whole in complete(change, names)]
-    if word == "set" and "=" not in rest:
-        return _target(text, rest.lstrip(), names)
-    if word in _EXPRESSIONS or (word == "let" and "=" in rest):
+    offers: list[str] = []
+    for part in form.parts:
+        if isinstance(part, Option):
+            offers += [f"{part.name}="] if part.name not in options else []
+        elif form.arguments.index(part) > at:
+            offers += [f"{part.before} "] if part.before else _offers(part, words, names)
+            if not part.optional:
+                break
+    now, coming = form.arguments[max(at, 0) : at + 1], form.arguments[at + 1 : at + 2]
+    begins = [each for each in now if each.before == words[-1]] or [each for each in coming if not each.before]
+    if begins and begins[0].rule == "expression":
         return _expression(text, rest, names)
-    if word == "set":
-        name, _, value = rest.partition("=")
-        chosen = SETTINGS.get(name.strip())
-        return _expression(text, value, names) if chosen is None else _finish(text, value.lstrip(), chosen)
-    if word in _SECOND:
-        return _second(text, word, rest, names)
-    if word in ("switch", "compare", "diff"):
-        ends = names.branches if names is not None else ()
-        last = rest.rpartition(" ")[2]
-        return _finish(text, last, ends if word == "switch" else (*ends, "now"))
-    if word in ("freeze", "unfreeze"):
-        return _finish(text, rest, names.parameters if names is not None else ())
-    if word in ("break", "log"):
-        return _break(text, rest, names)
-    if word == "check":
-        return _finish(text, rest, names.nodes if names is not None else ())
-    if word in _WORDS:
-        return _finish(text, rest, _WORDS[word])
-    if word in _NUMBERED:
-        return _finish(text, rest, map(str, names.breakpoints if names is not None else ()))
-    return _option(text, word, rest)
+    going_on = _expression(text, rest, names) if now and now[0].rule == "expression" else []
+    return going_on or _finish(text, typed, offers)
+
+
+def _last_taken(arguments: Sequence[Argument], words: Sequence[str]) -> int | None:
+    """Return which argument the last word belongs to, -1 where there is no word; None where one does not fit."""
+    at = -1
+    for word in words:
+        coming = range(at + 1, len(arguments))
+        open_ended = at >= 0 and arguments[at].rule == "expression"
+        if open_ended:
+            at = next((i for i in coming if arguments[i].before == word), at)
+            continue
+        for i in coming:
+            if _takes(arguments[i], word):
+                at = i
+                break
+            if not arguments[i].optional:
+                return None
+        else:
+            return None
+    return at
+
+
+def _takes(argument: Argument, word: str) -> bool:
+    if argument.before:
+        return word == argument.before
+    return not argument.terminal or re.fullmatch(argument.terminal, word) is not None
+
+
+def _offers(argument: Argument, words: Sequence[str], names: Names | None) -> list[str]:
+    """Return what an argument can be, behind the words before it."""
+    offers = argument.offers
+    if not isinstance(offers, tuple):
+        offers = offers.get(words[0], ()) if words else ()
+    known = {f"@{field}": getattr(names, field) for field in Names.__struct_fields__} if names is not None else {}
+    return [str(each) for offer in offers for each in (known.get(offer, ()) if offer.startswith("@") else (offer,))]
+
+
+def _assignment(text: str, rest: str, names: Names | None, settings: bool) -> list[str]:
+    """Complete `let NAME = ...` and `set TARGET = ...`, where the target can be a setting."""
+    target, equals, value = rest.partition("=")
+    if equals and settings and target.strip() in SETTINGS:
+        return _finish(text, value.lstrip(), SETTINGS[target.strip()])
+    if equals:
+        return _expression(text, value, names)
+    return _target(text, rest.lstrip(), names) if settings else []
 
 
 def _target(text: str, typed: str, names: Names | None) -> list[str]:
@@ -71,15 +115,6 @@ def _target(text: str, typed: str, names: Names | None) -> list[str]:
     settings = [f"{name} = " for name in ("lr", *SETTINGS)]
     known = [name_line(name) for name in names.model] if names is not None and typed else []
     return _finish(text, typed, [*settings, *known, *(f"{name}.grad" for name in known)])
-
-
-def _second(text: str, word: str, rest: str, names: Names | None) -> list[str]:
-    """Complete a command of two words, and what stands behind the second."""
-    second = _SECOND[word]
-    if not rest.startswith(second):
-        return _finish(text, rest, [second])
-    behind = rest.removeprefix(second)
-    return _option(text, word, rest) if word == "clip" else _expression(text, behind, names)
 
 
 def _expression(text: str, rest: str, names: Names | None) -> list[str]:
@@ -93,35 +128,6 @@ def _expression(text: str, rest: str, names: Names | None) -> list[str]:
     attributes = [f"{name}.grad" for name in model]
     functions = [f"{name}(" for name in names.functions]
     return _finish(text, typed, [*names.values, *model, *attributes, *functions])
-
-
-def _break(text: str, rest: str, names: Names | None) -> list[str]:
-    """Complete a breakpoint: its kind, its place, its side, and the expressions behind `if`, `when` and `print`."""
-    kind, *given = rest.split(" ")
-    last = rest.rpartition(" ")[2]
-    if kind == "when" or {"if", "print"} & set(given[:-1]):
-        return _expression(text, last, names) or (_option(text, "break", rest) if given else [])
-    if not given:
-        return _finish(text, last, _KINDS)
-    if len(given) == 1:
-        places: dict[str, tuple[str, ...]] = {"phase": (*_STEPPED, "step", "zero_grad")}
-        if names is not None:
-            places |= {"module": names.modules, "node": names.nodes, "grad": names.parameters}
-        return _finish(text, last, places.get(kind, ()))
-    sides = () if set(given[1:-1]) & {*_EDGES.get(kind, ())} else _EDGES.get(kind, ())
-    return _finish(text, last, [*sides, "if ", "print ", "ignore="])
-
-
-def _option(text: str, word: str, rest: str) -> list[str]:
-    options = dict(BY_WORD[word].options)
-    typed = rest.rpartition(" ")[2]
-    name, equals, value = typed.partition("=")
-    if equals:
-        return _finish(text, value, options.get(name, ()))
-    if word == "load" and " " not in rest:
-        return []
-    given = {part.partition("=")[0] for part in rest.split()[:-1]}
-    return _finish(text, typed, [f"{option}=" for option in options if option not in given])
 
 
 def _finish(text: str, typed: str, words: Iterable[str]) -> list[str]:

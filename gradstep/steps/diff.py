@@ -18,30 +18,7 @@ from gradstep.steps.parse import read_script
 from gradstep.steps.report import failure_text
 from gradstep.steps.runner import Runner
 from gradstep.steps.script import Line, Script
-from gradstep.values.commands import (
-    Branch,
-    Break,
-    Checkpoint,
-    Compare,
-    Delete,
-    Diff,
-    Enable,
-    Expect,
-    Export,
-    Ignore,
-    Let,
-    Load,
-    Pause,
-    Print,
-    Say,
-    Screenshot,
-    Set,
-    Show,
-    Unwatch,
-    Watch,
-    WhoWrote,
-    WhyNone,
-)
+from gradstep.values.commands import HISTORY, Load, role_of
 from gradstep.values.differences import (
     FileComparison,
     RunComparison,
@@ -51,15 +28,10 @@ from gradstep.values.differences import (
 )
 from gradstep.values.errors import wrong
 from gradstep.values.side_by_side import Found, Turn, side_by_side
-from gradstep.values.travels import HISTORY
 
 if TYPE_CHECKING:
     from gradstep.session.side_by_side import Side
 
-_LEFT_OUT = (Expect, Print, Say, Screenshot, Checkpoint, Export, Compare, Diff)
-"""What a script does to tell: two sides that differ may not both hold to it, and it changes nothing."""
-_QUIET = (Show, Let, Watch, Unwatch, WhyNone, WhoWrote, Break, Delete, Enable, Ignore, Pause, Set, Branch)
-"""What is carried out, and changes nothing that could be compared."""
 SAME, PARTED, WRONG = 0, 1, 2
 """Exit codes."""
 STEPS, SAVED = ".steps", ".safetensors"
@@ -78,7 +50,7 @@ class _Walk:
 
     def coming(self) -> Turn | None:
         while (line := self._runner.line) is not None:
-            if not isinstance(line.command, (*_LEFT_OUT, *_QUIET)):
+            if role_of(line.command) not in ("tell", "note"):
                 return Turn(line.command, f"{self._script.path}:{line.number}")
             self._run(line)
         return None
@@ -91,7 +63,8 @@ class _Walk:
         command = line.command
         if isinstance(command, Load) and self._device is not None:
             command = replace(command, device=self._device)
-        problem = None if isinstance(command, _LEFT_OUT) else self.side.execute(command).problem
+        # two sides that differ may not both hold to what is expected, and what only tells changes nothing
+        problem = None if role_of(command) == "tell" else self.side.execute(command).problem
         failure = self._runner.feed(problem)
         if failure is not None:
             raise FailedError(failure_text(self._script, failure))

@@ -56,14 +56,6 @@ class ScriptError(GradstepError):
         return self.problem.what
 
 
-class MisfitError(Exception):
-    """A fault inside one statement; `at` is its place in the statement's text, from 0."""
-
-    def __init__(self, title: str, what: str = "", remedy: str = "", at: int = 0, width: int = 1) -> None:
-        super().__init__(title)
-        self.title, self.what, self.remedy, self.at, self.width = title, what, remedy, at, width
-
-
 def problem_of_line(error: GradstepError) -> Problem:
     """Return what is wrong with a line that was typed: the first fault, with a caret under its place."""
     if not isinstance(error, ScriptError):

@@ -10,6 +10,8 @@ from lark import Lark, Token, UnexpectedInput
 
 from gradstep.steps.outline import RawBlock, ToOutline
 from gradstep.steps.transform import ToValues
+from gradstep.values.commands import COMMANDS, EDITS
+from gradstep.values.commands.syntax import grammar_of
 
 
 class _ToEverything(ToOutline, ToValues):
@@ -20,8 +22,14 @@ class _ToEverything(ToOutline, ToValues):
 def parser() -> Lark:
     """Return the parser, with its three ways in: `outline`, `command` and `header`."""
     text = (Path(__file__).parent / "grammar.lark").read_text(encoding="utf-8")
+    rules, makers, terminals = grammar_of(COMMANDS)
+    changes = [rule for name, rule in rules.items() if makers[name][0] in EDITS]
+    others = [rule for name, rule in rules.items() if makers[name][0] not in EDITS]
+    lines = [f"?command: change | {' | '.join(others)}", f"?change: {' | '.join(changes)}"]
+    lines += [f"{name}: /{pattern}/" for name, pattern in terminals.items()]
     starts = ["outline", "command", "header"]
-    return Lark(text, parser="lalr", lexer="contextual", start=starts, transformer=_ToEverything())
+    grammar = "\n".join([text, *lines, ""])
+    return Lark(grammar, parser="lalr", lexer="contextual", start=starts, transformer=_ToEverything(makers))
 
 
 def parse_outline(source: str) -> tuple[list[RawBlock], list[tuple[int, int]]]:

@@ -18,26 +18,12 @@ from msgspec import to_builtins
 from msgspec.structs import asdict
 
 from gradstep.steps.script import Line
-from gradstep.values.commands import (
-    Backward,
-    Continue,
-    Forward,
-    Into,
-    NextBatch,
-    Out,
-    Over,
-    Step,
-    Until,
-    ZeroGrad,
-    line_of,
-)
+from gradstep.values.commands import line_of, role_of
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Changes, Digest, LookChanges, LookDigest
 
 if TYPE_CHECKING:
     from gradstep.session.local import Session
-
-_ACTS = (Forward, Backward, Step, ZeroGrad, NextBatch, Into, Over, Out, Continue, Until)
 
 
 class JsonLines:
@@ -50,7 +36,7 @@ class JsonLines:
 
     def carried(self, line: Line, outcome: Outcome) -> None:
         """Write the object of one command."""
-        acted = isinstance(outcome.command, _ACTS) and outcome.stop.position is None
+        acted = role_of(outcome.command) in ("act", "step") and outcome.stop.position is None
         stop, problem = outcome.stop, outcome.problem
         entry: dict[str, object] = {
             "command": line_of(outcome.command),

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
-from gradstep.steps.faults import Fault, MisfitError, ScriptError
+from gradstep.steps.faults import Fault, ScriptError
 from gradstep.steps.script import ExpectError, Line, Repeat, Script, Statement
-from gradstep.values.commands import EDITS, Checkpoint, Command, Export, Load, Restore, Say, Try, for_replay
+from gradstep.values.commands import EDITS, Command, Say, Try, for_replay
+from gradstep.values.commands.misfit import MisfitError
+from gradstep.values.commands.time_travel import NO_CHANGE
 
 if TYPE_CHECKING:
     from gradstep.steps.outline import RawBlock
 
 CommandT = TypeVar("CommandT", bound=Command)
-_WITH_FILES = (Load, Checkpoint, Restore, Export)
-"""Commands that name a file, which is looked for from the script's folder."""
 MAX_BLOCKS = 50
 """How deep blocks may be nested."""
 
@@ -123,7 +123,7 @@ class _Parser:
 
     def placed(self, command: CommandT) -> CommandT:
         """Return a command that looks for its file from the script's folder."""
-        return replace(command, folder=self.folder) if isinstance(command, _WITH_FILES) else command
+        return replace(command, folder=self.folder) if hasattr(command, "folder") else command
 
     def block(self, raw: RawBlock, body: list[RawBlock], depth: int) -> Statement | None:
         from gradstep.steps.statement import parse_header
@@ -148,8 +148,6 @@ class _Parser:
 
     def trial(self, raw: RawBlock, header: Try, inner: tuple[Statement, ...]) -> Try:
         """Return the `try` of a block, whose body holds changes only."""
-        from gradstep.steps.transform import NO_CHANGE
-
         changes = [each.command for each in inner if isinstance(each, Line) and isinstance(each.command, EDITS)]
         if len(changes) < len(inner):
             raise MisfitError("the block of `try` holds more than changes", *NO_CHANGE, 0, len(raw.text))

@@ -9,24 +9,10 @@ from typing import TextIO
 
 from msgspec.structs import replace
 
-from gradstep.values.commands import (
-    Backward,
-    Checkpoint,
-    Command,
-    Export,
-    Forward,
-    Load,
-    NextBatch,
-    Restore,
-    Show,
-    Step,
-    ZeroGrad,
-    line_of,
-)
+from gradstep.values.commands import Checkpoint, Command, Export, Load, Restore, Show, line_of, role_of
 from gradstep.values.files import write_text
 from gradstep.values.repeats import repeats
 
-_FOLDED = (Forward, Backward, Step, ZeroGrad, NextBatch)
 _SHORTEST = 4
 """Commands that a repeat must stand for; fewer are written out."""
 
@@ -93,19 +79,19 @@ def _pairs(commands: Sequence[Command]) -> Iterator[tuple[Command, Command | Non
 
 
 def _line(command: Command, folder: str) -> str:
+    """Return the line of a command as it must be written in a script that lies in `folder`."""
     if isinstance(command, Load):
-        return line_of(_moved(command, folder))
-    if isinstance(command, (Checkpoint, Restore, Export)):
-        return line_of(replace(command, path=_moved_path(command.path, command.folder, folder)))
+        file, colon, factory = command.target.rpartition(":")
+        if colon and file.endswith(".py"):
+            command = replace(command, target=f"{_moved_path(file, command.folder, folder)}:{factory}")
+    elif isinstance(command, (Checkpoint, Restore, Export)):
+        command = replace(command, path=_moved_path(command.path, command.folder, folder))
     return line_of(command)
 
 
-def _moved(load: Load, folder: str) -> Load:
-    """Return a load of a file as it must be written in a script that lies in `folder`."""
-    file, colon, factory = load.target.rpartition(":")
-    if not colon or not file.endswith(".py"):
-        return load
-    return replace(load, target=f"{_moved_path(file, load.folder, folder)}:{factory}")
+def _folds(command: Command) -> bool:
+    """Return whether a command can be part of a `repeat` that the recorder writes."""
+    return role_of(command) == "act"
 
 
 def _moved_path(path: str, before: str, folder: str) -> str:
@@ -116,7 +102,7 @@ def _moved_path(path: str, before: str, folder: str) -> str:
 
 
 def _folded(commands: Sequence[Command], folder: str) -> Iterator[str]:
-    for block, turns in repeats(commands, lambda command: isinstance(command, _FOLDED), _SHORTEST):
+    for block, turns in repeats(commands, _folds, _SHORTEST):
         if turns > 1:
             yield f"repeat {turns} {{ {'; '.join(map(line_of, block))} }}"
         else:

@@ -17,9 +17,8 @@ from gradstep.steps.parse import read_script
 from gradstep.steps.report import failure_text, stop_text
 from gradstep.steps.runner import Failure
 from gradstep.steps.script import Line, Script
-from gradstep.values.commands import Let, Say, Set
+from gradstep.values.commands import HISTORY, Let, Say, Set
 from gradstep.values.outcomes import Outcome, Problem
-from gradstep.values.travels import HISTORY
 
 if TYPE_CHECKING:
     from gradstep.session.local import Session

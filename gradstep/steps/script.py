@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.commands import FILES, TRAVELS, Break, Check, Command, Into, Screenshot, WhyNone
+from gradstep.values.commands import Command, syntax_of
 
 
 class Line(Struct, frozen=True):
@@ -53,34 +54,29 @@ class Script(Struct, frozen=True):
 
     def observes(self) -> bool:
         """Return whether something in it needs what a phase keeps: a stop inside, a picture, `why`, `check`, undo."""
-        return self.inside() or any(map(_observes, self.statements))
+        return _needs(self.statements, {"inside", "graph", "history"}) or any(map(_expects_error, self.statements))
 
     def inside(self) -> bool:
         """Return whether it may stop inside a phase."""
-        return any(map(_inside, self.statements))
+        return _needs(self.statements, {"inside"})
 
     def travels(self) -> bool:
         """Return whether something in it needs the history: going back, `why`, a file, a picture with the timeline."""
-        return any(map(_travels, self.statements))
+        return _needs(self.statements, {"history"})
 
     def source_of(self, number: int) -> str:
         """Return source line `number`, counted from 1; empty beyond the end."""
         return self.source[number - 1] if 0 < number <= len(self.source) else ""
 
 
-def _observes(statement: Statement) -> bool:
-    if isinstance(statement, Line):
-        return isinstance(statement.command, (Screenshot, WhyNone, Check, *TRAVELS, *FILES))
-    return isinstance(statement, ExpectError) or any(map(_observes, statement.body))
+def _needs(statements: Iterable[Statement], what: Container[str]) -> bool:
+    return any(
+        syntax_of(each.command).needs in what if isinstance(each, Line) else _needs(each.body, what)
+        for each in statements
+    )
 
 
-def _inside(statement: Statement) -> bool:
-    if isinstance(statement, Line):
-        return isinstance(statement.command, (Into, Break))
-    return any(map(_inside, statement.body))
-
-
-def _travels(statement: Statement) -> bool:
-    if isinstance(statement, Line):
-        return isinstance(statement.command, (Screenshot, WhyNone, *TRAVELS, *FILES))
-    return any(map(_travels, statement.body))
+def _expects_error(statement: Statement) -> bool:
+    return isinstance(statement, ExpectError) or (
+        isinstance(statement, Repeat) and any(map(_expects_error, statement.body))
+    )

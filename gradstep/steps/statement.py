@@ -9,11 +9,12 @@ from typing import Any, cast
 from lark import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 from msgspec import Struct
 
-from gradstep.steps.faults import MisfitError
 from gradstep.steps.grammar import parser
-from gradstep.steps.transform import NO_CHANGE
-from gradstep.steps.words import BY_WORD, SETTINGS
+from gradstep.steps.words import BY_WORD
 from gradstep.values import commands as c
+from gradstep.values.commands import SETTINGS
+from gradstep.values.commands.misfit import MisfitError
+from gradstep.values.commands.time_travel import NO_CHANGE
 from gradstep.values.nearest import did_you_mean
 
 MAX_DEPTH = 100

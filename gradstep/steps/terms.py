@@ -1,4 +1,4 @@
-"""What the rules of expressions become, and how words of a line are read: numbers, truths, quoted texts."""
+"""What the rules of expressions become, and how words of a line are read: numbers, quoted texts."""
 
 # ruff: noqa: D102 (each method is the rule of its name in the grammar)
 
@@ -9,10 +9,9 @@ from typing import Any, cast
 
 from lark import Token, Transformer, v_args
 
-from gradstep.steps.faults import MisfitError
 from gradstep.values import expressions as x
+from gradstep.values.commands.misfit import MisfitError, integer, place
 
-_LARGEST = 2**63 - 1
 _ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n", "\\t": "\t"}
 
 
@@ -78,30 +77,6 @@ class ToTerms(Transformer[Token, object]):
         return x.IsNone(value, negated=True)
 
 
-def truth(value: Token) -> bool:
-    """Return what `true` and `false` say."""
-    if value not in ("true", "false"):
-        raise MisfitError(f"`{value}` is neither true nor false", "", "Write `true` or `false`.", *place(value))
-    return str(value) == "true"
-
-
-def positive(text: Token) -> int:
-    """Return a number of commands, from 1 on."""
-    value = integer(text)
-    if value < 1:
-        raise MisfitError("this is no number of commands", "", "Write 1 or more.", *place(text))
-    return value
-
-
-def integer(text: Token) -> int:
-    """Return a whole number that fits 64 bits, which is what travels between the processes."""
-    if not (text.isascii() and text.isdigit()):
-        raise MisfitError(f"`{text}` is not a whole number", "", "Write digits only.", *place(text))
-    if len(text) > 100 or int(text) > _LARGEST:
-        raise MisfitError("this number is too large", f"At most {_LARGEST:,}.", "", *place(text))
-    return int(text)
-
-
 def unquote(text: Token) -> str:
     """Return what stands between quotes."""
 
@@ -113,8 +88,3 @@ def unquote(text: Token) -> str:
         return _ESCAPES[match.group()]
 
     return re.sub(r"\\.", plain, text[1:-1])
-
-
-def place(token: Token) -> tuple[int, int]:
-    """Return where a word begins in its line, and how long it is."""
-    return token.start_pos or 0, max(1, len(token))

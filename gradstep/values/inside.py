@@ -6,10 +6,8 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.expressions import Expression, expression_line
-
-Edge: TypeAlias = Literal["", "enter", "exit", "before", "after"]
-BreakKind: TypeAlias = Literal["phase", "module", "node", "grad", "iteration", "when", "nan", "inf"]
+from gradstep.values.commands import Break, BreakKind, Edge, line_of
+from gradstep.values.expressions import Expression
 
 
 class SourceLine(Struct, frozen=True):
@@ -186,7 +184,7 @@ class Breakpoint(Struct, frozen=True):
     @property
     def line(self) -> str:
         """The command that sets it."""
-        return break_line(self.kind, self.what, self.edge, self.condition, self.log, self.ignore, self.passing)
+        return line_of(Break(self.kind, self.what, self.edge, self.condition, self.log, self.ignore, self.passing))
 
 
 class LookBreakpoints(Struct, frozen=True, tag=True):
@@ -204,24 +202,3 @@ class BreakpointsView(Struct, frozen=True, tag=True):
 
 InsideRequest: TypeAlias = LookInside | LookSource | LookBreakpoints
 InsideLook: TypeAlias = InsideView | SourceView | BreakpointsView
-
-
-def break_line(
-    kind: BreakKind,
-    what: str,
-    edge: Edge,
-    condition: Expression | None,
-    log: Expression | None,
-    ignore: int,
-    passing: bool,
-) -> str:
-    """Write a breakpoint or logpoint as the line that sets it."""
-    words = ["log" if passing else "break", kind]
-    if kind == "when" and condition is not None:
-        words.append(expression_line(condition))
-    else:
-        words += [word for word in (what, edge) if word]
-        words += ["if", expression_line(condition)] if condition is not None else []
-    words += ["print", expression_line(log)] if log is not None else []
-    words += [f"ignore={ignore}"] if ignore else []
-    return " ".join(words)

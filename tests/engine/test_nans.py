@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from gradstep.engine.held import Held
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
-from gradstep.values.commands import Backward, Break, Forward
-from gradstep.values.inside import BreakKind, Position
+from gradstep.values.commands import Backward, Break, BreakKind, Forward
+from gradstep.values.inside import Position
 
 INF = float("inf")
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 from gradstep.engine.expressions.evaluate import FUNCTIONS
 from gradstep.steps import help_text
 from gradstep.steps.parse import parse_script
-from gradstep.steps.words import SETTINGS, WORDS
+from gradstep.steps.words import SYNTAX, WORDS
+from gradstep.values.commands import SETTINGS
 
 
 def examples() -> str:
@@ -20,7 +21,7 @@ def test_every_command_option_and_setting_is_on_the_page() -> None:
     text = examples()
     for word in WORDS:
         assert f"\n{word.word}" in f"\n{text}"
-        assert all(f"{option}=" in text for option, _ in word.options)
+    assert all(f"{name}=" in text for syntax in SYNTAX.values() for form in syntax.forms for name in form.options)
     assert all(f"set {name} =" in text for name in SETTINGS)
 
 

@@ -11,9 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
+from gradstep.values.commands.stepping import Into, Out, Over
+from gradstep.values.commands.time_travel import Undo
 from gradstep.values.graphs import GraphView, LookGraph, NodeRow
-from gradstep.values.stepping import Into, Out, Over
-from gradstep.values.travels import Undo
 from gradstep.views.graph.operations import operation_of
 from gradstep.views.graph.view import GraphViewer
 from gradstep.workload import Workload

@@ -12,10 +12,10 @@ from gradstep.engine.numbers.norms import norms
 from gradstep.engine.state.saved import Copies, Saved
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
+from gradstep.values.commands.stepping import Into, Out, Over
+from gradstep.values.commands.time_travel import Goto, Redo, Undo
 from gradstep.values.reasons import LookLedger
-from gradstep.values.stepping import Into, Out, Over
 from gradstep.values.training import LookLayers
-from gradstep.values.travels import Goto, Redo, Undo
 from gradstep.values.views import LookModel, LookTensor, LookWhy
 from gradstep.views import numbers
 from gradstep.views.numbers import Norms

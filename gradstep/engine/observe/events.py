@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from gradstep.values.inside import Edge, SourceLine
+from gradstep.values.commands import Edge
+from gradstep.values.inside import SourceLine
 
 
 class NotFinite(NamedTuple):

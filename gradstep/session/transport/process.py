@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradstep.values.travels import HISTORY
+from gradstep.values.commands import HISTORY
 
 CODE = """\
 import sys

@@ -25,10 +25,9 @@ from gradstep.session.transport.wire import (
     frame,
     read_reply,
 )
-from gradstep.values.commands import Command
+from gradstep.values.commands import HISTORY, Command
 from gradstep.values.errors import wrong
 from gradstep.values.outcomes import Died, Event, Outcome, Output, Stop
-from gradstep.values.travels import HISTORY
 from gradstep.values.views import NoView, Request, View
 
 _GOOD_ORDER = 1.0

@@ -1,0 +1,135 @@
+"""What a session can be told to do: one value for a key, a palette entry, a typed line and a line of a script.
+
+Each class declares what it is: its words, arguments and help (`syntax.py`). It becomes a command with its line in
+`Command` below.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, get_args
+
+from msgspec.structs import replace
+
+from gradstep.values.commands.edits import SETTINGS, Assign, Clip, Freeze, Mode, Seed, Set, UseOptimizer
+from gradstep.values.commands.files import Checkpoint, Export, Restore
+from gradstep.values.commands.phases import Backward, Flow, Forward, Load, NextBatch, Step, ZeroGrad
+from gradstep.values.commands.stepping import (
+    Break,
+    BreakKind,
+    Continue,
+    Delete,
+    Edge,
+    Enable,
+    Ignore,
+    Into,
+    Out,
+    Over,
+    Pause,
+    StepCommand,
+    Until,
+)
+from gradstep.values.commands.syntax import Role, Syntax, Word, line_of
+from gradstep.values.commands.telling import Check, Expect, Let, Print, Say, Screenshot, Show, Unwatch, Watch, WhyNone
+from gradstep.values.commands.time_travel import (
+    EDITS,
+    HISTORY,
+    BackUntil,
+    Branch,
+    Compare,
+    Diff,
+    EditCommand,
+    Goto,
+    Redo,
+    Switch,
+    TravelCommand,
+    Try,
+    Undo,
+    WhoWrote,
+)
+
+Command: TypeAlias = (
+    Load
+    | Forward
+    | Backward
+    | Step
+    | ZeroGrad
+    | NextBatch
+    | Into
+    | Over
+    | Out
+    | Continue
+    | Until
+    | Pause
+    | Break
+    | Delete
+    | Enable
+    | Ignore
+    | Show
+    | Let
+    | Expect
+    | Print
+    | Check
+    | WhyNone
+    | Watch
+    | Unwatch
+    | Assign
+    | Set
+    | Undo
+    | Redo
+    | Goto
+    | BackUntil
+    | WhoWrote
+    | Branch
+    | Switch
+    | Compare
+    | Diff
+    | Try
+    | Freeze
+    | Clip
+    | UseOptimizer
+    | Mode
+    | Seed
+    | Checkpoint
+    | Restore
+    | Export
+    | Say
+    | Screenshot
+)
+"""Every command, in the order of the help."""
+COMMANDS: tuple[type[Command], ...] = get_args(Command)
+FileCommand: TypeAlias = Checkpoint | Export
+PhaseCommand: TypeAlias = Forward | Backward | Step | ZeroGrad
+PointCommand: TypeAlias = PhaseCommand | NextBatch | EditCommand
+"""Commands that change what is being trained: each that goes through leads to a new point of the timeline."""
+
+TRAVELS = (Undo, Redo, Goto, BackUntil, WhoWrote, Branch, Switch, Compare, Diff, Try)
+FILES = (Checkpoint, Export)
+
+PHASES: tuple[str, ...] = ("forward", "backward", "step", "zero_grad")
+"""The four phases in the order of a training loop."""
+ACTS: dict[str, PhaseCommand | NextBatch] = {
+    "forward": Forward(),
+    "backward": Backward(),
+    "step": Step(),
+    "zero_grad": ZeroGrad(),
+    "next_batch": NextBatch(),
+}
+"""The plain acts by their lines, which are what they are called on screen."""
+ACT_NAMES: dict[type, str] = {type(act): name for name, act in ACTS.items()}
+"""What each kind of act is called."""
+
+
+def role_of(command: Command) -> Role:
+    """Return what a command is for."""
+    return syntax_of(command).role
+
+
+def syntax_of(command: Command) -> Syntax:
+    """Return the declaration of a command."""
+    syntax: Syntax = command.syntax
+    return syntax
+
+
+def for_replay(command: Command) -> Command:
+    """Return a command as a replay carries it out: it overwrites the file that it wrote before."""
+    return replace(command, over=True) if hasattr(command, "over") else command

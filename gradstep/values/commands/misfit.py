@@ -1,0 +1,54 @@
+"""What is wrong with the words of a line, and how numbers and truths are read from them."""
+
+from __future__ import annotations
+
+_LARGEST = 2**63 - 1
+
+
+class MisfitError(Exception):
+    """A fault inside one statement; `at` is its place in the statement's text, from 0."""
+
+    def __init__(self, title: str, what: str = "", remedy: str = "", at: int = 0, width: int = 1) -> None:
+        super().__init__(title)
+        self.title, self.what, self.remedy, self.at, self.width = title, what, remedy, at, width
+
+
+def place(word: str) -> tuple[int, int]:
+    """Return where a word of the parser's begins in its line, and how long it is."""
+    return getattr(word, "start_pos", 0) or 0, max(1, len(word))
+
+
+def integer(text: str) -> int:
+    """Return a whole number that fits 64 bits, which is what travels between the processes.
+
+    Raises:
+        MisfitError: it is none.
+    """
+    if not (text.isascii() and text.isdigit()):
+        raise MisfitError(f"`{text}` is not a whole number", "", "Write digits only.", *place(text))
+    if len(text) > 100 or int(text) > _LARGEST:
+        raise MisfitError("this number is too large", f"At most {_LARGEST:,}.", "", *place(text))
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """Return a number of commands, from 1 on.
+
+    Raises:
+        MisfitError: it is none.
+    """
+    value = integer(text)
+    if value < 1:
+        raise MisfitError("this is no number of commands", "", "Write 1 or more.", *place(text))
+    return value
+
+
+def truth(text: str) -> bool:
+    """Return the value of `true` or `false`.
+
+    Raises:
+        MisfitError: it is neither.
+    """
+    if text not in ("true", "false"):
+        raise MisfitError(f"`{text}` is neither true nor false", "", "Write `true` or `false`.", *place(text))
+    return str(text) == "true"

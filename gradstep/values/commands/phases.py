@@ -1,0 +1,112 @@
+"""Commands that build a workload and run the phases of its training loop."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from msgspec import Struct
+
+from gradstep.values.commands.arguments import Option, file, integer_option, truth_option
+from gradstep.values.commands.edits import Assign
+from gradstep.values.commands.syntax import Form, Syntax, Word, line_of
+
+
+class Load(Struct, frozen=True, tag=True):
+    """Build a workload: an example's name, `FILE.py:factory` or `pkg.module:factory`.
+
+    With `seed`, torch, python and numpy are seeded before the factory is called. `folder` is where a relative file
+    is looked for (the script's folder); it is not part of the line.
+    """
+
+    syntax: ClassVar = Syntax(
+        Word(
+            "load",
+            "load mlp seed=0 device=cpu",
+            "Build a workload: an example, FILE.py:factory or pkg.module:factory.",
+        ),
+        Form(file("target"), integer_option("seed"), Option("device", offers=("auto", "cpu", "cuda", "mps"))),
+        role="load",
+    )
+    target: str
+    seed: int | None = None
+    device: str = "auto"
+    folder: str = ""
+
+
+class Forward(Struct, frozen=True, tag=True):
+    """Run the model and the loss on the current batch."""
+
+    syntax: ClassVar = Syntax(
+        Word("forward", "forward", "Run the model and the loss on the batch."), Form(), role="act", inside=False
+    )
+    torch: ClassVar[str] = "prediction = model(x)"
+
+
+class Flow(Struct, frozen=True):
+    """What was changed by hand at a stop inside a backward; its place is counted from 1 as `Position.place` is."""
+
+    place: int
+    change: Assign
+
+
+def _backward_line(backward: Backward) -> str:
+    """Write a backward with what was changed in it as the lines that step to each place, change it, and go on."""
+    line = "backward retain_graph=true" if backward.retain_graph else "backward"
+    at, lines = 0, []
+    for flow in backward.flows:
+        if flow.place != at:
+            lines += [f"pause {flow.place}", "out phase" if at else line]
+        at = flow.place
+        lines.append(line_of(flow.change))
+    return "; ".join([*lines, "out phase"]) if backward.flows else line
+
+
+class Backward(Struct, frozen=True, tag=True):
+    """Run the backward of the last loss."""
+
+    syntax: ClassVar = Syntax(
+        Word(
+            "backward",
+            "backward retain_graph=true",
+            "Compute the gradients of the last loss and add them to .grad.",
+        ),
+        Form(truth_option("retain_graph")),
+        role="act",
+        inside=False,
+        line=_backward_line,
+    )
+    torch: ClassVar[str] = "loss.backward()"
+    retain_graph: bool = False
+    flows: tuple[Flow, ...] = ()
+    """What was changed by hand of what flows in it, when it was stepped: what running it again does, too."""
+
+
+class Step(Struct, frozen=True, tag=True):
+    """Run the optimizer's step, and the schedulers' where the workload says so."""
+
+    syntax: ClassVar = Syntax(
+        Word("step", "step", "Let the optimizer change the weights."), Form(), role="act", inside=False
+    )
+    torch: ClassVar[str] = "optimizer.step()"
+
+
+class ZeroGrad(Struct, frozen=True, tag=True):
+    """Clear the gradients: to None or to zeros; by the setting when not said."""
+
+    syntax: ClassVar = Syntax(
+        Word("zero_grad", "zero_grad set_to_none=false", "Clear the gradients, to none or to zeros."),
+        Form(truth_option("set_to_none")),
+        role="act",
+        inside=False,
+    )
+    torch: ClassVar[str] = "optimizer.zero_grad()"
+    set_to_none: bool | None = None
+
+
+class NextBatch(Struct, frozen=True, tag=True):
+    """Take the next batch from the workload; a workload of one batch keeps it."""
+
+    syntax: ClassVar = Syntax(
+        Word("next_batch", "next_batch", "Take the next batch."), Form(), role="act", inside=False
+    )
+    torch: ClassVar[str] = "x, target = next(batches)"

@@ -1,0 +1,179 @@
+"""Commands that step inside a phase, and break there."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from msgspec import Struct
+
+from gradstep.values.commands.arguments import Argument, choice, count, expression, flag, integer_option, whole
+from gradstep.values.commands.misfit import MisfitError, place
+from gradstep.values.commands.syntax import Form, Syntax, Word
+from gradstep.values.expressions import Expression
+
+BreakKind: TypeAlias = Literal["phase", "module", "node", "grad", "iteration", "when", "nan", "inf"]
+Edge: TypeAlias = Literal["enter", "exit", "before", "after", ""]
+_STEPPED = ("forward", "backward")
+_PHASES = ("forward", "backward", "step", "zero_grad")
+_EVERY = ("@breakpoints",)
+
+
+def _stepped(phase: str) -> str:
+    if phase not in _STEPPED:
+        what = "It is one call of torch, with nothing to stop at inside."
+        raise MisfitError(f"`{phase}` can't be stepped into", what, "Write `into forward`.", *place(phase))
+    return str(phase)
+
+
+class Into(Struct, frozen=True, tag=True):
+    """Step into a phase, or one level deeper at the stop; without a phase, the natural next one."""
+
+    syntax: ClassVar = Syntax(
+        Word("into", "into backward", "Step into a phase; inside one, one level deeper."),
+        Form(choice("phase", (*_PHASES, "next_batch"), optional=True, offers=_STEPPED)._replace(read=_stepped)),
+        role="step",
+        needs="inside",
+    )
+    phase: Literal["", "forward", "backward"] = ""
+
+
+class Over(Struct, frozen=True, tag=True):
+    """Do the next module, op or node whole."""
+
+    syntax: ClassVar = Syntax(Word("over", "over", "Do the next module, op or node whole."), Form(), role="step")
+
+
+class Out(Struct, frozen=True, tag=True):
+    """Go on to the end of the module that is running, or with `phase` to the end of the phase, past breakpoints."""
+
+    syntax: ClassVar = Syntax(
+        Word("out", "out phase", "Go on to the end of the module, or with `phase` of the phase."),
+        Form(flag("phase", "phase", optional=True)),
+        role="step",
+    )
+    phase: bool = False
+
+
+class Continue(Struct, frozen=True, tag=True):
+    """Go on to the next breakpoint, or to the end of the phase."""
+
+    syntax: ClassVar = Syntax(
+        Word("continue", "continue", "Go on to the next breakpoint, or to the end of the phase."), Form(), role="step"
+    )
+
+
+class Until(Struct, frozen=True, tag=True):
+    """Go on until a condition holds: after each phase, or at each stop of the level that is being stepped."""
+
+    syntax: ClassVar = Syntax(
+        Word("until", "until loss < 1", "Go on until a condition holds: by phases, or by the stops being stepped."),
+        Form(expression("condition")),
+        role="step",
+    )
+    condition: Expression
+
+
+class Pause(Struct, frozen=True, tag=True):
+    """Have the phase that runs or goes on next stop at a place inside it, as a pause by key made it stop there.
+
+    Places are counted from 1 as `Position.place` is; with `modules` ops are no places, as where a phase that ran whole
+    was paused.
+    """
+
+    syntax: ClassVar = Syntax(
+        Word("pause", "pause 57", "Have the phase that runs next stop at its 57th place inside, as esc did."),
+        Form(count("place"), flag("modules", "modules", optional=True)),
+        role="note",
+    )
+    place: int
+    modules: bool = False
+
+
+def _break(first: str, fields: dict[str, Any]) -> Break:
+    if "log" in fields and first != "log":
+        raise MisfitError("a breakpoint prints nothing", "", "Write `log` in place of `break`.", *place(first))
+    what = fields.get("what", "")
+    if what.startswith("#") and fields["kind"] != "node":
+        raise MisfitError("a number names a node", "", f"Write `break node {what}`.", *place(what))
+    return Break(**{**fields, "what": str(what)})
+
+
+_REST = (expression("condition", "if"), expression("log", "print"), integer_option("ignore"))
+_PLACES = {"phase": _PHASES, "module": ("@modules",), "node": ("@nodes",), "grad": ("@parameters",)}
+_EDGES = {"module": ("enter", "exit"), "node": ("before", "after"), "grad": ("before", "after")}
+
+
+class Break(Struct, frozen=True, tag=True):
+    """Set a breakpoint, or with `passing` a logpoint, which prints `log` and goes on; see `inside.Breakpoint`."""
+
+    syntax: ClassVar = Syntax(
+        Word(
+            "break",
+            "break node Relu* if norm(node.in) > 5",
+            "Stop at a phase, module, node, grad or iteration, `when` a condition holds, or a `nan` or `inf` is made.",
+            {"passing": False},
+        ),
+        Word(
+            "log",
+            "log node Relu* print norm(node.in)",
+            "Print in place of stopping; else as `break`.",
+            {"passing": True},
+        ),
+        Form(
+            choice("kind", ("phase", "module", "node", "grad", "iteration")),
+            Argument("PLACE", "what", read=lambda what: what, offers=_PLACES),
+            choice("edge", ("enter", "exit", "before", "after"), optional=True)._replace(offers=_EDGES),
+            *_REST,
+        ),
+        Form(choice("kind", ("when",)), expression("condition"), *_REST[1:]),
+        Form(choice("kind", ("nan", "inf"))),
+        role="note",
+        needs="inside",
+        make=_break,
+    )
+    kind: BreakKind
+    what: str = ""
+    edge: Edge = ""
+    condition: Expression | None = None
+    log: Expression | None = None
+    ignore: int = 0
+    passing: bool = False
+
+
+class Delete(Struct, frozen=True, tag=True):
+    """Delete a breakpoint by its number, or all of them (0)."""
+
+    syntax: ClassVar = Syntax(
+        Word("delete", "delete 2", "Delete breakpoint 2, or without a number all of them."),
+        Form(whole("number", optional=True, offers=_EVERY)),
+        role="note",
+    )
+    number: int = 0
+
+
+class Enable(Struct, frozen=True, tag=True):
+    """Enable or disable a breakpoint by its number, or all of them (0)."""
+
+    syntax: ClassVar = Syntax(
+        Word("enable", "enable 2", "Enable breakpoint 2, or all of them.", {"on": True}),
+        Word("disable", "disable 2", "Disable breakpoint 2, or all of them.", {"on": False}),
+        Form(whole("number", optional=True, offers=_EVERY)),
+        role="note",
+    )
+    number: int = 0
+    on: bool = True
+
+
+class Ignore(Struct, frozen=True, tag=True):
+    """Skip the next hits of a breakpoint."""
+
+    syntax: ClassVar = Syntax(
+        Word("ignore", "ignore 2 10", "Skip the next 10 hits of breakpoint 2."),
+        Form(whole("number", offers=_EVERY), whole("count")),
+        role="note",
+    )
+    number: int
+    count: int
+
+
+StepCommand: TypeAlias = Into | Over | Out | Continue | Until | Pause | Break | Delete | Enable | Ignore

@@ -1,0 +1,210 @@
+"""The declaration of a command: words, arguments, help. Grammar, printing, completion, help and palette read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from gradstep.values.commands.arguments import Argument, Given, Option, terminal_of
+from gradstep.values.commands.misfit import MisfitError, place
+from gradstep.values.nearest import did_you_mean
+
+Role: TypeAlias = Literal["load", "act", "step", "edit", "travel", "note", "tell"]
+"""What a command is for.
+
+`load` builds a workload; `act` runs a phase or takes a batch, `step` goes on inside a phase, `edit` changes what is
+trained, and `travel` goes back or forth in time; `note` changes what is selected, kept, watched or stopped at; `tell`
+prints, or writes a file.
+"""
+Needs: TypeAlias = Literal["", "inside", "graph", "history"]
+"""What a script with the command has to keep: stops inside a phase, the graph of the last loss, or every stop."""
+_UNWRITTEN = {"folder", "over"}
+"""Fields that are no part of the line: where a relative path begins, and whether a file is overwritten (`!`)."""
+_TIGHT = {"BARE", "PLACE", "target"}
+"""What only a blank can separate from the word before."""
+
+
+class Word(NamedTuple):
+    """A word that a command begins with: an example of its use, its line of help, and the fields that it sets."""
+
+    word: str
+    usage: str
+    help: str
+    sets: Mapping[str, object] = {}
+
+
+class Form:
+    """One way to write a command: what stands behind its word, in order."""
+
+    def __init__(self, *parts: Argument | Option) -> None:
+        self.parts = parts
+        self.arguments = tuple(part for part in parts if isinstance(part, Argument))
+        self.options = {part.name: part for part in parts if isinstance(part, Option)}
+        self._fields = {part.field or part.name for part in self.options.values()}
+        self._fields |= {part.field for part in self.arguments}
+
+    @property
+    def rule(self) -> str:
+        """The form as the grammar has it; one without arguments takes options, to say that it has none."""
+        parts: list[str] = []
+        for part in self.parts:
+            if isinstance(part, Argument):
+                parts.append(_rule(part))
+            elif "option*" not in parts:
+                parts.append("option*")
+        return " ".join(parts) or "option*"
+
+    def writes(self, given: Mapping[str, Any]) -> bool:
+        """Return whether a command with these fields, the others as they are by default, can be written so."""
+        chosen = [each for each in self.arguments if each.field and each.words and not each.optional]
+        return given.keys() <= self._fields and all(given.get(each.field) in each.words for each in chosen)
+
+    def read(self, word: str, children: Sequence[Any]) -> dict[str, Any]:
+        """Return the fields that a statement gives.
+
+        Args:
+            word: the word of the command.
+            children: what the parser found: one value for each argument with a field, None where it is left out, and
+                the options.
+
+        Raises:
+            MisfitError: one is wrong.
+        """
+        options = [each for each in children if isinstance(each, Given)]
+        values = [each for each in children if not isinstance(each, Given)]
+        arguments = [each for each in self.arguments if each.field and not each.many]
+        fields = {a.field: a.read(v) for a, v in zip(arguments, values, strict=True) if v is not None}
+        many = next((each for each in self.arguments if each.many), None)
+        seen: set[str] = set()
+        for name, value in options:
+            if many is None and name not in self.options:
+                offer = f"Its options are {', '.join(self.options)}." if self.options else "It takes no options."
+                remedy = did_you_mean(name, self.options) or offer
+                raise MisfitError(f"`{word}` has no option `{name}`", "", remedy, *place(name))
+            if name in seen:
+                raise MisfitError(f"`{name}` is given twice", "", "Keep one of them.", *place(name))
+            seen.add(name)
+            if many is None:
+                option = self.options[name]
+                fields[option.field or name] = option.read(value)
+        if many is not None:
+            fields[many.field] = tuple((str(name), value) for name, value in options)
+        return fields
+
+    def write(self, command: object, given: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the words behind the first; what is as by default is left out where it may be."""
+        for part in self.parts:
+            if isinstance(part, Option):
+                field = part.field or part.name
+                if field in given:
+                    yield f"{part.name}={part.write(given[field])}"
+            elif not part.field or not part.optional or part.always or part.field in given:
+                text = part.write(getattr(command, part.field) if part.field else None)
+                yield f"{part.before} {text}" if part.before else text
+
+
+class Syntax:
+    """The declaration of a command.
+
+    Args:
+        parts: its words, in the order of the help, then the ways to write it.
+        role: what it is for.
+        inside: False where a stop inside a phase refuses it.
+        needs: what a script with it has to keep.
+        line: writes it, where its forms can't.
+        make: makes it of its first word and its fields, where that takes more than the class.
+    """
+
+    def __init__(
+        self,
+        *parts: Word | Form,
+        role: Role,
+        inside: bool = True,
+        needs: Needs = "",
+        line: Callable[[Any], str] | None = None,
+        make: Callable[[str, dict[str, Any]], object] | None = None,
+    ) -> None:
+        self.words = tuple(part for part in parts if isinstance(part, Word))
+        self.forms = tuple(part for part in parts if isinstance(part, Form))
+        self.role, self.inside, self.needs = role, inside, needs
+        self._line, self._make = line, make
+
+    def read(self, kind: type, form: Form, first: str, children: Sequence[Any]) -> object:
+        """Return the command of a statement.
+
+        Args:
+            kind: the class of the command.
+            form: how it is written.
+            first: its first word, with its `!`.
+            children: see `Form.read`.
+
+        Raises:
+            MisfitError: it is wrong.
+        """
+        text = first.removesuffix("!")
+        word = next(each for each in self.words if each.word == text)
+        fields = {**word.sets, **form.read(text, children)}
+        if first.endswith("!"):
+            fields["over"] = True
+        return self._make(first, fields) if self._make is not None else kind(**fields)
+
+    def line(self, command: Any) -> str:
+        """Write a command as the line of a `.steps` script that replays it."""
+        if self._line is not None:
+            return self._line(command)
+        values = {name: getattr(command, name) for name in command.__struct_fields__ if name not in _UNWRITTEN}
+        word = (
+            next(each for each in self.words if each.sets.items() <= values.items())
+            if len(self.words) > 1
+            else self.words[0]
+        )
+        defaults = command.__struct_defaults__
+        default = dict(zip(command.__struct_fields__[-len(defaults) :], defaults, strict=True)) if defaults else {}
+        given = {
+            name: value
+            for name, value in values.items()
+            if name not in word.sets and not (name in default and default[name] == value)
+        }
+        form = next((each for each in self.forms if each.writes(given)), self.forms[-1])
+        return " ".join([word.word, *form.write(command, given)])
+
+
+def line_of(command: Any) -> str:
+    """Write a command as the line of a `.steps` script that replays it."""
+    syntax: Syntax = command.syntax
+    return syntax.line(command)
+
+
+def grammar_of(kinds: Sequence[Any]) -> tuple[dict[str, str], dict[str, tuple[Any, Form]], dict[str, str]]:
+    """Return what the grammar takes from the declarations of commands.
+
+    Returns:
+        The alternatives of a rule, by the names of their callbacks; the command and the form that each of these makes;
+        the regular expressions of the terminals.
+    """
+    rules, makers, terminals = {}, {}, {}
+    for kind in kinds:
+        syntax: Syntax = kind.syntax
+        bang = "!?" if "over" in kind.__struct_fields__ else ""
+        for number, form in enumerate(syntax.forms):
+            callback = f"{kind.__name__.lower()}_{number}"
+            words = " | ".join(f"WORD_{word.word.upper()}" for word in syntax.words)
+            rules[callback] = f"({words}) {form.rule} -> {callback}"
+            makers[callback] = kind, form
+            for word in syntax.words:
+                tight = form.arguments and form.arguments[0].rule in _TIGHT
+                text = word.word + bang
+                terminals[f"WORD_{word.word.upper()}"] = rf"{text}(?!\S)" if tight else terminal_of(text)
+            for argument in form.arguments:
+                if argument.terminal:
+                    terminals[argument.rule] = argument.terminal
+                if argument.before:
+                    terminals[f"_THE_{argument.before.upper()}"] = terminal_of(argument.before)
+    return rules, makers, terminals
+
+
+def _rule(argument: Argument) -> str:
+    if argument.many:
+        return f"{argument.rule}*"
+    rule = f"_THE_{argument.before.upper()} {argument.rule}" if argument.before else argument.rule
+    return f"[{rule}]" if argument.optional else rule
