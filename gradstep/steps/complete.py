@@ -53,7 +53,7 @@ def _in_form(text: str, form: Form, rest: str, names: Names | None) -> list[str]
     for part in form.parts:
         if isinstance(part, Option):
             offers += [f"{part.name}="] if part.name not in options else []
-        elif form.arguments.index(part) > at:
+        elif form.arguments.index(part) > at and not options:
             offers += [f"{part.before} "] if part.before else _offers(part, words, names)
             if not part.optional:
                 break

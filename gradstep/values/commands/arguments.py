@@ -56,7 +56,7 @@ class Given(NamedTuple):
 
 def terminal_of(word: str) -> str:
     """Return the regular expression of a word that has to stand by itself."""
-    return rf"(?:{word})(?![\w.=])"
+    return rf"(?:{word})(?![\w.])"
 
 
 def word(text: str) -> Argument:
