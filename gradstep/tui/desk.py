@@ -49,6 +49,16 @@ class Controller:
         """Hold the screen."""
         self.screen = screen
 
+    @property
+    def queue(self) -> CommandQueue:
+        """What carries commands out."""
+        return self.screen.queue
+
+    @property
+    def keyboard(self) -> Keyboard:
+        """The keys as they are bound."""
+        return self.screen.keyboard
+
     def handles(self) -> Mapping[str, Callable[[], object]]:
         """Return what each key does, by the id that it has in the table of keys."""
         return {}

@@ -68,7 +68,7 @@ class Showing(Controller):
     def remember(self, history: Sequence[Command]) -> None:
         """Take over what was carried out before the screen was there."""
         for command in history:
-            self.screen.queue.history.append(command)
+            self.queue.history.append(command)
             self.screen.log_panel.add([Entry("command", clean(line_of(command)))])
             self.screen.prompt.last = line_of(command)
             self._carried_out(command)
@@ -112,8 +112,8 @@ class Showing(Controller):
                     self.screen.set_timer(1 / 30, self._show_log)
             case Died(how):
                 self._stages = []
-                running = self.screen.queue.running
-                self.screen.queue.died(how)
+                running = self.queue.running
+                self.queue.died(how)
                 self.screen.banner.text = how
                 during = f" It was running: {line_of(running)}." if running is not None else ""
                 if running is not None:
@@ -139,9 +139,9 @@ class Showing(Controller):
 
     def _tick(self) -> None:
         """Show how long things take, for as long as they do."""
-        if not self._stages and not self.screen.queue.busy:
+        if not self._stages and not self.queue.busy:
             self._clock.pause()
-        if self._stages and self.screen.queue.busy:
+        if self._stages and self.queue.busy:
             ends = [start for _, start in self._stages[1:]] + [time.monotonic()]
             stages = [Stage(name, end - start) for (name, start), end in zip(self._stages, ends, strict=True)]
             heard = [line for line in self._heard.splitlines() if line.strip()][-3:]
@@ -152,11 +152,11 @@ class Showing(Controller):
 
     def _question(self, stage: Stage) -> str:
         """Return what to ask about a stage that runs the user's code and prints, or takes long; empty for another."""
-        running = self.screen.queue.running
+        running = self.queue.running
         own = isinstance(running, Load) and ":" in running.target and stage.name.endswith(running.target)
         if not own or not (self._heard or stage.seconds > _LONG_STAGE):
             return ""
-        stops = f"{self.screen.keyboard.named('pause')}, twice, stops it."
+        stops = f"{self.keyboard.named('pause')}, twice, stops it."
         return f"Does this train? A factory only builds a Workload. {stops}"
 
     # -- what the driver tells ----------------------------------------------------------------------------------------
@@ -211,8 +211,8 @@ class Showing(Controller):
         """Return what can be done when a load has left nothing that could be stepped."""
         if stop.number or outcome is None or outcome.ok or not isinstance(outcome.command, Load):
             return ""
-        retry = f"{self.screen.keyboard.key('restart').shown} tries again, " if self._can_retry else ""
-        return f"Nothing is loaded: {retry}: and load NAME takes another, {self.screen.keyboard.named('quit')} quits."
+        retry = f"{self.keyboard.key('restart').shown} tries again, " if self._can_retry else ""
+        return f"Nothing is loaded: {retry}: and load NAME takes another, {self.keyboard.named('quit')} quits."
 
     def _open_on(self, opening: str) -> None:
         """Have Tensor show what the workload asks for until something is selected; nothing is carried out for that."""
@@ -233,7 +233,7 @@ class Showing(Controller):
                 row.redraw()
 
     def _activity(self) -> Activity:
-        driver, now = self.screen.queue, time.monotonic()
+        driver, now = self.queue, time.monotonic()
         running = line_of(driver.running) if driver.running is not None else ""
         age = now - driver.since
         if driver.running is not None:
@@ -268,26 +268,26 @@ class Showing(Controller):
     def drawing(self) -> None:
         """Tell the rows above and below the panels what there is to say."""
         now = [name for name in ("restart", "traceback") if self.screen.applies(name)]
-        now = now if self.screen.queue.dead or not self.screen.queue.running else []
+        now = now if self.queue.dead or not self.queue.running else []
         self.screen.footer.playing, self.screen.footer.maximised = (
-            self.screen.queue.playing is not None,
+            self.queue.playing is not None,
             self.screen.maximised,
         )
         now += keymap.PLAYING if self.screen.footer.playing else ()
-        inside = self.screen.queue.stop.position is not None
+        inside = self.queue.stop.position is not None
         lines = self.screen.reading is not None and not self.screen.reading.at_end
         now += ["natural"] * (inside and lines)
         now += keymap.INSIDE if inside else ()
         left_out = {*now, *(keymap.OUTSIDE if inside else ())}
         self.screen.footer.keys = [*now, *(n for n in keymap.FOOTER if self.screen.applies(n) and n not in left_out)]
         self.screen.footer.first = tuple(now)
-        self.screen.footer.next = next_words(self.screen.queue.stop, lines)
+        self.screen.footer.next = next_words(self.queue.stop, lines)
         self.screen.status.activity = self.screen.phases.activity = self._activity()
 
     # -- what applies now ----------------------------------------------------------------------------------------------
     def takes(self, word: str) -> bool:
         """Return whether a command of the language can be carried out now; the palette lists only those."""
-        return not self.screen.queue.dead and (self.screen.queue.stop.number > 0 or word in {"load", "say"})
+        return not self.queue.dead and (self.queue.stop.number > 0 or word in {"load", "say"})
 
     @property
     def _can_retry(self) -> bool:
@@ -298,24 +298,24 @@ class Showing(Controller):
         """Return whether a key would do something now."""
         if key == "restart":
             return (
-                bool(self.screen.queue.dead)
-                or self.screen.queue.running is not None
+                bool(self.queue.dead)
+                or self.queue.running is not None
                 or (self.screen.nothing_loaded and self._can_retry)
             )
         if key == "traceback":
             problem = self.screen.why.news.problem
             return problem is not None and bool(problem.frames)
         if key == "go_on":
-            return self.screen.queue.parked or (self.screen.reading is not None and not self.screen.reading.at_end)
+            return self.queue.parked or (self.screen.reading is not None and not self.screen.reading.at_end)
         if key in _STEPPING:
             script = self.screen.reading is not None and key in {"natural", "play"}
-            return not self.screen.queue.dead and (script or not self.screen.nothing_loaded)
+            return not self.queue.dead and (script or not self.screen.nothing_loaded)
         if key in {"slower", "faster"}:
-            return self.screen.queue.playing is not None
+            return self.queue.playing is not None
         if key == "find":
-            return self.screen.queue.stop.number > 0 and not self.screen.queue.dead
+            return self.queue.stop.number > 0 and not self.queue.dead
         if key == "start_over":
-            return any(isinstance(command, Load) for command in self.screen.queue.history)
+            return any(isinstance(command, Load) for command in self.queue.history)
         if key.startswith(("loss_", "tensor_")):
             return key.partition("_")[0] in self.screen.places
         if key == "script":

@@ -25,9 +25,11 @@ def hangs():
     print("hanging in the factory", flush=True)
     while True:
         time.sleep(3600)
+    return prints()
 
 def exits():
     os._exit(3)
+    return prints()
 
 def prints():
     print("hello from the factory")
@@ -313,7 +315,9 @@ def test_what_was_opened_by_a_program_is_no_session_to_open_again(home: Path) ->
     terminal.wait(lambda text: "mine" in text.splitlines()[0] and "lr 0.25" in text)
     terminal.press("4")  # the log, where the ledger stands once there is a model
     terminal.wait("Opened by a program: there is no load line")
-    terminal.press(":forward\r", ":save kept.steps\r")  # f right behind a digit would be a count
+    terminal.press(":forward\r")  # f right behind a digit would be a count
+    terminal.wait("stop 2")
+    terminal.press(":save kept.steps\r")
     terminal.wait("Put one in front")
     terminal.press("R")
     terminal.wait("R restarts a dead one")

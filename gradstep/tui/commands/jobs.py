@@ -49,7 +49,7 @@ class Job(NamedTuple):
     scripted: bool = False
     """True for lines that were written down: they say themselves how to go on from a breakpoint inside a phase."""
     place: Callable[[], str] = lambda: ""
-    """Where it has come to, e.g. `turn 3 of 12`; empty for what is over at once."""
+    """Returns its progress, e.g. `turn 3 of 12`; empty for a job of one command."""
 
 
 def command_job(command: Command) -> Job:

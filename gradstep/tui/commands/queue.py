@@ -36,7 +36,7 @@ class CommandQueue(Carrier):
         super().__init__(session, listener)
         self.dead = ""
         self.place = ""
-        """Where the job under way has come to, e.g. `turn 3 of 12`."""
+        """Progress of the job under way, e.g. `turn 3 of 12`."""
         self.idle = asyncio.Event()
         self._rest = rest
         self._queue: deque[Job] = deque()

@@ -91,7 +91,7 @@ class CommandLines(Controller):
 
     async def _ask_names(self) -> None:
         """Learn what there is to complete, when nothing stands in the way of asking."""
-        queue = self.screen.queue
+        queue = self.queue
         if queue.dead or queue.running is not None or not queue.stop.number:
             return
         with suppress(ConnectionError):
@@ -118,9 +118,9 @@ class CommandLines(Controller):
             self._came_of(problem)
 
     def _came_of(self, problem: Problem | None) -> None:
-        """Say how a line that failed is had again."""
-        if problem is not None and problem.kind != "interrupted" and not self.screen.queue.dead:
-            again = f"{self.screen.keyboard.key('command').shown} then ↑ brings the line back to edit"
+        """Say how to get a line that failed back, to edit it."""
+        if problem is not None and problem.kind != "interrupted" and not self.queue.dead:
+            again = f"{self.keyboard.key('command').shown} then ↑ brings the line back to edit"
             self.screen.say(f"{problem.title}.   {again}")
 
     def _give(self, text: str) -> None:
@@ -166,7 +166,7 @@ class CommandLines(Controller):
     def _save(self, path: str) -> None:
         from gradstep.steps.record import save
 
-        history = self.screen.queue.history
+        history = self.queue.history
         try:
             save(path, history)
         except OSError as error:

@@ -8,7 +8,7 @@ from gradstep.tui.layout.layouts import PANELS
 PATIENCE = 0.7
 """Seconds after a digit in which the next key belongs to it: longer than it takes to type on, shorter than to look."""
 _DIGITS = 6
-"""Digits that are heeded: nobody means more."""
+"""Digits of a number at most: nobody means more."""
 
 
 class Count:
@@ -51,8 +51,8 @@ class Counting(Controller):
         self._counting = self.screen.set_interval(PATIENCE, self.over, pause=True)
 
     def counts(self, pressed: str, now: float) -> bool:
-        """Hear a key that was pressed at the time `now`; True when it is a digit and no key."""
-        key = self.screen.keyboard.of(pressed)
+        """Take note of a key that was pressed at the time `now`; return whether it is a digit and no key."""
+        key = self.keyboard.of(pressed)
         self.screen.times = 1
         panel = key is not None and key.id in PANELS
         if pressed in tuple("0123456789") and (key is None or panel) and (pressed != "0" or self._count.waits(now)):
@@ -63,7 +63,7 @@ class Counting(Controller):
             return key is None
         number = self._count.take(now)
         self._show_count("")
-        if number and self.screen.keyboard.takes_count(pressed):
+        if number and self.keyboard.takes_count(pressed):
             self.screen.times = number
             if number > 1:
                 # the digits were none of the panels that they have gone to

@@ -99,7 +99,7 @@ class Find(Controller):
 
     def applies(self, key: str) -> bool | None:
         """Return whether a key would do something now."""
-        return self.screen.queue.stop.number > 0 and not self.screen.queue.dead if key == "find" else None
+        return self.queue.stop.number > 0 and not self.queue.dead if key == "find" else None
 
     def begin(self) -> None:
         """Begin to find something."""
@@ -114,7 +114,7 @@ class Find(Controller):
             self._finding = FindLine(self)
             self.screen.mount(self._finding)
         self._hits, self.stays = None, False
-        self._typing.open(self._finding, self.screen.keyboard.key("find").shown or "/")
+        self._typing.open(self._finding, self.keyboard.key("find").shown or "/")
         self.screen.prompt.redraw()
         self.screen.say("a part of the name of a module, parameter or node; #12 is node 12")
 

@@ -93,7 +93,7 @@ class Layouts(Controller):
         wish = self.screen.wish
         sizes = resized(*self.screen.size, wish, self.screen.recent[0], across, down)
         if sizes == wish.sizes:
-            back = f"{self.screen.keyboard.key('maximise').shown} takes the panel back first"
+            back = f"{self.keyboard.key('maximise').shown} takes the panel back first"
             self.screen.say(back if wish.maximised else "the panels beside it give no more room")
         else:
             self._resize(sizes)

@@ -59,14 +59,14 @@ class Node(Controller):
         row = graph.here
         if row is not None and row.group and model.here is not None and model.here.kind == "parameter":
             return None, model.here.path
-        if graph.pointed_node is None and self.screen.queue.stop.position is None and row is None:
+        if graph.pointed_node is None and self.queue.stop.position is None and row is None:
             return None, model.pointed
         return graph.pointed_node, ""
 
     def _module(self) -> tuple[int | None, str]:
         """Return what Inside is about between phases: the module under the cursor of Model, in the call of a node."""
         number, path = self._subject()
-        if self.screen.queue.stop.position is not None or (
+        if self.queue.stop.position is not None or (
             self.screen.model.here is not None and not self.screen.model.pointed
         ):
             return None, ""  # what is stopped at, or the whole model

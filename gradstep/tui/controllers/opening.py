@@ -117,7 +117,7 @@ class Opening(Controller):
 
         replaying = f"Replaying the last session: {numbers.count(walk.total, 'command')}"
         self.screen.log_panel.add([Entry("notice", replaying)])
-        self.screen.queue.put(walk.job(done))
+        self.queue.put(walk.job(done))
 
     def _turned(self, page: Page) -> None:
         """Take the script at its new line; it is drawn with the stop."""
@@ -138,7 +138,7 @@ class Opening(Controller):
         from gradstep.tui.keys.help import HelpScreen, topics
 
         named = one_of("help on", topic.removeprefix(":").partition(" ")[0], topics()) if topic else ""
-        self.screen.app.push_screen(HelpScreen(self.screen.keyboard, self.screen.focus_panel, named))
+        self.screen.app.push_screen(HelpScreen(self.keyboard, self.screen.focus_panel, named))
 
     def quit(self) -> None:
         """Quit."""

@@ -137,7 +137,7 @@ class Panels(Controller):
     @property
     def stop(self) -> Stop:
         """Where the session stands."""
-        return self.screen.queue.stop
+        return self.queue.stop
 
     def run(self, command: Command) -> None:
         """Queue a command."""
@@ -215,7 +215,7 @@ class Panels(Controller):
         """The cursor of Model rests: show what is under it."""
         self.settle()
         if self.screen.model.chosen:
-            self.screen.queue.put(command_job(show_of(self.screen.model.chosen)))
+            self.queue.put(command_job(show_of(self.screen.model.chosen)))
 
     def settle(self) -> None:
         """Forget that the cursor has moved."""
@@ -227,7 +227,7 @@ class Panels(Controller):
         shape = self.screen.tensor.view.shape if self.screen.tensor.view is not None else ()
         request = self.screen.tensor.request()
         if math.prod(shape) > MOST or not isinstance(request, LookTensor):
-            narrower = f"{self.screen.keyboard.key('command').shown}show takes a part of it"
+            narrower = f"{self.keyboard.key('command').shown}show takes a part of it"
             self.screen.say(
                 f"{math.prod(shape):,} numbers are more than the {MOST:,} that a clipboard takes: {narrower}"
             )

@@ -94,69 +94,65 @@ class Stepping(Controller):
     # -- going on -----------------------------------------------------------------------------------------------------
     def act(self, line: str) -> None:
         """Run a phase, or go on from a stop inside one."""
-        driver = self.screen.queue
+        driver = self.queue
         if line in ("over", "out") and driver.stop.position is None and not driver.busy and driver.stop.number:
-            self.screen.say(
-                f"not inside a phase: {self.screen.keyboard.key('into').shown} steps into the natural next one"
-            )
+            self.screen.say(f"not inside a phase: {self.keyboard.key('into').shown} steps into the natural next one")
         else:
             self._training.act(line)
 
     def go_on(self) -> None:
         """Go on from a stop inside a phase; else with what a pause kept, with the script, or to a breakpoint."""
         self.screen.queueing()
-        reading, inside = self.screen.reading, self.screen.queue.stop.position is not None
+        reading, inside = self.screen.reading, self.queue.stop.position is not None
         refused = inside and reading is not None and isinstance(reading.next, REFUSED_INSIDE)
         script = reading is not None and not reading.at_end and not refused
         if inside and not script:
             self.screen.put(command_job(Continue()))
-        elif not inside and self.screen.queue.go_on():
+        elif not inside and self.queue.go_on():
             return
         elif script and reading is not None:
             self.screen.put(reading.rest())
-        elif self.screen.queue.busy or (
+        elif self.queue.busy or (
             self._breaks and (self._list.seen < 0 or any(row.enabled for row in self.breakpoints))
         ):
             self.screen.put(command_job(Continue()))
         else:
-            break_ = self.screen.keyboard.key("break").shown
+            break_ = self.keyboard.key("break").shown
             self.screen.say(f"nothing was paused: there is nothing to continue; {break_} sets a breakpoint")
 
     def pause(self) -> None:
         """Drop what is queued, and have a phase that is stepped stop at the next place; once more, interrupt it."""
-        running = self.screen.queue.running
+        running = self.queue.running
         if running is None or self._training.pressed or not self._stops_inside(running):
             self._training.pause()
             return
         self.screen.pausing()
-        self.screen.queue.pause()
+        self.queue.pause()
         self.screen.session.interrupt()
-        again = f"{self.screen.keyboard.named('pause')} again gives the phase up"
-        self.screen.say(f"pausing at the next place{_waited_for(self.screen.queue.stop.position)}; {again}")
+        again = f"{self.keyboard.named('pause')} again gives the phase up"
+        self.screen.say(f"pausing at the next place{_waited_for(self.queue.stop.position)}; {again}")
         self._training.pressed = True
 
     def _stops_inside(self, command: Command) -> bool:
         """Return whether a command that runs is watched from inside, so that it can stop at the next place."""
         if isinstance(command, _STEPS):
-            return self.screen.queue.stop.position is not None or isinstance(command, Into)
+            return self.queue.stop.position is not None or isinstance(command, Into)
         name = type(command).__name__.lower()
-        return name in self.screen.queue.stop.pausable or any(
-            row.enabled and row.watches(name) for row in self.breakpoints
-        )
+        return name in self.queue.stop.pausable or any(row.enabled and row.watches(name) for row in self.breakpoints)
 
     def applies(self, key: str) -> bool | None:
         """Return whether a key would do something now."""
-        inside = self.screen.queue.stop.position is not None
+        inside = self.queue.stop.position is not None
         if key in ("over", "out"):
             return inside
         if key == "delete":
             return self._list.here is not None and "breakpoints" in self.screen.places
         if key == "undo":
-            return self.screen.queue.stop.number > 1 and not self.screen.queue.dead
+            return self.queue.stop.number > 1 and not self.queue.dead
         if key == "into":
-            return self.screen.queue.stop.number > 0 and not self.screen.queue.dead
+            return self.queue.stop.number > 0 and not self.queue.dead
         if key == "go_on" and (inside or any(row.enabled for row in self.breakpoints)):
-            return not self.screen.queue.dead
+            return not self.queue.dead
         return None
 
     def undo(self) -> None:
@@ -171,7 +167,7 @@ class Stepping(Controller):
 
     def break_here(self) -> None:
         """Set a breakpoint at the position, or delete it where there is one."""
-        wanted = _break_at(self.screen.queue.stop.position)
+        wanted = _break_at(self.queue.stop.position)
         if wanted is None:
             self.screen.say(
                 "a breakpoint stands on a row of Graph or Model, or where a phase is stopped: go there first"

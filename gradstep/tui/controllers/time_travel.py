@@ -42,7 +42,7 @@ class TimeTravel(Controller):
 
     def applies(self, key: str) -> bool | None:
         """Return whether a key would do something now."""
-        return self.screen.queue.stop.ahead > 0 and not self.screen.queue.dead if key == "redo" else None
+        return self.queue.stop.ahead > 0 and not self.queue.dead if key == "redo" else None
 
     def start(self) -> None:
         """Prepare the timer that runs while the moment under the cursor is on its way."""
@@ -101,7 +101,7 @@ class TimeTravel(Controller):
             or (row.here and not self.screen.past.row)
         ):
             return
-        if row.here or self.screen.queue.dead:
+        if row.here or self.queue.dead:
             self._leave_past()
         else:
             # what the last command said is of the present; the log has it
@@ -129,7 +129,7 @@ class TimeTravel(Controller):
 
     def pause(self) -> None:
         """Come back from the past that is looked at; else pause."""
-        if self.screen.past.row is None or self.screen.queue.busy:
+        if self.screen.past.row is None or self.queue.busy:
             self._stepping.pause()
         else:
             self.to_present()
@@ -162,12 +162,12 @@ class TimeTravel(Controller):
         """Show a tensor at two points, with the cursor on an element."""
         self.screen.tensor.compare(between, at)
         self.screen.go_to("tensor")
-        back = self.screen.keyboard.key("pause").shown
+        back = self.keyboard.key("pause").shown
         self.screen.say(f"Tensor: {between.name}, the second minus the first; {back} goes back")
 
     def back_to_compare(self) -> bool:
         """Come back from a difference to Compare; False while something runs that is to be paused first."""
-        if self.screen.queue.busy:
+        if self.queue.busy:
             return False
         self._leave_difference()
         self.screen.go_to("compare")

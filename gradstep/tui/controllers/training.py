@@ -84,24 +84,24 @@ class Training(Controller):
     # -- playing ------------------------------------------------------------------------------------------------------
     def play(self, unit: Literal["phase", "iteration"]) -> None:
         """Play phases, lines of the open script, or iterations; once more stops."""
-        playing = self.screen.queue.playing
+        playing = self.queue.playing
         lines = unit == "phase" and self.screen.reading is not None and not self.screen.reading.at_end
         if playing is not None and (playing.unit == "iteration") == (unit == "iteration"):
-            self.screen.queue.play(None)
+            self.queue.play(None)
             self.screen.redraw()
-            self.screen.say(f"stopped playing: {self.screen.keyboard.key('play').shown} plays on")
+            self.screen.say(f"stopped playing: {self.keyboard.key('play').shown} plays on")
             return
         self.screen.queueing()
-        if self.screen.queue.dead:
-            self.screen.say(f"the engine is dead: {self.screen.keyboard.key('restart').shown} restarts it")
+        if self.queue.dead:
+            self.screen.say(f"the engine is dead: {self.keyboard.key('restart').shown} restarts it")
             return
         if lines and self.screen.reading is not None:
             self.screen.reading.waits = False
-            self.screen.queue.play(Play("line", self._next_line, self._rate))
+            self.queue.play(Play("line", self._next_line, self._rate))
         elif unit == "phase":
-            self.screen.queue.play(Play("phase", lambda: natural_job(parse_commands), self._rate))
+            self.queue.play(Play("phase", lambda: natural_job(parse_commands), self._rate))
         else:
-            self.screen.queue.play(Play("iteration", lambda: iteration_job(parse_commands), self._rate))
+            self.queue.play(Play("iteration", lambda: iteration_job(parse_commands), self._rate))
         self.screen.redraw()
 
     def _next_line(self) -> Job | None:
@@ -109,47 +109,47 @@ class Training(Controller):
         if reading is None or reading.at_end:
             return None
         if reading.waits:
-            self.screen.say(f"the script asks for a key; {self.screen.keyboard.key('play').shown} plays on")
+            self.screen.say(f"the script asks for a key; {self.keyboard.key('play').shown} plays on")
             return None
         return reading.job()
 
     def speed(self, by: int) -> None:
         """Play faster or slower."""
-        play = (self.screen.queue.playing or Play("phase", lambda: None, self._rate)).at(by)
+        play = (self.queue.playing or Play("phase", lambda: None, self._rate)).at(by)
         self._rate = play.rate
-        if self.screen.queue.playing is not None:
-            self.screen.queue.play(play)
+        if self.queue.playing is not None:
+            self.queue.play(play)
         self.screen.say(f"{play.words}   {self._speed_words}")
 
     @property
     def _speed_words(self) -> str:
-        slower, faster, stop = (self.screen.keyboard.key(name).shown for name in ("slower", "faster", "play"))
-        does = "stops" if self.screen.queue.playing is not None else "plays"
+        slower, faster, stop = (self.keyboard.key(name).shown for name in ("slower", "faster", "play"))
+        does = "stops" if self.queue.playing is not None else "plays"
         return f"{slower} slower, {faster} faster, {stop} {does}"
 
     # -- pausing and beginning again ----------------------------------------------------------------------------------
     def pause(self) -> None:
         """Drop what is queued; once more, interrupt what runs."""
         self.screen.pausing()
-        again = self.pressed and self.screen.queue.running is not None
+        again = self.pressed and self.queue.running is not None
         if again:
             self.screen.session.interrupt()
             self.screen.say("interrupting: the phase will be rolled back")
-        elif self.screen.queue.pause():
-            more = f"; {self.screen.keyboard.named('pause')} again interrupts" if self.screen.queue.running else ""
+        elif self.queue.pause():
+            more = f"; {self.keyboard.named('pause')} again interrupts" if self.queue.running else ""
             self.screen.say(f"paused: the queue is clear{more}")
         elif self.screen.why.news.said:
             self.screen.why.tell(said="")
             self.screen.rearrange()
             self.screen.redraw()
         else:
-            self.screen.say(f"nothing runs; {self.screen.keyboard.named('quit')} quits")
-        self.pressed = self.screen.queue.running is not None
+            self.screen.say(f"nothing runs; {self.keyboard.named('quit')} quits")
+        self.pressed = self.queue.running is not None
 
     def start_over(self) -> None:
         """Load the same workload afresh, with the same seed; asks first."""
         load = self.screen.last_load
-        again = self.screen.keyboard.key("start_over").shown
+        again = self.keyboard.key("start_over").shown
         if load is None:
             self.screen.say("nothing was loaded here that could be loaded again")
         elif not self._sure:
@@ -157,7 +157,7 @@ class Training(Controller):
             self.screen.say(f"start over with {line_of(load)}? {again} again does it, any other key does not")
         else:
             self._sure = False
-            self.screen.queue.pause()
+            self.queue.pause()
             self.screen.told(f"Starting over: {line_of(load)}. The log and the record keep what was done before.")
             self.screen.why.tell(said="")
             if self.screen.reading is not None and self.screen.reading.loads:
@@ -168,7 +168,7 @@ class Training(Controller):
 
     def _load_again(self, load: Load) -> Job:
         """Return the job that loads again and shows what is shown now, or what the workload wants to be seen first."""
-        shown = next((c for c in reversed(self.screen.queue.history) if isinstance(c, Load | Show)), None)
+        shown = next((c for c in reversed(self.queue.history) if isinstance(c, Load | Show)), None)
         if not isinstance(shown, Show):
             return load_job(load, parse_commands)
 
@@ -180,7 +180,7 @@ class Training(Controller):
     def restart(self) -> None:
         """Start a dead or hanging engine again."""
         if not self.screen.applies("restart"):
-            self.screen.say(f"the engine is alive: {self.screen.keyboard.key('restart').shown} restarts a dead one")
+            self.screen.say(f"the engine is alive: {self.keyboard.key('restart').shown} restarts a dead one")
             return
         self._showing.begin_stage("starting the engine again")
         self.screen.run_worker(self._restart(), name="restart")
@@ -188,20 +188,18 @@ class Training(Controller):
     def begin(self) -> None:
         """Queue what the screen is opened with."""
         for command in self.opening:
-            self.screen.queue.put(
-                load_job(command, parse_commands) if isinstance(command, Load) else command_job(command)
-            )
+            self.queue.put(load_job(command, parse_commands) if isinstance(command, Load) else command_job(command))
 
     async def _restart(self) -> None:
         retry = self.screen.nothing_loaded and self.screen.reading is not None
         if retry:
             # what came before the load, narration, comes again with the script
-            self.screen.queue.history.clear()
-        again = bool(self.screen.queue.history)
-        await self.screen.queue.restart()
+            self.queue.history.clear()
+        again = bool(self.queue.history)
+        await self.queue.restart()
         if retry and self.screen.reading is not None:
             self.screen.reading.restart()
-            self.screen.queue.put(self.screen.reading.to_load())
+            self.queue.put(self.screen.reading.to_load())
         elif not again:
             # it died before anything was done: begin as at the start
             self.begin()
