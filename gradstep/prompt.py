@@ -7,8 +7,8 @@ import os
 from msgspec.structs import replace
 
 from gradstep.session import local
-from gradstep.steps.faults import problem_of_line
-from gradstep.steps.parse import parse_script
+from gradstep.steps.language.faults import problem_of_line
+from gradstep.steps.language.parse import parse_script
 from gradstep.steps.runner import Runner
 from gradstep.values.commands import Say
 from gradstep.values.errors import GradstepError

@@ -22,7 +22,7 @@ from gradstep.engine.stepping.gradient_edits import Flows
 from gradstep.engine.transaction import Transaction
 from gradstep.values.commands import ACT_NAMES, Backward, EditCommand, PointCommand, line_of
 from gradstep.values.errors import GradstepError
-from gradstep.values.inside import SourceLine
+from gradstep.values.views.inside import SourceLine
 
 _NOTHING = Saved()
 _UNKNOWN = Saved(known=False)

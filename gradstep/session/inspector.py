@@ -18,17 +18,8 @@ from gradstep.engine.state.digest import digest, measured_on, state_size
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.watchpoints import Watchpoints
 from gradstep.session.phase_stepper import PhaseStepper
-from gradstep.values.contributions import LookContributions
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression, expression_line
-from gradstep.values.finding import LookFind
-from gradstep.values.graphs import LookGraph
-from gradstep.values.inside import LookBreakpoints, LookInside, LookSource
-from gradstep.values.nodes import LookChain, LookNode
-from gradstep.values.reasons import LookLedger
-from gradstep.values.tensors import Between, LookPlace
-from gradstep.values.timeline import LookCompare, LookTimeline
-from gradstep.values.training import LookBatch, LookLayers, LookOptimizer
 from gradstep.values.views import (
     Digest,
     LookChanges,
@@ -46,6 +37,15 @@ from gradstep.values.views import (
     StateView,
     View,
 )
+from gradstep.values.views.contributions import LookContributions
+from gradstep.values.views.graph import LookGraph
+from gradstep.values.views.inside import LookBreakpoints, LookInside, LookSource
+from gradstep.values.views.ledger import LookLedger
+from gradstep.values.views.node import LookChain, LookNode
+from gradstep.values.views.search import LookFind
+from gradstep.values.views.tensor import Between, LookPlace
+from gradstep.values.views.timeline import LookCompare, LookTimeline
+from gradstep.values.views.training import LookBatch, LookLayers, LookOptimizer
 from gradstep.views.graph.search import FindViewer
 from gradstep.views.graph.view import GraphViewer, Progress
 from gradstep.views.moment import Moment

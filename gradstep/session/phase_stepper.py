@@ -21,7 +21,7 @@ from gradstep.engine.stepping.stop_condition import Kind
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
-from gradstep.values.inside import Position
+from gradstep.values.views.inside import Position
 
 T = TypeVar("T")
 

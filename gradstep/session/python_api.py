@@ -9,14 +9,10 @@ from msgspec.structs import replace
 import gradstep.sheets  # noqa: F401  (views draw themselves)
 from gradstep.values import commands as cmd
 from gradstep.values.commands import Command, Show
-from gradstep.values.contributions import ContributionsView, LookContributions
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
-from gradstep.values.graphs import GraphView, LookGraph
 from gradstep.values.outcomes import Outcome, Problem, Stop
-from gradstep.values.reasons import LedgerView, LookLedger
-from gradstep.values.selecting import read_selection
-from gradstep.values.training import BatchView, LayersView, LookBatch, LookLayers, LookOptimizer, OptimizerView
+from gradstep.values.selection import read_selection
 from gradstep.values.views import (
     Changes,
     LookChanges,
@@ -32,6 +28,10 @@ from gradstep.values.views import (
     View,
     WhyView,
 )
+from gradstep.values.views.contributions import ContributionsView, LookContributions
+from gradstep.values.views.graph import GraphView, LookGraph
+from gradstep.values.views.ledger import LedgerView, LookLedger
+from gradstep.values.views.training import BatchView, LayersView, LookBatch, LookLayers, LookOptimizer, OptimizerView
 
 _V = TypeVar("_V")
 

@@ -29,8 +29,8 @@ from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.files import refuse_to_overwrite
 from gradstep.values.numbers import size as bytes_words
-from gradstep.values.timeline import LookCompare
 from gradstep.values.views import NoView, Request, View
+from gradstep.values.views.timeline import LookCompare
 from gradstep.views.training.compare import compare_view, compare_words
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Literal
 from gradstep.sheets.find import sheet_of
 from gradstep.sheets.html import html
 from gradstep.sheets.text import text
-from gradstep.values.drawn import Drawn, draw
+from gradstep.values.views.drawn import Drawn, draw
 
 
 @draw.register

@@ -7,7 +7,7 @@ import math
 from gradstep.sheets.pixels import pixels
 from gradstep.sheets.sheet import Block, Cell, Sheet, Table, Words, greatest, heat_cell
 from gradstep.values import numbers
-from gradstep.values.training import BatchView, PartRow, Piece, SampleRow
+from gradstep.values.views.training import BatchView, PartRow, Piece, SampleRow
 
 _MOST = 3
 """Numbers, tokens or points of a curve that are written out for a sample."""

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from gradstep.sheets.sheet import Block, Cell, Sheet, Table, Words, norm_cell
 from gradstep.values import numbers
-from gradstep.values.contributions import Contribution, ContributionsView, Total, share_words
+from gradstep.values.views.contributions import Contribution, ContributionsView, Total, share_words
 
 
 def contributions_sheet(view: ContributionsView) -> Sheet:

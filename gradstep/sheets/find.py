@@ -13,12 +13,13 @@ from gradstep.sheets.outcome import changes_sheet, outcome_sheet
 from gradstep.sheets.reasons import ledger_sheet, why_sheet
 from gradstep.sheets.sheet import Sheet, Words
 from gradstep.sheets.tensor import tensor_sheet
-from gradstep.values import training, views
-from gradstep.values.contributions import ContributionsView
-from gradstep.values.drawn import Drawn
-from gradstep.values.graphs import GraphView
+from gradstep.values import views
 from gradstep.values.outcomes import Outcome
-from gradstep.values.reasons import LedgerView
+from gradstep.values.views import training
+from gradstep.values.views.contributions import ContributionsView
+from gradstep.values.views.drawn import Drawn
+from gradstep.values.views.graph import GraphView
+from gradstep.values.views.ledger import LedgerView
 
 
 def sheet_of(view: Drawn) -> Sheet:

@@ -6,8 +6,8 @@ from pathlib import PurePath
 
 from gradstep.sheets.sheet import Block, Preformatted, Sheet, Words
 from gradstep.values import numbers
-from gradstep.values.graphs import GraphView, NodeRow
 from gradstep.values.plain import clean, columns
+from gradstep.values.views.graph import GraphView, NodeRow
 
 _STATES = {
     "alive": "alive",

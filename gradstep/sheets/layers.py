@@ -6,7 +6,7 @@ import math
 
 from gradstep.sheets.sheet import Cell, Sheet, Table, Words, norm_cell
 from gradstep.values import numbers
-from gradstep.values.training import LayerRow, LayersView
+from gradstep.values.views.training import LayerRow, LayersView
 
 _DECADES = 4.0
 """Decades that the bars span at least: less, and equal layers would look unlike."""

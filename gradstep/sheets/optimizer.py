@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradstep.sheets.sheet import Block, Cell, Sheet, Table, Words, norm_cell
 from gradstep.values import numbers
-from gradstep.values.training import GroupRow, OptimizerView, SlotRow
+from gradstep.values.views.training import GroupRow, OptimizerView, SlotRow
 
 
 def optimizer_sheet(view: OptimizerView) -> Sheet:

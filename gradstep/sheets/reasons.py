@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gradstep.sheets.sheet import Block, Cell, Preformatted, Sheet, Table, Words, greatest, heat_cell
 from gradstep.values import numbers
-from gradstep.values.reasons import FormulaLine, LedgerRow, LedgerView
 from gradstep.values.views import WhyView
+from gradstep.values.views.ledger import FormulaLine, LedgerRow, LedgerView
 
 _SIGNS = {"backward": "+ ", "step": "· "}
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from gradstep.steps.faults import ScriptError
 from gradstep.steps.jsonlines import spelled
-from gradstep.steps.parse import read_script
+from gradstep.steps.language.faults import ScriptError
+from gradstep.steps.language.parse import read_script
+from gradstep.steps.language.script import Line, Script
 from gradstep.steps.report import failure_text
 from gradstep.steps.runner import Runner
-from gradstep.steps.script import Line, Script
 from gradstep.values.commands import HISTORY, Load, role_of
 from gradstep.values.differences import (
     FileComparison,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from gradstep.steps.language.script import Line, Script
 from gradstep.steps.runner import Failure, Runner
-from gradstep.steps.script import Line, Script
 from gradstep.values.commands import Command, Expect, Load, Screenshot
-from gradstep.values.graphs import LookGraph
-from gradstep.values.inside import LookSource
 from gradstep.values.outcomes import Outcome, Problem, Stop
-from gradstep.values.reasons import LookLedger
+from gradstep.values.views.graph import LookGraph
+from gradstep.values.views.inside import LookSource
+from gradstep.values.views.ledger import LookLedger
 
 if TYPE_CHECKING:
     from gradstep.session.local import Session

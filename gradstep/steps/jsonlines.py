@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 from msgspec import to_builtins
 from msgspec.structs import asdict
 
-from gradstep.steps.script import Line
+from gradstep.steps.language.script import Line
 from gradstep.values.commands import line_of, role_of
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Changes, Digest, LookChanges, LookDigest

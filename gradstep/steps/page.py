@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from gradstep.steps.headless import Headless
-from gradstep.steps.script import Line
+from gradstep.steps.language.script import Line
 from gradstep.values.commands import Expect, Let, Load, Say, Set
 from gradstep.values.files import write_text
 from gradstep.values.outcomes import Outcome

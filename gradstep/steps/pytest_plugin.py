@@ -13,8 +13,8 @@ from _pytest._code.code import ReprFileLocation, TerminalRepr
 if TYPE_CHECKING:
     from _pytest._io import TerminalWriter
 
+    from gradstep.steps.language.script import Script
     from gradstep.steps.runner import Failure
-    from gradstep.steps.script import Script
     from gradstep.values.outcomes import Problem
 
 _LOOKED_AT = 1 << 16
@@ -54,7 +54,7 @@ class StepsItem(pytest.Item):
         """Replay the script in this process; screenshots are left out."""
         from gradstep.session.local import Session
         from gradstep.steps.headless import Headless
-        from gradstep.steps.parse import read_script
+        from gradstep.steps.language.parse import read_script
 
         script = read_script(str(self.path))
         session = Session()
@@ -69,7 +69,7 @@ class StepsItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str | TerminalRepr:
         """Show the line that failed, not gradstep's own frames."""
-        from gradstep.steps.faults import ScriptError
+        from gradstep.steps.language.faults import ScriptError
         from gradstep.steps.report import failure_text
 
         error = excinfo.value

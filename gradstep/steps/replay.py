@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from gradstep.steps.faults import ScriptError
 from gradstep.steps.headless import Draw, Headless
 from gradstep.steps.jsonlines import JsonLines
+from gradstep.steps.language.faults import ScriptError
+from gradstep.steps.language.parse import read_script
+from gradstep.steps.language.script import Line, Script
 from gradstep.steps.page import Camera, Page
-from gradstep.steps.parse import read_script
 from gradstep.steps.report import failure_text, stop_text
 from gradstep.steps.runner import Failure
-from gradstep.steps.script import Line, Script
 from gradstep.values.commands import HISTORY, Let, Say, Set
 from gradstep.values.outcomes import Outcome, Problem
 

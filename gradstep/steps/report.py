@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 
-from gradstep.steps.faults import caret_lines
+from gradstep.steps.language.faults import caret_lines
+from gradstep.steps.language.script import Script
 from gradstep.steps.runner import Failure
-from gradstep.steps.script import Script
 from gradstep.values.outcomes import Frame, Problem, Stop
 
 

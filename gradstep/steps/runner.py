@@ -19,7 +19,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gradstep.steps.script import ExpectError, Line, Repeat, Script, Statement
+from gradstep.steps.language.script import ExpectError, Line, Repeat, Script, Statement
 from gradstep.values.outcomes import Problem
 
 

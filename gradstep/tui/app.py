@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from textual.command import Provider
 
     from gradstep.session.protocol import FrontSession
-    from gradstep.steps.script import Script
+    from gradstep.steps.language.script import Script
 
 
 def _palette() -> type[Provider]:

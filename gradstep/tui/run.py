@@ -54,7 +54,7 @@ def run_app(
     """
     opened = None
     if script is not None:
-        from gradstep.steps.parse import read_script
+        from gradstep.steps.language.parse import read_script
 
         opened = read_script(script)
     load = Load(target, SEED if seed is None else seed, device or "auto")

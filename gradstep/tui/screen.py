@@ -34,7 +34,7 @@ from gradstep.values.outcomes import Outcome
 
 if TYPE_CHECKING:
     from gradstep.session.protocol import FrontSession
-    from gradstep.steps.script import Script
+    from gradstep.steps.language.script import Script
 
 
 class StepScreen(Desk, inherit_bindings=False):

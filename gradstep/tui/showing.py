@@ -325,8 +325,8 @@ class Showing(Controller):
 
 def _expression(text: str) -> Expression | None:
     """Return what a `show` of the workload's own names; None when it cannot be read."""
-    from gradstep.steps.parse import parse_line
-    from gradstep.steps.script import Line
+    from gradstep.steps.language.parse import parse_line
+    from gradstep.steps.language.script import Line
 
     try:
         (statement,) = parse_line(f"show {text}")

@@ -7,9 +7,9 @@ from typing import Literal
 from msgspec import Struct
 
 from gradstep.values.commands import Command
-from gradstep.values.drawn import Drawn
-from gradstep.values.inside import Position
 from gradstep.values.views import Changes
+from gradstep.values.views.drawn import Drawn
+from gradstep.values.views.inside import Position
 
 
 class Frame(Struct, frozen=True):

@@ -14,7 +14,7 @@ from timing import milliseconds, percentile, row
 
 from gradstep.session.local import Session
 from gradstep.values.commands import Forward, Load
-from gradstep.values.graphs import GraphView, LookGraph
+from gradstep.values.views.graph import GraphView, LookGraph
 
 FILE = Path(__file__).with_name("graph_workload.py")
 KEYS = {

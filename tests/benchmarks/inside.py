@@ -99,7 +99,7 @@ def _recording(times: int) -> list[str]:
     from gradstep.engine.held import Held
     from gradstep.engine.runner import Runner
     from gradstep.values.commands import Forward
-    from gradstep.values.graphs import LookGraph
+    from gradstep.values.views.graph import LookGraph
     from gradstep.views.graph.view import GraphViewer
 
     held = Held(workload(), torch.device("cpu"))

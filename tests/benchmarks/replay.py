@@ -58,7 +58,7 @@ def loops(times: int) -> tuple[list[float], list[float]]:
     """Return the seconds of the script's loop and of the plain loop, in this one process, turn about."""
     from gradstep.session.local import Session
     from gradstep.steps.headless import Headless
-    from gradstep.steps.parse import parse_script
+    from gradstep.steps.language.parse import parse_script
 
     plain: dict[str, Any] = {}
     exec(PLAIN, plain)

@@ -14,9 +14,9 @@ from timing import row, timed
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Show
 from gradstep.values.expressions import Name
-from gradstep.values.reasons import LookLedger
-from gradstep.values.tensors import LookTensor
 from gradstep.values.views import LookWhy
+from gradstep.values.views.ledger import LookLedger
+from gradstep.values.views.tensor import LookTensor
 
 FILE = Path(__file__).with_name("scroll_workload.py")
 KEYS = {"a row": ("j", "k"), "a column": ("l", "h")}

@@ -9,7 +9,7 @@ from timing import row, timed
 from torch import Tensor
 
 from gradstep.engine.numbers.selection import cut
-from gradstep.values.tensors import Statistics
+from gradstep.values.views.tensor import Statistics
 from gradstep.views.tensor.before_after import Side, statistics_of
 
 SHAPE = (50_257, 768)

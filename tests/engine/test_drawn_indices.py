@@ -23,7 +23,7 @@ from gradstep.engine.debuggee.batches import Batches
 from gradstep.engine.randomness import RandomKeeper
 from gradstep.session.local import Session
 from gradstep.values.commands import NextBatch
-from gradstep.values.training import BatchView, LookBatch
+from gradstep.values.views.training import BatchView, LookBatch
 from gradstep.workload import Workload
 
 DATA = TensorDataset(torch.arange(17), torch.arange(17) * 10.0)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, evaluate, explain_failure, holds, split_selection
-from gradstep.steps.parse import parse_line
-from gradstep.steps.script import Line
+from gradstep.steps.language.parse import parse_line
+from gradstep.steps.language.script import Line
 from gradstep.values.commands import Print
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression, Number, Unary

@@ -20,8 +20,8 @@ from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
 from gradstep.engine.state.digest import digest
 from gradstep.engine.stepping.stepper import Stepping
-from gradstep.steps.parse import parse_line
-from gradstep.steps.script import Line
+from gradstep.steps.language.parse import parse_line
+from gradstep.steps.language.script import Line
 from gradstep.values.commands import Assign, Backward, Flow
 from gradstep.values.errors import GradstepError
 

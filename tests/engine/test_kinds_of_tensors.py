@@ -12,8 +12,8 @@ from torch import Tensor
 from gradstep.engine.expressions.assign import AssignTarget
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, evaluate, holds
 from gradstep.engine.numbers.norms import norm_of
-from gradstep.steps.parse import parse_line
-from gradstep.steps.script import Line
+from gradstep.steps.language.parse import parse_line
+from gradstep.steps.language.script import Line
 from gradstep.values.commands import Print
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression

@@ -14,7 +14,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Break, BreakKind, Forward
-from gradstep.values.inside import Position
+from gradstep.values.views.inside import Position
 
 INF = float("inf")
 

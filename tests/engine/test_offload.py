@@ -15,13 +15,13 @@ from gradstep.engine.debuggee.loading import build, find_factory
 from gradstep.engine.held import Held
 from gradstep.engine.randomness import seed_everything
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.steps.script import Line
+from gradstep.steps.language.parse import parse_line
+from gradstep.steps.language.script import Line
 from gradstep.values.expressions import Name
-from gradstep.values.tensors import LookTensor
-from gradstep.values.timeline import LookCompare
-from gradstep.values.training import LookLayers, LookOptimizer
 from gradstep.values.views import LookChanges, LookDigest, LookModel, LookWhy, NoView, View
+from gradstep.values.views.tensor import LookTensor
+from gradstep.values.views.timeline import LookCompare
+from gradstep.values.views.training import LookLayers, LookOptimizer
 
 LINES = (
     *("forward", "backward", "step", "forward", "backward", "step", "zero_grad", "next_batch", "set lr = 0.5"),

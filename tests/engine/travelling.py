@@ -14,8 +14,8 @@ from gradstep.engine.history.thinning import tidy
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.randomness import seed_everything
 from gradstep.engine.state.digest import digest, digest_at
-from gradstep.steps.parse import parse_line
-from gradstep.steps.script import Line
+from gradstep.steps.language.parse import parse_line
+from gradstep.steps.language.script import Line
 from gradstep.values.commands import Assign, Backward, Flow, PointCommand, ZeroGrad
 from gradstep.values.errors import GradstepError
 

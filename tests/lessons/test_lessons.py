@@ -11,8 +11,8 @@ import pytest
 
 import gradstep
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_script
-from gradstep.steps.script import ExpectError, Line, Repeat, Statement
+from gradstep.steps.language.parse import parse_script
+from gradstep.steps.language.script import ExpectError, Line, Repeat, Statement
 from gradstep.values.commands import Expect, Print, Say, line_of
 from gradstep.values.expressions import Unary
 

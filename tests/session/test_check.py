@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import gradstep
 from gradstep.session.local import Session
-from gradstep.values.nodes import LookNode, NodeView
+from gradstep.values.views.node import LookNode, NodeView
 
 
 class Doubled(torch.autograd.Function):

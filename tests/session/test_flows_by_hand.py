@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
+from gradstep.steps.language.parse import parse_line
+from gradstep.steps.language.script import Line
 from gradstep.steps.record import script_text
-from gradstep.steps.script import Line
-from gradstep.values.inside import InsideView, LookInside
-from gradstep.values.nodes import LookNode, NodeView
 from gradstep.values.outcomes import Outcome
-from gradstep.values.timeline import LookTimeline, TimelineView
 from gradstep.values.views import Digest, LookDigest, LookWhy, WhyView
+from gradstep.values.views.inside import InsideView, LookInside
+from gradstep.values.views.node import LookNode, NodeView
+from gradstep.values.views.timeline import LookTimeline, TimelineView
 
 TO_RELU = 'load mlp seed=0 device=cpu; forward; into backward; until node.name == "ReluBackward0"'
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.values.graphs import GraphView, LookGraph
-from gradstep.values.inside import InsideView, LookInside
-from gradstep.values.nodes import LookNode, NodeView
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.outcomes import Outcome
-from gradstep.values.tensors import LookTensor, TensorView
-from gradstep.values.timeline import CompareView, LookCompare
-from gradstep.values.training import LookLayers, LookOptimizer
 from gradstep.values.views import Digest, LookDigest, LookLoss, LookModel, LookWhy, NoView, View, WhyView
+from gradstep.values.views.graph import GraphView, LookGraph
+from gradstep.values.views.inside import InsideView, LookInside
+from gradstep.values.views.node import LookNode, NodeView
+from gradstep.values.views.tensor import LookTensor, TensorView
+from gradstep.values.views.timeline import CompareView, LookCompare
+from gradstep.values.views.training import LookLayers, LookOptimizer
 from gradstep.workload import Workload
 
 _LOOKS = (LookModel(), LookTensor(4, 4), LookLoss(), LookOptimizer(), LookLayers(), LookWhy(), LookDigest())

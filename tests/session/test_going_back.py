@@ -10,12 +10,10 @@ from torch import nn
 
 from gradstep.engine.history import thinning
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.steps.script import Line
+from gradstep.steps.language.parse import parse_line
+from gradstep.steps.language.script import Line
 from gradstep.values.expressions import Name
 from gradstep.values.outcomes import Outcome
-from gradstep.values.timeline import CompareView, LookCompare, LookTimeline, TimelineView
-from gradstep.values.training import LayersView, LookLayers
 from gradstep.values.views import (
     Changes,
     Digest,
@@ -33,6 +31,8 @@ from gradstep.values.views import (
     TensorView,
     WhyView,
 )
+from gradstep.values.views.timeline import CompareView, LookCompare, LookTimeline, TimelineView
+from gradstep.values.views.training import LayersView, LookLayers
 from gradstep.workload import Workload
 
 

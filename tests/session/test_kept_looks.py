@@ -8,8 +8,8 @@ from gradstep.session import inspector as room
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Show
 from gradstep.values.expressions import Name
-from gradstep.values.reasons import LookLedger
 from gradstep.values.views import LookModel, LookTensor, LookWhy
+from gradstep.values.views.ledger import LookLedger
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from gradstep.engine.export.trial import Trial
 from gradstep.session.local import Session
 from gradstep.steps.headless import Headless
-from gradstep.steps.parse import parse_line, read_script
+from gradstep.steps.language.parse import parse_line, read_script
 from gradstep.values.commands import Checkpoint, Export, Forward, Screenshot, for_replay
 from gradstep.values.outcomes import Outcome
 

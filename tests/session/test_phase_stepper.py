@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.values.graphs import LookGraph
-from gradstep.values.inside import (
+from gradstep.steps.language.parse import parse_line
+from gradstep.values.outcomes import Outcome
+from gradstep.values.views import Digest, LookDigest, LookModel, LookWhy, ModelView, WhyView
+from gradstep.values.views.graph import LookGraph
+from gradstep.values.views.inside import (
     BreakpointsView,
     InsideView,
     LookBreakpoints,
@@ -24,9 +26,7 @@ from gradstep.values.inside import (
     Position,
     SourceView,
 )
-from gradstep.values.outcomes import Outcome
-from gradstep.values.tensors import LookTensor, TensorView
-from gradstep.values.views import Digest, LookDigest, LookModel, LookWhy, ModelView, WhyView
+from gradstep.values.views.tensor import LookTensor, TensorView
 from gradstep.workload import Workload
 
 

@@ -9,9 +9,6 @@ from torch import nn
 from gradstep.session.local import Session
 from gradstep.values.commands import Show
 from gradstep.values.expressions import Index, Name, Number, Span
-from gradstep.values.graphs import GraphView, LookGraph
-from gradstep.values.reasons import LedgerView, LookLedger
-from gradstep.values.training import BatchView, LayersView, OptimizerView
 from gradstep.values.views import (
     LookTensor,
     LookWhy,
@@ -21,6 +18,9 @@ from gradstep.values.views import (
     TensorView,
     WhyView,
 )
+from gradstep.values.views.graph import GraphView, LookGraph
+from gradstep.values.views.ledger import LedgerView, LookLedger
+from gradstep.values.views.training import BatchView, LayersView, OptimizerView
 from gradstep.workload import Workload
 
 

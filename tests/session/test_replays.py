@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.commands import line_of
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Digest, LookDigest

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Digest, LookDigest
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.values.nodes import LookNode
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Digest, LookDigest, Request
+from gradstep.values.views.node import LookNode
 from gradstep.workload import Workload
 
 

@@ -8,8 +8,8 @@ from gradstep import Session as Prompt
 from gradstep.session.local import Session
 from gradstep.values import commands as c
 from gradstep.values.expressions import Name, Number
-from gradstep.values.timeline import LookTimeline
 from gradstep.values.views import LookDigest
+from gradstep.values.views.timeline import LookTimeline
 from gradstep.workload import Workload
 
 

@@ -16,13 +16,8 @@ from hypothesis import strategies as st
 
 from gradstep.sheets.html import DIM, HERE, ODD_GROUND, ODD_TEXT, wash
 from gradstep.sheets.pixels import png
-from gradstep.values import expressions, reasons, training, views
-from gradstep.values.drawn import Drawn
-from gradstep.values.graphs import GraphView, NodeRow
+from gradstep.values import expressions, views
 from gradstep.values.plain import clean, columns
-from gradstep.values.reasons import FormulaLine, LedgerRow, LedgerView
-from gradstep.values.tensors import Statistics
-from gradstep.values.training import BatchView, LayerRow, LayersView, PartRow, Piece, SampleRow
 from gradstep.values.views import (
     LossPoint,
     LossView,
@@ -33,7 +28,14 @@ from gradstep.values.views import (
     View,
     WhyView,
     Window,
+    ledger,
+    training,
 )
+from gradstep.values.views.drawn import Drawn
+from gradstep.values.views.graph import GraphView, NodeRow
+from gradstep.values.views.ledger import FormulaLine, LedgerRow, LedgerView
+from gradstep.values.views.tensor import Statistics
+from gradstep.values.views.training import BatchView, LayerRow, LayersView, PartRow, Piece, SampleRow
 
 HOSTILE = '<script src=x>alert(1)</script>" onload="x()&\x1b[31m\ud800\n'
 DRAWN = [kind for kind in get_args(View) if issubclass(kind, Drawn)]
@@ -51,7 +53,7 @@ def hostile(kind: Any, depth: int = 0) -> Any:
         inner = [a for a in get_args(kind) if a is not Ellipsis]
         return tuple(hostile(a, depth + 1) for a in (inner * 2 if Ellipsis in get_args(kind) else inner))
     if hasattr(kind, "__struct_fields__"):
-        names = {**vars(expressions), **vars(reasons), **vars(training), **vars(views)}
+        names = {**vars(expressions), **vars(ledger), **vars(training), **vars(views)}
         hints = get_type_hints(kind, {**names, **vars(sys.modules[kind.__module__])})
         return kind(**{name: hostile(hints[name], depth + 1) for name in kind.__struct_fields__})
     return {int: 3, float: math.nan, str: HOSTILE, bool: True}[kind]

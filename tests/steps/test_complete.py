@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradstep.steps.complete import complete
+from gradstep.steps.language.complete import complete
 from gradstep.values.views import Names
 
 NAMES = Names(1, ("0.weight", "2.weight", "de-en.weight"), ("loss", "lr", "w0"), ("norm", "numel"))

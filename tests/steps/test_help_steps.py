@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from gradstep.engine.expressions.evaluate import FUNCTIONS
 from gradstep.steps import help_text
-from gradstep.steps.parse import parse_script
-from gradstep.steps.words import SYNTAX, WORDS
+from gradstep.steps.language.parse import parse_script
+from gradstep.steps.language.words import SYNTAX, WORDS
 from gradstep.values.commands import SETTINGS
 
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from gradstep.steps.headless import Headless
+from gradstep.steps.language.parse import parse_script
 from gradstep.steps.page import Frame, Page, Piece
-from gradstep.steps.parse import parse_script
 from gradstep.steps.replay import replay
 from gradstep.steps.runner import Failure, Runner
 from gradstep.values.outcomes import Outcome, Problem, Stop

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradstep.steps.faults import ScriptError
-from gradstep.steps.parse import parse_line, parse_script, read_script
-from gradstep.steps.script import ExpectError, Line, Repeat
-from gradstep.steps.words import BY_WORD, WORDS
+from gradstep.steps.language.faults import ScriptError
+from gradstep.steps.language.parse import parse_line, parse_script, read_script
+from gradstep.steps.language.script import ExpectError, Line, Repeat
+from gradstep.steps.language.words import BY_WORD, WORDS
 from gradstep.values import commands as c
 
 
@@ -203,7 +203,8 @@ def test_a_script_that_cannot_be_read_is_a_script_error(tmp_path: Path) -> None:
 
 
 def test_start_up_imports_no_parser() -> None:
-    modules = "parse runner replay headless report record complete words faults jsonlines pytest_plugin"
+    modules = "runner replay headless report record jsonlines pytest_plugin"
+    modules += "".join(f" language.{each}" for each in ("parse", "complete", "words", "faults", "script"))
     code = f"import sys\nfor m in {modules.split()!r}: __import__('gradstep.steps.' + m)\n"
     code += "print([m for m in ('lark', 'torch', 'textual', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gradstep.session.local import Session
 from gradstep.steps.headless import Headless
-from gradstep.steps.parse import parse_script, read_script
+from gradstep.steps.language.parse import parse_script, read_script
 from gradstep.steps.record import HEADER, Recorder, last_path, save, script_text
 from gradstep.steps.runner import Runner
 from gradstep.values import commands as c

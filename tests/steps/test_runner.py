@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradstep.steps.parse import parse_script
+from gradstep.steps.language.parse import parse_script
+from gradstep.steps.language.script import Line, Repeat, Script, Statement
 from gradstep.steps.runner import Failure, Runner
-from gradstep.steps.script import Line, Repeat, Script, Statement
 from gradstep.values.commands import Forward, line_of
 from gradstep.values.outcomes import Problem
 

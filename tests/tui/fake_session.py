@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 
 from gradstep.values.commands import Backward, Command, Forward, Let, Load, NextBatch, Print, Show, Step, ZeroGrad
 from gradstep.values.expressions import expression_line
-from gradstep.values.graphs import GraphView, LookGraph, NodeRow
 from gradstep.values.outcomes import Event, Frame, Outcome, Problem, Stop
-from gradstep.values.tensors import Axis, Statistics
 from gradstep.values.views import (
     Digest,
     LookDigest,
@@ -30,6 +28,8 @@ from gradstep.values.views import (
     WhyView,
     Window,
 )
+from gradstep.values.views.graph import GraphView, LookGraph, NodeRow
+from gradstep.values.views.tensor import Axis, Statistics
 
 PHASE = {Forward: "forward", Backward: "backward", Step: "step", ZeroGrad: "zero_grad", NextBatch: "next_batch"}
 AFTER = {"": "forward", "forward": "backward", "backward": "step", "step": "zero_grad", "zero_grad": "forward"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradstep.values.tensors import Axis, LookTensor, Statistics, TensorView, Window
+from gradstep.values.views.tensor import Axis, LookTensor, Statistics, TensorView, Window
 
 Rows = tuple[tuple[float, ...], ...]
 

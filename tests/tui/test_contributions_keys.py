@@ -10,9 +10,9 @@ from stage import stage
 from test_draw_contributions import ROWS, VIEW
 
 from gradstep.tui.panels.graph.panel import GraphPanel
-from gradstep.values.contributions import LookContributions
-from gradstep.values.graphs import LookGraph
 from gradstep.values.views import Request, View
+from gradstep.values.views.contributions import LookContributions
+from gradstep.values.views.graph import LookGraph
 
 
 class Meeting(FakeSession):

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from stage import stage
 
 from gradstep.tui.render.copying import MOST, element_copied, number_text, slice_copied
-from gradstep.values.tensors import Axis, LookTensor, TensorView
 from gradstep.values.views import Window
+from gradstep.values.views.tensor import Axis, LookTensor, TensorView
 
 NAMES = {"torch": torch, "tensor": torch.tensor, "nan": math.nan, "inf": math.inf}
 

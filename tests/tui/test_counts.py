@@ -137,7 +137,7 @@ def test_letters_that_move_are_counted_and_arrows_are_not():
 
 def test_a_count_of_lines_is_of_the_open_script_and_ends_with_it():
     async def test():
-        from gradstep.steps.parse import parse_script
+        from gradstep.steps.language.parse import parse_script
 
         script = parse_script("load mlp seed=0\nforward\nbackward\nstep\n", "a.steps")
         async with stage(opening=[], script=script) as s:

@@ -19,7 +19,6 @@ from gradstep.tui.render.lines import Row, clean, plain, wrap
 from gradstep.tui.render.markdown import markdown_lines
 from gradstep.values import numbers
 from gradstep.values.commands import Backward, Say
-from gradstep.values.graphs import GraphView, NodeRow
 from gradstep.values.outcomes import Outcome, Stop
 from gradstep.values.views import (
     LossPoint,
@@ -28,6 +27,7 @@ from gradstep.values.views import (
     ModelView,
     WhyView,
 )
+from gradstep.values.views.graph import GraphView, NodeRow
 
 NASTY = ["[red]x[/red]", "模型.weight", "\x1b[31mred\x1b[0m", "a\nb", "e\u0301", "\u202eabc", "x" * 500]
 

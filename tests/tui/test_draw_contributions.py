@@ -8,8 +8,8 @@ from rich.cells import cell_len
 
 from gradstep.tui.panels import contributions
 from gradstep.tui.render.lines import plain
-from gradstep.values.contributions import Contribution, ContributionsView, Total
-from gradstep.values.inside import SourceLine
+from gradstep.values.views.contributions import Contribution, ContributionsView, Total
+from gradstep.values.views.inside import SourceLine
 
 LINE = SourceLine("/home/me/rnn.py", 31, "forward", "state = self.cell(now, state)")
 SHARES = (0.625, 0.5, -0.125)

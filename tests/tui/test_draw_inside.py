@@ -10,10 +10,10 @@ from gradstep.tui.panels import breakpoints, inside, model, source
 from gradstep.tui.panels.bars.position import place_words, stack_row
 from gradstep.tui.panels.bars.status import Activity, phases
 from gradstep.tui.render.lines import Line
-from gradstep.values.graphs import NodeRow
-from gradstep.values.inside import Breakpoint, BreakpointsView, InsideView, Passed, Position, SourceView
 from gradstep.values.outcomes import Stop
 from gradstep.values.views import ModelRow, ModelView
+from gradstep.values.views.graph import NodeRow
+from gradstep.values.views.inside import Breakpoint, BreakpointsView, InsideView, Passed, Position, SourceView
 
 RELU = Position("backward", "node", "before", "ReluBackward0", "1", ("Sequential", "1 ReLU"), 7, 12, 15, "breakpoint 2")
 LEAF = Position(

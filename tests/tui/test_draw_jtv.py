@@ -8,8 +8,8 @@ from rich.cells import cell_len
 
 from gradstep.tui.panels.jtv import panel as jtv
 from gradstep.tui.render.lines import plain
-from gradstep.values.nodes import Chain, EdgeRow, Flow, Link, LookNode, MatrixPart, NodeView, SavedRow, Strip
-from gradstep.values.tensors import Statistics
+from gradstep.values.views.node import Chain, EdgeRow, Flow, Link, LookNode, MatrixPart, NodeView, SavedRow, Strip
+from gradstep.values.views.tensor import Statistics
 
 V = Flow((2, 3), "float32", Statistics(6, -0.5, 0.25, norm=1.5, rms=0.3), ((0.125, -0.5, 0.25), (0.0625, 0.0, -0.25)))
 LEAVES = Flow((2, 3), "float32", Statistics(6, 0.0, 0.25, norm=0.75, rms=0.2), ((0.125, 0.0, 0.25), (0.0, 0.0, -0.25)))

@@ -10,8 +10,8 @@ from gradstep.tui.panels.formulas import formula_rows
 from gradstep.tui.render.lines import plain
 from gradstep.values.commands import Undo
 from gradstep.values.outcomes import Outcome, Stop
-from gradstep.values.reasons import FormulaLine, LedgerRow, LedgerView
 from gradstep.values.views import WhyView
+from gradstep.values.views.ledger import FormulaLine, LedgerRow, LedgerView
 
 ONE = LedgerView(
     1,

@@ -20,7 +20,7 @@ from gradstep.tui.render import heat
 from gradstep.tui.render.lines import plain
 from gradstep.tui.render.tones import HEAT, PLAIN, style
 from gradstep.values import numbers
-from gradstep.values.tensors import Axis, Histogram, LookTensor, Pair, Statistics, TensorView, Window
+from gradstep.values.views.tensor import Axis, Histogram, LookTensor, Pair, Statistics, TensorView, Window
 
 
 def look(**more) -> Look:

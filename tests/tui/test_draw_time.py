@@ -14,7 +14,8 @@ from gradstep.tui.panels.bars.status import Activity, status
 from gradstep.tui.panels.loss import Wanted
 from gradstep.tui.render.lines import Line, plain
 from gradstep.values.outcomes import Stop
-from gradstep.values.timeline import (
+from gradstep.values.views import LossPoint, LossView
+from gradstep.values.views.timeline import (
     CompareLoss,
     CompareRow,
     CompareView,
@@ -22,7 +23,6 @@ from gradstep.values.timeline import (
     TimelineRow,
     TimelineView,
 )
-from gradstep.values.views import LossPoint, LossView
 
 ROWS = (
     TimelineRow(1, "", "", "main", 0, memory=4096, way=True),

@@ -13,7 +13,8 @@ from rich.style import Style
 from gradstep.tui.panels import batch, layers, loss, optimizer
 from gradstep.tui.render import sparks, tones
 from gradstep.tui.render.lines import Row, plain
-from gradstep.values.training import (
+from gradstep.values.views import LossPoint, LossView
+from gradstep.values.views.training import (
     BatchView,
     GroupRow,
     LayerRow,
@@ -25,7 +26,6 @@ from gradstep.values.training import (
     SampleRow,
     SlotRow,
 )
-from gradstep.values.views import LossPoint, LossView
 
 NASTY = ["[red]x[/red]", "模型.weight", "\x1b[31mred\x1b[0m", "a\nb", "x" * 500]
 ANY = st.one_of(st.none(), st.floats())

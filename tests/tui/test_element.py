@@ -14,9 +14,9 @@ from gradstep.tui.panels.tensor import panel as tensor
 from gradstep.tui.panels.tensor.look import Look, Steady
 from gradstep.tui.panels.tensor.panel import TensorPanel
 from gradstep.tui.render.lines import plain
-from gradstep.values.reasons import LedgerRow, LedgerView, LookLedger
-from gradstep.values.tensors import Axis
 from gradstep.values.views import LookTensor, LookWhy, Request, TensorView, View
+from gradstep.values.views.ledger import LedgerRow, LedgerView, LookLedger
+from gradstep.values.views.tensor import Axis
 
 ROWS, COLUMNS = 40, 30
 

@@ -8,9 +8,9 @@ from fake_session import FakeSession, model_rows, node_rows
 from stage import stage
 
 from gradstep.tui.panels.graph.panel import GraphPanel
-from gradstep.values.finding import FoundView, Hit, LookFind
-from gradstep.values.graphs import LookGraph
 from gradstep.values.views import NoView
+from gradstep.values.views.graph import LookGraph
+from gradstep.values.views.search import FoundView, Hit, LookFind
 
 LOADED = ["load mlp seed=0", "show 2.weight[0, 0:10]"]
 

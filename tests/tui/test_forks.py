@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gradstep.tui.render.lanes import lanes_of
-from gradstep.values.timeline import TimelineRow
+from gradstep.values.views.timeline import TimelineRow
 
 
 def drawn(*rows: TimelineRow) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from stage import stage
 
-from gradstep.steps.parse import parse_script
+from gradstep.steps.language.parse import parse_script
 from gradstep.tui.layout.layouts import LAYOUTS, PANELS
 from gradstep.tui.layout.remembered import Look
 from gradstep.tui.render.glyphs import STAND_INS, ascii_of, wants_ascii

@@ -9,7 +9,7 @@ from fake_session import FakeSession
 from msgspec.structs import replace
 from stage import stage
 
-from gradstep.steps.parse import parse_script
+from gradstep.steps.language.parse import parse_script
 from gradstep.tui.commands.play import RATES
 from gradstep.tui.commands.reading import asks_for_key
 from gradstep.values.commands import Forward, Load, Step

@@ -15,8 +15,8 @@ from gradstep.tui.panels.graph.panel import GraphPanel
 from gradstep.tui.render.lines import cell_len, plain
 from gradstep.values.commands import Forward, Show
 from gradstep.values.expressions import Name
-from gradstep.values.graphs import GraphView, LookGraph, NodeRow
 from gradstep.values.views import Request, View
+from gradstep.values.views.graph import GraphView, LookGraph, NodeRow
 
 LINEAR = NodeRow(
     2,

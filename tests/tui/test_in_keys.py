@@ -15,8 +15,8 @@ from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.layout.layouts import REGISTRY
 from gradstep.tui.panels import compare, why
 from gradstep.values.outcomes import Frame, Problem
-from gradstep.values.reasons import LedgerView
 from gradstep.values.views import NoView, WhyView
+from gradstep.values.views.ledger import LedgerView
 
 OTHER = Keyboard({"forward": "w", "backward": "", "step": "up", "zero_grad": "slash", "into": "f6", "go_on": "f13"})
 

@@ -18,14 +18,14 @@ from textual import events
 from textual.geometry import Size
 
 from gradstep.session.transport.remote import RemoteSession
-from gradstep.steps.parse import parse_script
+from gradstep.steps.language.parse import parse_script
 from gradstep.tui.app import GradstepApp
 from gradstep.tui.layout.layouts import LAYOUTS
 from gradstep.tui.layout.remembered import Look
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.screen import StepScreen
 from gradstep.values.commands import Load
-from gradstep.values.graphs import GraphView
+from gradstep.values.views.graph import GraphView
 
 NETWORK = """
 import torch

@@ -10,8 +10,8 @@ from stage import stage
 from test_draw_jtv import ADD
 
 from gradstep.tui.panels.jtv.panel import JtvPanel
-from gradstep.values.nodes import LookNode, NodeView, Strip
 from gradstep.values.views import Request, View
+from gradstep.values.views.node import LookNode, NodeView, Strip
 
 
 class Nodes(FakeSession):

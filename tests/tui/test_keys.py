@@ -237,7 +237,7 @@ def test_tab_completes_names():
 
 def test_help_names_every_key_and_every_command():
     async def test():
-        from gradstep.steps.words import WORDS
+        from gradstep.steps.language.words import WORDS
         from gradstep.tui.keys.help import help_lines
         from gradstep.tui.keys.keyboard import Keyboard
 

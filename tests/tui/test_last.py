@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradstep.steps.parse import parse_line
+from gradstep.steps.language.parse import parse_line
 from gradstep.steps.record import last_path
 from gradstep.tui.commands.last import keep
 from gradstep.tui.controllers.training import parse_commands

@@ -10,7 +10,7 @@ from stage import stage
 
 from gradstep import cli
 from gradstep.cli import arguments
-from gradstep.steps.parse import parse_script
+from gradstep.steps.language.parse import parse_script
 from gradstep.tui.layout.layouts import LAYOUTS, PANELS
 from gradstep.tui.layout.remembered import Look, Taste, keep_taste, read_taste, taste_path
 from gradstep.tui.picture import draw

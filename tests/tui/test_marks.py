@@ -20,8 +20,8 @@ from gradstep.tui.panels.script import Page
 from gradstep.tui.panels.tensor.panel import TensorPanel
 from gradstep.tui.render.lines import plain
 from gradstep.values.commands import Command, Load
-from gradstep.values.inside import LookSource, SourceView
 from gradstep.values.views import Request, View
+from gradstep.values.views.inside import LookSource, SourceView
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 LOOPS = ("tensor", "graph", "log", "model", "why", "layers", "optimizer", "batch", "ledger", "timeline", "compare")

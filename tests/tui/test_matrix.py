@@ -13,8 +13,8 @@ from gradstep.tui.panels.tensor import panel as tensor
 from gradstep.tui.panels.tensor.look import Look, Steady
 from gradstep.tui.render.lines import plain
 from gradstep.values import numbers
-from gradstep.values.tensors import Axis
 from gradstep.values.views import LookTensor, TensorView, Window
+from gradstep.values.views.tensor import Axis
 
 
 def run(test):

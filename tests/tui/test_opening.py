@@ -8,7 +8,7 @@ import pytest
 from fake_session import FakeSession
 from stage import stage
 
-from gradstep.steps.parse import parse_script
+from gradstep.steps.language.parse import parse_script
 from gradstep.values.commands import Load
 from gradstep.values.outcomes import Outcome, Output, Problem, Progress
 from gradstep.values.views import NoView

@@ -35,7 +35,7 @@ def test_each_command_is_offered_once_and_the_word_itself_comes_first():
 
 def test_continue_is_offered_when_there_is_something_to_go_on_with():
     async def test():
-        from gradstep.steps.parse import parse_script
+        from gradstep.steps.language.parse import parse_script
 
         async with stage(opening=[], script=parse_script("load mlp seed=0\nforward\n", "a.steps")) as s:
             assert "continue  (c)" in found(s.screen, "continue")

@@ -9,7 +9,7 @@ from fake_session import FREED, FakeSession
 from msgspec.structs import replace
 from stage import stage
 
-from gradstep.steps.parse import parse_script
+from gradstep.steps.language.parse import parse_script
 from gradstep.tui.commands.play import RATES, Play
 from gradstep.values.commands import Backward, Load, Step
 from gradstep.values.outcomes import Outcome, Problem, WatchHit

@@ -10,7 +10,7 @@ from stage import Stage, stage
 
 from gradstep.session.local import Session
 from gradstep.session.transport.inline import InlineSession
-from gradstep.steps.parse import parse_script
+from gradstep.steps.language.parse import parse_script
 from gradstep.values.commands import line_of
 
 

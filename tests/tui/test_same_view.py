@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from gradstep.tui.panels.optimizer import OptimizerPanel
-from gradstep.values.training import GroupRow, OptimizerView
 from gradstep.values.views import NoView
+from gradstep.values.views.training import GroupRow, OptimizerView
 
 VIEW = OptimizerView(1, "SGD", (GroupRow(0, 4, 203_530, 0.001, (), (("momentum", "0"),)),))
 

@@ -18,9 +18,9 @@ from gradstep.tui.panels.why import draw as draw_why
 from gradstep.tui.render.lines import cell_len, fit_middle, plain
 from gradstep.values.commands import Print
 from gradstep.values.expressions import Name
-from gradstep.values.graphs import GraphView, NodeRow
 from gradstep.values.outcomes import Outcome, Stop
 from gradstep.values.views import ModelRow, ModelView, WhyView
+from gradstep.values.views.graph import GraphView, NodeRow
 
 SMALL = (80, 24)
 

@@ -14,8 +14,8 @@ from gradstep.tui.panels.tensor.element import complete_element, places_of, read
 from gradstep.tui.panels.tensor.foot import title_words
 from gradstep.tui.panels.tensor.panel import TensorPanel
 from gradstep.values.errors import GradstepError
-from gradstep.values.tensors import Axis, LookPlace, LookTensor, PlaceView, TensorView
 from gradstep.values.views import Request, View
+from gradstep.values.views.tensor import Axis, LookPlace, LookTensor, PlaceView, TensorView
 
 SHAPE = (4, 3, 40, 30)
 

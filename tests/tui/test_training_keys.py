@@ -10,7 +10,8 @@ import pytest
 from fake_session import FakeSession
 from stage import stage
 
-from gradstep.values.training import (
+from gradstep.values.views import LookLoss, LookModel, Request, View
+from gradstep.values.views.training import (
     BatchView,
     GroupRow,
     LayerRow,
@@ -23,7 +24,6 @@ from gradstep.values.training import (
     SampleRow,
     SlotRow,
 )
-from gradstep.values.views import LookLoss, LookModel, Request, View
 
 NAME = "`de-en.weight`.state.exp_avg"
 

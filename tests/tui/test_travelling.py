@@ -16,8 +16,8 @@ from gradstep.session.transport.inline import InlineSession
 from gradstep.tui.panels.compare import ComparePanel
 from gradstep.tui.panels.timeline import TimelinePanel
 from gradstep.values.commands import line_of
-from gradstep.values.timeline import LookTimeline
 from gradstep.values.views import Request, View
+from gradstep.values.views.timeline import LookTimeline
 from gradstep.workload import Workload
 
 

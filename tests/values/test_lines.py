@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import msgpack
 
-from gradstep.steps.parse import parse_line
-from gradstep.steps.script import Line
+from gradstep.steps.language.parse import parse_line
+from gradstep.steps.language.script import Line
 from gradstep.values import commands as c
 from gradstep.values import expressions as x
 from gradstep.values.expressions import PLAIN_NAME, RESERVED, expression_line, is_word

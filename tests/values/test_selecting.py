@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradstep.steps.faults import ScriptError
-from gradstep.steps.parse import parse_line
-from gradstep.steps.script import Line
+from gradstep.steps.language.faults import ScriptError
+from gradstep.steps.language.parse import parse_line
+from gradstep.steps.language.script import Line
 from gradstep.values.commands import Show
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Attribute, Expression, Index, Name, Number, Span, Unary
-from gradstep.values.selecting import read_selection
+from gradstep.values.selection import read_selection
 
 WHOLE = st.integers(-300, 70_000).map(str)
 MAYBE = st.just("") | WHOLE

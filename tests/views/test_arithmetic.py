@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.values.reasons import FormulaLine
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.views import LookTensor, LookWhy, TensorView, WhyView
+from gradstep.values.views.ledger import FormulaLine
 from gradstep.workload import Workload
 
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.steps.script import Line
+from gradstep.steps.language.parse import parse_line
+from gradstep.steps.language.script import Line
 from gradstep.values.commands import Load
-from gradstep.values.training import BatchView, LookBatch, LookLayers
 from gradstep.values.views import LookDigest, LookTensor, TensorView
+from gradstep.values.views.training import BatchView, LookBatch, LookLayers
 from gradstep.views.training.batch import kind_of, part_row, piece
 from gradstep.views.training.samples import check
 from gradstep.workload import Workload

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.values.graphs import GraphView, LookGraph
-from gradstep.values.inside import InsideView, LookInside
-from gradstep.values.nodes import ChainView, LookChain, LookNode, NodeView
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.views import Digest, LookDigest, LookWhy, WhyView
+from gradstep.values.views.graph import GraphView, LookGraph
+from gradstep.values.views.inside import InsideView, LookInside
+from gradstep.values.views.node import ChainView, LookChain, LookNode, NodeView
 from gradstep.workload import Workload
 
 T = TypeVar("T")

@@ -9,10 +9,10 @@ from msgspec import msgpack
 from gradstep import Session
 from gradstep.engine.history.travel import visit
 from gradstep.session.local import Session as Local
-from gradstep.steps.parse import parse_line
-from gradstep.steps.script import Line
-from gradstep.values.tensors import Between, LookPlace, LookTensor, PlaceView, TensorView
+from gradstep.steps.language.parse import parse_line
+from gradstep.steps.language.script import Line
 from gradstep.values.views import NoView, Request, View
+from gradstep.values.views.tensor import Between, LookPlace, LookTensor, PlaceView, TensorView
 
 TYPED = """load cnn seed=0 device=cpu; forward; backward; step; zero_grad; forward; backward; step
 goto 1; branch slow; set lr = 0.001; forward; backward; step"""

@@ -7,7 +7,7 @@ import torch
 
 from gradstep.session.local import Session
 from gradstep.values.commands import Forward, Load
-from gradstep.values.finding import FoundView, Hit, LookFind
+from gradstep.values.views.search import FoundView, Hit, LookFind
 from gradstep.workload import Workload
 
 

@@ -13,7 +13,7 @@ from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
 from gradstep.values.commands.stepping import Into, Out, Over
 from gradstep.values.commands.time_travel import Undo
-from gradstep.values.graphs import GraphView, LookGraph, NodeRow
+from gradstep.values.views.graph import GraphView, LookGraph, NodeRow
 from gradstep.views.graph.operations import operation_of
 from gradstep.views.graph.view import GraphViewer
 from gradstep.workload import Workload

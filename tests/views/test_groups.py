@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gradstep.session.local import Session
 from gradstep.values.commands import Forward, Load
-from gradstep.values.graphs import GraphView, LookGraph, NodeRow
+from gradstep.values.views.graph import GraphView, LookGraph, NodeRow
 from gradstep.workload import Workload
 
 

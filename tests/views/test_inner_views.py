@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 import gradstep
 from gradstep.session.local import Session
-from gradstep.values.graphs import GraphView, LookGraph
-from gradstep.values.inside import InsideView, LookInside, LookSource, SourceView
-from gradstep.values.nodes import ChainView, LookChain, LookNode, NodeView
 from gradstep.values.views import LookWhy, NoView, WhyView
+from gradstep.values.views.graph import GraphView, LookGraph
+from gradstep.values.views.inside import InsideView, LookInside, LookSource, SourceView
+from gradstep.values.views.node import ChainView, LookChain, LookNode, NodeView
 
 
 def penalty(model: nn.Module, batch: Any) -> Tensor:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from gradstep.session.local import Session
-from gradstep.values.contributions import ContributionsView, LookContributions
-from gradstep.values.graphs import GraphView, LookGraph
+from gradstep.values.views.contributions import ContributionsView, LookContributions
+from gradstep.values.views.graph import GraphView, LookGraph
 from gradstep.workload import Workload
 
 Make = Callable[[Any], tuple[torch.nn.Module, dict[str, torch.Tensor]]]

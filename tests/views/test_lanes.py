@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gradstep.examples import EXAMPLES
 from gradstep.session.local import Session
 from gradstep.values.commands import Forward, Load
-from gradstep.values.graphs import GraphView, LookGraph
+from gradstep.values.views.graph import GraphView, LookGraph
 from gradstep.views.graph.lanes import EVERY, NODE, Lanes, draw_lanes
 from gradstep.workload import Workload
 

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
-from gradstep.values.training import LayerRow, LayersView, LookLayers
 from gradstep.values.views import LookDigest, LookLoss, LookModel
+from gradstep.values.views.training import LayerRow, LayersView, LookLayers
 from gradstep.workload import Workload
 
 

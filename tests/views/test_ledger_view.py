@@ -14,9 +14,9 @@ from gradstep.engine.held import Held
 from gradstep.engine.observe import addends
 from gradstep.engine.observe.account import walked
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.values.reasons import LedgerRow, LedgerView, LookLedger
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.views import LookWhy
+from gradstep.values.views.ledger import LedgerRow, LedgerView, LookLedger
 from gradstep.workload import Workload
 
 

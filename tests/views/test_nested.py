@@ -8,13 +8,13 @@ from msgspec import msgpack
 from torch import Tensor, nn
 
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.values.contributions import ContributionsView, LookContributions
-from gradstep.values.graphs import GraphView, LookGraph
-from gradstep.values.inside import InsideView, LookInside
-from gradstep.values.nodes import ChainView, LookChain, LookNode, NodeView
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.numbers import shape
 from gradstep.values.views import LookWhy, Request, View, WhyView
+from gradstep.values.views.contributions import ContributionsView, LookContributions
+from gradstep.values.views.graph import GraphView, LookGraph
+from gradstep.values.views.inside import InsideView, LookInside
+from gradstep.values.views.node import ChainView, LookChain, LookNode, NodeView
 from gradstep.workload import Workload
 
 LAYOUTS = (torch.jagged, torch.strided)

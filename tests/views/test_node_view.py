@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gradstep.engine.held import Held
 from gradstep.values.commands import Forward
-from gradstep.values.nodes import LookChain, LookNode, NodeView
+from gradstep.values.views.node import LookChain, LookNode, NodeView
 from gradstep.views.node.view import NodeViewer
 from gradstep.workload import Workload
 

@@ -14,9 +14,9 @@ from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Forward, Load, Step, ZeroGrad
 from gradstep.values.commands.stepping import Into, Out, Over
 from gradstep.values.commands.time_travel import Goto, Redo, Undo
-from gradstep.values.reasons import LookLedger
-from gradstep.values.training import LookLayers
 from gradstep.values.views import LookModel, LookTensor, LookWhy
+from gradstep.values.views.ledger import LookLedger
+from gradstep.values.views.training import LookLayers
 from gradstep.views import numbers
 from gradstep.views.numbers import Norms
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from gradstep.engine.expressions.evaluate import evaluate
 from gradstep.engine.expressions.scope import HeldScope
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.values.nodes import LookChain, LookNode
-from gradstep.values.reasons import LookLedger
-from gradstep.values.tensors import LookTensor
-from gradstep.values.training import LookLayers
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.views import LookChanges, LookModel
+from gradstep.values.views.ledger import LookLedger
+from gradstep.values.views.node import LookChain, LookNode
+from gradstep.values.views.tensor import LookTensor
+from gradstep.values.views.training import LookLayers
 from gradstep.workload import Workload
 
 

@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.commands import Command, Load
-from gradstep.values.training import LookOptimizer, OptimizerView
 from gradstep.values.views import LookDigest, LookTensor, TensorView
+from gradstep.values.views.training import LookOptimizer, OptimizerView
 from gradstep.workload import Workload
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.values.contributions import ContributionsView, LookContributions
-from gradstep.values.graphs import GraphView
-from gradstep.values.nodes import ChainView, LookChain, LookNode, NodeView
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.views import Digest, LookDigest, Request
+from gradstep.values.views.contributions import ContributionsView, LookContributions
+from gradstep.values.views.graph import GraphView
+from gradstep.values.views.node import ChainView, LookChain, LookNode, NodeView
 from gradstep.workload import Workload
 
 

@@ -18,7 +18,7 @@ from gradstep.engine.numbers.norms import norm_of, norms
 from gradstep.engine.numbers.readable import real
 from gradstep.engine.numbers.selection import cut
 from gradstep.values.commands import Backward, Forward, Step
-from gradstep.values.tensors import EXTREMES, LookPlace, PlaceView, Statistics
+from gradstep.values.views.tensor import EXTREMES, LookPlace, PlaceView, Statistics
 from gradstep.views.tensor import goto
 from gradstep.views.tensor import statistics as room
 from gradstep.views.tensor.before_after import Side, statistics_of

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gradstep.engine.autograd.jacobian import Jacobian, jacobian
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.values.nodes import LookNode, NodeView, Strip
+from gradstep.steps.language.parse import parse_line
+from gradstep.values.views.node import LookNode, NodeView, Strip
 from gradstep.views.node.strip import index_of, strip_of
 
 

@@ -17,9 +17,9 @@ from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import part, stored
 from gradstep.engine.numbers.selection import cut
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.commands import Backward, Forward, Load, Show, Step, ZeroGrad
-from gradstep.values.tensors import LookTensor, TensorView
+from gradstep.values.views.tensor import LookTensor, TensorView
 from gradstep.views.tensor.view import Selection, TensorViewer
 from gradstep.views.training.changes import changed_names
 from gradstep.workload import Workload

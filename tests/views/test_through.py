@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_line
-from gradstep.values.inside import InsideView, LookInside
+from gradstep.steps.language.parse import parse_line
 from gradstep.values.views import Digest, LookDigest
+from gradstep.values.views.inside import InsideView, LookInside
 from gradstep.workload import Workload
 
 

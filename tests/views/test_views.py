@@ -17,8 +17,8 @@ from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of, norms
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
 from gradstep.values.errors import GradstepError
-from gradstep.values.graphs import GraphView, LookGraph
 from gradstep.values.views import Change, LookLoss, ModelRow, WhyView
+from gradstep.values.views.graph import GraphView, LookGraph
 from gradstep.views.graph.view import GraphViewer
 from gradstep.views.tensor.before_after import side_of
 from gradstep.views.training.changes import changed_names, changes_view

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from gradstep.values.commands import Edge
-from gradstep.values.inside import SourceLine
+from gradstep.values.views.inside import SourceLine
 
 
 class NotFinite(NamedTuple):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradstep.values.graphs import LookGraph
-from gradstep.values.inside import LookSource
-from gradstep.values.training import LookLayers
 from gradstep.values.views import Request
+from gradstep.values.views.graph import LookGraph
+from gradstep.values.views.inside import LookSource
+from gradstep.values.views.training import LookLayers
 
 
 class Recording:

@@ -25,7 +25,7 @@ from gradstep.engine.observe.taps import BackwardTaps, Passes, tap_backward
 from gradstep.engine.state.aside import aside
 from gradstep.engine.state.saved import Saved, without_grads
 from gradstep.values.errors import wrong
-from gradstep.values.inside import SourceLine
+from gradstep.values.views.inside import SourceLine
 
 _INSTEAD = "step into it while it runs: `into forward`, `into backward`; state in plain attributes can be captured"
 

@@ -34,7 +34,7 @@ from gradstep.engine.observe.stream import (
     RegionRan,
 )
 from gradstep.engine.problems import is_ours, printable
-from gradstep.values.inside import SourceLine
+from gradstep.values.views.inside import SourceLine
 
 Come = Callable[[Event], None]
 Passes = Callable[[int, bool, str], bool]

@@ -17,8 +17,8 @@ from gradstep.engine.stepping.nonfinite import KINDS, NonFiniteWatch
 from gradstep.values.commands import PHASES, Break
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
-from gradstep.values.inside import Breakpoint
 from gradstep.values.nearest import did_you_mean
+from gradstep.values.views.inside import Breakpoint
 
 Test = Callable[[Expression], bool]
 Tell = Callable[[Expression], str]

@@ -26,7 +26,7 @@ from gradstep.engine.stepping.stop_condition import Kind, Wish
 from gradstep.values.commands import Assign, Backward, Flow, Forward
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
-from gradstep.values.inside import Position, SourceLine
+from gradstep.values.views.inside import Position, SourceLine
 
 T = TypeVar("T")
 

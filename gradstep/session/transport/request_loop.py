@@ -33,10 +33,10 @@ from gradstep.session.transport.wire import (
     reply_frame,
 )
 from gradstep.values.commands import Command, Load
-from gradstep.values.graphs import LookGraph
 from gradstep.values.outcomes import Event, Outcome, Problem, Stop
-from gradstep.values.reasons import LookLedger
 from gradstep.values.views import NoView, Request, View
+from gradstep.values.views.graph import LookGraph
+from gradstep.values.views.ledger import LookLedger
 
 INTERRUPTED = Problem(
     kind="interrupted",

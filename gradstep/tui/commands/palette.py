@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 def entries(screen: StepScreen) -> list[Entry]:
     """Return what applies now: each key, and each command that has none."""
-    from gradstep.steps.words import WORDS
+    from gradstep.steps.language.words import WORDS
     from gradstep.tui.keys.help import CONSOLE
 
     keys = [key for key in screen.keyboard.keys if key.id not in _SKIPPED and screen.applies(key.id)]

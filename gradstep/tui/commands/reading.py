@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from gradstep.steps.language.script import Line, Repeat, Script, Statement
 from gradstep.steps.runner import Runner
-from gradstep.steps.script import Line, Repeat, Script, Statement
 from gradstep.tui.commands.jobs import Job, Program
 from gradstep.tui.panels.script import Page
 from gradstep.values.commands import TRAVELS, Command, Into, Load, Say

@@ -82,7 +82,7 @@ class CommandLines(Controller):
 
     def complete(self, line: str) -> Sequence[str]:
         """Return the whole lines that a beginning could become."""
-        from gradstep.steps.complete import complete
+        from gradstep.steps.language.complete import complete
         from gradstep.tui.panels.tensor.element import complete_element
 
         if line.lstrip().startswith("element "):
@@ -109,7 +109,7 @@ class CommandLines(Controller):
         try:
             self._give(text)
         except GradstepError as error:
-            from gradstep.steps.faults import problem_of_line
+            from gradstep.steps.language.faults import problem_of_line
 
             problem = problem_of_line(error)
             self.screen.why.tell(fault=problem, stages=())
@@ -129,8 +129,8 @@ class CommandLines(Controller):
         Raises:
             GradstepError: the line is wrong.
         """
-        from gradstep.steps.parse import parse_line
-        from gradstep.steps.script import Line
+        from gradstep.steps.language.parse import parse_line
+        from gradstep.steps.language.script import Line
 
         word, _, rest = text.partition(" ")
         for controller in self.screen.controllers:

@@ -14,7 +14,7 @@ from gradstep.tui.controllers.command_line import CommandLines
 from gradstep.tui.desk import Controller, Desk
 from gradstep.tui.panels.graph.panel import GraphPanel
 from gradstep.tui.render.lines import clean
-from gradstep.values.finding import FoundView, Hit, LookFind
+from gradstep.values.views.search import FoundView, Hit, LookFind
 
 
 class Finder(Protocol):

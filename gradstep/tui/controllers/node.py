@@ -13,9 +13,9 @@ from gradstep.tui.panels.inside import InsidePanel
 from gradstep.tui.panels.jtv.panel import JtvPanel
 from gradstep.tui.panels.source import SourcePanel
 from gradstep.values.errors import wrong
-from gradstep.values.nodes import Direction
 from gradstep.values.outcomes import Stop
 from gradstep.values.views import Request
+from gradstep.values.views.node import Direction
 
 
 class Node(Controller):

@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from gradstep.steps.script import Script
+from gradstep.steps.language.script import Script
 from gradstep.tui.commands.reading import Reading, Walk
 from gradstep.tui.controllers.command_line import HANDED_OVER
 from gradstep.tui.controllers.layouts import one_of

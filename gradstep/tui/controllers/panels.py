@@ -23,7 +23,7 @@ from gradstep.tui.render.copying import MOST, Copied, slice_copied
 from gradstep.values import numbers
 from gradstep.values.commands import Break, Command
 from gradstep.values.outcomes import Stop
-from gradstep.values.tensors import Between, LookTensor, TensorView
+from gradstep.values.views.tensor import Between, LookTensor, TensorView
 
 _FAR = 1 << 40
 """More rows and columns than there are."""

@@ -24,9 +24,9 @@ from gradstep.values.commands import (
     Undo,
     Until,
 )
-from gradstep.values.inside import Breakpoint, LookSource, Position
 from gradstep.values.outcomes import Outcome, Stop
 from gradstep.values.views import Request, View
+from gradstep.values.views.inside import Breakpoint, LookSource, Position
 
 _STEPS = (Into, Over, Out, Continue, Until)
 

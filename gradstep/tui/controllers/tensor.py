@@ -10,7 +10,7 @@ from gradstep.tui.controllers.command_line import CommandLines
 from gradstep.tui.desk import Controller, Desk
 from gradstep.tui.panels.tensor.element import place_words, read_dims, read_place
 from gradstep.values.errors import wrong
-from gradstep.values.tensors import LookPlace, PlaceView, TensorView
+from gradstep.values.views.tensor import LookPlace, PlaceView, TensorView
 
 
 class Tensor(Controller):

@@ -12,8 +12,8 @@ from gradstep.tui.panels.compare import ComparePanel
 from gradstep.tui.panels.timeline import TimelinePanel
 from gradstep.values.commands import Branch, Command, Load, Redo, Show
 from gradstep.values.outcomes import Outcome, Stop
-from gradstep.values.tensors import Between
 from gradstep.values.views import Request, View
+from gradstep.values.views.tensor import Between
 
 _FIRST = "main"
 """The branch that a session begins on."""

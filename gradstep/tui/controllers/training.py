@@ -209,7 +209,7 @@ class Training(Controller):
 
 def parse_commands(line: str) -> list[Command]:
     """Parse a line of the session's own, such as what is natural; it holds plain commands only."""
-    from gradstep.steps.parse import parse_line
-    from gradstep.steps.script import Line
+    from gradstep.steps.language.parse import parse_line
+    from gradstep.steps.language.script import Line
 
     return [statement.command for statement in parse_line(line) if isinstance(statement, Line)]

@@ -37,7 +37,7 @@ CONSOLE: tuple[tuple[str, str], ...] = (
 
 def topics() -> list[str]:
     """Return the commands that there is help on."""
-    from gradstep.steps.words import WORDS
+    from gradstep.steps.language.words import WORDS
 
     return [*(each.word for each in WORDS), *(usage.split()[0] for usage, _ in CONSOLE)]
 
@@ -52,7 +52,7 @@ PATH: tuple[tuple[str, str], ...] = (
 
 def help_lines(width: int, keyboard: Keyboard, panel: Panel | None = None) -> list[Line]:
     """Return the whole help as rows, what there is to know about one panel first."""
-    from gradstep.steps.words import WORDS
+    from gradstep.steps.language.words import WORDS
 
     lines = panel_lines(width, keyboard, panel) if panel is not None else []
     for group, keys in groupby(keyboard.keys, lambda key: key.group):

@@ -14,8 +14,8 @@ from gradstep.tui.render.glyphs import ASCII
 from gradstep.tui.render.lines import Line, Row, Span, cell_len, clean
 from gradstep.tui.render.sparks import merged, picture, spark, stretch
 from gradstep.values import numbers
-from gradstep.values.training import BatchView, LookBatch, PartRow, Piece, SampleRow
 from gradstep.values.views import Request
+from gradstep.values.views.training import BatchView, LookBatch, PartRow, Piece, SampleRow
 
 _SMALL = 12
 """Rows of pixels up to which a picture is drawn at twice its size."""

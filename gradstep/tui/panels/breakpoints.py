@@ -11,10 +11,10 @@ from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, widest, 
 from gradstep.tui.render.lines import Line, Row, clean, fit
 from gradstep.values import numbers
 from gradstep.values.commands import Delete, Enable
-from gradstep.values.graphs import NodeRow
-from gradstep.values.inside import Breakpoint, BreakpointsView, LookBreakpoints
 from gradstep.values.outcomes import Stop
 from gradstep.values.views import ModelRow, Request
+from gradstep.values.views.graph import NodeRow
+from gradstep.values.views.inside import Breakpoint, BreakpointsView, LookBreakpoints
 
 ON, OFF = "◉", "◌"
 """The marks of a breakpoint that is enabled, and of one that is not; on rows of Graph and Model too."""

@@ -11,9 +11,9 @@ from gradstep.tui.render.lines import Line, Row, clean, fit, fit_middle, text_li
 from gradstep.tui.render.plot import OTHER, Plot
 from gradstep.values import numbers
 from gradstep.values.numbers import number
-from gradstep.values.tensors import Between
-from gradstep.values.timeline import CompareLoss, CompareRow, CompareView, LookCompare
 from gradstep.values.views import LossPoint, LossView, Request
+from gradstep.values.views.tensor import Between
+from gradstep.values.views.timeline import CompareLoss, CompareRow, CompareView, LookCompare
 
 _PLOT = 12
 """Rows of a body from which on there is room for the plot; of one loss on each side there is none to draw."""

@@ -12,7 +12,8 @@ from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window
 from gradstep.tui.render.lines import Line, Row, clean, fit, fit_middle, text_line
 from gradstep.values import numbers
-from gradstep.values.contributions import (
+from gradstep.values.views import Request
+from gradstep.values.views.contributions import (
     Contribution,
     ContributionsView,
     LookContributions,
@@ -20,7 +21,6 @@ from gradstep.values.contributions import (
     Total,
     share_words,
 )
-from gradstep.values.views import Request
 
 _GAP = 2
 _LEAST = 3

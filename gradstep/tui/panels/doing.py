@@ -6,7 +6,7 @@ from typing import Protocol
 
 from gradstep.values.commands import Break, Command
 from gradstep.values.outcomes import Stop
-from gradstep.values.tensors import Between
+from gradstep.values.views.tensor import Between
 
 
 class Doing(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gradstep.tui.render.drawing import GUTTER, paragraph
 from gradstep.tui.render.lines import Line, Row, cell_len, clean
-from gradstep.values.reasons import FormulaLine
+from gradstep.values.views.ledger import FormulaLine
 
 _GAP = 3
 _WAY = "→ "

@@ -10,8 +10,8 @@ from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window
 from gradstep.tui.render.lines import Line, Row, clean, fit, text_line
 from gradstep.values import numbers
-from gradstep.values.inside import InsideView, LookInside, Passed
 from gradstep.values.views import Request
+from gradstep.values.views.inside import InsideView, LookInside, Passed
 
 _GAP = 2
 

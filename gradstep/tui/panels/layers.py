@@ -11,8 +11,8 @@ from gradstep.tui.render.drawing import GUTTER, Drawing, empty, widest, window
 from gradstep.tui.render.lines import Line, Row, cell_len, clean, fit_end, text_line
 from gradstep.tui.render.sparks import Decades, bar, decades_of, gauge, power
 from gradstep.values import numbers
-from gradstep.values.training import LayerRow, LayersView, LookLayers
 from gradstep.values.views import Request
+from gradstep.values.views.training import LayerRow, LayersView, LookLayers
 
 USUAL = 1e-3
 """What an update over its weights is, roughly, where training goes well (cs231n.github.io/neural-networks-3)."""

@@ -11,8 +11,8 @@ from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
 from gradstep.tui.render.lines import Line, Row, clean
 from gradstep.values import numbers
-from gradstep.values.reasons import LedgerRow, LedgerView, LookLedger
 from gradstep.values.views import Request
+from gradstep.values.views.ledger import LedgerRow, LedgerView, LookLedger
 
 _SIGNS = {"backward": "+ ", "step": "· "}
 _WIDE = 56

@@ -13,9 +13,9 @@ from gradstep.tui.render.lines import Line, Row, clean, fit_middle, fit_parts, t
 from gradstep.values import numbers
 from gradstep.values.commands import Break
 from gradstep.values.expressions import name_line
-from gradstep.values.inside import Breakpoint
 from gradstep.values.outcomes import Stop
 from gradstep.values.views import LookModel, ModelRow, ModelView, Request
+from gradstep.values.views.inside import Breakpoint
 
 _NARROW = 40
 _WIDE = 64

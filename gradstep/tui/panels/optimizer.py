@@ -11,8 +11,8 @@ from gradstep.tui.render.drawing import GUTTER, Drawing, empty, widest, window
 from gradstep.tui.render.lines import Line, Row, Span, clean, wrap
 from gradstep.tui.render.sparks import merged, spark, stretch
 from gradstep.values import numbers
-from gradstep.values.training import GroupRow, LookOptimizer, OptimizerView, SlotRow
 from gradstep.values.views import Request
+from gradstep.values.views.training import GroupRow, LookOptimizer, OptimizerView, SlotRow
 
 _SPARK = 32
 """Cells of the learning rate's history, where there is room."""

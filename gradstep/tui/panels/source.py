@@ -10,8 +10,8 @@ from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.render.drawing import GUTTER, Drawing, empty, window
 from gradstep.tui.render.lines import Line, Row, clean
-from gradstep.values.inside import LookSource, SourceView
 from gradstep.values.views import Request
+from gradstep.values.views.inside import LookSource, SourceView
 
 _CUT = "…"
 

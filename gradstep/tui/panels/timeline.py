@@ -10,8 +10,8 @@ from gradstep.tui.render.lanes import Lanes, lanes_of
 from gradstep.tui.render.lines import Line, Row, clean, fit, text_line
 from gradstep.values import numbers
 from gradstep.values.commands import Goto, Switch
-from gradstep.values.timeline import LookTimeline, TimelineRow, TimelineView
 from gradstep.values.views import Request
+from gradstep.values.views.timeline import LookTimeline, TimelineRow, TimelineView
 
 HERE, KEPT, AGAIN, LOST = "●", "○", "◇", "✗"
 """Where the session is; a point that is kept; one that is reached by running again; one that can't be reached."""

@@ -6,7 +6,7 @@ import math
 import struct
 from typing import NamedTuple
 
-from gradstep.values.tensors import Pair, TensorView
+from gradstep.values.views.tensor import Pair, TensorView
 
 MOST = 10_000
 """Numbers that are copied at most: terminals refuse a clipboard of much more than 100 kB."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gradstep.values.timeline import TimelineRow
+from gradstep.values.views.timeline import TimelineRow
 
 MOST = 6
 """Lanes that are drawn beside each other; branches beyond that share the last one."""

@@ -10,7 +10,7 @@ from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.held import Held
 from gradstep.engine.observe.source_lines import Place, text_of
-from gradstep.values.graphs import NodeRow
+from gradstep.values.views.graph import NodeRow
 from gradstep.views.graph.groups import Group, Groups
 from gradstep.views.graph.operations import operation_of
 

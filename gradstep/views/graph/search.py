@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
 from gradstep.engine.held import Held
-from gradstep.values.finding import FoundView, Hit, LookFind
 from gradstep.values.numbers import shape
+from gradstep.values.views.search import FoundView, Hit, LookFind
 from gradstep.views.graph.operations import operation_of
 
 

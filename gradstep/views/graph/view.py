@@ -12,7 +12,7 @@ from gradstep.engine.autograd.buffers import SavedMemory, is_freed, storages_of
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
-from gradstep.values.graphs import GraphView, LookGraph, NodeRow
+from gradstep.values.views.graph import GraphView, LookGraph, NodeRow
 from gradstep.views.graph.groups import FoldedRows, Groups
 from gradstep.views.graph.lanes import GROUP, LEAF, NODE, Lanes
 from gradstep.views.graph.memory import Keeping

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from gradstep.engine.autograd.derivatives.find import rule_of, symbol_of
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.autograd.nested_shapes import sizes_of
-from gradstep.values.nodes import Chain, Link
+from gradstep.values.views.node import Chain, Link
 from gradstep.views.graph.naming import Naming
 
 _MANY = 1_000_000

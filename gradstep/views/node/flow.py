@@ -9,7 +9,7 @@ from torch import Tensor
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.events import numbers_of
-from gradstep.values.nodes import Flow, Rows
+from gradstep.values.views.node import Flow, Rows
 from gradstep.views.tensor.statistics import of_tensor
 from gradstep.views.training.model import dtype_name
 

@@ -16,7 +16,7 @@ from gradstep.engine.observe.events import Event, is_opaque, tensors_in, unwrapp
 from gradstep.engine.observe.taps import source_of
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
-from gradstep.values.inside import (
+from gradstep.values.views.inside import (
     BreakpointsView,
     InsideView,
     LookSource,

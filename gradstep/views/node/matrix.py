@@ -13,7 +13,7 @@ from gradstep.engine.autograd.jacobian import WORK, Jacobian, Refusal, jacobian
 from gradstep.engine.autograd.saved_values import is_function
 from gradstep.engine.autograd.structure import Structure, structure_of
 from gradstep.engine.observe.functions import Applied
-from gradstep.values.nodes import LookNode, MatrixPart, Rows
+from gradstep.values.views.node import LookNode, MatrixPart, Rows
 from gradstep.views.node.flow import start
 from gradstep.views.node.strip import strip_of
 

@@ -18,9 +18,9 @@ from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.events import Event
 from gradstep.engine.observe.rerun import backward_again
 from gradstep.engine.stepping.stepper import Stepping
-from gradstep.values.contributions import ContributionsView, LookContributions
 from gradstep.values.errors import GradstepError
-from gradstep.values.nodes import ChainView, LookChain, LookNode, NodeView
+from gradstep.values.views.contributions import ContributionsView, LookContributions
+from gradstep.values.views.node import ChainView, LookChain, LookNode, NodeView
 from gradstep.views.graph.naming import Naming
 from gradstep.views.node.contributions import Addends, Met
 from gradstep.views.node.view import NodeViewer

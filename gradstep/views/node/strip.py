@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradstep.engine.autograd.jacobian import Jacobian
 from gradstep.engine.numbers.norms import norm_of
-from gradstep.values.nodes import LookNode, Strip
+from gradstep.values.views.node import LookNode, Strip
 from gradstep.views.node.flow import start
 
 _GREATEST = 8

@@ -20,7 +20,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.observe.events import Event
 from gradstep.engine.observe.rerun import backward_again
 from gradstep.values.errors import GradstepError
-from gradstep.values.inside import InsideView, LookInside, Passed
+from gradstep.values.views.inside import InsideView, LookInside, Passed
 from gradstep.views.graph.naming import Naming
 from gradstep.views.node.inside import passed_of
 

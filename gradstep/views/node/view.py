@@ -16,7 +16,7 @@ from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.autograd.saved_values import SavedValue, saved_values, settings
 from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
-from gradstep.values.nodes import Chain, ChainView, EdgeRow, LookChain, LookNode, MatrixPart, NodeView, SavedRow
+from gradstep.values.views.node import Chain, ChainView, EdgeRow, LookChain, LookNode, MatrixPart, NodeView, SavedRow
 from gradstep.views.graph.naming import Naming
 from gradstep.views.node.chain import Ways
 from gradstep.views.node.flow import flow_of, window_of

@@ -13,7 +13,7 @@ from gradstep.engine.bits import beside, different
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import exact, part, real, stored
 from gradstep.engine.numbers.selection import Cut
-from gradstep.values.tensors import Quantity, Statistics, Window
+from gradstep.values.views.tensor import Quantity, Statistics, Window
 from gradstep.views.tensor.plane import Plane
 from gradstep.views.tensor.statistics import chunks, statistics
 from gradstep.views.training.changes import before

@@ -17,7 +17,7 @@ from gradstep.engine.state.registry import name_of
 from gradstep.engine.state.snapshot import Checkpoint
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import name_line
-from gradstep.values.tensors import Between, LookPlace, LookTensor, Pair, PlaceView, Quantity, TensorView
+from gradstep.values.views.tensor import Between, LookPlace, LookTensor, Pair, PlaceView, Quantity, TensorView
 from gradstep.views.tensor.before_after import Side, window_of
 from gradstep.views.tensor.goto import place_between
 from gradstep.views.tensor.measures import Measures

@@ -12,7 +12,7 @@ from torch import Tensor
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import part, real, why_not
 from gradstep.engine.numbers.selection import Cut, cut
-from gradstep.values.tensors import Extreme, LookPlace, PlaceView
+from gradstep.values.views.tensor import Extreme, LookPlace, PlaceView
 from gradstep.views.tensor.before_after import changes, side_of
 from gradstep.views.tensor.plane import axes_of
 from gradstep.views.tensor.view import Selection

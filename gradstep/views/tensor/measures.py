@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.numbers.selection import Cut
-from gradstep.values.tensors import LookTensor, Quantity, Statistics
+from gradstep.values.views.tensor import LookTensor, Quantity, Statistics
 from gradstep.views.moment import version_of
 from gradstep.views.tensor.before_after import Side, statistics_of
 

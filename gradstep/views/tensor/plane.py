@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gradstep.engine.numbers.selection import Cut
-from gradstep.values.tensors import Axis
+from gradstep.values.views.tensor import Axis
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.numbers.norms import flat_norm
-from gradstep.values.tensors import Histogram, Statistics
+from gradstep.values.views.tensor import Histogram, Statistics
 
 Read = Callable[[Sequence[Tensor]], Tensor]
 """Makes the numbers of a chunk from the same chunk of each tensor: real ones, float32 or float64."""

@@ -13,7 +13,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import why_not, words_on
 from gradstep.engine.numbers.selection import Cut, cut
 from gradstep.values.expressions import name_line
-from gradstep.values.tensors import LookTensor, Quantity, TensorView
+from gradstep.values.views.tensor import LookTensor, Quantity, TensorView
 from gradstep.views.tensor.before_after import Side, side_of, was_there, window_of
 from gradstep.views.tensor.measures import Measures
 from gradstep.views.tensor.plane import Plane, axes_of, plane_of

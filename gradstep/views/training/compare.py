@@ -17,7 +17,7 @@ from gradstep.engine.state import registry
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.snapshot import Checkpoint
 from gradstep.values.numbers import number
-from gradstep.values.timeline import CompareLoss, CompareRow, CompareView, LookCompare
+from gradstep.values.views.timeline import CompareLoss, CompareRow, CompareView, LookCompare
 
 
 def compare_view(timeline: Timeline, stop: int, look: LookCompare) -> CompareView:

@@ -13,7 +13,7 @@ from gradstep.engine.bits import beside
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import has_norm, norms, wide
 from gradstep.engine.observe.forward import is_zeroing
-from gradstep.values.training import LayerRow, LayersView
+from gradstep.values.views.training import LayerRow, LayersView
 from gradstep.views.numbers import Norms
 from gradstep.views.training.zeros import FunctionalZeros
 

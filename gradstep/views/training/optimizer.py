@@ -12,7 +12,7 @@ from gradstep.engine.expressions.describe import describe
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.values.expressions import name_line
-from gradstep.values.training import GroupRow, OptimizerView, RatePoint, SlotRow
+from gradstep.values.views.training import GroupRow, OptimizerView, RatePoint, SlotRow
 from gradstep.views.training.model import dtype_name
 
 

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.values.commands import ACT_NAMES, line_of
-from gradstep.values.inside import Position
-from gradstep.values.timeline import LookTimeline, TimelineBranch, TimelineRow, TimelineView
+from gradstep.values.views.inside import Position
+from gradstep.values.views.timeline import LookTimeline, TimelineBranch, TimelineRow, TimelineView
 
 _KINDS = {
     "weight": ("weight", "weights"),

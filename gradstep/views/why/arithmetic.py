@@ -12,7 +12,7 @@ from gradstep.engine.debuggee.optimizers import writes_grad
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.account import walked
-from gradstep.values.reasons import FormulaLine
+from gradstep.values.views.ledger import FormulaLine
 from gradstep.views.tensor.element import Element
 from gradstep.views.training.changes import before
 from gradstep.views.why.formulas.find import grad_before, why_none, work_done, work_to_come

@@ -15,8 +15,8 @@ from gradstep.engine.observe.events import Event, tensors_in
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Forward
 from gradstep.values.numbers import listed, number, shape
-from gradstep.values.reasons import FormulaLine
 from gradstep.values.views import WhyView
+from gradstep.values.views.ledger import FormulaLine
 from gradstep.views.graph.operations import operation_of
 from gradstep.views.node.inside import why_not
 

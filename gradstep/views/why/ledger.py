@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gradstep.engine.held import Held
 from gradstep.engine.observe.account import Line, Moment, Standing, walked
-from gradstep.values.reasons import LedgerRow, LedgerView
+from gradstep.values.views.ledger import LedgerRow, LedgerView
 from gradstep.views.numbers import Norms
 from gradstep.views.tensor.element import Element
 from gradstep.views.tensor.view import unreached

@@ -13,7 +13,7 @@ from gradstep.engine.debuggee.loading import build, find_factory
 from gradstep.engine.export import trial
 from gradstep.examples import EXAMPLES
 from gradstep.session.local import Session
-from gradstep.steps.parse import parse_script
+from gradstep.steps.language.parse import parse_script
 from gradstep.steps.runner import Runner
 from gradstep.values.commands import Export, Load
 from gradstep.values.outcomes import Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradstep.tui.panels.timeline import command_words
 from gradstep.tui.render.lines import Line, Row
 from gradstep.tui.render.surface import Surface
-from gradstep.values.timeline import TimelineRow
+from gradstep.values.views.timeline import TimelineRow
 
 
 def past_words(stop: int) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gradstep.tui.render.lines import Line, Row, cell_len, clean, fit, fit_middle
 from gradstep.tui.render.surface import Surface
-from gradstep.values.inside import Position
 from gradstep.values.outcomes import Stop
+from gradstep.values.views.inside import Position
 
 _LEAF = "AccumulateGrad"
 _PART = " ▸ "

@@ -9,8 +9,8 @@ from gradstep.tui.panels.breakpoints import mark_of
 from gradstep.tui.render.drawing import GUTTER, cursor, widest
 from gradstep.tui.render.lines import Line, Row, cell_len, clean, fit, fit_middle
 from gradstep.values import numbers
-from gradstep.values.graphs import NodeRow
-from gradstep.values.inside import Breakpoint
+from gradstep.values.views.graph import NodeRow
+from gradstep.values.views.inside import Breakpoint
 
 _MARKS = {
     "": ("·", "dim"),

@@ -16,10 +16,10 @@ from gradstep.tui.render.lines import Line, Row, clean, text_line
 from gradstep.values import numbers
 from gradstep.values.commands import Break
 from gradstep.values.expressions import name_line
-from gradstep.values.graphs import GraphView, LookGraph, NodeRow
-from gradstep.values.inside import Breakpoint
 from gradstep.values.outcomes import Stop
 from gradstep.values.views import Request
+from gradstep.values.views.graph import GraphView, LookGraph, NodeRow
+from gradstep.values.views.inside import Breakpoint
 
 _STATES = {
     "alive": "alive",

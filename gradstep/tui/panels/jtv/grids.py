@@ -6,7 +6,7 @@ from gradstep.tui.render import heat
 from gradstep.tui.render.drawing import GUTTER
 from gradstep.tui.render.lines import Line, Row, clean, fit
 from gradstep.values import numbers
-from gradstep.values.nodes import EdgeRow, Flow, NodeView, Rows
+from gradstep.values.views.node import EdgeRow, Flow, NodeView, Rows
 
 _GAP = 3
 _WIDE = 100

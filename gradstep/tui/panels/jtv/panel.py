@@ -12,9 +12,9 @@ from gradstep.tui.panels.jtv.words import chain_lines, edge_lines, facts, goes
 from gradstep.tui.panels.panel import ViewPanel
 from gradstep.tui.render.drawing import GUTTER, Drawing, drawing_of, empty, heading, paragraph
 from gradstep.tui.render.lines import Line, Row, clean
-from gradstep.values.inside import Position
-from gradstep.values.nodes import Direction, LookNode, NodeView
 from gradstep.values.views import Request
+from gradstep.values.views.inside import Position
+from gradstep.values.views.node import Direction, LookNode, NodeView
 
 _LEAST = 4
 """Rows of numbers that are left whatever is said below them."""

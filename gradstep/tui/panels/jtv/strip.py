@@ -7,7 +7,7 @@ from gradstep.tui.render import heat
 from gradstep.tui.render.drawing import GUTTER, paragraph
 from gradstep.tui.render.lines import Line, Row, clean
 from gradstep.values import numbers
-from gradstep.values.nodes import NodeView, Strip
+from gradstep.values.views.node import NodeView, Strip
 
 
 def strip_lines(view: NodeView, width: int) -> list[Line]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from gradstep.tui.render.drawing import GUTTER, cursor, widest
 from gradstep.tui.render.lines import Line, Row, clean, fit, text_line
 from gradstep.values import numbers
-from gradstep.values.nodes import EdgeRow, Link, NodeView, SavedRow
+from gradstep.values.views.node import EdgeRow, Link, NodeView, SavedRow
 
 _LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _BAR = 18

@@ -6,7 +6,7 @@ import re
 
 from gradstep.values import numbers
 from gradstep.values.errors import GradstepError, wrong
-from gradstep.values.tensors import EXTREMES, LookPlace, PlaceView, TensorView
+from gradstep.values.views.tensor import EXTREMES, LookPlace, PlaceView, TensorView
 
 WORDS = {
     "max": "the largest",

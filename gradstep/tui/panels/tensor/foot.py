@@ -14,7 +14,7 @@ from gradstep.tui.render.drawing import GUTTER
 from gradstep.tui.render.lines import Line, Row, clean, fit_parts, text_line
 from gradstep.values import numbers
 from gradstep.values.expressions import name_line
-from gradstep.values.tensors import Histogram, Pair, Statistics, TensorView, Window
+from gradstep.values.views.tensor import Histogram, Pair, Statistics, TensorView, Window
 
 BINS = 24
 """Bars of a histogram."""

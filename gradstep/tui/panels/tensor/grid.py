@@ -11,7 +11,7 @@ from gradstep.tui.render import heat
 from gradstep.tui.render.drawing import GUTTER, cursor
 from gradstep.tui.render.lines import Line, Row, wrap
 from gradstep.values import numbers
-from gradstep.values.tensors import Axis, Statistics, TensorView
+from gradstep.values.views.tensor import Axis, Statistics, TensorView
 
 HEADS = 2
 """Rows above the numbers."""

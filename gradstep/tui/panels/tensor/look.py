@@ -13,7 +13,7 @@ from gradstep.tui.render import heat
 from gradstep.tui.render.lines import clean
 from gradstep.values import numbers
 from gradstep.values.numbers import Form
-from gradstep.values.tensors import Pair, Statistics, TensorView, Window
+from gradstep.values.views.tensor import Pair, Statistics, TensorView, Window
 
 WORDS = {"value": "", "change": "change of ", "ratio": "change ÷ before of "}
 

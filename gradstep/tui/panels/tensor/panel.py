@@ -20,8 +20,8 @@ from gradstep.tui.render.copying import Copied, element_copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, empty
 from gradstep.tui.render.lines import clean
 from gradstep.values.expressions import Expression
-from gradstep.values.tensors import QUANTITIES, Between, LookTensor, Quantity, TensorView
 from gradstep.values.views import Request
+from gradstep.values.views.tensor import QUANTITIES, Between, LookTensor, Quantity, TensorView
 
 _CELL = 6
 """Cells that a number of a grid needs at least: what a request for a window goes by, before any is seen."""

@@ -11,7 +11,7 @@ from gradstep.tui.panels.tensor.look import Column, Look, cells_of, dtype_of, fl
 from gradstep.tui.render.drawing import GUTTER, cursor
 from gradstep.tui.render.lines import Line, Row
 from gradstep.values import numbers
-from gradstep.values.tensors import TensorView, Window
+from gradstep.values.views.tensor import TensorView, Window
 
 HEADS = 1
 """Rows above the numbers."""

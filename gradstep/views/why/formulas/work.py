@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gradstep.values.reasons import FormulaLine
+from gradstep.values.views.ledger import FormulaLine
 from gradstep.views.why.formulas.term import Precision, Term, agree, constant, leaf
 from gradstep.views.why.formulas.text import DIGITS, digits_that_tell, signed
 

@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from gradstep.values import numbers
-from gradstep.values.drawn import Drawn
-from gradstep.values.inside import SourceLine
+from gradstep.values.views.drawn import Drawn
+from gradstep.values.views.inside import SourceLine
 
 Order: TypeAlias = Literal["arrival", "share"]
 

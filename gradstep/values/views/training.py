@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.drawn import Drawn
+from gradstep.values.views.drawn import Drawn
 
 
 # -- layers ------------------------------------------------------------------------------------------------------------

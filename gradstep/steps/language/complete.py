@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from gradstep.steps.words import SYNTAX, WORDS
+from gradstep.steps.language.words import SYNTAX, WORDS
 from gradstep.values.commands import SETTINGS
 from gradstep.values.commands.arguments import Argument, Option
 from gradstep.values.commands.syntax import Form

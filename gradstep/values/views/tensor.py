@@ -6,8 +6,8 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.drawn import Drawn
 from gradstep.values.expressions import Expression
+from gradstep.values.views.drawn import Drawn
 
 Quantity: TypeAlias = Literal["value", "change", "ratio"]
 """What is seen of each element: what it is, what the last phase added to it, or that over what it was before."""

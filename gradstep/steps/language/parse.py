@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
-from gradstep.steps.faults import Fault, ScriptError
-from gradstep.steps.script import ExpectError, Line, Repeat, Script, Statement
+from gradstep.steps.language.faults import Fault, ScriptError
+from gradstep.steps.language.script import ExpectError, Line, Repeat, Script, Statement
 from gradstep.values.commands import EDITS, Command, Say, Try, for_replay
 from gradstep.values.commands.misfit import MisfitError
 from gradstep.values.commands.time_travel import NO_CHANGE
 
 if TYPE_CHECKING:
-    from gradstep.steps.outline import RawBlock
+    from gradstep.steps.language.outline import RawBlock
 
 CommandT = TypeVar("CommandT", bound=Command)
 MAX_BLOCKS = 50
@@ -78,7 +78,7 @@ class _Parser:
         self.faults: list[Fault] = []
 
     def script(self) -> Script:
-        from gradstep.steps.grammar import parse_outline
+        from gradstep.steps.language.grammar import parse_outline
 
         raw, unclosed = parse_outline(self.text)
         for line, column in unclosed:
@@ -107,7 +107,7 @@ class _Parser:
             return None
 
     def command(self, raw: RawBlock) -> Command:
-        from gradstep.steps.statement import parse_command
+        from gradstep.steps.language.statement import parse_command
 
         if raw.said:
             return Say(raw.text[3:].strip())
@@ -126,7 +126,7 @@ class _Parser:
         return replace(command, folder=self.folder) if hasattr(command, "folder") else command
 
     def block(self, raw: RawBlock, body: list[RawBlock], depth: int) -> Statement | None:
-        from gradstep.steps.statement import parse_header
+        from gradstep.steps.language.statement import parse_header
 
         if depth >= MAX_BLOCKS:
             raise MisfitError("blocks are nested too deeply", f"They may be {MAX_BLOCKS} deep.", "", 0, len(raw.text))

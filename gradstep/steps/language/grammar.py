@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from lark import Lark, Token, UnexpectedInput
 
-from gradstep.steps.outline import RawBlock, ToOutline
-from gradstep.steps.transform import ToValues
+from gradstep.steps.language.outline import RawBlock, ToOutline
+from gradstep.steps.language.transform import ToValues
 from gradstep.values.commands import COMMANDS, EDITS
 from gradstep.values.commands.syntax import grammar_of
 

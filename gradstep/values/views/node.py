@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.tensors import Statistics
+from gradstep.values.views.tensor import Statistics
 
 Direction: TypeAlias = Literal["", "row", "column"]
 Rows: TypeAlias = tuple[tuple[float, ...], ...]

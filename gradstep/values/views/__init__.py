@@ -6,19 +6,19 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.contributions import ContributionsView, LookContributions
-from gradstep.values.drawn import Drawn
-from gradstep.values.finding import FoundView, LookFind
-from gradstep.values.graphs import GraphView, LookGraph
-from gradstep.values.inside import InsideLook, InsideRequest
-from gradstep.values.nodes import NodeAnswer, NodeRequest
-from gradstep.values.reasons import FormulaLine, LedgerView, LookLedger
-from gradstep.values.tensors import LookPlace, PlaceView
-from gradstep.values.tensors import LookTensor as LookTensor
-from gradstep.values.tensors import TensorView as TensorView
-from gradstep.values.tensors import Window as Window
-from gradstep.values.timeline import TimelineAnswer, TimelineRequest
-from gradstep.values.training import TrainingRequest, TrainingView
+from gradstep.values.views.contributions import ContributionsView, LookContributions
+from gradstep.values.views.drawn import Drawn
+from gradstep.values.views.graph import GraphView, LookGraph
+from gradstep.values.views.inside import InsideLook, InsideRequest
+from gradstep.values.views.ledger import FormulaLine, LedgerView, LookLedger
+from gradstep.values.views.node import NodeAnswer, NodeRequest
+from gradstep.values.views.search import FoundView, LookFind
+from gradstep.values.views.tensor import LookPlace, PlaceView
+from gradstep.values.views.tensor import LookTensor as LookTensor
+from gradstep.values.views.tensor import TensorView as TensorView
+from gradstep.values.views.tensor import Window as Window
+from gradstep.values.views.timeline import TimelineAnswer, TimelineRequest
+from gradstep.values.views.training import TrainingRequest, TrainingView
 
 
 # -- requests: what a panel that is on screen asks for after every stop ------------------------------------------------

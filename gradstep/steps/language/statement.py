@@ -9,8 +9,8 @@ from typing import Any, cast
 from lark import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 from msgspec import Struct
 
-from gradstep.steps.grammar import parser
-from gradstep.steps.words import BY_WORD
+from gradstep.steps.language.grammar import parser
+from gradstep.steps.language.words import BY_WORD
 from gradstep.values import commands as c
 from gradstep.values.commands import SETTINGS
 from gradstep.values.commands.misfit import MisfitError

@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from gradstep.values.drawn import Drawn
+from gradstep.values.views.drawn import Drawn
 
 
 class LookGraph(Struct, frozen=True, tag=True):

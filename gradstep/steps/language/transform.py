@@ -10,7 +10,7 @@ from typing import Any
 
 from lark import Token, v_args
 
-from gradstep.steps.terms import ToTerms, unquote
+from gradstep.steps.language.terms import ToTerms, unquote
 from gradstep.values import expressions as x
 from gradstep.values.commands import Try
 from gradstep.values.commands.arguments import Given
