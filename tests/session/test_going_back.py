@@ -113,7 +113,7 @@ def test_branches_are_named_and_compared() -> None:
     assert rows["head.weight"].norm == pytest.approx(9 * 0.05 * _grad_norm(), rel=1e-3)
     assert [loss.loss for loss in compared.losses_first] == [loss.loss for loss in compared.losses_second]
     assert "lr: 0.05 and 0.5" in typed.type("compare main fast").text
-    assert typed.type("compare 12").text == "stop 12 and stop 12 are the same, bit for bit"
+    assert typed.type("compare 12").text == "stop 12 and stop 12 are identical, bit for bit"
     assert "there is a branch of that name" in typed.refused("branch main")
 
 
@@ -235,7 +235,7 @@ def test_where_what_was_before_was_not_kept_the_views_say_so_and_how_to_have_it(
     typed.type("undo")  # this stop was kept, and the one before it was not
     (why,) = typed.session.look(LookWhy())
     assert isinstance(why, WhyView)
-    assert why.sentence == "step() was taken. What it moved is not known here: the stop before it was not kept."
+    assert why.sentence == "step() ran. What it changed is unknown here: the stop before it was not kept."
     assert why.more[-1].startswith(f"`goto {last}`, `undo`, `redo` runs it again and keeps that")
     typed.type(f"goto {last}; undo; redo")
     assert typed.session.look(LookWhy(), LookChanges()) == seen[last]

@@ -116,9 +116,9 @@ def test_what_is_too_long_takes_a_row_more():
 
 
 def test_notes_stand_where_the_numbers_would():
-    note = FormulaLine("w", "w − lr · .grad", note="not shown: torch made +0.9000, this gives +0.9500")
+    note = FormulaLine("w", "w − lr · .grad", note="not shown: torch computed +0.9000, the formula gives +0.9500")
     assert plain(formula_rows([note], 100)) == [
-        "  w = w − lr · .grad   not shown: torch made +0.9000, this gives +0.9500"
+        "  w = w − lr · .grad   not shown: torch computed +0.9000, the formula gives +0.9500"
     ]
     assert len(formula_rows([note], 40)) == 3
     lost = FormulaLine("w", "w − lr", "+1.0 − 0.1", "+1.0", "w stays")

@@ -141,9 +141,7 @@ def test_layers_say_what_is_not_known_yet():
     assert "shows after the next s" in drawn
     assert "zeros are counted from the next f" in drawn
     assert "none" in drawn
-    assert "no module owns a parameter" in text(
-        layers.draw(LayersView(1, (), note="no module owns a parameter"), 40, 9)
-    )
+    assert "no module has a parameter" in text(layers.draw(LayersView(1, (), note="no module has a parameter"), 40, 9))
     assert "No model yet" in text(layers.draw(None, 40, 9))
 
 
@@ -204,8 +202,8 @@ def test_the_optimizer_is_drawn_with_its_groups_and_its_state():
 def test_parameters_that_no_step_moves_stand_out():
     drawing = optimizer.draw(an_optimizer(missing=("1.weight", "1.bias"), twice=("0.bias",)), 80, 12)
     assert plain(drawing.lines)[:2] == [
-        "  ✗ in no group, so that no step moves it: 1.weight, 1.bias",
-        "  ✗ in the groups twice, so that a step moves it twice: 0.bias",
+        "  ✗ in no group, so that no step updates it: 1.weight, 1.bias",
+        "  ✗ in the groups twice, so that a step updates it twice: 0.bias",
     ]
     many = optimizer.draw(an_optimizer(missing=tuple(f"p{i}" for i in range(5_000))), 80, 12)
     assert "5,000 in" in text(many)

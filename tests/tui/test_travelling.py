@@ -135,7 +135,7 @@ def test_panels_show_the_stop_under_the_cursor_and_nothing_moves(size: tuple[int
         assert f"esc back to stop {now.number}" in of_panel(s, "past")[0]
         assert "PAST: stop 4" in of_panel(s, "model")[0]
         assert "stale" in row_of(s, "model", "4×3")
-        assert "step() moved the weights" in text
+        assert "step() updated the weights" in text
         assert "PAST" not in of_panel(s, "timeline")[0]
         assert s.session.stop == now
         assert s.session.lines() == lines

@@ -95,7 +95,7 @@ def test_what_was_not_recorded_is_not_made_up():
     run(session, "show weight", *["forward", "backward"] * 2)
     grad = lines(session)[".grad"]
     assert (grad.numbers, grad.result) == ("", "")
-    assert grad.note.startswith("not recorded what it added: .grad was")
+    assert grad.note.startswith("its contribution was not recorded: .grad was")
 
 
 def test_zero_grad_says_what_was_and_is():
@@ -195,7 +195,7 @@ def test_a_frozen_parameter_and_one_without_an_optimizer_say_so():
     model = Two()
     session = small(model, torch.optim.SGD([model.weight], lr=0.1))
     run(session, "show loose", "forward", "backward")
-    assert lines(session)["step would give"].note == "in no group of the optimizer: no step moves it"
+    assert lines(session)["step would give"].note == "in no group of the optimizer: no step updates it"
 
 
 def test_the_tensor_view_says_what_a_step_would_give_to_a_vector(mlp):

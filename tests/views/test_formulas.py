@@ -239,7 +239,7 @@ def test_what_torch_did_otherwise_is_said_and_not_shown():
     work.finish(FORMULAS[optim.SGD](work))
     (line,) = work.formula_lines("w")
     assert (line.numbers, line.result) == ("", "")
-    assert line.note == "not shown: torch made +0.9000, this gives +0.9500"
+    assert line.note == "not shown: torch computed +0.9000, the formula gives +0.9500"
 
 
 def test_the_least_change_beyond_rounding_is_noticed():
@@ -255,7 +255,7 @@ def test_the_least_change_beyond_rounding_is_noticed():
 def test_a_change_lost_to_rounding_is_named():
     work = Work(torch.tensor(1.0), torch.tensor(1e-9), {"lr": 0.1}, {}, torch.tensor(1.0))
     work.finish(FORMULAS[optim.SGD](work))
-    assert work.formula_lines("w")[0].note == "less than the last bit of w in float32: w stays"
+    assert work.formula_lines("w")[0].note == "less than the last bit of w in float32: w is unchanged"
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -304,9 +304,9 @@ def test_what_has_no_formula_says_why():
     held = held_of(optim.SGD, {}, torch.float32)
     assert why_none(held, held.parameters[0][1]) == ""
     held.optimizer.param_groups[0]["params"].pop(0)
-    assert why_none(held, held.parameters[0][1]) == "in no group of the optimizer: no step moves it"
+    assert why_none(held, held.parameters[0][1]) == "in no group of the optimizer: no step updates it"
     held.optimizer.param_groups[0]["params"].append(held.parameters[1][1])
-    assert why_none(held, held.parameters[1][1]) == "twice in the optimizer: a step moves it twice"
+    assert why_none(held, held.parameters[1][1]) == "twice in the optimizer: a step updates it twice"
 
     class Own(optim.SGD):
         pass

@@ -341,7 +341,7 @@ def test_a_parameter_that_the_backward_did_not_reach_is_not_told_to_wait_for_one
     session.backward()
     view = session.ledger()
     assert isinstance(view, LedgerView)
-    assert view.note == "The last backward did not reach it: `why unused.grad` says where its path ends."
+    assert view.note == "The last backward did not reach it: `why unused.grad` shows where its path ends."
     session.zero_grad()
     view = session.ledger()
     assert isinstance(view, LedgerView)

@@ -478,7 +478,7 @@ def test_why_there_is_no_grad_is_said_as_it_is() -> None:
         "",
     ]
     run(held, F, B)
-    reason = "the last backward did not reach it: `why unused.grad` says where its path ends"
+    reason = "the last backward did not reach it: `why unused.grad` shows where its path ends"
     assert [said("weight"), said("unused")] == ["", f"none: {reason}"]
     selection = Selection("unused.grad", "unused.grad", ())
     assert TensorViewer().view(held, 1, selection, None, LookTensor()).note == f"there is none: {reason}"

@@ -308,24 +308,26 @@ def test_the_sentences_on_the_way_round_the_loop() -> None:
     for act in (N, F, B, S, S, Z, Z, S, F, B, F, B, S, ZEROS, ZEROS, S):
         run(held, act)
         said.append(why(held).sentence)
-    left = "step() moved the weights and left .grad as it was. Run `zero_grad` before the next backward, or it adds to"
+    left = (
+        "step() updated the weights and left .grad unchanged. Run `zero_grad` before the next backward, or it adds to"
+    )
     assert said == [
-        "Batch 1 is here. Run `forward`: forward runs on it.",
+        "Batch 1 is ready. Run `forward` on it.",
         "forward computed the loss and built its graph. No weight and no .grad changed.",
-        "backward() wrote .grad and nothing else. The weight moves when you run `step` (optimizer.step()).",
+        "backward() wrote .grad and nothing else. Weights change when you run `step` (optimizer.step()).",
         f"{left} it.",
-        "step() moved the weights again, with a gradient that a step had used already. Run `zero_grad`.",
-        "zero_grad() set .grad to None: the next backward starts afresh. No weight changed.",
+        "step() updated the weights again, with a gradient that a step had already used. Run `zero_grad`.",
+        "zero_grad() set .grad to None: the next backward starts from scratch. No weight changed.",
         "zero_grad() found nothing to clear: every .grad was None already.",
-        "step() changed nothing: every .grad is None, and an optimizer skips what has no gradient.",
+        "step() changed nothing: every .grad is None, and an optimizer skips parameters without a gradient.",
         "forward computed the loss and built its graph. No weight and no .grad changed.",
-        "backward() wrote .grad and nothing else. The weight moves when you run `step` (optimizer.step()).",
+        "backward() wrote .grad and nothing else. Weights change when you run `step` (optimizer.step()).",
         "forward computed the loss and built its graph. No weight and no .grad changed.",
         "backward() added to .grad: it is now the sum of 2 backwards. Clear it with `zero_grad`.",
         f"{left} these 2.",
-        "zero_grad() filled .grad with zeros: a step now sees gradients of 0, not None.",
+        "zero_grad() filled .grad with zeros: a step now uses gradients of 0, and does not skip them.",
         "zero_grad() found nothing to clear: every .grad was zeros or None already.",
-        "step() changed nothing: the update was zero for every weight, or too small for its last bit.",
+        "step() changed nothing: the update of every weight was zero, or less than its last bit.",
     ]
 
 
@@ -358,7 +360,7 @@ def test_a_step_that_calls_a_closure_says_how_often_and_with_which_losses(optimi
     ]
     said = why(held)
     assert said.sentence.startswith(
-        f"step() called the closure {len(called)} times: zero_grad, forward and backward each. It moved the weights"
+        f"step() called the closure {len(called)} times: each call ran zero_grad, forward and backward."
     )
     assert f"the losses of the closure's calls: {called[0]:.4f}, {called[1]:.4f}" in said.more[0]
     run(held, F, B)
@@ -372,7 +374,7 @@ def test_a_step_among_nans_says_that_they_were_there_already() -> None:
         for parameter in model.parameters():
             parameter.grad.fill_(math.nan)
     made = why(run(held, S))
-    assert made.sentence == "step() made every weight NaN: nothing but going back leads out of that."
+    assert made.sentence == "step() made every weight NaN: the only way out is to go back."
     again = why(run(held, F, B, S))
     assert again.sentence == "step() changed nothing: every weight was NaN already, and NaN − lr · NaN is NaN."
     back = "`back until all(isfinite(0.weight))` goes to the last stop before that"
@@ -386,7 +388,7 @@ def test_a_step_says_which_weights_hold_nothing_but_nan() -> None:
         model[1].bias.grad.fill_(math.nan)
         model[0].weight.grad[0, 0] = math.nan
     found = why(run(held, S))
-    assert found.sentence.startswith("step() moved the weights and left .grad as it was.")
+    assert found.sentence.startswith("step() updated the weights and left .grad unchanged.")
     assert found.more[-1].startswith("every element of 1.bias is NaN: `back until all(isfinite(1.bias))`")
 
 
@@ -396,9 +398,9 @@ def test_what_was_not_kept_is_not_said_to_be_as_it_was(act: Any) -> None:
     runner_of(held).observed = False
     run(held, act)
     found = why_view(held, 7, changed_names(held))
-    assert "is not known here: the stop before it was not kept." in found.sentence
+    assert "is unknown here: the stop before it was not kept." in found.sentence
     assert "nothing" not in found.sentence
-    assert found.more[-1].startswith("`goto 7`, `undo`, `redo` runs it again and keeps that")
+    assert found.more[-1].startswith("`goto 7`, `undo`, `redo` runs it again and keeps it")
     weight = side_of(held, "weight", held.model.weight)
     assert weight.past == "unknown"
 
@@ -412,7 +414,7 @@ def test_a_refused_act_says_that_it_was_undone() -> None:
     held = hold(nn.Linear(4, 2))
     with pytest.raises(GradstepError):
         runner_of(held).run(B)
-    assert why(held).sentence == "backward raised and was undone: everything is as it was before it."
+    assert why(held).sentence == "backward raised and was rolled back: everything is as it was before."
     run(held, F)
     assert why(held).about == "forward"
 
@@ -426,10 +428,10 @@ def test_a_loss_that_is_no_number_is_said(value: float, word: str) -> None:
 
 def test_a_loss_that_is_not_one_number_or_has_no_graph_is_said() -> None:
     held = run(hold(nn.Linear(4, 2), loss=lambda out, target: out - target), F)
-    assert why(held).sentence == "forward gave a loss of shape (3, 2): backward needs one number."
+    assert why(held).sentence == "forward gave a loss of shape (3, 2): backward needs a scalar."
     assert "end it with .sum() or .mean()" in LossViewer().view(held, 1, LookLoss(9)).note
     held = run(hold(nn.Linear(4, 2).requires_grad_(False)), F)
-    assert why(held).sentence == "forward computed a loss that has no graph: nothing it depends on requires grad."
+    assert why(held).sentence == "forward computed a loss that has no graph: nothing that it depends on requires grad."
     assert GraphViewer(held).view(1, LookGraph(count=9)).note.startswith("the loss has no grad_fn")
 
 
@@ -437,7 +439,7 @@ def test_where_no_gradient_arrives_is_said() -> None:
     model = nn.Linear(4, 2)
     model.unused = nn.Parameter(torch.ones(1))
     held = run(hold(model), F, B)
-    assert why(held).more[0] == "no gradient reached unused: `why unused.grad` says where its path ends"
+    assert why(held).more[0] == "no gradient reached unused: `why unused.grad` shows where its path ends"
     x = torch.ones((), requires_grad=True)
     held = run(hold(nn.Linear(4, 2), loss=None, compute_loss=lambda m, b: x * 2), F, B)
     assert why(held).sentence == "backward() reached no parameter: the loss depends on none that requires grad."
@@ -464,7 +466,7 @@ def test_the_schedulers_move_is_said() -> None:
     assert why(held).more[-1] == "the scheduler set lr 0.1 → 0.05"
     held = run(hold(nn.Linear(4, 2), schedule="epoch", **more), F, N)
     assert why(held).more == ("an epoch ended; the scheduler set lr 0.1 → 0.05",)
-    assert why(held).sentence == "There is one batch: it is here again. Run `forward`."
+    assert why(held).sentence == "There is only one batch: it is ready again. Run `forward`."
 
 
 def test_weights_that_a_hook_moved_in_backward_are_said() -> None:
@@ -475,5 +477,5 @@ def test_weights_that_a_hook_moved_in_backward_are_said() -> None:
 
     held.model.weight.register_post_accumulate_grad_hook(hook)
     run(held, F, B)
-    assert why(held).sentence == "backward() wrote .grad, and a hook of the workload moved weights on the way."
+    assert why(held).sentence == "backward() wrote .grad, and a hook of the workload changed weights meanwhile."
     assert "weight" in changed_names(held)

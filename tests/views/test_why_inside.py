@@ -46,7 +46,7 @@ def test_a_forward_says_what_goes_in_and_what_comes_out(session: Session) -> Non
     session.execute(Into())
     view = why(session)
     assert view.sentence == (
-        "F.linear ran in 0 Linear: 5×3, 4×3 and 4 → 5×4. It left AddmmBackward0, which backward will run."
+        "F.linear ran in 0 Linear: 5×3, 4×3 and 4 → 5×4. It recorded AddmmBackward0, which backward will run."
     )
     assert view.more == ("it used 0.weight and 0.bias",)
     session.execute(Into())
@@ -94,10 +94,10 @@ def test_where_gradients_meet_the_sum_is_said_with_its_addends(session: Session)
     session.execute(Break("node", "MulBackward0", "after"))
     session.execute(Backward())
     assert why(session).sentence == (
-        "MulBackward0 (a × b of the loss) has run: Jᵀv leaves it to b + x Wᵀ of 2 Linear (#2)."
+        "MulBackward0 (a × b of the loss) has run: it passed Jᵀv on to b + x Wᵀ of 2 Linear (#2)."
     )
     session.execute(Over())
-    assert "is the sum of 2 that arrive, from a × b of the loss (#1)" in why(session).sentence
+    assert "is the sum of 2 incoming gradients, from a × b of the loss (#1)" in why(session).sentence
 
 
 def test_a_leaf_says_what_becomes_of_its_grad(session: Session) -> None:

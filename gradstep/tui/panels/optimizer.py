@@ -40,9 +40,9 @@ def entries(view: OptimizerView, width: int) -> list[Entry]:
     """Return every row."""
     rows: list[Entry] = []
     if view.missing:
-        rows += _words(f"✗ in no group, so that no step moves it: {_listed(view.missing)}", width, "bad")
+        rows += _words(f"✗ in no group, so that no step updates it: {_listed(view.missing)}", width, "bad")
     if view.twice:
-        rows += _words(f"✗ in the groups twice, so that a step moves it twice: {_listed(view.twice)}", width, "bad")
+        rows += _words(f"✗ in the groups twice, so that a step updates it twice: {_listed(view.twice)}", width, "bad")
     if view.schedulers:
         when = "after every step" if view.schedule == "step" else "at the end of every epoch"
         rows += _words(f"{', '.join(view.schedulers)} moves lr {when}", width, "dim")

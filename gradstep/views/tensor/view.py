@@ -161,7 +161,7 @@ def _none_yet(held: Held, path: str) -> str:
 
 def unreached(path: str) -> str:
     """Say of a parameter that the last backward left it without a `.grad`, and where to read why."""
-    return f"last backward did not reach it: `why {name_line(path)}.grad` says where its path ends"
+    return f"last backward did not reach it: `why {name_line(path)}.grad` shows where its path ends"
 
 
 def _no_grad(held: Held, path: str, tensor: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""The Batch view: what the model was given and what it made of it, the samples with the greatest loss first."""
+"""The Batch view: the model's inputs, targets and predictions, the samples with the largest loss first."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from gradstep.views.training.samples import SampleLosses, sample_losses
 Kind = Literal["image", "tokens", "curve", "numbers"]
 
 _SMALLEST_IMAGE = 4
-"""Rows and columns from which four dimensions are taken for images."""
+"""Rows and columns from which four-dimensional data is taken for images."""
 _SMALLEST_SQUARE = 8
-"""Rows and columns from which three dimensions, the last two alike, are taken for images of one channel."""
+"""Rows and columns from which three-dimensional data, square in the last two, is taken for images of one channel."""
 _LONG = 8
 """Numbers in a row from which they may be a curve."""
 _ALIKE = 0.5
 """Correlation of each number with its neighbour from which a row is a curve; independent numbers have 0."""
 _NUMBERS = 8
-"""Numbers of a sample that are written out."""
+"""Maximum number of values of a sample that are printed."""
 _LARGEST = 1 << 24
-"""Elements up to which statistics are taken: a language model's logits may have far more than all that was given."""
+"""Elements up to which statistics are taken: a language model's logits can be far larger than its input."""
 _TARGETS = ("target", "targets", "label", "labels", "y")
 
 
@@ -42,10 +42,10 @@ class BatchViewer:
         self._loss: ref[Tensor] | None = None
         self._losses = SampleLosses()
         self._rows: list[tuple[ref[Tensor], int, PartRow]] = []
-        """What is known, of which version of which tensor; held weakly, or the graph of a prediction would live on."""
+        """Statistics by version of a tensor; a weak reference, or the graph of a prediction would live on."""
 
     def view(self, stop: int, look: LookBatch) -> BatchView:
-        """Return the parts of the batch, and `look.count` of its samples, pictures thinned to what is asked for."""
+        """Return the parts of the batch, and `look.count` of its samples, pictures downsampled as requested."""
         held = self.held
         if not held.batches.taken:
             return BatchView(stop, note="No batch yet: run `next_batch`, or `forward`, which takes one")
@@ -58,7 +58,9 @@ class BatchViewer:
         rows = self._rows_of([(name, tensor) for name, tensor in whole if tensor is not None])
         given, target = _given(parts), _target(parts)
         if given is None or not given.dim():
-            return BatchView(stop, held.batches.taken, rows, note="its first part has no samples to show one by one")
+            return BatchView(
+                stop, held.batches.taken, rows, note="its first tensor has no batch dimension to show samples of"
+            )
         losses = self._losses_now() if current else SampleLosses(why="not run yet: run `forward`")
         order = _order(losses.values, len(given))
         shown = order[max(0, look.first) : max(0, look.first) + max(0, look.count)]
@@ -109,7 +111,7 @@ class BatchViewer:
 
 
 class _Samples:
-    """Cuts one tensor of the batch into the pieces of its samples."""
+    """Splits one tensor of the batch into its samples."""
 
     def __init__(self, look: LookBatch, tensor: Tensor | None) -> None:
         self._look = look
@@ -123,7 +125,7 @@ class _Samples:
 
 
 def piece(sample: Tensor, kind: Kind, rows: int, columns: int) -> Piece:
-    """Return one sample thinned to at most `rows` by `columns`, as the mean of what falls together."""
+    """Return one sample downsampled to at most `rows` by `columns`, by averaging."""
     elements = sample.numel()
     if kind == "image":
         picture = sample.float() if sample.dim() == 2 else sample.float().mean(0)
@@ -146,7 +148,7 @@ def piece(sample: Tensor, kind: Kind, rows: int, columns: int) -> Piece:
 
 
 def kind_of(tensor: Tensor) -> Kind:
-    """Return what the samples of a batch, along its first dimension, look like."""
+    """Return how to draw the samples of a batch, along its first dimension."""
     shape = tensor.shape
     real = not tensor.is_complex()
     if real and tensor.dim() == 4 and min(shape[2:]) >= _SMALLEST_IMAGE:
@@ -168,7 +170,7 @@ def _neighbours_alike(rows: Tensor) -> bool:
 
 
 def part_row(name: str, tensor: Tensor) -> PartRow:
-    """Return what one tensor is, with the range, mean and standard deviation of its finite numbers."""
+    """Return a description of one tensor, with the range, mean and standard deviation of its finite values."""
     row = PartRow(name, "numbers", tuple(tensor.shape), dtype_name(tensor))
     if not _plain(tensor) or not 0 < tensor.numel() <= _LARGEST:
         return row
@@ -186,7 +188,7 @@ def part_row(name: str, tensor: Tensor) -> PartRow:
 
 
 def _version(tensor: Tensor) -> int:
-    """Return how often a tensor was written; one made in inference mode does not count."""
+    """Return a tensor's version counter; tensors made in inference mode have none."""
     return -1 if tensor.is_inference() else tensor._version
 
 
@@ -195,7 +197,7 @@ def _plain(tensor: Tensor) -> bool:
 
 
 def _parts(batch: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of a batch by name: input and target of a pair, else keys and places."""
+    """Yield the tensors of a batch by name: input and target of a pair, else keys and indices."""
     if isinstance(batch, Tensor):
         yield "input", batch
         return
@@ -220,7 +222,7 @@ def _named(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _expression(batch: Any, name: str) -> str:
-    """Return what an expression calls a part of the batch."""
+    """Return the name of a part of the batch in expressions."""
     if isinstance(batch, Tensor):
         return "batch"
     return name if name in ("input", "target") and isinstance(batch, (tuple, list)) else f"batch.{name}"
@@ -239,14 +241,14 @@ def _last(name: str) -> str:
 
 
 def _order(losses: Sequence[float], count: int) -> list[int]:
-    """Return the samples worst first, NaN before all; without losses in the order of the batch."""
+    """Return the samples worst first, NaN at the top; without losses in the order of the batch."""
     if len(losses) != count:
         return list(range(count))
     return sorted(range(count), key=lambda i: -math.inf if math.isnan(losses[i]) else -losses[i])
 
 
 def _answers(prediction: Tensor | None, target: Tensor | None) -> Tensor | None:
-    """Return the class that each prediction holds most likely, where the target is classes; else None."""
+    """Return the class that each prediction ranks highest, when the target is class indices; else None."""
     if prediction is None or target is None or target.is_floating_point() or target.is_complex():
         return None
     if prediction.numel() > _LARGEST:
@@ -258,7 +260,7 @@ def _answers(prediction: Tensor | None, target: Tensor | None) -> Tensor | None:
 
 
 def _right(answers: Tensor | None, target: Tensor | None, i: int) -> float | None:
-    """Return the share of right answers in one sample; a negative target is one to be ignored."""
+    """Return the accuracy within one sample; negative targets are ignored."""
     if answers is None or target is None:
         return None
     wanted = target[i] >= 0

@@ -1,4 +1,4 @@
-"""The Changes view: what the last phase changed, found by comparing contents with what was kept before it."""
+"""The Changes view: what the last phase changed, found by comparing contents with the copies from before it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gradstep.values.numbers import number
 from gradstep.values.views import Change, Changes
 
 Pair = tuple[str, Tensor | None, Tensor | None]
-"""A name, the tensor before the last phase, and the tensor now; None where there was or is none."""
+"""A name, the tensor before the last phase, and the tensor now; None where there is none."""
 
 
 def pairs(held: Held) -> Iterator[Pair]:
-    """Yield everything the last phase could have written, before and now; what it can't write is left out."""
+    """Yield every tensor that the last phase could have written, before and now."""
     saved = held.saved
     copies = saved.copies.by_key()
     for part in registry.PARTS:
@@ -32,9 +32,9 @@ def pairs(held: Held) -> Iterator[Pair]:
 
 
 def before(held: Held, name: str) -> tuple[bool, Tensor | None]:
-    """Return what a tensor was before the last phase: (was it kept, the copy).
+    """Return a tensor from before the last phase: (whether it was kept, the copy).
 
-    Where it was not kept the phase could not write it, and it was what it is now, unless `held.saved` is not known.
+    A tensor that was not kept could not be written, and is the same as now, unless `held.saved` is unknown.
     """
     return next(((True, old) for pair, old, _ in pairs(held) if pair == name), (False, None))
 

@@ -1,4 +1,4 @@
-"""The Compare view: in what two points of the timeline differ, tensor by tensor, and by how much."""
+"""The Compare view: how two points of the timeline differ, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gradstep.values.views.timeline import CompareLoss, CompareRow, CompareView,
 
 
 def compare_view(timeline: Timeline, stop: int, look: LookCompare) -> CompareView:
-    """Return in what two points differ. What was not kept of them is run again.
+    """Return the differences between two points. Points that were not kept are run again.
 
     Raises:
         GradstepError: there is no such point, or it can't be reached.
@@ -48,18 +48,18 @@ def compare_view(timeline: Timeline, stop: int, look: LookCompare) -> CompareVie
 
 
 def compare_words(view: CompareView) -> str:
-    """Return in what two points differ: a line for each tensor."""
+    """Return the differences between two points as text: a line for each tensor."""
     head = f"stop {view.first} and stop {view.second}"
     if not view.rows and not view.others:
-        return f"{head} are the same, bit for bit"
-    lines = [f"{head} differ in {len(view.rows)} tensors of {len(view.rows) + view.same}"]
+        return f"{head} are identical, bit for bit"
+    lines = [f"{head} differ in {len(view.rows)} of {len(view.rows) + view.same} tensors"]
     if view.loss_first != view.loss_second:
         lines.append(f"  loss: {_number(view.loss_first)} and {_number(view.loss_second)}")
     lines += [f"  {line}" for line in view.others]
     width = max((len(row.name) for row in view.rows), default=0)
     for row in view.rows:
         how = "" if row.norm is None else f"; norm of the difference {number(row.norm)}"
-        where = "" if row.largest is None else f", greatest {number(row.largest)} at {list(row.at)}"
+        where = "" if row.largest is None else f", largest {number(row.largest)} at {list(row.at)}"
         lines.append(f"  {row.name:<{width}}  {row.first} and {row.second}{how}{where}")
     return "\n".join(lines)
 
@@ -114,7 +114,7 @@ def _word(tensor: Tensor | None) -> str:
 
 
 def _others(one: Checkpoint, other: Checkpoint) -> Iterator[str]:
-    """Yield what differs that is no tensor, in words."""
+    """Yield the differences other than tensors, as text."""
     for part in registry.PARTS:
         yield from part.differ(one.kept[part.name], other.kept[part.name])
 

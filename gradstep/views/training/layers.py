@@ -1,4 +1,4 @@
-"""The Layers view: one row a module in forward order, the norms by which vanishing and exploding are seen."""
+"""The Layers view: one row a module in forward order, with norms that show vanishing and exploding gradients."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from gradstep.views.numbers import Norms
 from gradstep.views.training.zeros import FunctionalZeros
 
 _CHUNK = 1 << 24
-"""Elements whose differences are held at once while the update is measured."""
+"""Maximum number of elements that are subtracted at once to measure an update."""
 
 
 class LayersViewer:
-    """Makes the view, and keeps what can only be seen at one moment: the update of the last step.
+    """Makes the view, and keeps what can only be measured right after a step: its update.
 
-    While zeros are recorded, every step is measured when it ends; so the numbers are there whenever the panel is
-    looked at, and a session that never looks pays nothing.
+    While zeros are recorded, every step is measured when it ends, so that the numbers are there when the panel is
+    shown; a session that never shows it pays nothing.
     """
 
     def __init__(self, held: Held) -> None:
@@ -35,9 +35,9 @@ class LayersViewer:
         self._functional = FunctionalZeros()
 
     def acted(self) -> None:
-        """Measure what the act that has just ended left to be seen, if anyone watches."""
+        """Measure the update of the phase that has just ended, when the panel is shown."""
         if self.held.recording.zeros:
-            with suppress(Exception):  # what can't be measured is no failure of the act: it is shown as not observed
+            with suppress(Exception):  # a failed measurement is not a failure of the phase: it is shown as not observed
                 self._observe()
 
     def view(self, stop: int, selected: str, taken: Norms | None = None) -> LayersView:
@@ -79,7 +79,7 @@ class LayersViewer:
             rows.append((place, row))
         rows += [(place, LayerRow(path, "relu()", zeros=share)) for place, path, share in functional]
         rows.sort(key=lambda pair: pair[0])
-        note = "" if rows else "no module owns a parameter"
+        note = "" if rows else "no module has a parameter"
         return LayersView(stop, tuple(row for _, row in rows), self._iteration if known else None, note)
 
     def _observe(self) -> None:
@@ -99,7 +99,7 @@ class LayersViewer:
 def _in_forward_order(held: Held) -> list[tuple[str, float, nn.Module]]:
     """Return path, place and module, by the first time that the last forward entered each.
 
-    What it never entered (a module whose weight is used directly) stands behind the module around it.
+    A module that it never entered (its weight is used directly) comes after the module around it.
     """
     entered: dict[str, int] = {}
     for place, path in enumerate(held.point.watched.owners.paths):
@@ -123,7 +123,7 @@ def _own(held: Held, module: nn.Module, path: str) -> list[tuple[str, nn.Paramet
 
 
 def _by_module(tensors: dict[str, list[Tensor]], taken: Norms) -> dict[str, float]:
-    """Return the norm over all the tensors of each module, where there is one."""
+    """Return the norm over all tensors of each module, where there is one."""
     each = iter(taken.of([tensor for several in tensors.values() for tensor in several]))
     found = {}
     for path, several in tensors.items():
@@ -134,12 +134,12 @@ def _by_module(tensors: dict[str, list[Tensor]], taken: Norms) -> dict[str, floa
 
 
 def _hypot(parts: Sequence[float]) -> float:
-    """Return the norm of norms; NaN where one of them is, as torch has it, and unlike `math.hypot` beside an inf."""
+    """Return the norm of norms; NaN when one of them is NaN, as in torch and unlike `math.hypot` with an inf."""
     return math.nan if any(map(math.isnan, parts)) else math.hypot(*parts)
 
 
 def _moved(live: Sequence[Tensor], copies: Sequence[Tensor]) -> list[float | None]:
-    """Return the norm of each change, a part at a time: all at once would take the memory of a second model."""
+    """Return the norm of each change, chunk by chunk: all at once would take the memory of a second model."""
     found: list[float | None] = []
     start = 0
     while start < len(live):
@@ -157,7 +157,7 @@ def _moved(live: Sequence[Tensor], copies: Sequence[Tensor]) -> list[float | Non
 def _update(
     own: Sequence[tuple[str, nn.Parameter]], updates: dict[str, tuple[float | None, float | None]]
 ) -> tuple[float | None, float | None]:
-    """Return the norm of what a module's parameters were moved by, and their norm before."""
+    """Return the norm of the update of a module's parameters, and their norm before."""
     pairs = [(moved, before) for moved, before in (updates.get(name, (None, None)) for name, _ in own)]
     moved = [moved for moved, _ in pairs if moved is not None]
     before = [before for _, before in pairs if before is not None]

@@ -14,7 +14,7 @@ from gradstep.values.views import LookLoss, LossPoint, LossView
 
 
 class LossViewer:
-    """Makes the view; what it has read of the history it does not read again at the next stop."""
+    """Makes the view; the part of the history that it has read is not read again at the next stop."""
 
     def __init__(self) -> None:
         self._series = _Series("forward", 0.0)
@@ -22,8 +22,8 @@ class LossViewer:
     def view(self, held: Held, stop: int, look: LookLoss) -> LossView:
         """Return the history of the loss, at most `look.points` of it.
 
-        They are evenly spread, the first and the last among them; a point that is not finite takes the place of its
-        finite neighbour, so that none is lost from sight.
+        They are evenly spread, the first and the last included; a point that is not finite replaces its finite
+        neighbour, so that none is lost.
         """
         smoothing = min(max(look.smoothing, 0.0), 0.999) if math.isfinite(look.smoothing) else 0.0
         series = self._series
@@ -31,7 +31,7 @@ class LossViewer:
             series = self._series = _Series(look.by, smoothing)
         series.read(held.losses, held.loss_rates)
         scalar = held.point.loss is None or held.point.value is not None
-        note = "" if scalar else "the loss is not one number: backward will refuse it; end it with .sum() or .mean()"
+        note = "" if scalar else "the loss is not a scalar: backward will raise; end it with .sum() or .mean()"
         points = tuple(series.points[i] for i in _kept(len(series.points), look.points, series.odd))
         odd = [series.points[i] for i in (series.first_nan, series.first_inf) if i is not None]
         nan = next((point for point in odd if math.isnan(point.loss)), None)
@@ -41,20 +41,20 @@ class LossViewer:
     def beside(
         self, losses: Sequence[tuple[int, float]], rates: Sequence[tuple[float, ...]], look: LookLoss
     ) -> tuple[LossPoint, ...]:
-        """Return another history in the same way, without the moving average."""
+        """Return another history in the same form, without the moving average."""
         series = _Series(look.by, 0.0)
         series.read(losses, rates)
         return tuple(series.points[i] for i in _kept(len(series.points), look.points, series.odd))
 
 
 class _Series:
-    """Every point of one kind, the moving average with it."""
+    """The points by forward or by iteration, with their moving average."""
 
     def __init__(self, by: Literal["forward", "iteration"], smoothing: float) -> None:
         self.by, self.smoothing = by, smoothing
         self.points: list[LossPoint] = []
         self.odd: list[int] = []
-        """The places of the points that are not finite, rising."""
+        """The indices of the points that are not finite, ascending."""
         self.first_nan: int | None = None
         self.first_inf: int | None = None
         self._last: tuple[int, float] | None = None
@@ -62,11 +62,11 @@ class _Series:
         self._together = 0  # forwards in the last point
 
     def continues(self, held: Held) -> bool:
-        """Return whether what was read is still how the history begins; going back in time changes that."""
+        """Return whether what was read is still the beginning of the history; going back in time changes that."""
         return self._read <= len(held.losses) and (self._read == 0 or held.losses[self._read - 1] is self._last)
 
     def read(self, losses: Sequence[tuple[int, float]], rates: Sequence[tuple[float, ...]]) -> None:
-        """Take in what came since."""
+        """Read what was added since."""
         for i in range(self._read, len(losses)):
             iteration, loss = losses[i]
             rate = rates[i][0] if i < len(rates) and rates[i] else None
@@ -80,7 +80,7 @@ class _Series:
         self._last = losses[-1] if losses else None
 
     def _joined(self, loss: float) -> float:
-        """Take the last point away, and return the mean of it and of one more forward of its iteration."""
+        """Remove the last point, and return the mean of it and one more forward of its iteration."""
         before = self.points.pop().loss
         if self.odd and self.odd[-1] == len(self.points):
             self.odd.pop()
@@ -107,7 +107,7 @@ class _Series:
 
 
 def _kept(total: int, points: int, odd: list[int]) -> list[int]:
-    """Return the places of at most `points` of `total` points, those that are not finite before their neighbours."""
+    """Return the indices of at most `points` of `total` points; those that are not finite win over their neighbours."""
     if total <= points:
         return list(range(total))
     spread = max(points - 2, 1) if odd and points > 3 else max(points, 1)  # two may be added beside the ends

@@ -22,7 +22,7 @@ def optimizer_view(held: Held, stop: int, selected: str, points: int) -> Optimiz
     Args:
         held: the held workload.
         stop: the number of the stop.
-        selected: the path of the selection; what follows `.grad` or `.state` is about the same parameter.
+        selected: the path of the selection; `.grad` and `.state` select their parameter.
         points: how many points of each learning rate's history to return at most.
     """
     optimizer = held.optimizer
@@ -45,7 +45,7 @@ def optimizer_view(held: Held, stop: int, selected: str, points: int) -> Optimiz
 
 
 def _parameter(held: Held, selected: str) -> tuple[str, Tensor | None]:
-    """Return the parameter that a selection is about, with its name; its `.grad` and its state are about it too."""
+    """Return the parameter that is selected, also by its `.grad` or its state, with its name."""
     for path in (selected, selected.removesuffix(".grad"), selected.rpartition(".state.")[0]):
         tensor = held.tensor(path) if path else None
         if tensor is not None:
@@ -76,7 +76,7 @@ def _history(held: Held, number: int, points: int) -> tuple[RatePoint, ...]:
 
 
 def _words(value: object) -> str:
-    """Return a hyper-parameter as torch would be given it: `0.9`, `True`, `None`, `(0.9, 0.999)`."""
+    """Return a hyper-parameter as it is written in code: `0.9`, `True`, `None`, `(0.9, 0.999)`."""
     if isinstance(value, Tensor):
         return repr(value.tolist()) if value.numel() <= 4 and not value.is_meta else f"a tensor of {value.numel():,}"
     if isinstance(value, (tuple, list)):
@@ -94,8 +94,8 @@ def _slots(held: Held, path: str, parameter: Tensor | None, selected: str) -> tu
     if any(parameter is p for group in held.optimizer.param_groups for p in group["params"]):
         if held.point.iteration and parameter.grad is not None:
             return (), f"{name} keeps no state for it"
-        return (), f"no state yet: {name} makes what it keeps in its first step with a .grad"
-    return (), "it is in no group, so there is no state"
+        return (), f"no state yet: {name} creates it in its first step with a .grad"
+    return (), "it is in no parameter group, so it has no state"
 
 
 def _slot(path: str, key: str, value: object, selected: str) -> SlotRow:

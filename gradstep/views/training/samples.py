@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from gradstep.engine.held import Held
 
 MOST = 512
-"""Samples of a batch that are taken one by one; of more it would be felt at every forward."""
+"""Maximum number of samples that are taken one by one: more would slow down every forward."""
 _LARGEST = 1 << 20
-"""Elements of a loss module that is copied, so that calling it changes nothing of the user's."""
+"""Maximum number of elements of a loss module, which is copied so that calling it changes nothing of the user's."""
 _ROUNDING = 8.0
 """How many times the precision of its dtype the loss may differ from its parts: it is summed in another order."""
 
 
 class SampleLosses(NamedTuple):
-    """The loss of each sample, and how the loss is made of them; or why that is not known."""
+    """The loss of each sample, and how the loss is reduced from them; or why that is unknown."""
 
     values: tuple[float, ...] = ()
     reduction: Literal["", "sum", "mean"] = ""
@@ -34,8 +34,8 @@ class SampleLosses(NamedTuple):
 def sample_losses(held: Held) -> SampleLosses:
     """Return the loss of each sample of the batch that the last loss was computed on.
 
-    The model does not run again: the loss function is given slices of the prediction it was given. Generators are
-    put back, and a loss that is an object is called as a copy.
+    The model does not run again: the loss function is called on slices of its prediction. Random generators are
+    restored, and a loss that is an object is copied first.
     """
     why = _obstacle(held)
     if why:
@@ -52,7 +52,7 @@ def sample_losses(held: Held) -> SampleLosses:
     finally:
         held.keeper.restore(before)
     if not all(isinstance(part, Tensor) and part.numel() == 1 and not part.is_complex() for part in parts):
-        return SampleLosses(why="the loss of one sample is not one number")
+        return SampleLosses(why="the loss of one sample is not a scalar")
     return check([float(part) for part in parts], float(held.point.value or 0.0), _precision(parts))
 
 
@@ -61,40 +61,40 @@ def check(parts: Sequence[float], loss: float, precision: float) -> SampleLosses
     values = tuple(parts)
     odd = not all(map(math.isfinite, values))
     if not math.isfinite(loss) and odd:
-        return SampleLosses(values)  # nothing to compare, and just the case to find the culprit in
+        return SampleLosses(values)  # nothing to compare with, and the case in which the samples show the culprit
     total, size = sum(values), math.fsum(map(abs, values)) if not odd else math.nan
     slack = _ROUNDING * precision
     if abs(total / len(values) - loss) <= slack * max(size / len(values), abs(loss)):
         return SampleLosses(values, "mean")
     if abs(total - loss) <= slack * max(size, abs(loss)):
         return SampleLosses(values, "sum")
-    text = f"one by one the samples' losses have the mean {total / len(values):.6g} and the sum {total:.6g}"
-    return SampleLosses(why=f"{text}; the loss is {loss:.6g}, so it is not made of them")
+    text = f"the samples' losses have the mean {total / len(values):.6g} and the sum {total:.6g}"
+    return SampleLosses(why=f"{text}; the loss is {loss:.6g}, which is neither")
 
 
 def _obstacle(held: Held) -> str:
-    """Return why the loss can't be taken sample by sample; empty when it may be tried."""
+    """Return why the loss can't be computed sample by sample; empty when it may be tried."""
     point, loss = held.point, held.workload.loss
     if point.loss is None:
         return "no loss yet: run `forward`"
     if loss is None:
-        return "compute_loss takes the whole batch, so the loss of one sample is not known"
+        return "compute_loss takes the whole batch, so the losses of samples are unknown"
     if point.value is None:
-        return "the loss is not one number"
+        return "the loss is not a scalar"
     output, target = point.watched.output, point.batch[1]
     for name, tensor in (("prediction", output), ("target", target)):
         if not isinstance(tensor, Tensor):
-            return f"the {name} is a {type(tensor).__name__}, which can't be cut into samples"
+            return f"the {name} is a {type(tensor).__name__}, which can't be split into samples"
         if not tensor.dim() or tensor.layout is not torch.strided or tensor.is_meta:
-            return f"the {name} can't be cut into samples"
+            return f"the {name} can't be split into samples"
     if len(output) != len(target):
         return f"the prediction has {len(output):,} rows and the target {len(target):,}"
     if not len(output):
         return "the batch is empty"
     if len(output) > MOST:
-        return f"{len(output):,} samples: at most {MOST} are taken one by one"
+        return f"{len(output):,} samples: losses are computed one by one for at most {MOST}"
     if inspect.ismethod(loss):
-        return "the loss is a method, and might change its object if it was called for each sample"
+        return "the loss is a method, and might change its object if called for each sample"
     if isinstance(loss, nn.Module) and sum(t.numel() for t in (*loss.parameters(), *loss.buffers())) > _LARGEST:
         return "the loss is a large module: it is not called again for each sample"
     return ""

@@ -26,7 +26,7 @@ def timeline_view(timeline: Timeline, stop: int, look: LookTimeline) -> Timeline
     """Return a window of the timeline."""
     here = timeline.current
     if here is None:
-        note = "no history is kept: start with --history 1GiB" if not timeline.budget else "nothing is kept so far"
+        note = "no history is kept: start with --history 1GiB" if not timeline.budget else "nothing is kept yet"
         return TimelineView(stop, (), 0, 0, (), 0, timeline.budget, note)
     points = list(timeline.points.values())
     end = max(0, len(points) - look.last)
@@ -69,7 +69,7 @@ def _row(timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple
 
 
 def with_inside(view: TimelineView, timeline: Timeline, position: Position) -> TimelineView:
-    """Return the view with a row for the stop inside a phase, from which the points are the past."""
+    """Return the view with a row for the stop inside a phase: the points are then all in the past."""
     here = timeline.current
     if here is None or view.first + len(view.rows) < view.total:
         return replace(view, total=view.total + 1)
@@ -90,6 +90,6 @@ def with_inside(view: TimelineView, timeline: Timeline, position: Position) -> T
 
 
 def changed_words(point: TimelinePoint) -> str:
-    """Return what a command changed, by kinds: `4 weights, 8 of the state`."""
+    """Return the number of tensors that a command wrote, by kind: `4 weights, 8 of the state`."""
     counts = Counter(key[0] for key in point.wrote)
     return ", ".join(f"{n} {_KINDS[kind][n > 1]}" for kind, n in counts.items())

@@ -1,4 +1,4 @@
-"""Zeros of ReLUs that are called as functions, and so by no module: read off the graph while its buffers are alive."""
+"""Zeros of ReLUs that are called as functions, not as modules: read from the graph while its buffers are alive."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from gradstep.engine.held import Held
 from gradstep.engine.observe.forward import is_zeroing
 
 _MANY = 64
-"""Calls that get a row each; of more, as an unrolled network has, those of one module share a row."""
+"""Maximum number of calls with a row each; of more, as in an unrolled network, those of one module share a row."""
 
 Share = tuple[float, str, float]
-"""Where it stands in forward order, the module that called it, and the share of zeros in what it returned."""
+"""Its position in forward order, the module that called it, and the share of zeros in its output."""
 
 
 class FunctionalZeros:
-    """Remembers the shares of the last forward: backward frees what they are read from."""
+    """Keeps the shares of the last forward, since backward frees the tensors they are read from."""
 
     def __init__(self) -> None:
         self.shares: list[Share] = []
         self._loss: ref[Tensor] | None = None
-        """The loss that was counted; held weakly, or its graph would live on."""
+        """The loss that was counted; a weak reference, or its graph would live on."""
 
     def observe(self, held: Held) -> None:
         """Count the zeros of a new loss's graph."""
@@ -56,6 +56,6 @@ class FunctionalZeros:
 
 
 def _result(node: Node) -> Tensor | None:
-    """Return what a ReLU returned, unless it is freed, was written since, or is kept by a hook (a checkpoint's)."""
+    """Return the output of a ReLU, unless it was freed, was written since, or is packed by a hook (a checkpoint's)."""
     results = (value.tensor for value in saved_values(node) if value.name == "result" and value.state == "alive")
     return next((result for result in results if result is not None and not result.is_meta), None)

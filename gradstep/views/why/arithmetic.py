@@ -1,4 +1,4 @@
-"""The arithmetic of the selected element: how its `.grad` added up, and how a step moved it or would move it."""
+"""The arithmetic of the selected element: how its `.grad` accumulated, and what a step did or would do."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _backward(held: Held, element: Element) -> Iterator[FormulaLine]:
     after = element.of(element.parameter.grad)
     if element.name not in held.point.written or after is None:
         reason = "no gradient reached it" if element.parameter.requires_grad else "requires_grad is False"
-        yield FormulaLine(".grad", "", note=f"{reason}: .grad is as it was")
+        yield FormulaLine(".grad", "", note=f"{reason}: .grad is unchanged")
         return
     start = element.of(grad_before(held, element.parameter))
     amounts = _added(held, element)
@@ -61,7 +61,7 @@ def _backward(held: Held, element: Element) -> Iterator[FormulaLine]:
         amounts = [after]
     digits = digits_that_tell(start or 0.0, after)
     if not amounts:
-        note = f"not recorded what it added: .grad was {signed(start, digits)} and is {signed(after, digits)}"
+        note = f"its contribution was not recorded: .grad was {signed(start, digits)} and is {signed(after, digits)}"
         yield FormulaLine(".grad", formula, note=note)
         return
     numbers = " + ".join([signed(start, digits), *(signed(amount, digits) for amount in amounts)])
@@ -69,7 +69,7 @@ def _backward(held: Held, element: Element) -> Iterator[FormulaLine]:
         note = f"not shown: {numbers} is not {signed(after, digits)}; a hook of the workload changed .grad"
         yield FormulaLine(".grad", formula, note=note)
         return
-    hooked = "what arrived went through a hook on the parameter" if element.parameter._backward_hooks else ""
+    hooked = "the gradient went through a hook on the parameter" if element.parameter._backward_hooks else ""
     yield FormulaLine(".grad", formula, numbers, signed(after, digits), hooked)
 
 
@@ -83,7 +83,7 @@ def _added(held: Held, element: Element) -> list[float]:
 
 
 def _adds_up(element: Element, start: float | None, amounts: list[float], after: float) -> bool:
-    """Add in the dtype of `.grad`, as the engine does."""
+    """Add in the dtype of `.grad`, as the autograd engine does."""
     dtype = element.parameter.grad.dtype if element.parameter.grad is not None else torch.float64
     total = None if start is None else torch.tensor(start, dtype=dtype)
     for amount in amounts:
@@ -96,7 +96,7 @@ def _adds_up(element: Element, start: float | None, amounts: list[float], after:
 def _step(held: Held, element: Element) -> Iterator[FormulaLine]:
     parameter = element.parameter
     if parameter.grad is None:
-        yield FormulaLine("w", "", note=".grad is None: the optimizer skipped it, and w stays")
+        yield FormulaLine("w", "", note=".grad is None: the optimizer skipped it, and w is unchanged")
         return
     reason = why_none(held, parameter)
     if reason:
@@ -104,7 +104,7 @@ def _step(held: Held, element: Element) -> Iterator[FormulaLine]:
         return
     work = work_done(held, parameter, element.cut)
     if work is None:
-        yield FormulaLine("w", "", note="what it was before this step was not kept")
+        yield FormulaLine("w", "", note="its value before this step was not kept")
         return
     yield from work.formula_lines("w")
     yield from _clipped(held, element)
@@ -141,7 +141,7 @@ def _clipped(held: Held, element: Element) -> Iterator[FormulaLine]:
         return
     factor, old = new / norm, beside(old, grad)
     if torch.allclose(old * factor, grad, rtol=1e-4, atol=0.0):
-        note = "a hook of the step scaled the whole .grad, as clipping by norm does"
+        note = "a hook of the step scaled the whole .grad, as gradient clipping by norm does"
         yield FormulaLine(".grad", ".grad · factor", f"{signed(start)} × {plain(factor)}", signed(end), note)
     else:
         digits = digits_that_tell(start, end)
@@ -154,6 +154,6 @@ def _cleared(held: Held, element: Element) -> Iterator[FormulaLine]:
     was = element.of(grad_before(held, element.parameter))
     now = element.of(element.parameter.grad)
     if was is None and now is None:
-        yield FormulaLine(".grad", "none, as it was")
+        yield FormulaLine(".grad", "none, unchanged")
     else:
         yield FormulaLine(".grad", f"was {signed(was)}, is {signed(now)}")

@@ -21,11 +21,11 @@ from gradstep.views.graph.operations import operation_of
 from gradstep.views.node.inside import why_not
 
 _MOST = 3
-"""Things of one kind that a sentence names."""
+"""Maximum number of names in one sentence."""
 
 
 def why_inside(held: Held, stop: int, stepping: Stepping, event: Event) -> WhyView:
-    """Return the sentence for the place that a phase is stopped at, and the derivative where it is a node."""
+    """Return the sentence for the place that a phase is stopped at, and the derivative when it is a node."""
     more = (_reason(stepping.reason),) if stepping.reason not in ("", "step") else ()
     if event.node is None:
         return WhyView(stop, _of_forward(event), _forward(event), Forward.torch, (*more, *_parameters(held, event)))
@@ -67,7 +67,7 @@ def _forward(event: Event) -> str:
         return f"{did} No node for backward: {refused}."
     nodes = [t.grad_fn.name().rsplit("::", 1)[-1] for _, t in tensors_in(event.outputs, "") if t.grad_fn is not None]
     if event.kind == "op" and nodes:
-        return f"{did} It left {nodes[0]}, which backward will run."
+        return f"{did} It recorded {nodes[0]}, which backward will run."
     return did
 
 
@@ -87,7 +87,7 @@ def _parameters(held: Held, event: Event) -> Iterator[str]:
 
 # -- backward ----------------------------------------------------------------------------------------------------------
 class _Node:
-    """A node that a backward is stopped at, in words."""
+    """The sentences for a node that a backward is stopped at."""
 
     def __init__(self, held: Held, record: GraphRecord, event: Event) -> None:
         self._held, self._record, self._event = held, record, event
@@ -100,8 +100,8 @@ class _Node:
         label = f"{event.name.rsplit('::', 1)[-1]} ({self._label(event.number)})"
         if event.edge == "after":
             targets = list(dict.fromkeys(self._record.edges[event.number]))
-            ways = f" to {listed([self._numbered(t) for t in targets])}" if targets else ", and ends there"
-            return f"{label} has run: Jᵀv leaves it{ways}."
+            ways = f" to {listed([self._numbered(t) for t in targets])}" if targets else ", and backward ends there"
+            return f"{label} has run: it passed Jᵀv on{ways}."
         words = words_of(self._record.nodes[event.number])
         happens = f" {_capital(words)}." if words else ""
         return f"{label} is about to run: v ({_shapes(event.inputs)}) {self._arrives()}.{happens}"
@@ -115,30 +115,29 @@ class _Node:
             does = "become its .grad, which is None" if grad is None else f"be added to its .grad (norm {_norm(grad)})"
             return f"v ({shape}) {self._arrives()}, and ends at {name}: it is about to {does}."
         if grad is None:
-            return f"{name} was come to, and has no .grad: a hook took it."
-        return f"{name}.grad was written: its norm is now {_norm(grad)}. The weight itself has not moved."
+            return f"{name} was reached, but has no .grad: a hook took the gradient."
+        return f"{name}.grad was written: its norm is now {_norm(grad)}. The weight itself has not changed."
 
     def _arrives(self) -> str:
-        """Return where v comes from."""
+        """Return the clause on the source of v."""
         event = self._event
         sources = list(dict.fromkeys(source for source, _, _ in event.addends))
         if len(event.addends) > 1:
-            return (
-                f"is the sum of {len(event.addends)} that arrive, from {listed([self._numbered(s) for s in sources])}"
-            )
+            count = len(event.addends)
+            return f"is the sum of {count} incoming gradients, from {listed([self._numbered(s) for s in sources])}"
         source = sources[0] if sources else self._source()
         if source < 0:
             loss = "the derivative of the loss with respect to itself, 1"
-            return f"is where backward begins: {f'what {event.call} began with' if event.call else loss}"
+            return f"is where backward begins: {f'the gradient that {event.call} starts from' if event.call else loss}"
         return f"arrives from {self._numbered(source)}"
 
     def _source(self) -> int:
-        """Return the node that leads here, -1 for none: in execution order it is not far."""
+        """Return the node before this one, -1 for none; in execution order it is close."""
         here, edges = self._event.number, self._record.edges
         return next((i for i in range(here - 1, -1, -1) if here in edges[i]), -1)
 
     def formulas(self) -> Iterator[FormulaLine]:
-        """Yield the derivative of each input that a gradient goes to; after it has run, with the norms."""
+        """Yield the derivative for each input that receives a gradient; after the node has run, with norms."""
         event = self._event
         node = self._record.nodes[event.number]
         rule = rule_of(node)
@@ -152,12 +151,12 @@ class _Node:
             yield FormulaLine(f"Jᵀv for {symbol}", formula, note=f"→ {self._label(place)} (#{place}){norm}")
 
     def _numbered(self, place: int) -> str:
-        """Call a node by its label and its number, for two may have the same label; a parameter has one leaf."""
+        """Return a node's label with its number, since two may share a label; a parameter has only one leaf."""
         leaf = leaf_tensor(self._record.nodes[place]) is not None
         return self._label(place) + ("" if leaf else f" (#{place})")
 
     def _label(self, place: int) -> str:
-        """Call a node by its operation in plain words and its module; a leaf by its `.grad`."""
+        """Return a node's operation in plain words with its module; for a leaf, its `.grad`."""
         record, held = self._record, self._held
         leaf = leaf_tensor(record.nodes[place])
         if leaf is not None:
@@ -182,5 +181,5 @@ def _norm(tensor: Tensor) -> str:
 
 
 def _capital(text: str) -> str:
-    """Begin a sentence; v stays what it is."""
+    """Capitalise a sentence, but not the symbol v."""
     return text if text.startswith("v ") else text[:1].upper() + text[1:]

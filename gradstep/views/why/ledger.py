@@ -1,4 +1,4 @@
-"""The Ledger view: how one element of `.grad` became what it is, a row for each act since it was last cleared."""
+"""The Ledger view: how one element of `.grad` accumulated, a row for each phase since it was last cleared."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gradstep.views.tensor.element import Element
 from gradstep.views.tensor.view import unreached
 from gradstep.views.training.model import dtype_name
 
-NOT_RECORDED = "not recorded: recording begins when it is first looked at, and is for what fits in 64 MiB"
+NOT_RECORDED = "not recorded: recording begins when the Ledger is first shown, up to 64 MiB"
 
 
 def ledger_view(held: Held, stop: int, element: Element | None, taken: Norms | None = None) -> LedgerView:
-    """Return the account of an element.
+    """Return the ledger of an element.
 
     `taken` holds the norms that other views of the same look have taken.
     """
     if element is None:
-        return LedgerView(stop, note="choose a parameter in Model: the ledger is about its .grad")
+        return LedgerView(stop, note="select a parameter in Model: the ledger shows its .grad")
     grad = element.parameter.grad
     total = element.of(grad)
     taken = taken or Norms()
@@ -40,7 +40,7 @@ def ledger_view(held: Held, stop: int, element: Element | None, taken: Norms | N
 
 
 def _why_none(held: Held, element: Element) -> str:
-    """Return why there is no `.grad` that a further backward would change; empty when there is nothing to say."""
+    """Return why no backward will give a `.grad`; empty when one can."""
     if not element.parameter.requires_grad:
         return "requires_grad is False: no backward reaches it"
     if not held.missed(element.parameter):
@@ -96,7 +96,7 @@ def _word(line: Line) -> str:
 
 
 def _part(moments: list[Moment], i: int) -> str:
-    """Return which part of a backward a row is, where nested backwards added several times."""
+    """Return which part of a backward a row is, when nested backwards accumulated several times."""
     here = moments[i]
     if len(here.line.parts) < 2:
         return ""

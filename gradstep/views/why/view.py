@@ -1,4 +1,4 @@
-"""The Why view: one sentence on what the last phase did and what it did not, and the facts behind it."""
+"""The Why view: one sentence on what the last phase did and did not do, and the facts behind it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gradstep.views.numbers import Norms
 from gradstep.views.tensor.element import Element
 from gradstep.views.why.arithmetic import arithmetic
 
-_UNKNOWN = "is not known here: the stop before it was not kept"
+_UNKNOWN = "is unknown here: the stop before it was not kept"
 
 
 def why_view(
@@ -37,13 +37,13 @@ def why_view(
         changed: names of all tensors that the last phase changed.
         element: the selected element.
         taken: the norms that other views of the same look have taken.
-        terms: looks at the terms of the loss, which may run its forward again; None where nothing can run.
+        terms: finds terms of the loss without a graph, which may run its forward again; None when nothing can run.
     """
     if held.refused:
-        sentence = f"{held.refused} raised and was undone: everything is as it was before it."
+        sentence = f"{held.refused} raised and was rolled back: everything is as it was before."
         return WhyView(stop, held.refused, sentence, held.point.torch)
     if held.point.edit:
-        return WhyView(stop, "changed by hand", f"{held.point.edit}.", held.point.torch)
+        return WhyView(stop, "edited", f"{held.point.edit}.", held.point.torch)
     acts: dict[str, Callable[[Held, frozenset[str]], tuple[str, list[str]]]] = {
         "forward": _forward,
         "backward": partial(_backward, taken=taken or Norms()),
@@ -58,7 +58,7 @@ def why_view(
         sentence = f"forward computed the loss. {lines[0][:1].upper()}{lines[0][1:]}."
     more[:0] = lines[phase == "forward" :]
     if not held.saved.known and phase not in ("", "next_batch"):
-        more.append(f"`goto {stop}`, `undo`, `redo` runs it again and keeps that; a larger --history keeps more stops")
+        more.append(f"`goto {stop}`, `undo`, `redo` runs it again and keeps it; a larger --history keeps more stops")
     view = WhyView(stop, phase or "loaded", sentence, held.point.torch, tuple(more))
     if element is None:
         return view
@@ -93,17 +93,20 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     if buffers:
         more.append(f"it updated {_count(len(buffers), 'buffer')}, such as {min(buffers)}")
     if point.value is None:
-        return f"forward gave a loss of shape {tuple(loss.shape)}: backward needs one number.", more
+        return f"forward gave a loss of shape {tuple(loss.shape)}: backward needs a scalar.", more
     if not math.isfinite(point.value):
         word = number(point.value)
-        more.append("`break nan`, then undo and forward again: it stops at the op that makes the first of them")
+        more.append("`break nan`, then `undo` and `forward`: it stops at the op that makes the first one")
         return f"The loss is {word}: a backward from it can fill .grad with NaN or inf.", more
     if loss.grad_fn is None:
-        return "forward computed a loss that has no graph: nothing it depends on requires grad.", more
+        return "forward computed a loss that has no graph: nothing that it depends on requires grad.", more
     if weights:
-        return f"forward computed the loss and built its graph. It also wrote {weights[0]}; no .grad changed.", more
+        return (
+            f"forward computed the loss and built its graph. It also wrote {weights[0]} in place; no .grad changed.",
+            more,
+        )
     if not held.saved.known:
-        return f"forward computed the loss and built its graph. What it wrote besides {_UNKNOWN}.", more
+        return f"forward computed the loss and built its graph. What else it wrote {_UNKNOWN}.", more
     return "forward computed the loss and built its graph. No weight and no .grad changed.", more
 
 
@@ -116,17 +119,17 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
     if held.point.flows is not None:
         lines = [line_of(flow.change) for flow in held.point.flows.flows]
         others = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
-        more.append(f"what flowed was changed by hand: {'; '.join(lines[:3])}{others}")
+        more.append(f"gradients were edited in flight: {'; '.join(lines[:3])}{others}")
     if written:
         grads = [grad for grad in (by_name[name].grad for name in written) if grad is not None]
         every = [norm for norm in taken.of(grads) if norm is not None]
         total = math.sqrt(math.fsum(n * n for n in every)) if all(map(math.isfinite, every)) else float("nan")
         frozen = _frozen(held)
         still = f"; frozen: {listed(frozen)}" if frozen else ""
-        given = f"{len(written)} of {len(by_name)} parameters were given a gradient"
-        more.append(f"{given}; norm of all of them {number(total)}{still}")
+        given = f"{len(written)} of {len(by_name)} parameters received a gradient"
+        more.append(f"{given}; total norm {number(total)}{still}")
     if missing:
-        where = f"`why {name_line(missing[0])}.grad` says where its path ends"
+        where = f"`why {name_line(missing[0])}.grad` shows where its path ends"
         more.insert(0, f"no gradient reached {listed(missing)}: {where}")
     if not written:
         return "backward() reached no parameter: the loss depends on none that requires grad.", more
@@ -136,13 +139,13 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
         sums = f"it is now the sum of {added[-1]} backwards{stale}"
         return f"backward() added to .grad: {sums}. Clear it with `zero_grad`.", more
     if any(name in changed for name, _ in held.parameters):
-        return "backward() wrote .grad, and a hook of the workload moved weights on the way.", more
+        return "backward() wrote .grad, and a hook of the workload changed weights meanwhile.", more
     if missing:
         wrote = f"{len(written)} of {_count(len(written) + len(missing), 'parameter')}"
         return f"backward() wrote the .grad of {wrote}: none reached {missing[0]}.", more
     if not held.saved.known:
-        return f"backward() wrote .grad. Whether it moved a weight {_UNKNOWN}.", more
-    return "backward() wrote .grad and nothing else. The weight moves when you run `step` (optimizer.step()).", more
+        return f"backward() wrote .grad. Whether it changed a weight {_UNKNOWN}.", more
+    return "backward() wrote .grad and nothing else. Weights change when you run `step` (optimizer.step()).", more
 
 
 def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[str]]:
@@ -157,7 +160,10 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
     if rates != point.rates_before:
         more.append(f"the scheduler set lr {_rates(point.rates_before)} → {_rates(rates)}")
     if not point.written:
-        return "step() changed nothing: every .grad is None, and an optimizer skips what has no gradient.", more
+        return (
+            "step() changed nothing: every .grad is None, and an optimizer skips parameters without a gradient.",
+            more,
+        )
     lost = _all_nan(held, taken)
     if lost:
         first = name_line(lost[0])
@@ -167,34 +173,34 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
         )
     if len(lost) == len(point.written):
         if not known:
-            return f"Every weight is NaN. Whether step() made it so {_UNKNOWN}.", more
+            return f"Every weight is NaN. Whether step() caused it {_UNKNOWN}.", more
         if _all_were_nan(held, lost):
             return "step() changed nothing: every weight was NaN already, and NaN − lr · NaN is NaN.", more
-        return "step() made every weight NaN: nothing but going back leads out of that.", more
+        return "step() made every weight NaN: the only way out is to go back.", more
     if not known:
-        return f"step() was taken. What it moved {_UNKNOWN}.", more
+        return f"step() ran. What it changed {_UNKNOWN}.", more
     if not moved:
-        return "step() changed nothing: the update was zero for every weight, or too small for its last bit.", more
+        return "step() changed nothing: the update of every weight was zero, or less than its last bit.", more
     if point.again:
-        return "step() moved the weights again, with a gradient that a step had used already. Run `zero_grad`.", more
+        return "step() updated the weights again, with a gradient that a step had already used. Run `zero_grad`.", more
     if point.calls:
-        calls = f"called the closure {_count(len(point.calls), 'time')}: zero_grad, forward and backward each"
-        return f"step() {calls}. It moved the weights; .grad is what the last call left.", more
+        calls = f"called the closure {_count(len(point.calls), 'time')}: each call ran zero_grad, forward and backward"
+        return f"step() {calls}. It updated the weights; .grad is from the last call.", more
     if any(f"{name}.grad" in changed for name in point.written):
-        wrote = "step() moved the weights, and wrote .grad too: a hook did, or the kernel"
+        wrote = "step() updated the weights, and wrote .grad too, in a hook or in the kernel"
         return f"{wrote}. Run `zero_grad` to clear it.", more
     before = f"Run `zero_grad` before the next backward{_or_add(held)}"
-    return f"step() moved the weights and left .grad as it was. {before}.", more
+    return f"step() updated the weights and left .grad unchanged. {before}.", more
 
 
 def _few(losses: Sequence[float]) -> str:
-    """Return losses in a line: all of ten, of more the first five and the last four."""
+    """Return losses in one line: all of up to ten, else the first five and the last four."""
     texts = [number(loss) for loss in losses]
     return ", ".join(texts if len(texts) <= 10 else [*texts[:5], "…", *texts[-4:]])
 
 
 def _all_nan(held: Held, taken: Norms) -> list[str]:
-    """Return the names of the parameters that the step could move and that hold nothing but NaN."""
+    """Return the names of the parameters that the step could update and that are all NaN."""
     weights = dict(held.parameters)
     norms = taken.of([weights[name] for name in held.point.written])
     return [
@@ -217,15 +223,15 @@ def _or_add(held: Held) -> str:
 def _zero_grad(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     to_none = "False" not in held.point.torch
     if not held.saved.known:
-        return f"zero_grad() set .grad to {'None' if to_none else 'zeros'}. What was there {_UNKNOWN}.", []
+        return f"zero_grad() set .grad to {'None' if to_none else 'zeros'}. What was in it {_UNKNOWN}.", []
     word = "None" if to_none else "zeros"
     if not changed:
         were = "None" if to_none else "zeros or None"
         return f"zero_grad() found nothing to clear: every .grad was {were} already.", []
-    more = [f".grad of {_count(len(changed), 'parameter')} set to {word}; weights and the loss are as they were"]
+    more = [f".grad of {_count(len(changed), 'parameter')} set to {word}; weights and the loss are unchanged"]
     if to_none:
-        return "zero_grad() set .grad to None: the next backward starts afresh. No weight changed.", more
-    return "zero_grad() filled .grad with zeros: a step now sees gradients of 0, not None.", more
+        return "zero_grad() set .grad to None: the next backward starts from scratch. No weight changed.", more
+    return "zero_grad() filled .grad with zeros: a step now uses gradients of 0, and does not skip them.", more
 
 
 def _next_batch(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
@@ -234,10 +240,10 @@ def _next_batch(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
         more.append(f"an epoch ended; the scheduler set lr {_rates(held.point.rates_before)} → {_rates(held.rates())}")
     taken = held.batches.place
     if held.point.loss is None:
-        return f"Batch {taken} is here. Run `forward`: forward runs on it.", more
+        return f"Batch {taken} is ready. Run `forward` on it.", more
     if held.batches.single:
-        return "There is one batch: it is here again. Run `forward`.", more
-    return f"Batch {taken} is here. The loss shown is still the last one's: run `forward` for this batch.", more
+        return "There is only one batch: it is ready again. Run `forward`.", more
+    return f"Batch {taken} is ready. The loss shown is still that of the last batch: run `forward` for this one.", more
 
 
 def _count(n: int, noun: str) -> str:

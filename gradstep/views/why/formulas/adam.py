@@ -11,12 +11,12 @@ from gradstep.views.why.formulas.work import Work
 
 
 def adam(work: Work) -> Term:
-    """Return the new weight of Adam; newer AdamW is an Adam with `decoupled_weight_decay`."""
+    """Return the new weight of Adam; newer AdamW is Adam with `decoupled_weight_decay`."""
     return _adam(work, bool(work.hyper.get("decoupled_weight_decay")))
 
 
 def adamw(work: Work) -> Term:
-    """Return the new weight of AdamW: the weight decays by itself, the moments do not see it."""
+    """Return the new weight of AdamW: the weight decay is decoupled from the moments."""
     return _adam(work, True)
 
 

@@ -26,7 +26,7 @@ FORMULAS: dict[type[torch.optim.Optimizer], Callable[[Work], Term]] = {
     torch.optim.RMSprop: rmsprop,
     torch.optim.Adagrad: adagrad,
 }
-"""By the very class: what inherits from one of these may step in another way."""
+"""By exact class: a subclass may step in another way."""
 
 
 def why_none(held: Held, parameter: Tensor) -> str:
@@ -35,11 +35,11 @@ def why_none(held: Held, parameter: Tensor) -> str:
     places = sum(parameter is p for group in optimizer.param_groups for p in group["params"])
     grad = parameter.grad
     if not places:
-        return "in no group of the optimizer: no step moves it"
+        return "in no group of the optimizer: no step updates it"
     if type(optimizer) not in FORMULAS:
         return f"{type(optimizer).__name__} has no formula here"
     if places > 1:
-        return "twice in the optimizer: a step moves it twice"
+        return "twice in the optimizer: a step updates it twice"
     if not parameter.dtype.is_floating_point:
         return f"no formula for {str(parameter.dtype).removeprefix('torch.')}"
     if parameter.layout is not torch.strided or (grad is not None and grad.layout is not torch.strided):
@@ -48,7 +48,7 @@ def why_none(held: Held, parameter: Tensor) -> str:
 
 
 def work_to_come(held: Held, parameter: Tensor, part: Cut) -> Work:
-    """Return the work of the step that has not been taken: from the weight, `.grad` and state that are there now."""
+    """Return the work of the coming step, from the present weight, `.grad` and state."""
     group = next(g for g in held.optimizer.param_groups if any(p is parameter for p in g["params"]))
     assert parameter.grad is not None
     work = Work(
@@ -62,14 +62,14 @@ def work_to_come(held: Held, parameter: Tensor, part: Cut) -> Work:
 
 
 def would_give(held: Held, parameter: Tensor, part: Cut) -> Tensor | None:
-    """Return what a step would make of a part of a parameter; None where there is no `.grad`, or no formula."""
+    """Return the value that a step would give to a part of a parameter; None without a `.grad` or a formula."""
     if parameter.grad is None or parameter not in held.names or why_none(held, parameter):
         return None
     return work_to_come(held, parameter, part).result
 
 
 def work_done(held: Held, parameter: Tensor, part: Cut) -> Work | None:
-    """Return the work of the step that was just taken, with what it made; None when what was before was not kept."""
+    """Return the work of the step that just ran, with its results; None when the values before it were not kept."""
     saved, copies, name = held.saved.kept.get(OptimizerPart.name), held.saved.copies.by_key(), held.names[parameter]
     if saved is None or parameter.grad is None:
         return None
@@ -91,7 +91,7 @@ def work_done(held: Held, parameter: Tensor, part: Cut) -> Work | None:
 
 
 def grad_before(held: Held, parameter: Tensor) -> Tensor | None:
-    """Return what `.grad` was before the last phase, where that was kept because the phase might write it."""
+    """Return `.grad` from before the last phase, when a copy was kept because the phase might write it."""
     return held.saved.before(held, ("grad", held.names[parameter]))
 
 
@@ -108,7 +108,7 @@ def _window(tensor: Tensor, part: Cut) -> Tensor:
 
 
 def _state(entries: Mapping[str, Any], parameter: Tensor, part: Cut) -> dict[str, Tensor]:
-    """Return an optimizer's state of a parameter: windows of what has its shape, and its single numbers."""
+    """Return an optimizer's state for a parameter: windows of tensors of its shape, and scalars."""
     found: dict[str, Tensor] = {}
     for key, value in entries.items():
         if isinstance(value, (int, float)):

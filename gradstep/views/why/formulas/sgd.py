@@ -10,7 +10,7 @@ from gradstep.views.why.formulas.work import Work
 
 
 def sgd(work: Work) -> Term:
-    """Return the new weight. The first step copies the gradient to the buffer: dampening begins with the second."""
+    """Return the new weight. The first step copies the gradient to the buffer: dampening applies from the second on."""
     g = gradient(work)
     momentum, dampening = work.option("momentum"), work.option("dampening")
     if momentum:
@@ -25,7 +25,7 @@ def sgd(work: Work) -> Term:
 
 
 def gradient(work: Work) -> Term:
-    """Return the gradient that an optimizer goes by: turned round to maximize, with the weight decay added."""
+    """Return the gradient that the update uses: negated for `maximize`, with the weight decay added."""
     g = -work.grad if work.option("maximize") else work.grad
     decay = work.option("weight_decay")
     if decay:

@@ -1,7 +1,7 @@
-"""Terms: a formula written once, that can be read in symbols, read in numbers, and computed with its rounding error.
+"""Terms: a formula written once, printed in symbols or in numbers, and computed with a bound on its rounding error.
 
-The value is computed in float64. Beside it stands a bound on how far from it a correct computation in the tensors' own
-dtype may come out: running error analysis, as in N. J. Higham, Accuracy and Stability of Numerical Algorithms, 3.3.
+The value is computed in float64. With it comes a bound on how far from it a correct computation in the tensors' own
+dtype may be: running error analysis, as in N. J. Higham, Accuracy and Stability of Numerical Algorithms, 3.3.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4
 
 @dataclass(frozen=True)
 class Precision:
-    """What the debuggee computes in."""
+    """The dtype that the debuggee computes in."""
 
     eps: float
     tiny: float
-    """The smallest normal number: what is smaller may be flushed to zero."""
+    """The smallest normal number: smaller ones may be flushed to zero."""
 
     @staticmethod
     def of(dtype: torch.dtype) -> Precision:
@@ -46,13 +46,13 @@ class Term:
     value: Tensor
     """Float64, of any shape."""
     bound: Tensor
-    """How far off a computation in the debuggee's dtype may be, absolute."""
+    """Bound on the absolute error of a computation in the debuggee's dtype."""
     precision: Precision
     binding: int = _ATOM
     constant: bool = False
-    """True for hyper-parameters and what is made of them alone: python computes those in float64, as is done here."""
+    """True for hyper-parameters and terms of them alone: Python computes those in float64, too."""
     write: Write | None = None
-    """Joins what it is made of; called with a reader and the sign of multiplication. None for a leaf."""
+    """Writes the operation; called with a writer of terms and the sign of multiplication. None for a leaf."""
     symbol: str = ""
 
     def __add__(self, other: Term) -> Term:
@@ -89,7 +89,7 @@ class Term:
         )
 
     def root(self) -> Term:
-        """Return √x; of a difference that rounding alone may have made negative, √0."""
+        """Return √x; √0 for a difference that only rounding made negative."""
         rounded = (self.value < 0) & (self.value >= -self.bound)
         value = torch.where(rounded, 0.0, self.value).sqrt()
         high = (self.value + self.bound).sqrt() - value
@@ -97,12 +97,12 @@ class Term:
         return self._made(value, torch.maximum(high, low), _POWER, lambda read, _: f"√{_bracketed(self, read, _ATOM)}")
 
     def greatest(self, other: Term) -> Term:
-        """Return the greater of two, element by element."""
+        """Return the element-wise maximum."""
         value, bound = torch.maximum(self.value, other.value), torch.maximum(self.bound, other.bound)
         return self._made(value, bound, _ATOM, lambda read, _: f"max({read(self)}, {read(other)})", exact=True)
 
     def moved_towards(self, target: Term, kept: Term) -> Term:
-        """Return kept·self + (1 − kept)·target, an average that forgets; `kept` is a constant from 0 to 1.
+        """Return kept·self + (1 − kept)·target, an exponential moving average; `kept` is a constant from 0 to 1.
 
         Torch computes it as `lerp`: from the nearer end and by the difference of the two (aten/src/ATen/native/Lerp.h).
         So the rounding of 1 − kept weighs with the whole difference, also where `kept` makes one of them nothing.
@@ -113,7 +113,7 @@ class Term:
         return replace(made, bound=made.bound + slack)
 
     def named(self, symbol: str, value: Tensor | None = None) -> Term:
-        """Return a leaf with this term's value, or with the value that was found for it."""
+        """Return a leaf with this term's value, or with a given one."""
         kept = self.value if value is None else value.to(torch.float64)
         bound = self.bound if value is None else torch.zeros_like(kept)
         return Term(kept, bound, self.precision, constant=self.constant, symbol=symbol)
@@ -172,7 +172,7 @@ def constant(symbol: str, value: float, precision: Precision) -> Term:
 
 
 def agree(one: Tensor, other: Tensor, bound: Tensor) -> Tensor:
-    """Tell, element by element, whether two values are the same but for rounding; NaN agrees with NaN."""
+    """Return, element by element, whether two values agree up to rounding; NaN agrees with NaN."""
     same = (one == other) | (one.isnan() & other.isnan())
     return same | ((one - other).abs() <= bound)
 
@@ -183,6 +183,6 @@ def _bracketed(term: Term, read: Callable[[Term], str], least: int) -> str:
 
 
 def _base(term: Term, read: Callable[[Term], str]) -> str:
-    """Write what a power is taken of; a negative number in brackets, for −x² is −(x²)."""
+    """Write the base of a power; a negative number in brackets, since −x² is −(x²)."""
     text = _bracketed(term, read, _ATOM)
     return f"({text})" if text[:1] in "−" else text

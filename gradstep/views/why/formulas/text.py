@@ -1,4 +1,4 @@
-"""Numbers in formulas: those of tensors with their sign, hyper-parameters as they are written in code."""
+"""Numbers in formulas: elements of tensors with their sign, hyper-parameters as in code."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 DIGITS = 4
 """Decimals of an element, as in the tensor panel."""
 _MOST = 9
-"""Decimals at most: more than float32 tells apart."""
+"""Maximum number of decimals: more than float32 can distinguish."""
 _SMALL = 1e-6
-"""What is smaller is written with an exponent."""
+"""Smaller numbers are written with an exponent."""
 
 
 def signed(value: float | None, digits: int = DIGITS) -> str:
     """Write an element: always with its sign, an exact zero as 0, None as `none`.
 
-    A number of which `digits` decimals would leave less than two digits is written with an exponent.
+    A number with less than two significant digits in `digits` decimals is written with an exponent.
     """
     if value is None:
         return "none"
@@ -32,12 +32,12 @@ def signed(value: float | None, digits: int = DIGITS) -> str:
 
 
 def plain(value: float) -> str:
-    """Write a hyper-parameter the short way: 0.001, 1e−08."""
+    """Write a hyper-parameter in short form: 0.001, 1e−08."""
     return f"{value:.6g}".replace("-", "−")
 
 
 def digits_that_tell(before: float, after: float) -> int:
-    """Return the decimals from which on two numbers are written differently, and small ones with two digits."""
+    """Return the number of decimals that distinguish two numbers, with two digits for small ones."""
     sizes = [abs(value) for value in (before, after) if value and math.isfinite(value)]
     least = min(sizes, default=1.0)
     first = max(DIGITS, 1 - math.floor(math.log10(least))) if least >= _SMALL else DIGITS

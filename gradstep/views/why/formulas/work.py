@@ -1,4 +1,4 @@
-"""The work of one formula: what it reads of a parameter, and the lines it writes, checked against what torch made."""
+"""The work of one formula: the values it reads of a parameter, and its lines, checked against torch's results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gradstep.views.why.formulas.text import DIGITS, digits_that_tell, signed
 
 @dataclass(frozen=True)
 class Made:
-    """A line of the work: what it is called, its formula, and the value that torch made of it, if there is one."""
+    """A line of the work: its name, its formula, and torch's value for it, if there is one."""
 
     name: str
     term: Term
@@ -53,11 +53,11 @@ class Work:
         return leaf(".grad", self.gradient, self._precision)
 
     def has(self, key: str) -> bool:
-        """Return whether the optimizer kept this for the parameter before the step."""
+        """Return whether the optimizer had this state for the parameter before the step."""
         return key in self.state
 
     def kept(self, symbol: str, key: str) -> Term:
-        """Return what the optimizer kept; zeros before its first step, as torch makes them."""
+        """Return the optimizer's state; zeros before its first step, as torch initialises it."""
         value = self.state.get(key)
         return leaf(symbol, torch.zeros_like(self.weight) if value is None else value, self._precision)
 
@@ -68,23 +68,23 @@ class Work:
         return self.number("t", 1 if done is None else float(done) + 1)
 
     def option(self, name: str) -> float:
-        """Return a hyper-parameter as a number; 0 for one that is off or that this torch does not have."""
+        """Return a hyper-parameter as a number; 0 when it is off or unknown to this version of torch."""
         value = self.hyper.get(name)
         return float(value) if isinstance(value, (int, float)) else 0.0
 
     def number(self, symbol: str, value: float) -> Term:
-        """Return a hyper-parameter, or what is made of them, as a term."""
+        """Return a hyper-parameter, or an expression of them, as a term."""
         return constant(symbol, value, self._precision)
 
     # -- what it writes -----------------------------------------------------------------------------------------------
     def line(self, name: str, term: Term, key: str = "") -> Term:
-        """Write a line; return what it gives, to go on with.
+        """Write a line; return its value as a term.
 
         Args:
-            name: the symbol of what it gives.
+            name: the symbol of its value.
             term: the formula.
-            key: the optimizer's name for it, where it keeps it: after a step the line is held against that, and the
-                work goes on with it.
+            key: the optimizer's name for it, when it is state: after a step the line is compared with that, and the
+                work continues with it.
         """
         actual = self.state_after.get(key)
         self.lines.append(Made(name, term, actual))
@@ -97,7 +97,7 @@ class Work:
 
     @property
     def agrees(self) -> Tensor:
-        """Where all that torch made is what the lines give but for rounding; of the window's shape."""
+        """Where all of torch's values agree with the lines up to rounding; of the window's shape."""
         same = torch.ones_like(self.weight, dtype=torch.bool)
         for made in self.lines:
             if made.actual is not None:
@@ -121,13 +121,13 @@ class Work:
         formula = made.term.symbols()
         if made.actual is not None and not bool(_agrees(made)):
             digits = digits_that_tell(computed, value)
-            note = f"not shown: torch made {signed(value, digits)}, this gives {signed(computed, digits)}"
+            note = f"not shown: torch computed {signed(value, digits)}, the formula gives {signed(computed, digits)}"
             return FormulaLine(name, formula, note=note)
         before = float(self.weight)
         digits = digits_that_tell(before, value) if last else DIGITS
         lost = last and value == before and float(made.term.value) != before
         dtype = str(self.weight.dtype).removeprefix("torch.")
-        note = f"less than the last bit of w in {dtype}: w stays" if lost else ""
+        note = f"less than the last bit of w in {dtype}: w is unchanged" if lost else ""
         return FormulaLine(name, formula, made.term.numbers(digits), signed(value, digits), note)
 
 
