@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import torch
 
 from gradstep.engine.debuggee.drawn import drawn_indices
 from gradstep.engine.randomness import RandomKeeper, Randomness
+from gradstep.engine.tensor_trees import changed
 from gradstep.values.errors import wrong
 
 
@@ -189,30 +190,13 @@ class Batches:
         return batch
 
 
-def leaves(batch: Any, name: str = "batch") -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the tensors of a batch, named as in expressions; none from objects that are not containers."""
-    if isinstance(batch, torch.Tensor):
-        yield name, batch
-    elif isinstance(batch, Mapping):
-        for key, value in batch.items():
-            yield from leaves(value, f"{name}.{key}")
-    elif isinstance(batch, (tuple, list)):
-        pair = name == "batch" and len(batch) == 2
-        for place, value in enumerate(batch):
-            yield from leaves(value, ("input", "target")[place] if pair else f"{name}.{place}")
-
-
 def move(batch: Any, device: torch.device) -> Any:
-    """Return the batch with every tensor on the device; tuples, lists, dicts and objects with `.to` keep their type."""
-    if hasattr(batch, "to") and callable(batch.to):  # tensors, packed sequences, tokenizers' batches
-        return batch.to(device)
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(move(x, device) for x in batch))
-    if isinstance(batch, (tuple, list)):
-        return type(batch)(move(x, device) for x in batch)
-    if isinstance(batch, dict):
-        return {k: move(v, device) for k, v in batch.items()}
-    return batch
+    """Return the batch with every tensor in it on the device; containers, and objects with `.to`, keep their form."""
+    return changed(batch, lambda each: each.to(device) if _moves(each) else each, _moves)
+
+
+def _moves(value: Any) -> bool:
+    return callable(getattr(value, "to", None))  # tensors, packed sequences, tokenizers' batches
 
 
 def _caller(source: object) -> Callable[[int], Any] | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from gradstep.engine.held import Held
+from gradstep.engine.tensor_trees import changed
 
 
 def cast(held: Held, dtype: torch.dtype) -> None:
@@ -18,16 +17,8 @@ def cast(held: Held, dtype: torch.dtype) -> None:
     held.model.to(dtype)
     if isinstance(held.workload.loss, nn.Module):
         held.workload.loss.to(dtype)
-    held.batches.form = lambda batch: _as(batch, dtype)
+    held.batches.form = lambda batch: changed(batch, lambda each: each.to(dtype) if _is_floating(each) else each)
 
 
-def _as(batch: Any, dtype: torch.dtype) -> Any:
-    if isinstance(batch, Tensor):
-        return batch.to(dtype) if batch.is_floating_point() else batch
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(_as(each, dtype) for each in batch))
-    if isinstance(batch, (tuple, list)):
-        return type(batch)(_as(each, dtype) for each in batch)
-    if isinstance(batch, dict):
-        return {key: _as(each, dtype) for key, each in batch.items()}
-    return batch
+def _is_floating(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.autograd.graph import is_leaf
-from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.diagnose.closeness import difference_of
 from gradstep.engine.held import Held
 from gradstep.engine.history.points import TimelinePoint, fork_of
@@ -23,6 +22,7 @@ from gradstep.engine.observe.stream import Consumer, ModuleLeft, NodeRan
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.registry import name_of
 from gradstep.engine.state.snapshot import tensors_of
+from gradstep.engine.tensor_trees import tensors_in
 from gradstep.values.commands import Backward, Command, Forward
 from gradstep.values.differences import RunComparison, TensorDifference, Tolerance
 from gradstep.values.side_by_side import Found, Turn, side_by_side
@@ -123,7 +123,8 @@ def watched(held: Held, command: Command) -> Iterator[list[Passed]]:
         path = held.paths.get(event.module)
         if path is not None and not event.raised:
             name = f"module {path or 'the model'} {type(event.module).__name__}"
-            seen.extend(Passed(name, path, "", tensor.detach().clone()) for _, tensor in leaves(event.output))
+            made = tensors_in(event.output, "", deep=-1)
+            seen.extend(Passed(name, path, "", tensor.detach().clone()) for _, tensor in made)
 
     def ran(event: NodeRan) -> None:
         assert graph is not None

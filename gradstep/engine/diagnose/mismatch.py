@@ -10,10 +10,9 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 
-from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.observe.events import tensors_in
 from gradstep.engine.problems import DEVICES_DIFFER, DTYPES_DIFFER
+from gradstep.engine.tensor_trees import batch_tensors, tensors_in
 from gradstep.values.outcomes import Problem
 
 _OWN = ("_parameters", "_buffers", "_modules")
@@ -47,7 +46,7 @@ def _remedy(held: Debuggee, batch: Any, what: str, of: Callable[[Tensor], str]) 
         found = of(dict(numbers)[other])
         what_to_do = "convert the model in the factory, `model.to(...)`, or what goes from one to the other"
         return f"`{first}` is {wanted} and `{other}` is {found}: {what_to_do}"
-    given = [tensor for _, tensor in leaves(batch) if tensor.is_floating_point() or what == "device"]
+    given = [tensor for _, tensor in batch_tensors(batch) if tensor.is_floating_point() or what == "device"]
     if any(of(tensor) != wanted for tensor in given):
         return ""
     for name, module, key, tensor in _attributes(held):

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator
 from torch import nn
 
 from gradstep.engine.debuggee.attributes import Kept
-from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.debuggee.strays import Stray
 from gradstep.engine.held import Held
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.state.attributes import AttributesPart, changed_values
 from gradstep.engine.state.generators import Generators
+from gradstep.engine.tensor_trees import batch_tensors
 from gradstep.values.commands import Forward
 
 _LISTED = 4
@@ -74,7 +74,7 @@ class Outside:
 
     def _untrained(self) -> Iterator[str]:
         held = self._held
-        batch = {id(tensor) for _, tensor in leaves(held.point.batch)}
+        batch = {id(tensor) for _, tensor in batch_tensors(held.point.batch)}
         groups: dict[str, list[Stray]] = {}
         for stray in held.strays.values():
             if stray.name not in self._told and id(stray.leaf) not in batch and stray.leaf.grad is not None:

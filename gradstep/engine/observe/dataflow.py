@@ -18,7 +18,6 @@ from torch.autograd.graph import Node
 from torch.utils.checkpoint import CheckpointFunction
 
 from gradstep.engine.autograd.graph import Owners, record
-from gradstep.engine.observe.events import tensors_in
 from gradstep.engine.observe.observer import observe
 from gradstep.engine.observe.source_lines import Place, text_of
 from gradstep.engine.observe.stream import (
@@ -31,6 +30,7 @@ from gradstep.engine.observe.stream import (
     OpStarts,
 )
 from gradstep.engine.observe.taps import op_name, users_place
+from gradstep.engine.tensor_trees import tensors_in
 
 START = -1
 """Stands for the tensors that are followed, where an operation is meant."""

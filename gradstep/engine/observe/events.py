@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -104,18 +104,6 @@ def passed_at(event: Event) -> dict[str, object]:
 def _one(passed: tuple[object, ...]) -> object:
     """Return what is passed: by itself where it is one thing, else all of them."""
     return passed[0] if len(passed) == 1 else list(passed)
-
-
-def tensors_in(value: Any, name: str, deep: int = 3) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors in an argument or a result, each with the path an expression would take to it."""
-    if isinstance(value, Tensor):
-        yield name, value
-    elif deep and isinstance(value, (tuple, list)):
-        for i, item in enumerate(value):
-            yield from tensors_in(item, f"{name}[{i}]", deep - 1)
-    elif deep and isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from tensors_in(item, f"{name}.{key}", deep - 1)
 
 
 def unwrapped(tensor: Tensor) -> Tensor:

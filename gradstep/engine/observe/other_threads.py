@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from torch.autograd.graph import Node
 
-from gradstep.engine.observe.events import tensors_in
+from gradstep.engine.tensor_trees import tensors_in
 
 _KEY = "gradstep call"
 

@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
-from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.debuggee.strays import stray_of
+from gradstep.engine.tensor_trees import batch_tensors
 
 _DEEP = 4
 """How many containers deep a tensor is looked for in what a function refers to."""
@@ -28,7 +28,7 @@ def find_strays(held: Debuggee, graph: GraphRecord) -> None:
     if not new:
         return
     attributes = {id(tensor): path for path, tensor in held.attributes.capture().tensors()}
-    batch = {id(tensor): name for name, tensor in leaves(held.point.batch)}
+    batch = {id(tensor): name for name, tensor in batch_tensors(held.point.batch)}
     for leaf in new:
         name = attributes.get(id(leaf)) or batch.get(id(leaf)) or _name_in_code(held, leaf)
         if not name and leaf not in held.passing_leaves and not isinstance(leaf, nn.Parameter):

@@ -19,7 +19,7 @@ from torch.overrides import resolve_name
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
 from gradstep.engine.observe.compiled import compiled_modules
 from gradstep.engine.observe.engine_calls import EngineCall
-from gradstep.engine.observe.events import FINITE, Event, NotFinite, not_finite, tensors_in
+from gradstep.engine.observe.events import FINITE, Event, NotFinite, not_finite
 from gradstep.engine.observe.observer import observe
 from gradstep.engine.observe.source_lines import Place, place_of, text_of
 from gradstep.engine.observe.stream import (
@@ -34,6 +34,7 @@ from gradstep.engine.observe.stream import (
     RegionRan,
 )
 from gradstep.engine.problems import is_ours, printable
+from gradstep.engine.tensor_trees import tensors_in
 from gradstep.values.views.inside import SourceLine
 
 Come = Callable[[Event], None]

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from gradstep.engine.bits import same_bits
-from gradstep.engine.debuggee.batches import Cursor, leaves, move
+from gradstep.engine.debuggee.batches import Cursor, move
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.state.generators import decoded, encoded
 from gradstep.engine.state.part import Found, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.tensor_trees import batch_tensors
 
 
 class BatchPart(Part[Cursor]):
@@ -43,7 +44,7 @@ class BatchPart(Part[Cursor]):
         total.add("batches", [kept.taken, kept.within])
         total.add("batch", kept.batch)
         # of a list, a batch that was written comes round again; other sources make their batches anew
-        here = {id(tensor) for _, tensor in leaves(kept.batch)}
+        here = {id(tensor) for _, tensor in batch_tensors(kept.batch)}
         for written, before in held.batches.written if held.batches.sequence is not None else ():
             now = total.hash_of(written)
             if now != before and id(written) not in here:
@@ -54,7 +55,7 @@ class BatchPart(Part[Cursor]):
         keys = {id(tensor): key for key, tensor in self.tensors(held, kept)}
         written = []
         for place, batch in enumerate(sequence or () if keys else ()):
-            for name, leaf in leaves(batch):
+            for name, leaf in batch_tensors(batch):
                 there = file.tensor(keys[id(leaf)], f"batch {place} {name}") if id(leaf) in keys else None
                 if there is not None:
                     written.append([place, name, there])
@@ -77,7 +78,7 @@ class BatchPart(Part[Cursor]):
                 raise file.damaged(f"batch {within} is held, and the workload has {len(sequence)}")
             batch = move(sequence[within - 1], held.device) if taken else None
             for place, name, kept in file.state.get("written", ()):  # the first files have none
-                writes.append((name, dict(leaves(sequence[place]))[name], file.value(kept)))
+                writes.append((name, dict(batch_tensors(sequence[place]))[name], file.value(kept)))
         start = None if file.state["epoch"] is None else decoded(held, file, file.state["epoch"])
 
         def put() -> None:
@@ -95,16 +96,16 @@ class BatchPart(Part[Cursor]):
 
     def size(self, kept: Cursor, before: Cursor | None) -> int:
         shared = before is not None and kept.batch is before.batch
-        return 0 if shared else sum(tensor.nbytes for _, tensor in leaves(kept.batch))
+        return 0 if shared else sum(tensor.nbytes for _, tensor in batch_tensors(kept.batch))
 
 
 def input_rows(batch: object) -> list[Row]:
     """Return the tensors of a batch, which a forward may write."""
-    return [(("input", name), tensor) for name, tensor in leaves(batch)]
+    return [(("input", name), tensor) for name, tensor in batch_tensors(batch)]
 
 
 def _same_batch(one: object, other: object) -> bool:
-    here, there = list(leaves(one)), list(leaves(other))
+    here, there = list(batch_tensors(one)), list(batch_tensors(other))
     return one is other or (
         [name for name, _ in here] == [name for name, _ in there]
         and all(same_bits(a, b) for (_, a), (_, b) in zip(here, there, strict=True))

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.bits import same_bits, write
-from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.state.part import Found, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.tensor_trees import batch_tensors
 
 Kept = tuple[Tensor | None, ...]
 
@@ -58,7 +58,7 @@ class Buffers(Part[Kept]):
         found = [file.value(there[name]) for name, _, _ in held.buffer_slots]
 
         def put() -> None:
-            lent = {_memory(leaf) for _, leaf in leaves([held.batches.batch, *(held.batches.sequence or ())])}
+            lent = {_memory(leaf) for _, leaf in batch_tensors([held.batches.batch, *(held.batches.sequence or ())])}
             for (_, slots, key), buffer in zip(held.buffer_slots, found, strict=True):
                 there = slots[key]
                 # a forward may have put a batch, or a view of one, in the buffer's place: that is not to be written

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.observe.ledger import Accounts, Entry
 from gradstep.engine.state.part import Found, Part, Reader, Row, Writer, Writing
+from gradstep.engine.tensor_trees import changed, tensors_in
 
 
 class Kept(NamedTuple):
@@ -70,27 +70,16 @@ class Loop(Part[Kept]):
     def size(self, kept: Kept, before: Kept | None) -> int:
         output = kept.point.watched.output
         shared = before is not None and output is before.point.watched.output
-        return 0 if shared else sum(tensor.nbytes for _, tensor in leaves(output))
+        return 0 if shared else sum(tensor.nbytes for _, tensor in tensors_in(output, "", deep=-1))
 
 
 def _without_graph(point: Point) -> Point:
     """Return a point whose loss and output hold no graph: kept for later, they would keep all it saved alive."""
     loss = None if point.loss is None else point.loss.detach()
     watched = point.watched
-    kept = type(watched)(**{**vars(watched), "output": _detached(watched.output)})
+    kept = type(watched)(**{**vars(watched), "output": changed(watched.output, _detached)})
     return replace(point, loss=loss, watched=kept)
 
 
-def _detached(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach()
-    if isinstance(value, dict):
-        try:
-            return type(value)(**{key: _detached(each) for key, each in value.items()})
-        except TypeError:
-            return {key: _detached(each) for key, each in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_detached, value))
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return [_detached(each) for each in value] if isinstance(value, list) else tuple(map(_detached, value))
-    return value
+def _detached(value: object) -> object:
+    return value.detach() if isinstance(value, Tensor) else value

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from gradstep.engine.debuggee.batches import leaves
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.state.hashing import Sum
 from gradstep.engine.state.part import Found, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.tensor_trees import tensors_in
 
 Kept = dict[str, Any]
 
@@ -58,4 +58,4 @@ class Objects(Part[Kept]):
                 yield f"the state of {name}"
 
     def size(self, kept: Kept, before: Kept | None) -> int:
-        return sum(tensor.nbytes for _, tensor in leaves(list(kept.values())))
+        return sum(tensor.nbytes for _, tensor in tensors_in(list(kept.values()), "", deep=-1))

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from gradstep.engine.autograd.saved_values import saved_values, settings
 from gradstep.engine.observe.engine_calls import ENGINE_CALLS
-from gradstep.engine.observe.events import FINITE, Event, NotFinite, is_opaque, not_finite, tensors_in
+from gradstep.engine.observe.events import FINITE, Event, NotFinite, is_opaque, not_finite
+from gradstep.engine.tensor_trees import tensors_in
 
 Kind: TypeAlias = Literal["nan", "inf"]
 KINDS: tuple[Kind, ...] = ("nan", "inf")

@@ -12,10 +12,11 @@ from torch import Tensor
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import has_norm, norm_of
-from gradstep.engine.observe.events import Event, is_opaque, tensors_in, unwrapped
+from gradstep.engine.observe.events import Event, is_opaque, unwrapped
 from gradstep.engine.observe.taps import source_of
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
+from gradstep.engine.tensor_trees import tensors_in
 from gradstep.values.views.inside import (
     BreakpointsView,
     InsideView,

@@ -11,8 +11,9 @@ from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
-from gradstep.engine.observe.events import Event, tensors_in
+from gradstep.engine.observe.events import Event
 from gradstep.engine.stepping.stepper import Stepping
+from gradstep.engine.tensor_trees import tensors_in
 from gradstep.values.commands import Backward, Forward
 from gradstep.values.numbers import listed, number, shape
 from gradstep.values.views import WhyView
