@@ -113,7 +113,7 @@ def test_a_generator_that_ends_says_so_and_loses_nothing() -> None:
     run(held, N, N)
     problem = failed(held, N)
     assert problem.title == "the batches have ended"
-    assert "gave 2 batches" in problem.what
+    assert "yielded 2 batches" in problem.what
     assert held.batches.batch[0] is PAIRS[1][0]
     run(held, F)
 
@@ -135,7 +135,7 @@ def test_an_iterator_behind_an_iterable_ends_in_words_too() -> None:
 
     with pytest.raises(GradstepError) as caught:
         take(Once(), 2)
-    assert "gave 1 batches" in caught.value.problem.what
+    assert "yielded 1 batches" in caught.value.problem.what
 
 
 def test_a_generators_batch_is_not_lost_when_the_forward_on_it_raises() -> None:
