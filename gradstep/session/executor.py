@@ -287,6 +287,7 @@ class Executor:
     def _stop_now(self, number: int) -> Stop:
         held, base, timeline = self.inspector.held, self._base, self.time_travel.timeline
         point, kept = held.point, timeline.current is not None
+        loss, change = point.last_loss
         return Stop(
             number,
             base.workload,
@@ -298,8 +299,8 @@ class Executor:
             point.done,
             held.natural(),
             point.iteration,
-            point.value,
-            point.change,
+            loss,
+            change,
             type(held.optimizer).__name__,
             held.rates(),
             held.batches.taken,

@@ -99,9 +99,6 @@ class Controller:
     def stopped(self, stop: Stop) -> None:
         """Go on from a stop once panels have its views; nothing is painted yet."""
 
-    def caught_up(self, name: str) -> None:
-        """Take note that a panel was given what it had asked for."""
-
     def moved(self) -> None:
         """Follow the cursor of the panel in focus."""
 

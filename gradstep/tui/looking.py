@@ -115,5 +115,3 @@ class Looking:
         panel, past = self._screen.panels[name], self._screen.past.row
         seen = past is not None and not panel.timeless and panel.seen == past.stop
         panel.moment = panel.own_moment or (past_words(past.stop) if seen and past is not None else "")
-        for controller in self._screen.controllers:
-            controller.caught_up(name)

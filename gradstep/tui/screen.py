@@ -103,7 +103,8 @@ class StepScreen(Desk, inherit_bindings=False):
         self._begun = True
 
     def on_idle(self) -> None:
-        """Ask for what visible panels lack, once there is nothing else to do."""
+        """Do what waited for a view, and ask for what visible panels lack, once there is nothing else to do."""
+        self.panel_keys.do_early()
         self.looking.catch_up()
 
     # -- keys ---------------------------------------------------------------------------------------------------------

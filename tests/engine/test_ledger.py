@@ -31,6 +31,14 @@ def test_the_states_on_the_way_round_the_loop() -> None:
     assert seen == ["none", "fresh", "stale", "none", "none", "fresh", "stale", "zero", "zero", "fresh", "stale"]
 
 
+def test_a_frozen_parameter_says_so_and_what_it_still_holds() -> None:
+    held = run(net(), F, B, S)
+    held.model.weight.requires_grad_(False)
+    assert states(held) == {"weight": "frozen, stale", "bias": "stale"}
+    run(held, Z)
+    assert states(held) == {"weight": "frozen", "bias": "none"}
+
+
 def test_the_notebooks_five_more() -> None:
     held = run(net(), F, B, S, *[F, B] * 5)
     assert weight(held) == "x6, 1 used"

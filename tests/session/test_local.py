@@ -33,6 +33,7 @@ from gradstep.values.commands import (
 )
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Binary, Call, Constant, Index, Name, Number, Span
+from gradstep.values.inside import BreakpointsView, LookBreakpoints
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import (
     Changes,
@@ -356,6 +357,30 @@ def test_lbfgs_converges() -> None:
     assert first is not None
     assert last is not None
     assert last < first / 1000
+
+
+def test_a_step_with_a_closure_leaves_the_loss_of_its_last_call() -> None:
+    session = made(nn.Linear(4, 2), optimizer=lambda p: torch.optim.LBFGS(p, lr=1.0, max_iter=3))
+    stop = ok(session.step()).stop
+    calls = [point.loss for point in session.loss().points]
+    assert len(calls) > 1
+    assert (stop.loss, stop.loss_change) == (calls[-1], calls[-1] - calls[0])
+    assert ok(session.zero_grad()).stop.loss == calls[-1]
+    assert ok(session.forward()).stop.loss == session.loss().points[-1].loss
+
+
+def test_what_is_set_already_is_not_set_twice() -> None:
+    session = mlp()
+    lines = "watch iteration; break node Relu*; break when iteration > 5; log node * print iteration"
+    for _ in range(2):
+        ok(session.run(lines))
+    assert ok(session.run("watch iteration")).text.startswith("watchpoint 1 (already set): iteration")
+    assert ok(session.run("break node Relu* ignore 2")).text == "breakpoint 1 (already set): node Relu* ignore 2"
+    (state, points) = session.look(LookState(), LookBreakpoints())
+    assert isinstance(state, StateView)
+    assert [number for number, *_ in state.watches] == [1]
+    assert isinstance(points, BreakpointsView)
+    assert [(row.number, row.ignore) for row in points.rows] == [(1, 2), (2, 0), (3, 0)]
 
 
 def test_a_plateau_scheduler_is_given_the_loss() -> None:

@@ -219,3 +219,11 @@ def test_source_says_all_of_why_there_is_no_line_on_as_many_rows_as_it_takes(wid
     rows = [text(line) for line in source.draw(SourceView(1, note=note), width, 8).lines]
     assert " ".join(row.strip() for row in rows) == note
     assert all(len(row) < width for row in rows)
+
+
+def test_a_tiny_mean_keeps_its_digits() -> None:
+    rows = (Passed("node.in", (2, 3), "float32", 2.0, -1.0, 1.5, -2.3e-9, 0.5), Passed("node.in[1]", (2,), mean=0.25))
+    shown = [text(line) for line in inside.draw(InsideView(1, RELU, rows), 120, 10).lines]
+    assert "−2.300e−09" in shown[1]
+    assert "+0.2500" in shown[2]
+    assert "mean −2.300e−09" in inside.describe(rows[0], 120)

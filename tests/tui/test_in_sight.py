@@ -251,6 +251,33 @@ def test_every_line_of_a_script_shows_what_it_led_to(see, layout):
     see(*["space"] * 8, "c", layout=layout, script=SCRIPT)
 
 
+@pytest.mark.parametrize(("panel", "at"), [("batch", 2), ("optimizer", 2), ("timeline", 0), ("model", 7)])
+def test_keys_that_are_faster_than_a_panel_are_kept_until_it_has_its_view(engine, loop, network, panel, at):
+    async def test() -> None:
+        async with eyes(engine, f"{network}:workload", (60, 20), "train") as person:
+            await person.press("f", "b")
+            person.screen.panel_keys.focus(panel)
+            for _ in range(2):
+                person._key("up" if panel == "timeline" else "down")
+            assert person.screen.panels[panel].view is None
+            await person.rest()
+            assert person.screen.panels[panel].at == at
+
+    loop.run_until_complete(asyncio.wait_for(test(), 120))
+
+
+@pytest.mark.parametrize("panel", ["J", "w", "S"])
+def test_what_is_about_the_selected_parameter_needs_no_model_in_sight(see, panel):
+    shown = see("f", "b", panel, size=(60, 20))
+    assert "choose one in Graph" not in shown
+    assert {"J": "AccumulateGrad", "w": "2.weight", "S": "network.py"}[panel] in shown
+
+
+def test_the_footer_names_help_wherever_it_is_opened(see):
+    for keys in (["f"], ["f", "i"], ["space"] * 11):
+        assert "? help" in see(*keys, size=(80, 24), script=SCRIPT if len(keys) > 2 else "").splitlines()[-1]
+
+
 def test_a_panel_says_that_it_is_loading_until_its_view_comes(engine, loop, network):
     async def test() -> None:
         async with eyes(engine, f"{network}:workload", (120, 40)) as person:

@@ -49,3 +49,10 @@ class Point(Struct, frozen=True):
     """What an edit since the last phase did, in words; empty when a phase was last."""
     lent: bool = False
     """True when the graph was alive here but is shown as it is now: what its nodes had saved is unknown."""
+
+    @property
+    def last_loss(self) -> tuple[float | None, float | None]:
+        """The last loss and its change; of a step with a closure, from its first call to its last."""
+        if not self.calls:
+            return self.value, self.change
+        return self.calls[-1], self.calls[-1] - self.calls[0] if len(self.calls) > 1 else None

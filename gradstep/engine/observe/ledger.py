@@ -95,9 +95,16 @@ class Ledger:
         return self._entries.get(name, _NEW)
 
     def state(self, name: str, parameter: Tensor) -> str:
-        """Return the state of `.grad` in a word or two: none, zero, fresh, stale, x3, `x6, 1 used`, frozen, given."""
-        if parameter.grad is None:
-            return "none" if parameter.requires_grad else "frozen"
+        """Return the state of `.grad` in a word or two: none, zero, fresh, stale, x3, `x6, 1 used`, frozen, given.
+
+        Of a frozen parameter that still has one, both: `frozen, x3`.
+        """
+        if not parameter.requires_grad:
+            return "frozen" if parameter.grad is None else f"frozen, {self._amount(name)}"
+        return "none" if parameter.grad is None else self._amount(name)
+
+    def _amount(self, name: str) -> str:
+        """Return what a `.grad` holds: how many backwards, and how many of them a step has used."""
         entry = self.entry(name)
         if name in self._arrived:
             entry = entry._replace(added=entry.added + 1)

@@ -27,7 +27,7 @@ class Kept(NamedTuple):
 
 _PLAIN = (
     *("phase", "torch", "done", "iteration", "value", "change", "used_batch", "written", "steps_since_forward"),
-    *("ran", "freed", "again", "rates_before", "edit"),
+    *("ran", "freed", "again", "calls", "rates_before", "edit"),
 )
 """The fields of a point that are no tensors."""
 

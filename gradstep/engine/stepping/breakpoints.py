@@ -45,16 +45,15 @@ class Breakpoints:
 
     # -- setting -------------------------------------------------------------------------------------------------------
     def add(self, command: Break, held: Held) -> str:
-        """Set one; return it with its number, as gdb does.
+        """Set one; return it with its number, as gdb does. The same one is not set twice: it is enabled again.
 
         Raises:
             GradstepError: it can't match anything; the nearest names are offered.
         """
         _check(command, held)
-        number, self._next = self._next, self._next + 1
         held.recording.lines = held.recording.lines or command.kind in _TOLD
-        row = self._rows[number] = Breakpoint(
-            number,
+        row = Breakpoint(
+            self._next,
             command.kind,
             command.what,
             command.edge,
@@ -63,7 +62,13 @@ class Breakpoints:
             command.ignore,
             passing=command.passing,
         )
-        made = f"{'logpoint' if command.passing else 'breakpoint'} {number}: {row.line.split(' ', 1)[1]}"
+        there = next((each for each in self if replace(row, ignore=each.ignore).line == each.line), None)
+        self._next += there is None
+        row = row if there is None else replace(there, ignore=row.ignore, enabled=True)
+        self._rows[row.number] = row
+        already = " (already set)" if there is not None else ""
+        kind = "logpoint" if command.passing else "breakpoint"
+        made = f"{kind} {row.number}{already}: {row.line.split(' ', 1)[1]}"
         return "\n".join(filter(None, [made, _out_of_reach(row, held)]))
 
     def delete(self, number: int) -> str:

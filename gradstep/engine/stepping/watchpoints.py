@@ -41,16 +41,18 @@ class Watchpoints:
         return ((number, point.line, point.text) for number, point in self._points.items())
 
     def add(self, expression: Expression, scope: Scope) -> str:
-        """Watch an expression; return the line that says so.
+        """Watch an expression, which is not watched twice, from its present value on; return the line that says so.
 
         Raises:
             GradstepError: the expression can't be evaluated.
         """
         value = kept(evaluate(expression, scope))
-        self._count += 1
         point = Watchpoint(expression_line(expression), expression, value, describe(value))
-        self._points[self._count] = point
-        return f"watchpoint {self._count}: {point.line} = {point.text}"
+        there = next((number for number, each in self._points.items() if each.line == point.line), 0)
+        self._count += not there
+        self._points[there or self._count] = point
+        already = " (already set)" if there else ""
+        return f"watchpoint {there or self._count}{already}: {point.line} = {point.text}"
 
     def remove(self, number: int) -> str:
         """Remove one watchpoint, or all (0); return the line that says so.

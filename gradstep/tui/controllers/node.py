@@ -17,6 +17,9 @@ from gradstep.values.outcomes import Stop
 from gradstep.values.views import Request
 from gradstep.values.views.node import Direction
 
+_ABOUT = ("jtv", "contributions", "source", "inside")
+"""The panels that are about a node, or about what the cursor of Model is on."""
+
 
 class Node(Controller):
     """Points the panels about one node at the same one, and sees a row or a column of its Jacobian."""
@@ -29,7 +32,7 @@ class Node(Controller):
         return {"row": partial(self.choose_strip, "row"), "column": partial(self.choose_strip, "column")}
 
     def wants(self) -> Sequence[tuple[str, Request]]:
-        """Point the panels about a node at the same one."""
+        """Point the panels about a node at the same one; where Model is not in sight, have it know what is selected."""
         position, source = self.screen.status.stop.position, self.screen.panel(SourcePanel)
         for panel in (self.screen.panel(JtvPanel), self.screen.panel(ContributionsPanel), source):
             panel.number, panel.path = self._subject()
@@ -37,7 +40,8 @@ class Node(Controller):
             source.number, source.path = None, ""  # the line that is running
         inside = self.screen.panel(InsidePanel)
         inside.number, inside.path = self._module()
-        return ()
+        places, model = self.screen.places, self.screen.model
+        return [] if "model" in places or places.keys().isdisjoint(_ABOUT) else [("model", model.request())]
 
     def stopped(self, stop: Stop) -> None:
         """Send the cursor of Graph to what was selected elsewhere."""

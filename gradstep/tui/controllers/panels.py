@@ -42,6 +42,8 @@ class Panels(Controller):
         self._stepping, self._travel, self._what_if, self._typing = stepping, travel, what_if, typing
         self._moving = False
         """True while the cursor of Model has moved and nothing is shown of it yet."""
+        self._early: list[tuple[Panel, Callable[[], object]]] = []
+        """What keys do in a panel whose view has not come yet."""
 
     def start(self) -> None:
         """Prepare the timer that runs meanwhile."""
@@ -105,8 +107,7 @@ class Panels(Controller):
 
     def move(self, rows: int) -> None:
         """Move or scroll in the panel in focus."""
-        self.screen.focus_panel.move(rows * self.screen.times)
-        self.screen.follow_cursor()
+        self._steer(partial(self.screen.focus_panel.move, rows * self.screen.times))
 
     def page(self, pages: int) -> None:
         """Move by pages."""
@@ -114,8 +115,25 @@ class Panels(Controller):
 
     def sideways(self, columns: int) -> None:
         """Scroll to the side."""
-        self.screen.focus_panel.sideways(columns * self.screen.times)
-        self.screen.follow_cursor()
+        self._steer(partial(self.screen.focus_panel.sideways, columns * self.screen.times))
+
+    def _steer(self, do: Callable[[], object]) -> None:
+        """Do what a key means in the panel in focus, as soon as its view is there."""
+        panel = self.screen.focus_panel
+        if panel.awaited():
+            self._early.append((panel, do))
+        else:
+            do()
+            self.screen.follow_cursor()
+
+    def do_early(self) -> None:
+        """Do what keys meant in a panel whose view had not come, now that it has and is painted."""
+        ready = [each for each in self._early if not each[0].awaited()]
+        self._early = [each for each in self._early if each not in ready]
+        for panel, do in ready:
+            do()
+            if panel is self.screen.focus_panel:
+                self.screen.follow_cursor()
 
     def moved(self) -> None:
         """Have Graph and Model go to the same place, and show what the cursor comes to rest on."""
@@ -130,9 +148,13 @@ class Panels(Controller):
     # -- what a panel has done ----------------------------------------------------------------------------------------
     def press(self, key: str) -> bool:
         """Have the panel in focus do what a key means in it; False where it means what it means everywhere."""
+        panel = self.screen.focus_panel
         if key == "choose":
             self.settle()
-        return self.screen.focus_panel.press(key, self)
+            if panel.awaited():
+                self._early.append((panel, partial(panel.press, key, self)))
+                return True
+        return panel.press(key, self)
 
     @property
     def stop(self) -> Stop:

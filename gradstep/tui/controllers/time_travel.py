@@ -49,11 +49,6 @@ class TimeTravel(Controller):
         self._late = self.screen.set_interval(_LATE, self._say_loading, pause=True)
 
     # -- looking at the past ------------------------------------------------------------------------------------------
-    def caught_up(self, name: str) -> None:
-        """Look at the moment under the cursor of Timeline: keys that came before it was there have moved it."""
-        if name == "timeline":
-            self.moved()
-
     def stopping(
         self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]
     ) -> Sequence[tuple[str, Request, View]]:

@@ -77,7 +77,7 @@ def describe(row: Passed, room: int) -> str:
     form = numbers.form_of([row.minimum, row.maximum, row.mean])
     parts = [row.name, row.place, row.dtype]
     for word, value in (("min", row.minimum), ("max", row.maximum), ("mean", row.mean)):
-        parts += [f"{word} {numbers.signed(value, form)}"] if value is not None else []
+        parts += [f"{word} {_signed(value, form)}"] if value is not None else []
     parts += [f"std {numbers.norm(row.std)}"] if row.std is not None else []
     parts += [f"{row.zeros:,} zeros"] if row.zeros else []
     return fit(clean("  ".join(filter(None, parts))), room)
@@ -149,7 +149,11 @@ def _label(row: Passed) -> str:
 
 
 def _signed(value: float | None, form: numbers.Form) -> str:
-    return "" if value is None else numbers.signed(value, form)
+    """Return a statistic in the form of its column; in a form of its own where that would leave no digit of it."""
+    if value is None:
+        return ""
+    lost = 0 < abs(value) < 0.5 * 10.0**-form.decimals and not form.scientific
+    return numbers.signed(value, numbers.form_of([value]) if lost else form)
 
 
 class InsidePanel(ViewPanel[InsideView]):

@@ -137,8 +137,6 @@ class TimelinePanel(ViewPanel[TimelineView]):
         self.marked = 0
         """The stop that another is to be compared with; 0 for none."""
         self._last = 0
-        self._early = 0
-        """Rows to move by as soon as the view is there: keys may be faster."""
         self._coming_back = False
         """True until there is a view with the present stop in it."""
 
@@ -186,8 +184,6 @@ class TimelinePanel(ViewPanel[TimelineView]):
         self._coming_back = False
         kept = None if moved or before is None or not 0 <= self.at < len(before.rows) else before.rows[self.at]
         self._go(_present(view) if kept is None else kept.stop)
-        early, self._early = self._early, 0
-        self._step(view, early)
 
     def follow(self) -> None:
         """Have the cursor go to the present with the view that comes next."""
@@ -222,13 +218,8 @@ class TimelinePanel(ViewPanel[TimelineView]):
 
     def move(self, rows: int) -> None:
         """Move the cursor; at an end of what was asked for, ask for what lies beyond."""
-        if self.view is None or self.seen < 0:
-            self._early += rows
-        else:
-            self._step(self.view, rows)
-
-    def _step(self, view: TimelineView, rows: int) -> None:
-        if not view.rows:
+        view = self.view
+        if view is None or not view.rows:
             return
         self.at = max(0, min(self.at + rows, len(view.rows) - 1))
         after = view.total - view.first - len(view.rows)
