@@ -14,6 +14,7 @@ from torch.nn import functional
 from gradstep.session.local import Session
 from gradstep.values.commands import (
     Backward,
+    Break,
     Command,
     Expect,
     Forward,
@@ -371,11 +372,14 @@ def test_a_step_with_a_closure_leaves_the_loss_of_its_last_call() -> None:
 
 def test_what_is_set_already_is_not_set_twice() -> None:
     session = mlp()
-    lines = "watch iteration; break node Relu*; break when iteration > 5; log node * print iteration"
-    for _ in range(2):
-        ok(session.run(lines))
-    assert ok(session.run("watch iteration")).text.startswith("watchpoint 1 (already set): iteration")
-    assert ok(session.run("break node Relu* ignore 2")).text == "breakpoint 1 (already set): node Relu* ignore 2"
+    late = Binary(">", Name("iteration"), Number(5))
+    given = [Watch(Name("iteration")), Break("node", "Relu*"), Break("when", condition=late)]
+    logged = Break("node", "*", log=Name("iteration"), passing=True)
+    for each in [*given, logged] * 2:
+        ok(session.execute(each))
+    assert ok(session.execute(given[0])).text == "watchpoint 1 (already set): iteration = 0"
+    again = Break("node", "Relu*", ignore=2)
+    assert ok(session.execute(again)).text == "breakpoint 1 (already set): node Relu* ignore 2"
     (state, points) = session.look(LookState(), LookBreakpoints())
     assert isinstance(state, StateView)
     assert [number for number, *_ in state.watches] == [1]
