@@ -379,7 +379,7 @@ def test_what_is_set_already_is_not_set_twice() -> None:
         ok(session.execute(each))
     assert ok(session.execute(given[0])).text == "watchpoint 1 (already set): iteration = 0"
     again = Break("node", "Relu*", ignore=2)
-    assert ok(session.execute(again)).text == "breakpoint 1 (already set): node Relu* ignore 2"
+    assert ok(session.execute(again)).text == "breakpoint 1 (already set): node Relu* ignore=2"
     (state, points) = session.look(LookState(), LookBreakpoints())
     assert isinstance(state, StateView)
     assert [number for number, *_ in state.watches] == [1]
