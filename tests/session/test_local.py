@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from gradstep.values.inside import BreakpointsView, LookBreakpoints
 from torch import nn
 from torch.nn import functional
 
@@ -34,7 +35,6 @@ from gradstep.values.commands import (
 )
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Binary, Call, Constant, Index, Name, Number, Span
-from gradstep.values.inside import BreakpointsView, LookBreakpoints
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import (
     Changes,
