@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from gradstep.values.inside import BreakpointsView, LookBreakpoints
 from torch import nn
 from torch.nn import functional
 
@@ -35,6 +34,7 @@ from gradstep.values.commands import (
 )
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Binary, Call, Constant, Index, Name, Number, Span
+from gradstep.values..py import BreakpointsView, LookBreakpoints
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import (
     Changes,
