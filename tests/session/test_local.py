@@ -34,7 +34,6 @@ from gradstep.values.commands import (
 )
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Binary, Call, Constant, Index, Name, Number, Span
-from gradstep.values..py import BreakpointsView, LookBreakpoints
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import (
     Changes,
@@ -53,6 +52,7 @@ from gradstep.values.views import (
     StateView,
     TensorView,
 )
+from gradstep.values.views.inside import BreakpointsView, LookBreakpoints
 from gradstep.workload import Workload
 
 ALL_LOOKS = (
