@@ -11,6 +11,9 @@ from gradstep.tui.panels.bars.past import past_words
 from gradstep.tui.render.textual_internals import paint
 from gradstep.values.views import Request
 
+_LATE = 0.1
+"""Seconds after which a panel says that its view is on its way."""
+
 
 class Looking:
     """Has every visible panel show what belongs to the present stop, or say that it is loading.
@@ -24,6 +27,8 @@ class Looking:
         self._screen = screen
         self._catching = False
         """True while an answer is on its way."""
+        self._late = False
+        """True when it has been for so long that panels say so; before that they stay blank, without a flicker."""
         for name, panel in screen.panels.items():
             panel.awaited = partial(self._awaited, name)
 
@@ -60,6 +65,12 @@ class Looking:
             self._catching = True
             self._screen.run_worker(self._ask(), name="catch up")
 
+    def _say_loading(self) -> None:
+        """Have panels say that they are loading."""
+        self._late = True
+        for name, _ in self._lacking():
+            self._screen.panels[name].redraw()
+
     def moment_of(self, name: str) -> int:
         """Return the number of the stop that a panel is to show: the present one, unless the past is looked at."""
         past, timeless = self._screen.past.row, self._screen.panels[name].timeless
@@ -72,7 +83,7 @@ class Looking:
             return ""
         if self._screen.queue.dead:
             return f"Stop {moment} was not loaded here before the engine died."
-        return f"Loading stop {moment} ..."
+        return f"Loading stop {moment} ..." if self._late else " "
 
     def _lacking(self) -> list[tuple[str, Request]]:
         panels = self._screen.panels
@@ -84,6 +95,7 @@ class Looking:
 
     async def _ask(self) -> None:
         screen = self._screen
+        late = asyncio.get_running_loop().call_later(_LATE, self._say_loading)
         try:
             while wanted := self._lacking():
                 present, shown = screen.status.stop.number, self.moment_of(wanted[0][0])
@@ -107,7 +119,8 @@ class Looking:
         except ConnectionError:
             return
         finally:
-            self._catching = False
+            late.cancel()
+            self._catching = self._late = False
             screen.check_idle()
 
     def _caught_up(self, name: str) -> None:

@@ -19,8 +19,6 @@ _FIRST = "main"
 """The branch that a session begins on."""
 _GIVEN = re.compile(r"b\d+")
 """The names that branches get by themselves; they give way to one that is given."""
-_LATE = 0.15
-"""Seconds after which a moment that is looked at and has not come is said to be loading."""
 _GROWING = ("timeline", "compare", "loss")
 """Those that can show something new at the same stop: another branch may have grown since."""
 
@@ -43,10 +41,6 @@ class TimeTravel(Controller):
     def applies(self, key: str) -> bool | None:
         """Return whether a key would do something now."""
         return self.queue.stop.ahead > 0 and not self.queue.dead if key == "redo" else None
-
-    def start(self) -> None:
-        """Prepare the timer that runs while the moment under the cursor is on its way."""
-        self._late = self.screen.set_interval(_LATE, self._say_loading, pause=True)
 
     # -- looking at the past ------------------------------------------------------------------------------------------
     def stopping(
@@ -104,14 +98,8 @@ class TimeTravel(Controller):
             self.screen.past.row, self.screen.past.present = row, self.screen.status.stop.number
             self.screen.past.inside = self.screen.status.stop.position is not None
         self.screen.rearrange()
+        # panels go from one moment to the next as their views come, without a flicker
         self.screen.redraw_bars()
-        # panels go from one moment to the next without a flicker; what takes longer says that it is loading
-        self._late.reset()
-        self._late.resume()
-
-    def _say_loading(self) -> None:
-        self._late.pause()
-        self.screen.redraw()
 
     def _leave_past(self) -> None:
         if self.screen.past.row is None:
