@@ -65,8 +65,8 @@ class Runner:
             held.point = replace(point, edit="") if point.edit else point
             held.saved = _NOTHING  # release cleared gradients before torch allocates new ones
             if self.observed:
-                if isinstance(act, Backward) and (graph := held.graph()) is not None:
-                    find_strays(held, graph)
+                if isinstance(act, Backward) and point.loss is not None:
+                    find_strays(held, point.loss.grad_fn)
                 saved = self.transaction.begin(act)
                 if taps is not None:  # at a stop inside, views show what it has changed so far
                     held.saved = saved

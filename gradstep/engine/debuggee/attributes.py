@@ -190,7 +190,8 @@ class Attributes:
         self._modules = {id(module) for _, module in named}
         self._known = {id(tensor): tensor for tensor in known}
         self._records: dict[int, Record] = {}
-        self._last = Kept()
+        self.last = Kept()
+        """What was there at the last capture."""
         self.first = self.capture()
         """What was there when the workload was built."""
         self.first_hashes = {path: hash_of(tensor) for path, tensor in self.first.tensors()}
@@ -209,14 +210,14 @@ class Attributes:
                 record = self._records[id(owner)] = self._scan(owner, path)
             records.append(record)
             waiting += record.within[::-1]
-        last = self._last
+        last = self.last
         states = [(path, leaf, state_of(leaf)) for record in records for path, leaf in record.leaves]
         same = len(records) == len(last.records) and all(map(is_, records, last.records))
         if same and all(same_state(one, other) for (*_, one), (*_, other) in zip(states, last.leaves, strict=True)):
             return last
         self._records = {id(record.owner): record for record in records}
-        self._last = Kept(tuple(records), tuple(states))
-        return self._last
+        self.last = Kept(tuple(records), tuple(states))
+        return self.last
 
     def _scan(self, owner: Any, path: str) -> Record:
         there = _dict_of(owner)

@@ -46,13 +46,13 @@ class Outside:
                 "changed it, and undo does not put it back. From here on no look runs a phase again"
             )
         if held.point.phase == "forward":
-            yield from self._kept()
+            yield from self._kept(held.attributes.capture() if point is None else held.attributes.last)
         elif held.point.phase == "backward":
             yield from self._untrained()
 
-    def _kept(self) -> Iterator[str]:
+    def _kept(self, now: Kept) -> Iterator[str]:
         held = self._held
-        before, now = held.saved.kept.get(AttributesPart.name), held.attributes.capture()
+        before = held.saved.kept.get(AttributesPart.name)
         written = [key[1] for key in held.saved.copies.of("attribute", written=True).keys]
         new = [name for name in self._changed(before, now, written) if name not in self._told]
         self._told.update(new)
@@ -76,7 +76,7 @@ class Outside:
         held = self._held
         batch = {id(tensor) for _, tensor in batch_tensors(held.point.batch)}
         groups: dict[str, list[Stray]] = {}
-        for stray in held.strays.values():
+        for stray in sorted(held.strays.values(), key=lambda stray: stray.name):
             if stray.name not in self._told and id(stray.leaf) not in batch and stray.leaf.grad is not None:
                 self._told.add(stray.name)
                 groups.setdefault(stray.name.partition("[")[0], []).append(stray)

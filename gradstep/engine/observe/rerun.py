@@ -95,7 +95,7 @@ def backward_again(
         if again.grad_fn is None:
             raise wrong("the loss has no graph", "nothing that it depends on requires grad")
         graph = record(again.grad_fn, watched.owners)
-        find_strays(held, graph)
+        find_strays(held, again.grad_fn)
         with (
             without_grads(held),
             nullcontext((see, passes)) if flows is None else flows.around(see, passes) as (come, passed),

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
-from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
+from gradstep.engine.autograd.graph import leaf_tensor
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.debuggee.strays import stray_of
 from gradstep.engine.tensor_trees import batch_tensors
@@ -17,14 +18,13 @@ _DEEP = 4
 """How many containers deep a tensor is looked for in what a function refers to."""
 
 
-def find_strays(held: Debuggee, graph: GraphRecord) -> None:
-    """Note the stray leaves of a graph, before a backward runs through it.
+def find_strays(held: Debuggee, root: Node | None) -> None:
+    """Note the stray leaves of the graph of a loss, before a backward runs through it.
 
     A leaf that a forward makes for itself is none: it is gone with its graph. One that has no name is taken for that
     until a second graph has it.
     """
-    found = [leaf for leaf in map(leaf_tensor, graph.nodes) if leaf is not None]
-    new = [leaf for leaf in found if leaf not in held.names and id(leaf) not in held.strays]
+    new = [leaf for leaf in _leaves_of(root) if leaf not in held.names and id(leaf) not in held.strays]
     if not new:
         return
     attributes = {id(tensor): path for path, tensor in held.attributes.capture().tensors()}
@@ -38,6 +38,21 @@ def find_strays(held: Debuggee, graph: GraphRecord) -> None:
         while any(name == stray.name for stray in held.strays.values()):
             name += "'"
         held.strays[id(leaf)] = stray_of(name, leaf)
+
+
+def _leaves_of(root: Node | None) -> Iterator[Tensor]:
+    """Yield the tensors whose `.grad` a backward adds to; quicker than a record of the graph."""
+    waiting, seen = [root], set[Node | None]()
+    while waiting:
+        node = waiting.pop()
+        if node in seen or node is None:
+            continue
+        seen.add(node)
+        following = node.next_functions
+        waiting += [each for each, _ in following]
+        leaf = None if following else leaf_tensor(node)
+        if leaf is not None:
+            yield leaf
 
 
 def _name_in_code(held: Debuggee, tensor: Tensor) -> str:

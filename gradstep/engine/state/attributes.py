@@ -46,7 +46,10 @@ class AttributesPart(Part[Kept]):
         kept.restore()
 
     def may_write(self, held: Debuggee, writing: Writing) -> Iterable[Row] | None:
-        return self._rows(held.attributes.capture()) if writing.code else None
+        return self._captured(held) if writing.code else None
+
+    def _captured(self, held: Debuggee) -> Iterator[Row]:
+        yield from self._rows(held.attributes.last)
 
     def tensors(self, held: Debuggee, kept: Kept) -> Iterable[tuple[Key, Tensor | None]]:
         return self._rows(kept)

@@ -129,7 +129,7 @@ class Saver:
             written = part.may_write(held, writing)
             if written is not None:
                 kept[part.name] = part.capture(held)
-                rows += written
+                rows += written  # not before: some are told by what was captured
         return Saved(self.copy(rows), kept, torch.is_grad_enabled())
 
     def copy(self, rows: Iterable[Row]) -> Copies:
