@@ -13,9 +13,10 @@ from textual.keys import _character_to_key
 from gradstep import cli
 from gradstep.tui.commands.palette import entries
 from gradstep.tui.keys.help import help_lines
-from gradstep.tui.keys.keyboard import Keyboard, key_name, written
+from gradstep.tui.keys.keyboard import Keyboard
 from gradstep.tui.keys.keymap import KEYMAP
 from gradstep.tui.keys.keys_file import keys_path, keys_text, read_keyboard
+from gradstep.tui.keys.names import key_name, written
 
 LOADED = ["load mlp seed=0", "show 2.weight[0, 0:10]"]
 

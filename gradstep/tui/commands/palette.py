@@ -12,10 +12,6 @@ if TYPE_CHECKING:
     from gradstep.tui.screen import StepScreen
 
 
-_SKIPPED = {"palette", "pause_too", "panel", "panel_back"}
-"""Keys that are of no use here."""
-
-
 class Entry(NamedTuple):
     """What the palette offers: a name, a sentence, what it does, and the word it is looked for by."""
 
@@ -30,7 +26,7 @@ def entries(screen: StepScreen) -> list[Entry]:
     from gradstep.steps.language.words import WORDS
     from gradstep.tui.keys.help import CONSOLE
 
-    keys = [key for key in screen.keyboard.keys if key.id not in _SKIPPED and screen.applies(key.id)]
+    keys = [key for key in screen.keyboard.keys if key.in_palette and screen.applies(key.id)]
     names = [f"{key.label}  ({key.shown})" if key.shown else key.label for key in keys]
     offered = [
         Entry(name, key.help, partial(screen.action_press, key.id), key.label)

@@ -13,8 +13,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from gradstep.tui.keys.keyboard import Keyboard, key_name, written
+from gradstep.tui.keys.keyboard import Keyboard
 from gradstep.tui.keys.keymap import KEYMAP
+from gradstep.tui.keys.names import key_name, written
 from gradstep.values.nearest import did_you_mean
 
 
