@@ -154,7 +154,9 @@ def _again(held: Held) -> tuple[_Trace | None, GraphRecord | None]:
     """Run the forward once more to see what writes; nothing where it does not repeat."""
     trace, lines = _Trace(), Lines()
     try:
-        loss, watched = forward_again(held, lambda: observe(trace.consumer(), lines.consumer(held.paths)))
+        loss, watched = forward_again(
+            held, lambda: observe(trace.consumer(), lines.consumer(held.paths), computes=True)
+        )
     except GradstepError:
         return None, None
     assert loss.grad_fn is not None

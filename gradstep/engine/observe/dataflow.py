@@ -149,7 +149,7 @@ class Dataflow:
             FunctionLeft: self._function_left,
         }
         eager = sys.modules.get("torch._dynamo") is not None
-        with torch.compiler.set_stance("force_eager") if eager else nullcontext(), observe(told):
+        with torch.compiler.set_stance("force_eager") if eager else nullcontext(), observe(told, computes=True):
             yield
 
     # -- while the forward runs ----------------------------------------------------------------------------------------

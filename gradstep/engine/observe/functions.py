@@ -84,7 +84,7 @@ class Applied:
         if self._bytes + own > KEPT:
             return
         self._bytes += own
-        with torch.no_grad():
+        with torch._C.DisableTorchFunction(), torch.no_grad():
             arguments = tuple(each.detach() if isinstance(each, Tensor) else each for each in args)
         versions = tuple(each._version if isinstance(each, Tensor) else 0 for each in arguments)
         weights = tuple(isinstance(each, nn.Parameter) for each in args)

@@ -26,7 +26,7 @@ from gradstep.engine.autograd.graph import GraphRecord, collector_paused
 from gradstep.engine.observe import composites, stream
 from gradstep.engine.observe.compiled import Region, Regions
 from gradstep.engine.observe.engine_calls import EngineCall
-from gradstep.engine.observe.functions import is_unobserved
+from gradstep.engine.observe.functions import is_unobserved, unobserved
 from gradstep.engine.observe.stream import Consumer
 
 GraphOf = Callable[[EngineCall], "GraphRecord | None"]
@@ -69,18 +69,19 @@ def observe(
     everywhere: bool = False,
     graph: GraphOf = EngineCall.whole_graph,
     leaves: Sequence[Tensor] = (),
+    computes: bool = False,
 ) -> Iterator[None]:
     """Tell consumers of what torch does on this thread, for as long as the block lasts; earlier ones are told first.
-
-    Consumers are called with torch functions switched off, so that no operation of theirs is part of the stream.
 
     Args:
         consumers: what is called for each kind of event.
         everywhere: modules that are called on other threads count too.
         graph: returns the graph that a call of the engine runs through, whose nodes are to be told of; None for none.
         leaves: the tensors whose `GradientArrives` are told.
+        computes: the consumers call torch themselves: what they do is no part of the stream.
     """
-    mine = [_Subscription(each, everywhere, graph, leaves) for each in consumers]
+    told = map(_unseen, consumers) if computes else consumers
+    mine = [_Subscription(each, everywhere, graph, leaves) for each in told]
     with ExitStack() as stack:
         stack.callback(_end, mine)
         _SUBSCRIPTIONS.extend(mine)
@@ -90,6 +91,17 @@ def observe(
             stack.callback(composites.HERE.show)
             stack.callback(setattr, _HERE, "mode", None)
         yield
+
+
+def _unseen(consumer: Consumer) -> Consumer:
+    def alone(told: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def call(event: Any) -> Any:
+            with unobserved():
+                return told(event)
+
+        return call
+
+    return {kind: alone(told) for kind, told in consumer.items()}
 
 
 def end_all() -> None:
@@ -109,7 +121,8 @@ def _end(several: Sequence[_Subscription]) -> None:
 
 # -- who is told -------------------------------------------------------------------------------------------------------
 _SUBSCRIPTIONS: list[_Subscription] = []
-_TOLD: dict[type, tuple[_Subscription, ...]] = {}
+_TOLD: dict[type, tuple[tuple[_Subscription, Callable[[Any], Any]], ...]] = {}
+"""For each kind that is subscribed to, who is told, and what is called."""
 _LOCK = RLock()
 
 
@@ -119,22 +132,12 @@ def _wanted(kinds: frozenset[type]) -> bool:
 
 def _tell(event: Any) -> Any:
     """Tell an event; return what a consumer has put in the place of what it passes, None for nothing."""
-    if is_unobserved():
-        return None
     thread, changed = get_ident(), None
-    for each in _TOLD.get(type(event), ()):
-        if each.thread == thread or each.everywhere:
-            made = _tell_one(each, event)
+    for who, told in _TOLD.get(type(event), ()):
+        if (who.thread == thread or who.everywhere) and not (who.over or is_unobserved()):
+            made = told(event)
             changed = changed if made is None else made
     return changed
-
-
-def _tell_one(who: _Subscription, event: Any) -> Any:
-    told = who.told.get(type(event))
-    if told is None or who.over:
-        return None
-    with torch._C.DisableTorchFunction():
-        return told(event)
 
 
 # -- modules -----------------------------------------------------------------------------------------------------------
@@ -226,6 +229,12 @@ def _run_backward(
         _HERE.depth = depth
         for each in mine:
             _tell_one(each, stream.EngineLeft(call, depth - each.within))
+
+
+def _tell_one(who: _Subscription, event: Any) -> None:
+    told = who.told.get(type(event))
+    if told is not None and not who.over:
+        told(event)
 
 
 def _hook_nodes(who: _Subscription, call: EngineCall, stack: ExitStack) -> None:
@@ -370,10 +379,10 @@ _IN_TORCH: tuple[_Hook | _Replacement, ...] = (
 def _sync() -> None:
     """Put into torch what the subscribed kinds need, and nothing more; nothing at all while a compiled region runs."""
     with _LOCK:
-        told: dict[type, tuple[_Subscription, ...]] = {}
+        told: dict[type, tuple[tuple[_Subscription, Callable[[Any], Any]], ...]] = {}
         for each in _SUBSCRIPTIONS:
-            for kind in each.told:
-                told[kind] = (*told.get(kind, ()), each)
+            for kind, call in each.told.items():
+                told[kind] = (*told.get(kind, ()), (each, call))
         _TOLD.update(told)
         for kind in _TOLD.keys() - told.keys():
             _TOLD.pop(kind, None)
