@@ -128,19 +128,24 @@ class StepScreen(Desk, inherit_bindings=False):
         if isinstance(event, events.Key) and (line is None or not event.is_printable):
             if line is not None:
                 await press_bound(self.app, event.key)
-            elif not self.counting.counts(event.key, event.time) and (key := self.keyboard.of(event.key)):
-                self.action_press(key.id)
+            else:
+                self._press(event)
             self.times = 1
         elif line is not None:
             line.write(event.text if isinstance(event, events.Paste) else event.character or "")
         self.check_idle()
+
+    def _press(self, event: events.Key) -> None:
+        key = self.keyboard.of(event.key)
+        self.training.heard(key.id if key is not None else "")
+        if not self.counting.counts(event.key, event.time) and key is not None:
+            self.action_press(key.id)
 
     def action_press(self, key: str) -> None:
         """Do what a key means in the panel that has the focus, else what it means everywhere; by its id."""
         if self.line is not None and key in ("pause", "pause_too"):
             self.line.action_leave()
             return
-        self.training.heard(key)
         if not self.panel_keys.press(key):
             self._keys[key]()
 

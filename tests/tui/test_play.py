@@ -145,6 +145,19 @@ def test_starting_over_asks_and_loads_the_same_with_the_same_seed_and_keeps_what
     run(test)
 
 
+def test_any_other_key_answers_no_to_starting_over_one_that_does_nothing_too():
+    async def test():
+        async with stage() as s:
+            for other in ("Q", "7", "down"):
+                assert other != "Q" or s.screen.keyboard.of(other) is None
+                await s.press("r", other, "r")
+                assert "start over with load mlp seed=0?" in s.rows()[-1]
+                await s.press("escape")
+            assert s.session.lines() == ["load mlp seed=0"]
+
+    run(test)
+
+
 def test_what_a_program_handed_over_is_not_started_over():
     async def test():
         async with stage(FakeSession(loaded=True), opening=[]) as s:
