@@ -153,7 +153,7 @@ def test_any_other_key_answers_no_to_starting_over_one_that_does_nothing_too():
                 await s.press("r", other, "r")
                 assert "start over with load mlp seed=0?" in s.rows()[-1]
                 await s.press("escape")
-            assert s.session.lines() == ["load mlp seed=0"]
+            assert sum(line.startswith("load") for line in s.session.lines()) == 1
 
     run(test)
 
