@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gradstep.engine.expressions.evaluate import evaluate
@@ -20,19 +23,56 @@ from gradstep.values.views.training import LookLayers
 from gradstep.workload import Workload
 
 
-class Mixed(nn.Module):
-    """Weights of every size and layout: one whose norm is taken by rows, a sparse gradient, other strides."""
+@dataclass(frozen=True)
+class Recipe:
+    """A small model, and what its gradients are like."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
+    dtype: torch.dtype
+    width: int
+    channels_last: bool
+    sparse: bool
+    tied: bool
+    scale: float
+
+    def build(self) -> Workload:
+        torch.manual_seed(0)
+        batch = (torch.randn(3, self.width).to(self.dtype), torch.randn(3, 1).to(self.dtype))
+
+        def loss(output: Tensor, target: Tensor) -> Tensor:
+            return nn.functional.mse_loss(output, target) * self.scale
+
+        return Workload(Mixed(self), loss, lambda p: torch.optim.SGD(p, lr=1e-3), [batch])
+
+
+RECIPES = st.builds(
+    Recipe,
+    st.sampled_from([torch.float32, torch.bfloat16, torch.float16, torch.float64]),
+    st.integers(1, 40),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([1.0, 1e-6, 1e3]),
+)
+
+
+class Mixed(nn.Module):
+    """A matrix, rows of a table, which may be sparse, and tiles, whose strides may be of another order."""
+
+    def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        self.large = nn.Linear(1024, 300).to(dtype)
-        self.some = nn.Embedding(50, 4, sparse=True)
-        self.tiles = nn.Conv2d(1, 3, 3).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        rows = 300 if recipe.width >= 1024 else 4
+        self.matrix = nn.Linear(recipe.width, rows, bias=not recipe.tied).to(recipe.dtype)
+        self.rows = nn.Embedding(50, 4, sparse=recipe.sparse)
+        form = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.tiles = nn.Conv2d(2, 3, 2).to(recipe.dtype).to(memory_format=form)  # type: ignore[call-overload]
+        self.again = self.matrix if recipe.tied else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        tiles = self.tiles(x.reshape(3, 1, 32, 32)).mean((1, 2, 3))[:, None]
-        out: Tensor = self.large(x).sum(-1, keepdim=True) + self.some(torch.tensor([1, 2, 2])).sum() + tiles.tanh()
-        return out
+        out: Tensor = self.matrix(x).sum(-1, keepdim=True)
+        if self.again is self.matrix:
+            out = out + self.again(x * 2).sum(-1, keepdim=True)
+        tiles = self.tiles(x.mean() * torch.ones(3, 2, 5, 5, dtype=x.dtype)).mean((1, 2, 3))[:, None]
+        return out + (self.rows(torch.tensor([1, 2, 2])).sum() + tiles.tanh()).to(out.dtype)
 
 
 def shown(session: Session, name: str, grad: Tensor | None) -> Iterator[tuple[str, float | None]]:
@@ -63,11 +103,11 @@ def shown(session: Session, name: str, grad: Tensor | None) -> Iterator[tuple[st
 
 
 @pytest.mark.filterwarnings("ignore:Sparse .* tensor support is in beta")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_the_norm_of_a_gradient_is_one_number_wherever_it_is_shown(dtype: torch.dtype) -> None:
-    torch.manual_seed(0)
-    batch = (torch.randn(3, 1024).to(dtype), torch.randn(3, 1).to(dtype))
-    session = Session(Workload(Mixed(dtype), nn.functional.mse_loss, lambda p: torch.optim.SGD(p, lr=1e-3), [batch]))
+@settings(max_examples=5, deadline=None)
+@example(Recipe(torch.float32, 1024, True, True, False, 1.0))  # a norm that is taken by rows
+@given(RECIPES)
+def test_the_norm_of_a_gradient_is_one_number_wherever_it_is_shown(recipe: Recipe) -> None:
+    session = Session(recipe.build())
     session.look(LookLedger(), LookModel(), LookLayers())
     assert session.forward().ok
     assert session.backward().ok
@@ -78,7 +118,8 @@ def test_the_norm_of_a_gradient_is_one_number_wherever_it_is_shown(dtype: torch.
         found = list(shown(session, name, parameter.grad))
         first = found[0][1]
         assert first is not None
-        close = 1e-7 if dtype is not torch.float64 else 1e-12  # `print` gives it in the dtype of the tensor
+        # `print` gives it in the dtype of the tensor
+        close = {torch.float64: 1e-12, torch.float32: 1e-7}.get(parameter.dtype, 1e-2)
         for where, norm in found:
             assert norm == pytest.approx(first, rel=close if where == "print" else 1e-12), (name, where)
         assert {where for where, _ in found} >= {"Model", "Tensor", "Changes", "v", "chain", "print"}
