@@ -138,7 +138,7 @@ class _Curve:
                 path.append(f"{'L' if joined else 'M'}{self.x(i):.1f} {base - height:.1f}")
             joined = there
         line = f'<path d="{"".join(path)}" fill="none" stroke="{_ORANGE}" stroke-width="1.5"/>' if path else ""
-        return line + _words(self.left - 6, base, f"lr {numbers.rate(known[-1])}" if known else "lr", _TEXT, "end")
+        return line + _words(self.left - 6, base, f"lr {numbers.short(known[-1])}" if known else "lr", _TEXT, "end")
 
 
 def _words(x: float, y: float, text: str, given: str, anchor: str) -> str:

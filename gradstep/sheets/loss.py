@@ -40,7 +40,7 @@ def _place(point: LossPoint, by: str) -> str:
 
 
 def _said(point: LossPoint, by: str) -> str:
-    rate = "" if point.rate is None else f", lr {numbers.rate(point.rate)}"
+    rate = "" if point.rate is None else f", lr {numbers.short(point.rate)}"
     return f"{numbers.loss(point.loss)} at {_place(point, by)}{rate}"
 
 

@@ -32,12 +32,12 @@ def optimizer_sheet(view: OptimizerView) -> Sheet:
 
 def _group(group: GroupRow) -> tuple[Cell, ...]:
     was = {point.rate for point in group.rates}
-    history = f"{numbers.rate(min(was))} to {numbers.rate(max(was))}" if len(was) > 1 else ""
+    history = f"{numbers.short(min(was))} to {numbers.short(max(was))}" if len(was) > 1 else ""
     return (
         Cell(str(group.number), "bright" if group.selected else ""),
         Cell(f"{group.parameters:,}"),
         Cell(f"{group.elements:,}"),
-        Cell("" if group.rate is None else numbers.rate(group.rate), "bright"),
+        Cell("" if group.rate is None else numbers.short(group.rate), "bright"),
         Cell(history, "dim"),
     )
 

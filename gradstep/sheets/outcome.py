@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradstep.sheets.sheet import Cell, Preformatted, Sheet, Table, Words
+from gradstep.values import numbers
 from gradstep.values.commands import Command, line_of
-from gradstep.values.numbers import number
 from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Changes
 
@@ -17,9 +17,10 @@ _HEAD = ("changed", "before", "after", "norm of change")
 
 def changes_sheet(changes: Changes) -> Sheet:
     """Return what a phase changed as a table."""
-    loss = "" if changes.loss is None else f"loss {number(changes.loss)}"
+    loss = "" if changes.loss is None else f"loss {numbers.loss(changes.loss)}"
     rows = tuple(
-        (Cell(c.name), Cell(c.before, "dim"), Cell(c.after), Cell(number(c.norm_of_change))) for c in changes.rows
+        (Cell(c.name), Cell(c.before, "dim"), Cell(c.after), Cell(numbers.number(c.norm_of_change)))
+        for c in changes.rows
     )
     body = Table(_HEAD, rows) if rows else Words("no weight and no .grad changed")
     return Sheet(changes.phase or "loaded", loss, (body,))
@@ -41,7 +42,7 @@ def outcome_sheet(outcome: Outcome) -> Sheet:
         sheet = changes_sheet(changes)
         return sheet._replace(blocks=(*printed, *sheet.blocks))
     hit = (Words(stop.hit),) if stop.hit else ()
-    loss = f"loss {number(stop.loss)}   " if stop.loss is not None else ""
+    loss = f"loss {numbers.loss(stop.loss)}   " if stop.loss is not None else ""
     about = f"{loss}iteration {stop.iteration}   stop {stop.number}"
     return Sheet(_ran(outcome.carried_out) or "nothing was run", about, (*printed, *hit))
 

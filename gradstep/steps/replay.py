@@ -18,6 +18,7 @@ from gradstep.steps.page import Camera, Page
 from gradstep.steps.report import failure_text, stop_text
 from gradstep.steps.runner import Failure
 from gradstep.values.commands import HISTORY, Let, Say, Set
+from gradstep.values.numbers import count
 from gradstep.values.outcomes import Outcome, Problem
 
 if TYPE_CHECKING:
@@ -197,18 +198,14 @@ def _closing(script: Script, run: Headless | None, code: int, seconds: float) ->
     if run is None:
         return f"{script.path}: interrupted before anything was run"
     stop = run.stop
-    counts = [_count(run.commands, "command"), f"{_count(run.held, 'expectation')} held"]
+    counts = [count(run.commands, "command"), f"{count(run.held, 'expectation')} held"]
     if code == EXIT["expectation"]:
         counts.append("1 failed")
-    counts.append(_count(stop.iteration, "iteration"))
+    counts.append(count(stop.iteration, "iteration"))
     counts += [f"loss {stop.loss:.6g}"] if stop.loss is not None else []
     line = run.failure.number if run.failure is not None else run.runner.line.number if run.runner.line else 0
     how = {0: "ok", 130: f"interrupted at line {line}"}.get(code, f"stopped at line {line}" if line else "failed")
     return f"{script.path}: {how}: {', '.join(counts)}, {seconds:.1f} s"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 class _Teller:
@@ -268,7 +265,7 @@ class _Ticker:
             number = runner.line.number if runner.line is not None else line.number
             turn = "".join(f" turn {done:,} of {count:,}" for done, count in runner.turns[:1])
             loss = f", loss {stop.loss:.6g}" if stop.loss is not None else ""
-            self._progress.say(f"line {number}{turn}, {_count(self._run.commands, 'command')}{loss}")
+            self._progress.say(f"line {number}{turn}, {count(self._run.commands, 'command')}{loss}")
 
 
 class _Progress:

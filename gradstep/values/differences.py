@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from gradstep.values.numbers import MINUS, count
+from gradstep.values.numbers import count, short
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 """What the floating point numbers of a workload can be cast to."""
@@ -101,20 +101,16 @@ def difference_words(apart: TensorDifference) -> str:
     """Return how far a tensor is apart."""
     if apart.largest is None:
         return f"differs: {apart.what}"
-    words = f"differs by up to {_digits(apart.largest, 3)}"
+    words = f"differs by up to {short(apart.largest, 3)}"
     if apart.elements > 1:
         words += f" at {list(apart.at)}"
     if apart.first is not None and apart.second is not None:
-        words += f" ({_digits(apart.first, 9)} and {_digits(apart.second, 9)}{_ulps(apart.ulps)})"
+        words += f" ({short(apart.first, 9)} and {short(apart.second, 9)}{_ulps(apart.ulps)})"
     if apart.elements > 1:
         if apart.relative is not None:
-            words += f", {_digits(apart.relative, 3)} of its norm"
+            words += f", {short(apart.relative, 3)} of its norm"
         words += f"; {apart.differing:,} of {count(apart.elements, 'element')}"
     return words + _beyond(apart)
-
-
-def _digits(value: float, digits: int) -> str:
-    return f"{value:.{digits}g}".replace("-", MINUS)
 
 
 def _ulps(ulps: int | None) -> str:

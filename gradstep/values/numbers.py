@@ -41,14 +41,11 @@ def signed(value: float | None, form: Form) -> str:
     """Write a number with its sign; an exact zero is a bare 0, no number at all a middle dot."""
     if value is None:
         return "·"
-    if math.isnan(value):
-        return "NaN"
-    sign = MINUS if math.copysign(1.0, value) < 0 else "+"
-    if math.isinf(value):
-        return f"{sign}inf"
     if value == 0:
-        return f"{sign}0" if sign == MINUS else "0"
-    return sign + _digits(abs(value), form)
+        return _sign(value) + "0"
+    if not math.isfinite(value):
+        return _not_finite(value, sign=True)
+    return _sign(value, "+") + _digits(abs(value), form)
 
 
 def tone_of(value: float | None) -> str:
@@ -60,46 +57,43 @@ def tone_of(value: float | None) -> str:
     return "negative" if value < 0 else "positive"
 
 
+def written(value: float, decimals: int, least: float, most: float, mantissa: int, sign: bool = False) -> str:
+    """Write a number that stands by itself.
+
+    Args:
+        value: the number.
+        decimals: digits behind the point.
+        least: what is smaller, and no zero, is written with an exponent.
+        most: from here on it is, too.
+        mantissa: digits behind the point where there is an exponent.
+        sign: whether a plus is written.
+    """
+    if not math.isfinite(value):
+        return _not_finite(value, sign)
+    scientific = value != 0 and not least <= abs(value) < most
+    return _sign(value, "+" * sign) + _digits(abs(value), Form(mantissa if scientific else decimals, scientific))
+
+
 def norm(value: float | None, decimals: int = 3) -> str:
-    """Write a norm, which has no sign; empty when there is none."""
+    """Write a norm, of which an exact zero is a bare 0; empty when there is none."""
     if value is None:
         return ""
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "inf"
-    if value == 0:
-        return "0"
-    scientific = value >= 1e6 or value < 0.5 * 10.0**-decimals
-    return _digits(abs(value), Form(max(1, decimals - 1) if scientific else decimals, scientific))
+    return "0" if value == 0 else written(value, decimals, 0.5 * 10.0**-decimals, 1e6, max(1, decimals - 1))
 
 
 def loss(value: float | None, sign: bool = False) -> str:
-    """Write a loss, or a change of it with its sign."""
-    if value is None:
-        return ""
-    if not math.isfinite(value):
-        return signed(value, Form(0)).removeprefix("+")
-    small = value != 0 and abs(value) < 1e-3
-    text = _digits(abs(value), Form(4, small or abs(value) >= 1e7))
-    minus = MINUS if value < 0 else "+" if sign else ""
-    return minus + text
+    """Write a loss, or a change of it with its sign; empty when there is none."""
+    return "" if value is None else written(value, 4, 1e-3, 1e7, 4, sign)
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Write a number as everywhere on screen: a real minus sign, NaN and inf as words, nothing for None."""
-    if value is None:
-        return ""
-    if value != value:
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "inf" if value > 0 else "−inf"
-    size = abs(value)
-    text = f"{value:.{digits}f}" if value == 0 or 1e-3 <= size < 1e6 else f"{value:.{digits - 1}e}"
-    return text.replace("-", "−")
+    """Write any other number in a sentence; empty when there is none."""
+    return "" if value is None else written(value, digits, 1e-3, 1e6, digits - 1)
 
 
-def rate(value: float) -> str:
-    """Write a learning rate the short way: 0.001, 3e−05."""
-    return f"{value:.6g}".replace("-", MINUS)
+def short(value: float, digits: int = 6) -> str:
+    """Write a number that was chosen, such as a learning rate, with at most `digits` digits: 0.001, 3e−05."""
+    return f"{value:.{digits}g}".replace("-", MINUS)
 
 
 def shape(sizes: tuple[int, ...] | None) -> str:
@@ -145,6 +139,14 @@ def read_bytes(text: str) -> int:
         raise ValueError(f"{text!r} is no number of bytes: write 1GiB, 512MiB, or off")
     number, unit, binary = found.groups()
     return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
+
+
+def _sign(value: float, plus: str = "") -> str:
+    return MINUS if math.copysign(1.0, value) < 0 else plus
+
+
+def _not_finite(value: float, sign: bool) -> str:
+    return "NaN" if math.isnan(value) else _sign(value, "+" * sign) + "inf"
 
 
 def _digits(value: float, form: Form) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 from gradstep.engine.autograd.derivatives import elementwise, shapes
 from gradstep.engine.autograd.jacobian import Jacobian
 from gradstep.engine.autograd.saved_values import settings
+from gradstep.values.numbers import short
 
 Name = Literal[
     "zero",
@@ -97,7 +98,7 @@ def _diagonal(diagonal: Tensor) -> Structure:
     factor = float(least)
     if factor in (0, 1):
         return Structure("identity", "identity", diagonal) if factor else Structure("zero", "all zero")
-    return Structure("scaled identity", f"identity × {factor:.4g}".replace("-", "−"), diagonal)
+    return Structure("scaled identity", f"identity × {short(factor, 4)}", diagonal)
 
 
 class _Probe:
@@ -210,7 +211,7 @@ def _whole(jacobian: Jacobian) -> Structure:
     whole = jacobian.whole()
     least, most = whole.aminmax()
     if bool(least == most):
-        return Structure("constant", f"every element {float(least):.4g}".replace("-", "−"))
+        return Structure("constant", f"every element {short(float(least), 4)}")
     if whole.shape[0] == whole.shape[1] and whole.shape[0] > 1:
         for side, part in (("lower", whole.tril()), ("upper", whole.triu())):
             if torch.equal(part, whole):

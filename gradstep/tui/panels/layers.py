@@ -71,12 +71,12 @@ class _Columns:
             self.gauge, end = end - _GAUGE, end - _GAUGE - 1
         self.ratio = end
         self.title = "update/weight" if width >= 66 else "upd/wgt"
-        end -= widest([_number(row.ratio) for row in rows], len(self.title)) + 2
+        end -= widest([numbers.norm(row.ratio) for row in rows], len(self.title)) + 2
         most = max(8, width // 3)
         self.typed = max(cell_len(_name(row)) for row in rows) <= max(most, 14)
         named = GUTTER + min(max(cell_len(self.name(row)) for row in rows), max(most, 14 if self.typed else 8))
-        grad = widest([_number(row.grad) for row in rows], 5)
-        weight = widest([_number(row.weight) for row in rows], 6)
+        grad = widest([numbers.norm(row.grad) for row in rows], 5)
+        weight = widest([numbers.norm(row.weight) for row in rows], 6)
         self.weight = named + 1 + weight if end - named - grad - weight >= 14 else 0
         self.named = named
         self.grad = (self.weight or named) + 2 + grad
@@ -109,11 +109,11 @@ class _Columns:
         name = fit_end(self.name(layer), self.named - GUTTER)
         row = Row(self.width).left(GUTTER, name, "bright" if layer.selected else "text", self.named - GUTTER)
         if self.weight:
-            row.right(self.weight, _number(layer.weight), _tone(layer.weight))
-        grad = _number(layer.grad) or ("frozen" if layer.frozen else "none" if layer.weight is not None else "")
+            row.right(self.weight, numbers.norm(layer.weight), _tone(layer.weight))
+        grad = numbers.norm(layer.grad) or ("frozen" if layer.frozen else "none" if layer.weight is not None else "")
         row.right(self.grad, grad, _tone(layer.grad))
         row.left(self.bar, bar(layer.grad, self.scale, self.cells), "dim")
-        row.right(self.ratio, _number(layer.ratio), _tone(layer.ratio))
+        row.right(self.ratio, numbers.norm(layer.ratio), _tone(layer.ratio))
         if self.gauge and layer.weight is not None:
             near = layer.ratio is not None and 0.1 <= layer.ratio / USUAL <= 10
             gauge(row, self.gauge, layer.ratio, _RATIOS, USUAL, _GAUGE, "good" if near else "bright")
@@ -133,10 +133,6 @@ def percent(share: float) -> str:
 def _name(row: LayerRow) -> str:
     name = f"{row.path} {row.type}" if row.path else row.type
     return clean(f"{name} ({', '.join(row.partly)} frozen)" if row.partly else name)
-
-
-def _number(value: float | None) -> str:
-    return numbers.norm(value)
 
 
 def _tone(value: float | None) -> str:

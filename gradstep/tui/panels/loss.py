@@ -104,7 +104,7 @@ def _facts(view: LossView, point: LossPoint) -> list[str]:
     if point.smooth is not None:
         parts.append(f"  smoothed {numbers.loss(point.smooth)}")
     if point.rate is not None:
-        parts.append(f"  lr {numbers.rate(point.rate)}")
+        parts.append(f"  lr {numbers.short(point.rate)}")
     return parts
 
 

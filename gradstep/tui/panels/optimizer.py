@@ -68,14 +68,14 @@ def _group(group: GroupRow, width: int, several: bool) -> list[Entry]:
         head.add("  has the selected one", "dim")
     rows = [Entry(head.line())]
     if group.rate is not None:
-        row = Row(width).left(GUTTER + 2, "lr ", "dim").add(numbers.rate(group.rate), "bright")
+        row = Row(width).left(GUTTER + 2, "lr ", "dim").add(numbers.short(group.rate), "bright")
         history = [point.rate for point in group.rates]
         if len(set(history)) > 1 and width - row.at > 12:
             cells = min(_SPARK, len(history), width - row.at - 4)
             row.add("  ")
             for text, tone in merged(spark(stretch(history, cells))):
                 row.add(text, tone)
-            ends = f"  {numbers.rate(min(history))} to {numbers.rate(max(history))}"
+            ends = f"  {numbers.short(min(history))} to {numbers.short(max(history))}"
             if row.at + len(ends) < width:
                 row.add(ends, "dim")
         rows.append(Entry(row.line()))

@@ -12,11 +12,12 @@ from gradstep.engine.debuggee.optimizers import writes_grad
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.account import walked
+from gradstep.values.numbers import short
 from gradstep.values.views.ledger import FormulaLine
 from gradstep.views.tensor.element import Element
 from gradstep.views.training.changes import before
 from gradstep.views.why.formulas.find import grad_before, why_none, work_done, work_to_come
-from gradstep.views.why.formulas.text import digits_that_tell, plain, signed
+from gradstep.views.why.formulas.text import digits_that_tell, signed
 
 WOULD = "step would give"
 
@@ -142,7 +143,7 @@ def _clipped(held: Held, element: Element) -> Iterator[FormulaLine]:
     factor, old = new / norm, beside(old, grad)
     if torch.allclose(old * factor, grad, rtol=1e-4, atol=0.0):
         note = "a hook of the step scaled the whole .grad, as gradient clipping by norm does"
-        yield FormulaLine(".grad", ".grad · factor", f"{signed(start)} × {plain(factor)}", signed(end), note)
+        yield FormulaLine(".grad", ".grad · factor", f"{signed(start)} × {short(factor)}", signed(end), note)
     else:
         digits = digits_that_tell(start, end)
         note = f"a hook of the step changed it from {signed(start, digits)} to {signed(end, digits)}, as clipping does"

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from gradstep.engine.diagnose.loss_terms import LossTerms
 from gradstep.engine.held import Held
+from gradstep.values import numbers
 from gradstep.values.commands import line_of
 from gradstep.values.expressions import name_line
-from gradstep.values.numbers import listed, number
 from gradstep.values.views import WhyView
 from gradstep.views.numbers import Norms
 from gradstep.views.tensor.element import Element
@@ -72,7 +72,7 @@ def _loaded(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
     more = [f"{total:,} parameters in {len(held.parameters)} tensors; every .grad is None until the first backward"]
     if frozen:
         are = f"{len(frozen)} of the {len(held.parameters)} tensors {'is' if len(frozen) == 1 else 'are'} frozen"
-        more.append(f"{are} (requires_grad=False): {listed(frozen)}")
+        more.append(f"{are} (requires_grad=False): {numbers.listed(frozen)}")
     return "Ready. Run `forward`: forward runs prediction = model(x) and computes the loss.", more
 
 
@@ -86,16 +86,16 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     assert loss is not None
     more = []
     if point.value is not None:
-        was = "" if point.change is None else f", {_signed(point.change)} since the last forward"
-        more.append(f"loss = {number(point.value)}{was}")
+        was = "" if point.change is None else f", {numbers.loss(point.change, sign=True)} since the last forward"
+        more.append(f"loss = {numbers.loss(point.value)}{was}")
     weights = sorted(name for name, _ in held.parameters if name in changed)
     buffers = changed.difference(weights)
     if buffers:
-        more.append(f"it updated {_count(len(buffers), 'buffer')}, such as {min(buffers)}")
+        more.append(f"it updated {numbers.count(len(buffers), 'buffer')}, such as {min(buffers)}")
     if point.value is None:
         return f"forward gave a loss of shape {tuple(loss.shape)}: backward needs a scalar.", more
     if not math.isfinite(point.value):
-        word = number(point.value)
+        word = numbers.loss(point.value)
         more.append("`break nan`, then `undo` and `forward`: it stops at the op that makes the first one")
         return f"The loss is {word}: a backward from it can fill .grad with NaN or inf.", more
     if loss.grad_fn is None:
@@ -125,12 +125,12 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
         every = [norm for norm in taken.of(grads) if norm is not None]
         total = math.sqrt(math.fsum(n * n for n in every)) if all(map(math.isfinite, every)) else float("nan")
         frozen = _frozen(held)
-        still = f"; frozen: {listed(frozen)}" if frozen else ""
+        still = f"; frozen: {numbers.listed(frozen)}" if frozen else ""
         given = f"{len(written)} of {len(by_name)} parameters received a gradient"
-        more.append(f"{given}; total norm {number(total)}{still}")
+        more.append(f"{given}; total norm {numbers.number(total)}{still}")
     if missing:
         where = f"`why {name_line(missing[0])}.grad` shows where its path ends"
-        more.insert(0, f"no gradient reached {listed(missing)}: {where}")
+        more.insert(0, f"no gradient reached {numbers.listed(missing)}: {where}")
     if not written:
         return "backward() reached no parameter: the loss depends on none that requires grad.", more
     if added[-1] > 1:
@@ -141,7 +141,7 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
     if any(name in changed for name, _ in held.parameters):
         return "backward() wrote .grad, and a hook of the workload changed weights meanwhile.", more
     if missing:
-        wrote = f"{len(written)} of {_count(len(written) + len(missing), 'parameter')}"
+        wrote = f"{len(written)} of {numbers.count(len(written) + len(missing), 'parameter')}"
         return f"backward() wrote the .grad of {wrote}: none reached {missing[0]}.", more
     if not held.saved.known:
         return f"backward() wrote .grad. Whether it changed a weight {_UNKNOWN}.", more
@@ -184,7 +184,8 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
     if point.again:
         return "step() updated the weights again, with a gradient that a step had already used. Run `zero_grad`.", more
     if point.calls:
-        calls = f"called the closure {_count(len(point.calls), 'time')}: each call ran zero_grad, forward and backward"
+        times = numbers.count(len(point.calls), "time")
+        calls = f"called the closure {times}: each call ran zero_grad, forward and backward"
         return f"step() {calls}. It updated the weights; .grad is from the last call.", more
     if any(f"{name}.grad" in changed for name in point.written):
         wrote = "step() updated the weights, and wrote .grad too, in a hook or in the kernel"
@@ -195,7 +196,7 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
 
 def _few(losses: Sequence[float]) -> str:
     """Return losses in one line: all of up to ten, else the first five and the last four."""
-    texts = [number(loss) for loss in losses]
+    texts = [numbers.loss(loss) for loss in losses]
     return ", ".join(texts if len(texts) <= 10 else [*texts[:5], "…", *texts[-4:]])
 
 
@@ -228,7 +229,7 @@ def _zero_grad(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     if not changed:
         were = "None" if to_none else "zeros or None"
         return f"zero_grad() found nothing to clear: every .grad was {were} already.", []
-    more = [f".grad of {_count(len(changed), 'parameter')} set to {word}; weights and the loss are unchanged"]
+    more = [f".grad of {numbers.count(len(changed), 'parameter')} set to {word}; weights and the loss are unchanged"]
     if to_none:
         return "zero_grad() set .grad to None: the next backward starts from scratch. No weight changed.", more
     return "zero_grad() filled .grad with zeros: a step now uses gradients of 0, and does not skip them.", more
@@ -246,13 +247,5 @@ def _next_batch(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
     return f"Batch {taken} is ready. The loss shown is still that of the last batch: run `forward` for this one.", more
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def _signed(value: float) -> str:
-    return ("+" if value >= 0 else "") + number(value)
-
-
 def _rates(rates: tuple[float, ...]) -> str:
-    return ", ".join(f"{rate:g}" for rate in rates)
+    return ", ".join(map(numbers.short, rates))

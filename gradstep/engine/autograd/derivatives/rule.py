@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gradstep.engine.autograd.saved_values import Setting
+from gradstep.values.numbers import MINUS, short
 
 Settings: TypeAlias = Mapping[str, Setting]
 
@@ -38,8 +39,7 @@ Table: TypeAlias = Mapping[str, Entry]
 
 def number(value: object) -> str:
     """Write a setting as a number in a formula."""
-    text = f"{value:g}" if isinstance(value, (int, float)) else str(value)
-    return text.replace("-", "−")
+    return short(value) if isinstance(value, (int, float)) else str(value).replace("-", MINUS)
 
 
 def factor(value: object) -> str:

@@ -65,7 +65,7 @@ def _facts(row: Row, stop: Stop, narrow: bool, room: int) -> None:
     loss = Span("no loss yet", "dim") if stop.loss is None else Span(f"loss {numbers.loss(stop.loss)}", "bright")
     change = "" if stop.loss_change is None else f"{gap}({numbers.loss(stop.loss_change, sign=True)})"
     changed = Span(loss.text + change, loss.tone)
-    rates = ", ".join(numbers.rate(rate) for rate in stop.lr[:2]) + (", …" if len(stop.lr) > 2 else "")
+    rates = ", ".join(numbers.short(rate) for rate in stop.lr[:2]) + (", …" if len(stop.lr) > 2 else "")
     lr = Span(f"lr {rates}" if stop.optimizer else "")
     optimizer = Span(f"{clean(stop.optimizer)}{gap}{lr.text}" if stop.optimizer else "")
     facts = (iteration, changed, optimizer)

@@ -13,7 +13,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from gradstep.views.why.formulas.text import plain, signed
+from gradstep.values.numbers import short
+from gradstep.views.why.formulas.text import signed
 
 ROUNDINGS = 2
 """Machine epsilons an operation may be off by: one for a constant cast to the dtype and for the operation itself, one
@@ -129,7 +130,7 @@ class Term:
         """Write it with its numbers, for a single element: `−0.0073 − 0.001 × +0.3151`."""
         if self.write is None:
             value = float(self.value)
-            return plain(value) if self.constant else signed(value, digits)
+            return short(value) if self.constant else signed(value, digits)
         return self.write(lambda term: term.numbers(digits), " × ")
 
     # -- making -------------------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from gradstep.values import numbers
+
 DIGITS = 4
 """Decimals of an element, as in the tensor panel."""
 _MOST = 9
@@ -19,21 +21,9 @@ def signed(value: float | None, digits: int = DIGITS) -> str:
     """
     if value is None:
         return "none"
-    if math.isnan(value):
-        return "NaN"
-    sign = "−" if math.copysign(1.0, value) < 0 else "+"
-    size = abs(value)
-    if size == 0:
-        return "−0" if sign == "−" else "0"
-    if math.isinf(size):
-        return f"{sign}inf"
-    fixed = 10.0 ** (1 - digits) <= size < 1e6
-    return sign + (f"{size:.{digits}f}" if fixed else f"{size:.3e}".replace("-", "−"))
-
-
-def plain(value: float) -> str:
-    """Write a hyper-parameter in short form: 0.001, 1e−08."""
-    return f"{value:.6g}".replace("-", "−")
+    if value == 0:
+        return numbers.signed(value, numbers.Form(0))
+    return numbers.written(value, digits, 10.0 ** (1 - digits), 1e6, 3, sign=True)
 
 
 def digits_that_tell(before: float, after: float) -> int:
