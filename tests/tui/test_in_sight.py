@@ -266,6 +266,21 @@ def test_keys_that_are_faster_than_a_panel_are_kept_until_it_has_its_view(engine
     loop.run_until_complete(asyncio.wait_for(test(), 120))
 
 
+def test_keys_that_are_pressed_while_a_model_is_loaded_are_kept_for_the_panel(engine, loop, network):
+    async def test() -> None:
+        app = GradstepApp(engine, [Load(f"{network}:workload", seed=0)], None, rest=0.0, look=Look(layout="train"))
+        async with app.run_test(size=(60, 20)):
+            person = Eyes(app, engine)
+            for key in ("f", "b", "0", "down", "down"):
+                person._key(key)
+            while person.screen.queue.stop.phase != "backward":
+                await asyncio.sleep(0.001)
+            await person.rest()
+            assert person.screen.panels["batch"].at == 2
+
+    loop.run_until_complete(asyncio.wait_for(test(), 120))
+
+
 @pytest.mark.parametrize("panel", ["J", "w", "S"])
 def test_what_is_about_the_selected_parameter_needs_no_model_in_sight(see, panel):
     shown = see("f", "b", panel, size=(60, 20))

@@ -120,15 +120,22 @@ class Panels(Controller):
     def _steer(self, do: Callable[[], object]) -> None:
         """Do what a key means in the panel in focus, as soon as its view is there."""
         panel = self.screen.focus_panel
-        if panel.awaited():
+        if self._waits(panel):
             self._early.append((panel, do))
         else:
             do()
             self.screen.follow_cursor()
 
+    def _waits(self, panel: Panel) -> bool:
+        """Return whether the view of a panel is still to come, which is so of all of them while a model is loaded."""
+        loading = self.queue.busy and not self.queue.stop.number and panel.request() is not None
+        return loading or bool(panel.awaited())
+
     def do_early(self) -> None:
-        """Do what keys meant in a panel whose view had not come, now that it has and is painted."""
-        ready = [each for each in self._early if not each[0].awaited()]
+        """Do what keys meant in a panel whose view had not come, now that it is painted; commands before them first."""
+        if self.queue.busy and self.queue.playing is None:
+            return
+        ready = [each for each in self._early if not self._waits(each[0])]
         self._early = [each for each in self._early if each not in ready]
         for panel, do in ready:
             do()
@@ -151,7 +158,7 @@ class Panels(Controller):
         panel = self.screen.focus_panel
         if key == "choose":
             self.settle()
-            if panel.awaited():
+            if self._waits(panel):
                 self._early.append((panel, partial(panel.press, key, self)))
                 return True
         return panel.press(key, self)

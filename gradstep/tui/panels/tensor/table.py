@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gradstep.tui.panels.tensor.grid import CHANGED, axis_of, begins, longest
 from gradstep.tui.panels.tensor.look import Column, Look, cells_of, dtype_of, flat, own_name, peak, sides_of
 from gradstep.tui.render.drawing import GUTTER, cursor
-from gradstep.tui.render.lines import Line, Row
+from gradstep.tui.render.lines import Line, Row, fit
 from gradstep.values import numbers
 from gradstep.values.views.tensor import TensorView, Window
 
@@ -46,7 +46,8 @@ def _add_own(table: _Table, view: TensorView, width: int, look: Look) -> None:
         changes, changed = _changes(view.grad), ".grad"
     if width >= 40 and changes and view.quantity == "value":
         greatest = peak(None, changes)
-        table.column(f"change of {changed}"[:18], changes, steady.column("change", greatest, dtype, 4), [])
+        title = fit(f"change of {changed}", 18) if width >= _WIDE else "change"
+        table.column(title, changes, steady.column("change", greatest, dtype, 4), [])
     elif width >= 40 and view.would is not None:
         table.column("step would give" if width >= _WIDE else "after a step", view.would, form, [])
     grads = flat(view.grad)
@@ -108,7 +109,7 @@ class _Table:
     def column(
         self, title: str, values: Sequence[float | None], form: Column, marks: list[bool], missing: str = ""
     ) -> None:
-        title = title[: max(12, form.width)] if self.width < _WIDE else title
+        title = fit(title, max(12, form.width)) if self.width < _WIDE else title
         # the point of a bare 0 and the end of NaN stand where the last decimal of the others stands
         self._end += self._gap + max(form.width, len(title), 7)
         texts, tones = [form.text(value) for value in values], [numbers.tone_of(value) for value in values]
