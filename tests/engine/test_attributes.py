@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from travelling import Traveller
 
 from gradstep.engine.autograd.buffers import kept_by
+from gradstep.engine.files.compare import files_part
 from gradstep.engine.observe.rerun import backward_again, forward_again
 from gradstep.engine.state.digest import digest
 from gradstep.values.commands import Forward
@@ -330,3 +331,13 @@ def test_a_history_keeps_no_graph_alive_for_what_a_module_keeps() -> None:
         assert there.take("act", line)
     gc.collect()
     assert kept() is None
+
+
+def test_two_files_that_differ_in_it_say_so(tmp_path: Path) -> None:
+    there = traveller(counter)
+    paths = (tmp_path / "one.safetensors", tmp_path / "other.safetensors")
+    write(there, paths[0])
+    there.held.model.calls = 4  # type: ignore[assignment]
+    write(Traveller.of(there.held, 1 << 30), paths[1])
+    found = files_part(paths, None)
+    assert "what modules keep in plain attributes" in str(found)

@@ -13,8 +13,10 @@ from test_files import restore, write
 from torch import Tensor, nn
 from travelling import Traveller
 
+import gradstep
 from gradstep.engine.bits import hash_of, tensor_bytes
 from gradstep.engine.observe.rerun import forward_again
+from gradstep.values.views import LookChanges, LookDigest, LookModel
 
 
 def resized(low: Tensor, x: Tensor) -> None:
@@ -160,3 +162,20 @@ def quantized() -> nn.Module:
             model.add_module(name, part)
         model.qconfig = ao.get_default_qat_qconfig("fbgemm")
         return ao.prepare_qat(model.train())
+
+
+def test_a_session_that_looks_at_every_stop_trains_a_quantized_model_as_one_that_does_not() -> None:
+    digests = []
+    for looks in (True, False):
+        torch.manual_seed(0)
+        workload = hold(quantized(), [(torch.ones(3, 4), torch.ones(3, 2))]).workload
+        session = gradstep.Session(workload, seed=1)
+        seen = []
+        for line in ("forward", "backward", "step", "zero_grad", "forward", "backward", "step", "undo 7", "redo 4"):
+            outcome = session.run(line)
+            assert outcome.ok, outcome.problem
+            if looks or line == "step":
+                seen.append(session.look(LookDigest(), LookChanges(), LookModel())[0])
+        digests.append([view.digest for view in seen])
+    assert digests[0][6] == digests[1][1]
+    assert digests[0][8] == digests[0][3]

@@ -28,6 +28,7 @@ _WHOLE = {
     "cursor": "the batch",
     "epoch": "the order of the batches",
     "training": "train/eval mode",
+    "attributes": "what modules keep in plain attributes",
     "ledger": "what .grad is a sum of",
     "losses": "the losses on the way",
 }
@@ -99,7 +100,8 @@ def _others(one: _File, other: _File) -> Iterator[str]:
         if a["point"][key] != b["point"][key]:
             yield f"{word}: {_short(a['point'][key])} and {_short(b['point'][key])}"
     yield from _entries("", a["objects"], b["objects"])
-    yield from (word for section, word in _WHOLE.items() if a[section] != b[section])
+    both = [section for section in _WHOLE if section in a and section in b]  # the first files lack some
+    yield from (_WHOLE[section] for section in both if a[section] != b[section])
     for name, here, there in zip(a["weights"], a["requires_grad"], b["requires_grad"], strict=False):
         if here != there:
             yield f"requires_grad of {name}: {here} and {there}"
