@@ -22,7 +22,7 @@ from test_files import restore, write
 from torch import Tensor, nn
 from travelling import Traveller
 
-from gradstep.engine.autograd.buffers import kept_by
+from gradstep.engine.autograd.buffers import state_of
 from gradstep.engine.files.compare import files_part
 from gradstep.engine.observe.rerun import backward_again, forward_again
 from gradstep.engine.state.digest import digest
@@ -309,7 +309,7 @@ def test_a_graph_that_is_carried_over_is_there_again(used: bool, budget: int) ->
     def graph() -> str:
         """What is known of the graph that is carried: whether a backward has freed it."""
         (last,) = there.held.model.last
-        return f"{last.grad_fn.next_functions[0][0].name()} {kept_by(last.grad_fn).state}"
+        return f"{last.grad_fn.next_functions[0][0].name()} {state_of(last.grad_fn)}"
 
     for line in lines:
         there.take("act", line)
