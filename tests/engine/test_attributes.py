@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from travelling import Traveller
 
 from gradstep.engine.autograd.buffers import state_of
-from gradstep.engine.files.compare import files_part
+from gradstep.engine.files.compare import compare_files
 from gradstep.engine.observe.rerun import backward_again, forward_again
 from gradstep.engine.state.digest import digest
 from gradstep.values.commands import Forward
@@ -339,5 +339,5 @@ def test_two_files_that_differ_in_it_say_so(tmp_path: Path) -> None:
     write(there, paths[0])
     there.held.model.calls = 4  # type: ignore[assignment]
     write(Traveller.of(there.held, 1 << 30), paths[1])
-    found = files_part(paths, None)
+    found = compare_files(paths, None)
     assert "what modules keep in plain attributes" in str(found)
