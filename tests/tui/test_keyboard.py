@@ -12,6 +12,7 @@ from textual.keys import _character_to_key
 
 from gradstep import cli
 from gradstep.tui.commands.palette import entries
+from gradstep.tui.commands.screen_commands import SCREEN_COMMANDS
 from gradstep.tui.keys.help import help_lines
 from gradstep.tui.keys.keyboard import Keyboard
 from gradstep.tui.keys.keymap import KEYMAP
@@ -165,11 +166,14 @@ def test_what_is_wrong_with_the_file_stands_on_the_footer_until_a_key_is_pressed
     asyncio.run(asyncio.wait_for(test(), 60))
 
 
-def test_every_key_has_somebody_who_handles_it_and_nobody_handles_a_key_that_is_not_there():
+def test_every_key_and_command_of_the_screen_has_one_handler_and_no_handler_is_without():
     async def test():
         async with stage() as s:
             assert set(s.screen._keys) == {key.id for key in KEYMAP}
             handled = [key for controller in s.screen.controllers for key in controller.handles()]
             assert len(handled) == len(set(handled))
+            typed = {word for controller in s.screen.controllers for word in controller.commands()}
+            assert typed - set(SCREEN_COMMANDS) == {"save!", "q", "?", "try"}
+            assert set(SCREEN_COMMANDS) <= typed
 
     asyncio.run(test())

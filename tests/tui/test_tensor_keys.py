@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from stage import Stage, stage
 from tensors import answer
 
-from gradstep.tui.panels.tensor.element import complete_element, places_of, read_dims, read_place
+from gradstep.steps.language.complete import complete
+from gradstep.tui.commands.screen_commands import SCREEN_COMMANDS
+from gradstep.tui.panels.tensor.element import places_of, read_dims, read_place
 from gradstep.tui.panels.tensor.foot import title_words
 from gradstep.tui.panels.tensor.panel import TensorPanel
 from gradstep.values.errors import GradstepError
@@ -280,9 +282,9 @@ def test_dims_are_of_the_whole_tensor():
 
 
 def test_extremes_are_completed():
-    assert complete_element("element m") == ["element max", "element min"]
-    assert complete_element("element max g") == ["element max grad"]
-    assert complete_element("element 3, ") == []
+    assert complete("element m", None, SCREEN_COMMANDS) == ["element max", "element min"]
+    assert complete("element max g", None, SCREEN_COMMANDS) == ["element max grad"]
+    assert complete("element 3, ", None, SCREEN_COMMANDS) == []
 
 
 def test_the_first_window_is_kept_to_its_place_when_another_is_asked_for():

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from gradstep.steps.language.words import SYNTAX, WORDS
 from gradstep.values.commands import SETTINGS
 from gradstep.values.commands.arguments import Argument, Option
-from gradstep.values.commands.syntax import Form
+from gradstep.values.commands.syntax import Form, Syntax
 from gradstep.values.expressions import name_line
 from gradstep.values.views import Names
 
 
-def complete(text: str, names: Names | None) -> list[str]:
+def complete(text: str, names: Names | None, own: Mapping[str, Syntax] = MappingProxyType({})) -> list[str]:
     """Return the lines that `text` can become by completing its last word, the likeliest first.
 
     Each begins with `text`, letter for letter. Nothing fits: [].
@@ -21,12 +22,15 @@ def complete(text: str, names: Names | None) -> list[str]:
     Args:
         text: the line up to the cursor.
         names: what an expression may name; None while nothing is loaded.
+        own: commands of the screen's own by their words, which stand alone on their line.
     """
     statement = re.split(r"[;{]", text)[-1].lstrip()
     word, space, rest = statement.partition(" ")
+    alone = own if statement == text.lstrip() else {}
     if not space:
-        return _finish(text, word, [w.word for w in WORDS])
-    forms = SYNTAX[word].forms if word in SYNTAX else ()
+        return _finish(text, word, [*(each.word for each in WORDS), *alone])
+    syntax = SYNTAX.get(word) or alone.get(word)
+    forms = () if syntax is None else syntax.forms
     return list(dict.fromkeys(line for form in forms for line in _in_form(text, form, rest, names)))
 
 

@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 def entries(screen: StepScreen) -> list[Entry]:
     """Return what applies now: each key, and each command that has none."""
     from gradstep.steps.language.words import WORDS
-    from gradstep.tui.keys.help import CONSOLE
+    from gradstep.tui.commands.screen_commands import SCREEN_WORDS
 
     keys = [key for key in screen.keyboard.keys if key.in_palette and screen.applies(key.id)]
     names = [f"{key.label}  ({key.shown})" if key.shown else key.label for key in keys]
@@ -34,12 +34,11 @@ def entries(screen: StepScreen) -> list[Entry]:
     ]
     # a key of another name does less: `break` sets any breakpoint, its key one here
     has_key = {key.label.replace(" ", "_") for key in screen.keyboard.keys}
-    commands = [(word.word, word.help) for word in WORDS if screen.showing.takes(word.word)]
-    commands += [(usage.split()[0], text) for usage, text in CONSOLE]
+    commands = [*(word for word in WORDS if screen.showing.takes(word.word)), *SCREEN_WORDS]
     return offered + [
-        Entry(f":{word}", text, partial(screen.typing.begin, f"{word} "), word)
-        for word, text in commands
-        if word not in has_key
+        Entry(f":{word.word}", word.help, partial(screen.typing.begin, f"{word.word} "), word.word)
+        for word in commands
+        if word.word not in has_key
     ]
 
 

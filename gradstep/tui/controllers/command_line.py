@@ -83,11 +83,9 @@ class CommandLines(Controller):
     def complete(self, line: str) -> Sequence[str]:
         """Return the whole lines that a beginning could become."""
         from gradstep.steps.language.complete import complete
-        from gradstep.tui.panels.tensor.element import complete_element
+        from gradstep.tui.commands.screen_commands import SCREEN_COMMANDS
 
-        if line.lstrip().startswith("element "):
-            return complete_element(line)
-        return complete(line, self._names)
+        return complete(line, self._names, SCREEN_COMMANDS)
 
     async def _ask_names(self) -> None:
         """Learn what there is to complete, when nothing stands in the way of asking."""

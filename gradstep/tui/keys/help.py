@@ -17,29 +17,13 @@ from gradstep.tui.render.drawing import Drawing, heading, paragraph, window
 from gradstep.tui.render.lines import Line, Row, text_line, wrap
 from gradstep.values.views import Request
 
-CONSOLE: tuple[tuple[str, str], ...] = (
-    ("save FILE.steps", "Write the session so far as a script that replays it; save! overwrites a file."),
-    ("layout NAME", "Lay the panels out in another way: learn, inspect or train."),
-    ("theme NAME", "Show other colours: dark, light or high-contrast."),
-    ("element 3, 17", "Go to an element in Tensor; max, min, abs, change, nan or inf finds one, of .grad with grad."),
-    ("dims 1 3", "See these two dimensions as the rows and the columns of Tensor."),
-    (
-        "row 3, 17",
-        "In Jᵀ v, see the row of J for that element of the output, by itself: of a J too large to be computed whole; "
-        "without an index, of the one where v is farthest from 0; row off: no more.",
-    ),
-    ("column 0, 5", "In the same way the column of J for that element of the input."),
-    ("help break", "Show every key and every command, from the one that is named on."),
-    ("quit", "Quit, and keep the session for gradstep --last."),
-)
-"""Commands of the screen's own, which are no lines of a script."""
-
 
 def topics() -> list[str]:
     """Return the commands that there is help on."""
     from gradstep.steps.language.words import WORDS
+    from gradstep.tui.commands.screen_commands import SCREEN_WORDS
 
-    return [*(each.word for each in WORDS), *(usage.split()[0] for usage, _ in CONSOLE)]
+    return [each.word for each in (*WORDS, *SCREEN_WORDS)]
 
 
 PATH: tuple[tuple[str, str], ...] = (
@@ -53,6 +37,7 @@ PATH: tuple[tuple[str, str], ...] = (
 def help_lines(width: int, keyboard: Keyboard, panel: Panel | None = None) -> list[Line]:
     """Return the whole help as rows, what there is to know about one panel first."""
     from gradstep.steps.language.words import WORDS
+    from gradstep.tui.commands.screen_commands import SCREEN_WORDS
 
     lines = panel_lines(width, keyboard, panel) if panel is not None else []
     for group, keys in groupby(keyboard.keys, lambda key: key.group):
@@ -75,7 +60,7 @@ def help_lines(width: int, keyboard: Keyboard, panel: Panel | None = None) -> li
     indent = 36 if width >= 90 else 30
     lines += [line for word in WORDS for line in _entry(word.usage, word.help, width, indent)]
     lines += [Line(), text_line(f"At {keyboard.key('command').shown} only", width, "bright")]
-    return lines + [line for usage, text in CONSOLE for line in _entry(usage, text, width, indent)]
+    return lines + [line for word in SCREEN_WORDS for line in _entry(word.usage, word.help, width, indent)]
 
 
 def _counts(keyboard: Keyboard) -> str:

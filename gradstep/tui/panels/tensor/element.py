@@ -100,12 +100,3 @@ def read_dims(text: str, view: TensorView) -> tuple[int, int]:
     if rows == columns or rows not in kept or columns not in kept:
         raise wrong(f"dims {rows} {columns} cannot be seen", f"{view.name} has {kept}.", "Give two that it has.")
     return rows, columns
-
-
-def complete_element(line: str) -> list[str]:
-    """Return the whole lines that the beginning of an `element` line could become."""
-    head, _, typed = line.rpartition(" ")
-    if head.strip() == "element":
-        return [f"{head} {word}" for word in EXTREMES if word.startswith(typed)]
-    known = head.split()[-1] in EXTREMES if head.split() else False
-    return [f"{head} grad"] if known and "grad".startswith(typed) else []
