@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gradstep.sheets  # noqa: F401  (views draw themselves)
 from gradstep.values.commands import Command, Forward, Step
 from gradstep.values.numbers import number
 from gradstep.values.outcomes import Outcome, Problem, Stop
