@@ -1,6 +1,6 @@
-"""Views drawn outside the screen: each becomes a sheet once, and a sheet becomes plain text or HTML.
+"""Views outside the screen: each is laid out as a sheet, and a sheet is drawn as plain text or HTML.
 
-Importing this package is what makes a view draw itself at a prompt and in a notebook.
+Importing this package makes views draw themselves at a prompt and in a notebook.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from gradstep.values import numbers
 from gradstep.values.views.training import BatchView, PartRow, Piece, SampleRow
 
 _MOST = 3
-"""Numbers, tokens or points of a curve that are written out for a sample."""
+"""Maximum number of values that are printed for a sample."""
 
 
 def batch_sheet(view: BatchView) -> Sheet:

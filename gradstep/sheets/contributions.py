@@ -10,7 +10,7 @@ from gradstep.values.views.contributions import Contribution, ContributionsView,
 
 
 def contributions_sheet(view: ContributionsView) -> Sheet:
-    """Return what met at a node, and what it adds up to."""
+    """Return the gradients added up at a node, and their sum."""
     facts = [Words(text, "dim") for text in view.facts]
     if not view.rows:
         return Sheet("Contributions", view.about if view.name else "", tuple(facts))

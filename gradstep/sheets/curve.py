@@ -15,17 +15,17 @@ _RATES = 28
 """Height of the learning rate's own strip, where it varies."""
 _BLUE, _ORANGE, _RED = "rgb(31,111,235)", "rgb(230,110,10)", "rgb(179,38,30)"
 _DOTS = 60
-"""Points up to which each is a dot."""
+"""Maximum number of points that are drawn as dots."""
 _TEXT = 'fill="currentColor" font-size="11" font-family="monospace"'
 
 
 def curve(view: LossView, log: bool) -> str:
-    """Return the history as one `svg` element; there is a point at least."""
+    """Return the history as one `svg` element; it has at least one point."""
     return _Curve(view, log).svg()
 
 
 def share(value: float, low: float, high: float, log: bool) -> float:
-    """Return where a loss lies between the lowest, 0, and the highest, 1."""
+    """Return a loss scaled to 0 for the lowest and 1 for the highest."""
     if high == low:
         return 1.0
     if log:
@@ -35,7 +35,7 @@ def share(value: float, low: float, high: float, log: bool) -> float:
 
 
 class _Curve:
-    """Where everything lies."""
+    """The geometry of the plot."""
 
     def __init__(self, view: LossView, log: bool) -> None:
         self.points, self.by, self.log = view.points, view.by, log
@@ -98,7 +98,7 @@ class _Curve:
         return self.points[i].forward if self.by == "forward" else self.points[i].iteration
 
     def _odd(self) -> list[str]:
-        """Mark each point that is not finite by a line through the plot and its name; names do not overlap."""
+        """Mark each point that is not finite with a line and a label; labels do not overlap."""
         parts, end = [], -1.0
         for i, point in enumerate(self.points):
             if math.isfinite(point.loss):

@@ -1,4 +1,4 @@
-"""Which sheet a view is read as."""
+"""Find the sheet for a view."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gradstep.values.views.ledger import LedgerView
 
 
 def sheet_of(view: Drawn) -> Sheet:
-    """Return a view as the sheet that it is read as."""
+    """Return the sheet of a view."""
     match view:
         case views.TensorView():
             return tensor_sheet(view)

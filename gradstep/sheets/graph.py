@@ -20,7 +20,7 @@ _STATES = {
 def graph_sheet(view: GraphView) -> Sheet:
     """Return the nodes as monospaced lines, so that the lanes meet."""
     if view.state == "none":
-        return Sheet("Graph", "", (Words(view.note or "No graph yet: forward records it while it computes.", "dim"),))
+        return Sheet("Graph", "", (Words(view.note or "No graph yet: run `forward`, which records it.", "dim"),))
     nodes = numbers.count(view.nodes or view.total, "node")
     folded = f" in {numbers.count(view.total, 'row')}" if view.nodes > view.total else ""
     about = f"{nodes}{folded}, {_STATES[view.state]}, in the order in which backward runs them"

@@ -1,7 +1,7 @@
 """A sheet as HTML, for a notebook: styles inline, nothing from outside, no script.
 
-Text keeps the notebook's own colour, and every ground is a thin wash over the notebook's own, so that both are
-readable in light and dark themes alike.
+Text keeps the notebook's own colour, and every background is a translucent wash, so that both are readable in light
+and dark themes.
 """
 
 from __future__ import annotations

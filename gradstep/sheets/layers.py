@@ -9,7 +9,7 @@ from gradstep.values import numbers
 from gradstep.values.views.training import LayerRow, LayersView
 
 _DECADES = 4.0
-"""Decades that the bars span at least: less, and equal layers would look unlike."""
+"""Minimum number of decades that the bars span, so that similar layers look similar."""
 
 
 def layers_sheet(view: LayersView) -> Sheet:
@@ -22,7 +22,7 @@ def layers_sheet(view: LayersView) -> Sheet:
     rows = tuple(_row(row, low, high) for row in view.rows)
     table = Table(("module", "weight", ".grad", "log scale", "update/weight", "zeros"), rows, left=(0, 3))
     if view.updated is None:
-        said = "update/weight is there after the next step; about 1e−3 is usual"
+        said = "update/weight is measured in the next step; about 1e−3 is usual"
     else:
         said = f"update/weight of iteration {view.updated}; about 1e−3 is usual"
     if any(row.weight is None and row.zeros is None for row in view.rows):
@@ -37,7 +37,7 @@ def layers_sheet(view: LayersView) -> Sheet:
 def _row(row: LayerRow, low: float, high: float) -> tuple[Cell, ...]:
     missing = "frozen" if row.frozen else "none" if row.weight is not None else ""
     drawn = row.grad is not None and math.isfinite(row.grad) and row.grad > 0
-    # the least of them keeps a sliver, so that it is seen to be there
+    # the smallest keeps a sliver, to be visible
     bar = max(0.01, (math.log10(row.grad) - low) / (high - low)) if drawn and row.grad else 0.0
     return (
         Cell(f"{row.path} {row.type}".strip(), "bright" if row.selected else ""),

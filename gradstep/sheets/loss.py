@@ -1,4 +1,4 @@
-"""The Loss view as a sheet: the curve as SVG; NaN and inf are marked where they came."""
+"""The Loss view as a sheet: the curve as SVG, with NaN and inf marked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _CELLS = 72
 """Columns of the curve in plain text."""
 _WIDE_RANGE = 20.0
-"""A history whose greatest value is this many times its smallest is drawn on a log scale."""
+"""A history whose largest value is this many times its smallest is drawn on a log scale."""
 
 
 def loss_sheet(view: LossView) -> Sheet:

@@ -11,9 +11,9 @@ def optimizer_sheet(view: OptimizerView) -> Sheet:
     """Return what is wrong with the groups first, then the groups, then the state."""
     blocks: list[Block] = []
     if view.missing:
-        blocks.append(Words(f"✗ in no group, so that no step moves it: {', '.join(view.missing)}", "bad"))
+        blocks.append(Words(f"✗ in no group, so no step updates it: {', '.join(view.missing)}", "bad"))
     if view.twice:
-        blocks.append(Words(f"✗ in the groups twice, so that a step moves it twice: {', '.join(view.twice)}", "bad"))
+        blocks.append(Words(f"✗ in the groups twice, so a step updates it twice: {', '.join(view.twice)}", "bad"))
     if view.schedulers:
         when = "after every step" if view.schedule == "step" else "at the end of every epoch"
         blocks.append(Words(f"{', '.join(view.schedulers)} moves lr {when}", "dim"))

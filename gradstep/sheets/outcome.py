@@ -11,7 +11,7 @@ from gradstep.values.outcomes import Outcome
 from gradstep.values.views import Changes
 
 _FEW = 6
-"""Commands that are named of those that were run."""
+"""Maximum number of commands that are listed."""
 _HEAD = ("changed", "before", "after", "norm of change")
 
 
@@ -27,7 +27,7 @@ def changes_sheet(changes: Changes) -> Sheet:
 
 
 def outcome_sheet(outcome: Outcome) -> Sheet:
-    """Return an outcome as what went wrong and what to do, or what was run, printed and changed, and where it is."""
+    """Return an outcome as an error with its remedy, or as what was run, printed and changed, with the stop."""
     problem, changes, stop = outcome.problem, outcome.changes, outcome.stop
     if problem is not None:
         before = (Words(f"before it: {_ran(outcome.carried_out)}"),) if outcome.carried_out else ()
@@ -48,7 +48,7 @@ def outcome_sheet(outcome: Outcome) -> Sheet:
 
 
 def _ran(commands: Sequence[Command]) -> str:
-    """Return what was run in a line, its first few commands; of a block that was repeated one turn."""
+    """Return the commands that were run in one line: the first few, and of a repeated block one turn."""
     count = len(commands)
     turn = next((n for n in range(1, count // 2 + 1) if count % n == 0 and commands[n:] == commands[:-n]), count)
     lines = [line_of(command) for command in commands[: min(turn, _FEW)]]

@@ -63,7 +63,7 @@ def _shade(value: float, low: float, high: float) -> str:
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """Return where a number lies between two others, 0 to 1; the middle where those leave no room."""
+    """Return a number scaled to 0 to 1 between two others; the middle when those are equal."""
     if not (math.isfinite(low) and math.isfinite(high) and high > low):
         return 0.5
     # halved first, so that a range from -1e308 to 1e308 does not overflow

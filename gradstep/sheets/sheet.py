@@ -1,4 +1,4 @@
-"""The parts of a sheet: what a view is to be read as, before it is text or HTML."""
+"""The parts of a sheet: the layout of a view, before it is drawn as text or HTML."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Literal, NamedTuple, TypeAlias
 from gradstep.values import numbers
 
 Tone: TypeAlias = Literal["", "dim", "bright", "odd", "bad", "good"]
-"""`odd` is for NaN and inf, which nobody must miss."""
+"""`odd` is for NaN and inf, which must stand out."""
 
 
 class Cell(NamedTuple):
-    """A cell of a table. Texts may hold the debuggee's own strings; they are made safe when they are drawn."""
+    """A cell of a table. Texts may hold the debuggee's strings; they are escaped when drawn."""
 
     text: str = ""
     tone: Tone = ""
     heat: float = 0.0
-    """From −1, as far below zero as anything beside it, to 1."""
+    """From −1 to 1: the value over the greatest magnitude in the table."""
     bar: float | None = None
     """A bar of this share of the cell, 0 to 1, in place of the text."""
 
@@ -35,7 +35,7 @@ class Table(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """Tables that stand side by side where there is room."""
+    """Tables side by side, where there is room."""
 
     tables: tuple[Table, ...]
 
@@ -54,7 +54,7 @@ class Preformatted(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture: SVG or an `img` for HTML, made safe by whoever made it, and lines that stand for it in plain text."""
+    """A picture: SVG or an `img` for HTML, already escaped, and lines that replace it in plain text."""
 
     html: str
     lines: tuple[str, ...]
@@ -64,7 +64,7 @@ Block: TypeAlias = Table | Beside | Words | Preformatted | Picture
 
 
 class Sheet(NamedTuple):
-    """A view as it is read: a title, what it is about, and its parts from the top; without a title only the parts."""
+    """The layout of a view: a title, a subtitle, and its parts from the top; without a title only the parts."""
 
     title: str
     about: str

@@ -18,7 +18,7 @@ def tensor_sheet(view: TensorView) -> Sheet:
         return Sheet("Tensor", "", (Words(view.note, "dim"),))
     about = f"{view.name}  of {numbers.shape(view.whole)}, {view.dtype}" if view.dtype else view.name
     if view.value is None or view.kind == "none":
-        return Sheet("Tensor", about, (Words(view.note or "There is no number to draw here.", "dim"),))
+        return Sheet("Tensor", about, (Words(view.note or "There are no values to show.", "dim"),))
     body: tuple[Block, ...] = (_grids(view),) if view.kind == "matrix" else (_elements(view, view.value),)
     return Sheet("Tensor", about, (*body, Words(_facts(view), "dim"), *_notes(view)))
 
@@ -98,7 +98,7 @@ def _change(window: Window | None) -> list[float]:
 
 
 def _facts(view: TensorView) -> str:
-    """Return what the whole slice amounts to, and how much of it is not seen."""
+    """Return a summary of the whole slice, and how much of it is shown."""
     amount = math.prod(view.shape)
     seen = sum(map(len, view.value.values)) if view.value is not None else 0
     parts = [f"{seen:,} of {amount:,} elements" if seen < amount else numbers.count(amount, "element")]

@@ -12,7 +12,7 @@ _MARGIN = "  "
 _BAR = 12
 """Columns of a bar."""
 _WIDTH = 100
-"""Columns up to which tables stand side by side."""
+"""Maximum width of tables side by side."""
 
 
 def text(sheet: Sheet) -> str:

@@ -1,1 +1,1 @@
-"""LOOK: what is true at a stop; live tensors in, values out."""
+"""Views: read-only values of what is true at a stop; live tensors in, plain values out."""

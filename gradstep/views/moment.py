@@ -1,4 +1,4 @@
-"""The moment that views are of: what was measured is good for as long as it lasts, however often it is looked at."""
+"""When cached measurements expire: at another stop, or when a tensor was written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gradstep.engine.held import Held
 
 
 class Moment:
-    """Tells whether anything can have been written since it was asked last."""
+    """Detects whether anything may have been written since the last call."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
@@ -17,13 +17,13 @@ class Moment:
         self._point: Point | None = None
         self._versions: list[int] = []
         self.follows = False
-        """True when it is of the stop right after the one that was looked at before: a single act lies between."""
+        """True when this stop follows the last one directly: a single phase lies between."""
 
     def passed(self, stop: int) -> bool:
-        """Return whether what was measured is of another moment: another stop, or a write from outside of any act.
+        """Return whether cached measurements have expired: another stop, or a write outside of any phase.
 
-        A write that torch does not count (`.data`, numpy, a fused optimizer) is only seen at the next stop: there is
-        no cheaper way than to compare the contents.
+        A write that torch does not count (`.data`, numpy, a fused optimizer) is seen only at the next stop: detecting
+        it would take a comparison of the contents.
         """
         versions = [version_of(tensor) for _, tensor in [*self._held.parameters, *self._held.buffers()]]
         versions += [-1 if p.grad is None else version_of(p.grad) for _, p in self._held.parameters]
@@ -34,5 +34,5 @@ class Moment:
 
 
 def version_of(tensor: Tensor) -> int:
-    """Return how often torch counted a write to a tensor; 0 where it does not count."""
+    """Return a tensor's version counter; 0 when it has none."""
     return 0 if tensor.is_inference() else tensor._version

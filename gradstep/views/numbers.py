@@ -1,4 +1,4 @@
-"""The norms of one stop, taken once for all views, and those that still hold at the next."""
+"""The norms at one stop, computed once for all views, and those that still hold at the next."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from gradstep.engine.state.saved import Saved
 from gradstep.views.moment import version_of
 
 LARGE = 1 << 18
-"""Elements from which a norm is carried over to the next stop: taking it again would take longer than to check it."""
+"""Elements from which a norm is carried over to the next stop: checking it is then faster than computing it."""
 _SAMPLE = 1024
-"""Elements that are held against those of a stop before, of a large tensor."""
+"""Elements of a large tensor that are compared with those of the stop before."""
 
 
 class _Taken(NamedTuple):
-    """A norm, and what tells whether it still holds."""
+    """A norm, and what is needed to check whether it still holds."""
 
     of: ReferenceType[Tensor]
-    """Who had it: a tensor that is gone may leave its id to another. None is kept alive."""
+    """The tensor, as a weak reference: the id of a dead tensor may be reused."""
     norm: float | None
     version: int
     sample: Tensor | None
-    """Some of its elements, where taking the norm again would take long."""
+    """Some of its elements, when computing the norm takes long."""
 
 
 class Norms:
-    """The norms of one stop: what several of its views show is taken once. Good for as long as nothing is written."""
+    """The norms at one stop, each computed once for all views; valid as long as nothing is written."""
 
     def __init__(self) -> None:
         self._known: dict[int, _Taken] = {}
@@ -45,10 +45,10 @@ class Norms:
         return [self._known[id(tensor)].norm for tensor in tensors]
 
     def after(self, saved: Saved) -> Norms:
-        """Return those norms of large tensors that hold after the one act that `saved` was kept for.
+        """Return those norms of large tensors that still hold after the phase that `saved` was kept for.
 
-        An act can't write what it has kept no copy of (`Saved`). That torch has counted no write either, and that none
-        of a thousand elements is another, is asked besides: a hook of the user's may do what no act does.
+        A phase can't write a tensor without a copy in `Saved`. The version counter and a thousand elements are checked
+        as well: a hook of the user's may do what no phase does.
         """
         later = Norms()
         if saved.known:
@@ -67,7 +67,7 @@ class Norms:
 
 
 def _sample(tensor: Tensor) -> Tensor | None:
-    """Return elements from all over a large tensor; None for one whose norm is as quickly taken again."""
+    """Return evenly spread elements of a large tensor; None when computing its norm is as fast."""
     if tensor.layout is not torch.strided or tensor.numel() < LARGE or tensor.is_meta or not tensor.is_contiguous():
         return None
     return tensor.detach().view(-1)[:: tensor.numel() // _SAMPLE].clone()

@@ -197,7 +197,7 @@ def test_what_leaves_is_what_the_engine_makes_of_what_was_put_there(session: Ses
     assert changed.edges[0].leaves is not None
     assert changed.edges[0].leaves.norm == 0
     assert changed.matrix is not None
-    assert "has changed since it ran" not in changed.matrix.note
+    assert "was written since it ran" not in changed.matrix.note
 
 
 def test_it_is_seen_after_the_phase_too(session: Session) -> None:

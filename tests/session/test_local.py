@@ -186,7 +186,7 @@ def test_show_keeps_to_a_grad_through_the_time_it_is_none() -> None:
         (view,) = session.look(LookTensor())
         assert isinstance(view, TensorView)
         states.append((view.value is None, view.note))
-    none = "there is none: run `forward`, then `backward`, and backward writes it"
+    none = "it is None: run `forward`, then `backward`, which writes it"
     assert states == [(True, none), (False, ""), (True, none)]
 
 

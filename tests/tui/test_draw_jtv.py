@@ -155,7 +155,7 @@ def test_a_check_that_fails_is_no_quiet_matter() -> None:
 
 
 def test_without_v_the_panel_says_so() -> None:
-    note = "v is seen when backward is stepped to this node"
+    note = "v is shown when backward is stepped to this node"
     edge = replace(RELU.edges[0], leaves=None, ratio=None, note=note)
     drawn = text(replace(RELU, arrives=(), edges=(edge,), note=note))
     assert drawn.splitlines()[0].split()[:3] == ["v:", "not", "seen"]

@@ -221,10 +221,10 @@ def test_what_is_not_measured_yet_is_said():
 
 
 def test_what_is_seen_in_place_of_values_is_said():
-    view = vector((0.25, -0.5), quantity="change", note="there was none before")
+    view = vector((0.25, -0.5), quantity="change", note="it did not exist before")
     lines = plain(tensor.draw(view, 80, 8).lines)
     assert lines[0].split()[:3] == ["change", "of", "w"]
-    assert lines[-1].startswith("  there was none before")
+    assert lines[-1].startswith("  it did not exist before")
     assert "change ÷ before of w" in text(tensor.draw(replace(view, quantity="ratio"), 80, 8))
 
 

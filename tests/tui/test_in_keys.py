@@ -25,7 +25,7 @@ OTHER = Keyboard({"forward": "w", "backward": "", "step": "up", "zero_grad": "sl
     ("said", "usual", "other"),
     [
         ("Ready. Run `forward`: it runs", "Ready. Press f: it runs", "Ready. Press w: it runs"),
-        ("none: run `forward`, then `backward`", "none: press f, then b", "none: press w, then `:backward`"),
+        ("None: run `forward`, then `backward`", "none: press f, then b", "none: press w, then `:backward`"),
         ("Run `backward` first", "Press b first", "Run `:backward` first"),
         ("Clear it with `zero_grad`.", "Clear it with z.", "Clear it with /."),
         ("`into` steps, after the next `step`", "i steps, after the next s", "f6 steps, after the next ↑"),

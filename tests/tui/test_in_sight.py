@@ -284,7 +284,7 @@ def test_keys_that_are_pressed_while_a_model_is_loaded_are_kept_for_the_panel(en
 @pytest.mark.parametrize("panel", ["J", "w", "S"])
 def test_what_is_about_the_selected_parameter_needs_no_model_in_sight(see, panel):
     shown = see("f", "b", panel, size=(60, 20))
-    assert "choose one in Graph" not in shown
+    assert "select one in Graph" not in shown
     assert {"J": "AccumulateGrad", "w": "2.weight", "S": "network.py"}[panel] in shown
 
 

@@ -307,7 +307,7 @@ def test_inside_says_why_an_output_does_not_require_grad() -> None:
         for parameter in s.session.local._inspector.held.model[0].parameters():  # type: ignore[attr-defined, union-attr]
             parameter.requires_grad_(False)
         await s.press("i", "i", "o", "x")
-        assert "does not require grad: nothing that went in requires grad" in " ".join(s.text().split())
+        assert "does not require grad: no input requires grad" in " ".join(s.text().split())
 
     on_stage(test)
 

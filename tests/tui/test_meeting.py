@@ -63,7 +63,7 @@ def test_at_a_stop_where_two_gradients_meet_both_are_listed_with_their_sum(size:
         await s.press("down", "enter")
         assert s.screen.focus_panel.id == "graph"
         await s.press("w")
-        assert "it has run: what it was passed can be seen again" in said(s)
+        assert "it has run: its gradients can be shown again" in said(s)
 
     on_stage(test, size)
 

@@ -84,7 +84,7 @@ def test_where_one_side_has_none_the_other_is_seen(session: Local, first: str, s
     assert isinstance(view, TensorView)
     assert view.pair is not None
     assert view.pair.missing == missing
-    assert view.note == "stop 2 has none"
+    assert view.note == "stop 2 has no such tensor"
     assert view.value is not None
     assert view.value.before is None
     grad = value(session, "head.weight.grad", 3)

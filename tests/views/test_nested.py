@@ -68,7 +68,7 @@ def test_every_panel_shows_each_stop_of_a_backward_through_them(layout: torch.la
     assert isinstance(node, NodeView)
     assert node.arrives[0] is not None
     assert shape(node.arrives[0].shape) == "2×j×3"
-    assert node.arrives[0].note == "nested: all its rows, one after the other"
+    assert node.arrives[0].note == "nested: all its rows, concatenated"
     assert node.arrives[0].window
     assert node.matrix is not None
     assert node.matrix.note == "nested tensors: rows of different lengths have no one J"

@@ -107,7 +107,7 @@ def test_after_the_node_it_is_what_the_engine_passed_on() -> None:
 def test_a_leaf_adds_to_the_grad_of_its_parameter() -> None:
     view = seen(small())["AccumulateGrad 3"]
     assert (view.leaf, view.edges, view.matrix, view.note) == ("2.bias", (), None, "")
-    assert view.words == "v is added to 2.bias.grad: this is where backward ends up"
+    assert view.words == "v is added to 2.bias.grad: backward ends here"
 
 
 def test_a_saved_weight_is_named_as_the_parameter_that_it_is() -> None:
@@ -124,7 +124,7 @@ def test_without_v_there_is_j_still_and_a_word_on_what_to_do() -> None:
     assert view.arrives == ()
     assert view.matrix is not None
     assert view.matrix.structure == "diagonal"
-    assert view.note == "v is seen when backward is stepped to this node"
+    assert view.note == "v is shown when backward is stepped to this node"
     assert NodeViewer(held).view(1, LookNode(), record, 99).note == "the graph has no node #99"
 
 
@@ -155,7 +155,7 @@ def test_j_is_not_shown_of_a_weight_that_was_written_unseen() -> None:
     assert was is not None
     assert now is not None
     assert was.window
-    assert (now.window, now.note) == ((), "what it saved has changed since it ran: J would be that of other numbers")
+    assert (now.window, now.note) == ((), "a saved tensor was written since it ran: J would be a different one")
 
 
 class Doubled(torch.autograd.Function):
@@ -251,7 +251,7 @@ def test_a_row_that_costs_too_much_is_computed_when_asked() -> None:
     assert matrix.window == ()
     assert matrix.words == "block diagonal: 2 blocks of 1,024×1,024, all the same"
     assert matrix.note == (
-        "a row of J takes this node 1,053,696 numbers to compute, more than 524,288: it is computed when asked for"
+        "one row of J takes 1,053,696 elements of work in this node, more than 524,288: it is computed on request"
     )
     asked = seen(held_of(nn.Linear(1024, 1024), torch.randn(2, 1024).requires_grad_()), insist=True)
     matrix = asked["AddmmBackward0 2"].matrix

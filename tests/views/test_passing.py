@@ -146,7 +146,7 @@ def test_a_grad_that_was_changed_since_is_said(session: Session) -> None:
     do(session, "load mlp seed=0; forward; backward")
     assert met(session, LookContributions(path="0.weight")).note == ""
     do(session, "set 0.weight.grad[0, 0] = 1")
-    assert ".grad holds something else" in met(session, LookContributions(path="0.weight")).note
+    assert ".grad is not this sum" in met(session, LookContributions(path="0.weight")).note
 
 
 @pytest.mark.parametrize("name", ["cnn", "deep", "gpt", "hot", "linear", "rnn", "xor"])
@@ -242,7 +242,7 @@ def test_the_view_draws_itself_by_name() -> None:
 def test_what_there_is_not_is_said(session: Session) -> None:
     assert "run `forward`" in _note(session, "load mlp seed=0", LookContributions(3))
     assert "run `backward`, or step into it with `into`" in _note(session, "forward", LookContributions(3))
-    assert "where backward starts" in _note(session, "backward", LookContributions(0))
+    assert "backward starts here" in _note(session, "backward", LookContributions(0))
     assert "has no operation of nothing" in _note(session, "print 1", LookContributions(path="nothing"))
     assert torch.is_grad_enabled()
 

@@ -214,4 +214,4 @@ def test_what_cannot_be_searched_says_why() -> None:
     meta = torch.zeros(2, device="meta")
     assert "no values" in place_view(held, 1, Selection("m", "m", ()), meta, LookPlace("max")).why
     given = Selection("input", "input", ())
-    assert place_view(held, 1, given, torch.ones(2), LookPlace("change")).why == "what it was before is not kept"
+    assert place_view(held, 1, given, torch.ones(2), LookPlace("change")).why == "its values before were not kept"

@@ -189,11 +189,11 @@ def test_what_cannot_be_drawn_says_why() -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("loss", "there is none yet: run `forward`"),
-        ("0.weight.grad", "there is none: run `forward`, then `backward`, and backward writes it"),
+        ("loss", "it does not exist yet: run `forward`"),
+        ("0.weight.grad", "it is None: run `forward`, then `backward`, which writes it"),
         (
             "0.weight.state.exp_avg",
-            "there is none yet: the optimizer makes it in its first step: run `forward`, `backward`, `step`",
+            "it does not exist yet: the optimizer creates it in its first step: run `forward`, `backward`, `step`",
         ),
         ("", "nothing selected: move in the Model panel, or type `show NAME`"),
     ],
@@ -272,7 +272,7 @@ def test_the_batch_and_what_the_model_made_of_it_can_be_shown(line: str, shape: 
     assert isinstance(view, TensorView)
     assert (view.whole, view.shape) == (shape, (15, shape[1]))
     assert view.quantity == "value"
-    assert view.note == "what it was before is not kept: these are its values"
+    assert view.note == "its values before were not kept: these are the present ones"
 
 
 # -- what changed ------------------------------------------------------------------------------------------------------
@@ -481,6 +481,6 @@ def test_why_there_is_no_grad_is_said_as_it_is() -> None:
     reason = "the last backward did not reach it: `why unused.grad` shows where its path ends"
     assert [said("weight"), said("unused")] == ["", f"none: {reason}"]
     selection = Selection("unused.grad", "unused.grad", ())
-    assert TensorViewer().view(held, 1, selection, None, LookTensor()).note == f"there is none: {reason}"
+    assert TensorViewer().view(held, 1, selection, None, LookTensor()).note == f"it is None: {reason}"
     run(held, Z)
     assert [said("weight"), said("unused")] == [early, early]

@@ -62,7 +62,7 @@ def test_an_output_without_a_gradient_says_why() -> None:
         session.execute(Into())
     sentence = why(session).sentence
     session.close()
-    assert sentence.endswith("No node for backward: nothing that went in requires grad.")
+    assert sentence.endswith("No node for backward: no input requires grad.")
 
 
 def test_backward_begins_at_the_loss_with_one(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""Groups: the nodes of a graph gathered by the module calls that made them, to be folded into a row each."""
+"""Groups: the nodes of a graph by the module calls that made them, each foldable into one row."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gradstep.engine.autograd.graph import GraphRecord
 
 FEW = 200
-"""Rows up to which a graph is shown whole at first; a larger one is folded until it has no more, where that helps."""
+"""Rows up to which a graph is shown unfolded at first; a larger one is folded until it has no more, if possible."""
 
 
 class Group(NamedTuple):
@@ -31,7 +31,7 @@ class Group(NamedTuple):
 class Groups:
     """Every group of a graph: one call makes one, or several where other nodes run between its own.
 
-    A call that made a single node is no group: there is nothing to fold. The call of the model itself is none either.
+    A call that made a single node is not a group, nor is the call of the model itself.
     """
 
     def __init__(self, record: GraphRecord) -> None:
@@ -39,7 +39,7 @@ class Groups:
         calls = record.made.calls
         found: list[Group] = []
         open_: list[int] = []
-        """Groups that go on, outermost first."""
+        """Open groups, outermost first."""
         last = -1
         for node, call in enumerate([*record.calls, -1]):
             if call == last and node:
@@ -69,7 +69,7 @@ class Groups:
         return self.items[place] if place >= 0 else None
 
     def level(self) -> int:
-        """Return from which depth on to fold at first: none while there are few rows, then as deep as leaves few."""
+        """Return the depth from which groups are folded at first, so that few rows are left."""
         deepest = max((group.depth for group in self.items), default=-1) + 1
         if self.total <= FEW:
             return deepest
@@ -80,13 +80,13 @@ class Groups:
         return max(fitting, default=0)
 
     def folded(self, level: int, turned: Sequence[str]) -> Callable[[Group], bool]:
-        """Return what tells whether a group is folded."""
+        """Return a function that tells whether a group is folded."""
         depth, others = self.level() if level < 0 else level, frozenset(turned)
         return lambda group: (group.depth >= depth) != (group.key in others)
 
 
 class FoldedRows:
-    """The rows that are left when some groups are folded: nodes, and groups that are not inside a folded one."""
+    """The rows that remain when some groups are folded: nodes and groups outside of folded ones."""
 
     def __init__(self, groups: Groups, folded: Callable[[Group], bool]) -> None:
         self.firsts: list[int] = []
@@ -138,7 +138,7 @@ def _chains(record: GraphRecord) -> list[tuple[int, ...]]:
 
 
 def _without_single(found: list[Group]) -> list[Group]:
-    """Leave out groups of one node, and say nesting and places anew."""
+    """Drop groups of one node, and renumber the rest."""
     kept: list[Group] = []
     places = [-1]
     for group in found:

@@ -25,7 +25,7 @@ STROKES = {
 
 NODE, LEAF, GROUP = "●", "◆", "■"
 DOWN_TO, UP_FROM = "↓", "↑"
-"""Before the number of the row that an edge without a lane leads to; at the row that such an edge comes to."""
+"""Marks the number of the row that an edge without a lane leads to, and the row where such an edge ends."""
 
 EVERY = 256
 """Rows between two places from which lanes can be drawn."""
@@ -35,7 +35,7 @@ _Lanes = list[int]
 
 
 class Lanes:
-    """The lanes of one graph: laid out once, drawn for any window in a time that its length alone decides.
+    """The lanes of one graph: laid out once; drawing a window takes time proportional to its length.
 
     A lane belongs to the row it leads to. A node stands on the lane that leads to it; it opens lanes for rows that have
     none yet, the one that runs last straight below it, and joins those that have one. Where more than `most` lanes
@@ -67,8 +67,8 @@ class Lanes:
         Args:
             first: the first row.
             end: the row after the last one.
-            marks: for each row from `first` on, what stands for it: `●`, `◆` or `■`.
-            names: for each row of the graph the number that it is named by.
+            marks: for each row from `first` on, its symbol: `●`, `◆` or `■`.
+            names: the number of each row of the graph.
         """
         if first >= end:
             return []

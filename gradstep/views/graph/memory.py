@@ -1,4 +1,4 @@
-"""What the nodes of a graph keep at one stop: alive or freed, and the memory behind it, each storage counted once."""
+"""The saved tensors of a graph at one stop: alive or freed, and their memory, each storage counted once."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch.autograd.graph import Node
 from gradstep.engine.autograd.buffers import SavedMemory, State, Storage, saved_memory, state_of
 
 _TELLING = 8
-"""Nodes of a row that are asked what became of what they saved; more would not say more."""
+"""Maximum number of nodes of a row whose saved tensors are checked."""
 
 
 class Keeping:
-    """Reads what nodes keep, each of them once and only when asked.
+    """Reads what nodes have saved, each of them once and lazily.
 
     Args:
         nodes: the nodes of the graph.
-        apart: storages that are not the graph's own: those of parameters and buffers, which live on without it.
-        read: what is known already of some of them.
+        apart: storages that are not the graph's own: parameters and buffers, which outlive it.
+        read: results for some of them from an earlier stop.
     """
 
     def __init__(self, nodes: Sequence[Node], apart: frozenset[Storage], read: Mapping[int, SavedMemory] = {}) -> None:
@@ -29,7 +29,7 @@ class Keeping:
         self._states: dict[int, State] = {}
 
     def waiting(self, ran: Container[int]) -> dict[int, SavedMemory]:
-        """Return what was read of nodes that have not run: until a node runs, it keeps what it keeps."""
+        """Return the results for nodes that have not run: their saved tensors can't change before that."""
         return {node: kept for node, kept in self._read.items() if node not in ran}
 
     def of(self, node: int) -> SavedMemory:
@@ -40,7 +40,7 @@ class Keeping:
         return found
 
     def state(self, first: int, end: int) -> State:
-        """Return what became of what the nodes of a row saved; `freed` only where nothing is left."""
+        """Return the state of the saved tensors of a row; `freed` only when nothing is left."""
         states = {self._state(node) for node in range(first, min(end, first + _TELLING))} - {""}
         order: tuple[State, ...] = ("written", "alive", "packed", "freed")
         return next((state for state in order if state in states), "")
@@ -52,19 +52,19 @@ class Keeping:
         return found
 
     def bytes(self, first: int, end: int) -> int | None:
-        """Return the bytes that the nodes of a row keep; None where they keep nothing or a hook has it."""
+        """Return the bytes that the nodes of a row have saved; None when they saved nothing or a hook packed it."""
         if self.state(first, end) in ("", "packed"):
             return None
         return _sum(self._storages(first, end))
 
     @cached_property
     def total(self) -> int:
-        """Bytes that the whole graph keeps."""
+        """Bytes that the whole graph has saved."""
         return _sum(self._storages(0, len(self._nodes)))
 
     @cached_property
     def packed(self) -> int:
-        """Nodes whose saved tensors a hook has."""
+        """Number of nodes whose saved tensors a hook has packed."""
         return sum(self.of(node).state == "packed" for node in range(len(self._nodes)))
 
     def _storages(self, first: int, end: int) -> set[Storage]:

@@ -1,4 +1,4 @@
-"""What the nodes of a graph are called: name, operation in plain words, module, parameter, shapes."""
+"""The names of the nodes of a graph: name, operation in plain words, module, parameter, shapes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gradstep.engine.held import Held
 from gradstep.views.graph.operations import operation_of
 
 OUTSIDE = "loss"
-"""What stands for a module where a node was made outside of the model."""
+"""The module's name for a node that was made outside of the model."""
 
 
 class Naming:
-    """The names of one graph's nodes, each found when it is asked for."""
+    """The names of one graph's nodes, each found on request."""
 
     def __init__(self, held: Held, record: GraphRecord) -> None:
         self._held, self._record = held, record
@@ -46,13 +46,13 @@ class Naming:
         return f"{path} {type(self._held.model.get_submodule(path)).__name__}".strip()
 
     def where(self, number: int) -> str:
-        """Return which node it is: `#7 relu of 1 ReLU`."""
+        """Return a node's full name: `#7 relu of 1 ReLU`."""
         return f"#{number} {self.operation(number)} of {self.module(number)}"
 
     def find(self, path: str) -> int:
-        """Return the node that a path stands for, -1 for none.
+        """Return the node that a path names, -1 for none.
 
-        It is the leaf of a parameter; of a module the first of its nodes that backward comes to: the one that made its
+        It is the leaf of a parameter; of a module the first of its nodes that backward reaches: the one that made its
         output, in its last call.
         """
         record, tensor = self._record, self._held.tensor(path)

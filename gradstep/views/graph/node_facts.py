@@ -1,4 +1,4 @@
-"""What there is to say of the nodes of one graph: words, module, parameter, source line, and where a name leads."""
+"""The facts about the nodes of one graph: operation, module, parameter, source line, and lookup by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gradstep.views.graph.groups import Group, Groups
 from gradstep.views.graph.operations import operation_of
 
 _UNNAMED = "a leaf"
-"""What a leaf is called that is no parameter of the model or the optimizer."""
+"""The name of a leaf that is not a parameter of the model or the optimizer."""
 
 
 class Said:
@@ -103,7 +103,7 @@ class Said:
         return "loss" if path is None else f"{path} {self._kinds.get(path, '')}".strip()
 
     def grad(self, first: int, end: int) -> str:
-        """Return the state of `.grad` of the leaves of a row, where they have one in common."""
+        """Return the state of `.grad` of the leaves of a row, when all have the same."""
         leaves, ledger = self._record.leaves, self._held.ledger
         states = set()
         for place in leaves[bisect_left(leaves, first) : bisect_left(leaves, end)]:

@@ -191,7 +191,7 @@ WORDS: dict[str, str] = {
     "NotImplemented": "not differentiable",
     "UndefinedGrad": "no gradient",
 }
-"""Nodes whose torch name does not read as the operation; any other is its own name in small letters."""
+"""Nodes whose torch name does not read as the operation; any other is its name in lower case."""
 
 _OWN = {
     "CheckpointFunction": "checkpoint: runs its forward again",

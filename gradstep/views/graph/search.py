@@ -1,4 +1,4 @@
-"""The answer to a search: what of the model and of the graph has the words that were typed."""
+"""Search: the parts of the model and the graph that match the typed words."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gradstep.views.graph.operations import operation_of
 
 
 class FindViewer:
-    """Finds by parts of names. The texts of a graph's nodes are made once for each graph: there may be 100,000."""
+    """Searches by parts of names. The searchable texts of a graph's nodes are made once: there may be 100,000."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
         self._graph: GraphRecord | None = None
         self._texts: list[str] = []
-        """For each node, in lower case, everything that it is found by."""
+        """For each node, its searchable text in lower case."""
 
     def view(self, stop: int, request: LookFind) -> FoundView:
-        """Return what has all words of the text, at most `limit` of them."""
+        """Return the hits that have all words of the text, at most `limit` of them."""
         words = request.text.lower().split()
         if not words:
             return FoundView(stop, request.text, (), 0)
@@ -52,7 +52,7 @@ class FindViewer:
         found = [i for i, text in enumerate(self._texts) if first in text and _has(text, others)]
         number = first[1:] if first.startswith("#") else ""
         if number.isdecimal():
-            # `#1` is on its way to #12: the node of that very number first
+            # `#1` also matches #12: the exact number comes first
             found.sort(key=lambda place: place != int(number))
         return found
 
@@ -82,7 +82,7 @@ def _has(text: str, words: list[str]) -> bool:
 
 
 def _fit(hit: Hit, typed: str) -> int:
-    """Return how well a name fits what was typed, 0 best: the name itself, its beginning, that of its last part."""
+    """Return how well a name matches, 0 best: the whole name, its beginning, the beginning of its last part."""
     name = hit.name.lower()
     if name == typed:
         return 0

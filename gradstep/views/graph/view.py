@@ -19,26 +19,26 @@ from gradstep.views.graph.memory import Keeping
 from gradstep.views.graph.node_facts import Said
 
 _LAYOUTS = 4
-"""Ways of folding one graph that are kept laid out."""
+"""Maximum number of layouts that are cached for one graph."""
 _ASKED = 256
-"""Nodes that are asked whether they are freed: of a larger graph so many of the first, the last and those between."""
+"""Nodes that are checked for being freed: of a larger graph so many of the first, the last and those between."""
 _KNOWN = 4096
-"""Rows of a layout that are kept made."""
+"""Maximum number of rows of a layout that are cached."""
 
 
 class GraphViewer:
-    """Makes Graph views. What is the same for as long as a graph lives is made once: groups, lanes, rows."""
+    """Makes Graph views. Groups, lanes and rows are made once for each graph."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
         self._graph: _Graph | None = None
 
     def forget(self) -> None:
-        """Let go of the graph that was shown, and of what it keeps for backward."""
+        """Release the graph that was shown, with its saved tensors."""
         self._graph = None
 
     def view(self, stop: int, request: LookGraph, progress: Progress | None = None) -> GraphView:
-        """Return a window of the graph of the last loss; `progress` is how far a backward through it has come."""
+        """Return a window of the graph of the last loss; `progress` is that of a backward that is stopped inside."""
         record = self._held.graph()
         if record is None:
             self._graph = None
@@ -50,14 +50,14 @@ class GraphViewer:
 
 
 class Progress(NamedTuple):
-    """How far a backward that is stopped inside has come."""
+    """The progress of a backward that is stopped inside."""
 
     number: int
-    """The node that it is at."""
+    """The node that it is stopped at."""
     ran: frozenset[int]
     """The nodes that have run."""
     needed: frozenset[int] | None = None
-    """The nodes that will have run at its end; None for all."""
+    """The nodes that it will run; None for all."""
 
 
 class _Layout:
@@ -73,7 +73,7 @@ class _Layout:
 
 
 class _Graph:
-    """A graph with what was found out about it."""
+    """A graph with its cached layouts and saved tensors."""
 
     def __init__(self, held: Held, record: GraphRecord) -> None:
         self.held, self.record = held, record
@@ -84,7 +84,7 @@ class _Graph:
         self._keeping: Keeping | None = None
         self._known: tuple[Point | None, int] = (None, -1)
         self._ran: frozenset[int] | None = None
-        """The nodes that had run, or were about to, when it was read what they keep; None between phases."""
+        """The nodes that had run, or were about to, when their saved tensors were read; None between phases."""
         self._state: Literal["alive", "freed", "partly freed"] = "alive"
 
     # -- the window ----------------------------------------------------------------------------------------------------
@@ -123,14 +123,14 @@ class _Graph:
         return self._layouts[key]
 
     def _kept(self, stop: int) -> Keeping:
-        """Return what the nodes keep at this stop, and note the state of the whole."""
+        """Return the saved tensors of the nodes at this stop, and update the state of the whole."""
         point = self.held.point
         if self._keeping is None or self._known[0] is not point or self._known[1] != stop:
             own = [p for _, p in self.held.parameters] + [b for _, b in self.held.buffers()]
             ran = None if self.progress is None else self.progress.ran | {self.progress.number}
             read: dict[int, SavedMemory] = {}
             if self._keeping is not None and self._ran is not None and ran is not None and self._known[0] is point:
-                # the stop before was inside the same backward: most nodes wait as they did
+                # the stop before was inside the same backward: most nodes are unchanged
                 read = self._keeping.waiting(self._ran | ran)
             self._ran = ran
             self._keeping = Keeping(self.record.nodes, storages_of(own), read)
@@ -142,7 +142,7 @@ class _Graph:
 
     # -- rows ----------------------------------------------------------------------------------------------------------
     def _rows(self, layout: _Layout, first: int, end: int) -> list[NodeRow]:
-        """Return rows of a layout; those that were made before are not made again."""
+        """Return rows of a layout, from the cache where possible."""
         made = layout.made
         missing = [row for row in range(first, end) if row not in made]
         if missing:
@@ -165,19 +165,19 @@ class _Graph:
         return GROUP if row in rows.folds else LEAF if rows.firsts[row] in self._said.leaves else NODE
 
     def _now(self, layout: _Layout, row: int, made: NodeRow, keeping: Keeping, sizes: bool) -> NodeRow:
-        """Return a row as it stands at this stop."""
+        """Return a row as it is at this stop."""
         first, end = layout.rows.firsts[row], layout.rows.end_of(row)
         status = self._status(first, end)
         saved, size = keeping.state(first, end), keeping.bytes(first, end) if sizes else None
         if self.held.point.lent and saved in ("freed", "written"):
-            saved = "alive"  # it was, then
+            saved = "alive"  # it was alive there
         grad = self._said.grad(first, end)
         if not (status or saved or grad or size):
             return made
         return replace(made, status=status, saved=saved, grad=grad, bytes=size)
 
     def _status(self, first: int, end: int) -> Literal["", "done", "running", "ready", "waiting", "left out"]:
-        """Return how far the nodes of a row have come; one is ready when all that lead to it have run."""
+        """Return the progress of a row; a node is ready when all nodes that lead to it have run."""
         if self.progress is None:
             return "done" if self.held.point.ran else ""
         number, ran, needed = self.progress
@@ -203,7 +203,7 @@ class _Graph:
 
 
 def _state(graph: GraphRecord, freed: bool) -> Literal["alive", "freed", "partly freed"]:
-    """Return whether the buffers are there, by asking the nodes; a graph that saved nothing is by what backward did."""
+    """Return whether the saved tensors are alive; for a graph that saved nothing, whether backward has freed it."""
     nodes = graph.nodes
     if len(nodes) > 3 * _ASKED:
         nodes = [*nodes[:_ASKED], *nodes[:: len(nodes) // _ASKED], *nodes[-_ASKED:]]

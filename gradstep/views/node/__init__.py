@@ -1,1 +1,1 @@
-"""Views of one node: v, J, Jᵀ v, saved tensors, the chain from the loss, what met there."""
+"""Views of one node: v, J, Jᵀ v, saved tensors, the chain from the loss, contributions."""

@@ -1,4 +1,4 @@
-"""The chain from the loss to a node: which Jacobians v went through on its way, and how large it was."""
+"""The chain from the loss to a node: the Jacobians that v went through, and its norm at each."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from gradstep.values.views.node import Chain, Link
 from gradstep.views.graph.naming import Naming
 
 _MANY = 1_000_000
-"""Ways are counted up to here: residual connections double them, one after the other."""
+"""Paths are counted up to this: each residual connection doubles them."""
 
 
 class Ways:
-    """The ways through one graph, found once for all its nodes."""
+    """The paths through one graph, found once for all its nodes."""
 
     def __init__(self, record: GraphRecord) -> None:
         self.record = record
         total = len(record.nodes)
         self._from = [-1] * total
-        """The node before each on a shortest way from the loss; -1 for where backward begins."""
+        """The node before each on a shortest path from the loss; -1 where backward begins."""
         self._ways = [0] * total
         self._links: dict[tuple[int, int], Link] = {}
         self.meeting = [0] * total
         """How many edges lead to each node."""
         length = [total] * total
-        for number, targets in enumerate(record.edges):  # every node stands behind all that lead to it
+        for number, targets in enumerate(record.edges):  # in execution order: after all nodes that lead to it
             if not self.meeting[number]:
                 self._ways[number], length[number] = 1, 0
             for target in targets:
@@ -40,14 +40,14 @@ class Ways:
                     length[target], self._from[target] = length[number] + 1, number
 
     def to(self, number: int) -> list[int]:
-        """Return the nodes on a shortest way from the loss to a node, both included."""
+        """Return the nodes on a shortest path from the loss to a node, both included."""
         way = [number]
         while (before := self._from[way[-1]]) >= 0:
             way.append(before)
         return way[::-1]
 
     def chain(self, number: int, count: int, naming: Naming, norms: Mapping[int, float | None]) -> Chain:
-        """Return the chain to a node, the first link and the last ones when there are more than `count`."""
+        """Return the chain to a node; the first link and the last ones when there are more than `count`."""
         way = self.to(number)
         skipped = max(0, len(way) - max(2, count))
         pairs = list(zip(way, [*way[1:], -1], strict=True))

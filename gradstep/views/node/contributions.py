@@ -1,4 +1,4 @@
-"""What met at one node: which gradient came by which edge, how large it is, and how much of the sum it is."""
+"""The gradients that are added up at one node: the edge of each, its norm, and its share of the sum."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from gradstep.values.views.contributions import Contribution, ContributionsView,
 from gradstep.views.graph.naming import Naming
 
 Addends = Sequence[tuple[int, int, Tensor]]
-"""The number of the node that each came from, the edge it came by, and what it added, in the order of arrival."""
+"""The source node of each gradient, its edge, and the gradient, in the order of arrival."""
 _CHUNK = 1 << 20
-"""Elements that are widened to float64 at a time."""
+"""Elements that are converted to float64 at a time."""
 
 
 class Met:
-    """What met at a node, measured once however often it is looked at."""
+    """The gradients added up at a node, measured once for all views."""
 
     def __init__(
         self, held: Held, record: GraphRecord, number: int, arrived: Sequence[Tensor | None], addends: Addends
@@ -36,8 +36,8 @@ class Met:
             held: the workload.
             record: its graph.
             number: the node's place in it.
-            arrived: what the engine gave to the node, one for each output of its operation.
-            addends: what was added up to it; empty where only one gradient arrives.
+            arrived: the gradients that the engine passed to the node, one for each output of its operation.
+            addends: the gradients that were added up; empty when only one arrives.
         """
         self._held, self._record, self._number, self._arrived = held, record, number, arrived
         self._addends = addends or tuple(self._alone())
@@ -45,7 +45,7 @@ class Met:
         self._naming = Naming(held, record)
 
     def view(self, stop: int, request: LookContributions) -> ContributionsView:
-        """Return a window onto the rows, and what all of them add up to."""
+        """Return a window onto the rows, and their sum."""
         naming, number = self._naming, self._number
         parameter = naming.parameter(number)
         tensor = self._held.tensor(parameter) if parameter in self._held.owned else None
@@ -67,11 +67,11 @@ class Met:
             max(map(abs, finite), default=0.0),
             any(share < 0 for share in finite),
             self._totals,
-            "" if self._addends else "this is where backward starts: the gradient of the loss, 1, comes from no node",
+            "" if self._addends else "backward starts here: the gradient of the loss, 1, comes from no node",
         )
 
     def _alone(self) -> Iterator[tuple[int, int, Tensor]]:
-        """Yield what came by the only edge that leads to the node."""
+        """Yield the gradient from the only edge that leads to the node."""
         node = self._record.nodes[self._number]
         for number, targets in enumerate(self._record.edges[: self._number]):
             if self._number not in targets:
@@ -82,7 +82,7 @@ class Met:
                     yield number, edge, value
 
     def _order(self, by: Order) -> list[int]:
-        """Return the places of the addends in the order of the rows: those of one output stand together."""
+        """Return the addends in the order of the rows, those of one output together."""
         places = range(len(self._addends))
         if by == "arrival":
             return sorted(places, key=lambda place: (self._outputs[place], place))
@@ -140,7 +140,7 @@ class Met:
 
 
 def inner(one: Tensor, other: Tensor) -> float:
-    """Return the inner product of two tensors of one shape, taken in float64."""
+    """Return the inner product of two tensors of one shape, in float64."""
     flat, across = one.detach().reshape(-1), other.detach().reshape(-1)
     sums = [
         torch.dot(flat[i : i + _CHUNK].double(), across[i : i + _CHUNK].double()) for i in range(0, len(flat), _CHUNK)
@@ -153,7 +153,7 @@ def _plain(tensor: Tensor) -> bool:
 
 
 def _share(value: Tensor, total: Tensor | None, square: float) -> float | None:
-    """Return <value, total> / <total, total>; None where that makes no sense."""
+    """Return <value, total> / <total, total>; None when it is undefined."""
     if total is None or not square or not math.isfinite(square) or not _plain(value) or value.shape != total.shape:
         return None
     return inner(value, total) / square

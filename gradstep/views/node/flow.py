@@ -1,4 +1,4 @@
-"""A vector that flows through a node: its statistics, and a window of its numbers."""
+"""A gradient that flows through a node: its statistics, and a window of its values."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gradstep.views.training.model import dtype_name
 
 
 def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flow:
-    """Return what there is to see of a vector: statistics of the whole, numbers of a window."""
+    """Return the view of a gradient: statistics of the whole, values of a window."""
     shape, dtype, norm = sizes_of(tensor), dtype_name(tensor), None
     if tensor.is_meta:
         return Flow(shape, dtype, note="a meta tensor has a shape and no values")
     note = ""
     if tensor.is_nested:
-        note, tensor = "nested: all its rows, one after the other", numbers_of(tensor)
+        note, tensor = "nested: all its rows, concatenated", numbers_of(tensor)
     elif tensor.layout is not torch.strided:
         note = f"{str(tensor.layout).removeprefix('torch.')}: what is not stored is 0"
         norm, tensor = norm_of(tensor), tensor.to_dense()

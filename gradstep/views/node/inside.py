@@ -1,4 +1,4 @@
-"""What there is to see at a stop inside a phase: what is passed there, the lines of source, the breakpoints."""
+"""The views of a stop inside a phase: the tensors passed there, the source lines, the breakpoints."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from gradstep.views.tensor.statistics import of_tensor
 from gradstep.views.training.model import dtype_name
 
 _MOST = 24
-"""Tensors of one stop that are described; a model may be passed hundreds."""
+"""Maximum number of tensors that are described at one stop; a model may be passed hundreds."""
 
 
 def inside_view(held: Held, stop: int, stepping: Stepping, event: Event) -> InsideView:
-    """Return what is passed at the stop inside a phase."""
+    """Return the tensors that are passed at the stop inside a phase."""
     return InsideView(
         stop,
         stepping.position,
@@ -50,18 +50,18 @@ def inside_view(held: Held, stop: int, stepping: Stepping, event: Event) -> Insi
 
 def _note(event: Event, stepping: Stepping) -> str:
     if event.kind != "module" and event.outputs is None:
-        return "it has not run: what leaves is known after it"
+        return "it has not run yet: its outputs are known after it"
     if event.compiled:
         return (
             "a compiled region runs as one operation: `torch.compiler.set_stance('force_eager')` runs it step by step"
         )
     if event.phase == "forward" and not stepping.ops:
-        return "it stops at modules only: ops are not watched where it ran to a pause"
+        return "it stops at modules only: ops are not observed in a run to a pause"
     return ""
 
 
 def _passed(event: Event, side: str, values: tuple[object, ...]) -> Iterator[Passed]:
-    """Describe what goes in or out, tensor by tensor, under the names that expressions have for it."""
+    """Describe inputs or outputs, tensor by tensor, with their names in expressions."""
     name = f"{event.kind}.{side}"
     one = len(values) == 1
     count = 0
@@ -113,17 +113,17 @@ def why_not(tensor: Tensor, event: Event) -> str:
     if unwrapped(tensor).requires_grad:
         return ""
     if not (tensor.is_floating_point() or tensor.is_complex()):
-        return "whole numbers have no gradient"
+        return "integers have no gradient"
     if not event.grad_mode:
         return "grad mode is off: no_grad or inference_mode"
     given = [t for _, t in (*tensors_in(event.inputs, ""), *tensors_in(event.keywords, ""))]
     if any(t.requires_grad for t in given):
-        return f"{event.name} cuts the graph: it detaches, or gives what has no gradient"
-    return "nothing that went in requires grad"
+        return f"{event.name} cuts the graph: it detaches, or its result has no gradient"
+    return "no input requires grad"
 
 
 def _taking_part(held: Held, event: Event) -> Iterator[str]:
-    """Yield the parameters that took part: a module's own, an op's inputs, the leaf that a node adds to."""
+    """Yield the parameters involved: a module's own, an op's inputs, the leaf that a node accumulates into."""
     if event.kind == "module":
         prefix = f"{event.path}." if event.path else ""
         yield from (name for name, _ in held.parameters if name.startswith(prefix) and "." not in name[len(prefix) :])
@@ -135,7 +135,7 @@ def _taking_part(held: Held, event: Event) -> Iterator[str]:
 
 
 def source_view(held: Held, stop: int, stepping: Stepping | None, request: LookSource) -> SourceView:
-    """Return the lines round the one that is running, or round the one that made a node."""
+    """Return the source lines around the one that is running, or around the one that made a node."""
     event = None if stepping is None else stepping.event
     wanted = _node_of(held, request)
     if wanted is not None:
@@ -152,7 +152,7 @@ def source_view(held: Held, stop: int, stepping: Stepping | None, request: LookS
 
 
 def _node_of(held: Held, request: LookSource) -> int | None:
-    """Return the node whose line is wanted; of a leaf, which no line made, the first that its parameter goes into."""
+    """Return the node whose line is requested; for a leaf, the first node that uses its parameter."""
     number = request.number
     record = held.graph() if number is not None or request.path else None
     if record is None:
@@ -169,14 +169,14 @@ def _no_line(held: Held, number: int) -> str:
     """Return why no line of the user's is known, of a node or, below 0, of what runs in a forward."""
     graph = held.graph() if number >= 0 else None
     if graph is None:
-        return "torch and gradstep run it, with no line of yours in between"
+        return "torch and gradstep run it, without a line of your code"
     if number in graph.leaves:
-        return "no line made it: it is where the graph ends, and adds to .grad"
+        return "no line made it: it is a leaf of the graph, and accumulates into .grad"
     if graph.lines is None:
-        return "not noted which line made it: the Graph panel, or this one, must have been seen during the forward"
+        return "its line was not recorded: the Graph panel, or this one, must be shown during the forward"
     whole = "compute_loss(model, batch)" if held.workload.loss is None else "model(x)"
     call = whole if graph.calls[number] >= 0 or held.workload.loss is None else "loss(prediction, target)"
-    return f"torch's own code made it, in gradstep's call of {call}, with no line of yours in between"
+    return f"torch's own code made it, in gradstep's call of {call}, without a line of your code"
 
 
 def _lines(stop: int, source: SourceLine, count: int, first: int) -> SourceView:

@@ -1,4 +1,4 @@
-"""What is seen of a node's Jacobian: its structure by name, a window of it, and how it compares with differences."""
+"""The view of a node's Jacobian: its structure, a window of it, and its check against finite differences."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gradstep.views.node.flow import start
 from gradstep.views.node.strip import strip_of
 
 KEPT = 8
-"""Structures that are kept for looking again at the same stop."""
+"""Maximum number of structures that are cached at one stop."""
 
 
 class MatrixViewer:
-    """Makes parts of Jacobians; keeps the structures that it found at this stop."""
+    """Makes views of Jacobians; caches the structures found at this stop."""
 
     def __init__(self) -> None:
         self._stop = -1
@@ -39,9 +39,9 @@ class MatrixViewer:
         v: Tensor | None = None,
         left: Tensor | None = None,
     ) -> MatrixPart:
-        """Return what is seen of J for one output and one input of a node; v and J^T v choose a row or column of it.
+        """Return the view of J for one output and one input of a node; v and J^T v choose a row or column of it.
 
-        `applied` is what the custom Functions of the forward were given: to check one, it is applied to that again.
+        `applied` has the inputs of the custom Functions of the forward: to check one, it is applied to them again.
         """
         found = jacobian(node, edge, output, request.run)
         if isinstance(found, Refusal):
@@ -78,8 +78,8 @@ class MatrixViewer:
             return replace(part, window=_rows(cells), zeros=zeros, ones=ones)
         if not request.insist and found.rows_that_fit(count) < count:
             most = WORK // count
-            why = f"a row of J takes this node {found.row_cost:,} numbers to compute, more than {most:,}"
-            return replace(part, note=f"{why}: it is computed when asked for")
+            why = f"one row of J takes {found.row_cost:,} elements of work in this node, more than {most:,}"
+            return replace(part, note=f"{why}: it is computed on request")
         return replace(part, window=_rows(found.rows(top, count)[:, left : left + across].to(torch.float64).tolist()))
 
     def _checked(self, part: MatrixPart, node: Node, applied: Applied) -> MatrixPart:
@@ -89,7 +89,7 @@ class MatrixViewer:
 
 
 def _place(asked: int | None, shape: tuple[int, ...], request: LookNode) -> int:
-    """Return where along one side of J a window begins: where it was asked for, or at the vector's first element."""
+    """Return where a window of J begins along one side: as requested, or at the vector's first element."""
     if asked is not None:
         return asked
     if len(shape) < 2:

@@ -1,4 +1,4 @@
-"""What a node was passed: from the stop inside a backward, or from running the last backward once more."""
+"""The gradients that a node received: at the stop inside a backward, or by running the last backward again."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from gradstep.views.node.contributions import Addends, Met
 from gradstep.views.node.view import NodeViewer
 
 _KEPT = 2
-"""Nodes of a backward that ran whole whose values are kept while they are looked at: as many as panels are about."""
+"""Nodes of a finished backward whose gradients are cached while they are shown: one for each panel."""
 
-_NOTHING = "nothing has arrived yet: run `backward`, or step into it with `into`"
-_ANOTHER = ".grad holds something else: it was changed since, or the backward gives another one when it is run again"
+_NOTHING = "no gradient has arrived yet: run `backward`, or step into it with `into`"
+_ANOTHER = ".grad is not this sum: it was changed since, or the backward does not repeat"
 
 
 @dataclass
 class _Seen:
-    """What one node was passed."""
+    """The gradients that one node received."""
 
     record: GraphRecord
     number: int
@@ -45,28 +45,28 @@ class _Seen:
     note: str = ""
     met: Met | None = None
     made: Sequence[Tensor | None] | None = None
-    """What the node made of what arrived, where what left was changed by hand."""
+    """The node's own result, when the gradient it passed on was edited."""
     by_hand: tuple[str, ...] = ()
 
 
 class Passing:
-    """Answers for nodes. Of a backward that ran whole, what one node was passed is kept while it is looked at."""
+    """Makes the node views. After a finished backward, what a node received is cached while it is shown."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
         self._look = NodeViewer(held)
         self._kept: list[tuple[Point, _Seen]] = []
         self._stopped: tuple[ReferenceType[Event], _Seen] | None = None
-        """What is passed at the place that is stopped at, for as long as it is."""
+        """What the node at the stop received, as long as it is stopped there."""
 
     def asked(self, wanted: bool) -> None:
-        """Note a look; what was kept is let go of when nobody looks any more."""
+        """Note a request; cached gradients are released when no panel shows them any more."""
         if not wanted:
             self._kept, self._stopped = [], None
             self._look.forget()
 
     def node(self, stop: int, request: LookNode, stepping: Stepping | None) -> NodeView:
-        """Return what a node makes of what arrives."""
+        """Return the view of a node."""
         seen = self._seen(self._wanted(request.number, request.path), stepping)
         if isinstance(seen, str):
             return NodeView(stop, note=seen)
@@ -83,7 +83,7 @@ class Passing:
         return self._look.chain(stop, request, seen.record, seen.number, seen.norms)
 
     def contributions(self, stop: int, request: LookContributions, stepping: Stepping | None) -> ContributionsView:
-        """Return what met at a node, or at the leaf of a parameter."""
+        """Return the gradients added up at a node, or at the leaf of a parameter."""
         seen = self._seen(self._wanted(request.number, request.path), stepping)
         if isinstance(seen, str):
             return ContributionsView(stop, note=seen)
@@ -109,7 +109,7 @@ class Passing:
 
     # -- seeing --------------------------------------------------------------------------------------------------------
     def _wanted(self, number: int | None, path: str) -> int | str | None:
-        """Return the number of a node, or of the one that a path stands for; a text says why it stands for none."""
+        """Return the number of a node, or of the one that a path names; a text that says why it names none."""
         record = self._held.graph()
         if not path or record is None:
             return number
@@ -118,10 +118,10 @@ class Passing:
             return place
         if self._held.tensor(path) is None:
             return f"the graph of the last loss has no operation of {path or 'the model'}"
-        return f"the graph of the last loss does not lead to {path}: `why {path}.grad` says why"
+        return f"the graph of the last loss does not lead to {path}: `why {path}.grad` shows why"
 
     def _seen(self, number: int | str | None, stepping: Stepping | None) -> _Seen | str:
-        """Return what a node was passed, or why there is no node to see."""
+        """Return what a node received, or why there is no node to show."""
         if isinstance(number, str):
             return number
         record = self._held.graph()
@@ -132,7 +132,7 @@ class Passing:
             if event is None or event.node is None:
                 if stepping is None and not self._held.point.ran:
                     return _NOTHING
-                return "no node is stopped at: choose one in Graph, or a parameter or a module in Model"
+                return "not stopped at a node: select one in Graph, or a parameter or a module in Model"
             number = event.number
         if not 0 <= number < len(record.nodes):
             return f"the graph has no node #{number}: its last one is #{len(record.nodes) - 1}"
@@ -145,7 +145,7 @@ class Passing:
     def _inside(self, record: GraphRecord, number: int, event: Event | None, stepping: Stepping) -> _Seen:
         if event is None or event.node is None or event.number != number:
             ran = number in stepping.ran
-            note = "it has run: what it was passed can be seen again when the phase is over" if ran else ""
+            note = "it has run: its gradients can be shown again when the phase is over" if ran else ""
             return _Seen(record, number, norms=stepping.norms, note=note or "it has not run yet")
         if not stepping.looked:
             stepping.looked = True
@@ -157,7 +157,7 @@ class Passing:
         return self._stopped[1]
 
     def _go_on(self, gone: ReferenceType[Event]) -> None:
-        """Let go of what was passed at a place once the phase has gone on from it."""
+        """Release what was received at a stop once the phase has gone on from it."""
         if self._stopped is not None and self._stopped[0] is gone:
             self._stopped = None
 
@@ -194,5 +194,5 @@ def _is_one(inputs: Sequence[object]) -> bool:
 
 
 def _is_changed(seen: _Seen, event: Event) -> bool:
-    """Return whether what is passed at a place was changed by hand since it was seen."""
+    """Return whether the gradient at a stop was edited since it was read."""
     return seen.arrived is not event.inputs or seen.left is not event.outputs

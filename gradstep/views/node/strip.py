@@ -1,4 +1,4 @@
-"""One row or one column of a node's Jacobian, had by itself: of a J too large to be computed whole."""
+"""One row or one column of a node's Jacobian, computed alone: for a J too large to be computed whole."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from gradstep.values.views.node import LookNode, Strip
 from gradstep.views.node.flow import start
 
 _GREATEST = 8
-"""Elements that are named."""
+"""Maximum number of elements with their index."""
 _SPARSE = 4
-"""Where no more than one element in so many is not 0, only those are seen."""
+"""When at most one element in so many is not 0, only those are shown."""
 
 
 def strip_of(found: Jacobian, request: LookNode, v: Tensor | None, left: Tensor | None) -> Strip:
-    """Return the row or column that is asked for.
+    """Return the requested row or column.
 
     Args:
         found: the Jacobian.
         request: which row or column.
-        v: what arrives, to choose a row by where none is named.
+        v: the incoming gradient, to choose a row by when none is given.
         left: J^T v, to choose a column by.
     """
     row = request.strip == "row"
@@ -57,7 +57,7 @@ def strip_of(found: Jacobian, request: LookNode, v: Tensor | None, left: Tensor 
 
 
 def index_of(number: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the index of an element that is counted row by row."""
+    """Return the index of an element from its flat index."""
     index = []
     for size in reversed(shape):
         number, place = divmod(number, size)
@@ -66,7 +66,7 @@ def index_of(number: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _number(at: tuple[int, ...], shape: tuple[int, ...]) -> int | None:
-    """Return the place of an element counted row by row; None where there is no such element."""
+    """Return the flat index of an element; None when there is no such element."""
     if len(at) == 1 and len(shape) != 1:
         total = math.prod(shape)
         return at[0] % total if -total <= at[0] < total else None
@@ -79,7 +79,7 @@ def _number(at: tuple[int, ...], shape: tuple[int, ...]) -> int | None:
 
 
 def _farthest(vector: Tensor | None) -> int:
-    """Return the place of the element farthest from 0; the first where nothing is known of them."""
+    """Return the flat index of the element farthest from 0; the first when they are unknown."""
     if vector is None or not vector.numel() or vector.layout is not torch.strided:
         return 0
     return int(vector.detach().abs().nan_to_num(nan=math.inf).argmax())
@@ -95,4 +95,4 @@ def _column(found: Jacobian, number: int) -> tuple[Tensor | None, str]:
         return column, "Je by the gradient of Jᵀv with respect to v, e = 1 at that element"
     if found.fits:
         return found.whole()[:, number], f"picked from all {found.shape[0]:,} rows of J"
-    return None, "torch has no derivative of this derivative, and J is too large to be computed for one column of it"
+    return None, "torch has no double backward for this node, and J is too large to be computed for a single column"

@@ -1,4 +1,4 @@
-"""What flowed through a module in the last backward: the gradients of its outputs, and those of its inputs.
+"""The gradients through a module in the last backward: those of its outputs, and those of its inputs.
 
 They cross the border of a module's call: the edges of the graph that lead into it carry the gradients of its outputs,
 those that lead out of it the ones of its inputs. Edges to parameters end at their `.grad` and are left out.
@@ -27,7 +27,7 @@ from gradstep.views.node.inside import passed_of
 Port: TypeAlias = "tuple[int, int]"
 """A node, and which output of its operation."""
 _MOST = 12
-"""Outputs and inputs that are described at most."""
+"""Maximum number of outputs and inputs that are described."""
 
 
 @dataclass
@@ -43,14 +43,14 @@ class _Border:
 
 
 class Through:
-    """Answers for modules after a backward that ran whole; the last answer is kept."""
+    """Makes views of modules after a finished backward; the last one is cached."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
         self._kept: tuple[Point, str, int, InsideView] | None = None
 
     def view(self, stop: int, request: LookInside) -> InsideView:
-        """Return the gradients of a module's outputs and inputs, or why there are none to see."""
+        """Return the gradients of a module's outputs and inputs, or why there are none."""
         record, point = self._held.graph(), self._held.point
         if record is None:
             return InsideView(stop, note="no graph yet: run `forward`, or step into it with `into`")
@@ -66,7 +66,7 @@ class Through:
         return replace(self._kept[3], stop=stop)
 
     def _call(self, record: GraphRecord, request: LookInside) -> tuple[str, int] | str:
-        """Return the module that is asked for and the call of it, as its place among the calls; a text for none."""
+        """Return the requested module and its call, as the index among the calls; a text when there is none."""
         naming, held = Naming(self._held, record), self._held
         path, number = request.path, request.number
         if held.tensor(path) is not None:
@@ -75,7 +75,7 @@ class Through:
             leaf = naming.parameter(number)
             owner = leaf.rpartition(".")[0] if leaf in held.owned else record.owners[number]
             if owner is None:
-                return f"#{number} {naming.operation(number)} was made outside of the model: choose a module in Model"
+                return f"#{number} {naming.operation(number)} was made outside of the model: select a module in Model"
             path = owner
         every = range(len(record.nodes))
         for start in every if number is None else (number, *every):
@@ -87,14 +87,14 @@ class Through:
         return f"the graph of the last loss has no operation of {path or 'the model'}: nothing flowed through it"
 
     def _headed(self, view: InsideView, record: GraphRecord, path: str, call: int) -> InsideView:
-        """Return a view with the module that it is about, and which call of it."""
+        """Return a view with its module and the number of its call."""
         times = record.made.times(path)
         number = record.made.calls[call].number if times > 1 else 0
         kind = self._held.kinds.get(path, "")
         return replace(view, module=f"{path} {kind}".strip(), call=number, calls=times if times > 1 else 0)
 
     def _again(self, record: GraphRecord, call: int) -> InsideView:
-        """Run the backward once more and take what crosses the border of a call."""
+        """Run the backward again and record what crosses the border of a call."""
         ends = {place for place in record.leaves if leaf_tensor(record.nodes[place]) in self._held.names}
         border = _border(record, call, ends)
         wanted = {number for number, _ in (*border.outputs, *border.inputs)}
@@ -135,7 +135,7 @@ class Through:
         return InsideView(0, inputs=tuple(inputs), outputs=outputs, note="" if inputs else _NO_INPUT)
 
 
-_NO_INPUT = "nothing that went into it requires grad: no gradient leaves it but those of parameters"
+_NO_INPUT = "no input of it requires grad: it passes on no gradients except to parameters"
 
 
 def _border(record: GraphRecord, call: int, ends: Collection[int]) -> _Border:
@@ -148,7 +148,7 @@ def _border(record: GraphRecord, call: int, ends: Collection[int]) -> _Border:
     """
     parents = [made.parent for made in record.made.calls]
     within: dict[int, bool] = {-1: False, call: True}
-    for place in range(len(parents)):  # a call begins after the one that it is in
+    for place in range(len(parents)):  # a call begins after its parent
         within.setdefault(place, within[parents[place]])
     leaves = frozenset(record.leaves)  # no operation makes them
     inside = [within[made] and place not in leaves for place, made in enumerate(record.calls)]

@@ -1,4 +1,4 @@
-"""The node views: v that arrives at a node, J, J^T v that leaves, what it saved, and the chain from the loss."""
+"""The node views: the incoming gradient v, J, J^T v, saved tensors, and the chain from the loss."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from gradstep.views.training.model import dtype_name
 
 Vectors = Sequence[Tensor | None]
 _LINKS = 64
-"""Links of the chain that a node view holds."""
+"""Maximum number of links of the chain in a node view."""
 _NONE: Mapping[int, float | None] = {}
 
 
 class NodeViewer:
-    """Makes node views. What is the same for as long as a graph lives is found once: the ways through it."""
+    """Makes node views. The paths through a graph are found once."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
@@ -38,7 +38,7 @@ class NodeViewer:
         self._ways: Ways | None = None
 
     def forget(self) -> None:
-        """Let go of the graph that was looked at."""
+        """Release the graph."""
         self._ways = None
 
     def chain(
@@ -51,7 +51,7 @@ class NodeViewer:
         return ChainView(stop, self._ways_of(record).chain(number, request.count, naming, norms))
 
     def way(self, record: GraphRecord, number: int) -> list[int]:
-        """Return the nodes of the chain to a node, as far as a view of it has links."""
+        """Return the nodes of the chain to a node, as many as a view has links."""
         way = self._ways_of(record).to(number)
         return [*way[:1], *way[-_LINKS:]]
 
@@ -66,18 +66,18 @@ class NodeViewer:
         norms: Mapping[int, float | None] = _NONE,
         made: Vectors | None = None,
     ) -> NodeView:
-        """Return what a node makes of what arrives. Call it on the thread of the phase, under no_grad.
+        """Return the view of a node. Call it on the thread of the phase, under no_grad.
 
         Args:
             stop: the number of the stop.
-            request: what is to be seen of it.
+            request: what to show of it.
             record: the graph.
             number: the node's place in it.
-            arrived: v for each output of the operation: the very tensors that the engine gave, not copies, for with
-                other strides the last bits may differ. None where they are not known.
+            arrived: v for each output of the operation: the tensors that the engine passed, not copies: with other
+                strides the last bits may differ. None when unknown.
             left: what the engine passed on; None before the node has run.
-            norms: norms of v at other nodes, as far as they were seen.
-            made: what the node itself made of v, where what it passed on was changed by hand.
+            norms: norms of v at other nodes, as far as they are known.
+            made: the node's own result, when the gradient it passed on was edited.
         """
         if not 0 <= number < len(record.nodes):
             return NodeView(stop, note=f"the graph has no node #{number}")
@@ -90,7 +90,7 @@ class NodeViewer:
 
 
 class _Node:
-    """One node, seen once."""
+    """One node in one view."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class _Node:
         if seen < 0:
             matrix = None
         elif self._changed():
-            note = "what it saved has changed since it ran: J would be that of other numbers"
+            note = "a saved tensor was written since it ran: J would be a different one"
             matrix = MatrixPart(seen, output, 0, 0, note=note)
         else:
             v, left = _at(self.arrived, output), _at(self.left, seen)
@@ -158,10 +158,10 @@ class _Node:
         return self.ways.chain(self.number, _LINKS, self.naming, norms)
 
     def _foreseen(self) -> Vectors | None:
-        """Return what the node is going to pass on; None where that is not known, and note why."""
+        """Return what the node is going to pass on; None when unknown, with the reason in `why`."""
         if self.arrived is None:
             refused = refusal(self.node, self.request.run)
-            self.why = "v is seen when backward is stepped to this node" if refused is None else refused.why
+            self.why = "v is shown when backward is stepped to this node" if refused is None else refused.why
             return None
         made = vjp(self.node, self.arrived, self.request.run)
         if isinstance(made, Refusal):
@@ -170,7 +170,7 @@ class _Node:
         return made
 
     def _changed(self) -> bool:
-        """Return whether the node gives something else than when it ran: not every write to a weight is noted."""
+        """Return whether the node now gives another result than when it ran: not every write to a weight is counted."""
         if not self.exact or self.made is None or self.arrived is None or refusal(self.node) is not None:
             return False
         made = vjp(self.node, self.arrived)
@@ -181,7 +181,7 @@ class _Node:
 
     def _words(self, leaf: str) -> str:
         if leaf:
-            return f"v is added to {leaf}.grad: this is where backward ends up"
+            return f"v is added to {leaf}.grad: backward ends here"
         return words_of(self.node)
 
     def _edge(self, edge: int, norm: float) -> EdgeRow:
@@ -213,12 +213,12 @@ class _Node:
         )
 
     def _number_of(self, edge: int) -> int:
-        """Return the number of the node that an edge leads to: `edges` leaves out those that lead nowhere."""
+        """Return the number of the node that an edge leads to: `edges` omits those without one."""
         before = sum(following is not None for following, _ in self.node.next_functions[:edge])
         return self.record.edges[self.number][before]
 
     def _seen_edge(self) -> int:
-        """Return the edge that was asked for; else the first that leads on, not to a leaf: the way v goes further."""
+        """Return the requested edge; else the first that does not end at a leaf."""
         wished = self.request.edge
         ends = [edge for edge, (following, _) in enumerate(self.node.next_functions) if following is not None]
         on = [edge for edge in ends if self.node.next_functions[edge][0].next_functions]  # type: ignore[union-attr]
@@ -254,7 +254,7 @@ def _at(vectors: Vectors | None, place: int) -> Tensor | None:
 
 
 def _owner(held: Held, tensor: Tensor) -> str:
-    """Return the parameter or buffer whose memory a tensor stands on; empty for its own."""
+    """Return the parameter or buffer whose memory a tensor shares; empty when it has its own."""
     if tensor.is_meta or str(tensor.layout) != "torch.strided" or not tensor.numel():
         return ""
     memory = tensor.untyped_storage().data_ptr()

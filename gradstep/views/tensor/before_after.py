@@ -1,4 +1,4 @@
-"""A tensor beside what it was before the last phase: windows of both, their difference, and its statistics."""
+"""A tensor before and after the last phase: windows of both, their difference, and its statistics."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ Past = Literal["kept", "same", "none", "unknown"]
 
 @dataclass(frozen=True)
 class Side:
-    """A tensor that can be read, and what it was before the last phase."""
+    """A readable tensor, with its contents before the last phase."""
 
     name: str
-    """What it is held under."""
+    """The name in the state."""
     now: Tensor
     before: Tensor | None
-    """What it was; the tensor itself where the phase could not write it."""
+    """Its contents before; the tensor itself when the phase could not write it."""
     past: Past
-    """`none`: there was no such tensor. `unknown`: nobody kept it."""
+    """`none`: there was no such tensor. `unknown`: no copy was kept."""
 
     @property
     def is_same(self) -> bool:
-        """True where the last phase could not write it."""
+        """True when the last phase could not write it."""
         return self.past == "same"
 
 
 def side_of(held: Held, path: str, tensor: Tensor) -> Side:
-    """Return a selected tensor, or the `.grad` of one, with what it was."""
+    """Return a selected tensor, or its `.grad`, with its contents before the last phase."""
     name = _held_name(held, path)
     was_kept, old = before(held, name) if name else (False, None)
     if not name or tensor.layout is not torch.strided or tensor.is_quantized:
@@ -55,14 +55,14 @@ def side_of(held: Held, path: str, tensor: Tensor) -> Side:
 
 
 def was_there(held: Held, path: str) -> bool:
-    """Return whether there was a tensor of this name before the last phase, where that phase could write it."""
+    """Return whether this tensor existed before the last phase, when that phase could write it."""
     name = _held_name(held, path)
     was_kept, old = before(held, name) if name else (False, None)
     return was_kept and old is not None
 
 
 def _held_name(held: Held, path: str) -> str:
-    """Return the name under which a phase keeps a tensor of the model; empty for one that is none of the model's."""
+    """Return the name of a model's tensor in the state; empty for any other tensor."""
     if held.tensor(path) is not None:
         owner, attribute = path, ""
     elif path.endswith(".grad"):
@@ -71,13 +71,13 @@ def _held_name(held: Held, path: str) -> str:
         owner, dot, key = path.rpartition(".state.")
         attribute = dot + key
     tensor = held.tensor(owner) if owner else None
-    # a shared one was kept under its first name
+    # a shared tensor is kept under its first name
     return "" if tensor is None else held.names.get(tensor, owner) + attribute
 
 
 # -- windows -----------------------------------------------------------------------------------------------------------
 def window_of(side: Side, plane: Plane, quantity: Quantity) -> Window:
-    """Copy a window: what is seen of its elements, what they were, and which of them the last phase changed."""
+    """Copy a window: the shown quantity of its elements, their values before, and which of them have changed."""
     now = plane.turned(part(side.now, plane.cut))
     old = None if side.before is None else plane.turned(part(side.before, plane.cut))
     if side.past == "none":
@@ -91,7 +91,7 @@ def window_of(side: Side, plane: Plane, quantity: Quantity) -> Window:
 
 
 def _seen(now: Tensor, old: Tensor | None, changed: Tensor, quantity: Quantity) -> tuple[Tensor, Tensor]:
-    """Return what is seen of elements as float64, and where that is nothing: there is no ratio to 0 or to none."""
+    """Return the shown quantity of elements as float64, and where it is undefined, as a ratio to 0."""
     first, last = None if old is None else exact(old), exact(now)
     nowhere = torch.zeros(last.shape, dtype=torch.bool)
     if quantity == "value" or (quantity == "change" and first is None):
@@ -123,7 +123,7 @@ def _square(values: Tensor) -> Tensor:
 
 # -- statistics --------------------------------------------------------------------------------------------------------
 def statistics_of(side: Side, chosen: Cut, quantity: Quantity, bins: int) -> Statistics:
-    """Return the statistics of what is seen of a slice."""
+    """Return the statistics of the shown quantity of a slice."""
     norm = side.now.is_floating_point() or side.now.is_complex() or side.now.is_quantized
     if quantity == "value" or (quantity == "change" and side.before is None):
         values, implied = stored(side.now, chosen)
@@ -140,7 +140,7 @@ def statistics_of(side: Side, chosen: Cut, quantity: Quantity, bins: int) -> Sta
 
 
 def changes(chunk: Sequence[Tensor]) -> Tensor:
-    """Return after minus before of elements; what is the same NaN or inf as before did not change."""
+    """Return after minus before; a NaN or inf that was the same before counts as unchanged."""
     now, old = chunk
     if now.is_complex():
         return real(now - old)
@@ -153,7 +153,7 @@ def changes(chunk: Sequence[Tensor]) -> Tensor:
 
 
 def ratios(chunk: Sequence[Tensor]) -> Tensor:
-    """Return the change of elements over what they were, without those that were 0."""
+    """Return the relative change of elements, without those that were 0."""
     base = real(chunk[1])
     found = base != 0
     return changes(chunk)[found] / base[found]

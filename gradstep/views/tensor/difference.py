@@ -28,7 +28,7 @@ Missing = Literal["", "first", "second"]
 
 
 class DifferenceViewer:
-    """Answers looks at what a tensor is at two points."""
+    """Makes views of a tensor at two points."""
 
     def __init__(self) -> None:
         self.measures = Measures()
@@ -39,7 +39,7 @@ class DifferenceViewer:
         Only the window is copied. Statistics are of the whole tensor.
 
         Raises:
-            GradstepError: there is no such point, it can't be reached, or neither has a tensor of this name.
+            GradstepError: a point does not exist or can't be reached, or neither has a tensor of this name.
         """
         points = timeline.named(between.first), timeline.named(between.second)
         first, second = _tensors(timeline, points, between.name)
@@ -64,7 +64,7 @@ class DifferenceViewer:
             for tensor in (first, second)
         ]
         moved = self.measures.of(side, chosen, quantity, look)
-        gone = {"first": f"{names[0]} has none", "second": f"{names[1]} has none"}.get(missing, "")
+        gone = {"first": f"{names[0]} has no such tensor", "second": f"{names[1]} has no such tensor"}.get(missing, "")
         return replace(
             view,
             value=window_of(side, window, quantity),
@@ -80,7 +80,7 @@ class DifferenceViewer:
         """Return where an extreme of second minus first is.
 
         Raises:
-            GradstepError: there is no such point, it can't be reached, or neither has a tensor of this name.
+            GradstepError: a point does not exist or can't be reached, or neither has a tensor of this name.
         """
         points = timeline.named(between.first), timeline.named(between.second)
         names = [_name(word, point) for word, point in zip((between.first, between.second), points, strict=True)]
@@ -90,14 +90,14 @@ class DifferenceViewer:
         assert there is not None
         reason = why_not(there) or _why_not_both(first, second)
         if reason or look.grad:
-            return replace(nothing, why=reason or "of a difference there is no .grad: choose it in Compare")
+            return replace(nothing, why=reason or "a difference has no .grad: choose it in Compare")
         return place_between(nothing, there, first if second is not None else None)
 
 
 def _tensors(timeline: Timeline, points: tuple[TimelinePoint, TimelinePoint], name: str) -> list[Tensor | None]:
     found = [_of(kept, name) for kept in keep_both(timeline, *points)]
     if found == [None, None]:
-        raise wrong("there is no such tensor", f"{name} is there at neither point", "choose one in Compare", name)
+        raise wrong("there is no such tensor", f"{name} exists at neither point", "choose one in Compare", name)
     return found
 
 
@@ -107,13 +107,13 @@ def _of(checkpoint: Checkpoint, name: str) -> Tensor | None:
 
 
 def _why_not_both(first: Tensor | None, second: Tensor | None) -> str:
-    """Return why two tensors have no difference; empty where they have, or one is not there."""
+    """Return why two tensors can't be subtracted; empty when they can, or when one is missing."""
     if first is None or second is None:
         return ""
     if first.shape != second.shape:
-        return f"there is no difference: its shape is {tuple(first.shape)} and {tuple(second.shape)}"
+        return f"they can't be subtracted: the shapes are {tuple(first.shape)} and {tuple(second.shape)}"
     if first.dtype != second.dtype or first.layout != second.layout:
-        return f"there is no difference: it is {first.dtype} {first.layout} and {second.dtype} {second.layout}"
+        return f"they can't be subtracted: they are {first.dtype} {first.layout} and {second.dtype} {second.layout}"
     return ""
 
 
@@ -122,5 +122,5 @@ def _alone(name: str, tensor: Tensor) -> Side:
 
 
 def _name(word: str, point: TimelinePoint) -> str:
-    """Return what a point is called: its branch where it was named by that."""
+    """Return the name of a point: its branch, if it was named by that."""
     return f"stop {point.number}" if word.isdigit() else word

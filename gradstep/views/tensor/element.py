@@ -1,4 +1,4 @@
-"""The selected element: one number of the selected parameter, which Why and the Ledger are about."""
+"""The selected element: one number of the selected parameter, shown in Why and the Ledger."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Element:
     """One element of a parameter."""
 
     path: str
-    """The parameter's name as it was selected."""
+    """The parameter's name as selected."""
     name: str
-    """The name it is held under: a shared parameter has several."""
+    """The name in the state: a shared parameter has several."""
     parameter: nn.Parameter
     index: tuple[int, ...]
 
@@ -34,7 +34,7 @@ class Element:
         return name_line(self.path) + attribute + (f"[{inside}]" if self.index else "")
 
     def of(self, tensor: Tensor | None) -> float | None:
-        """Return the element of a tensor of the parameter's shape; None where it can't be read."""
+        """Return the element of a tensor of the parameter's shape; None when it can't be read."""
         if tensor is None or tensor.is_sparse or tensor.is_meta or tensor.shape != self.parameter.shape:
             return None
         value = tensor.detach()[self.index]
@@ -44,8 +44,8 @@ class Element:
 def element_of(held: Held, selection: Selection | None, index: tuple[int, ...] | None) -> Element | None:
     """Return the element of an index, or the first of the selection; None when no parameter is selected.
 
-    An index that is none of this parameter's (the selection has changed since) gives the first too. A selection of
-    `.grad` or of optimizer state is about the parameter it belongs to.
+    An index outside of this parameter (the selection has changed since) gives the first, too. A selection of `.grad` or
+    of optimizer state selects its parameter.
     """
     if selection is None:
         return None

@@ -1,4 +1,4 @@
-"""Places in a tensor worth going to: its extremes over the selected slice, found in torch, as indices."""
+"""Elements of a tensor to go to: its extremes over the selected slice, as indices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gradstep.views.tensor.plane import axes_of
 from gradstep.views.tensor.view import Selection
 
 _ROWS = 1 << 18
-"""Elements that are compared at a time: what is made of them on the way stays small."""
+"""Elements that are compared at a time, to keep intermediate tensors small."""
 _DENSE = 1 << 24
 """Elements up to which a sparse tensor is searched."""
 
@@ -30,12 +30,12 @@ SCORES: dict[Extreme, Callable[[Tensor], Tensor]] = {
     "nan": lambda values: torch.where(values.isnan(), 1.0, torch.nan),
     "inf": lambda values: torch.where(values.isinf(), 1.0, torch.nan),
 }
-"""The element with the greatest of these is the one looked for; NaN is none."""
-_NONE: dict[Extreme, str] = {"nan": "no NaN in it", "inf": "nothing infinite in it", "change": "nothing changed in it"}
+"""The score of each element: the greatest wins, NaN never does."""
+_NONE: dict[Extreme, str] = {"nan": "no NaN in it", "inf": "no inf in it", "change": "nothing changed in it"}
 
 
 def place_view(held: Held, stop: int, selection: Selection | None, tensor: Tensor | None, look: LookPlace) -> PlaceView:
-    """Return where an extreme of the selected slice is: the first of several.
+    """Return the index of an extreme of the selected slice: the first of several.
 
     Args:
         held: the held workload.
@@ -60,7 +60,7 @@ def place_view(held: Held, stop: int, selection: Selection | None, tensor: Tenso
     if look.extreme == "change":
         side = side_of(held, selection.path + (".grad" if look.grad else ""), searched)
         if side.past == "unknown":
-            return _why(nothing, "what it was before is not kept")
+            return _why(nothing, "its values before were not kept")
         if side.before is not None:
             parts.append(part(side.before, chosen))
             read = changes
@@ -68,7 +68,7 @@ def place_view(held: Held, stop: int, selection: Selection | None, tensor: Tenso
 
 
 def place_between(nothing: PlaceView, second: Tensor, first: Tensor | None) -> PlaceView:
-    """Return where an extreme of second minus first is, of one shape; without a first, of the second."""
+    """Return the index of an extreme of second minus first; without a first, of the second."""
     chosen = cut(second.shape, ())
     parts = [part(tensor, chosen) for tensor in (second, first) if tensor is not None]
     read = _read if first is None else changes
@@ -76,7 +76,7 @@ def place_between(nothing: PlaceView, second: Tensor, first: Tensor | None) -> P
 
 
 def _placed(nothing: PlaceView, chosen: Cut, found: tuple[int, float] | None) -> PlaceView:
-    """Return the place of the element that was found in a slice, counted flat; or why there is none."""
+    """Return the flat index of the element found in a slice; or why there is none."""
     if found is None or (nothing.extreme == "change" and found[1] == 0):
         return _why(nothing, _NONE.get(nothing.extreme, "there is no number in it"))
     flat, value = found
@@ -98,7 +98,7 @@ def _read(parts: Sequence[Tensor]) -> Tensor:
 def _first_greatest(
     parts: Sequence[Tensor], read: Callable[[Sequence[Tensor]], Tensor], score: Callable[[Tensor], Tensor]
 ) -> tuple[int, float] | None:
-    """Return the place, row by row, and the number of the element with the greatest score; None where all are NaN."""
+    """Return the flat index and the value of the element with the greatest score; None when all are NaN."""
     whole = parts[0]
     row = math.prod(whole.shape[1:])
     lines = [part.reshape(1) for part in parts] if whole.dim() == 0 else list(parts)

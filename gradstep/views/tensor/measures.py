@@ -1,4 +1,4 @@
-"""Statistics of slices that were taken once at a stop, for as long as nothing can have changed."""
+"""A cache of the statistics of slices at one stop, valid as long as nothing can have changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradstep.views.moment import version_of
 from gradstep.views.tensor.before_after import Side, statistics_of
 
 _QUICK = 1 << 21
-"""Elements whose statistics take no longer than a frame: they come with the window, also in a hurry."""
+"""Elements whose statistics take no longer than a frame: they are computed with the window even in a hurry."""
 
 
 class _Known(NamedTuple):
@@ -21,27 +21,27 @@ class _Known(NamedTuple):
 
 
 class Measures:
-    """Takes statistics, and keeps what was taken at one stop."""
+    """Computes statistics, and caches them for one stop."""
 
     def __init__(self) -> None:
         self._stop = -1
         self._point: Point | None = None
         self._known: dict[Hashable, _Known] = {}
         self._asked: set[Hashable] = set()
-        """What was left for the next time."""
+        """What was left for the next call."""
 
     def forget(self) -> None:
         """Forget what was measured."""
         self._known = {}
 
     def refresh(self, stop: int, point: Point) -> None:
-        """Forget what was measured if anything can have changed since: the point is another one after each phase."""
+        """Forget what was measured if anything can have changed since: each phase makes another point."""
         if self._stop != stop or self._point is not point:
             self._stop, self._point = stop, point
             self._known, self._asked = {}, set()
 
     def of(self, side: Side, chosen: Cut, quantity: Quantity, look: LookTensor) -> Statistics | None:
-        """Return the statistics of a slice; None when they are left for the next time."""
+        """Return the statistics of a slice; None when they are left for the next call."""
         old = None if side.before is None else (id(side.before), version_of(side.before))
         key = (side.name, id(side.now), version_of(side.now), old, chosen, quantity)
         known = self._known.get(key)

@@ -31,7 +31,7 @@ class Selection:
 
 
 class TensorViewer:
-    """Answers looks at the selected tensor; what it has measured is kept for as long as nothing can have changed."""
+    """Makes views of the selected tensor; measurements are cached as long as nothing can have changed."""
 
     def __init__(self) -> None:
         self._measures = Measures()
@@ -48,7 +48,7 @@ class TensorViewer:
             stop: the number of the stop.
             selection: what is selected; None for nothing.
             tensor: the selected tensor as it is now; None when there is none at this stop (no prediction yet).
-            look: the size and place of the window, and what is seen of its elements.
+            look: the size and position of the window, and which quantity of its elements is shown.
         """
         if selection is None:
             return TensorView(stop, "", note="nothing selected: move in the Model panel, or type `show NAME`")
@@ -75,9 +75,9 @@ class TensorViewer:
         quantity: Quantity = "value" if own.past == "unknown" else look.quantity
         grad, notes = _grad_side(held, selection.path, tensor, quantity)
         if quantity != look.quantity:
-            notes.insert(0, "what it was before is not kept: these are its values")
+            notes.insert(0, "its values before were not kept: these are the present ones")
         elif quantity != "value" and own.past == "none":
-            notes.insert(0, "there was none before")
+            notes.insert(0, "it did not exist before")
         measured = self._measures.of(own, chosen, quantity, look)
         of_grad = None if grad is None else self._measures.of(grad, chosen, quantity, look)
         return replace(
@@ -99,7 +99,7 @@ class TensorViewer:
 
 
 def framed(base: TensorView, chosen: Cut, look: LookTensor) -> tuple[TensorView, Plane]:
-    """Return a view with the place of the window that is asked for in it, and the window; no dimension is empty."""
+    """Return a view with the position of the requested window, and the window; no dimension is empty."""
     if look.of and look.of != base.name:
         look = replace(look, top=0, left=0, dims=(), at=())
     axes = axes_of(chosen)
@@ -127,12 +127,12 @@ def _would(held: Held, tensor: Tensor, window: Plane) -> tuple[float, ...] | Non
 
 
 def _start(plane: Plane, window: Plane, place: int) -> int:
-    """Return how many elements of the slice lie before the window, along its rows (0) or columns (1)."""
+    """Return the number of elements of the slice before the window, along its rows (0) or columns (1)."""
     return plane.range(place).index(window.range(place)[0]) if place < len(plane.dims) else 0
 
 
 def _grad_side(held: Held, path: str, tensor: Tensor, quantity: Quantity) -> tuple[Side | None, list[str]]:
-    """Return the `.grad` of a tensor, None where there is none or it can't be shown, and what is to be said of it."""
+    """Return the `.grad` of a tensor, None when there is none or it can't be shown, and notes on it."""
     grad = tensor.grad if tensor.is_leaf else None
     if grad is None:
         return None, []
@@ -142,30 +142,30 @@ def _grad_side(held: Held, path: str, tensor: Tensor, quantity: Quantity) -> tup
     side = side_of(held, f"{path}.grad", grad)
     notes = [f".grad: {words}" for words in words_on(grad) if words not in words_on(tensor)]
     if quantity != "value" and side.past == "unknown":
-        return None, [*notes, "what .grad was before is not kept"]
+        return None, [*notes, "the .grad before was not kept"]
     return side, notes
 
 
 def _none_yet(held: Held, path: str) -> str:
-    """Return what makes a tensor that is not there yet."""
+    """Return the phase that will make a missing tensor."""
     if ".state." in path:
-        return "there is none yet: the optimizer makes it in its first step: run `forward`, `backward`, `step`"
+        return "it does not exist yet: the optimizer creates it in its first step: run `forward`, `backward`, `step`"
     if path.endswith(".grad"):
         owner = path.removesuffix(".grad")
         parameter = held.tensor(owner)
         if parameter is not None and held.missed(parameter):
-            return f"there is none: the {unreached(owner)}"
-        return "there is none: run `forward`, then `backward`, and backward writes it"
-    return "there is none yet: run `forward`"
+            return f"it is None: the {unreached(owner)}"
+        return "it is None: run `forward`, then `backward`, which writes it"
+    return "it does not exist yet: run `forward`"
 
 
 def unreached(path: str) -> str:
-    """Say of a parameter that the last backward left it without a `.grad`, and where to read why."""
+    """Return that the last backward left a parameter without a `.grad`, and the command that shows why."""
     return f"last backward did not reach it: `why {name_line(path)}.grad` shows where its path ends"
 
 
 def _no_grad(held: Held, path: str, tensor: Tensor) -> str:
-    """Return why a parameter has no `.grad`; empty for one that has, and for what is no parameter."""
+    """Return why a parameter has no `.grad`; empty when it has one, and for any other tensor."""
     if tensor not in held.names or tensor.grad is not None:
         return ""
     if not tensor.requires_grad:
