@@ -146,6 +146,38 @@ def test_a_leaf_that_a_forward_makes_for_itself_is_none() -> None:
     assert not held.strays
 
 
+def test_leaves_of_several_elements_that_nobody_names_are_told_apart() -> None:
+    held = hold(Simple(), loss=Nameless())
+    for act in (F, B, S, Z, F, B):
+        run(held, act)
+    (stray,) = held.strays.values()
+    assert stray.name == "a leaf of shape (2,)"
+
+
+class Nameless:
+    """A loss whose tensors no attribute leads to."""
+
+    __slots__ = ("given",)
+
+    def __init__(self) -> None:
+        self.given = iter(())
+
+    def __call__(self, out: Tensor, target: Tensor) -> Tensor:
+        made = torch.ones(2, requires_grad=True)
+        return ((out * next(_kept()) * made - target) ** 2).mean()
+
+
+def _kept() -> Any:
+    yield _HIDDEN[0].scale
+
+
+class _Holder:
+    scale = torch.ones(2, requires_grad=True)
+
+
+_HIDDEN = (_Holder,)
+
+
 def notes(model: nn.Module, loss: Any = functional.mse_loss, lines: str = "forward; backward", x: Any = None) -> str:
     session = gradstep.Session(
         gradstep.Workload(

@@ -37,8 +37,8 @@ def test_weights_that_a_failed_forward_wrote_are_put_back() -> None:
     session = session_of(model)
     assert session.forward().ok
     assert model.weight.tolist() == [2, 2, 2]
-    digest = session.look(LookDigest())[0]
     model.fails = True
+    digest = session.look(LookDigest())[0]
     outcome = session.forward()
     assert outcome.problem is not None
     assert outcome.problem.kind == "raised"

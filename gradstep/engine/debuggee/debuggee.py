@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from gradstep.engine.debuggee import loading
 from gradstep.engine.debuggee.attributes import Attributes, is_users
@@ -61,7 +61,7 @@ class Debuggee:
         """What keeps state that can't be captured, once a forward that was run again came out otherwise."""
         self.strays: dict[int, Stray] = {}
         """The leaves that get a gradient and are none of the parameters, by id."""
-        self.passing_leaves = WeakSet[Tensor]()
+        self.passing_leaves = WeakTensorKeyDictionary()
         """Leaves without a name that one graph had: a forward may have made them for itself."""
         self.point = Point()
         self.ledger = Ledger()

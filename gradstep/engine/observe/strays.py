@@ -32,7 +32,7 @@ def find_strays(held: Debuggee, root: Node | None) -> None:
     for leaf in new:
         name = attributes.get(id(leaf)) or batch.get(id(leaf)) or _name_in_code(held, leaf)
         if not name and leaf not in held.passing_leaves and not isinstance(leaf, nn.Parameter):
-            held.passing_leaves.add(leaf)
+            held.passing_leaves[leaf] = True
             continue
         name = name or f"a leaf of shape {tuple(leaf.shape)}"
         while any(name == stray.name for stray in held.strays.values()):
