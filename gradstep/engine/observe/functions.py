@@ -17,24 +17,28 @@ KEPT = 64 << 20
 """Bytes of activations that are kept of one forward, so that its custom Functions can be applied to them once more."""
 
 
-_UNOBSERVED = local()
+class _Thread(local):
+    unobserved = False
+
+
+_HERE = _Thread()
 
 
 @contextmanager
 def unobserved() -> Iterator[None]:
     """Have what runs on this thread in the block be gradstep's own: a forward that is stopped there sees none of it."""
-    was = is_unobserved()
-    _UNOBSERVED.on = True
+    was = _HERE.unobserved
+    _HERE.unobserved = True
     try:
         with torch._C.DisableTorchFunction():
             yield
     finally:
-        _UNOBSERVED.on = was
+        _HERE.unobserved = was
 
 
 def is_unobserved() -> bool:
     """Return whether what runs on this thread is gradstep's own."""
-    return getattr(_UNOBSERVED, "on", False)
+    return _HERE.unobserved
 
 
 @dataclass

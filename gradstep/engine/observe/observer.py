@@ -29,6 +29,8 @@ from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.functions import is_unobserved, unobserved
 from gradstep.engine.observe.stream import Consumer
 
+_number: Callable[[], int] = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
+"""Returns the sequence number that the next node on this thread will have."""
 GraphOf = Callable[[EngineCall], "GraphRecord | None"]
 _OPS = frozenset({stream.OpStarts, stream.OpRan, stream.CompositeRan, stream.RegionRan})
 _MODULES = frozenset({stream.ModuleEntered, stream.ModuleLeft})
@@ -132,9 +134,12 @@ def _wanted(kinds: frozenset[type]) -> bool:
 
 def _tell(event: Any) -> Any:
     """Tell an event; return what a consumer has put in the place of what it passes, None for nothing."""
+    several = _TOLD.get(type(event))
+    if several is None or is_unobserved():
+        return None
     thread, changed = get_ident(), None
-    for who, told in _TOLD.get(type(event), ()):
-        if (who.thread == thread or who.everywhere) and not (who.over or is_unobserved()):
+    for who, told in several:
+        if (who.thread == thread or who.everywhere) and not who.over:
             made = told(event)
             changed = changed if made is None else made
     return changed
@@ -159,13 +164,12 @@ class _Operations(TorchFunctionMode):
     """Sees every operation that is called from Python on its thread; what one calls inside is part of it."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        frame, number = sys._getframe(1), torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
-        given = kwargs or {}
+        frame, given = sys._getframe(1), kwargs or {}
         if stream.OpStarts in _TOLD:
             _tell(stream.OpStarts(func, args, given, frame))
-        before = number()
+        before = _number()
         result = func(*args, **given)
-        changed = _tell(stream.OpRan(func, args, given, result, before, number(), frame))
+        changed = _tell(stream.OpRan(func, args, given, result, before, _number(), frame))
         return result if changed is None else changed
 
 
@@ -179,8 +183,7 @@ def _region_ended(region: Region, failed: bool) -> None:
     if module is not None:
         _tell(stream.ModuleLeft(module, args, region.result, failed, frame))
     if not failed:
-        number = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
-        known = (region.name, module, args, region.kwargs, region.result, region.before, number, frame)
+        known = (region.name, module, args, region.kwargs, region.result, region.before, _number(), frame)
         _tell(stream.RegionRan(*known))
 
 
@@ -191,8 +194,7 @@ def _apply(function: Any, *args: Any, **kwargs: Any) -> Any:
     See torch/autograd/function.py, `_SingleLevelFunction`. Within a vmap it takes another way.
     """
     frame, result, raised = sys._getframe(1), None, True
-    number = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
-    _tell(stream.FunctionEntered(function, args, number, frame))
+    _tell(stream.FunctionEntered(function, args, _number(), frame))
     try:
         result = super(torch.autograd.function._SingleLevelFunction, function).apply(*args, **kwargs)
         raised = False
