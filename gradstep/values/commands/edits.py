@@ -44,6 +44,7 @@ class Assign(Struct, frozen=True, tag=True):
         ),
         Form(expression("target")._replace(rule="postfix"), word("="), expression("value")),
         role="edit",
+        inside=False,  # but for what flows there, which the executor changes at the stop itself
         make=_set,
     )
     target: Expression
