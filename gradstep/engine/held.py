@@ -12,7 +12,7 @@ from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.observe.addends import Addends
 from gradstep.engine.observe.recording import Recording
-from gradstep.engine.observe.source_lines import Place
+from gradstep.engine.observe.source_lines import SourcePlace
 from gradstep.engine.state.saved import Saved
 from gradstep.workload import Workload
 
@@ -80,7 +80,7 @@ class Held(Debuggee):
         """Make `graph` return this one while a forward runs a backward by itself; with None, no more."""
         self._inner = None if graph is None else (graph, self.point)
 
-    def line_of(self, number: int) -> Place | None:
+    def line_of(self, number: int) -> SourcePlace | None:
         """Return the source line that made node `number` of the graph; None when it was not recorded."""
         graph = self.graph()
         return None if graph is None else graph.line(number)

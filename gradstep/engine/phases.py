@@ -189,7 +189,7 @@ def _zero_grad(held: Held, act: ZeroGrad, _run: Run) -> None:
         for parameter in group["params"]:
             if parameter in held.names:
                 gone = to_none or parameter.grad is None
-                recorded = None if held.addends.wish is None else parameter
+                recorded = None if held.addends.request is None else parameter
                 held.ledger.cleared(held.names[parameter], gone, recorded)
     held.point = replace(
         held.point,

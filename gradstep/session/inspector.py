@@ -12,7 +12,7 @@ from gradstep.engine.diagnose.loss_terms import LossTerms
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, split_selection
 from gradstep.engine.expressions.scope import VALUES, HeldScope, selected_tensor
 from gradstep.engine.history.timeline import Timeline
-from gradstep.engine.observe.addends import Wish
+from gradstep.engine.observe.addends import AddendsRequest
 from gradstep.engine.runner import Runner
 from gradstep.engine.state.digest import digest, measured_on, state_size
 from gradstep.engine.stepping.stepper import Stepping
@@ -112,7 +112,7 @@ class Inspector:
     def attend(self) -> None:
         """Record the next phase for views that may be asked for after it, though no panel asks at every stop."""
         self.held.recording.zeros = True
-        self.held.addends.wish = self.held.addends.wish or Wish("", ())
+        self.held.addends.request = self.held.addends.request or AddendsRequest("", ())
 
     def acted(self) -> None:
         """Take note, right after a phase, of what can only be seen now."""
@@ -180,9 +180,9 @@ class Inspector:
                 with suppress(GradstepError):  # the view reports what is wrong with the selection
                     element = element_of(held, self._shown, request.element)
                 if element is not None:
-                    held.addends.wish = Wish(element.name, element.index)
+                    held.addends.request = AddendsRequest(element.name, element.index)
                 elif isinstance(request, LookLedger):
-                    held.addends.wish = held.addends.wish or Wish("", ())
+                    held.addends.request = held.addends.request or AddendsRequest("", ())
 
     def select(self, what: Expression) -> Selection:
         """Return the selection that an expression names, without selecting it.

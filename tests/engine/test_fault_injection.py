@@ -13,7 +13,7 @@ from injecting import NEVER, Injector, hooks_left
 from running import runner_of
 from travelling import Traveller, averaged
 
-from gradstep.engine.observe.addends import Wish
+from gradstep.engine.observe.addends import AddendsRequest
 from gradstep.engine.randomness import seed_everything
 from gradstep.engine.state.digest import digest_at
 from gradstep.engine.stepping.breakpoints import Breakpoints
@@ -39,7 +39,7 @@ class Subject:
         seed_everything(0)
         self.traveller = Traveller.of(WORKLOADS[name]().held, (1 << 30) * history)
         self.held, self.stepped = self.traveller.held, stepped
-        self.held.addends.wish = Wish("first.weight", (0, 0))
+        self.held.addends.request = AddendsRequest("first.weight", (0, 0))
         self.injector = Injector(runner_of(self.held), error)
 
     def act(self, act: Any, at: int = NEVER) -> bool:

@@ -207,10 +207,10 @@ def test_what_arrives_at_a_parameter_is_what_is_added() -> None:
 
 
 def test_the_ledger_has_what_was_added_not_what_would_have_been() -> None:
-    from gradstep.engine.observe.addends import Wish
+    from gradstep.engine.observe.addends import AddendsRequest
 
     held = run(small(), F)
-    held.addends.wish = Wish("2.bias", (0,))
+    held.addends.request = AddendsRequest("2.bias", (0,))
     place = leaf_of(held, "2.bias")
     stepped(held, (place, "set node.in = [1, -1]"))
     line = held.ledger.lines("2.bias")[-1]

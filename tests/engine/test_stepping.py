@@ -18,7 +18,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.observe.events import Event
 from gradstep.engine.state.digest import digest
 from gradstep.engine.stepping.breakpoints import Breakpoints
-from gradstep.engine.stepping.phase_thread import AbandonedError, Walker
+from gradstep.engine.stepping.phase_thread import AbandonedError, PhaseThread
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Break, Forward
 from gradstep.values.errors import GradstepError
@@ -355,7 +355,7 @@ def test_one_that_was_set_before_the_graph_and_matches_nothing_of_it_says_so_onc
     phase.abandon()
 
 
-def interrupted(times: int, walker: list[Walker]) -> None:
+def interrupted(times: int, walker: list[PhaseThread]) -> None:
     """Interrupt the first thread as ctrl+c does, until it has taken note of it."""
     for _ in range(times):
         before = (walker[0].pausing, walker[0]._abandoned)
@@ -365,26 +365,26 @@ def interrupted(times: int, walker: list[Walker]) -> None:
 
 
 def test_ctrl_c_pauses_at_the_next_place() -> None:
-    walker: list[Walker] = []
+    walker: list[PhaseThread] = []
 
     def work() -> None:
         interrupted(1, walker)
         assert walker[0].pausing
         walker[0].halt()
 
-    walker.append(Walker(work))
+    walker.append(PhaseThread(work))
     assert walker[0].go()
     assert not walker[0].go()
 
 
 def test_ctrl_c_twice_gives_up() -> None:
-    walker: list[Walker] = []
+    walker: list[PhaseThread] = []
 
     def work() -> None:
         interrupted(2, walker)
         walker[0].check()
 
-    walker.append(Walker(work))
+    walker.append(PhaseThread(work))
     with pytest.raises(AbandonedError):
         walker[0].go()
 

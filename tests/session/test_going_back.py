@@ -236,7 +236,7 @@ def test_where_what_was_before_was_not_kept_the_views_say_so_and_how_to_have_it(
     (why,) = typed.session.look(LookWhy())
     assert isinstance(why, WhyView)
     assert why.sentence == "step() ran. What it changed is unknown here: the stop before it was not kept."
-    assert why.more[-1].startswith(f"`goto {last}`, `undo`, `redo` runs it again and keeps that")
+    assert why.more[-1].startswith(f"`goto {last}`, `undo`, `redo` runs it again and keeps it")
     typed.type(f"goto {last}; undo; redo")
     assert typed.session.look(LookWhy(), LookChanges()) == seen[last]
     typed.type(f"goto {early}")  # run again: what was before it is at hand

@@ -139,7 +139,7 @@ def test_nothing_is_recorded_before_someone_looks():
     run(session, "forward", "backward", "forward", "backward")
     held = held_of(session)
     assert held.ledger.lines("weight") == ()
-    assert held.addends.wish is None
+    assert held.addends.request is None
     view = ledger(session)
     (row,) = view.rows
     assert (row.kind, row.text, row.amount) == ("earlier", "2 backwards", None)

@@ -16,7 +16,7 @@ from torch.autograd.graph import Node
 from gradstep.engine.autograd.long_graphs import free, make_room
 from gradstep.engine.observe.functions import Applied
 from gradstep.engine.observe.other_threads import Elsewhere
-from gradstep.engine.observe.source_lines import Lines, Place
+from gradstep.engine.observe.source_lines import Lines, SourcePlace
 
 
 class Call(NamedTuple):
@@ -124,7 +124,7 @@ class GraphRecord:
         call = self.calls[place]
         return self.made.calls[call].path if call >= 0 else None
 
-    def line(self, place: int) -> Place | None:
+    def line(self, place: int) -> SourcePlace | None:
         """Return where a node was made; None for a leaf, and where that was not noted or can't be told."""
         node = self.nodes[place]
         number = int(node._sequence_nr())

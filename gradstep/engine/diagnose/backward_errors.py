@@ -18,7 +18,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.observe.dataflow import at
 from gradstep.engine.observe.observer import observe
 from gradstep.engine.observe.rerun import forward_again
-from gradstep.engine.observe.source_lines import Lines, Place
+from gradstep.engine.observe.source_lines import Lines, SourcePlace
 from gradstep.engine.observe.stream import CompositeRan, Consumer, OpRan, OpStarts, RegionRan
 from gradstep.engine.observe.taps import op_name, users_place
 from gradstep.engine.tensor_trees import tensors_in
@@ -96,8 +96,8 @@ class _Trace:
 
     def __init__(self) -> None:
         self._saved: dict[Node, list[tuple[Tensor, int]]] = {}
-        self.culprits: dict[Node, tuple[str, Place | None]] = {}
-        self.backwards: list[tuple[str, Place | None]] = []
+        self.culprits: dict[Node, tuple[str, SourcePlace | None]] = {}
+        self.backwards: list[tuple[str, SourcePlace | None]] = []
         """The backwards that the forward runs itself."""
 
     def consumer(self) -> Consumer:
@@ -163,7 +163,7 @@ def _again(held: Held) -> tuple[_Trace | None, GraphRecord | None]:
     return trace, record(loss.grad_fn, watched.owners, lines)
 
 
-def _node(held: Held, graph: GraphRecord, number: int, made: Place | None = None) -> str:
+def _node(held: Held, graph: GraphRecord, number: int, made: SourcePlace | None = None) -> str:
     owner = graph.owners[number]
     of = f" of {owner} {held.kinds.get(owner or '', '')}".replace("  ", " ").rstrip() if owner is not None else ""
     return f"node #{number} {graph.nodes[number].name()}{of}{at(made or held.line_of(number))}"

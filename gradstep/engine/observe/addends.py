@@ -20,7 +20,7 @@ MOST = 256
 """Backwards that are kept apart for one parameter; older ones are added up."""
 
 
-class Wish(NamedTuple):
+class AddendsRequest(NamedTuple):
     """What is looked at: the reason to record at all."""
 
     name: str
@@ -41,7 +41,7 @@ class Addends:
     """Records what one backward after another adds."""
 
     def __init__(self) -> None:
-        self.wish: Wish | None = None
+        self.request: AddendsRequest | None = None
         """None until someone looks: then nothing is recorded, and nothing is paid."""
         self._seen: dict[str, tuple[weakref.ref[Tensor], int]] = {}
         self._parts: dict[str, list[Amount]] = {}
@@ -53,12 +53,12 @@ class Addends:
     def watch(self, parameters: Sequence[tuple[str, nn.Parameter]]) -> Iterator[None]:
         """Record what is added to parameters, as far as it fits, for as long as the block lasts."""
         self._parameters, self._parts = {}, {}
-        if self.wish is None:
+        if self.request is None:
             yield
             return
         self._parameters = {name: p for name, p in parameters if p.requires_grad}
         if sum(map(_size, self._parameters.values())) > CAP:
-            self._parameters = {name: p for name, p in self._parameters.items() if name == self.wish.name}
+            self._parameters = {name: p for name, p in self._parameters.items() if name == self.request.name}
         every = sum(map(_size, self._parameters.values()))
         self._most = MOST if every > CAP else max(1, min(MOST, CAP // max(1, every)))
         self._parts = {name: [] for name in self._parameters}
@@ -92,7 +92,7 @@ class Addends:
         return Amount.of(grad, self._element(parameter))
 
     def _element(self, parameter: Tensor) -> Index | None:
-        return self.wish.element if self.wish is not None and _size(parameter) > CAP else None
+        return self.request.element if self.request is not None and _size(parameter) > CAP else None
 
 
 def _size(tensor: Tensor) -> int:

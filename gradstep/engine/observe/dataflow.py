@@ -19,7 +19,7 @@ from torch.utils.checkpoint import CheckpointFunction
 
 from gradstep.engine.autograd.graph import Owners, record
 from gradstep.engine.observe.observer import observe
-from gradstep.engine.observe.source_lines import Place, text_of
+from gradstep.engine.observe.source_lines import SourcePlace, text_of
 from gradstep.engine.observe.stream import (
     CompositeRan,
     Consumer,
@@ -57,7 +57,7 @@ class Op:
     """One operation that was given something computed from the tensors that are followed."""
 
     name: str
-    place: Place | None
+    place: SourcePlace | None
     sources: frozenset[int]
     """The operations whose results it was given, by their places in `Dataflow.ops`; `START` for a followed tensor."""
     cut: str = ""
@@ -72,7 +72,7 @@ class Op:
         return f"{self.name}{at(self.place)}"
 
 
-def at(place: Place | None) -> str:
+def at(place: SourcePlace | None) -> str:
     """Return where something is, to be put behind its name: ` at model.py:12 `, and the text of the line."""
     if place is None:
         return ""
@@ -130,7 +130,7 @@ class Dataflow:
         self._inside: list[_Inside] = []
         self._rerun: set[int] = set()
         """The operations inside of a reentrant checkpoint."""
-        self._off_at: Place | None = None
+        self._off_at: SourcePlace | None = None
         """Where grad mode was switched off last."""
         self._nudged = nudged
         self._reads: list[Tensor] = []

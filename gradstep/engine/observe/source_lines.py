@@ -23,7 +23,7 @@ _BETWEEN = ("observe/observer.py", "observe/compiled.py")
 _STANDARD = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib"))
 
 
-class Place(NamedTuple):
+class SourcePlace(NamedTuple):
     """A line of a file."""
 
     file: str
@@ -37,16 +37,16 @@ class Lines:
     """
 
     def __init__(self) -> None:
-        self.calls: list[Place | None] = []
+        self.calls: list[SourcePlace | None] = []
         """Of each module call, in the order in which they began, where it was written; None outside of user code."""
         self._starts: list[int] = []
         self._ends: list[int] = []
-        self._places: list[Place | None] = []
+        self._places: list[SourcePlace | None] = []
         self._counts: list[int] = []
         self._running: list[int] = []
         self._open: list[int] = []
 
-    def at(self, number: int) -> Place | None:
+    def at(self, number: int) -> SourcePlace | None:
         """Return where the node of a sequence number was made; None when no code of the user's was running.
 
         A node that no operation of Python made (of a scripted function, say) is where its module was called.
@@ -96,20 +96,20 @@ class Lines:
         self._running.append(self._open[-1] if self._open else -1)
 
 
-def place_of(frame: FrameType | None) -> Place | None:
+def place_of(frame: FrameType | None) -> SourcePlace | None:
     """Return the innermost line of the user's code on the stack; None when it was gradstep that called."""
     while frame is not None:
         file = frame.f_code.co_filename
         whose = _whose(file)
         if whose == "user":
-            return Place(file, frame.f_lineno)
+            return SourcePlace(file, frame.f_lineno)
         if whose == "ours":
             return None
         frame = frame.f_back
     return None
 
 
-def text_of(place: Place) -> str:
+def text_of(place: SourcePlace) -> str:
     """Return the text of a line, without the blanks around it; empty where the file cannot be read."""
     return linecache.getline(place.file, place.line).strip()
 

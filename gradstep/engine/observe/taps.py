@@ -21,7 +21,7 @@ from gradstep.engine.observe.compiled import compiled_modules
 from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.events import FINITE, Event, NotFinite, not_finite
 from gradstep.engine.observe.observer import observe
-from gradstep.engine.observe.source_lines import Place, place_of, text_of
+from gradstep.engine.observe.source_lines import SourcePlace, place_of, text_of
 from gradstep.engine.observe.stream import (
     Consumer,
     EngineLeft,
@@ -294,14 +294,14 @@ def _keywords(frame: FrameType | None) -> Mapping[str, Any]:
     return {}
 
 
-def source_of(place: Place | None) -> SourceLine:
+def source_of(place: SourcePlace | None) -> SourceLine:
     """Return a place with its text; an empty one for none."""
     if place is None:
         return SourceLine()
     return SourceLine(printable(place.file), place.line, "", printable(text_of(place)))
 
 
-def users_place(frame: FrameType | None) -> Place | None:
+def users_place(frame: FrameType | None) -> SourcePlace | None:
     """Return the innermost line of the user's that is running, below what of gradstep's own stands before it."""
     while frame is not None and is_ours(frame.f_code.co_filename):
         frame = frame.f_back

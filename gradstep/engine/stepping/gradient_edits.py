@@ -123,7 +123,7 @@ class _At:
         return self._scope.state_of(tensor)
 
 
-class _Place(NamedTuple):
+class _EditTarget(NamedTuple):
     """What is changed."""
 
     side: Literal["in", "out"]
@@ -161,7 +161,7 @@ def put(event: Event, change: Assign, scope: Scope) -> str:
     return f"{line} is {_words(made, place.items)}, it was {was}"
 
 
-def _place_of(event: Event, target: Expression, scope: Scope) -> _Place:
+def _place_of(event: Event, target: Expression, scope: Scope) -> _EditTarget:
     line = expression_line(target)
     base = target.base if isinstance(target, x.Index) else target
     if isinstance(base, x.Index) and isinstance(target, x.Index):  # node.out[1][0, 3] is node.out[1, 0, 3]
@@ -194,10 +194,10 @@ def _place_of(event: Event, target: Expression, scope: Scope) -> _Place:
         raise wrong(f"no gradient flows in {line}", what, "", line)
     if is_opaque(whole):
         raise wrong(f"{line} can't be changed", "its numbers can't be read where they stand", "", line)
-    return _Place(side, int(path.split(".")[2]) if path.count(".") > 1 else 0, path, items, whole)
+    return _EditTarget(side, int(path.split(".")[2]) if path.count(".") > 1 else 0, path, items, whole)
 
 
-def _made(place: _Place, value: object, line: str) -> Tensor | None:
+def _made(place: _EditTarget, value: object, line: str) -> Tensor | None:
     """Return what takes the place of what flowed: as torch asks of a hook, of the same shape, dtype, layout, device."""
     whole, items = place.whole, place.items
     if value is None and not items:
@@ -226,7 +226,7 @@ def _made(place: _Place, value: object, line: str) -> Tensor | None:
     return given.clone()
 
 
-def _note(event: Event, place: _Place, made: Tensor | None) -> None:
+def _note(event: Event, place: _EditTarget, made: Tensor | None) -> None:
     name = f"node.{place.side}" + (f"[{place.at}]" if place.path.count(".") > 1 else "")
     before, _ = event.by_hand.get(name, (f"norm {_norm(place.whole)}", ""))
     after = "none, so nothing flows on" if made is None else f"norm {_norm(made)}"

@@ -24,7 +24,7 @@ class AbandonedError(KeyboardInterrupt):
     """Raised in a phase that is not to be finished, as ctrl+c would; no `except Exception` stops it."""
 
 
-class Walker:
+class PhaseThread:
     """Runs work on a second thread, which stops where it calls `halt` and is asked and let go from the first.
 
     Thread-local state of torch (grad mode, autocast, default device) is carried over to the second thread, and what is

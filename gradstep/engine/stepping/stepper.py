@@ -21,8 +21,8 @@ from gradstep.engine.observe.taps import BackwardTaps, ForwardTaps, source_of, t
 from gradstep.engine.runner import Runner
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.gradient_edits import Flows, put
-from gradstep.engine.stepping.phase_thread import Walker
-from gradstep.engine.stepping.stop_condition import Kind, Wish
+from gradstep.engine.stepping.phase_thread import PhaseThread
+from gradstep.engine.stepping.stop_condition import Kind, StopCondition
 from gradstep.values.commands import Assign, Backward, Flow, Forward
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
@@ -63,8 +63,8 @@ class Stepping:
         self.phase: Literal["forward", "backward"] = "forward" if isinstance(act, Forward) else "backward"
         self._breakpoints, self._test, self._tell = breakpoints, _safe(test), _safe(tell)
         self.ops = ops
-        self._wish = Wish("into")
-        self._walker = Walker(lambda: runner.run(act, self), lambda: waiting(self.last))
+        self._stop_condition = StopCondition("into")
+        self._walker = PhaseThread(lambda: runner.run(act, self), lambda: waiting(self.last))
         self._number, self._last = -1, str(self.phase)
         """The node that it came to last, or -1 and the module or op."""
         self._breaks = True
@@ -107,7 +107,7 @@ class Stepping:
         here = self.event
         if here is not None:
             here = replace(here, inputs=(), outputs=None, addends=(), keywords={}, find_source=SourceLine)
-        self._wish, self.event = Wish(kind, until, here, place), None
+        self._stop_condition, self.event = StopCondition(kind, until, here, place), None
         self._breaks = self._breakpoints.inside(self.phase, inner=True)
         return self._walker.go()
 
@@ -251,10 +251,10 @@ class Stepping:
 
     def _only_passed(self, place: int) -> bool:
         """Return whether nothing but a pause could stop it at a place."""
-        wish = self._wish
-        if wish.kind == "place":
-            return place < wish.place
-        return place != self.pause_at and (wish.kind == "end" or (wish.kind == "continue" and not self._breaks))
+        wanted = self._stop_condition
+        if wanted.kind == "place":
+            return place < wanted.place
+        return place != self.pause_at and (wanted.kind == "end" or (wanted.kind == "continue" and not self._breaks))
 
     def _pass(self, number: int, ran: bool, parameter: str) -> None:
         self.place += 1
@@ -293,21 +293,21 @@ class Stepping:
         self.norms[event.number] = norm_of(given[0]) if plain and given[0].layout is torch.strided else None
 
     def _why(self, event: Event) -> str:
-        if self._wish.kind == "place":
-            return "step" if self.place == self._wish.place else ""
+        if self._stop_condition.kind == "place":
+            return "step" if self.place == self._stop_condition.place else ""
         if self._walker.pausing or self.place == self.pause_at:
             return "pause"
-        if self._wish.kind == "end":
+        if self._stop_condition.kind == "end":
             return ""
         hit = self._breakpoints.at(event, self.place == 1, self._test, self._tell, self.notes)
         if hit:
             return hit
-        if not self._wish.wants(event):
+        if not self._stop_condition.wants(event):
             return ""
-        if self._wish.condition is None:
+        if self._stop_condition.condition is None:
             return "step"
         try:
-            return "until" if self._test(self._wish.condition) else ""
+            return "until" if self._test(self._stop_condition.condition) else ""
         except NothingThereError:
             return ""
         except GradstepError as error:

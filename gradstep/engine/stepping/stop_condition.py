@@ -13,7 +13,7 @@ Kind = Literal["into", "over", "out", "continue", "until", "end", "place"]
 
 
 @dataclass(frozen=True)
-class Wish:
+class StopCondition:
     """How far to go on, seen from the place that it was wished at."""
 
     kind: Kind

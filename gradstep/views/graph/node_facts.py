@@ -9,7 +9,7 @@ from torch.autograd.graph import Node
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.held import Held
-from gradstep.engine.observe.source_lines import Place, text_of
+from gradstep.engine.observe.source_lines import SourcePlace, text_of
 from gradstep.values.views.graph import NodeRow
 from gradstep.views.graph.groups import Group, Groups
 from gradstep.views.graph.operations import operation_of
@@ -122,7 +122,7 @@ class Said:
             return "", 0, ""
         return self._written(record.line(place), record.calls[place] >= 0)
 
-    def _written(self, place: Place | None, inside: bool) -> tuple[str, int, str]:
+    def _written(self, place: SourcePlace | None, inside: bool) -> tuple[str, int, str]:
         if place is not None:
             return place.file, place.line, text_of(place)
         if self._record.lines is None:
