@@ -280,7 +280,7 @@ class Showing(Controller):
         now += keymap.INSIDE if inside else ()
         left_out = {*now, *(keymap.OUTSIDE if inside else ())}
         self.screen.footer.keys = [*now, *(n for n in keymap.FOOTER if self.screen.applies(n) and n not in left_out)]
-        self.screen.footer.first = ("help", *now)
+        self.screen.footer.first = ("help", *["maximise"] * self.screen.maximised, *now)
         self.screen.footer.next = next_words(self.queue.stop, lines)
         self.screen.status.activity = self.screen.phases.activity = self._activity()
 

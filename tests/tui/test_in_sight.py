@@ -293,6 +293,11 @@ def test_the_footer_names_help_wherever_it_is_opened(see):
         assert "? help" in see(*keys, size=(80, 24), script=SCRIPT if len(keys) > 2 else "").splitlines()[-1]
 
 
+@pytest.mark.parametrize("keys", [["f", "m"], ["f", "i", "m"]])
+def test_the_footer_of_a_maximised_panel_says_how_it_is_restored(see, keys):
+    assert "m restore" in see(*keys, size=(80, 24)).splitlines()[-1]
+
+
 def test_a_panel_says_that_it_is_loading_until_its_view_comes(engine, loop, network):
     async def test() -> None:
         async with eyes(engine, f"{network}:workload", (120, 40)) as person:
