@@ -86,8 +86,9 @@ def observe(
     mine = [_Subscription(each, everywhere, graph, leaves) for each in told]
     with ExitStack() as stack:
         stack.callback(_end, mine)
-        _SUBSCRIPTIONS.extend(mine)
-        _sync()
+        with _LOCK:
+            _SUBSCRIPTIONS.extend(mine)
+            _sync()
         if _HERE.mode is None and any(_OPS & set(each.told) for each in mine):
             _HERE.mode = stack.enter_context(_Operations())
             stack.callback(composites.HERE.show)
@@ -117,8 +118,9 @@ def end_all() -> None:
 def _end(several: Sequence[_Subscription]) -> None:
     for each in several:
         each.over = True
-    _SUBSCRIPTIONS[:] = [each for each in _SUBSCRIPTIONS if not each.over]
-    _sync()
+    with _LOCK:  # other sessions observe on threads of their own
+        _SUBSCRIPTIONS[:] = [each for each in _SUBSCRIPTIONS if not each.over]
+        _sync()
 
 
 # -- who is told -------------------------------------------------------------------------------------------------------
