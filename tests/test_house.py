@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -44,3 +45,25 @@ def test_no_two_test_files_have_one_name() -> None:
     """Pytest imports them by their names alone."""
     names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
     assert sorted(names) == sorted(set(names))
+
+
+def test_no_class_chain_of_ours_is_deeper_than_two_above_textuals() -> None:
+    """Apps, screens and widgets are composed, not inherited."""
+    deep = set()
+    for name in modules():
+        if name.startswith("gradstep.tui."):
+            for kind in vars(importlib.import_module(name)).values():
+                if isinstance(kind, type) and kind.__module__.startswith("gradstep.tui"):
+                    ours = [base.__name__ for base in kind.__mro__ if base.__module__.startswith("gradstep.tui")]
+                    if len(ours) > 2 and any(base.__module__.startswith("textual") for base in kind.__mro__):
+                        deep.add(" < ".join(ours))
+    assert not deep
+
+
+def test_no_folder_is_a_heap() -> None:
+    crowded = {
+        str(folder.relative_to(ROOT)): len(files)
+        for folder in (ROOT, *(path for path in ROOT.rglob("*") if path.is_dir()))
+        if len(files := list(folder.glob("*.py"))) > 23
+    }
+    assert not crowded
