@@ -226,7 +226,7 @@ def test_it_is_not_seen_afterwards_where_it_would_be_something_else(session: Ses
 
 def test_why_a_grad_is_none_says_that_it_may_be_by_hand(session: Session) -> None:
     do(session, TO_RELU + "; set node.in = none; out phase")
-    assert "passed nothing on to it (what flowed was changed by hand)" in do(session, "why 0.weight.grad").text
+    assert "passed nothing on to it (a gradient was edited in flight)" in do(session, "why 0.weight.grad").text
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

@@ -220,7 +220,7 @@ def test_expect_says_what_was_expected_and_what_was_found() -> None:
     assert outcome.problem is not None
     assert (outcome.problem.kind, outcome.problem.what) == ("expectation", "iteration == 3")
     assert ("3" in outcome.problem.expected, "0" in outcome.problem.actual) == (True, True)
-    assert wrong(session.execute(Expect(Number(3)))).startswith("this is no condition")
+    assert wrong(session.execute(Expect(Number(3)))).startswith("this is not a condition")
 
 
 def test_watchpoints_report_what_changed_and_only_then() -> None:

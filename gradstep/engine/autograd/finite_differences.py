@@ -27,7 +27,7 @@ _DIRECTIONS = 3
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a comparison with finite differences."""
+    """The result of a check against finite differences."""
 
     agrees: bool | None
     """None where nothing can be compared."""

@@ -276,7 +276,7 @@ class _Comparison:
 
 @contextmanager
 def _unobserved(points: Sequence[Tensor]) -> Iterator[None]:
-    """Have nothing that watches the phase see what runs in the block, and no mode of it hold there."""
+    """Run the block unobserved, with grad mode on and autocast off."""
     with ExitStack() as stack:
         stack.enter_context(unobserved())
         stack.enter_context(torch.enable_grad())

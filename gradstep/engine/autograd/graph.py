@@ -182,7 +182,7 @@ _LEAF = 2**64 - 1
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from looking, again and again, through the many objects that a block makes."""
+    """Pause the garbage collector, which would scan the many objects that the block makes again and again."""
     was = gc.isenabled()
     gc.disable()
     try:

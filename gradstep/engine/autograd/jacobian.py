@@ -49,7 +49,7 @@ class Refusal:
 
 
 class _RanPythonError(Exception):
-    """Raised in the place of Python code that a node would run."""
+    """Raised instead of running Python code of a node."""
 
 
 def refusal(node: Node, asked: bool = False) -> Refusal | None:
@@ -266,7 +266,7 @@ def _run_without_python(node: Any, arrived: Sequence[Tensor | None]) -> Any:
 
 
 def _leaving(node: Node, made: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
-    """Return what the engine makes of a node's results (torch/csrc/autograd/engine.cpp, `validate_outputs`)."""
+    """Return a node's results as the engine passes them on (torch/csrc/autograd/engine.cpp, `validate_outputs`)."""
     return tuple(
         None if result is None or following is None else _as_the_engine(result, following, place)
         for result, (following, place) in zip(made, node.next_functions, strict=True)

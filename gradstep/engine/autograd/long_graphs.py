@@ -17,14 +17,14 @@ _ROOM = 120 << 20
 
 
 def free(nodes: list[Node]) -> None:
-    """Let go of the nodes of a graph, the list in execution order: from the root on no node takes others with it."""
+    """Release the nodes of a graph, given in execution order: from the root on, none frees others by recursion."""
     nodes.reverse()
     while nodes:
         nodes.pop()
 
 
 def make_room(nodes: int) -> None:
-    """Let the stack of the main thread grow further, for the tensors of a long graph that others keep."""
+    """Raise the stack limit of the main thread, for a long graph that is freed by recursion."""
     if nodes < LONG:
         return
     with suppress(ImportError, ValueError, OSError):  # not everywhere is there such a limit, or a way to raise it

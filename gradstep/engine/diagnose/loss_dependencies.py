@@ -1,4 +1,4 @@
-"""The last forward walked again: which operations lie between some tensors and its loss, and where paths end."""
+"""The dependencies of the last loss on some tensors: the operations between them, and where paths end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gradstep.values.errors import GradstepError, wrong
 _COMPILED = "CompiledFunction"
 """Stands in the name of the node of a compiled region (torch/_functorch/_aot_autograd/runtime_wrappers.py)."""
 _TRIED = 8
-"""Lines that take numbers out of torch, up to which each is tried by itself: every one takes a forward."""
+"""Maximum number of lines with `.item()` or the like that are tried one by one: each takes a forward."""
 
 
 class LossDependencies:

@@ -43,7 +43,7 @@ def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
         if held.point.ran and "zero_grad" in held.point.done:
             return [f"a backward gave {name} a .grad, and zero_grad has set it to None since"]
         if held.point.ran:
-            by_hand = " (what flowed was changed by hand)" if held.point.flows is not None else ""
+            by_hand = " (a gradient was edited in flight)" if held.point.flows is not None else ""
             said = f"the graph of this loss leads to {name}, and the backward passed nothing on to it{by_hand}"
             return _ends_compiled(held, name, parameter) or [said, *_stops_in_backward(held, graph, parameter)]
         return [f"no backward has run on this loss yet: its graph leads to {name}, so `backward` gives it a .grad"]

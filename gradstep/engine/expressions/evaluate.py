@@ -69,7 +69,7 @@ def holds(value: object) -> bool:
         numbers, zeros = flat(value)
         return bool(numbers.all()) and not zeros
     what = f"{kind_of(value)} of {dtype_text(value)}" if isinstance(value, Tensor) else kind_of(value)
-    raise wrong("this is no condition", f"It is {what}.", "Compare it with something, as in `loss > 0`.")
+    raise wrong("this is not a condition", f"It is {what}.", "Compare it with something, as in `loss > 0`.")
 
 
 def split_selection(expression: Expression, scope: Scope) -> Selected:
@@ -267,7 +267,7 @@ class _Evaluator:
         if isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype is torch.bool):
             return value
         line = expression_line(expression)
-        raise wrong(f"`{line}` is no condition", f"It is {kind_of(value)}.", "Compare it with something.", line)
+        raise wrong(f"`{line}` is not a condition", f"It is {kind_of(value)}.", "Compare it with something.", line)
 
     def binary(self, op: x.BinaryOp, left: Expression, right: Expression, depth: int) -> object:
         if op in ("and", "or"):

@@ -145,7 +145,7 @@ def _abs(tensor: Tensor) -> Tensor:
 
 def _condition(tensor: Tensor) -> Tensor:
     if tensor.dtype is not torch.bool:
-        raise wrong("this is no condition", f"{kind_of(tensor)} of {dtype_text(tensor)} was given.", "Compare it.")
+        raise wrong("this is not a condition", f"{kind_of(tensor)} of {dtype_text(tensor)} was given.", "Compare it.")
     return tensor
 
 

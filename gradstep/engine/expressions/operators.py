@@ -81,5 +81,5 @@ def _plain(op: str, a: Any, b: Any) -> object:
         a = float(a)  # a power of whole numbers could take any amount of memory
     made = _ARITHMETIC[op](a, b)
     if isinstance(made, complex):
-        raise wrong("this is no real number", f"{describe(a)} {op} {describe(b)}")
+        raise wrong("this is not a real number", f"{describe(a)} {op} {describe(b)}")
     return made

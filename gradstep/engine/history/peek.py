@@ -1,6 +1,6 @@
-"""Being at a past point in the middle of a phase: what was recorded there is put in place, and then what is there now.
+"""Viewing a past point in the middle of a phase: its state is restored for the block, then the present one.
 
-Nothing runs meanwhile, so nothing notices: the same objects hold the same bits again, version counters included.
+Nothing runs meanwhile: afterwards the same objects hold the same bits, version counters included.
 """
 
 from __future__ import annotations

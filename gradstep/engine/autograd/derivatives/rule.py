@@ -1,4 +1,4 @@
-"""What a table says of one kind of node: its operation, J^T v for each input, and both in a line of words."""
+"""The entry of a table for one kind of node: its operation, J^T v for each input, and a line of words."""
 
 from __future__ import annotations
 
