@@ -174,14 +174,6 @@ class OptimizerPart(Part[OptimizerKept]):
                     yield f"{key}{suffix}: {values[0]} and {values[1]}"
 
 
-def state_tensors(held: Debuggee) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of the optimizer's state as they are now, named like `2.weight.state.exp_avg`."""
-    part = OptimizerPart()
-    for key, tensor in part.tensors(held, part.present(held)):
-        if key[0] == "state" and tensor is not None:
-            yield part.title(key), tensor
-
-
 _PLAIN = frozenset({float, int, bool, str, type(None)})
 
 
