@@ -20,7 +20,7 @@ def digest(held: Debuggee) -> tuple[str, int]:
 
     It covers parameters, buffers, `.grad` (None, zeros and values differ), the state and hyper-parameters of the
     optimizer and schedulers, the generators of torch, python and numpy, the batch cursor, train/eval mode,
-    `requires_grad`, the objects a workload lists, what modules keep in plain attributes where that is not as it was when
+    `requires_grad`, listed objects, what modules keep in plain attributes where that is not as it was when
     the workload was built, and the `.grad` of leaves that nothing trains.
     """
     present = [(part, part.present(held)) for part in registry.PARTS]
