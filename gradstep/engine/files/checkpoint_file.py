@@ -1,4 +1,4 @@
-"""The whole state as a .safetensors file, and back: no pickle, and nothing is changed by a file that does not fit."""
+"""The whole state as a .safetensors file, and back: no pickle, and a file that does not match changes nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COMMANDS = msgspec.json.Decoder(list[PointCommand])
 
 
 def resolve_path(path: str, folder: str) -> Path:
-    """Return where a file of a command is: a relative one begins at the script's folder."""
+    """Return the absolute path of a command's file; relative paths start at the script's folder."""
     return Path(folder, os.path.expanduser(path)).absolute()
 
 
@@ -141,7 +141,7 @@ def find(held: Debuggee, path: Path) -> list[Found]:
 
 
 def put(found: Sequence[Found]) -> None:
-    """Put what a file holds in the place of what is there; parameters and buffers stay the same objects."""
+    """Restore the contents of a file; parameters and buffers stay the same objects."""
     for each in found:
         each.put()
 

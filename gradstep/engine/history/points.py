@@ -1,4 +1,4 @@
-"""The points of a timeline: what is known of each, and what a checkpoint of one may hold."""
+"""The points of a timeline: what is recorded of each, and what its checkpoint may hold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TimelinePoint:
     branch: str
     """The branch that it was made on."""
     checkpoint: Checkpoint | None
-    """Everything that is kept of it; None once that was given up, and it has to be run again."""
+    """Its whole state; None once it was dropped, and has to be run again."""
     phase: str = ""
     iteration: int = 0
     loss: float | None = None
@@ -43,7 +43,7 @@ class TimelinePoint:
     rest: dict[str, Any] | None = None
     """What was captured of the parts that stand alone, kept beside the results."""
     small: int = 0
-    """About the bytes of its checkpoint that are in no image."""
+    """Approximate bytes of its checkpoint outside of images."""
     depth: int = 0
     """Commands from the first point to here."""
     forward: TimelinePoint | None = None
@@ -53,9 +53,9 @@ class TimelinePoint:
     edit: str = ""
     """What the command did, in words, where it was no phase."""
     digest: str = ""
-    """The digest of its state; taken when it has to prove something."""
+    """The digest of its state; computed when needed as a check."""
     lost: str = ""
-    """Why it can't be reached any more; empty for as long as it can."""
+    """Why it can't be reached any more; empty while it can."""
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def add_losses(
     losses: list[tuple[int, float]],
     rates: list[tuple[float, ...]],
 ) -> bool:
-    """Add the losses on the way from one point to another; tell whether a file on the way replaced them all."""
+    """Add the losses on the way from one point to another; return whether a file on the way replaced them all."""
     entries: list[tuple[tuple[int, float], tuple[float, ...]]] = []
     whole = False
     for each in point.path():

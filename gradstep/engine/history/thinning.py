@@ -1,4 +1,4 @@
-"""Keeping the history within its budget: checkpoints are given up where running again leads to the same bits."""
+"""Keep the history within its budget: checkpoints are dropped where running again gives the same bits."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ LONG = 2**28
 
 
 def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> list[str]:
-    """Give checkpoints up until the history is within its budget; return what there is to say of it.
+    """Drop checkpoints until the history is within its budget; return messages for the user.
 
-    `say` is told what is done before something that takes long.
+    `say` is called with what begins, before anything that takes long.
 
     The first point, the present one and the one before it are always kept: the last is what a rollback needs anyway.
     Before a kind of command is relied on, one of its kind is run again and compared. The results of a kind that does
@@ -50,7 +50,7 @@ def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> lis
 
 
 def _choose(timeline: Timeline, here: TimelinePoint) -> TimelinePoint | None:
-    """Return the checkpoint that is missed least: the closer its neighbours and the older it is, the less."""
+    """Return the checkpoint that is least valuable: older, and with closer neighbours."""
     spared = {id(here), id(here.parent)}
     best, least = None, float("inf")
     kept = [point for point in timeline.points.values() if point.checkpoint is not None]

@@ -1,4 +1,4 @@
-"""The timeline: every point a held workload was at, the branches that lead to them, and where it is now."""
+"""The timeline: every point of a held workload, its branches, and the present point."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ FIRST = "main"
 
 @dataclass(eq=False)
 class Timeline:
-    """Keeps a checkpoint of each point of one held workload; to go to one see `arrive`."""
+    """Keeps a checkpoint of each point of one held workload; `travel.go` goes to one."""
 
     runner: Runner
     scope: Scope
-    """What names mean in the expressions of edits that are run again."""
+    """The scope of the expressions in edits that are run again."""
     budget: int
-    """Bytes that checkpoints may take; 0 keeps none, and then there is no going back."""
+    """Bytes that checkpoints may take; 0 keeps none, and then nothing can be undone."""
     stops: int = 0
     """The highest number given to a stop, those inside phases among them."""
     images: Images = field(default_factory=Images)
     current: TimelinePoint | None = None
-    """Where the workload is; None while nothing is kept."""
+    """The present point; None while no history is kept."""
     points: dict[int, TimelinePoint] = field(default_factory=dict)
     branches: dict[str, TimelinePoint] = field(default_factory=dict)
     """The last point of each branch."""
     branch: str = FIRST
     travelling: bool = False
-    """True while commands are run again: they lead to points that are there already."""
+    """True while commands are run again: their points exist already."""
     visiting: bool = False
-    """True while the workload is at another point than `current`, to be looked at there."""
+    """True while the workload is at another point than `current`, for views of it."""
     repeats: dict[type[Any], bool] = field(default_factory=dict)
     """For each kind of command that was run again and compared, whether it gave the same bits."""
     small: int = 0
-    """About the bytes of all checkpoints that are in no image."""
+    """Approximate bytes of all checkpoints outside of images."""
     _wrote: dict[tuple[Key, ...], tuple[Key, ...]] = field(default_factory=dict)
 
     @property
@@ -63,11 +63,11 @@ class Timeline:
 
     @property
     def bytes(self) -> int:
-        """About the bytes that going back takes, beyond what undoing the last command would need anyway."""
+        """Approximate bytes of the history, beyond what undoing the last command needs anyway."""
         return self.images.tally.bytes + self.small - self._needed_anyway()
 
     def begin(self) -> None:
-        """Keep what comes from here on, if there is a budget for it; forget what was before."""
+        """Start a new history here, if there is a budget for it; drop the old one."""
         self.end()
         self.stops = max(self.stops, 1)
         if self.budget:
@@ -77,7 +77,7 @@ class Timeline:
         self.held.batches.keeps_all = self.current is not None
 
     def end(self) -> None:
-        """Keep nothing, and forget what was kept."""
+        """Stop keeping history, and drop what was kept."""
         self.current, self.branch = None, FIRST
         self.points, self.branches, self.images = {}, {}, Images(self.held.offload)
         self.repeats, self.small, self._wrote = {}, 0, {}
@@ -87,7 +87,7 @@ class Timeline:
     def next(self, command: PointCommand, saved: Saved | None) -> TimelinePoint | None:
         """Return the point that a command has led to, to be recorded; None where there is none to keep.
 
-        Nothing is noted yet: making it copies, compares and asks objects of the user's, and all of that may fail.
+        Nothing is recorded yet: making it copies, compares and calls the user's objects, any of which may fail.
 
         Args:
             command: what was carried out.
@@ -106,7 +106,7 @@ class Timeline:
         return point
 
     def record(self, point: TimelinePoint | None) -> None:
-        """Note that a command went through: where the workload is now is this point."""
+        """Record that a command succeeded: this is now the present point."""
         if self.travelling:
             return
         self.stops += 1
@@ -119,7 +119,7 @@ class Timeline:
         self.current = self.points[point.number] = self.branches[point.branch] = point
 
     def _outside(self, written: Sequence[Image]) -> None:
-        """Note what was written that is no part of the model: at every point before, it was what it had been."""
+        """Record writes to tensors outside of the model: every earlier point has their old contents."""
         if not written:
             return
         assert self.current is not None
@@ -157,20 +157,20 @@ class Timeline:
         return point
 
     def keep(self, point: TimelinePoint) -> None:
-        """Keep a checkpoint of the point that the workload is at once more."""
+        """Take a checkpoint of the present point again."""
         checkpoint = take(self.held, self.images, None, None)
         point.checkpoint = checkpoint.without_graphs() if graph_alive(self.held) else checkpoint
         point.small = size_of(checkpoint, None)
         self.small += point.small
 
     def drop(self, point: TimelinePoint) -> None:
-        """Give the checkpoint of a point up."""
+        """Drop the checkpoint of a point."""
         point.checkpoint = None
         self.small -= point.small
         point.small = 0
 
     def _needed_anyway(self) -> int:
-        """Return the bytes of what is in use now, and of what only the point before this one holds.
+        """Return the bytes of the present state, and of what only the point before this one holds.
 
         The second is what undoing the last command needs.
         """
@@ -193,7 +193,7 @@ class Timeline:
 
     # -- finding points ------------------------------------------------------------------------------------------------
     def here(self) -> TimelinePoint:
-        """Return the point that the workload is at.
+        """Return the present point.
 
         Raises:
             GradstepError: nothing is kept.
@@ -210,7 +210,7 @@ class Timeline:
         """Return the point `count` commands before this one.
 
         Raises:
-            GradstepError: there are not so many.
+            GradstepError: there are fewer.
         """
         here = self.here()
         if count <= here.depth:
@@ -235,7 +235,7 @@ class Timeline:
         """Return the point `count` commands after this one, among those that were undone on this branch.
 
         Raises:
-            GradstepError: there are not so many.
+            GradstepError: there are fewer.
         """
         ahead = self.ahead()
         if not ahead:
@@ -285,7 +285,7 @@ class Timeline:
         return losses, rates
 
     def put_losses(self, point: TimelinePoint, before: TimelinePoint) -> None:
-        """Have the losses be those on the way to a point; they are those on the way to `before`."""
+        """Replace the losses, which are those on the path to `before`, by those on the path to a point."""
         held, fork = self.held, fork_of(point, before)
         if fork.known == len(held.losses) - (before.known - fork.known):
             del held.losses[fork.known :], held.loss_rates[fork.known :]
@@ -299,12 +299,12 @@ class Timeline:
         return point.depth <= end.depth and next(islice(end.path(), end.depth - point.depth, None)) is point
 
     def begin_branch(self, name: str) -> str:
-        """Give what is done from here on a name; return the line that says so.
+        """Name what is done from here on; return what it prints.
 
         A branch that gradstep named takes the name, if this is its end; else a new one begins here.
 
         Raises:
-            GradstepError: the name is taken, or is none.
+            GradstepError: the name is taken or not valid.
         """
         here = self.here()
         if name in self.branches or name.isdigit() or name == "now":

@@ -1,4 +1,4 @@
-"""Going to a point of the timeline: its checkpoint is put back, and what was not kept is run again."""
+"""Going to a point of the timeline: a checkpoint is restored, and what was not kept is run again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Arrival(Struct, frozen=True):
     again: int = 0
     """Commands that were run again."""
     differ: tuple[str, ...] = ()
-    """What came out otherwise when it was run again; what was kept is what is there now."""
+    """What differed when it was run again; the copies that were kept are used."""
 
 
 def go(timeline: Timeline, target: TimelinePoint) -> Arrival:
@@ -56,7 +56,7 @@ def go(timeline: Timeline, target: TimelinePoint) -> Arrival:
 
 @contextmanager
 def visit(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
-    """Be at a point for as long as the block lasts, without a graph; the graph that is alive here outlives that.
+    """Be at a point for the duration of the block, without a graph; the graph that is alive here survives.
 
     Raises:
         GradstepError: what had to be run again raised or came out otherwise, or can't be run inside a phase.
@@ -81,7 +81,7 @@ def visit(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
 
 @contextmanager
 def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
-    """Put everything back at the end of the block as it is now, the graph that is alive included.
+    """Restore everything at the end of the block, the graph that is alive included.
 
     With `always` False only when the block raises.
     """
