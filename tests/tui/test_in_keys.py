@@ -25,7 +25,7 @@ OTHER = Keyboard({"forward": "w", "backward": "", "step": "up", "zero_grad": "sl
     ("said", "usual", "other"),
     [
         ("Ready. Run `forward`: it runs", "Ready. Press f: it runs", "Ready. Press w: it runs"),
-        ("None: run `forward`, then `backward`", "none: press f, then b", "none: press w, then `:backward`"),
+        ("none: run `forward`, then `backward`", "none: press f, then b", "none: press w, then `:backward`"),
         ("Run `backward` first", "Press b first", "Run `:backward` first"),
         ("Clear it with `zero_grad`.", "Clear it with z.", "Clear it with /."),
         ("`into` steps, after the next `step`", "i steps, after the next s", "f6 steps, after the next ↑"),
@@ -70,7 +70,7 @@ def test_panels_name_the_keys_as_they_are_bound() -> None:
             assert "or E, which takes one" in await seen("batch")
             assert "update/weight shows after the next Z" in await seen("layers")
             await s.press("E", "Q")
-            assert "moves when you press Z" in s.text()
+            assert "change when you press Z" in s.text()
             await s.press("E", "Q")
             assert "Clear it with f13." in " ".join(s.text().split())
 

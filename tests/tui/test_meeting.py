@@ -91,7 +91,7 @@ def test_an_empty_panel_says_what_to_press() -> None:
         await s.press("w")
         assert "no graph yet: press f, which builds it" in said(s)
         await s.press("f")
-        assert "nothing has arrived yet: press b, or step into it with i" in said(s)
+        assert "no gradient has arrived yet: press b, or step into it with i" in said(s)
 
     on_stage(test)
 
