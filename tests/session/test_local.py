@@ -470,4 +470,4 @@ def test_a_batch_says_its_place_in_the_epoch() -> None:
     session = Session(Workload(model, torch.nn.functional.mse_loss, torch.optim.SGD(model.parameters(), 0.1), loader))
     for _ in range(6):
         session.next_batch()
-    assert "Batch 6 (2 of 4 in its epoch) is here" in session.look(LookWhy())[0].sentence
+    assert "Batch 6 (2 of 4 in its epoch) is ready" in session.look(LookWhy())[0].sentence
