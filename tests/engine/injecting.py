@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from types import FrameType
 
 import torch.nn.modules.module as modules
@@ -18,6 +19,7 @@ _CLEANING = {Transaction.roll_back.__code__, problem_of.__code__}
 """What runs after a failure: a second one there is none of the phase's."""
 _WAITING = "/engine/stepping/phase_thread.py"
 """The threads' own machinery: nothing of the phase runs in it."""
+_DROPPED = deque[object](maxlen=0).append
 _HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_forward_hooks_always_called")
 
 
@@ -34,6 +36,8 @@ class Injector:
         self._runner, self._error = runner, error
         self._events = ("call", "c_return") if error is KeyboardInterrupt else ("call", "c_call")
         self._run, self._cleaning = runner.run, 0
+        self._kept = self._probe
+        """Held on to: CPython 3.11 goes on calling a profile function that raised, when it may be freed."""
         self.left = NEVER
         self.where = ""
         """Where it raised last; empty while it has not."""
@@ -48,11 +52,14 @@ class Injector:
     def run(self, act: Act, taps: Taps | None = None) -> None:
         """Carry out a phase as `Runner.run` does."""
         self.calls = self._cleaning = 0
-        sys.setprofile(self._probe)
+        hook = sys.unraisablehook
+        sys.unraisablehook = _DROPPED  # pytest's runs Python code: a call of the phase's it is not
+        sys.setprofile(self._kept)
         try:
             self._run(act, taps)
         finally:
             sys.setprofile(None)
+            sys.unraisablehook = hook
 
     def _probe(self, frame: FrameType, event: str, argument: object) -> None:
         code = frame.f_code

@@ -133,7 +133,7 @@ class GraphRecord:
         return self.lines.at(number)
 
     def __del__(self) -> None:
-        free(self.nodes)
+        free(vars(self).get("nodes", []))  # there is none where making the record was interrupted
 
 
 def record(roots: Node | Sequence[Node], owners: Owners, lines: Lines | None = None) -> GraphRecord:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from threading import Lock, local
+from threading import local
 from types import FrameType
 from typing import Any
 
@@ -103,15 +103,19 @@ class Regions:
         self._own: list[tuple[Any, str, Any, Any]] = []
         """What is replaced: owner, name, torch's own, and the replacement."""
         self._thread = local()
-        self._lock = Lock()
-        self.running = 0
-        """How many threads run one."""
+        self._regions: set[int] = set()
+        """Those that run, one of each thread."""
+
+    @property
+    def running(self) -> bool:
+        """True while one runs, on whatever thread."""
+        return bool(self._regions)
 
     def put(self, there: bool) -> None:
-        """Begin to watch for regions, or end it."""
+        """Begin to watch for regions, or end it. An interrupt may come at any line: the next call does the rest."""
         dynamo: Any = sys.modules.get("torch._dynamo.eval_frame")  # torch imports it with the first optimizer
-        if there and not self._own and hasattr(dynamo, "_maybe_set_eval_frame"):
-            self._own = [
+        if there and hasattr(dynamo, "_maybe_set_eval_frame"):
+            self._own = self._own or [
                 (dynamo, "_maybe_set_eval_frame", dynamo._maybe_set_eval_frame, self._switch),
                 # for a global hook of gradstep's own, OptimizedModule would warn
                 (hooks_of_all, "_has_any_global_hook", hooks_of_all._has_any_global_hook, _others_hook),
@@ -119,9 +123,9 @@ class Regions:
             for owner, name, _, ours in self._own:
                 setattr(owner, name, ours)
         elif not there and not self.running:
-            while self._own:
-                owner, name, own, _ = self._own.pop()
+            for owner, name, own, _ in self._own:
                 setattr(owner, name, own)
+            self._own = []
 
     def _switch(self, callback: Any) -> Any:
         """Stand in for torch's: called with Dynamo's callback as a region begins, with the one before as it ends.
@@ -154,14 +158,12 @@ class Regions:
         _set_modes([mode for mode in region.modes if not _is_our_mode(mode)])
         region.uncovered = composites.HERE.uncovered()
         region.uncovered.__enter__()
-        with self._lock:
-            self.running += 1
-            self._lift()
+        self._regions.add(id(region))
+        self._lift()
 
     def _end(self, region: Region) -> None:
-        with self._lock:
-            self.running -= 1
-            self._lift()
+        self._regions.discard(id(region))
+        self._lift()
         region.uncovered.__exit__(None, None, None)
         _set_modes(region.modes)
         known = region.frame.f_locals

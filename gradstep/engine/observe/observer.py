@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from threading import RLock, get_ident, local
+from threading import get_ident, local
 from typing import Any
 
 import torch
@@ -86,9 +86,8 @@ def observe(
     mine = [_Subscription(each, everywhere, graph, leaves) for each in told]
     with ExitStack() as stack:
         stack.callback(_end, mine)
-        with _LOCK:
-            _SUBSCRIPTIONS.extend(mine)
-            _sync()
+        _SUBSCRIPTIONS.extend(mine)
+        _sync()
         if _HERE.mode is None and any(_OPS & set(each.told) for each in mine):
             _HERE.mode = stack.enter_context(_Operations())
             stack.callback(composites.HERE.show)
@@ -118,16 +117,16 @@ def end_all() -> None:
 def _end(several: Sequence[_Subscription]) -> None:
     for each in several:
         each.over = True
-    with _LOCK:  # other sessions observe on threads of their own
-        _SUBSCRIPTIONS[:] = [each for each in _SUBSCRIPTIONS if not each.over]
-        _sync()
+    for each in [each for each in _SUBSCRIPTIONS if each.over]:
+        with suppress(ValueError):  # another thread has removed it
+            _SUBSCRIPTIONS.remove(each)
+    _sync()
 
 
 # -- who is told -------------------------------------------------------------------------------------------------------
 _SUBSCRIPTIONS: list[_Subscription] = []
 _TOLD: dict[type, tuple[tuple[_Subscription, Callable[[Any], Any]], ...]] = {}
 """For each kind that is subscribed to, who is told, and what is called."""
-_LOCK = RLock()
 
 
 def _wanted(kinds: frozenset[type]) -> bool:
@@ -381,10 +380,15 @@ _IN_TORCH: tuple[_Hook | _Replacement, ...] = (
 
 
 def _sync() -> None:
-    """Put into torch what the subscribed kinds need, and nothing more; nothing at all while a compiled region runs."""
-    with _LOCK:
+    """Put into torch what the subscribed kinds need, and nothing more; nothing at all while a compiled region runs.
+
+    Other sessions observe on threads of their own. There is no lock, which an interrupt could leave locked: what has
+    changed meanwhile is put right by doing it again.
+    """
+    done = None
+    while done != (now := (tuple(_SUBSCRIPTIONS), _REGIONS.running)):
         told: dict[type, tuple[tuple[_Subscription, Callable[[Any], Any]], ...]] = {}
-        for each in _SUBSCRIPTIONS:
+        for each in now[0]:
             for kind, call in each.told.items():
                 told[kind] = (*told.get(kind, ()), (each, call))
         _TOLD.update(told)
@@ -392,4 +396,5 @@ def _sync() -> None:
             _TOLD.pop(kind, None)
         _REGIONS.put(_wanted(_OPS | _MODULES))
         for each_hook in _IN_TORCH:
-            each_hook.put(_wanted(each_hook.kinds) and not _REGIONS.running)
+            each_hook.put(_wanted(each_hook.kinds) and not now[1])
+        done = now
