@@ -137,5 +137,5 @@ def test_no_reader_of_a_node_runs_an_unpack_hook() -> None:
         rule_of(node)
         assert zeros._result(node) is None
     with pytest.raises(KeyError):
-        rerun.SavedMemory(nodes[3], 0, 0).listed("indices")
+        rerun.SavedContext(nodes[3], 0, 0).listed("indices")
     assert not unpacked
