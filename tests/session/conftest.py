@@ -25,15 +25,19 @@ def descriptors() -> dict[str, str]:
     return found
 
 
+def children_here() -> set[str]:
+    """Return the child processes of this one: torch keeps one that compiles, once something was compiled."""
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
     """Fail when the test leaves a descriptor, a thread or a child process."""
-    before, threads = descriptors(), set(threading.enumerate())
+    before, threads, children = descriptors(), set(threading.enumerate()), children_here()
     yield
     assert descriptors() == before
     assert set(threading.enumerate()) == threads
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    assert children == []
+    assert children_here() <= children
 
 
 @pytest.fixture
