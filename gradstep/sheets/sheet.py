@@ -71,12 +71,6 @@ class Sheet(NamedTuple):
     blocks: tuple[Block, ...]
 
 
-def heated(values: Sequence[float | None], dtype: str = "", digits: int = 4) -> list[Cell]:
-    """Return a cell for each number, all in one form, the heat symmetric around zero."""
-    form = numbers.form_of(values, dtype, digits)
-    return [heat_cell(value, form, greatest(values)) for value in values]
-
-
 def heat_cell(value: float | None, form: numbers.Form, most: float) -> Cell:
     """Return a number as a cell whose heat is its share of the greatest magnitude beside it."""
     if value is None:
