@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.layout import Layout
@@ -39,7 +39,7 @@ from gradstep.values.views import Request, View
 if TYPE_CHECKING:
     from gradstep.tui.commands.prompt import TypedLine
 
-_SomePanel = TypeVar("_SomePanel", bound=Panel)
+_SomePanel = TypeVar("_SomePanel", bound=Panel[Any])
 
 
 class Controller:
@@ -149,13 +149,13 @@ class Desk(Screen[None], inherit_bindings=False):
         self.status, self.phases, self.position, self.past = StatusRow(), PhasesRow(), PositionRow(), PastRow()
         self.banner, self.prompt, self.footer = Banner(), PromptRow(), FooterRow()
         self.prompt.layout_name = look.layout
-        self.panels: dict[str, Panel] = {name: make() for name, make in REGISTRY.items()}
+        self.panels: dict[str, Panel[Any]] = {name: make() for name, make in REGISTRY.items()}
         self.model, self.why = self.panel(ModelPanel), self.panel(WhyPanel)
         self.log_panel, self.script_panel = self.panel(LogPanel), self.panel(ScriptPanel)
         self.tensor, self.loss, self.ledger = self.panel(TensorPanel), self.panel(LossPanel), self.panel(LedgerPanel)
         self.focus_panel.focused = True
         self.bars = (self.status, self.phases, self.position, self.past, self.banner, self.prompt, self.footer)
-        self.surfaces: tuple[Surface, ...] = (*self.bars, *self.panels.values())
+        self.surfaces: tuple[Surface, ...] = (*self.bars, *(panel.surface for panel in self.panels.values()))
 
     def panel(self, kind: type[_SomePanel]) -> _SomePanel:
         """Return the panel of a class."""
@@ -168,13 +168,15 @@ class Desk(Screen[None], inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         """Yield every surface; the plan says which of them are seen."""
-        yield from (surface.widget for surface in self.surfaces)
+        yield from self.surfaces
 
     def bind(self, keyboard: Keyboard) -> None:
         """Have everything that names a key name it as it is bound."""
         self.keyboard = keyboard
-        for surface in self.surfaces:
-            surface.keyboard = keyboard
+        for bar in self.bars:
+            bar.keyboard = keyboard
+        for panel in self.panels.values():
+            panel.keyboard = keyboard
 
     def applies(self, key: str) -> bool:
         """Return whether a key would do something now; footer and palette name only those."""
@@ -266,7 +268,7 @@ class Desk(Screen[None], inherit_bindings=False):
         places = plan(*self._planned)
         for name, panel in self.panels.items():
             if name in places:
-                panel.shares, panel.titled = places[name].shares, places[name].titled
+                panel.tabs, panel.titled = places[name].tabs, places[name].titled
                 panel.maximised = self.maximised
         self.places = dict(places)
         self.position.alone = "phases" not in places
@@ -293,7 +295,7 @@ class Desk(Screen[None], inherit_bindings=False):
     def lay_out(self) -> None:
         """Lay out again."""
         # asked of a child, because only that makes the screen forget the places it knows
-        self.status.widget.refresh(layout=True)
+        self.status.refresh(layout=True)
 
     # -- focus --------------------------------------------------------------------------------------------------------
     @property
@@ -311,7 +313,7 @@ class Desk(Screen[None], inherit_bindings=False):
         return [name for name in PANELS if name != "script" or self.reading is not None]
 
     @property
-    def focus_panel(self) -> Panel:
+    def focus_panel(self) -> Panel[Any]:
         """The panel in focus."""
         return self.panels[self.recent[0]]
 

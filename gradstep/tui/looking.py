@@ -30,7 +30,7 @@ class Looking:
         self._late = False
         """True when it has been for so long that panels say so; before that they stay blank, without a flicker."""
         for name, panel in screen.panels.items():
-            panel.awaited = partial(self._awaited, name)
+            panel.placeholder = partial(self._awaited, name)
 
     def requests(self) -> list[tuple[str, Request]]:
         """Return what each visible panel wants to see, and what controllers want beside that."""
@@ -79,7 +79,7 @@ class Looking:
     def _awaited(self, name: str) -> str:
         """Return what a panel says in place of a view that is not of the stop that it is to show; empty for none."""
         panel, moment = self._screen.panels[name], self.moment_of(name)
-        if not moment or panel.seen == moment or panel.request() is None:
+        if not moment or panel.shown_stop == moment or panel.request() is None:
             return ""
         if self._screen.queue.dead:
             return f"Stop {moment} was not loaded here before the engine died."
@@ -90,7 +90,9 @@ class Looking:
         return [
             (name, request)
             for name, request in self.requests()
-            if panels[name].asked != request or panels[name].seen != self.moment_of(name) or panels[name].due
+            if panels[name].shown_request != request
+            or panels[name].shown_stop != self.moment_of(name)
+            or panels[name].due
         ]
 
     async def _ask(self) -> None:
@@ -110,10 +112,10 @@ class Looking:
                 for (name, request), view in zip(wanted, views, strict=True):
                     panel = screen.panels[name]
                     panel.assign(view_in_keys(view, screen.keyboard))
-                    panel.asked, panel.seen = request, view.stop
+                    panel.shown_request, panel.shown_stop = request, view.stop
                     self._caught_up(name)
                 # not with the next frame: this may be the second part of what a key does
-                paint(screen, [screen.panels[name] for name, _ in wanted])
+                paint(screen, [screen.panels[name].surface for name, _ in wanted])
                 screen.rearrange()
                 screen.rearrange()  # a matrix in Tensor has other places
         except ConnectionError:
@@ -126,5 +128,5 @@ class Looking:
     def _caught_up(self, name: str) -> None:
         """Have a panel say that it shows the past, when it does."""
         panel, past = self._screen.panels[name], self._screen.past.row
-        seen = past is not None and not panel.timeless and panel.seen == past.stop
-        panel.moment = panel.own_moment or (past_words(past.stop) if seen and past is not None else "")
+        seen = past is not None and not panel.timeless and panel.shown_stop == past.stop
+        panel.badge = panel.own_badge or (past_words(past.stop) if seen and past is not None else "")

@@ -190,11 +190,11 @@ class Showing(Controller):
         if views:
             # `show` and others lead to no new stop: what was seen of this one before them may be of something else
             for panel in screen.panels.values():
-                panel.seen = -1
+                panel.shown_stop = -1
         for name, request, view in views:
             panel = screen.panels[name]
             panel.assign(view_in_keys(view, screen.keyboard))
-            panel.asked, panel.seen = request, view.stop
+            panel.shown_request, panel.shown_stop = request, view.stop
         self._open_on(stop.opening)
         screen.status.stop = screen.phases.stop = screen.position.stop = stop
         screen.footer.said = ""

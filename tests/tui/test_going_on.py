@@ -17,7 +17,7 @@ from gradstep.values.outcomes import Died, Outcome, Problem, Progress, WatchHit
 
 
 def _why(s):
-    return "\n".join(line.plain for line in s.screen.why._lines)
+    return "\n".join(line.plain for line in s.screen.why.surface.lines)
 
 
 LOADED = ["load mlp seed=0", "show 2.weight[0, 0:10]"]
@@ -379,7 +379,7 @@ def test_lines_of_narration_in_a_row_are_one_text_and_one_press_of_space():
             assert rows[place + 1 : place + 3] == ["│", "│ Then that."]
             await s.press("space", "space")
             assert s.session.lines()[4:] == ["forward", "say And now?"]
-            why = "\n".join(line.plain for line in s.screen.why._lines)
+            why = "\n".join(line.plain for line in s.screen.why.surface.lines)
             assert "And now?" in why
             assert "Then that." not in why
 

@@ -58,7 +58,7 @@ def test_panels_name_the_keys_as_they_are_bound() -> None:
 
             async def seen(name: str) -> str:
                 await s.press(keyboard.key(name).keys.partition(",")[0])
-                return " ".join(" ".join(line.plain for line in panels[name]._lines).split())
+                return " ".join(" ".join(line.plain for line in panels[name].surface.lines).split())
 
             assert "Ready. Press E: forward runs" in s.text()
             assert "none yet: E, then Q" in await seen("tensor")
@@ -92,8 +92,8 @@ def test_what_the_screen_says_itself_follows_too() -> None:
 @pytest.mark.parametrize("name", list(REGISTRY))
 def test_what_the_help_says_of_a_panel_names_keys_as_they_are_bound(name: str) -> None:
     panel = REGISTRY[name]()
-    assert re.findall(r"\b(?:enter|esc|space|delete)\b", re.sub(r"{\w+}", "", panel.reads)) == []
+    assert re.findall(r"\b(?:enter|esc|space|delete)\b", re.sub(r"{\w+}", "", panel.help_text)) == []
     moved = " ".join(" ".join(line.plain for line in panel_lines(100, MOVED, panel)).split())
     assert "{" not in moved
     for field, key in (("{choose}", "f16"), ("{pause}", "f15"), ("{compare}", "M marks")):
-        assert (key in moved) == (field in panel.reads)
+        assert (key in moved) == (field in panel.help_text)

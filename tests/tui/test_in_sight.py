@@ -91,7 +91,7 @@ class Eyes:
         try:
             await asyncio.wait_for(at_rest(), 20)
         except TimeoutError:
-            owed = [(name, panel.asked, panel.seen) for name, panel in self.visible.items()]
+            owed = [(name, panel.shown_request, panel.shown_stop) for name, panel in self.visible.items()]
             pytest.fail(f"it never comes to rest: stop {self.screen.queue.stop.number}, {owed}")
 
     @property
@@ -107,7 +107,7 @@ class Eyes:
         stop = self.screen.queue.stop
         for name, panel in self.visible.items():
             if panel.request() is not None:
-                assert panel.seen == self.screen.looking.moment_of(name), (after, name, panel.seen, stop)
+                assert panel.shown_stop == self.screen.looking.moment_of(name), (after, name, panel.shown_stop, stop)
         text = self.text()
         assert "Loading" not in text, (after, text)
         if self.screen.past.row is not None:

@@ -131,7 +131,9 @@ def test_no_frame_shows_two_stops():
                 before = s.screen.showing.frames
                 s.app.simulate_key(key)
                 await s.until(lambda before=before: s.screen.showing.frames > before)
-                stops = {p.seen for n, p in s.screen.panels.items() if n in s.screen.places and p.request() is not None}
+                stops = {
+                    p.shown_stop for n, p in s.screen.panels.items() if n in s.screen.places and p.request() is not None
+                }
                 assert stops == {s.screen.status.stop.number}
                 seen |= stops
             assert len(seen) == 8

@@ -36,7 +36,7 @@ def test_a_slim_screen_shows_model_and_the_panel_in_focus():
     places = plan(80, 24, Wish(("graph", "tensor")))
     assert tuple(places["model"][:4]) == (0, 5, 34, 17)
     assert tuple(places["graph"][:4]) == (35, 5, 45, 17)
-    assert places["graph"].shares == ("tensor", "graph", "loss", "log", "layers", "optimizer", "batch", "ledger")
+    assert places["graph"].tabs == ("tensor", "graph", "loss", "log", "layers", "optimizer", "batch", "ledger")
     assert "tensor" not in places
 
 
@@ -96,8 +96,9 @@ def test_a_resize_asks_for_windows_that_fit():
         async with stage() as s:
             await s.press("f")
             await s.pilot.resize_terminal(200, 60)
-            await s.until(lambda: s.screen.tensor.asked == s.screen.tensor.request() and s.screen.size.width == 200)
-            assert s.screen.tensor.asked.rows > 15
+            panel = s.screen.tensor
+            await s.until(lambda: panel.shown_request == panel.request() and s.screen.size.width == 200)
+            assert panel.shown_request.rows > 15
 
     asyncio.run(asyncio.wait_for(test(), 60))
 
@@ -114,7 +115,7 @@ def test_the_names_in_a_title_do_not_grow_with_every_panel_that_was_visited():
     guests = ("inside", "jtv", "contributions", "source", "breakpoints", "timeline", "compare")
     for seen in range(len(guests)):
         recent = (*reversed(guests[: seen + 1]), "tensor")
-        names = set(plan(80, 24, Wish(recent, account=False))[guests[seen]].shares)
+        names = set(plan(80, 24, Wish(recent, account=False))[guests[seen]].tabs)
         assert guests[seen] in names
         assert len(names & set(guests)) <= 3
 
@@ -127,7 +128,7 @@ def test_a_panel_is_called_the_same_in_its_title_and_in_the_titles_of_others(nam
 @pytest.mark.parametrize("width", [120, 60, 20])
 def test_the_title_row_names_the_others_by_their_names(width):
     panel = REGISTRY["log"]()
-    panel.shares = ("log", "jtv", "graph")
+    panel.tabs = ("log", "jtv", "graph")
     row = panel.title_line(width, Drawing("", []))[0].plain
     assert "Jtv" not in row
     assert ("J Jᵀ v" if width > 20 else "+1") in row
@@ -137,7 +138,7 @@ def test_the_title_row_names_the_others_by_their_names(width):
 @pytest.mark.parametrize("name", ["tensor", "batch", "contributions", "compare"])
 def test_a_title_names_in_whole_words_as_many_as_it_has_room_for_and_counts_the_others(name, width):
     panel = REGISTRY[name]()
-    panel.shares = PANELS
+    panel.tabs = PANELS
     row = panel.title_line(width, Drawing("what it is about", [], 1234, 12, 10))[0].plain
     assert row.rstrip().endswith(("↑ 12 ↓ 1,212 more", "↑ 12 ↓ 1,212"))
     named = [other for other in PANELS if f"{panel.keyboard.key(other).shown} {heading(other)} " in row]

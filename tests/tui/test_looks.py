@@ -87,7 +87,7 @@ def test_every_panel_can_be_reached_in_every_layout(size, layout, lesson):
                 await s.idle()
                 assert name in panels(s)
                 asked = s.screen.panels[name].request()
-                assert asked is None or s.screen.panels[name].asked == asked
+                assert asked is None or s.screen.panels[name].shown_request == asked
                 assert any("▌" in row for row in s.rows())
             assert ("script" in s.screen.order) is lesson
 
@@ -148,7 +148,7 @@ def test_the_ledger_comes_to_the_front_with_the_first_backward_and_the_log_with_
             assert {"log"} == panels(s) & {"log", "ledger"}
             await s.press("b")
             assert {"ledger"} == panels(s) & {"log", "ledger"}
-            assert s.screen.ledger.asked is not None
+            assert s.screen.ledger.shown_request is not None
             await s.press("colon")
             await s.type("load mlp seed=1")
             await s.press("enter")

@@ -67,10 +67,10 @@ def marked(text: str) -> dict[str, int]:
 
 def seen(panel: Panel) -> tuple[dict[str, int], list[str]]:
     """Return the mark of a panel as it is painted, and the rows of its body."""
-    lines = plain(panel._lines)
+    lines = plain(panel.surface.lines)
     if not panel.titled:
         return marked(lines[-1]), lines
-    return marked(lines[0]), lines[1 + panel._apart :]
+    return marked(lines[0]), lines[1 + panel._subtitled :]
 
 
 def check(panel: Panel) -> bool:
@@ -84,7 +84,7 @@ def check(panel: Panel) -> bool:
         assert panel.view is not None
         hidden = panel.view.total - len(re.findall(r"[ ▶]#\d+", "\n".join(body)))
     counted = mark.get("↑", 0) + mark.get("↓", 0) + mark.get("lines", 0)
-    assert counted == hidden, (panel.id, panel.size, "\n".join(plain(panel._lines)))
+    assert counted == hidden, (panel.id, panel.size, "\n".join(plain(panel.surface.lines)))
     return hidden > 0
 
 
@@ -191,7 +191,7 @@ def test_source_is_counted_and_scrolled_by_the_lines_of_the_whole_file(size: tup
     async def test() -> None:
         async with stage(LongFile(), size) as s:
             panel = await go(s, "source")
-            assert any(line.plain.startswith("▶ 1502  line 1502 ") for line in panel._lines)
+            assert any(line.plain.startswith("▶ 1502  line 1502 ") for line in panel.surface.lines)
             for key in ("end", "pageup", "home", "pagedown", "down"):
                 await s.press(key)
                 mark, body = seen(panel)

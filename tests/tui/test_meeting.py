@@ -41,7 +41,7 @@ def on_stage(test: Callable[[Stage], Coroutine[Any, Any, None]], size: tuple[int
 
 def said(s: Stage) -> str:
     """Return what the panel says, its broken lines joined."""
-    return " ".join(" ".join(plain(s.screen.panel(ContributionsPanel)._lines)).split())
+    return " ".join(" ".join(plain(s.screen.panel(ContributionsPanel).surface.lines)).split())
 
 
 async def give(s: Stage, line: str) -> None:
@@ -99,7 +99,7 @@ def test_an_empty_panel_says_what_to_press() -> None:
 def test_the_last_row_is_in_sight_where_what_the_panel_is_about_takes_a_row() -> None:
     async def test(s: Stage) -> None:
         await s.press("f", "f7", "2", "end")
-        rows = plain(s.screen.panel(GraphPanel)._lines)
+        rows = plain(s.screen.panel(GraphPanel).surface.lines)
         assert any(row.startswith("▶") and "#135" in row for row in rows), rows
         assert "more" not in rows[-1].partition("↑")[2].partition("more")[2], "nothing is below it"
 

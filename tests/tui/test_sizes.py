@@ -121,7 +121,7 @@ def test_dragging_a_gap_makes_panels_larger_and_is_remembered_once():
         kept = []
         async with stage(look=Look(kept=kept.append)) as s:
             width = s.screen.model.size.width
-            gap = s.screen.model.widget.region.right
+            gap = s.screen.model.surface.region.right
             await s.pilot.mouse_down(offset=(gap, 15))
             for x in range(gap, gap + 7):
                 await s.pilot.hover(offset=(x, 16))
@@ -141,13 +141,13 @@ def test_dragging_a_title_row_moves_the_edge_above_it_and_the_text_asks_for_what
     async def test():
         async with stage() as s:
             await s.press("f")
-            top = s.screen.tensor.widget.region.y
+            top = s.screen.tensor.surface.region.y
             await s.pilot.mouse_down(offset=(60, top))
             await s.pilot.hover(offset=(60, top - 4))
             await s.pilot.mouse_up(offset=(60, top - 4))
             await s.idle()
-            assert s.screen.tensor.widget.region.y == top - 4
-            assert s.screen.tensor.asked == s.screen.tensor.request()
+            assert s.screen.tensor.surface.region.y == top - 4
+            assert s.screen.tensor.shown_request == s.screen.tensor.request()
 
     run(test)
 
@@ -155,20 +155,20 @@ def test_dragging_a_title_row_moves_the_edge_above_it_and_the_text_asks_for_what
 def test_clicks_on_titles_switch_focus_and_maximise():
     async def test():
         async with stage() as s:
-            title = s.rows()[s.screen.tensor.widget.region.y]
-            await s.pilot.click(offset=(title.index("Batch") + 1, s.screen.tensor.widget.region.y))
+            title = s.rows()[s.screen.tensor.surface.region.y]
+            await s.pilot.click(offset=(title.index("Batch") + 1, s.screen.tensor.surface.region.y))
             await s.idle()
             assert s.screen.focus_panel.title == "Batch"
             assert "batch" in s.screen.places
             assert "tensor" not in s.screen.places
-            model = s.screen.model.widget.region
+            model = s.screen.model.surface.region
             await s.pilot.click(offset=(3, model.y))
             await s.idle()
             assert s.screen.focus_panel.title == "Model"
             await s.pilot.click(offset=(30, model.y), times=2)
             await s.idle()
             assert set(s.screen.places) & set(PANELS) == {"model"}
-            await s.pilot.click(offset=(30, s.screen.model.widget.region.y), times=2)
+            await s.pilot.click(offset=(30, s.screen.model.surface.region.y), times=2)
             await s.idle()
             assert "graph" in s.screen.places
 
@@ -182,7 +182,7 @@ def test_the_wheel_scrolls_the_panel_under_the_mouse():
             await s.press("colon")
             await s.type("repeat 9 { forward; next_batch }")
             await s.press("enter", "4")
-            first = s.screen.log_panel.widget.region
+            first = s.screen.log_panel.surface.region
             assert "load mlp" not in s.text()
             for _ in range(9):
                 await s.pilot._post_mouse_events([events.MouseScrollUp], offset=(5, first.y + 2))

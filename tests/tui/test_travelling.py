@@ -438,8 +438,8 @@ def test_a_difference_is_of_two_moments_whatever_past_is_looked_at() -> None:
         await s.press("enter")
         before = s.screen.tensor.view
         await s.press("T", "up", "up")
-        assert s.screen.panels["model"].moment == "PAST: stop 2"
-        assert s.screen.tensor.moment == "DIFFERENCE"
+        assert s.screen.panels["model"].badge == "PAST: stop 2"
+        assert s.screen.tensor.badge == "DIFFERENCE"
         await s.press("f7")
         assert before is not None
         assert s.screen.tensor.view is not None

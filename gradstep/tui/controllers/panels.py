@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -42,7 +43,7 @@ class Panels(Controller):
         self._stepping, self._travel, self._what_if, self._typing = stepping, travel, what_if, typing
         self._moving = False
         """True while the cursor of Model has moved and nothing is shown of it yet."""
-        self._early: list[tuple[Panel, Callable[[], object]]] = []
+        self._early: list[tuple[Panel[Any], Callable[[], object]]] = []
         """What keys do in a panel whose view has not come yet."""
 
     def start(self) -> None:
@@ -71,8 +72,8 @@ class Panels(Controller):
             "home": partial(self.move, -_FAR),
             "end": partial(self.move, _FAR),
             "choose": lambda: None,
-            "copy": lambda: self._copy(self.screen.focus_panel.copied() or self.screen.focus_panel.seen_copied()),
-            "copy_all": lambda: self._copy(self.screen.focus_panel.seen_copied()),
+            "copy": lambda: self._copy(self.screen.focus_panel.copied() or self.screen.focus_panel.visible_text()),
+            "copy_all": lambda: self._copy(self.screen.focus_panel.visible_text()),
             "traceback": self.traceback,
         }
 
@@ -99,7 +100,7 @@ class Panels(Controller):
         else:
             self.screen.say("no script is open: gradstep FILE.steps opens one")
 
-    def clicked(self, panel: Panel, row: int) -> None:
+    def clicked(self, panel: Panel[Any], row: int) -> None:
         """Focus a panel that was clicked, and its row."""
         panel.click_row(row)
         self.screen.go_to(panel.id or "tensor")
@@ -126,10 +127,10 @@ class Panels(Controller):
             do()
             self.screen.follow_cursor()
 
-    def _waits(self, panel: Panel) -> bool:
+    def _waits(self, panel: Panel[Any]) -> bool:
         """Return whether the view of a panel is still to come, which is so of all of them while a model is loaded."""
         loading = self.queue.busy and not self.queue.stop.number and panel.request() is not None
-        return loading or bool(panel.awaited())
+        return loading or bool(panel.placeholder())
 
     def do_early(self) -> None:
         """Do what keys meant in a panel whose view had not come, now that it is painted; commands before them first."""
@@ -223,7 +224,7 @@ class Panels(Controller):
         """Say something on the footer."""
         self.screen.say(text)
 
-    def _see(self, panel: Panel, do: Callable[[], str]) -> None:
+    def _see(self, panel: Panel[Any], do: Callable[[], str]) -> None:
         """Do what a key of a panel's own does, wherever the focus is."""
         if said := do():
             self.screen.say(f"{panel.title}: {said}")
@@ -265,7 +266,7 @@ class Panels(Controller):
             wanted = replace(request, rows=math.prod(shape), columns=MOST, top=0, left=0)
             view = (await self.screen.session.look([wanted]))[0]
             copied = slice_copied(view) if isinstance(view, TensorView) else None
-            self._copy(copied or self.screen.tensor.seen_copied())
+            self._copy(copied or self.screen.tensor.visible_text())
 
     def _copy(self, copied: Copied) -> None:
         self.screen.app.copy_to_clipboard(copied.text)

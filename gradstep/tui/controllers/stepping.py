@@ -80,7 +80,7 @@ class Stepping(Controller):
         self.screen.model.follow(stop)
         self._list.follow(stop)
         if self._breaks and all(name != "breakpoints" for name, _, _ in views):
-            self._list.seen = -1
+            self._list.shown_stop = -1
         return views
 
     def carried_out(self, command: Command) -> None:
@@ -113,7 +113,7 @@ class Stepping(Controller):
         elif script and reading is not None:
             self.screen.put(reading.rest())
         elif self.queue.busy or (
-            self._breaks and (self._list.seen < 0 or any(row.enabled for row in self.breakpoints))
+            self._breaks and (self._list.shown_stop < 0 or any(row.enabled for row in self.breakpoints))
         ):
             self.screen.put(command_job(Continue()))
         else:

@@ -55,13 +55,13 @@ class TimeTravel(Controller):
             views = [each for each in views if screen.panels[each[0]].timeless]
             for name, panel in screen.panels.items():
                 if name in screen.places and not panel.timeless:
-                    panel.seen = -1
+                    panel.shown_stop = -1
         else:
             if screen.past.row is not None:
                 self._timeline.follow()
             self._leave_past()
         for name in _GROWING:
-            screen.panels[name].seen = -1
+            screen.panels[name].shown_stop = -1
         self._take_branch(stop, outcome)
         self._pair = outcome.pair if outcome is not None else None
         return views
@@ -105,9 +105,9 @@ class TimeTravel(Controller):
         if self.screen.past.row is None:
             return
         for panel in self.screen.panels.values():
-            if not panel.timeless and panel.seen == self.screen.past.row.stop:
-                panel.seen = -1
-            panel.moment = ""
+            if not panel.timeless and panel.shown_stop == self.screen.past.row.stop:
+                panel.shown_stop = -1
+            panel.badge = ""
         self.screen.past.row = None
 
     def pause(self) -> None:
@@ -160,7 +160,7 @@ class TimeTravel(Controller):
         """Have Tensor show the selection again."""
         if self.screen.tensor.between is not None:
             self.screen.tensor.compare(None)
-            self.screen.tensor.moment = ""
+            self.screen.tensor.badge = ""
 
     def carried_out(self, command: Command) -> None:
         """Forget branches and what was compared when something else is loaded."""

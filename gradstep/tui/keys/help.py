@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,7 +15,7 @@ from gradstep.tui.keys.table.key import Key
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.drawing import Drawing, heading, paragraph, window
 from gradstep.tui.render.lines import Line, Row, text_line, wrap
-from gradstep.values.views import Request
+from gradstep.values.views import NoView
 
 
 def topics() -> list[str]:
@@ -34,7 +34,7 @@ PATH: tuple[tuple[str, str], ...] = (
 """The marks of the path of phases."""
 
 
-def help_lines(width: int, keyboard: Keyboard, panel: Panel | None = None) -> list[Line]:
+def help_lines(width: int, keyboard: Keyboard, panel: Panel[Any] | None = None) -> list[Line]:
     """Return the whole help as rows, what there is to know about one panel first."""
     from gradstep.steps.language.words import WORDS
     from gradstep.tui.commands.screen_commands import SCREEN_WORDS
@@ -71,12 +71,14 @@ def _counts(keyboard: Keyboard) -> str:
     )
 
 
-def panel_lines(width: int, keyboard: Keyboard, panel: Panel) -> list[Line]:
+def panel_lines(width: int, keyboard: Keyboard, panel: Panel[Any]) -> list[Line]:
     """Return what a panel shows, how it is read, and the keys of its own."""
     own = [key for key in keyboard.keys if key.panel == panel.id]
     return [
         text_line(f"{panel.title}, which is in focus", width, "bright"),
-        *paragraph(panel.reads.format_map({key.id: keyboard.named(key.id) for key in keyboard.keys}), width, "text", 4),
+        *paragraph(
+            panel.help_text.format_map({key.id: keyboard.named(key.id) for key in keyboard.keys}), width, "text", 4
+        ),
         *_entries(own, width),
         Line(),
     ]
@@ -92,12 +94,12 @@ def _entry(name: str, text: str, width: int, indent: int) -> list[Line]:
     return lines + [text_line(part, width, indent=4 + indent) for part in more]
 
 
-class HelpPanel(Panel):
+class HelpPanel(Panel[NoView]):
     """The help as rows that scroll."""
 
     title = "Help"
 
-    def __init__(self, keyboard: Keyboard, panel: Panel | None = None, topic: str = "") -> None:
+    def __init__(self, keyboard: Keyboard, panel: Panel[Any] | None = None, topic: str = "") -> None:
         """Prepare the help.
 
         Args:
@@ -108,10 +110,6 @@ class HelpPanel(Panel):
         super().__init__("help")
         self.keyboard = keyboard
         self._panel, self._topic = panel, topic
-
-    def request(self) -> Request | None:
-        """Ask for nothing."""
-        return None
 
     def draw(self, width: int, height: int) -> Drawing:
         """Draw the rows from the first visible one on."""
@@ -137,14 +135,14 @@ class HelpScreen(ModalScreen[None]):
         Binding("end,G", "page(1000)", show=False),
     ]
 
-    def __init__(self, keyboard: Keyboard, panel: Panel | None = None, topic: str = "") -> None:
+    def __init__(self, keyboard: Keyboard, panel: Panel[Any] | None = None, topic: str = "") -> None:
         """Prepare the screen; `panel` is what to begin with, `topic` the command to show first."""
         super().__init__()
         self._panel = HelpPanel(keyboard, panel, topic)
 
     def compose(self) -> ComposeResult:
         """Show the one panel."""
-        yield self._panel.widget
+        yield self._panel.surface
 
     def action_move(self, rows: int) -> None:
         """Scroll by rows."""

@@ -8,7 +8,7 @@ with others than the guests, add its name to a slot in `LAYOUTS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gradstep.tui.panels.batch import BatchPanel
 from gradstep.tui.panels.breakpoints import BreakpointsPanel
@@ -30,7 +30,7 @@ from gradstep.tui.panels.tensor.panel import TensorPanel
 from gradstep.tui.panels.timeline import TimelinePanel
 from gradstep.tui.panels.why import WhyPanel
 
-REGISTRY: dict[str, Callable[[], Panel]] = {
+REGISTRY: dict[str, Callable[[], Panel[Any]]] = {
     "tensor": TensorPanel,
     "graph": GraphPanel,
     "loss": LossPanel,

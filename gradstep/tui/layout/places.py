@@ -54,7 +54,7 @@ class Place(NamedTuple):
     y: int
     width: int
     height: int
-    shares: tuple[str, ...] = ()
+    tabs: tuple[str, ...] = ()
     titled: bool = True
 
 

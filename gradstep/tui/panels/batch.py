@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.actions import Actions
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
 from gradstep.tui.render.glyphs import ASCII
@@ -262,11 +262,11 @@ def _some(row: Row, texts: Sequence[Span], total: int) -> None:
     row.add("" if whole else more, "dim")
 
 
-class BatchPanel(ViewPanel[BatchView]):
+class BatchPanel(Panel[BatchView]):
     """The batch, scrolled by samples, with a cursor on one of them."""
 
     title = "Batch"
-    reads = (
+    help_text = (
         "The data of this batch: #3 is the sample at index 3 of it, dataset[345] the one of the data set that it is, "
         "where a DataLoader drew it and tells; with its loss, the worst first, its target and what was predicted. "
         "{choose} opens the sample under the cursor in Tensor."
@@ -280,11 +280,11 @@ class BatchPanel(ViewPanel[BatchView]):
         self._across, self._shown = 1, 1
         """Samples in a row, and in all that is seen."""
 
-    def press(self, key: str, doing: Doing) -> bool:
+    def press(self, key: str, actions: Actions) -> bool:
         """Show the sample under the cursor."""
         if key != "choose" or not self.chosen:
             return False
-        doing.show(self.chosen)
+        actions.show(self.chosen)
         return True
 
     def request(self) -> Request:
@@ -293,7 +293,7 @@ class BatchPanel(ViewPanel[BatchView]):
         count = max(2, min(_MOST, height * max(1, width // _TILE)))
         return LookBatch(self.first, count, max(6, min(32, 2 * (height - 6))), max(8, min(48, width - 16)))
 
-    def taken(self, view: BatchView, before: BatchView | None) -> None:
+    def update(self, view: BatchView, before: BatchView | None) -> None:
         """Begin with the first sample of another batch; stay within the samples that there are."""
         if before is not None and (before.taken, before.total) != (view.taken, view.total):
             self.at = self.first = 0
@@ -347,13 +347,13 @@ class BatchPanel(ViewPanel[BatchView]):
         return Copied(f"sample #{self.here.index}", "  ".join(parts))
 
     @property
-    def beside(self) -> object:
-        """What is drawn beside the view."""
+    def cache_key(self) -> object:
+        """What the drawing depends on besides the view."""
         return self.at
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
-        view, colour = self.view, not self.widget.app.no_color and not self.widget.app.has_class(ASCII)
+        view, colour = self.view, not self.surface.app.no_color and not self.surface.app.has_class(ASCII)
         if view is not None and view.samples:
             self._across = blocks(view, width, height, colour)[0].samples
         drawing = draw(view, width, height, colour, self.at if self.focused else -1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 
-from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.actions import Actions
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, widest, window
 from gradstep.tui.render.lines import Line, Row, clean, fit
 from gradstep.values import numbers
@@ -97,11 +97,11 @@ def _marks(view: BreakpointsView) -> list[tuple[str, str, bool]]:
     return [(row.kind, row.what, row.enabled) for row in view.rows]
 
 
-class BreakpointsPanel(ViewPanel[BreakpointsView]):
+class BreakpointsPanel(Panel[BreakpointsView]):
     """The list, with a cursor that enables and deletes."""
 
     title = "Breakpoints"
-    reads = (
+    help_text = (
         "Where a phase that runs stops by itself, or prints (log) and goes on: the place, how often it was come to, "
         f"and how many of the next hits it lets pass. {ON} is on, {OFF} off; the same marks stand on rows of Graph and "
         "Model. {choose} or {natural} turns the one under the cursor on or off, {delete} deletes it."
@@ -135,19 +135,19 @@ class BreakpointsPanel(ViewPanel[BreakpointsView]):
         """The one under the cursor; None when there is none."""
         return self.all[self.at] if 0 <= self.at < len(self.all) else None
 
-    def press(self, key: str, doing: Doing) -> bool:
+    def press(self, key: str, actions: Actions) -> bool:
         """Turn the one under the cursor on or off, or delete it."""
         if self.here is None or key not in ("choose", "natural", "break", "delete"):
             return False
         number = self.here.number
-        doing.run(Delete(number) if key == "delete" else Enable(number, not self.here.enabled))
+        actions.run(Delete(number) if key == "delete" else Enable(number, not self.here.enabled))
         return True
 
     def request(self) -> Request:
         """Ask for the list."""
         return LookBreakpoints()
 
-    def taken(self, view: BreakpointsView, before: BreakpointsView | None) -> None:
+    def update(self, view: BreakpointsView, before: BreakpointsView | None) -> None:
         """Go to the one that was hit, and to one that is new; fewer rows pull the cursor in."""
         if before is None or _marks(before) != _marks(view):
             self.changed()
@@ -161,11 +161,11 @@ class BreakpointsPanel(ViewPanel[BreakpointsView]):
         self._reveal()
 
     @property
-    def beside(self) -> object:
-        """What is drawn beside the view."""
+    def cache_key(self) -> object:
+        """What the drawing depends on besides the view."""
         return self.at, self._hit
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.at, self._hit, self.keyboard.key("break").shown)
 

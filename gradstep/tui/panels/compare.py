@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.actions import Actions
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window_with
 from gradstep.tui.render.lines import Line, Row, clean, fit, fit_middle, text_line
@@ -154,11 +154,11 @@ class _Columns:
         return drawn.line()
 
 
-class ComparePanel(ViewPanel[CompareView]):
+class ComparePanel(Panel[CompareView]):
     """Two points, with a cursor on what differs."""
 
     title = "Compare"
-    reads = (
+    help_text = (
         "Two stops or branches: the loss of both on one plot, then every tensor that differs, with the norm of the "
         "difference, second minus first, and its greatest element. {choose} opens both and their difference in "
         "Tensor, at that element; there {tensor_quantity} turns it into the difference over the first, "
@@ -182,18 +182,18 @@ class ComparePanel(ViewPanel[CompareView]):
 
     def forget(self) -> None:
         """Compare nothing: the points are gone."""
-        self.pair, self.view, self.why, self.same = None, None, "", False
+        self.pair, self.view, self.why, self.unchanged = None, None, "", False
 
     @property
     def timeless(self) -> bool:
         """Always: it is about the whole session."""
         return True
 
-    def press(self, key: str, doing: Doing) -> bool:
+    def press(self, key: str, actions: Actions) -> bool:
         """Show the tensor under the cursor on both sides, at the element that differs most."""
         if key != "choose" or self.here is None or self.pair is None:
             return False
-        doing.show_difference(Between(self.here.name, *self.pair), self.here.at)
+        actions.show_difference(Between(self.here.name, *self.pair), self.here.at)
         return True
 
     @property
@@ -201,18 +201,18 @@ class ComparePanel(ViewPanel[CompareView]):
         """The tensor under the cursor; None when there is none."""
         return self.view.rows[self.at] if self.view is not None and 0 <= self.at < len(self.view.rows) else None
 
-    def taken(self, view: CompareView, before: CompareView | None) -> None:
+    def update(self, view: CompareView, before: CompareView | None) -> None:
         """Keep the cursor within what differs."""
         if before is None or before.rows != view.rows:
             self.at = max(0, min(self.at, len(view.rows) - 1))
         self._reveal()
 
     @property
-    def beside(self) -> object:
-        """What is drawn beside the view."""
+    def cache_key(self) -> object:
+        """What the drawing depends on besides the view."""
         return self.at
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.at, self.keyboard)
 

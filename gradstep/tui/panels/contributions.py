@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
 
-from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.actions import Actions
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window
 from gradstep.tui.render.lines import Line, Row, clean, fit, fit_middle, text_line
@@ -199,11 +199,11 @@ def _short(row: Contribution) -> str:
     return f"{path} {row.call}/{row.calls}" if row.call else path
 
 
-class ContributionsPanel(ViewPanel[ContributionsView]):
+class ContributionsPanel(Panel[ContributionsView]):
     """What met at a node, with a cursor that enter takes to Graph; it holds the window of rows around what is seen."""
 
     title = "Contributions"
-    reads = (
+    help_text = (
         "Where several gradients meet and are added: a residual connection, a shared weight, the time steps of an RNN. "
         "Of each the node that it came from, which call of its module that was made in, its norm, and its share of the "
         "sum; below them the sum that the engine used. Of a parameter it says which use gave how much of .grad. It is "
@@ -225,11 +225,11 @@ class ContributionsPanel(ViewPanel[ContributionsView]):
         """Return what orders the rows in the other way."""
         return {"contributions_order": self.turn_order}
 
-    def press(self, key: str, doing: Doing) -> bool:
+    def press(self, key: str, actions: Actions) -> bool:
         """Go to the node under the cursor in Graph."""
         if key != "choose" or self.here is None:
             return False
-        doing.go_to_node(self.here.number)
+        actions.go_to_node(self.here.number)
         return True
 
     def request(self) -> Request:
@@ -238,17 +238,17 @@ class ContributionsPanel(ViewPanel[ContributionsView]):
         count = max(1, super().body) + 2 * self._AHEAD + self._STRIDE
         return LookContributions(self.number, self.path, first, count, self._by)
 
-    def taken(self, view: ContributionsView, before: ContributionsView | None) -> None:
+    def update(self, view: ContributionsView, before: ContributionsView | None) -> None:
         """Begin at the first row of another node, and of another order."""
         if before is None or (before.number, before.by, before.count) != (view.number, view.by, view.count):
             self.at = self.first = 0
 
     @property
-    def beside(self) -> object:
-        """What is drawn beside the view."""
+    def cache_key(self) -> object:
+        """What the drawing depends on besides the view."""
         return self.at
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.at)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.bars.position import flowing_side, place_words
-from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest, window
 from gradstep.tui.render.lines import Line, Row, clean, fit, text_line
 from gradstep.values import numbers
@@ -156,11 +156,11 @@ def _signed(value: float | None, form: numbers.Form) -> str:
     return numbers.signed(value, numbers.form_of([value]) if lost else form)
 
 
-class InsidePanel(ViewPanel[InsideView]):
+class InsidePanel(Panel[InsideView]):
     """What is passed, with a cursor on a tensor that enter opens in Tensor."""
 
     title = "Inside"
-    reads = (
+    help_text = (
         "At a stop inside a phase: the tensors that go into the module, op or node and those that come out of it, with "
         "norm, extremes, mean, spread and zeros; whether they require grad, and if not, why; the parameters that take "
         "part. {choose} opens the tensor under the cursor in Tensor. After a whole backward: the gradients of the "
@@ -176,14 +176,14 @@ class InsidePanel(ViewPanel[InsideView]):
         self.path = ""
         """Between phases, the module that it is about."""
 
-    def press(self, key: str, doing: Doing) -> bool:
+    def press(self, key: str, actions: Actions) -> bool:
         """Show the tensor under the cursor, or change what flows."""
-        position = doing.stop.position
+        position = actions.stop.position
         if key == "choose" and self.chosen:
-            doing.show(self.chosen)
+            actions.show(self.chosen)
         elif key == "edit" and position is not None and position.kind == "node":
             side = flowing_side(position)
-            doing.edit(f"set {self.chosen if self.chosen.startswith(side) else side} = ")
+            actions.edit(f"set {self.chosen if self.chosen.startswith(side) else side} = ")
         else:
             return False
         return True
@@ -192,7 +192,7 @@ class InsidePanel(ViewPanel[InsideView]):
         """Ask for what is passed."""
         return LookInside(self.number, self.path)
 
-    def taken(self, view: InsideView, before: InsideView | None) -> None:
+    def update(self, view: InsideView, before: InsideView | None) -> None:
         """Begin at the first tensor of another place."""
         if before is None or (before.position, _module(before)) != (view.position, _module(view)):
             self.at = self.first = 0
@@ -209,11 +209,11 @@ class InsidePanel(ViewPanel[InsideView]):
         return rows[self.at].name if 0 <= self.at < len(rows) and not rows[self.at].text else ""
 
     @property
-    def beside(self) -> object:
-        """What is drawn beside the view."""
+    def cache_key(self) -> object:
+        """What the drawing depends on besides the view."""
         return self.at
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now, and what has no column of the tensor under the cursor."""
         rows = self.tensors
         foot = height >= 7 and 0 <= self.at < len(rows)

@@ -6,7 +6,7 @@ import math
 
 from gradstep.tui.keys.in_keys import in_keys
 from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.drawing import GUTTER, Drawing, empty, widest, window
 from gradstep.tui.render.lines import Line, Row, cell_len, clean, fit_end, text_line
 from gradstep.tui.render.sparks import Decades, bar, decades_of, gauge, power
@@ -141,11 +141,11 @@ def _tone(value: float | None) -> str:
     return "text" if math.isfinite(value) else "odd"
 
 
-class LayersPanel(ViewPanel[LayersView]):
+class LayersPanel(Panel[LayersView]):
     """The layers, scrolled by rows."""
 
     title = "Layers"
-    reads = (
+    help_text = (
         "One row a module in forward order. Gradient norms that shrink or grow from row to row vanish or explode."
         " update/weight is how far the last step moved a layer: about 1e-3 (│) is usual."
     )
@@ -163,6 +163,6 @@ class LayersPanel(ViewPanel[LayersView]):
         """Rows for the modules: a header stands above them, and a line below."""
         return max(1, super().body - 2)
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.keyboard)

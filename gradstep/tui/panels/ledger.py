@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from gradstep.tui.keys.in_keys import in_keys
 from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.actions import Actions
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
 from gradstep.tui.render.lines import Line, Row, clean
 from gradstep.values import numbers
@@ -117,11 +117,11 @@ class _Table:
         return "none" if value is None else numbers.signed(value, self._form)
 
 
-class LedgerPanel(ViewPanel[LedgerView]):
+class LedgerPanel(Panel[LedgerView]):
     """The account of the element under the Tensor panel's cursor."""
 
     title = "Ledger"
-    reads = (
+    help_text = (
         "How one element of .grad came to be what it is: each backward adds, zero_grad clears, and a step uses it"
         " without changing it. The newest row is the lowest."
     )
@@ -132,18 +132,18 @@ class LedgerPanel(ViewPanel[LedgerView]):
         self.element: tuple[int, ...] | None = None
         """The element to ask about: an index into the whole tensor, None for the first of the selection."""
 
-    def press(self, key: str, doing: Doing) -> bool:
+    def press(self, key: str, actions: Actions) -> bool:
         """Change the `.grad` that it gives account of."""
         if key != "edit":
             return False
-        doing.edit_element(grad=True)
+        actions.edit_element(grad=True)
         return True
 
     def request(self) -> Request:
         """Ask for what this panel shows."""
         return LookLedger(self.element)
 
-    def taken(self, view: LedgerView, before: LedgerView | None) -> None:  # noqa: ARG002
+    def update(self, view: LedgerView, before: LedgerView | None) -> None:  # noqa: ARG002
         """See its newest rows."""
         self.first = 0
 
@@ -151,6 +151,6 @@ class LedgerPanel(ViewPanel[LedgerView]):
         """Scroll back to older rows, and on again."""
         self.scroll_rows(-rows)
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.keyboard)

@@ -12,6 +12,7 @@ from gradstep.tui.render.lines import Line, Row, clean
 from gradstep.values import numbers
 from gradstep.values.commands import Say, line_of
 from gradstep.values.outcomes import Outcome
+from gradstep.values.views import NoView
 
 
 class Entry(NamedTuple):
@@ -67,11 +68,11 @@ def _line(entry: Entry, width: int, here: bool) -> Line:
     return row.left(indent, entry.text, tone).line()
 
 
-class LogPanel(Panel):
+class LogPanel(Panel[NoView]):
     """The commands so far; it stays at its end until it is scrolled."""
 
     title = "Log"
-    reads = "What was done, each as the line that does it again, and what your code printed."
+    help_text = "What was done, each as the line that does it again, and what your code printed."
     _MOST = 100_000
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gradstep.tui.keys.in_keys import in_keys
 from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, empty
 from gradstep.tui.render.lines import Line, Row, clean
@@ -143,11 +143,11 @@ def _rates(view: LossView, plot: Plot, width: int) -> Line:
     return row.line()
 
 
-class LossPanel(ViewPanel[LossView]):
+class LossPanel(Panel[LossView]):
     """The last loss and its history, with a cursor."""
 
     title = "Loss"
-    reads = (
+    help_text = (
         "The loss of each forward, the oldest at the left. ← and → read a point. "
         f"{OTHER} is the branch that was left last."
     )
@@ -168,7 +168,7 @@ class LossPanel(ViewPanel[LossView]):
         """Ask for what this panel shows."""
         return replace(self.look, points=max(16, 2 * self.size.width), beside=self.branches[1])
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         at = self.wanted.at if self.focused else -1
         return draw(self.view, width, height, self.wanted._replace(at=at, names=self.branches), self.keyboard)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.breakpoints import mark_of, of_part
-from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, widest, window
 from gradstep.tui.render.lines import Line, Row, clean, fit_middle, fit_parts, text_line
@@ -162,11 +162,11 @@ class _Columns:
         return drawn.add(_mark(row.grad_changed), "bright").line()
 
 
-class ModelPanel(ViewPanel[ModelView]):
+class ModelPanel(Panel[ModelView]):
     """The tree, with a cursor that selects."""
 
     title = "Model"
-    reads = (
+    help_text = (
         "The modules, and of each parameter its shape, its norm and its .grad: none, zero, fresh, x3 for a sum of"
         " three backwards, stale once a step has used it. `*` marks what the last phase changed: behind a name"
         " the tensor itself, behind a state its .grad."
@@ -201,7 +201,7 @@ class ModelPanel(ViewPanel[ModelView]):
         """Ask for what this panel shows."""
         return LookModel()
 
-    def taken(self, view: ModelView, before: ModelView | None) -> None:
+    def update(self, view: ModelView, before: ModelView | None) -> None:
         """Have the cursor follow a selection made elsewhere."""
         chosen = selected_row(view)
         left, self._left = self._left, False
@@ -214,11 +214,11 @@ class ModelPanel(ViewPanel[ModelView]):
             self._reveal()
 
     @property
-    def beside(self) -> object:
-        """What is drawn beside the view."""
+    def cache_key(self) -> object:
+        """What the drawing depends on besides the view."""
         return self.at, self._lit, self.breakpoints()
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.at, self._lit, self.breakpoints())
 
@@ -238,17 +238,17 @@ class ModelPanel(ViewPanel[ModelView]):
         if self.view is not None and 0 <= row - 1 + self.first < len(self.view.rows):
             self.at = row - 1 + self.first
 
-    def press(self, key: str, doing: Doing) -> bool:
+    def press(self, key: str, actions: Actions) -> bool:
         """Select what is under the cursor, set a breakpoint there, or change it."""
         row = self.here
         if key == "choose" and self.chosen:
-            doing.select(self.chosen)
+            actions.select(self.chosen)
         elif key == "break" and row is not None and row.kind == "parameter":
-            doing.toggle_break(Break("grad", row.path))
+            actions.toggle_break(Break("grad", row.path))
         elif key == "break" and row is not None and row.kind == "module":
-            doing.toggle_break(Break("module", row.path) if row.path else Break("phase", "forward"))
+            actions.toggle_break(Break("module", row.path) if row.path else Break("phase", "forward"))
         elif key == "edit" and row is not None and row.kind != "module":
-            doing.edit(f"set {name_line(row.path)} = ")
+            actions.edit(f"set {name_line(row.path)} = ")
         else:
             return False
         return True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.actions import Actions
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, empty, widest, window
 from gradstep.tui.render.lines import Line, Row, Span, clean, wrap
@@ -123,23 +123,25 @@ def _marked(line: Line) -> Line:
     return Line((Span("▶", "now"), Span(first.text[1:], first.tone), *rest), here=True)
 
 
-class OptimizerPanel(ViewPanel[OptimizerView]):
+class OptimizerPanel(Panel[OptimizerView]):
     """The optimizer, with a cursor."""
 
     title = "Optimizer"
-    reads = "The parameter groups with their hyper-parameters, and what the optimizer keeps for the selected parameter."
+    help_text = (
+        "The parameter groups with their hyper-parameters, and what the optimizer keeps for the selected parameter."
+    )
     shows = OptimizerView
 
     def __init__(self) -> None:
         super().__init__("optimizer")
         self.at = -1
 
-    def press(self, key: str, doing: Doing) -> bool:
+    def press(self, key: str, actions: Actions) -> bool:
         """Show the state under the cursor, or change the learning rate."""
         if key == "choose" and self.chosen:
-            doing.show(self.chosen)
+            actions.show(self.chosen)
         elif key == "edit":
-            doing.edit("set lr = ")
+            actions.edit("set lr = ")
         else:
             return False
         return True
@@ -148,7 +150,7 @@ class OptimizerPanel(ViewPanel[OptimizerView]):
         """Ask for what this panel shows."""
         return LookOptimizer()
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.at if self.focused else -1)
 

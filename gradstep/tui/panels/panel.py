@@ -1,16 +1,18 @@
-"""The base of all panels: a title row over a body that is drawn by a function, with what the mouse does in it."""
+"""The base class of all panels: a title row over a body."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 from textual import events
+from textual.geometry import Size
 from textual.message import Message
 
-from gradstep.tui.panels.doing import Doing
+from gradstep.tui.keys.keyboard import AS_IT_COMES
+from gradstep.tui.panels.actions import Actions
 from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import Drawing, empty, heading
 from gradstep.tui.render.lines import Line, Row, Span, clean, marked_end, plain, text_line
@@ -20,103 +22,103 @@ from gradstep.values.views import NoView, Request, View
 ViewT = TypeVar("ViewT", bound=Struct)
 
 
-class Panel(Surface):
-    """A panel: a title row over its body, a place to scroll to, perhaps a cursor."""
+class Panel(Generic[ViewT]):
+    """A title row over a body that draws one kind of view; it can scroll, and may have a cursor."""
 
     title: ClassVar[str] = ""
-    reads: ClassVar[str] = ""
-    """What the panel shows and how to read it, for the help; `{choose}` stands for the key of that id."""
+    help_text: ClassVar[str] = ""
+    """What the panel shows and how to read it; `{choose}` is the key of that id."""
+    shows: ClassVar[type[Struct]] = NoView
+    """The kind of view, the same as `ViewT`."""
+    keyboard = AS_IT_COMES
+    """The key bindings, for texts that name keys."""
 
     class Focused(Message):
-        """A panel was clicked."""
+        """A panel was clicked, on a row of its body, or on its title (-1)."""
 
-        def __init__(self, panel: Panel, row: int) -> None:
+        def __init__(self, panel: Panel[Any], row: int) -> None:
             super().__init__()
             self.panel, self.row = panel, row
 
     class Named(Message):
-        """The name of a panel was clicked, in the title row of the one that it takes turns with."""
+        """The tab of another panel was clicked."""
 
         def __init__(self, name: str) -> None:
             super().__init__()
             self.name = name
 
     class Doubled(Message):
-        """The title row of a panel was clicked twice."""
-
-    class Scrolled(Message):
-        """A panel was scrolled by the mouse and may need another window."""
-
-        def __init__(self, panel: Panel) -> None:
-            super().__init__()
-            self.panel = panel
-
-        def can_replace(self, message: Message) -> bool:
-            """Keep one of several: only the last place matters."""
-            return isinstance(message, Panel.Scrolled) and message.panel is self.panel
+        """The title row of a panel was double-clicked."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name)
+        self.id = name
+        self.surface = PanelSurface(self)
+        """The widget that it is drawn on."""
+        self.view: ViewT | None = None
+        self.why = ""
+        """Why there is no view; empty when there is one, or none yet."""
         self.focused = False
-        self.shares: tuple[str, ...] = ()
-        self._names: list[tuple[int, str]] = []
-        """Where in the title row the name of each panel ends."""
         self.titled = True
         self.maximised = False
-        self._apart = False
-        """True while what the panel is about has a row of the body, for want of room in the title."""
+        self.tabs: tuple[str, ...] = ()
+        """The panels that share its place, itself included; empty where it has a place to itself."""
+        self._tab_ends: list[tuple[int, str]] = []
+        """The column of the title row at which each tab ends."""
+        self._subtitled = False
+        """True while the subtitle takes a row of the body, because the title row has no room for it."""
         self.first = 0
+        """The first row that is visible, of `rows`."""
         self.rows = 0
-        self.asked: Request | None = None
+        self.shown_request: Request | None = None
         """The request whose view is shown."""
-        self.seen = -1
-        """Number of the stop whose view is shown."""
-        self.awaited: Callable[[], str] = str
-        """Returns what is said while the view of the stop that is to be shown has not come; empty once it has."""
-        self.same = False
-        """True when the view that was assigned since the last drawing shows nothing new."""
-        self.moment = ""
-        """What the title says of a moment that is not the present; empty for the present."""
+        self.shown_stop = -1
+        """The number of the stop whose view is shown."""
+        self.placeholder: Callable[[], str] = str
+        """Returns what to show until the view of the current stop arrives; empty once it has."""
+        self.unchanged = False
+        """True when the view assigned since the last drawing shows nothing new."""
+        self.badge = ""
+        """What the title says when the panel shows something other than the present; else empty."""
         self._drawn: dict[tuple[int, int, int, bool, object], Drawing] = {}
 
-    # -- what a panel of its own says ---------------------------------------------------------------------------------
+    # -- what each panel defines --------------------------------------------------------------------------------------
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body."""
+        """Draw the body from `view`, which is None before the first."""
         raise NotImplementedError
 
     def request(self) -> Request | None:
-        """Return the view to ask for, None for a panel that needs none."""
+        """Return the view to ask for; None for a panel that needs none."""
         return None
 
-    def assign(self, view: View) -> None:
-        """Take the view that was asked for; nothing is painted yet."""
+    def update(self, view: ViewT, before: ViewT | None) -> None:
+        """Adapt cursor and scroll position to a new view; `before` is the previous one."""
 
     def keys(self) -> Mapping[str, Callable[[], str]]:
-        """Return what the keys of its own do wherever the focus is, by their ids; each returns what is then seen."""
+        """Return the panel's own keys by id, which work wherever the focus is; each returns a message on the result."""
         return {}
 
-    def press(self, key: str, doing: Doing) -> bool:  # noqa: ARG002
-        """Do what a key means in this panel, which has the focus; False where it means what it means everywhere."""
+    def press(self, key: str, actions: Actions) -> bool:  # noqa: ARG002
+        """Handle a key while the panel has the focus; return False to leave it to the screen."""
         return False
 
     @property
     def timeless(self) -> bool:
-        """True for a panel that is about the whole session, and shows no moment of it."""
+        """True for a panel about the whole session rather than one stop."""
         return False
 
     @property
-    def own_moment(self) -> str:
-        """What the title says of the moments that it chose itself; empty for none."""
+    def own_badge(self) -> str:
+        """The badge that the panel sets itself; empty for none."""
         return ""
 
     @property
     def due(self) -> bool:
-        """True when more is to come of what was asked for: the same request is made once more."""
+        """True when the view is incomplete: the same request is then made again."""
         return False
 
     @property
-    def beside(self) -> object:
-        """What the drawing depends on beside its view, size, scroll and focus."""
+    def cache_key(self) -> object:
+        """What the drawing depends on besides view, size, scroll position and focus."""
         return None
 
     def move(self, rows: int) -> None:
@@ -124,116 +126,142 @@ class Panel(Surface):
         self.scroll_rows(rows)
 
     def sideways(self, columns: int) -> None:
-        """Scroll to the side, where there is a side."""
+        """Move the cursor, or scroll, horizontally."""
 
     def click_row(self, row: int) -> None:
-        """Take a click on row `row` of the body."""
+        """Handle a click on row `row` of the body."""
 
     def copied(self) -> Copied | None:
         """Return what is under the cursor as text for the clipboard; None where there is no cursor."""
         return None
 
+    def resized(self) -> None:
+        """Adapt to a new size, before it is drawn for."""
+
     # -- what all of them share ---------------------------------------------------------------------------------------
     @property
+    def size(self) -> Size:
+        """Columns and rows of the panel, title row included; 0 while it is not visible."""
+        return self.surface.size
+
+    @property
     def body(self) -> int:
-        """Rows of the body that are not taken by what the panel is about."""
-        return max(0, self.size.height - self.titled - self._apart)
+        """Rows of the body, without the subtitle's."""
+        return max(0, self.size.height - self.titled - self._subtitled)
+
+    def redraw(self) -> None:
+        """Draw again; rows that differ are painted with the next frame."""
+        self.surface.redraw()
+
+    def assign(self, view: View) -> None:
+        """Take the view that was requested, or the reason why there is none; nothing is painted yet."""
+        before = self.view
+        if isinstance(view, NoView):
+            self.view, self.why = None, view.why
+        elif isinstance(view, self.shows):
+            taken: ViewT = view  # type: ignore[assignment]
+            self.unchanged = before is not None and replace(before, stop=view.stop) == view
+            self.view, self.why = taken, ""
+            self.update(taken, before)
 
     def scroll_rows(self, rows: int) -> None:
         """Scroll by rows, never past the ends."""
         self.first = max(0, min(self.first + rows, self.rows - self.body))
 
-    def seen_copied(self) -> Copied:
-        """Return the rows that are seen as text for the clipboard."""
-        return Copied(f"{self.title}, as it is seen", "\n".join(plain(self._lines[self.titled :])).strip("\n"))
+    def visible_text(self) -> Copied:
+        """Return the visible rows as text for the clipboard."""
+        return Copied(
+            f"the visible part of {self.title}", "\n".join(plain(self.surface.lines[self.titled :])).strip("\n")
+        )
 
+    # -- drawing ------------------------------------------------------------------------------------------------------
     def compose_lines(self, width: int, height: int) -> list[Line]:
-        """Draw title and body, with a mark that says how much is out of sight."""
+        """Draw title and body, with a note of how many rows and columns are hidden."""
         drawing = self._drawing(width, height - self.titled)
         self.rows = drawing.rows
         if not self.titled:
             return self._untitled(drawing, width)
-        title, told = self.title_line(width, drawing)
-        self._apart = not told and height >= 8
-        if self._apart:
-            # the names of other panels took the title: what the panel is about takes a row of the body
-            drawing = self._drawing_of(width, height - 2)
+        title, fits = self.title_line(width, drawing)
+        self._subtitled = not fits and height >= 8
+        if self._subtitled:
+            drawing = self._cached(width, height - 2)
             title, _ = self.title_line(width, drawing)
             return [title, text_line(drawing.about, width, "dim"), *drawing.lines]
         return [title, *drawing.lines]
 
     def _untitled(self, drawing: Drawing, width: int) -> list[Line]:
-        """Return the rows of a panel without a title, which would hold the marks of focus and of what is cut."""
+        """Return the rows of a panel without a title row; the marks of focus and of hidden rows go into the body."""
         lines = list(drawing.lines)
         if lines and (mark := self._mark(drawing)):
             key = "" if self.focused else f": {self._key(self.id)}"
             lines[-1] = marked_end(lines[-1], width - 1, mark + key)
-        return [_marked(lines[0]), *lines[1:]] if self.focused and lines else lines
+        return [_focus_marked(lines[0]), *lines[1:]] if self.focused and lines else lines
 
     def _drawing(self, width: int, height: int) -> Drawing:
-        """Draw the body, unless what was just assigned is what it shows already."""
-        if awaited := self.awaited():
+        """Draw the body, unless the view that was just assigned shows nothing new."""
+        if placeholder := self.placeholder():
             self._drawn.clear()
-            return empty(width, height, awaited)
-        if not self.same:
+            return empty(width, height, placeholder)
+        if not self.unchanged:
             self._drawn.clear()
-        self.same = False
-        return self._drawing_of(width, height)
+        self.unchanged = False
+        return self._cached(width, height)
 
-    def _drawing_of(self, width: int, height: int) -> Drawing:
-        """Return the body as it was drawn since the last change, or draw it."""
-        state = (width, height, self.first, self.focused, self.beside)
+    def _cached(self, width: int, height: int) -> Drawing:
+        """Return the drawing of the body, cached since the last change; or the reason why there is no view."""
+        state = (width, height, self.first, self.focused, self.cache_key)
         if state not in self._drawn:
-            self._drawn[state] = self.draw(width, height)
+            why = clean(self.why)
+            self._drawn[state] = empty(width, height, why) if why else self.draw(width, height)
         return self._drawn[state]
 
     def title_line(self, width: int, drawing: Drawing) -> tuple[Line, bool]:
-        """Draw the title: the panel's name among those it takes turns with, what it is about, what is out of sight.
+        """Draw the title row: the tabs, the subtitle, and how much is hidden.
 
         Returns:
-            The row, and whether what the panel is about, where there is such, had room in it.
+            The row, and whether the subtitle, if any, fits in it.
         """
-        row, names = Row(width), self.shares or (self.id,)
+        row, names = Row(width), self.tabs or (self.id,)
         mark = self._mark(drawing, width)
-        start, end = self._tabs(width - (len(mark) + 2 if mark else 0))
-        self._names = []
+        start, end = self._visible_tabs(width - (len(mark) + 2 if mark else 0))
+        self._tab_ends = []
         for name in names[start:end]:
-            number = f"{self._key(name)} " if self.shares else ""
+            number = f"{self._key(name)} " if self.tabs else ""
             if name == self.id:
                 row.add("▌" if self.focused else " ", "now").add(number + self.title, "bright").add(" ")
             else:
-                row.add(" ").add(number, "key").add(f"{heading(str(name))} ", "dim")
-            self._names.append((row.at, str(name)))
+                row.add(" ").add(number, "key").add(f"{heading(name)} ", "dim")
+            self._tab_ends.append((row.at, name))
         if end - start < len(names):
             row.add(f"+{len(names) - (end - start)}", "dim")
-        if self.moment:
-            row.add(" ").add(f" {self.moment} ", "odd")
+        if self.badge:
+            row.add(" ").add(f" {self.badge} ", "odd")
         right, about = width - 1 - (len(mark) + 2 if mark else 0), drawing.about
-        told = not about or right - row.at - 1 >= (len(about) if self.shares else min(len(about), 12))
-        if about and told:
+        fits = not about or right - row.at - 1 >= (len(about) if self.tabs else min(len(about), 12))
+        if about and fits:
             row.to(row.at + 1).right(right, about, "dim")
-        return row.right(width - 1, mark, "key").line(), told
+        return row.right(width - 1, mark, "key").line(), fits
 
     def _mark(self, drawing: Drawing, width: int = 0) -> str:
-        """Return how much is out of sight; in a title of a width, as much of the words as there is room for."""
+        """Return how much is hidden; the longest wording that fits in a title row of `width` cells (0: no limit)."""
         larger = "" if self.maximised else self._key("maximise")
-        own = len(self.title) + 8 + (len(self.moment) + 3 if self.moment else 0)
+        own = len(self.title) + 8 + (len(self.badge) + 3 if self.badge else 0)
         marks = [drawing.mark(*how) for how in ((larger,), (larger, ""), (), ("", ""))]
-        # a title that is shared with others may send what the panel is about to a row of its own
-        wanted = [own + len(drawing.about), own] if not self.shares else [own]
+        # next to other tabs, the subtitle can move to a row of the body
+        wanted = [own + len(drawing.about), own] if not self.tabs else [own]
         fitting = (mark for taken in wanted for mark in marks if not width or taken + len(mark) <= width)
         return next(fitting, marks[-1])
 
-    def _tabs(self, width: int) -> tuple[int, int]:
-        """Return which of the names of the panels that take turns here there is room for, this panel's among them.
+    def _visible_tabs(self, width: int) -> tuple[int, int]:
+        """Return the slice of the tabs that fits, this panel's among them.
 
-        They begin at the first for as long as that leaves room for this panel's; the others are counted.
+        It begins at the first as long as that leaves room for this panel's.
         """
-        names = self.shares or (self.id,)
+        names = self.tabs or (self.id,)
         if len(names) == 1 or self.id not in names:
             return 0, len(names)
-        cells = [len(self._key(name)) + len(heading(str(name))) + 3 for name in names]
-        room = width - (len(self.moment) + 3 if self.moment else 0)
+        cells = [len(self._key(name)) + len(heading(name)) + 3 for name in names]
+        room = width - (len(self.badge) + 3 if self.badge else 0)
         if sum(cells) <= room:
             return 0, len(names)
         own, room = names.index(self.id), room - 4
@@ -244,66 +272,60 @@ class Panel(Surface):
         return start, end
 
     def ground_of(self, y: int) -> str:
-        """Tint the title row."""
+        """Return the background of a row: the title row has its own."""
         return "title" if y == 0 and self.titled else "panel"
 
-    def _key(self, name: str | None) -> str:
-        return self.keyboard.key(name or "").shown
+    def _key(self, name: str) -> str:
+        return self.keyboard.key(name).shown
 
+    # -- the mouse ----------------------------------------------------------------------------------------------------
     def click(self, event: events.Click) -> None:
-        """Focus the panel and its row under the mouse, or one whose name is there; twice in the title maximises."""
-        name = next((name for end, name in self._names if event.x < end), self.id)
+        """Focus the row that was clicked, or the panel whose tab was; a double click on the title row maximises."""
+        name = next((name for end, name in self._tab_ends if event.x < end), self.id)
         if event.y or not self.titled:
-            self.widget.post_message(self.Focused(self, event.y - self.titled))
-        elif name != self.id and name is not None:
-            self.widget.post_message(self.Named(name))
+            self.surface.post_message(self.Focused(self, event.y - self.titled))
+        elif name != self.id:
+            self.surface.post_message(self.Named(name))
         else:
-            self.widget.post_message(self.Doubled() if event.chain == 2 else self.Focused(self, -1))
+            self.surface.post_message(self.Doubled() if event.chain == 2 else self.Focused(self, -1))
 
     def wheel(self, rows: int) -> None:
-        """Scroll."""
+        """Scroll; the screen then requests what came into view."""
         self.scroll_rows(rows)
-        self.widget.post_message(self.Scrolled(self))
         self.redraw()
+        self.surface.screen.check_idle()
 
 
-class ViewPanel(Panel, Generic[ViewT]):
-    """A panel that draws one kind of view, or says why there is none."""
+class PanelSurface(Surface):
+    """The widget that a panel is drawn on."""
 
-    shows: ClassVar[type[Struct]]
-    """The kind of view, the same as `ViewT`."""
+    def __init__(self, panel: Panel[Any]) -> None:
+        super().__init__(panel.id)
+        self._panel = panel
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.view: ViewT | None = None
-        self.why = ""
-        """Why there is no view; empty when there is one, or none yet."""
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        """Draw the panel."""
+        return self._panel.compose_lines(width, height)
 
-    def assign(self, view: View) -> None:
-        """Take the view that was asked for, or why it could not be made."""
-        before = self.view
-        if isinstance(view, NoView):
-            self.view, self.why = None, view.why
-        elif isinstance(view, self.shows):
-            taken: ViewT = view  # type: ignore[assignment]
-            self.same = before is not None and replace(before, stop=view.stop) == view
-            self.view, self.why = taken, ""
-            self.taken(taken, before)
+    def ground_of(self, y: int) -> str:
+        """Return the background of a row."""
+        return self._panel.ground_of(y)
 
-    def draw(self, width: int, height: int) -> Drawing:
-        """Draw the view, or why there is none."""
-        return empty(width, height, clean(self.why)) if self.why else self.draw_view(width, height)
+    def click(self, event: events.Click) -> None:
+        """Hand a click to the panel."""
+        self._panel.click(event)
 
-    def taken(self, view: ViewT, before: ViewT | None) -> None:
-        """Follow a new view with cursor and scroll; `before` is the one that was shown until now."""
+    def wheel(self, rows: int) -> None:
+        """Scroll the panel."""
+        self._panel.wheel(rows)
 
-    def draw_view(self, width: int, height: int) -> Drawing:
-        """Draw `view`, which is None before the first."""
-        raise NotImplementedError
+    def resized(self) -> None:
+        """Have the panel adapt."""
+        self._panel.resized()
 
 
-def _marked(line: Line) -> Line:
-    """Return a first row with the mark of the panel in focus at its left, where there is no title to hold it."""
+def _focus_marked(line: Line) -> Line:
+    """Return the first row of a panel that has no title row, with the mark of focus at its left."""
     blank = line.spans[0].text if line.spans else ""
     if not blank.startswith(" "):
         return line

@@ -12,6 +12,7 @@ from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, paragraph, wind
 from gradstep.tui.render.lines import Line, Row, Span, clean
 from gradstep.tui.render.markdown import markdown_lines
 from gradstep.values.outcomes import Problem
+from gradstep.values.views import NoView
 
 _LEAST = 16
 """Columns below which narration is one row of the file."""
@@ -70,11 +71,11 @@ def _lines(page: Page, number: int, text: str, width: int) -> list[Line]:
     ]
 
 
-class ScriptPanel(Panel):
+class ScriptPanel(Panel[NoView]):
     """The open script; it follows the line that comes next until it is scrolled."""
 
     title = "Script"
-    reads = "The open script. ▶ is the line that runs next, ✓ was run, ✗ did not go as it says."
+    help_text = "The open script. ▶ is the line that runs next, ✓ was run, ✗ did not go as it says."
 
     def __init__(self) -> None:
         super().__init__("script")

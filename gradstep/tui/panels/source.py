@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from gradstep.tui.keys.in_keys import in_keys
 from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.drawing import GUTTER, Drawing, empty, window
 from gradstep.tui.render.lines import Line, Row, clean
 from gradstep.values.views import Request
@@ -58,11 +58,11 @@ def spare_indent(seen: Sequence[str], line: str, room: int) -> int:
     return max(0, min(indent, len(line) - room))
 
 
-class SourcePanel(ViewPanel[SourceView]):
+class SourcePanel(Panel[SourceView]):
     """Lines of a file round the one that matters; they can be scrolled."""
 
     title = "Source"
-    reads = (
+    help_text = (
         "Your code: at a stop inside a phase the line (▶) that is running, in a backward the one that made the node "
         "that is stopped at; elsewhere the line that made the node under the cursor of Graph, or that uses the "
         "parameter under that of Model."
@@ -86,7 +86,7 @@ class SourcePanel(ViewPanel[SourceView]):
     def _count(self) -> int:
         return max(20, 4 * self.size.height)
 
-    def taken(self, view: SourceView, before: SourceView | None) -> None:
+    def update(self, view: SourceView, before: SourceView | None) -> None:
         """Bring another line into sight."""
         if before is None or (before.file, before.here) != (view.file, view.here):
             self._from = 0
@@ -108,11 +108,11 @@ class SourcePanel(ViewPanel[SourceView]):
         self.left = spare_indent(view.lines[top : top + self.body], line, room) if room > 0 else 0
 
     @property
-    def beside(self) -> object:
-        """What is drawn beside the view."""
+    def cache_key(self) -> object:
+        """What the drawing depends on besides the view."""
         return self.left
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.left, self.keyboard)
 

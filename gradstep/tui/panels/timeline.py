@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.actions import Actions
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, widest, window_with
 from gradstep.tui.render.lanes import Lanes, lanes_of
@@ -117,11 +117,11 @@ def _lane_text(lanes: Lanes) -> str:
     return f"{lanes.before}{HERE}{lanes.after}"
 
 
-class TimelinePanel(ViewPanel[TimelineView]):
+class TimelinePanel(Panel[TimelineView]):
     """The points, with a cursor: the other panels show the moment that it is on."""
 
     title = "Timeline"
-    reads = (
+    help_text = (
         "Every command that changed something, the oldest at the top; a branch is a lane, the present one the first. "
         f"{HERE} is where the session is, {KEPT} a stop that is kept, {AGAIN} one that is reached by running commands "
         "again; what was undone is dim and says so. The other panels show the stop under the cursor, and nothing "
@@ -149,36 +149,36 @@ class TimelinePanel(ViewPanel[TimelineView]):
         """Always: it is about the whole session."""
         return True
 
-    def press(self, key: str, doing: Doing) -> bool:
+    def press(self, key: str, actions: Actions) -> bool:
         """Go to the stop under the cursor, or mark it and compare it with another."""
         row = self.here
         if row is None or key not in ("choose", "compare"):
             return False
         if key == "compare":
-            self._mark_or_compare(row, doing)
+            self._mark_or_compare(row, actions)
         elif not row.here:
-            other = row.ends and doing.stop.branch not in row.ends
-            doing.run(Switch(row.ends[0]) if other else Goto(row.stop))
+            other = row.ends and actions.stop.branch not in row.ends
+            actions.run(Switch(row.ends[0]) if other else Goto(row.stop))
         return True
 
-    def _mark_or_compare(self, row: TimelineRow, doing: Doing) -> None:
+    def _mark_or_compare(self, row: TimelineRow, actions: Actions) -> None:
         if row.inside:
-            doing.say("a stop inside a phase is compared with none: the phase has not finished")
+            actions.say("a stop inside a phase is compared with none: the phase has not finished")
         elif self.marked in (0, row.stop):
             self.marked = row.stop if self.marked != row.stop else 0
             self.redraw()
             marked = f"stop {row.stop} is marked (*): {self._key('compare')} on another one compares the two"
-            doing.say(marked if self.marked else f"stop {row.stop} is not marked any more")
+            actions.say(marked if self.marked else f"stop {row.stop} is not marked any more")
         else:
             first, self.marked = self.marked, 0
-            doing.compare(str(first), str(row.stop))
+            actions.compare(str(first), str(row.stop))
 
     @property
     def here(self) -> TimelineRow | None:
         """The point under the cursor; None when there is none."""
         return self.view.rows[self.at] if self.view is not None and 0 <= self.at < len(self.view.rows) else None
 
-    def taken(self, view: TimelineView, before: TimelineView | None) -> None:
+    def update(self, view: TimelineView, before: TimelineView | None) -> None:
         """Stay with the point under the cursor; when the session has moved, go to where it is now."""
         moved = self._coming_back or before is None or (before.stop, before.total) != (view.stop, view.total)
         self._coming_back = False
@@ -203,11 +203,11 @@ class TimelinePanel(ViewPanel[TimelineView]):
         self._reveal()
 
     @property
-    def beside(self) -> object:
-        """What is drawn beside the view."""
+    def cache_key(self) -> object:
+        """What the drawing depends on besides the view."""
         return self.at, self.marked
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.at, self.marked)
 

@@ -220,11 +220,11 @@ def _frame(frame: Frame, width: int) -> list[Line]:
     return [row.add(f"   {clean(frame.text).strip()}", "code" if frame.user else "dim").line()]
 
 
-class WhyPanel(Panel):
+class WhyPanel(Panel[NoView]):
     """The sentence on the last command, and the arithmetic of the element under the Tensor panel's cursor."""
 
     title = "Why"
-    reads = (
+    help_text = (
         "What the last phase did and what it left alone; then the arithmetic of the element under the cursor of "
         "Tensor, each formula with its numbers."
     )

@@ -15,7 +15,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.strip import Strip
 
-from gradstep.tui.render.surface import Surface, SurfaceWidget
+from gradstep.tui.render.surface import Surface
 
 
 class PlacedRow(NamedTuple):
@@ -49,13 +49,13 @@ def paint(screen: Screen[None], surfaces: Iterable[Surface]) -> None:
     except AttributeError:  # of Textual's; what a surface itself lacks is raised again here
         for surface in surfaces:
             surface.redraw()
-            surface.widget.refresh()
+            surface.refresh()
 
 
 def _paint_rows(screen: Screen[None], surfaces: Iterable[Surface]) -> None:
     seen = screen._compositor.visible_widgets
     still = not screen._layout_required and not screen.app._batch_count
-    bare = still and screen.app.screen is screen and all(isinstance(each, SurfaceWidget | Screen) for each in seen)
+    bare = still and screen.app.screen is screen and all(isinstance(each, Surface | Screen) for each in seen)
     rows: list[PlacedRow] = []
     for surface in surfaces:
         changed = surface.redrawn()
@@ -63,13 +63,13 @@ def _paint_rows(screen: Screen[None], surfaces: Iterable[Surface]) -> None:
             continue
         if not bare:
             surface.repaint(changed)
-        elif surface.widget in seen:
-            left, top, *_ = seen[surface.widget][0]
+        elif surface in seen:
+            left, top, *_ = seen[surface][0]
             rows += [PlacedRow(left, top + y, strip) for y, strip in zip(changed, surface.strips(changed), strict=True)]
     if rows:
         screen.app._display(screen, Rows(rows))  # type: ignore[arg-type]  # asks only render_segments of an update
     elif not bare and screen.is_current and still:
-        screen._dirty_widgets.update(surface.widget for surface in surfaces if surface.widget in seen)
+        screen._dirty_widgets.update(surface for surface in surfaces if surface in seen)
         screen._on_timer_update()
 
 

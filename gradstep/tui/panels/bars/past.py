@@ -30,8 +30,6 @@ def past_row(row: TimelineRow, present: int, width: int, goes: str, back: str) -
 class PastRow(Surface):
     """The row, over everything that it is about."""
 
-    ground = "screen"
-
     def __init__(self) -> None:
         super().__init__("past")
         self.row: TimelineRow | None = None

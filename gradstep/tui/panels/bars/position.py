@@ -73,8 +73,6 @@ def stack_row(position: Position, width: int, alone: bool = False) -> Line:
 class PositionRow(Surface):
     """The stack at a stop inside a phase, on a row of its own."""
 
-    ground = "screen"
-
     def __init__(self) -> None:
         super().__init__("position")
         self.stop = Stop()

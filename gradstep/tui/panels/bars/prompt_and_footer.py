@@ -17,8 +17,6 @@ from gradstep.tui.render.surface import Surface
 class Banner(Surface):
     """Says how the engine died, and what can be done."""
 
-    ground = "screen"
-
     def __init__(self) -> None:
         super().__init__("banner")
         self.text = ""
@@ -32,8 +30,6 @@ class Banner(Surface):
 
 class PromptRow(Surface):
     """The last command, on the line where the next one is typed."""
-
-    ground = "screen"
 
     class Pressed(Message):
         """What a key stands for was clicked."""
@@ -79,7 +75,7 @@ class PromptRow(Surface):
         """Choose the layout whose name is clicked; elsewhere, begin to type."""
         start = self._ends[0][0] - 8 if self._ends else self.size.width
         name = next((name for end, name in self._ends if start <= event.x < end), "")
-        self.widget.post_message(self.Pressed(name or "command"))
+        self.post_message(self.Pressed(name or "command"))
 
 
 class FooterRow(Surface):

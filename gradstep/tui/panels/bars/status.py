@@ -22,7 +22,7 @@ _COLUMNS = (46, 62, 88)
 
 
 class Activity(NamedTuple):
-    """What the screen is doing, beside what is true at the stop."""
+    """What the screen is actions, beside what is true at the stop."""
 
     running: str = ""
     """The line of the command in flight; empty when none is, or when it is too young to be mentioned."""
@@ -184,8 +184,6 @@ class StatusRow(Surface):
 
 class PhasesRow(Surface):
     """The path of phases."""
-
-    ground = "screen"
 
     def __init__(self) -> None:
         super().__init__("phases")

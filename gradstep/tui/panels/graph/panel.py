@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 from gradstep.tui.keys.in_keys import in_keys
 from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.breakpoints import of_node
-from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.graph.nodes import Columns, describe
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, window
 from gradstep.tui.render.lines import Line, Row, clean, text_line
@@ -83,11 +83,11 @@ def _row(view: GraphView, place: int) -> NodeRow | None:
     return view.rows[place - view.first] if inside else None
 
 
-class GraphPanel(ViewPanel[GraphView]):
+class GraphPanel(Panel[GraphView]):
     """The graph, with a cursor; it holds the window of rows around what is seen, and what is folded."""
 
     title = "Graph"
-    reads = (
+    help_text = (
         "What backward walks: the operations that the forward recorded, the loss first, in the order in which "
         "backward runs them. The lanes at the left are the ways the gradient takes; ◆ is a parameter, where it "
         "ends and is added to .grad. ▸ and ■ are a module folded into one row, from what goes in to what comes out; "
@@ -145,7 +145,7 @@ class GraphPanel(ViewPanel[GraphView]):
             sizes=self._measure or (self.view is not None and 0 < self.view.nodes <= _MEASURED),
         )
 
-    def taken(self, view: GraphView, before: GraphView | None) -> None:  # noqa: ARG002
+    def update(self, view: GraphView, before: GraphView | None) -> None:  # noqa: ARG002
         """Take a window of rows: the cursor goes where it was sent; a shorter graph pulls it in."""
         if self._near and view.near == self._near:
             self._near = ""
@@ -164,11 +164,11 @@ class GraphPanel(ViewPanel[GraphView]):
         self.first = max(0, min(self.first, view.total - self.body))
 
     @property
-    def beside(self) -> object:
-        """What is drawn beside the view."""
+    def cache_key(self) -> object:
+        """What the drawing depends on besides the view."""
         return self.at, self.breakpoints()
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         return draw(self.view, width, height, self.first, self.at, self.breakpoints(), self.keyboard)
 
@@ -214,16 +214,16 @@ class GraphPanel(ViewPanel[GraphView]):
             "measure": self.turn_measure,
         }
 
-    def press(self, key: str, doing: Doing) -> bool:
+    def press(self, key: str, actions: Actions) -> bool:
         """Open the folded module under the cursor, select its parameter, or set a breakpoint or `.grad` there."""
         row = self.here
         if key == "choose":
             if not self.unfold() and self.chosen:
-                doing.select(self.chosen)
+                actions.select(self.chosen)
         elif key == "break" and row is not None:
-            doing.toggle_break(Break("module", row.path or "*") if row.group else self._break(row, doing.stop))
+            actions.toggle_break(Break("module", row.path or "*") if row.group else self._break(row, actions.stop))
         elif key == "edit" and row is not None and row.parameter:
-            doing.edit(f"set {name_line(row.parameter)}.grad = 0")
+            actions.edit(f"set {name_line(row.parameter)}.grad = 0")
         else:
             return False
         return True

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.bars.position import flowing_side
-from gradstep.tui.panels.doing import Doing
 from gradstep.tui.panels.jtv.grids import Grids, seen_edge
 from gradstep.tui.panels.jtv.strip import strip_lines
 from gradstep.tui.panels.jtv.words import chain_lines, edge_lines, facts, goes
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.drawing import GUTTER, Drawing, drawing_of, empty, heading, paragraph
 from gradstep.tui.render.lines import Line, Row, clean
 from gradstep.values.views import Request
@@ -73,11 +73,11 @@ def _formula(view: NodeView, width: int) -> Line:
     return row.line()
 
 
-class JtvPanel(ViewPanel[NodeView]):
+class JtvPanel(Panel[NodeView]):
     """What a node makes of v, with a cursor on the input that J and J^T v are of."""
 
     title = heading("jtv")
-    reads = (
+    help_text = (
         "One node of the backward: v, the gradient that arrives for the operation's output; J, the Jacobian of the "
         "operation; and Jᵀv, what leaves for each of its inputs, with the formula, the norms and their ratio. ↑↓ "
         "chooses the input. Below stand the tensors that the node saved, and the nodes that v came through. It is "
@@ -99,13 +99,13 @@ class JtvPanel(ViewPanel[NodeView]):
         """Return what sees more of a Jacobian than is computed unasked."""
         return {"jtv_check": self.check, "jtv_insist": self.insist, "jtv_strip": self.turn_strip}
 
-    def press(self, key: str, doing: Doing) -> bool:
+    def press(self, key: str, actions: Actions) -> bool:
         """Change what flows at the node that is stopped at, or begin to type which row of J is seen."""
-        position = doing.stop.position
+        position = actions.stop.position
         if key == "edit" and position is not None and position.kind == "node":
-            doing.edit(f"set {self._flowing(position)} = ")
+            actions.edit(f"set {self._flowing(position)} = ")
         elif key == "tensor_element":
-            doing.type(f"{self._direction or 'row'} ")
+            actions.type(f"{self._direction or 'row'} ")
         else:
             return False
         return True
@@ -137,13 +137,13 @@ class JtvPanel(ViewPanel[NodeView]):
             span=max(16, self.size.width // 2),
         )
 
-    def taken(self, view: NodeView, before: NodeView | None) -> None:
+    def update(self, view: NodeView, before: NodeView | None) -> None:
         """Begin with the first input of another node, and ask nothing costly of it."""
         if before is not None and (before.number, before.name) != (view.number, view.name):
             self.edge, self._check, self._insist = -1, False, False
             self.choose_strip("")
 
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         seen = self.view.seen if self.view is not None else -1
         return draw(self.view, width, height, seen)

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from gradstep.tui.panels.doing import Doing
-from gradstep.tui.panels.panel import ViewPanel
+from gradstep.tui.panels.actions import Actions
+from gradstep.tui.panels.panel import Panel
 from gradstep.tui.panels.tensor import grid as tensor_grid
 from gradstep.tui.panels.tensor import table as tensor_table
 from gradstep.tui.panels.tensor.element import places_of
@@ -66,12 +66,12 @@ def _is_grid(view: TensorView, look: Look) -> bool:
     return look.heat or view.kind == "matrix"
 
 
-class TensorPanel(ViewPanel[TensorView]):
+class TensorPanel(Panel[TensorView]):
     """The window of the selection, and the cursor on one element of it; scrolling asks for another window."""
 
     title = "Tensor"
     shows: ClassVar[type[TensorView]] = TensorView
-    reads = (
+    help_text = (
         "The selected tensor and its .grad, the same window of both: numbers, or a heat map. `*` marks what the last "
         "phase changed; in a heat map − and blue are below zero, + and orange above it, the deeper the farther, NN is "
         "NaN. The element with ▶ is the one that Why and Ledger are about. DIFFERENCE, opened from Compare: a "
@@ -128,12 +128,12 @@ class TensorPanel(ViewPanel[TensorView]):
             rows, columns, self.first, self.left, self.opening, self.dims, at, quantity, bins, True, name, self.between
         )
 
-    def press(self, key: str, doing: Doing) -> bool:
+    def press(self, key: str, actions: Actions) -> bool:
         """Copy the whole slice, or come back from a difference."""
         if key == "copy_all":
-            doing.copy_slice()
+            actions.copy_slice()
             return True
-        return key == "pause" and self.between is not None and doing.leave_difference()
+        return key == "pause" and self.between is not None and actions.leave_difference()
 
     def copied(self) -> Copied | None:
         """Return the element under the cursor."""
@@ -145,7 +145,7 @@ class TensorPanel(ViewPanel[TensorView]):
         return self.between is not None
 
     @property
-    def own_moment(self) -> str:
+    def own_badge(self) -> str:
         """What the title says of a difference."""
         return "DIFFERENCE" if self.between is not None else ""
 
@@ -165,7 +165,7 @@ class TensorPanel(ViewPanel[TensorView]):
         """True when the statistics are still to come: the same request is then made again."""
         return self.view is not None and self.view.due
 
-    def taken(self, view: TensorView, before: TensorView | None) -> None:
+    def update(self, view: TensorView, before: TensorView | None) -> None:
         """Follow the window; another selection is seen from its start."""
         if before is None or (before.name, before.shape, _ends(before)) != (view.name, view.shape, _ends(view)):
             self.first, self.left, self.dims = view.top, view.left, ()
@@ -185,7 +185,7 @@ class TensorPanel(ViewPanel[TensorView]):
         self.dims = ()
 
     # -- drawing ------------------------------------------------------------------------------------------------------
-    def draw_view(self, width: int, height: int) -> Drawing:
+    def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
         before, self._height, self._width = (self._width, self._height), height, width
         if self.view is not None:

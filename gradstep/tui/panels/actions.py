@@ -1,4 +1,4 @@
-"""What a panel may have done when a key is pressed in it."""
+"""What a panel can ask the screen to do when a key is pressed in it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from gradstep.values.outcomes import Stop
 from gradstep.values.views.tensor import Between
 
 
-class Doing(Protocol):
-    """Who does it: the screen, by its controllers."""
+class Actions(Protocol):
+    """The actions; the controllers of the screen carry them out."""
 
     @property
     def stop(self) -> Stop:
-        """Where the session stands."""
+        """The current stop."""
         ...
 
     def run(self, command: Command) -> None:
@@ -26,31 +26,31 @@ class Doing(Protocol):
         ...
 
     def show(self, expression: str) -> None:
-        """Select a tensor by an expression, and bring Tensor into sight."""
+        """Select a tensor by an expression, and make Tensor visible."""
         ...
 
     def toggle_break(self, wanted: Break) -> None:
-        """Set a breakpoint, or delete the one that is there."""
+        """Set a breakpoint, or delete the one that is already there."""
         ...
 
     def go_to_node(self, number: int) -> None:
-        """Go to a node in Graph."""
+        """Move the cursor of Graph to a node, and focus it."""
         ...
 
     def type(self, line: str) -> None:
-        """Begin to type a command."""
+        """Open the command line with the start of a command."""
         ...
 
     def edit(self, line: str) -> None:
-        """Begin to type a change; in the past, one to do the same again with."""
+        """Open the command line with the start of an edit; in the past, of a what-if."""
         ...
 
     def edit_element(self, grad: bool = False) -> None:
-        """Begin to type a change of the element that is selected, or of its `.grad`."""
+        """Open the command line with an edit of the selected element, or of its `.grad`."""
         ...
 
     def compare(self, first: str, second: str) -> None:
-        """Show in what two points differ, and come back from the past."""
+        """Return to the present, and show how two points differ."""
         ...
 
     def show_difference(self, between: Between, at: tuple[int, ...]) -> None:
@@ -58,13 +58,13 @@ class Doing(Protocol):
         ...
 
     def leave_difference(self) -> bool:
-        """Come back from that; False while something runs that is to be paused first."""
+        """Close the difference; return False while a command is running, which has to be paused first."""
         ...
 
     def copy_slice(self) -> None:
-        """Copy all of the selected slice."""
+        """Copy the whole selected slice."""
         ...
 
     def say(self, text: str) -> None:
-        """Say something on the footer."""
+        """Show a message in the footer."""
         ...
