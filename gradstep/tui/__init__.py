@@ -1,1 +1,1 @@
-"""SHOW: draws views and sends commands."""
+"""The terminal interface: draws views and sends commands."""

@@ -59,15 +59,15 @@ class GradstepApp(App[None], inherit_bindings=False):
 
         Args:
             session: the session to step.
-            opening: commands to begin with, usually one `Load`.
+            opening: the first commands, usually one `Load`.
             script: a script to step through, line by line.
-            noted: told of every outcome, for the record.
-            rest: seconds without a command after which a digest is taken.
-            history: what was carried out before, for the log.
-            signals: whether SIGTERM and SIGHUP end the app, with exit code 128 + their number.
-            left: a session to bring back to where it was left, by carrying it out again.
-            keyboard: the keys as they are bound, the table's unless told.
-            look: how it looks at first.
+            noted: called with every outcome, for the recording.
+            rest: idle seconds after which a digest is taken.
+            history: the commands executed before, for the log.
+            signals: whether SIGTERM and SIGHUP end the app with exit code 128 + signal number.
+            left: a session to resume by replaying it.
+            keyboard: the key bindings; the defaults when None.
+            look: the initial layout and theme.
             options: options of Textual's `App`.
         """
         super().__init__(ansi_color="NO_COLOR" in os.environ or None, **options)
@@ -85,17 +85,17 @@ class GradstepApp(App[None], inherit_bindings=False):
             add_filter(self, AsciiFilter())
 
     def on_mount(self) -> None:
-        """End in order when the terminal goes away or the program is told to end."""
+        """Exit cleanly on SIGTERM and SIGHUP."""
         if self._signals:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, self.exit, None, 128 + number)
 
     async def on_event(self, event: events.Event) -> None:
-        """Give the board its keys one at a time: what one of them opens or closes is there for the next.
+        """Handle keys one at a time, so that each sees what the one before opened or closed.
 
-        Textual would queue each for whatever has the focus when it arrives; of `:forward` typed in one burst, `:` would
-        open the line after `f`, `b` and `s` had become phases.
+        Textual would dispatch each key to whatever has the focus when it arrives: of `:forward` typed in one burst, `f`
+        would run a forward before `:` had opened the command line.
         """
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self.screen is self.step_screen:
             self.app_focus = True
@@ -104,5 +104,5 @@ class GradstepApp(App[None], inherit_bindings=False):
             await super().on_event(event)
 
     def get_default_screen(self) -> StepScreen:
-        """Return the one screen."""
+        """Return the only screen."""
         return self.step_screen

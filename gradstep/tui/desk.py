@@ -1,4 +1,4 @@
-"""The desk: every surface of the screen, where each stands, which panel has the focus, and the queue behind them."""
+"""The desk: the surfaces of the screen, their layout, the focus, and the command queue."""
 
 from __future__ import annotations
 
@@ -43,49 +43,49 @@ _SomePanel = TypeVar("_SomePanel", bound=Panel[Any])
 
 
 class Controller:
-    """A part of what the screen does: the keys that it handles, what it wants to see, what it does at a stop."""
+    """One concern of the screen: the keys it handles, the views it requests, what it does at a stop."""
 
     def __init__(self, screen: Desk) -> None:
-        """Hold the screen."""
+        """Attach to the screen."""
         self.screen = screen
 
     @property
     def queue(self) -> CommandQueue:
-        """What carries commands out."""
+        """The command queue."""
         return self.screen.queue
 
     @property
     def keyboard(self) -> Keyboard:
-        """The keys as they are bound."""
+        """The current key bindings."""
         return self.screen.keyboard
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
-        """Return what each key does, by the id that it has in the table of keys."""
+        """Return the handler of each key, by its id in the key table."""
         return {}
 
     def commands(self) -> Mapping[str, Callable[[str], object]]:
-        """Return what each command of the screen's own does with what stands behind its word."""
+        """Return the handler of each screen command; it is given the text after the command word."""
         return {}
 
     def applies(self, key: str) -> bool | None:  # noqa: ARG002
-        """Return whether a key would do something now; None for one that this says nothing about."""
+        """Return whether a key would do something now; None for a key of another controller."""
         return None
 
     def start(self) -> None:
-        """Prepare timers, once there is a loop to run them."""
+        """Start timers, once the event loop runs."""
 
     def wants(self) -> Sequence[tuple[str, Request]]:
-        """Point panels at what they are about, and return what is asked for beside what visible panels ask for."""
+        """Set the subject of panels, and return requests beyond those of the visible panels."""
         return ()
 
     def queueing(self) -> None:
-        """Do what has to be done before a job is queued."""
+        """Prepare for a job that is about to be queued."""
 
     def pausing(self) -> None:
-        """Let go of what waits to be queued: a pause was pressed."""
+        """Discard what waits to be queued: a pause was pressed."""
 
     def carried_out(self, command: Command) -> None:
-        """Take note of a command that was carried out."""
+        """Update after a command was executed."""
 
     def stopping(
         self,
@@ -93,27 +93,27 @@ class Controller:
         outcome: Outcome | None,  # noqa: ARG002
         views: Sequence[tuple[str, Request, View]],
     ) -> Sequence[tuple[str, Request, View]]:
-        """Prepare for a stop before panels are given the views of it; return those that they are given."""
+        """Prepare for a stop before its views are assigned to panels; return the views to assign."""
         return views
 
     def stopped(self, stop: Stop) -> None:
-        """Go on from a stop once panels have its views; nothing is painted yet."""
+        """React to a stop after its views are assigned, before anything is painted."""
 
     def moved(self) -> None:
         """Follow the cursor of the panel in focus."""
 
     def drawing(self) -> None:
-        """Prepare what depends on more than a view, before every surface is drawn."""
+        """Update what depends on more than a view, before the bars are drawn."""
 
 
 class Desk(Screen[None], inherit_bindings=False):
-    """What the controllers find on the screen: surfaces in their places, a focus, and a queue for commands."""
+    """The screen as controllers see it: surfaces, layout, focus and command queue."""
 
     controllers: Sequence[Controller] = ()
     queue: CommandQueue
-    """Carries out what is asked for."""
+    """Executes commands in order."""
     keyboard = Keyboard()
-    """The keys as they are bound."""
+    """The current key bindings."""
     ALLOW_SELECT: ClassVar[bool] = False
 
     def __init__(self, session: FrontSession, look: Look) -> None:
@@ -121,7 +121,7 @@ class Desk(Screen[None], inherit_bindings=False):
 
         Args:
             session: the session to step.
-            look: how the surfaces look at first.
+            look: the initial layout and theme.
         """
         super().__init__(id="step")
         self.session = session
@@ -129,21 +129,21 @@ class Desk(Screen[None], inherit_bindings=False):
         self.reading: Reading | None = None
         """The script that is open."""
         self.line: TypedLine | None = None
-        """The line that is being typed."""
+        """The input line in use; None when none is open."""
         self.times = 1
-        """How often the key that is being taken does what it does."""
+        """The count typed before the key being handled."""
         self.account = False
-        """True once there was a backward, for the Ledger to give account of."""
+        """True once a backward ran, so that the Ledger has something to show."""
         self.layout_name = look.layout
-        """Which of `LAYOUTS` it is."""
+        """The current layout, one of `LAYOUTS`."""
         self.inside = ""
-        """The phase that is stopped inside, which has layouts of its own; empty between phases."""
+        """The phase stopped inside, which has its own layouts; empty between phases."""
         self._recents = {
             (name, phase): [layout_of(name, phase).focus] for name in LAYOUTS for phase in ("", "forward", "backward")
         }
         self.maximised = False
         self._planned: tuple[int, int, Wish] | None = None
-        """Size and wish that the places are for."""
+        """The size and wish that `places` was planned for."""
         self.places: dict[str, Place] = {}
         self._layout_of_places = PlacesLayout(self._place)
         self.status, self.phases, self.position, self.past = StatusRow(), PhasesRow(), PositionRow(), PastRow()
@@ -158,20 +158,20 @@ class Desk(Screen[None], inherit_bindings=False):
         self.surfaces: tuple[Surface, ...] = (*self.bars, *(panel.surface for panel in self.panels.values()))
 
     def panel(self, kind: type[_SomePanel]) -> _SomePanel:
-        """Return the panel of a class."""
+        """Return the panel of the given class."""
         return next(panel for panel in self.panels.values() if isinstance(panel, kind))
 
     @property
     def layout(self) -> Layout:
-        """Where everything stands."""
+        """The layout that places every surface."""
         return self._layout_of_places
 
     def compose(self) -> ComposeResult:
-        """Yield every surface; the plan says which of them are seen."""
+        """Yield every surface; the plan decides which are visible."""
         yield from self.surfaces
 
     def bind(self, keyboard: Keyboard) -> None:
-        """Have everything that names a key name it as it is bound."""
+        """Use these key bindings, also wherever a key is named."""
         self.keyboard = keyboard
         for bar in self.bars:
             bar.keyboard = keyboard
@@ -179,7 +179,7 @@ class Desk(Screen[None], inherit_bindings=False):
             panel.keyboard = keyboard
 
     def applies(self, key: str) -> bool:
-        """Return whether a key would do something now; footer and palette name only those."""
+        """Return whether a key would do something now; footer and palette list only those."""
         said = (controller.applies(key) for controller in self.controllers)
         return next((answer for answer in said if answer is not None), True)
 
@@ -190,31 +190,31 @@ class Desk(Screen[None], inherit_bindings=False):
 
     # -- the queue ----------------------------------------------------------------------------------------------------
     def put(self, job: Job) -> None:
-        """Queue a job, or say why it can't be."""
+        """Queue a job, or show why it can't be queued."""
         self.queueing()
         if not self.queue.put(job):
             dead = f"the engine is dead: {self.keyboard.key('restart').shown} restarts it"
-            full = f"{QUEUE} commands wait already: {self.keyboard.named('pause')} clears them"
+            full = f"{QUEUE} commands are queued already: {self.keyboard.named('pause')} clears them"
             self.say(dead if self.queue.dead else full)
 
     def queueing(self) -> None:
-        """Have done what has to be done before anything is queued."""
+        """Have every controller prepare for a job."""
         for controller in self.controllers:
             controller.queueing()
 
     def pausing(self) -> None:
-        """Let go of what waits to be queued."""
+        """Have every controller discard what waits to be queued."""
         for controller in self.controllers:
             controller.pausing()
 
     @property
     def last_load(self) -> Load | None:
-        """What was loaded last by a command; None when a program handed its workload over."""
+        """The last load command; None when a program passed its workload to `gradstep.open`."""
         return next((command for command in reversed(self.queue.history) if isinstance(command, Load)), None)
 
     # -- words --------------------------------------------------------------------------------------------------------
     def say(self, text: str) -> None:
-        """Say something on the footer, in place of the keys, until the next stop."""
+        """Show a message in the footer, in place of the keys, until the next key or stop."""
         self.footer.said = text
         self.footer.redraw()
 
@@ -227,13 +227,13 @@ class Desk(Screen[None], inherit_bindings=False):
         self.redraw()
 
     def redraw(self) -> None:
-        """Draw every surface again."""
+        """Redraw every surface."""
         self.redraw_bars()
         for panel in self.panels.values():
             panel.redraw()
 
     def redraw_bars(self) -> None:
-        """Draw what is above and below the panels again."""
+        """Redraw the bars above and below the panels."""
         for controller in self.controllers:
             controller.drawing()
         for bar in self.bars:
@@ -242,7 +242,7 @@ class Desk(Screen[None], inherit_bindings=False):
     # -- places -------------------------------------------------------------------------------------------------------
     @property
     def wish(self) -> Wish:
-        """What is to be laid out."""
+        """What the layout is to show."""
         news = self.why.news
         problem = news.problem is not None
         printed = news.outcome is not None and bool(why.printed(news.outcome))
@@ -260,7 +260,7 @@ class Desk(Screen[None], inherit_bindings=False):
 
     @property
     def sized(self) -> str:
-        """What the present sizes are remembered by."""
+        """The key under which the current panel sizes are stored."""
         return " ".join(filter(None, [self.layout_name, self.inside, size_class(*self.size)]))
 
     def _place(self, width: int, height: int) -> dict[str, Place]:
@@ -279,7 +279,7 @@ class Desk(Screen[None], inherit_bindings=False):
         return places
 
     def rearrange(self) -> None:
-        """Lay out again if that would change anything; it is asked at every stop."""
+        """Lay out again if that would change anything; called at every stop."""
         wanted = (*self.size, self.wish)
         if wanted == self._planned:
             return
@@ -289,18 +289,18 @@ class Desk(Screen[None], inherit_bindings=False):
 
     @property
     def placed(self) -> bool:
-        """False while a layout that was asked for is still to come."""
+        """False while a requested layout is still pending."""
         return not self.is_current or self.places == plan(*self.size, self.wish)
 
     def lay_out(self) -> None:
         """Lay out again."""
-        # asked of a child, because only that makes the screen forget the places it knows
+        # only a refresh of a child makes the screen drop its cached layout
         self.status.refresh(layout=True)
 
     # -- focus --------------------------------------------------------------------------------------------------------
     @property
     def recent(self) -> list[str]:
-        """The panels that had the focus in the present layout, the one that has it first."""
+        """The panels by most recent focus in the current layout; the first one has it."""
         return self._recents[self.layout_name, self.inside]
 
     @recent.setter
@@ -309,7 +309,7 @@ class Desk(Screen[None], inherit_bindings=False):
 
     @property
     def order(self) -> list[str]:
-        """The panels that there are, in the order in which they are gone through."""
+        """The available panels, in tab order."""
         return [name for name in PANELS if name != "script" or self.reading is not None]
 
     @property
@@ -318,7 +318,7 @@ class Desk(Screen[None], inherit_bindings=False):
         return self.panels[self.recent[0]]
 
     def come_inside(self, phase: str) -> None:
-        """Go to the layout of a stop inside a phase, or back (empty); the focus stays where it still says something."""
+        """Use the layout of a stop inside a phase, or between phases (empty); keep a focus that is still useful."""
         if phase == self.inside:
             return
         focus, self.inside = self.recent[0], phase
@@ -337,12 +337,12 @@ class Desk(Screen[None], inherit_bindings=False):
         self.check_idle()
 
     def bring(self, name: str) -> None:
-        """Give a panel the focus where it is not in sight."""
+        """Focus a panel unless it is visible."""
         if name not in self.places:
             self.go_to(name)
 
     def follow_cursor(self) -> None:
-        """Draw the panel in focus after its cursor has moved, and have the others follow it."""
+        """Redraw the focused panel after its cursor moved, and have the others follow."""
         self.focus_panel.redraw()
         for controller in self.controllers:
             controller.moved()

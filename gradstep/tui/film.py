@@ -1,4 +1,4 @@
-"""The screen of a session that is carried out elsewhere, frame by frame."""
+"""Frames of the screen of a session that is driven elsewhere."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from gradstep.tui.render.tones import THEMES
 from gradstep.values.outcomes import Outcome
 
 _BELOW = 2
-"""Rows at the bottom: what is typed, and the keys."""
+"""Rows at the bottom left out of a frame: prompt and footer."""
 
 
 class Film:
-    """Shows outcomes on a screen without a terminal, and returns what is seen.
+    """Shows outcomes on a headless screen, and returns its frames.
 
     Args:
-        session: the session, which somebody else steps.
+        session: the session, driven by the caller.
         size: columns and rows.
         look: how the screen looks.
     """
@@ -40,24 +40,24 @@ class Film:
 
     @property
     def colours(self) -> dict[str, str]:
-        """The colours of the screen for what is around it, as CSS."""
+        """The theme's colours for the page around the screen, as CSS."""
         theme = THEMES[self._theme]
         return {name: theme.grounds[name] for name in ("screen", "panel", "title", "here")} | {
             name: theme.hues[name] for name in ("text", "bright", "dim", "line", "now", "good", "bad")
         }
 
     def show(self, outcome: Outcome, *, painted: bool = True) -> None:
-        """Take what came of a command; `painted`: and have every panel show it."""
+        """Take an outcome; with `painted`, also wait until every panel shows it."""
         self._wanted.put_nowait((outcome, painted))
         self._wait()
 
     def frame(self) -> Frame:
-        """Return what is seen, row by row, but for the rows where one types and reads which keys there are."""
+        """Return the screen row by row, without prompt and footer."""
         rows = painted(self._app)[: self._size[1] - _BELOW]
         return tuple(tuple(map(_piece, strip)) for strip in rows)
 
     def close(self) -> None:
-        """Let go of the screen; the session stays as it is."""
+        """Close the screen; the session stays open."""
         self._wanted.put_nowait(None)
         self._loop.run_until_complete(self._task)
         self._loop.close()

@@ -1,4 +1,4 @@
-"""What the panels that are visible ask the session for, beside what comes with each outcome."""
+"""Requests of the visible panels that no outcome has answered."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from gradstep.tui.render.textual_internals import paint
 from gradstep.values.views import Request
 
 _LATE = 0.1
-"""Seconds after which a panel says that its view is on its way."""
+"""Seconds after which a panel says that it is loading."""
 
 
 class Looking:
-    """Has every visible panel show what belongs to the present stop, or say that it is loading.
+    """Keeps every visible panel up to date with the current stop; one that waits says that it is loading.
 
-    Nobody has to remember to ask: whenever the screen has dealt with what there was to do (a key, an outcome, a
-    layout, the mouse), it compares what each visible panel shows with what it is to show, and asks for the rest.
+    Whenever the screen is idle after a key, an outcome, a layout change or the mouse, it compares what each visible
+    panel shows with what it requests, and asks for the difference.
     """
 
     def __init__(self, screen: Desk) -> None:
-        """Hold the screen, and have its panels say what they wait for."""
+        """Attach to the screen and its panels."""
         self._screen = screen
         self._catching = False
-        """True while an answer is on its way."""
+        """True while an answer is pending."""
         self._late = False
-        """True when it has been for so long that panels say so; before that they stay blank, without a flicker."""
+        """True once it is pending for `_LATE`, so that panels say so; until then they stay blank and do not flicker."""
         for name, panel in screen.panels.items():
             panel.placeholder = partial(self._awaited, name)
 
     def requests(self) -> list[tuple[str, Request]]:
-        """Return what each visible panel wants to see, and what controllers want beside that."""
+        """Return the requests of the visible panels, then those of the controllers."""
         screen = self._screen
         screen.why.element = screen.ledger.element = screen.tensor.element
         more = [each for controller in screen.controllers for each in controller.wants()]
@@ -41,7 +41,7 @@ class Looking:
         return [*((name, request) for name, request in wanted if request is not None), *more]
 
     async def settled(self) -> None:
-        """Wait until what is assigned is painted, and every visible panel has what it asks for."""
+        """Wait until everything assigned is painted and no visible panel lacks a view."""
         while True:
             painted = asyncio.Event()
             self._screen.call_after_refresh(painted.set)
@@ -52,7 +52,7 @@ class Looking:
 
     @property
     def at_rest(self) -> bool:
-        """True when everything stands where it is to stand, and every visible panel shows what it is to show."""
+        """True when the layout is final and every visible panel is up to date."""
         return self._screen.placed and not self._catching and not (self._can_ask and self._lacking())
 
     @property
@@ -60,24 +60,24 @@ class Looking:
         return bool(self._screen.status.stop.number) and not self._screen.queue.dead
 
     def catch_up(self) -> None:
-        """Ask for what visible panels lack."""
+        """Ask for the views that visible panels lack."""
         if self._can_ask and not self._catching and self._lacking():
             self._catching = True
             self._screen.run_worker(self._ask(), name="catch up")
 
     def _say_loading(self) -> None:
-        """Have panels say that they are loading."""
+        """Have waiting panels say that they are loading."""
         self._late = True
         for name, _ in self._lacking():
             self._screen.panels[name].redraw()
 
     def moment_of(self, name: str) -> int:
-        """Return the number of the stop that a panel is to show: the present one, unless the past is looked at."""
+        """Return the number of the stop that a panel has to show: the current one, or the past one being viewed."""
         past, timeless = self._screen.past.row, self._screen.panels[name].timeless
         return self._screen.status.stop.number if past is None or timeless else past.stop
 
     def _awaited(self, name: str) -> str:
-        """Return what a panel says in place of a view that is not of the stop that it is to show; empty for none."""
+        """Return what a panel shows in place of an outdated view; empty when its view is current."""
         panel, moment = self._screen.panels[name], self.moment_of(name)
         if not moment or panel.shown_stop == moment or panel.request() is None:
             return ""
@@ -104,20 +104,20 @@ class Looking:
                 wanted = [each for each in wanted if self.moment_of(each[0]) == shown]
                 past = () if shown == present else (shown,)
                 views = await screen.session.look([request for _, request in wanted], *past)
-                # a stop that came meanwhile brought what was wanted as its command began, not what is in sight since
+                # a newer stop came with views requested when its command began: other panels may be visible now
                 if screen.status.stop.number != present or any(self.moment_of(name) != shown for name, _ in wanted):
                     continue
                 if any(view.stop != shown for view in views):
-                    return  # a stop is on its way, and looks for what it leaves open
+                    return  # a newer stop is about to be presented; it asks for what is still missing
                 for (name, request), view in zip(wanted, views, strict=True):
                     panel = screen.panels[name]
                     panel.assign(view_in_keys(view, screen.keyboard))
                     panel.shown_request, panel.shown_stop = request, view.stop
                     self._caught_up(name)
-                # not with the next frame: this may be the second part of what a key does
+                # now, not with the next frame: this may complete the response to a key
                 paint(screen, [screen.panels[name].surface for name, _ in wanted])
                 screen.rearrange()
-                screen.rearrange()  # a matrix in Tensor has other places
+                screen.rearrange()  # a matrix in Tensor changes the layout
         except ConnectionError:
             return
         finally:
@@ -126,7 +126,7 @@ class Looking:
             screen.check_idle()
 
     def _caught_up(self, name: str) -> None:
-        """Have a panel say that it shows the past, when it does."""
+        """Mark a panel that shows the past."""
         panel, past = self._screen.panels[name], self._screen.past.row
         seen = past is not None and not panel.timeless and panel.shown_stop == past.stop
         panel.badge = panel.own_badge or (past_words(past.stop) if seen and past is not None else "")

@@ -1,4 +1,4 @@
-"""The screen process of `gradstep.open`: a screen on the session of the process that started it."""
+"""The screen process of `gradstep.open`, attached to the session of the process that started it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gradstep.session.transport.remote import RemoteSession
 
 
 def main() -> None:
-    """Show the screen until it is quit. Arguments: socket, pipe of the debuggee's output, the caller's process id."""
+    """Run the screen until it is quit. Arguments: socket, pipe of the debuggee's output, the caller's process id."""
     descriptor, output, caller = map(int, sys.argv[1:])
     try:
-        # by a signal that the screen answers by putting the terminal back
+        # a signal on which the screen restores the terminal
         die_with(caller, signal.SIGTERM)
         session = RemoteSession(Link(socket.socket(fileno=descriptor), output, caller, None))
         from gradstep.tui.run import run_app

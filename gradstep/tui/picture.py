@@ -14,7 +14,7 @@ from gradstep.values.commands import Command
 from gradstep.values.files import write_text
 
 _LOOK = Look(layout="learn")
-"""As the screen opens on a script."""
+"""As the screen opens a script."""
 
 
 async def picture(
@@ -37,7 +37,7 @@ def draw(
     layout: str = _LOOK.layout,
     theme: str = _LOOK.theme,
 ) -> None:
-    """Draw the screen of an open session to a file, with `history` in its log, whatever a user chose for his own.
+    """Draw the screen of an open session to a file, with `history` in its log; the user's layout and theme are ignored.
 
     Raises:
         OSError: the file cannot be written.

@@ -17,7 +17,7 @@ from gradstep.values.commands import Command, Load
 from gradstep.values.outcomes import Outcome
 
 SEED = 0
-"""What is seeded with when the command line does not say: without a seed no session could be replayed."""
+"""The default seed: without one a session could not be replayed."""
 
 
 def run_app(
@@ -34,20 +34,20 @@ def run_app(
     theme: str = "",
     ascii_only: bool = False,
 ) -> int:
-    """Show the screen and return the exit code once it is quit: 0, 128 + n after signal n, 1 after a fault of its own.
+    """Run the screen and return its exit code: 0, 128 + n after signal n, 1 after an internal error.
 
     Args:
         session: the session to step; it stays open.
-        target: the workload to load; empty for a session that holds one already.
-        script: the path of a script to step through, in place of a target.
+        target: the workload to load; empty for a session that already holds one.
+        script: the path of a script to step through instead.
         seed: the seed of the workload.
         device: the device of the workload.
-        record: the path of a script to write the session to.
-        last: the script is a session that was kept: it is carried out at once, not stepped through.
-        first: the layout for a user who has never chosen one.
-        layout: the layout, whichever was chosen before; empty to go by that.
-        theme: the theme, in the same way.
-        ascii_only: draw with ASCII only, whatever the terminal says of itself.
+        record: the path of a script to record the session to.
+        last: whether the script is a saved session, which is replayed at once, not stepped through.
+        first: the layout for a user who never chose one.
+        layout: overrides the remembered layout; empty to keep it.
+        theme: overrides the remembered theme; empty to keep it.
+        ascii_only: draw with ASCII only, even on a UTF-8 terminal.
 
     Raises:
         GradstepError: the script is wrong.
@@ -88,12 +88,12 @@ def run_app(
 
 
 def _write(history: Sequence[Command], recorder: Recorder | None, whole: bool) -> None:
-    """Keep the session, and write its record once more, now with its repeats folded."""
+    """Save the session, and rewrite its recording with repeats folded."""
     if whole:
         if keep(history):
-            print("the session is kept: `gradstep --last` opens it again", file=sys.stderr)  # noqa: T201
+            print("the session is saved: `gradstep --last` reopens it", file=sys.stderr)  # noqa: T201
     else:
-        print("the last session was not replayed to its end: it stays kept as it was", file=sys.stderr)  # noqa: T201
+        print("the last session was not replayed to its end: its saved file is unchanged", file=sys.stderr)  # noqa: T201
     if recorder is not None:
         recorder.close()
         with suppress(OSError):

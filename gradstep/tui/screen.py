@@ -1,4 +1,4 @@
-"""The screen of gradstep: it composes controllers, gives each key to the one that handles it, and takes the mouse."""
+"""The screen of gradstep: it composes controllers, and routes keys and mouse events to them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class StepScreen(Desk, inherit_bindings=False):
-    """Everything that is seen and done while a session is stepped."""
+    """The screen on which a session is stepped."""
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [*keymap.bindings()]
@@ -57,12 +57,12 @@ class StepScreen(Desk, inherit_bindings=False):
 
         Args:
             session: the session to step.
-            opening: commands to begin with.
+            opening: the first commands.
             script: a script to step through.
-            noted: told of every outcome, for the record.
-            rest: seconds without a command after which a digest is taken.
-            left: a session to bring back to where it was left, by carrying it out again.
-            look: how it looks at first.
+            noted: called with every outcome, for the recording.
+            rest: idle seconds after which a digest is taken.
+            left: a session to resume by replaying it.
+            look: the initial layout and theme.
         """
         super().__init__(session, look)
         self.looking = Looking(self)
@@ -76,7 +76,7 @@ class StepScreen(Desk, inherit_bindings=False):
         self.panel_keys = Panels(self, self.stepping, self.travel, self.what_if, self.typing)
         self.find, self.tensor_keys, self.node = Find(self, self.typing), Tensor(self, self.typing), Node(self)
         self.opening = Opening(self, self.training, self.showing, script, left)
-        # where two have to do with a stop, a key or a command, it is in this order
+        # the order in which they are called for a stop, a key or a command
         self.controllers = (
             *(self.travel, self.stepping, self.node, self.what_if, self.find, self.tensor_keys, self.panel_keys),
             *(self.training, self.layouts, self.typing, self.counting, self.showing, self.opening),
@@ -85,9 +85,9 @@ class StepScreen(Desk, inherit_bindings=False):
             key: do for controller in self.controllers for key, do in controller.handles().items()
         }
         self._begun = False
-        """True from the first frame on, once what was opened with is queued."""
+        """True once the first frame is painted and the opening commands are queued."""
         self._early: list[events.Key | events.Paste] = []
-        """Keys that came before that."""
+        """Keys pressed before that."""
 
     # -- start --------------------------------------------------------------------------------------------------------
     def on_mount(self) -> None:
@@ -103,15 +103,15 @@ class StepScreen(Desk, inherit_bindings=False):
         self._begun = True
 
     def on_idle(self) -> None:
-        """Do what waited for a view, and ask for what visible panels lack, once there is nothing else to do."""
+        """Once idle, run actions that waited for a view, and ask for what visible panels lack."""
         self.panel_keys.do_early()
         self.looking.catch_up()
 
     # -- keys ---------------------------------------------------------------------------------------------------------
     async def take(self, event: events.Key | events.Paste) -> None:
-        """Take a key or what is pasted: into the line that is being typed, or as what the key is bound to.
+        """Handle a key or pasted text: insert it into the open input line, or run what the key is bound to.
 
-        What comes before the first frame has its turn after what the screen is opened with.
+        Keys pressed before the first frame are handled after the opening commands are queued.
         """
         if self._begun:
             await self._take(event)
@@ -123,7 +123,7 @@ class StepScreen(Desk, inherit_bindings=False):
         if self.footer.said or self.footer.complaint:
             self.footer.complaint = ""
             self.say("")
-        # Textual takes the focus away while another window has the terminal's
+        # Textual removes the focus while the terminal window is not focused
         self.set_focus(line, scroll_visible=False)
         if isinstance(event, events.Key) and (line is None or not event.is_printable):
             if line is not None:
@@ -142,7 +142,7 @@ class StepScreen(Desk, inherit_bindings=False):
             self.action_press(key.id)
 
     def action_press(self, key: str) -> None:
-        """Do what a key means in the panel that has the focus, else what it means everywhere; by its id."""
+        """Run a key, by its id: as the focused panel handles it, else globally."""
         if self.line is not None and key in ("pause", "pause_too"):
             self.line.action_leave()
             return
@@ -151,29 +151,29 @@ class StepScreen(Desk, inherit_bindings=False):
 
     # -- the mouse ----------------------------------------------------------------------------------------------------
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Take hold of an edge."""
+        """Begin to drag the edge of a panel."""
         self.layouts.grab(event)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Drag it."""
+        """Drag the edge."""
         self.layouts.drag(event)
 
     def on_mouse_up(self) -> None:
-        """Let go."""
+        """End the drag."""
         self.layouts.let_go()
 
     def on_panel_focused(self, message: Panel.Focused) -> None:
-        """Focus a panel that was clicked, and its row."""
+        """Focus the clicked panel and row."""
         self.panel_keys.clicked(message.panel, message.row)
 
     def on_prompt_row_pressed(self, message: PromptRow.Pressed) -> None:
-        """Do what was clicked in the row of the prompt."""
+        """Run the key whose label was clicked in the prompt row."""
         self.action_press(message.key)
 
     def on_panel_named(self, message: Panel.Named) -> None:
-        """Go to a panel whose name was clicked."""
+        """Focus the panel whose name was clicked."""
         self.go_to(message.name)
 
     def on_panel_doubled(self) -> None:
-        """Maximise the panel whose title was clicked twice, or take it back."""
+        """Maximise the panel whose title was double-clicked, or restore it."""
         self.layouts.maximise()

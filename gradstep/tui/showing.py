@@ -1,4 +1,4 @@
-"""What the session and the queue tell, shown on the surfaces of the screen."""
+"""Shows outcomes, stops and events on the surfaces of the screen."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Sto
 from gradstep.values.views import Request, View
 
 _LONG_STAGE = 10.0
-"""Seconds that building a model may take before it is asked about."""
+"""Seconds after which a factory that still runs is questioned."""
 _HEARD = 500
-"""Characters kept of what is printed meanwhile."""
+"""Characters of its output that are kept."""
 _YOUNG = 0.3
-"""Seconds that a command may run before the status line mentions it."""
+"""Seconds a command runs before the status line mentions it."""
 _STEPPING = {*PHASES, "next_batch", "natural", "iteration", "play", "play_iterations"}
-"""The keys that run something of the debuggee's."""
+"""The keys that run the debuggee."""
 
 
 class Showing(Controller):
-    """Shows a session: it is told what becomes of commands, and by the session what happens meanwhile."""
+    """Presents outcomes of commands, and events of the session."""
 
     def __init__(
         self, screen: Desk, looking: Looking, opening: Sequence[Command], noted: Callable[[Outcome], None]
@@ -42,10 +42,10 @@ class Showing(Controller):
         """Hold the screen.
 
         Args:
-            screen: where it is shown.
-            looking: knows what panels want to see.
-            opening: commands that the screen begins with.
-            noted: told of every outcome, for the record.
+            screen: the screen to show them on.
+            looking: collects the requests of panels.
+            opening: the first commands.
+            noted: called with every outcome, for the recording.
         """
         super().__init__(screen)
         self.frames = 0
@@ -54,19 +54,19 @@ class Showing(Controller):
         self._opened_on = ""
         self._stages: list[tuple[str, float]] = []
         self._heard = ""
-        """The end of what the debuggee has printed while it is loaded."""
+        """The tail of the debuggee's output during loading."""
         self._log_due = False
         self._narrates = False
         """True when the last command was narration."""
 
     # -- start --------------------------------------------------------------------------------------------------------
     def start(self) -> None:
-        """Prepare the timers, once there is a loop to run them."""
+        """Start the clock and subscribe to session events, once the event loop runs."""
         self._clock = self.screen.set_interval(0.1, self._tick, pause=True)
         self.screen.session.on_event = self.on_session_event
 
     def remember(self, history: Sequence[Command]) -> None:
-        """Take over what was carried out before the screen was there."""
+        """Take over the commands executed before the screen opened."""
         for command in history:
             self.queue.history.append(command)
             self.screen.log_panel.add([Entry("command", clean(line_of(command)))])
@@ -79,20 +79,20 @@ class Showing(Controller):
             controller.carried_out(command)
 
     def carried_out(self, command: Command) -> None:
-        """Take note of whether the Ledger has anything to say yet."""
+        """Track whether the Ledger has anything to show."""
         account = self.screen.account and not isinstance(command, Load)
         self.screen.account = isinstance(command, Backward) or account
 
     def _narrate(self, command: Command) -> None:
-        """Have Why show the narration until the next one comes; lines of it in a row are one text."""
+        """Show narration in Why until the next one; consecutive lines are one text."""
         if isinstance(command, Say):
             before = f"{self.screen.why.news.said}\n" if self._narrates else ""
             self.screen.why.tell(said=before + command.text)
         self._narrates = isinstance(command, Say)
 
-    # -- what the session tells ---------------------------------------------------------------------------------------
+    # -- events of the session ----------------------------------------------------------------------------------------
     def on_session_event(self, event: Event) -> None:
-        """Take what the session says without being asked."""
+        """Handle an event of the session."""
         match event:
             case Progress(stage):
                 self.begin_stage(stage)
@@ -103,7 +103,7 @@ class Showing(Controller):
                 if self._stages:
                     self._heard = (self._heard + text)[-_HEARD:]
                 if not {"log", "ledger"} & set(self.screen.recent):
-                    # they may share a place: what the debuggee writes is seen until the ledger is asked for
+                    # the two may share a place: the log is visible until the ledger is asked for
                     self.screen.recent.append("log")
                     self.screen.rearrange()
                     self.screen.redraw()
@@ -119,7 +119,7 @@ class Showing(Controller):
                 if running is not None:
                     self.screen.log_panel.add([Entry("failed", clean(line_of(running)))])
                 self.screen.log_panel.add([Entry("problem", f"the engine died: {clean(how)}")])
-                # what the command before did is not what there is to say now
+                # the previous command's result no longer matters
                 self.screen.why.tell(
                     stages=(), view=None, outcome=None, fault=None, notice=f"The engine died: {how}.{during}"
                 )
@@ -131,14 +131,14 @@ class Showing(Controller):
         self.screen.log_panel.redraw()
 
     def begin_stage(self, stage: str) -> None:
-        """Say what is being waited for."""
+        """Show what is being waited for."""
         if stage:
             self._stages.append((stage, time.monotonic()))
             self._clock.resume()
             self._tick()
 
     def _tick(self) -> None:
-        """Show how long things take, for as long as they do."""
+        """Update elapsed times while something runs."""
         if not self._stages and not self.queue.busy:
             self._clock.pause()
         if self._stages and self.queue.busy:
@@ -151,7 +151,7 @@ class Showing(Controller):
         self.activity()
 
     def _question(self, stage: Stage) -> str:
-        """Return what to ask about a stage that runs the user's code and prints, or takes long; empty for another."""
+        """Return a question about a factory that prints or takes long; empty otherwise."""
         running = self.queue.running
         own = isinstance(running, Load) and ":" in running.target and stage.name.endswith(running.target)
         if not own or not (self._heard or stage.seconds > _LONG_STAGE):
@@ -159,11 +159,11 @@ class Showing(Controller):
         stops = f"{self.keyboard.named('pause')}, twice, stops it."
         return f"Does this train? A factory only builds a Workload. {stops}"
 
-    # -- what the driver tells ----------------------------------------------------------------------------------------
+    # -- what the queue reports ---------------------------------------------------------------------------------------
     def happened(self, outcome: Outcome, again: bool) -> None:
-        """Write an outcome to the log; the row is painted with the stop."""
+        """Write an outcome to the log; the entry is painted with the stop."""
         entries = entries_of(outcome)
-        # a replay after a restart does again what the log has already
+        # a replay after a restart repeats commands that the log has already
         self.screen.log_panel.add(entries[1:] if again and outcome.ok else entries)
         self.screen.why.tell(notice="")
         self.screen.prompt.last = line_of(outcome.command)
@@ -177,18 +177,18 @@ class Showing(Controller):
         self._stages, self._heard = [], ""
 
     def requests(self) -> Sequence[tuple[str, Request]]:
-        """Return what each visible panel wants to see, by its name."""
+        """Return the requests of the visible panels, each with the panel's name."""
         return self._looking.requests()
 
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
-        """Show a stop: everything is assigned before anything is painted."""
+        """Show a stop: assign everything, then paint."""
         screen = self.screen
         self._stages = [] if stop.number else self._stages
         screen.why.tell(outcome=outcome, stages=(), fault=None, whole=False, ways_out=self._ways_out(stop, outcome))
         for controller in screen.controllers:
             views = controller.stopping(stop, outcome, views)
         if views:
-            # `show` and others lead to no new stop: what was seen of this one before them may be of something else
+            # `show` and others keep the stop: views taken of it before may be of another selection
             for panel in screen.panels.values():
                 panel.shown_stop = -1
         for name, request, view in views:
@@ -204,28 +204,28 @@ class Showing(Controller):
         screen.rearrange()
         self.drawing()
         paint(screen, screen.surfaces)
-        # another tensor may be selected, a large one be due, and a panel have come into sight since the command began
+        # since the command began, the selection may have changed, a large view be due, or a panel have become visible
         screen.check_idle()
 
     def _ways_out(self, stop: Stop, outcome: Outcome | None) -> str:
-        """Return what can be done when a load has left nothing that could be stepped."""
+        """Return the ways out when a load failed and nothing is loaded."""
         if stop.number or outcome is None or outcome.ok or not isinstance(outcome.command, Load):
             return ""
         retry = f"{self.keyboard.key('restart').shown} tries again, " if self._can_retry else ""
         return f"Nothing is loaded: {retry}: and load NAME takes another, {self.keyboard.named('quit')} quits."
 
     def _open_on(self, opening: str) -> None:
-        """Have Tensor show what the workload asks for until something is selected; nothing is carried out for that."""
+        """Have Tensor show what the workload suggests until something is selected; no command is executed for that."""
         if opening != self._opened_on:
             self._opened_on = opening
             self.screen.tensor.opening = _expression(opening) if opening else None
 
     def told(self, notice: str) -> None:
-        """Show a notice of the queue's own."""
+        """Show a notice of the queue."""
         self.screen.told(notice)
 
     def activity(self) -> None:
-        """Show what runs and how much is queued."""
+        """Show what runs and how many jobs are queued."""
         activity = self._activity()
         for row in (self.screen.status, self.screen.phases):
             if row.activity != activity:
@@ -238,13 +238,13 @@ class Showing(Controller):
         age = now - driver.since
         if driver.running is not None:
             self._clock.resume()
-        # an engine that gets ready while nobody waits for it is no news
+        # an engine that starts while nobody waits for it is not mentioned
         loading = bool(self._stages) and driver.busy and not driver.stop.number
         mentioned = age >= _YOUNG and not loading
         return Activity(
             running if mentioned else "",
             now - self._stages[0][1] if loading else age if mentioned else 0.0,
-            driver.queued if driver.queued > 1 else 0,  # a single one is most often about to begin
+            driver.queued if driver.queued > 1 else 0,  # a single job usually starts at once
             loading,
             driver.dead,
             self._opened(),
@@ -257,7 +257,7 @@ class Showing(Controller):
         return first.target if isinstance(first, Load) else ""
 
     async def photograph(self, command: Screenshot) -> str:
-        """Draw the screen to a file, once it shows the present stop."""
+        """Draw the screen to a file, once it shows the current stop."""
         path = Path(command.path)
         refuse_to_overwrite(path, line_of(command), command.over)
         await self._looking.settled()
@@ -266,7 +266,7 @@ class Showing(Controller):
 
     # -- painting -----------------------------------------------------------------------------------------------------
     def drawing(self) -> None:
-        """Tell the rows above and below the panels what there is to say."""
+        """Update the footer and the status line."""
         now = [name for name in ("restart", "traceback") if self.screen.applies(name)]
         now = now if self.queue.dead or not self.queue.running else []
         self.screen.footer.playing, self.screen.footer.maximised = (
@@ -286,12 +286,12 @@ class Showing(Controller):
 
     # -- what applies now ----------------------------------------------------------------------------------------------
     def takes(self, word: str) -> bool:
-        """Return whether a command of the language can be carried out now; the palette lists only those."""
+        """Return whether a command of the language can be executed now; the palette lists only those."""
         return not self.queue.dead and (self.queue.stop.number > 0 or word in {"load", "say"})
 
     @property
     def _can_retry(self) -> bool:
-        """True when there is a load that can be tried again: the one this was opened with, or the open script's."""
+        """True when there is a load to retry: the one the screen opened with, or the open script's."""
         return bool(self._opening) or (self.screen.reading is not None and self.screen.reading.loads)
 
     def applies(self, key: str) -> bool | None:
@@ -324,7 +324,7 @@ class Showing(Controller):
 
 
 def _expression(text: str) -> Expression | None:
-    """Return what a `show` of the workload's own names; None when it cannot be read."""
+    """Return the expression of the workload's `opening`; None when it is not a valid one."""
     from gradstep.steps.language.parse import parse_line
     from gradstep.steps.language.script import Line
 

@@ -147,7 +147,7 @@ def test_the_last_session_is_kept_and_opened_again(start: Callable[..., Terminal
     recorded = Path("mine.steps").read_text().splitlines()
     assert recorded.index("load linear seed=3") < recorded.index("forward")
     again = start("--last")
-    again.wait("where it was left")
+    again.wait("The session is resumed")
     again.wait("forward computed the loss")
     again.press("b")
     again.wait("fresh")
@@ -158,7 +158,7 @@ def test_the_last_session_is_kept_and_opened_again(start: Callable[..., Terminal
     look.press("q")
     assert look.end() == 0
     once_more = start("--last")
-    once_more.wait("where it was left")
+    once_more.wait("The session is resumed")
     once_more.wait("fresh")
     once_more.press("q")
     assert once_more.end() == 0
@@ -314,7 +314,7 @@ def test_what_was_opened_by_a_program_is_no_session_to_open_again(home: Path) ->
     terminal = Terminal([sys.executable, "program.py"], (120, 40))
     terminal.wait(lambda text: "mine" in text.splitlines()[0] and "lr 0.25" in text)
     terminal.press("4")  # the log, where the ledger stands once there is a model
-    terminal.wait("Opened by a program: there is no load line")
+    terminal.wait("Opened by a program: there is no load command")
     terminal.press(":forward\r")  # f right behind a digit would be a count
     terminal.wait("stop 2")
     terminal.press(":save kept.steps\r")

@@ -236,7 +236,7 @@ def test_narration_that_asks_for_a_key_is_waited_at():
             await s.until(lambda: s.screen.queue.playing is None and "say Then press space." in s.session.lines())
             await s.idle()
             assert s.session.lines()[4:] == ["say Then press space."]
-            assert "the script asks for a key; p plays on" in s.rows()[-1]
+            assert "the script asks you to press a key; p plays on" in s.rows()[-1]
 
     run(test)
 
@@ -302,7 +302,7 @@ def test_a_kept_session_is_replayed_to_its_end():
     async def test():
         async with stage(opening=[], left=parse_script(KEPT, "last.steps")) as s:
             assert s.session.lines() == ["load mlp seed=0", "show 2.bias", *["forward", "next_batch"] * 3]
-            assert "where it was left: 8 commands replayed" in s.text()
+            assert "The session is resumed: 8 commands replayed" in s.text()
             assert s.screen.reading is None
             assert s.screen.opening.whole
             await s.press("s")

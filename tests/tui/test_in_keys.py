@@ -11,7 +11,7 @@ from test_inside import Real
 
 from gradstep.tui.keys.help import panel_lines
 from gradstep.tui.keys.in_keys import in_keys, view_in_keys
-from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.keys.keyboard import DEFAULT_KEYS, Keyboard
 from gradstep.tui.layout.layouts import REGISTRY
 from gradstep.tui.panels import compare, why
 from gradstep.values.outcomes import Frame, Problem
@@ -36,7 +36,7 @@ OTHER = Keyboard({"forward": "w", "backward": "", "step": "up", "zero_grad": "sl
     ],
 )
 def test_a_command_is_named_by_its_key_and_typed_where_it_has_none(said: str, usual: str, other: str) -> None:
-    assert in_keys(said, AS_IT_COMES) == usual
+    assert in_keys(said, DEFAULT_KEYS) == usual
     assert in_keys(said, OTHER) == other
 
 

@@ -213,7 +213,7 @@ def test_b_on_a_row_of_the_model_is_a_module_or_the_gradient_of_a_parameter() ->
 def test_b_at_a_stop_without_such_a_row_is_at_the_position() -> None:
     async def test(s: Stage) -> None:
         await s.press("B")
-        assert "a breakpoint stands on a row of Graph or Model" in s.rows()[-1]
+        assert "a breakpoint needs a row of Graph or Model" in s.rows()[-1]
         await s.press("i", "i", "B")
         await at(s, "log")
         await s.press("B")
@@ -267,7 +267,7 @@ def test_a_breakpoint_holds_up_what_is_queued_and_c_goes_on_first_inside_then_wi
 def test_c_without_a_phase_runs_to_a_breakpoint() -> None:
     async def test(s: Stage) -> None:
         await s.press("c")
-        assert "nothing was paused: there is nothing to continue; B sets a breakpoint" in s.rows()[-1]
+        assert "nothing is paused, so there is nothing to continue; B sets a breakpoint" in s.rows()[-1]
         await at(s, "model")
         await s.press("home", "down", "B", "c")
         assert s.session.lines()[-2:] == ["break module 0", "continue"]
@@ -321,7 +321,7 @@ def test_esc_pauses_a_phase_that_is_stepped_at_the_first_press() -> None:
         await s.until(s.session.started.is_set)
         s.app.simulate_key("escape")
         await s.until(lambda: s.session.interrupts == 1)
-        assert "pausing at the next place: what runs since before #0 MseLossBackward0" in s.rows()[-1]
+        assert "pausing at the next stop: what has run since before #0 MseLossBackward0" in s.rows()[-1]
         s.app.simulate_key("escape")
         await s.until(lambda: s.session.interrupts == 2)
         s.session.gate.set()

@@ -115,7 +115,7 @@ def test_g_in_the_panel_types_which_row_and_the_command_says_what_is_wrong():
             await s.press("colon")
             await s.type("column nothing")
             await s.press("enter")
-            assert "`nothing` is no index" in s.text()
+            assert "`nothing` is not an index" in s.text()
             await s.press("escape", "colon")
             await s.type("column off")
             await s.press("enter")

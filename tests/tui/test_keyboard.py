@@ -66,12 +66,12 @@ def test_what_is_wrong_is_said_with_its_line_and_the_nearest_id_and_the_rest_hol
         'forwad = "E"\n\n# a comment\nforward = "E spce"  # another\nnext_batch = "E"\nquit\nstep = "z"\nstep = "x"\n',
     )
     assert faults == [
-        "1: there is no forwad. Did you mean `forward`?",
-        "4: there is no key spce: forward goes without it",
-        "5: E is for forward already, by line 4",
-        '6: this is not readable: write an id and its keys, such as next_batch = "n"',
-        "7: z was for zero_grad: it is for step now, zero_grad has no key now",
-        "8: step has its keys already, from line 7",
+        "1: there is no id forwad. Did you mean `forward`?",
+        "4: there is no key spce: it is ignored for forward",
+        "5: E is already bound to forward on line 4",
+        '6: not a binding: write an id and its keys, such as next_batch = "n"',
+        "7: z moves from zero_grad to step: zero_grad is now unbound",
+        "8: step is already bound on line 7",
     ]
     assert keyboard.key("forward").shown == "E"
     assert keyboard.key("next_batch").shown == "n"
@@ -84,7 +84,7 @@ def test_the_file_is_toml_escapes_quoted_ids_and_tables_included(tmp_path):
         tmp_path, '"forward" = "\\u0045"\nstep = \'\\\'\n[keys]\nquit = 3\nundo.one = "x"\n"" = "x"\n'
     )
     assert [keyboard.key(name).shown for name in ("forward", "step")] == ["E", "\\"]
-    unreadable = 'this is not readable: write an id and its keys, such as next_batch = "n"'
+    unreadable = 'not a binding: write an id and its keys, such as next_batch = "n"'
     assert faults[:3] == [f"{line}: {unreadable}" for line in (3, 4, 5)]
     assert faults[3].startswith("6: there is no ")
 
@@ -120,7 +120,7 @@ def test_gradstep_keys_prints_the_keys_and_what_is_wrong(tmp_path, monkeypatch, 
     assert cli.main(["keys"]) == 2
     out, err = capsys.readouterr()
     assert 'forward = "E"' in out
-    assert "keys.toml:2: there is no nonsense" in err
+    assert "keys.toml:2: there is no id nonsense" in err
 
 
 def test_keys_footer_path_titles_help_and_palette_follow(tmp_path):
@@ -149,7 +149,7 @@ def test_keys_footer_path_titles_help_and_palette_follow(tmp_path):
             assert s.session.lines()[5:] == ["forward"], "the phases take no count"
 
     asyncio.run(asyncio.wait_for(test(), 60))
-    assert "10 enter does it ten times" in " ".join(line.plain for line in help_lines(120, keyboard))
+    assert "10 enter repeats it ten times" in " ".join(line.plain for line in help_lines(120, keyboard))
 
 
 def test_what_is_wrong_with_the_file_stands_on_the_footer_until_a_key_is_pressed():

@@ -248,7 +248,7 @@ def test_help_names_every_key_and_every_command():
         assert all(word.help in text for word in WORDS)
         async with stage() as s:
             await s.press("question_mark")
-            assert "run optimizer.step(): it moves the weights" in s.text()
+            assert "run optimizer.step(): updates the weights" in s.text()
             await s.press("escape", "f")
             assert s.session.lines()[-1] == "forward"
 

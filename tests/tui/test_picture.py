@@ -45,7 +45,7 @@ def test_a_screenshot_line_draws_the_screen_as_it_is(tmp_path):
             assert "https" not in path.read_text(encoding="utf-8")
             s.screen.queue.put(command_job(Screenshot(str(tmp_path / "no" / "where.svg"))))
             await s.idle()
-            assert "the picture was not written" in s.text()
+            assert "the screenshot could not be written" in s.text()
 
     asyncio.run(asyncio.wait_for(test(), 60))
 

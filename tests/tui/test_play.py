@@ -162,7 +162,7 @@ def test_what_a_program_handed_over_is_not_started_over():
     async def test():
         async with stage(FakeSession(loaded=True), opening=[]) as s:
             await s.press("r")
-            assert "nothing was loaded here" in s.rows()[-1]
+            assert "there is no load command" in s.rows()[-1]
             assert s.session.executed == []
 
     run(test)

@@ -111,7 +111,7 @@ def test_keys_make_the_panel_in_focus_larger_and_one_gives_the_sizes_back(size):
             assert s.screen.model.size == before
             assert kept[-1].sizes == {}
             await s.press("m", "right_square_bracket")
-            assert "m takes the panel back first" in s.rows()[-1]
+            assert "m restores the panel first" in s.rows()[-1]
 
     run(test)
 

@@ -34,7 +34,7 @@ def test_a_line_that_is_wrong_closes_the_prompt_keys_are_keys_and_up_brings_it_b
             await s.press("enter")
             assert s.screen.line is None
             assert "`fowrad`" in s.text()
-            assert ": then ↑ brings the line back" in s.rows()[-1]
+            assert ": then ↑ recalls the line" in s.rows()[-1]
             await s.press("f")
             assert s.session.lines() == [*done, "forward"]
             await s.press("colon", "up")
@@ -54,7 +54,7 @@ def test_a_line_whose_command_fails_closes_the_prompt_too_and_says_what_is_wrong
             await s.press("enter")
             assert s.screen.line is None
             assert "Did you mean 2.weight?" in s.text()
-            assert "brings the line back" in s.rows()[-1]
+            assert "recalls the line" in s.rows()[-1]
             await s.press("f", "b", "colon")
             await s.type("backward")  # refused: the graph is freed
             await s.press("enter", "s")

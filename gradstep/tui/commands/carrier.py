@@ -1,4 +1,4 @@
-"""The carrier: brings one command at a time to the session, and looks at what came of it for all panels at once."""
+"""The carrier: sends one command at a time to the session, with the requests of all panels."""
 
 from __future__ import annotations
 
@@ -13,59 +13,59 @@ from gradstep.values.outcomes import Outcome, Problem, Stop
 from gradstep.values.views import Digest, LookDigest, Request, View
 
 DIGEST_LIMIT = 256 << 20
-"""Bytes of state above which no digest is taken between commands."""
+"""Bytes of state above which no digest is taken when idle."""
 
 
 class Listener(Protocol):
-    """Who is told what the driver does: the screen."""
+    """Receives what the queue reports: the screen."""
 
     def requests(self) -> Sequence[tuple[str, Request]]:
-        """Return what each visible panel wants to see, by its name."""
+        """Return the requests of the visible panels, each with the panel's name."""
         ...
 
     def happened(self, outcome: Outcome, again: bool) -> None:
-        """Take note of an outcome; nothing is painted yet. `again`: it is part of a replay after a restart."""
+        """Take an outcome, without painting; `again` is True in a replay after a restart."""
         ...
 
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
-        """Show a stop: all views at once, each with the panel that asked and what it asked for."""
+        """Show a stop and all its views at once; each comes with its panel's name and its request."""
         ...
 
     def activity(self) -> None:
-        """Show what runs and how much is queued."""
+        """Show what runs and how many jobs are queued."""
         ...
 
     def told(self, notice: str) -> None:
-        """Show a word of the driver's own."""
+        """Show a notice of the queue."""
         ...
 
     def photograph(self, command: Screenshot) -> Awaitable[str]:
-        """Draw the screen to a file and say so."""
+        """Draw the screen to a file; return a message that says so."""
         ...
 
 
 class Mark(NamedTuple):
-    """The digest of a stop that was idle: after how many commands of the history, and of which stop."""
+    """A digest taken when idle, and the number of commands in the history at that time."""
 
     commands: int
     digest: Digest
 
 
 class Carrier:
-    """Has one command in flight; keeps what was carried out, and the digest of where that led."""
+    """Keeps one command in flight, the history of executed commands, and the last idle digest."""
 
     def __init__(self, session: FrontSession, listener: Listener) -> None:
-        """Hold a session, and tell a listener."""
+        """Attach to a session, and report to a listener."""
         self.session = session
         self.stop = Stop()
         self.history: list[Command] = []
         self.mark: Mark | None = None
         self.running: Command | None = None
         self.since = 0.0
-        """When the command in flight began."""
+        """When the command in flight was sent."""
         self._listener = listener
         self._looked = 0.0
-        """When panels were last looked at."""
+        """When views were last presented."""
 
     async def _execute(
         self, command: Command, wanted: Sequence[tuple[str, Request]] = (), *, again: bool = False, told: bool = True
@@ -77,7 +77,7 @@ class Carrier:
         if isinstance(command, Screenshot):
             outcome = await self._photograph(command)
         elif isinstance(command, Say) and not self.stop.number:
-            # narration before anything is loaded must not wait for an engine that still imports torch
+            # narration before a load must not wait for an engine that still imports torch
             outcome = Outcome(command, self.stop, text=command.text)
         else:
             outcome, views = await self.session.execute_and_look(command, [request for _, request in wanted])
@@ -87,7 +87,7 @@ class Carrier:
         return outcome, views
 
     async def watch(self, outcome: Outcome, painted: bool) -> None:
-        """Take what came of a command that somebody else has carried out; `painted`: and look at the stop."""
+        """Take the outcome of a command executed elsewhere; with `painted`, also present its stop."""
         self.stop = outcome.stop
         self.history.extend(outcome.carried_out)
         self._listener.happened(outcome, False)
@@ -101,8 +101,8 @@ class Carrier:
             return Outcome(command, self.stop, error.problem)
         except OSError as error:
             what = f"{command.path}: {error.strerror or error}"
-            remedy = "Give the path of a file in a folder that can be written to."
-            return Outcome(command, self.stop, Problem("wrong", "the picture was not written", what, remedy))
+            remedy = "Choose a path in a writable folder."
+            return Outcome(command, self.stop, Problem("wrong", "the screenshot could not be written", what, remedy))
 
     async def _look(
         self,
@@ -110,7 +110,7 @@ class Carrier:
         wanted: Sequence[tuple[str, Request]] = (),
         views: tuple[View, ...] = (),
     ) -> None:
-        """Present a stop, with the views that came with its outcome if they did."""
+        """Present a stop, with the views that came with its outcome, if any."""
         if not views and outcome is not None and isinstance(outcome.command, Say) and not outcome.stop.number:
             wanted = ()
         elif not views:

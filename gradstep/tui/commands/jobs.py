@@ -1,4 +1,4 @@
-"""What waits in the queue: a job turns into commands one at a time, each seen in the light of the outcome before."""
+"""Jobs of the command queue: each yields commands one at a time, and sees the outcome of each."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from gradstep.values.expressions import Name, name_line
 from gradstep.values.outcomes import Outcome, Problem, Stop
 
 Program: TypeAlias = Generator[Command, Outcome, "Problem | None"]
-"""Yields commands and is sent their outcomes; returns what went wrong, if anything did."""
+"""Yields commands and is sent their outcomes; returns the problem that ended it, or None."""
 
 Parse: TypeAlias = Callable[[str], Sequence[Command]]
-"""Turns a line of the session's own into commands."""
+"""Parses a line made by gradstep into commands."""
 
 SIMPLE: dict[str, Command] = {
     **ACTS,
@@ -30,24 +30,24 @@ SIMPLE: dict[str, Command] = {
     "over": Over(),
     "out": Out(),
 }
-"""The lines of the keys, which need no parser."""
+"""The commands of keys, by their lines; they need no parser."""
 REFUSED_INSIDE = tuple(ACT_NAMES)
-"""What a stop inside a phase refuses: the phase must come to its end first."""
+"""The commands that a stop inside a phase refuses: the phase must end first."""
 
 
 class Job(NamedTuple):
-    """One thing that was asked for; its program is made when its turn comes."""
+    """An entry of the queue; its program is created when it starts."""
 
     start: Callable[[Stop], Program]
     done: Callable[[Problem | None], None] = lambda _: None
     show: bool = False
-    """True for a selection, which a later one in the queue replaces."""
+    """True for a selection, which a later one replaces in the queue."""
     goes_on: bool = False
-    """True when its program may be started again after a pause: it then goes on where it stood."""
+    """True when its program can be started again after a pause, and resumes where it was."""
     again: bool = False
-    """True for a replay of what was done before: a watchpoint reports, and does not pause it."""
+    """True for a replay: watchpoints and breakpoints report, but do not pause it."""
     scripted: bool = False
-    """True for lines that were written down: they say themselves how to go on from a breakpoint inside a phase."""
+    """True for script lines, which may themselves continue from a breakpoint inside a phase."""
     place: Callable[[], str] = lambda: ""
     """Returns its progress, e.g. `turn 3 of 12`; empty for a job of one command."""
 
@@ -58,7 +58,7 @@ def command_job(command: Command) -> Job:
 
 
 def load_job(load: Load, parse: Parse) -> Job:
-    """Return the job that loads a workload and shows what it wants to be seen first."""
+    """Return the job that loads a workload and selects the tensor it suggests."""
 
     def program() -> Program:
         outcome = yield load
@@ -70,12 +70,12 @@ def load_job(load: Load, parse: Parse) -> Job:
 
 
 def natural_job(parse: Parse) -> Job:
-    """Return the job that does what is natural at the stop where its turn comes."""
+    """Return the job that runs the natural next phase, as of when it starts."""
     return Job(lambda stop: sequence(_natural(stop, parse)))
 
 
 def iteration_job(parse: Parse) -> Job:
-    """Return the job that does what is natural, over and over, until the optimizer has taken a step."""
+    """Return the job that runs natural phases up to and including the next optimizer step."""
 
     def start(stop: Stop) -> Program:
         begun = stop.iteration
@@ -97,12 +97,12 @@ def _natural(stop: Stop, parse: Parse) -> list[Command]:
 
 
 def times(job: Job, count: int) -> Job:
-    """Return the job that does another one several times over; after a pause it goes on with the turns left."""
+    """Return the job that repeats another one; after a pause it resumes with the turns left."""
     return job if count == 1 else _Turns(job, count).job
 
 
 class _Turns:
-    """Counts the turns of a job, over pauses too."""
+    """Counts the turns of a job, across pauses."""
 
     def __init__(self, job: Job, count: int) -> None:
         self._turn, self._count, self._done = job, count, 0
@@ -127,7 +127,7 @@ class _Turns:
 
 
 def sequence(commands: Sequence[Command]) -> Program:
-    """Carry out commands in order, up to the first that fails."""
+    """Execute commands in order, up to the first that fails."""
     for command in commands:
         outcome = yield command
         if outcome.problem is not None:

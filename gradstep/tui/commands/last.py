@@ -1,4 +1,4 @@
-"""The last session: where it is kept, and keeping it."""
+"""Saving the last session."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from gradstep.values.commands import Command, Load, Show
 
 
 def last_session() -> Path:
-    """Return the file that the last session is kept in; it may not exist."""
+    """Return the file of the last session; it may not exist."""
     return last_path()
 
 
 def keep(commands: Sequence[Command]) -> bool:
-    """Keep a session as the last one; tell whether it is. One that only looked is not worth the one before it.
+    """Save a session as the last one, and return whether it was saved.
 
-    What `gradstep.open` was given no line can load, so it is not kept either.
+    A session that only selected tensors does not replace an earlier one. A session without a `load`, as of
+    `gradstep.open`, could not be replayed and is not saved.
     """
     loaded = any(isinstance(command, Load) for command in commands)
     only_looked = all(isinstance(command, Load | Show) for command in commands)
     if loaded and not (only_looked and last_path().exists()):
-        # a home that can't be written to must not spoil the end of a session
+        # an unwritable home must not break the exit
         with suppress(OSError):
             save(last_path(), commands)
             return True

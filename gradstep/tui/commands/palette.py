@@ -1,4 +1,4 @@
-"""The command palette: the keys and the commands, found by their names."""
+"""The command palette: keys and commands, searched by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """What the palette offers: a name, a sentence, what it does, and the word it is looked for by."""
+    """An entry of the palette: a name, a help line, an action, and the word that matches it exactly."""
 
     name: str
     text: str
@@ -22,7 +22,7 @@ class Entry(NamedTuple):
 
 
 def entries(screen: StepScreen) -> list[Entry]:
-    """Return what applies now: each key, and each command that has none."""
+    """Return the entries that apply now: each key, and each command without a key."""
     from gradstep.steps.language.words import WORDS
     from gradstep.tui.commands.screen_commands import SCREEN_WORDS
 
@@ -32,7 +32,7 @@ def entries(screen: StepScreen) -> list[Entry]:
         Entry(name, key.help, partial(screen.action_press, key.id), key.label)
         for name, key in zip(names, keys, strict=True)
     ]
-    # a key of another name does less: `break` sets any breakpoint, its key one here
+    # a key with another label does less than the command: `break` sets any breakpoint, its key one here
     has_key = {key.label.replace(" ", "_") for key in screen.keyboard.keys}
     commands = [*(word for word in WORDS if screen.showing.takes(word.word)), *SCREEN_WORDS]
     return offered + [
@@ -43,26 +43,26 @@ def entries(screen: StepScreen) -> list[Entry]:
 
 
 def rank(entry: Entry, query: str, match: Callable[[str], float]) -> float:
-    """Return how well an entry fits what was typed: the very word first, then its beginning, then the rest; 0: not."""
+    """Return how well an entry matches: the exact word first, then a prefix, then the rest; 0 for no match."""
     typed, word = query.strip().lstrip(":").lower(), entry.word.lower()
     fit = max(match(entry.name), match(entry.text) * 0.5)
     return fit + (200.0 if word == typed else 100.0 if typed and word.startswith(typed) else 0.0)
 
 
 class Commands(Provider):
-    """Offers what a key does, and every command word for the command line."""
+    """Offers keys and command words."""
 
     @property
     def _entries(self) -> list[Entry]:
         return entries(self.screen)  # type: ignore[arg-type]
 
     async def discover(self) -> Hits:
-        """Offer everything that applies now."""
+        """Yield everything that applies now."""
         for entry in self._entries:
             yield DiscoveryHit(entry.name, entry.act, help=entry.text)
 
     async def search(self, query: str) -> Hits:
-        """Offer what matches."""
+        """Yield the matches."""
         matcher = self.matcher(query)
         for entry in self._entries:
             if (score := rank(entry, query, matcher.match)) > 0:

@@ -1,4 +1,4 @@
-"""Playing: one kind of act after another by itself, at a chosen speed."""
+"""Playing: phases, iterations or script lines run one after another, at a chosen rate."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Literal, NamedTuple
 from gradstep.tui.commands.jobs import Job
 
 RATES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, math.inf)
-"""Acts a second to choose from: from slow enough to read what each did, to as fast as they can be shown."""
+"""Rates in units per second, from slow enough to read to as fast as possible."""
 USUAL = 2.0
 
 
 class Play(NamedTuple):
-    """What is played."""
+    """What is played, and how fast."""
 
     unit: Literal["phase", "iteration", "line"]
     job: Callable[[], Job | None]
-    """Makes the job of the next act; None when there is nothing left to play."""
+    """Returns the job of the next unit; None when there is nothing left to play."""
     rate: float = USUAL
-    """Acts a second, one of `RATES`."""
+    """Units per second, one of `RATES`."""
 
     @property
     def seconds(self) -> float:
-        """Seconds from one act to the next."""
+        """Seconds per unit."""
         return 1 / self.rate
 
     @property
     def words(self) -> str:
-        """Return what is played, and how fast: `▶ 2 phases/s`."""
+        """Return unit and rate, e.g. `▶ 2 phases/s`."""
         if self.rate == math.inf:
             return f"▶ {self.unit}s, full speed"
         return f"▶ {self.rate:g} {self.unit}{'' if self.rate == 1 else 's'}/s"
 
     def at(self, by: int) -> Play:
-        """Return the same `by` places faster, slower below zero."""
+        """Return the same at a rate `by` places up in `RATES`; down when negative."""
         place = RATES.index(self.rate) + by
         return self._replace(rate=RATES[max(0, min(place, len(RATES) - 1))])

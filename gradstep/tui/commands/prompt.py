@@ -1,4 +1,4 @@
-"""The command line while it is typed into: completion by tab, history by up and down."""
+"""Input lines; the command line has completion on tab and history on up and down."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from textual.widgets import Input
 
 
 class Writer(Protocol):
-    """Who is told what becomes of a line, at once: the keys behind this one may be meant for something else."""
+    """Receives what is typed in the command line, at once: the next key may be meant for something else."""
 
     def complete(self, line: str) -> Sequence[str]:
-        """Return the whole lines that a beginning could become."""
+        """Return the lines that `line` completes to."""
         ...
 
     def offered(self, candidates: Sequence[str]) -> None:
-        """Show how the line could go on."""
+        """Show completion candidates."""
         ...
 
     def given(self, line: str) -> None:
-        """Carry the line out."""
+        """Execute the line."""
         ...
 
     def close_line(self) -> None:
-        """Let the line go."""
+        """Close the line."""
         ...
 
 
 class TypedLine(Input):
-    """A line that is typed where the prompt row is."""
+    """An input line in place of the prompt row."""
 
     DEFAULT_CSS = """
     TypedLine, TypedLine:focus {
@@ -39,24 +39,24 @@ class TypedLine(Input):
     """
 
     def __init__(self, name: str) -> None:
-        """Prepare a line; `name` is its id."""
+        """Prepare a line; `name` is its widget id."""
         super().__init__(id=name, compact=True, select_on_focus=False)
 
     def begin(self, text: str) -> None:
-        """Begin a new line with `text`."""
+        """Start a new line with `text` in it."""
         self.value = text
         self.cursor_position = len(text)
 
     def write(self, text: str) -> None:
-        """Take what is typed or pasted; of several lines the first."""
+        """Insert typed or pasted text, its first line only."""
         self.replace(text.splitlines()[0] if text else "", *self.selection)
 
     def action_leave(self) -> None:
-        """Let the line go."""
+        """Close the line."""
         raise NotImplementedError
 
     def action_delete_left(self) -> None:
-        """Delete; leave an empty line by backspace, as vi does."""
+        """Delete a character; close the line when it is empty, as vi does."""
         if self.value:
             super().action_delete_left()
         else:
@@ -64,7 +64,7 @@ class TypedLine(Input):
 
 
 class CommandLine(TypedLine):
-    """Takes the place of the prompt row until a command is given or let go."""
+    """The command line: completion and history."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "complete", "complete", show=False, id="line.complete"),
@@ -77,8 +77,8 @@ class CommandLine(TypedLine):
         """Prepare a line.
 
         Args:
-            history: the lines given before, the oldest first; it may grow.
-            writer: who is told what becomes of it.
+            history: the lines entered before, the oldest first; it may grow.
+            writer: completes and executes the line.
         """
         super().__init__("line")
         self._history = history
@@ -87,12 +87,12 @@ class CommandLine(TypedLine):
         self._draft = ""
 
     def begin(self, text: str) -> None:
-        """Begin a new line with `text`."""
+        """Start a new line with `text` in it."""
         self._at, self._draft = len(self._history), ""
         super().begin(text)
 
     def action_complete(self) -> None:
-        """Complete as far as all candidates agree, and show them."""
+        """Complete to the common prefix of all candidates, and show them."""
         before, after = self.value[: self.cursor_position], self.value[self.cursor_position :]
         candidates = self._writer.complete(before)
         if candidates:
@@ -103,7 +103,7 @@ class CommandLine(TypedLine):
         self._writer.offered([_last_word(line) for line in candidates] if len(candidates) > 1 else [])
 
     def action_history(self, by: int) -> None:
-        """Go through the lines given before."""
+        """Go through the history."""
         if self._at == len(self._history):
             self._draft = self.value
         self._at = max(0, min(self._at + by, len(self._history)))
@@ -111,11 +111,11 @@ class CommandLine(TypedLine):
         self.cursor_position = len(self.value)
 
     def action_leave(self) -> None:
-        """Let the line go."""
+        """Close the line."""
         self._writer.close_line()
 
     async def action_submit(self) -> None:
-        """Give the line."""
+        """Execute the line."""
         self._writer.given(self.value)
 
 

@@ -1,4 +1,4 @@
-"""The command queue: jobs in order, one command in flight, and after each outcome one look for all panels."""
+"""The command queue: jobs in order, one command in flight, and one request for all panels after each outcome."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from gradstep.values.errors import GradstepError
 from gradstep.values.outcomes import Outcome, Problem, Stop
 
 QUEUE = 64
-"""Jobs that may wait; a key held down longer than that is told so."""
+"""Jobs that may be queued, so that a key held down does not queue without limit."""
 _FRAME = 0.05
-"""Seconds between two looks while a block runs by itself."""
+"""Seconds between two repaints while a job runs."""
 
 
 class CommandQueue(Carrier):
-    """Carries jobs out, one after the other; while it plays, one more at every beat."""
+    """Runs jobs one after the other; while playing, adds one at every tick."""
 
     def __init__(self, session: FrontSession, listener: Listener, rest: float = 0.2) -> None:
-        """Hold a session.
+        """Attach to a session.
 
         Args:
-            session: who carries the commands out.
-            listener: who is told.
-            rest: seconds without a command after which a digest is taken.
+            session: executes the commands.
+            listener: receives outcomes and notices.
+            rest: idle seconds after which a digest is taken.
         """
         super().__init__(session, listener)
         self.dead = ""
         self.place = ""
-        """Progress of the job under way, e.g. `turn 3 of 12`."""
+        """Progress of the running job, e.g. `turn 3 of 12`."""
         self.idle = asyncio.Event()
         self._rest = rest
         self._queue: deque[Job] = deque()
         self._parked: list[Job] = []
-        """What a pause kept, to go on with."""
+        """Jobs that a pause kept, for `continue`."""
         self._wake = asyncio.Event()
         self._stopping = False
         self._restarting = False
@@ -49,17 +49,17 @@ class CommandQueue(Carrier):
         self._again: tuple[list[Command], Mark | None] | None = None
         self._play: Play | None = None
         self._beat = 0.0
-        """When the last beat was."""
+        """When playing last added a job."""
 
-    # -- what the screen asks -----------------------------------------------------------------------------------------
+    # -- interface of the screen --------------------------------------------------------------------------------------
     @property
     def queued(self) -> int:
-        """Jobs that wait for their turn."""
+        """Jobs that wait."""
         return len(self._queue)
 
     @property
     def busy(self) -> bool:
-        """True while a job is under way or waits."""
+        """True while a job runs or waits."""
         return self._in_job or bool(self._queue)
 
     def put(self, job: Job) -> bool:
@@ -76,11 +76,11 @@ class CommandQueue(Carrier):
 
     @property
     def parked(self) -> bool:
-        """True when there is something to go on with."""
+        """True when a pause kept a job."""
         return bool(self._parked)
 
     def go_on(self) -> bool:
-        """Go on with what a pause kept, before anything that is queued; False when it kept nothing."""
+        """Resume what a pause kept, before anything queued; return False when it kept nothing."""
         parked, self._parked = self._parked, []
         if not parked or self.dead:
             return False
@@ -92,11 +92,11 @@ class CommandQueue(Carrier):
 
     @property
     def playing(self) -> Play | None:
-        """What is being played; None for nothing."""
+        """What is being played; None when nothing is."""
         return self._play
 
     def play(self, play: Play | None) -> None:
-        """Play, in another way from now on, or no more. An error, a watchpoint and a pause end it."""
+        """Start playing, change what is played, or stop (None). An error, a watchpoint and a pause stop it, too."""
         if self.dead:
             return
         self._beat = self._beat if self._play is not None else 0.0
@@ -107,9 +107,9 @@ class CommandQueue(Carrier):
         self._listener.activity()
 
     def pause(self) -> bool:
-        """Drop what is queued, and stop a block after its present command; True when there was something to stop.
+        """Clear the queue, and stop the running job after its current command; return whether anything ran.
 
-        The rest of the block is kept, to go on with.
+        The rest of that job is kept, for `continue`.
         """
         had = self.busy or self._play is not None
         self._queue.clear()
@@ -121,7 +121,7 @@ class CommandQueue(Carrier):
         return had
 
     def died(self, how: str) -> None:
-        """Take note that the engine ended by itself."""
+        """Mark the engine as dead."""
         if not self._restarting:
             self.dead = how
             self._play = None
@@ -130,7 +130,7 @@ class CommandQueue(Carrier):
             self._listener.activity()
 
     async def restart(self) -> None:
-        """Start a fresh engine and queue the replay of the session so far."""
+        """Start a new engine and queue a replay of the session so far."""
         if self._restarting:
             return
         self._restarting = True
@@ -142,7 +142,9 @@ class CommandQueue(Carrier):
             await self.session.restart()
         except (GradstepError, OSError) as error:
             problem = error.problem if isinstance(error, GradstepError) else None
-            self._listener.told(f"{problem.title}. {problem.remedy}" if problem else f"No new engine: {error}")
+            self._listener.told(
+                f"{problem.title}. {problem.remedy}" if problem else f"The engine could not be restarted: {error}"
+            )
             return
         finally:
             self._restarting = False
@@ -154,10 +156,10 @@ class CommandQueue(Carrier):
 
     # -- the loop -----------------------------------------------------------------------------------------------------
     async def run(self) -> None:
-        """Carry jobs out for as long as the screen lives."""
+        """Run jobs for as long as the screen lives."""
         if not self._queue:
             with suppress(ConnectionError):
-                # nothing to begin with: the session holds its workload already, as in `gradstep.open`
+                # nothing is queued: the session holds its workload already, as in `gradstep.open`
                 await self._look(None)
         while True:
             if not self._queue and self._again is None:
@@ -170,7 +172,7 @@ class CommandQueue(Carrier):
                 await self._carry_out(self._queue.popleft())
 
     async def _rested(self) -> None:
-        """Wait for a job; on the way, when there is time, take the digest of the stop."""
+        """Wait for a job; once idle for `rest` seconds, take a digest of the state."""
         self.idle.set()
         self._listener.activity()
         stale = self.mark is None or self.mark.commands != len(self.history)
@@ -183,14 +185,14 @@ class CommandQueue(Carrier):
         await self._wake.wait()
 
     async def _take_beat(self, play: Play) -> None:
-        """Wait for the next beat and queue what is played, or for what comes before it."""
+        """Wait for the next tick and queue what is played, unless a job is queued first."""
         left = self._beat + play.seconds - time.monotonic()
         if left > 0:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), left)
                 return
         else:
-            # at full speed too, a key that stops it has its turn
+            # yield at full speed, so that a key can stop it
             await asyncio.sleep(0)
             if self._play is not play or self._queue:
                 return
@@ -227,13 +229,13 @@ class CommandQueue(Carrier):
         self._listener.activity()
 
     async def _follow(self, job: Job) -> Problem | None:
-        """Run a job to its end, or to where it is paused."""
+        """Run a job until it ends or is paused."""
         program: Program = job.start(self.stop)
         outcome: Outcome | None = None
         shown = True
         command = next(program, None)
         while command is not None:
-            # the first command of a job is most often its last: what will be looked at comes with its outcome
+            # the first command of a job is usually its last: request its views together with it
             due = outcome is None or time.monotonic() - self._looked > _FRAME
             place = job.place()
             self.place = place
@@ -265,9 +267,9 @@ class CommandQueue(Carrier):
         return None
 
     def _park(self, job: Job, place: str, outcome: Outcome, over: bool) -> None:
-        """Keep what was to come after a pause, and say where this is and what brought it about."""
+        """Keep what remains after a pause, and show where and why it paused."""
         kept = [job] if job.goes_on and not over else []
-        # what esc clears is gone; a watchpoint only holds it up
+        # esc clears the queue; a watchpoint or breakpoint only holds it
         kept += self._queue if outcome.watches or outcome.stop.hit else ()
         self._queue.clear()
         where = _at(place) or ("playing" if self._play is not None else "")
@@ -280,7 +282,7 @@ class CommandQueue(Carrier):
 
     # -- replay after a restart ---------------------------------------------------------------------------------------
     async def _replay(self, history: list[Command], mark: Mark | None) -> None:
-        """Carry the session so far out again, and prove by the digest that it led to the same state."""
+        """Replay the session so far, and verify by the digest that the state is the same."""
         self._in_job, self._stopping = True, False
         self._listener.told(f"Restarted. Replaying {len(history)} commands.")
         word = "there was no digest to compare with"
@@ -307,7 +309,7 @@ class CommandQueue(Carrier):
 
 
 def _held_up(job: Job, outcome: Outcome, following: Command | None) -> bool:
-    """Return whether a breakpoint holds a job up: inside a phase, a script whose next line goes on there goes on."""
+    """Return whether a breakpoint pauses a job; a script whose next line continues inside the phase is not paused."""
     stop = outcome.stop
     if not stop.hit or job.again:
         return False
@@ -315,5 +317,5 @@ def _held_up(job: Job, outcome: Outcome, following: Command | None) -> bool:
 
 
 def _at(place: str) -> str:
-    """Return where a job was when it stopped."""
+    """Return where a job stopped, in words."""
     return f"{'in' if place.startswith('turn') else 'at'} {place}" if place else ""

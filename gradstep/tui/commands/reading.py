@@ -1,4 +1,4 @@
-"""Statements run one command at a time: those of a typed line, of a session that is kept, and of an open script."""
+"""Statements as jobs: those of a typed line, of a saved session, and of an open script."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gradstep.values.outcomes import Outcome, Problem
 
 
 class Walk:
-    """Carries statements out in order, repeats and expected errors too, up to the first that fails.
+    """Runs statements in order, with repeats and expected errors, up to the first that fails.
 
     Args:
-        statements: what to carry out.
-        again: they were carried out before, in a session that is brought back: no watchpoint holds them up, and the
-            place is a count of commands, not the turn of the innermost repeat.
+        statements: what to run.
+        again: whether they replay a saved session: watchpoints then do not pause, and progress counts commands, not
+            turns of the innermost repeat.
     """
 
     def __init__(self, statements: Sequence[Statement], *, again: bool = False) -> None:
@@ -31,11 +31,11 @@ class Walk:
 
     @property
     def at_end(self) -> bool:
-        """True when everything has been carried out."""
+        """True when every statement has run."""
         return self._runner.line is None
 
     def job(self, done: Callable[[Problem | None], None] = lambda _: None) -> Job:
-        """Return the job that carries out what is left; after a pause it goes on with the rest."""
+        """Return the job that runs the remaining statements; it can be resumed after a pause."""
         return Job(lambda _: self._program(), done, goes_on=True, again=self._again, scripted=True, place=self._place)
 
     def _place(self) -> str:
@@ -52,7 +52,7 @@ class Walk:
 
 
 def commands_in(statements: Sequence[Statement]) -> int:
-    """Return how many commands statements come to, with every turn of a repeat counted."""
+    """Return the number of commands in statements, with repeats unrolled."""
     total = 0
     for statement in statements:
         if isinstance(statement, Line):
@@ -63,33 +63,33 @@ def commands_in(statements: Sequence[Statement]) -> int:
 
 
 def turn_words(runner: Runner) -> str:
-    """Return in which turn of the innermost repeat of more than one a runner is; empty outside of any."""
+    """Return the turn of the innermost repeat that has several; empty outside of one."""
     turns = [(turn, count) for turn, count in runner.turns if count > 1]
     return f"turn {turns[-1][0]:,} of {turns[-1][1]:,}" if turns else ""
 
 
 class _Place(NamedTuple):
-    """Where a script was at a stop."""
+    """The position in a script at a stop."""
 
     runner: tuple[tuple[int, int], ...]
     done: int
-    """How many lines had been run."""
+    """Lines run so far."""
 
 
-# a and I are words as often as they are keys: as keys they stand in backquotes
+# a and I are common words: as keys they must be in backquotes
 _ASKS = re.compile(r"\bpress\b[^.]*?(`[^`]+`|\b(space|enter|tab|esc|f\d+|ctrl\S+|any key|[b-hj-z])\b)", re.IGNORECASE)
 
 
 def asks_for_key(text: str) -> bool:
-    """Return whether narration asks its reader to press a key, as "press `i`" or "press space" do."""
+    """Return whether narration asks the reader to press a key, as "press `i`" or "press space" do."""
     return _ASKS.search(text) is not None
 
 
 class Reading:
-    """Steps through a script, line by line, into its blocks too.
+    """Steps through a script line by line, and into its blocks.
 
-    It follows what is done by hand: a key that does what the next line says counts as that line, and where the
-    session goes back in time the script goes back with it.
+    It follows the user's own commands: one equal to the next line counts as that line, and where the session travels
+    back in time the script goes back with it.
     """
 
     def __init__(self, script: Script, changed: Callable[[Page], None], told: Callable[[str], None]) -> None:
@@ -97,27 +97,27 @@ class Reading:
 
         Args:
             script: what to step through.
-            changed: told of every new page.
-            told: told of what needs a word, such as an error that came as expected.
+            changed: called with every new page.
+            told: called with notices, such as that an expected error was raised.
         """
         self._script = script
         self._runner = Runner(script)
         self._changed, self._told = changed, told
         self._done: dict[int, Command] = {}
-        """The lines that have been run and their commands, in the order in which each was run first."""
+        """The commands of the lines that have run, in the order of their first run."""
         self._problems: dict[int, Problem] = {}
         self._places: dict[tuple[int, int], _Place] = {}
-        """For each stop, where the script was when the session last was there."""
+        """For each stop, the position in the script when the session was last there."""
         self._outside = 0
         """The number of the last stop between phases."""
         self.waits = False
-        """True once the narration that was run last has asked for a key, until something is done."""
+        """True when the last narration asked for a key and none was pressed since."""
         self._runs = False
-        """True while a line of the script is being carried out."""
+        """True while a line of the script runs."""
 
     @property
     def at_end(self) -> bool:
-        """True when every line has been run."""
+        """True when every line has run."""
         return self._runner.line is None
 
     @property
@@ -127,17 +127,17 @@ class Reading:
 
     @property
     def begins_with_load(self) -> bool:
-        """True when nothing can be seen before the first line has run."""
+        """True when the next line is a load, so that nothing can be shown before it."""
         return self._runner.line is not None and isinstance(self._runner.line.command, Load)
 
     @property
     def loads(self) -> bool:
-        """True when the script has a line that loads a workload, which runs whatever else happens."""
+        """True when the script loads a workload outside of any block."""
         return any(isinstance(each, Line) and isinstance(each.command, Load) for each in self._script.statements)
 
     @property
     def preface(self) -> str:
-        """The comment that the script begins with, as one text; empty for none."""
+        """The comment at the top of the script as one text; empty for none."""
         comments = []
         for line in self._script.source:
             if not line.startswith("#"):
@@ -147,7 +147,7 @@ class Reading:
 
     @property
     def page(self) -> Page:
-        """The script as it stands now."""
+        """The script as shown now."""
         line = self._runner.line
         number = 0 if line is None else line.number
         name = os.path.basename(self._script.path)
@@ -156,21 +156,21 @@ class Reading:
         return Page(name + turns, source, number, frozenset(self._done), dict(self._problems))
 
     def job(self) -> Job:
-        """Return the job of one line: the one that is next when its turn comes.
+        """Return the job that runs one line: the next one when the job starts.
 
-        Lines of narration in a row are one, up to one that asks for a key.
+        Consecutive lines of narration count as one, up to one that asks for a key.
         """
         return Job(lambda _: self._run(self._narrates))
 
     def restart(self) -> None:
-        """Go back to the first line, as if nothing had been run."""
+        """Go back to the first line, with nothing run."""
         self._runner = Runner(self._script)
         self._done, self._problems, self._places, self.waits = {}, {}, {}, False
         self._changed(self.page)
 
     @property
     def said(self) -> str:
-        """The narration that stands before the next line, its lines in a row as one text; empty for none."""
+        """The last narration that has run, consecutive lines as one text; empty for none."""
         told: list[str] = []
         for command in reversed(self._done.values()):
             if isinstance(command, Say):
@@ -180,7 +180,7 @@ class Reading:
         return "\n".join(told)
 
     def followed(self, outcome: Outcome) -> bool:
-        """Follow what was done by hand; a line of the script looks after itself. Return True when it went elsewhere."""
+        """Follow a command that was not a script line; return True when the script went back to an earlier position."""
         if self._runs or not outcome.ok:
             return False
         self.waits = False
@@ -198,13 +198,13 @@ class Reading:
         return place is not None
 
     def to_load(self) -> Job:
-        """Return the job of all lines up to the first that loads a workload."""
+        """Return the job of all lines up to and including the first load."""
         return Job(lambda _: self._run(lambda ran: not isinstance(ran, Load)), goes_on=True, place=self._place)
 
     def rest(self) -> Job:
-        """Return the job of the lines up to and with the next narration, or of all that are left where there is none.
+        """Return the job of the lines up to and including the next narration, or of all remaining lines.
 
-        It ends at the first line that fails; after a pause it goes on.
+        It ends at the first line that fails, and can be resumed after a pause.
         """
         return Job(lambda _: self._run(self._goes_on), goes_on=True, scripted=True, place=self._place)
 
@@ -213,15 +213,15 @@ class Reading:
         return turn_words(self._runner) or (f"line {line.number}" if line is not None else "")
 
     def _narrates(self, ran: Command) -> bool:
-        """Return whether the next line is the same narration as the one that was run."""
+        """Return whether the next line continues the narration just run."""
         return isinstance(ran, Say) and isinstance(self.next, Say) and not asks_for_key(ran.text)
 
     def _goes_on(self, ran: Command) -> bool:
-        """Return whether there is nothing to read before the next line is run."""
+        """Return whether the next line can run without waiting for the reader."""
         return not isinstance(ran, Say) or self._narrates(ran)
 
     def _run(self, goes_on: Callable[[Command], bool]) -> Program:
-        """Carry lines out until one fails, or `goes_on` returns False for the one that was run."""
+        """Run lines until one fails, or `goes_on` returns False for the one just run."""
         while (line := self._runner.line) is not None:
             self._runs = True
             try:
@@ -235,7 +235,7 @@ class Reading:
         return None
 
     def _ran(self, outcome: Outcome) -> Problem | None:
-        """Take what came of the next line, and move on; return the problem, if it failed."""
+        """Take the outcome of the next line, and advance; return the problem if the script failed."""
         line = self._runner.line
         assert line is not None
         failure = self._runner.feed(outcome.problem)
@@ -245,12 +245,12 @@ class Reading:
         if failure is not None:
             self._problems[failure.number] = failure.problem
         elif outcome.problem is not None:
-            self._told(f"An error came, as the script expects: {outcome.problem.title}.")
+            self._told(f"The error that the script expects was raised: {outcome.problem.title}.")
         self._note(outcome)
         return failure.problem if failure is not None else None
 
     def _is_next(self, outcome: Outcome) -> bool:
-        """Return whether what was done is what the next line says; an `into` without a phase takes the natural one."""
+        """Return whether a command equals the next line; an `into` without a phase means the natural next one."""
         done, line, position = outcome.command, self.next, outcome.stop.position
         if isinstance(done, Into) and isinstance(line, Into) and position is not None and position.place == 1:
             return {done.phase, line.phase} <= {"", position.phase}
@@ -260,7 +260,7 @@ class Reading:
         self._places[self._key(outcome)] = _Place(self._runner.place, len(self._done))
 
     def _key(self, outcome: Outcome) -> tuple[int, int]:
-        """Return what tells stops apart; going back inside a phase gives one a new number."""
+        """Return a key that identifies a stop; its number does not, for going back inside a phase assigns a new one."""
         position = outcome.stop.position
         if position is None:
             self._outside = outcome.stop.number

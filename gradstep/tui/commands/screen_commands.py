@@ -1,4 +1,4 @@
-"""The commands of the screen's own, which are no lines of a script; controllers carry them out (`commands()`)."""
+"""Screen commands: they are not part of the steps language; controllers handle them (`commands()`)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _OWN = (
         Word(
             "save",
             "save FILE.steps",
-            "Write the session so far as a script that replays it; save! overwrites a file.",
+            "Save the session so far as a script that replays it; save! overwrites a file.",
         ),
         Form(file("path")),
         role="tell",
     ),
     Syntax(
-        Word("layout", "layout NAME", f"Lay the panels out in another way: {', '.join(LAYOUTS)}."),
+        Word("layout", "layout NAME", f"Switch the layout: {', '.join(LAYOUTS)}."),
         Form(name("name", tuple(LAYOUTS))),
         role="note",
     ),
     Syntax(
-        Word("theme", "theme NAME", "Show other colours: dark, light or high-contrast."),
+        Word("theme", "theme NAME", "Switch the theme: dark, light or high-contrast."),
         Form(name("name", tuple(THEMES))),
         role="note",
     ),
@@ -33,13 +33,13 @@ _OWN = (
         Word(
             "element",
             "element 3, 17",
-            "Go to an element in Tensor; max, min, abs, change, nan or inf finds one, of .grad with grad.",
+            "Go to an element in Tensor, or to max, min, abs, change, nan or inf; with grad, of .grad.",
         ),
         Form(name("place", EXTREMES), name("grad", dict.fromkeys(EXTREMES, ("grad",)), optional=True)),
         role="note",
     ),
     Syntax(
-        Word("dims", "dims 1 3", "See these two dimensions as the rows and the columns of Tensor."),
+        Word("dims", "dims 1 3", "Show these two dimensions as the rows and columns of Tensor."),
         Form(whole("rows"), whole("columns")),
         role="note",
     ),
@@ -47,20 +47,20 @@ _OWN = (
         Word(
             "row",
             "row 3, 17",
-            "In Jᵀ v, see the row of J for that element of the output, by itself: of a J too large to be computed "
-            "whole; without an index, of the one where v is farthest from 0; row off: no more.",
+            "In Jᵀ v, show the row of J of this output element, however large J is; without an index, the element "
+            "where |v| is largest; row off: no row.",
         ),
-        Word("column", "column 0, 5", "In the same way the column of J for that element of the input."),
+        Word("column", "column 0, 5", "The same for the column of J of an input element."),
         Form(name("element", ("off",))),
         role="note",
     ),
     Syntax(
-        Word("help", "help break", "Show every key and every command, from the one that is named on."),
+        Word("help", "help break", "Show all keys and commands, scrolled to the one named."),
         Form(name("topic", tuple(word.word for word in WORDS))),
         role="note",
     ),
-    Syntax(Word("quit", "quit", "Quit, and keep the session for gradstep --last."), Form(), role="note"),
+    Syntax(Word("quit", "quit", "Quit, and save the session for gradstep --last."), Form(), role="note"),
 )
 SCREEN_COMMANDS: dict[str, Syntax] = {word.word: syntax for syntax in _OWN for word in syntax.words}
-"""Each by its word, in the order of the help."""
+"""The screen commands by word, in the order of the help."""
 SCREEN_WORDS: tuple[Word, ...] = tuple(word for syntax in _OWN for word in syntax.words)

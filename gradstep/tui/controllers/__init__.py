@@ -1,1 +1,1 @@
-"""The parts of what the screen does, each with the keys that it handles; to find one, look for the key's group."""
+"""The controllers of the screen, one for each group of keys."""

@@ -1,4 +1,4 @@
-"""The line that is typed at `:`, and what becomes of it."""
+"""The command line at `:`: completion, parsing, queueing."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from gradstep.values.views import LookNames, Names
 if TYPE_CHECKING:
     from gradstep.tui.commands.prompt import CommandLine, TypedLine
 
-HANDED_OVER = "Opened by a program: there is no load line"
+HANDED_OVER = "Opened by a program: there is no load command"
 
 
 class CommandLines(Controller):
-    """Takes what is typed, completes it, and carries it out."""
+    """Opens input lines, completes and executes what is typed at `:`."""
 
     def __init__(self, screen: Desk) -> None:
-        """Hold the screen."""
+        """Attach to the screen."""
         super().__init__(screen)
         self._typed: list[str] = []
         self._command_line: CommandLine | None = None
-        """The line, once there was one."""
+        """The command line; None until it is first opened."""
         self._names: Names | None = None
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
-        """Return what each key does."""
+        """Return the handler of each key."""
         return {"command": lambda: self.begin("")}
 
     def commands(self) -> Mapping[str, Callable[[str], object]]:
-        """Return what each command of the screen's own does."""
+        """Return the handler of each screen command."""
         return {"save": self.save, "save!": self.save_over}
 
     def carried_out(self, command: Command) -> None:
-        """Take note of a load: the names are others."""
+        """Forget the names after a load."""
         if isinstance(command, Load):
             self._names = None
 
     # -- the line -----------------------------------------------------------------------------------------------------
     def begin(self, text: str) -> None:
-        """Begin to type a command that starts with `text`."""
+        """Open the command line with `text` in it."""
         from gradstep.tui.commands.prompt import CommandLine
 
         if self._command_line is None:
@@ -61,14 +61,14 @@ class CommandLines(Controller):
         self.screen.run_worker(self._ask_names, name="names")  # type: ignore[arg-type]
 
     def open(self, line: TypedLine, mark: str, text: str = "") -> None:
-        """Put a line in the place of the prompt, behind a mark; none for that of a command."""
+        """Open an input line in place of the prompt, after a mark; the command line has none."""
         self.screen.prompt.mark = mark
         self.screen.line = line
         line.begin(text)
         self.screen.lay_out()
 
     def close_line(self) -> None:
-        """Let go of the line that is being typed."""
+        """Close the input line."""
         if self.screen.line is not None:
             self.screen.line, self.screen.prompt.mark = None, ""
             self.screen.set_focus(None)
@@ -76,19 +76,19 @@ class CommandLines(Controller):
             self.screen.lay_out()
 
     def offered(self, candidates: Sequence[str]) -> None:
-        """Show how the line could go on."""
+        """Show completion candidates."""
         self.screen.footer.candidates = candidates
         self.screen.say("")
 
     def complete(self, line: str) -> Sequence[str]:
-        """Return the whole lines that a beginning could become."""
+        """Return the lines that `line` completes to."""
         from gradstep.steps.language.complete import complete
         from gradstep.tui.commands.screen_commands import SCREEN_COMMANDS
 
         return complete(line, self._names, SCREEN_COMMANDS)
 
     async def _ask_names(self) -> None:
-        """Learn what there is to complete, when nothing stands in the way of asking."""
+        """Ask for the names to complete, unless the engine is busy."""
         queue = self.queue
         if queue.dead or queue.running is not None or not queue.stop.number:
             return
@@ -96,9 +96,9 @@ class CommandLines(Controller):
             view = (await self.screen.session.look([LookNames()]))[0]
             self._names = view if isinstance(view, Names) else None
 
-    # -- what is typed ------------------------------------------------------------------------------------------------
+    # -- executing a line ---------------------------------------------------------------------------------------------
     def given(self, line: str) -> None:
-        """Carry a typed line out. The line closes, whatever comes of it: the keys that follow are keys again."""
+        """Execute a typed line. The input line closes even on an error, so that the next keys are keys again."""
         text = line.strip()
         self.close_line()
         if not text:
@@ -116,13 +116,13 @@ class CommandLines(Controller):
             self._came_of(problem)
 
     def _came_of(self, problem: Problem | None) -> None:
-        """Say how to get a line that failed back, to edit it."""
+        """Show how to bring a failed line back for editing."""
         if problem is not None and problem.kind != "interrupted" and not self.queue.dead:
-            again = f"{self.keyboard.key('command').shown} then ↑ brings the line back to edit"
+            again = f"{self.keyboard.key('command').shown} then ↑ recalls the line for editing"
             self.screen.say(f"{problem.title}.   {again}")
 
     def _give(self, text: str) -> None:
-        """Do what a line says: the screen itself, or a job for the session.
+        """Run a screen command, or queue the line as a job.
 
         Raises:
             GradstepError: the line is wrong.
@@ -144,17 +144,17 @@ class CommandLines(Controller):
 
     # -- saving -------------------------------------------------------------------------------------------------------
     def save(self, given: str) -> None:
-        """Write the session so far as a script, where none is yet.
+        """Write the session so far as a script; refuse to overwrite.
 
         Raises:
-            GradstepError: the file is there, or it cannot be written.
+            GradstepError: the file exists or cannot be written.
         """
         path = _path(given)
         refuse_to_overwrite(Path(path), f"save {path}", False)
         self._save(path)
 
     def save_over(self, given: str) -> None:
-        """Write the session so far as a script, over what may be there.
+        """Write the session so far as a script; overwrite an existing file.
 
         Raises:
             GradstepError: the file cannot be written.
@@ -168,10 +168,10 @@ class CommandLines(Controller):
         try:
             save(path, history)
         except OSError as error:
-            raise wrong("the script was not written", f"{path}: {error.strerror}.", "Give another path.") from None
+            raise wrong("the script was not written", f"{path}: {error.strerror}.", "Choose another path.") from None
         replay = f"Replay it with: gradstep replay {path}"
         if self.screen.last_load is None:
-            replay = f"{HANDED_OVER}. Put one in front before you replay it: load FILE.py:factory"
+            replay = f"{HANDED_OVER}. Add one at the top before you replay it: load FILE.py:factory"
         self.screen.told(f"Wrote {path}: {numbers.count(len(history), 'command')}. {replay}")
 
 
@@ -181,7 +181,7 @@ def _path(given: str) -> str:
     try:
         paths = shlex.split(given)
     except ValueError as error:
-        raise wrong("The path is not readable", str(error), "Write: save FILE.steps") from None
+        raise wrong("the path cannot be parsed", str(error), "Write: save FILE.steps") from None
     if len(paths) != 1:
-        raise wrong("save takes one path", "It writes the session so far as a script.", "Write: save FILE.steps")
+        raise wrong("`save` takes one path", "It writes the session so far as a script.", "Write: save FILE.steps")
     return paths[0]

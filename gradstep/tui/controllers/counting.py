@@ -1,4 +1,4 @@
-"""The number typed before a key, as in vim: `10 space`."""
+"""The count typed before a key, as in vim: `10 space`."""
 
 from __future__ import annotations
 
@@ -6,52 +6,52 @@ from gradstep.tui.desk import Controller
 from gradstep.tui.layout.layouts import PANELS
 
 PATIENCE = 0.7
-"""Seconds after a digit in which the next key belongs to it: longer than it takes to type on, shorter than to look."""
+"""Seconds after a digit in which the next key is counted: longer than a typing pause, shorter than a look."""
 _DIGITS = 6
-"""Digits of a number at most: nobody means more."""
+"""Most digits of a count."""
 
 
 class Count:
-    """Digits, for as long as they wait for what they count.
+    """The digits typed so far, while they wait for the key to count.
 
-    A digit is the key of a panel too, and goes there at once; what follows within `PATIENCE` says what it was. The
-    time is that at which a key was pressed, not that at which its turn came: a busy screen changes no meaning.
+    A digit is also the key of a panel, and focuses it at once; the next key within `PATIENCE` decides what it was.
+    Times are those of key presses, not of their handling, so that a busy screen does not change the meaning.
     """
 
     def __init__(self) -> None:
         self.digits = ""
         self.home = ""
-        """The panel that had the focus before the first digit."""
+        """The panel in focus before the first digit."""
         self._at = 0.0
 
     def waits(self, now: float) -> bool:
-        """Return whether a number has been begun and may still go on."""
+        """Return whether a count is being typed."""
         return bool(self.digits) and now - self._at <= PATIENCE
 
     def add(self, digit: str, now: float, home: str) -> None:
-        """Take a digit; `home` is the panel in focus."""
+        """Add a digit; `home` is the panel in focus."""
         if not self.waits(now):
             self.digits, self.home = "", home
         self.digits = (self.digits + digit)[:_DIGITS]
         self._at = now
 
     def take(self, now: float) -> int:
-        """Return the number, and forget it; 0 when there is none."""
+        """Return the count and reset it; 0 when there is none."""
         number = int(self.digits) if self.waits(now) else 0
         self.digits = ""
         return number
 
 
 class Counting(Controller):
-    """Takes digits, and has the key that follows do what it does as often as they say."""
+    """Collects digits, and repeats the key that follows that often."""
 
     def start(self) -> None:
-        """Prepare the timer that runs while a digit waits for what it counts."""
+        """Prepare the timer that ends a count."""
         self._count = Count()
         self._counting = self.screen.set_interval(PATIENCE, self.over, pause=True)
 
     def counts(self, pressed: str, now: float) -> bool:
-        """Take note of a key that was pressed at the time `now`; return whether it is a digit and no key."""
+        """Handle a key pressed at time `now`; return whether it is a digit that is not bound to a key."""
         key = self.keyboard.of(pressed)
         self.screen.times = 1
         panel = key is not None and key.id in PANELS
@@ -66,12 +66,12 @@ class Counting(Controller):
         if number and self.keyboard.takes_count(pressed):
             self.screen.times = number
             if number > 1:
-                # the digits were none of the panels that they have gone to
+                # the digits were a count: undo their change of focus
                 self.screen.go_to(self._count.home)
         return False
 
     def over(self) -> None:
-        """Let go of a number that nothing was counted with."""
+        """Drop a count that no key followed."""
         self._counting.pause()
         self._show_count("")
 

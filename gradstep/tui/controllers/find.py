@@ -1,4 +1,4 @@
-"""Finding as one types: the line after `/`, what is found while it grows, and going there or back."""
+"""Incremental search: the line after `/`, its matches, and going there or back."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from gradstep.values.views.search import FoundView, Hit, LookFind
 
 
 class Finder(Protocol):
-    """Who is told what becomes of the line."""
+    """Receives the edits of the line."""
 
     def searched(self, text: str) -> None:
-        """Look for what has been typed so far."""
+        """Search for the text typed so far."""
         ...
 
     def stepped(self, by: int) -> None:
-        """Go to the next of what was found, or back."""
+        """Go to the next or previous match."""
         ...
 
     def found(self) -> None:
-        """Stay where this has led."""
+        """Stay at the match."""
         ...
 
     def left(self) -> None:
-        """Go back to where it was begun."""
+        """Go back to where the search began."""
         ...
 
 
 class FindLine(TypedLine):
-    """Takes the place of the prompt row while something is looked for."""
+    """Takes the place of the prompt row during a search."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,tab", "step(1)", "next", show=False, id="find.next"),
@@ -47,16 +47,16 @@ class FindLine(TypedLine):
     ]
 
     def __init__(self, finder: Finder) -> None:
-        """Prepare a line; `finder` is told what becomes of it."""
+        """Prepare a line; `finder` receives its edits."""
         super().__init__("find")
         self._finder = finder
 
     def watch_value(self, value: str) -> None:
-        """Look for it at each letter."""
+        """Search at every edit."""
         self._finder.searched(value)
 
     def action_step(self, by: int) -> None:
-        """Go through what was found."""
+        """Go through the matches."""
         self._finder.stepped(by)
 
     def action_leave(self) -> None:
@@ -64,37 +64,37 @@ class FindLine(TypedLine):
         self._finder.left()
 
     async def action_submit(self) -> None:
-        """Stay there."""
+        """Stay at the match."""
         self._finder.found()
 
 
 class _Home(NamedTuple):
-    """Where one was when `/` was pressed."""
+    """Focus and cursors when `/` was pressed."""
 
     recent: list[str]
     model: tuple[int, int]
     graph: tuple[int, int]
-    """Cursor and first row of each."""
+    """Cursor and first visible row."""
 
 
 class Find(Controller):
     """Finds modules, parameters and nodes by their names."""
 
     def __init__(self, screen: Desk, typing: CommandLines) -> None:
-        """Hold the screen; `typing` has the line in its place."""
+        """Attach to the screen; `typing` opens and closes the line."""
         super().__init__(screen)
         self._typing = typing
         self._finding: FindLine | None = None
-        """The line, once there was one."""
+        """The search line; None until it is first opened."""
         self._home: _Home | None = None
         self._hits: FoundView | None = None
-        """What was found for what is typed; None until the answer has come."""
+        """The matches of the typed text; None until they arrive."""
         self._hit = 0
         self.stays = False
-        """True when enter came before the answer."""
+        """True when enter was pressed before the matches arrived."""
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
-        """Return what each key does."""
+        """Return the handler of each key."""
         return {"find": self.begin}
 
     def applies(self, key: str) -> bool | None:
@@ -102,7 +102,7 @@ class Find(Controller):
         return self.queue.stop.number > 0 and not self.queue.dead if key == "find" else None
 
     def begin(self) -> None:
-        """Begin to find something."""
+        """Begin a search."""
         if not self.applies("find"):
             self.screen.say("there is nothing to find yet")
             return
@@ -118,9 +118,9 @@ class Find(Controller):
         self.screen.prompt.redraw()
         self.screen.say("a part of the name of a module, parameter or node; #12 is node 12")
 
-    # -- what the line tells ------------------------------------------------------------------------------------------
+    # -- edits of the line --------------------------------------------------------------------------------------------
     def searched(self, text: str) -> None:
-        """Look for what has been typed so far; where nothing is, go back."""
+        """Search for the text typed so far; go back when it is empty."""
         self._hits = None
         if text.strip():
             self.screen.run_worker(self._seek(text), name="find", group="find")
@@ -128,13 +128,13 @@ class Find(Controller):
             self._go_back(self._home)
 
     def stepped(self, by: int) -> None:
-        """Go to the next of what was found, or back."""
+        """Go to the next or previous match."""
         if self._hits is not None and self._hits.hits:
             self._hit = (self._hit + by) % len(self._hits.hits)
             self._see(self._hits, self._hit)
 
     def found(self) -> None:
-        """Stay where this has led, and select it."""
+        """Stay at the match, and select it."""
         text = self._finding.value if self._finding is not None else ""
         hits, self.stays = self._hits, True
         self._typing.close_line()
@@ -144,7 +144,7 @@ class Find(Controller):
             self.stays = False
 
     def left(self) -> None:
-        """Go back to where it was begun."""
+        """Go back to where the search began."""
         self._typing.close_line()
         if self._home is not None:
             self._go_back(self._home)
@@ -170,7 +170,7 @@ class Find(Controller):
                 self._stay(view)
 
     def _see(self, view: FoundView, place: int) -> None:
-        """Point the panels at what was found."""
+        """Move the panels' cursors to a match."""
         hit, graph = view.hits[place], self.screen.panel(GraphPanel)
         if hit.kind == "node":
             graph.seek(f"#{hit.order}")

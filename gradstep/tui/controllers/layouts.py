@@ -1,4 +1,4 @@
-"""The layouts of the screen, its colours, and the sizes of its panels, by key and by mouse."""
+"""Layouts, themes and panel sizes, by key and by mouse."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from gradstep.values.nearest import did_you_mean
 
 
 class Layouts(Controller):
-    """Chooses layouts and themes, and makes panels larger and smaller; what is chosen is remembered."""
+    """Chooses layouts and themes, and resizes panels; the choices are remembered."""
 
     def __init__(self, screen: Desk) -> None:
-        """Hold the screen."""
+        """Attach to the screen."""
         super().__init__(screen)
         self._held: tuple[Grip, int, int, Wish] | None = None
-        """What the mouse has hold of, where it took it, and how things stood then."""
+        """The edge being dragged, where the drag began, and the layout at that time."""
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
-        """Return what each key does."""
+        """Return the handler of each key."""
         return {
             **{name: partial(self.choose_layout, name) for name in LAYOUTS},
             "theme": self.next_theme,
@@ -41,14 +41,14 @@ class Layouts(Controller):
         }
 
     def commands(self) -> Mapping[str, Callable[[str], object]]:
-        """Return what each command of the screen's own does."""
+        """Return the handler of each screen command."""
         return {
             "layout": lambda name: self.choose_layout(one_of("layout", name, LAYOUTS)),
             "theme": lambda name: self.choose_theme(one_of("theme", name, THEMES)),
         }
 
     def choose_layout(self, name: str) -> None:
-        """Lay the panels out in another way, and remember it."""
+        """Switch to a layout, and remember it."""
         self.screen.layout_name = self.screen.prompt.layout_name = name
         self.screen.maximised = False
         self._keep(replace(self.screen.taste, layout=name))
@@ -56,7 +56,7 @@ class Layouts(Controller):
         self.screen.say(f"layout {name}")
 
     def choose_theme(self, name: str) -> None:
-        """Show other colours, and remember it."""
+        """Switch to a theme, and remember it."""
         if self.screen.app.theme == PLAIN:
             self.screen.say("NO_COLOR is set: there are no colours to choose from")
             return
@@ -71,50 +71,50 @@ class Layouts(Controller):
             self.screen.keep_taste(taste)
 
     def _resize(self, sizes: Mapping[str, int]) -> None:
-        """Give the panels of this layout and size class other sizes; none: as they come."""
+        """Set the panel sizes of this layout and size class; empty restores the defaults."""
         own = {name: cells for name, cells in self.screen.taste.sizes.items() if name != self.screen.sized}
         self.screen.taste = replace(self.screen.taste, sizes=own | ({self.screen.sized: dict(sizes)} if sizes else {}))
         self.screen.rearrange()
 
     def maximise(self) -> None:
-        """Give the panel in focus everything below the phases, or take it back."""
+        """Maximise the focused panel, or restore it."""
         self.screen.maximised = not self.screen.maximised
         self.screen.rearrange()
         self.screen.redraw()
 
     def next_theme(self) -> None:
-        """Go to the next theme."""
+        """Switch to the next theme."""
         names = list(THEMES)
         following = names.index(self.screen.app.theme) + 1 if self.screen.app.theme in names else 0
         self.choose_theme(names[following % len(names)])
 
     def resize(self, across: int, down: int) -> None:
-        """Make the panel in focus wider or higher, as far as the others allow it."""
+        """Resize the focused panel, within what the others allow."""
         wish = self.screen.wish
         sizes = resized(*self.screen.size, wish, self.screen.recent[0], across, down)
         if sizes == wish.sizes:
-            back = f"{self.keyboard.key('maximise').shown} takes the panel back first"
-            self.screen.say(back if wish.maximised else "the panels beside it give no more room")
+            back = f"{self.keyboard.key('maximise').shown} restores the panel first"
+            self.screen.say(back if wish.maximised else "the panels beside it can't shrink further")
         else:
             self._resize(sizes)
             self.screen.keep_taste(self.screen.taste)
 
     def reset_sizes(self) -> None:
-        """Give the panels of this layout the sizes that they come with."""
+        """Restore the default panel sizes of this layout."""
         self._resize({})
         self.screen.keep_taste(self.screen.taste)
-        self.screen.say(f"layout {self.screen.layout_name}: the sizes are as they come")
+        self.screen.say(f"layout {self.screen.layout_name}: default sizes")
 
     # -- the mouse ----------------------------------------------------------------------------------------------------
     def grab(self, event: events.MouseDown) -> None:
-        """Take hold of an edge."""
+        """Begin to drag an edge."""
         x, y = event.screen_offset
         wish = self.screen.wish
         grip = grip_at(*self.screen.size, wish, x, y) if event.button == 1 and not wish.maximised else None
         self._held = None if grip is None else (grip, x, y, wish)
 
     def drag(self, event: events.MouseMove) -> None:
-        """Drag it."""
+        """Drag the edge."""
         if self._held is None:
             return
         grip, x, y, wish = self._held
@@ -123,17 +123,17 @@ class Layouts(Controller):
         self._resize(resized(*self.screen.size, wish, grip.panel, across, down) if across or down else wish.sizes)
 
     def let_go(self) -> None:
-        """Let go, and remember the sizes."""
+        """End the drag, and remember the sizes."""
         if self._held is not None and self._held[3].sizes != self.screen.wish.sizes:
             self.screen.keep_taste(self.screen.taste)
         self._held = None
 
 
 def one_of(word: str, given: str, names: Iterable[str]) -> str:
-    """Return the name that was given to a command.
+    """Return the validated name given to a command.
 
     Raises:
-        GradstepError: it is none of `names`.
+        GradstepError: it is not one of `names`.
     """
     name, known = given.strip(), tuple(names)
     if name in known:

@@ -1,4 +1,4 @@
-"""Which node the panels Jᵀ v, Contributions, Source and Inside are about, and rows and columns of its Jacobian."""
+"""The node that Jᵀ v, Contributions, Source and Inside show, and rows and columns of its Jacobian."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from gradstep.values.views import Request
 from gradstep.values.views.node import Direction
 
 _ABOUT = ("jtv", "contributions", "source", "inside")
-"""The panels that are about a node, or about what the cursor of Model is on."""
+"""The panels that show a node, or the row under Model's cursor."""
 
 
 class Node(Controller):
-    """Points the panels about one node at the same one, and sees a row or a column of its Jacobian."""
+    """Keeps the node panels on the same node, and shows a row or column of its Jacobian."""
 
     _selected = ""
-    """The parameter that was selected at the stop before."""
+    """The parameter selected at the previous stop."""
 
     def commands(self) -> Mapping[str, Callable[[str], object]]:
-        """Return what each command of the screen's own does."""
+        """Return the handler of each screen command."""
         return {"row": partial(self.choose_strip, "row"), "column": partial(self.choose_strip, "column")}
 
     def wants(self) -> Sequence[tuple[str, Request]]:
-        """Point the panels about a node at the same one; where Model is not in sight, have it know what is selected."""
+        """Set the subject of the node panels; where Model is hidden, ask for its view, which has the selection."""
         position, source = self.screen.status.stop.position, self.screen.panel(SourcePanel)
         for panel in (self.screen.panel(JtvPanel), self.screen.panel(ContributionsPanel), source):
             panel.number, panel.path = self._subject()
         if position is not None and position.kind != "node":
-            source.number, source.path = None, ""  # the line that is running
+            source.number, source.path = None, ""  # the running line
         inside = self.screen.panel(InsidePanel)
         inside.number, inside.path = self._module()
         places, model = self.screen.places, self.screen.model
         return [] if "model" in places or places.keys().isdisjoint(_ABOUT) else [("model", model.request())]
 
     def stopped(self, stop: Stop) -> None:
-        """Send the cursor of Graph to what was selected elsewhere."""
+        """Move Graph's cursor to what was selected elsewhere."""
         selected, graph = self.screen.model.selected, self.screen.panel(GraphPanel)
         if selected != self._selected and stop.position is None and graph.here is not None:
             graph.seek(selected)
         self._selected = selected
 
     def _subject(self) -> tuple[int | None, str]:
-        """Return what panels about a node are about: its number, or a path; neither for what is stopped at.
+        """Return the subject of the node panels: a node's number or a path; neither for the current position.
 
-        That is what the cursor of Graph is on or is being sent to; without one, what the cursor of Model is on.
+        It is the row under Graph's cursor, or the one the cursor is moving to; without one, the row under Model's.
         """
         graph, model = self.screen.panel(GraphPanel), self.screen.model
         if graph.sought.startswith("#"):
@@ -68,28 +68,28 @@ class Node(Controller):
         return graph.pointed_node, ""
 
     def _module(self) -> tuple[int | None, str]:
-        """Return what Inside is about between phases: the module under the cursor of Model, in the call of a node."""
+        """Return the subject of Inside between phases: the module under Model's cursor, in a node's call of it."""
         number, path = self._subject()
         if self.queue.stop.position is not None or (
             self.screen.model.here is not None and not self.screen.model.pointed
         ):
-            return None, ""  # what is stopped at, or the whole model
+            return None, ""  # the current position, or the whole model
         return number, self.screen.model.pointed or path
 
     def choose_strip(self, direction: Direction, text: str) -> None:
-        """See a row or a column of J in the panel Jᵀ v.
+        """Show a row or a column of J in the Jᵀ v panel.
 
         Args:
             direction: which of the two.
-            text: the index of its element; empty for the one farthest from 0; `off` for neither.
+            text: the index of its element; empty for the largest in magnitude; `off` for neither.
 
         Raises:
-            GradstepError: it is no index.
+            GradstepError: it is not an index.
         """
         panel, parts = self.screen.panel(JtvPanel), [part for part in re.split(r"[\s,\[\]]+", text) if part]
         if parts != ["off"] and not all(re.fullmatch(r"[+-]?\d+", part) for part in parts):
             usage = f"Write: {direction} 3, 17  or  {direction} off"
-            raise wrong(f"`{text.strip()}` is no index", f"It says which {direction} of J is seen.", usage)
+            raise wrong(f"`{text.strip()}` is not an index", f"It selects a {direction} of J.", usage)
         off = parts == ["off"]
         panel.choose_strip("" if off else direction, () if off else tuple(map(int, parts)))
         self.screen.bring("jtv")

@@ -1,4 +1,4 @@
-"""How a session begins: the commands it is opened with, a script, or the last session; help, and how it ends."""
+"""How a session starts and ends: opening commands, a script, the last session, help, quit."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from gradstep.values.outcomes import Problem
 
 
 class Opening(Controller):
-    """Begins a session, shows the help, and quits."""
+    """Starts a session, shows the help, and quits."""
 
     def __init__(
         self, screen: Desk, training: Training, showing: Showing, script: Script | None, left: Script | None
     ) -> None:
-        """Hold the screen.
+        """Attach to the screen.
 
         Args:
             screen: the screen.
-            training: queues what the screen is opened with.
-            showing: says what is waited for.
+            training: queues the opening commands.
+            showing: shows what is being waited for.
             script: a script to step through.
-            left: a session to bring back to where it was left, by carrying it out again.
+            left: a session to resume by replaying it.
         """
         super().__init__(screen)
         self._training, self._showing, self._script = training, showing, script
         self._left = Walk(left.statements, again=True) if left is not None else None
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
-        """Return what each key does."""
+        """Return the handler of each key."""
         return {
             "help": self.help,
             "palette": lambda: self.screen.app.action_command_palette(),
@@ -53,17 +53,17 @@ class Opening(Controller):
         }
 
     def commands(self) -> Mapping[str, Callable[[str], object]]:
-        """Return what each command of the screen's own does."""
+        """Return the handler of each screen command."""
         quits = dict.fromkeys(("q", "quit"), lambda _: self.quit())
         return {**quits, "help": self.help, "?": self.help}
 
     @property
     def whole(self) -> bool:
-        """True when what has been carried out is the whole session: none is left half brought back."""
+        """True unless a session to resume was only partly replayed."""
         return self._left is None or self._left.at_end
 
     def complain(self, faults: Sequence[str]) -> None:
-        """Say what is wrong with files that were read before the screen was there."""
+        """Show faults in files that were read before the screen opened."""
         self.screen.log_panel.add([Entry("notice", clean(fault)) for fault in faults])
         if faults:
             more = f"   ({numbers.count(len(faults) - 1, 'more fault')} in Log)" if faults[1:] else ""
@@ -71,7 +71,7 @@ class Opening(Controller):
 
     # -- the beginning ------------------------------------------------------------------------------------------------
     def start(self) -> None:
-        """Say what is waited for, with the first frame."""
+        """Show what is being waited for, with the first frame."""
         loads = bool(self._training.opening or self._left)
         stage = "starting the engine" if loads or self._script else ""
         self._showing.begin_stage(stage)
@@ -79,7 +79,7 @@ class Opening(Controller):
             self.screen.why.tell(stages=(Stage(stage, 0.0),))
 
     def begin(self) -> None:
-        """Queue what the screen is opened with, once the first frame is painted."""
+        """Queue the opening commands, once the first frame is painted."""
         screen = self.screen
         if not (self._training.opening or self._script or self._left or screen.queue.history):
             screen.log_panel.add([Entry("notice", HANDED_OVER)])
@@ -111,26 +111,26 @@ class Opening(Controller):
     def _bring_back(self, walk: Walk) -> None:
         def done(problem: Problem | None) -> None:
             if problem is None and walk.at_end:
-                self.screen.told(f"The session is where it was left: {numbers.count(walk.total, 'command')} replayed.")
+                self.screen.told(f"The session is resumed: {numbers.count(walk.total, 'command')} replayed.")
             elif problem is not None:
-                self.screen.told("The session could not be brought back whole. It stays kept as it was.")
+                self.screen.told("The session could not be replayed to its end. Its saved file is unchanged.")
 
         replaying = f"Replaying the last session: {numbers.count(walk.total, 'command')}"
         self.screen.log_panel.add([Entry("notice", replaying)])
         self.queue.put(walk.job(done))
 
     def _turned(self, page: Page) -> None:
-        """Take the script at its new line; it is drawn with the stop."""
+        """Set the script's new page; it is painted with the stop."""
         self.screen.script_panel.turn(page)
 
     def carried_out(self, command: Command) -> None:
-        """Take what there is after a load as what stays: a collection in the middle of a key would look through it."""
+        """Freeze the garbage collector's objects after a load, so that a collection during a key does not scan them."""
         if isinstance(command, Load):
             gc.freeze()
 
     # -- help and the end ---------------------------------------------------------------------------------------------
     def help(self, topic: str = "") -> None:
-        """Show what is in focus, every key and every command; from the command `topic` on, if one is named.
+        """Show the help: the focused panel, every key, every command; scrolled to the command `topic`, if given.
 
         Raises:
             GradstepError: there is no such command.
@@ -146,6 +146,6 @@ class Opening(Controller):
 
 
 def _warm_up() -> None:
-    """Import the parser while the engine starts, so that the first typed line need not wait for it."""
+    """Import the parser while the engine starts, so that the first typed line does not wait for it."""
     with suppress(GradstepError):
         parse_commands("forward")

@@ -27,31 +27,31 @@ from gradstep.values.outcomes import Stop
 from gradstep.values.views.tensor import Between, LookTensor, TensorView
 
 _FAR = 1 << 40
-"""More rows and columns than there are."""
+"""More rows or columns than any panel has."""
 _REST = 0.15
-"""Seconds that the cursor of Model rests before the parameter under it is shown."""
+"""Seconds that Model's cursor rests on a parameter before it is selected."""
 
 
 class Panels(Controller):
-    """Focus, cursor, selection and the clipboard; does what a panel wants done when a key is pressed in it."""
+    """Focus, cursor, selection and clipboard, and the actions that panels request."""
 
     def __init__(
         self, screen: Desk, stepping: Stepping, travel: TimeTravel, what_if: WhatIf, typing: CommandLines
     ) -> None:
-        """Hold the screen, and who does what a panel asks for."""
+        """Attach to the screen and the controllers that panels' actions need."""
         super().__init__(screen)
         self._stepping, self._travel, self._what_if, self._typing = stepping, travel, what_if, typing
         self._moving = False
-        """True while the cursor of Model has moved and nothing is shown of it yet."""
+        """True while Model's cursor has moved and the selection has not followed."""
         self._early: list[tuple[Panel[Any], Callable[[], object]]] = []
-        """What keys do in a panel whose view has not come yet."""
+        """Actions of keys pressed in a panel whose view is pending."""
 
     def start(self) -> None:
-        """Prepare the timer that runs meanwhile."""
+        """Prepare the timer for the resting cursor."""
         self._resting = self.screen.set_interval(_REST, self._select, pause=True)
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
-        """Return what each key does."""
+        """Return the handler of each key."""
         own = {
             key: partial(self._see, panel, do)
             for panel in self.screen.panels.values()
@@ -101,13 +101,13 @@ class Panels(Controller):
             self.screen.say("no script is open: gradstep FILE.steps opens one")
 
     def clicked(self, panel: Panel[Any], row: int) -> None:
-        """Focus a panel that was clicked, and its row."""
+        """Focus the clicked panel and row."""
         panel.click_row(row)
         self.screen.go_to(panel.id or "tensor")
         self.screen.follow_cursor()
 
     def move(self, rows: int) -> None:
-        """Move or scroll in the panel in focus."""
+        """Move or scroll in the focused panel."""
         self._steer(partial(self.screen.focus_panel.move, rows * self.screen.times))
 
     def page(self, pages: int) -> None:
@@ -115,11 +115,11 @@ class Panels(Controller):
         self.move(pages * max(1, self.screen.focus_panel.body - 1))
 
     def sideways(self, columns: int) -> None:
-        """Scroll to the side."""
+        """Move or scroll sideways."""
         self._steer(partial(self.screen.focus_panel.sideways, columns * self.screen.times))
 
     def _steer(self, do: Callable[[], object]) -> None:
-        """Do what a key means in the panel in focus, as soon as its view is there."""
+        """Run a key's action in the focused panel, once it has its view."""
         panel = self.screen.focus_panel
         if self._waits(panel):
             self._early.append((panel, do))
@@ -128,12 +128,12 @@ class Panels(Controller):
             self.screen.follow_cursor()
 
     def _waits(self, panel: Panel[Any]) -> bool:
-        """Return whether the view of a panel is still to come, which is so of all of them while a model is loaded."""
+        """Return whether a panel's view is pending; while a model loads, all are."""
         loading = self.queue.busy and not self.queue.stop.number and panel.request() is not None
         return loading or bool(panel.placeholder())
 
     def do_early(self) -> None:
-        """Do what keys meant in a panel whose view had not come, now that it is painted; commands before them first."""
+        """Run the postponed actions of panels that have their view now; queued commands go first."""
         if self.queue.busy and self.queue.playing is None:
             return
         ready = [each for each in self._early if not self._waits(each[0])]
@@ -144,7 +144,7 @@ class Panels(Controller):
                 self.screen.follow_cursor()
 
     def moved(self) -> None:
-        """Have Graph and Model go to the same place, and show what the cursor comes to rest on."""
+        """Keep the cursors of Graph and Model together, and select what they rest on."""
         panel, graph = self.screen.focus_panel, self.screen.panel(GraphPanel)
         if panel is self.screen.model:
             graph.seek(self.screen.model.pointed)
@@ -153,9 +153,9 @@ class Panels(Controller):
             self._resting.reset()
             self._resting.resume()
 
-    # -- what a panel has done ----------------------------------------------------------------------------------------
+    # -- actions of panels --------------------------------------------------------------------------------------------
     def press(self, key: str) -> bool:
-        """Have the panel in focus do what a key means in it; False where it means what it means everywhere."""
+        """Let the focused panel handle a key; return False when the global handler should run."""
         panel = self.screen.focus_panel
         if key == "choose":
             self.settle()
@@ -166,7 +166,7 @@ class Panels(Controller):
 
     @property
     def stop(self) -> Stop:
-        """Where the session stands."""
+        """The current stop."""
         return self.queue.stop
 
     def run(self, command: Command) -> None:
@@ -178,12 +178,12 @@ class Panels(Controller):
         self.run(show_of(path))
 
     def show(self, expression: str) -> None:
-        """Select a tensor by an expression, and bring Tensor into sight."""
+        """Select a tensor by an expression, and make Tensor visible."""
         self.run(parse_commands(f"show {expression}")[0])
         self.screen.bring("tensor")
 
     def toggle_break(self, wanted: Break) -> None:
-        """Set a breakpoint, or delete the one that is there."""
+        """Set a breakpoint, or delete the existing one."""
         self._stepping.toggle(wanted)
 
     def go_to_node(self, number: int) -> None:
@@ -192,28 +192,28 @@ class Panels(Controller):
         self.screen.go_to("graph")
 
     def type(self, line: str) -> None:
-        """Begin to type a command."""
+        """Open the command line."""
         self._typing.begin(line)
 
     def edit(self, line: str) -> None:
-        """Begin to type a change; in the past, one to do the same again with."""
+        """Open the command line with an edit; with a `try` of it when the past is shown."""
         self._what_if.edit(line)
 
     def edit_element(self, grad: bool = False) -> None:
-        """Begin to type a change of the element that is selected, or of its `.grad`."""
+        """Open the command line with an edit of the selected element, or of its `.grad`."""
         self._what_if.edit_element(grad)
 
     def compare(self, first: str, second: str) -> None:
-        """Show in what two points differ, and come back from the past."""
+        """Compare two points, and return to the present."""
         self._travel.to_present()
         self._travel.compare(first, second)
 
     def show_difference(self, between: Between, at: tuple[int, ...]) -> None:
-        """Show a tensor at two points, with the cursor on an element."""
+        """Show the difference of a tensor between two points, with the cursor on an element."""
         self._travel.show_difference(between, at)
 
     def leave_difference(self) -> bool:
-        """Come back from that; False while something runs that is to be paused first."""
+        """Return from a difference to Compare; return False while a command runs, for it is paused first."""
         return self._travel.back_to_compare()
 
     def copy_slice(self) -> None:
@@ -221,11 +221,11 @@ class Panels(Controller):
         self.screen.run_worker(self._copy_slice(), name="copy")
 
     def say(self, text: str) -> None:
-        """Say something on the footer."""
+        """Show a message in the footer."""
         self.screen.say(text)
 
     def _see(self, panel: Panel[Any], do: Callable[[], str]) -> None:
-        """Do what a key of a panel's own does, wherever the focus is."""
+        """Run a panel's own key, wherever the focus is."""
         if said := do():
             self.screen.say(f"{panel.title}: {said}")
         self.screen.bring(panel.id or "")
@@ -233,22 +233,22 @@ class Panels(Controller):
 
     # -- selection ----------------------------------------------------------------------------------------------------
     def queueing(self) -> None:
-        """Show what the cursor rests on, before anything else is done."""
+        """Select what the cursor is on, before the job is queued."""
         if self._moving:
             self._select()
 
     def pausing(self) -> None:
-        """Let go of it."""
+        """Drop a pending selection."""
         self.settle()
 
     def _select(self) -> None:
-        """The cursor of Model rests: show what is under it."""
+        """Select what Model's cursor is on."""
         self.settle()
         if self.screen.model.chosen:
             self.queue.put(command_job(show_of(self.screen.model.chosen)))
 
     def settle(self) -> None:
-        """Forget that the cursor has moved."""
+        """Drop a pending selection."""
         self._moving = False
         self._resting.pause()
 
@@ -257,9 +257,9 @@ class Panels(Controller):
         shape = self.screen.tensor.view.shape if self.screen.tensor.view is not None else ()
         request = self.screen.tensor.request()
         if math.prod(shape) > MOST or not isinstance(request, LookTensor):
-            narrower = f"{self.keyboard.key('command').shown}show takes a part of it"
+            narrower = f"{self.keyboard.key('command').shown}show selects a part of it"
             self.screen.say(
-                f"{math.prod(shape):,} numbers are more than the {MOST:,} that a clipboard takes: {narrower}"
+                f"{math.prod(shape):,} numbers are more than the {MOST:,} that are copied at once: {narrower}"
             )
             return
         with suppress(ConnectionError):
@@ -276,6 +276,6 @@ class Panels(Controller):
         )
 
     def traceback(self) -> None:
-        """Show every frame of a traceback, or the user's own only."""
+        """Show every frame of a traceback, or the user's frames only."""
         self.screen.why.tell(whole=not self.screen.why.news.whole)
         self.screen.go_to("why")

@@ -1,4 +1,4 @@
-"""The keys for a stop inside a phase: going on from it, pausing at the next place, breakpoints on the row in focus."""
+"""Stepping inside a phase: continuing, pausing at the next stop, breakpoints on the row under the cursor."""
 
 from __future__ import annotations
 
@@ -32,37 +32,37 @@ _STEPS = (Into, Over, Out, Continue, Until)
 
 
 class Stepping(Controller):
-    """Goes on from a stop inside a phase, pauses at the next place, and keeps breakpoints."""
+    """Continues from a stop inside a phase, pauses at the next one, and toggles breakpoints."""
 
     def __init__(self, screen: Desk, training: Training) -> None:
-        """Hold the screen; `training` does what is the same between phases."""
+        """Attach to the screen; `training` handles the same keys between phases."""
         super().__init__(screen)
         self._training = training
         self._list = screen.panel(BreakpointsPanel)
         self._breaks = False
-        """True once there was a breakpoint: whatever is seen, the list of them is asked for."""
+        """True once a breakpoint was set: their list is then always requested."""
         screen.panel(GraphPanel).breakpoints = screen.model.breakpoints = lambda: self.breakpoints
         self._list.changed = self._show_marks
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
-        """Return what each key does."""
+        """Return the handler of each key."""
         return {
             **{name: partial(self.act, name) for name in ("into", "over", "out")},
             "go_on": self.go_on,
             "undo": self.undo,
             "break": self.break_here,
-            "delete": lambda: self.screen.say("Breakpoints: the cursor is on none that could be deleted"),
+            "delete": lambda: self.screen.say("Breakpoints: there is no breakpoint under the cursor"),
         }
 
-    # -- what the queue tells -----------------------------------------------------------------------------------------
+    # -- stops and requests -------------------------------------------------------------------------------------------
     def wants(self) -> Sequence[tuple[str, Request]]:
-        """Ask for the breakpoints whatever is seen, and have forwards note their lines."""
+        """Ask for the breakpoints even when hidden, and have forwards record source lines."""
         wanted: list[tuple[str, Request]] = []
         if self._breaks and "breakpoints" not in self.screen.places:
             wanted.append(("breakpoints", self._list.request()))
         outside = self.screen.status.stop.position is None and "source" not in self.screen.places
         if outside and self.screen.layout_name in INSIDE["backward"]:
-            # who asks for the source has forwards note the lines that a stop in the backward will show
+            # asking for the source has forwards record the lines that a stop in the backward shows
             wanted.append(("source", LookSource(1)))
         return wanted
 
@@ -72,9 +72,9 @@ class Stepping(Controller):
         outcome: Outcome | None,  # noqa: ARG002
         views: Sequence[tuple[str, Request, View]],
     ) -> Sequence[tuple[str, Request, View]]:
-        """Come to the layout of a stop inside a phase; Graph and Model go to what runs."""
+        """Switch to the layout of the stop; move the cursors of Graph and Model to what runs."""
         position = stop.position
-        # nodes of a backward that a forward runs by itself are looked at as those of any other
+        # a node of a backward that runs inside a forward uses the backward layout, too
         self.screen.come_inside("" if position is None else "backward" if position.kind == "node" else position.phase)
         self.screen.panel(GraphPanel).follow(stop)
         self.screen.model.follow(stop)
@@ -84,24 +84,24 @@ class Stepping(Controller):
         return views
 
     def carried_out(self, command: Command) -> None:
-        """Take note of breakpoints, which a load clears."""
+        """Track whether breakpoints were set; a load clears them."""
         self._breaks = isinstance(command, Break) or (self._breaks and not isinstance(command, Load))
 
     def _show_marks(self) -> None:
         self.screen.panel(GraphPanel).redraw()
         self.screen.model.redraw()
 
-    # -- going on -----------------------------------------------------------------------------------------------------
+    # -- continuing ---------------------------------------------------------------------------------------------------
     def act(self, line: str) -> None:
-        """Run a phase, or go on from a stop inside one."""
+        """Run a phase, or continue from a stop inside one."""
         driver = self.queue
         if line in ("over", "out") and driver.stop.position is None and not driver.busy and driver.stop.number:
-            self.screen.say(f"not inside a phase: {self.keyboard.key('into').shown} steps into the natural next one")
+            self.screen.say(f"not inside a phase: {self.keyboard.key('into').shown} steps into the next one")
         else:
             self._training.act(line)
 
     def go_on(self) -> None:
-        """Go on from a stop inside a phase; else with what a pause kept, with the script, or to a breakpoint."""
+        """Continue: from a stop inside a phase, else a paused job, the script, or to a breakpoint."""
         self.screen.queueing()
         reading, inside = self.screen.reading, self.queue.stop.position is not None
         refused = inside and reading is not None and isinstance(reading.next, REFUSED_INSIDE)
@@ -118,10 +118,10 @@ class Stepping(Controller):
             self.screen.put(command_job(Continue()))
         else:
             break_ = self.keyboard.key("break").shown
-            self.screen.say(f"nothing was paused: there is nothing to continue; {break_} sets a breakpoint")
+            self.screen.say(f"nothing is paused, so there is nothing to continue; {break_} sets a breakpoint")
 
     def pause(self) -> None:
-        """Drop what is queued, and have a phase that is stepped stop at the next place; once more, interrupt it."""
+        """Clear the queue, and stop a stepped phase at its next stop; pressed again, interrupt it."""
         running = self.queue.running
         if running is None or self._training.pressed or not self._stops_inside(running):
             self._training.pause()
@@ -129,12 +129,12 @@ class Stepping(Controller):
         self.screen.pausing()
         self.queue.pause()
         self.screen.session.interrupt()
-        again = f"{self.keyboard.named('pause')} again gives the phase up"
-        self.screen.say(f"pausing at the next place{_waited_for(self.queue.stop.position)}; {again}")
+        again = f"{self.keyboard.named('pause')} again rolls the phase back"
+        self.screen.say(f"pausing at the next stop{_waited_for(self.queue.stop.position)}; {again}")
         self._training.pressed = True
 
     def _stops_inside(self, command: Command) -> bool:
-        """Return whether a command that runs is watched from inside, so that it can stop at the next place."""
+        """Return whether a running command is observed inside, so that it can pause at the next stop."""
         if isinstance(command, _STEPS):
             return self.queue.stop.position is not None or isinstance(command, Into)
         name = type(command).__name__.lower()
@@ -156,33 +156,31 @@ class Stepping(Controller):
         return None
 
     def undo(self) -> None:
-        """Go back: inside a phase to the stop before, else by a command."""
+        """Undo: to the previous stop inside a phase, else the last command."""
         self.screen.put(command_job(Undo(self.screen.times)))
 
     # -- breakpoints --------------------------------------------------------------------------------------------------
     @property
     def breakpoints(self) -> tuple[Breakpoint, ...]:
-        """Those there are, as far as the screen has been told."""
+        """The breakpoints that the screen knows of."""
         return self._list.all if self._breaks else ()
 
     def break_here(self) -> None:
-        """Set a breakpoint at the position, or delete it where there is one."""
+        """Set a breakpoint at the position, or delete the existing one."""
         wanted = _break_at(self.queue.stop.position)
         if wanted is None:
-            self.screen.say(
-                "a breakpoint stands on a row of Graph or Model, or where a phase is stopped: go there first"
-            )
+            self.screen.say("a breakpoint needs a row of Graph or Model, or a stop inside a phase: go there first")
         else:
             self.toggle(wanted)
 
     def toggle(self, wanted: Break) -> None:
-        """Set a breakpoint, or delete it where there is one."""
+        """Set a breakpoint, or delete the existing one."""
         there = next((row for row in self.breakpoints if _same(row, wanted)), None)
         self.screen.put(command_job(wanted if there is None else Delete(there.number)))
 
 
 def _break_at(position: Position | None) -> Break | None:
-    """Return the breakpoint on the place that is stopped at; of an op, on its module."""
+    """Return the breakpoint for a position; for an op, one on its module."""
     if position is None:
         return None
     if position.kind == "node":
@@ -200,4 +198,4 @@ def _same(row: Breakpoint, wanted: Break) -> bool:
 
 
 def _waited_for(position: Position | None) -> str:
-    return "" if position is None else f": what runs since {place_words(position)} can't be cut short"
+    return "" if position is None else f": what has run since {place_words(position)} can't be interrupted"

@@ -1,4 +1,4 @@
-"""Going to an element of the selected tensor, and choosing the dimensions that are seen as rows and columns."""
+"""Going to an element of the selected tensor, and choosing the dimensions shown as rows and columns."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from gradstep.values.views.tensor import LookPlace, PlaceView, TensorView
 
 
 class Tensor(Controller):
-    """Goes to an element of the selected tensor, and chooses the dimensions that are seen."""
+    """Goes to an element of the selected tensor, and chooses the dimensions shown."""
 
     def __init__(self, screen: Desk, typing: CommandLines) -> None:
-        """Hold the screen; `typing` begins to type commands."""
+        """Attach to the screen; `typing` opens the command line."""
         super().__init__(screen)
         self._typing = typing
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
-        """Return what each key does."""
+        """Return the handler of each key."""
         return {"tensor_element": lambda: self._typing.begin("element ")}
 
     def commands(self) -> Mapping[str, Callable[[str], object]]:
-        """Return what each command of the screen's own does."""
+        """Return the handler of each screen command."""
         return {"element": self.go_to_element, "dims": self.choose_dims}
 
     def go_to_element(self, text: str) -> None:
-        """Go to an element of the selected tensor: an index, or an extreme that is looked for first.
+        """Go to an element of the selected tensor: an index, or an extreme, which is searched for.
 
         Raises:
-            GradstepError: it is no element of what is selected.
+            GradstepError: the selection has no such element.
         """
         place = read_place(text, self._seen_tensor())
         if isinstance(place, LookPlace):
@@ -43,7 +43,7 @@ class Tensor(Controller):
             self._see_tensor(f"at {list(place)}")
 
     def choose_dims(self, text: str) -> None:
-        """See two dimensions as rows and columns.
+        """Show two dimensions as rows and columns.
 
         Raises:
             GradstepError: the selection does not have them.

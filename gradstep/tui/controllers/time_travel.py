@@ -1,4 +1,4 @@
-"""Going back in time: looking at the past without going there, coming back, comparing two moments."""
+"""Time travel: viewing past stops without going there, returning, comparing two points."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from gradstep.values.views import Request, View
 from gradstep.values.views.tensor import Between
 
 _FIRST = "main"
-"""The branch that a session begins on."""
+"""The initial branch of a session."""
 _GIVEN = re.compile(r"b\d+")
-"""The names that branches get by themselves; they give way to one that is given."""
+"""The generated names of branches, which `branch` replaces."""
 _GROWING = ("timeline", "compare", "loss")
-"""Those that can show something new at the same stop: another branch may have grown since."""
+"""Panels that can change without a new stop, because another branch has grown."""
 
 
 class TimeTravel(Controller):
-    """Shows the moment under the cursor of Timeline, goes there, and compares two of them."""
+    """Shows the stop under Timeline's cursor, and compares two points."""
 
     def __init__(self, screen: Desk, stepping: Stepping) -> None:
-        """Hold the screen; `stepping` pauses where there is nothing to come back from."""
+        """Attach to the screen; `stepping` handles a pause in the present."""
         super().__init__(screen)
         self._stepping = stepping
         self._pair: tuple[str, str] | None = None
-        """What the last command leaves to be compared."""
+        """The two points that the last command compares."""
         self._timeline, self._compare = screen.panel(TimelinePanel), screen.panel(ComparePanel)
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
-        """Return what each key does."""
+        """Return the handler of each key."""
         return {"redo": self.redo, "compare": self.show_compare, "pause": self.pause, "pause_too": self.pause}
 
     def applies(self, key: str) -> bool | None:
         """Return whether a key would do something now."""
         return self.queue.stop.ahead > 0 and not self.queue.dead if key == "redo" else None
 
-    # -- looking at the past ------------------------------------------------------------------------------------------
+    # -- viewing the past ---------------------------------------------------------------------------------------------
     def stopping(
         self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]
     ) -> Sequence[tuple[str, Request, View]]:
-        """Come to the present; a selection made while the past is looked at is seen there."""
+        """Return to the present; a selection made while viewing the past stays in the past."""
         screen = self.screen
         shown = outcome is not None and isinstance(outcome.command, Show)
         if shown and outcome is not None and outcome.ok:
@@ -67,12 +67,12 @@ class TimeTravel(Controller):
         return views
 
     def stopped(self, stop: Stop) -> None:  # noqa: ARG002
-        """Compare what a `try` leaves to be compared."""
+        """Compare the two branches of a `try`."""
         if self._pair is not None:
             self.compare(*self._pair)
 
     def _take_branch(self, stop: Stop, outcome: Outcome | None) -> None:
-        """Note another branch: the losses of the one that was left stand behind its own."""
+        """Track a switch of branches: Loss draws the previous branch behind the current one."""
         before, other = self.screen.status.stop.branch, self.screen.loss.branches[1]
         if stop.branch not in ("", before or _FIRST):
             self.screen.status.branched = True
@@ -81,7 +81,7 @@ class TimeTravel(Controller):
         self.screen.loss.branches = (stop.branch, other)
 
     def moved(self) -> None:
-        """Look at the moment under the cursor of Timeline, when that has the focus."""
+        """Show the stop under Timeline's cursor, when Timeline has the focus."""
         row = self._timeline.here
         if (
             self.screen.focus_panel is not self._timeline
@@ -93,12 +93,12 @@ class TimeTravel(Controller):
         if row.here or self.queue.dead:
             self._leave_past()
         else:
-            # what the last command said is of the present; the log has it
+            # the last command's result belongs to the present; the log has it
             self.screen.why.tell(notice="", outcome=None, fault=None)
             self.screen.past.row, self.screen.past.present = row, self.screen.status.stop.number
             self.screen.past.inside = self.screen.status.stop.position is not None
         self.screen.rearrange()
-        # panels go from one moment to the next as their views come, without a flicker
+        # panels are redrawn as their views arrive, without a flicker
         self.screen.redraw_bars()
 
     def _leave_past(self) -> None:
@@ -111,45 +111,45 @@ class TimeTravel(Controller):
         self.screen.past.row = None
 
     def pause(self) -> None:
-        """Come back from the past that is looked at; else pause."""
+        """Return from the past to the present; else pause."""
         if self.screen.past.row is None or self.queue.busy:
             self._stepping.pause()
         else:
             self.to_present()
 
     def to_present(self) -> None:
-        """Look at the present."""
+        """Return to the present."""
         self._leave_past()
         self._timeline.to_present()
         self.screen.rearrange()
         self.screen.redraw()
 
     def redo(self) -> None:
-        """Go forth again."""
+        """Redo commands that were undone."""
         self.screen.put(command_job(Redo(self.screen.times)))
 
     # -- comparing ----------------------------------------------------------------------------------------------------
     def show_compare(self) -> None:
-        """Show Compare: of the two branches, when nothing else has been compared."""
+        """Focus Compare; compare the two branches, unless something is compared already."""
         present, other = self.screen.loss.branches
         if self._compare.pair is None and other:
             self._compare.compare(other, present)
         self.screen.go_to("compare")
 
     def compare(self, first: str, second: str) -> None:
-        """Show in what two points differ."""
+        """Compare two points."""
         self._compare.compare(first, second)
         self.screen.go_to("compare")
 
     def show_difference(self, between: Between, at: tuple[int, ...]) -> None:
-        """Show a tensor at two points, with the cursor on an element."""
+        """Show the difference of a tensor between two points, with the cursor on an element."""
         self.screen.tensor.compare(between, at)
         self.screen.go_to("tensor")
         back = self.keyboard.key("pause").shown
         self.screen.say(f"Tensor: {between.name}, the second minus the first; {back} goes back")
 
     def back_to_compare(self) -> bool:
-        """Come back from a difference to Compare; False while something runs that is to be paused first."""
+        """Return from a difference to Compare; return False while a command runs, for it is paused first."""
         if self.queue.busy:
             return False
         self._leave_difference()
@@ -163,7 +163,7 @@ class TimeTravel(Controller):
             self.screen.tensor.badge = ""
 
     def carried_out(self, command: Command) -> None:
-        """Forget branches and what was compared when something else is loaded."""
+        """Forget branches and comparisons after a load."""
         if isinstance(command, Load):
             self.screen.status.branched = False
             self.screen.loss.branches = ("", "")

@@ -1,4 +1,4 @@
-"""The keys that do something to the session: phases, as often as a number says, playing, pausing, starting over."""
+"""Running phases: once, a counted number of times, or playing; pausing, starting over."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from gradstep.values.commands import ACTS, Command, Load, Show, line_of
 
 
 class Training(Controller):
-    """Runs phases, as often as a number says, plays them, pauses, and starts over."""
+    """Runs and plays phases, pauses, starts over, and restarts the engine."""
 
     def __init__(self, screen: Desk, showing: Showing, opening: Sequence[Command]) -> None:
-        """Hold the screen; `opening` are the commands to begin with."""
+        """Attach to the screen; `opening` are the first commands."""
         super().__init__(screen)
         self._showing, self.opening = showing, opening
         self.pressed = False
-        """True when the last key was a pause while something ran: once more interrupts."""
+        """True when the last key paused a running command: the next pause interrupts it."""
         self._sure = False
-        """True when the last key asked whether to start over: once more does it."""
+        """True when the last key asked whether to start over: pressed again, it does."""
         self._rate = USUAL
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
-        """Return what each key does."""
+        """Return the handler of each key."""
         return {
             **{name: partial(self.act, name) for name in ACTS},
             "natural": self.natural,
@@ -55,12 +55,12 @@ class Training(Controller):
         self.pressed = False
 
     def heard(self, key: str) -> None:
-        """Take note of which key is pressed: only `start_over` itself answers what it asks."""
+        """Handle any pressed key: only `start_over` confirms its own question."""
         self._sure = self._sure and key == "start_over"
 
     # -- phases -------------------------------------------------------------------------------------------------------
     def _put_phase(self, job: Job) -> None:
-        """Queue what needs a model; why there is none stays to be read."""
+        """Queue a job that needs a model; without one, show why there is none."""
         if self.screen.nothing_loaded:
             self.screen.say(self.screen.why.news.ways_out)
         else:
@@ -71,19 +71,19 @@ class Training(Controller):
         self._put_phase(command_job(SIMPLE[line]))
 
     def natural(self) -> None:
-        """Run the next line of the script; without one, or at its end, do what is natural."""
+        """Run the next line of the script; without one, or at its end, the natural next phase."""
         if self.screen.reading is None or self.screen.reading.at_end:
             self._put_phase(natural_job(parse_commands))
         else:
             self.screen.put(times(self.screen.reading.job(), self.screen.times))
 
     def iteration(self) -> None:
-        """Do what is natural up to the next step of the optimizer."""
+        """Run phases up to and including the next optimizer step."""
         self._put_phase(iteration_job(parse_commands))
 
     # -- playing ------------------------------------------------------------------------------------------------------
     def play(self, unit: Literal["phase", "iteration"]) -> None:
-        """Play phases, lines of the open script, or iterations; once more stops."""
+        """Play phases, lines of the open script, or iterations; pressed again, stop."""
         playing = self.queue.playing
         lines = unit == "phase" and self.screen.reading is not None and not self.screen.reading.at_end
         if playing is not None and (playing.unit == "iteration") == (unit == "iteration"):
@@ -109,7 +109,7 @@ class Training(Controller):
         if reading is None or reading.at_end:
             return None
         if reading.waits:
-            self.screen.say(f"the script asks for a key; {self.keyboard.key('play').shown} plays on")
+            self.screen.say(f"the script asks you to press a key; {self.keyboard.key('play').shown} plays on")
             return None
         return reading.job()
 
@@ -127,9 +127,9 @@ class Training(Controller):
         does = "stops" if self.queue.playing is not None else "plays"
         return f"{slower} slower, {faster} faster, {stop} {does}"
 
-    # -- pausing and beginning again ----------------------------------------------------------------------------------
+    # -- pausing and restarting ---------------------------------------------------------------------------------------
     def pause(self) -> None:
-        """Drop what is queued; once more, interrupt what runs."""
+        """Clear the queue; pressed again, interrupt the running command."""
         self.screen.pausing()
         again = self.pressed and self.queue.running is not None
         if again:
@@ -147,18 +147,18 @@ class Training(Controller):
         self.pressed = self.queue.running is not None
 
     def start_over(self) -> None:
-        """Load the same workload afresh, with the same seed; asks first."""
+        """Load the same workload again, with the same seed; ask first."""
         load = self.screen.last_load
         again = self.keyboard.key("start_over").shown
         if load is None:
-            self.screen.say("nothing was loaded here that could be loaded again")
+            self.screen.say("there is no load command to run again")
         elif not self._sure:
             self._sure = True
             self.screen.say(f"start over with {line_of(load)}? {again} again does it, any other key does not")
         else:
             self._sure = False
             self.queue.pause()
-            self.screen.told(f"Starting over: {line_of(load)}. The log and the record keep what was done before.")
+            self.screen.told(f"Starting over: {line_of(load)}. The log and the recording keep the earlier commands.")
             self.screen.why.tell(said="")
             if self.screen.reading is not None and self.screen.reading.loads:
                 self.screen.reading.restart()
@@ -167,7 +167,7 @@ class Training(Controller):
                 self.screen.put(self._load_again(load))
 
     def _load_again(self, load: Load) -> Job:
-        """Return the job that loads again and shows what is shown now, or what the workload wants to be seen first."""
+        """Return the job that loads again and restores the selection, or the workload's suggestion."""
         shown = next((c for c in reversed(self.queue.history) if isinstance(c, Load | Show)), None)
         if not isinstance(shown, Show):
             return load_job(load, parse_commands)
@@ -178,7 +178,7 @@ class Training(Controller):
         return Job(lambda _: program())
 
     def restart(self) -> None:
-        """Start a dead or hanging engine again."""
+        """Restart a dead or hanging engine."""
         if not self.screen.applies("restart"):
             self.screen.say(f"the engine is alive: {self.keyboard.key('restart').shown} restarts a dead one")
             return
@@ -186,14 +186,14 @@ class Training(Controller):
         self.screen.run_worker(self._restart(), name="restart")
 
     def begin(self) -> None:
-        """Queue what the screen is opened with."""
+        """Queue the opening commands."""
         for command in self.opening:
             self.queue.put(load_job(command, parse_commands) if isinstance(command, Load) else command_job(command))
 
     async def _restart(self) -> None:
         retry = self.screen.nothing_loaded and self.screen.reading is not None
         if retry:
-            # what came before the load, narration, comes again with the script
+            # the narration before the load runs again with the script
             self.queue.history.clear()
         again = bool(self.queue.history)
         await self.queue.restart()
@@ -201,14 +201,14 @@ class Training(Controller):
             self.screen.reading.restart()
             self.queue.put(self.screen.reading.to_load())
         elif not again:
-            # it died before anything was done: begin as at the start
+            # it died before any command was executed
             self.begin()
         self.screen.rearrange()
         self.screen.redraw()
 
 
 def parse_commands(line: str) -> list[Command]:
-    """Parse a line of the session's own, such as what is natural; it holds plain commands only."""
+    """Parse a line made by gradstep, which has plain commands only."""
     from gradstep.steps.language.parse import parse_line
     from gradstep.steps.language.script import Line
 

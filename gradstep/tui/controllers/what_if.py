@@ -1,4 +1,4 @@
-"""Changing what is under the cursor, and doing the same again with something changed."""
+"""Editing what is under the cursor, and `try`: rerunning with something changed."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from gradstep.values.expressions import name_line
 
 
 class WhatIf(Controller):
-    """Begins changes, and does the same again with something changed."""
+    """Opens edits, and runs `try`."""
 
     def __init__(self, screen: Desk, typing: CommandLines) -> None:
-        """Hold the screen; `typing` begins to type."""
+        """Attach to the screen; `typing` opens the command line."""
         super().__init__(screen)
         self._typing = typing
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
-        """Return what each key does."""
+        """Return the handler of each key."""
         return {"edit": self.edit_element, "try": lambda: self._typing.begin("try set lr = ")}
 
     def commands(self) -> Mapping[str, Callable[[str], object]]:
-        """Return what each command of the screen's own does."""
+        """Return the handler of each screen command."""
         return {"try": self.try_again}
 
     # -- edits --------------------------------------------------------------------------------------------------------
     def edit(self, line: str) -> None:
-        """Begin to type a change; in the past, one to do the same again with."""
+        """Open the command line with an edit; with a `try` of it when the past is shown."""
         self._typing.begin(line if self.screen.past.row is None else f"try {line}")
 
     def edit_element(self, grad: bool = False) -> None:
-        """Begin to type a change of the element under the cursor of Tensor, or of its `.grad`."""
+        """Open the command line with an edit of the element under Tensor's cursor, or of its `.grad`."""
         view, spot = self.screen.tensor.view, self.screen.tensor.spot
         place = f"[{', '.join(map(str, spot))}]" if spot else ""
         named = view is not None and view.path
         self.edit(f"set {name_line(view.path)}{'.grad' if grad else ''}{place} = " if view and named else "set ")
 
-    # -- doing it again -----------------------------------------------------------------------------------------------
+    # -- trying -------------------------------------------------------------------------------------------------------
     def try_again(self, given: str) -> None:
-        """Do the same again with something changed; from the past stop that is looked at, when one is.
+        """Rerun with something changed; from the past stop being viewed, if any.
 
         Raises:
-            GradstepError: it is no `try`.
+            GradstepError: it is not a valid `try`.
         """
         past = self.screen.past.row
         for command in parse_commands(f"try {given}"):

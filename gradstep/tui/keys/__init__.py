@@ -1,1 +1,1 @@
-"""The keys: their table, how they are bound, the file that binds them anew, and the help on them."""
+"""The keys: their table, their bindings, the user's keys.toml, and the help."""

@@ -1,4 +1,4 @@
-"""The help: the panel in focus first, then every key as it is bound, and every command of the steps language."""
+"""The help: the focused panel, every key as bound, and every command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gradstep.values.views import NoView
 
 
 def topics() -> list[str]:
-    """Return the commands that there is help on."""
+    """Return the commands that the help lists."""
     from gradstep.steps.language.words import WORDS
     from gradstep.tui.commands.screen_commands import SCREEN_WORDS
 
@@ -27,15 +27,15 @@ def topics() -> list[str]:
 
 
 PATH: tuple[tuple[str, str], ...] = (
-    ("●", "the phase that was just done: the screen shows what came of it"),
-    ("✓", "done earlier, since the last zero_grad"),
-    ("▶", "running, or stopped inside of"),
+    ("●", "the phase that just ran: the screen shows its result"),
+    ("✓", "ran earlier, since the last zero_grad"),
+    ("▶", "running, or stopped inside"),
 )
-"""The marks of the path of phases."""
+"""The marks of the phases row."""
 
 
 def help_lines(width: int, keyboard: Keyboard, panel: Panel[Any] | None = None) -> list[Line]:
-    """Return the whole help as rows, what there is to know about one panel first."""
+    """Return the help as rows, with the given panel first."""
     from gradstep.steps.language.words import WORDS
     from gradstep.tui.commands.screen_commands import SCREEN_WORDS
 
@@ -49,7 +49,7 @@ def help_lines(width: int, keyboard: Keyboard, panel: Panel[Any] | None = None) 
         own = [key for key in keyboard.keys if key.panel == name]
         lines += [text_line(f"In {heading(name)}", width, "bright"), *_entries(own, width), Line()]
     lines += [
-        text_line("The path of the phases, below the status line", width, "bright"),
+        text_line("The phases, below the status line", width, "bright"),
         *(line for mark, text in PATH for line in _entry(mark, text, width, 12)),
         Line(),
         text_line("A number before a key", width, "bright"),
@@ -65,17 +65,17 @@ def help_lines(width: int, keyboard: Keyboard, panel: Panel[Any] | None = None) 
 
 def _counts(keyboard: Keyboard) -> str:
     return (
-        f"10 {keyboard.key('natural').shown} does it ten times; {keyboard.key('pause').shown} stops it, "
-        f"{keyboard.key('go_on').shown} goes on. It goes before {' '.join(keyboard.counted)}. A digit by itself is the "
-        "key of a panel: it is a number when one of those follows at once."
+        f"10 {keyboard.key('natural').shown} repeats it ten times; {keyboard.key('pause').shown} stops, "
+        f"{keyboard.key('go_on').shown} continues. It works before {' '.join(keyboard.counted)}. A digit by itself "
+        "focuses a panel: it is a count when one of those keys follows at once."
     )
 
 
 def panel_lines(width: int, keyboard: Keyboard, panel: Panel[Any]) -> list[Line]:
-    """Return what a panel shows, how it is read, and the keys of its own."""
+    """Return what a panel shows, how to read it, and its own keys."""
     own = [key for key in keyboard.keys if key.panel == panel.id]
     return [
-        text_line(f"{panel.title}, which is in focus", width, "bright"),
+        text_line(f"{panel.title}, the panel in focus", width, "bright"),
         *paragraph(
             panel.help_text.format_map({key.id: keyboard.named(key.id) for key in keyboard.keys}), width, "text", 4
         ),
@@ -95,7 +95,7 @@ def _entry(name: str, text: str, width: int, indent: int) -> list[Line]:
 
 
 class HelpPanel(Panel[NoView]):
-    """The help as rows that scroll."""
+    """The help as scrollable rows."""
 
     title = "Help"
 
@@ -103,9 +103,9 @@ class HelpPanel(Panel[NoView]):
         """Prepare the help.
 
         Args:
-            keyboard: the keys as they are bound.
-            panel: what to begin with.
-            topic: the command to show first; empty for the beginning.
+            keyboard: the key bindings.
+            panel: the panel to describe first.
+            topic: the command to scroll to; empty for the top.
         """
         super().__init__("help")
         self.keyboard = keyboard
@@ -122,7 +122,7 @@ class HelpPanel(Panel[NoView]):
 
 
 class HelpScreen(ModalScreen[None]):
-    """The help over the whole screen."""
+    """The full-screen help."""
 
     DEFAULT_CSS = "HelpScreen { background: $background; } HelpScreen > #help { width: 1fr; height: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -136,12 +136,12 @@ class HelpScreen(ModalScreen[None]):
     ]
 
     def __init__(self, keyboard: Keyboard, panel: Panel[Any] | None = None, topic: str = "") -> None:
-        """Prepare the screen; `panel` is what to begin with, `topic` the command to show first."""
+        """Prepare the screen; `panel` is described first, `topic` is the command to scroll to."""
         super().__init__()
         self._panel = HelpPanel(keyboard, panel, topic)
 
     def compose(self) -> ComposeResult:
-        """Show the one panel."""
+        """Yield the help panel."""
         yield self._panel.surface
 
     def action_move(self, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""Sentences in the keys as they are bound: views name a command, "run `forward`", and the screen the key, "press f"."""
+"""Replace commands in sentences by their keys: views say "run `forward`", the screen says "press f"."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from gradstep.tui.commands.jobs import SIMPLE
 from gradstep.tui.keys.keyboard import Keyboard
 
 _COMMANDS = {name: name for name in SIMPLE} | {"continue": "go_on"}
-"""The id of the key of each command that a sentence may name: the phases, and the ways on inside one."""
+"""The key id of each command that a sentence may name: phases, and stepping commands."""
 _NAMED = re.compile(rf"(?:\b(?P<run>[Rr])un )?`(?P<command>{'|'.join(_COMMANDS)})`")
 _SAID = ("note", "why", "sentence", "more", "no_grad")
-"""The fields of views that hold sentences."""
+"""The fields of views that contain sentences."""
 
 ViewT = TypeVar("ViewT", bound=Struct)
 
 
 def in_keys(text: str, keyboard: Keyboard) -> str:
-    """Return a sentence with each command that it names in backquotes as its key: "run `forward`" as "press f".
+    """Return a sentence with each command in backquotes replaced by its key: "run `forward`" becomes "press f".
 
-    A command without a key is named as it is typed: "run `:forward`".
+    A command without a key is given as it is typed: "run `:forward`".
     """
     return _NAMED.sub(lambda found: _named(found, keyboard), text) if "`" in text else text
 
@@ -37,7 +37,7 @@ def _named(found: re.Match[str], keyboard: Keyboard) -> str:
 
 
 def view_in_keys(view: ViewT, keyboard: Keyboard) -> ViewT:
-    """Return a view with what it says in the keys as they are bound; itself where it names no command."""
+    """Return a view with the commands in its sentences replaced by keys; the view itself when it names none."""
     changed: dict[str, object] = {}
     for name in _SAID:
         said = getattr(view, name, "")

@@ -1,4 +1,4 @@
-"""The keys as they are bound now: the table of `keymap.py` with what a user has changed in it."""
+"""The current key bindings: the table of `keymap.py` with the user's changes."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from gradstep.tui.keys.names import ARROWS, written
 from gradstep.tui.keys.table.key import Key
 
 _NONE = "no-key-"
-"""Begins the name of the key that an action without one is bound to; no terminal sends it."""
+"""Prefix of the key name that an unbound action gets; no terminal sends it."""
 
 
 class Keyboard:
-    """Every key as it is bound.
+    """The current binding of every key.
 
     Args:
-        changed: the keys of each id that is bound anew, by Textual's names with commas between; empty for none.
+        changed: the keys of each rebound id, as Textual's names separated by commas; empty unbinds it.
     """
 
     def __init__(self, changed: Mapping[str, str] | None = None) -> None:
         changed = changed or {}
         self.keys = tuple(key._replace(keys=changed[key.id]) if key.id in changed else key for key in KEYMAP)
         self.changed = {name: keys or _NONE + name for name, keys in changed.items()}
-        """What Textual's `App.set_keymap` takes."""
+        """The changes, for Textual's `App.set_keymap`."""
         self._by_id = {key.id: key for key in self.keys}
         self._by_key = {pressed: key for key in self.keys for pressed in key.keys.split(",") if pressed}
 
@@ -32,27 +32,27 @@ class Keyboard:
         return self._by_id[name]
 
     def named(self, name: str) -> str:
-        """Return how the key of an id is called in a sentence: `esc`; `no key` where it has none."""
+        """Return the key of an id for use in a sentence, e.g. `esc`; `no key` when it is unbound."""
         return self._by_id[name].shown or "no key"
 
     @property
     def counted(self) -> list[str]:
-        """The keys that a number goes before, as they are written, one for each thing to do."""
+        """The keys that take a count, as written, one for each action."""
         ways = [[one for one in key.keys.split(",") if self.takes_count(one)] for key in self.keys]
         return [written(pressed[0]) for pressed in ways if pressed]
 
     def takes_count(self, pressed: str) -> bool:
-        """Return whether a number goes before a key.
+        """Return whether a key takes a count.
 
-        Not before arrows: they are pressed right after the digit that is the key of a panel, to move there.
+        Arrows do not: they are pressed right after the digit that focuses a panel, to move there.
         """
         key = self.of(pressed)
         return key is not None and key.counts and pressed not in ARROWS
 
     def of(self, pressed: str) -> Key | None:
-        """Return what a key is bound to, by Textual's name of it."""
+        """Return what a key is bound to, by its Textual name."""
         return self._by_key.get(pressed)
 
 
-AS_IT_COMES = Keyboard()
-"""The table with nothing changed."""
+DEFAULT_KEYS = Keyboard()
+"""The default bindings."""

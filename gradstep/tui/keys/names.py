@@ -1,4 +1,4 @@
-"""What keys are called: Textual's names of them, how a person writes them, and how the screen shows them."""
+"""Names of keys: Textual's, as people write them, and as the screen shows them."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import unicodedata
 from textual.keys import Keys
 
 _CHARACTERS = {"/": "slash", "\\": "backslash", "@": "at", "-": "minus", "+": "plus", "_": "underscore", " ": "space"}
-"""Textual's names of characters where that is not their name in Unicode."""
+"""Textual's names of characters that differ from their Unicode names."""
 _WRITTEN = {"escape": "esc", "pageup": "pgup", "pagedown": "pgdn"}
-"""How keys are written where that is not Textual's name of them."""
+"""Written names of keys that differ from Textual's."""
 ARROWS = {"up": "↑", "down": "↓", "left": "←", "right": "→"}
-"""How they are drawn on the screen."""
+"""Arrow keys as drawn on the screen."""
 _MODIFIERS = ("ctrl", "alt", "shift")
 
 
 def written(name: str) -> str:
-    """Return how a person writes a key, by Textual's name of it: `?`, `esc`, `ctrl+p`."""
+    """Return a key as a person writes it, from its Textual name: `?`, `esc`, `ctrl+p`."""
     *modifiers, last = name.split("+")
     return "+".join([*modifiers, _WRITTEN.get(last) or _BY_NAME.get(last, last)])
 
 
 def shown(name: str) -> str:
-    """Return how the screen shows a key, by Textual's name of it: as `written`, but for arrows and `del`."""
+    """Return a key as the screen shows it, from its Textual name: as `written`, except for arrows and `del`."""
     return ARROWS.get(name) or ("del" if name == "delete" else written(name))
 
 
 def key_name(text: str) -> str:
-    """Return Textual's name of a key as a person writes it; empty when there is no such key."""
+    """Return the Textual name of a key as a person writes it; empty when there is no such key."""
     plus = text == "+" or text.endswith("++")
     *modifiers, last = [*filter(None, text.rstrip("+").split("+")), "+"] if plus else text.split("+")
     held = {modifier.lower() for modifier in modifiers}
@@ -38,7 +38,7 @@ def key_name(text: str) -> str:
 
 
 def _character(character: str) -> str:
-    """Return Textual's name of the key that writes a character; empty when none does."""
+    """Return the Textual name of the key of a character; empty when there is none."""
     if character.isalnum():
         return character
     name = unicodedata.name(character, "").lower().replace("-", "_").replace(" ", "_")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.keys.keyboard import DEFAULT_KEYS, Keyboard
 from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
@@ -27,7 +27,7 @@ def draw(
     height: int,
     first: int = 0,
     at: int = -1,
-    keyboard: Keyboard = AS_IT_COMES,
+    keyboard: Keyboard = DEFAULT_KEYS,
 ) -> Drawing:
     """Draw both points, the plot, what differs in words, and the tensors from row `first` on, the cursor on `at`."""
     if view is None:

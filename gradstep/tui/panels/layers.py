@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gradstep.tui.keys.in_keys import in_keys
-from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.keys.keyboard import DEFAULT_KEYS, Keyboard
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.drawing import GUTTER, Drawing, empty, widest, window
 from gradstep.tui.render.lines import Line, Row, cell_len, clean, fit_end, text_line
@@ -21,7 +21,9 @@ _GAUGE = 13
 """Cells of the gauge: two a decade, `USUAL` in the middle."""
 
 
-def draw(view: LayersView | None, width: int, height: int, first: int = 0, keyboard: Keyboard = AS_IT_COMES) -> Drawing:
+def draw(
+    view: LayersView | None, width: int, height: int, first: int = 0, keyboard: Keyboard = DEFAULT_KEYS
+) -> Drawing:
     """Draw the modules from row `first` on."""
     if view is None:
         return empty(width, height, "No model yet: its layers show here as soon as it is built.")
@@ -38,7 +40,7 @@ def draw(view: LayersView | None, width: int, height: int, first: int = 0, keybo
     return Drawing(about, lines[: max(height, 0)], len(view.rows), start, end - start)
 
 
-def said(view: LayersView, room: int, keyboard: Keyboard = AS_IT_COMES) -> str:
+def said(view: LayersView, room: int, keyboard: Keyboard = DEFAULT_KEYS) -> str:
     """Return what the columns are of, and what is not known yet; the longest text that fits."""
     if view.updated is None:
         texts = ["update/weight shows after the next `step`; about 1e−3 (│) is usual", "update/weight: run `step`"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradstep.tui.keys.in_keys import in_keys
-from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.keys.keyboard import DEFAULT_KEYS, Keyboard
 from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragraph, widest
@@ -20,7 +20,7 @@ _WIDE = 56
 _HEADS = ("since", "this adds", "sum", "norm", "from loss")
 
 
-def draw(view: LedgerView | None, width: int, height: int, back: int = 0, keyboard: Keyboard = AS_IT_COMES) -> Drawing:
+def draw(view: LedgerView | None, width: int, height: int, back: int = 0, keyboard: Keyboard = DEFAULT_KEYS) -> Drawing:
     """Draw the account, its newest rows unless `back` rows are scrolled back to; the sum always stands below."""
     if view is None or not view.name:
         return empty(width, height, clean(view.note) if view is not None else "Nothing is loaded yet.")

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from msgspec.structs import replace
 
 from gradstep.tui.keys.in_keys import in_keys
-from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.keys.keyboard import DEFAULT_KEYS, Keyboard
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, empty
@@ -40,7 +40,7 @@ AS_IT_FITS = Wanted()
 
 
 def draw(
-    view: LossView | None, width: int, height: int, wanted: Wanted = AS_IT_FITS, keyboard: Keyboard = AS_IT_COMES
+    view: LossView | None, width: int, height: int, wanted: Wanted = AS_IT_FITS, keyboard: Keyboard = DEFAULT_KEYS
 ) -> Drawing:
     """Draw the last loss, or the one at the cursor, as a number, and the history as a plot."""
     if view is None or not view.points:

@@ -11,7 +11,7 @@ from textual import events
 from textual.geometry import Size
 from textual.message import Message
 
-from gradstep.tui.keys.keyboard import AS_IT_COMES
+from gradstep.tui.keys.keyboard import DEFAULT_KEYS
 from gradstep.tui.panels.actions import Actions
 from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import Drawing, empty, heading
@@ -30,7 +30,7 @@ class Panel(Generic[ViewT]):
     """What the panel shows and how to read it; `{choose}` is the key of that id."""
     shows: ClassVar[type[Struct]] = NoView
     """The kind of view, the same as `ViewT`."""
-    keyboard = AS_IT_COMES
+    keyboard = DEFAULT_KEYS
     """The key bindings, for texts that name keys."""
 
     class Focused(Message):

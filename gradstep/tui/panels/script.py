@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.keys.keyboard import DEFAULT_KEYS, Keyboard
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.panels.why import problem_lines
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, paragraph, window
@@ -32,7 +32,7 @@ class Page(NamedTuple):
     """What went wrong, by line from 1."""
 
 
-def draw(page: Page | None, width: int, height: int, first: int = -1, keyboard: Keyboard = AS_IT_COMES) -> Drawing:
+def draw(page: Page | None, width: int, height: int, first: int = -1, keyboard: Keyboard = DEFAULT_KEYS) -> Drawing:
     """Draw the script from its row `first` on; -1: so that the next line is in the middle."""
     if page is None:
         return Drawing("", paragraph("No script is open: gradstep FILE.steps opens one.", width, "dim")[:height])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from gradstep.tui.keys.in_keys import in_keys
-from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.keys.keyboard import DEFAULT_KEYS, Keyboard
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.drawing import GUTTER, Drawing, empty, window
 from gradstep.tui.render.lines import Line, Row, clean
@@ -22,7 +22,7 @@ def draw(
     height: int,
     first: int = 0,
     left: int = 0,
-    keyboard: Keyboard = AS_IT_COMES,
+    keyboard: Keyboard = DEFAULT_KEYS,
 ) -> Drawing:
     """Draw the file from its row `first` on, without the first `left` columns; `…` for lines that are still to come."""
     if view is None or not view.lines:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.keys.keyboard import DEFAULT_KEYS, Keyboard
 from gradstep.tui.panels.formulas import are_ways, formula_rows
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.copying import Copied
@@ -48,7 +48,7 @@ class News(NamedTuple):
     """The narration of the last `say` with those right before it, which are one text; it stands above all else."""
     whole: bool = False
     """True to show every frame of a traceback, not only the user's own."""
-    keyboard: Keyboard = AS_IT_COMES
+    keyboard: Keyboard = DEFAULT_KEYS
 
     @property
     def problem(self) -> Problem | None:
@@ -174,7 +174,7 @@ def _stages(news: News, width: int) -> list[Line]:
 
 
 def problem_lines(
-    problem: Problem, width: int, whole: bool = False, spare: int = 0, keyboard: Keyboard = AS_IT_COMES
+    problem: Problem, width: int, whole: bool = False, spare: int = 0, keyboard: Keyboard = DEFAULT_KEYS
 ) -> list[Line]:
     """Draw a problem: title, what happened, what to do about it, and the user's own frames.
 

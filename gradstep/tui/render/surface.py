@@ -12,7 +12,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from gradstep.tui.keys.keyboard import AS_IT_COMES
+from gradstep.tui.keys.keyboard import DEFAULT_KEYS
 from gradstep.tui.render.glyphs import ASCII, ascii_of
 from gradstep.tui.render.lines import Line, cell_len
 from gradstep.tui.render.tones import style
@@ -35,7 +35,7 @@ class Surface(Widget):
 
     DEFAULT_CSS = "Surface { width: auto; height: auto; }"
     ground: ClassVar[str] = "screen"
-    keyboard = AS_IT_COMES
+    keyboard = DEFAULT_KEYS
     """The key bindings, for texts that name keys."""
 
     def __init__(self, name: str) -> None:

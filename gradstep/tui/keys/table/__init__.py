@@ -1,1 +1,1 @@
-"""The keys of the screen, a part of the table a file; `tui/keymap.py` puts them together."""
+"""The key table, a file for each group; `keys/keymap.py` joins them."""

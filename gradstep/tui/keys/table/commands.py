@@ -1,12 +1,12 @@
-"""The keys of what is found by its name: commands, nodes, help."""
+"""The keys of command line, search, palette and help."""
 
 from __future__ import annotations
 
 from gradstep.tui.keys.table.key import Key
 
 COMMANDS: tuple[Key, ...] = (
-    Key("command", "colon", "command", "type a command; tab completes, up goes back in history", "Commands"),
+    Key("command", "colon", "command", "type a command; tab completes, up recalls earlier ones", "Commands"),
     Key("find", "slash", "find", "find a module, parameter or node as you type its name", "Commands"),
     Key("palette", "ctrl+p", "palette", "find a command by its name", "Commands", in_palette=False),
-    Key("help", "question_mark,f1", "help", "what is in focus, every key and every command", "Commands"),
+    Key("help", "question_mark,f1", "help", "help on the focused panel, every key and every command", "Commands"),
 )

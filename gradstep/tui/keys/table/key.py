@@ -1,4 +1,4 @@
-"""What is known of a key."""
+"""The declaration of a key."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from gradstep.tui.keys.names import shown
 
 
 class Key(NamedTuple):
-    """A key: what it is called, what it does, where it is named. A controller or a panel handles it, by its id."""
+    """A key: its id, default bindings, label and help. A controller or a panel handles it, by its id."""
 
     id: str
     keys: str
-    """Textual's names of the keys, with commas between."""
+    """Textual's names of the keys, separated by commas."""
     label: str
     help: str
     group: str
     priority: bool = False
-    """True for a key that works while a line is being typed, too."""
+    """True for a key that also works in an input line."""
     counts: bool = False
-    """True for a key that does what it does as often as the number typed before it says."""
+    """True for a key that takes a count."""
     panel: str = ""
-    """The panel whose own key it is: help for that panel names it first; empty for a key of all of them."""
+    """The panel it belongs to, whose help lists it first; empty for a global key."""
     in_palette: bool = True
-    """False for a key that is of no use in the palette."""
+    """False for a key that is useless in the palette."""
 
     @property
     def shown(self) -> str:
-        """How the first of its keys is shown on the screen: `esc`, `↑`; empty for none."""
+        """The first of its keys as shown on the screen: `esc`, `↑`; empty when unbound."""
         return shown(self.keys.partition(",")[0])

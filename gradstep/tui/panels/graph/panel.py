@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from gradstep.tui.keys.in_keys import in_keys
-from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.keys.keyboard import DEFAULT_KEYS, Keyboard
 from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.breakpoints import of_node
 from gradstep.tui.panels.graph.nodes import Columns, describe
@@ -40,7 +40,7 @@ def draw(
     first: int = 0,
     at: int = -1,
     breakpoints: tuple[Breakpoint, ...] = (),
-    keyboard: Keyboard = AS_IT_COMES,
+    keyboard: Keyboard = DEFAULT_KEYS,
 ) -> Drawing:
     """Draw the rows from row `first` on, the cursor on row `at` (-1: nowhere).
 

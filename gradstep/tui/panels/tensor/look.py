@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from gradstep.tui.keys.keyboard import AS_IT_COMES, Keyboard
+from gradstep.tui.keys.keyboard import DEFAULT_KEYS, Keyboard
 from gradstep.tui.render import heat
 from gradstep.tui.render.lines import clean
 from gradstep.values import numbers
@@ -90,7 +90,7 @@ class Look(NamedTuple):
     heat: bool = False
     block: bool = False
     """True to say everything there is to say of the slice below the numbers."""
-    keyboard: Keyboard = AS_IT_COMES
+    keyboard: Keyboard = DEFAULT_KEYS
 
 
 def peak(known: Statistics | None, seen: Iterable[float]) -> float:
