@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -26,7 +27,7 @@ from gradstep.values.outcomes import Problem, Stop, WatchHit
 from gradstep.views.training.model import dtype_name
 
 _ACTS = (cmd.Forward, cmd.Backward, cmd.Step, cmd.ZeroGrad, cmd.NextBatch)
-_TRAVELS = (*cmd.TRAVELS, *cmd.EDITS, *cmd.FILES)
+_TRAVELS: TypeAlias = cmd.TravelCommand | cmd.EditCommand | cmd.FileCommand
 
 _LATE = "{}: a buffer that was registered while training; undo leaves it. Register it when the model is built"
 
@@ -221,7 +222,7 @@ class Executor:
 
     def _again(self, command: cmd.PointCommand) -> tuple[WatchHit, ...]:
         """Carry out once more what a point was come to by."""
-        if isinstance(command, cmd.EDITS):
+        if isinstance(command, cmd.EditCommand):
             self.done.append(command)
             return self._travel(command)[1]
         inspector = self.inspector

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
-from gradstep.values.commands import EDITS, Assign, Command, EditCommand, Freeze, PointCommand, line_of
+from gradstep.values.commands import Assign, Command, EditCommand, Freeze, PointCommand, line_of
 from gradstep.values.expressions import expression_line
 
 _NAME = 24
@@ -62,7 +62,11 @@ def otherwise(
     What was done may have begun with changes too, of a trial before this one: those of something else still hold, and
     one of the same thing gives way.
     """
-    before = [each for each in takewhile(lambda command: isinstance(command, EDITS), done) if isinstance(each, EDITS)]
+    before = [
+        each
+        for each in takewhile(lambda command: isinstance(command, EditCommand), done)
+        if isinstance(each, EditCommand)
+    ]
     changed = set(map(_subject, changes))
     return [*(each for each in before if _subject(each) not in changed), *changes], done[len(before) :]
 

@@ -278,7 +278,7 @@ class Showing(Controller):
         lines = self.screen.reading is not None and not self.screen.reading.at_end
         now += ["natural"] * (inside and lines)
         now += keymap.INSIDE if inside else ()
-        left_out = {*now, *(keymap.OUTSIDE if inside else ())}
+        left_out = {*now, *(keymap.BETWEEN_ONLY if inside else ())}
         self.screen.footer.keys = [*now, *(n for n in keymap.FOOTER if self.screen.applies(n) and n not in left_out)]
         self.screen.footer.first = ("help", *["maximise"] * self.screen.maximised, *now)
         self.screen.footer.next = next_words(self.queue.stop, lines)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
-from gradstep.values.commands import EDITS, TRAVELS, Command, line_of
+from gradstep.values.commands import Command, EditCommand, TravelCommand, Try, line_of
 from gradstep.values.differences import FirstDifference, RunComparison, TensorDifference
 
-_ALONE = (*EDITS, *TRAVELS)
+_ALONE: TypeAlias = EditCommand | TravelCommand | Try
 """What one way may have alone: it stands beside no command of the other."""
 
 

@@ -10,7 +10,7 @@ from lark import Lark, Token, UnexpectedInput
 
 from gradstep.steps.language.outline import RawBlock, ToOutline
 from gradstep.steps.language.transform import ToValues
-from gradstep.values.commands import COMMANDS, EDITS
+from gradstep.values.commands import COMMANDS
 from gradstep.values.commands.syntax import grammar_of
 
 
@@ -23,8 +23,8 @@ def parser() -> Lark:
     """Return the parser, with its three ways in: `outline`, `command` and `header`."""
     text = (Path(__file__).parent / "grammar.lark").read_text(encoding="utf-8")
     rules, makers, terminals = grammar_of(COMMANDS)
-    changes = [rule for name, rule in rules.items() if makers[name][0] in EDITS]
-    others = [rule for name, rule in rules.items() if makers[name][0] not in EDITS]
+    changes = [rule for name, rule in rules.items() if makers[name][0].syntax.role == "edit"]
+    others = [rule for name, rule in rules.items() if makers[name][0].syntax.role != "edit"]
     lines = [f"?command: change | {' | '.join(others)}", f"?change: {' | '.join(changes)}"]
     lines += [f"{name}: /{pattern}/" for name, pattern in terminals.items()]
     starts = ["outline", "command", "header"]

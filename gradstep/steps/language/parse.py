@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gradstep.steps.language.faults import Fault, ScriptError
 from gradstep.steps.language.script import ExpectError, Line, Repeat, Script, Statement
-from gradstep.values.commands import EDITS, Command, Say, Try, for_replay
+from gradstep.values.commands import Command, EditCommand, Say, Try, for_replay
 from gradstep.values.commands.misfit import MisfitError
 from gradstep.values.commands.time_travel import NO_CHANGE
 
@@ -148,7 +148,7 @@ class _Parser:
 
     def trial(self, raw: RawBlock, header: Try, inner: tuple[Statement, ...]) -> Try:
         """Return the `try` of a block, whose body holds changes only."""
-        changes = [each.command for each in inner if isinstance(each, Line) and isinstance(each.command, EDITS)]
+        changes = [each.command for each in inner if isinstance(each, Line) and isinstance(each.command, EditCommand)]
         if len(changes) < len(inner):
             raise MisfitError("the block of `try` holds more than changes", *NO_CHANGE, 0, len(raw.text))
         return replace(header, changes=tuple(changes))

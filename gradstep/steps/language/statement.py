@@ -12,7 +12,7 @@ from msgspec import Struct
 from gradstep.steps.language.grammar import parser
 from gradstep.steps.language.words import BY_WORD
 from gradstep.values import commands as c
-from gradstep.values.commands import SETTINGS
+from gradstep.values.commands import SETTINGS, Word
 from gradstep.values.commands.misfit import MisfitError
 from gradstep.values.commands.time_travel import NO_CHANGE
 from gradstep.values.nearest import did_you_mean
@@ -91,6 +91,12 @@ def _misfit(text: str, error: UnexpectedInput) -> MisfitError:
     found = word.group() if word else ""
     first = text.split(None, 1)[0] if text.strip() else ""
     known = next((w for name, w in BY_WORD.items() if re.match(rf"{name}(?![\w.])", first)), None)
+    if (
+        known is not None
+        and known.word != "set"
+        and (assigned := re.fullmatch(rf"{known.word}\s*(=)(?!=)\s*(.+)", text))
+    ):
+        return _misfit_of_assignment(known, assigned[2], assigned.start(1))
     if known is None or not text[:at].strip():
         first = re.match(r"[\w.]+|\S*", text).group()  # type: ignore[union-attr]
         meant = _meant_set(text)
@@ -116,6 +122,13 @@ def _misfit(text: str, error: UnexpectedInput) -> MisfitError:
     return MisfitError(f"`{found}` does not fit here", "", guess or usage, at, len(found))
 
 
+def _misfit_of_assignment(word: Word, value: str, at: int) -> MisfitError:
+    """Return what is wrong with a command word that is assigned to, as in `undo=3`."""
+    meant = next((f"`{line}`" for line in (f"{word.word} {value}", f"set {word.word} = {value}") if _parses(line)), "")
+    remedy = f"Did you mean {meant}?" if meant else f"It is written like this: {word.usage}"
+    return MisfitError("`=` does not fit here", "", remedy, at, 1)
+
+
 def _misfit_of_change(text: str, start: int) -> MisfitError:
     """Return what is wrong with the change of a `try`, which begins at `start`."""
     try:
@@ -135,13 +148,15 @@ def _meant_set(text: str) -> str:
     if found is None or not (found[2] or found[1] in ("lr", *SETTINGS)):
         return ""
     line = f"set {found[1]} = {found[3]}"
-    if line == text:
-        return ""
+    return line if line != text and _parses(line) else ""
+
+
+def _parses(line: str) -> bool:
     try:
         parse_command(line)
     except MisfitError:
-        return ""
-    return line
+        return False
+    return True
 
 
 def _wanted(error: UnexpectedInput) -> set[str]:

@@ -11,7 +11,7 @@ from gradstep.steps.language.script import Line, Repeat, Script, Statement
 from gradstep.steps.runner import Runner
 from gradstep.tui.commands.jobs import Job, Program
 from gradstep.tui.panels.script import Page
-from gradstep.values.commands import TRAVELS, Command, Into, Load, Say
+from gradstep.values.commands import Command, Into, Load, Say, TravelCommand, Try
 from gradstep.values.outcomes import Outcome, Problem
 
 
@@ -184,7 +184,7 @@ class Reading:
         if self._runs or not outcome.ok:
             return False
         self.waits = False
-        place = self._places.get(self._key(outcome)) if isinstance(outcome.command, TRAVELS) else None
+        place = self._places.get(self._key(outcome)) if isinstance(outcome.command, TravelCommand | Try) else None
         if self._is_next(outcome):
             self._ran(outcome)
         elif place is not None:

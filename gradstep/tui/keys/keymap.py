@@ -1,58 +1,37 @@
-"""Every key of the screen in one table: the bindings, the footer, the help and the palette all read it."""
+"""The key table: bindings, footer, help and palette all read it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from textual.binding import Binding
 
 from gradstep.tui.keys.table.acts import ACTS
 from gradstep.tui.keys.table.commands import COMMANDS
-from gradstep.tui.keys.table.key import Key
+from gradstep.tui.keys.table.key import Footer, Key
 from gradstep.tui.keys.table.own import OWN
 from gradstep.tui.keys.table.panels import PANELS
 
 KEYMAP: tuple[Key, ...] = (*ACTS, *PANELS, *OWN, *COMMANDS)
-"""The whole table, in the order of the help."""
+"""Every key, in the order of the help."""
 
-FOOTER: tuple[str, ...] = (
-    "natural",
-    "into",
-    "iteration",
-    "play",
-    "go_on",
-    "next_batch",
-    "pause",
-    "panel",
-    "maximise",
-    "command",
-    "find",
-    "help",
-    "quit",
-)
-"""The keys that the footer names, in its order."""
-PLAYING: tuple[str, ...] = ("play", "slower", "faster")
-"""Those that come before them while something is played."""
-INSIDE: tuple[str, ...] = ("into", "over", "out", "go_on", "undo", "break")
+
+def _in_footer(place: Callable[[Footer], int]) -> tuple[str, ...]:
+    """Return the ids of the keys that have a place on the footer, in its order."""
+    named = [key for key in KEYMAP if place(key.footer)]
+    return tuple(key.id for key in sorted(named, key=lambda key: place(key.footer)))
+
+
+FOOTER = _in_footer(lambda footer: footer.place)
+"""The keys that the footer names, from the left."""
+PLAYING = _in_footer(lambda footer: footer.playing)
+"""Those that come before them while playing."""
+INSIDE = _in_footer(lambda footer: footer.inside)
 """Those that come before them at a stop inside a phase."""
-OUTSIDE: tuple[str, ...] = ("natural", "iteration", "play", "next_batch")
-"""Those that are not named there."""
-NEEDED: tuple[str, ...] = (
-    "restart",
-    "traceback",
-    "help",
-    "command",
-    "quit",
-    "natural",
-    "go_on",
-    "panel",
-    "pause",
-    "maximise",
-    "into",
-    "next_batch",
-    "iteration",
-    "play",
-    "find",
-)
-"""The keys that it names first where there is no room for all."""
+BETWEEN_ONLY = _in_footer(lambda footer: footer.between_only)
+"""Those that are not named at a stop inside a phase."""
+RANKED = _in_footer(lambda footer: footer.rank)
+"""Those that get room first where there is not enough for all."""
 
 
 def bindings() -> list[Binding]:

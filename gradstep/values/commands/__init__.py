@@ -31,7 +31,6 @@ from gradstep.values.commands.stepping import (
 from gradstep.values.commands.syntax import Role, Syntax, Word, line_of
 from gradstep.values.commands.telling import Check, Expect, Let, Print, Say, Screenshot, Show, Unwatch, Watch, WhyNone
 from gradstep.values.commands.time_travel import (
-    EDITS,
     HISTORY,
     BackUntil,
     Branch,
@@ -84,13 +83,8 @@ Command: TypeAlias = (
     | Compare
     | Diff
     | Try
-    | Freeze
-    | Clip
-    | UseOptimizer
-    | Mode
-    | Seed
+    | EditCommand
     | Checkpoint
-    | Restore
     | Export
     | Say
     | Screenshot
@@ -102,8 +96,6 @@ PhaseCommand: TypeAlias = Forward | Backward | Step | ZeroGrad
 PointCommand: TypeAlias = PhaseCommand | NextBatch | EditCommand
 """Commands that change what is being trained: each that goes through leads to a new point of the timeline."""
 
-TRAVELS = (Undo, Redo, Goto, BackUntil, WhoWrote, Branch, Switch, Compare, Diff, Try)
-FILES = (Checkpoint, Export)
 
 PHASES: tuple[str, ...] = ("forward", "backward", "step", "zero_grad")
 """The four phases in the order of a training loop."""

@@ -17,7 +17,6 @@ HISTORY = 1 << 30
 """Bytes that may be kept to go back in time with, unless told."""
 EditCommand: TypeAlias = Assign | Freeze | Clip | UseOptimizer | Mode | Seed | Restore
 """Those that change something: each leads to a new point of the timeline."""
-EDITS = (Assign, Freeze, Clip, UseOptimizer, Mode, Seed, Restore)
 _POINTS = ("@branches", "now")
 
 
@@ -144,7 +143,7 @@ NO_CHANGE = ("It makes a change, and does the same again after it.", "Write, for
 
 
 def _try(first: str, fields: dict[str, Any]) -> Try:
-    if not all(isinstance(change, EDITS) for change in fields["changes"]):
+    if not all(isinstance(change, EditCommand) for change in fields["changes"]):
         raise MisfitError("`try` takes a change", *NO_CHANGE, *place(first))
     return Try(**fields)
 

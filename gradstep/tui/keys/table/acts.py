@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from gradstep.tui.keys.table.key import Key
+from gradstep.tui.keys.table.key import Footer, Key
 
 ACTS: tuple[Key, ...] = (
     Key("forward", "f", "forward", "run prediction = model(x) and the loss", "Phases"),
     Key("backward", "b", "backward", "run loss.backward(): adds to every .grad", "Phases"),
     Key("step", "s", "step", "run optimizer.step(): updates the weights", "Phases"),
     Key("zero_grad", "z", "zero_grad", "run optimizer.zero_grad(): clears .grad", "Phases"),
-    Key("next_batch", "n", "next batch", "take the next batch", "Phases", counts=True),
-    Key("natural", "space", "next", "run the next phase, or the next line of an open script", "Phases", counts=True),
+    Key(
+        "next_batch",
+        "n",
+        "next batch",
+        "take the next batch",
+        "Phases",
+        counts=True,
+        footer=Footer(6, 12, between_only=True),
+    ),
+    Key(
+        "natural",
+        "space",
+        "next",
+        "run the next phase, or the next line of an open script",
+        "Phases",
+        counts=True,
+        footer=Footer(1, 6, between_only=True),
+    ),
     Key(
         "iteration",
         "N,shift+space",
@@ -18,6 +34,7 @@ ACTS: tuple[Key, ...] = (
         "run phases up to the next optimizer step: a whole iteration",
         "Phases",
         counts=True,
+        footer=Footer(3, 13, between_only=True),
     ),
     Key(
         "play",
@@ -25,10 +42,11 @@ ACTS: tuple[Key, ...] = (
         "play",
         "play phases, or the lines of an open script; again to stop",
         "Phases",
+        footer=Footer(4, 14, playing=1, between_only=True),
     ),
     Key("play_iterations", "P", "play iterations", "play whole iterations", "Phases"),
-    Key("slower", "less_than_sign", "slower", "play slower", "Phases"),
-    Key("faster", "greater_than_sign", "faster", "play faster", "Phases"),
+    Key("slower", "less_than_sign", "slower", "play slower", "Phases", footer=Footer(playing=2)),
+    Key("faster", "greater_than_sign", "faster", "play faster", "Phases", footer=Footer(playing=3)),
     Key(
         "into",
         "i,f11",
@@ -36,6 +54,7 @@ ACTS: tuple[Key, ...] = (
         "step into the next phase; inside one, a level deeper: from a module to its ops",
         "Inside a phase",
         counts=True,
+        footer=Footer(2, 11, inside=1),
     ),
     Key(
         "over",
@@ -44,6 +63,7 @@ ACTS: tuple[Key, ...] = (
         "inside a phase, run the next module, op or node as a whole",
         "Inside a phase",
         counts=True,
+        footer=Footer(inside=2),
     ),
     Key(
         "out",
@@ -52,6 +72,7 @@ ACTS: tuple[Key, ...] = (
         "inside a phase, run to the end of the module, then of the phase",
         "Inside a phase",
         counts=True,
+        footer=Footer(inside=3),
     ),
     Key(
         "go_on",
@@ -59,6 +80,7 @@ ACTS: tuple[Key, ...] = (
         "continue",
         "inside a phase, run to a breakpoint or its end; else resume a paused job, the script, or run to a breakpoint",
         "Inside a phase",
+        footer=Footer(5, 7, inside=4),
     ),
     Key(
         "break",
@@ -66,6 +88,7 @@ ACTS: tuple[Key, ...] = (
         "breakpoint",
         "set or delete a breakpoint: on the row under the cursor in Graph or Model, or at the current position",
         "Inside a phase",
+        footer=Footer(inside=6),
     ),
     Key("delete", "delete", "delete", "delete the breakpoint under the cursor", "Inside a phase", panel="breakpoints"),
     Key(
@@ -75,6 +98,7 @@ ACTS: tuple[Key, ...] = (
         "inside a phase, go back one stop; else undo the last command",
         "Back in time",
         counts=True,
+        footer=Footer(inside=5),
     ),
     Key("redo", "U", "redo", "redo a command that was undone", "Back in time", counts=True),
     Key(
@@ -104,10 +128,11 @@ ACTS: tuple[Key, ...] = (
         "pause",
         "clear the queue; a phase being stepped pauses at its next stop; press again to interrupt a phase",
         "Session",
+        footer=Footer(7, 9),
     ),
     Key("pause_too", "ctrl+c", "pause", "the same as esc; never quits", "Session", priority=True, in_palette=False),
     Key("start_over", "r", "start over", "load the same workload again, with the same seed; asks first", "Session"),
-    Key("restart", "R", "restart", "restart a dead engine and replay the session", "Session"),
+    Key("restart", "R", "restart", "restart a dead engine and replay the session", "Session", footer=Footer(rank=1)),
     Key("suspend", "ctrl+z", "suspend", "suspend gradstep; fg resumes it", "Session"),
-    Key("quit", "q", "quit", "quit; the session is saved: gradstep --last reopens it", "Session"),
+    Key("quit", "q", "quit", "quit; the session is saved: gradstep --last reopens it", "Session", footer=Footer(13, 5)),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradstep.tui.keys.table.key import Key
+from gradstep.tui.keys.table.key import Footer, Key
 
 OWN: tuple[Key, ...] = (
     Key(
@@ -103,5 +103,7 @@ OWN: tuple[Key, ...] = (
     Key(
         "measure", "M", "measure", "Graph: measure the memory of a large graph's saved tensors", "Panels", panel="graph"
     ),
-    Key("traceback", "t", "traceback", "toggle an error's full traceback", "Panels", panel="why"),
+    Key(
+        "traceback", "t", "traceback", "toggle an error's full traceback", "Panels", panel="why", footer=Footer(rank=2)
+    ),
 )

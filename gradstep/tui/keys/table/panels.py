@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gradstep.tui.keys.table.key import Key
+from gradstep.tui.keys.table.key import Footer, Key
 
 PANELS: tuple[Key, ...] = (
-    Key("panel", "tab", "panel", "focus the next panel", "Panels", in_palette=False),
+    Key("panel", "tab", "panel", "focus the next panel", "Panels", in_palette=False, footer=Footer(8, 8)),
     Key("panel_back", "shift+tab", "panel back", "focus the previous panel", "Panels", in_palette=False),
     Key("tensor", "1", "Tensor", "focus Tensor", "Panels"),
     Key("graph", "2", "Graph", "focus Graph", "Panels"),
@@ -30,7 +30,7 @@ PANELS: tuple[Key, ...] = (
     Key("source", "S", "Source", "focus Source: the running line", "Panels"),
     Key("breakpoints", "K", "Breakpoints", "focus Breakpoints", "Panels"),
     Key("timeline", "T", "Timeline", "focus Timeline: every stop so far", "Panels"),
-    Key("maximise", "m", "maximise", "maximise or restore the panel", "Panels"),
+    Key("maximise", "m", "maximise", "maximise or restore the panel", "Panels", footer=Footer(9, 10)),
     Key("learn", "f6", "layout learn", "layout learn: few, large panels", "Panels"),
     Key("inspect", "f7", "layout inspect", "layout inspect: graph and tensor side by side", "Panels"),
     Key("train", "f8", "layout train", "layout train: loss, layers and log", "Panels"),

@@ -121,7 +121,7 @@ class FooterRow(Surface):
     def _fitting(self, width: int) -> list[Key]:
         """Return the keys that there is room for, the needed ones first to be let in."""
         room, fitting = width - 1, set()
-        needed = (*self.first, *(name for name in keymap.NEEDED if name not in self.first))
+        needed = (*self.first, *(name for name in keymap.RANKED if name not in self.first))
         for name in sorted(self.keys, key=lambda name: (*needed, name).index(name)):
             key = self.keyboard.key(name)
             cells = len(key.shown) + len(self._label(key, width)) + 4
