@@ -1,4 +1,4 @@
-"""Edits: commands that change what is being trained. The runner carries out each as a transaction."""
+"""Edits: commands that change what is being trained. The runner carries out each one as a transaction."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gradstep.engine.debuggee.optimizers import optimizer_named, remade_schedule
 from gradstep.engine.expressions.assign import AssignTarget, Value, assign_target, value_of
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.expressions.patterns import matching
-from gradstep.engine.files.checkpoint_file import find, put, resolve_path, written_by
+from gradstep.engine.files.checkpoint_file import load, resolve_path
 from gradstep.engine.held import Held
 from gradstep.engine.randomness import seed_everything
-from gradstep.engine.state.part import Found
+from gradstep.engine.state.part import Decoded
 from gradstep.values.commands import Assign, Clip, EditCommand, Freeze, Mode, Restore, Seed, UseOptimizer
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import expression_line
@@ -23,20 +23,20 @@ from gradstep.values.numbers import number
 
 
 class Plan(NamedTuple):
-    """What an edit is about to write."""
+    """What an edit will write."""
 
     tensors: Sequence[tuple[str, Tensor]] = ()
-    """Tensors, by name; a `.grad` that is still None is not among them."""
-    moves: bool = False
-    """True when it writes tensors that the graph of the last loss may have saved."""
+    """The tensors that it writes in place, by name."""
+    graph: bool = False
+    """True when the graph of the last loss may have saved some of them."""
     place: AssignTarget | None = None
     value: Value = None
-    found: Sequence[Found] = ()
+    decoded: Sequence[Decoded] = ()
     """The contents of the file to restore."""
 
 
 def plan(held: Held, command: EditCommand, scope: Scope) -> Plan:
-    """Return what an edit is about to write, without changing anything.
+    """Return what an edit will write; change nothing.
 
     Raises:
         GradstepError: the edit is not possible.
@@ -45,19 +45,21 @@ def plan(held: Held, command: EditCommand, scope: Scope) -> Plan:
         case Assign(target, value):
             place = assign_target(held, target, scope)
             made = value_of(value, scope, place)
-            tensors = [] if place.tensor is None else [(place.name, place.tensor)]
-            return Plan(tensors, bool(tensors) and place.kind != "grad", place=place, value=made)
+            written = [] if place.tensor is None else [place.tensor]
+            written += [rate for group in place.groups if isinstance(rate := group[place.name], Tensor)]
+            return Plan([(place.name, tensor) for tensor in written], place.kind == "tensor", place=place, value=made)
         case Clip():
             return Plan([(f"{name}.grad", p.grad) for name, p in held.parameters if p.grad is not None])
         case Restore(path, folder):
-            found = find(held, resolve_path(path, folder))
-            return Plan([(key[1], tensor) for key, tensor in written_by(found)], True, found=found)
+            decoded = load(held, resolve_path(path, folder))
+            tensors = [(key[1], tensor) for each in decoded for key, tensor in each.writes]
+            return Plan(tensors, True, decoded=decoded)
         case _:
             return Plan()
 
 
 def write(held: Held, command: EditCommand, plan: Plan, scope: Scope) -> tuple[str, str]:
-    """Carry out an edit; return what it prints, and the same as a line of PyTorch."""
+    """Carry out an edit; return what it prints, and the equivalent line of PyTorch."""
     match command:
         case Assign():
             assert plan.place is not None
@@ -70,7 +72,7 @@ def write(held: Held, command: EditCommand, plan: Plan, scope: Scope) -> tuple[s
             made, line = optimizer_named(name, options, held.optimizer, lambda each: value_of(each, scope))
             schedulers, word = remade_schedulers(held.workload, made)
             held.use_optimizer(made, schedulers)
-            return f"{type(made).__name__} with a fresh state{word}", line
+            return f"{type(made).__name__} with fresh state{word}", line
         case Mode(training):
             held.model.train(training)
             word = (
@@ -81,7 +83,8 @@ def write(held: Held, command: EditCommand, plan: Plan, scope: Scope) -> tuple[s
             seed_everything(seed)
             return f"torch, python and numpy are seeded with {seed}", f"torch.manual_seed({seed})"
         case Restore(path):
-            put(plan.found)
+            for part in plan.decoded:
+                part.apply()
             return f"everything is restored from {path}", f"# restored from {path}"
 
 

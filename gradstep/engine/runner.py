@@ -102,8 +102,8 @@ class Runner:
             if self.observed:
                 saved = self.transaction.begin_edit(plan.tensors)
             text, line = edits.write(held, command, plan, scope)
-            moved = held.point.steps_since_forward + plan.moves
-            held.point = replace(held.point, torch=line, edit=text, steps_since_forward=moved)
+            steps = held.point.steps_since_forward + plan.graph
+            held.point = replace(held.point, torch=line, edit=text, steps_since_forward=steps)
             self.transaction.keep(command, saved)
         except BaseException as error:
             held.point = point

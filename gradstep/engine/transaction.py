@@ -80,18 +80,16 @@ class Transaction:
             return began_with(timeline.current)
         if held.forward_saved is None or point.steps_since_forward > 1 or point.phase != "step":
             return None
-        if not held.saved.kept:
+        if not held.saved.captured:
             return None
         # what the forward wrote was written before the step: it is restored last
         return replace(held.forward_saved, copies=held.saved.copies.of("weight").plus(held.forward_saved.copies))
 
     def begin_edit(self, tensors: Sequence[tuple[str, Tensor]]) -> Saved:
-        """Copy what an edit may write: these tensors, and all state that is not the contents of a tensor."""
+        """Save what an edit may write: these tensors, and all state other than tensor contents."""
         held = self._held
-        there = [(key, tensor) for key, tensor in tensors_of(held) if tensor is not None]
-        keys = {id(tensor): key for key, tensor in there}
+        keys = {id(tensor): key for key, tensor in tensors_of(held) if tensor is not None}
         rows = [(keys.get(id(tensor), ("input", name)), tensor) for name, tensor in tensors]
-        rows += [(key, tensor) for key, tensor in there if key[0] == "group"]
         return Saved(self._saver.copy(rows), {part.name: part.capture(held) for part in registry.PARTS})
 
     def pulled(self) -> None:
@@ -120,10 +118,10 @@ class Transaction:
 
     def _beginning(self, saved: Saved) -> Saved:
         """Return the state that a forward has to start from when it is run again on its own batch."""
-        kept = {part.name: saved.kept[part.name] for part in registry.PARTS if part.begins_forward}
+        kept = {part.name: saved.captured[part.name] for part in registry.PARTS if part.restored_for_rerun}
         if self._pulled is not None:
             kept[Generators.name] = self._pulled
-        return replace(saved, kept=kept)
+        return replace(saved, captured=kept)
 
     def roll_back(self, saved: Saved) -> None:
         """Restore everything as it was when `saved` was made, the graph of the last loss included."""

@@ -17,7 +17,7 @@ import gradstep
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.observe.rerun import forward_again
 from gradstep.engine.state import registry
-from gradstep.engine.state.part import Found, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
 
 
 class World:
@@ -57,15 +57,15 @@ class Toy(Part[int]):
     def encode(self, held: Debuggee, kept: int, file: Writer) -> Mapping[str, Any]:
         return {"world": [kept, file.tensor(("toy", "world"), "world")]}
 
-    def decode(self, held: Debuggee, file: Reader) -> Found:
+    def decode(self, held: Debuggee, file: Reader) -> Decoded:
         count, tensor = file.state["world"]
         values = file.value(tensor)
 
-        def put() -> None:
+        def apply() -> None:
             WORLD.count = count
             WORLD.tensor.copy_(values)
 
-        return Found(put, [(("toy", "world"), WORLD.tensor)])
+        return Decoded(apply, [(("toy", "world"), WORLD.tensor)])
 
     def differ(self, one: int, other: int) -> Iterator[str]:
         if one != other:

@@ -108,7 +108,7 @@ def test_going_back_and_doing_something_else_keeps_both() -> None:
     traveller.take("act", "zero_grad")
     assert timeline.branch != "main"
     assert timeline.branches["main"] is end
-    assert timeline.begin_branch("other").endswith("is called other now")
+    assert timeline.begin_branch("other").endswith("is renamed to other")
     assert list(timeline.branches) == ["main", "other"]
     traveller.go(end.number)
     assert timeline.branch == "main"
@@ -168,7 +168,7 @@ def test_what_does_not_repeat_is_noticed_and_its_results_are_kept() -> None:
     traveller = Traveller.of(hold(Forgetful()), budget=5_000)
     traveller.take("loop", 20)
     assert sorted(line.split()[0] for line in traveller.told) == ["backward", "forward"]
-    assert "does not repeat bit for bit when run again, so its results are kept" in traveller.told[0]
+    assert "does not repeat bit for bit when rerun, so its results are kept" in traveller.told[0]
     seen = dict(traveller.digests)
     thinned = [point for point in traveller.timeline.points.values() if point.checkpoint is None]
     assert len(thinned) > 20
@@ -189,9 +189,7 @@ def test_batches_that_do_not_repeat_are_noticed_and_kept() -> None:
         traveller.take("act", "next_batch")
         traveller.check()
         traveller.take("loop", 1)
-    assert traveller.told == [
-        "next_batch does not repeat bit for bit when run again, so its results are kept: the batch"
-    ]
+    assert traveller.told == ["next_batch does not repeat bit for bit when rerun, so its results are kept: the batch"]
     seen = dict(traveller.digests)
     thinned = [point for point in traveller.timeline.points.values() if point.checkpoint is None]
     assert len(thinned) > 8
@@ -207,7 +205,7 @@ def test_what_does_not_repeat_and_does_not_fit_is_said_to_be_gone() -> None:
         traveller.take("loop", 1)
     assert any("can't be reached any more" in line for line in traveller.told)
     there = traveller.digest()
-    with pytest.raises(GradstepError, match="can't be reached any more: the budget was spent"):
+    with pytest.raises(GradstepError, match="can't be reached any more: the history was over its budget"):
         traveller.go(8)
     assert traveller.digest() == there
 

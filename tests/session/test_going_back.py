@@ -114,7 +114,7 @@ def test_branches_are_named_and_compared() -> None:
     assert [loss.loss for loss in compared.losses_first] == [loss.loss for loss in compared.losses_second]
     assert "lr: 0.05 and 0.5" in typed.type("compare main fast").text
     assert typed.type("compare 12").text == "stop 12 and stop 12 are identical, bit for bit"
-    assert "there is a branch of that name" in typed.refused("branch main")
+    assert "there is a branch with that name" in typed.refused("branch main")
 
 
 def test_where_two_branches_part_first_is_named() -> None:
@@ -378,5 +378,5 @@ def test_what_takes_long_when_a_large_history_is_thinned_is_said_before(monkeypa
         session.step()
     told = said[before:]
     assert told
-    assert all(text.startswith("the history is over its budget: finding out whether") for text in told)
+    assert all(text.startswith("the history is over its budget: checking once whether") for text in told)
     assert len(told) == len(set(told)), "what is known is not found out again"

@@ -324,7 +324,7 @@ def test_a_state_with_a_graph_is_told_by_what_builds_it(tmp_path: Path, capsys: 
     capsys.readouterr()
     assert main(["diff", one, other]) == 1
     assert capsys.readouterr().out == (
-        "0 of 4 tensors differ, and 1 other thing:\n  the commands that `restore` runs again: none and `forward`\n"
+        "0 of 4 tensors differ, and 1 other thing:\n  the commands that `restore` reruns: none and `forward`\n"
     )
 
 

@@ -1,1 +1,1 @@
-"""What is stepped: a model, its loss, optimizer, schedulers and batches. Data and names only; it runs nothing."""
+"""The debuggee: a model, its loss, optimizer, schedulers and batches. Data and names only; it runs nothing."""

@@ -1,8 +1,8 @@
-"""What modules keep in plain attributes: numbers, tensors, generators, and containers of these.
+"""Plain attributes of modules: numbers, tensors, generators, and containers of these.
 
-A hidden state `self.h`, a counter of calls, a list of layers that is no ModuleList: whatever can be reached from the
-attributes of a module by plain containers and simple objects. The walk is made before and after each act, so that what
-did not change is told by identity alone.
+A hidden state `self.h`, a call counter, a list of layers that is not a ModuleList: everything that can be reached from
+the attributes of a module through plain containers and simple objects. They are walked before and after each act, so
+unchanged containers are recognised by the identity of their items.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from gradstep.engine.autograd.buffers import is_freed
 from gradstep.engine.bits import hash_of
 
 _MOST = 20_000
-"""Containers and objects that are walked at most; what lies beyond is not known."""
+"""The most containers and objects to walk; state beyond them is not captured."""
 _INTERNAL = frozenset(nn.Module().__dict__)
-"""The attributes that every module has: parameters, buffers, modules, hooks, and train/eval mode."""
+"""The attributes of every module: parameters, buffers, submodules, hooks, and train/eval mode."""
 _UNREGISTERED = _INTERNAL - {"_parameters", "_buffers", "_modules", "training"}
-"""Those of a module that nobody registered: its parameters are plain attributes like any others."""
+"""Those of an unregistered module, whose parameters are treated as plain attributes."""
 _LIBRARIES = frozenset({"torch", "numpy", *sys.stdlib_module_names})
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.layout, Enum)
-"""Values that can't change, so that the reference says it all."""
+"""Immutable values: a reference captures them."""
 Leaf = torch.Generator | random.Random | np.random.Generator | np.random.RandomState | np.ndarray
 
 
 class Record(NamedTuple):
-    """One container, and what it held, by reference."""
+    """One container, and references to its items."""
 
     owner: Any
     path: str
     keys: tuple[Any, ...]
-    """Of a dict its keys, of an object the names of its attributes; empty for others."""
+    """The keys of a dict, or the attribute names of an object; empty for other containers."""
     values: tuple[Any, ...]
     within: tuple[tuple[Any, str], ...]
     """The containers in it, and their paths."""
     tensors: tuple[tuple[str, Tensor], ...]
-    """The tensors in it; of one with a graph another object onto the same memory: contents can be kept without it."""
+    """The tensors in it; one with a graph as a detached alias, so that its contents can be kept without the graph."""
     graphs: tuple[Tensor, ...]
-    """Those with a graph themselves."""
+    """The tensors in it that have a graph."""
     leaves: tuple[tuple[str, Leaf], ...]
     """The generators and arrays in it."""
     plain: tuple[tuple[str, Any], ...]
-    """What else is in it: values that can't change, and of containers and objects their kind."""
+    """The rest: immutable values, and the types of containers and objects."""
     opaque: tuple[tuple[str, Any], ...]
-    """The objects in it that can't be captured: all that is known is which object it is."""
+    """The objects in it that can't be captured, except by reference."""
 
     def entries(self) -> Iterator[tuple[str, Any]]:
         """Yield path and value of each of its entries."""
@@ -64,18 +64,18 @@ class Record(NamedTuple):
                 if not self._is_internal(key):
                     yield _path(self.path, self.owner, key), value
         else:
-            # a set has its own order in each process
+            # the order of a set differs from process to process
             for place, value in enumerate(
                 sorted(self.values, key=repr) if isinstance(self.owner, set) else self.values
             ):
                 yield f"{self.path}[{place}]", value
 
     def pairs(self) -> Iterator[tuple[Any, Any]]:
-        """Yield key, or place, and value of each of its entries."""
+        """Yield key or index, and value, of each of its entries."""
         return zip(self.keys, self.values, strict=True) if self.keys else iter(enumerate(self.values))
 
     def is_same(self) -> bool:
-        """Return whether it holds the very same objects now."""
+        """Return whether it still holds the same objects."""
         there = _dict_of(self.owner)
         if there is not None:
             return (
@@ -86,7 +86,7 @@ class Record(NamedTuple):
         return len(self.owner) == len(self.values) and all(map(is_, self.owner, self.values))
 
     def restore(self) -> None:
-        """Have it hold the same objects again."""
+        """Put the same objects back into it."""
         if self.is_same():
             return
         owner, there = self.owner, _dict_of(self.owner)
@@ -98,7 +98,7 @@ class Record(NamedTuple):
         elif there is not None:
             there.clear()
             for key, value in zip(self.keys, self.values, strict=True):
-                there[key] = value  # of a Counter `update` adds
+                there[key] = value  # `Counter.update` would add
         elif isinstance(owner, list):
             owner[:] = self.values
         else:
@@ -106,7 +106,7 @@ class Record(NamedTuple):
             owner.update(self.values) if isinstance(owner, set) else owner.extend(self.values)
 
     def exchanged(self, instead: Mapping[int, Tensor]) -> Record:
-        """Return the same with other tensors in the place of those of these ids."""
+        """Return a record with some tensors replaced, by id."""
         values = tuple([_exchanged(value, instead) for value in self.values])
         return self if all(map(is_, values, self.values)) else self._replace(values=values)
 
@@ -114,19 +114,19 @@ class Record(NamedTuple):
         return isinstance(self.owner, nn.Module) and key in _INTERNAL
 
 
-class Kept(NamedTuple):
-    """Everything that was kept outside of parameters and buffers at one moment."""
+class CapturedAttributes(NamedTuple):
+    """All plain attributes at one point."""
 
     records: tuple[Record, ...] = ()
     leaves: tuple[tuple[str, Leaf, Any], ...] = ()
     """Path, generator or array, and its state."""
 
     def plain(self, but: frozenset[int] = frozenset()) -> dict[str, Any]:
-        """Return its values that can't change by path, without the records of these ids."""
+        """Return its immutable values by path, leaving out the records with these ids."""
         return {path: value for record in self.records if id(record) not in but for path, value in record.plain}
 
     def ids(self) -> frozenset[int]:
-        """Return the ids of its records: one that did not change is the same in two of these."""
+        """Return the ids of its records: two captures share the records of unchanged containers."""
         return frozenset(map(id, self.records))
 
     def opaque(self) -> Iterator[tuple[str, Any]]:
@@ -139,21 +139,21 @@ class Kept(NamedTuple):
         paths = {id(tensor): path for path, tensor in self.tensors()}
         for record in self.records:
             for tensor in record.graphs:
-                yield paths[id(_stand_in(tensor))], tensor
+                yield paths[id(_detached(tensor))], tensor
 
     def has_live_graph(self) -> bool:
-        """Return whether a tensor in it has a graph that no backward has freed."""
+        """Return whether a tensor in it has a graph that was not freed."""
         return any(_is_alive(tensor) for record in self.records for tensor in record.graphs)
 
-    def without_graphs(self) -> Kept:
-        """Return the same without a graph: kept for later, it would keep all that it saved alive."""
+    def without_graphs(self) -> CapturedAttributes:
+        """Return the same without graphs, which would keep everything they saved alive."""
         if not any(record.graphs for record in self.records):
             return self
-        instead = {id(tensor): _stand_in(tensor) for _, tensor in self.graphs()}
+        instead = {id(tensor): _detached(tensor) for _, tensor in self.graphs()}
         return self._replace(records=tuple([record.exchanged(instead)._replace(graphs=()) for record in self.records]))
 
-    def with_graphs(self, other: Kept) -> Kept:
-        """Return the same with the tensors of another that have a graph in the place of those of the same path."""
+    def with_graphs(self, other: CapturedAttributes) -> CapturedAttributes:
+        """Return the same with the graph tensors of another capture at their paths."""
         theirs = dict(other.graphs())
         instead = {id(tensor): theirs[path] for path, tensor in self.tensors() if path in theirs}
         return self._replace(records=tuple([record.exchanged(instead) for record in self.records]))
@@ -168,7 +168,7 @@ class Kept(NamedTuple):
                     yield path, tensor
 
     def restore(self) -> None:
-        """Put it back: the same objects in the same containers, generators and arrays as they were."""
+        """Restore the same objects in the same containers, and the state of generators and arrays."""
         for record in self.records:
             record.restore()
         for _, leaf, state in self.leaves:
@@ -177,11 +177,11 @@ class Kept(NamedTuple):
 
 
 class Attributes:
-    """Walks over what the modules of a workload keep in plain attributes.
+    """Captures the plain attributes of the modules of a workload.
 
     Args:
         named: the modules, by path.
-        known: tells whether a tensor is state in another way: a parameter or a buffer.
+        known: the parameters and buffers, which are state already.
     """
 
     def __init__(self, named: Sequence[tuple[str, nn.Module]], known: Iterable[Tensor]) -> None:
@@ -190,14 +190,14 @@ class Attributes:
         self._modules = {id(module) for _, module in named}
         self._known = {id(tensor): tensor for tensor in known}
         self._records: dict[int, Record] = {}
-        self.last = Kept()
-        """What was there at the last capture."""
+        self.last = CapturedAttributes()
+        """The last capture."""
         self.first = self.capture()
-        """What was there when the workload was built."""
+        """The capture made when the workload was built."""
         self.first_hashes = {path: hash_of(tensor) for path, tensor in self.first.tensors()}
 
-    def capture(self) -> Kept:
-        """Return what is there now; the same object for as long as nothing changed."""
+    def capture(self) -> CapturedAttributes:
+        """Return the present attributes; the same object until something changes."""
         records: list[Record] = []
         seen, waiting = set[int](), self._roots[::-1]
         while waiting and len(records) < _MOST:
@@ -216,7 +216,7 @@ class Attributes:
         if same and all(same_state(one, other) for (*_, one), (*_, other) in zip(states, last.leaves, strict=True)):
             return last
         self._records = {id(record.owner): record for record in records}
-        self.last = Kept(tuple(records), tuple(states))
+        self.last = CapturedAttributes(tuple(records), tuple(states))
         return self.last
 
     def _scan(self, owner: Any, path: str) -> Record:
@@ -240,13 +240,13 @@ class Attributes:
             elif id(value) in self._modules or id(value) in self._known:
                 continue
             elif isinstance(value, Tensor):
-                tensors.append((where, value if value.grad_fn is None else _stand_in(value)))
+                tensors.append((where, value if value.grad_fn is None else _detached(value)))
                 graphs += [value] if value.grad_fn is not None else []
             elif isinstance(value, Leaf):
                 leaves.append((where, value))
             elif isinstance(value, (tuple, frozenset)):
                 plain.append((where, f"{type(value).__qualname__} of {len(value)}"))
-                entries += [(f"{where}[{i}]", each) for i, each in enumerate(value)]  # come to at the end
+                entries += [(f"{where}[{i}]", each) for i, each in enumerate(value)]  # visited at the end of this loop
             elif _is_container(value):
                 plain.append((where, type(value).__qualname__))
                 within.append((value, where))
@@ -257,16 +257,16 @@ class Attributes:
         return Record(owner, path, keys, values, *map(tuple, found))  # type: ignore[arg-type]
 
 
-_STAND_INS = WeakTensorKeyDictionary()
+_DETACHED = WeakTensorKeyDictionary()
 _NEAR = 64
-"""Nodes of a graph that are asked whether a backward has freed them."""
+"""The most nodes of a graph to check for freed buffers."""
 
 
-def _stand_in(tensor: Tensor) -> Tensor:
-    """Return the tensor without a graph that shares memory and version counter with one; always the same object."""
-    found: Tensor | None = _STAND_INS.get(tensor)  # type: ignore[no-untyped-call]
+def _detached(tensor: Tensor) -> Tensor:
+    """Return the detached alias of a tensor, which shares memory and version counter; always the same object."""
+    found: Tensor | None = _DETACHED.get(tensor)  # type: ignore[no-untyped-call]
     if found is None:
-        found = _STAND_INS[tensor] = tensor.detach()
+        found = _DETACHED[tensor] = tensor.detach()
     return found
 
 
@@ -280,7 +280,7 @@ def _exchanged(value: Any, instead: Mapping[int, Tensor]) -> Any:
 
 
 def _is_alive(tensor: Tensor) -> bool:
-    """Return whether the graph of a tensor has saved what a backward needs: the nodes next to the tensor tell."""
+    """Return whether the graph of a tensor was not freed, judged by the nodes nearest to the tensor."""
     waiting, seen = deque([tensor.grad_fn]), 0
     while waiting and seen < _NEAR:
         node = waiting.popleft()
@@ -295,7 +295,7 @@ def _is_alive(tensor: Tensor) -> bool:
 
 
 def same_value(one: Any, other: Any) -> bool:
-    """Return whether two values that can't change are the same: -0.0 is not 0.0, NaN is NaN, True is not 1."""
+    """Return whether two immutable values are the same: -0.0 is not 0.0, NaN is NaN, True is not 1."""
     if one is other:
         return True
     return type(one) is type(other) and (
@@ -304,7 +304,7 @@ def same_value(one: Any, other: Any) -> bool:
 
 
 def _dict_of(owner: Any) -> dict[Any, Any] | None:
-    """Return the dict that a container is, or that an object keeps its attributes in; None for lists, sets, deques."""
+    """Return a dict itself, or the `__dict__` of an object; None for lists, sets, deques."""
     if isinstance(owner, dict):
         return owner
     if isinstance(owner, (list, set, deque)):
@@ -314,9 +314,9 @@ def _dict_of(owner: Any) -> dict[Any, Any] | None:
 
 
 def _is_container(value: Any) -> bool:
-    """Return whether what a value holds can be captured: a plain container, or an object of a simple class.
+    """Return whether the contents of a value can be captured: a plain container, or an object of a simple user class.
 
-    Objects of libraries are left alone, other than modules, and what `types.SimpleNamespace` and dataclasses are for.
+    Of library classes, only modules and `types.SimpleNamespace` count.
     """
     if isinstance(value, (list, dict, set, deque)):
         return True
@@ -332,12 +332,12 @@ def _is_container(value: Any) -> bool:
 
 
 def is_users(kind: type) -> bool:
-    """Return whether a class is none of Python's, torch's or numpy's."""
+    """Return whether a class is neither Python's, torch's nor numpy's."""
     return kind.__module__.partition(".")[0] not in _LIBRARIES
 
 
 def _path(path: str, owner: Any, key: Any) -> str:
-    """Return what an entry is called: `layer.h`, `cache['k']`, `layers[0].weight`."""
+    """Return the path of an entry: `layer.h`, `cache['k']`, `layers[0].weight`."""
     if path.endswith("."):
         return f"{path}{key}"
     if isinstance(owner, dict):
@@ -357,7 +357,7 @@ def state_of(leaf: Leaf) -> Any:
 
 
 def set_state(leaf: Leaf, state: Any) -> None:
-    """Put a generator or an array back, in place."""
+    """Restore a generator or an array in place."""
     if isinstance(leaf, torch.Generator):
         leaf.set_state(state)
     elif isinstance(leaf, random.Random):
@@ -371,7 +371,7 @@ def set_state(leaf: Leaf, state: Any) -> None:
 
 
 def same_state(one: Any, other: Any) -> bool:
-    """Return whether two states of one generator or array are the same, bit for bit."""
+    """Return whether two states of one generator or array are bitwise equal."""
     if isinstance(one, Tensor):
         return torch.equal(one, other)
     if isinstance(one, np.ndarray):

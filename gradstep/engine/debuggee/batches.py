@@ -1,4 +1,4 @@
-"""The source of batches, and a cursor to its position."""
+"""The source of batches, and a cursor for its position."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from gradstep.values.errors import wrong
 
 @dataclass(frozen=True)
 class Cursor:
-    """The number of batches taken, in all and in this epoch, and the current batch."""
+    """The number of batches taken, in total and in this epoch, and the current batch."""
 
     taken: int
     within: int
     batch: Any
     start: Randomness | None
-    """The random generators when this epoch's iterator was made; None when the source has no iterator."""
+    """The random generators when this epoch's iterator was created; None when the source has no iterator."""
     drawn: tuple[int, ...] = ()
     """The data set indices of the samples in the batch; empty when unknown."""
 
@@ -41,18 +41,17 @@ class Batches:
         self.sequence = source if isinstance(source, Sequence) and not isinstance(source, (str, bytes)) else None
         """The source when it is a sequence, else None."""
         self._one_shot = isinstance(source, Iterator)
-        self._given: list[
-            tuple[Any, Randomness]
-        ] = []  # the batches of a one-shot iterator, which can't yield them again
+        self._yielded: list[tuple[Any, Randomness]] = []
+        """The batches of a one-shot iterator, which can't yield them again, and the generators after each."""
         self.keeps_all = False
-        """True while the history may need any batch of a one-shot iterator again; else only the last one is kept."""
+        """True to keep every batch of a one-shot iterator, because the history may need any of them; else the last."""
         self.form: Callable[[Any], Any] = lambda batch: batch
         """Applied to each batch once it is on the device, to cast it to another dtype."""
         self._iterator: Iterator[Any] | None = None
         self._start: Randomness | None = None
-        self._again = 0  # batches to skip when the iterator is remade after going back
+        self._again = 0  # batches to skip when the iterator is recreated after going back
         self._pulled = 0  # batches that a one-shot iterator has yielded
-        self._pulling = False  # True from before a pull until the batch is there and counted
+        self._pulling = False  # True from before a pull until its batch is counted
         self.taken = 0
         self.within = 0
         self.batch: Any = None
@@ -75,7 +74,7 @@ class Batches:
 
     @property
     def single(self) -> bool:
-        """True for a list of one batch: the next one is the same."""
+        """True for a list of one batch."""
         return self.sequence is not None and len(self.sequence) == 1
 
     @property
@@ -113,17 +112,17 @@ class Batches:
         return Cursor(self.taken, self.within, self.batch, self._start, self.drawn)
 
     def restore(self, cursor: Cursor) -> None:
-        """Go back to a cursor of this source, also when an iterator has moved on since.
+        """Go back to a cursor, even when the iterator has advanced since.
 
-        An iterator can't be copied: it is remade with the random generators as they were, and advanced to the cursor.
-        The caller restores the generators afterwards.
+        An iterator can't be copied: it is recreated from the old random generators, and advanced to the cursor. The
+        caller restores the generators afterwards.
         """
         moved = self._pulling or self.taken != cursor.taken
         self.taken, self.within, self.batch, self.drawn = cursor.taken, cursor.within, cursor.batch, cursor.drawn
         if not moved or self._call is not None or self.sequence is not None:
             return
         self._pulling = False
-        if self._one_shot:  # its batches are in `_given`
+        if self._one_shot:  # its batches are in `_yielded`
             return
         self._iterator = None
         self._start = cursor.start
@@ -132,7 +131,7 @@ class Batches:
     def _pull(self) -> tuple[Any, bool]:
         self._pulling = True
         if self._one_shot and self.taken < self._pulled:
-            batch, after = self._given[self.taken - self._pulled]
+            batch, after = self._yielded[self.taken - self._pulled]
             self._keeper.restore(after)
             return batch, False
         try:
@@ -145,13 +144,13 @@ class Batches:
             ) from None
         if self._one_shot:
             self._pulled += 1
-            self._given.append((batch, self._keeper.capture()))
+            self._yielded.append((batch, self._keeper.capture()))
             if not self.keeps_all:
-                del self._given[:-1]
+                del self._yielded[:-1]
         return batch, wrapped
 
     def _next(self) -> tuple[Any, bool]:
-        """Return the next batch and whether it begins a new epoch; raise StopIteration where there is none."""
+        """Return the next batch and whether it begins a new epoch; raise StopIteration at the end."""
         if self._iterator is None and self._again:
             self._skip()
         if self._iterator is None:
@@ -191,7 +190,7 @@ class Batches:
 
 
 def move(batch: Any, device: torch.device) -> Any:
-    """Return the batch with every tensor in it on the device; containers, and objects with `.to`, keep their form."""
+    """Return a batch with every tensor moved to a device; containers, and objects with `.to`, keep their type."""
     return changed(batch, lambda each: each.to(device) if _moves(each) else each, _moves)
 
 
@@ -200,9 +199,9 @@ def _moves(value: Any) -> bool:
 
 
 def _caller(source: object) -> Callable[[int], Any] | None:
-    """Return `source` as a function of the number of batches taken; None when it is not a function.
+    """Return a source as a function of the number of batches taken; None when it is not callable.
 
-    The number is passed only when a parameter has no default.
+    The number is passed only if the function has a parameter without a default.
     """
     if not callable(source) or isinstance(source, Iterable):
         return None

@@ -1,4 +1,4 @@
-"""A held workload in another dtype: the same weights and batches, cast before anything runs."""
+"""Cast a held workload to another dtype before anything runs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from gradstep.engine.tensor_trees import changed
 
 
 def cast(held: Held, dtype: torch.dtype) -> None:
-    """Cast every floating point tensor of a model, of its loss and of every coming batch; integers stay as they are.
+    """Cast every floating-point tensor of the model, the loss and all batches; integers stay as they are.
 
-    The parameters stay the same objects (`nn.Module.to`), so the optimizer keeps working on them.
+    The parameters stay the same objects (`nn.Module.to`), so the optimizer still works on them.
     """
     held.model.to(dtype)
     if isinstance(held.workload.loss, nn.Module):

@@ -1,4 +1,4 @@
-"""The parts of a held workload: model, loss, optimizer, schedulers and batches, and the names of their tensors."""
+"""The debuggee: model, loss, optimizer, schedulers and batches of a workload, and the names of their tensors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gradstep.workload import Workload
 
 
 class Debuggee:
-    """Builds the parts of a workload on its device, and finds them by name. It runs nothing."""
+    """Builds a workload on its device, and looks up its tensors by name. It runs nothing."""
 
     def __init__(self, workload: Workload, device: torch.device, progress: Callable[[str], None]) -> None:
         loading.check(workload)
@@ -46,7 +46,7 @@ class Debuggee:
         """The class of each module, by its path."""
         named = list(self._named_modules(own))
         self.modules = [module for _, module in named]
-        """The model's, and those of a loss that is a module."""
+        """The modules of the model, and of a loss that is a module."""
         self.parameters = list(self._all_parameters(named))
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in self.parameters}
         self.owned = frozenset(name for name, _ in self.model.named_parameters())
@@ -58,11 +58,11 @@ class Debuggee:
         """True when a forward runs user code, which could write the weights."""
         self.attributes = Attributes(named, [*self.names, *(buffer for _, buffer in self.buffers())])
         self.unrepeatable = ""
-        """What keeps state that can't be captured, once a forward that was run again came out otherwise."""
+        """The objects that may hold state that can't be captured, once a rerun of a forward gave another result."""
         self.strays: dict[int, Stray] = {}
-        """The leaves that get a gradient and are none of the parameters, by id."""
+        """The leaves that get a gradient and are not among the parameters, by id."""
         self.passing_leaves = WeakTensorKeyDictionary()
-        """Leaves without a name that one graph had: a forward may have made them for itself."""
+        """Unnamed leaves that one graph had: the forward may have created them only for itself."""
         self.point = Point()
         self.ledger = Ledger()
         self.losses: list[tuple[int, float]] = []
@@ -79,7 +79,7 @@ class Debuggee:
         return self._user_forward or any(m._forward_hooks or m._forward_pre_hooks for m in self.modules)
 
     def came_out_otherwise(self) -> str:
-        """Note that a forward did not repeat; return what may keep the state that it depends on."""
+        """Record that a forward did not repeat; return the objects that may hold the state it depends on."""
         objects = [(path, type(each)) for path, each in self.attributes.capture().opaque()]
         own = [f"`self.{path}` (a {kind.__name__})" for path, kind in objects if is_users(kind)]
         several = f" and {len(own) - 3} more" if len(own) > 3 else ""
@@ -100,7 +100,7 @@ class Debuggee:
         return found
 
     def tensor(self, name: str) -> Tensor | None:
-        """Return the parameter or buffer of this name; a shared one has several."""
+        """Return the parameter or buffer with a name; a shared one has several names."""
         path, _, own = name.rpartition(".")
         module = next((m for m in (self._module(path),) if m is not None), None)
         found = module._parameters.get(own, module._buffers.get(own)) if module is not None else None
@@ -108,11 +108,11 @@ class Debuggee:
         return found if found is not None else next((t for n, t in others if n == name), None)
 
     def parameter(self, name: str) -> nn.Parameter:
-        """Return the parameter of this name, as `parameters` has it."""
+        """Return the parameter with a name in `parameters`."""
         return next(parameter for each, parameter in self.parameters if each == name)
 
     def tensor_names(self) -> list[str]:
-        """Return the names of all parameters and buffers, every name of shared ones included."""
+        """Return the names of all parameters and buffers, with every name of shared ones."""
         named = [n for n, _ in self.model.named_parameters(remove_duplicate=False)]
         named += [n for n, _ in self.model.named_buffers(remove_duplicate=False)]
         return list(dict.fromkeys([*named, *(n for n, _ in (*self.parameters, *self.buffers()))]))
@@ -122,7 +122,7 @@ class Debuggee:
         return tuple([float(group.get("lr", 0.0)) for group in self.optimizer.param_groups])
 
     def stateful(self) -> dict[str, Any]:
-        """Return the other objects with a `state_dict` that are part of the state, by name."""
+        """Return the schedulers and the objects in `state=`, by name."""
         schedulers = {f"scheduler {i}": s for i, s in enumerate(self.schedulers)}
         return {**schedulers, **self.workload.state}
 
@@ -133,7 +133,7 @@ class Debuggee:
         self.schedulers = list(schedulers)
 
     def compute(self, batch: Any, seen: Watched | None = None) -> Tensor:
-        """Run the model and the loss on a batch; return the loss, and store the model's output in `seen`."""
+        """Run model and loss on a batch; return the loss, and store the model's output in `seen`."""
         loss = self.workload.loss
         if loss is None:
             assert self.workload.compute_loss is not None
@@ -172,7 +172,7 @@ class Debuggee:
                     yield f"group{g}.{i}", parameter
 
     def _module(self, path: str) -> nn.Module | None:
-        """Return the module of a path; not by getattr, which would compute a parametrized weight."""
+        """Return the module at a path; without getattr, which would compute a parametrized weight."""
         found: nn.Module | None = self.model
         for part in path.split(".") if path else ():
             found = found._modules.get(part) if found is not None else None
@@ -180,22 +180,22 @@ class Debuggee:
 
 
 def _module_of_the_loss(workload: Workload) -> nn.Module | None:
-    """Return the loss when it is a module that is not part of the model."""
+    """Return the loss if it is a module outside of the model."""
     loss = workload.loss if workload.loss is not None else workload.compute_loss
     return loss if isinstance(loss, nn.Module) and loss not in set(workload.model.modules()) else None
 
 
 def is_torchs_module(module: nn.Module) -> bool:
-    """Return whether a module is of a class of torch's own."""
+    """Return whether a module's class is torch's own."""
     return type(module).__module__.startswith("torch.nn.")
 
 
 def _buffer_slots(
     named: Sequence[tuple[str, nn.Module]],
 ) -> Iterator[tuple[str, dict[str, Tensor | None], str]]:
-    """Yield each buffer's name, and the dict and key that hold it: a module may assign another tensor."""
+    """Yield each buffer's name, and the dict and key that hold it: a module may replace the tensor."""
     for path, module in named:
-        # a scripted module has no such dict, and never assigns another tensor
+        # a scripted module has no such dict, and never replaces the tensor
         scripted = isinstance(module, torch.jit.ScriptModule)
         slots: dict[str, Tensor | None] = dict(module.named_buffers(recurse=False)) if scripted else module._buffers
         for key in slots:
@@ -203,7 +203,7 @@ def _buffer_slots(
 
 
 def _written_in_forward(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield the weights that a forward writes: embeddings with max_norm renormalise the rows they look up."""
+    """Yield the weights that a forward writes: an embedding with max_norm renormalises the rows it looks up."""
     for path, module in model.named_modules():
         if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None:
             yield f"{path}.weight" if path else "weight", module.weight

@@ -12,19 +12,19 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate
 class DrawnIndices:
     """Records the indices that a DataLoader's batch sampler draws, batch by batch.
 
-    It replaces the sampler while an iterator of the loader is made, passes on the indices, and has every other
-    attribute of the sampler: the run is the same as without it.
+    It replaces the sampler while an iterator of the loader is created, and forwards indices and attributes, so that the
+    run is the same as without it.
     """
 
     def __init__(self, loader: DataLoader[Any]) -> None:
         self._loader = loader
         self._sampler: Any = loader.batch_sampler
         self._waiting: deque[object] = deque()
-        """The indices of coming batches: workers are ahead of what is taken."""
+        """The indices of batches not yet taken: workers prefetch."""
 
     def __iter__(self) -> Iterator[Any]:
         self._waiting.clear()
-        return _Noting(iter(self._sampler), self._waiting)
+        return _Recording(iter(self._sampler), self._waiting)
 
     def __len__(self) -> int:
         return len(self._sampler)
@@ -33,8 +33,8 @@ class DrawnIndices:
         return getattr(self._sampler, name)
 
     def iterate(self) -> Iterator[Any]:
-        """Return an iterator of the loader; what its sampler draws is recorded from here on."""
-        own = vars(self._loader)  # a DataLoader does not allow this attribute to be set once it is built
+        """Return an iterator of the loader whose sampler is recorded."""
+        own = vars(self._loader)  # a DataLoader refuses to set this attribute once it is built
         own["batch_sampler"] = self
         try:
             return iter(self._loader)
@@ -48,8 +48,8 @@ class DrawnIndices:
         return tuple(indices) if numbers and isinstance(indices, (list, tuple)) else ()
 
 
-class _Noting:
-    """The sampler's own iterator; each batch of indices is recorded as it is drawn."""
+class _Recording:
+    """Iterates over the sampler, and records each batch of indices as it is drawn."""
 
     def __init__(self, inner: Iterator[Any], waiting: deque[object]) -> None:
         self._inner, self._waiting = inner, waiting
@@ -66,8 +66,8 @@ class _Noting:
 def drawn_indices(source: object) -> DrawnIndices | None:
     """Return a recorder of the indices that a source of batches draws; None when they can't be known.
 
-    They are known for a DataLoader over a map-style data set that makes batches in the order drawn: with torch's own
-    `default_collate`, since another may drop or sort samples, and with workers only when `in_order` is set.
+    They are known for a DataLoader over a map-style data set that yields batches in the order drawn: with torch's
+    `default_collate`, since another function may drop or sort samples, and with workers only when `in_order` is set.
     """
     if not isinstance(source, DataLoader) or isinstance(source.dataset, IterableDataset):
         return None

@@ -25,7 +25,7 @@ from gradstep.workload import Workload
 
 
 def find_factory(target: str, folder: str) -> Callable[[], object]:
-    """Return the factory that a target names; exceptions from importing the user's module are passed on.
+    """Return the factory that a target names; exceptions from importing the user's module propagate.
 
     Args:
         target: an example's name, `FILE.py:factory` or `pkg.module:factory`.
@@ -43,7 +43,10 @@ def find_factory(target: str, folder: str) -> Callable[[], object]:
         path = Path(folder, Path(place).expanduser()).resolve()
         if not path.is_file():
             raise wrong(
-                "there is no such file", str(path), "check the path; a script's `load` starts at its own folder", place
+                "there is no such file",
+                str(path),
+                "check the path; `load` in a script is relative to the script's folder",
+                place,
             )
         _check_factory(path, name)
         return _function(_run_file(path), name, target)
@@ -51,7 +54,7 @@ def find_factory(target: str, folder: str) -> Callable[[], object]:
         found = importlib.util.find_spec(place)
     except (ImportError, ValueError) as error:
         missing = error.name if isinstance(error, ImportError) else place
-        if not f"{place}.".startswith(f"{missing}."):  # the package exists, but something it imports does not
+        if not f"{place}.".startswith(f"{missing}."):  # the package exists, but not something that it imports
             raise
         found = None
     if found is None:
@@ -65,9 +68,9 @@ class Origin(NamedTuple):
 
     file: Path
     package: str
-    """The package that the file is a module of; empty for none."""
+    """The package that contains the file; empty for none."""
     name: str
-    """The factory's name in it."""
+    """The name of the factory in the file."""
     root: Path
     """The folder of the file, or of its outermost package."""
 
@@ -134,7 +137,7 @@ def check(workload: Workload) -> None:
     for name, tensor in (*workload.model.named_parameters(), *workload.model.named_buffers()):
         if torch.nn.parameter.is_lazy(tensor):
             what = f"{name} belongs to a lazy module: it has no shape before the first input"
-            raise wrong("the model is not initialised yet", what, "run model(x) once before you hand it over")
+            raise wrong("the model is not initialised yet", what, "run model(x) once in the factory")
     if (workload.loss is None) == (workload.compute_loss is None):
         what = "neither `loss` nor `compute_loss` is given" if workload.loss is None else "both are given"
         raise wrong("the workload needs one loss", what, "give loss=(output, target) or compute_loss=(model, batch)")
@@ -156,7 +159,7 @@ def find_device(name: str) -> torch.device:
     """Return the device for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Raises:
-        GradstepError: the name is none of these, or this machine has no such device.
+        GradstepError: the name is not one of these, or this machine has no such device.
     """
     if name == "auto":
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -177,7 +180,7 @@ def find_device(name: str) -> torch.device:
 
 
 def _check_factory(file: Path, name: str) -> None:
-    """Check, before a file is imported, that a function in it can be a factory; unreadable files fail on import.
+    """Check that a function can be a factory before its file is imported; an unreadable file fails on import.
 
     Raises:
         GradstepError: it takes arguments, or returns nothing.
@@ -199,10 +202,10 @@ def _function(module: ModuleType, name: str, target: str) -> Callable[[], object
 
 
 def _run_file(path: Path) -> ModuleType:
-    """Import a file by its path under its own name, with its folder on `sys.path`."""
+    """Import a file by path under the name of the file, with its folder on `sys.path`."""
     folder = str(path.parent)
     if folder not in sys.path:
-        # before installed packages, as for a script, but after the standard library, which it must not shadow
+        # before installed packages, as for a script; after the standard library, which it must not shadow
         sites = (i for i, place in enumerate(sys.path) if place.endswith(("site-packages", "dist-packages")))
         sys.path.insert(next(sites, len(sys.path)), folder)
     standing = sys.modules.get(path.stem)

@@ -15,7 +15,7 @@ Act = Forward | Backward | Step | ZeroGrad | NextBatch
 
 
 class Point(Struct, frozen=True):
-    """The state of the loop; each phase replaces it, so that a rollback keeps the old one."""
+    """The state of the loop. Each phase replaces it, so that a rollback can restore the old one."""
 
     phase: str = ""
     torch: str = ""
@@ -30,9 +30,9 @@ class Point(Struct, frozen=True):
     """The batch that the loss was computed on."""
     watched: Watched = field(default_factory=Watched)
     written: tuple[str, ...] = ()
-    """The parameters whose `.grad` the last backward wrote, or whose `.grad` the last step found."""
+    """The parameters whose `.grad` the last backward wrote, or the last step used."""
     steps_since_forward: int = 0
-    """Steps since the last forward that found a gradient, and so may have written weights that its graph saved."""
+    """Steps since the last forward that used a gradient, and so may have written weights that its graph saved."""
     ran: bool = False
     """True when a backward has run through the graph of the loss."""
     flows: Flows | None = None
@@ -48,7 +48,7 @@ class Point(Struct, frozen=True):
     edit: str = ""
     """What an edit since the last phase did, in words; empty when a phase was last."""
     lent: bool = False
-    """True when the graph was alive here but is shown as it is now: what its nodes had saved is unknown."""
+    """True when the graph was alive here but is shown as it is now: what its nodes saved is unknown."""
 
     @property
     def last_loss(self) -> tuple[float | None, float | None]:

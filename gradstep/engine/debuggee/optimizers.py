@@ -1,4 +1,4 @@
-"""The optimizers and schedulers of a workload: how they are made, and what their `step` needs."""
+"""The optimizers and schedulers of a workload: create them, and find out what their `step` needs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gradstep.workload import Workload
 
 
 def optimizer_of(workload: Workload) -> torch.optim.Optimizer:
-    """Return the workload's optimizer, or the one its function makes from the model's parameters.
+    """Return the workload's optimizer, or the one that its function returns for the model's parameters.
 
     Raises:
-        GradstepError: neither is an optimizer.
+        GradstepError: that is not an optimizer.
     """
     made: object = workload.optimizer
     if callable(made) and not isinstance(made, torch.optim.Optimizer):
@@ -35,7 +35,7 @@ def optimizer_of(workload: Workload) -> torch.optim.Optimizer:
 
 
 def schedulers_of(workload: Workload, optimizer: torch.optim.Optimizer) -> list[Any]:
-    """Return the workload's schedulers; a function is called with the optimizer to make one."""
+    """Return the workload's schedulers; a function is called with the optimizer to create one."""
     given = () if workload.schedulers is None else workload.schedulers
     several: Sequence[Any] = given if isinstance(given, (list, tuple)) else [given]
     return [each if hasattr(each, "state_dict") else each(optimizer) for each in several]
@@ -50,13 +50,13 @@ def step_scheduler(scheduler: Any, loss: float | None) -> None:
 
 
 def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether `step` can't be called without a closure, as LBFGS's can't."""
+    """Return whether `step` needs a closure, as that of LBFGS does."""
     parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
     return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
 def is_torchs(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether it is torch's own, without hooks: `step` writes no buffers and uses no random numbers."""
+    """Return whether it is torch's own, without hooks: its `step` writes no buffers and draws no random numbers."""
     hooks = (
         optimizer._optimizer_step_pre_hooks,
         optimizer._optimizer_step_post_hooks,
@@ -80,10 +80,10 @@ def optimizer_named(
     old: torch.optim.Optimizer,
     value_of: Callable[[Expression], Any],
 ) -> tuple[torch.optim.Optimizer, str]:
-    """Return a new optimizer over the parameter groups of an old one, and the line of PyTorch that makes it.
+    """Return a new optimizer over the parameter groups of an old one, and the line of PyTorch that creates it.
 
     Args:
-        name: its class, in any case.
+        name: its class, upper or lower case.
         options: the keyword arguments of its class.
         old: the optimizer whose parameter groups it takes, without their hyper-parameters.
         value_of: evaluates an option.
@@ -113,9 +113,9 @@ def optimizer_named(
 
 
 def remade_schedulers(workload: Workload, optimizer: torch.optim.Optimizer) -> tuple[list[Any], str]:
-    """Return the schedulers of a workload, remade for another optimizer, and a note on them for the user.
+    """Return the schedulers of a workload, recreated for another optimizer, and a note on them for the user.
 
-    Those that were not given as functions belong to the optimizer they were made for, and are left out.
+    Schedulers that were not given as functions belong to the old optimizer, and are left out.
     """
     given = () if workload.schedulers is None else workload.schedulers
     several: Sequence[Any] = given if isinstance(given, (list, tuple)) else [given]
@@ -124,5 +124,5 @@ def remade_schedulers(workload: Workload, optimizer: torch.optim.Optimizer) -> t
     makers = [each for each in several if not hasattr(each, "state_dict")]
     word = "; the schedule starts over" if makers else ""
     if len(makers) < len(several):
-        word += "; a scheduler that was made for the old one is left out"
+        word += "; a scheduler of the old optimizer is left out"
     return [each(optimizer) for each in makers], word

@@ -1,4 +1,4 @@
-"""A leaf that gets a gradient and belongs neither to the model nor to the optimizer: nothing will ever train it."""
+"""Strays: leaves that get a gradient but belong to neither model nor optimizer, so that nothing trains them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor
 
 
 class Stray(NamedTuple):
-    """One such leaf."""
+    """One stray."""
 
     name: str
     leaf: Tensor
     first: Tensor | None
     """Its `.grad` when it was found."""
     copy: Tensor | None
-    """What that held."""
+    """A copy of that `.grad`."""
 
 
 def stray_of(name: str, leaf: Tensor) -> Stray:
-    """Return a leaf that was just found, as it is now."""
+    """Return a leaf as a stray, with its present `.grad`."""
     return Stray(name, leaf, leaf.grad, None if leaf.grad is None else leaf.grad.detach().clone())

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from torch import nn
 
-from gradstep.engine.debuggee.attributes import Kept
+from gradstep.engine.debuggee.attributes import CapturedAttributes
 from gradstep.engine.debuggee.strays import Stray
 from gradstep.engine.held import Held
 from gradstep.engine.history.points import TimelinePoint
@@ -50,9 +50,9 @@ class Outside:
         elif held.point.phase == "backward":
             yield from self._untrained()
 
-    def _kept(self, now: Kept) -> Iterator[str]:
+    def _kept(self, now: CapturedAttributes) -> Iterator[str]:
         held = self._held
-        before = held.saved.kept.get(AttributesPart.name)
+        before = held.saved.captured.get(AttributesPart.name)
         written = [key[1] for key in held.saved.copies.of("attribute", written=True).keys]
         new = [name for name in self._changed(before, now, written) if name not in self._told]
         self._told.update(new)
@@ -64,7 +64,7 @@ class Outside:
                 "`checkpoint` restore it; `state_dict()` lacks it: make it a buffer, or list its object in `state=`"
             )
 
-    def _changed(self, before: Kept | None, now: Kept, written: list[str]) -> list[str]:
+    def _changed(self, before: CapturedAttributes | None, now: CapturedAttributes, written: list[str]) -> list[str]:
         if before is None or (before is now and not written):
             return []
         tensors = dict(before.tensors())
@@ -97,5 +97,5 @@ def _is_same_forward(one: TimelinePoint, other: TimelinePoint) -> bool:
     checkpoints = (one.checkpoint, other.checkpoint)
     if None in checkpoints:
         return False
-    drawn = [checkpoint.kept[Generators.name] for checkpoint in checkpoints if checkpoint is not None]
+    drawn = [checkpoint.captured[Generators.name] for checkpoint in checkpoints if checkpoint is not None]
     return not any(Generators().differ(*drawn))

@@ -1,4 +1,4 @@
-"""In what two .safetensors files differ: states that `checkpoint` wrote, or any named tensors."""
+"""Compare two .safetensors files: states that `checkpoint` wrote, or any named tensors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gradstep.engine.bits import same_bits
 from gradstep.engine.diagnose.closeness import difference_of
-from gradstep.engine.files.checkpoint_file import ours, pending, unreadable
-from gradstep.engine.files.safetensors import damaged, read
+from gradstep.engine.files.checkpoint_file import not_understood, ours, pending, unreadable
+from gradstep.engine.files.safetensors import read
 from gradstep.engine.files.trees import decode
 from gradstep.values.commands import line_of
 from gradstep.values.differences import FileComparison, Tolerance
@@ -39,9 +39,9 @@ class _File(NamedTuple):
     path: Path
     tensors: dict[str, Tensor]
     state: dict[str, Any]
-    """What `checkpoint` wrote beside the tensors; empty for a file of another program."""
+    """What `checkpoint` wrote besides the tensors; empty for a file from another program."""
     then: str
-    """The commands that lead on from there."""
+    """The commands that `restore` runs after it."""
 
     def names(self) -> Iterator[str]:
         for section in _NAMED:
@@ -52,10 +52,10 @@ class _File(NamedTuple):
 
 
 def compare_files(paths: tuple[Path, Path], tolerance: Tolerance | None) -> FileComparison:
-    """Return in what two files differ; without a tolerance bits are compared.
+    """Return the differences between two files; without a tolerance, bits are compared.
 
     Raises:
-        GradstepError: one can't be read, or is damaged.
+        GradstepError: a file can't be read, or is damaged.
     """
     one, other = map(_read, paths)
     found, same = [], 0
@@ -67,7 +67,7 @@ def compare_files(paths: tuple[Path, Path], tolerance: Tolerance | None) -> File
     try:
         others = tuple(_others(one, other))
     except (LookupError, ValueError, TypeError, AttributeError) as error:
-        raise damaged(paths[0], f"what it says can't be understood ({type(error).__name__}: {error})") from None
+        raise not_understood(paths[0], error) from None
     return FileComparison((paths[0].name, paths[1].name), tuple(found), others, same)
 
 
@@ -83,11 +83,11 @@ def _read(path: Path) -> _File:
     except OSError as error:
         raise unreadable(path, error) from None
     except (LookupError, ValueError) as error:
-        raise damaged(path, f"what it says can't be understood ({type(error).__name__}: {error})") from None
+        raise not_understood(path, error) from None
 
 
 def _others(one: _File, other: _File) -> Iterator[str]:
-    """Yield what differs that is no tensor, in words."""
+    """Yield the differences other than tensors, in words."""
     a, b = one.state, other.state
     if not a or not b:
         foreign = [file.path.name for file in (one, other) if not file.state]
@@ -108,7 +108,7 @@ def _others(one: _File, other: _File) -> Iterator[str]:
     if a["randomness"] != b["randomness"] or not _same_random(one.tensors, other.tensors):
         yield "the random generators"
     if one.then != other.then:
-        yield f"the commands that `restore` runs again: {one.then} and {other.then}"
+        yield f"the commands that `restore` reruns: {one.then} and {other.then}"
 
 
 def _groups(one: list[Any], other: list[Any]) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""The .safetensors files that hold a state: written whole or not at all, and read only when they are what was written.
+"""Read and write .safetensors files: written atomically, and checked against a hash when read.
 
-The format is the package's of that name: named dense tensors and texts, nothing in it that could run. What is added
-here is a hash, for the format has none: a bit that flipped in a weight would be read as a weight.
+The format has named dense tensors and string metadata, and no code. It has no checksum either, so a hash is added here:
+without it, a flipped bit would be read as a weight.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.files import replacing
 
 _HASH = "hash"
-"""Under this word the texts hold a hash (xxh3_128) of all the others, and of each tensor with its name and kind."""
+"""The metadata key of a hash (xxh3_128) of all other metadata and of each tensor with its name, dtype and shape."""
 
 _FIRST_HASH = "xxh3_128"
-"""The word of the first files, whose hash was of the bytes as they lay; the digest in them proves what is restored."""
+"""The key in the first files, whose hash was of the raw bytes; it is not checked, the digest in them is."""
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
-    """Write a file, all at once: it is the old one or the new one, never half of one.
+    """Write a file atomically.
 
     Raises:
-        OSError: it can't be written; what was there is as it was.
-        GradstepError: a tensor is of a kind that the format does not have.
+        OSError: it can't be written; an existing file is unchanged.
+        GradstepError: the format can't hold a tensor.
     """
     plain = dict(_plain(tensors))
     with replacing(path) as draft:
@@ -47,7 +47,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Yield tensors as the package takes them: dense, in one piece, and each in memory of its own."""
+    """Yield tensors as the package requires them: dense, contiguous, and without shared memory."""
     seen: set[int] = set()
     for name, tensor in tensors.items():
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
@@ -68,11 +68,11 @@ def _hash(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
 
 
 def read_texts(path: Path) -> dict[str, str]:
-    """Return the texts of a file.
+    """Return the metadata of a file.
 
     Raises:
         OSError: it can't be read.
-        GradstepError: it is no such file, or is damaged.
+        GradstepError: it is not a .safetensors file, or is damaged.
     """
     with _opened(path) as file:
         return file.metadata() or {}
@@ -80,36 +80,36 @@ def read_texts(path: Path) -> dict[str, str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    open(path, "rb").close()  # what can't be read is said in the system's words
+    open(path, "rb").close()  # for the operating system's own error when it can't be read
     try:
         with safe_open(path, "pt") as file:
             yield file
     except SafetensorError as error:
-        raise damaged(path, f"it is cut off, or no .safetensors file ({error})") from None
+        raise damaged(path, f"it is truncated, or not a .safetensors file ({error})") from None
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and texts of a file, its hash checked; one of another program has none.
+    """Return the tensors and metadata of a file, and check its hash; a file from another program has none.
 
     Raises:
         OSError: it can't be read.
-        GradstepError: it is no such file, or is damaged.
+        GradstepError: it is not a .safetensors file, or is damaged.
     """
     with _opened(path) as file:
         texts = file.metadata() or {}
-        # the memory of what is read may be the file's own: it is copied before anything is written into it
+        # tensors may be mapped to the file: they are copied before anything writes them
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     written = texts.pop(_HASH, None)
     lost = written is None and "gradstep" in texts and _FIRST_HASH not in texts
     if lost or (written is not None and _hash(tensors, texts) != written):
-        raise damaged(path, "it is not what was written: a bit is flipped, or more")
+        raise damaged(path, "its hash does not match: it was changed or corrupted after it was written")
     return tensors, texts
 
 
 def damaged(path: Path, what: str) -> GradstepError:
-    """Return the error for a file that is not what it should be; nothing was changed."""
+    """Return the error for a damaged file; nothing was changed."""
     return wrong("this file can't be restored", f"{path}: {what}", "nothing was changed", path.name)
 
 
 def _unwritable(what: str) -> GradstepError:
-    return wrong("this can't be written to a .safetensors file", what, "the format has dense tensors only")
+    return wrong("this can't be written to a .safetensors file", what, "the format has only dense tensors")

@@ -1,4 +1,4 @@
-"""Values as JSON and back, exactly: numbers, texts and containers; tensors and arrays go into a table beside it."""
+"""Encode values as JSON and decode them exactly: numbers, strings and containers; tensors go to a separate table."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gradstep.values.errors import wrong
 
 
 def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
-    """Return a value as what JSON can hold; its tensors are added to `tensors`.
+    """Return a value ready for JSON, and add its tensors and arrays to `tensors`.
 
     Args:
-        value: what to write.
-        tensors: takes the tensors, under names that begin with `name`.
-        name: what the value is called, also in the message.
+        value: the value.
+        tensors: the tensors by name; the new names begin with `name`.
+        name: the name of the value, also used in the error.
 
     Raises:
         GradstepError: it holds an object that only pickle could write.
@@ -54,7 +54,7 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
         return {"dict": [[encode(k, tensors, name), encode(v, tensors, f"{name}.{k}")] for k, v in value.items()]}
     if kind is None:
         what = f"{name} holds a {type(value).__module__}.{type(value).__qualname__}"
-        raise wrong("this can't be written to a file", what, "only pickle could, and gradstep writes none")
+        raise wrong("this can't be written to a file", what, "only pickle could write it, and gradstep does not use it")
     items = sorted(value, key=repr) if kind == "set" else value
     return {kind: [encode(each, tensors, f"{name}.{i}") for i, each in enumerate(items)]}
 
@@ -73,10 +73,10 @@ _KINDS: dict[type, str] = {
 
 
 def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Return what `encode` was given.
+    """Return the value that `encode` encoded.
 
     Raises:
-        LookupError, ValueError, TypeError: it is nothing that `encode` returned.
+        LookupError, ValueError, TypeError: `encode` did not return this.
     """
     if not isinstance(value, dict):
         return value
@@ -104,11 +104,11 @@ def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
         case "list" | "tuple" | "set" | "deque":
             made = [decode(each, tensors) for each in inner]
             return {"list": list, "tuple": tuple, "set": set, "deque": deque}[kind](made)
-    raise ValueError(f"nothing is written as {kind}")
+    raise ValueError(f"there is no encoding {kind}")
 
 
 def _laid_out(tensor: Tensor, stride: list[int] | None) -> Tensor:
-    """Return a tensor with the strides it had: sums over other strides differ in their last bits."""
+    """Return a tensor with its original strides: other strides change the last bits of sums."""
     if stride is None or 0 in stride:
         return tensor
     made = torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype)

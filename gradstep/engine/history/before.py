@@ -1,4 +1,4 @@
-"""What was kept from before the command that led to a point, as the views read it: from the checkpoint before it."""
+"""The state before the command that led to a point, as views read it: from the checkpoint before."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gradstep.values.commands import ACT_NAMES
 
 
 def word_of(kind: type[object]) -> str:
-    """Return what a kind of command is called."""
+    """Return the name of a kind of command."""
     return ACT_NAMES.get(kind, kind.__name__.lower())
 
 
 def saved_before(held: Debuggee, point: TimelinePoint) -> Saved:
-    """Return what was before the command that led to a point that the workload is at; nothing where it is not kept.
+    """Return the state before the command that led to the present point; an unknown one when it was not kept.
 
-    The contents are those of the images, not copies: they are true until the workload leaves the point.
+    The contents are those of the images, not copies: they are valid until the workload leaves the point.
     """
     if point.parent is None:
         return Saved()
@@ -34,7 +34,7 @@ def saved_before(held: Debuggee, point: TimelinePoint) -> Saved:
     kinds = {key[0] for key in point.wrote}
     what = writing(held, point.command) if isinstance(point.command, Act) else None
     kept = {
-        part.name: before.kept[part.name]
+        part.name: before.captured[part.name]
         for part in registry.PARTS
         if what is None or part.may_write(held, what) is not None or kinds & part.kinds.keys()
     }
@@ -42,21 +42,21 @@ def saved_before(held: Debuggee, point: TimelinePoint) -> Saved:
 
 
 def began_with(point: TimelinePoint) -> Saved | None:
-    """Return what the forward began with whose loss a point has, all weights included; None where it is not kept.
+    """Return the state that the forward of a point's loss started from, all weights included; None when not kept.
 
-    As with `saved_before`, it is true until the workload leaves the point.
+    As with `saved_before`, it is valid until the workload leaves the point.
     """
     made_by = point.made_by
     before = None if made_by is None or made_by.parent is None else made_by.parent.checkpoint
     if before is None:
         return None
-    kept = {part.name: before.kept[part.name] for part in registry.PARTS if part.begins_forward}
-    kinds = {kind for part in registry.PARTS if part.begins_forward for kind in part.kinds}
+    kept = {part.name: before.captured[part.name] for part in registry.PARTS if part.restored_for_rerun}
+    kinds = {kind for part in registry.PARTS if part.restored_for_rerun for kind in part.kinds}
     return Saved(_copies(before, [key for key in before.images if key[0] in kinds]), kept, before.grad_mode)
 
 
 def part_differs(point: TimelinePoint, key: Key, items: tuple[Item, ...]) -> bool:
-    """Return whether the command that led to a point changed a part of a tensor; True where that is not known."""
+    """Return whether the command that led to a point changed a part of a tensor; True when unknown."""
     before = point.parent.checkpoint if point.parent is not None else None
     if before is None or point.checkpoint is None:
         return True

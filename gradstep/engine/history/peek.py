@@ -1,6 +1,6 @@
-"""Viewing a past point in the middle of a phase: its state is restored for the block, then the present one.
+"""View a past point in the middle of a phase: restore its state for a block, then the present one.
 
-Nothing runs meanwhile: afterwards the same objects hold the same bits, version counters included.
+Nothing runs in between. Afterwards the same objects hold the same bits, version counters included.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from gradstep.values.errors import wrong
 
 @contextmanager
 def peek(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
-    """Be at a point for as long as the block lasts, while a phase is stopped inside; on the thread of that phase.
+    """Restore a point for the block while a phase is stopped inside; call it on the thread of that phase.
 
     Raises:
-        GradstepError: nothing is kept of the point itself: a phase would have to run within the one that is stopped.
+        GradstepError: the point has no checkpoint: a phase would have to be rerun inside the one that is stopped.
     """
     held, images, here = timeline.held, timeline.images, timeline.here()
     if target.checkpoint is None:
-        what = "it is not kept, and what leads there can't be run again while a phase is stopped inside"
-        raise wrong(f"stop {target.number} can't be looked at now", what, "go on to the end of the phase: `out phase`")
+        what = "it has no checkpoint, and nothing can be rerun while a phase is stopped inside"
+        raise wrong(f"stop {target.number} can't be viewed now", what, "run to the end of the phase: `out phase`")
     point, refused, begun, saved = held.point, held.refused, held.forward_saved, held.saved
     losses, rates = list(held.losses), list(held.loss_rates)
-    batches = dict(vars(held.batches))  # with its iterator: one that is made again has to be skipped forward
+    batches = dict(vars(held.batches))  # iterator included: a new one would have to skip forward
     with images.in_the_middle() as written:
         now = take(held, images, None, None)
         known = {id(image.tensor) for image in now.images.values() if image is not None}
@@ -39,7 +39,7 @@ def peek(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
         there = [images.current(image.tensor) for image in others]
         try:
             put_back(held, images, target.checkpoint)
-            images.load(others)  # a batch that the phase has written
+            images.load(others)  # a batch that the phase wrote
             timeline.put_losses(target, here)
             held.refused, held.forward_saved = "", None
             held.saved = saved_before(held, target)
@@ -56,7 +56,7 @@ def peek(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
 
 
 def lend_graph(timeline: Timeline, target: TimelinePoint, present: Point) -> None:
-    """Show the graph that was alive at a point, for what can be read of one that is freed: nodes and edges."""
+    """Show the graph that was alive at a point, if it is still around: once freed, only its nodes and edges."""
     held, made_by = timeline.held, target.forward
     if made_by is None:
         return

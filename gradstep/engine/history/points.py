@@ -1,4 +1,4 @@
-"""The points of a timeline: what is recorded of each, and what its checkpoint may hold."""
+"""The points of a timeline, and what is recorded of each."""
 
 from __future__ import annotations
 
@@ -19,43 +19,44 @@ class TimelinePoint:
     """One point: the state after a command, reached from the point before it."""
 
     number: int
-    """The number of its stop; a number is never used again, whatever is undone."""
+    """The number of its stop; numbers are never reused, even after an undo."""
     parent: TimelinePoint | None
     command: PointCommand | None
-    """What led here; None for the first point."""
+    """The command that led here; None for the first point."""
     branch: str
-    """The branch that it was made on."""
+    """The branch that it was created on."""
     checkpoint: Checkpoint | None
-    """Its whole state; None once it was dropped, and has to be run again."""
+    """Its whole state; None once dropped: the point is then reached by a rerun."""
     phase: str = ""
     iteration: int = 0
     loss: float | None = None
     entries: tuple[tuple[tuple[int, float], tuple[float, ...]], ...] = ()
-    """What it added to the losses, each with its learning rates: a forward one, a step one for each closure call."""
+    """The losses that the command added, each with its learning rates: one per forward, one per closure call of a step.
+    """
     known: int = 0
-    """How many losses there are up to here."""
+    """The number of losses up to here."""
     losses: tuple[list[tuple[int, float]], list[tuple[float, ...]]] | None = None
-    """All losses up to here, where they came from a file."""
+    """All losses up to here, when they came from a file."""
     wrote: tuple[Key, ...] = ()
     """The tensors that the command changed."""
     results: dict[Key, Image | None] | None = None
-    """What the command changed, kept where running it again does not give the same bits."""
+    """The tensors that the command changed, kept when a rerun does not give the same bits."""
     rest: dict[str, Any] | None = None
-    """What was captured of the parts that stand alone, kept beside the results."""
+    """The captures of the self-contained parts, kept with the results."""
     small: int = 0
     """Approximate bytes of its checkpoint outside of images."""
     depth: int = 0
-    """Commands from the first point to here."""
+    """The number of commands from the first point to here."""
     forward: TimelinePoint | None = None
-    """The point whose forward made the graph that is alive here; None where none is."""
+    """The point whose forward made the graph that is alive here; None when no graph is."""
     made_by: TimelinePoint | None = None
-    """The point whose forward made the graph of the loss, also where that is freed; None before a forward."""
+    """The point whose forward made the graph of the loss, freed or not; None before a forward."""
     edit: str = ""
-    """What the command did, in words, where it was no phase."""
+    """What the command did, in words, when it was an edit."""
     digest: str = ""
-    """The digest of its state; computed when needed as a check."""
+    """The digest of its state; computed when a rerun is to be checked."""
     lost: str = ""
-    """Why it can't be reached any more; empty while it can."""
+    """Why it can no longer be reached; empty while it can."""
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -71,7 +72,7 @@ class TimelinePoint:
 
 
 def fork_of(one: TimelinePoint, other: TimelinePoint) -> TimelinePoint:
-    """Return the last point that lies on the way to both."""
+    """Return the last common point on the paths to both."""
     while one is not other:
         if one.depth < other.depth:
             one, other = other, one
@@ -86,7 +87,7 @@ def add_losses(
     losses: list[tuple[int, float]],
     rates: list[tuple[float, ...]],
 ) -> bool:
-    """Add the losses on the way from one point to another; return whether a file on the way replaced them all."""
+    """Add the losses between two points; return whether a file restored in between replaced all of them."""
     entries: list[tuple[tuple[int, float], tuple[float, ...]]] = []
     whole = False
     for each in point.path():
@@ -104,7 +105,7 @@ def add_losses(
 
 
 def graph_alive(held: Debuggee) -> bool:
-    """Return whether a graph is there that was not freed: that of the loss, or of a tensor that a module keeps."""
+    """Return whether there is a live graph: of the loss, or of a tensor that a module keeps."""
     point = held.point
     alive = point.loss is not None and point.loss.grad_fn is not None and not point.freed
     return alive or held.attributes.capture().has_live_graph()

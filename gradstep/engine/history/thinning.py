@@ -1,4 +1,4 @@
-"""Keep the history within its budget: checkpoints are dropped where running again gives the same bits."""
+"""Keep the history within its budget by dropping checkpoints that a rerun reproduces bit for bit."""
 
 from __future__ import annotations
 
@@ -16,41 +16,43 @@ from gradstep.values.commands import Restore, UseOptimizer
 from gradstep.values.errors import GradstepError
 
 _RECENT = 8
-"""Commands whose kinds are compared together: a turn of a training loop, so that it is run again once."""
+"""Commands that are compared together: about one iteration of a training loop, so that one rerun checks all kinds."""
 _ENOUGH = 7 / 8
-"""Share of the budget that is left in use after thinning, so that not every command has to thin."""
+"""Share of the budget to thin down to, so that not every command has to thin."""
 
 
 LONG = 2**28
-"""Bytes of history from which on a turn of the loop may take so long that it is said that one is run again."""
+"""Bytes of history from which the user is told of a rerun before it begins: one iteration may take long."""
 
 
 def tidy(timeline: Timeline, say: Callable[[str], None] = lambda _: None) -> list[str]:
     """Drop checkpoints until the history is within its budget; return messages for the user.
 
-    `say` is called with what begins, before anything that takes long.
+    The first point, the present one and the one before it, which a rollback needs, are always kept. Before a kind of
+    command is relied on to repeat, one of that kind is rerun and compared. Where it does not repeat, its results are
+    kept.
 
-    The first point, the present one and the one before it are always kept: the last is what a rollback needs anyway.
-    Before a kind of command is relied on, one of its kind is run again and compared. The results of a kind that does
-    not repeat are kept.
+    Args:
+        timeline: the history.
+        say: called with a message before anything that takes long.
     """
     here = timeline.current
     if here is None or timeline.bytes <= timeline.budget:
         return []
-    said: list[str] = []
+    messages: list[str] = []
     while timeline.bytes > timeline.budget * _ENOUGH:
         victim = _choose(timeline, here)
         if victim is None:
-            said += _give_up_results(timeline, here)
+            messages += _drop_results(timeline, here)
             break
-        said += _check(timeline, here, victim, say)
+        messages += _check(timeline, here, victim, say)
         _thin(timeline, victim)
     timeline.images.memory.shrink(timeline.images.taken)
-    return said
+    return messages
 
 
 def _choose(timeline: Timeline, here: TimelinePoint) -> TimelinePoint | None:
-    """Return the checkpoint that is least valuable: older, and with closer neighbours."""
+    """Return the point with the least valuable checkpoint: old, and close to its neighbours."""
     spared = {id(here), id(here.parent)}
     best, least = None, float("inf")
     kept = [point for point in timeline.points.values() if point.checkpoint is not None]
@@ -62,7 +64,7 @@ def _choose(timeline: Timeline, here: TimelinePoint) -> TimelinePoint | None:
             before[point.number] = ancestor
             after.setdefault(ancestor.number, point)
     for point in kept:
-        # a file may be gone or another one by the time it is read again
+        # by the time of a rerun, the file may be gone or replaced
         if point.parent is None or id(point) in spared or isinstance(point.command, Restore):
             continue
         following = after.get(point.number, point)
@@ -80,7 +82,7 @@ def _ancestors(point: TimelinePoint) -> Iterator[TimelinePoint]:
 
 
 def _check(timeline: Timeline, here: TimelinePoint, victim: TimelinePoint, say: Callable[[str], None]) -> list[str]:
-    """Run again what led to a point, unless such commands were compared before; return what came out otherwise."""
+    """Rerun the commands that led to a point, unless their kinds are known; return a message for each that differed."""
     kinds = {type(each.command) for each in _way_without(victim)}
     if UseOptimizer in kinds:
         timeline.repeats.clear()
@@ -91,7 +93,7 @@ def _check(timeline: Timeline, here: TimelinePoint, victim: TimelinePoint, say: 
     compared = {type(each.command) for each in way if each.checkpoint is not None}
     if timeline.bytes > LONG:
         words = ", ".join(sorted(word_of(kind) for kind in kinds))
-        say(f"the history is over its budget: finding out whether {words} repeat bit for bit, once")
+        say(f"the history is over its budget: checking once whether {words} repeat bit for bit")
     try:
         differing = run_again_and_compare(timeline, way)
     except GradstepError as error:
@@ -99,14 +101,14 @@ def _check(timeline: Timeline, here: TimelinePoint, victim: TimelinePoint, say: 
     for kind in compared | kinds:
         known = timeline.repeats.get(kind, True)
         if not known:
-            differing.pop(kind, None)  # that was said
+            differing.pop(kind, None)  # reported before
         timeline.repeats[kind] = known and kind not in differing
-    said = "does not repeat bit for bit when run again, so its results are kept"
-    return [f"{word_of(kind)} {said}: {what}" for kind, what in differing.items()]
+    reason = "does not repeat bit for bit when rerun, so its results are kept"
+    return [f"{word_of(kind)} {reason}: {what}" for kind, what in differing.items()]
 
 
 def _way_without(victim: TimelinePoint) -> list[TimelinePoint]:
-    """Return the points that would be run again to reach one if its own checkpoint were not there, itself the last."""
+    """Return the points to rerun to reach one without its own checkpoint, itself last."""
     way = [victim]
     for each in _ancestors(victim):
         if is_base(each):
@@ -116,7 +118,7 @@ def _way_without(victim: TimelinePoint) -> list[TimelinePoint]:
 
 
 def _last_of(kinds: set[type[Any]], here: TimelinePoint) -> list[TimelinePoint]:
-    """Return the last points that commands of all these kinds led to, at once; none where there are not such."""
+    """Return the shortest recent run of points that has all these kinds of commands; empty when there is none."""
     way: list[TimelinePoint] = []
     missing = set(kinds)
     for each in here.path():
@@ -135,22 +137,22 @@ def _thin(timeline: Timeline, point: TimelinePoint) -> None:
     assert checkpoint is not None
     point.digest = point.digest or digest_at(timeline.held, checkpoint)
     if not timeline.repeats.get(type(point.command), False):
-        alone = [part for part in registry.PARTS if part.alone]
-        kinds = {kind for part in alone for kind in part.kinds}
+        parts = [part for part in registry.PARTS if part.self_contained]
+        kinds = {kind for part in parts for kind in part.kinds}
         further = [key for key in checkpoint.images if key[0] in kinds]
         point.results = {key: checkpoint.images.get(key) for key in (*point.wrote, *further)}
-        point.rest = {part.name: checkpoint.kept[part.name] for part in alone}
+        point.rest = {part.name: checkpoint.captured[part.name] for part in parts}
     timeline.drop(point)
 
 
-def _give_up_results(timeline: Timeline, here: TimelinePoint) -> list[str]:
-    """Give up what can't be had again, the oldest first: what leads through it can't be reached any more."""
+def _drop_results(timeline: Timeline, here: TimelinePoint) -> list[str]:
+    """Drop the results of commands that do not repeat, oldest first: points behind them become unreachable."""
     gone = 0
     for point in timeline.points.values():
         if timeline.bytes <= timeline.budget * _ENOUGH:
             break
         if point.results is not None and point is not here:
             point.results = point.rest = None
-            point.lost = "the budget was spent, and running it again does not give the same bits"
+            point.lost = "the history was over its budget, and a rerun does not give the same bits"
             gone += 1
     return [f"{gone} stops can't be reached any more: the history is over its budget"] if gone else []

@@ -20,7 +20,7 @@ from gradstep.values.commands import Forward, PointCommand, Restore
 from gradstep.values.errors import wrong
 
 FIRST = "main"
-"""The branch that a session begins on."""
+"""The branch that a session starts on."""
 
 
 @dataclass(eq=False)
@@ -29,24 +29,24 @@ class Timeline:
 
     runner: Runner
     scope: Scope
-    """The scope of the expressions in edits that are run again."""
+    """The scope for expressions in edits that are rerun."""
     budget: int
-    """Bytes that checkpoints may take; 0 keeps none, and then nothing can be undone."""
+    """The most bytes for checkpoints; 0 turns the history off, and nothing can be undone."""
     stops: int = 0
-    """The highest number given to a stop, those inside phases among them."""
+    """The highest stop number so far, stops inside phases included."""
     images: Images = field(default_factory=Images)
     current: TimelinePoint | None = None
-    """The present point; None while no history is kept."""
+    """The present point; None without a history."""
     points: dict[int, TimelinePoint] = field(default_factory=dict)
     branches: dict[str, TimelinePoint] = field(default_factory=dict)
     """The last point of each branch."""
     branch: str = FIRST
     travelling: bool = False
-    """True while commands are run again: their points exist already."""
+    """True while commands are rerun: their points exist already."""
     visiting: bool = False
-    """True while the workload is at another point than `current`, for views of it."""
+    """True while the workload is at another point than `current`, so that views can show it."""
     repeats: dict[type[Any], bool] = field(default_factory=dict)
-    """For each kind of command that was run again and compared, whether it gave the same bits."""
+    """Whether a rerun gave the same bits, for each kind of command that was compared."""
     small: int = 0
     """Approximate bytes of all checkpoints outside of images."""
     _wrote: dict[tuple[Key, ...], tuple[Key, ...]] = field(default_factory=dict)
@@ -58,16 +58,16 @@ class Timeline:
 
     @property
     def number(self) -> int:
-        """The number of the stop that the workload is at, between phases."""
+        """The number of the present stop, between phases."""
         return self.stops if self.current is None else self.current.number
 
     @property
     def bytes(self) -> int:
-        """Approximate bytes of the history, beyond what undoing the last command needs anyway."""
+        """Approximate bytes of the history, without what undoing the last command needs anyway."""
         return self.images.tally.bytes + self.small - self._needed_anyway()
 
     def begin(self) -> None:
-        """Start a new history here, if there is a budget for it; drop the old one."""
+        """Start a new history here, if the budget is not 0; drop the old one."""
         self.end()
         self.stops = max(self.stops, 1)
         if self.budget:
@@ -77,7 +77,7 @@ class Timeline:
         self.held.batches.keeps_all = self.current is not None
 
     def end(self) -> None:
-        """Stop keeping history, and drop what was kept."""
+        """Stop keeping a history, and drop the present one."""
         self.current, self.branch = None, FIRST
         self.points, self.branches, self.images = {}, {}, Images(self.held.offload)
         self.repeats, self.small, self._wrote = {}, 0, {}
@@ -85,13 +85,13 @@ class Timeline:
         self.held.batches.keeps_all = False
 
     def next(self, command: PointCommand, saved: Saved | None) -> TimelinePoint | None:
-        """Return the point that a command has led to, to be recorded; None where there is none to keep.
+        """Return the point that a command led to, for `record`; None without a history.
 
-        Nothing is recorded yet: making it copies, compares and calls the user's objects, any of which may fail.
+        Nothing is recorded yet, because taking the checkpoint may fail: it runs out of memory, or user code raises.
 
         Args:
-            command: what was carried out.
-            saved: what it may have written, from before it; None where nothing was kept.
+            command: the command.
+            saved: what was saved before it; None when nothing was.
         """
         before = self.current
         if not self.travelling and (before is None or saved is None):
@@ -119,7 +119,7 @@ class Timeline:
         self.current = self.points[point.number] = self.branches[point.branch] = point
 
     def _outside(self, written: Sequence[Image]) -> None:
-        """Record writes to tensors outside of the model: every earlier point has their old contents."""
+        """Record writes to tensors outside of the model: add their old contents to every earlier point."""
         if not written:
             return
         assert self.current is not None
@@ -170,10 +170,7 @@ class Timeline:
         point.small = 0
 
     def _needed_anyway(self) -> int:
-        """Return the bytes of the present state, and of what only the point before this one holds.
-
-        The second is what undoing the last command needs.
-        """
+        """Return the bytes of the present state, and of what only the point before holds, which undo needs."""
         if self.current is None or self.current.checkpoint is None:
             return 0
         now = {id(image): image.size for image in self.current.checkpoint.images.values() if image is not None}
@@ -196,12 +193,12 @@ class Timeline:
         """Return the present point.
 
         Raises:
-            GradstepError: nothing is kept.
+            GradstepError: there is no history.
         """
         if self.current is None:
             raise wrong(
                 "there is no history",
-                "nothing was kept to go back to" if self.budget else "the history is off (`--history off`)",
+                "nothing was saved to go back to" if self.budget else "the history is off (`--history off`)",
                 "" if self.budget else "start with a budget, such as --history 1GiB",
             )
         return self.current
@@ -217,12 +214,12 @@ class Timeline:
             return next(islice(here.path(), count, None))
         first = min(self.points)
         if here.depth == 0:
-            raise wrong("there is nothing to undo", f"this is the first stop, {first}: the workload as built")
+            raise wrong("there is nothing to undo", f"this is the first stop, {first}: the workload as it was built")
         what = f"{numbers.count(here.depth, 'command')} between here and the first stop"
         raise wrong(f"{count} commands can't be undone", what, f"`goto {first}` goes there", str(count))
 
     def ahead(self) -> list[TimelinePoint]:
-        """Return what was undone on this branch, the next first."""
+        """Return the points that were undone on this branch, the next one first."""
         here = self.here()
         found: list[TimelinePoint] = []
         for point in self.branches[self.branch].path():
@@ -232,7 +229,7 @@ class Timeline:
         return []
 
     def forth(self, count: int) -> TimelinePoint:
-        """Return the point `count` commands after this one, among those that were undone on this branch.
+        """Return the point `count` commands ahead, among those that were undone on this branch.
 
         Raises:
             GradstepError: there are fewer.
@@ -242,14 +239,14 @@ class Timeline:
             raise wrong("there is nothing to redo", f"this is the last stop of branch {self.branch}")
         if count > len(ahead):
             what = f"{numbers.count(len(ahead), 'command')} between here and the end of branch {self.branch}"
-            raise wrong(f"{count} commands can't be done again", what, f"`switch {self.branch}` goes there", str(count))
+            raise wrong(f"{count} commands can't be redone", what, f"`switch {self.branch}` goes there", str(count))
         return ahead[count - 1]
 
     def at(self, number: int) -> TimelinePoint:
         """Return the point of a stop.
 
         Raises:
-            GradstepError: there is none of this number.
+            GradstepError: no point has this number.
         """
         self.here()
         if number in self.points:
@@ -260,10 +257,10 @@ class Timeline:
         raise wrong(f"there is no stop {number} to go to", what, "", str(number))
 
     def named(self, name: str) -> TimelinePoint:
-        """Return the point that a word names: a stop's number, a branch, or `now`.
+        """Return the point that a word names: the number of a stop, a branch, or `now`.
 
         Raises:
-            GradstepError: there is none.
+            GradstepError: there is no such point.
         """
         if name.isdigit():
             return self.at(int(name))
@@ -278,14 +275,14 @@ class Timeline:
 
     @staticmethod
     def losses(point: TimelinePoint) -> tuple[list[tuple[int, float]], list[tuple[float, ...]]]:
-        """Return the losses on the way to a point, and the learning rates that held at each."""
+        """Return the losses up to a point, and the learning rates at each."""
         losses: list[tuple[int, float]] = []
         rates: list[tuple[float, ...]] = []
         add_losses(point, None, losses, rates)
         return losses, rates
 
     def put_losses(self, point: TimelinePoint, before: TimelinePoint) -> None:
-        """Replace the losses, which are those on the path to `before`, by those on the path to a point."""
+        """Replace the losses up to `before` with those up to a point."""
         held, fork = self.held, fork_of(point, before)
         if fork.known == len(held.losses) - (before.known - fork.known):
             del held.losses[fork.known :], held.loss_rates[fork.known :]
@@ -294,30 +291,30 @@ class Timeline:
         held.losses[:], held.loss_rates[:] = self.losses(point)
 
     def holds(self, branch: str, point: TimelinePoint) -> bool:
-        """Return whether a point lies on the way to the end of a branch."""
+        """Return whether a branch contains a point."""
         end = self.branches[branch]
         return point.depth <= end.depth and next(islice(end.path(), end.depth - point.depth, None)) is point
 
     def begin_branch(self, name: str) -> str:
-        """Name what is done from here on; return what it prints.
+        """Start a branch here; return what it prints.
 
-        A branch that gradstep named takes the name, if this is its end; else a new one begins here.
+        At the end of a branch that gradstep named, rename that branch instead.
 
         Raises:
             GradstepError: the name is taken or not valid.
         """
         here = self.here()
         if name in self.branches or name.isdigit() or name == "now":
-            what = "there is a branch of that name" if name in self.branches else "it would be taken for a stop"
-            raise wrong("this can't be a branch's name", what, "choose another one", name)
+            what = "there is a branch with that name" if name in self.branches else "it would be read as a stop"
+            raise wrong("this can't be the name of a branch", what, "choose another name", name)
         old = self.branch
         if old[0] == "b" and old[1:].isdigit() and self.branches[old] is here:
             del self.branches[old]
             for point in here.path():
                 if point.branch == old:
                     point.branch = name
-            text = f"branch {old} is called {name} now"
+            text = f"branch {old} is renamed to {name}"
         else:
-            text = f"on branch {name}, which begins at stop {here.number}"
+            text = f"on branch {name}, which starts at stop {here.number}"
         self.branches[name], self.branch = here, name
         return text

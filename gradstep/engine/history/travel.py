@@ -1,4 +1,4 @@
-"""Going to a point of the timeline: a checkpoint is restored, and what was not kept is run again."""
+"""Travel to a point of the timeline: restore a checkpoint, then rerun the commands after it."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class Arrival(Struct, frozen=True):
     """How a point was reached."""
 
     again: int = 0
-    """Commands that were run again."""
+    """The number of commands that were rerun."""
     differ: tuple[str, ...] = ()
-    """What differed when it was run again; the copies that were kept are used."""
+    """What differed in the rerun; the kept results were used instead."""
 
 
 def go(timeline: Timeline, target: TimelinePoint) -> Arrival:
-    """Go to a point: everything is as it was there, the graph of the loss included.
+    """Go to a point: restore everything as it was there, the graph of the loss included.
 
     Raises:
-        GradstepError: what had to be run again raised or came out otherwise; the workload is where it was.
+        GradstepError: a rerun raised or gave a different result; the workload stays where it was.
     """
     here = timeline.here()
     if target is here:
@@ -56,10 +56,10 @@ def go(timeline: Timeline, target: TimelinePoint) -> Arrival:
 
 @contextmanager
 def visit(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
-    """Be at a point for the duration of the block, without a graph; the graph that is alive here survives.
+    """Restore a point for the block, without its graph; the graph that is alive here survives.
 
     Raises:
-        GradstepError: what had to be run again raised or came out otherwise, or can't be run inside a phase.
+        GradstepError: a rerun raised, gave a different result, or is not possible inside a phase.
     """
     if timeline.runner.inside:
         with peek(timeline, target):
@@ -81,7 +81,7 @@ def visit(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
 
 @contextmanager
 def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
-    """Restore everything at the end of the block, the graph that is alive included.
+    """Restore everything at the end of the block, the live graph included.
 
     With `always` False only when the block raises.
     """
@@ -89,10 +89,10 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
     assert here.checkpoint is not None
     point, refused, begun = held.point, held.refused, held.forward_saved
     graphs = _graphs_of(held)
-    if begun is not None:  # the images it shares move about; it is only buffers
+    if begun is not None:  # its copies are shared with images, whose contents will move; they are only buffers
         begun.copies.copies = [copy.clone() for copy in begun.copies.copies]
     losses, rates, came = list(held.losses), list(held.loss_rates), False
-    # what is written with the bits that it had is not put back, but counts as written for a graph that is alive
+    # a tensor rewritten with the same bits is not restored, but a live graph would see its version change
     written = [tensor for _, tensor in (*held.parameters, *held.buffers()) if tensor.layout is torch.strided]
     versions = [tensor._version for tensor in written]
     try:
@@ -111,7 +111,7 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
 def watch_again(
     timeline: Timeline, point: TimelinePoint, watch: Callable[[Held, PointCommand], AbstractContextManager[_Seen]]
 ) -> _Seen:
-    """Run the command that led to a point once more from the point before it, watched, and come back.
+    """Rerun the command that led to a point under `watch`, and come back.
 
     Raises:
         GradstepError: the point before can't be reached, or the command raised this time.
@@ -132,13 +132,13 @@ def watch_again(
 
 
 def way_to(target: TimelinePoint) -> tuple[TimelinePoint, list[PointCommand]]:
-    """Return a point whose loss has no graph that is alive, and the commands that lead from there to a point."""
+    """Return a point without a live graph, and the commands that lead from there to the target."""
     base, again = _way(target, graph=True)
     return base, [point.command for point in again if point.command is not None]
 
 
 def keep_both(timeline: Timeline, first: TimelinePoint, second: TimelinePoint) -> tuple[Checkpoint, Checkpoint]:
-    """Return the checkpoints of two points, run again where they were not kept.
+    """Return the checkpoints of two points, rerunning commands where they were dropped.
 
     Raises:
         GradstepError: one can't be reached.
@@ -159,15 +159,15 @@ def _travel(timeline: Timeline, target: TimelinePoint, graph: bool) -> Arrival:
         _put(timeline, base)
         differing = _run_again(timeline, again)
         before = saved_before(held, target)
-        held.saved = before if before.known or not again else held.saved  # run again, it has kept what was before
+        held.saved = before if before.known or not again else held.saved  # the rerun has saved it
     differ = tuple(f"{word_of(kind)}: {what}" for kind, what in differing.items())
     return Arrival(len(again), differ)
 
 
 def _way(target: TimelinePoint, graph: bool) -> tuple[TimelinePoint, list[TimelinePoint]]:
-    """Return the point to put back, and those to run again from there on, the target last.
+    """Return the point to restore, and those to rerun from there, the target last.
 
-    A graph is not kept: where one has to be there, the way begins before the forward that made it.
+    Checkpoints have no graph: when one is needed, the rerun starts before the forward that made it.
     """
     if target.checkpoint is not None and (target.forward is None or not graph):
         return target, []
@@ -183,13 +183,13 @@ def _way(target: TimelinePoint, graph: bool) -> tuple[TimelinePoint, list[Timeli
         again.append(point)
         if point is first:
             first = None
-    raise wrong(f"stop {target.number} can't be reached any more", why or "what leads to it was not kept")
+    raise wrong(f"stop {target.number} can't be reached any more", why or "no checkpoint leads to it")
 
 
 def _put(timeline: Timeline, point: TimelinePoint) -> None:
     held = timeline.held
     assert point.checkpoint is not None
-    held.saved = Saved()  # what it holds is memory that can be moved into
+    held.saved = Saved()  # free its memory for the contents that move
     put_back(held, timeline.images, point.checkpoint)
     timeline.put_losses(point, timeline.here())
     held.forward_saved, held.refused = None, ""
@@ -197,9 +197,9 @@ def _put(timeline: Timeline, point: TimelinePoint) -> None:
 
 
 def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[object], str]:
-    """Run the commands of points again; return the kinds that led elsewhere than before, and where what was kept is.
+    """Rerun the commands of points; return the kinds that gave a different result, and what differed.
 
-    What is kept of a point takes the place of what came of running it again. The digest proves the rest.
+    What was kept of a point overrides the result of the rerun. The digest proves the rest.
     """
     held = timeline.held
     differing: dict[type[object], str] = {}
@@ -213,7 +213,7 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[obj
                 held.losses[-back], held.loss_rates[-back] = entry
             last = place == len(points) - 1
             if point.checkpoint is not None:
-                what = _hold_to(timeline, point, point.checkpoint, last)
+                what = _compare_and_restore(timeline, point, point.checkpoint, last)
             else:
                 what = _put_results(held, timeline.images, point.results) if point.results is not None else ""
                 if point.rest is not None:
@@ -227,22 +227,22 @@ def _run_again(timeline: Timeline, points: list[TimelinePoint]) -> dict[type[obj
     return differing
 
 
-def _hold_to(timeline: Timeline, point: TimelinePoint, kept: Checkpoint, last: bool) -> str:
-    """Put what was kept of a point in the place of what came of running it again; return where the two differ."""
+def _compare_and_restore(timeline: Timeline, point: TimelinePoint, kept: Checkpoint, last: bool) -> str:
+    """Replace the result of a rerun with the point's checkpoint; return where the two differ."""
     held = timeline.held
     differ = _results_differ(held, timeline.images, kept.images)
     for part in registry.PARTS:
-        differ += part.differ(part.present(held), kept.kept[part.name])
+        differ += part.differ(part.present(held), kept.captured[part.name])
     there, before, graphs = held.point, kept.point, _graphs_of(held)
     losses = (there.loss, before.loss) if isinstance(point.command, Forward) else (None, None)
     if not _equal(*losses):
         differ.append("the loss")
     if last or differ:
         put_back(held, timeline.images, kept)
-        if point.forward is not None:  # with the graphs that running it again has made
+        if point.forward is not None:  # with the graphs that the rerun made
             for part in registry.PARTS:
                 if part.holds_graphs:
-                    part.restore(held, part.with_graphs(kept.kept[part.name], graphs[part.name]))
+                    part.restore(held, part.with_graphs(kept.captured[part.name], graphs[part.name]))
             for key, tensor in tensors_of(held):
                 image = kept.images.get(key)
                 if image is not None and tensor is not None and tensor is not image.tensor:
@@ -264,7 +264,7 @@ def _same(images: Images, now: Tensor | None, kept: Image | None) -> bool:
 
 
 def _put_results(held: Held, images: Images, results: Mapping[Key, Image | None]) -> str:
-    """Put kept results in the place of what came of running a command again; return where the two differ."""
+    """Replace the result of a rerun with the kept one; return where the two differ."""
     differ = _results_differ(held, images, results)
     images.load(image for image in results.values() if image is not None)
     for key, image in results.items():
@@ -278,7 +278,7 @@ def _results_differ(held: Held, images: Images, results: Mapping[Key, Image | No
 
 
 def _graphs_of(held: Held) -> dict[str, Any]:
-    """Return what was captured of the parts that may hold a graph: in a checkpoint they hold none that is alive."""
+    """Return the captures of the parts that may hold a graph: those in a checkpoint have no live one."""
     return {part.name: part.capture(held) for part in registry.PARTS if part.holds_graphs}
 
 
@@ -291,18 +291,18 @@ def _prove(timeline: Timeline, point: TimelinePoint) -> None:
     if point.digest and digest(held)[0] != point.digest:
         raise wrong(
             f"stop {point.number} can't be reached again",
-            f"running {word_of(type(point.command))} and what led to it again did not give the same bits",
+            f"rerunning the commands up to {word_of(type(point.command))} did not give the same bits",
         )
     timeline.keep(point)
 
 
 def is_base(point: TimelinePoint) -> bool:
-    """Return whether commands can be run again from a point: it was kept, and has no graph that is alive."""
+    """Return whether a rerun can start at a point: it has a checkpoint and no live graph."""
     return point.checkpoint is not None and point.forward is None
 
 
 def run_again_and_compare(timeline: Timeline, way: list[TimelinePoint]) -> dict[type[object], str]:
-    """Run commands again that follow on each other, and come back; return the kinds that came out otherwise, and where.
+    """Rerun a sequence of commands, and come back; return the kinds that gave a different result, and what differed.
 
     Raises:
         GradstepError: one of them raised this time.

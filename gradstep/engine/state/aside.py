@@ -1,4 +1,4 @@
-"""Running a forward once more on the side: what it writes is put back, so that a look or a rollback leaves no mark."""
+"""Rerun a forward with no side effects: everything it writes is restored afterwards."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gradstep.values.commands import Forward
 
 @contextmanager
 def aside(held: Held, weights: bool) -> Iterator[None]:
-    """Put everything that a forward may write back at the end of the block: it runs code of the user's.
+    """Restore everything that a forward may write at the end of the block.
 
     Args:
         held: the workload.
-        weights: whether the block writes the weights in any case.
+        weights: True when the block itself writes the weights.
     """
     what, saver = writing(held, Forward()), Saver(offload=held.offload)
     saved = saver.save(held, what._replace(weights=held.parameters) if weights else what)

@@ -1,4 +1,4 @@
-"""What modules keep in plain attributes, outside of parameters and buffers: a hidden state, a counter, a generator."""
+"""Plain attributes of modules, outside of parameters and buffers: a hidden state, a counter, a generator."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from gradstep.engine.bits import same_bits, write
-from gradstep.engine.debuggee.attributes import Kept, Record, same_state, same_value, set_state, state_of
+from gradstep.engine.debuggee.attributes import CapturedAttributes, Record, same_state, same_value, set_state, state_of
 from gradstep.engine.debuggee.debuggee import Debuggee, is_torchs_module
 from gradstep.engine.state.hashing import Sum
-from gradstep.engine.state.part import Found, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
 from gradstep.values.errors import GradstepError
 
 _VALUES = (type(None), bool, int, float, complex, str, bytes)
-"""What a file can hold of `PLAIN`."""
+"""The types of `PLAIN` that a file can hold."""
 _CONTAINERS = (list, dict, set, deque)
 _UNREAD = object()
 
 
-class AttributesPart(Part[Kept]):
+class AttributesPart(Part[CapturedAttributes]):
     """Plain attributes of modules, by path.
 
-    In the digest are those that are not as they were when the workload was built: settings, of which a model has
-    thousands, are no state. A file has all that can be written without pickle.
+    The digest has only those that changed since the workload was built: a model has thousands of settings, and they are
+    not state. A file has all that can be written without pickle.
     """
 
     name = "attributes"
     kinds: ClassVar = {"attribute": "attribute"}
-    alone = True
+    self_contained = True
     holds_graphs = True
 
-    def without_graphs(self, kept: Kept) -> Kept:
-        return kept.without_graphs()
+    def without_graphs(self, captured: CapturedAttributes) -> CapturedAttributes:
+        return captured.without_graphs()
 
-    def with_graphs(self, kept: Kept, present: Kept) -> Kept:
-        return kept.with_graphs(present)
+    def with_graphs(self, captured: CapturedAttributes, present: CapturedAttributes) -> CapturedAttributes:
+        return captured.with_graphs(present)
 
-    def capture(self, held: Debuggee) -> Kept:
+    def capture(self, held: Debuggee) -> CapturedAttributes:
         return held.attributes.capture()
 
-    def restore(self, held: Debuggee, kept: Kept) -> None:
-        kept.restore()
+    def restore(self, held: Debuggee, captured: CapturedAttributes) -> None:
+        captured.restore()
 
     def may_write(self, held: Debuggee, writing: Writing) -> Iterable[Row] | None:
         return self._captured(held) if writing.code else None
@@ -51,25 +51,25 @@ class AttributesPart(Part[Kept]):
     def _captured(self, held: Debuggee) -> Iterator[Row]:
         yield from self._rows(held.attributes.last)
 
-    def tensors(self, held: Debuggee, kept: Kept) -> Iterable[tuple[Key, Tensor | None]]:
-        return self._rows(kept)
+    def tensors(self, held: Debuggee, captured: CapturedAttributes) -> Iterable[tuple[Key, Tensor | None]]:
+        return self._rows(captured)
 
-    def _rows(self, kept: Kept) -> Iterator[Row]:
-        for path, tensor in kept.tensors():
+    def _rows(self, captured: CapturedAttributes) -> Iterator[Row]:
+        for path, tensor in captured.tensors():
             yield ("attribute", path), tensor
 
-    def hash(self, held: Debuggee, kept: Kept, total: Total) -> None:
+    def hash(self, held: Debuggee, captured: CapturedAttributes, total: Total) -> None:
         attributes = held.attributes
-        changed = changed_values(attributes.first, kept)
-        for path, tensor in kept.tensors():
+        changed = changed_values(attributes.first, captured)
+        for path, tensor in captured.tensors():
             hashed = total.hash_of(tensor)
             if attributes.first_hashes.get(path) != hashed:
                 changed[path] = (str(tensor.dtype), tuple(tensor.shape), hashed)
-        changed.update({f"{path} ": None for path in attributes.first_hashes.keys() - dict(kept.tensors()).keys()})
+        changed.update({f"{path} ": None for path in attributes.first_hashes.keys() - dict(captured.tensors()).keys()})
         for path, value in sorted(changed.items()):
             total.add(f"attribute {path}", value)
 
-    def differ(self, one: Kept, other: Kept) -> Iterator[str]:
+    def differ(self, one: CapturedAttributes, other: CapturedAttributes) -> Iterator[str]:
         if one is other:
             return
         there, values = one.plain(), changed_values(one, other)
@@ -79,29 +79,29 @@ class AttributesPart(Part[Kept]):
             else:
                 yield path
 
-    def encode(self, held: Debuggee, kept: Kept, file: Writer) -> Mapping[str, Any]:
-        return {"attributes": _Encoder(held, kept, file).encoded()}
+    def encode(self, held: Debuggee, captured: CapturedAttributes, file: Writer) -> Mapping[str, Any]:
+        return {"attributes": _Encoder(held, captured, file).encoded()}
 
-    def decode(self, held: Debuggee, file: Reader) -> Found:
+    def decode(self, held: Debuggee, file: Reader) -> Decoded:
         here = held.attributes.capture()
         records = {record.path: record for record in here.records if _has_names(record)}
-        said = file.state.get("attributes")
-        if said is None:  # the first files say nothing of attributes
-            return Found(lambda: None)
+        section = file.state.get("attributes")
+        if section is None:  # the first files lack it
+            return Decoded(lambda: None)
         found = [
-            (record, {name: _read(value, file) for name, value in said.get(path, {}).items()})
+            (record, {name: _read(value, file) for name, value in section.get(path, {}).items()})
             for path, record in records.items()
         ]
 
-        def put() -> None:
+        def apply() -> None:
             for record, entries in found:
                 _put(held, record, entries)
 
-        return Found(put, list(self._rows(here)))
+        return Decoded(apply, list(self._rows(here)))
 
 
-def changed_values(one: Kept, other: Kept) -> dict[str, Any]:
-    """Return what is not the same at two moments and is no tensor, by path: the later value, None for what is gone."""
+def changed_values(one: CapturedAttributes, other: CapturedAttributes) -> dict[str, Any]:
+    """Return the values other than tensors that differ between two captures, by path: the later one, None if gone."""
     if one is other:
         return {}
     shared = one.ids() & other.ids()
@@ -116,27 +116,27 @@ def changed_values(one: Kept, other: Kept) -> dict[str, Any]:
 
 
 def _has_names(record: Record) -> bool:
-    """Return whether a record is of an object with attributes, or of the parameters of a module nobody registered."""
+    """Return whether a record is of an object with attributes, or of the parameters of an unregistered module."""
     return record.path.endswith(".") or not isinstance(record.owner, _CONTAINERS)
 
 
 class _UnwritableError(Exception):
-    """What can't be written without pickle, or is written elsewhere."""
+    """The value can't be written without pickle, or is written elsewhere."""
 
 
 class _Encoder:
-    """Writes the attributes of modules, and of the objects in them."""
+    """Encodes the attributes of modules, and of the objects in them."""
 
-    def __init__(self, held: Debuggee, kept: Kept, file: Writer) -> None:
-        self._kept, self._file, self._held = kept, file, held
-        self._records = {id(record.owner): record for record in kept.records}
-        self._states = {id(leaf): state for _, leaf, state in kept.leaves}
-        self._keys = {id(tensor): path for path, tensor in kept.tensors()}
-        self._keys |= {id(tensor): path for path, tensor in kept.graphs()}
-        self._changed = {_top(path) for path in changed_values(held.attributes.first, kept)}
+    def __init__(self, held: Debuggee, captured: CapturedAttributes, file: Writer) -> None:
+        self._kept, self._file, self._held = captured, file, held
+        self._records = {id(record.owner): record for record in captured.records}
+        self._states = {id(leaf): state for _, leaf, state in captured.leaves}
+        self._keys = {id(tensor): path for path, tensor in captured.tensors()}
+        self._keys |= {id(tensor): path for path, tensor in captured.graphs()}
+        self._changed = {_top(path) for path in changed_values(held.attributes.first, captured)}
 
     def encoded(self) -> dict[str, Any]:
-        """Return what the file says: for each object by its path, each of its attributes."""
+        """Return the section of the file: the attributes of each object, by its path."""
         found: dict[str, Any] = {}
         for record in self._kept.records:
             if not _has_names(record):
@@ -161,7 +161,7 @@ class _Encoder:
             return self._file.value(value, path)
         if isinstance(value, Tensor) and id(value) in self._keys:
             if value.grad_fn is not None:
-                self._file.leave_out(f"the graph of {path}: detach what is carried over")
+                self._file.leave_out(f"the graph of {path}: detach it before the next forward")
             return self._file.tensor(("attribute", self._keys[id(value)]), f"attribute {path}")
         if id(value) in self._states:
             return {"state": self._file.value(self._states[id(value)], path)}
@@ -178,7 +178,7 @@ class _Encoder:
 
 
 def _read(value: Any, file: Reader) -> Any:
-    """Return the value that `_Encoder` wrote as this."""
+    """Decode an entry that `_Encoder` made."""
     if not isinstance(value, dict):
         return value
     kind, inner = next(iter(value.items()))
@@ -196,7 +196,7 @@ def _read(value: Any, file: Reader) -> Any:
 
 
 class _State:
-    """The state of a generator, or an array, as a file has it."""
+    """The state of a generator, or an array, from a file."""
 
     def __init__(self, state: Any) -> None:
         self.state = state
@@ -217,7 +217,7 @@ def _put(held: Debuggee, record: Record, entries: Mapping[str, Any]) -> None:
             _refill(now, _placed(value, held))
         else:
             there[name] = _placed(value, held)
-    # what a file does not say is as it was when the workload was built
+    # an attribute that the file lacks had its initial value
     first, tensors = held.attributes.first.plain(), held.attributes.first_hashes
     for path, value in list(record.entries()):
         name = path.removeprefix(record.path).removeprefix(".")
@@ -252,11 +252,11 @@ def _refill(now: Any, value: Any) -> None:
     now.clear()
     if isinstance(now, dict):
         for key, each in value.items():
-            now[key] = each  # of a Counter `update` adds
+            now[key] = each  # `Counter.update` would add
     else:
         now.update(value) if isinstance(now, set) else now.extend(value)
 
 
 def _top(path: str) -> str:
-    """Return the attribute that a path lies in."""
+    """Return the attribute that contains a path."""
     return path.partition("[")[0]

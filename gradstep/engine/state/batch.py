@@ -1,4 +1,4 @@
-"""The batches: how far they were taken, the one that is held, and those of a list that were written."""
+"""The batches: the cursor, the current batch, and the batches of a list that were written in place."""
 
 from __future__ import annotations
 
@@ -11,63 +11,65 @@ from gradstep.engine.bits import same_bits
 from gradstep.engine.debuggee.batches import Cursor, move
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.state.generators import decoded, encoded
-from gradstep.engine.state.part import Found, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
 from gradstep.engine.tensor_trees import batch_tensors
 
 
 class BatchPart(Part[Cursor]):
-    """The cursor. Restoring it may have an iterator made again: the generators are restored after it."""
+    """The cursor. Restoring it may remake an iterator, so the generators are restored after it."""
 
     name = "batch"
     kinds: ClassVar = {"batch": "batch", "input": "batch"}
-    begins_forward = False
-    alone = True
+    restored_for_rerun = False
+    self_contained = True
 
     def capture(self, held: Debuggee) -> Cursor:
         return held.batches.cursor()
 
-    def restore(self, held: Debuggee, kept: Cursor) -> None:
-        held.batches.restore(kept)
+    def restore(self, held: Debuggee, captured: Cursor) -> None:
+        held.batches.restore(captured)
 
     def may_write(self, held: Debuggee, writing: Writing) -> Iterable[Row] | None:
         if writing.batch:
             return input_rows(held.batches.batch)
         return () if writing.takes_batch else None
 
-    def tensors(self, held: Debuggee, kept: Cursor) -> Iterable[tuple[Key, Tensor | None]]:
+    def tensors(self, held: Debuggee, captured: Cursor) -> Iterable[tuple[Key, Tensor | None]]:
         return [(("batch", str(place)), tensor) for place, (tensor, _) in enumerate(held.batches.written)]
 
     def title(self, key: Key) -> str:
         return "batch" if key[0] == "batch" else key[1]
 
-    def hash(self, held: Debuggee, kept: Cursor, total: Total) -> None:
-        total.add("batches", [kept.taken, kept.within])
-        total.add("batch", kept.batch)
-        # of a list, a batch that was written comes round again; other sources make their batches anew
-        here = {id(tensor) for _, tensor in batch_tensors(kept.batch)}
+    def hash(self, held: Debuggee, captured: Cursor, total: Total) -> None:
+        total.add("batches", [captured.taken, captured.within])
+        total.add("batch", captured.batch)
+        # a written batch of a list is used again in the next epoch; other sources make new ones
+        here = {id(tensor) for _, tensor in batch_tensors(captured.batch)}
         for written, before in held.batches.written if held.batches.sequence is not None else ():
             now = total.hash_of(written)
             if now != before and id(written) not in here:
                 total.raw(before + now)
 
-    def encode(self, held: Debuggee, kept: Cursor, file: Writer) -> Mapping[str, Any]:
+    def encode(self, held: Debuggee, captured: Cursor, file: Writer) -> Mapping[str, Any]:
         sequence = held.batches.sequence
-        keys = {id(tensor): key for key, tensor in self.tensors(held, kept)}
+        keys = {id(tensor): key for key, tensor in self.tensors(held, captured)}
         written = []
         for place, batch in enumerate(sequence or () if keys else ()):
             for name, leaf in batch_tensors(batch):
                 there = file.tensor(keys[id(leaf)], f"batch {place} {name}") if id(leaf) in keys else None
                 if there is not None:
                     written.append([place, name, there])
-        start = None if kept.start is None else encoded(kept.start, file, "generators at the start of the epoch")
+        start = (
+            None if captured.start is None else encoded(captured.start, file, "generators at the start of the epoch")
+        )
         return {
-            "cursor": [kept.taken, kept.within],
+            "cursor": [captured.taken, captured.within],
             "epoch": start,
-            "batch": None if sequence is not None else file.value(kept.batch, "batch"),
+            "batch": None if sequence is not None else file.value(captured.batch, "batch"),
             "written": written,
         }
 
-    def decode(self, held: Debuggee, file: Reader) -> Found:
+    def decode(self, held: Debuggee, file: Reader) -> Decoded:
         taken, within = file.state["cursor"]
         sequence = held.batches.sequence
         writes: list[tuple[str, Tensor, Tensor]] = []
@@ -75,18 +77,18 @@ class BatchPart(Part[Cursor]):
             batch = move(file.value(file.state["batch"]), held.device)
         else:
             if not 0 <= within <= len(sequence):
-                raise file.damaged(f"batch {within} is held, and the workload has {len(sequence)}")
+                raise file.damaged(f"the current batch is {within}, and the workload has {len(sequence)}")
             batch = move(sequence[within - 1], held.device) if taken else None
-            for place, name, kept in file.state.get("written", ()):  # the first files have none
-                writes.append((name, dict(batch_tensors(sequence[place]))[name], file.value(kept)))
+            for place, name, entry in file.state.get("written", ()):  # the first files lack it
+                writes.append((name, dict(batch_tensors(sequence[place]))[name], file.value(entry)))
         start = None if file.state["epoch"] is None else decoded(held, file, file.state["epoch"])
 
-        def put() -> None:
+        def apply() -> None:
             for _, leaf, value in writes:
                 leaf.data.copy_(value)
             held.batches.restore(Cursor(taken, within, batch, start))
 
-        return Found(put, [(("input", name), leaf) for name, leaf, _ in writes])
+        return Decoded(apply, [(("input", name), leaf) for name, leaf, _ in writes])
 
     def differ(self, one: Cursor, other: Cursor) -> Iterator[str]:
         if (one.taken, one.within) != (other.taken, other.within):
@@ -94,13 +96,13 @@ class BatchPart(Part[Cursor]):
         elif not _same_batch(one.batch, other.batch):
             yield "the batch"
 
-    def size(self, kept: Cursor, before: Cursor | None) -> int:
-        shared = before is not None and kept.batch is before.batch
-        return 0 if shared else sum(tensor.nbytes for _, tensor in batch_tensors(kept.batch))
+    def size(self, captured: Cursor, before: Cursor | None) -> int:
+        shared = before is not None and captured.batch is before.batch
+        return 0 if shared else sum(tensor.nbytes for _, tensor in batch_tensors(captured.batch))
 
 
 def input_rows(batch: object) -> list[Row]:
-    """Return the tensors of a batch, which a forward may write."""
+    """Return the tensors of a batch, which a forward may write in place."""
     return [(("input", name), tensor) for name, tensor in batch_tensors(batch)]
 
 

@@ -1,4 +1,4 @@
-"""The gradients: the `.grad` of each parameter; None, zeros and values are three different things."""
+"""The gradients: the `.grad` of each parameter, where None is not the same as zeros."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.state.part import Found, Key, Part, Reader, Row, Writer, Writing
-
-Kept = tuple[Tensor | None, ...]
+from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Writer, Writing
 
 
-class Gradients(Part[Kept]):
-    """The `.grad` object of each parameter. They are hashed with their parameters."""
+class Gradients(Part[tuple[Tensor | None, ...]]):
+    """The `.grad` object of each parameter. It is hashed with its parameter."""
 
     name = "gradients"
     kinds: ClassVar = {"grad": "grad"}
-    begins_forward = False
+    restored_for_rerun = False
 
-    def capture(self, held: Debuggee) -> Kept:
+    def capture(self, held: Debuggee) -> tuple[Tensor | None, ...]:
         return tuple([parameter.grad for _, parameter in held.parameters])
 
-    def restore(self, held: Debuggee, kept: Kept) -> None:
-        for (_, parameter), grad in zip(held.parameters, kept, strict=True):
+    def restore(self, held: Debuggee, captured: tuple[Tensor | None, ...]) -> None:
+        for (_, parameter), grad in zip(held.parameters, captured, strict=True):
             if parameter.grad is not grad:
                 parameter.grad = grad
 
@@ -33,8 +31,8 @@ class Gradients(Part[Kept]):
             return [(("grad", name), p.grad) for name, p in held.parameters if p.grad is not None]
         return () if writing.clears else None
 
-    def tensors(self, held: Debuggee, kept: Kept) -> Iterable[tuple[Key, Tensor | None]]:
-        return [(("grad", name), grad) for (name, _), grad in zip(held.parameters, kept, strict=True)]
+    def tensors(self, held: Debuggee, captured: tuple[Tensor | None, ...]) -> Iterable[tuple[Key, Tensor | None]]:
+        return [(("grad", name), grad) for (name, _), grad in zip(held.parameters, captured, strict=True)]
 
     def put(self, held: Debuggee, key: Key, tensor: Tensor | None) -> None:
         held.parameter(key[1]).grad = tensor
@@ -42,14 +40,14 @@ class Gradients(Part[Kept]):
     def title(self, key: Key) -> str:
         return f"{key[1]}.grad"
 
-    def encode(self, held: Debuggee, kept: Kept, file: Writer) -> Mapping[str, Any]:
+    def encode(self, held: Debuggee, captured: tuple[Tensor | None, ...], file: Writer) -> Mapping[str, Any]:
         return {"grads": {name: file.tensor(("grad", name), f"{name}.grad") for name, _ in held.parameters}}
 
-    def decode(self, held: Debuggee, file: Reader) -> Found:
+    def decode(self, held: Debuggee, file: Reader) -> Decoded:
         grads = [file.value(file.state["grads"][name]) for name, _ in held.parameters]
 
-        def put() -> None:
+        def apply() -> None:
             for (_, parameter), grad in zip(held.parameters, grads, strict=True):
                 parameter.grad = None if grad is None else grad.to(parameter.device)
 
-        return Found(put)
+        return Decoded(apply)

@@ -1,4 +1,4 @@
-"""A hash over named values; every value is preceded by its type and size, so that none can pose as two."""
+"""A hash over named values; each is preceded by its type and size, so that no two sequences hash the same bytes."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ class Sum:
     """A running hash (xxh3_128).
 
     Args:
-        read: returns the tensor of a key, as it is at the moment that is hashed, and its hash; None where there is
-            none.
-        instead: by its id, what a tensor held at that moment, where that is not what it holds now.
+        read: returns the contents of a key at the point being hashed, and their hash; None for an empty slot.
+        contents: returns the contents of a tensor at that point, and their hash.
     """
 
     def __init__(
         self,
         read: Callable[[Key], tuple[Tensor, bytes] | None] = lambda _: None,
-        instead: Callable[[Tensor], tuple[Tensor, bytes]] = lambda tensor: (tensor, hash_of(tensor)),
+        contents: Callable[[Tensor], tuple[Tensor, bytes]] = lambda tensor: (tensor, hash_of(tensor)),
     ) -> None:
-        self._read, self._instead = read, instead
+        self._read, self._contents = read, contents
         self._hash = xxhash.xxh3_128()
         self.size = 0
-        """Bytes that were hashed, those of tensors among them."""
-        self._inside: list[int] = []  # what is being hashed, by id: an object may hold itself
+        """Bytes hashed so far, those of tensors included."""
+        self._inside: list[int] = []  # ids of the containers being hashed: one may contain itself
 
     @classmethod
     def of(cls, value: Any) -> str:
@@ -55,7 +54,7 @@ class Sum:
         self.size += len(part)
 
     def tensor(self, key: Key) -> None:
-        """Add what the tensor of a key holds, or that there is none."""
+        """Add the contents of a tensor of the state, or that it is None."""
         found = self._read(key)
         if found is None:
             self.raw(b"None")
@@ -63,14 +62,14 @@ class Sum:
             self._tensor(*found)
 
     def hash_of(self, tensor: Tensor) -> bytes:
-        """Return the hash of what a tensor holds at the moment that is hashed."""
-        return self._instead(tensor)[1]
+        """Return the hash of a tensor's contents at the point being hashed."""
+        return self._contents(tensor)[1]
 
     def add(self, name: str, value: Any) -> None:
-        """Add a value: a number, a text, a tensor, or a container of these; of other objects what they hold."""
+        """Add a value: a number, a string, a tensor, or a container of these; another object by its attributes."""
         self.raw(name.encode())
         if isinstance(value, Tensor):
-            self._tensor(*self._instead(value))
+            self._tensor(*self._contents(value))
         elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
             self.raw(f"{value.dtype}{value.shape}".encode())
             self.raw(value.tobytes())
@@ -95,7 +94,7 @@ class Sum:
         self.size += tensor.nbytes if tensor.layout is torch.strided else 0
 
     def _add_parts(self, value: Any) -> None:
-        """Add what holds other values: their kind, how many, and each."""
+        """Add a container: its kind, its length, and each value in it."""
         if isinstance(value, Mapping):
             self.raw(f"dict {len(value)}".encode())
             for key, inner in value.items():
@@ -118,5 +117,5 @@ class Sum:
 
 
 def words_of(value: object) -> str:
-    """Return an object's own words without its address, which differs from process to process."""
+    """Return an object's `repr` without its address, which differs from process to process."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

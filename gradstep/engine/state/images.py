@@ -1,4 +1,4 @@
-"""What tensors held at past points: one image for each stretch of time over which a tensor did not change."""
+"""The contents of tensors at past points: one image for each interval in which a tensor did not change."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gradstep.engine.state.memory import Memory, copy_all
 
 
 class Image:
-    """What one tensor holds over one stretch of time; shared by every checkpoint within it.
+    """The contents of one tensor over one interval; shared by every checkpoint in it.
 
-    The contents lie in the tensor itself for as long as nothing has written it, and in a copy after that.
+    The contents are in the tensor itself until something writes it, and in a copy from then on.
     """
 
     __slots__ = ("__weakref__", "_hash", "_tally", "copy", "size", "tensor", "version")
@@ -32,12 +32,12 @@ class Image:
 
     @property
     def contents(self) -> Tensor:
-        """The tensor or the copy that holds what this is an image of; not to be written."""
+        """The tensor or the copy with the contents; must not be written."""
         return self.tensor if self.copy is None else self.copy
 
     @property
     def hash(self) -> bytes:
-        """A hash of the contents; taken once."""
+        """The hash of the contents; computed once."""
         if not self._hash:
             self._hash = hash_of(self.contents)
         return self._hash
@@ -47,37 +47,37 @@ class Image:
 
 
 class Tally:
-    """Bytes of all images that there are."""
+    """The total bytes of all images."""
 
     def __init__(self) -> None:
         self.bytes = 0
 
 
 class Images:
-    """The images of the tensors of one held workload; contents move between tensors and copies here alone."""
+    """The images of the tensors of one held workload; only this class moves contents between tensors and copies."""
 
     def __init__(self, offload: bool = False) -> None:
         """Keep copies beside their tensors, or with `offload` in host memory for tensors on a GPU."""
         self.memory = Memory(offload)
         self._inside: WeakValueDictionary[int, Image] = WeakValueDictionary()
-        """For each tensor, by id, the image of what it holds now; an image keeps its tensor, so that ids are true."""
+        """The image of each tensor's present contents, by id; an image keeps its tensor alive, so ids stay valid."""
         self._open: list[Image] = []
         self.tally = Tally()
         self.taken = 0
-        """Bytes that the last act had copied."""
+        """Bytes that were copied for the last act."""
 
     def current(self, tensor: Tensor) -> Image:
-        """Return the image of what a tensor holds now."""
+        """Return the image of a tensor's present contents."""
         image = self._inside.get(id(tensor))
         if image is None or image.tensor is not tensor:
             image = self._inside[id(tensor)] = Image(tensor, self.tally)
         return image
 
     def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Copy each tensor before something that may write it; `settle` or `abandon` must follow."""
+        """Copy each tensor before an act that may write it; `settle` or `abandon` must follow."""
         try:
             return self._take(tensors)
-        except BaseException:  # no memory: what was not filled is not to be taken for a copy
+        except BaseException:  # out of memory: a copy that was not filled must not be used
             self.abandon()
             raise
 
@@ -99,7 +99,7 @@ class Images:
         return made
 
     def settle(self) -> list[Image]:
-        """Note that what was copied may have been written; return the images of what was: they are copies now."""
+        """End a successful act: drop the copies of unwritten tensors; return the images of written ones."""
         written = []
         self.taken = sum(image.size for image in self._open)
         for image in self._open:
@@ -113,17 +113,17 @@ class Images:
         return written
 
     def abandon(self) -> None:
-        """Note that what was copied has been put back."""
+        """End an act that was rolled back: drop all copies."""
         for image in self._open:
             image.copy = None
-            self._inside[id(image.tensor)] = image  # `settle` may have been cut short
+            self._inside[id(image.tensor)] = image  # `settle` may have been interrupted
         self._open.clear()
 
     @contextmanager
     def in_the_middle(self) -> Iterator[list[Image]]:
-        """Let contents move while something runs that may write; pass the images of what it has written by now.
+        """Allow contents to move in the middle of an act; yield the images of the tensors written so far.
 
-        At the end of the block every tensor must hold what it does at its beginning.
+        At the end of the block every tensor must have the contents it had at the beginning.
         """
         opened, written = [(image, image.copy) for image in self._open], []
         for image, copy in opened:
@@ -143,12 +143,12 @@ class Images:
             self._open = before
 
     def load(self, images: Iterable[Image]) -> None:
-        """Bring contents back into their tensors, version counters included; what was there moves into the copies."""
+        """Move contents back into their tensors, version counters included; the present ones move into copies."""
         moved = [image for image in images if image.copy is not None]
         apart, together = _by_memory(moved)
         for lot in _in_lots(apart):
             self._move(lot)
-        for image in together:  # one may lie inside another: all are read before any is written
+        for image in together:  # tensors may overlap: all are read before any is written
             there = self._leave(image.tensor)
             if there is not None:
                 there.copy = image.tensor.detach().clone()
@@ -162,7 +162,7 @@ class Images:
             torch._C._autograd._unsafe_set_version_counter(tensors, versions)
 
     def _move(self, images: list[Image]) -> None:
-        """Move contents from copies into tensors, and what those held into memory; a lot leaves some to the next."""
+        """Move contents from copies into tensors, and the present ones into memory that one lot frees for the next."""
         live = [image.tensor.data for image in images]
         left = [(tensor, self._inside.get(id(image.tensor))) for image, tensor in zip(images, live, strict=True)]
         needed = [(tensor, there) for tensor, there in left if there is not None]
@@ -177,7 +177,7 @@ class Images:
             self._inside[id(image.tensor)] = image
 
     def _leave(self, tensor: Tensor) -> Image | None:
-        """Return the image of what a tensor holds now, if a checkpoint still needs it; it is about to be written."""
+        """Return the image of a tensor about to be written, if a checkpoint still needs its present contents."""
         there = self._inside.pop(id(tensor), None)
         if there is not None:
             there.version = tensor._version
@@ -185,11 +185,11 @@ class Images:
 
 
 _LOT = 16 << 20
-"""Bytes that are moved at once: about what of a history's memory is taken beside it."""
+"""Bytes that are moved at once: about the memory that a move needs in addition to the history's own."""
 
 
 def _in_lots(images: list[Image]) -> Iterator[list[Image]]:
-    """Yield the images in lots of about equal size; a large one is a lot of its own."""
+    """Yield the images in lots of about equal size; a large one alone."""
     lot: list[Image] = []
     size = 0
     for image in images:
@@ -203,7 +203,7 @@ def _in_lots(images: list[Image]) -> Iterator[list[Image]]:
 
 
 def _by_memory(images: list[Image]) -> tuple[list[Image], list[Image]]:
-    """Return the images whose tensors have memory of their own, are dense and were not resized, and the others."""
+    """Return the images of dense tensors that share no memory and were not resized, and the others."""
     owners: dict[int, int] = {}
     for image in images:
         place = _place(image.tensor)

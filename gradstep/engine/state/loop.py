@@ -1,4 +1,4 @@
-"""Where the training loop stands, and the accounts of what was added to each `.grad`."""
+"""The position in the training loop, and the accounts of what was added to each `.grad`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from torch import Tensor
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.observe.ledger import Accounts, Entry
-from gradstep.engine.state.part import Found, Part, Reader, Row, Writer, Writing
+from gradstep.engine.state.part import Decoded, Part, Reader, Row, Writer, Writing
 from gradstep.engine.tensor_trees import changed, tensors_in
 
 
-class Kept(NamedTuple):
-    """Where the loop stood."""
+class CapturedLoop(NamedTuple):
+    """The position in the loop, the accounts, and torch's grad mode."""
 
     point: Point
-    """Its loss has a graph only where a backward has freed that."""
     accounts: Accounts
     grad_mode: bool
 
@@ -29,56 +28,56 @@ _PLAIN = (
     *("phase", "torch", "done", "iteration", "value", "change", "used_batch", "written", "steps_since_forward"),
     *("ran", "freed", "again", "calls", "rates_before", "edit"),
 )
-"""The fields of a point that are no tensors."""
+"""The fields of a point that a file has."""
 
 
-class Loop(Part[Kept]):
-    """Every act replaces it: what carries out an act puts it back itself. It is in no digest: torch knows none of it.
+class Loop(Part[CapturedLoop]):
+    """Every act replaces it, and the runner restores it after a failed one. It is not in the digest.
 
-    The graph of the loss is not part of it: where there was one alive, its forward has to be run again.
+    The graph of the loss is not part of it: if it was alive, its forward must be rerun.
     """
 
     name = "loop"
     holds_graphs = True
-    begins_forward = False
+    restored_for_rerun = False
 
-    def capture(self, held: Debuggee) -> Kept:
-        return Kept(held.point, held.ledger.copy(), torch.is_grad_enabled())
+    def capture(self, held: Debuggee) -> CapturedLoop:
+        return CapturedLoop(held.point, held.ledger.copy(), torch.is_grad_enabled())
 
-    def restore(self, held: Debuggee, kept: Kept) -> None:
-        held.point = kept.point
-        held.ledger.restore(kept.accounts)
-        torch.set_grad_enabled(kept.grad_mode)
+    def restore(self, held: Debuggee, captured: CapturedLoop) -> None:
+        held.point = captured.point
+        held.ledger.restore(captured.accounts)
+        torch.set_grad_enabled(captured.grad_mode)
 
-    def without_graphs(self, kept: Kept) -> Kept:
-        return kept._replace(point=_without_graph(kept.point))
+    def without_graphs(self, captured: CapturedLoop) -> CapturedLoop:
+        return captured._replace(point=_without_graph(captured.point))
 
     def may_write(self, held: Debuggee, writing: Writing) -> Iterable[Row] | None:
         return None
 
-    def encode(self, held: Debuggee, kept: Kept, file: Writer) -> Mapping[str, Any]:
+    def encode(self, held: Debuggee, captured: CapturedLoop, file: Writer) -> Mapping[str, Any]:
         return {
-            "ledger": {name: list(entry) for name, entry in kept.accounts.entries.items()},
-            "point": {field: file.value(getattr(kept.point, field), field) for field in _PLAIN},
+            "ledger": {name: list(entry) for name, entry in captured.accounts.entries.items()},
+            "point": {field: file.value(getattr(captured.point, field), field) for field in _PLAIN},
         }
 
-    def decode(self, held: Debuggee, file: Reader) -> Found:
+    def decode(self, held: Debuggee, file: Reader) -> Decoded:
         point = Point(**{field: file.value(value) for field, value in file.state["point"].items()})
         accounts = Accounts({name: Entry(*entry) for name, entry in file.state["ledger"].items()}, {})
-        return Found(lambda: self.restore(held, Kept(point, accounts, torch.is_grad_enabled())))
+        return Decoded(lambda: self.restore(held, CapturedLoop(point, accounts, torch.is_grad_enabled())))
 
-    def size(self, kept: Kept, before: Kept | None) -> int:
-        output = kept.point.watched.output
+    def size(self, captured: CapturedLoop, before: CapturedLoop | None) -> int:
+        output = captured.point.watched.output
         shared = before is not None and output is before.point.watched.output
         return 0 if shared else sum(tensor.nbytes for _, tensor in tensors_in(output, "", deep=-1))
 
 
 def _without_graph(point: Point) -> Point:
-    """Return a point whose loss and output hold no graph: kept for later, they would keep all it saved alive."""
+    """Return a point with loss and output detached: their graph would keep everything it saved alive."""
     loss = None if point.loss is None else point.loss.detach()
     watched = point.watched
-    kept = type(watched)(**{**vars(watched), "output": changed(watched.output, _detached)})
-    return replace(point, loss=loss, watched=kept)
+    detached = type(watched)(**{**vars(watched), "output": changed(watched.output, _detached)})
+    return replace(point, loss=loss, watched=detached)
 
 
 def _detached(value: object) -> object:

@@ -1,4 +1,4 @@
-"""Memory for copies of tensors: what is let go of is used again, for fresh memory costs more than the copy into it."""
+"""Memory for copies of tensors, reused once released: fresh memory costs more than the copy into it."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import torch
 from torch import Tensor, nn
 
 _LARGE = 4 << 20
-"""Bytes from which a tensor lies in huge pages of its own: two of them."""
+"""Bytes from which a tensor has huge pages of its own: two of them."""
 _SLAB = 8 << 20
-"""Bytes that small tensors are cut from: as large as what the kernel gives for one of the first of them."""
+"""Bytes of a slab, from which small tensors are cut."""
 _ALIGNED = 64
-"""Bytes that a tensor begins at a multiple of, as torch has it."""
+"""Alignment of a tensor in bytes, the same as torch's."""
 
 
 class Memory:
-    """Hands out tensors to copy into; the memory of one comes back by itself when nobody holds it any more."""
+    """Allocates tensors to copy into; the memory of one returns to the pool when it is garbage-collected."""
 
     def __init__(self, offload: bool = False) -> None:
-        """Lie beside each tensor, or with `offload` in host memory for those on a GPU."""
+        """Allocate on each tensor's device, or with `offload` in host memory for tensors on a GPU."""
         self._offload = offload
         self._free: dict[Hashable, list[Tensor]] = {}
         self.given = 0
-        """Bytes that are in use."""
+        """Bytes in use."""
         self.free = 0
-        """Bytes that have come back and wait to be used again."""
+        """Bytes in the pool."""
         self._slab: Tensor | None = None
         self._cut = 0
-        """Bytes of the slab that were given."""
+        """Bytes of the slab that are allocated."""
 
     def like(self, tensor: Tensor) -> Tensor:
-        """Return a dense tensor of this one's shape, strides and dtype; what it holds is arbitrary."""
+        """Return a dense, uninitialised tensor of the same shape, strides and dtype."""
         kind = (tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
         waiting = self._free.get(kind)
         if waiting:
@@ -43,12 +43,12 @@ class Memory:
         else:
             base = self._fresh(tensor)
         self.given += base.nbytes
-        given = base.detach()  # another object onto the same memory: its end is what brings the memory back
-        weakref.finalize(given, self._come_back, kind, base).atexit = False
+        given = base.detach()  # another object on the same memory: its finalizer returns the memory
+        weakref.finalize(given, self._reclaim, kind, base).atexit = False
         return given
 
     def shrink(self, most: int) -> None:
-        """Give what waits back to the system until at most `most` bytes of it are left."""
+        """Return memory of the pool to the system until at most `most` bytes are left in it."""
         for kind in list(self._free):
             while self.free > most and self._free[kind]:
                 self.free -= self._free[kind].pop().nbytes
@@ -56,7 +56,7 @@ class Memory:
                 del self._free[kind]
 
     def _fresh(self, tensor: Tensor) -> Tensor:
-        """Return new memory: of what is small many share one stretch, which goes back when none of them is needed."""
+        """Return new memory; small tensors share a slab, which is freed when none of them is in use."""
         if not _pageable(tensor) or tensor.nbytes >= _LARGE:
             return dense_like(tensor, self._offload)
         if self._slab is None or self._cut + tensor.nbytes > self._slab.nbytes:
@@ -65,18 +65,18 @@ class Memory:
         self._cut += -(-tensor.nbytes // _ALIGNED) * _ALIGNED
         return _shaped(part, tensor)
 
-    def _come_back(self, kind: Hashable, base: Tensor) -> None:
+    def _reclaim(self, kind: Hashable, base: Tensor) -> None:
         self.given -= base.nbytes
         self.free += base.nbytes
         self._free.setdefault(kind, []).append(base)
 
 
 def dense_like(tensor: Tensor, offload: bool = False) -> Tensor:
-    """Return a new dense tensor of this one's shape, strides and dtype; what it holds is arbitrary.
+    """Return a new dense, uninitialised tensor of the same shape, strides and dtype.
 
-    It lies beside the tensor, or with `offload` in host memory: in pinned pages, which CUDA copies to and from fastest.
-    On Linux a large one lies in huge pages: fresh memory then costs twice a copy into warm memory instead of six times,
-    for most of that is the kernel handing out 4 KiB at a time (torch does so for itself with THP_MEM_ALLOC_ENABLE=1).
+    It is on the same device, or with `offload` in pinned host memory, which CUDA copies to and from fastest. On Linux a
+    large one is in huge pages: a copy into fresh memory then costs twice a copy into warm memory instead of six times,
+    most of which is page faults at 4 KiB each (torch does the same with THP_MEM_ALLOC_ENABLE=1).
     """
     if offload and not tensor.is_cpu:
         return torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda, requires_grad=False)
@@ -86,13 +86,13 @@ def dense_like(tensor: Tensor, offload: bool = False) -> Tensor:
 
 
 def _pageable(tensor: Tensor) -> bool:
-    """Return whether a tensor like this one can lie in memory that was asked of the kernel."""
+    """Return whether a tensor like this one can be placed in memory from `mmap`."""
     plain = type(tensor) in (Tensor, nn.Parameter) and not tensor.is_quantized
     return plain and tensor.is_cpu and hasattr(mmap, "MADV_HUGEPAGE")
 
 
 def _pages(size: int) -> Tensor:
-    """Return bytes in huge pages, where the kernel has them."""
+    """Return bytes in huge pages, if the kernel supports them."""
     pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):
         pages.madvise(mmap.MADV_HUGEPAGE)
@@ -100,13 +100,13 @@ def _pages(size: int) -> Tensor:
 
 
 def _shaped(flat: Tensor, like: Tensor) -> Tensor:
-    """Return bytes as a dense tensor of another's shape, strides and dtype."""
+    """Return bytes viewed as a dense tensor of another's shape, strides and dtype."""
     shape = torch.empty_like(like, device="meta")
     return flat.view(like.dtype).as_strided(shape.shape, shape.stride(), flat.storage_offset() // like.element_size())
 
 
 def copies_of(tensors: Sequence[Tensor], offload: bool = False) -> list[Tensor]:
-    """Return a copy of each tensor in memory of its own, whatever its layout, strides as in the original."""
+    """Return a copy of each tensor, of any layout, with the same strides."""
     made = [dense_like(t, offload) if t.layout is torch.strided else t.detach().clone() for t in tensors]
     pairs = [(copy, t.detach()) for copy, t in zip(made, tensors, strict=True) if t.layout is torch.strided]
     copy_all([copy for copy, _ in pairs], [tensor for _, tensor in pairs])
@@ -114,7 +114,7 @@ def copies_of(tensors: Sequence[Tensor], offload: bool = False) -> list[Tensor]:
 
 
 def copy_all(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
-    """Copy what each source holds into its target; when this returns it is there, on whatever device."""
+    """Copy each source into its target; across devices, wait until the copy is complete."""
     if all(target.device == source.device for target, source in zip(targets, sources, strict=True)):
         if targets:
             torch._foreach_copy_(list(targets), list(sources))

@@ -1,4 +1,4 @@
-"""Training or evaluation mode, of each module."""
+"""Training or evaluation mode of each module."""
 
 from __future__ import annotations
 
@@ -6,40 +6,38 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.state.part import Found, Part, Reader, Total, Writer
-
-Kept = tuple[bool, ...]
+from gradstep.engine.state.part import Decoded, Part, Reader, Total, Writer
 
 
-class Modes(Part[Kept]):
+class Modes(Part[tuple[bool, ...]]):
     """`training` of each module."""
 
     name = "modes"
-    each_time = False
+    always_captured = False
 
-    def capture(self, held: Debuggee) -> Kept:
+    def capture(self, held: Debuggee) -> tuple[bool, ...]:
         return tuple([module.training for module in held.modules])
 
-    def restore(self, held: Debuggee, kept: Kept) -> None:
-        for module, training in zip(held.modules, kept, strict=True):
-            if module.training != training:  # assigning to a module costs more than asking it
+    def restore(self, held: Debuggee, captured: tuple[bool, ...]) -> None:
+        for module, training in zip(held.modules, captured, strict=True):
+            if module.training != training:  # assigning an attribute of a module is slower than reading it
                 module.training = training
 
-    def hash(self, held: Debuggee, kept: Kept, total: Total) -> None:
-        total.add("training", list(kept))
+    def hash(self, held: Debuggee, captured: tuple[bool, ...], total: Total) -> None:
+        total.add("training", list(captured))
 
-    def encode(self, held: Debuggee, kept: Kept, file: Writer) -> Mapping[str, Any]:
-        return {"training": list(kept)}
+    def encode(self, held: Debuggee, captured: tuple[bool, ...], file: Writer) -> Mapping[str, Any]:
+        return {"training": list(captured)}
 
-    def decode(self, held: Debuggee, file: Reader) -> Found:
+    def decode(self, held: Debuggee, file: Reader) -> Decoded:
         training = tuple(file.state["training"])
         if len(training) != len(held.modules):
-            raise file.damaged(f"it is of a model of {len(training)} modules, and there are {len(held.modules)}")
-        return Found(lambda: self.restore(held, training))
+            raise file.damaged(f"it has a model of {len(training)} modules, and this one has {len(held.modules)}")
+        return Decoded(lambda: self.restore(held, training))
 
-    def differ(self, one: Kept, other: Kept) -> Iterator[str]:
+    def differ(self, one: tuple[bool, ...], other: tuple[bool, ...]) -> Iterator[str]:
         if one != other:
             yield "train/eval mode"
 
-    def size(self, kept: Kept, before: Kept | None) -> int:
-        return 32 * len(kept)
+    def size(self, captured: tuple[bool, ...], before: tuple[bool, ...] | None) -> int:
+        return 32 * len(captured)

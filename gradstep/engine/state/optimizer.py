@@ -12,35 +12,35 @@ from torch import Tensor, nn
 
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.state.hashing import words_of
-from gradstep.engine.state.part import Found, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
 from gradstep.values.errors import wrong
 
 
-class OptimizerKept(Struct, frozen=True):
-    """An optimizer and its schedulers: the very dicts and parameters, each beside what it held.
+class CapturedOptimizer(Struct, frozen=True):
+    """An optimizer and its schedulers: the live dicts and parameters, each with a copy of its contents.
 
-    Tensors stand in what was held as themselves.
+    In these copies tensors are the live objects.
     """
 
     optimizer: torch.optim.Optimizer
     schedulers: tuple[Any, ...]
     state: tuple[tuple[Any, Any, Any], ...]
-    """Owner (a parameter), its entries, and what they held."""
+    """Owner (a parameter), the live entries, and their copy."""
     groups: tuple[tuple[dict[str, Any], dict[str, Any], tuple[nn.Parameter, ...]], ...]
-    """Group, what was in it, and its parameters."""
+    """The live group, its copy, and its parameters."""
 
 
-class OptimizerPart(Part[OptimizerKept]):
-    """Restored in place: `load_state_dict` loses which tensor is which, and casts some."""
+class OptimizerPart(Part[CapturedOptimizer]):
+    """Restored in place: `load_state_dict` would replace tensors, and cast some."""
 
     name = "optimizer"
     kinds: ClassVar = {"state": "state", "group": "hyper"}
-    begins_forward = False
-    each_time = False
+    restored_for_rerun = False
+    always_captured = False
 
-    def capture(self, held: Debuggee) -> OptimizerKept:
+    def capture(self, held: Debuggee) -> CapturedOptimizer:
         optimizer = held.optimizer
-        return OptimizerKept(
+        return CapturedOptimizer(
             optimizer,
             tuple(held.schedulers),
             tuple([(owner, entries, _contents_of(entries)) for owner, entries in optimizer.state.items()]),
@@ -52,47 +52,47 @@ class OptimizerPart(Part[OptimizerKept]):
             ),
         )
 
-    def present(self, held: Debuggee) -> OptimizerKept:
+    def present(self, held: Debuggee) -> CapturedOptimizer:
         optimizer = held.optimizer
-        return OptimizerKept(
+        return CapturedOptimizer(
             optimizer,
             tuple(held.schedulers),
             tuple([(owner, entries, entries) for owner, entries in optimizer.state.items()]),
             tuple([(group, group, tuple(group["params"])) for group in optimizer.param_groups]),
         )
 
-    def restore(self, held: Debuggee, kept: OptimizerKept) -> None:
-        held.use_optimizer(kept.optimizer, kept.schedulers)
+    def restore(self, held: Debuggee, captured: CapturedOptimizer) -> None:
+        held.use_optimizer(captured.optimizer, captured.schedulers)
         state = held.optimizer.state
         state.clear()
-        for owner, entries, were in kept.state:
-            contents = _contents_of(were)  # what is put back may be written: what was captured stays
+        for owner, entries, were in captured.state:
+            contents = _contents_of(were)  # a copy: the capture must survive later writes
             if isinstance(entries, dict):
                 entries.clear()
                 entries.update(contents)
                 contents = entries
             state[owner] = contents
-        for group, were, parameters in kept.groups:
+        for group, were, parameters in captured.groups:
             listed = group["params"]
             listed[:] = parameters
             group.clear()
             group["params"] = listed
             group.update({k: _kept_value(v) for k, v in were.items()})
-        held.optimizer.param_groups[:] = [group for group, _, _ in kept.groups]
+        held.optimizer.param_groups[:] = [group for group, _, _ in captured.groups]
 
     def may_write(self, held: Debuggee, writing: Writing) -> Iterable[Row] | None:
         return self._rows(held, self.present(held)) if writing.optimizer else None
 
-    def tensors(self, held: Debuggee, kept: OptimizerKept) -> Iterable[tuple[Key, Tensor | None]]:
-        return self._rows(held, kept)
+    def tensors(self, held: Debuggee, captured: CapturedOptimizer) -> Iterable[tuple[Key, Tensor | None]]:
+        return self._rows(held, captured)
 
-    def _rows(self, held: Debuggee, kept: OptimizerKept) -> Iterator[Row]:
-        for owner, _, were in kept.state:
-            # torch's are dicts all; others keep a plain count under a name of their own
+    def _rows(self, held: Debuggee, captured: CapturedOptimizer) -> Iterator[Row]:
+        for owner, _, were in captured.state:
+            # in torch each is a dict; other optimizers may keep a plain count under a string
             for key, value in were.items() if isinstance(were, dict) else ():
                 if isinstance(value, Tensor):
                     yield ("state", held.names.get(owner, ""), str(key)), value
-        for place, (_, were, _) in enumerate(kept.groups):
+        for place, (_, were, _) in enumerate(captured.groups):
             for key, value in were.items():
                 if isinstance(value, Tensor):
                     yield ("group", str(place), key), value
@@ -106,9 +106,9 @@ class OptimizerPart(Part[OptimizerKept]):
         kind, place, entry = key
         return f"{place or 'parameter'}.state.{entry}" if kind == "state" else f"group[{place}].{entry}"
 
-    def hash(self, held: Debuggee, kept: OptimizerKept, total: Total) -> None:
-        total.add("optimizer", type(kept.optimizer).__qualname__)
-        for place, (_, were, parameters) in enumerate(kept.groups):
+    def hash(self, held: Debuggee, captured: CapturedOptimizer, total: Total) -> None:
+        total.add("optimizer", type(captured.optimizer).__qualname__)
+        for place, (_, were, parameters) in enumerate(captured.groups):
             total.add("params", [held.names.get(p, "") for p in parameters])
             for key, value in were.items():
                 if isinstance(value, Tensor):
@@ -116,7 +116,7 @@ class OptimizerPart(Part[OptimizerKept]):
                     total.tensor(("group", str(place), key))
                 elif key != "params":
                     total.add(key, value)
-        for owner, _, were in kept.state:
+        for owner, _, were in captured.state:
             name = held.names.get(owner, "") if isinstance(owner, Tensor) else repr(owner)
             total.add(name, len(were) if isinstance(were, dict) else were)
             for key, value in were.items() if isinstance(were, dict) else ():
@@ -126,28 +126,28 @@ class OptimizerPart(Part[OptimizerKept]):
                 else:
                     total.add(words_of(key), value)
 
-    def encode(self, held: Debuggee, kept: OptimizerKept, file: Writer) -> Mapping[str, Any]:
+    def encode(self, held: Debuggee, captured: CapturedOptimizer, file: Writer) -> Mapping[str, Any]:
         def entry(key: Key, value: Any, name: str) -> Any:
             return file.tensor(key, name) if isinstance(value, Tensor) else file.value(value, name)
 
         state, groups = [], []
-        for owner, _, were in kept.state:
+        for owner, _, were in captured.state:
             name = held.names.get(owner, "")
             entries = {k: entry(("state", name, str(k)), v, f"{name}.state.{k}") for k, v in were.items()}
             state.append((name, entries))
-        for i, (_, were, parameters) in enumerate(kept.groups):
+        for i, (_, were, parameters) in enumerate(captured.groups):
             names = [held.names.get(p, "") for p in parameters]
             groups.append([names, {k: entry(("group", str(i), k), v, f"group {i}.{k}") for k, v in were.items()}])
-        return {"optimizer": type(kept.optimizer).__name__, "groups": groups, "state": state}
+        return {"optimizer": type(captured.optimizer).__name__, "groups": groups, "state": state}
 
-    def decode(self, held: Debuggee, file: Reader) -> Found:
+    def decode(self, held: Debuggee, file: Reader) -> Decoded:
         kind, written = type(held.optimizer).__name__, file.state["optimizer"]
         if written != kind:
-            remedy = f"give `optimizer {written.lower()}` first; nothing was changed"
-            raise wrong("this file can't be restored", f"{file.path} is of {written}, this is {kind}", remedy)
+            remedy = f"run `optimizer {written.lower()}` first; nothing was changed"
+            raise wrong("this file can't be restored", f"{file.path} has {written}, and this is {kind}", remedy)
         here = [[held.names.get(p, "") for p in group["params"]] for group in held.optimizer.param_groups]
         if [names for names, _ in file.state["groups"]] != here:
-            raise file.refuse("its optimizer has other groups of parameters")
+            raise file.refuse("its optimizer has other parameter groups")
         by_name = dict(held.parameters)
         groups = [{key: file.value(value) for key, value in values.items()} for _, values in file.state["groups"]]
         state = [
@@ -155,15 +155,15 @@ class OptimizerPart(Part[OptimizerKept]):
             for name, entries in file.state["state"]
         ]
 
-        def put() -> None:
+        def apply() -> None:
             for group, values in zip(held.optimizer.param_groups, groups, strict=True):
                 group.update(values)
             held.optimizer.state.clear()
             held.optimizer.state.update(state)
 
-        return Found(put)
+        return Decoded(apply)
 
-    def differ(self, one: OptimizerKept, other: OptimizerKept) -> Iterator[str]:
+    def differ(self, one: CapturedOptimizer, other: CapturedOptimizer) -> Iterator[str]:
         if type(one.optimizer) is not type(other.optimizer):
             yield f"the optimizer: {type(one.optimizer).__name__} and {type(other.optimizer).__name__}"
         for place, ((_, were, _), (_, are, _)) in enumerate(zip(one.groups, other.groups, strict=False)):
@@ -178,17 +178,17 @@ _PLAIN = frozenset({float, int, bool, str, type(None)})
 
 
 def _kept_value(value: Any) -> Any:
-    """Return what has to be kept of a value: a tensor itself (its contents are kept apart), of others a copy."""
+    """Return the capture of a value: a tensor itself (its contents are copied separately), a copy of anything else."""
     return value if type(value) in _PLAIN or isinstance(value, Tensor) else copy.deepcopy(value)
 
 
 def _contents_of(entries: Any) -> Any:
-    """Return what has to be kept of an optimizer's state of one parameter."""
+    """Return the capture of an optimizer's state of one parameter."""
     return {k: _kept_value(v) for k, v in entries.items()} if isinstance(entries, dict) else copy.deepcopy(entries)
 
 
 def _placed(value: Any, parameter: Tensor) -> Any:
-    """Return an entry of an optimizer's state where torch keeps it: beside the parameter, single numbers on the cpu."""
+    """Return an entry of an optimizer's state where torch keeps it: on the parameter's device, scalars on the CPU."""
     if isinstance(value, Tensor) and value.dim() and value.device != parameter.device:
         return value.to(parameter.device)
     return value

@@ -8,23 +8,21 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.state.part import Found, Key, Part, Reader, Row, Total, Writer, Writing
-
-Kept = tuple[bool, ...]
+from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
 
 
-class Parameters(Part[Kept]):
-    """`requires_grad` of each; they stay the same objects."""
+class Parameters(Part[tuple[bool, ...]]):
+    """`requires_grad` of each parameter. Parameters stay the same objects."""
 
     name = "parameters"
     kinds: ClassVar = {"weight": "parameter"}
-    each_time = False
+    always_captured = False
 
-    def capture(self, held: Debuggee) -> Kept:
+    def capture(self, held: Debuggee) -> tuple[bool, ...]:
         return tuple([parameter.requires_grad for _, parameter in held.parameters])
 
-    def restore(self, held: Debuggee, kept: Kept) -> None:
-        for (_, parameter), requires_grad in zip(held.parameters, kept, strict=True):
+    def restore(self, held: Debuggee, captured: tuple[bool, ...]) -> None:
+        for (_, parameter), requires_grad in zip(held.parameters, captured, strict=True):
             if parameter.requires_grad != requires_grad:
                 parameter.requires_grad_(requires_grad)
 
@@ -32,40 +30,40 @@ class Parameters(Part[Kept]):
         rows = [(("weight", name), parameter) for name, parameter in writing.weights]
         return rows if rows or writing.code else None
 
-    def tensors(self, held: Debuggee, kept: Kept) -> Iterable[tuple[Key, Tensor | None]]:
+    def tensors(self, held: Debuggee, captured: tuple[bool, ...]) -> Iterable[tuple[Key, Tensor | None]]:
         return [(("weight", name), parameter) for name, parameter in held.parameters]
 
-    def hash(self, held: Debuggee, kept: Kept, total: Total) -> None:
-        for (name, _), requires_grad in zip(held.parameters, kept, strict=True):
+    def hash(self, held: Debuggee, captured: tuple[bool, ...], total: Total) -> None:
+        for (name, _), requires_grad in zip(held.parameters, captured, strict=True):
             total.add(name, requires_grad)
             total.tensor(("weight", name))
             total.tensor(("grad", name))
 
-    def encode(self, held: Debuggee, kept: Kept, file: Writer) -> Mapping[str, Any]:
+    def encode(self, held: Debuggee, captured: tuple[bool, ...], file: Writer) -> Mapping[str, Any]:
         weights = {name: file.tensor(("weight", name), name) for name, _ in held.parameters}
-        return {"weights": weights, "requires_grad": list(kept)}
+        return {"weights": weights, "requires_grad": list(captured)}
 
-    def decode(self, held: Debuggee, file: Reader) -> Found:
-        there, requires = file.state["weights"], tuple(file.state["requires_grad"])
+    def decode(self, held: Debuggee, file: Reader) -> Decoded:
+        entries, requires = file.state["weights"], tuple(file.state["requires_grad"])
         weights = []
         for name, tensor in held.parameters:
-            if name not in there:
+            if name not in entries:
                 raise file.refuse(f"it has no {name}")
-            kept = file.value(there[name])
-            if kept.shape != tensor.shape or kept.dtype != tensor.dtype:
+            weight = file.value(entries[name])
+            if weight.shape != tensor.shape or weight.dtype != tensor.dtype:
                 here = f"{tuple(tensor.shape)} {tensor.dtype} here"
-                raise file.refuse(f"{name} is {tuple(kept.shape)} {kept.dtype} in it, and {here}")
-            weights.append(kept)
-        if more := set(there) - {name for name, _ in held.parameters}:
-            raise file.refuse(f"it has {min(more)}, which is not here")
+                raise file.refuse(f"{name} is {tuple(weight.shape)} {weight.dtype} in the file, and {here}")
+            weights.append(weight)
+        if more := set(entries) - {name for name, _ in held.parameters}:
+            raise file.refuse(f"it has {min(more)}, and this model does not")
 
-        def put() -> None:
+        def apply() -> None:
             for (_, parameter), weight in zip(held.parameters, weights, strict=True):
                 parameter.data.copy_(weight)
             self.restore(held, requires)
 
-        return Found(put, [(("weight", name), parameter) for name, parameter in held.parameters])
+        return Decoded(apply, [(("weight", name), parameter) for name, parameter in held.parameters])
 
-    def differ(self, one: Kept, other: Kept) -> Iterator[str]:
+    def differ(self, one: tuple[bool, ...], other: tuple[bool, ...]) -> Iterator[str]:
         if one != other:
             yield f"requires_grad of {sum(map(bool.__ne__, one, other))} parameters"

@@ -1,4 +1,4 @@
-"""What a part of the state is: how it is captured, restored, hashed, written to a file, read back and compared."""
+"""A part of the state: how it is captured, restored, hashed, encoded, decoded and compared."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from torch import Tensor
 from gradstep.engine.debuggee.debuggee import Debuggee
 
 Key: TypeAlias = tuple[str, ...]
-"""Which tensor of the state: its kind, and where it is, such as ("weight", "2.bias") or ("state", "2.bias", "exp_avg").
-"""
+"""A tensor of the state: its kind and its names, such as ("weight", "2.bias") or ("state", "2.bias", "exp_avg")."""
 Row: TypeAlias = tuple[Key, Tensor]
 
-T = TypeVar("T")
+Captured = TypeVar("Captured")
+"""What `Part.capture` returns."""
 
 
 class Writing(NamedTuple):
-    """What an act may write in place, as far as more than one part has to know it."""
+    """What an act may write."""
 
     code: bool = False
-    """True where code of the user's runs."""
+    """True when user code runs."""
     weights: Sequence[tuple[str, Tensor]] = ()
     grads: bool = False
-    """True where `.grad` may be written in place."""
+    """True when `.grad` may be written in place."""
     clears: bool = False
-    """True where `.grad` may be replaced, or set to None."""
+    """True when `.grad` may be replaced or set to None."""
     optimizer: bool = False
     takes_batch: bool = False
     batch: bool = False
-    """True where the batch that is held may be written."""
+    """True when the current batch may be written in place."""
 
 
 class Total(Protocol):
-    """The hash that a part adds to."""
+    """The running hash that a part adds to."""
 
     def add(self, name: str, value: Any) -> None:
-        """Add a value: a number, a text, a tensor, or a container of these."""
+        """Add a value: a number, a string, a tensor, or a container of these."""
         ...
 
     def raw(self, part: bytes) -> None:
@@ -47,11 +47,11 @@ class Total(Protocol):
         ...
 
     def tensor(self, key: Key) -> None:
-        """Add what the tensor of a key holds, or that there is none."""
+        """Add the contents of a tensor of the state, or that it is None."""
         ...
 
     def hash_of(self, tensor: Tensor) -> bytes:
-        """Return the hash of what a tensor holds at the moment that is hashed."""
+        """Return the hash of a tensor's contents at the point being hashed."""
         ...
 
 
@@ -59,15 +59,15 @@ class Writer(Protocol):
     """The file that a part is written to."""
 
     def tensor(self, key: Key, name: str) -> Any:
-        """Return what stands in the file for the tensor of a key; None where there is none."""
+        """Return the file's entry for a tensor of the state; None when it is None."""
         ...
 
     def value(self, value: Any, name: str) -> Any:
-        """Return what stands in the file for a value; raise where only pickle could write it."""
+        """Return the file's entry for a value; raise when only pickle could write it."""
         ...
 
     def leave_out(self, what: str) -> None:
-        """Note that the file lacks something of the state."""
+        """Record that the file lacks a piece of state."""
         ...
 
 
@@ -76,20 +76,20 @@ class Reader(Protocol):
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """The file's path."""
         ...
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """All that it says."""
+        """The sections of the file."""
         ...
 
     def value(self, value: Any) -> Any:
-        """Return what was written as this."""
+        """Return the value of an entry."""
         ...
 
     def refuse(self, what: str) -> Exception:
-        """Return the error for a file of another workload."""
+        """Return the error for a file from another workload."""
         ...
 
     def damaged(self, what: str) -> Exception:
@@ -97,85 +97,84 @@ class Reader(Protocol):
         ...
 
 
-class Found(NamedTuple):
-    """What a file holds of a part, as it fits the workload."""
+class Decoded(NamedTuple):
+    """A part as read from a file, checked against the workload."""
 
-    put: Callable[[], None]
-    """Puts it in place."""
+    apply: Callable[[], None]
+    """Writes it to the workload."""
     writes: Sequence[Row] = ()
-    """The tensors that this writes in place."""
+    """The tensors that `apply` writes in place."""
 
 
-class Part(ABC, Generic[T]):
+class Part(ABC, Generic[Captured]):
     """One part of the state.
 
-    What is captured of it holds the very objects (a `.grad`, a buffer, an optimizer's dict) but no tensor's contents:
-    those are kept apart, for all parts alike.
+    `capture` holds references to the live objects (a `.grad`, a buffer, an optimizer's dict), not the contents of
+    tensors: those are copied separately, for all parts alike.
     """
 
     name: ClassVar[str]
     kinds: ClassVar[Mapping[str, str]] = {}
-    """The kinds of its keys, and what a row of Compare calls a tensor of each."""
-    each_time: ClassVar[bool] = True
-    """Captured at every point of a history; with False only after an act that may write it, for it costs something."""
-    begins_forward: ClassVar[bool] = True
-    """True where a forward that is run again has to begin with what it was before it."""
-    alone: ClassVar[bool] = False
-    """True where what is captured refers to no tensor of the state: it can be put over a state that was run again."""
-
+    """The kinds of its keys, and the word for each in the Compare panel."""
+    always_captured: ClassVar[bool] = True
+    """False to capture it only after an act that may write it, because capturing is expensive."""
+    restored_for_rerun: ClassVar[bool] = True
+    """True when a rerun of a forward must start from the value it had before that forward."""
+    self_contained: ClassVar[bool] = False
+    """True when a capture refers to no tensor of the state, so that it can be restored on top of a rerun."""
     holds_graphs: ClassVar[bool] = False
-    """True where what is captured may hold a graph that is alive."""
+    """True when a capture may hold a live graph."""
 
     @abstractmethod
-    def capture(self, held: Debuggee) -> T:
-        """Return what is kept of it now; nothing may write that later."""
+    def capture(self, held: Debuggee) -> Captured:
+        """Capture its present value; nothing may modify the result later."""
 
-    def present(self, held: Debuggee) -> T:
-        """Return what `capture` does, to be read at once: nothing has to be copied."""
+    def present(self, held: Debuggee) -> Captured:
+        """Return the same as `capture`, to be read at once: nothing needs to be copied."""
         return self.capture(held)
 
     @abstractmethod
-    def restore(self, held: Debuggee, kept: T) -> None:
-        """Put back what was captured, as often as is wanted: the same objects in the same places."""
+    def restore(self, held: Debuggee, captured: Captured) -> None:
+        """Restore a capture, any number of times: the same objects in the same places."""
 
-    def without_graphs(self, kept: T) -> T:
-        """Return what was captured without a graph that is alive: kept for later, it would keep all it saved alive."""
-        return kept
+    def without_graphs(self, captured: Captured) -> Captured:
+        """Return a capture without live graphs, which would keep everything they saved alive."""
+        return captured
 
-    def with_graphs(self, kept: T, present: T) -> T:
-        """Return what was captured, with the graphs that are there now in the place of those it was kept without."""
-        return kept
+    def with_graphs(self, captured: Captured, present: Captured) -> Captured:
+        """Return a capture made by `without_graphs` with the live graphs of the present one."""
+        return captured
 
     def may_write(self, held: Debuggee, writing: Writing) -> Iterable[Row] | None:
-        """Return the tensors of it that an act may write in place; None where the act can't change it at all."""
+        """Return its tensors that an act may write in place; None when the act can't change the part at all."""
         return () if writing.code else None
 
-    def tensors(self, held: Debuggee, kept: T) -> Iterable[tuple[Key, Tensor | None]]:
-        """Return its tensors by key, and None where there is none; a shared one comes once for each of its places."""
+    def tensors(self, held: Debuggee, captured: Captured) -> Iterable[tuple[Key, Tensor | None]]:
+        """Return its tensors by key, None for an empty slot; a shared tensor appears under each of its keys."""
         return ()
 
     def put(self, held: Debuggee, key: Key, tensor: Tensor | None) -> None:
-        """Put a tensor in the place of a key."""
+        """Assign a tensor to the slot of a key."""
 
     def title(self, key: Key) -> str:
-        """Return what the tensor of a key is called."""
+        """Return the display name of a tensor."""
         return key[1]
 
-    def hash(self, held: Debuggee, kept: T, total: Total) -> None:
+    def hash(self, held: Debuggee, captured: Captured, total: Total) -> None:
         """Add it to the digest."""
 
-    def encode(self, held: Debuggee, kept: T, file: Writer) -> Mapping[str, Any]:
-        """Return what a file says of it, as JSON has it."""
+    def encode(self, held: Debuggee, captured: Captured, file: Writer) -> Mapping[str, Any]:
+        """Return its sections of a checkpoint file, ready for JSON."""
         return {}
 
-    def decode(self, held: Debuggee, file: Reader) -> Found:
-        """Return what a file says of it; nothing is changed yet. Raise where that does not fit."""
-        return Found(lambda: None)
+    def decode(self, held: Debuggee, file: Reader) -> Decoded:
+        """Read it from a file, changing nothing yet; raise when it does not fit the workload."""
+        return Decoded(lambda: None)
 
-    def differ(self, one: T, other: T) -> Iterator[str]:
-        """Yield in what two moments differ that is no tensor's contents, in words."""
+    def differ(self, one: Captured, other: Captured) -> Iterator[str]:
+        """Yield the differences between two captures, other than tensor contents, in words."""
         yield from ()
 
-    def size(self, kept: T, before: T | None) -> int:
-        """Return about how many bytes it takes that are no tensor's contents, and not shared with the point before."""
+    def size(self, captured: Captured, before: Captured | None) -> int:
+        """Return the approximate bytes of a capture, without tensor contents and what it shares with the one before."""
         return 0

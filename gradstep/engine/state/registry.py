@@ -1,4 +1,4 @@
-"""All parts of the state, in the order in which they are restored, hashed and written."""
+"""The registry: all parts of the state, in the order in which they are restored, hashed and written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PARTS: list[Part[Any]] = [
     BatchPart(),
     Modes(),
     Loop(),
-    Generators(),  # the last: objects and batches may draw while they are restored
+    Generators(),  # last: restoring objects and batches may draw random numbers
 ]
 
 
@@ -38,5 +38,5 @@ def part_of(key: Key) -> Part[Any]:
 
 
 def name_of(key: Key) -> str:
-    """Return what a tensor of the state is called: `2.weight`, `2.weight.grad`, `2.weight.state.exp_avg`."""
+    """Return the display name of a tensor of the state: `2.weight`, `2.weight.grad`, `2.weight.state.exp_avg`."""
     return part_of(key).title(key)

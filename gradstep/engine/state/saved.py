@@ -1,4 +1,4 @@
-"""What an act may write, kept from just before it: to roll it back when it raises, and to say what it changed."""
+"""Copies from before an act of what it may write: to roll it back when it raises, and to show what it changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gradstep.engine.state.part import Key, Row, Writing
 
 
 class Copies(Struct):
-    """Tensors that are written in place, beside their copies."""
+    """Tensors that may be written in place, and a copy of each."""
 
     keys: list[Key] = []
     live: list[Tensor] = []
@@ -27,14 +27,14 @@ class Copies(Struct):
     versions: list[int] = []
 
     def plus(self, more: Copies) -> Copies:
-        """Return these and those of another."""
+        """Return the copies of both."""
         return Copies(
             self.keys + more.keys, self.live + more.live, self.copies + more.copies, self.versions + more.versions
         )
 
     def of(self, kind: str, written: bool = False) -> Copies:
-        """Return those of one kind; with `written` only the ones that do not hold what they did."""
-        return self._where([key[0] == kind and not (written and _is_as_was(*pair)) for key, *pair in self._rows()])
+        """Return those of one kind; with `written` only tensors whose contents have changed."""
+        return self._where([key[0] == kind and not (written and _unchanged(*pair)) for key, *pair in self._rows()])
 
     def without(self, kind: str) -> Copies:
         """Return those of all other kinds."""
@@ -48,17 +48,17 @@ class Copies(Struct):
         return Copies(*([each for each, it in zip(column, wanted, strict=True) if it] for column in columns))  # type: ignore[arg-type]
 
     def by_key(self) -> dict[Key, Tensor]:
-        """Return the copies."""
+        """Return the copies by key."""
         return dict(zip(self.keys, self.copies, strict=True))
 
     def restore(self) -> None:
-        """Write the copies back in place, versions included, so that a live graph neither refuses nor is fooled.
+        """Write the copies back in place, version counters included, so that a live graph stays valid.
 
-        This is the one way that keeps both (`.data.copy_` and the version counters rewound).
+        `.data.copy_` with the counters rewound is the only way to keep both right.
         """
-        for tensor, kept in zip(self.live, self.copies, strict=True):
-            if not _is_as_was(tensor, kept):  # an expanded buffer can't be written, and never was
-                write(tensor, kept)
+        for tensor, copy in zip(self.live, self.copies, strict=True):
+            if not _unchanged(tensor, copy):  # an expanded buffer can't be written, and never was
+                write(tensor, copy)
         dense = [pair for pair in zip(self.live, self.versions, strict=True) if pair[0].layout is torch.strided]
         if dense:
             tensors, versions = zip(*dense, strict=True)
@@ -66,41 +66,41 @@ class Copies(Struct):
 
 
 class Saved(Struct):
-    """Everything kept from before one act."""
+    """Everything that was saved before one act."""
 
     copies: Copies = field(default_factory=Copies)
-    kept: dict[str, Any] = {}
-    """What was captured of each part that the act could write, by the part's name."""
+    captured: dict[str, Any] = {}
+    """The capture of each part that the act could write, by the part's name."""
     grad_mode: bool = True
-    """torch's, on the thread of the act."""
+    """Torch's grad mode on the thread of the act."""
     known: bool = True
-    """False where what was before the act was not kept, or is not any more: it may have written anything."""
+    """False when nothing was saved, or it was dropped: the act may have written anything."""
 
     def before(self, held: Debuggee, key: Key) -> Tensor | None:
-        """Return what a tensor of the state was; None where it was none, or the act could not change it."""
+        """Return a tensor of the state from before the act; None when it was None, or the act could not change it."""
         part = registry.part_of(key)
         found = self.copies.by_key().get(key)
-        if found is None and part.name in self.kept:
-            return dict(part.tensors(held, self.kept[part.name])).get(key)
+        if found is None and part.name in self.captured:
+            return dict(part.tensors(held, self.captured[part.name])).get(key)
         return found
 
     def restore(self, held: Debuggee) -> None:
-        """Put everything back: the same objects in the same places, with what they held.
+        """Restore everything: the same objects in the same places, with their old contents.
 
         Raises:
-            Exception: what a user's own `load_state_dict` raised; everything else is back.
+            Exception: raised by a user's `load_state_dict`; everything else is restored.
         """
         self.copies.restore()
-        restore_parts(held, self.kept)
+        restore_parts(held, self.captured)
 
 
-def restore_parts(held: Debuggee, kept: dict[str, Any]) -> None:
-    """Restore the parts of which something was captured; what one raises is raised when all others are back."""
+def restore_parts(held: Debuggee, captured: dict[str, Any]) -> None:
+    """Restore each part that was captured; if one raises, restore the others before raising."""
     failed: BaseException | None = None
     for part in registry.PARTS:
-        if part.name in kept:
+        if part.name in captured:
             try:
-                part.restore(held, kept[part.name])
+                part.restore(held, captured[part.name])
             except BaseException as error:
                 failed = failed or error
     if failed is not None:
@@ -108,7 +108,7 @@ def restore_parts(held: Debuggee, kept: dict[str, Any]) -> None:
 
 
 class Taker(Protocol):
-    """What makes the copies."""
+    """Makes the copies."""
 
     def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return a copy of each tensor, whatever its layout."""
@@ -116,21 +116,21 @@ class Taker(Protocol):
 
 
 class Saver:
-    """Keeps what an act may write; without a taker the copies last for as long as somebody holds them."""
+    """Saves what an act may write; without a taker, copies live as long as they are referenced."""
 
     def __init__(self, copies: Taker | None = None, offload: bool = False) -> None:
         self._take = partial(copies_of, offload=offload) if copies is None else copies.take
 
     def save(self, held: Debuggee, writing: Writing) -> Saved:
-        """Keep what an act may write."""
+        """Save what an act may write."""
         rows: list[Row] = []
-        kept = {}
+        captured = {}
         for part in registry.PARTS:
             written = part.may_write(held, writing)
             if written is not None:
-                kept[part.name] = part.capture(held)
-                rows += written  # not before: some are told by what was captured
-        return Saved(self.copy(rows), kept, torch.is_grad_enabled())
+                captured[part.name] = part.capture(held)
+                rows += written  # after the capture, on which some of these iterators depend
+        return Saved(self.copy(rows), captured, torch.is_grad_enabled())
 
     def copy(self, rows: Iterable[Row]) -> Copies:
         """Copy tensors that may be written in place."""
@@ -139,13 +139,13 @@ class Saver:
         return Copies([key for key, _ in there], live, self._take(live), [tensor._version for tensor in live])
 
 
-def _is_as_was(tensor: Tensor, kept: Tensor) -> bool:
-    return tensor is kept or same_bits(tensor, kept)
+def _unchanged(tensor: Tensor, copy: Tensor) -> bool:
+    return tensor is copy or same_bits(tensor, copy)
 
 
 @contextmanager
 def without_grads(held: Debuggee) -> Iterator[None]:
-    """Put every `.grad` aside: a backward inside the block, one within a forward too, adds to none of them."""
+    """Set every `.grad` aside: a backward inside the block adds to none of them."""
     strays = [stray.leaf for stray in held.strays.values()]
     grads = [(leaf, leaf.grad) for leaf in (*(parameter for _, parameter in held.parameters), *strays)]
     try:

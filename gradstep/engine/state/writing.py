@@ -1,4 +1,4 @@
-"""What each act may write: nothing else is kept before it."""
+"""What each act may write: nothing else is saved before it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGra
 def writing(held: Debuggee, act: Act) -> Writing:
     """Return what an act may write.
 
-    A torch optimizer reads `.grad`, and as a rule (`writes_grad`) writes neither it nor any generator; a user's own may
-    write anything. The same goes for weights in a forward: of torch's own modules, only those in `held.renormalised`
-    write them.
+    A torch optimizer reads `.grad` and normally (`writes_grad`) writes neither it nor a generator; a user's optimizer
+    may write anything. Of torch's modules, only those in `held.renormalised` write weights in a forward.
     """
     match act:
         case Forward():
@@ -23,7 +22,7 @@ def writing(held: Debuggee, act: Act) -> Writing:
         case NextBatch():
             return Writing(code=True, weights=held.renormalised, optimizer=True, takes_batch=True)
         case Backward():
-            # hooks may step an optimizer, as those do that never keep all gradients at once
+            # a hook may step an optimizer, so that the gradients are never all in memory at once
             hooked = any(parameter._post_accumulate_grad_hooks for _, parameter in held.parameters)
             return Writing(code=True, weights=held.parameters if hooked else (), grads=True, optimizer=hooked)
         case Step():

@@ -22,8 +22,8 @@ def pairs(held: Held) -> Iterator[Pair]:
     saved = held.saved
     copies = saved.copies.by_key()
     for part in registry.PARTS:
-        if part.name in saved.kept:
-            then = dict(part.tensors(held, saved.kept[part.name]))
+        if part.name in saved.captured:
+            then = dict(part.tensors(held, saved.captured[part.name]))
             for key, now in part.tensors(held, part.present(held)):
                 if key in copies or then.get(key) is not now:
                     yield part.title(key), copies.pop(key, then.get(key)), now

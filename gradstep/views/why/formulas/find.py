@@ -70,7 +70,7 @@ def would_give(held: Held, parameter: Tensor, part: Cut) -> Tensor | None:
 
 def work_done(held: Held, parameter: Tensor, part: Cut) -> Work | None:
     """Return the work of the step that just ran, with its results; None when the values before it were not kept."""
-    saved, copies, name = held.saved.kept.get(OptimizerPart.name), held.saved.copies.by_key(), held.names[parameter]
+    saved, copies, name = held.saved.captured.get(OptimizerPart.name), held.saved.copies.by_key(), held.names[parameter]
     if saved is None or parameter.grad is None:
         return None
     place, hyper = next(
