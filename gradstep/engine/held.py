@@ -11,6 +11,7 @@ from gradstep.engine.autograd.graph import GraphRecord, record
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.observe.addends import Addends
+from gradstep.engine.observe.bookkeeper import Bookkeeper
 from gradstep.engine.observe.recording import Recording
 from gradstep.engine.observe.source_lines import SourcePlace
 from gradstep.engine.state.saved import Saved
@@ -31,6 +32,9 @@ class Held(Debuggee):
         self.offload = offload
         """True to keep copies of GPU tensors in host memory: the history, and the copies for a rollback."""
         self.addends = Addends()
+        self.bookkeeper = Bookkeeper(
+            self.ledger, self.names, self.addends, lambda _: (len(self.losses), self.point.value)
+        )
         self.saved = Saved()
         """Copies from before the last command of what it may have written."""
         self.forward_saved: Saved | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -120,17 +120,10 @@ def _backward(held: Held, act: Backward, run: Run) -> None:
             "in a script, loss.backward() would raise NameError: name 'loss' is not defined",
             "run forward first",
         )
-    before = [(p.grad, None if p.grad is None else p.grad._version) for _, p in held.parameters]
     retain = act.retain_graph or _will_be_refused(held)
     tapped = nullcontext() if run.taps is None or held.graph() is None else run.taps.backward()
-    with tapped, held.addends.watch(held.parameters):  # an edited gradient is added up as edited
+    with tapped, held.bookkeeper.watch("backward"):
         loss.backward(retain_graph=retain)  # type: ignore[no-untyped-call]
-    written = []
-    for (name, parameter), (grad, version) in zip(held.parameters, before, strict=True):
-        if parameter.grad is not None and (parameter.grad is not grad or grad._version != version):
-            written.append(name)
-            recorded = held.addends.recorded(name)
-            held.ledger.backward(name, grad is None, recorded, len(held.losses), held.point.value)
     flows = None if run.taps is None else run.taps.flows
     changed = "" if flows is None else "  # with v edited, as a hook does"
     held.point = replace(
@@ -139,7 +132,7 @@ def _backward(held: Held, act: Backward, run: Run) -> None:
         torch=("loss.backward(retain_graph=True)" if act.retain_graph else "loss.backward()") + changed,
         flows=flows,
         done=_with(held.point.done, "backward"),
-        written=tuple(written),
+        written=held.bookkeeper.written,
         ran=True,
         freed=held.point.freed or not retain,
     )
@@ -147,24 +140,18 @@ def _backward(held: Held, act: Backward, run: Run) -> None:
 
 def _step(held: Held, _: Step, run: Run) -> None:
     rates, calls = held.rates(), list[float]()
+    bookkeeper = held.bookkeeper
+    if held.calls_closure and not held.batches.taken:
+        held.batches.take()
+        run.pulled()
     if held.calls_closure:
-        if not held.batches.taken:
-            held.batches.take()
-            run.pulled()
-        held.optimizer.step(partial(_closure, held, calls))  # type: ignore[arg-type]
+        with bookkeeper.watch(records=False):
+            held.optimizer.step(partial(_closure, held, calls))  # type: ignore[arg-type]
     else:
-        held.optimizer.step()
+        with bookkeeper.watch("step"):
+            held.optimizer.step()
     held.losses += [(held.point.iteration, loss) for loss in calls]
     held.loss_rates += [rates] * len(calls)
-    found: list[str] = []
-    again = True
-    for name in _optimized(held):
-        if held.calls_closure:  # the last call of the closure cleared and filled it
-            held.ledger.backward(name, fresh=True)
-        entry = held.ledger.entry(name)
-        again = again and 0 < entry.added == entry.used
-        held.ledger.step(name)
-        found.append(name)
     if held.workload.schedule == "step":
         _step_schedulers(held)
     held.point = replace(
@@ -174,23 +161,18 @@ def _step(held: Held, _: Step, run: Run) -> None:
         + ("; scheduler.step()" if held.schedulers and held.workload.schedule == "step" else ""),
         done=_with(held.point.done, "step"),
         iteration=held.point.iteration + 1,
-        written=tuple(found),
-        again=again and bool(found),
+        written=bookkeeper.used,
+        again=bookkeeper.again,
         calls=tuple(calls),
-        steps_since_forward=held.point.steps_since_forward + bool(found),
+        steps_since_forward=held.point.steps_since_forward + bool(bookkeeper.used),
         rates_before=rates,
     )
 
 
 def _zero_grad(held: Held, act: ZeroGrad, _run: Run) -> None:
     to_none = act.set_to_none is not False
-    held.optimizer.zero_grad(set_to_none=to_none)
-    for group in held.optimizer.param_groups:
-        for parameter in group["params"]:
-            if parameter in held.names:
-                gone = to_none or parameter.grad is None
-                recorded = None if held.addends.request is None else parameter
-                held.ledger.cleared(held.names[parameter], gone, recorded)
+    with held.bookkeeper.watch("zero_grad"):
+        held.optimizer.zero_grad(set_to_none=to_none)
     held.point = replace(
         held.point,
         phase="zero_grad",
@@ -226,14 +208,6 @@ def _closure(held: Held, calls: list[float]) -> Tensor:
     calls.append(float("nan") if value is None else value)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss
-
-
-def _optimized(held: Held) -> Iterator[str]:
-    """Yield the names of the optimizer's parameters that have a `.grad`."""
-    for group in held.optimizer.param_groups:
-        for parameter in group["params"]:
-            if parameter.grad is not None and parameter in held.names:
-                yield held.names[parameter]
 
 
 def _step_schedulers(held: Held) -> None:

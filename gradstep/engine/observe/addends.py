@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradstep.engine.observe.account import Amount, Index
-from gradstep.engine.observe.observer import observe
 from gradstep.engine.observe.stream import GradientArrives
 
 CAP = 64 << 20
@@ -46,34 +44,35 @@ class Addends:
         self._seen: dict[str, tuple[weakref.ref[Tensor], int]] = {}
         self._parts: dict[str, list[Amount]] = {}
         self._found: dict[str, Amount | None] = {}
-        self._parameters: dict[str, nn.Parameter] = {}
+        self._parameters: dict[str, Tensor] = {}
+        self._names: dict[Tensor, str] = {}
+        self.leaves: list[Tensor] = []
+        """The parameters whose addends are recorded."""
         self._most = 1
 
-    @contextmanager
-    def watch(self, parameters: Sequence[tuple[str, nn.Parameter]]) -> Iterator[None]:
-        """Record what is added to parameters, as far as it fits, for as long as the block lasts."""
+    def begin(self, parameters: Mapping[Tensor, str]) -> None:
+        """Record what the next backward adds to parameters, within `CAP`."""
         self._parameters, self._parts = {}, {}
+        self.leaves.clear()
         if self.request is None:
-            yield
             return
-        self._parameters = {name: p for name, p in parameters if p.requires_grad}
+        self._parameters = {name: p for p, name in parameters.items() if p.requires_grad}
         if sum(map(_size, self._parameters.values())) > CAP:
             self._parameters = {name: p for name, p in self._parameters.items() if name == self.request.name}
         every = sum(map(_size, self._parameters.values()))
         self._most = MOST if every > CAP else max(1, min(MOST, CAP // max(1, every)))
         self._parts = {name: [] for name in self._parameters}
         self._found = {name: self._news(name, parameter) for name, parameter in self._parameters.items()}
-        names: dict[Tensor, str] = {parameter: name for name, parameter in self._parameters.items()}
+        self._names = {parameter: name for name, parameter in self._parameters.items()}
+        self.leaves += self._parameters.values()
 
-        def arrives(event: GradientArrives) -> None:
-            if event.gradient is not None:
-                self._parts[names[event.leaf]].append(Amount.of(event.gradient, self._element(event.leaf)))
-
-        with observe({GradientArrives: arrives}, leaves=list(names)):
-            yield
+    def arrives(self, event: GradientArrives) -> None:
+        """Record one addend."""
+        if event.gradient is not None:
+            self._parts[self._names[event.leaf]].append(Amount.of(event.gradient, self._element(event.leaf)))
 
     def recorded(self, name: str) -> Recorded | None:
-        """Return what the last block saw of a parameter whose `.grad` was written; None when it did not look."""
+        """Return what the last backward added to a `.grad` that it wrote; None where that was not recorded."""
         if name not in self._parts:
             return None
         grad, hooks = self._parameters[name].grad, self._parameters[name]._post_accumulate_grad_hooks
@@ -81,7 +80,7 @@ class Addends:
             self._seen[name] = (weakref.ref(grad), grad._version)
         return Recorded(self._found[name], tuple(self._parts[name]), self._most)
 
-    def _news(self, name: str, parameter: nn.Parameter) -> Amount | None:
+    def _news(self, name: str, parameter: Tensor) -> Amount | None:
         """Return what `.grad` is, unless it is as the last recorded backward left it."""
         grad = parameter.grad
         if grad is None:

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.modules import module as hooks_of_all
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizers
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from gradstep.engine.autograd.graph import GraphRecord, collector_paused
 from gradstep.engine.observe import composites, stream
@@ -33,7 +33,7 @@ _number: Callable[[], int] = torch.autograd._get_sequence_nr  # type: ignore[att
 """Returns the sequence number that the next node on this thread will have."""
 GraphOf = Callable[[EngineCall], "GraphRecord | None"]
 _OPS = frozenset({stream.OpStarts, stream.OpRan, stream.CompositeRan, stream.RegionRan})
-_MODULES = frozenset({stream.ModuleEntered, stream.ModuleLeft})
+_REGION_KINDS = _OPS | {stream.ModuleEntered, stream.ModuleLeft}
 _NODES = frozenset({stream.NodeAbout, stream.NodeRan, stream.GradientArrives})
 
 
@@ -84,15 +84,27 @@ def observe(
     """
     told = map(_unseen, consumers) if computes else consumers
     mine = [_Subscription(each, everywhere, graph, leaves) for each in told]
-    with ExitStack() as stack:
-        stack.callback(_end, mine)
+    try:
         _SUBSCRIPTIONS.extend(mine)
         _sync()
-        if _HERE.mode is None and any(_OPS & set(each.told) for each in mine):
-            _HERE.mode = stack.enter_context(_Operations())
-            stack.callback(composites.HERE.show)
-            stack.callback(setattr, _HERE, "mode", None)
+        if _HERE.mode is not None or all(_OPS.isdisjoint(each.told) for each in mine):
+            yield
+        else:
+            with _Operations() as mode, _running(mode):
+                yield
+    finally:
+        _end(mine)
+
+
+@contextmanager
+def _running(mode: TorchFunctionMode) -> Iterator[None]:
+    """Have a mode be the one that sees the operations of this thread."""
+    _HERE.mode = mode
+    try:
         yield
+    finally:
+        _HERE.mode = None
+        composites.HERE.show()
 
 
 def _unseen(consumer: Consumer) -> Consumer:
@@ -127,10 +139,6 @@ def _end(several: Sequence[_Subscription]) -> None:
 _SUBSCRIPTIONS: list[_Subscription] = []
 _TOLD: dict[type, tuple[tuple[_Subscription, Callable[[Any], Any]], ...]] = {}
 """For each kind that is subscribed to, who is told, and what is called."""
-
-
-def _wanted(kinds: frozenset[type]) -> bool:
-    return not kinds.isdisjoint(_TOLD)
 
 
 def _tell(event: Any) -> Any:
@@ -227,6 +235,9 @@ def _run_backward(
             for each in mine:
                 if depth == each.within:
                     _hook_nodes(each, call, stack)
+            for each in mine:
+                if depth == each.within:
+                    _hook_leaves(each, stack)
             return run(outputs, gradients, retain, create, inputs, *more, **also)
     finally:
         _HERE.depth = depth
@@ -241,20 +252,29 @@ def _tell_one(who: _Subscription, event: Any) -> None:
 
 
 def _hook_nodes(who: _Subscription, call: EngineCall, stack: ExitStack) -> None:
-    """Hook the nodes of a call's graph, and the leaves, as far as somebody is told of them."""
+    """Hook the nodes of a call's graph, where they are subscribed to."""
     about, ran = who.told.get(stream.NodeAbout), who.told.get(stream.NodeRan)
     graph = who.graph(call) if about is not None or ran is not None else None
-    if graph is not None:  # on a GPU the engine would call the hooks on a thread of its own
-        stack.enter_context(torch.autograd.set_multithreading_enabled(False))
+    if graph is None:
+        return
+    # on a GPU the engine would call the hooks on a thread of its own
+    stack.enter_context(torch.autograd.set_multithreading_enabled(False))
     with collector_paused():
-        for number, node in enumerate(graph.nodes if graph is not None else ()):
+        for number, node in enumerate(graph.nodes):
             if about is not None:
                 stack.callback(node.register_prehook(_about(who, about, number, node)).remove)
             if ran is not None:
                 stack.callback(node.register_hook(_ran(who, ran, number, node)).remove)
+
+
+def _hook_leaves(who: _Subscription, stack: ExitStack) -> None:
+    """Hook the leaves, last of all: what somebody has put in the place of a gradient is what arrives."""
     arrives = who.told.get(stream.GradientArrives)
-    for leaf in who.leaves if arrives is not None else ():
-        stack.callback(get_gradient_edge(leaf).node.register_prehook(_arrives(who, arrives, leaf)).remove)
+    if arrives is None or not who.leaves:
+        return
+    with collector_paused():
+        for leaf in who.leaves:
+            stack.callback(get_gradient_edge(leaf).node.register_prehook(_arrives(who, arrives, leaf)).remove)
 
 
 def _about(who: _Subscription, told: Any, number: int, node: Node) -> Callable[..., Any]:
@@ -302,17 +322,18 @@ def _module_zero_grad(self: nn.Module, set_to_none: bool = True) -> None:
 class _Hook:
     """A hook in a table of torch's. Whether it is there is read from the table: an interrupt may come at any line."""
 
-    def __init__(self, kinds: frozenset[type], table: Any, register: Callable[[], Any], hook: Any) -> None:
-        self.kinds, self._table, self._register, self._hook = kinds, table, register, hook
+    def __init__(self, kinds: frozenset[type], table: Any, hook: Any, always: Any = None) -> None:
+        self.kinds, self._table, self._hook, self._always = kinds, table, hook, {} if always is None else always
+        self._id = RemovableHandle(table).id
+        """As torch's `register_...` numbers hooks; here once, for that takes longer than the rest."""
 
     def put(self, there: bool) -> None:
-        numbers = [number for number, hook in list(self._table.items()) if hook is self._hook]
-        if there and not numbers:
-            self._register()
-        elif not there:
-            for number in numbers:
-                self._table.pop(number, None)
-                hooks_of_all._global_forward_hooks_always_called.pop(number, None)
+        if there:
+            self._always[self._id] = True
+            self._table[self._id] = self._hook
+        else:
+            self._table.pop(self._id, None)
+            self._always.pop(self._id, None)
 
 
 class _Replacement:
@@ -346,14 +367,13 @@ _IN_TORCH: tuple[_Hook | _Replacement, ...] = (
     _Hook(
         _OPS | {stream.ModuleEntered},
         hooks_of_all._global_forward_pre_hooks,
-        lambda: register_module_forward_pre_hook(_enter),
         _enter,
     ),
     _Hook(
         _OPS | {stream.ModuleLeft},
         hooks_of_all._global_forward_hooks,
-        lambda: register_module_forward_hook(_leave, always_call=True),
         _leave,
+        hooks_of_all._global_forward_hooks_always_called,
     ),
     _Replacement(
         frozenset({stream.FunctionEntered, stream.FunctionLeft}),
@@ -365,13 +385,11 @@ _IN_TORCH: tuple[_Hook | _Replacement, ...] = (
     _Hook(
         frozenset({stream.StepEntered}),
         optimizers._global_optimizer_pre_hooks,
-        lambda: optimizers.register_optimizer_step_pre_hook(_step_begins),
         _step_begins,
     ),
     _Hook(
         frozenset({stream.StepLeft}),
         optimizers._global_optimizer_post_hooks,
-        lambda: optimizers.register_optimizer_step_post_hook(_step_ended),
         _step_ended,
     ),
     _OPTIMIZER_ZERO_GRAD,
@@ -394,7 +412,7 @@ def _sync() -> None:
         _TOLD.update(told)
         for kind in _TOLD.keys() - told.keys():
             _TOLD.pop(kind, None)
-        _REGIONS.put(_wanted(_OPS | _MODULES))
-        for each_hook in _IN_TORCH:
-            each_hook.put(_wanted(each_hook.kinds) and not now[1])
+        _REGIONS.put(not _REGION_KINDS.isdisjoint(told))
+        for hook in _IN_TORCH:
+            hook.put(not now[1] and not hook.kinds.isdisjoint(told))
         done = now

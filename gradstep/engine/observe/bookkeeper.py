@@ -1,0 +1,135 @@
+"""Writes the ledger from the stream of the observer: it does not matter who runs the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Literal, TypeAlias
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gradstep.engine.observe.addends import Addends
+from gradstep.engine.observe.engine_calls import EngineCall
+from gradstep.engine.observe.ledger import Ledger
+from gradstep.engine.observe.observer import observe
+from gradstep.engine.observe.stream import (
+    Consumer,
+    EngineEntered,
+    EngineLeft,
+    GradientArrives,
+    StepEntered,
+    StepLeft,
+    Zeroed,
+)
+
+Phase: TypeAlias = Literal["backward", "step", "zero_grad"]
+
+
+class Bookkeeper:
+    """Notes in a ledger what backwards, steps and zero_grad do to the `.grad` of parameters.
+
+    Args:
+        ledger: where it notes them.
+        names: the parameters by tensor; more may be added at any time.
+        addends: records what a backward adds, while a view asks for it.
+        origin: returns the number of the forward that a backward starts from, and its loss; called only when addends
+            are recorded.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        names: Mapping[Tensor, str],
+        addends: Addends,
+        origin: Callable[[EngineCall], tuple[int, float | None]],
+    ) -> None:
+        self._ledger, self._names, self._addends, self._origin = ledger, names, addends, origin
+        self._records = True
+        self.written: tuple[str, ...] = ()
+        """The parameters whose `.grad` the last backward wrote."""
+        self.used: tuple[str, ...] = ()
+        """The parameters whose `.grad` the last step used."""
+        self.again = False
+        """True when an earlier step had used all of the gradients that the last step used."""
+        self._call: EngineCall | None = None
+        """The outermost call of the engine that accumulates, while it runs."""
+        self._before: list[tuple[Tensor, str, Tensor | None, int]] = []
+        """Each parameter with its name, `.grad` before that call, and the version of that."""
+        self._steps = 0
+        self._began: dict[int, int] = {}
+        """How many steps had ended when `step` of an optimizer was called, by the id of the optimizer."""
+        self._step_of: dict[str, int] = {}
+        """The number of the last step that used the `.grad` of each parameter."""
+        self._consumers: dict[Phase, Consumer] = {
+            "backward": {
+                EngineEntered: self._engine_entered,
+                GradientArrives: self._addends.arrives,
+                EngineLeft: self._engine_left,
+            },
+            "step": {StepEntered: self._step_entered, StepLeft: self._step_left},
+            "zero_grad": {Zeroed: self._zeroed},
+        }
+
+    def watch(self, *phases: Phase, records: bool = True) -> AbstractContextManager[None]:
+        """Keep the ledger of what runs on this thread while the block lasts, with `records` its lines too.
+
+        Args:
+            phases: what is watched, for each costs some microseconds; everything where none is named.
+            records: record what backwards add, while a view asks for it.
+        """
+        self.written, self.used, self.again = (), (), False
+        self._records, self._call, self._before = records, None, []
+        return observe(*(self._consumers[phase] for phase in phases or self._consumers), leaves=self._addends.leaves)
+
+    def _engine_entered(self, event: EngineEntered) -> None:
+        if event.call.accumulates and (self._call is None or not event.depth):
+            self._call = event.call
+            self._before = [
+                (parameter, name, parameter.grad, 0 if parameter.grad is None else parameter.grad._version)
+                for parameter, name in self._names.items()
+            ]
+            self._addends.begin(self._names if self._records else {})
+
+    def _engine_left(self, event: EngineLeft) -> None:
+        if self._call is None or event.call is not self._call:
+            return
+        origin, written = None, []
+        for parameter, name, grad, version in self._before:
+            now = parameter.grad
+            if now is not None and (now is not grad or now._version != version):
+                written.append(name)
+                recorded = self._addends.recorded(name)
+                if recorded is not None and origin is None:
+                    origin = self._origin(self._call)
+                self._ledger.backward(name, grad is None, recorded, *(origin or ()))
+        self.written, self._call, self._before = tuple(written), None, []
+
+    def _step_entered(self, event: StepEntered) -> None:
+        self._began[id(event.optimizer)] = self._steps
+
+    def _step_left(self, event: StepLeft) -> None:
+        """Note that a step used what it found; where it has called the step of another optimizer, that did."""
+        began = self._began.pop(id(event.optimizer), self._steps)
+        self.used = tuple([name for parameter, name in self._of(event.optimizer) if parameter.grad is not None])
+        own = [name for name in self.used if self._step_of.get(name, 0) <= began]
+        if own or not self.used:
+            entries = [self._ledger.entry(name) for name in own]
+            self.again = bool(own) and all(0 < entry.added == entry.used for entry in entries)
+        self._steps += 1
+        for name in own:
+            self._ledger.step(name)
+            self._step_of[name] = self._steps
+
+    def _zeroed(self, event: Zeroed) -> None:
+        recorded = self._addends.request is not None
+        for parameter, name in self._of(event.owner):
+            self._ledger.cleared(name, event.to_none or parameter.grad is None, parameter if recorded else None)
+
+    def _of(self, owner: Optimizer | nn.Module) -> Iterator[tuple[Tensor, str]]:
+        """Yield the parameters of an optimizer or a module that are known, with their names."""
+        if isinstance(owner, Optimizer):
+            parameters: list[Tensor] = [each for group in owner.param_groups for each in group["params"]]
+        else:
+            parameters = list(owner.parameters())
+        return ((each, self._names[each]) for each in parameters if each in self._names)
