@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -59,7 +60,7 @@ class Runner:
         """
         held = self.held
         point, accounts, count = held.point, held.ledger.copy(), len(held.losses)
-        grad_mode = torch.is_grad_enabled()
+        grad_mode, collects = torch.is_grad_enabled(), gc.isenabled()
         saved: Saved | None = None
         try:
             held.point = replace(point, edit="") if point.edit else point
@@ -78,6 +79,7 @@ class Runner:
             self.running, held.saved = False, _NOTHING
             batch = held.batches.batch
             torch.set_grad_enabled(grad_mode)  # torch's optimizers and copies switch it, too
+            (gc.enable if collects else gc.disable)()  # paused while nodes are hooked
             held.point = point
             held.ledger.restore(accounts)
             del held.losses[count:], held.loss_rates[count:]

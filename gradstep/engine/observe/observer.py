@@ -270,11 +270,8 @@ def _hook_nodes(who: _Subscription, call: EngineCall, stack: ExitStack) -> None:
 def _hook_leaves(who: _Subscription, stack: ExitStack) -> None:
     """Hook the leaves, last of all: what somebody has put in the place of a gradient is what arrives."""
     arrives = who.told.get(stream.GradientArrives)
-    if arrives is None or not who.leaves:
-        return
-    with collector_paused():
-        for leaf in who.leaves:
-            stack.callback(get_gradient_edge(leaf).node.register_prehook(_arrives(who, arrives, leaf)).remove)
+    for leaf in who.leaves if arrives is not None else ():
+        stack.callback(get_gradient_edge(leaf).node.register_prehook(_arrives(who, arrives, leaf)).remove)
 
 
 def _about(who: _Subscription, told: Any, number: int, node: Node) -> Callable[..., Any]:
