@@ -13,6 +13,7 @@ from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.held import Held
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
+from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.problems import problem_of
 from gradstep.session.answers import answer
 from gradstep.session.inspector import Inspector
@@ -24,7 +25,6 @@ from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, name_line
 from gradstep.values.outcomes import Problem, Stop, WatchHit
-from gradstep.views.training.model import dtype_name
 
 _ACTS = (cmd.Forward, cmd.Backward, cmd.Step, cmd.ZeroGrad, cmd.NextBatch)
 _TRAVELS: TypeAlias = cmd.TravelCommand | cmd.EditCommand | cmd.FileCommand

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from msgspec.structs import replace
 
-from gradstep.engine.diagnose.backward_errors import named
+from gradstep.engine.diagnose.backward_errors import with_cause
 from gradstep.engine.expressions.evaluate import describe, evaluate, holds
 from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.expressions.scope import HeldScope
@@ -215,7 +215,7 @@ class PhaseStepper:
             self._freed_by = ""
 
     def _named(self, error: GradstepError) -> GradstepError:
-        return GradstepError(named(self._held, error.problem, self._freed_by))
+        return GradstepError(with_cause(self._held, error.problem, self._freed_by))
 
     def here(self, errand: Callable[[], T]) -> T:
         """Call `errand` on the thread of the phase that is stopped inside, which alone uses torch; else right here."""

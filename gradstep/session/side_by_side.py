@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from gradstep.engine.debuggee.casting import cast
-from gradstep.engine.diagnose.first_difference import Passed, Renamed, first_difference, first_inside, state_of, watched
+from gradstep.engine.diagnose.first_difference import Renamed, Traced, first_difference, first_inside, state_of, watched
 from gradstep.engine.files.compare import compare_files as compare_files
 from gradstep.engine.randomness import RandomKeeper
 from gradstep.session.local import Session
@@ -21,7 +21,7 @@ class Side:
         """Keep at most `history` bytes; cast what is loaded to `dtype`, where one is given."""
         self.session = Session(history=history)
         self.dtype = dtype
-        self.passed: list[Passed] = []
+        self.passed: list[Traced] = []
         """The tensors inside the last command: outputs of modules in a forward, gradients at nodes in a backward."""
         self._keeper = RandomKeeper()
         self._generators = self._keeper.capture()

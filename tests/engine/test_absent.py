@@ -125,7 +125,7 @@ class Stopped(Two):
 
 def test_a_function_whose_backward_gives_none_is_named() -> None:
     said = why(Stopped)
-    assert "the backward passed nothing on to it" in said
+    assert "backward passed no gradient to it" in said
     assert "StopsBackward" in said
     assert "returned None" in said
     assert "AddmmBackward0" not in said
@@ -140,9 +140,9 @@ class Dead(Two):
 
 def test_a_gradient_of_zeros_is_followed_to_the_node_that_made_it_so() -> None:
     said = why(Dead).splitlines()
-    assert said[0] == "first.weight.grad is not None, but every number in it is 0: a backward reached it, and 0 arrived"
+    assert said[0] == "first.weight.grad is not None, but all zeros: backward reached it with a gradient of 0"
     assert "ReluBackward0" in said[1]
-    assert said[1].endswith("passed on nothing but zeros")
+    assert said[1].endswith("passed on only zeros")
     assert len(said) == 2
     assert why(Dead, "second.bias") == "second.bias.grad is not None"
     assert "filled it with zeros" in why(Two, "first.weight", F, B, ZEROS)
@@ -167,7 +167,7 @@ def test_data_no_grad_whole_numbers_and_item_are_told_apart() -> None:
 def test_what_is_not_used_is_told_from_what_is_used_and_left() -> None:
     assert "does not use first.weight" in why(Unused)
     aside = why(Aside)
-    assert "no part of this loss" in aside
+    assert "the loss does not depend on the result" in aside
     assert "`self.aside = self.first(x).relu()`" in aside
 
 
@@ -444,7 +444,7 @@ def test_where_the_state_before_the_forward_is_not_kept_the_walk_has_to_take_the
     run(held, F, B)
     assert "detached from the graph" in _of(held)
     model.share = 1.0  # type: ignore[assignment]
-    assert "where its path ends is not known: " in _of(held)
+    assert "where its path ends is unknown: " in _of(held)
 
 
 def _of(held: Held) -> str:

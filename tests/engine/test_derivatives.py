@@ -384,7 +384,7 @@ def target_entry(k: Known) -> Tensor:
 
 
 def each_group(k: Known, of: Callable[[Tensor, Tensor, Tensor], Tensor]) -> list[Tensor]:
-    ends = [0, *k["ends of the groups"].tolist()]
+    ends = [0, *k["ends of groups"].tolist()]
     pairs = enumerate(itertools.pairwise(ends))
     return [of(k["A"][low:high].float(), k["B"][i].float(), k.v[low:high].float()) for i, (low, high) in pairs]
 
@@ -536,7 +536,7 @@ FORMULAS: dict[str, Callable[[Known], Tensor]] = {
     "inverse FFT of v, scaled alike": lambda k: transformed(k, False),
     "FFT of v, scaled alike": lambda k: transformed(k, True),
     "real part of the inverse FFT of v, scaled alike": from_real,
-    "FFT of v, scaled alike, twice between its ends": to_real,
+    "FFT of v, scaled alike, doubled between its ends": to_real,
     "v ⊙ (1 − t²)": lambda k: k.v * (1 - k["t"] ** 2),
     "−2 v ⊙ u ⊙ t": lambda k: -2 * k.v * k["u"] * k["t"],
     "v ⊙ s (1 − s)": lambda k: k.v * k["s"] * (1 - k["s"]),
@@ -557,7 +557,7 @@ FORMULAS: dict[str, Callable[[Known], Tensor]] = {
     "v, dims −1 and −2 swapped": lambda k: k.v.transpose(-1, -2),
     "v, dims permuted back": lambda k: k.v.permute(1, 2, 0),
     "v in the shape of x": lambda k: k.v.reshape(k.shape),
-    "v summed over the repeats": lambda k: (
+    "v summed over the copies": lambda k: (
         k.v.reshape(3, 4, 2, 5).sum((0, 2)) if k.v.dim() == 2 else k.v.sum((0, 2)).reshape(k.shape)
     ),
     "v in its place, 0 elsewhere": in_place,
@@ -566,12 +566,12 @@ FORMULAS: dict[str, Callable[[Known], Tensor]] = {
     "v at i": picked,
     "v where m, 0 elsewhere": lambda k: k.zeros().masked_scatter(k["m"], k.v),
     "v₁, v₂, … stacked": lambda k: k.zeros().index_copy(k.dim[0], torch.tensor([2]), k.v.unsqueeze(k.dim[0])),
-    "v turned round": lambda k: k.v.flip(k.s["dims"]),
-    "v rolled back": lambda k: k.v.roll(-k.s["shifts"][0], k.s["dims"]),
+    "v, flipped": lambda k: k.v.flip(k.s["dims"]),
+    "v, rolled back": lambda k: k.v.roll(-k.s["shifts"][0], k.s["dims"]),
     "v on and above it, else 0": lambda k: k.v.triu(k.whole("diagonal")),
     "v on and below it, else 0": lambda k: k.v.tril(k.whole("diagonal")),
     "v on the diagonal, else 0": lambda k: torch.diag(k.v)[: k.shape[0]] @ torch.eye(k.shape[0], k.shape[1]).double(),
-    "v without the border": lambda k: k.v[:, 1:-2],
+    "v without the padding": lambda k: k.v[:, 1:-2],
     "running sums of v from the end": lambda k: k.v.flip(1).cumsum(1).flip(1),
     "v for every element": lambda k: k.v.expand(k.shape),
     "v repeated": lambda k: k.keep(k.v).expand(k.shape),
@@ -617,18 +617,18 @@ FORMULAS: dict[str, Callable[[Known], Tensor]] = {
     ),
     "v ⊙ w ÷ σ": lambda k: k.v * k["w"] / (k["σ²"] + k.s["eps"]).sqrt(),
     **dict.fromkeys(
-        ("Σ v ⊙ x̂ over the others", "Σ v ⊙ x̂ over the batch and all places"), lambda k: k.others(k.v * k.hat)
+        ("Σ v ⊙ x̂ over the others", "Σ v ⊙ x̂ over the batch and all positions"), lambda k: k.others(k.v * k.hat)
     ),
     "Σ v ⊙ x̂ over the batch": lambda k: k.others(
         k.v * (k.hat if k.s["training"] else (k["x"] - k["μ"]) / (k["σ²"] + k.s["eps"]).sqrt())
     ),
     **dict.fromkeys(
-        ("Σ v over the others", "Σ v over the batch and all places", "Σ v over the batch"), lambda k: k.others(k.v)
+        ("Σ v over the others", "Σ v over the batch and all positions", "Σ v over the batch"), lambda k: k.others(k.v)
     ),
     "W ⋆ᵀ v": lambda k: convolved(k, turned=False),
     "W ⋆ v": lambda k: convolved(k, turned=True),
-    "x and v correlated": correlated,
-    "v ÷ size of the window, added up": unwindowed,
+    "x ⋆ v": correlated,
+    "v ÷ size of the window, summed": unwindowed,
     "rows of v added at i, 0 elsewhere": lambda k: k.zeros().index_add(0, k["i"].flatten(), k.v.flatten(0, 1)),
     "s D K, D = P ⊙ (v Vᵀ − rowsum(v ⊙ y))": lambda k: attention(k)[1] @ k["K"],
     "s Dᵀ Q": lambda k: attention(k)[1].mT @ k["Q"],
@@ -637,8 +637,8 @@ FORMULAS: dict[str, Callable[[Known], Tensor]] = {
 """Each formula as the tables write it, and the same in torch."""
 
 BY_EDGE: dict[str, Callable[[Known, int, Any], Tensor]] = {
-    "its own part of v": own_part,
-    "its own slice of v": lambda k, edge, _: k.v.select(k.dim[0], edge),
+    "its part of v": own_part,
+    "its slice of v": lambda k, edge, _: k.v.select(k.dim[0], edge),
     "[v₁ v₂ …]": lambda k, _, node: pieces(k, node),
 }
 
@@ -714,15 +714,15 @@ def test_a_node_no_table_knows_has_no_rule() -> None:
     assert rule_of(wild(3, 3).det().grad_fn) is None  # type: ignore[arg-type]
 
 
-def test_what_is_no_one_operation_has_words_all_the_same() -> None:
+def test_a_node_without_a_formula_has_a_description() -> None:
     x = wild(3, 3) * 1
     x[0] = 0
-    assert words_of(x.grad_fn).startswith("a write into a part of a tensor")  # type: ignore[arg-type]
-    assert words_of(checkpoint(torch.tanh, wild(3), use_reentrant=True).grad_fn).startswith("a checkpoint")
+    assert words_of(x.grad_fn).startswith("an in-place write to a view")  # type: ignore[arg-type]
+    assert words_of(checkpoint(torch.tanh, wild(3), use_reentrant=True).grad_fn).startswith("an activation checkpoint")
     assert words_of(Same.apply(wild(3)).grad_fn).startswith("a custom Function")
     assert words_of(wild(3, 3).det().grad_fn) == "v goes through torch's own derivative of linalg det"  # type: ignore[arg-type]
     lstm = nn.LSTM(2, 3)(torch.randn(4, 1, 2))[0].grad_fn
-    assert words_of(lstm).startswith("LSTM: a whole layer over all time steps as one")  # type: ignore[arg-type]
+    assert words_of(lstm).startswith("LSTM: backpropagation through time")  # type: ignore[arg-type]
     assert words_of(wild(3).sum().grad_fn.next_functions[0][0]) == ""  # type: ignore[arg-type,union-attr]
     assert words_of(wild(3).sum().grad_fn).startswith("every element gets v")  # type: ignore[arg-type]
 
@@ -741,7 +741,7 @@ def test_a_list_numbers_its_inputs() -> None:
     node: Any = torch.cat([wild(2), wild(3)]).grad_fn
     rule = rule_of(node)
     assert rule is not None
-    assert symbol_of(rule, 1) == ("x₂", "its own part of v")
+    assert symbol_of(rule, 1) == ("x₂", "its part of v")
 
 
 def test_a_weight_that_is_transposed_is_named_so() -> None:

@@ -8,7 +8,7 @@ import torch
 from holding import B, F, S, Z, failed, hold, run
 from torch import Tensor, nn
 
-from gradstep.engine.diagnose.backward_errors import named
+from gradstep.engine.diagnose.backward_errors import with_cause
 from gradstep.engine.state.digest import digest
 from gradstep.values.commands import Backward
 
@@ -29,10 +29,10 @@ def test_an_in_place_op_of_the_forward_is_named_with_both_lines_and_versions() -
     held = run(hold(InPlace()), F)
     problem = failed(held, B)
     before = digest(held)
-    said = named(held, problem, "").what
+    said = with_cause(held, problem, "").what
     assert "ExpBackward0" in said
-    assert "`hidden = self.first(x).exp()` saved it at version 0; it is at version 1 now" in said
-    assert "`hidden += 1` wrote it after that" in said
+    assert "`hidden = self.first(x).exp()` saved the tensor at version 0; it is at version 1 now" in said
+    assert "`hidden += 1` modified it in place after that" in said
     assert digest(held) == before
 
 
@@ -50,24 +50,24 @@ class InPlaceBeforeFastPath(InPlace):
 
 def test_a_module_on_its_fast_path_does_not_keep_the_culprit_from_being_named() -> None:
     held = run(hold(InPlaceBeforeFastPath()), F)
-    said = named(held, failed(held, B), "").what
-    assert "`hidden += 1` wrote it after that" in said
+    said = with_cause(held, failed(held, B), "").what
+    assert "`hidden += 1` modified it in place after that" in said
 
 
 def test_the_step_that_wrote_the_weights_is_named() -> None:
     torch.manual_seed(0)
     held = run(hold(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))), F)
     run(held, Backward(retain_graph=True), S)
-    said = named(held, failed(held, B), "").what
+    said = with_cause(held, failed(held, B), "").what
     assert "of 1 Linear" in said
-    assert "optimizer.step() wrote it" in said
+    assert "optimizer.step() modified it in place" in said
 
 
 def test_the_backward_that_freed_the_graph_is_named() -> None:
     held = run(hold(InPlace()), F)
     held = run(hold(nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))), F, B)
-    said = named(held, failed(held, B), "command 2, `backward`").what
-    assert "has nothing left of what it saved" in said
+    said = with_cause(held, failed(held, B), "command 2, `backward`").what
+    assert "are freed" in said
     assert "freed by command 2, `backward`" in said
 
 
@@ -89,12 +89,12 @@ def test_a_state_that_is_carried_over_is_named_with_what_uses_it() -> None:
     held = hold(Carries())
     held.recording.lines = True
     run(held, F, B, S, Z, F)
-    problem = named(held, failed(held, B), "")
+    problem = with_cause(held, failed(held, B), "")
     first, second = problem.what.splitlines()[:2]
-    assert "TanhBackward0 is of an earlier forward" in first
-    assert "the backward of that one freed what it saved" in first
+    assert "TanhBackward0 is from an earlier forward" in first
+    assert "the backward of that forward freed its saved tensors" in first
     assert "AddBackward0" in second
-    assert "`self.hidden = torch.tanh(self.first(x) + before)` of this forward uses a tensor that was kept" in second
+    assert "`self.hidden = torch.tanh(self.first(x) + before)` of this forward uses a tensor kept" in second
     assert "detach" in problem.remedy
 
 
@@ -114,10 +114,13 @@ def test_a_state_that_is_carried_over_is_named_where_its_graph_was_retained_and_
     held = hold(CarriesThroughAWeight())
     held.recording.lines = True
     run(held, F, keep, S, Z, F)
-    problem = named(held, failed(held, keep), "")
+    problem = with_cause(held, failed(held, keep), "")
     first, second = problem.what.splitlines()[:2]
     assert "AddmmBackward0" in first
-    assert "is of an earlier forward, and what it saved was written since, by optimizer.step() as a rule" in first
+    assert (
+        "is from an earlier forward, and its saved tensors were modified in place since, usually by optimizer.step()"
+        in first
+    )
     assert "`self.hidden = self.turn(torch.tanh(self.first(x) + before))` of this forward uses a tensor" in second
     assert "detach what is carried over" in problem.remedy
 
@@ -130,9 +133,9 @@ def test_what_a_loss_computes_before_it_calls_the_model_is_of_this_forward() -> 
         return (model(batch[0]) * kept.sum()).sum()
 
     held = run(hold(nn.Linear(4, 2), compute_loss=loss), F)
-    problem = named(held, failed(held, B), "")
+    problem = with_cause(held, failed(held, B), "")
     assert "earlier forward" not in problem.what
-    assert "`kept += 1` wrote it after that" in problem.what
+    assert "`kept += 1` modified it in place after that" in problem.what
 
 
 def test_a_backward_of_the_forward_is_named() -> None:
@@ -142,7 +145,7 @@ def test_a_backward_of_the_forward_is_named() -> None:
         return nn.functional.mse_loss(output, batch[1])
 
     held = run(hold(nn.Linear(4, 2), compute_loss=loss), F)
-    said = named(held, failed(held, B), "").what
+    said = with_cause(held, failed(held, B), "").what
     assert "TanhBackward0" in said
     assert "freed by torch.Tensor.backward at test_faults.py" in said
     assert "`output.sum().backward()`" in said
@@ -167,12 +170,12 @@ def test_what_a_custom_function_saved_is_followed() -> None:
         return output.sum()
 
     held = run(hold(nn.Linear(4, 2), compute_loss=loss), F)
-    said = named(held, failed(held, B), "").what
+    said = with_cause(held, failed(held, B), "").what
     assert "ExpBackward" in said
-    assert "`output += 1` wrote it after that" in said
+    assert "`output += 1` modified it in place after that" in said
 
 
 def test_any_other_problem_is_left_as_it_is() -> None:
     held = hold(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)))
     problem = failed(held, B)
-    assert named(held, problem, "") == problem
+    assert with_cause(held, problem, "") == problem

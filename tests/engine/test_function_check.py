@@ -217,13 +217,13 @@ def test_several_inputs_and_outputs_are_told_apart_by_name() -> None:
 def test_a_kink_is_left_out() -> None:
     first, _ = verdicts(using(lambda x, _: Kinked.apply(x * torch.tensor([0.0, 1.0, 1.0]))))
     assert first.agrees is True
-    assert "5 left out: they meet a kink" in first.words
+    assert "5 skipped at a kink" in first.words
 
 
 def test_what_a_function_has_written_itself_is_drawn_at_random() -> None:
     first, second = verdicts(using(lambda x, _: Bent.apply(x.clone())))
     assert (first.agrees, second.agrees) == (True, True)
-    assert first.words.endswith("; at random x: written in place since")
+    assert first.words.endswith("; x at random: modified in place since")
 
 
 def test_what_is_not_finite_is_said_and_is_no_disagreement() -> None:
@@ -273,7 +273,7 @@ def test_after_a_whole_backward_and_a_step_it_can_still_be_checked() -> None:
 def test_no_more_is_kept_of_what_functions_were_given_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functions, "KEPT", 32)
     (refused,) = verdicts(using(lambda x, _: Cube.apply(x)))
-    assert "what it was given is not kept" in refused.words
+    assert "its inputs were not kept" in refused.words
 
 
 def test_a_checkpoint_is_not_taken_for_an_operation() -> None:

@@ -64,7 +64,7 @@ def two() -> nn.Module:
 
 CASES = {
     "a plain attribute": (Attribute().double(), torch.float64, "`tables.mix` is a plain attribute of Attribute"),
-    "made in the forward": (Made().double(), torch.float64, "Make it with the dtype of another"),
+    "created in the forward": (Made().double(), torch.float64, "Create it with the dtype of another"),
     "two parameters": (two(), torch.float64, "`fc.weight` is float64 and `last.weight` is float32"),
     "the batch": (Attribute(), torch.float64, "convert the batch"),
     "an attribute of another device": (Elsewhere(), torch.float32, '`self.register_buffer("mix", ...)`'),

@@ -190,16 +190,16 @@ def notes(model: nn.Module, loss: Any = functional.mse_loss, lines: str = "forwa
     return "\n".join(session.run(line).text for line in lines.split("; "))
 
 
-def test_it_is_said_once_that_it_will_never_be_trained() -> None:
+def test_it_is_said_once_that_it_is_never_trained() -> None:
     text = notes(Listed(), lines="forward; backward; step; zero_grad; forward; backward")
-    both = "layers[0].bias (2,) and layers[0].weight (2, 4) get gradients and will never be trained"
+    both = "layers[0].bias (2,) and layers[0].weight (2, 4) get gradients but are never trained"
     assert text.count(f"{both}: no optimizer has it. `layers` is a plain container: use nn.ModuleList") == 1
     model, loss, _ = in_the_closure()
-    assert "scale (2,) gets a gradient and will never be trained" in notes(model, loss)
+    assert "scale (2,) gets a gradient but is never trained" in notes(model, loss)
 
 
 def test_of_an_input_that_requires_grad_nothing_is_said() -> None:
-    assert "never be trained" not in notes(Simple(), x=torch.randn(3, 4, requires_grad=True))
+    assert "never trained" not in notes(Simple(), x=torch.randn(3, 4, requires_grad=True))
 
 
 def test_state_in_plain_attributes_is_said_once() -> None:
@@ -262,17 +262,17 @@ def test_a_look_that_came_out_otherwise_is_told_by_name_and_not_run_again() -> N
     assert "the forward is not run again" in str(session.contributions("first.bias"))
     assert model.clock.now == ticks
     text = "\n".join(session.run(line).text for line in ("step", "zero_grad", "forward"))
-    assert text.count("From here on no look runs a phase again") == 1
+    assert text.count("From now on no view runs a phase again") == 1
 
 
 def test_a_forward_from_the_same_stop_that_comes_out_otherwise_is_told() -> None:
     session = session_of(Timed())
     session.run("forward; goto 1")
     text = session.run("forward").text
-    assert "came out otherwise than the one to stop 2, from the same stop 1: `self.clock` (a Clock) keeps state" in text
+    assert "gave another loss than that of stop 2, from the same stop 1: `self.clock` (a Clock) keeps state" in text
     session = session_of(Simple())
     session.run("forward; goto 1")
-    assert "otherwise" not in session.run("forward").text
+    assert "another loss" not in session.run("forward").text
 
 
 def test_what_a_file_lacks_is_told(tmp_path: Path) -> None:

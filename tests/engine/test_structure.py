@@ -26,7 +26,7 @@ CASES: dict[str, tuple[Callable[[], Tensor], int, str, str]] = {
     "view": (lambda: wild(4, 5).view(10, 2), 0, "identity", "identity"),
     "minus": (lambda: -wild(4, 5), 0, "scaled identity", "identity × −1"),
     "half": (lambda: wild(4, 5) / 2, 0, "scaled identity", "identity × 0.5"),
-    "transpose": (lambda: wild(4, 5).t(), 0, "permutation", "a permutation: the same numbers in another order"),
+    "transpose": (lambda: wild(4, 5).t(), 0, "permutation", "a permutation: the same elements in another order"),
     "slice": (lambda: wild(4, 5)[1:3], 0, "selection", "ones and zeros: 10 of 20 inputs picked"),
     "sum": (lambda: wild(4, 5).sum(1), 0, "sums", "ones and zeros: each output is a sum of 5 inputs"),
     "bias": (
@@ -165,5 +165,5 @@ def test_a_node_that_would_compute_too_much_is_not_tried_unasked() -> None:
     j = jacobian(node, 0)
     assert isinstance(j, Jacobian)
     assert structure_of(j).name == "not known"
-    assert structure_of(j).words == "not looked for: one run computes 4,000,000 numbers"
+    assert structure_of(j).words == "not searched for: one run computes 4,000,000 numbers"
     assert structure_of(j, insist=True).name == "permutation"

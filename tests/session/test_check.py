@@ -84,7 +84,7 @@ def test_the_jacobian_panel_says_the_same_though_running_it_was_not_asked_for(se
     assert view.matrix is not None
     assert view.matrix.agrees is False
     assert view.matrix.check.splitlines()[0].startswith(WRONG)
-    assert view.matrix.note == "a custom Function: its backward is run once more only when asked"
+    assert view.matrix.note == "a custom Function: its backward runs again only on request"
     session.run("out phase")
     (after,) = session.look(LookNode(5, check=True))
     assert isinstance(after, NodeView)

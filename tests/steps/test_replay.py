@@ -174,8 +174,8 @@ def test_what_is_at_fault_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     path = written(tmp_path, "load model.py:make seed=0\nforward\nbackward\n")
     assert replay([path]) == 3
     said = capsys.readouterr()
-    assert "`hidden = torch.exp(x @ self.weight)` saved it at version 0; it is at version 1 now" in said.err
-    assert "`hidden += 1` wrote it after that" in said.err
+    assert "`hidden = torch.exp(x @ self.weight)` saved the tensor at version 0; it is at version 1 now" in said.err
+    assert "`hidden += 1` modified it in place after that" in said.err
     assert said.out.count("made here") == 1, "what the second run prints is not shown"
     assert "stopped at line 3: 2 commands, 0 expectations held, 0 iterations, loss" in said.out
 

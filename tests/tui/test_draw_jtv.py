@@ -22,7 +22,7 @@ RELU = NodeView(
     "1 ReLU",
     "before",
     "y = max(x, 0)",
-    "v passes where the output is above 0, and stops elsewhere",
+    "v passes where the output is above 0, and is zeroed elsewhere",
     (V,),
     (EdgeRow(0, "x", "v ⊙ 1[y > 0]", 8, "AddmmBackward0", "b + x Wᵀ", "0 Linear", "", (2, 3), LEAVES, 0.5),),
     0,

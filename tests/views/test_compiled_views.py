@@ -88,7 +88,7 @@ def test_the_region_is_one_node_that_v_goes_through(session: Session, lines: tup
     assert "a compiled region" in node.words
     assert node.matrix is not None
     assert not node.matrix.rows
-    assert ("written" if "step" in lines else "runs once") in node.matrix.note
+    assert ("modified in place" if "step" in lines else "runs only once") in node.matrix.note
     chain = seen(session, LookChain(region.order), ChainView).chain
     assert [link.name for link in chain.links][-1] == "CompiledFunctionBackward"
     if lines:

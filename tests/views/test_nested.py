@@ -71,7 +71,7 @@ def test_every_panel_shows_each_stop_of_a_backward_through_them(layout: torch.la
     assert node.arrives[0].note == "nested: all its rows, concatenated"
     assert node.arrives[0].window
     assert node.matrix is not None
-    assert node.matrix.note == "nested tensors: rows of different lengths have no one J"
+    assert node.matrix.note == "nested tensors: rows of different lengths have no single J"
     assert isinstance(inside, InsideView)
     assert shape(inside.inputs[0].shape or ()) == "2×j×3"
     met, why = seen(session, LookContributions()), seen(session, LookWhy())

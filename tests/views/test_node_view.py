@@ -134,7 +134,7 @@ def test_j_is_compared_with_finite_differences_when_asked() -> None:
     assert set(checked.values()) == {True}
     matrix = views["PowBackward0 1"].matrix
     assert matrix is not None
-    assert matrix.check.startswith("J agrees with finite differences: all 100 elements of J, off by ")
+    assert matrix.check.startswith("J agrees with finite differences: all 100 elements of J, relative error ")
 
 
 def test_j_is_not_shown_of_a_weight_that_was_written_unseen() -> None:
@@ -182,7 +182,7 @@ def test_a_custom_function_is_run_once_more_only_when_asked() -> None:
     held = held_of(Custom(), torch.ones(3))
     view = seen(held)["DoubledBackward 2"]
     assert view.edges[0].leaves is None
-    assert view.note == "a custom Function: its backward is run once more only when asked"
+    assert view.note == "a custom Function: its backward runs again only on request"
     assert view.matrix is not None
     assert view.matrix.note == view.note
     held = held_of(Custom(), torch.ones(3))

@@ -80,7 +80,7 @@ def test_a_node_says_where_v_comes_from_and_what_it_does_to_it(session: Session)
     session.execute(Backward())
     view = why(session)
     assert "v (5×4) arrives from b + x Wᵀ of 2 Linear (#2)" in view.sentence
-    assert view.sentence.endswith("v passes where the output is above 0, and stops elsewhere.")
+    assert view.sentence.endswith("v passes where the output is above 0, and is zeroed elsewhere.")
     assert view.more == ("stopped by breakpoint 1",)
     [line] = view.lines
     assert (line.name, line.formula) == ("Jᵀv for x", "v ⊙ 1[y > 0]")

@@ -1,4 +1,4 @@
-"""What the nodes of a graph keep for backward: whether it is still there, and the memory it stands on."""
+"""The saved tensors of nodes: whether they are alive, and their storages."""
 
 from __future__ import annotations
 
@@ -8,56 +8,49 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch.autograd.graph import Node
 
-from gradstep.engine.autograd.saved_values import PACKED, read, saved_names
+from gradstep.engine.autograd.saved_values import IN_PLACE_ERROR, PACKED, read, saved_names
 
 Storage: TypeAlias = "tuple[int, int]"
-"""The address of a storage and its bytes."""
-
+"""The address of a storage, and its size in bytes."""
 
 State: TypeAlias = Literal["", "alive", "freed", "written", "packed"]
-"""Empty: nothing was saved; written: a saved tensor was written since, torch will refuse to run the node; packed: a
-hook has it, as in a checkpoint, and asking for it would run the hook."""
+"""Empty: nothing was saved. Written: a saved tensor was modified in place, and torch will refuse to run the node.
+Packed: by a hook, as of a checkpoint; reading it would run the unpack hook."""
 
 
 class SavedMemory(NamedTuple):
-    """What a node keeps."""
+    """What a node has saved."""
 
     state: State
     storages: frozenset[Storage] = frozenset()
-    """The storages of the saved tensors that are there."""
+    """The storages of the saved tensors that are alive."""
 
 
 def saved_memory(node: Node) -> SavedMemory:
-    """Return what a node keeps. Nothing is unpacked that has an unpack hook."""
+    """Return what a node has saved; no unpack hook runs."""
     state, tensors = _read(node)
     return SavedMemory(state, storages_of(tensors))
 
 
 def state_of(node: Node) -> State:
-    """Return what became of what a node saved; quicker than `saved_memory`."""
+    """Return the state of a node's saved tensors; faster than `saved_memory`."""
     return _read(node)[0]
 
 
 def is_freed(node: Node) -> bool | None:
-    """Return whether backward has freed what a node saved; None where it saved nothing.
-
-    What a checkpoint saved is passed over: reading it would run its unpack hook.
-    """
+    """Return whether backward has freed a node's saved tensors; None when it has none, or a hook packed them."""
     state = state_of(node)
     return None if state in {"", "packed"} else state == "freed"
 
 
 def is_written(node: Node) -> bool:
-    """Return whether something a node saved was written since, so that torch will refuse to run it."""
+    """Return whether a saved tensor was modified in place, so that torch will refuse to run the node."""
     return state_of(node) == "written"
 
 
 def storages_of(tensors: Iterable[torch.Tensor]) -> frozenset[Storage]:
-    """Return the storages that tensors stand on."""
+    """Return the storages of some tensors."""
     return frozenset(storage for tensor in tensors for storage in _storages(tensor))
-
-
-_WRITTEN = "modified by an inplace operation"
 
 
 def _read(node: Node) -> tuple[State, list[torch.Tensor]]:
@@ -73,7 +66,7 @@ def _read(node: Node) -> tuple[State, list[torch.Tensor]]:
             state = "alive" if found else state
             tensors += found
     except RuntimeError as error:
-        return "written" if _WRITTEN in str(error) else "freed", []
+        return "written" if IN_PLACE_ERROR in str(error) else "freed", []
     return state, tensors
 
 
@@ -87,7 +80,7 @@ def _storages(tensor: object) -> Iterator[Storage]:
     try:
         storage = tensor.untyped_storage()
         address, size = storage.data_ptr(), storage.nbytes()
-    except (RuntimeError, NotImplementedError):  # a layout or a subclass without one storage
+    except (RuntimeError, NotImplementedError):  # a layout or a subclass without a single storage
         return
     if address and size:
         yield address, size

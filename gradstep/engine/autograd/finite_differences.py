@@ -1,4 +1,4 @@
-"""The check of a node's J against finite differences of its operation, run again from what the node kept."""
+"""The check of a node's J against finite differences of its operation, rerun from what the node saved."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from torch.autograd.graph import Node
 
 from gradstep.engine.autograd.derivatives.rerun import Rerun
 from gradstep.engine.autograd.derivatives.rerun_table import rerun
+from gradstep.engine.autograd.graph import node_name
 from gradstep.engine.autograd.jacobian import Jacobian, Refusal, jacobian
 
 STEP = 1e-6
-"""How far the input is moved to each side, of inputs up to 1: about the cube root of a double's precision, where the
-errors of central differences from truncation and from rounding meet."""
+"""The step of central differences, for inputs up to 1: about the cube root of float64's epsilon, where truncation and
+rounding errors are equal."""
 KINK = 1e-3
-"""How far the slopes on the two sides of a point may be apart, of the greatest slope there is: a smooth operation bends
-by about `STEP`, and at a ReLU's kink they are 1 apart."""
+"""Maximum difference of the one-sided slopes at a point, relative to the largest slope: of a smooth operation it is
+about `STEP`, and 1 at the kink of a ReLU."""
 _EVERY = 512
-"""Inputs up to which every element of J is compared; beyond, J u for a few random u."""
+"""Inputs up to which all of J is compared; beyond that, J u for a few random u."""
 _DIRECTIONS = 3
 
 
@@ -30,35 +31,35 @@ class Verdict:
     """The result of a check against finite differences."""
 
     agrees: bool | None
-    """None where nothing can be compared."""
+    """None when nothing can be compared."""
     words: str
 
 
 @dataclass(frozen=True)
 class Check:
-    """How far J is from finite differences."""
+    """The difference of J from finite differences."""
 
     error: float
-    """The greatest difference, relative to the greatest element compared."""
+    """The largest difference, relative to the largest element compared."""
     tolerance: float
-    """What rounding in the node's dtype explains: the square root of its precision."""
+    """The largest error that rounding in the node's dtype explains: the square root of its epsilon."""
     how: str
     """E.g. `all 4,096 elements of J`, `J u for 3 random u`."""
 
     @property
     def agrees(self) -> bool:
-        """True when the difference is no greater than rounding explains."""
+        """True when rounding explains the difference."""
         return self.error <= self.tolerance
 
 
 def compare(node: Node, edge: int, output: int = 0) -> Verdict:
-    """Return what `check` finds, in words."""
+    """Return the result of `check` as text."""
     made = check(node, edge, output)
     if isinstance(made, Refusal):
         words = "is not finite" if made.kind == "infinite" else "is not compared with finite differences"
         return Verdict(None, f"J {words}: {made.why}")
     verb = "agrees" if made.agrees else "DISAGREES"
-    off = f"off by {made.error:.1e} of the greatest; rounding explains {made.tolerance:.1e}"
+    off = f"relative error {made.error:.1e}; rounding explains {made.tolerance:.1e}"
     return Verdict(made.agrees, f"J {verb} with finite differences: {made.how}, {off}")
 
 
@@ -66,17 +67,16 @@ def check(node: Node, edge: int, output: int = 0) -> Check | Refusal:
     """Compare J with central differences of the operation, in double precision.
 
     Args:
-        node: the node; what it saved must be there still.
-        edge: which of its inputs is moved.
-        output: which of its outputs is looked at.
+        node: the node; its saved tensors must be alive.
+        edge: the input that is perturbed.
+        output: the output that is compared.
     """
     found = jacobian(node, edge, output)
     if isinstance(found, Refusal):
         return found
     again = rerun(node, edge, output)
     if again is None:
-        name = node.name().rsplit("::", 1)[-1]
-        return Refusal("nothing", f"{name} did not keep what its operation needs to be run again")
+        return Refusal("nothing", f"{node_name(node)} did not save what its operation needs to be rerun")
     tolerance = math.sqrt(max(torch.finfo(found.dtype).eps, torch.finfo(found.in_dtype).eps))
     differences = _Differences(again)
     with torch.no_grad():
@@ -92,13 +92,13 @@ def check(node: Node, edge: int, output: int = 0) -> Check | Refusal:
             if not math.isfinite(error):
                 return Refusal("infinite", f"{how.partition(' for ')[0]} is not, for a random u")
     if differences.kinks and differences.kinks == differences.seen:
-        return Refusal("nothing", "the operation has a kink, such as a tie, wherever it would be compared")
-    left = f", {differences.kinks:,} of {differences.seen:,} differences left out: they meet a kink, such as a tie"
+        return Refusal("nothing", "the operation has a kink, such as a tie, everywhere it would be compared")
+    left = f", {differences.kinks:,} of {differences.seen:,} differences skipped at a kink, such as a tie"
     return Check(error, tolerance, how + left * bool(differences.kinks))
 
 
 def _infinite(found: Jacobian, made: Tensor, wanted: Tensor) -> Refusal:
-    """Return where J is not finite first, and what the differences give there."""
+    """Return the first element of J that is not finite, and its finite difference."""
     row, column = (int(place) for place in (~made.isfinite()).nonzero()[0])
     output, given = unravel(row, found.out_shape), unravel(column, found.in_shape)
     where = f"∂ output{index_text(output)} / ∂ input{index_text(given)}"
@@ -106,21 +106,21 @@ def _infinite(found: Jacobian, made: Tensor, wanted: Tensor) -> Refusal:
 
 
 def unravel(place: int, shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the index of an element that is counted row by row."""
+    """Return the index of an element from its flat index."""
     return tuple(int(each) for each in torch.unravel_index(torch.tensor(place), tuple(shape)))
 
 
 def index_text(index: Sequence[int]) -> str:
-    """Write an index as torch does; empty for that of one number."""
+    """Write an index as torch does; empty for a scalar."""
     return f"[{', '.join(map(str, index))}]" if index else ""
 
 
 def _in_directions(found: Jacobian, again: Rerun, differences: _Differences) -> tuple[float, str]:
-    """Compare J u for random u; where torch has no way to J u, v · J u with u · J^T v for random v too."""
+    """Compare J u for random u; where torch can't compute J u, compare v · J u with u · J^T v for random v."""
     generator = torch.Generator().manual_seed(0)
     worst, how = 0.0, f"J u for {_DIRECTIONS} random u"
     for _ in range(_DIRECTIONS):
-        # what the node's dtype can hold
+        # rounded to the node's dtype
         u = torch.randn(again.point.shape, generator=generator).to(again.point.device, found.in_dtype)
         wanted = differences.difference(u.double())
         made = found.along(u)
@@ -139,15 +139,15 @@ def _in_directions(found: Jacobian, again: Rerun, differences: _Differences) -> 
 
 
 def _worse(one: float, other: float) -> float:
-    """Return the greater of two errors; NaN is greater than any."""
+    """Return the larger of two errors; NaN is larger than any."""
     return other if math.isnan(other) or other > one else one
 
 
 class _Differences:
-    """Differences of an operation to both sides of where it was.
+    """Central differences of an operation at the point of its forward.
 
-    Where the two are not the same the operation has a kink there, and no derivative to compare with: a ReLU at 0, the
-    maximum of equal ones. `kinks` of the `seen` differences were such.
+    Where the one-sided slopes differ, the operation has a kink and no derivative to compare with: a ReLU at 0, a
+    maximum with a tie. `kinks` counts those among the `seen` differences.
     """
 
     def __init__(self, again: Rerun) -> None:
@@ -168,7 +168,7 @@ class _Differences:
 
 
 def _relative_error(made: Tensor, wanted: Tensor) -> float:
-    """Return the greatest difference over the greatest element; a NaN in `wanted` is left out."""
+    """Return the largest difference relative to the largest element; NaN in `wanted` is skipped."""
     smooth = wanted.isfinite()
     wanted, made = wanted[smooth], made.reshape(wanted.shape)[smooth]
     scale = max(float(wanted.abs().max()), float(made.abs().max())) if wanted.numel() else 0.0

@@ -1,8 +1,8 @@
-"""The check of a custom Function: its backward, and the backward of that, against finite differences of its forward.
+"""The check of a custom Function: its backward and double backward against finite differences of its forward.
 
-It means what `torch.autograd.gradcheck` and `gradgradcheck` mean, with their step and tolerances
-(torch/autograd/gradcheck.py): float64, on copies of what the Function was given. Unlike them it leaves out kinks, such
-as a ReLU's at 0, and names the element that is farthest off.
+It does what `torch.autograd.gradcheck` and `gradgradcheck` do, with their step and tolerances
+(torch/autograd/gradcheck.py): in float64, on copies of the Function's inputs. Unlike them it skips kinks, such as that
+of a ReLU at 0, and names the element with the largest error.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from gradstep.engine.observe.functions import KEPT, Applied, Given, unobserved
 STEP, ATOL, RTOL = 1e-6, 1e-5, 1e-3
 """The defaults of `torch.autograd.gradcheck`: `eps`, `atol`, `rtol`."""
 WHOLE = 1 << 10
-"""Elements of inputs and of outputs up to which all of J is compared."""
+"""Elements of inputs and outputs up to which all of J is compared."""
 _SAMPLES = 64
-"""Beyond, how many rows and columns of it are."""
+"""Rows and columns of a larger J that are compared."""
 
 _EQUAL = 1e-6
-"""How far two differences may be apart that are taken for the same: they are rounded."""
+"""Relative difference up to which two errors count as equal: they are rounded."""
 _TORCHS_OWN = frozenset({"CheckpointFunction", "CompiledFunction", "NoopSaveInputs"})
 
 Function: TypeAlias = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 
 def check_function(node: Node, applied: Applied) -> tuple[Verdict, ...]:
-    """Check the backward of a custom Function, and where it has one the double backward.
+    """Check the backward of a custom Function, and its double backward if it has one.
 
-    Its forward and backward, which are the user's code, are run many times; random generators are put back.
+    Its forward and backward, which are the user's code, run many times; random generators are restored.
 
     Args:
-        node: the node that one `apply` of it made.
-        applied: what the custom Functions of its forward were given.
+        node: the node of one `apply` call.
+        applied: the inputs of the custom Functions of this forward.
     """
     function: Any = node._forward_cls  # type: ignore[attr-defined]
     name, given = function.__name__, applied.given.get(int(node._sequence_nr()))
@@ -49,11 +49,11 @@ def check_function(node: Node, applied: Applied) -> tuple[Verdict, ...]:
     if name in _TORCHS_OWN:
         refused = f"{name} runs a part of the model, not an operation"
     elif given is None:
-        refused = f"what it was given is not kept (of one forward {KEPT >> 20} MiB are, of plain tensors): run forward"
+        refused = f"its inputs were not kept (at most {KEPT >> 20} MiB of plain tensors a forward): run forward"
     if refused or given is None:
         return (Verdict(None, f"backward of {name} can't be checked: {refused}"),)
     call = _FunctionCall(function, given)
-    drawn = f"; at random {', '.join(call.drawn)}: written in place since" if call.drawn else ""
+    drawn = f"; {', '.join(call.drawn)} at random: modified in place since" if call.drawn else ""
     return tuple(replace(each, words=each.words + drawn) for each in _checked(name, call))
 
 
@@ -67,12 +67,12 @@ def _checked(name: str, call: _FunctionCall) -> tuple[Verdict, ...]:
         except Exception as error:
             return (first, Verdict(None, f"double backward of {name}: {_first_line(error)}"))
         points, names = [*call.points, *seeds], [*call.names, *[f"v{i or ''}" for i in range(len(seeds))]]
-        leaving = [f"Jᵀv for {each}" for each in call.names]
-        return (first, _verdict(f"double backward of {name}", call.backward, points, names, leaving))
+        products = [f"Jᵀv for {each}" for each in call.names]
+        return (first, _verdict(f"double backward of {name}", call.backward, points, names, products))
 
 
 class _FunctionCall:
-    """One call of a custom Function, on copies in float64, as a function of the tensors that required grad."""
+    """One call of a custom Function as a function of the tensors that required grad, on float64 copies."""
 
     def __init__(self, function: Any, given: Given) -> None:
         self._function = function
@@ -95,10 +95,10 @@ class _FunctionCall:
         self.names, self.drawn = [names[i] for i in self._moved], [names[i] for i in written]
 
     def run(self, points: Sequence[Tensor]) -> list[Tensor]:
-        """Apply it; return its outputs that have a gradient."""
+        """Apply it; return the outputs that require grad."""
         arguments = [each.clone() if isinstance(each, Tensor) else each for each in self._arguments]
         for i, point in zip(self._moved, points, strict=True):
-            arguments[i] = point.clone()  # no leaf: it may be written in place
+            arguments[i] = point.clone()  # not a leaf: it may be written in place
         devices = {point.device for point in points if point.device.type == "cuda"}
         with torch.random.fork_rng(devices=list(devices)):
             made = self._function.apply(*arguments)
@@ -112,7 +112,7 @@ class _FunctionCall:
         return [torch.randn(each.shape, generator=generator, dtype=torch.float64).to(each.device) for each in outputs]
 
     def backward(self, points: Sequence[Tensor]) -> list[Tensor]:
-        """Return what its backward makes of v, as a function of its inputs and of v."""
+        """Return J^T v, as a function of the inputs and of v."""
         count = len(self.points)
         inputs = [point if point.requires_grad else point.clone().requires_grad_() for point in points[:count]]
         made = torch.autograd.grad(
@@ -124,17 +124,17 @@ class _FunctionCall:
 def _verdict(
     what: str, function: Function, points: Sequence[Tensor], inputs: Sequence[str], outputs: Sequence[str]
 ) -> Verdict:
-    """Compare the derivative that autograd makes of a function with differences of it."""
+    """Compare the derivative of a function by autograd with finite differences."""
     try:
         found = _Comparison(function, points)
         return found.verdict(what, inputs, outputs)
-    except Exception as error:  # the user's code raises what it likes
+    except Exception as error:  # the user's code may raise anything
         return Verdict(None, f"{what} can't be checked: {_first_line(error)}")
 
 
 @dataclass(frozen=True)
 class _Worst:
-    """The element that is farthest off."""
+    """The element with the largest error."""
 
     output: int
     row: tuple[int, ...]
@@ -150,7 +150,7 @@ class _Worst:
 
 
 class _Comparison:
-    """J by autograd and by differences, element by element; of a large one some rows and columns."""
+    """J by autograd and by finite differences, element by element; some rows and columns of a large one."""
 
     def __init__(self, function: Function, points: Sequence[Tensor]) -> None:
         self._function, self._points = function, points
@@ -165,7 +165,7 @@ class _Comparison:
         self.worst: _Worst | None = None
         self.infinite: _Worst | None = None
         for each in self.made:
-            if each.requires_grad:  # all of it runs: torch refuses what is not to be differentiated, if it is reached
+            if each.requires_grad:  # run all of it: torch raises where it meets something not differentiable
                 torch.autograd.backward([each], [torch.ones_like(each)], retain_graph=True)
         with torch.no_grad():
             self._here = [each.detach().clone() for each in self.made]
@@ -181,10 +181,10 @@ class _Comparison:
                 self._compare(output, rows, place, columns, made, wanted, kinks)
 
     def verdict(self, what: str, inputs: Sequence[str], outputs: Sequence[str]) -> Verdict:
-        """Return what came of it, in words."""
+        """Return the result as text."""
         of = f"{'all ' * (self.compared == self.total)}{self.compared:,} elements of J"
         of += f" (of {self.total:,})" if not self.whole else ""
-        left = f"; {self.kinks:,} left out: they meet a kink" if self.kinks else ""
+        left = f"; {self.kinks:,} skipped at a kink" if self.kinks else ""
         if self.infinite is not None:
             odd = self.infinite
             return Verdict(
@@ -192,9 +192,9 @@ class _Comparison:
                 f"{what} is not finite: {odd.named(inputs, outputs)} is {odd.made:g}, differences give {odd.wanted:g}",
             )
         if not self.compared:
-            return Verdict(None, f"{what} can't be checked: there is a kink wherever it would be compared")
+            return Verdict(None, f"{what} can't be checked: there is a kink everywhere it would be compared")
         if self.worst is None:
-            return Verdict(True, f"{what} agrees with finite differences: {of}, {self.apart:.1e} apart at most{left}")
+            return Verdict(True, f"{what} agrees with finite differences: {of}, largest error {self.apart:.1e}{left}")
         worst = self.worst
         where = f"at {worst.named(inputs, outputs)} by {abs(worst.made - worst.wanted):.4g}"
         gives = f"it gives {worst.made:.6g}, they give {worst.wanted:.6g}"
@@ -208,7 +208,7 @@ class _Comparison:
         return list(range(0, count, step))[:_SAMPLES]
 
     def _row(self, output: int, row: int) -> list[Tensor]:
-        """Return one row of J by autograd, in a piece for each input."""
+        """Return one row of J by autograd, split by input."""
         result = self.made[output]
         if not result.requires_grad:
             return [torch.zeros_like(point) for point in self._points]
@@ -269,7 +269,7 @@ class _Comparison:
         self.off += int(off.sum())
         greatest = float(apart.max()) if apart.numel() else 0.0
         if off.any() and (self.worst is None or greatest > self.apart * (1 + _EQUAL)):
-            # of several that are as far off, the first
+            # the first of several with the same error
             self.worst = at(int((off & (apart >= greatest * (1 - _EQUAL))).flatten().nonzero()[0]))
         self.apart = max(self.apart, greatest)
 

@@ -1,4 +1,4 @@
-"""The grad_fn graph of a loss: its nodes in execution order, their edges, and the module call each was made in."""
+"""The grad_fn graph of a loss: its nodes in execution order, their edges, and the module calls that made them."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ class Call(NamedTuple):
     number: int
     """Which call of this module it is, from 1."""
     parent: int
-    """The call that it was made in, -1 for none."""
+    """The index of the enclosing call, -1 for none."""
     given: tuple[int, ...] | None
-    """Shape of the first tensor that it was given by position; None where there was none."""
+    """Shape of the first positional tensor argument; None if there was none."""
 
 
 @dataclass
 class Owners:
-    """Which call of which module was running when each node was made, by the autograd sequence number.
+    """The module call that was running when each node was made, by the autograd sequence number.
 
-    From `numbers[i]` on, up to `numbers[i + 1]`, nodes belong to `paths[i]`, the module of call `running[i]` (-1: of
-    none); the innermost call wins. The numbers rise, because the counter of the thread does.
+    Nodes from `numbers[i]` up to `numbers[i + 1]` belong to `paths[i]`, the module of call `running[i]` (-1 for none):
+    the innermost call. The numbers ascend, as the thread's counter does.
     """
 
     numbers: list[int] = field(default_factory=list)
     paths: list[str | None] = field(default_factory=list)
     running: list[int] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
-    """Every call, in the order in which they began."""
+    """All calls, in the order in which they began."""
     applied: Applied = field(default_factory=Applied)
-    """What the custom Functions were given."""
+    """The inputs of the custom Functions."""
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
-    """The calls on other threads than the one that this was made on; `numbers` know nothing of them."""
+    """The calls on other threads than the one that this was made on; they are not in `numbers`."""
     _open: list[int] = field(default_factory=list)
     _times: dict[str, int] = field(default_factory=dict)
 
     def enter(self, path: str, number: int, given: tuple[int, ...] | None = None) -> None:
-        """Note that a module is called, at a number of the counter."""
+        """Record that a module is called, at this sequence number."""
         away = self.elsewhere.away()
         with self.elsewhere.lock:
             times = self._times[path] = self._times.get(path, 0) + 1
@@ -66,7 +66,7 @@ class Owners:
             self._note(number)
 
     def leave(self, number: int, given: Any = None, output: Any = None) -> None:
-        """Note that the innermost call ends, what it was given and what it returned."""
+        """Record that the innermost call ends, with its inputs and its output."""
         if self.elsewhere.away():
             self.elsewhere.leave(number, given, output)
             return
@@ -81,9 +81,9 @@ class Owners:
         self.paths.append(self.calls[call].path if call >= 0 else None)
 
     def call_of(self, node: Node, number: int) -> int:
-        """Return the call that made a node of a sequence number, as its place in `calls`; -1 outside of the model.
+        """Return the call that made a node, as its index in `calls`; -1 for a node made outside of the model.
 
-        It is -1, too, where the number could be one of another thread, and nothing tells.
+        It is also -1 when the sequence number could be one of another thread.
         """
         away = self.elsewhere.call_of(node, number)
         if away is not None:
@@ -98,34 +98,34 @@ class Owners:
 
 @dataclass
 class GraphRecord:
-    """The graph of one loss, walked once. `edges[i]` are the places of the nodes that node i's outputs flow to."""
+    """The graph of one loss, walked once. `edges[i]` are the indices of the nodes that node i passes gradients to."""
 
     nodes: list[Node]
     edges: list[tuple[int, ...]]
     calls: list[int]
-    """The call each node was made in, as its place in `made.calls`. A leaf is in the call of the node before it, which
-    is the last one that its tensor was used by: a leaf runs as soon as it can."""
+    """The call that made each node, as its index in `made.calls`. A leaf gets the call of the node before it, the last
+    one that used its tensor: a leaf runs as soon as it can."""
     leaves: list[int]
-    """The places of the AccumulateGrad nodes."""
+    """The indices of the AccumulateGrad nodes."""
     made: Owners = field(default_factory=Owners)
     lines: Lines | None = None
-    """Where the forward's operations were written; None when nobody looked."""
+    """The source lines of the forward's operations; None when they were not recorded."""
 
     @cached_property
     def owners(self) -> list[str | None]:
-        """The module that made each node; None outside of the model, and for leaves, which no operation makes."""
+        """The module that made each node; None for nodes made outside of the model, and for leaves."""
         paths = [self.maker(place) for place in range(len(self.calls))]
         for place in self.leaves:
             paths[place] = None
         return paths
 
     def maker(self, place: int) -> str | None:
-        """Return the module in whose call a node was made, or a leaf was last used; None outside of the model."""
+        """Return the module that made a node, or last used a leaf; None outside of the model."""
         call = self.calls[place]
         return self.made.calls[call].path if call >= 0 else None
 
     def line(self, place: int) -> SourcePlace | None:
-        """Return where a node was made; None for a leaf, and where that was not noted or can't be told."""
+        """Return the source line that made a node; None for a leaf, or when it is unknown."""
         node = self.nodes[place]
         number = int(node._sequence_nr())
         if self.lines is None or number == _LEAF or self.made.elsewhere.call_of(node, number) is not None:
@@ -133,11 +133,11 @@ class GraphRecord:
         return self.lines.at(number)
 
     def __del__(self) -> None:
-        free(vars(self).get("nodes", []))  # there is none where making the record was interrupted
+        free(vars(self).get("nodes", []))  # missing when making the record was interrupted
 
 
 def record(roots: Node | Sequence[Node], owners: Owners, lines: Lines | None = None) -> GraphRecord:
-    """Walk the graph below its root, or several, and return it in the order in which backward will run it.
+    """Walk the graph from its roots, and return it in the order in which backward will run it.
 
     It takes 0.4 s for 100,000 nodes, and never recurses.
     """
@@ -170,19 +170,23 @@ def leaf_tensor(node: Node) -> torch.Tensor | None:
     return variable if isinstance(variable, torch.Tensor) else None
 
 
+def node_name(node: Node) -> str:
+    """Return `node.name()` without the namespace that some have."""
+    return node.name().rsplit("::", 1)[-1]
+
+
 def is_leaf(node: Node) -> bool:
     """Return whether a node is an AccumulateGrad."""
-    return node.name() in _LEAF_NAMES
+    return node.name().endswith("AccumulateGrad")
 
 
-_LEAF_NAMES = frozenset({"torch::autograd::AccumulateGrad", "AccumulateGrad"})
 _LEAF = 2**64 - 1
 """The sequence number of every AccumulateGrad (torch/csrc/autograd/functions/accumulate_grad.cpp: UINT64_MAX)."""
 
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Pause the garbage collector, which would scan the many objects that the block makes again and again."""
+    """Pause the garbage collector, which would repeatedly scan the many objects that the block makes."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -193,10 +197,10 @@ def collector_paused() -> Iterator[None]:
 
 
 def _walk(roots: Sequence[Node]) -> tuple[list[Node], list[list[int]]]:
-    """Return every node below some roots, they first, and of each the indices of the nodes its outputs flow to."""
+    """Return the nodes reachable from some roots, the roots first, and the indices of each node's next nodes."""
     nodes, found = [*roots], {root: index for index, root in enumerate(roots)}
     edges: list[list[int]] = []
-    for node in nodes:  # grows while it is walked
+    for node in nodes:  # grows during the loop
         targets = []
         for following, _ in node.next_functions:
             if following is None:
@@ -211,10 +215,10 @@ def _walk(roots: Sequence[Node]) -> tuple[list[Node], list[list[int]]]:
 
 
 def _execution_order(numbers: list[int], edges: list[list[int]], roots: int) -> list[int]:
-    """Return the order of the CPU engine: of the nodes that are ready, the one made last runs first.
+    """Return the order of the CPU engine: of the ready nodes, the one made last runs first.
 
-    The engine keeps them in a `std::priority_queue` by sequence number (torch/csrc/autograd/engine.cpp,
-    CompareNodeTaskTime); leaves have the highest number, 2**64 - 1. Equal numbers come out as that heap gives them.
+    The engine keeps the ready nodes in a `std::priority_queue` by sequence number (torch/csrc/autograd/engine.cpp,
+    CompareNodeTaskTime); leaves have the highest number, 2**64 - 1. Ties come out in the order of that heap.
     """
     waits = [0] * len(edges)
     for targets in edges:

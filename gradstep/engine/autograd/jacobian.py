@@ -1,4 +1,4 @@
-"""J^T v of one node, as the engine passes it on, and the node's Jacobian J: whole, in rows, or one column of it."""
+"""J^T v of one node, as the engine passes it on, and the node's Jacobian J: all of it, some rows, or one column."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from gradstep.engine.autograd.buffers import is_freed, is_written
-from gradstep.engine.autograd.graph import leaf_tensor
+from gradstep.engine.autograd.graph import leaf_tensor, node_name
 from gradstep.engine.autograd.nested_shapes import is_ragged
 from gradstep.engine.autograd.saved_values import has_hooks, is_function
 
-Why = Literal[
+Reason = Literal[
     "leaf",
     "freed",
     "written",
@@ -35,47 +35,48 @@ Why = Literal[
 ]
 
 CAP = 1 << 20
-"""Elements of J up to which it is computed whole."""
+"""Elements up to which all of J is computed unasked."""
 WORK = 1 << 22
-"""Elements that a node may compute for a window of J: each row of J costs all of the node's outputs once."""
+"""Elements that a node may compute for a window of J: each row of J costs one run of the node."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why J^T v or J is not computed."""
+    """The reason why J^T v or J is not computed."""
 
-    kind: Why
+    kind: Reason
     why: str
 
 
+_HOOKED = Refusal("hooked", "a hook packed its saved tensors (checkpoint, offloading): reading them would run the hook")
+
+
 class _RanPythonError(Exception):
-    """Raised instead of running Python code of a node."""
+    """Raised instead of running a node's Python code."""
 
 
 def refusal(node: Node, asked: bool = False) -> Refusal | None:
-    """Return why a node must not be run again; None where it may.
+    """Return why a node must not run again; None if it may.
 
     Args:
         node: the node.
-        asked: the user asked for it: then a custom Function is run.
+        asked: True if the user asked for it: a custom Function may then run.
     """
-    name = node.name().rsplit("::", 1)[-1]
+    name = node_name(node)
     if leaf_tensor(node) is not None:
         return Refusal("leaf", "adds v to .grad")
     if name == "CheckpointFunctionBackward":
-        return Refusal("checkpoint", "a checkpoint: its backward runs its forward again, and backward through that")
+        return Refusal("checkpoint", "an activation checkpoint: its backward runs its forward again")
     if has_hooks(node):
-        return Refusal("hooked", "what it saved is packed (a checkpoint, or offloaded): to look would unpack it")
+        return _HOOKED
     if is_freed(node):
-        return Refusal("freed", "when it ran, backward freed what it saved")
+        return Refusal("freed", "backward freed its saved tensors when it ran")
     if is_written(node):
-        return Refusal("written", "what it saved was written in place since: torch will refuse to run it")
+        return Refusal("written", "a saved tensor was modified in place since: torch will refuse to run this node")
     if name == "CompiledFunctionBackward":
-        return Refusal(
-            "compiled", "a compiled region: its backward may reuse the memory of what it saved, and runs once"
-        )
+        return Refusal("compiled", "a compiled region: its backward may reuse the saved memory, and runs only once")
     if is_function(node) and not asked:
-        return Refusal("custom", "a custom Function: its backward is run once more only when asked")
+        return Refusal("custom", "a custom Function: its backward runs again only on request")
     return None
 
 
@@ -84,13 +85,13 @@ def vjp(
 ) -> tuple[Tensor | None, ...] | Refusal:
     """Return J^T v for each of the node's `next_functions`, bit for bit what the engine passes on.
 
-    No hook is fired and nothing is freed. An edge that leads nowhere gets None, whatever the node would compute for it.
+    No hook runs and nothing is freed. An edge without a next node gets None, whatever the node computes for it.
 
     Args:
         node: the node.
-        arrived: v, one for each output of the forward's operation, None where nothing arrives. Give the very tensors
-            that the engine gives: a copy has other strides, and then sums may differ in their last bits.
-        asked: run the backward of a custom Function too. Random generators are put back after it.
+        arrived: v for each output of the forward operation, None where no gradient arrives. Pass the engine's own
+            tensors: a copy may have other strides, with which sums differ in their last bits.
+        asked: run the backward of a custom Function, too; random generators are restored after it.
     """
     refused = refusal(node, asked)
     if refused is not None:
@@ -98,9 +99,9 @@ def vjp(
     given = (arrived,) if isinstance(arrived, Tensor) else tuple(arrived)
     try:
         with torch.no_grad():
-            return _leaving(node, _run(node, given))
+            return _passed_on(node, _run(node, given))
     except _RanPythonError:
-        return Refusal("hooked", "what it saved is packed (a checkpoint, or offloaded): to look would unpack it")
+        return _HOOKED
     except Exception as error:
         return Refusal("freed" if "second time" in str(error) else "failed", str(error).splitlines()[0])
 
@@ -108,7 +109,7 @@ def vjp(
 class Jacobian:
     """J of one output and one input of a node's operation: J[r, c] is ∂ output r / ∂ input c.
 
-    The elements of both are counted row by row, as `flatten` does. Only what is asked for is computed.
+    The elements of both are indexed flat, as by `flatten`. Only what is requested is computed.
     """
 
     def __init__(self, node: Node, edge: int, output: int) -> None:
@@ -128,7 +129,7 @@ class Jacobian:
 
     @property
     def elements(self) -> int:
-        """How many elements J has."""
+        """Number of elements of J."""
         return self.shape[0] * self.shape[1]
 
     def times(self, v: Tensor) -> Tensor:
@@ -148,53 +149,53 @@ class Jacobian:
         return torch.cat(made) if made else torch.zeros(0, self.shape[1], dtype=self.in_dtype, device=self.device)
 
     def along(self, u: Tensor) -> Tensor | None:
-        """Return J u, of the output's shape, for u of the input's shape; None where torch has no way to it.
+        """Return J u, of the output's shape, for u of the input's shape; None when torch can't compute it.
 
-        J^T v is linear in v, so that the gradient of u · (J^T v) with respect to v is J u.
+        J^T v is linear in v, so the gradient of u · (J^T v) with respect to v is J u.
         """
         start = torch.zeros(self.out_shape, dtype=self.dtype, device=self.device)
         with torch.no_grad():
             try:
                 back = torch.func.vjp(self._times, start)[1]
                 (made,) = back(u)
-            except RuntimeError:  # the node's own derivative is not implemented
+            except RuntimeError:  # the node has no double backward
                 return None
         found: Tensor = made.detach()
         return found
 
     def column(self, number: int) -> Tensor | None:
-        """Return one column of J: (elements of the output,); None where torch has no way to it."""
+        """Return one column of J: (elements of the output,); None when torch can't compute it."""
         unit = torch.zeros(self.shape[1], dtype=self.in_dtype, device=self.device)
         unit[number] = 1
         column = self.along(unit.reshape(self.in_shape))
         return None if column is None else column.flatten()
 
     def whole(self) -> Tensor:
-        """Return all of J; look at `elements` and `row_cost` first."""
+        """Return all of J; check `fits` first."""
         return self.rows(0, self.shape[0])
 
     @property
     def fits(self) -> bool:
-        """True when all of J is small enough to be computed unasked."""
+        """True when J is small enough to be computed unasked."""
         return self.elements <= CAP and self.row_cost * self.shape[0] <= WORK
 
     def rows_that_fit(self, count: int) -> int:
-        """Return how many rows, at most `count`, are small enough to be computed unasked; 0 when not one is."""
+        """Return how many of `count` rows can be computed unasked."""
         return int(min(count, self.shape[0], WORK // max(1, self.row_cost)))
 
     def _times(self, v: Tensor) -> Tensor:
         arrived = [v if i == self.output else None for i in range(self._outputs)]
-        left = _leaving(self.node, _run(self.node, arrived))[self.edge]
-        if left is None:
+        made = _passed_on(self.node, _run(self.node, arrived))[self.edge]
+        if made is None:
             return torch.zeros(self.in_shape, dtype=self.in_dtype, device=self.device)
-        return left if left.layout is torch.strided else left.to_dense()
+        return made if made.layout is torch.strided else made.to_dense()
 
     def _times_each(self, units: Tensor) -> Tensor:
         """Return J^T v for each v of a batch, flat."""
         with torch.no_grad():
             if not is_function(self.node) and len(units) > 1:
                 try:
-                    with warnings.catch_warnings():  # that a node is batched by a loop is nothing to tell the user
+                    with warnings.catch_warnings():  # vmap warns when it falls back to a loop
                         warnings.simplefilter("ignore")
                         made: Tensor = torch.func.vmap(self._times)(units)
                     return made.reshape(len(units), self.shape[1])
@@ -208,50 +209,52 @@ def jacobian(node: Node, edge: int, output: int = 0, asked: bool = False) -> Jac
 
     Args:
         node: the node.
-        edge: the place in `next_functions`.
-        output: which of the forward's outputs, where it had several.
-        asked: run the backward of a custom Function too.
+        edge: the index in `next_functions`.
+        output: which output of the forward operation.
+        asked: run the backward of a custom Function, too.
     """
     refused = refusal(node, asked)
     if refused is not None:
         return refused
     if edge >= len(node.next_functions) or node.next_functions[edge][0] is None:
-        return Refusal("nothing", "this input needs no gradient")
+        return Refusal("nothing", "this input does not require grad")
     if is_ragged(node) or is_ragged(node.next_functions[edge][0]):  # type: ignore[arg-type]
-        return Refusal("nested", "nested tensors: rows of different lengths have no one J")
+        return Refusal("nested", "nested tensors: rows of different lengths have no single J")
     found = Jacobian(node, edge, output)
     if found.dtype.is_complex or found.in_dtype.is_complex:
-        return Refusal("complex", "complex numbers: what backward passes on is not J^T v of one real J")
+        return Refusal("complex", "complex numbers: backward does not compute Jᵀv of a real J")
     return found
 
 
 def _run(node: Any, arrived: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
-    """Run a node's own formula: neither hooks nor the nodes that follow."""
+    """Run a node's own backward, without hooks and without the next nodes."""
     if is_function(node):
         return _run_function(node, arrived)
-    # an in-place write to a view hides the node of the write: nobody can ask that one for unpack hooks
+    # CopySlices hides the node of the in-place write, which can't be checked for unpack hooks
     made = _run_without_python(node, arrived) if "CopySlices" in node.name() else node(*arrived)
     return made if isinstance(made, tuple) else (made,)
 
 
 def _run_function(node: Any, arrived: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
     if any(v is None for v in arrived):
-        raise RuntimeError("nothing arrives for one of its outputs, and what it is given then is not known")
+        raise RuntimeError(
+            "no gradient arrives for one of its outputs, and what its backward would be passed is unknown"
+        )
     with torch.random.fork_rng(devices=[v.device for v in arrived if v is not None and v.device.type == "cuda"]):
         made = node.apply(*arrived)
     results = made if isinstance(made, tuple) else (made,)
-    # it returns one for each argument of its forward; edges are there for the tensors among them
+    # it returns one gradient for each argument of its forward; only tensors have an edge
     wanted = iter([result for result, needed in zip(results, node.needs_input_grad, strict=False) if needed])
     return tuple(None if following is None else next(wanted, None) for following, _ in node.next_functions)
 
 
 def _run_without_python(node: Any, arrived: Sequence[Tensor | None]) -> Any:
-    """Run a node, and raise in the place of any Python function that it calls, before its first line.
+    """Run a node; raise before the first line of any Python function that it calls.
 
     Raises:
         _RanPythonError: it called one.
     """
-    if sys.getprofile() is not None:  # someone measures: theirs can't be put back once it is taken away
+    if sys.getprofile() is not None:  # a profiler is running: it could not be restored
         raise _RanPythonError
 
     def refuse(_frame: FrameType, event: str, _: object) -> None:
@@ -265,7 +268,7 @@ def _run_without_python(node: Any, arrived: Sequence[Tensor | None]) -> Any:
         sys.setprofile(None)
 
 
-def _leaving(node: Node, made: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+def _passed_on(node: Node, made: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
     """Return a node's results as the engine passes them on (torch/csrc/autograd/engine.cpp, `validate_outputs`)."""
     return tuple(
         None if result is None or following is None else _as_the_engine(result, following, place)

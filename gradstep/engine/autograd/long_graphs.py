@@ -1,6 +1,6 @@
-"""Long graphs: torch 2.13 frees a node that Python has seen by recursion, and a long chain of them overflows the stack.
+"""Long graphs: torch 2.13 frees nodes that Python has seen recursively, and a long chain of them overflows the stack.
 
-A graph that nobody looked at is freed by a loop (torch/csrc/autograd/function.cpp, `deleteNode`). Measured: a walked
+Nodes that Python has not seen are freed in a loop (torch/csrc/autograd/function.cpp, `deleteNode`). Measured: a walked
 chain of 32,000 nodes is freed within 8 MiB, one of 40,000 is not.
 """
 
@@ -11,23 +11,23 @@ from contextlib import suppress
 from torch.autograd.graph import Node
 
 LONG = 20_000
-"""Nodes from which a graph is taken for a long one."""
+"""Nodes from which a graph counts as long."""
 _ROOM = 120 << 20
 """Bytes that a main thread's stack may grow to: Linux keeps 128 MiB free below it. Enough for 500,000 nodes."""
 
 
 def free(nodes: list[Node]) -> None:
-    """Release the nodes of a graph, given in execution order: from the root on, none frees others by recursion."""
+    """Release the nodes of a graph, given in execution order, from the root on: none frees others recursively."""
     nodes.reverse()
     while nodes:
         nodes.pop()
 
 
 def make_room(nodes: int) -> None:
-    """Raise the stack limit of the main thread, for a long graph that is freed by recursion."""
+    """Raise the stack limit of the main thread, for a long graph that is freed recursively."""
     if nodes < LONG:
         return
-    with suppress(ImportError, ValueError, OSError):  # not everywhere is there such a limit, or a way to raise it
+    with suppress(ImportError, ValueError, OSError):  # not every system has such a limit, or lets it be raised
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_STACK)

@@ -1,4 +1,4 @@
-"""Shapes as views hold them: of nested tensors too, whose rows differ in length."""
+"""Shapes for views, including those of nested tensors, whose rows differ in length."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 RAGGED = -1
-"""Stands in a shape for a dimension that is of another size in each row; drawn as `j`."""
+"""The size of a dimension that differs from row to row; drawn as `j`."""
 
 
 def sizes_of(of: Any) -> tuple[int, ...]:
-    """Return the shape of a tensor, or of one of a node's `_input_metadata`; `RAGGED` where it has no one size.
+    """Return the shape of a tensor, or of an entry of `_input_metadata`, with `RAGGED` dimensions.
 
-    torch does not say what flows into a node of nested tensors with the strided layout: one dimension stands for all.
+    torch does not know the shape of a strided nested tensor's gradient: it is one ragged dimension.
     """
     if isinstance(of, Tensor):
         if of.is_nested and of.layout is torch.strided:
@@ -27,7 +27,7 @@ def sizes_of(of: Any) -> tuple[int, ...]:
 
 
 def is_ragged(node: Node) -> bool:
-    """Return whether what flows into a node is nested: it has no one J."""
+    """Return whether a node's gradient is nested: it has no single J."""
     return any(each.is_nested_tensor or each.is_cpp_nested_tensor for each in node._input_metadata)
 
 

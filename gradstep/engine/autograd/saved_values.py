@@ -1,4 +1,4 @@
-"""What a node keeps from the forward: its saved tensors and settings, read without running anyone's unpack hook."""
+"""What a node saved in the forward: tensors and settings, read without running unpack hooks."""
 
 from __future__ import annotations
 
@@ -17,29 +17,31 @@ State = Literal["alive", "freed", "written", "hooked"]
 Setting = bool | int | float | str | list[int] | tuple[int, ...] | None
 
 PACKED = object()
-"""Stands for a value that has an unpack hook."""
+"""A value that has an unpack hook."""
 _RAW = "_raw_saved_"
-_VERSIONS = re.compile(r"is at version (\d+); expected version (\d+)")
-"""As torch refuses a tensor that was written (torch/csrc/autograd/saved_variable.cpp)."""
+IN_PLACE_ERROR = "modified by an inplace operation"
+VERSIONS = re.compile(r"is at version (\d+); expected version (\d+)")
+"""Of torch's error for a saved tensor that was modified in place (torch/csrc/autograd/saved_variable.cpp): the version
+now, and when it was saved."""
 
 
 @dataclass(frozen=True)
 class SavedValue:
-    """One tensor that a node keeps."""
+    """One tensor that a node saved."""
 
     name: str
-    """As torch names it, e.g. `mat1`; with its place where there are several, e.g. `indices[0]`."""
+    """As torch names it, e.g. `mat1`; with an index in a list, e.g. `indices[0]`."""
     state: State
-    """written: changed in place since; hooked: it is packed, and to look at it would run the unpack hook."""
+    """written: modified in place since; hooked: packed, and reading it would run the unpack hook."""
     tensor: Tensor | None = None
-    """The tensor itself; None unless it can be read. A written one is as it is now."""
+    """The tensor itself, with its present contents; None when it can't be read."""
     version_then: int | None = None
-    """torch's count of in-place writes when it was saved; None where that is not known."""
+    """Its version counter when it was saved; None when unknown."""
     version_now: int | None = None
 
 
 def saved_values(node: Node) -> tuple[SavedValue, ...]:
-    """Return the tensors that a node keeps, in the order of their names; an optional one that is None is left out."""
+    """Return the tensors that a node saved, in the order of their names, without those that are None."""
     return tuple(value for name in saved_names(type(node)) for value in _of_name(node, name))
 
 
@@ -47,23 +49,23 @@ def read(node: Node, name: str) -> Any:
     """Return what a node saved under one of its `saved_names`: a tensor, a list of them, None, or `PACKED`.
 
     Raises:
-        RuntimeError: torch's refusal to give something that was freed, or written since.
+        RuntimeError: torch refuses: it was freed, or modified in place.
     """
     raws = _raws(node, name)
-    if any(getattr(raw, "unpack_hook", None) is not None for raw in raws):
+    if _any_packed(raws):
         return PACKED
-    # of a node of a custom Function the raw ones raise already, and have another name
+    # a custom Function uses another name, and even the raw values raise once freed
     return getattr(node, f"saved_{name}" if is_function(node) else f"_saved_{name}") if raws else ()
 
 
-@cache  # `dir` is too slow to ask of every node
+@cache  # `dir` is too slow to call for every node
 def saved_names(kind: Hashable) -> tuple[str, ...]:
     """Return the names of the tensors that a kind of node saves."""
     return tuple(name.removeprefix(_RAW) for name in dir(kind) if name.startswith(_RAW))
 
 
 def settings(node: Node) -> dict[str, Setting]:
-    """Return what a node keeps that is no tensor, by name: `dim`, `exponent`, the sizes of its input."""
+    """Return what a node saved besides tensors, by name: `dim`, `exponent`, the sizes of its input."""
     found: dict[str, Setting] = {}
     for name in _setting_names(type(node)):
         try:
@@ -76,19 +78,19 @@ def settings(node: Node) -> dict[str, Setting]:
 
 
 def is_function(node: object) -> bool:
-    """Return whether a node is of a `torch.autograd.Function`, whose backward is Python."""
+    """Return whether a node belongs to a custom `torch.autograd.Function`, whose backward is Python."""
     return isinstance(node, BackwardCFunction)
 
 
 def has_hooks(node: Node) -> bool:
-    """Return whether a node keeps something packed by a hook (activation checkpointing, offloading).
+    """Return whether a hook packed something that a node saved (activation checkpointing, offloading).
 
-    Reading or running such a node runs the unpack hook: a checkpoint's runs its forward again, and breaks the user's
-    backward when it is one.
+    Reading or running such a node runs the unpack hook: that of a checkpoint runs its forward again, after which the
+    user's own backward fails.
     """
     for name in saved_names(type(node)):
         with suppress(RuntimeError):  # a freed custom Function
-            if any(getattr(raw, "unpack_hook", None) is not None for raw in _raws(node, name)):
+            if _any_packed(_raws(node, name)):
                 return True
     return False
 
@@ -110,8 +112,8 @@ def _of_name(node: Node, name: str) -> Iterator[SavedValue]:
 
 
 def _refused(node: Node, name: str, shown: str, error: str) -> SavedValue:
-    """Return what is known of a value that torch does not give."""
-    versions = _VERSIONS.search(error)
+    """Return what is known of a value that torch refuses to return."""
+    versions = VERSIONS.search(error)
     if versions is None:
         return SavedValue(shown, "freed")
     tensor = getattr(_raw(node, name), "data", None)
@@ -126,6 +128,10 @@ def _raw(node: Node, name: str) -> Any:
 def _raws(node: Node, name: str) -> tuple[Any, ...]:
     raw = _raw(node, name)
     return tuple(raw) if isinstance(raw, (tuple, list)) else (raw,)
+
+
+def _any_packed(raws: tuple[Any, ...]) -> bool:
+    return any(getattr(raw, "unpack_hook", None) is not None for raw in raws)
 
 
 @cache

@@ -1,7 +1,7 @@
-"""The structure of a Jacobian by name: found by what J^T v is for a few chosen v, so that size does not matter.
+"""The structure of a Jacobian, found from J^T v for a few v, so that the size of J does not matter.
 
-Each test is an identity that holds for every v if and only if J has the structure. It is tried on random v, so that a
-J without the structure passes with probability zero, up to rounding (as in Freivalds' check of a product).
+Each test is an identity that holds for every v if and only if J has the structure. It is tried on random v: a J
+without the structure passes with probability zero, up to rounding (as in Freivalds' algorithm).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.autograd.derivatives import elementwise, shapes
+from gradstep.engine.autograd.graph import node_name
 from gradstep.engine.autograd.jacobian import Jacobian
 from gradstep.engine.autograd.saved_values import settings
 from gradstep.values.numbers import short
@@ -37,39 +38,39 @@ Name = Literal[
 ]
 
 COST = 1 << 20
-"""Elements that one run of a node may compute for it to be tried unasked; about ten runs are made."""
+"""Elements up to which a run of the node is tried unasked; a search takes about ten runs."""
 
-_PERMUTED = "a permutation: the same numbers in another order"
+_PERMUTED = "a permutation: the same elements in another order"
 
 
 @dataclass(frozen=True)
 class Structure:
-    """The name of a Jacobian's structure, in words, with the diagonal where it is nothing else."""
+    """The structure of a Jacobian."""
 
     name: Name
     words: str
     """E.g. `diagonal`, `16 blocks of 10×256 on the diagonal, all the same`."""
     diagonal: Tensor | None = None
-    """The diagonal of J, flat, for identities and diagonals."""
+    """The diagonal of a diagonal J, flat."""
 
 
 def structure_of(jacobian: Jacobian, insist: bool = False) -> Structure:
-    """Name the structure of J; `insist` tries however much one run of the node computes."""
+    """Return the structure of J; `insist` searches whatever one run of the node costs."""
     if not all(jacobian.shape):
         return Structure("zero", "empty")
     known = _by_operation(jacobian)
     if known is not None:
         return known
     if jacobian.row_cost > COST and not insist:
-        return Structure("not known", f"not looked for: one run computes {jacobian.row_cost:,} numbers")
+        return Structure("not known", f"not searched for: one run computes {jacobian.row_cost:,} numbers")
     probe = _Probe(jacobian)
-    found = probe.zero() or probe.diagonal() or probe.moves() or probe.blocks()
-    return found or _whole(jacobian)
+    found = probe.zero() or probe.diagonal() or probe.rearrangement() or probe.blocks()
+    return found or _from_elements(jacobian)
 
 
 def _by_operation(jacobian: Jacobian) -> Structure | None:
-    """Name what the operation alone tells, whatever its numbers: then one run of the node is enough, or none."""
-    name = jacobian.node.name().rsplit("::", 1)[-1]
+    """Return the structure that follows from the operation alone, with at most one run of the node."""
+    name = node_name(jacobian.node)
     outs, ins = jacobian.out_shape, jacobian.in_shape
     if name in shapes.SAME_ORDER and outs and ins:
         return Structure("identity", "identity", torch.ones((), device=jacobian.device).expand(jacobian.shape[0]))
@@ -102,7 +103,7 @@ def _diagonal(diagonal: Tensor) -> Structure:
 
 
 class _Probe:
-    """The tests by chosen v."""
+    """The tests with chosen v."""
 
     def __init__(self, jacobian: Jacobian) -> None:
         self._j = jacobian
@@ -123,14 +124,14 @@ class _Probe:
                 return None
         return _diagonal(diagonal)
 
-    def moves(self) -> Structure | None:
-        """Find whether J only moves numbers: each of J^T v is one of v, or each of J u is one of u, or zero."""
+    def rearrangement(self) -> Structure | None:
+        """Test whether J only moves elements: each of J^T v is one of v or zero, or each of J u is one of u or zero."""
         rows, columns = self._j.shape
         picked = self._source(self._j.times, self._random, self._made)
         if picked is not None:
             uses = torch.bincount(picked, minlength=rows + 1)
             if int(uses[1:].max()) > 1:
-                return Structure("sums", f"ones and zeros: each output is a sum of {_ends(uses[1:])} inputs")
+                return Structure("sums", f"ones and zeros: each output is a sum of {_range(uses[1:])} inputs")
             if rows == columns and not uses[0]:
                 return Structure("permutation", _PERMUTED)
             used = rows - int((uses[1:] == 0).sum())
@@ -141,16 +142,16 @@ class _Probe:
         if read is None:
             return None
         uses = torch.bincount(read, minlength=columns + 1)[1:]
-        return Structure("copies", f"ones and zeros: each input is read {_ends(uses)} times")
+        return Structure("copies", f"ones and zeros: each input is read {_range(uses)} times")
 
     def _source(
         self, linear: Callable[[Tensor], Tensor | None], given: Sequence[Tensor], made: Sequence[Tensor]
     ) -> Tensor | None:
-        """Return which of the numbers given each number made is, counted from 1, 0 for a zero; None if it is not so."""
+        """Return for each result the input that it equals, counted from 1, or 0 for zero; None if it is not a copy."""
         first = given[0]
         exact = 2 / max(torch.finfo(first.dtype).eps, torch.finfo(made[0].dtype).eps)
         if first.numel() >= exact:
-            return None  # the places are not whole numbers in this dtype
+            return None  # this dtype can't represent all indices
         places = torch.arange(1, first.numel() + 1, device=first.device)
         moved = linear(places.to(first.dtype).reshape(first.shape))
         assert moved is not None
@@ -165,7 +166,7 @@ class _Probe:
         return source
 
     def blocks(self) -> Structure | None:
-        """Find a dimension that output and input share, along which nothing mixes."""
+        """Find a dimension that output and input share, along which elements do not mix."""
         outs, ins = self._j.out_shape, self._j.in_shape
         shared = 0
         while shared < min(len(outs), len(ins)) and outs[shared] == ins[shared] and self._keeps(shared, shared):
@@ -183,7 +184,7 @@ class _Probe:
         return None
 
     def _keeps(self, out: int, into: int) -> bool:
-        """Return whether scaling the slices of v along a dimension scales those of J^T v; by powers of two: exactly."""
+        """Return whether scaling slices of v along a dimension scales those of J^T v: exactly, by powers of two."""
         for v, made in zip(self._random, self._made, strict=True):
             size = self._j.out_shape[out]
             powers = 2.0 ** ((torch.arange(size) + torch.randint(9, (1,), generator=self._generator)) % 9 - 4)
@@ -195,7 +196,7 @@ class _Probe:
         return True
 
     def _alike(self, shared: int) -> bool:
-        """Return whether all blocks are the same: they give the same for the same."""
+        """Return whether all blocks are the same: equal slices of v give equal slices of J^T v."""
         one = self._random[0][(slice(0, 1),) * shared]
         made = self._j.times(one.expand(self._j.out_shape).contiguous())
         return bool((made == made[(slice(0, 1),) * shared]).all())
@@ -204,8 +205,8 @@ class _Probe:
         return torch.randn(shape, generator=self._generator, dtype=torch.float32).to(self._j.device, dtype)
 
 
-def _whole(jacobian: Jacobian) -> Structure:
-    """Look at J itself for what is left, where it is small."""
+def _from_elements(jacobian: Jacobian) -> Structure:
+    """Return the structure from the elements of J, if it is small."""
     if not jacobian.fits:
         return Structure("no structure", "no simple structure")
     whole = jacobian.whole()
@@ -224,6 +225,6 @@ def _close(made: Tensor, wanted: Tensor) -> bool:
     return torch.allclose(made, wanted, rtol=8 * torch.finfo(made.dtype).eps, atol=0)
 
 
-def _ends(counts: Tensor) -> str:
+def _range(counts: Tensor) -> str:
     least, most = (int(end) for end in counts.aminmax())
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"

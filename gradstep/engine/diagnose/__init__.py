@@ -1,1 +1,1 @@
-"""Why something went wrong: a missing grad, a backward that torch refused, two runs that part."""
+"""Diagnosis of failures: a missing .grad, an error in backward, two runs that diverge."""

@@ -1,8 +1,7 @@
-"""Whose fault it is when torch refuses a backward: the node that saved a tensor, what wrote it since, what freed it."""
+"""The cause of an error in backward: the node that saved a tensor, and what modified or freed it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -13,7 +12,7 @@ from torch.autograd.graph import Node
 
 from gradstep.engine.autograd.buffers import is_freed, is_written
 from gradstep.engine.autograd.graph import GraphRecord, record
-from gradstep.engine.autograd.saved_values import saved_values
+from gradstep.engine.autograd.saved_values import IN_PLACE_ERROR, VERSIONS, saved_values
 from gradstep.engine.held import Held
 from gradstep.engine.observe.dataflow import at
 from gradstep.engine.observe.observer import observe
@@ -25,22 +24,20 @@ from gradstep.engine.tensor_trees import tensors_in
 from gradstep.values.errors import GradstepError
 from gradstep.values.outcomes import Problem
 
-_VERSIONS = re.compile(r"is at version (\d+); expected version (\d+)")
 _SECOND = "backward through the graph a second time"
-_WRITTEN = "modified by an inplace operation"
 _CARRIED = "detach what is carried over from one forward to the next, such as a hidden state: `h = h.detach()`"
 
 
-def named(held: Held, problem: Problem, freed_by: str) -> Problem:
-    """Return a problem of a backward with the one at fault named above torch's words; any other as it is.
+def with_cause(held: Held, problem: Problem, freed_by: str) -> Problem:
+    """Return a problem of a backward with its cause before torch's message; any other problem unchanged.
 
     Args:
         held: the workload, rolled back.
-        problem: what came of the backward.
-        freed_by: the command whose backward freed the graph; empty when none did.
+        problem: what the backward raised.
+        freed_by: the command whose backward freed the graph; empty if none did.
     """
     graph = held.graph()
-    if _WRITTEN in problem.what and graph is not None:
+    if IN_PLACE_ERROR in problem.what and graph is not None:
         kept = _kept_from_before(held, graph, is_written)
         if kept is not None:
             problem = replace(problem, remedy=_CARRIED)
@@ -58,52 +55,52 @@ def named(held: Held, problem: Problem, freed_by: str) -> Problem:
 def _freed(held: Held, graph: GraphRecord, freed_by: str) -> Iterator[str]:
     number = next((i for i, node in enumerate(graph.nodes) if is_freed(node)), None)
     if number is not None:
-        yield f"{_node(held, graph, number)} has nothing left of what it saved"
+        yield f"the saved tensors of {_node(held, graph, number)} are freed"
     if freed_by:
-        yield f"freed by {freed_by}: it ran through this graph, and retain_graph was not set"
+        yield f"freed by {freed_by}, which ran through this graph without retain_graph"
         return
-    trace, _ = _again(held)
+    trace, _ = _traced(held)
     for name, place in [] if trace is None else trace.backwards[:1]:
-        yield f"freed by {name}{at(place)}: it runs in the forward, and retain_graph is not set"
+        yield f"freed by {name}{at(place)}, which runs in the forward without retain_graph"
 
 
 def _kept_from_before(held: Held, graph: GraphRecord, is_lost: Callable[[Node], bool | None]) -> int | None:
-    """Return the first node of an earlier forward than that of this graph whose saved tensors are lost, if any."""
+    """Return the first node from an earlier forward whose saved tensors are lost, if any."""
     return next((i for i in _earlier(held, graph) if is_lost(graph.nodes[i])), None)
 
 
 def _earlier(held: Held, graph: GraphRecord) -> list[int]:
-    """Return the nodes that were made before the forward of this graph; none where it was not watched."""
+    """Return the nodes made before the last forward; none when that forward was not observed."""
     numbers, leaves = held.point.watched.numbers, set(graph.leaves)
     old = (i for i, node in enumerate(graph.nodes) if i not in leaves and node._sequence_nr() not in numbers)
     return list(old) if numbers else []
 
 
-_THEN_FREED = "the backward of that one freed what it saved"
-_THEN_WRITTEN = "what it saved was written since, by optimizer.step() as a rule"
+_THEN_FREED = "the backward of that forward freed its saved tensors"
+_THEN_WRITTEN = "its saved tensors were modified in place since, usually by optimizer.step()"
 
 
 def _carried_over(held: Held, graph: GraphRecord, number: int, then: str) -> Iterator[str]:
-    yield f"{_node(held, graph, number)} is of an earlier forward, and {then}"
+    yield f"{_node(held, graph, number)} is from an earlier forward, and {then}"
     old = set(_earlier(held, graph))
     user = next((i for i, edges in enumerate(graph.edges) if i not in old and old.intersection(edges)), None)
     if user is not None:
-        yield f"{_node(held, graph, user)} of this forward uses a tensor that was kept from that one"
+        yield f"{_node(held, graph, user)} of this forward uses a tensor kept from the earlier one"
 
 
 class _Trace:
-    """Notes what nodes save as they are made, and which op writes it afterwards."""
+    """Records the tensors that nodes save as they are made, and which op modifies them afterwards."""
 
     def __init__(self) -> None:
         self._saved: dict[Node, list[tuple[Tensor, int]]] = {}
         self.culprits: dict[Node, tuple[str, SourcePlace | None]] = {}
         self.backwards: list[tuple[str, SourcePlace | None]] = []
-        """The backwards that the forward runs itself."""
+        """The backwards that run inside the forward."""
 
     def consumer(self) -> Consumer:
-        """Return what takes note; what is saved inside of a composite or a compiled region is not followed."""
+        """Return the consumer of events; saves inside a composite or a compiled region are not followed."""
         return {
-            OpStarts: lambda event: self._made(event.args),  # a custom Function is no op that comes by here
+            OpStarts: lambda event: self._made(event.args),  # a custom Function emits no event of its own
             OpRan: self._op_ran,
             CompositeRan: lambda event: self._ran(type(event.module).__name__, event.output, event.frame),
             RegionRan: lambda event: self._ran(event.name, event.result, event.frame),
@@ -134,24 +131,24 @@ def _written(held: Held, message: str) -> Iterator[str]:
     if graph is None:
         return
     numbers = [i for i, node in enumerate(graph.nodes) if is_written(node)]
-    found = _VERSIONS.search(message)
+    found = VERSIONS.search(message)
     versions = f" at version {found[2]}; it is at version {found[1]} now" if found else ""
-    trace, again = _again(held)
+    trace, again = _traced(held)
     for i, number in enumerate(numbers[:3]):
         made = None if again is None else again.line(number)
-        yield f"{_node(held, graph, number, made)} saved it{versions if not i else ''}"
+        yield f"{_node(held, graph, number, made)} saved the tensor{versions if not i else ''}"
         culprit = None if trace is None or again is None else trace.culprits.get(again.nodes[number])
         if culprit is not None:
             name, place = culprit
-            yield f"{name}{at(place)} wrote it after that"
+            yield f"{name}{at(place)} modified it in place after that"
         elif held.point.steps_since_forward:
-            yield "optimizer.step() wrote it: the graph is of the weights before that step"
+            yield "optimizer.step() modified it in place: the graph was built with the weights before that step"
     if len(numbers) > 3:
         yield f"and {len(numbers) - 3} more nodes"
 
 
-def _again(held: Held) -> tuple[_Trace | None, GraphRecord | None]:
-    """Run the forward once more to see what writes; nothing where it does not repeat."""
+def _traced(held: Held) -> tuple[_Trace | None, GraphRecord | None]:
+    """Run the forward again and trace its in-place writes; None when it does not repeat."""
     trace, lines = _Trace(), Lines()
     try:
         loss, watched = forward_again(

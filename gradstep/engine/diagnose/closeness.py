@@ -1,4 +1,4 @@
-"""How far two tensors are apart, and whether that is close: to the bit, or as `torch.testing.assert_close` counts."""
+"""The difference of two tensors, bit for bit or with the tolerances of `torch.testing.assert_close`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.bits import same_bits, words
+from gradstep.engine.numbers.readable import dtype_name
 from gradstep.values.differences import TensorDifference, Tolerance
 
 _CLOSE: dict[torch.dtype, tuple[float, float]] = {
@@ -20,14 +21,14 @@ _CLOSE: dict[torch.dtype, tuple[float, float]] = {
     torch.complex64: (1.3e-6, 1e-5),
     torch.complex128: (1e-7, 1e-7),
 }
-"""rtol and atol for each dtype (docs.pytorch.org/docs/stable/testing.html, assert_close); 0 for all others. Of two
-dtypes the greater ones hold."""
+"""rtol and atol for each dtype (docs.pytorch.org/docs/stable/testing.html, assert_close); 0 for all others. For two
+dtypes the larger ones hold."""
 _PART = 1 << 22
-"""Elements that are compared at a time: in double precision, a large tensor would take several times its memory."""
+"""Elements compared at a time: a large tensor in float64 would take several times its memory."""
 
 
 def close_for(*dtypes: torch.dtype) -> tuple[float, float]:
-    """Return the rtol and atol that `torch.testing.assert_close` takes for tensors of these dtypes."""
+    """Return the rtol and atol that `torch.testing.assert_close` uses for tensors of these dtypes."""
     pairs = [_CLOSE.get(dtype, (0.0, 0.0)) for dtype in dtypes]
     return max(rtol for rtol, _ in pairs), max(atol for _, atol in pairs)
 
@@ -35,13 +36,13 @@ def close_for(*dtypes: torch.dtype) -> tuple[float, float]:
 def difference_of(
     name: str, one: Tensor | None, other: Tensor | None, tolerance: Tolerance | None = None
 ) -> TensorDifference | None:
-    """Return how far two tensors are apart; None where they are not.
+    """Return the difference of two tensors; None when they are equal or close.
 
     Args:
-        name: what they are called.
-        one: the first; None where there is none.
+        name: their name.
+        one: the first; None if it does not exist.
         other: the second.
-        tolerance: what is let pass; None to compare bits.
+        tolerance: the accepted difference; None to compare bits.
     """
     if one is None or other is None:
         if one is other:
@@ -56,7 +57,7 @@ def difference_of(
     if one.device == other.device and same_bits(one, other):
         return None
     if tolerance is None and one.dtype != other.dtype:
-        return TensorDifference(name, f"its dtype is {_word(one)} and {_word(other)}")
+        return TensorDifference(name, f"its dtype is {dtype_name(one)} and {dtype_name(other)}")
     return _measured(name, _plain(one), _plain(other), tolerance)
 
 
@@ -79,7 +80,7 @@ def _measured(name: str, one: Tensor, other: Tensor, tolerance: Tolerance | None
     if tolerance is None:
         bits = (words(one) != words(other)).reshape(one.numel(), -1).any(-1)
         differing = int(bits.sum())
-        place = place if largest else int(bits.int().argmax())  # -0.0 and 0.0 are as far apart as any other equals
+        place = place if largest else int(bits.int().argmax())  # only -0.0 and 0.0 differ
     at = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), one.shape)) if one.dim() else ()
     real = not one.is_complex() and not other.is_complex()
     return TensorDifference(
@@ -102,9 +103,9 @@ def _allowed(tolerance: Tolerance | None, one: Tensor, other: Tensor) -> tuple[f
         return 0.0, 0.0
     if tolerance.rtol is not None or tolerance.atol is not None:
         return tolerance.rtol or 0.0, tolerance.atol or 0.0
-    told = [getattr(torch, name) for name in tolerance.dtypes]
-    # a whole number or a flag is the same or it is not, whatever the dtype that the rest is computed in
-    coarse = told if one.dtype in _CLOSE or other.dtype in _CLOSE else []
+    given = [getattr(torch, name) for name in tolerance.dtypes]
+    # integers and booleans are compared exactly, whatever dtype the rest is computed in
+    coarse = given if one.dtype in _CLOSE or other.dtype in _CLOSE else []
     return close_for(one.dtype, other.dtype, *coarse)
 
 
@@ -117,16 +118,16 @@ def _parts(one: Tensor, other: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """Return a tensor as a dense one of numbers."""
+    """Return a tensor as dense and not quantized."""
     if tensor.is_quantized:
         return tensor.dequantize()
     return tensor.to_dense() if tensor.layout is not torch.strided else tensor
 
 
 def _ulps(one: Tensor, other: Tensor) -> int | None:
-    """Return how many numbers of their dtype lie between two, and one more; None where that says nothing.
+    """Return the distance of two floats in units in the last place; None for different signs or dtypes.
 
-    The bits of two floats of one sign, read as whole numbers, differ by that (IEEE 754 orders them so).
+    It is the difference of their bits read as integers (IEEE 754 orders floats of one sign so).
     """
     if one.dtype != other.dtype or not one.is_floating_point() or one.element_size() > 8:
         return None
@@ -134,7 +135,3 @@ def _ulps(one: Tensor, other: Tensor) -> int | None:
     if not math.isfinite(a) or not math.isfinite(b) or math.copysign(1, a) != math.copysign(1, b):
         return None
     return abs(int(words(one)) - int(words(other)))
-
-
-def _word(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

@@ -1,4 +1,4 @@
-"""Where two runs part: the first tensor of the state that differs after a command, and inside it the module or node."""
+"""Where two runs diverge: the first tensor of the state that differs after a command, and the module or node in it."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from gradstep.values.differences import RunComparison, TensorDifference, Toleran
 from gradstep.values.side_by_side import Found, Turn, side_by_side
 
 
-class Passed(NamedTuple):
-    """One tensor that came out of a module, or arrived at a node."""
+class Traced(NamedTuple):
+    """One output of a module, or one gradient that a node passed on."""
 
     name: str
     path: str | None
-    """The module, or the one that owns the node; None for no module."""
+    """The module, or the module that made the node; None outside of the model."""
     kind: str
-    """What it is beside that: nothing of a module, whose class may differ; of a node its name and place, no number."""
+    """The node's name and the input that the gradient is for; empty for a module, whose class may differ."""
     tensor: Tensor
 
 
 class Renamed:
-    """What a second model calls what the first has: it may be wrapped, compiled, or have modules of other names.
+    """Maps the names of a second model to those of the first: it may be wrapped, compiled, or have other module names.
 
-    Names that both have are the same thing. Where they differ, and the parameters (or buffers) of both have the same
-    shapes in the same order, they are paired in that order; the paths of the modules follow from it.
+    Equal names are paired. Where the names differ but the parameters (or buffers) have the same shapes in the same
+    order, they are paired in that order, and the module paths follow from them.
     """
 
     def __init__(self, one: Held, other: Held) -> None:
@@ -68,11 +68,11 @@ class Renamed:
                     self._paths.setdefault(".".join(others[:stop]), ".".join(parts[:end]))
 
     def key(self, key: Key) -> Key:
-        """Return what the first model has for a tensor of the second's state."""
+        """Return the key in the first model's state for a key of the second's."""
         return (key[0], self._names.get(key[1], key[1]), *key[2:])
 
     def path(self, path: str | None) -> str | None:
-        """Return the path that the first model has for a module of the second."""
+        """Return the path in the first model for a module of the second."""
         if path is None or not self._paths:
             return path
         head = next((head for head in _heads(path) if head in self._paths), None)
@@ -80,9 +80,13 @@ class Renamed:
 
     @property
     def words(self) -> str:
-        """How the names differ, in words; empty where they do not."""
+        """How the names differ, as text; empty if they do not."""
         first = next(iter(self._names.items()), None)
-        return "" if first is None else f"the models have other names, `{first[1]}` is `{first[0]}`: paired in order"
+        return (
+            ""
+            if first is None
+            else f"the models name tensors differently, `{first[1]}` is `{first[0]}`: paired in order"
+        )
 
 
 def _shape(tensor: Tensor | None) -> object:
@@ -90,7 +94,7 @@ def _shape(tensor: Tensor | None) -> object:
 
 
 def _heads(path: str) -> Iterator[str]:
-    """Yield a path and all it lies in, innermost first."""
+    """Yield a path and those that enclose it, innermost first."""
     while path:
         yield path
         path = path.rpartition(".")[0]
@@ -107,16 +111,16 @@ def state_of(held: Held, renamed: Renamed | None = None) -> dict[str, Tensor | N
 def first_difference(
     one: Mapping[str, Tensor | None], other: Mapping[str, Tensor | None], tolerance: Tolerance | None
 ) -> TensorDifference | None:
-    """Return the first tensor that is apart; None where none is. Without a tolerance bits are compared."""
+    """Return the first tensor that differs; None if none does. Without a tolerance, bits are compared."""
     found = (difference_of(name, one.get(name), other.get(name), tolerance) for name in dict.fromkeys((*one, *other)))
     return next(filter(None, found), None)
 
 
 # -- inside a phase ----------------------------------------------------------------------------------------------------
 @contextmanager
-def watched(held: Held, command: Command) -> Iterator[list[Passed]]:
-    """Note what comes out of each module of a forward, or arrives at each node of a backward, in its order."""
-    seen: list[Passed] = []
+def watched(held: Held, command: Command) -> Iterator[list[Traced]]:
+    """Record the outputs of each module of a forward, or the gradients that each node of a backward passes on."""
+    seen: list[Traced] = []
     graph = held.graph()
 
     def left(event: ModuleLeft) -> None:
@@ -124,7 +128,7 @@ def watched(held: Held, command: Command) -> Iterator[list[Passed]]:
         if path is not None and not event.raised:
             name = f"module {path or 'the model'} {type(event.module).__name__}"
             made = tensors_in(event.output, "", deep=-1)
-            seen.extend(Passed(name, path, "", tensor.detach().clone()) for _, tensor in made)
+            seen.extend(Traced(name, path, "", tensor.detach().clone()) for _, tensor in made)
 
     def ran(event: NodeRan) -> None:
         assert graph is not None
@@ -135,7 +139,7 @@ def watched(held: Held, command: Command) -> Iterator[list[Passed]]:
         for place, tensor in enumerate(event.left):
             if tensor is not None:
                 what = f", input {place}"
-                seen.append(Passed(f"{name}{what}", owner, f"{node}{what}", tensor.detach().clone()))
+                seen.append(Traced(f"{name}{what}", owner, f"{node}{what}", tensor.detach().clone()))
 
     consumer: Consumer = {ModuleLeft: left} if isinstance(command, Forward) else {}
     if isinstance(command, Backward) and graph is not None:
@@ -145,19 +149,20 @@ def watched(held: Held, command: Command) -> Iterator[list[Passed]]:
 
 
 def first_inside(
-    one: list[Passed], other: list[Passed], tolerance: Tolerance | None, renamed: Renamed | None, same: bool
+    one: list[Traced], other: list[Traced], tolerance: Tolerance | None, renamed: Renamed | None, same: bool
 ) -> TensorDifference | None:
-    """Return the first module or node whose results are apart; None where there is none.
+    """Return the first module or node whose results differ; None if there is none.
 
-    What one side alone has is no difference in itself: another dtype needs other casts, a checkpoint makes other nodes.
+    A node on one side only is not a difference in itself: another dtype needs other casts, a checkpoint makes other
+    nodes.
 
     Args:
-        one: what passed on the first side.
-        other: what passed on the second.
-        tolerance: what is let pass; None to compare bits.
-        renamed: what the second model calls what the first has.
-        same: True where the state after it is the same. Graphs of different nodes then count as the same too: which of
-            their nodes belong together is a guess. Else what one side alone has is told where nothing else is apart.
+        one: the results of the first side.
+        other: the results of the second.
+        tolerance: the accepted difference; None to compare bits.
+        renamed: maps the second model's names to the first's.
+        same: True when the state afterwards is the same. Graphs with different nodes then count as equal: matching
+            their nodes is a guess. Otherwise a node on one side only is returned when nothing else differs.
     """
     a = [(each.path, each.kind, each.tensor.shape) for each in one]
     b = [(each.path if renamed is None else renamed.path(each.path), each.kind, each.tensor.shape) for each in other]
@@ -176,15 +181,15 @@ def first_inside(
     return None if same or tolerance is not None else alone
 
 
-def _alone(one: list[Passed], other: list[Passed]) -> TensorDifference:
+def _alone(one: list[Traced], other: list[Traced]) -> TensorDifference:
     if one and other:
-        return TensorDifference(one[0].name, f"on the other side it is {other[0].name}")
-    return TensorDifference((one or other)[0].name, "it is there on one side only")
+        return TensorDifference(one[0].name, f"the other run has {other[0].name}")
+    return TensorDifference((one or other)[0].name, "it exists in one run only")
 
 
 # -- two branches ------------------------------------------------------------------------------------------------------
 class _Steps:
-    """What led from the fork of two branches to the end of one."""
+    """The commands from the fork of two branches to the end of one."""
 
     def __init__(self, fork: TimelinePoint, end: TimelinePoint) -> None:
         self.here = fork
@@ -202,10 +207,10 @@ class _Steps:
 
 
 def compare_branches(timeline: Timeline, names: tuple[str, str]) -> RunComparison:
-    """Return the first command after the fork of two points at which what led to them parts; bits are compared.
+    """Return the first command after the fork of two points at which their branches diverge; bits are compared.
 
     Raises:
-        GradstepError: there is no such point, or what was not kept can't be reached again.
+        GradstepError: there is no such point, or a point that was not kept can't be reached again.
     """
     first, second = timeline.named(names[0]), timeline.named(names[1])
     fork = fork_of(first, second)
@@ -223,7 +228,7 @@ def compare_branches(timeline: Timeline, names: tuple[str, str]) -> RunCompariso
 
 
 def _first_kept(timeline: Timeline, one: TimelinePoint, other: TimelinePoint) -> TensorDifference | None:
-    """Return the first tensor that is apart between two points; one that both share is not looked into."""
+    """Return the first tensor that differs between two points; tensors that both share are skipped."""
     kept = keep_both(timeline, one, other)
     if one.loss != other.loss and not (one.loss != one.loss and other.loss != other.loss):
         losses = [None if point.loss is None else torch.tensor(point.loss) for point in (one, other)]

@@ -1,4 +1,4 @@
-"""The dependencies of the last loss on some tensors: the operations between them, and where paths end."""
+"""The operations between some tensors and the last loss, and where the paths between them end."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from gradstep.engine.observe.rerun import forward_again, same_way
 from gradstep.values.errors import GradstepError, wrong
 
 _COMPILED = "CompiledFunction"
-"""Stands in the name of the node of a compiled region (torch/_functorch/_aot_autograd/runtime_wrappers.py)."""
+"""Part of the name of a compiled region's node (torch/_functorch/_aot_autograd/runtime_wrappers.py)."""
 _TRIED = 8
-"""Maximum number of lines with `.item()` or the like that are tried one by one: each takes a forward."""
+"""Maximum number of lines with `.item()` or similar that are tried one by one: each takes a forward."""
 
 
 class LossDependencies:
-    """The forward of the last loss, walked again: what its loss depends on of what was computed from some tensors."""
+    """The forward of the last loss, run again to find what the loss depends on between some tensors and itself."""
 
     def __init__(self, held: Held, starts: Sequence[Tensor]) -> None:
-        """LossDependencies it.
+        """Run the forward again.
 
         Raises:
-            GradstepError: it can't be run again, or takes another way now.
+            GradstepError: it can't run again, or does not repeat.
         """
         self._held, self._starts = held, starts
         try:
@@ -36,7 +36,7 @@ class LossDependencies:
             raise wrong("the forward can't be run again", f"{type(error).__name__}: {error}") from error
         made_by = self.flow.makers(self.loss)
         self.leads = self.flow.leads_back(made_by)
-        """True where a path from the loss back to the tensors ends nowhere."""
+        """True when a path leads from the loss back to the tensors without a break."""
         self.ops = self.flow.before([*made_by, *self._taken_out()])
         """The operations between the tensors and the loss."""
 
@@ -46,16 +46,16 @@ class LossDependencies:
         return cuts(self.ops)
 
     def _run(self, nudged: Iterable[int] = ()) -> tuple[Dataflow, Tensor]:
-        """LossDependencies once; `nudged` are the numbers, of those that are taken out of torch, to change a little."""
+        """Run the forward; `nudged` are the indices of the numbers read out of torch to change slightly."""
         flow = Dataflow(self._starts, frozenset(nudged))
         loss, _ = forward_again(self._held, flow.watch, _anything if nudged or is_compiled(self._held) else same_way)
         return flow, loss
 
     def _taken_out(self) -> list[int]:
-        """Return the operations that take a number out of torch that the loss depends on.
+        """Return the operations that read a number out of torch (`.item()`) that the loss depends on.
 
-        Torch does not see what is computed from such a number: the forward runs again with it changed a little, and
-        where the loss stays the same to the last bit it does not depend on it.
+        torch does not see what is computed from such a number: the forward runs again with it changed slightly, and if
+        the loss stays the same to the last bit it does not depend on it.
         """
         every = self.flow.taken_out
         by_line: dict[str, list[int]] = {}
@@ -71,18 +71,18 @@ class LossDependencies:
     def _changes(self, nudged: Iterable[int]) -> bool:
         try:
             return not same_bits(self._run(nudged)[1], self.loss)
-        except Exception:  # a shape that is computed from it, say
+        except Exception:  # a shape may be computed from it
             return True
 
 
 def is_compiled(held: Held) -> bool:
-    """Return whether a compiled region made a node of the graph of the loss; a walk runs it uncompiled."""
+    """Return whether a compiled region made a node of the loss's graph."""
     graph = held.graph()
     return graph is not None and any(_COMPILED in node.name() for node in graph.nodes)
 
 
 def cuts(ops: Iterable[Op]) -> list[Op]:
-    """Return the operations at which paths end, one for each line; those that are only a choice last."""
+    """Return the operations at which paths end, one for each source line; those that only choose a branch last."""
     found = {op.line(): op for op in ops if op.cut}
     return sorted(found.values(), key=lambda op: op.whole)
 

@@ -1,4 +1,4 @@
-"""Terms of the loss that have no graph: they change its value, and train nothing."""
+"""Terms of the loss without a graph: they change its value, and train nothing."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _SCALES = frozenset({"MulBackward0", "DivBackward0", "NegBackward0"})
 _ADDS = frozenset({"AddBackward0", "SubBackward0", "StackBackward0", "CatBackward0"})
 _REDUCES = frozenset({"SumBackward0", "MeanBackward0"})
 _SHOWN = 2
-"""How many places at most are named where the history of a term ends."""
+"""Maximum number of places named where the path of a term ends."""
 
 
 class LossTerms:
-    """Says which terms of the last loss have no graph; each loss is looked at once."""
+    """Finds terms of the last loss without a graph, once for each loss."""
 
     def __init__(self) -> None:
         self._loss: ref[Tensor] | None = None
         self._lines: list[str] = []
 
     def lines(self, held: Held) -> list[str]:
-        """Return what each term is that depends on parameters and has no graph, and in further lines where and why.
+        """Return lines on each term that depends on parameters and has no graph, with where and why.
 
-        Where an operand of the sum has no grad_fn the forward is walked again, to see whether it is a number of the
-        user's own or was computed from parameters.
+        When an operand of the sum has no grad_fn the forward runs again, to find whether the operand was computed from
+        parameters.
         """
         loss = held.point.loss
         if loss is None or not any(True for _ in _sums_with_a_constant(loss)):
@@ -43,7 +43,7 @@ class LossTerms:
 
 
 def _sums_with_a_constant(loss: Tensor) -> Iterator[Node]:
-    """Yield the nodes that add up the terms of a loss, where one of these has no grad_fn."""
+    """Yield the nodes that sum terms of a loss, one of which has no grad_fn."""
     waiting = [] if loss.grad_fn is None or loss.numel() != 1 else [loss.grad_fn]
     while waiting:
         node = waiting.pop()
@@ -55,7 +55,7 @@ def _sums_with_a_constant(loss: Tensor) -> Iterator[Node]:
             waiting += there
         elif node.name() in _SCALES and len(there) == 1:
             waiting += there
-        elif node.name() in _REDUCES:  # of a tensor that is no list of terms, an element is no term
+        elif node.name() in _REDUCES:  # elements are terms only of a tensor made from a list of them
             waiting += [each for each in there if each.name() in {"StackBackward0", "CatBackward0"}]
 
 
@@ -63,7 +63,7 @@ def _found(held: Held) -> Iterator[str]:
     parameters = [parameter for _, parameter in held.parameters if parameter.requires_grad]
     try:
         dependencies = LossDependencies(held, parameters)
-    except GradstepError:  # it can't be run again: nothing is known
+    except GradstepError:  # the forward can't run again
         return
     sums = set(_sums_with_a_constant(dependencies.loss))
     flow = dependencies.flow

@@ -1,4 +1,4 @@
-"""Which tensor it is when torch refuses to compute with two dtypes, or on two devices."""
+"""The tensor at fault when torch refuses to compute with two dtypes, or on two devices."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 
 from gradstep.engine.debuggee.debuggee import Debuggee
+from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.problems import DEVICES_DIFFER, DTYPES_DIFFER
 from gradstep.engine.tensor_trees import batch_tensors, tensors_in
 from gradstep.values.outcomes import Problem
@@ -19,15 +20,15 @@ _OWN = ("_parameters", "_buffers", "_modules")
 
 
 def with_cause(problem: Problem, held: Debuggee, batch: Any) -> Problem:
-    """Return a problem of two dtypes or devices with the tensor at fault in its remedy; any other as it is.
+    """Return a problem of two dtypes or devices with the tensor at fault in its remedy; any other problem unchanged.
 
     Args:
         problem: what a phase raised.
         held: the workload.
-        batch: what the phase ran on.
+        batch: the batch that the phase ran on.
     """
     if re.search(DTYPES_DIFFER, problem.what):
-        remedy = _remedy(held, batch, "dtype", lambda tensor: str(tensor.dtype).removeprefix("torch."))
+        remedy = _remedy(held, batch, "dtype", dtype_name)
     elif re.search(DEVICES_DIFFER, problem.what):
         remedy = _remedy(held, batch, "device", lambda tensor: str(tensor.device))
     else:
@@ -36,7 +37,7 @@ def with_cause(problem: Problem, held: Debuggee, batch: Any) -> Problem:
 
 
 def _remedy(held: Debuggee, batch: Any, what: str, of: Callable[[Tensor], str]) -> str:
-    """Return what to do, from the model outwards; empty where the batch is at fault, or nothing has a say."""
+    """Return the remedy; empty when the batch is at fault, or the model has no parameters to compare with."""
     numbers = [(name, p) for name, p in held.parameters if p.is_floating_point() or p.is_complex()]
     if not numbers:
         return ""
@@ -44,7 +45,7 @@ def _remedy(held: Debuggee, batch: Any, what: str, of: Callable[[Tensor], str]) 
     other = next((name for name, p in numbers if of(p) != wanted), None)
     if other is not None:
         found = of(dict(numbers)[other])
-        what_to_do = "convert the model in the factory, `model.to(...)`, or what goes from one to the other"
+        what_to_do = "convert the model in the factory, `model.to(...)`, or the tensor passed between them"
         return f"`{first}` is {wanted} and `{other}` is {found}: {what_to_do}"
     given = [tensor for _, tensor in batch_tensors(batch) if tensor.is_floating_point() or what == "device"]
     if any(of(tensor) != wanted for tensor in given):
@@ -53,17 +54,17 @@ def _remedy(held: Debuggee, batch: Any, what: str, of: Callable[[Tensor], str]) 
         if of(tensor) != wanted and (tensor.is_floating_point() or what == "device"):
             kind, call = type(module).__name__, f'self.register_buffer("{key}", ...)'
             return (
-                f"`{name}` is a plain attribute of {kind}, and {of(tensor)}: `model.to(...)` leaves it as it is. "
+                f"`{name}` is a plain attribute of {kind}, and {of(tensor)}: `model.to(...)` does not convert it. "
                 f"Make it a buffer: `{call}`"
             )
     return (
-        f"model and batch are {wanted}: a tensor that is made in the forward is not. "
-        f"Make it with the {what} of another, e.g. torch.zeros(n, {what}=x.{what})"
+        f"model and batch are {wanted}: a tensor created in the forward is not. "
+        f"Create it with the {what} of another, e.g. torch.zeros(n, {what}=x.{what})"
     )
 
 
 def _attributes(held: Debuggee) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
-    """Yield the tensors that modules keep outside of parameters and buffers, as `.to()` does not find them."""
+    """Yield the tensors that modules hold outside of parameters and buffers, which `.to()` does not find."""
     for module in held.modules:
         path = held.paths.get(module, type(module).__name__)
         for key, value in vars(module).items():

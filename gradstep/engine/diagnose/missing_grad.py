@@ -1,4 +1,4 @@
-"""Why a `.grad` is None: the walk from the parameter through the forward to where the path to the loss ends."""
+"""Why a `.grad` is None: where the path from the parameter to the loss ends."""
 
 from __future__ import annotations
 
@@ -16,17 +16,11 @@ from gradstep.values import numbers
 from gradstep.values.errors import GradstepError
 
 _SHOWN = 4
-"""How many places at most are named where a path ends."""
+"""Maximum number of places named where a path ends."""
 
 
 def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
-    """Return in lines why the `.grad` of a tensor is None, or zeros, and where the path to it ends.
-
-    Args:
-        held: the workload.
-        name: what the tensor is called.
-        parameter: the tensor.
-    """
+    """Return lines on why the `.grad` of a tensor is None or zero, and where the path to it ends."""
     if not parameter.is_leaf and not parameter.retains_grad:
         return [f"{name} is not a leaf: torch keeps the .grad of leaves only, unless retain_grad() was called on it"]
     if parameter.grad is not None:
@@ -41,60 +35,60 @@ def why_none(held: Held, name: str, parameter: Tensor) -> list[str]:
     graph = held.graph()
     if graph is not None and any(leaf_tensor(graph.nodes[place]) is parameter for place in graph.leaves):
         if held.point.ran and "zero_grad" in held.point.done:
-            return [f"a backward gave {name} a .grad, and zero_grad has set it to None since"]
+            return [f"backward gave {name} a .grad, and zero_grad has set it to None since"]
         if held.point.ran:
-            by_hand = " (a gradient was edited in flight)" if held.point.flows is not None else ""
-            said = f"the graph of this loss leads to {name}, and the backward passed nothing on to it{by_hand}"
-            return _ends_compiled(held, name, parameter) or [said, *_stops_in_backward(held, graph, parameter)]
+            edited = " (a gradient was edited in flight)" if held.point.flows is not None else ""
+            line = f"the graph of this loss leads to {name}, but backward passed no gradient to it{edited}"
+            return _ends_compiled(held, name, parameter) or [line, *_stops_in_backward(held, graph, parameter)]
         return [f"no backward has run on this loss yet: its graph leads to {name}, so `backward` gives it a .grad"]
     return _followed(held, name, parameter)
 
 
 def _without(held: Held, name: str, tensor: Tensor) -> str:
-    """Return what a tensor without requires_grad is."""
+    """Return why a tensor does not require grad."""
     if any(tensor is parameter for _, parameter in held.parameters):
-        return f"{name} is frozen: its requires_grad is False, and backward passes it by; `unfreeze {name}` trains it"
+        return f"{name} is frozen: its requires_grad is False, so backward skips it; `unfreeze {name}` trains it"
     if any(tensor is buffer for _, buffer in held.buffers()):
         return f"{name} is a buffer: backward gives a .grad to parameters only"
     return f"{name}.requires_grad is False: backward gives a .grad only to what requires grad"
 
 
 def _stops_in_backward(held: Held, graph: GraphRecord, parameter: Tensor) -> Iterator[str]:
-    """Return which nodes on the way to a leaf passed on None, or nothing but zeros, of what arrived at them."""
+    """Yield the nodes on the way to a leaf that received a gradient and passed on None, or only zeros."""
     missing = parameter.grad is None
     ways = {place for place in graph.leaves if leaf_tensor(graph.nodes[place]) is parameter}
-    for place in reversed(range(len(graph.nodes))):  # what a node leads to comes after it
+    for place in reversed(range(len(graph.nodes))):  # the nodes after a node are later in the list
         if ways.intersection(graph.edges[place]):
             ways.add(place)
     found: list[int] = []
 
-    def lost(value: Tensor | None) -> bool:
+    def is_lost(value: Tensor | None) -> bool:
         return value is None if missing else value is not None and not numbers_of(value).any()
 
     def see(event: Event) -> None:
         if event.node is None or event.outputs is None or event.number not in ways:
             return
-        ends = zip(event.node.next_functions, event.outputs, strict=False)
-        left = [value for (following, _), value in ends if following is not None]
-        on_the_way = [value for target, value in zip(graph.edges[event.number], left, strict=False) if target in ways]
-        came = [value for value in event.inputs if value is not None]
-        if came and not all(map(lost, came)) and any(map(lost, on_the_way)):
+        edges = zip(event.node.next_functions, event.outputs, strict=False)
+        passed = [value for (following, _), value in edges if following is not None]
+        on_the_way = [value for target, value in zip(graph.edges[event.number], passed, strict=False) if target in ways]
+        arrived = [value for value in event.inputs if value is not None]
+        if arrived and not all(map(is_lost, arrived)) and any(map(is_lost, on_the_way)):
             found.append(event.number)
 
     try:
         backward_again(held, see)
     except GradstepError as error:
-        yield f"where is not known, for the backward can't be run again: {error.problem.what}"
+        yield f"where it stopped is unknown, because backward can't run again: {error.problem.what}"
     for number in found[:_SHOWN]:
         owner = f" of {graph.owners[number]}" if graph.owners[number] else ""
         made = Op(f"#{number} {graph.nodes[number].name()}{owner}", held.line_of(number), frozenset())
-        yield f"{made.line()} {'returned None' if missing else 'passed on nothing but zeros'}"
+        yield f"{made.line()} {'returned None' if missing else 'passed on only zeros'}"
     if len(found) > _SHOWN:
         yield f"and {numbers.count(len(found) - _SHOWN, 'more node')}"
 
 
 def _present(held: Held, name: str, parameter: Tensor, grad: Tensor) -> Iterator[str]:
-    """Return what a `.grad` is that is there; of one that is zeros, where the backward made it so."""
+    """Yield lines on a `.grad` that exists; if it is zero, where backward lost the gradient."""
     if numbers_of(grad).any():
         yield f"{name}.grad is not None"
         return
@@ -102,7 +96,7 @@ def _present(held: Held, name: str, parameter: Tensor, grad: Tensor) -> Iterator
     if entry.zeroed and not entry.added:
         yield f"{name}.grad is not None: zero_grad(set_to_none=False) filled it with zeros"
         return
-    yield f"{name}.grad is not None, but every number in it is 0: a backward reached it, and 0 arrived"
+    yield f"{name}.grad is not None, but all zeros: backward reached it with a gradient of 0"
     if graph is not None and held.point.ran and parameter.is_leaf:
         yield from _stops_in_backward(held, graph, parameter)
 
@@ -112,7 +106,7 @@ def _followed(held: Held, name: str, parameter: Tensor) -> list[str]:
         dependencies = LossDependencies(held, [parameter])
     except GradstepError as error:
         problem = error.problem
-        return [f"the graph of this loss does not lead to {name}; where its path ends is not known: {problem.what}"]
+        return [f"the graph of this loss does not lead to {name}; where its path ends is unknown: {problem.what}"]
     ends, flow = dependencies.cuts, dependencies.flow
     if not flow.ops:
         module = _module_of(held, name)
@@ -120,19 +114,19 @@ def _followed(held: Held, name: str, parameter: Tensor) -> list[str]:
         return [f"this forward does not use {name}{used}"]
     if not dependencies.ops:
         left = f"the last operation on it is {flow.ops[-1].line()}"
-        return [f"{name} is used, but what came of it is no part of this loss", left]
+        return [f"{name} is used, but the loss does not depend on the result", left]
     again = next((op for op in dependencies.ops if op.reruns), None)
     if again is not None and dependencies.leads and not held.point.ran:
-        runs = f"`backward` runs its forward again, and gives {name} a .grad then"
+        runs = f"`backward` runs its forward again and then gives {name} a .grad"
         return [f"no backward has run on this loss yet: {again.line()} is a reentrant checkpoint; {runs}"]
     if ends:
         return list(_ends(name, ends))
     last = dependencies.ops[-1].line()
-    return [f"the loss depends on {name}, but no path of its graph leads there; last used by {last}"]
+    return [f"the loss depends on {name}, but its graph has no path there; last used by {last}"]
 
 
 def _ends_compiled(held: Held, name: str, parameter: Tensor) -> list[str]:
-    """Return where paths end inside compiled regions, which are one node each; nothing where there are none."""
+    """Return where paths end inside compiled regions, which are one node each; empty without such regions."""
     try:
         dependencies = LossDependencies(held, [parameter]) if is_compiled(held) else None
     except GradstepError:
@@ -141,7 +135,7 @@ def _ends_compiled(held: Held, name: str, parameter: Tensor) -> list[str]:
 
 
 def _ends(name: str, ends: list[Op]) -> Iterator[str]:
-    """Return where paths end, and why; a cause that several places have comes once, below them."""
+    """Yield where paths end, and why; a cause shared by several places comes once, after them."""
     for place, end in enumerate(ends[:_SHOWN]):
         yield f"{'and' if place else f'the path from {name} to the loss ends'} at {end.line()}"
         if place + 1 >= len(ends[:_SHOWN]) or ends[place + 1].cut != end.cut:

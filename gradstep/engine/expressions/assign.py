@@ -13,6 +13,7 @@ from gradstep.engine.expressions.functions import as_tensor, kind_of
 from gradstep.engine.expressions.indexing import Item
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.numbers.norms import norm_of
+from gradstep.engine.numbers.readable import layout_name
 from gradstep.values import expressions as x
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import Expression, expression_line
@@ -65,7 +66,7 @@ class AssignTarget(NamedTuple):
         """Write a tensor, or a part of it, in place."""
         assert self.tensor is not None
         if self.tensor.layout is not torch.strided or self.tensor.is_nested or self.tensor.is_quantized:
-            kind = "quantised" if self.tensor.is_quantized else str(self.tensor.layout).removeprefix("torch.")
+            kind = "quantised" if self.tensor.is_quantized else layout_name(self.tensor)
             remedy = (
                 f"`set {self.name}.grad = none`, or zero_grad" if self.kind == "grad" else "convert it in the factory"
             )

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from gradstep.engine.expressions.functions import dtype_text, shape_text
-from gradstep.engine.numbers.readable import part
+from gradstep.engine.expressions.functions import shape_text
+from gradstep.engine.numbers.readable import dtype_name, layout_name, part
 from gradstep.engine.numbers.selection import cut
 
 _IN_LINE = 10
@@ -56,9 +56,9 @@ def _brief(value: object) -> str:
 def _tensor(tensor: Tensor) -> str:
     if tensor.is_meta or tensor.is_nested:
         kind = "meta" if tensor.is_meta else "nested"
-        return f"a {kind} tensor of shape {shape_text(tensor)}, {dtype_text(tensor)}"
+        return f"a {kind} tensor of shape {shape_text(tensor)}, {dtype_name(tensor)}"
     if tensor.layout is not torch.strided or tensor.is_quantized:
-        kind = dtype_text(tensor) if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
+        kind = dtype_name(tensor) if tensor.is_quantized else layout_name(tensor)
         shown = [*[0] * (tensor.dim() - 2), slice(_ROWS), slice(_COLUMNS)][-tensor.dim() :] if tensor.dim() else []
         window = part(tensor, cut(tensor.shape, shown)) if tensor.numel() else torch.zeros(0)
         some = "the first " if window.numel() < tensor.numel() else ""
@@ -79,7 +79,7 @@ def _tensor(tensor: Tensor) -> str:
     wide = ", ..." if plain.shape[-1] > _COLUMNS else ""
     lines = [f"  [{', '.join(row)}{wide}]" for row in rows] + (["  ..."] if plain.shape[-2] > _ROWS else [])
     where = f", first of {math.prod(plain.shape[:lead]):,} matrices" if lead else ""
-    return "\n".join([f"{' × '.join(map(str, plain.shape))} {dtype_text(tensor)}{where}", *lines])
+    return "\n".join([f"{' × '.join(map(str, plain.shape))} {dtype_name(tensor)}{where}", *lines])
 
 
 def describe_scalar(item: object) -> str:

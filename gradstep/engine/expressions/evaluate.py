@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.expressions.describe import describe
-from gradstep.engine.expressions.functions import FUNCTIONS, as_tensor, dtype_text, kind_of
+from gradstep.engine.expressions.functions import FUNCTIONS, as_tensor, kind_of
 from gradstep.engine.expressions.indexing import Item, check_index, whole_number
 from gradstep.engine.expressions.names import GIVEN, PLACES, Scope, list_some, nothing_there, part_of, resolve
 from gradstep.engine.expressions.operators import operate
-from gradstep.engine.numbers.readable import dense, flat, part
+from gradstep.engine.numbers.readable import dense, dtype_name, flat, part
 from gradstep.engine.numbers.selection import cut
 from gradstep.values import expressions as x
 from gradstep.values.errors import GradstepError, wrong
@@ -68,7 +68,7 @@ def holds(value: object) -> bool:
             raise wrong("the condition is over no elements", "The slice is empty.", "Widen it.")
         numbers, zeros = flat(value)
         return bool(numbers.all()) and not zeros
-    what = f"{kind_of(value)} of {dtype_text(value)}" if isinstance(value, Tensor) else kind_of(value)
+    what = f"{kind_of(value)} of {dtype_name(value)}" if isinstance(value, Tensor) else kind_of(value)
     raise wrong("this is not a condition", f"It is {what}.", "Compare it with something, as in `loss > 0`.")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradstep.engine.autograd.nested_shapes import RAGGED, sizes_of
 from gradstep.engine.numbers.norms import norm_of
-from gradstep.engine.numbers.readable import dense, each, flat, real
+from gradstep.engine.numbers.readable import dense, dtype_name, each, flat, real
 from gradstep.values.errors import wrong
 
 Options = Mapping[str, object]
@@ -66,11 +66,6 @@ def kind_of(value: object) -> str:
 def shape_text(tensor: Tensor) -> str:
     """Return the shape of a tensor as text, e.g. (10, 256); `j` for a dimension that differs from row to row."""
     return str(sizes_of(tensor)).replace(str(RAGGED), "j")
-
-
-def dtype_text(tensor: Tensor) -> str:
-    """Return the dtype of a tensor as text, e.g. float32."""
-    return str(tensor.dtype).removeprefix("torch.")
 
 
 def as_double(tensor: Tensor) -> Tensor:
@@ -145,7 +140,7 @@ def _abs(tensor: Tensor) -> Tensor:
 
 def _condition(tensor: Tensor) -> Tensor:
     if tensor.dtype is not torch.bool:
-        raise wrong("this is not a condition", f"{kind_of(tensor)} of {dtype_text(tensor)} was given.", "Compare it.")
+        raise wrong("this is not a condition", f"{kind_of(tensor)} of {dtype_name(tensor)} was given.", "Compare it.")
     return tensor
 
 
@@ -234,7 +229,7 @@ def _shape(arguments: tuple[object, ...], _: Options) -> object:
 
 
 def _dtype(arguments: tuple[object, ...], _: Options) -> object:
-    return dtype_text(as_tensor(arguments[0]))
+    return dtype_name(as_tensor(arguments[0]))
 
 
 def _numel(arguments: tuple[object, ...], _: Options) -> object:

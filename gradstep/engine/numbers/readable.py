@@ -25,10 +25,20 @@ def why_not(tensor: Tensor) -> str:
         return "a nested tensor has rows of several lengths: it is no grid of numbers"
     layout = tensor.layout
     if layout not in (torch.strided, torch.sparse_coo, *_COMPRESSED):
-        return f"a {str(layout).removeprefix('torch.')} tensor cannot be read number by number"
+        return f"a {layout_name(tensor)} tensor cannot be read number by number"
     if not tensor.is_quantized and not _converts(tensor.dtype):
-        return f"torch cannot turn {str(tensor.dtype).removeprefix('torch.')} into numbers"
+        return f"torch cannot turn {dtype_name(tensor)} into numbers"
     return "" if tensor.numel() else "an empty tensor: there is nothing to draw"
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """Return a dtype as torch spells it, without the `torch.`."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def layout_name(tensor: Tensor) -> str:
+    """Return a layout as torch spells it, without the `torch.`."""
+    return str(tensor.layout).removeprefix("torch.")
 
 
 def words_on(tensor: Tensor) -> list[str]:
@@ -37,7 +47,7 @@ def words_on(tensor: Tensor) -> list[str]:
     if tensor.dtype.is_complex:
         words.append("magnitudes of complex numbers")
     if tensor.layout is not torch.strided:
-        words.append(f"{str(tensor.layout).removeprefix('torch.')}: what is not stored is 0")
+        words.append(f"{layout_name(tensor)}: what is not stored is 0")
     if tensor.is_quantized:
         words.append(_scheme(tensor))
     return words

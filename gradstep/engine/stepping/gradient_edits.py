@@ -15,10 +15,11 @@ from torch import Tensor
 
 from gradstep.engine.expressions.describe import describe
 from gradstep.engine.expressions.evaluate import evaluate, split_selection
-from gradstep.engine.expressions.functions import as_tensor, dtype_text, kind_of, shape_text
+from gradstep.engine.expressions.functions import as_tensor, kind_of, shape_text
 from gradstep.engine.expressions.indexing import Item
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.numbers.norms import norm_of
+from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.observe.events import Event, is_opaque, numbers_of, passed_at
 from gradstep.engine.observe.taps import Come, Passes
 from gradstep.values import expressions as x
@@ -205,7 +206,7 @@ def _made(place: _EditTarget, value: object, line: str) -> Tensor | None:
     if isinstance(value, bool) or not isinstance(value, (Tensor, int, float, list)):
         raise wrong("this can't be put there", f"it is {kind_of(value)}", "", line)
     if isinstance(value, Tensor) and value.is_complex() and not whole.is_complex():
-        raise wrong("this can't be put there", f"it is {dtype_text(value)}, and {line} is {dtype_text(whole)}")
+        raise wrong("this can't be put there", f"it is {dtype_name(value)}, and {line} is {dtype_name(whole)}")
     number_ = not isinstance(value, (Tensor, list)) or (isinstance(value, Tensor) and value.dim() == 0)
     if whole.layout is not torch.strided and (items or number_):
         remedy = f"change all of it: `set {place.path} = 0 * {place.path}`"
@@ -219,7 +220,7 @@ def _made(place: _EditTarget, value: object, line: str) -> Tensor | None:
         what = f"it has shape {shape_text(given)}, and what flows has {shape_text(whole)}"
         raise wrong("another shape can't flow there", what, "", line)
     if (given.dtype, given.layout, given.device) != (whole.dtype, whole.layout, whole.device):
-        kinds = [f"{dtype_text(each)}, {each.layout}, {each.device}".replace("torch.", "") for each in (given, whole)]
+        kinds = [f"{dtype_name(each)}, {each.layout}, {each.device}".replace("torch.", "") for each in (given, whole)]
         remedy = f"`set {place.path}[...] = ` converts it" if given.layout is whole.layout else ""
         raise wrong("another kind of tensor can't flow there", f"it is {kinds[0]}; what flows is {kinds[1]}", remedy)
     # a copy: it may be a weight, or be kept by a `let`, and the engine makes `.grad` of what arrives

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.numbers.norms import norm_of
+from gradstep.engine.numbers.readable import dtype_name, layout_name
 from gradstep.engine.observe.events import numbers_of
 from gradstep.values.views.node import Flow, Rows
 from gradstep.views.tensor.statistics import of_tensor
-from gradstep.views.training.model import dtype_name
 
 
 def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flow:
@@ -23,7 +23,7 @@ def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flo
     if tensor.is_nested:
         note, tensor = "nested: all its rows, concatenated", numbers_of(tensor)
     elif tensor.layout is not torch.strided:
-        note = f"{str(tensor.layout).removeprefix('torch.')}: what is not stored is 0"
+        note = f"{layout_name(tensor)}: what is not stored is 0"
         norm, tensor = norm_of(tensor), tensor.to_dense()
     if tensor.is_complex():
         note, tensor = "magnitudes of complex numbers", tensor.abs()

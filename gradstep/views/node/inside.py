@@ -12,6 +12,7 @@ from torch import Tensor
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import has_norm, norm_of
+from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.observe.events import Event, is_opaque, unwrapped
 from gradstep.engine.observe.taps import source_of
 from gradstep.engine.stepping.breakpoints import Breakpoints
@@ -27,7 +28,6 @@ from gradstep.values.views.inside import (
 )
 from gradstep.views.graph.naming import Naming
 from gradstep.views.tensor.statistics import of_tensor
-from gradstep.views.training.model import dtype_name
 
 _MOST = 24
 """Maximum number of tensors that are described at one stop; a model may be passed hundreds."""

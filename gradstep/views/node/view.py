@@ -16,12 +16,12 @@ from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.autograd.saved_values import SavedValue, saved_values, settings
 from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.readable import dtype_name
 from gradstep.values.views.node import Chain, ChainView, EdgeRow, LookChain, LookNode, MatrixPart, NodeView, SavedRow
 from gradstep.views.graph.naming import Naming
 from gradstep.views.node.chain import Ways
 from gradstep.views.node.flow import flow_of, window_of
 from gradstep.views.node.matrix import MatrixViewer
-from gradstep.views.training.model import dtype_name
 
 Vectors = Sequence[Tensor | None]
 _LINKS = 64

@@ -11,7 +11,7 @@ from gradstep.engine.bits import beside
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import keep_both
-from gradstep.engine.numbers.readable import why_not, words_on
+from gradstep.engine.numbers.readable import dtype_name, why_not, words_on
 from gradstep.engine.numbers.selection import cut
 from gradstep.engine.state.registry import name_of
 from gradstep.engine.state.snapshot import Checkpoint
@@ -22,7 +22,6 @@ from gradstep.views.tensor.before_after import Side, window_of
 from gradstep.views.tensor.goto import place_between
 from gradstep.views.tensor.measures import Measures
 from gradstep.views.tensor.view import framed
-from gradstep.views.training.model import dtype_name
 
 Missing = Literal["", "first", "second"]
 

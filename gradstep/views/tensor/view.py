@@ -10,14 +10,13 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.held import Held
-from gradstep.engine.numbers.readable import why_not, words_on
+from gradstep.engine.numbers.readable import dtype_name, why_not, words_on
 from gradstep.engine.numbers.selection import Cut, cut
 from gradstep.values.expressions import name_line
 from gradstep.values.views.tensor import LookTensor, Quantity, TensorView
 from gradstep.views.tensor.before_after import Side, side_of, was_there, window_of
 from gradstep.views.tensor.measures import Measures
 from gradstep.views.tensor.plane import Plane, axes_of, plane_of
-from gradstep.views.training.model import dtype_name
 from gradstep.views.why.formulas.find import would_give
 
 

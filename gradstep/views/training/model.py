@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
+from gradstep.engine.numbers.readable import dtype_name
 from gradstep.values.views import ModelRow, ModelView
 from gradstep.views.numbers import Norms
 
@@ -72,8 +73,3 @@ def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], ta
 def _only_value(tensor: Tensor) -> float | None:
     readable = tensor.numel() == 1 and not (tensor.is_meta or tensor.is_complex() or tensor.is_sparse)
     return float(tensor.detach()) if readable else None
-
-
-def dtype_name(tensor: Tensor) -> str:
-    """Return a dtype as torch spells it, without the `torch.`."""
-    return str(tensor.dtype).removeprefix("torch.")

@@ -11,9 +11,9 @@ from torch import Tensor
 from gradstep.engine.expressions.describe import describe
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
+from gradstep.engine.numbers.readable import dtype_name
 from gradstep.values.expressions import name_line
 from gradstep.values.views.training import GroupRow, OptimizerView, RatePoint, SlotRow
-from gradstep.views.training.model import dtype_name
 
 
 def optimizer_view(held: Held, stop: int, selected: str, points: int) -> OptimizerView:

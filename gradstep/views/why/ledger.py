@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.observe.account import Line, Moment, Standing, walked
 from gradstep.values.views.ledger import LedgerRow, LedgerView
 from gradstep.views.numbers import Norms
 from gradstep.views.tensor.element import Element
 from gradstep.views.tensor.view import unreached
-from gradstep.views.training.model import dtype_name
 
 NOT_RECORDED = "not recorded: recording begins when the Ledger is first shown, up to 64 MiB"
 

@@ -1,4 +1,4 @@
-"""Words for nodes that no table has a formula of: those that are no one operation, double backwards, and all others."""
+"""Descriptions of nodes without a formula: regions, double backwards, and operations that no table has."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import re
 
 from torch.autograd.graph import Node
 
+from gradstep.engine.autograd.graph import node_name
 from gradstep.engine.autograd.saved_values import is_function
 
 _TWICE = re.compile(r"(.+?)Backward(?:Data)?(?:For\w+)?Backward\d*$")
-"""The node of an operation's backward that was itself recorded, under `create_graph`."""
+"""A node of a backward that was recorded under `create_graph`."""
 _ONCE = re.compile(r"(.+?)Backward(?:AutogradNestedTensor)?\d*$")
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def description_of(node: Node) -> str:
-    """Return in a line of words what a node without a formula does to v."""
-    name = node.name().rsplit("::", 1)[-1]
+    """Return one line on what a node without a formula does to v."""
+    name = node_name(node)
     if name in _DESCRIPTIONS:
         return _DESCRIPTIONS[name]
     if is_function(node):
-        return "a custom Function: v goes through the backward that its author wrote"
+        return "a custom Function: v goes through its own backward"
     twice = _TWICE.match(name)
     if twice is not None:
         return (
-            f"the backward of {_plain(twice[1])}, differentiated once more: "
-            "v goes to the gradient that had arrived there, and to what that backward used of the forward"
+            f"double backward of {_plain(twice[1])}: "
+            "v goes to the upstream gradient of its backward, and to the tensors that it saved"
         )
     once = _ONCE.match(name)
     return f"v goes through torch's own derivative of {_plain(once[1])}" if once is not None else ""
@@ -36,16 +37,16 @@ def _plain(name: str) -> str:
 
 
 _RECURRENT = (
-    "a whole layer over all time steps as one: v walks back from the last step to the first; the input of each step "
-    "gets what that step passes down, the weights the sum over all of them"
+    "backpropagation through time as one operation: v goes from the last time step back to the first; "
+    "the weights get the sum over all steps"
 )
 
 _DESCRIPTIONS = {
-    "CopySlices": "a write into a part of a tensor: v passes outside of it, and inside what the write leaves of it",
-    "CheckpointFunctionBackward": "a checkpoint: it runs its part of the forward again, and v backward through that",
-    "CompiledFunctionBackward": "a compiled region: v goes through the backward of all its operations as one",
+    "CopySlices": "an in-place write to a view: v passes unchanged outside the view, and through the write inside it",
+    "CheckpointFunctionBackward": "an activation checkpoint: it recomputes its forward, then backpropagates v",
+    "CompiledFunctionBackward": "a compiled region: v goes through the compiled backward of all its operations",
     "MkldnnRnnLayerBackward0": f"LSTM: {_RECURRENT}",
     "CudnnRnnBackward0": _RECURRENT,
     "MiopenRnnBackward0": _RECURRENT,
-    "NotImplemented": "torch has no derivative of this operation: it raises when v arrives",
+    "NotImplemented": "torch has no derivative for this operation: it raises when v arrives",
 }

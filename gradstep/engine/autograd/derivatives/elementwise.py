@@ -1,4 +1,4 @@
-"""Operations on each element for itself: their Jacobians are diagonal."""
+"""Elementwise operations: their Jacobians are diagonal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ def _power(s: Settings) -> Rule:
     if n == 2:
         return _one("x²", "v ⊙ 2x", "v times twice the input", X)
     below = number(n - 1) if isinstance(n, (int, float)) and not isinstance(n, bool) else "(n − 1)"
-    return _one(f"x^{number(n)}", f"v ⊙ {number(n)} x^{below}", f"v times {number(n)} times the input to {below}", X)
+    return _one(
+        f"x^{number(n)}", f"v ⊙ {number(n)} x^{below}", f"v times {number(n)} times the input to the power {below}", X
+    )
 
 
 def _clamp(s: Settings) -> Rule:
@@ -25,7 +27,7 @@ def _clamp(s: Settings) -> Rule:
     return _one(
         f"clamp(x, {number(low)}, {number(high)})",
         f"v ⊙ 1[{ends[0]}x{ends[1]}]",
-        "v passes where the input was within the bounds, and stops outside",
+        "v passes where the input is within the bounds, and is zeroed outside",
         X,
     )
 
@@ -35,14 +37,14 @@ def _hardtanh(s: Settings) -> Rule:
     return _one(
         f"clamp(x, {low}, {high})",
         f"v ⊙ 1[{low} < x < {high}]",
-        "v passes where the input was strictly within the bounds, and stops outside",
+        "v passes where the input is strictly within the bounds, and is zeroed outside",
         X,
     )
 
 
 def _threshold(s: Settings) -> Rule:
     t = number(s.get("threshold"))
-    words = "v passes where the input was above the threshold, and stops elsewhere"
+    words = "v passes where the input is above the threshold, and is zeroed elsewhere"
     return _one(f"x where x > {t}, else a constant", f"v ⊙ 1[x > {t}]", words, X)
 
 
@@ -51,16 +53,16 @@ def _leaky(s: Settings) -> Rule:
     return _one(
         f"x where x > 0, else {slope} x",
         f"v where x > 0, else {slope} v",
-        f"v passes where the input was above 0, and is multiplied by {slope} elsewhere",
+        f"v passes where the input is above 0, and is multiplied by {slope} elsewhere",
         X,
     )
 
 
 def _gelu(s: Settings) -> Rule:
     if s.get("approximate") == "tanh":
-        words = "v times the slope of GELU's tanh approximation at the input"
+        words = "v times the derivative of GELU's tanh approximation at the input"
         return _one("½ x (1 + t), t = tanh(√(2/π) (x + 0.044715 x³))", "v ⊙ gelu′(x)", words, X)
-    return _one("x Φ(x)", "v ⊙ (Φ(x) + x φ(x))", "v times the slope of GELU at the input", X)
+    return _one("x Φ(x)", "v ⊙ (Φ(x) + x φ(x))", "v times the derivative of GELU at the input", X)
 
 
 def _softplus(s: Settings) -> Rule:
@@ -68,33 +70,31 @@ def _softplus(s: Settings) -> Rule:
     return _one(
         f"log(1 + exp({factor(beta)}x)){'' if beta == 1 else f' ÷ {number(beta)}'}",
         f"v ⊙ σ({factor(beta)}x)",
-        "v times the sigmoid of the input",
+        f"v times the sigmoid of {factor(beta)}x",
         X,
     )
 
 
 def _add(s: Settings) -> Rule:
     a = factor(s.get("alpha", 1))
-    words = "both inputs get v as it is" if not a else f"the first input gets v, the second {a}v"
+    words = "both inputs get v unchanged" if not a else f"the first input gets v, the second {a}v"
     return Rule(f"y = a + {a}b", (("a", "v"), ("b", f"{a}v")), words)
 
 
 def _sub(s: Settings) -> Rule:
     a = factor(s.get("alpha", 1))
-    return Rule(
-        f"y = a − {a}b", (("a", "v"), ("b", f"−{a}v")), "the first input gets v, the second v with its sign turned"
-    )
+    return Rule(f"y = a − {a}b", (("a", "v"), ("b", f"−{a}v")), f"the first input gets v, the second −{a}v")
 
 
 def _rsub(s: Settings) -> Rule:
     a = factor(s.get("alpha", 1))
     inputs = (("a", f"−{a}v"), ("b", "v"))
-    return Rule(f"y = b − {a}a", inputs, "the input that is subtracted gets v with its sign turned, the other gets v")
+    return Rule(f"y = b − {a}a", inputs, f"the input that is subtracted gets −{a}v, the other v")
 
 
 def _rsub_number(s: Settings) -> Rule:
     a = factor(s.get("alpha", 1))
-    return Rule(f"y = c − {a}x", (("x", f"−{a}v"),), "v with its sign turned")
+    return Rule(f"y = c − {a}x", (("x", f"−{a}v"),), f"the input gets −{a}v")
 
 
 def _mul_number(s: Settings) -> Rule:
@@ -112,30 +112,32 @@ def _dropout(s: Settings) -> Rule:
     return Rule(
         f"y = m ⊙ x ÷ (1 − {p})",
         (("x", f"m ⊙ v ÷ (1 − {p})"),),
-        "v stops where the forward dropped the element, and is scaled up as the forward was elsewhere",
+        "v is zeroed where the forward dropped the element, and scaled as the forward was elsewhere",
         {"result1": "m"},
     )
 
 
 TABLE: Table = {
-    "ReluBackward0": _one("max(x, 0)", "v ⊙ 1[y > 0]", "v passes where the output is above 0, and stops elsewhere", Y),
+    "ReluBackward0": _one(
+        "max(x, 0)", "v ⊙ 1[y > 0]", "v passes where the output is above 0, and is zeroed elsewhere", Y
+    ),
     "ThresholdBackward0": _threshold,
     "LeakyReluBackward0": _leaky,
     "HardtanhBackward0": _hardtanh,
     "ClampBackward1": _clamp,
     "GeluBackward0": _gelu,
     "SoftplusBackward0": _softplus,
-    "SiluBackward0": _one("x σ(x)", "v ⊙ σ(x) (1 + x (1 − σ(x)))", "v times the slope of SiLU at the input", X),
+    "SiluBackward0": _one("x σ(x)", "v ⊙ σ(x) (1 + x (1 − σ(x)))", "v times the derivative of SiLU at the input", X),
     "SigmoidBackward0": _one(
-        "σ(x)", "v ⊙ y (1 − y)", "v times y (1 − y): a quarter at most, next to nothing where y is near 0 or 1", Y
+        "σ(x)", "v ⊙ y (1 − y)", "v times y (1 − y): at most ¼, and nearly 0 where y saturates at 0 or 1", Y
     ),
     "TanhBackward0": _one(
-        "tanh x", "v ⊙ (1 − y²)", "v times 1 − y²: 1 at most, next to nothing where y is near −1 or 1", Y
+        "tanh x", "v ⊙ (1 − y²)", "v times 1 − y²: at most 1, and nearly 0 where y saturates at −1 or 1", Y
     ),
     "LogSigmoidBackward0": _one("log σ(x)", "v ⊙ σ(−x)", "v times the sigmoid of −x", X),
-    "ExpBackward0": _one("exp x", "v ⊙ y", "v times the output: exp is its own slope", Y),
+    "ExpBackward0": _one("exp x", "v ⊙ y", "v times the output: exp is its own derivative", Y),
     "Expm1Backward0": _one("exp x − 1", "v ⊙ (y + 1)", "v times exp x", Y),
-    "LogBackward0": _one("log x", "v ÷ x", "v divided by the input: small inputs make it large", X),
+    "LogBackward0": _one("log x", "v ÷ x", "v divided by the input: large where the input is near 0", X),
     "Log2Backward0": _one("log₂ x", "v ÷ (x log 2)", "v divided by the input, and by log 2", X),
     "Log10Backward0": _one("log₁₀ x", "v ÷ (x log 10)", "v divided by the input, and by log 10", X),
     "Log1PBackward0": _one("log(1 + x)", "v ÷ (1 + x)", "v divided by one more than the input", X),
@@ -143,10 +145,10 @@ TABLE: Table = {
     "RsqrtBackward0": _one("1 ÷ √x", "−½ v ⊙ y³", "v times minus half the cube of the output", Y),
     "ReciprocalBackward0": _one("1 ÷ x", "−v ⊙ y²", "v times minus the square of the output", Y),
     "AbsBackward0": _one("|x|", "v ⊙ sign(x)", "v where the input is above 0, −v where it is below, 0 at 0", X),
-    "NegBackward0": Rule("y = −x", (("x", "−v"),), "v with its sign turned"),
+    "NegBackward0": Rule("y = −x", (("x", "−v"),), "v with its sign flipped"),
     "SinBackward0": _one("sin x", "v ⊙ cos x", "v times the cosine of the input", X),
     "CosBackward0": _one("cos x", "−v ⊙ sin x", "v times minus the sine of the input", X),
-    "ErfBackward0": _one("erf x", "v ⊙ 2/√π exp(−x²)", "v times the bell curve at the input", X),
+    "ErfBackward0": _one("erf x", "v ⊙ 2/√π exp(−x²)", "v times the Gaussian 2/√π exp(−x²)", X),
     "PowBackward0": _power,
     "PowBackward1": Rule(
         "y = a^b",
@@ -155,9 +157,9 @@ TABLE: Table = {
         {"self": "a", "exponent": "b", "result": "y"},
     ),
     "AddBackward0": _add,
-    "AddBackward1": Rule("y = x + c", (("x", "v"),), "v as it is: adding a constant changes no slope"),
+    "AddBackward1": Rule("y = x + c", (("x", "v"),), "v unchanged: a constant has no derivative"),
     "SubBackward0": _sub,
-    "SubBackward1": Rule("y = x − c", (("x", "v"),), "v as it is: subtracting a constant changes no slope"),
+    "SubBackward1": Rule("y = x − c", (("x", "v"),), "v unchanged: a constant has no derivative"),
     "RsubBackward0": _rsub,
     "RsubBackward1": _rsub_number,
     "MulBackward0": Rule(
@@ -170,20 +172,20 @@ TABLE: Table = {
     "DivBackward0": Rule(
         "y = a ÷ b",
         (("a", "v ÷ b"), ("b", "−v ⊙ a ÷ b²")),
-        "the dividend gets v divided by b, the divisor minus v times a ÷ b²",
+        "the numerator gets v divided by b, the denominator minus v times a ÷ b²",
         {"self": "a", "other": "b"},
     ),
     "DivBackward1": _div_number,
     "AddcmulBackward0": lambda s: Rule(
         f"y = a + {factor(s.get('value', 1))}b ⊙ c",
         (("a", "v"), ("b", f"{factor(s.get('value', 1))}v ⊙ c"), ("c", f"{factor(s.get('value', 1))}v ⊙ b")),
-        "the summand gets v, each factor v times the other",
+        "the first input gets v, each factor v times the other factor",
         {"tensor1": "b", "tensor2": "c"},
     ),
     "MaximumBackward0": Rule(
         "y = max(a, b)",
         (("a", "v ⊙ (1[a > b] + ½ 1[a = b])"), ("b", "v ⊙ (1[b > a] + ½ 1[a = b])")),
-        "v goes to the greater of the two; half to each where they are equal",
+        "v goes to the larger of the two; half to each where they are equal",
         {"self": "a", "other": "b"},
     ),
     "MinimumBackward0": Rule(
@@ -195,17 +197,17 @@ TABLE: Table = {
     "WhereBackward0": Rule(
         "y = a where c, else b",
         (("a", "v ⊙ 1[c]"), ("b", "v ⊙ 1[not c]")),
-        "v goes to the input that was taken; the condition gets none",
+        "v goes to the input that was selected; the condition has no gradient",
         {"condition": "c"},
     ),
     "MaskedFillBackward0": Rule(
         "y = x, filled where m",
         (("x", "v ⊙ 1[not m]"),),
-        "v stops where the mask filled in a constant, and passes elsewhere",
+        "v is zeroed where the mask filled in a constant, and passes elsewhere",
         {"mask": "m"},
     ),
     "NativeDropoutBackward0": _dropout,
-    "CloneBackward0": Rule("y = x", (("x", "v"),), "v as it is: a copy"),
-    "AliasBackward0": Rule("y = x", (("x", "v"),), "v as it is: the same tensor under another name"),
-    "ToCopyBackward0": Rule("y = x in another dtype", (("x", "v"),), "v, in the dtype of the input"),
+    "CloneBackward0": Rule("y = x", (("x", "v"),), "v unchanged: a copy"),
+    "AliasBackward0": Rule("y = x", (("x", "v"),), "v unchanged: the same tensor"),
+    "ToCopyBackward0": Rule("y = x in another dtype", (("x", "v"),), "v, cast back to the dtype of the input"),
 }

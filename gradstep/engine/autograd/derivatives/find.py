@@ -1,4 +1,4 @@
-"""The derivative of a node, looked up in the tables; a node that none of them knows has none."""
+"""The derivative of a node, looked up in the tables."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from gradstep.engine.autograd.derivatives import (
 )
 from gradstep.engine.autograd.derivatives.descriptions import description_of
 from gradstep.engine.autograd.derivatives.rule import Entry, Rule
+from gradstep.engine.autograd.graph import node_name
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.autograd.saved_values import settings
 
@@ -32,12 +33,12 @@ TABLE: dict[str, Entry] = {
 
 
 def rule_of(node: Node) -> Rule | None:
-    """Return the derivative of a node; None where it is not known.
+    """Return the derivative of a node; None when no table has it.
 
-    torch numbers the overloads of an operation, and may number them anew: a node that does not keep what the rule
-    names, or has another count of inputs, is another overload.
+    torch numbers the overloads of an operation, and may renumber them: a node that does not save the tensors that the
+    rule names, or has another number of inputs, is another overload.
     """
-    name = node.name().rsplit("::", 1)[-1]
+    name = node_name(node)
     entry = TABLE.get(name)
     if name in matrices.TRANSPOSED and _last_is_transposed(node):
         entry = matrices.TRANSPOSED[name]
@@ -50,20 +51,20 @@ def rule_of(node: Node) -> Rule | None:
 
 
 def words_of(node: Node) -> str:
-    """Return in a line of words what a node does to v; empty for a leaf and for what is no derivative."""
+    """Return one line on what a node does to v; empty for a leaf and for a node that is not a derivative."""
     rule = rule_of(node)
     return rule.words if rule is not None else description_of(node)
 
 
 def symbol_of(rule: Rule, edge: int) -> tuple[str, str]:
-    """Return the symbol of an input and J^T v for it."""
+    """Return the symbol of an input and its formula for J^T v."""
     symbol, formula = rule.inputs[min(edge, len(rule.inputs) - 1)]
-    return (f"{symbol}{_lowered(edge + 1)}" if rule.several else symbol), formula
+    return (f"{symbol}{_subscript(edge + 1)}" if rule.several else symbol), formula
 
 
 def summed_over(node: Node, edge: int) -> tuple[int, ...]:
-    """Return along which dimensions of v the engine sums J^T v, because the operation broadcast that input."""
-    name = node.name().rsplit("::", 1)[-1]
+    """Return the dimensions over which the engine sums J^T v, because the operation broadcast that input."""
+    name = node_name(node)
     if name not in elementwise.TABLE and not (name in matrices.SUMS and edge == 0):
         return ()
     following, place = node.next_functions[edge]
@@ -78,5 +79,5 @@ def _last_is_transposed(node: Node) -> bool:
     return following is not None and following.name() == "TBackward0"
 
 
-def _lowered(number: int) -> str:
+def _subscript(number: int) -> str:
     return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table
 
-_NORM_WORDS = "v w less its mean and less its part along x̂, over the deviation: shift and scale of x do not count"
+_NORM_WORDS = "v w minus its mean and its projection on x̂, divided by σ: shifting or scaling x does not change y"
 
 
-def _normalised(what: str, over: str) -> Rule:
+def _normalised(group: str, over: str) -> Rule:
     return Rule(
-        f"y = x̂ w + b, x̂ = (x − μ) ÷ σ over {what}",
+        f"y = x̂ w + b, x̂ = (x − μ) ÷ σ over {group}",
         (
             ("x", "(g − mean g − x̂ mean(g ⊙ x̂)) ÷ σ, g = v ⊙ w"),
             ("w", f"Σ v ⊙ x̂ over {over}"),
@@ -26,22 +26,22 @@ def _batch_norm(s: Settings) -> Rule:
     return Rule(
         "y = x̂ w + b, x̂ = (x − μ) ÷ σ with running μ and σ",
         (("x", "v ⊙ w ÷ σ"), ("w", "Σ v ⊙ x̂ over the batch"), ("b", "Σ v over the batch")),
-        "in eval mode μ and σ are constants: v times w over the running deviation",
+        "in eval mode μ and σ are constants: v times w ÷ σ",
         {"input": "x", "weight": "w", "running_mean": "μ", "running_var": "σ²"},
     )
 
 
 def _convolution(s: Settings) -> Rule:
-    turned = bool(s.get("transposed"))
+    transposed = bool(s.get("transposed"))
     return Rule(
-        "y = b + W ⋆ᵀ x, a transposed convolution" if turned else "y = b + W ⋆ x",
+        "y = b + W ⋆ᵀ x, a transposed convolution" if transposed else "y = b + W ⋆ x",
         (
-            ("x", "W ⋆ v" if turned else "W ⋆ᵀ v"),
-            ("W", "x and v correlated"),
-            ("b", "Σ v over the batch and all places"),
+            ("x", "W ⋆ v" if transposed else "W ⋆ᵀ v"),
+            ("W", "x ⋆ v"),
+            ("b", "Σ v over the batch and all positions"),
         ),
-        "every input gets the v of the outputs it was part of, through the kernel's own weights; "
-        "every weight the sum of input times v over all places it stood at",
+        "every input gets the v of the outputs it contributed to, weighted by the kernel; "
+        "every weight gets the sum of input times v over all positions",
         {"input": "x", "weight": "W"},
     )
 
@@ -49,8 +49,15 @@ def _convolution(s: Settings) -> Rule:
 _WEIGHT_NORM = Rule(
     "y = g d ÷ n, n = ‖d‖ of each row",
     (("d", "g (v − d (d · v) ÷ n²) ÷ n"), ("g", "(d · v) ÷ n")),
-    "the length g gets the part of v along the direction d, and d gets only the part across it",
+    "the magnitude g gets the component of v along d, and d only the component orthogonal to it",
     {"v": "d", "g": "g", "result1": "n"},
+)
+
+_AVERAGE_POOL = Rule(
+    "y = mean of each window",
+    (("x", "v ÷ size of the window, summed"),),
+    "every element gets an equal share of the v of each window it is in",
+    {"self": "x"},
 )
 
 _ATTENTION = Rule(
@@ -60,38 +67,28 @@ _ATTENTION = Rule(
         ("K", "s Dᵀ Q"),
         ("V", "Pᵀ v"),
     ),
-    "the values get v by the attention they were given; queries and keys get it through the softmax",
+    "the values get v weighted by their attention; queries and keys get it through the softmax",
     {"query": "Q", "key": "K", "value": "V", "output": "y"},
 )
 
 TABLE: Table = {
     "NativeLayerNormBackward0": _normalised("the last dims", "the others"),
-    "NativeGroupNormBackward0": _normalised("each group", "the batch and all places"),
+    "NativeGroupNormBackward0": _normalised("each group", "the batch and all positions"),
     "NativeBatchNormBackward0": _batch_norm,
     "ConvolutionBackward0": _convolution,
     "MaxPool2DWithIndicesBackward0": Rule(
-        "y = greatest of each window",
+        "y = max of each window",
         (("x", "v added at i, 0 elsewhere"),),
-        "v goes to the element that won its window, and is added up where it won several; the others get 0",
+        "v goes to the maximum of each window, summed where windows overlap; the others get 0",
         {"self": "x", "result1": "i"},
     ),
-    "AvgPool2DBackward0": Rule(
-        "y = mean of each window",
-        (("x", "v ÷ size of the window, added up"),),
-        "every element gets an equal share of the v of each window it was in",
-        {"self": "x"},
-    ),
-    "AdaptiveAvgPool2DBackward0": Rule(
-        "y = mean of each window",
-        (("x", "v ÷ size of the window, added up"),),
-        "every element gets an equal share of the v of each window it was in",
-        {"self": "x"},
-    ),
+    "AvgPool2DBackward0": _AVERAGE_POOL,
+    "AdaptiveAvgPool2DBackward0": _AVERAGE_POOL,
     "WeightNormInterfaceBackward0": _WEIGHT_NORM,
     "EmbeddingBackward0": Rule(
         "y = W[i]",
         (("W", "rows of v added at i, 0 elsewhere"),),
-        "each row of v is added to the row of W that it was read from; rows nobody read get 0",
+        "each row of v is added to the row of W that was looked up; the other rows get 0",
         {"indices": "i"},
     ),
     "ScaledDotProductFlashAttentionForCpuBackward0": _ATTENTION,

@@ -1,4 +1,4 @@
-"""Losses: v is one number, 1 unless something scales the loss, and J^T v is where the gradient begins."""
+"""Losses: v is a scalar unless the reduction is `none`, and 1 unless the loss is scaled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _SAVED = {"self": "x", "target": "t"}
 
 
 def _over(s: Settings) -> str:
-    """Write the division by the number of elements that `reduction="mean"` makes (0 none, 1 mean, 2 sum)."""
+    """Return the division by the number of elements for `reduction="mean"` (0 none, 1 mean, 2 sum)."""
     return " ÷ N" if s.get("reduction") == 1 else ""
 
 
@@ -21,7 +21,7 @@ def _mse(s: Settings) -> Rule:
     return Rule(
         f"y = {_sign(s)}(x − t)²",
         (("x", f"2 (x − t) v{_over(s)}"), ("t", f"−2 (x − t) v{_over(s)}")),
-        "twice the error: the farther off, the harder the pull",
+        "v times twice the error: the gradient grows with the error",
         _SAVED,
     )
 
@@ -31,7 +31,7 @@ def _smooth_l1(s: Settings) -> Rule:
     return Rule(
         f"y = {_sign(s)}smooth |x − t|",
         (("x", f"clip((x − t) ÷ {beta}, −1, 1) v{_over(s)}"), ("t", f"−clip((x − t) ÷ {beta}, −1, 1) v{_over(s)}")),
-        "the error, but never more than 1 a sample: an outlier pulls no harder than others",
+        "v times the error, clipped to ±1: an outlier gets no larger a gradient",
         _SAVED,
     )
 
@@ -41,7 +41,7 @@ def _huber(s: Settings) -> Rule:
     return Rule(
         f"y = {_sign(s)}Huber(x − t)",
         (("x", f"clip(x − t, −{delta}, {delta}) v{_over(s)}"), ("t", f"−clip(x − t, −{delta}, {delta}) v{_over(s)}")),
-        f"the error, but never more than {delta} a sample: an outlier pulls no harder than others",
+        f"v times the error, clipped to ±{delta}: an outlier gets no larger a gradient",
         _SAVED,
     )
 
@@ -51,7 +51,7 @@ def _nll(s: Settings) -> Rule:
     return Rule(
         f"y = {_sign(s)}−w x[target]",
         (("x", f"−w v{over} at the target, 0 elsewhere"),),
-        "only the target's entry of each sample gets a gradient; w is the weight of its class, 1 where none is given",
+        "only the target class of each sample gets a gradient; w is its class weight, 1 by default",
         {"target": "target"},
     )
 
@@ -60,7 +60,7 @@ def _bce(s: Settings) -> Rule:
     return Rule(
         f"y = {_sign(s)}−(t log x + (1 − t) log(1 − x))",
         (("x", f"(x − t) ÷ (x (1 − x)) v{_over(s)}"), ("t", f"(log(1 − x) − log x) v{_over(s)}")),
-        "the error over x (1 − x): steep where the prediction is sure; times a sample's weight where it has one",
+        "v times the error over x (1 − x): large where a confident prediction is wrong; times the weight, if any",
         _SAVED,
     )
 
@@ -69,18 +69,18 @@ def _bce_logits(s: Settings) -> Rule:
     return Rule(
         f"y = {_sign(s)}binary cross-entropy of σ(x)",
         (("x", f"(σ(x) − t) v{_over(s)}"), ("t", f"−x v{_over(s)}")),
-        "the error in probability; times a sample's or class's weight where it has one",
+        "v times the error in probability, σ(x) − t; times the weight, if any",
         _SAVED,
     )
 
 
 _CTC = Rule(
-    "y = −log Σ of the chances of all alignments",
+    "y = −log Σ of the probabilities of all alignments",
     (("x", "(exp x − p) v"),),
-    "at each time: what the model gives a label, less p, the label's part in all alignments that spell the target",
-    {"log_probs": "x", "result0": "−log chance", "result1": "log α", "targets": "target"},
+    "at each time step: the model's probability of a label minus p, its probability given the target",
+    {"log_probs": "x", "result0": "−log likelihood", "result1": "log α", "targets": "target"},
 )
-"""Its v for the normalised log probabilities x is already less the part that a log softmax behind it would take out
+"""torch returns the gradient for x as if x were the input of the log softmax before it
 (aten/src/ATen/native/LossCTC.cpp, `ctc_loss_backward_cpu_template`)."""
 
 TABLE: Table = {

@@ -1,4 +1,4 @@
-"""Matrix products. A product has a Jacobian of blocks: each block is one of the matrices."""
+"""Matrix products. Their Jacobians consist of blocks: each block is one of the matrices."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ def _addmm(s: Settings) -> Rule:
     return Rule(
         f"y = {b}b + {a}x W",
         (("b", f"{b}v"), ("x", f"{a}v Wᵀ"), ("W", f"{a}xᵀ v")),
-        "the bias gets v, the input v Wᵀ, the weight xᵀ v: a sum over the rows of the batch",
+        "the bias gets v, the input v Wᵀ, the weight xᵀ v, summed over the batch",
         {"mat1": "x", "mat2": "W"},
     )
 
 
 def _linear(s: Settings) -> Rule:
-    """Return the rule of `addmm` where its second matrix is a transposed weight, as `nn.Linear` gives it."""
+    """Return the rule of `addmm` with a transposed weight, as in `nn.Linear`."""
     a, b = factor(s.get("alpha", 1)), factor(s.get("beta", 1))
     return Rule(
         f"y = {b}b + {a}x Wᵀ",
         (("b", f"{b}v"), ("x", f"{a}v W"), ("Wᵀ", f"{a}xᵀ v")),
-        "the bias gets v, the input v W, the transposed weight xᵀ v: a sum over the rows of the batch",
+        "the bias gets v, the input v W, the transposed weight xᵀ v, summed over the batch",
         {"mat1": "x", "mat2": "Wᵀ"},
     )
 
@@ -34,7 +34,7 @@ def _sparse(s: Settings) -> Rule:
     return Rule(
         f"y = {start}{a}x W, x sparse",
         (("b", f"{b}v"), ("x", f"{a}v Wᵀ where x has entries"), ("W", f"{a}xᵀ v")),
-        "the dense matrix gets xᵀ v, the sparse one v Wᵀ at its own entries only: what is not stored has no gradient",
+        "the dense matrix gets xᵀ v, the sparse one v Wᵀ at its stored entries only",
         {"mat1": "x", "mat2": "W"},
     )
 
@@ -44,7 +44,7 @@ def _batched(s: Settings) -> Rule:
     return Rule(
         f"y = {b}c + {a}A B in each batch",
         (("c", f"{b}v"), ("A", f"{a}v Bᵀ"), ("B", f"{a}Aᵀ v")),
-        f"the summand gets v; in each batch {_PRODUCT_WORDS}",
+        f"c gets v; in each batch {_PRODUCT_WORDS}",
         {"batch1": "A", "batch2": "B"},
     )
 
@@ -54,7 +54,7 @@ def _addmv(s: Settings) -> Rule:
     return Rule(
         f"y = {b}b + {a}A x",
         (("b", f"{b}v"), ("A", f"{a}v xᵀ"), ("x", f"{a}Aᵀ v")),
-        "the summand gets v, the matrix the outer product of v and x, the vector Aᵀ v",
+        "b gets v, the matrix the outer product of v and x, the vector Aᵀ v",
         {"mat": "A", "vec": "x"},
     )
 
@@ -81,12 +81,12 @@ TABLE: Table = {
         "y = A B in each group",
         (("A", "v Bᵀ in each group"), ("B", "Aᵀ v in each group")),
         f"in each group {_PRODUCT_WORDS}",
-        {"self": "A", "mat2": "B", "offs": "ends of the groups"},
+        {"self": "A", "mat2": "B", "offs": "ends of groups"},
     ),
     "VdotBackward0": Rule(
         "y = ā · b, ā the conjugate",
         (("a", "v̄ b"), ("b", "v a")),
-        "each vector gets v times the other, the first one v's conjugate",
+        "each vector gets v times the other; the first, the conjugate of v",
         {"self": "a", "other": "b"},
     ),
     "DotBackward0": Rule(
@@ -99,11 +99,11 @@ TRANSPOSED: dict[str, Entry] = {
     "MmBackward0": Rule(
         "y = x Wᵀ",
         (("x", "v W"), ("Wᵀ", "xᵀ v")),
-        "the input gets v W, the transposed weight xᵀ v: a sum over the rows of the batch",
+        "the input gets v W, the transposed weight xᵀ v, summed over the batch",
         {"self": "x", "mat2": "Wᵀ"},
     ),
 }
-"""The same where the last matrix is a weight that was transposed."""
+"""Products whose second matrix is a transposed weight."""
 
 SUMS = frozenset({"AddmmBackward0", "BaddbmmBackward0", "AddmvBackward0"})
-"""Nodes whose first input is a summand, and may be broadcast."""
+"""Nodes whose first input is added to the product, and may be broadcast."""

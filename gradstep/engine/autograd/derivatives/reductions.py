@@ -1,4 +1,4 @@
-"""Sums, means, extremes, norms and softmax: many numbers become few, and v is shared out among them."""
+"""Sums, means, extremes, norms and softmax."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ def _along(s: Settings) -> str:
     return f" along dim {dimension(s['dim'])}" if s.get("dim") not in (None, [], ()) else ""
 
 
-def _spread(s: Settings) -> int:
-    """Return how many spread formulas divide by: elements along the dimensions less the correction."""
+def _correction(s: Settings) -> int:
+    """Return what variance and standard deviation subtract from the number of elements."""
     correction = s.get("correction")
     return int(correction) if isinstance(correction, (int, float)) else 1
 
 
 def _variance(s: Settings) -> Rule:
-    words = "v times the distance from the mean, doubled, over the number of elements less the correction"
-    return _one(f"y = var x{_along(s)}", f"v ⊙ 2 (x − x̄) ÷ (n − {_spread(s)})", words, {"self": "x"})
+    words = f"v times twice the deviation from the mean, divided by n − {_correction(s)}"
+    return _one(f"y = var x{_along(s)}", f"v ⊙ 2 (x − x̄) ÷ (n − {_correction(s)})", words, {"self": "x"})
 
 
 def _deviation(s: Settings) -> Rule:
-    words = "v times the distance from the mean, over the deviation and the number of elements less the correction"
-    formula = f"v ⊙ (x − x̄) ÷ ((n − {_spread(s)}) y)"
+    words = f"v times the deviation from the mean, divided by n − {_correction(s)} and by the standard deviation"
+    formula = f"v ⊙ (x − x̄) ÷ ((n − {_correction(s)}) y)"
     return _one(f"y = std x{_along(s)}", formula, words, {"self": "x", "result": "y"})
 
 
 def _picked(name: str) -> Rule:
-    words = f"v goes to the {name} element, by the index that the forward kept; the others get 0"
+    words = f"v goes to the {name} element, by the index that the forward saved; the others get 0"
     return _one(f"y = {name} of x", "v at i, 0 elsewhere", words, {"indices": "i"})
 
 
 def _shared(name: str) -> Rule:
-    words = f"v goes to the {name} element, in equal parts where several are; the others get 0"
+    words = f"v goes to the {name} element, split equally among ties; the others get 0"
     return _one(f"y = {name} of x", "v ⊙ 1[x = y] ÷ how many", words, {"self": "x", "result": "y"})
 
 
@@ -48,7 +48,7 @@ def _norm(s: Settings) -> Rule:
     if order == 1:
         return _one("y = Σ |x|", "v sign(x)", "v times the sign of each element", saved)
     p = number(order)
-    words = "v times the slope of the norm"
+    words = "v times the derivative of the norm"
     return _one(f"y = (Σ |x|^{p})^(1/{p})", f"v x |x|^({p} − 2) ÷ y^({p} − 1)", words, saved)
 
 
@@ -56,7 +56,7 @@ def _softmax(s: Settings) -> Rule:
     return _one(
         f"y = softmax x{_along(s)}",
         "y ⊙ (v − Σ v ⊙ y)",
-        "each v less their mean weighted by y, times y: what all have in common does not count",
+        "y times v minus the mean of v weighted by y: adding a constant to v changes nothing",
         {"result": "y"},
     )
 
@@ -65,17 +65,15 @@ def _log_softmax(s: Settings) -> Rule:
     return _one(
         f"y = log softmax x{_along(s)}",
         "v − exp(y) Σ v",
-        "v less its sum shared out by the probabilities",
+        "v minus the probabilities times the sum of v",
         {"result": "y"},
     )
 
 
 TABLE: Table = {
-    "SumBackward0": _one(
-        "y = Σ x", "v for every element", "every element gets v: a sum hands its gradient on as it is"
-    ),
+    "SumBackward0": _one("y = Σ x", "v for every element", "every element gets v unchanged"),
     "SumBackward1": lambda s: _one(
-        f"y = Σ x{_along(s)}", "v repeated", "every element gets the v of the sum it was part of"
+        f"y = Σ x{_along(s)}", "v repeated", "every element gets the v of the sum it is part of"
     ),
     "MeanBackward0": lambda s: _one(
         "y = Σ x ÷ n", f"v ÷ {number(s.get('self_sym_numel'))}", "every element gets an equal share of v"
@@ -88,21 +86,24 @@ TABLE: Table = {
     ),
     "VarBackward0": _variance,
     "StdBackward0": _deviation,
-    "AmaxBackward0": _shared("greatest"),
-    "AminBackward0": _shared("least"),
-    "MaxBackward0": _picked("greatest"),
-    "MinBackward0": _picked("least"),
-    "MaxBackward1": _shared("greatest"),
-    "MinBackward1": _shared("least"),
+    "AmaxBackward0": _shared("largest"),
+    "AminBackward0": _shared("smallest"),
+    "MaxBackward0": _picked("largest"),
+    "MinBackward0": _picked("smallest"),
+    "MaxBackward1": _shared("largest"),
+    "MinBackward1": _shared("smallest"),
     "TopkBackward0": _one(
-        "y = greatest of x", "v at i, 0 elsewhere", "v goes back to the elements that were picked", {"indices": "i"}
+        "y = k largest of x",
+        "v at i, 0 elsewhere",
+        "v goes to the elements that were picked; the others get 0",
+        {"indices": "i"},
     ),
-    "SortBackward0": _one("y = x, sorted", "v at i", "v goes back to where each element came from", {"indices": "i"}),
+    "SortBackward0": _one("y = x, sorted", "v at i", "v in the order before sorting", {"indices": "i"}),
     "LinalgVectorNormBackward0": _norm,
     "LogsumexpBackward0": lambda s: _one(
         f"y = log Σ exp x{_along(s)}",
         "v ⊙ exp(x − y)",
-        "v shared out by the softmax of x",
+        "v times the softmax of x",
         {"self": "x", "result": "y"},
     ),
     "SoftmaxBackward0": _softmax,

@@ -1,7 +1,7 @@
-"""Operations that can be run again from what their nodes kept, in double precision, as a function of one input.
+"""Operations that can be rerun from what their nodes saved, in double precision, as a function of one input.
 
-A node has no forward to call. Where an operation is linear in an input, any point will do; where it is not, the point
-must have been saved, or follow from the saved output (x = atanh y). What is neither is not in the table.
+A node has no forward to call. An operation that is linear in an input can be rerun at any point; otherwise the point
+must have been saved, or follow from the saved output (x = atanh y). Any other operation is not in the table.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ Function: TypeAlias = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Rerun:
-    """An operation as a function of one of its inputs, the others held."""
+    """An operation as a function of one of its inputs, the others fixed."""
 
     function: Function
     point: Tensor
-    """The input at which it was, or a stand-in where the derivative is the same."""
+    """The input of the forward, or a point with the same derivative."""
 
 
 class SavedContext:
-    """What a node kept: tensors as doubles, settings, the shapes of its output and of the input that is moved."""
+    """What a node saved: tensors in float64, settings, the shapes of one output and of one input."""
 
     def __init__(self, node: Node, edge: int, output: int) -> None:
         following, place = node.next_functions[edge]
@@ -43,7 +43,7 @@ class SavedContext:
         self._tensors = {value.name: value.tensor for value in saved_values(node)}
 
     def __getitem__(self, name: str) -> Tensor:
-        """Return a saved tensor; raise KeyError when it was not kept."""
+        """Return a saved tensor; raise KeyError when there is none."""
         tensor = self._tensors[name]
         if tensor is None:
             raise KeyError(name)
@@ -51,18 +51,18 @@ class SavedContext:
         return plain.double() if plain.is_floating_point() else plain
 
     def get(self, name: str) -> Tensor | None:
-        """Return a saved tensor, None for an optional one that was not given."""
+        """Return a saved tensor; None for an optional one that was not passed."""
         return self[name] if name in self._tensors else None
 
     def listed(self, name: str) -> tuple[Any, ...]:
-        """Return a saved list of indices as an index, dimensions taken whole included."""
+        """Return a saved list of indices as an index; None in it is a whole dimension."""
         indices = read(self._node, name)
         if indices is PACKED:
             raise KeyError(name)
         return tuple(slice(None) if t is None else t for t in indices)
 
     def number(self, name: str) -> Any:
-        """Return a setting; torch keeps negative dimensions as unsigned numbers of 64 bits."""
+        """Return a setting; torch saves negative dimensions as unsigned 64-bit numbers."""
         value = self.set[name]
         if isinstance(value, (list, tuple)):
             return [v - 2**64 if isinstance(v, int) and v >= 2**63 else v for v in value]
@@ -78,7 +78,7 @@ Maker: TypeAlias = Callable[[SavedContext], "Function | Rerun"]
 
 
 def at_saved(name: str, function: Callable[[SavedContext, Tensor], Tensor]) -> Maker:
-    """Return the maker of an operation whose one input was saved."""
+    """Return the maker of an operation whose only input was saved."""
     return lambda k: Rerun(lambda x: function(k, x), k[name])
 
 
@@ -88,7 +88,7 @@ def from_result(forward: Function, inverse: Function) -> Maker:
 
 
 def linear(function: Callable[[SavedContext, Tensor], Tensor]) -> Maker:
-    """Return the maker of an operation that is linear in its one input."""
+    """Return the maker of an operation that is linear in its only input."""
     return lambda k: lambda x: function(k, x)
 
 
@@ -121,7 +121,7 @@ def loss(function: Callable[..., Tensor], *more: tuple[str, str]) -> Maker:
 def attention(k: SavedContext) -> Function | Rerun:
     """Return attention as a function of query, key or value."""
     if k.number("dropout_p"):
-        raise KeyError("what was dropped")
+        raise KeyError("the dropout mask")
     given = (k["query"], k["key"], k["value"])
     mask, causal, scale = k.get("attn_mask"), k.number("is_causal"), k.number("scale")
 

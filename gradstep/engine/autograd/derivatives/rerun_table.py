@@ -1,4 +1,4 @@
-"""The table of operations that can be run again: for each kind of node, its operation in torch's own words."""
+"""The table of operations that can be rerun: for each kind of node, its operation in torch."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from gradstep.engine.autograd.derivatives.rerun import (
     loss,
     reduction_of,
 )
+from gradstep.engine.autograd.graph import node_name
 
 
 def _broadcast(sign: int = 1, scaled: bool = False) -> Maker:
-    """Return the maker of a summand, which may be broadcast."""
+    """Return the maker of an input that is added, and may be broadcast."""
     return linear(lambda k, x: (sign * (k.number("alpha") if scaled else 1) * x).expand(k.out_shape))
 
 
@@ -35,7 +36,7 @@ def _dims(k: SavedContext) -> list[int] | None:
 
 
 def _product(k: SavedContext, first: str, second: str, factor: str = "") -> Function:
-    """Return a matrix product as a function of the first (edge 0 or 1 of a sum) or the second matrix."""
+    """Return a matrix product as a function of its first or second matrix."""
     times = k.number(factor) if factor else 1
     matrices = k.edge - (1 if factor else 0)
     other = k[second if matrices == 0 else first]
@@ -85,7 +86,7 @@ def _relu(k: SavedContext) -> Rerun:
 def _layer_norm(k: SavedContext) -> Rerun:
     point, shape = k["input"], k.number("normalized_shape")
     spread = point.var(list(range(-len(shape), 0)), correction=0, keepdim=True)
-    # eps is not kept; one over the deviation is, and eps is what that has beyond the variance
+    # eps is not saved, but 1 ÷ √(variance + eps) is
     eps = float((k["result2"].reshape(spread.shape) ** -2 - spread).median().clamp(min=0))
     return _normalised(k, lambda x, w, b: torch.layer_norm(x, shape, w, b, eps))
 
@@ -168,7 +169,7 @@ def _bce(k: SavedContext) -> Rerun:
 
 def _embedding(k: SavedContext) -> Function:
     if k.number("scale_grad_by_freq") or k.number("padding_idx") >= 0:
-        raise KeyError("a gradient that is scaled or dropped on purpose is no derivative")
+        raise KeyError("a gradient that is scaled or dropped on purpose is not the derivative")
     indices = k["indices"]
     return lambda weight: weight[indices]
 
@@ -183,12 +184,12 @@ def _stacked(k: SavedContext) -> Function:
     return run
 
 
-_SHAPED = linear(lambda k, x: x.reshape(k.out_shape))
-_SAME = linear(lambda _, x: x)
-_READ = linear(lambda k, x: x.gather(k.number("dim"), k["index"]))
+_RESHAPE = linear(lambda k, x: x.reshape(k.out_shape))
+_IDENTITY = linear(lambda _, x: x)
+_GATHER = linear(lambda k, x: x.gather(k.number("dim"), k["index"]))
 
 TABLE: dict[str, Maker] = {
-    # each element for itself
+    # elementwise
     "ReluBackward0": _relu,
     "LeakyReluBackward0": at_saved("self", lambda k, x: f.leaky_relu(x, k.number("negative_slope"))),
     "HardtanhBackward0": at_saved("self", lambda k, x: x.clamp(k.number("min_val"), k.number("max_val"))),
@@ -229,9 +230,9 @@ TABLE: dict[str, Maker] = {
     ),
     "MaskedFillBackward0": linear(lambda k, x: x.masked_fill(k["mask"], 0.0)),
     "NativeDropoutBackward0": linear(lambda k, x: x * k["result1"] / (1 - k.number("p"))),
-    "CloneBackward0": _SAME,
-    "AliasBackward0": _SAME,
-    "ToCopyBackward0": _SAME,
+    "CloneBackward0": _IDENTITY,
+    "AliasBackward0": _IDENTITY,
+    "ToCopyBackward0": _IDENTITY,
     # products
     "MmBackward0": lambda k: _product(k, "self", "mat2"),
     "BmmBackward0": lambda k: _product(k, "self", "mat2"),
@@ -254,7 +255,7 @@ TABLE: dict[str, Maker] = {
             "SqueezeBackward1",
             "SqueezeBackward2",
         ),
-        _SHAPED,
+        _RESHAPE,
     ),
     "ExpandBackward0": linear(lambda k, x: x.expand(k.out_shape)),
     "RepeatBackward0": linear(lambda k, x: x.repeat(k.number("repeats"))),
@@ -264,7 +265,7 @@ TABLE: dict[str, Maker] = {
     ),
     "IndexBackward0": _index,
     "IndexSelectBackward0": linear(lambda k, x: x.index_select(k.number("dim"), k["index"])),
-    "GatherBackward0": _READ,
+    "GatherBackward0": _GATHER,
     "StackBackward0": _stacked,
     "SplitBackward0": linear(lambda k, x: torch.split(x, k.number("split_size"), k.number("dim"))[k.output]),
     "UnsafeSplitBackward0": linear(lambda k, x: torch.split(x, k.number("split_size"), k.number("dim"))[k.output]),
@@ -328,13 +329,13 @@ def _correction(k: SavedContext) -> int:
 
 
 def rerun(node: Node, edge: int, output: int = 0) -> Rerun | None:
-    """Return the operation of a node as a function of one input; None where it can't be run again."""
-    maker = TABLE.get(node.name().rsplit("::", 1)[-1])
+    """Return the operation of a node as a function of one input; None when it can't be rerun."""
+    maker = TABLE.get(node_name(node))
     if maker is None:
         return None
     kept = SavedContext(node, edge, output)
     try:
         made = maker(kept)
-    except KeyError:  # something was not kept, for nobody needed it
+    except KeyError:  # something was not saved, because no gradient needed it
         return None
     return made if isinstance(made, Rerun) else Rerun(made, kept.anywhere)

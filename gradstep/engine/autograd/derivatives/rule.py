@@ -1,4 +1,4 @@
-"""The entry of a table for one kind of node: its operation, J^T v for each input, and a line of words."""
+"""The entry of a table for one kind of node: its operation, J^T v for each input, and one line of text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Settings: TypeAlias = Mapping[str, Setting]
 class Rule:
     """The derivative of one kind of node, after torch's `derivatives.yaml`.
 
-    `v` is what arrives, `⊙` multiplies element by element, `1[...]` is 1 where the condition holds and 0 elsewhere,
+    `v` is the upstream gradient, `⊙` multiplies elementwise, `1[...]` is 1 where the condition holds and 0 elsewhere,
     juxtaposed matrices are a matrix product, and `ᵀ` transposes the last two dimensions.
     """
 
@@ -25,15 +25,15 @@ class Rule:
     inputs: tuple[tuple[str, str], ...]
     """For each input its symbol and J^T v, e.g. `("x", "v ⊙ 1[y > 0]")`."""
     words: str
-    """What happens to v, in a line that a learner reads."""
+    """What the node does to v, in one line."""
     saved: Mapping[str, str] = field(default_factory=dict)
-    """The saved tensors that the formulas name, and their symbols. A node without them is of another kind."""
+    """The saved tensors that the formulas use, and their symbols. A node without them is another overload."""
     several: bool = False
-    """True where the operation takes a list of tensors: the last of `inputs` stands for all further ones."""
+    """True when the operation takes a list of tensors: the last of `inputs` describes all further ones."""
 
 
 Entry: TypeAlias = Rule | Callable[[Settings], Rule]
-"""A rule, or what makes one of the node's settings."""
+"""A rule, or a function that makes one from the node's settings."""
 Table: TypeAlias = Mapping[str, Entry]
 
 
@@ -43,12 +43,12 @@ def number(value: object) -> str:
 
 
 def factor(value: object) -> str:
-    """Write a setting as a factor before what it multiplies; nothing for 1."""
+    """Write a setting as a factor; empty for 1."""
     return "" if value == 1 else "−" if value == -1 else f"{number(value)} "
 
 
 def dimension(value: object) -> str:
-    """Write a dimension; torch keeps negative ones as unsigned numbers of 64 bits."""
+    """Write a dimension; torch saves negative ones as unsigned 64-bit numbers."""
     dims = value if isinstance(value, (list, tuple)) else (value,)
     signed = [d - 2**64 if isinstance(d, int) and d >= 2**63 else d for d in dims]
     return ", ".join(map(number, signed))

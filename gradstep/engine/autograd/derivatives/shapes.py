@@ -1,12 +1,10 @@
-"""Operations that only move numbers: their Jacobians hold ones and zeros."""
+"""Operations that only rearrange elements: their Jacobians consist of ones and zeros."""
 
 from __future__ import annotations
 
 from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table, dimension
 
-_RESHAPED = Rule(
-    "y = x in another shape", (("x", "v in the shape of x"),), "the same numbers in the shape of the input"
-)
+_RESHAPED = Rule("y = x in another shape", (("x", "v in the shape of x"),), "v, reshaped to the shape of the input")
 
 
 def _one(forward: str, formula: str, words: str, saved: dict[str, str] | None = None) -> Rule:
@@ -23,12 +21,12 @@ def _slice(s: Settings) -> Rule:
     place = f"{0 if start is None else start}:{'' if not isinstance(end, int) or end >= 2**62 else end}"
     place += f":{step}" if step != 1 else ""
     dim = dimension(s.get("dim"))
-    words = "v goes back to the slice it was taken from; the rest of the input gets 0"
+    words = "v goes to the slice that was read; the rest of the input gets 0"
     return _one(f"y = x[{place}] along dim {dim}", "v in its place, 0 elsewhere", words)
 
 
 def _select(s: Settings) -> Rule:
-    words = "v goes back to the place it was taken from; the rest of the input gets 0"
+    words = "v goes to the index that was read; the rest of the input gets 0"
     place = f"x at {dimension(s.get('index'))} of dim {dimension(s.get('dim'))}"
     return _one(f"y = {place}", "v in its place, 0 elsewhere", words)
 
@@ -37,17 +35,17 @@ def _cat(s: Settings) -> Rule:
     dim = dimension(s.get("dim"))
     return Rule(
         f"y = [x₁ x₂ …] along dim {dim}",
-        (("x", "its own part of v"),),
-        "each input gets the part of v that lies where it was put",
+        (("x", "its part of v"),),
+        "each input gets its part of v",
         several=True,
     )
 
 
 def _split(s: Settings) -> Rule:
     return _one(
-        f"y₁, y₂, … = x cut along dim {dimension(s.get('dim'))}",
+        f"y₁, y₂, … = x split along dim {dimension(s.get('dim'))}",
         "[v₁ v₂ …]",
-        "what arrives for the pieces is put together again; a piece nobody used gives 0",
+        "the gradients of the pieces are concatenated; 0 for a piece that was not used",
     )
 
 
@@ -55,15 +53,15 @@ def _unbind(s: Settings) -> Rule:
     return _one(
         f"y₁, y₂, … = x along dim {dimension(s.get('dim'))}",
         "v₁, v₂, … stacked",
-        "what arrives for the pieces is stacked again; a piece nobody used gives 0",
+        "the gradients of the pieces are stacked; 0 for a piece that was not used",
     )
 
 
 def _stack(s: Settings) -> Rule:
     return Rule(
         f"y = x₁, x₂, … stacked along dim {dimension(s.get('dim'))}",
-        (("x", "its own slice of v"),),
-        "each input gets the slice of v that it became",
+        (("x", "its slice of v"),),
+        "each input gets its slice of v",
         several=True,
     )
 
@@ -72,21 +70,19 @@ def _cumsum(s: Settings) -> Rule:
     return _one(
         f"y = running sums along dim {dimension(s.get('dim'))}",
         "running sums of v from the end",
-        "each element gets the sum of v from its own place on: all the sums it is part of",
+        "each element gets the sum of v from its own position on: it is part of all those sums",
     )
 
 
 _TRANSPOSED = _one("y = xᵀ", "vᵀ", "v transposed back")
-_BACK = "every number of v is added where it was read from: what was read twice gets both, what was not read gets 0"
+_BACK = "v is added at the indices that were read: one read twice gets both, one not read gets 0"
 
 TABLE: Table = {
     "TBackward0": _TRANSPOSED,
     "TBackward1": _TRANSPOSED,
     "TransposeBackward0": _transpose,
     "TransposeBackward1": _transpose,
-    "PermuteBackward0": _one(
-        "y = x, dims permuted", "v, dims permuted back", "v with its dimensions put back in order"
-    ),
+    "PermuteBackward0": _one("y = x, dims permuted", "v, dims permuted back", "v with the inverse permutation of dims"),
     "ViewBackward0": _RESHAPED,
     "UnsafeViewBackward0": _RESHAPED,
     "ReshapeAliasBackward0": _RESHAPED,
@@ -99,10 +95,10 @@ TABLE: Table = {
     "SqueezeBackward4": _RESHAPED,
     "SqueezeBackward5": _RESHAPED,
     "ExpandBackward0": _one(
-        "y = x, repeated without a copy", "v summed over the repeats", "each number gets the sum of v over its repeats"
+        "y = x, broadcast", "v summed over the copies", "each element gets the sum of v over its copies"
     ),
     "RepeatBackward0": _one(
-        "y = x, repeated", "v summed over the repeats", "each number gets the sum of v over its copies"
+        "y = x, repeated", "v summed over the copies", "each element gets the sum of v over its copies"
     ),
     "SliceBackward0": _slice,
     "SelectBackward0": _select,
@@ -110,7 +106,7 @@ TABLE: Table = {
     "IndexSelectBackward0": _one("y = x[i]", "v added at i, 0 elsewhere", _BACK, {"index": "i"}),
     "GatherBackward0": _one("y = x[i]", "v added at i, 0 elsewhere", _BACK, {"index": "i"}),
     "MaskedSelectBackward0": _one(
-        "y = x where m", "v where m, 0 elsewhere", "v goes back to the places that the mask took", {"mask": "m"}
+        "y = x where m", "v where m, 0 elsewhere", "v goes to the elements that the mask selected", {"mask": "m"}
     ),
     "CatBackward0": _cat,
     "StackBackward0": _stack,
@@ -118,21 +114,21 @@ TABLE: Table = {
     "SplitWithSizesBackward0": _split,
     "UnsafeSplitBackward0": _split,
     "UnbindBackward0": _unbind,
-    "FlipBackward0": _one("y = x, turned round", "v turned round", "v turned round again"),
-    "RollBackward0": _one("y = x, rolled", "v rolled back", "v rolled back"),
+    "FlipBackward0": _one("y = x, flipped", "v, flipped", "v, flipped back"),
+    "RollBackward0": _one("y = x, rolled", "v, rolled back", "v, rolled back"),
     "TriuBackward0": _one("y = x on and above a diagonal", "v on and above it, else 0", "v passes where x was kept"),
     "TrilBackward0": _one("y = x on and below a diagonal", "v on and below it, else 0", "v passes where x was kept"),
-    "DiagonalBackward0": _one("y = diagonal of x", "v on the diagonal, else 0", "v goes back to the diagonal"),
-    "ConstantPadNdBackward0": _one("y = x with a border", "v without the border", "v without what was padded"),
+    "DiagonalBackward0": _one("y = diagonal of x", "v on the diagonal, else 0", "v goes to the diagonal"),
+    "ConstantPadNdBackward0": _one("y = x, padded", "v without the padding", "v without the padding"),
     "CumsumBackward0": _cumsum,
 }
 
 SAME_ORDER = frozenset(name for name, rule in TABLE.items() if rule is _RESHAPED)
-"""Nodes that leave every number where it is: only the shape is another."""
+"""Nodes that change only the shape."""
 
 
 def order_of(name: str, s: Settings, dims: int) -> list[int] | None:
-    """Return which dimension of the input each of the output is, for a node that only changes their order."""
+    """Return the input dimension of each output dimension, for a node that permutes them."""
     order = list(range(dims))
     if name.startswith("TBackward"):
         return order[::-1]

@@ -1,4 +1,4 @@
-"""Fourier transforms: linear, so that backward is the transform's own conjugate transpose."""
+"""Fourier transforms: linear, so backward is the conjugate transpose."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ def _along(s: Settings) -> str:
 
 def _complex(s: Settings) -> Rule:
     there, back = ("FFT", "inverse FFT") if s.get("forward") else ("inverse FFT", "FFT")
-    words = f"the {back} of v, scaled as the forward was: a transform goes back by its own conjugate"
+    words = f"the {back} of v, scaled as the forward was: the conjugate transpose of the transform"
     return Rule(f"y = {there} of x {_along(s)}", (("x", f"{back} of v, scaled alike"),), words)
 
 
 def _from_real(s: Settings) -> Rule:
-    words = "the inverse FFT of v, of which a real input takes the real part"
+    words = "the real part of the inverse FFT of v, since the input is real"
     formula = "real part of the inverse FFT of v, scaled alike"
     return Rule(f"y = FFT of real x {_along(s)}", (("x", formula),), words)
 
 
 def _to_real(s: Settings) -> Rule:
-    words = "the FFT of v, twice where a frequency stands for its mirror image as well"
+    words = "the FFT of v, doubled where a frequency also represents its mirror image"
     return Rule(
         f"y = inverse FFT of x {_along(s)}, real",
-        (("x", "FFT of v, scaled alike, twice between its ends"),),
+        (("x", "FFT of v, scaled alike, doubled between its ends"),),
         words,
     )
 

@@ -1,4 +1,4 @@
-"""Backwards that were recorded under `create_graph`, differentiated once more: `u` is the v of the first time."""
+"""Double backward, recorded under `create_graph`: `u` is the v of the first backward."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def _threshold(s: Settings) -> Rule:
     return Rule(
         f"y = u ⊙ 1[x > {t}]",
         (("u", f"v ⊙ 1[x > {t}]"), ("x", "0")),
-        "a straight line has no second derivative: v passes to u where the first backward let u pass, x gets 0",
+        "v passes to u where x is above the threshold; x gets 0: a line has no second derivative",
         {"self": "x"},
     )
 
@@ -19,13 +19,13 @@ TABLE: Table = {
     "TanhBackwardBackward0": Rule(
         "y = u ⊙ (1 − t²), t = tanh",
         (("u", "v ⊙ (1 − t²)"), ("t", "−2 v ⊙ u ⊙ t")),
-        "u gets v as u itself went back, and tanh the change of its own slope",
+        "u gets v times 1 − t²; t gets v times u times the derivative of 1 − t²",
         {"grad_output": "u", "output": "t"},
     ),
     "SigmoidBackwardBackward0": Rule(
         "y = u ⊙ s (1 − s), s = σ",
         (("u", "v ⊙ s (1 − s)"), ("s", "v ⊙ u ⊙ (1 − 2 s)")),
-        "u gets v as u itself went back, and σ the change of its own slope",
+        "u gets v times s (1 − s); s gets v times u times the derivative of s (1 − s)",
         {"grad_output": "u", "output": "s"},
     ),
     "ThresholdBackwardBackward0": _threshold,

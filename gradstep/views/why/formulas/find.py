@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradstep.engine.debuggee.optimizers import is_torchs, writes_grad
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.numbers.selection import Cut
 from gradstep.engine.state.optimizer import OptimizerPart
 from gradstep.views.why.formulas.adagrad import adagrad
@@ -41,7 +42,7 @@ def why_none(held: Held, parameter: Tensor) -> str:
     if places > 1:
         return "twice in the optimizer: a step updates it twice"
     if not parameter.dtype.is_floating_point:
-        return f"no formula for {str(parameter.dtype).removeprefix('torch.')}"
+        return f"no formula for {dtype_name(parameter)}"
     if parameter.layout is not torch.strided or (grad is not None and grad.layout is not torch.strided):
         return "no formula for a sparse tensor or gradient"
     return ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from gradstep.engine.numbers.readable import dtype_name
 from gradstep.values.views.ledger import FormulaLine
 from gradstep.views.why.formulas.term import Precision, Term, agree, constant, leaf
 from gradstep.views.why.formulas.text import DIGITS, digits_that_tell, signed
@@ -126,7 +127,7 @@ class Work:
         before = float(self.weight)
         digits = digits_that_tell(before, value) if last else DIGITS
         lost = last and value == before and float(made.term.value) != before
-        dtype = str(self.weight.dtype).removeprefix("torch.")
+        dtype = dtype_name(self.weight)
         note = f"less than the last bit of w in {dtype}: w is unchanged" if lost else ""
         return FormulaLine(name, formula, made.term.numbers(digits), signed(value, digits), note)
 
