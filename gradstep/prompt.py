@@ -1,4 +1,4 @@
-"""The session for a Python prompt, a notebook or a test: besides the methods by name it takes lines of the language."""
+"""The session for a Python prompt, a notebook or a test: it also runs lines of the steps language."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Session(local.Session):
     """Steps a workload in this process, without a screen."""
 
     def run(self, text: str) -> Outcome:
-        """Carry out lines of the steps language, such as `set lr = 0.01` or `repeat 5 { forward; backward }`.
+        """Run lines of the steps language, such as `set lr = 0.01` or `repeat 5 { forward; backward }`.
 
         Args:
-            text: one line or several; `gradstep help steps` has them all.
+            text: one or more lines; `gradstep help steps` lists them.
 
         Returns:
-            The outcome of the last line, with what all of them printed; of the first that went wrong, where one did.
+            The outcome of the last line, with the output of all lines; or that of the first line that failed.
         """
         try:
             script = parse_script(text, os.path.join(os.getcwd(), "session.run"))
@@ -37,7 +37,7 @@ class Session(local.Session):
         while runner.line is not None:
             outcome = self.execute(runner.line.command)
             failure = runner.feed(outcome.problem)
-            # an error that the lines expect is none
+            # an error that `expect error` expects is not a problem
             self.problem = None if failure is None else failure.problem
             outcome = replace(outcome, problem=self.problem)
             if failure is not None:
@@ -47,7 +47,7 @@ class Session(local.Session):
         return replace(outcome, text=text, instead=tuple(self.log[begun:]))
 
     def __repr__(self) -> str:
-        """Return what it holds and where that stands."""
+        """Return the workload, the iteration and the stop."""
         stop = self.stop
         if not stop.number:
             return "<gradstep.Session, nothing loaded>"

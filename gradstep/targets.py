@@ -1,4 +1,4 @@
-"""What a user named to be stepped, checked as far as it can be without torch and before a screen opens."""
+"""Check the target that a user named, as far as possible without torch and before a screen opens."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gradstep.values.nearest import did_you_mean
 
 A_FACTORY = (
     "A factory is a function without arguments that returns a gradstep.Workload (model, loss, optimizer, batches). "
-    "`gradstep template my_model.py` writes one that works, to start from."
+    "`gradstep template my_model.py` writes a working one to start from."
 )
 OWN_LOOP = (
-    "To step a script with a loop of its own, import gradstep, put one line in front of the loop, and run the script:\n"
+    "To step a script that has its own loop, import gradstep, add one line before the loop, and run the script:\n"
     "gradstep.open(gradstep.Workload(model=model, loss=loss_fn, optimizer=optimizer, batches=loader))"
 )
 
@@ -25,7 +25,7 @@ def check_target(target: str) -> None:
     """Check an example's name, `FILE.py:factory` or `pkg.module:factory`.
 
     Raises:
-        GradstepError: there is no such example, file, module or function, as far as can be seen without running it.
+        GradstepError: there is no such example, file, module or function, as far as reading the file can show.
     """
     place, colon, name = target.rpartition(":")
     if not colon:
@@ -56,7 +56,7 @@ def _check_example(target: str) -> None:
         listed = f"Its functions are {_listed(names)}." if names else "It has no function at its top level."
         raise wrong(
             "which function of the file builds the workload?",
-            f"{target} is a script. gradstep steps a workload that a function returns, or the script opens. {listed}",
+            f"{target} is a script. gradstep steps what a function returns, or what a script gives gradstep.open. {listed}",
             f"Name it: gradstep {target}:{makers[0]}." if len(makers) == 1 else f"{OWN_LOOP}\n{A_FACTORY}",
             target,
         )
@@ -64,16 +64,16 @@ def _check_example(target: str) -> None:
     raise wrong(
         f"there is no example called {target}",
         f"The examples are {_listed(list(EXAMPLES))}.",
-        f"{offer} For a model of your own give FILE.py:factory or pkg.module:factory.".strip(),
+        f"{offer} For your own model, give FILE.py:factory or pkg.module:factory.".strip(),
         target,
     )
 
 
 def check_factory(tree: ast.Module, name: str, file: str) -> None:
-    """Check that a function of a file can be a factory, as far as can be seen without running it.
+    """Check that a function of a file can be a factory, without running it.
 
     Raises:
-        GradstepError: it takes arguments, or returns nothing, as a function that trains does.
+        GradstepError: it takes arguments, or returns nothing, as a training function does.
     """
     defined = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
     stored = any(isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id == name for n in ast.walk(tree))
@@ -89,12 +89,12 @@ def check_factory(tree: ast.Module, name: str, file: str) -> None:
             "a factory takes no arguments", what, f"Write a function that calls it with them. {A_FACTORY}", name
         )
     if not _returns(defined[0]):
-        what = f"{name} in {file} returns nothing: it does not build a workload, it runs by itself."
-        raise wrong("this function is no factory", what, f"{OWN_LOOP}\n{A_FACTORY}", name)
+        what = f"{name} in {file} returns nothing, so it builds no workload."
+        raise wrong("this function is not a factory", what, f"{OWN_LOOP}\n{A_FACTORY}", name)
 
 
 def _returns(function: ast.FunctionDef) -> bool:
-    """Return whether a function may return something, or only raises; those defined inside of it are passed over."""
+    """Return whether a function may return something, or only raises; nested functions are ignored."""
     if any(isinstance(node, ast.Raise) for node in function.body):
         return True
     todo: list[ast.AST] = [*function.body]
@@ -117,13 +117,13 @@ def _check_module(place: str, name: str) -> None:
             A_FACTORY,
             place,
         )
-    # only the package itself is looked for: looking inside it would import it
+    # only the top-level package is looked up: looking inside it would import it
     top = place.partition(".")[0]
     if importlib.util.find_spec(top) is None:
         raise wrong(
             f"there is no module called {top}",
-            f"It lies neither in {os.getcwd()} nor on Python's path.",
-            "Go to the folder that it lies in, put that folder on PYTHONPATH, or give FILE.py:factory.",
+            f"It is neither in {os.getcwd()} nor on Python's path.",
+            "Run gradstep in the folder that contains it, add that folder to PYTHONPATH, or give FILE.py:factory.",
             place,
         )
 
@@ -147,18 +147,18 @@ def _functions(tree: ast.Module) -> list[str]:
 
 
 def _makers(tree: ast.Module) -> list[str]:
-    """Return the functions that speak of a Workload, in their body or as what they return."""
-    spoken = {
+    """Return the functions that mention Workload, in their body or as their return type."""
+    mentioned = {
         node.name: {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
         | {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
         for node in tree.body
         if isinstance(node, ast.FunctionDef)
     }
-    return [name for name, words in spoken.items() if "Workload" in words]
+    return [name for name, words in mentioned.items() if "Workload" in words]
 
 
 def _names(tree: ast.Module) -> set[str] | None:
-    """Return every name that the file's top level may define; None when that cannot be told (`import *`)."""
+    """Return every name that the file's top level may define; None if unknown (`import *`)."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):

@@ -1,8 +1,8 @@
-"""A model of your own for gradstep: step it with `gradstep FILE.py:workload`.
+"""Your own model in gradstep: step it with `gradstep FILE.py:workload`.
 
-A factory is a function without arguments that returns a gradstep.Workload. Put your model, your loss, your optimizer
-and your batches in the place of these. `gradstep FILE.py:workload --seed 0` seeds torch, python and numpy before it
-calls the factory, so that the same numbers come again.
+A factory is a function without arguments that returns a gradstep.Workload. Replace the model, loss, optimizer and
+batches below with yours. `gradstep FILE.py:workload --seed 0` seeds torch, python and numpy before it calls the
+factory, so that every run gives the same numbers.
 """
 
 import torch
@@ -13,14 +13,14 @@ from gradstep import Workload
 
 
 def workload() -> Workload:
-    """Build everything that one training loop needs; gradstep then runs the loop, one phase a key."""
+    """Build what a training loop needs; gradstep runs the loop, one key per phase."""
     model = nn.Sequential(
         nn.Linear(8, 16),
         nn.Tanh(),
         nn.Linear(16, 1),
     )
 
-    # a DataLoader gives (input, target) batches and is begun again when it ends; a list of batches does as well
+    # a DataLoader of (input, target) batches is restarted when it ends; a list of batches works too
     inputs = torch.randn(128, 8)
     targets = inputs.sum(dim=-1, keepdim=True)
     batches = DataLoader(TensorDataset(inputs, targets), batch_size=32, shuffle=True)
@@ -32,5 +32,5 @@ def workload() -> Workload:
         batches=batches,
         schedulers=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.9),
         schedule="epoch",  # when they step: after each optimizer "step", or at the end of each "epoch" of batches
-        show="2.weight",  # what the tensor panel opens on
+        show="2.weight",  # the slice that the Tensor panel opens on
     )

@@ -1,4 +1,4 @@
-"""Workload: what is stepped. A model, a loss, an optimizer and batches, handed to gradstep."""
+"""Workload: the model, loss, optimizer and batches that gradstep steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Workload:
-    """A model with all that one training loop needs, in the hands of gradstep.
+    """A model with everything that its training loop needs.
 
     Give either `loss`, called as `loss(output, target)` with `output = model(input)` and a batch `(input, target)`,
     or `compute_loss`, called as `compute_loss(model, batch)` with whatever a batch is.
@@ -23,13 +23,13 @@ class Workload:
         loss: `(output, target) -> scalar tensor`.
         compute_loss: `(model, batch) -> scalar tensor`, in place of `loss`.
         optimizer: a `torch.optim.Optimizer`, or a function from the model's parameters to one.
-        batches: a list of batches (taken round and round), a DataLoader or other iterable (started again when it
-            ends), or a function: `f()` or `f(i)`, called with the number of batches taken before it.
+        batches: a list of batches (cycled), a DataLoader or other iterable (restarted when it ends), or a function:
+            `f()` or `f(i)`, where `i` is the number of batches taken before.
         schedulers: learning rate schedulers, or functions from the optimizer to one.
         schedule: when the schedulers step: after every optimizer `step`, or at the end of each `epoch` of batches.
-        state: more objects with `state_dict` and `load_state_dict` that belong to the state, by name.
-        name: what the status line calls it.
-        show: the slice the tensor panel opens on, e.g. `2.weight[0, 0:10]`.
+        state: further objects with `state_dict` and `load_state_dict`, by name; they are saved and restored too.
+        name: its name in the status line.
+        show: the slice that the Tensor panel opens on, e.g. `2.weight[0, 0:10]`.
     """
 
     model: torch.nn.Module

@@ -43,7 +43,7 @@ def test_an_unknown_example_gets_the_nearest_name(capsys: pytest.CaptureFixture[
     assert ", ".join(EXAMPLES) in said
 
 
-def test_a_training_script_is_told_what_a_factory_is(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_script_gets_what_a_factory_is(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(["train.py"], capsys)
     assert "train.py is a script" in said
     assert "Its functions are make_model, train." in said
@@ -52,10 +52,10 @@ def test_a_training_script_is_told_what_a_factory_is(script: Path, capsys: pytes
     assert "gradstep.open(gradstep.Workload(model=model, loss=loss_fn, optimizer=optimizer, batches=loader))" in said
 
 
-def test_a_function_that_trains_is_no_factory(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_function_that_trains_is_not_a_factory(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(["train.py:train"], capsys)
-    assert "this function is no factory train in train.py returns nothing" in said
-    assert "put one line in front of the loop, and run the script: gradstep.open(" in said
+    assert "this function is not a factory train in train.py returns nothing" in said
+    assert "add one line before the loop, and run the script: gradstep.open(" in said
 
 
 def test_the_one_function_that_makes_a_workload_is_offered(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,16 +109,16 @@ def test_a_bad_device_is_refused(device: str, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("seed", ["-1", "x", "1.5", str(2**64), "٣"])
 def test_a_bad_seed_is_refused(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "is no seed: use a whole number" in refused(["mlp", f"--seed={seed}"], capsys)
+    assert "is not a seed: use an integer" in refused(["mlp", f"--seed={seed}"], capsys)
 
 
 @pytest.mark.parametrize("size", ["120", "0x0", "19x40", "120x4", "99999x9", "axb", "-1x40"])
 def test_a_bad_size_is_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "is no size: use COLUMNSxROWS" in refused(["replay", "a.steps", f"--size={size}"], capsys)
+    assert "is not a size: use COLUMNSxROWS" in refused(["replay", "a.steps", f"--size={size}"], capsys)
 
 
 def test_a_pipe_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "Standard input is no terminal." in refused(["mlp"], capsys)
+    assert "Standard input is not a terminal." in refused(["mlp"], capsys)
 
 
 @pytest.mark.parametrize("piped", ["out", "err"])
@@ -128,7 +128,7 @@ def test_a_piped_output_is_no_terminal(
     for name in {"in", "out", "err"} - {piped}:
         monkeypatch.setattr(getattr(sys, f"std{name}"), "isatty", lambda: True)
     said = "Standard output" if piped == "out" else "Standard error"
-    assert f"{said} is no terminal." in refused(["mlp"], capsys)
+    assert f"{said} is not a terminal." in refused(["mlp"], capsys)
 
 
 @pytest.mark.parametrize("name", ["dumb", ""])
@@ -141,7 +141,7 @@ def test_a_terminal_that_cannot_draw_is_refused(
 
 def test_record_writes_over_nothing(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("old.steps").write_text("forward")
-    assert "is there already" in refused(["mlp", "--record", "old.steps"], capsys)
+    assert "already exists" in refused(["mlp", "--record", "old.steps"], capsys)
     assert "takes a .steps file" in refused(["mlp", "--record", "train.py"], capsys)
     assert "folder to record to does not exist" in refused(["mlp", "--record", "nowhere/a.steps"], capsys)
 
@@ -164,7 +164,7 @@ def test_a_script_keeps_its_own_seed_and_device(script: Path, capsys: pytest.Cap
     Path("a.steps").write_text("load mlp seed=1")
     for option in ("--seed=2", "--device=cpu"):
         said = refused(["a.steps", option], capsys)
-        assert "a script says itself" in said
+        assert "a script sets its own seed" in said
         assert "gradstep replay a.steps" in said
 
 
@@ -197,9 +197,9 @@ def test_help_says_what_holds_where_an_option_is_not_given(capsys: pytest.Captur
     screen, replay = (" ".join(helped([*words, "--help"], capsys).split()) for words in ([], ["replay"]))
     for default in ("(default: auto)", "(default: 0)", "(default: 1GiB)"):
         assert default in screen
-    assert screen.count("(default: as chosen last)") == 2
-    assert "as chosen last" not in replay
-    assert replay.count("(default: as each load line says)") == 2
+    assert screen.count("(default: the last one used)") == 2
+    assert "the last one used" not in replay
+    assert replay.count("(default: from each load line)") == 2
     for default in ("(default: learn)", "(default: dark)", "(default: 120x40)", "(default: 1GiB)"):
         assert default in replay
 

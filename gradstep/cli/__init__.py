@@ -1,4 +1,4 @@
-"""The command line: arguments become a session and a front end. Nothing heavy is imported before it is needed."""
+"""The command line: turns arguments into a session and a front end. Nothing heavy is imported before it is needed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _text(error: GradstepError) -> str:
-    """Return title, what happened and remedy on lines of their own; a script's faults as they are."""
+    """Return the title, what happened and the remedy on separate lines; the faults of a script unchanged."""
     problem = error.problem
     if type(error) is not GradstepError:
         return str(error)

@@ -1,4 +1,4 @@
-"""What arguments of several commands mean, and how they are read."""
+"""The options that commands share, and how their values are read."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from gradstep.values.differences import DTYPES
 from gradstep.values.numbers import read_bytes
 
 WRONG = 2
-"""Exit code for a command line or a script that is wrong."""
+"""Exit code for an invalid command line or script."""
 LAYOUTS = ("learn", "inspect", "train")
 THEMES = ("dark", "light", "high-contrast")
-"""By name, because their tables are of the screen, which is imported after the engine has been started."""
+"""Names only: their tables belong to the screen, which is imported after the engine has been started."""
 
 
 def parser_of(program: str, about: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    """Return a parser; what follows the options, such as a table, keeps its lines."""
+    """Return a parser; the epilog keeps its line breaks."""
     raw = argparse.RawDescriptionHelpFormatter if epilog else argparse.HelpFormatter
     return argparse.ArgumentParser(program, description=about, epilog=epilog, formatter_class=raw, allow_abbrev=False)
 
 
 def add_device_and_seed(parser: argparse.ArgumentParser, no_device: str = "auto", no_seed: str = "0") -> None:
-    """Take where the workload is built, and with which seed; `no_device` and `no_seed` hold where none is given."""
+    """Add `--device` and `--seed`; `no_device` and `no_seed` describe the defaults."""
     parser.add_argument("--device", type=device, help=f"auto, cpu, cuda, cuda:N or mps (default: {no_device})")
     parser.add_argument(
         "--seed",
@@ -35,25 +35,27 @@ def add_device_and_seed(parser: argparse.ArgumentParser, no_device: str = "auto"
 
 
 def add_look(parser: argparse.ArgumentParser, no_layout: str, no_theme: str) -> None:
-    """Take how the screen looks; `no_layout` and `no_theme` hold where none is given."""
-    parser.add_argument("--layout", choices=LAYOUTS, help=f"how the panels are laid out (default: {no_layout})")
-    parser.add_argument("--theme", choices=THEMES, help=f"the colours (default: {no_theme})")
+    """Add `--layout` and `--theme`; `no_layout` and `no_theme` describe the defaults."""
+    parser.add_argument("--layout", choices=LAYOUTS, help=f"layout of the panels (default: {no_layout})")
+    parser.add_argument("--theme", choices=THEMES, help=f"colour theme (default: {no_theme})")
 
 
 def add_history(parser: argparse.ArgumentParser) -> None:
-    """Take the memory to go back in time with."""
+    """Add `--history`."""
     parser.add_argument(
         "--history",
         type=_history,
         default=HISTORY,
         metavar="SIZE",
-        help="memory to go back in time with: 512MiB, 4GB, or off (default: 1GiB)",
+        help="memory for the history, which undo and goto need: 512MiB, 4GB, or off (default: 1GiB)",
     )
 
 
 def add_offload(parser: argparse.ArgumentParser) -> None:
-    """Take where that memory is."""
-    parser.add_argument("--history-offload", action="store_true", help="keep that of a model on a GPU in host memory")
+    """Add `--history-offload`."""
+    parser.add_argument(
+        "--history-offload", action="store_true", help="keep the history of a model on a GPU in host memory"
+    )
 
 
 def _history(text: str) -> int:
@@ -66,24 +68,24 @@ def _history(text: str) -> int:
 def device(text: str) -> str:
     """Read the name of a device, for argparse."""
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no device: use auto, cpu, cuda, cuda:N or mps")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a device: use auto, cpu, cuda, cuda:N or mps")
     return text
 
 
 def dtype(text: str) -> str:
     """Read the name of a floating point dtype, for argparse."""
     if text not in DTYPES:
-        raise argparse.ArgumentTypeError(f"{text!r} is no dtype to cast to: use {', '.join(DTYPES)}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a dtype to cast to: use {', '.join(DTYPES)}")
     return text
 
 
 def two(read: Callable[[str], str]) -> Callable[[str], tuple[str, str]]:
-    """Return what reads one word for both sides, or two with a comma between."""
+    """Return a reader of one word for both sides, or of two separated by a comma."""
 
     def both(text: str) -> tuple[str, str]:
         words = [read(word) for word in text.split(",")]
         if len(words) > 2:
-            raise argparse.ArgumentTypeError(f"{text!r} are {len(words)}: there are two sides")
+            raise argparse.ArgumentTypeError(f"{text!r} has {len(words)} values: give one or two")
         return words[0], words[-1]
 
     return both
@@ -96,13 +98,13 @@ def tolerance(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no tolerance: use a number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a tolerance: use a number of 0 or more")
     return value
 
 
 def _seed(text: str) -> int:
     if not re.fullmatch(r"[0-9]+", text) or int(text) >= 1 << 64:
-        raise argparse.ArgumentTypeError(f"{text!r} is no seed: use a whole number from 0 to 2**64 - 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a seed: use an integer from 0 to 2**64 - 1")
     return int(text)
 
 
@@ -110,5 +112,5 @@ def size(text: str) -> tuple[int, int]:
     """Read columns and rows, for argparse."""
     found = re.fullmatch(r"([0-9]{1,4})x([0-9]{1,4})", text)
     if not found or int(found[1]) < 20 or int(found[2]) < 5:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: use COLUMNSxROWS, at least 20x5, such as 120x40")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: use COLUMNSxROWS, at least 20x5, such as 120x40")
     return int(found[1]), int(found[2])

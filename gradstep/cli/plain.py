@@ -1,4 +1,4 @@
-"""The commands of the command line that open no screen."""
+"""The commands that open no screen."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def replay(given: list[str]) -> int:
     """`gradstep replay`."""
     parser = parser_of(
         "gradstep replay",
-        "Run scripts without a screen. Exit code 0: every expectation held; 1: one did not; 2: a script is wrong; "
-        "3: the debuggee raised; 130: it was interrupted. Of several scripts, the highest.",
+        "Run scripts without a screen. Exit code 0: every expectation held; 1: one did not; 2: a script is invalid; "
+        "3: the model raised; 130: interrupted. For several scripts, the highest.",
     )
-    parser.add_argument("files", metavar="FILE.steps", nargs="+", help="the scripts, each in a session of its own")
-    parser.add_argument("--json", action="store_true", help="print one JSON object for each command carried out")
+    parser.add_argument("files", metavar="FILE.steps", nargs="+", help="the scripts, each run in its own session")
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each command")
     parser.add_argument("--screenshot", metavar="OUT.svg", help="draw the screen at the end of the script")
     parser.add_argument("--html", metavar="FILE.html", help="write the replay as a page to step through in a browser")
     add_look(parser, "learn", "dark")
@@ -58,15 +58,15 @@ def replay(given: list[str]) -> int:
         type=size,
         default=(120, 40),
         metavar="COLUMNSxROWS",
-        help="of a drawn screen, unless its `screenshot` line has a size, and of the page (default: 120x40)",
+        help="size of the page, and of a screenshot whose `screenshot` line has no size (default: 120x40)",
     )
-    add_device_and_seed(parser, "as each load line says", "as each load line says")
+    add_device_and_seed(parser, "from each load line", "from each load line")
     add_history(parser)
     add_offload(parser)
     options = parser.parse_args(given)
     if options.screenshot is not None and len(options.files) > 1:
-        what = f"{len(options.files)} scripts would draw to {options.screenshot}, each over the one before."
-        raise wrong("--screenshot takes one script", what, "End each script with a `screenshot` line of its own.")
+        what = f"{len(options.files)} scripts would overwrite each other's {options.screenshot}."
+        raise wrong("--screenshot takes one script", what, "End each script with its own `screenshot` line.")
     if options.html is not None:
         _check_page(options.html, options.files)
     sys.path.append(os.getcwd())
@@ -88,7 +88,7 @@ def replay(given: list[str]) -> int:
 
 
 def _draw(layout: str | None, theme: str | None, session: Session, path: str, size: tuple[int, int]) -> None:
-    """Draw a screenshot, however the screen of this user looks; only this needs textual."""
+    """Draw a screenshot, ignoring the user's saved layout and theme; only this imports textual."""
     from gradstep.session.transport.inline import InlineSession
     from gradstep.tui.picture import draw
 
@@ -96,7 +96,7 @@ def _draw(layout: str | None, theme: str | None, session: Session, path: str, si
 
 
 def _film(layout: str | None, theme: str | None, session: Session, size: tuple[int, int]) -> Film:
-    """Show a session on a screen, however the screen of this user looks."""
+    """Open a session on a screen that is not displayed, ignoring the user's saved layout and theme."""
     from gradstep.session.transport.inline import InlineSession
     from gradstep.tui.film import Film
     from gradstep.tui.layout.remembered import Look
@@ -106,26 +106,31 @@ def _film(layout: str | None, theme: str | None, session: Session, size: tuple[i
 
 def _check_page(path: str, scripts: list[str]) -> None:
     if len(scripts) > 1:
-        what = f"{len(scripts)} scripts would be written to {path}, each over the one before."
-        raise wrong("--html takes one script", what, "Write a page for each of them.")
+        raise wrong(
+            "--html takes one script",
+            f"{len(scripts)} scripts would overwrite each other's {path}.",
+            "Run them one by one.",
+        )
     if not path.endswith((".html", ".htm")):
         raise wrong("--html takes a .html file", path, f"Write --html {path}.html.", path)
     if not Path(path).absolute().parent.is_dir():
-        raise wrong("the folder of the page does not exist", path, "Make the folder first.", path)
+        raise wrong("the folder of the page does not exist", path, "Create the folder first.", path)
 
 
 def diff(given: list[str]) -> int:
     """`gradstep diff`."""
     parser = parser_of(
         "gradstep diff",
-        "Run two scripts side by side and name the first command, tensor and module or node at which they part; or one "
-        "script against itself, on two devices or in two dtypes; or say in what two saved states differ. "
-        "Exit code 0: they do not; 1: they do; 2: something given is wrong.",
+        "Run two scripts side by side, or one twice, also on two devices or in two dtypes, and name the first command, "
+        "tensor and module or node at which they diverge; or compare two saved states. "
+        "Exit code 0: equal; 1: different; 2: an argument or a script is invalid.",
     )
     parser.add_argument("first", metavar="A", help="a script FILE.steps, or a state FILE.safetensors")
-    parser.add_argument("second", metavar="B", nargs="?", help="what it is compared with; a script, itself unless told")
     parser.add_argument(
-        "--device", type=two(device), metavar="D[,D]", help="in place of what the scripts load on: cpu,cuda"
+        "second", metavar="B", nargs="?", help="what A is compared with (default: A itself, for a script)"
+    )
+    parser.add_argument(
+        "--device", type=two(device), metavar="D[,D]", help="override the device of both scripts, or of each: cpu,cuda"
     )
     parser.add_argument(
         "--dtype", type=two(dtype), metavar="T[,T]", help="cast the same weights and batches: float32,float64"
@@ -134,28 +139,28 @@ def diff(given: list[str]) -> int:
         "--rtol",
         type=tolerance,
         metavar="R",
-        help="let |b - a| <= atol + rtol * |a| pass. Unless told: nothing, and between devices or dtypes what "
-        "torch.testing.assert_close lets pass for them",
+        help="accept |b - a| <= atol + rtol * |a| (default: equal bits; between devices or dtypes, the tolerances of "
+        "torch.testing.assert_close)",
     )
-    parser.add_argument("--atol", type=tolerance, metavar="A", help="0 where only --rtol is given")
+    parser.add_argument("--atol", type=tolerance, metavar="A", help="see --rtol (default with --rtol: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_history(parser)
     options = parser.parse_args(given)
     saved = options.first.endswith(".safetensors")
     if saved and (options.second is None or options.device or options.dtype):
-        what = "It is compared with nothing." if options.second is None else "--device or --dtype was given with it."
-        remedy = "Name two saved states; devices and dtypes are of scripts, which are run."
-        raise wrong("a saved state is only read", what, remedy, options.first)
+        what = "No second file was given." if options.second is None else "--device or --dtype was given with it."
+        remedy = "Give two saved states; --device and --dtype apply to scripts."
+        raise wrong("a saved state is compared with another saved state", what, remedy, options.first)
     sys.path.append(os.getcwd())
     from gradstep.steps import diff as sides
     from gradstep.values.differences import Tolerance
 
-    told = options.rtol is not None or options.atol is not None
+    has_tolerance = options.rtol is not None or options.atol is not None
     return sides.diff(
         (options.first, options.second or options.first),
         devices=options.device or (None, None),
         dtypes=options.dtype or ("", ""),
-        tolerance=Tolerance(options.rtol, options.atol) if told else None,
+        tolerance=Tolerance(options.rtol, options.atol) if has_tolerance else None,
         history=options.history,
         as_json=options.json,
     )
@@ -163,8 +168,10 @@ def diff(given: list[str]) -> int:
 
 def template(given: list[str]) -> int:
     """`gradstep template`."""
-    parser = parser_of("gradstep template", "Print a file with a workload to start from, or write it.")
-    parser.add_argument("file", metavar="FILE.py", nargs="?", help="where to write it; never over a file that is there")
+    parser = parser_of("gradstep template", "Print a template of a workload, or write it to a file.")
+    parser.add_argument(
+        "file", metavar="FILE.py", nargs="?", help="where to write it; an existing file is not overwritten"
+    )
     path = parser.parse_args(given).file
     text = Path(gradstep.__file__).with_name("template.py").read_text("utf-8").replace("FILE.py", path or "FILE.py")
     if path is None:
@@ -178,7 +185,7 @@ def template(given: list[str]) -> int:
     except OSError as error:
         remedy = "Give another name." if isinstance(error, FileExistsError) else "Check the path."
         raise wrong(f"{path} cannot be written", f"{error.strerror}.", remedy, path) from None
-    print(f"{path} is written. Step it with: gradstep {path}:workload")
+    print(f"Wrote {path}. Step it with: gradstep {path}:workload")
     return 0
 
 
@@ -186,8 +193,8 @@ def keys(given: list[str]) -> int:
     """`gradstep keys`."""
     parser = parser_of(
         "gradstep keys",
-        "Print every key in the format of keys.toml, which binds them anew; it lies in $XDG_CONFIG_HOME/gradstep, by "
-        "default ~/.config/gradstep. Exit code 2: something in that file is wrong.",
+        "Print every key binding in the format of keys.toml, which overrides them. That file is in "
+        "$XDG_CONFIG_HOME/gradstep, by default ~/.config/gradstep. Exit code 2: it has an error.",
     )
     parser.parse_args(given)
     from gradstep.tui.keys.keys_file import keys_path, keys_text, read_keyboard
@@ -201,7 +208,7 @@ def keys(given: list[str]) -> int:
 
 def help(given: list[str]) -> int:
     """`gradstep help`."""
-    parser = parser_of("gradstep help", "Print the options of gradstep, or the language of its scripts.")
+    parser = parser_of("gradstep help", "Print the options of gradstep, or the reference of its script language.")
     parser.add_argument("topic", nargs="?", choices=["steps"], help="steps: the language of .steps scripts")
     if parser.parse_args(given).topic is None:
         return open_screen(["--help"], ())

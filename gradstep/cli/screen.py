@@ -1,4 +1,4 @@
-"""`gradstep TARGET`: arguments become a session with a screen."""
+"""`gradstep TARGET`: turns arguments into a session with a screen."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ COMMANDS = """\
 also:
   gradstep examples              list the built-in examples
   gradstep replay FILE.steps ... run scripts without a screen
-  gradstep diff A [B]            where scripts, devices, dtypes or states part
-  gradstep template [FILE.py]    print or write a workload to start from
-  gradstep keys                  print every key, in the format of keys.toml
-  gradstep help steps            the language of .steps scripts
-`gradstep COMMAND --help` has the options of each.
+  gradstep diff A [B]            find where scripts, devices, dtypes or states diverge
+  gradstep template [FILE.py]    print or write a template of a workload
+  gradstep keys                  print every key binding, in the format of keys.toml
+  gradstep help steps            print the reference of the .steps language
+`gradstep COMMAND --help` lists the options of each.
 """
 
 
 def open_screen(given: list[str], words: Iterable[str]) -> int:
-    """Open the screen; `words` are the commands that one of them, misspelled, may have meant."""
-    parser = parser_of("gradstep", "Step through PyTorch training: one key a phase.", COMMANDS)
+    """Open the screen; `words` are the commands to suggest for a misspelled one."""
+    parser = parser_of("gradstep", "Step through PyTorch training, one key per phase.", COMMANDS)
     parser.add_argument(
         "target",
         metavar="TARGET",
@@ -36,17 +36,17 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
     )
     parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
     add_device_and_seed(parser)
-    parser.add_argument("--record", metavar="FILE.steps", help="record the session in a new script")
-    add_look(parser, "as chosen last", "as chosen last")
+    parser.add_argument("--record", metavar="FILE.steps", help="record the session as a new script")
+    add_look(parser, "the last one used", "the last one used")
     parser.add_argument("--no-unicode", action="store_true", help="draw with ASCII only")
     add_history(parser)
     add_offload(parser)
-    parser.add_argument("--last", action="store_true", help="open the session that was quit last, in place of a TARGET")
+    parser.add_argument("--last", action="store_true", help="reopen the last session, in place of a TARGET")
     parser.add_argument("--version", action="version", version=f"gradstep {__version__}")
     options = parser.parse_args(given)
     if options.more:
         offer = did_you_mean(options.target, words)
-        remedy = offer or "Give one TARGET; a workload that needs arguments takes them from its own file."
+        remedy = offer or "Give one TARGET. A factory takes no arguments."
         raise wrong(f"{options.more[0]} is one argument too many", f"It came after {options.target}.", remedy)
 
     script = _script_of(options)
@@ -59,7 +59,7 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
 
 
 def _script_of(options: argparse.Namespace) -> str | None:
-    """Return the script to open, if it is one."""
+    """Return the script to open; None for any other target."""
     path = options.target
     if options.last:
         if path is not None:
@@ -68,16 +68,16 @@ def _script_of(options: argparse.Namespace) -> str | None:
 
         path = str(last_session())
         if not Path(path).is_file():
-            raise wrong("there is no last session", f"{path} does not exist.", "It is written when a session is quit.")
+            raise wrong("there is no last session", f"{path} does not exist.", "Quitting a session writes it.")
     elif path is None or not path.endswith(".steps"):
         return None
     elif not Path(path).is_file():
         raise wrong(f"{path}: no such file", "", "", path)
     if options.seed is not None or options.device is not None:
         raise wrong(
-            "a script says itself what it is seeded with and where it runs",
+            "a script sets its own seed and device",
             f"--seed or --device was given with {'--last' if options.last else path}.",
-            f"Write it in its load line, or run it with `gradstep replay {path}`, which takes both.",
+            f"Set them in its load line, or use `gradstep replay {path}`, which takes both.",
         )
     return str(path)
 
@@ -85,7 +85,7 @@ def _script_of(options: argparse.Namespace) -> str | None:
 def _check(target: str) -> None:
     from gradstep.targets import check_target
 
-    sys.path.append(os.getcwd())  # where pkg.module:factory is looked for, last
+    sys.path.append(os.getcwd())  # for pkg.module:factory; last, where it shadows nothing
     check_target(target)
 
 
@@ -95,22 +95,22 @@ def _check_record(path: str | None) -> None:
     if not path.endswith(".steps"):
         raise wrong("--record takes a .steps file", path, f"Write --record {path}.steps.", path)
     if Path(path).exists():
-        raise wrong("the file to record to is there already", path, "Give another name, or delete it first.", path)
+        raise wrong("the file to record to already exists", path, "Give another name, or delete it first.", path)
     if not Path(path).absolute().parent.is_dir():
-        raise wrong("the folder to record to does not exist", path, "Make the folder first.", path)
+        raise wrong("the folder to record to does not exist", path, "Create the folder first.", path)
 
 
 def _check_terminal() -> None:
     name = os.environ.get("TERM", "")
     if name in ("", "dumb"):
-        why = f"TERM is {name or 'not set'}, and such a terminal cannot draw a screen."
+        why = f"TERM is {name or 'not set'}: this terminal cannot draw a screen."
     else:
         # the screen is drawn on standard error, but its size is that of standard output
         streams = {"Standard input": sys.stdin, "Standard output": sys.stdout, "Standard error": sys.stderr}
         none = next((name for name, stream in streams.items() if not stream.isatty()), None)
         if none is None:
             return
-        why = f"{none} is no terminal."
+        why = f"{none} is not a terminal."
     raise wrong("the screen needs a terminal", why, "Without one, run scripts with `gradstep replay FILE.steps`.")
 
 
@@ -131,7 +131,7 @@ def _show(target: str, script: str | None, options: argparse.Namespace) -> int:
             device=options.device,
             record=options.record,
             last=options.last,
-            # a learner opens what comes with gradstep, and lessons
+            # examples and lessons are for learners
             first="learn" if script is not None or target in EXAMPLES else "inspect",
             layout=options.layout or "",
             theme=options.theme or "",

@@ -2,12 +2,12 @@
 
 EXAMPLES: dict[str, str] = {
     "mlp": "the notebook's network, two linear layers and a ReLU: what backward does to .grad",
-    "linear": "regression with a known answer: watch the weights become 2, -3, 0.5 and the bias 1",
+    "linear": "regression with a known answer: the weights converge to 2, -3, 0.5 and the bias to 1",
     "xor": "the smallest problem that needs a hidden layer, solved in a few hundred iterations",
-    "cnn": "convolution, batch norm and dropout on small made images, in several batches",
-    "rnn": "one cell unrolled over time: gradients of every time step meet in the same weights",
-    "gpt": "a tiny transformer reads a few lines of text; AdamW, its lr warmed up, then a cosine",
-    "deep": "20 sigmoid layers: the gradient vanishes on its way to the first",
-    "hot": "a learning rate far too high: the loss grows to inf, the weights turn to NaN",
+    "cnn": "convolution, batch norm and dropout on small synthetic images, in several batches",
+    "rnn": "one cell unrolled over time: the gradients of all time steps are summed in the same weights",
+    "gpt": "a tiny transformer on a few lines of text; AdamW with warmup and cosine decay",
+    "deep": "20 sigmoid layers: the gradient vanishes before it reaches the first",
+    "hot": "a learning rate far too high: the loss grows to inf, the weights become NaN",
 }
-"""Name and one line about each example, in the order in which they teach."""
+"""The name of each example and a line about it, in teaching order."""

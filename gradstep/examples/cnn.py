@@ -1,7 +1,7 @@
-"""A small convolutional network tells three kinds of images apart: a row, a column, or a diagonal of bright pixels.
+"""A small convolutional network classifies images of three kinds: a row, a column or a diagonal of bright pixels.
 
-Two of its layers keep more than weights. Batch norm has buffers (`norm.running_mean`) that move in *forward*, before
-any step; dropout draws random numbers, so two forwards of one batch give two losses.
+Two of its layers have state besides weights. Batch norm has buffers (`norm.running_mean`) that change in *forward*,
+before any step; dropout draws random numbers, so two forwards on one batch give two losses.
 """
 
 import torch
@@ -32,7 +32,7 @@ class Cnn(nn.Module):
 
 
 def image(kind: int, at: int) -> Tensor:
-    """Draw one image in noise: kind 0 is a row, 1 a column, 2 a diagonal, `at` pixels in."""
+    """Return one noisy image: kind 0 is a row, 1 a column, 2 a diagonal, shifted by `at` pixels."""
     row = torch.zeros(SIZE, SIZE)
     row[at] = 1.0
     shape = (row, row.T, torch.eye(SIZE).roll(at, dims=1))[kind]
@@ -40,7 +40,7 @@ def image(kind: int, at: int) -> Tensor:
 
 
 def workload() -> Workload:
-    """Make four batches of 24 images, eight of each kind, taken round and round."""
+    """Build the network and four batches of 24 images, eight of each kind."""
     model = Cnn()
     kinds = torch.arange(24) % 3
     batches = [(torch.stack([image(int(k), i // 3) for i, k in enumerate(kinds)]), kinds) for _ in range(4)]

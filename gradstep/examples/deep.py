@@ -1,7 +1,7 @@
-"""Twenty sigmoid layers, one on another: the gradient vanishes on its way back to the first.
+"""Twenty sigmoid layers: the gradient vanishes before it reaches the first.
 
-The slope of a sigmoid is at most 1/4, and backward multiplies by it in every layer. The last layer learns, the first
-gets a gradient more than ten orders of magnitude smaller and stands still. Put ReLU in its place and look again.
+The derivative of a sigmoid is at most 1/4, and backward multiplies by it in every layer. The last layer learns; the
+first gets a gradient more than ten orders of magnitude smaller and hardly changes. Replace Sigmoid by ReLU and compare.
 """
 
 import torch
@@ -14,7 +14,7 @@ LAYERS = 20
 
 
 def workload() -> Workload:
-    """Build the tower of 20 layers of 16, and 32 points whose answer is their distance from the middle."""
+    """Build 20 layers of 16 units, and 32 points whose target is their distance from the origin."""
     model = nn.Sequential()
     for i in range(LAYERS):
         model.add_module(f"layer{i}", nn.Linear(16, 16))

@@ -1,4 +1,4 @@
-"""A tiny transformer learns which letter comes next. The schedule moves AdamW's lr after every step: up, then down."""
+"""A tiny transformer predicts the next letter. A schedule changes AdamW's lr after every step: warmup, then decay."""
 
 import math
 
@@ -17,7 +17,7 @@ CONTEXT, WIDTH, HEADS = 16, 32, 4
 
 
 class Gpt(nn.Module):
-    """Letter and place become one vector; a block attends, then thinks; a linear layer names the next letter."""
+    """Letter and position embeddings, one block of attention and MLP, and a linear layer to logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,19 +32,19 @@ class Gpt(nn.Module):
         """Map letters (batch, context) to logits of each one's successor (batch, alphabet, context)."""
         x = self.letter(letters) + self.place.weight
         query, key, value = self.ask(x).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-        seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True)  # never the letters to come
+        seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         x = x + self.tell(seen.transpose(1, 2).flatten(2))
         return torch.transpose(self.head(x + self.think(x)), 1, 2)
 
 
 def lr_factor(step: int, warm_up: int = 10, end: int = 300) -> float:
-    """Return what lr is multiplied by: up in a line while it warms up, then down along half a cosine."""
+    """Return the factor that lr is multiplied by: a linear warmup, then half a cosine down to 0."""
     warm, late = (step + 1) / warm_up, (step - warm_up) / (end - warm_up)
     return warm if step < warm_up else 0.5 + 0.5 * math.cos(math.pi * min(1.0, late))
 
 
 def workload() -> Workload:
-    """Build the model; a batch is eight pieces of the text from anywhere, and the same pieces one letter on."""
+    """Build the model; a batch is eight random windows of the text, and the same windows shifted by one letter."""
     text = torch.tensor([LETTERS.index(letter) for letter in TEXT])
 
     def batch() -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
-"""A learning rate far too high: each step jumps over the valley and lands higher on the other side.
+"""A learning rate far too high: each step overshoots the minimum and lands higher on the other side.
 
-It is the regression of `linear`, with two ordinary slips: the squared errors are summed, not averaged, which makes the
-gradient 64 times as long, and lr is 1.0. The loss grows to inf, then the weights do, and inf minus inf is NaN, which
-nothing ever leaves again.
+It is the regression of `linear`, with two common mistakes: the squared errors are summed, not averaged, which makes
+the gradient 64 times as large, and lr is 1.0. The loss overflows to inf, then the weights do; inf minus inf is NaN, and
+a weight that is NaN stays NaN.
 """
 
 import torch
@@ -17,7 +17,7 @@ def squared_error(output: Tensor, target: Tensor) -> Tensor:
 
 
 def workload() -> Workload:
-    """Make 64 points of a line and a model that could learn them with lr=0.001."""
+    """Build 64 points and a model that could learn them with lr=0.001."""
     model = nn.Linear(3, 1)
     x = torch.randn(64, 3)
     y = x @ torch.tensor([[2.0], [-3.0], [0.5]]) + 1.0

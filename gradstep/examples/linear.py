@@ -1,7 +1,7 @@
-"""Regression with a known answer: the data are made by y = 2a - 3b + 0.5c + 1, and the weights must find that out.
+"""Regression with a known answer: the data are y = 2a - 3b + 0.5c + 1, and the weights converge to its coefficients.
 
-The whole model is one row of three weights and a bias, so the answer is read off the screen: `weight` goes to
-[2, -3, 0.5] and `bias` to 1, and as they get there the gradient goes to zero.
+The model is three weights and a bias, so the answer can be read off the screen: `weight` converges to [2, -3, 0.5],
+`bias` to 1, and the gradient to zero.
 """
 
 import torch
@@ -15,7 +15,7 @@ BIAS = 1.0
 
 
 def workload() -> Workload:
-    """Make 64 points of the line, without noise, and a model that starts somewhere else."""
+    """Build 64 points without noise, and a model with random weights."""
     model = nn.Linear(3, 1)
     x = torch.randn(64, 3)
     y = x @ torch.tensor(ANSWER).unsqueeze(1) + BIAS

@@ -1,8 +1,8 @@
 """The notebook's network: 784 inputs, a hidden layer of 256, ten outputs, one batch of random numbers.
 
-Nothing here can be learned but what the four calls do: forward computes the loss, backward fills `.grad`, step moves
-the weights, zero_grad clears `.grad`. The order of the random draws is the notebook's, so that with the same seed every
-number equals the notebook's to the last bit.
+The data is noise: the point is what the four calls do. forward computes the loss, backward fills `.grad`, step updates
+the weights, zero_grad clears `.grad`. The random draws are in the notebook's order, so with the same seed every number
+is bit-equal to the notebook's.
 """
 
 import torch
@@ -12,12 +12,12 @@ from gradstep.workload import Workload
 
 
 def squared_error(prediction: Tensor, ideal_output: Tensor) -> Tensor:
-    """Return the sum of squared differences: a scalar, so that backward() knows where to start."""
+    """Return the sum of squared differences: a scalar, as backward() requires."""
     return (ideal_output - prediction).pow(2).sum()
 
 
 def workload() -> Workload:
-    """Build the network, then its input, then the output it should give."""
+    """Build the network, then its input, then its ideal output."""
     model = nn.Sequential(
         nn.Linear(784, 256),
         nn.ReLU(),

@@ -1,7 +1,7 @@
-"""A recurrent network follows a wave: at every moment it sees one number and says what the next one will be.
+"""A recurrent network predicts a sine wave: at every time step it gets one number and predicts the next.
 
-There is one cell and it is used at every moment, so the graph is as long as the wave, and the gradients of all moments
-meet in the same few weights: their `.grad` is a sum over time before it is ever a sum over backwards.
+One cell is used at every time step, so the graph is as long as the wave, and the gradients of all time steps are summed
+in the same weights: their `.grad` is a sum over time before it is a sum over backwards.
 """
 
 import math
@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from gradstep.workload import Workload
 
-MOMENTS = 16
+TIME_STEPS = 16
 
 
 class Rnn(nn.Module):
-    """One cell, carried along the wave, and a linear layer that reads the next number off its state."""
+    """One cell, unrolled along the wave, and a linear layer from its state to the next number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,24 +24,24 @@ class Rnn(nn.Module):
         self.head = nn.Linear(16, 1)
 
     def forward(self, waves: Tensor) -> Tensor:
-        """Map waves (batch, moments) to what is said to come next (batch, moments)."""
+        """Map waves (batch, time) to predictions of the next number (batch, time)."""
         state = waves.new_zeros(len(waves), 16)
-        said = []
+        predictions = []
         for now in torch.split(waves, 1, dim=1):
             state = self.cell(now, state)
-            said.append(self.head(state))
-        return torch.cat(said, dim=1)
+            predictions.append(self.head(state))
+        return torch.cat(predictions, dim=1)
 
 
 def waves(count: int) -> tuple[Tensor, Tensor]:
-    """Make waves that begin anywhere, and the same waves one moment later: two of (count, moments)."""
+    """Return waves of random phase, and the same waves one time step later, each (count, time)."""
     start = 2 * math.pi * torch.rand(count, 1)
-    wave = torch.sin(start + 0.5 * torch.arange(MOMENTS + 1))
+    wave = torch.sin(start + 0.5 * torch.arange(TIME_STEPS + 1))
     return wave[:, :-1], wave[:, 1:]
 
 
 def workload() -> Workload:
-    """Make four batches of eight waves."""
+    """Build the network and four batches of eight waves."""
     return Workload(
         model=Rnn(),
         loss=functional.mse_loss,

@@ -1,7 +1,7 @@
 """Exclusive or: the smallest problem that no single linear layer can solve.
 
-True when exactly one of two inputs is true. No straight line parts the trues from the falses; with a hidden layer of
-eight the network bends its own space until one does. A few hundred iterations suffice.
+The output is true when exactly one of the two inputs is. No straight line separates the two classes of inputs; in the
+space of eight hidden units a hyperplane does. A few hundred iterations suffice.
 """
 
 import torch
@@ -12,7 +12,7 @@ from gradstep.workload import Workload
 
 
 def workload() -> Workload:
-    """Build the network and the whole truth table as its one batch."""
+    """Build the network; its only batch is the truth table."""
     model = nn.Sequential(
         nn.Linear(2, 8),
         nn.Tanh(),

@@ -1,1 +1,1 @@
-"""The one door between inside and outside."""
+"""The session: the only way from the screen and scripts to the engine and its views."""

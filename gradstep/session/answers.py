@@ -1,4 +1,4 @@
-"""The commands that run no phase and change nothing that is trained: they work at any stop."""
+"""The commands that run no phase and change nothing that is trained; they work at any stop."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _CHECKED = 16
 
 
 def answer(inspector: Inspector, command: Command) -> str:
-    """Carry out a command at the present stop; return what it prints.
+    """Run a command at the present stop; return its output.
 
     Raises:
-        GradstepError: it can't be carried out here, or an expectation does not hold.
+        GradstepError: it can't run here, or an expectation does not hold.
     """
     stepper = inspector.stepper
     match command:
@@ -64,16 +64,16 @@ def answer(inspector: Inspector, command: Command) -> str:
         case cmd.Set(name, value):
             return _set(inspector, name, value)
         case _:
-            raise wrong("this needs a screen", cmd.line_of(command), "replay draws it with --screenshot")
+            raise wrong("this needs a screen", cmd.line_of(command), "`gradstep replay` draws it")
 
 
 def _let(inspector: Inspector, name: str, expression: Expression) -> str:
     if not is_word(name):
-        raise wrong("this can't be a name", name, "use one word of letters, digits and _", name)
+        raise wrong("this is not a valid name", name, "use one word of letters, digits and _", name)
     position, timeline = inspector.stepper.position, inspector.timeline
     now = 0 if timeline is None else timeline.number, 0 if position is None else position.place
-    again = name in inspector.let_at and _undone(inspector.let_at[name], now, timeline)
-    if not again and (name in inspector.scope.names() or name in FUNCTIONS):
+    undone = name in inspector.let_at and _undone(inspector.let_at[name], now, timeline)
+    if not undone and (name in inspector.scope.names() or name in FUNCTIONS):
         raise wrong("the name is taken", name, "`let` never overwrites: choose another name", name)
     value = inspector.scope.lets[name] = kept(evaluate(expression, inspector.scope))
     inspector.let_at[name] = now
@@ -81,7 +81,7 @@ def _let(inspector: Inspector, name: str, expression: Expression) -> str:
 
 
 def _undone(then: tuple[int, int], now: tuple[int, int], timeline: Timeline | None) -> bool:
-    """Return whether a point, and a place inside a phase, has been undone since."""
+    """Return whether a `let` made at `then` (a point, and a place inside a phase) has been undone since."""
     if then[0] == now[0]:
         return then[1] > now[1]
     current = None if timeline is None else timeline.current
@@ -93,14 +93,14 @@ def _why_none(inspector: Inspector, what: Expression) -> str:
     path = inspector.select(what).path.removesuffix(".grad")
     tensor = selected_tensor(inspector.scope, path)
     if tensor is None:
-        raise wrong(f"`{path}` is none", "there is no tensor yet that could have a .grad", subject=path)
+        raise wrong(f"`{path}` is none", "only a tensor has a .grad", subject=path)
     return "\n".join(why_none(inspector.held, path, tensor))
 
 
 def _check(inspector: Inspector, what: str) -> str:
     graph, event = inspector.held.graph(), inspector.scope.event()
     if graph is None:
-        raise wrong("there is no graph to check", "a forward builds it", "run `forward` first")
+        raise wrong("there is no graph to check", "forward records it", "run `forward` first")
     if what:
         numbers = nodes_named(what, graph)
     elif event is not None and event.node is not None:
@@ -108,7 +108,7 @@ def _check(inspector: Inspector, what: str) -> str:
     else:
         numbers = [number for number, node in enumerate(graph.nodes) if is_function(node)]
     if not numbers:
-        raise wrong("the graph has no custom Function", "", "`check #12` and `check relu` check nodes of torch's own")
+        raise wrong("the graph has no custom Function", "", "`check #12` and `check relu` check torch's own nodes")
     lines = []
     for number in numbers[:_CHECKED]:
         node = graph.nodes[number]
@@ -119,8 +119,8 @@ def _check(inspector: Inspector, what: str) -> str:
             edges = [edge for edge, (following, _) in enumerate(node.next_functions) if following is not None]
             found = [(f"{name}, input {e}" if len(edges) > 1 else name, compare(node, e)) for e in edges]
         lines += [f"{where}: {verdict.words}" for where, verdict in found]
-    left = len(numbers) - _CHECKED
-    return "\n".join([*lines, *([f"{left:,} more nodes: name one, such as #{numbers[-1]}"] if left > 0 else [])])
+    more = len(numbers) - _CHECKED
+    return "\n".join([*lines, *([f"{more:,} more nodes: name one, such as #{numbers[-1]}"] if more > 0 else [])])
 
 
 def _expect(inspector: Inspector, condition: Expression) -> None:
@@ -137,7 +137,7 @@ def _expect(inspector: Inspector, condition: Expression) -> None:
 
 def _set(inspector: Inspector, name: str, value: Expression) -> str:
     if name != "set_to_none":
-        raise wrong("there is no such setting", name, "the settings are: set_to_none", name)
+        raise wrong("there is no such setting", name, "the only setting is set_to_none", name)
     if not isinstance(value, Constant) or value.value == "none":
         raise wrong("set_to_none is true or false", expression_line(value), "write `set set_to_none = false`", name)
     inspector.set_to_none = value.value == "true"

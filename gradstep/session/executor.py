@@ -1,4 +1,4 @@
-"""The commands of one loaded workload, carried out one after another, and the stop that each leads to."""
+"""Run the commands of one loaded workload, one after another, and return the stop that each ends at."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from gradstep.values.outcomes import Problem, Stop, WatchHit
 _ACTS = (cmd.Forward, cmd.Backward, cmd.Step, cmd.ZeroGrad, cmd.NextBatch)
 _TRAVELS: TypeAlias = cmd.TravelCommand | cmd.EditCommand | cmd.FileCommand
 
-_LATE = "{}: a buffer that was registered while training; undo leaves it. Register it when the model is built"
+_LATE = "{}: a buffer registered during training; undo does not restore it. Register it when the model is built"
 
 
 class Executor:
-    """Carries out the commands of one loaded workload.
+    """Runs the commands of one loaded workload.
 
     Args:
-        inspector: what was loaded.
+        inspector: the inspector of the workload.
         time_travel: its history.
-        name: what the workload is called.
-        seed: what it was seeded with before it was built, if it was.
-        log: the commands that the session has carried out so far.
+        name: the name of the workload.
+        seed: the seed that it was built with, if any.
+        log: the commands that the session has run so far.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class Executor:
     ) -> None:
         self.inspector, self.time_travel, self._log = inspector, time_travel, log
         self.done: list[Command] = []
-        """The commands that the present one stands for so far, as a replay has to carry them out."""
+        """The commands to which the present one has expanded so far, as a replay has to run them."""
         self.pair: tuple[str, str] | None = None
-        """The two points that the present command leaves to be compared."""
+        """The two points or branches for Compare to show after the present command."""
         self.paused = False
         """True when a pause stopped the present command."""
         self.interrupted: Callable[[], bool] = lambda: False
-        """Returns whether the command was interrupted between two phases, where no call could be interrupted."""
+        """Returns whether the command was interrupted between two phases, where there is no call to interrupt."""
         held = inspector.held
         self._outside = Outside(held)
         first = held.parameters[0][1] if held.parameters else None
@@ -69,11 +69,11 @@ class Executor:
         self.stop = self._stop_now(1)
 
     def begin(self) -> None:
-        """Begin a command: nothing of it has been carried out yet."""
+        """Begin a command: nothing of it has run yet."""
         self.done, self.pair, self.paused = [], None, False
 
     def carry_out(self, command: Command) -> tuple[str, tuple[WatchHit, ...]]:
-        """Carry out a command; return what it prints (`notes`, for phases and steps) and the watchpoints it hit.
+        """Run a command; return its output (`notes`, for phases and steps) and the watchpoints it hit.
 
         Raises:
             GradstepError: it failed; the state is as it was before.
@@ -96,26 +96,26 @@ class Executor:
         inspector, run = self.inspector, act
         if isinstance(act, cmd.ZeroGrad) and act.set_to_none is None:
             run = cmd.ZeroGrad(inspector.set_to_none)
-        return self._came(act, lambda: inspector.stepper.run(run))
+        return self._arrive(act, lambda: inspector.stepper.run(run))
 
     def _go(self, command: cmd.Into | cmd.Over | cmd.Out | cmd.Continue | cmd.Until) -> tuple[WatchHit, ...]:
-        """Step into a phase, or go on from a stop inside one."""
+        """Step into a phase, or continue from a stop inside one."""
         stepper = self.inspector.stepper
         match command:
             case cmd.Into(phase) if not stepper.inside:
                 return self._into(phase)
             case cmd.Into():
-                return self._came(command, lambda: stepper.go("into"))
+                return self._arrive(command, lambda: stepper.go("into"))
             case cmd.Over():
-                return self._came(command, lambda: stepper.go("over"))
+                return self._arrive(command, lambda: stepper.go("over"))
             case cmd.Out(phase):
-                return self._came(command, lambda: stepper.go("end" if phase else "out"))
+                return self._arrive(command, lambda: stepper.go("end" if phase else "out"))
             case cmd.Continue() if stepper.inside:
-                return self._came(command, lambda: stepper.go("continue"))
+                return self._arrive(command, lambda: stepper.go("continue"))
             case cmd.Until(condition) if stepper.inside:
-                return self._came(command, lambda: stepper.go("until", condition))
+                return self._arrive(command, lambda: stepper.go("until", condition))
             case _:
-                return self._run_on(command)
+                return self._run_until(command)
 
     def _into(self, phase: str) -> tuple[WatchHit, ...]:
         inspector = self.inspector
@@ -124,21 +124,19 @@ class Executor:
             self._act(cmd.NextBatch())
         name = phase or natural
         if name not in ("forward", "backward"):
-            what = f"{name} is the natural next phase, and there is nothing to step into: it is a single torch call"
+            what = f"{name} is the next phase, and it is a single torch call with nothing to step into"
             raise wrong(f"{name} can't be stepped into", what, "run it whole, or write `into forward`, `into backward`")
         act = cmd.Forward() if name == "forward" else cmd.Backward()
         into = cmd.Into("forward" if name == "forward" else "backward")
-        return self._came(into, lambda: inspector.stepper.begin(act, "into"))
+        return self._arrive(into, lambda: inspector.stepper.begin(act, "into"))
 
-    def _run_on(self, command: Command) -> tuple[WatchHit, ...]:
-        """Run natural phases until a condition holds, or a breakpoint or watchpoint is hit."""
+    def _run_until(self, command: Command) -> tuple[WatchHit, ...]:
+        """Run the natural next phases until a condition holds, or a breakpoint or watchpoint is hit."""
         inspector = self.inspector
         test = command.condition if isinstance(command, cmd.Until) else None
         if test is None and not any(row.enabled for row in inspector.stepper.breakpoints):
-            remedy = "`into` steps into a phase; `break` sets a breakpoint that `continue` then runs to"
-            raise wrong(
-                "there is nothing to continue to", "no phase is stopped inside, and no breakpoint is set", remedy
-            )
+            remedy = "`into` steps into a phase; `break` sets a breakpoint for `continue` to run to"
+            raise wrong("there is nothing to continue to", "no phase is in progress, and no breakpoint is set", remedy)
         if test is not None:
             _holds_now(test, inspector)  # a wrong name is reported before anything runs
         try:
@@ -157,14 +155,14 @@ class Executor:
     def _travel(
         self, command: cmd.TravelCommand | cmd.EditCommand | cmd.FileCommand
     ) -> tuple[str, tuple[WatchHit, ...]]:
-        """Go back or forward in time, edit what is trained, or write a file."""
+        """Travel in time, edit what is trained, or write a file."""
         inspector, time_travel = self.inspector, self.time_travel
         if isinstance(command, cmd.Assign) and inspector.scope.is_place(command.target):
             return self._change(command), ()
         if inspector.stepper.inside:
             if isinstance(command, cmd.Undo):
                 back = 0 if command.phase else command.count
-                return "", self._came(command, lambda: inspector.stepper.back(back))
+                return "", self._arrive(command, lambda: inspector.stepper.back(back))
             if not cmd.syntax_of(command).inside:
                 inspector.stepper.refuse_inside()
             return inspector.stepper.here(lambda: time_travel.carry_out(command)), ()
@@ -173,11 +171,11 @@ class Executor:
         return text, inspector.watches.hits(inspector.scope) if inspector.watches else ()
 
     def _try(self, command: cmd.Try) -> tuple[str, tuple[WatchHit, ...]]:
-        """Do the same again with something changed, on a branch of its own.
+        """Run the same commands again with something changed, on a new branch.
 
         Raises:
-            GradstepError: a change can't be made, and it is again where it was; or what came after it went wrong, and
-                it stays where that was.
+            GradstepError: a change can't be made, and the session is where it was; or a later command failed, and the
+                session stays where it failed.
         """
         timeline = self.time_travel.timeline
         if self.inspector.stepper.inside:
@@ -193,18 +191,18 @@ class Executor:
                 hits += self._again(each)
                 if self.stop.hit or self.inspector.stepper.inside:
                     self.paused = True
-                    return f"On branch {name}: stopped before all was done again after {changed}.", tuple(hits)
+                    return f"On branch {name}, after {changed}: stopped before all commands were re-run.", tuple(hits)
                 if self.interrupted():
                     raise GradstepError(problem_of(KeyboardInterrupt(), cmd.line_of(command)))
         except GradstepError as error:
             raise GradstepError(_after(error.problem, len(self.done))) from error
         if not rest:
-            return f"On branch {name}: nothing came after stop {start} that could be done again.", ()
+            return f"On branch {name}, after {changed}: there were no commands after stop {start} to re-run.", ()
         self.pair = (again.end, name)
-        return f"On branch {name}: what came after stop {start} was done again after {changed}.", tuple(hits)
+        return f"On branch {name}, after {changed}: re-ran the commands after stop {start}.", tuple(hits)
 
     def _begin_trial(self, commands: list[cmd.TravelCommand | cmd.EditCommand]) -> None:
-        """Carry out what a trial begins with; where that can't be done, be again where it was."""
+        """Run the first commands of a trial; if one fails, return to where the session was."""
         timeline = self.time_travel.timeline
         here, branch, branches = timeline.here(), timeline.branch, dict(timeline.branches)
         try:
@@ -221,27 +219,27 @@ class Executor:
             raise
 
     def _again(self, command: cmd.PointCommand) -> tuple[WatchHit, ...]:
-        """Carry out once more what a point was come to by."""
+        """Re-run the command that led to a point."""
         if isinstance(command, cmd.EditCommand):
             self.done.append(command)
             return self._travel(command)[1]
         inspector = self.inspector
         if isinstance(command, cmd.Backward) and command.flows:
-            return self._came(command, lambda: bool(inspector.runner.carry_out(command, inspector.scope)))
+            return self._arrive(command, lambda: bool(inspector.runner.carry_out(command, inspector.scope)))
         return self._act(command)
 
     def _change(self, command: cmd.Assign) -> str:
-        """Edit the gradient at a stop inside a backward: another stop at the same place."""
+        """Edit the gradient at a stop inside a backward; this makes another stop at the same place."""
         text, timeline = self.inspector.stepper.change(command), self.time_travel.timeline
         timeline.stops += 1
         self.stop = replace(self.stop, number=timeline.stops, hit="")
         return text
 
-    def _came(self, command: Command, go: Callable[[], bool]) -> tuple[WatchHit, ...]:
-        """Record where a phase or a step has stopped: inside a phase, or at the end of one.
+    def _arrive(self, command: Command, go: Callable[[], bool]) -> tuple[WatchHit, ...]:
+        """Run a phase or a step, and record where it has stopped: inside a phase, or at the end of one.
 
         Args:
-            command: the command that a replay carries out for it.
+            command: the command that a replay runs for it.
             go: runs it; returns True at a stop inside a phase.
         """
         inspector, timeline, inside = self.inspector, self.time_travel.timeline, True
@@ -250,7 +248,7 @@ class Executor:
         try:
             inside = go()
         except GradstepError:
-            if was and not stepper.inside:  # the phase was rolled back: it is not stopped inside any more
+            if was and not stepper.inside:  # the phase was rolled back
                 self.stop = self._stop_now(timeline.number)
                 self.done.append(cmd.Undo(phase=True))
             raise
@@ -280,7 +278,7 @@ class Executor:
 
     @staticmethod
     def _forks(timeline: Timeline) -> Collection[TimelinePoint]:
-        """Return the points that may have been led to as the present one was: none, unless a branch begins here."""
+        """Return the points to compare the present one with: none, unless a branch begins here."""
         here = timeline.current
         begins = here is not None and here.parent is not None and here.branch != here.parent.branch
         return timeline.points.values() if begins else ()
@@ -314,13 +312,13 @@ class Executor:
 
 
 def _opening(held: Held) -> str:
-    """Return what to show first when the workload does not say: the last weight of two or more dimensions."""
+    """Return what to show first if the workload does not specify it: the last weight of two or more dimensions."""
     names = [name for name, p in held.parameters if p.dim() > 1] or [name for name, _ in held.parameters]
     return name_line(names[-1]) if names else ""
 
 
 def _holds_now(condition: Expression, inspector: Inspector) -> bool:
-    """Return whether a condition holds; False when a name in it has no value now, such as a `.grad` that is none."""
+    """Return whether a condition holds; False if a name in it has no value now, such as a `.grad` that is none."""
     try:
         return holds(evaluate(condition, inspector.scope))
     except NothingThereError:
@@ -328,10 +326,10 @@ def _holds_now(condition: Expression, inspector: Inspector) -> bool:
 
 
 def _after(problem: Problem, count: int) -> Problem:
-    """Return the problem of a command that had carried out others before it failed."""
+    """Return the problem of a command that had run others before it failed."""
     if not count:
         return problem
-    ran = "1 command had been carried out by then, and is kept"
+    ran = "1 command had run before that, and is kept"
     if count > 1:
-        ran = f"{count} commands had been carried out by then, and are kept"
+        ran = f"{count} commands had run before that, and are kept"
     return replace(problem, what=f"{problem.what}\n{ran}")

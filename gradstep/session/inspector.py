@@ -1,4 +1,4 @@
-"""What answers requests for views: the selection, names and watchpoints of a loaded workload, and its views."""
+"""The inspector: answers requests for views of a loaded workload; holds its selection, names and watchpoints."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _NODES = (LookNode, LookChain, LookContributions)
 
 
 class Inspector:
-    """Answers requests for views of one loaded workload; it has the selection, the `let`s and the watchpoints."""
+    """Answers requests for views of one loaded workload; holds the selection, the `let`s and the watchpoints."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner, self.held = runner, runner.held
@@ -81,11 +81,11 @@ class Inspector:
         self.selection: Selection | None = None
         self.scope = HeldScope(held)
         self.let_at: dict[str, tuple[int, int]] = {}
-        """For each `let`, the point at which it was made and the place inside a phase."""
+        """For each `let`, the point at which it was made, and the place inside a phase."""
         self.watches = Watchpoints()
         self.stepper = PhaseStepper(runner, self.scope)
         self._past = False
-        """True when a past point is looked at: no phase is stopped inside there."""
+        """True if this inspector is of a past point, where no phase is in progress."""
         self.timeline: Timeline | None = None
         """The history; None until there is one."""
         self.set_to_none = True
@@ -93,14 +93,14 @@ class Inspector:
         self._opening: Expression | None = None
         """What the tensor panel shows while nothing is selected, as last requested."""
         self._opened: Selection | None = None
-        """The selection made of it, once for all views of one request."""
+        """That, as a selection; resolved once for all views of one call of `look`."""
         self._tensors = TensorViewer()
         self._differences = DifferenceViewer()
         self._graphs = GraphViewer(held)
         self._finds = FindViewer(held)
         self._layers = LayersViewer(held)
         self._norms = Norms()
-        """The norms at the stop that is shown."""
+        """The norms at the present stop."""
         self._moment = Moment(held)
         self._changed: frozenset[str] | None = None
         self._losses = LossViewer()
@@ -110,20 +110,20 @@ class Inspector:
         self._through = Through(held)
 
     def attend(self) -> None:
-        """Record the next phase for views that may be asked for after it, though no panel asks at every stop."""
+        """Record what the next phase needs for every view, as no panels request views at each stop."""
         self.held.recording.zeros = True
         self.held.addends.request = self.held.addends.request or AddendsRequest("", ())
 
     def acted(self) -> None:
-        """Take note, right after a phase, of what can only be seen now."""
+        """Record, right after a phase, what can only be measured now."""
         self._layers.acted()
 
     def travelled(self) -> None:
-        """Forget what was seen of earlier phases: the workload is at another point of its history."""
+        """Drop what was recorded of earlier phases: the workload is at another point of its history."""
         self._layers, self._norms = LayersViewer(self.held), Norms()
 
     def aside(self) -> Inspector:
-        """Return an inspector for a past point: the same names and selection, and nothing seen of this point."""
+        """Return an inspector for a past point: it shares the names and the selection, but no caches."""
         made = Inspector(self.runner)
         made.selection, made.watches, made.stepper, made._past = self.selection, self.watches, self.stepper, True
         made.scope.lets = self.scope.lets
@@ -131,10 +131,10 @@ class Inspector:
         return made
 
     def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
-        """Return one view for each request; a `NoView` that says why where one can't be made."""
+        """Return one view for each request; a `NoView` with the reason if it can't be made."""
         self._opened = None
         if self._moment.passed(stop) or not self.stepper.pauses:
-            # without a screen the caller may have written to a tensor in a way that torch does not count
+            # without a screen, the caller may have written to a tensor without a change of its version counter
             carried = self._moment.follows and self.stepper.pauses and not self._past
             self._norms, self._changed = self._norms.after(self.held.saved) if carried else Norms(), None
             self._tensors.forget()
@@ -169,7 +169,7 @@ class Inspector:
             return tuple(_or_why(stop, make, request) for request in requests)
 
     def _record(self, stop: int, requests: Sequence[Request]) -> None:
-        """Record in the coming phases what is requested now."""
+        """Have the next phases recorded as the present requests need."""
         held = self.held
         first = held.recording.asked(stop, requests, held.quick)
         if first and not any(isinstance(request, LookGraph) for request in requests):
@@ -195,14 +195,13 @@ class Inspector:
 
     @property
     def _stepping(self) -> Stepping | None:
-        """The phase that is stopped inside, at the point that is shown."""
+        """The phase in progress at the point that is shown."""
         return None if self._past else self.stepper.stepping
 
     @property
     def _shown(self) -> Selection | None:
         """The selection that the panels show."""
         if self.selection is None and self._opening is not None:
-            # the same for all views of one look
             self._opened = self._opened or self.select(self._opening)
             return self._opened
         return self.selection

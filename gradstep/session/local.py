@@ -1,4 +1,4 @@
-"""The session in this process: `execute` carries out every command, `look` answers every request for a view."""
+"""The session in this process: `execute` runs every command, `look` answers every request for a view."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Session(PythonApi):
     """Steps a workload in this process, without a screen.
 
     Args:
-        workload: what to step; or what `load` builds it from: an example's name, `FILE.py:factory` or
+        workload: a workload, or a target to build it from: an example's name, `FILE.py:factory` or
             `pkg.module:factory`. None to begin with a `Load` command.
-        seed: seeds torch, python and numpy now; None leaves them. A workload that is built already is seeded for what
-            it draws from here on; one that is named is seeded with 0 unless told.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`; None leaves the model where its first parameter is, and is
-            `auto` for a workload that is named.
-        history: bytes that may be kept to go back in time with; 0 keeps only what undoes a phase that raises.
-        history_offload: True to keep that of a model on a GPU in host memory.
-        on_progress: called with the stage that begins while a workload is loaded.
+        seed: seeds torch, python and numpy before a target is built, by default with 0. For a workload that is
+            already built it seeds only what is drawn from now on; None leaves the generators alone.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; by default `auto` for a target, and the device of the first
+            parameter for a workload.
+        history: maximum bytes of history, for undo and goto; 0 keeps only the copies for a rollback.
+        history_offload: True to keep the history of a model on a GPU in host memory.
+        on_progress: called with the name of each stage of loading a workload.
 
     Raises:
-        GradstepError: the workload is incomplete, can't be built, or the device is not there.
+        GradstepError: the workload is incomplete or can't be built, or the device is not available.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Session(PythonApi):
             self._take(Held(workload, place, on_progress, history_offload), workload.name or "workload", seed)
 
     def close(self) -> None:
-        """Release the workload as it is; a phase that is stopped inside is rolled back."""
+        """Release the workload; a phase in progress is rolled back."""
         if self._executor is not None:
             self._executor.inspector.stepper.abandon()
         if self._dropped is not None:
@@ -81,14 +81,13 @@ class Session(PythonApi):
 
     @property
     def running(self) -> bool:
-        """True while a phase runs: the only time when an interrupt has an effect."""
+        """True while a phase runs, which is the only time that an interrupt has an effect."""
         return self._inspector is not None and self._inspector.runner.running
 
     def observe(self, on: bool) -> None:
         """Set whether phases are observed and rolled back when they raise; True by default.
 
-        With False a phase keeps no copy of the state before it, which a replay that ends at its first failure
-        does not need.
+        With False, phases keep no copy of the state before them: a replay that ends at its first failure needs none.
         """
         if self._inspector is not None:
             self._inspector.runner.observed = on
@@ -96,15 +95,15 @@ class Session(PythonApi):
                 self.forget()
 
     def forget(self) -> None:
-        """Keep no history from here on: there will be no undo."""
+        """Drop the history and keep none from now on."""
         if self._executor is not None:
             self._executor.time_travel.timeline.end()
 
     def can_pause(self, waiting: Callable[[str], None], interrupted: Callable[[], bool] = lambda: False) -> None:
-        """Allow pauses: phases that took long the last time are observed from now on, so that they can stop inside.
+        """Allow pauses: phases that took long the last time are observed from now on, so that they can be paused.
 
         Args:
-            waiting: called with the name of the op that a pause has to wait for.
+            waiting: called with the name of the op that a pause waits for.
             interrupted: returns whether the command was interrupted between two phases.
         """
         self._waiting, self._interrupted = waiting, interrupted
@@ -114,12 +113,12 @@ class Session(PythonApi):
 
     @property
     def stop(self) -> Stop:
-        """Where the session stands."""
+        """The present stop."""
         return Stop() if self._executor is None else self._executor.stop
 
     @property
     def time_travel(self) -> TimeTravel:
-        """The history of what is loaded."""
+        """The history of the loaded workload."""
         return self._need().time_travel
 
     @property
@@ -127,13 +126,13 @@ class Session(PythonApi):
         return None if self._executor is None else self._executor.inspector
 
     def attend(self) -> None:
-        """Record the next phase for views that may be asked for after it, though no panel asks at every stop."""
+        """Record what the next phase needs for every view, as no panels request views at each stop."""
         if self._inspector is not None:
             self._inspector.attend()
 
     # -- the one command path ------------------------------------------------------------------------------------------
     def execute(self, command: Command) -> Outcome:
-        """Carry out one command. An error is in the outcome, never raised; the state is then as it was before."""
+        """Run one command. An error is returned in the outcome, never raised; the state is then unchanged."""
         text, problem, executor = "", None, self._executor
         hits: tuple[WatchHit, ...] = ()
         if executor is not None:
@@ -142,8 +141,8 @@ class Session(PythonApi):
             match command:
                 case cmd.Load():
                     self._load(command)
-                case cmd.Say(said):
-                    text = said
+                case cmd.Say(text):
+                    pass
                 case _:
                     text, hits = self._need().carry_out(command)
         except GradstepError as error:
@@ -152,7 +151,7 @@ class Session(PythonApi):
             if executor is not None:
                 self.log.extend(executor.done)
             raise
-        except Exception as error:  # a fault of gradstep's own, or of a user's object in an expression
+        except Exception as error:  # a bug in gradstep, or an error of a user's object in an expression
             problem = problem_of(error, cmd.line_of(command))
         done, paused = ((), False) if executor is None else (tuple(executor.done), executor.paused)
         if executor is not None:
@@ -167,9 +166,9 @@ class Session(PythonApi):
 
     # -- the one observation path --------------------------------------------------------------------------------------
     def look(self, *requests: Request, at: int = 0) -> tuple[View, ...]:
-        """Return one view for each request, all of this stop; a `NoView` that says why where one can't be made.
+        """Return one view for each request, all of this stop; a `NoView` with the reason if one can't be made.
 
-        With `at`, the number of a past stop, they are of that one; the workload itself does not travel.
+        With `at`, they are of that past stop; the workload itself does not travel.
         """
         if self._executor is None:
             return tuple(NoView(0, "nothing is loaded yet") for _ in requests)
@@ -195,7 +194,7 @@ class Session(PythonApi):
             workload = loading.build(factory, command.target)
             held = Held(workload, device, self._progress, self._offload)
         except (Exception, KeyboardInterrupt, SystemExit) as error:
-            keeper.restore(before)  # what was loaded before goes on as if this had not been tried
+            keeper.restore(before)  # the workload loaded before is not affected
             remedy = OWN_LOOP if isinstance(error, KeyboardInterrupt) else A_FACTORY
             raise GradstepError(problem_of(error, doing, remedy)) from error
         name = workload.name or os.path.basename(command.target)
@@ -204,9 +203,9 @@ class Session(PythonApi):
     def _take(self, held: Held, name: str, seed: int | None, load: cmd.Load | None = None) -> None:
         self.close()
         inspector = Inspector(Runner(held))
-        # a session that nobody holds any more must not leave its hooks and a thread inside a phase
+        # a session that is garbage collected must not leave behind its hooks, or a thread inside a phase
         self._dropped = weakref.finalize(self, inspector.stepper.abandon)
-        self._dropped.atexit = False  # at exit that thread can't run any more, and waiting for it would never end
+        self._dropped.atexit = False  # at exit that thread no longer runs, and waiting for it would hang
         self._executor = Executor(
             inspector, TimeTravel(inspector, self._history, load, self._progress), name, seed, self.log
         )

@@ -122,7 +122,7 @@ TRAINS = """
 def test_a_function_that_trains_is_told_apart_before_it_runs_or_by_the_steps_it_took(folder: Path) -> None:
     unrun = "raise SystemExit('it is imported')\n" + dedent(TRAINS.replace("RESULT", "print('done')"))
     said = refused(load(folder, "train.py:main", unrun))
-    assert "this function is no factory: main in train.py returns nothing" in said
+    assert "this function is not a factory: main in train.py returns nothing" in said
     assert "\ngradstep.open(gradstep.Workload(model=model" in said
     said = refused(load(folder, "train.py:main", TRAINS.replace("RESULT", "return model")))
     assert "train.py:main returned a Linear, after 3 optimizer steps of its own" in said

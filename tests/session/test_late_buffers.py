@@ -36,7 +36,7 @@ def do(session: Session, text: str) -> Outcome:
 
 def test_a_buffer_that_a_forward_registers_is_said_once_and_by_its_name() -> None:
     session = session_of(nn.Sequential(Late()))
-    assert "0.late: a buffer that was registered while training" in do(session, "forward").text
+    assert "0.late: a buffer registered during training" in do(session, "forward").text
     assert "late" not in do(session, "forward").text
     session.close()
 

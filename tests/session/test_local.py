@@ -199,7 +199,7 @@ def test_let_copies_and_refuses_what_is_taken() -> None:
     for name in ("w0", "loss", "lr", "norm"):
         assert wrong(session.execute(Let(name, Number(1)))) == f"the name is taken: {name}"
     for name in ("2w", "true", "a.b", ""):
-        assert wrong(session.execute(Let(name, Number(1)))).startswith("this can't be a name")
+        assert wrong(session.execute(Let(name, Number(1)))).startswith("this is not a valid name")
 
 
 def test_let_keeps_what_a_graph_made() -> None:

@@ -119,7 +119,7 @@ def test_until_that_is_interrupted_keeps_the_phases_that_ran() -> None:
     outcome = do(session, "until loss < -1")
     assert outcome.problem is not None
     assert outcome.problem.kind == "interrupted"
-    assert "10 commands had been carried out by then, and are kept" in outcome.problem.what
+    assert "10 commands had run before that, and are kept" in outcome.problem.what
     assert lines(session) == ["forward", "backward", "step", "zero_grad", "next_batch"] * 2
     assert replayed(session) == place(session)
     session.close()

@@ -38,7 +38,7 @@ def test_try_does_the_same_again_with_a_change_on_a_branch_of_its_own() -> None:
     session = _trained()
     before, number = session.stop, session.stop.number
     outcome = session.execute(c.Try((_lr(0.01),)))
-    assert outcome.text == "On branch lr-0.01: what came after stop 1 was done again after set lr = 0.01."
+    assert outcome.text == "On branch lr-0.01, after set lr = 0.01: re-ran the commands after stop 1."
     assert outcome.pair == ("main", "lr-0.01")
     again = (c.Forward(), c.Backward(), c.Step(), c.ZeroGrad(True)) * 3
     assert outcome.carried_out == (c.Goto(1), c.Branch("lr-0.01"), _lr(0.01), *again)
