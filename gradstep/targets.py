@@ -56,7 +56,7 @@ def _check_example(target: str) -> None:
         listed = f"Its functions are {_listed(names)}." if names else "It has no function at its top level."
         raise wrong(
             "which function of the file builds the workload?",
-            f"{target} is a script. gradstep steps what a function returns, or what a script gives gradstep.open. {listed}",
+            f"{target} is a script, and gradstep needs the function that returns the workload. {listed}",
             f"Name it: gradstep {target}:{makers[0]}." if len(makers) == 1 else f"{OWN_LOOP}\n{A_FACTORY}",
             target,
         )

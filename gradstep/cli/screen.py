@@ -17,9 +17,9 @@ COMMANDS = """\
 also:
   gradstep examples              list the built-in examples
   gradstep replay FILE.steps ... run scripts without a screen
-  gradstep diff A [B]            find where scripts, devices, dtypes or states diverge
+  gradstep diff A [B]            find where runs or saved states diverge
   gradstep template [FILE.py]    print or write a template of a workload
-  gradstep keys                  print every key binding, in the format of keys.toml
+  gradstep keys                  print the key bindings, as in keys.toml
   gradstep help steps            print the reference of the .steps language
 `gradstep COMMAND --help` lists the options of each.
 """
