@@ -1,4 +1,4 @@
-"""Stepping inside a phase: the phase that is stopped inside, if one is, the breakpoints, and pause."""
+"""Stepping inside a phase: the phase in progress, its breakpoints, and pause."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from gradstep.values.views.inside import Position
 T = TypeVar("T")
 
 LONG = 0.3
-"""Seconds that a phase takes before a user may want to pause it."""
+"""Seconds from which on a phase is long enough to pause."""
 STEPS = (cmd.Into, cmd.Over, cmd.Out, cmd.Continue, cmd.Until)
-"""The commands that go on from a stop inside a phase."""
+"""The commands that step into a phase, or continue from a stop inside one."""
 
 
 class PhaseStepper:
@@ -43,13 +43,13 @@ class PhaseStepper:
         self._modules = False
         self.breakpoints = Breakpoints()
         self.pauses = False
-        """True when pause can be pressed: a phase that takes long is then observed, so that it can stop inside."""
+        """True where a user can press pause: long phases are then observed, so that they can be paused."""
         self._long: dict[str, bool] = {}
-        """For each phase that has run without a stop, whether it took long the last time."""
+        """For each phase that ran uninterrupted, whether it took longer than `LONG` the last time."""
         self.waiting: Callable[[str], None] = lambda _: None
-        """Called with the name of the op that a pause has to wait for."""
+        """Called with the name of the op that a pause waits for."""
         self.notes: list[str] = []
-        """What logpoints printed in the last command."""
+        """The output of logpoints in the last command."""
 
     @property
     def inside(self) -> bool:
@@ -58,7 +58,7 @@ class PhaseStepper:
 
     @property
     def position(self) -> Position | None:
-        """Where the phase is stopped; None between phases."""
+        """The position of the stop; None between phases."""
         return None if self._stepping is None else self._stepping.position
 
     @property
@@ -67,10 +67,10 @@ class PhaseStepper:
         return self._stepping
 
     def run(self, act: cmd.PhaseCommand | cmd.NextBatch) -> bool:
-        """Run a phase, observed where a breakpoint could stop it; return True when it stopped inside.
+        """Run a phase, observed if a breakpoint could stop it; return True if it stopped inside.
 
         Raises:
-            GradstepError: it raised, or another phase has not finished.
+            GradstepError: it raised, or another phase is in progress.
         """
         self.refuse_inside()
         self.notes = []
@@ -96,32 +96,29 @@ class PhaseStepper:
     def pausable(self) -> tuple[str, ...]:
         """The phases that are observed so that they can be paused: those that took long the last time.
 
-        Not one that never ran: a second thread that hangs in the user's code can't be woken, as a signal wakes the
-        main thread.
+        A phase that never ran is not: it would run on a second thread, and if the user's code hangs there, no signal
+        interrupts it as it does on the main thread.
         """
         return tuple([name for name in ("forward", "backward") if self.pauses and self._long.get(name, False)])
 
     def begin(self, act: cmd.Forward | cmd.Backward, kind: Kind, place: int = 0, ops: bool = True) -> bool:
-        """Begin to step a phase; return True when it stopped inside. `place` is where to, for the kind `place`."""
+        """Begin to step a phase; return True if it stopped inside. For the kind `place`, it runs to that place."""
         self.refuse_inside()
         runner = self._runner
-        self._observed, runner.observed, runner.inside = (
-            runner.observed,
-            True,
-            True,
-        )  # a phase that is abandoned half way is rolled back
+        # observed, so that a phase that is abandoned halfway can be rolled back
+        self._observed, runner.observed, runner.inside = runner.observed, True, True
         self._stepping = Stepping(
-            runner, act, self.breakpoints, self._holds, self._told, ops, self.waiting, self._scope
+            runner, act, self.breakpoints, self._holds, self._describe, ops, self.waiting, self._scope
         )
         self._modules = not ops
         self._scope.event = lambda: None if self._stepping is None else self._stepping.event
         return self.go(kind, place=place)
 
     def go(self, kind: Kind, until: Expression | None = None, place: int = 0) -> bool:
-        """Continue from the stop; return True when it stopped inside again, False at the end of the phase.
+        """Continue from the stop; return True if it stopped inside again, False at the end of the phase.
 
         Raises:
-            GradstepError: it raised, and was rolled back; or no phase is being stepped.
+            GradstepError: it raised, and was rolled back; or no phase is in progress.
         """
         stepping = self._stepping
         if stepping is None:
@@ -141,15 +138,15 @@ class PhaseStepper:
 
     @property
     def paused(self) -> cmd.Pause | None:
-        """The command that makes a replay stop here again; None where no pause stopped it."""
+        """The command that makes a replay stop here again; None if it was not stopped by a pause."""
         stepping = self._stepping
         return cmd.Pause(stepping.place, self._modules) if stepping is not None and stepping.paused else None
 
     def pause(self, command: cmd.Pause) -> str:
-        """Stop the next run at a place.
+        """Make the next run stop at a place.
 
         Raises:
-            GradstepError: the phase that is stopped inside is already past it.
+            GradstepError: the phase in progress is already past it.
         """
         if self._stepping is not None and command.place <= self._stepping.place:
             what = f"it is at place {self._stepping.place}"
@@ -160,7 +157,7 @@ class PhaseStepper:
         return ""
 
     def abandon(self) -> None:
-        """Undo the phase that is being stepped."""
+        """Roll back the phase in progress."""
         if self._stepping is not None:
             try:
                 self._stepping.abandon()
@@ -168,9 +165,9 @@ class PhaseStepper:
                 self._end()
 
     def back(self, stops: int) -> bool:
-        """Go back by some stops inside the phase, or with 0 out of it; return True when it is still inside.
+        """Go back by some stops inside the phase, or with 0 out of it; return True if it is still inside.
 
-        The phase is rolled back and run again up to that stop: there is no other way back to a place inside it.
+        The phase is rolled back and re-run up to that stop, as its inside can't be restored from a copy.
         """
         stepping = self._stepping
         assert stepping is not None
@@ -178,7 +175,7 @@ class PhaseStepper:
         self.abandon()
         if not places:
             return False
-        if isinstance(act, cmd.Backward):  # a place is listed once for its stop, and once for each edit made there
+        if isinstance(act, cmd.Backward):  # a place is listed once for its stop, and once more for each edit there
             act = replace(act, flows=act.flows[: len(places) - len(set(places))])
         self.begin(act, "place", places[-1])
         assert self._stepping is not None
@@ -186,14 +183,14 @@ class PhaseStepper:
         return True
 
     def change(self, command: cmd.Assign) -> str:
-        """Edit the gradient at the stop; return what it prints.
+        """Edit the gradient at the stop; return its output.
 
         Raises:
-            GradstepError: no gradient flows here, or it can't be set to that; nothing is changed.
+            GradstepError: no gradient flows here, or it can't take that value; nothing has changed.
         """
         stepping = self._stepping
         if stepping is None:
-            line, what = expression_line(command.target), "no backward is stopped inside, so no gradient flows"
+            line, what = expression_line(command.target), "no backward is in progress, so no gradient flows"
             raise wrong(f"there is no {line} to set", what, "`into backward` stops before a node, `over` at the next")
         return self.here(lambda: stepping.change(command))
 
@@ -201,14 +198,14 @@ class PhaseStepper:
         """Set a breakpoint; return its line.
 
         Raises:
-            GradstepError: it can't match anything, or its condition can't be evaluated anywhere, e.g. a wrong name.
+            GradstepError: it can't match anything, or its condition can't be evaluated anywhere, e.g. unknown names.
         """
-        self._try(command.condition, self._holds)
-        self._try(command.log, self._told)
+        self._check(command.condition, self._holds)
+        self._check(command.log, self._describe)
         return self.breakpoints.add(command, self._held)
 
     def ended(self, freed: bool, command: str) -> None:
-        """Keep the command whose backward freed the graph of the last loss, if one did."""
+        """Keep the command whose backward freed the graph of the last loss, for an error of the next one."""
         if freed and not self._freed_by:
             self._freed_by = command
         elif not self._held.point.freed:
@@ -218,32 +215,32 @@ class PhaseStepper:
         return GradstepError(with_cause(self._held, error.problem, self._freed_by))
 
     def here(self, errand: Callable[[], T]) -> T:
-        """Call `errand` on the thread of the phase that is stopped inside, which alone uses torch; else right here."""
+        """Call `errand` on the thread of the phase in progress, the only one that may use torch; else right here."""
         if self._stepping is None:
             return errand()
 
-        def unseen() -> T:
-            with torch.no_grad():  # nodes made here would shift the sequence numbers of the phase
+        def without_grad() -> T:
+            with torch.no_grad():  # nodes created here would shift the sequence numbers of the phase
                 return errand()
 
-        return self._stepping.ask(unseen)
+        return self._stepping.ask(without_grad)
 
     def refuse_inside(self) -> None:
-        """Refuse to start anything else in the middle of a phase.
+        """Raise if a phase is in progress.
 
         Raises:
-            GradstepError: a phase is stopped inside.
+            GradstepError: a phase is in progress, so nothing else can run.
         """
         if self._stepping is not None:
             raise wrong(
-                f"a {self._stepping.phase} has not finished",
-                "it is stopped inside, and nothing else can run before it ends",
-                "finish it with `out phase`, `continue` to a breakpoint, or undo it with `undo phase`",
+                f"a {self._stepping.phase} is in progress",
+                "nothing else can run before it ends",
+                "finish it with `out phase`, or roll it back with `undo phase`",
             )
 
     def after(self, phase: str, iteration: int) -> str:
         """Return the line of the breakpoint that the end of a phase hits; empty for none."""
-        return self.breakpoints.after(phase, iteration, self._holds, self._told, self.notes)
+        return self.breakpoints.after(phase, iteration, self._holds, self._describe, self.notes)
 
     def _end(self) -> None:
         self._stepping, self._runner.observed, self._runner.inside = None, self._observed, False
@@ -251,11 +248,11 @@ class PhaseStepper:
     def _holds(self, condition: Expression) -> bool:
         return holds(evaluate(condition, self._scope))
 
-    def _try(self, expression: Expression | None, ask: Callable[[Expression], object]) -> None:
+    def _check(self, expression: Expression | None, evaluated: Callable[[Expression], object]) -> None:
         """Evaluate an expression here; a name without a value yet may have one where the breakpoint is hit."""
         with suppress(NothingThereError):
             if expression is not None:
-                ask(expression)
+                evaluated(expression)
 
-    def _told(self, value: Expression) -> str:
+    def _describe(self, value: Expression) -> str:
         return describe(evaluate(value, self._scope))

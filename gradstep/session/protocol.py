@@ -1,4 +1,4 @@
-"""The session as a front end sees it, whichever process holds the model."""
+"""The session as a front end sees it, independent of the process that holds the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gradstep.values.views import Request, View
 
 
 class FrontSession(Protocol):
-    """The session as a screen holds it: awaitable, so that the screen lives while the debuggee works."""
+    """The session as a screen sees it: awaitable, so that the screen stays responsive while the debuggee runs."""
 
     on_event: Callable[[Event], None]
     """Called with progress while loading, with the debuggee's output, and when the engine dies."""
@@ -22,39 +22,39 @@ class FrontSession(Protocol):
         ...
 
     async def execute(self, command: Command) -> Outcome:
-        """Carry out one command. The debuggee's errors are in the outcome, never raised.
+        """Run one command. The debuggee's errors are returned in the outcome, never raised.
 
         Raises:
-            ConnectionError: the engine is dead; `on_event` was called with how it died.
+            ConnectionError: the engine is dead; `on_event` was called with the cause.
         """
         ...
 
     async def execute_and_look(self, command: Command, requests: Sequence[Request]) -> tuple[Outcome, tuple[View, ...]]:
-        """Carry out one command and return views of the stop it led to, in one message: what a key waits for.
+        """Run one command and return views of the stop it ended at, in one message: what a key press waits for.
 
         Returns:
-            The outcome, and one view for each request; no views when the command did not lead to a stop.
+            The outcome, and one view for each request; no views if the command did not end at a stop.
 
         Raises:
-            ConnectionError: the engine is dead; `on_event` was called with how it died.
+            ConnectionError: the engine is dead; `on_event` was called with the cause.
         """
         ...
 
     async def look(self, requests: Sequence[Request], at: int = 0) -> tuple[View, ...]:
-        """Return one view for each request, all of the same stop: the present one, or with `at` a past one.
+        """Return one view for each request, all of one stop: the present one, or with `at` a past one.
 
         Looking at the past does not travel there; `Goto` does.
         """
         ...
 
     def interrupt(self) -> None:
-        """Interrupt the phase that is running, if one is; it is rolled back and its outcome says `interrupted`."""
+        """Interrupt the phase that is running, if any; it is rolled back and its outcome is `interrupted`."""
         ...
 
     async def restart(self) -> None:
-        """Start a fresh, empty engine in place of this one, dead or alive."""
+        """Replace this engine, dead or alive, by a new one with nothing loaded."""
         ...
 
     async def close(self) -> None:
-        """End the session: its engine, or in `gradstep.open` its hold on the caller."""
+        """End the session: end its engine, or let `gradstep.open` return."""
         ...

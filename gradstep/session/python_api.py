@@ -37,7 +37,7 @@ _V = TypeVar("_V")
 
 
 class PythonApi:
-    """Commands and views by name. A command returns its outcome; a view draws itself, or a `NoView` says why not."""
+    """Commands and views by name. A command returns its outcome, a view method a view or a `NoView` with the reason."""
 
     @property
     def stop(self) -> Stop:
@@ -48,7 +48,7 @@ class PythonApi:
     """The problem of the last command; None when it succeeded."""
 
     def execute(self, command: Command) -> Outcome:
-        """Carry out one command."""
+        """Run one command."""
         raise NotImplementedError
 
     def look(self, *requests: Request) -> tuple[View, ...]:
@@ -56,23 +56,23 @@ class PythonApi:
         raise NotImplementedError
 
     def attend(self) -> None:
-        """Record the next phase for views that may be asked for after it."""
+        """Record what the next phase needs for every view."""
         raise NotImplementedError
 
     def forward(self) -> Outcome:
-        """Run the model and the loss on the current batch; the outcome says what changed."""
+        """Run the model and the loss on the current batch; the outcome lists what changed."""
         return self._with_changes(cmd.Forward())
 
     def backward(self, retain_graph: bool = False) -> Outcome:
-        """Run the backward of the last loss; the outcome says what changed."""
+        """Run the backward of the last loss; the outcome lists what changed."""
         return self._with_changes(cmd.Backward(retain_graph))
 
     def step(self) -> Outcome:
-        """Run the optimizer's step; the outcome says what changed."""
+        """Run the optimizer's step; the outcome lists what changed."""
         return self._with_changes(cmd.Step())
 
     def zero_grad(self, set_to_none: bool | None = None) -> Outcome:
-        """Clear the gradients, to None or to zeros; the outcome says what changed."""
+        """Clear the gradients, to None or to zeros; the outcome lists what changed."""
         return self._with_changes(cmd.ZeroGrad(set_to_none))
 
     def next_batch(self) -> Outcome:
@@ -80,7 +80,7 @@ class PythonApi:
         return self._with_changes(cmd.NextBatch())
 
     def into(self, phase: Literal["", "forward", "backward"] = "") -> Outcome:
-        """Step into a phase, by default the natural next; at a stop inside one, one level deeper."""
+        """Step into a phase, by default the natural next one; at a stop inside a phase, one level deeper."""
         return self.execute(cmd.Into(phase))
 
     def over(self) -> Outcome:
@@ -92,20 +92,20 @@ class PythonApi:
         return self.execute(cmd.Out(phase))
 
     def check(self, what: str = "") -> Outcome:
-        """Compare derivatives with finite differences; the answer is the outcome's `text`.
+        """Compare derivatives with finite differences; the result is the outcome's `text`.
 
         Args:
-            what: a node, as `#12`, its name, operation or module; empty for the node at the stop, or else for every
-                custom Function of the graph, with its double backward.
+            what: a node, as `#12`, its name, operation or module; empty for the node at the stop, or between phases
+                for every custom Function of the graph, with its double backward.
         """
         return self.execute(cmd.Check(what))
 
     def undo(self, count: int = 1) -> Outcome:
-        """Go back by some commands, bit for bit; inside a phase, by some stops."""
+        """Undo `count` commands, bit for bit; inside a phase, `count` stops."""
         return self.execute(cmd.Undo(count))
 
     def redo(self, count: int = 1) -> Outcome:
-        """Redo some commands that were undone."""
+        """Redo `count` commands that were undone."""
         return self.execute(cmd.Redo(count))
 
     def goto(self, stop: int) -> Outcome:
@@ -130,7 +130,7 @@ class PythonApi:
         return self._see(TensorView, LookTensor(rows, columns, top, left, self._opening))
 
     def graph(self, first: int = 0, count: int = 200) -> GraphView | NoView:
-        """Return `count` nodes of the grad_fn graph of the last loss, from node `first` on."""
+        """Return `count` nodes of the autograd graph of the last loss, from node `first` on."""
         return self._see(GraphView, LookGraph(first, count))
 
     def contributions(
@@ -139,7 +139,7 @@ class PythonApi:
         """Return which gradients were added up in the last backward, and how much each contributed.
 
         Args:
-            what: a parameter, for the uses and time steps that its `.grad` comes from; a module, or the number of a
+            what: a parameter, for the uses and time steps that contributed to its `.grad`; a module or the number of a
                 node, for the gradients that arrived there.
             first: the first row.
             count: the maximum number of rows.
@@ -149,11 +149,11 @@ class PythonApi:
         return self._see(ContributionsView, LookContributions(number, path, first, count, by))
 
     def why(self, element: tuple[int, ...] | str | None = None) -> WhyView | NoView:
-        """Return what the last command did and the arithmetic of one element; after an error, the error.
+        """Return what the last command did, and the arithmetic of one element; after an error, the error.
 
         Args:
-            element: an index into the whole selected tensor; or what to select, such as `2.weight[0, 3]`; None for
-                the first element of the present selection.
+            element: an index into the whole selected tensor, or an element to select, such as `2.weight[0, 3]`; None
+                for the first element of the present selection.
         """
         if element is None and self.problem is not None:
             problem = self.problem
@@ -168,7 +168,7 @@ class PythonApi:
         return view
 
     def ledger(self, element: tuple[int, ...] | str | None = None) -> LedgerView | NoView:
-        """Return how one element of `.grad` added up; `element` as for `why`."""
+        """Return how one element of `.grad` accumulated; `element` as for `why`."""
         refused = self._select(element) if isinstance(element, str) else None
         if refused is not None:
             return refused
@@ -189,10 +189,10 @@ class PythonApi:
     def loss(
         self, by: Literal["forward", "iteration"] = "forward", smoothing: float = 0.0, points: int = 400
     ) -> LossView | NoView:
-        """Return the history of the loss, thinned to `points` of them.
+        """Return the history of the loss, thinned to `points` points.
 
         Args:
-            by: a point for each forward, or for each iteration the mean of its forwards.
+            by: a point for each forward, or for each iteration with the mean of its forwards.
             smoothing: the weight of the past in the exponential moving average, 0 for none.
             points: the maximum number of points.
         """
@@ -214,14 +214,14 @@ class PythonApi:
 
     @property
     def _opening(self) -> Expression | None:
-        """What the workload asks to show while nothing is selected."""
+        """What the workload wants shown while nothing is selected."""
         try:
             return read_selection(self.stop.opening) if self.stop.opening else None
         except GradstepError:
             return None
 
     def _select(self, what: str) -> NoView | None:
-        """Select a tensor or a part of one; return a `NoView` that says why where it can't be selected."""
+        """Select a tensor or a part of one; return a `NoView` with the reason if it can't be selected."""
         try:
             problem = self.execute(Show(read_selection(what))).problem
         except GradstepError as error:
@@ -230,10 +230,10 @@ class PythonApi:
 
     def _outside(self, index: tuple[int, ...]) -> NoView:
         remedy = "give an index into the whole tensor, or a name: why('2.weight[0, 3]')"
-        return NoView(self.stop.number, f"what is selected has no element {_index(index)}\n{remedy}")
+        return NoView(self.stop.number, f"the selected tensor has no element {_index(index)}\n{remedy}")
 
     def _see(self, kind: type[_V], request: Request) -> _V | NoView:
-        # the first request names what is shown while nothing is selected, as the screen's tensor panel does
+        # the first request sets what is shown while nothing is selected, as the screen's Tensor panel does
         *_, view = self.look(LookTensor(1, 1, opening=self._opening), request)
         if isinstance(view, kind):
             return view

@@ -1,4 +1,4 @@
-"""Two sessions side by side in one process: each with random generators of its own, compared after each command."""
+"""Two sessions side by side in one process, each with its own random generators, compared after each command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Side:
     """One of the two sessions."""
 
     def __init__(self, history: int, dtype: str = "") -> None:
-        """Keep at most `history` bytes; cast what is loaded to `dtype`, where one is given."""
+        """Keep at most `history` bytes; cast what is loaded to `dtype`, if given."""
         self.session = Session(history=history)
         self.dtype = dtype
         self.passed: list[Traced] = []
@@ -27,7 +27,7 @@ class Side:
         self._generators = self._keeper.capture()
 
     def execute(self, command: Command) -> Outcome:
-        """Carry out a command with the random generators in the state in which this side left them."""
+        """Run a command with the random generators in the state in which this side left them."""
         self._keeper.restore(self._generators)
         self.passed = []
         if isinstance(command, (Forward, Backward)) and self.session.stop.number:
@@ -44,10 +44,9 @@ class Side:
 
 
 def tolerance_of(one: Side, other: Side, given: Tolerance | None) -> Tolerance | None:
-    """Return the tolerance between two sides: the one that is given, else None where both compute alike.
+    """Return the tolerance between two sides: the given one, else None if both compute alike.
 
-    Two devices, or two dtypes, differ in their last bits as a rule: the tolerance is then that of
-    `torch.testing.assert_close`.
+    Two devices or two dtypes usually differ in the last bits: their tolerance is that of `torch.testing.assert_close`.
     """
     if given is not None:
         return given
@@ -66,7 +65,7 @@ def first_differences(
         one: the first side.
         other: the second.
         tolerance: how much may differ; None to compare bits.
-        both: True where both ran the same command last, so that the tensors inside it can be compared.
+        both: True if both ran the same command last, so that the tensors inside it can be compared.
     """
     held = [side.session.time_travel.timeline.held for side in (one, other)]
     renamed = Renamed(*held)
@@ -76,5 +75,5 @@ def first_differences(
 
 
 def other_names(one: Side, other: Side) -> str:
-    """Return how the names of two models differ, in words; empty where they do not."""
+    """Return how the names of two models differ, in words; empty if they do not."""
     return Renamed(*(side.session.time_travel.timeline.held for side in (one, other))).words

@@ -1,4 +1,4 @@
-"""The commands that travel in time, edit what is trained, or write a file, and the text that each returns."""
+"""The commands that travel in time, edit what is trained, or write a file, and their output."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ class TimeTravel:
     ) -> None:
         """Keep at most `budget` bytes; `load` is the command that built the workload.
 
-        `on_progress` is called with what begins, before anything that takes long.
+        `on_progress` is called with a description of each long operation before it begins.
         """
         self._inspector, self.load, self._progress = inspector, load, on_progress
         self.timeline = Timeline(inspector.runner, inspector.scope, budget)
         self.timeline.begin()
         inspector.timeline = self.timeline
         self._joined: set[int] = set()
-        """Stops that a restore reached by running again what built its graph: undone and redone together with it."""
+        """Stops of the commands that a `restore` re-ran to rebuild its graph: undone and redone together with it."""
 
     def carry_out(self, command: cmd.TravelCommand | cmd.EditCommand | cmd.FileCommand) -> str:
-        """Carry out a command that travels, edits, or writes a file; return what it prints.
+        """Run a command that travels, edits, or writes a file; return its output.
 
         Raises:
             GradstepError: it failed; the state is as it was before.
@@ -67,8 +67,8 @@ class TimeTravel:
         inspector, timeline = self._inspector, self.timeline
         match command:
             case cmd.Undo(_, phase=True):
-                what = "there is no phase to undo"
-                raise wrong("not paused inside a phase", what, "`undo` goes back by whole commands")
+                what = "no phase is in progress"
+                raise wrong("there is no phase to undo", what, "`undo` undoes whole commands")
             case cmd.Undo(count):
                 return self._go(self._back(count))
             case cmd.Redo(count):
@@ -97,18 +97,18 @@ class TimeTravel:
                 return inspector.runner.carry_out(command, inspector.scope)
 
     def tidy(self) -> list[str]:
-        """Keep the history within its budget, after a command; return the messages about what was dropped."""
+        """Keep the history within its budget after a command; return the messages about what was dropped."""
         return tidy(self.timeline, self._progress)
 
     def _go(self, point: TimelinePoint) -> str:
         arrival = travel.go(self.timeline, point)
         self._inspector.travelled()
         words = [f"at stop {point.number}"]
-        words += [f"{arrival.again} command{'s' if arrival.again > 1 else ''} run again"] if arrival.again else []
+        words += [f"{arrival.again} command{'s' if arrival.again > 1 else ''} re-run"] if arrival.again else []
         text = ", ".join(words)
         if arrival.differ:
             listed = "; ".join(arrival.differ[:3]) + (" and more" if len(arrival.differ) > 3 else "")
-            text += f"\nnot the same bits when run again, so the copies that were kept are used: {listed}"
+            text += f"\nnot the same bits when re-run, so the saved copies are used: {listed}"
         return text
 
     def _back(self, count: int) -> TimelinePoint:
@@ -133,7 +133,7 @@ class TimeTravel:
         timeline = self.timeline
         point = timeline.named(name)
         if name not in timeline.branches:
-            raise wrong("this is no branch", name, f"the branches are {', '.join(timeline.branches)}", name)
+            raise wrong("there is no such branch", name, f"the branches are {', '.join(timeline.branches)}", name)
         text = self._go(point)
         timeline.branch = name
         return f"on branch {name}, {text}"
@@ -141,7 +141,7 @@ class TimeTravel:
     def _back_until(self, condition: Expression) -> str:
         timeline = self.timeline
         with suppress(NothingThereError):  # a name without a value here may have one there
-            evaluate(condition, self._inspector.scope)  # a wrong name is reported before the search
+            evaluate(condition, self._inspector.scope)  # an unknown name is reported before the search
         for point in list(timeline.here().path())[1:]:
             with travel.visit(timeline, point):
                 found = self._holds(condition)
@@ -151,7 +151,7 @@ class TimeTravel:
         raise wrong("it held at no stop before this one", expression_line(condition), f"stop {first} is the first")
 
     def _who_wrote(self, what: Expression) -> str:
-        """Return which command last wrote a tensor; for a part of one, as far back as its contents were kept."""
+        """Return which command last wrote a tensor; for a part of one, as far back as its contents are known."""
         name, items, _ = split_selection(what, self._inspector.scope)
         line, now = expression_line(what), self._writing(name, items)
         for point in self.timeline.here().path():
@@ -164,10 +164,10 @@ class TimeTravel:
             place = f"iteration {point.iteration}, branch {point.branch}"
             by = f"at stop {point.number}, by `{cmd.line_of(point.command)}` ({place})"
             return f"{line} {now}; before that, {by}" if now else f"{line} was last written {by}"
-        return f"{line} {now}, and never before" if now else f"{line} was not written since the first stop"
+        return f"{line} {now}, and never before" if now else f"{line} has not been written since the first stop"
 
     def _writing(self, name: str, items: tuple[Item, ...]) -> str:
-        """Return that the phase which is stopped inside has written a tensor, or a part of it, so far; else empty."""
+        """Return, in words, that the phase in progress has written a tensor or a part of it; empty if it has not."""
         stepping, kept = self._inspector.stepper.stepping, self.timeline.here().checkpoint
         if stepping is None or kept is None:
             return ""
@@ -178,33 +178,33 @@ class TimeTravel:
             same = before is tensor
         else:
             same = before.shape == tensor.shape and same_bits(before[items], tensor.detach()[items])
-        return "" if same else f"was last written by this {stepping.phase}, which has not finished"
+        return "" if same else f"was last written by this {stepping.phase}, which is in progress"
 
     def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
-        """Return a view of a past point for each request; the workload is put back after that, inside a phase too.
+        """Return a view of a past point for each request, then restore the workload, inside a phase too.
 
-        A view shows what was recorded there; what needs the graph itself takes a `goto`.
+        A view shows what was recorded there; a view of the graph itself needs a `goto`.
         """
         inspector = self._inspector
 
-        def seen() -> tuple[View, ...]:
+        def views() -> tuple[View, ...]:
             with travel.visit(self.timeline, self.timeline.at(stop)):
                 return inspector.aside().look(stop, requests)
 
         try:
-            return inspector.stepper.here(seen)
+            return inspector.stepper.here(views)
         except GradstepError as error:
             problem = error.problem
             why = f"{problem.title}: {'; '.join(filter(None, (problem.what, problem.remedy)))}"
             return tuple(NoView(stop, why) for _ in requests)
 
     def _save(self, place: Path) -> str:
-        """Write the whole state, and for a graph that is alive the commands that build it again."""
+        """Write the whole state, and if a graph is alive, the commands that rebuild it."""
         timeline, held = self.timeline, self._inspector.held
         then: list[cmd.PointCommand] = []
         if timeline.current is None:
             if graph_alive(held):
-                what = "a graph is alive, and with history off no commands are kept to build it again"
+                what = "a graph is alive, and with history off the commands to rebuild it are not kept"
                 raise wrong("the state can't be written now", what, "write it after a backward")
             kept, losses = take(held, Images(), None, None), (held.losses, held.loss_rates)
         else:
@@ -212,11 +212,11 @@ class TimeTravel:
             assert base.checkpoint is not None
             kept, losses = base.checkpoint, timeline.losses(base)
         size, left_out = save(held, kept, then, losses, digest(held)[0], place)
-        without = f"; it lacks {', '.join(left_out)}" if left_out else ""
+        without = f"; it does not contain {', '.join(left_out)}" if left_out else ""
         return f"{place}: {bytes_words(size)}{without}"
 
     def _restore(self, command: cmd.Restore) -> str:
-        """Read the whole state; where its graph was alive, run again what built it. The digest is the check."""
+        """Read the whole state; if its graph was alive, re-run the commands that built it, and check the digest."""
         held, place = self._inspector.held, resolve_path(command.path, command.folder)
         then, proof, where = pending(place)
         text = self._inspector.runner.carry_out(command, self._inspector.scope)
@@ -225,15 +225,15 @@ class TimeTravel:
             if self.timeline.current is not None:
                 self._joined.add(self.timeline.current.number)
         self._inspector.travelled()
-        again = f"; run again: {', '.join(map(cmd.line_of, then))}" if then else ""
+        again = f"; re-ran {', '.join(map(cmd.line_of, then))}" if then else ""
         if digest(held)[0] == proof:
             return f"{text}{again}; the digest is the same"
         if where != measured_on():
-            return f"{text}{again}; it was written on another machine ({where}): digests can't be compared"
+            return f"{text}{again}; the digest can't be checked: the file was written on another machine ({where})"
         return f"{text}{again}; but the digest is NOT the one in the file"
 
     def _holds(self, condition: Expression) -> bool:
-        """Return whether a condition holds; False where it can't be evaluated, such as before there is a `.grad`."""
+        """Return whether a condition holds; False if it can't be evaluated, such as before there is a `.grad`."""
         try:
             return holds(evaluate(condition, self._inspector.scope))
         except GradstepError:

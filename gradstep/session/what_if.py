@@ -1,4 +1,4 @@
-"""What if: which commands are done again with something changed, and what the branch is called that they lead to."""
+"""What if: which commands to re-run with something changed, and the name of their branch."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from gradstep.values.commands import Assign, Command, EditCommand, Freeze, Point
 from gradstep.values.expressions import expression_line
 
 _NAME = 24
-"""Letters that a branch is named with at most."""
+"""Maximum number of characters in the name of a branch."""
 
 
 class Again(NamedTuple):
-    """What is done once more: from where, which commands, and the end that it is compared with."""
+    """What to re-run: from where, which commands, and the end to compare with."""
 
     start: TimelinePoint
     commands: Sequence[PointCommand]
     end: str
-    """A branch, or the number of a stop that is none's last."""
+    """A branch, or the number of a stop that is not the last of any branch."""
 
 
 def again_from(timeline: Timeline, start: int) -> Again:
-    """Return what was done since a stop, on the way to the present one; from the present one on, what was undone.
+    """Return the commands since a stop, on the way to the present one; for the present one, those that were undone.
 
     Args:
-        timeline: the points there are.
-        start: a stop, 0 for the first. When it is not on the way to the present, it is what its own branch did.
+        timeline: the history.
+        start: a stop, 0 for the first. If it is not on the way to the present one, the commands of its branch.
 
     Raises:
         GradstepError: there is no such stop, or no history.
@@ -45,7 +45,7 @@ def again_from(timeline: Timeline, start: int) -> Again:
 
 
 def _way(begin: TimelinePoint, end: TimelinePoint) -> list[TimelinePoint]:
-    """Return the points behind one on the way to another; none where it does not lie on that way."""
+    """Return the points after `begin` on the way to `end`; empty if it is not on that way."""
     way: list[TimelinePoint] = []
     for point in end.path():
         if point is begin:
@@ -57,10 +57,10 @@ def _way(begin: TimelinePoint, end: TimelinePoint) -> list[TimelinePoint]:
 def otherwise(
     changes: Sequence[EditCommand], done: Sequence[PointCommand]
 ) -> tuple[list[EditCommand], Sequence[PointCommand]]:
-    """Return the changes to begin with, and what is done after them.
+    """Return the changes to begin with, and the commands to re-run after them.
 
-    What was done may have begun with changes too, of a trial before this one: those of something else still hold, and
-    one of the same thing gives way.
+    The commands may begin with the changes of an earlier trial: those of something else are kept, those of the same
+    thing are replaced.
     """
     before = [
         each
@@ -72,7 +72,7 @@ def otherwise(
 
 
 def _subject(command: EditCommand) -> str:
-    """Return what a change is of."""
+    """Return what a change applies to."""
     match command:
         case Assign(target):
             return f"set {expression_line(target)}"
@@ -88,7 +88,7 @@ def changes_line(changes: Sequence[Command]) -> str:
 
 
 def branch_name(changes: str, taken: Container[str]) -> str:
-    """Return a name for a branch on which something is otherwise, such as `lr-0.01`; none that is taken."""
+    """Return an unused name for the branch of some changes, such as `lr-0.01`."""
     words = changes.partition("; ")[0].removeprefix("set ")
     name = re.sub(r"[^\w.+*-]+", "-", words).strip("-")[:_NAME].strip("-") or "otherwise"
     number = 2

@@ -285,4 +285,4 @@ def test_what_a_file_lacks_is_told(tmp_path: Path) -> None:
     session = session_of(Makes())
     session.run("forward; backward")
     text = session.run(f"checkpoint {tmp_path / 'state.safetensors'}").text
-    assert "it lacks clock (a Clock), the graph of carried: detach it before the next forward" in text
+    assert "it does not contain clock (a Clock), the graph of carried: detach it before the next forward" in text

@@ -120,7 +120,7 @@ def test_with_the_least_history_it_is_run_again_to_the_same_bits(name: str) -> N
     changed, stop = digest(session), session.stop.number
     do(session, "step; zero_grad; next_batch; forward; backward; step")
     outcome = do(session, f"goto {stop}")
-    assert "run again" in outcome.text
+    assert "re-run" in outcome.text
     assert digest(session) == changed
 
 
@@ -232,9 +232,9 @@ def test_why_a_grad_is_none_says_that_it_may_be_by_hand(session: Session) -> Non
 # -- what is refused ---------------------------------------------------------------------------------------------------
 def test_between_phases_nothing_flows(session: Session) -> None:
     do(session, "load mlp seed=0 device=cpu; forward")
-    assert "no backward is stopped inside" in refused(session, "set node.in = 0")
+    assert "no backward is in progress" in refused(session, "set node.in = 0")
     do(session, "backward")
-    assert "no backward is stopped inside" in refused(session, "set node.out[1, 0] = 0")
+    assert "no backward is in progress" in refused(session, "set node.out[1, 0] = 0")
 
 
 def test_in_a_forward_nothing_flows(session: Session) -> None:
@@ -245,5 +245,5 @@ def test_in_a_forward_nothing_flows(session: Session) -> None:
 
 def test_at_the_stop_nothing_else_can_be_set(session: Session) -> None:
     do(session, TO_RELU)
-    assert "has not finished" in refused(session, "set 2.weight = 0")
+    assert "is in progress" in refused(session, "set 2.weight = 0")
     assert "another shape" in refused(session, "set node.in = 2.weight")

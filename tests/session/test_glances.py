@@ -138,7 +138,7 @@ def test_two_stops_are_compared_inside_a_phase(inside: Session) -> None:
 def test_who_wrote_counts_what_the_phase_has_written_so_far(inside: Session) -> None:
     assert "at stop 4, by `step`" in do(inside, "who wrote 2.weight").text
     assert "at stop 3, by `backward`" in do(inside, "who wrote 0.weight.grad").text
-    while "has not finished" not in (text := do(inside, "who wrote 2.bias.grad").text):
+    while "is in progress" not in (text := do(inside, "who wrote 2.bias.grad").text):
         do(inside, "over")
     assert text.startswith("2.bias.grad was last written by this backward")
     assert "before that, at stop 3" in text

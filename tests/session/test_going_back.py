@@ -79,7 +79,7 @@ def test_undo_and_redo_say_where_they_lead() -> None:
     outcome = typed.type("undo 2")
     assert (outcome.text, outcome.stop.number, outcome.stop.phase, outcome.stop.ahead) == ("at stop 4", 4, "step", 2)
     outcome = typed.type("undo 2")
-    assert outcome.text == "at stop 2, 1 command run again"  # the graph is there again
+    assert outcome.text == "at stop 2, 1 command re-run"  # the graph is there again
     assert outcome.stop.natural == ("backward",)
     assert typed.type("redo 4").stop.number == 6
     assert "nothing to redo" in typed.refused("redo")
@@ -96,7 +96,7 @@ def test_a_stop_keeps_its_number_and_a_new_one_gets_a_new() -> None:
     assert typed.type("switch b2").text == "on branch b2, at stop 7"
     assert "there is no branch b3" in typed.refused("switch b3")
     assert "there is no stop 8 to go to" in typed.refused("goto 8")
-    assert "this is no branch" in typed.refused("switch 4")
+    assert "there is no such branch" in typed.refused("switch 4")
 
 
 def test_branches_are_named_and_compared() -> None:
@@ -172,7 +172,7 @@ def test_who_wrote_names_the_command() -> None:
     assert "at stop 8, by `set 2.weight[0, 0] = 1`" in typed.type("who wrote 2.weight").text
     assert "at stop 4, by `step`" in typed.type("who wrote 2.weight[3]").text
     typed.type("goto 1")
-    assert typed.type("who wrote 2.weight").text == "2.weight was not written since the first stop"
+    assert typed.type("who wrote 2.weight").text == "2.weight has not been written since the first stop"
 
 
 def test_the_past_is_looked_at_without_going_there() -> None:
@@ -301,7 +301,7 @@ def test_a_thinned_stop_is_reached_all_the_same() -> None:
         digests[number] = typed.digest()
     assert [row.kept for row in typed.timeline().rows].count(True) == 3
     for number in (7, 2, 12, 4):
-        assert "run again" in typed.type(f"goto {number}").text
+        assert "re-run" in typed.type(f"goto {number}").text
         assert typed.digest() == digests[number]
         assert typed.digest(at=9) == digests[9]
 
@@ -340,11 +340,11 @@ def test_the_history_can_be_off() -> None:
 
 def test_inside_a_phase_only_the_phase_can_be_undone() -> None:
     typed = Typed("load mlp seed=0 device=cpu; forward")
-    assert "not paused inside a phase" in typed.refused("undo phase")
+    assert "there is no phase to undo" in typed.refused("undo phase")
     before = typed.digest()
     typed.type("into backward; over")
-    assert "has not finished" in typed.refused("redo")
-    assert "has not finished" in typed.refused("set lr = 3")
+    assert "is in progress" in typed.refused("redo")
+    assert "is in progress" in typed.refused("set lr = 3")
     outcome = typed.type("undo phase")
     assert outcome.stop.position is None
     assert (outcome.stop.number, typed.digest()) == (2, before)

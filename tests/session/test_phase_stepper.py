@@ -117,7 +117,7 @@ def test_nothing_else_runs_before_the_phase_has_ended(session: Session) -> None:
         if ";" not in line:
             refused = do(session, line)
             assert refused.problem is not None
-            assert "has not finished" in refused.problem.title
+            assert "is in progress" in refused.problem.title
             assert refused.stop.position == inside.stop.position
 
 

@@ -35,7 +35,7 @@ def test_one_undo_undoes_a_restore_and_the_forward_that_built_its_graph(session:
     file = tmp_path / "x.safetensors"
     assert do(session, f'load mlp seed=0 device=cpu; forward; checkpoint "{file}"; backward; step').ok
     before, number = digest(session), session.stop.number
-    assert "run again: forward" in do(session, f'restore "{file}"').text
+    assert "re-ran forward" in do(session, f'restore "{file}"').text
     restored, last = digest(session), session.stop.number
     assert last == number + 2
     assert do(session, "undo").stop.number == number

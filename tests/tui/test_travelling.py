@@ -204,7 +204,7 @@ def test_the_past_is_looked_at_inside_a_phase() -> None:
         row = row_of(s, "timeline", "◂ now")
         assert row.startswith("▶ 7 ● backward")
         await s.press("C")
-        assert "has not finished" in s.rows()[-1]
+        assert "is in progress" in s.rows()[-1]
         await s.press("up")
         assert "PAST: stop 5 " in of_panel(s, "past")[0]
         assert "goes there" not in of_panel(s, "past")[0]
@@ -212,7 +212,7 @@ def test_the_past_is_looked_at_inside_a_phase() -> None:
         await s.press("up")
         assert "stale" in "".join(of_panel(s, "model"))
         await s.press("enter")
-        assert "has not finished" in s.text()
+        assert "is in progress" in s.text()
         assert s.session.stop.position is not None
         await s.press("escape")
         assert "PAST" not in s.text()
