@@ -204,7 +204,7 @@ def test_the_past_is_looked_at_inside_a_phase() -> None:
         row = row_of(s, "timeline", "◂ now")
         assert row.startswith("▶ 7 ● backward")
         await s.press("C")
-        assert "is in progress" in s.rows()[-1]
+        assert "has not finished" in s.rows()[-1]
         await s.press("up")
         assert "PAST: stop 5 " in of_panel(s, "past")[0]
         assert "goes there" not in of_panel(s, "past")[0]
