@@ -21,6 +21,15 @@ OWN_LOOP = (
 )
 
 
+def check_script(path: str) -> None:
+    """Check a training script, as far as can be seen without running it.
+
+    Raises:
+        GradstepError: there is no such file, or it is not valid Python.
+    """
+    _parsed(os.path.join(path, "__main__.py") if os.path.isdir(path) else path)
+
+
 def check_target(target: str) -> None:
     """Check an example's name, `FILE.py:factory` or `pkg.module:factory`.
 

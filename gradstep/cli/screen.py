@@ -10,6 +10,8 @@ from pathlib import Path
 
 from gradstep import __version__
 from gradstep.cli.arguments import add_device_and_seed, add_history, add_look, add_offload, parser_of
+from gradstep.targets import check_script
+from gradstep.values.commands import Run
 from gradstep.values.errors import wrong
 from gradstep.values.nearest import did_you_mean
 
@@ -43,19 +45,24 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
     add_offload(parser)
     parser.add_argument("--last", action="store_true", help="reopen the last session, in place of a TARGET")
     parser.add_argument("--version", action="version", version=f"gradstep {__version__}")
-    options = parser.parse_args(given)
+    before, run = split_at_script(parser, given)
+    options = parser.parse_args(before)
     if options.more:
         offer = did_you_mean(options.target, words)
         remedy = offer or "Give one TARGET. A factory takes no arguments."
         raise wrong(f"{options.more[0]} is one argument too many", f"It came after {options.target}.", remedy)
 
+    if run is not None:
+        _check_record(options.record)
+        _check_terminal()
+        return _show(options, run=run)
     script = _script_of(options)
     target = options.target or "mlp"
     if script is None:
         _check(target)
     _check_record(options.record)
     _check_terminal()
-    return _show(target, script, options)
+    return _show(options, target, script)
 
 
 def _script_of(options: argparse.Namespace) -> str | None:
@@ -114,18 +121,43 @@ def _check_terminal() -> None:
     raise wrong("the screen needs a terminal", why, "Without one, run scripts with `gradstep replay FILE.steps`.")
 
 
-def _show(target: str, script: str | None, options: argparse.Namespace) -> int:
+def split_at_script(parser: argparse.ArgumentParser, given: list[str]) -> tuple[list[str], Run | None]:
+    """Return what stands before a training script, and the script with all that follows it, which is its own.
+
+    Raises:
+        GradstepError: there is no such script, or it is not valid Python.
+    """
+    place = 0
+    while place < len(given):
+        word = given[place]
+        action = parser._option_string_actions.get(word)
+        if word == "-m" and place + 1 < len(given):
+            return given[:place], Run(given[place + 1], tuple(given[place + 2 :]), True)
+        if action is not None:
+            place += 1 + (action.nargs is None)
+        elif word.startswith("-"):
+            place += 1
+        elif word.endswith(".py") or (Path(word) / "__main__.py").is_file():
+            check_script(word)
+            return given[:place], Run(word, tuple(given[place + 1 :]))
+        else:
+            break
+    return given, None
+
+
+def _show(options: argparse.Namespace, target: str = "", script: str | None = None, run: Run | None = None) -> int:
     from gradstep.examples import EXAMPLES
     from gradstep.session.transport.remote import RemoteSession
 
     # the engine first: it imports torch while the screen imports textual
-    session = RemoteSession.spawn(options.history, options.history_offload)
+    session = RemoteSession.spawn(options.history, options.history_offload, run is not None)
     try:
         from gradstep.tui.run import run_app
 
         return run_app(
             session,
             target=target,
+            run=run,
             script=script,
             seed=options.seed,
             device=options.device,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -27,8 +27,9 @@ class Held(Debuggee):
         device: torch.device,
         progress: Callable[[str], None] = lambda _: None,
         offload: bool = False,
+        loose: Mapping[str, Tensor] | None = None,
     ) -> None:
-        super().__init__(workload, device, progress)
+        super().__init__(workload, device, progress, loose)
         self.offload = offload
         """True to keep copies of GPU tensors in host memory: the history, and the copies for a rollback."""
         self.addends = Addends()

@@ -16,7 +16,7 @@ from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.runner import Runner
 from gradstep.engine.stepping.breakpoints import Breakpoints
-from gradstep.engine.stepping.stepper import Stepping
+from gradstep.engine.stepping.stepper import Stepping, Thread
 from gradstep.engine.stepping.stop_condition import Kind
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError, wrong
@@ -113,6 +113,19 @@ class PhaseStepper:
         self._modules = not ops
         self._scope.event = lambda: None if self._stepping is None else self._stepping.event
         return self.go(kind, place=place)
+
+    def follow(self, act: cmd.Forward | cmd.Backward, thread: Thread, kind: Kind) -> Stepping:
+        """Step a phase that somebody else runs, on `thread`; return what steps it."""
+        self._stepping = stepping = Stepping(
+            self._runner, act, self.breakpoints, self._holds, self._told, True, self.waiting, self._scope, thread
+        )
+        self._scope.event = lambda: None if self._stepping is None else self._stepping.event
+        stepping.will(kind)
+        return stepping
+
+    def left(self) -> None:
+        """Note that the phase that was stepped has ended."""
+        self._end()
 
     def go(self, kind: Kind, until: Expression | None = None, place: int = 0) -> bool:
         """Continue from the stop; return True if it stopped inside again, False at the end of the phase.

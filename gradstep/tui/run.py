@@ -13,7 +13,7 @@ from gradstep.tui.commands.last import keep
 from gradstep.tui.keys.keys_file import keys_path, read_keyboard
 from gradstep.tui.layout.remembered import Look, keep_taste, read_taste, taste_path
 from gradstep.tui.render.glyphs import wants_ascii
-from gradstep.values.commands import Command, Load
+from gradstep.values.commands import Command, Load, Run
 from gradstep.values.outcomes import Outcome
 
 SEED = 0
@@ -24,6 +24,7 @@ def run_app(
     session: FrontSession,
     *,
     target: str = "",
+    run: Run | None = None,
     script: str | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -39,7 +40,8 @@ def run_app(
     Args:
         session: the session to step; it stays open.
         target: the workload to load; empty for a session that already holds one.
-        script: the path of a script to step through instead.
+        run: the training script to run instead.
+        script: the path of a `.steps` script to step through instead.
         seed: the seed of the workload.
         device: the device of the workload.
         record: the path of a script to record the session to.
@@ -58,7 +60,7 @@ def run_app(
 
         opened = read_script(script)
     load = Load(target, SEED if seed is None else seed, device or "auto")
-    opening = [load] if target and script is None else []
+    opening: list[Command] = [load] if target and script is None else [run] if run is not None else []
     recorder = Recorder(record) if record is not None else None
 
     def noted(outcome: Outcome) -> None:

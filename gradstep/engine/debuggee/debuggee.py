@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,18 +25,33 @@ from gradstep.workload import Workload
 class Debuggee:
     """Builds a workload on its device, and looks up its tensors by name. It runs nothing."""
 
-    def __init__(self, workload: Workload, device: torch.device, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        device: torch.device,
+        progress: Callable[[str], None] = lambda _: None,
+        loose: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Hold the parts of a workload.
+
+        Args:
+            workload: what is stepped.
+            device: where it is moved to.
+            progress: called with each stage.
+            loose: of a running script, whose parts stay where they are: the leaves that no module owns, by name.
+        """
         loading.check(workload)
         self.workload = workload
         self.device = device
         self.model = workload.model
         self.keeper = RandomKeeper()
-        progress(f"moving the model to {device}")
-        self.model.to(device)
         own = _module_of_the_loss(workload)
-        if own is not None:
-            own.to(device)
-        progress("building the optimizer")
+        if loose is None:
+            progress(f"moving the model to {device}")
+            self.model.to(device)
+            if own is not None:
+                own.to(device)
+            progress("building the optimizer")
         self.optimizer = optimizer_of(workload)
         self.schedulers = schedulers_of(workload, self.optimizer)
         self.calls_closure = needs_closure(self.optimizer)
@@ -47,7 +62,7 @@ class Debuggee:
         named = list(self._named_modules(own))
         self.modules = [module for _, module in named]
         """The modules of the model, and of a loss that is a module."""
-        self.parameters = list(self._all_parameters(named))
+        self.parameters = list(self._all_parameters(named, loose or {}))
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in self.parameters}
         self.owned = frozenset(name for name, _ in self.model.named_parameters())
         """The names of the model's own parameters; the optimizer may have more."""
@@ -109,7 +124,8 @@ class Debuggee:
 
     def parameter(self, name: str) -> nn.Parameter:
         """Return the parameter with a name in `parameters`."""
-        return next(parameter for each, parameter in self.parameters if each == name)
+        found: nn.Parameter = next(parameter for each, parameter in self.parameters if each == name)
+        return found
 
     def tensor_names(self) -> list[str]:
         """Return the names of all parameters and buffers, with every name of shared ones."""
@@ -158,13 +174,17 @@ class Debuggee:
                 prefix += "_"
             yield from loss.named_modules(seen, prefix)
 
-    def _all_parameters(self, named: Sequence[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Parameter]]:
-        seen = set()
+    def _all_parameters(
+        self, named: Sequence[tuple[str, nn.Module]], loose: Mapping[str, Tensor]
+    ) -> Iterator[tuple[str, Any]]:
+        seen: set[Tensor] = set()
         for path, module in named:
             for name, parameter in module.named_parameters(path, recurse=False):
                 if parameter not in seen:
                     seen.add(parameter)
                     yield name, parameter
+        yield from ((name, leaf) for name, leaf in loose.items() if leaf not in seen)
+        seen.update(loose.values())
         for g, group in enumerate(self.optimizer.param_groups):
             for i, parameter in enumerate(group["params"]):
                 if parameter not in seen:

@@ -154,8 +154,8 @@ class Regions:
         if len(running) > 1:
             return
         region.tell(self._begins)
-        region.modes = _modes()
-        _set_modes([mode for mode in region.modes if not _is_our_mode(mode)])
+        region.modes = function_modes()
+        set_function_modes([mode for mode in region.modes if not _is_our_mode(mode)])
         region.uncovered = composites.HERE.uncovered()
         region.uncovered.__enter__()
         self._regions.add(id(region))
@@ -165,7 +165,7 @@ class Regions:
         self._regions.discard(id(region))
         self._lift()
         region.uncovered.__exit__(None, None, None)
-        _set_modes(region.modes)
+        set_function_modes(region.modes)
         known = region.frame.f_locals
         failed = "result" not in known if "result" in region.frame.f_code.co_varnames else sys.exc_info()[0] is not None
         region.result = known.get("result")
@@ -174,11 +174,13 @@ class Regions:
             raise region.raised
 
 
-def _modes() -> list[TorchFunctionMode]:
+def function_modes() -> list[TorchFunctionMode]:
+    """Return the function modes of this thread, bottom first."""
     return [torch._C._get_function_stack_at(i) for i in range(torch._C._len_torch_function_stack())]
 
 
-def _set_modes(modes: list[TorchFunctionMode]) -> None:
+def set_function_modes(modes: list[TorchFunctionMode]) -> None:
+    """Make these the function modes of this thread, bottom first."""
     for _ in range(torch._C._len_torch_function_stack()):
         torch._C._pop_torch_function_stack()
     for mode in modes:

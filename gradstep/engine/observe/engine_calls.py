@@ -29,6 +29,8 @@ class EngineCall:
     """With respect to what; empty for every leaf."""
     accumulates: bool = False
     """True where it adds to `.grad`: `torch.autograd.grad` does not."""
+    retains: bool = False
+    """True where it keeps the graph."""
 
     @property
     def seen_through(self) -> bool:

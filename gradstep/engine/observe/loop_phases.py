@@ -13,11 +13,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from gradstep.engine.observe.stream import (
+    CallEntered,
+    CallLeft,
     Consumer,
     EngineEntered,
     EngineLeft,
-    ModuleEntered,
-    ModuleLeft,
     StepEntered,
     StepLeft,
     Zeroed,
@@ -50,13 +50,12 @@ class LoopPhases:
         self._come = come
         self._running: list[tuple[Any, Any, FrameType | None]] = []
         """The phases that run, what each is of, and of a step the frame that runs it; no name for `autograd.grad`."""
-        self._modules = 0
 
     def consumer(self) -> Consumer:
         """Return what is to be subscribed."""
         return {
-            ModuleEntered: self._entered,
-            ModuleLeft: self._left,
+            CallEntered: self._entered,
+            CallLeft: self._left,
             EngineEntered: self._engine_entered,
             EngineLeft: lambda event: self._ended(event.call),
             StepEntered: lambda event: self._begins("step", event.optimizer, event.frame),
@@ -64,19 +63,14 @@ class LoopPhases:
             Zeroed: self._zeroed,
         }
 
-    def _entered(self, event: ModuleEntered) -> None:
+    def _entered(self, event: CallEntered) -> None:
         self._forget_raised()
         if not self._running or self._running[-1][0] == "step":
             self._begins("forward", event.module)
-        elif self._running[-1][0] == "forward":
-            self._modules += 1
 
-    def _left(self, event: ModuleLeft) -> None:
-        if self._running and self._running[-1][0] == "forward":
-            if self._modules:
-                self._modules -= 1
-            else:
-                self._ended(event.module)
+    def _left(self, event: CallLeft) -> None:
+        if self._running and self._running[-1][1] is event.module:
+            self._ended(event.module)
 
     def _engine_entered(self, event: EngineEntered) -> None:
         if event.call.accumulates and not event.depth:

@@ -20,11 +20,12 @@ from torch.nn.modules import module as hooks_of_all
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizers
 from torch.overrides import TorchFunctionMode
+from torch.utils._device import DeviceContext
 from torch.utils.hooks import RemovableHandle
 
 from gradstep.engine.autograd.graph import GraphRecord, collector_paused
 from gradstep.engine.observe import composites, stream
-from gradstep.engine.observe.compiled import Region, Regions
+from gradstep.engine.observe.compiled import Region, Regions, function_modes, set_function_modes
 from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.functions import is_unobserved, unobserved
 from gradstep.engine.observe.stream import Consumer
@@ -33,7 +34,7 @@ _number: Callable[[], int] = torch.autograd._get_sequence_nr  # type: ignore[att
 """Returns the sequence number that the next node on this thread will have."""
 GraphOf = Callable[[EngineCall], "GraphRecord | None"]
 _OPS = frozenset({stream.OpStarts, stream.OpRan, stream.CompositeRan, stream.RegionRan})
-_REGION_KINDS = _OPS | {stream.ModuleEntered, stream.ModuleLeft}
+_REGION_KINDS = _OPS | {stream.ModuleEntered, stream.ModuleLeft, stream.CallEntered, stream.CallLeft}
 _NODES = frozenset({stream.NodeAbout, stream.NodeRan, stream.GradientArrives})
 
 
@@ -43,8 +44,12 @@ class _Thread(local):
     def __init__(self) -> None:
         self.mode: TorchFunctionMode | None = None
         """What sees its operations, while somebody asks for them."""
+        self.over: TorchFunctionMode | None = None
+        """One that nobody asks for any more, and that has to be taken off the stack."""
         self.depth = 0
         """How many calls of the engine are running."""
+        self.called = False
+        """True while an outermost module runs."""
 
 
 _HERE = _Thread()
@@ -90,7 +95,7 @@ def observe(
         if _HERE.mode is not None or all(_OPS.isdisjoint(each.told) for each in mine):
             yield
         else:
-            with _Operations() as mode, _running(mode):
+            with _running(_Operations()):
                 yield
     finally:
         _end(mine)
@@ -98,12 +103,13 @@ def observe(
 
 @contextmanager
 def _running(mode: TorchFunctionMode) -> Iterator[None]:
-    """Have a mode be the one that sees the operations of this thread."""
+    """Have a mode see the operations of this thread."""
     _HERE.mode = mode
     try:
+        _put_on_stack(mode)
         yield
     finally:
-        _HERE.mode = None
+        _take_off_stack()
         composites.HERE.show()
 
 
@@ -155,6 +161,22 @@ def _tell(event: Any) -> Any:
 
 
 # -- modules -----------------------------------------------------------------------------------------------------------
+def _call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """Replace `nn.Module.__call__`: of the outermost module only, so that submodules keep torch's fast path."""
+    _sweep()
+    if _HERE.called:
+        return _CALL.own(self, *args, **kwargs)
+    output, raised, _HERE.called = None, True, True
+    try:
+        _tell(stream.CallEntered(self, args, kwargs, sys._getframe(1)))
+        output = _CALL.own(self, *args, **kwargs)
+        raised = False
+        return output
+    finally:
+        _HERE.called = False
+        _tell(stream.CallLeft(self, output, raised))
+
+
 def _enter(module: nn.Module, given: Any) -> None:
     _tell(stream.ModuleEntered(module, given, sys._getframe(1)))
     if _HERE.mode is not None:
@@ -174,12 +196,38 @@ class _Operations(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         frame, given = sys._getframe(1), kwargs or {}
+        if self is _HERE.over:
+            return func(*args, **given)
         if stream.OpStarts in _TOLD:
             _tell(stream.OpStarts(func, args, given, frame))
         before = _number()
         result = func(*args, **given)
         changed = _tell(stream.OpRan(func, args, given, result, before, _number(), frame))
         return result if changed is None else changed
+
+
+def _put_on_stack(mode: TorchFunctionMode) -> None:
+    """Put a mode under those that the user's code has entered and will leave: leaving one pops the top of the stack.
+
+    Only a default device stands below it, as torch demands (torch/utils/_device.py, `DeviceContext`).
+    """
+    modes = function_modes()
+    place = 1 if modes and isinstance(modes[0], DeviceContext) else 0
+    set_function_modes([*modes[:place], mode, *modes[place:]])
+
+
+def _take_off_stack() -> None:
+    """Take our mode off the stack; where an operation runs, which holds it, at the next event after that."""
+    _HERE.over, _HERE.mode = _HERE.mode, None
+    _sweep()
+
+
+def _sweep() -> None:
+    if _HERE.over is not None:
+        modes = function_modes()
+        if _HERE.over in modes:
+            set_function_modes([mode for mode in modes if mode is not _HERE.over])
+            _HERE.over = None
 
 
 def _region_begins(region: Region) -> None:
@@ -224,14 +272,15 @@ def _run_backward(
     if is_unobserved():
         return run(outputs, gradients, retain, create, inputs, *more, **also)
     accumulates = bool(also.get("accumulate_grad"))
-    call = EngineCall(name, tuple(outputs), tuple(gradients), tuple(inputs), accumulates)
-    depth, thread = _HERE.depth, get_ident()
-    mine = [each for each in _SUBSCRIPTIONS if each.thread == thread and not _ENGINE.kinds.isdisjoint(each.told)]
+    call = EngineCall(name, tuple(outputs), tuple(gradients), tuple(inputs), accumulates, bool(retain))
+    depth = _HERE.depth
+    mine = _observing()
     try:
+        for each in mine:
+            _tell_one(each, stream.EngineEntered(call, depth - each.within))
+        mine = _observing()  # a consumer may have subscribed another to what this call does
         _HERE.depth = depth + 1
         with ExitStack() as stack:
-            for each in mine:
-                _tell_one(each, stream.EngineEntered(call, depth - each.within))
             for each in mine:
                 if depth == each.within:
                     _hook_nodes(each, call, stack)
@@ -243,6 +292,12 @@ def _run_backward(
         _HERE.depth = depth
         for each in mine:
             _tell_one(each, stream.EngineLeft(call, depth - each.within))
+
+
+def _observing() -> list[_Subscription]:
+    """Return who observes the engine on this thread."""
+    thread = get_ident()
+    return [each for each in _SUBSCRIPTIONS if each.thread == thread and not _ENGINE.kinds.isdisjoint(each.told)]
 
 
 def _tell_one(who: _Subscription, event: Any) -> None:
@@ -298,6 +353,7 @@ def _arrives(who: _Subscription, told: Any, leaf: Tensor) -> Callable[..., Any]:
 
 # -- optimizers --------------------------------------------------------------------------------------------------------
 def _step_begins(optimizer: Optimizer, *_: Any) -> None:
+    _sweep()
     _tell(stream.StepEntered(optimizer, sys._getframe(1)))
 
 
@@ -306,11 +362,13 @@ def _step_ended(optimizer: Optimizer, *_: Any) -> None:
 
 
 def _optimizer_zero_grad(self: Optimizer, set_to_none: bool = True) -> None:
+    _sweep()
     _OPTIMIZER_ZERO_GRAD.own(self, set_to_none)
     _tell(stream.Zeroed(self, set_to_none))
 
 
 def _module_zero_grad(self: nn.Module, set_to_none: bool = True) -> None:
+    _sweep()
     _MODULE_ZERO_GRAD.own(self, set_to_none)
     _tell(stream.Zeroed(self, set_to_none))
 
@@ -356,6 +414,7 @@ class _Replacement:
 _ENGINE = _Replacement(
     _NODES | {stream.EngineEntered, stream.EngineLeft}, torch.autograd, "_engine_run_backward", _run_backward
 )
+_CALL = _Replacement(frozenset({stream.CallEntered, stream.CallLeft}), nn.Module, "__call__", _call)
 _ZEROED: frozenset[type] = frozenset({stream.Zeroed})
 _OPTIMIZER_ZERO_GRAD = _Replacement(_ZEROED, Optimizer, "zero_grad", _optimizer_zero_grad)
 _MODULE_ZERO_GRAD = _Replacement(_ZEROED, nn.Module, "zero_grad", _module_zero_grad)
@@ -378,6 +437,7 @@ _IN_TORCH: tuple[_Hook | _Replacement, ...] = (
         "apply",
         classmethod(_apply),
     ),
+    _CALL,
     _ENGINE,
     _Hook(
         frozenset({stream.StepEntered}),

@@ -100,10 +100,10 @@ def place_of(frame: FrameType | None) -> SourcePlace | None:
     """Return the innermost line of the user's code on the stack; None when it was gradstep that called."""
     while frame is not None:
         file = frame.f_code.co_filename
-        whose = _whose(file)
-        if whose == "user":
+        owner = whose(file)
+        if owner == "user":
             return SourcePlace(file, frame.f_lineno)
-        if whose == "ours":
+        if owner == "ours":
             return None
         frame = frame.f_back
     return None
@@ -115,7 +115,7 @@ def text_of(place: SourcePlace) -> str:
 
 
 @cache
-def _whose(file: str) -> str:
+def whose(file: str) -> str:
     """Return whose a file is: `ours`, `library` for torch's and Python's own, else `user`.
 
     Models that come from other packages are the user's choice, and their lines are worth reading.

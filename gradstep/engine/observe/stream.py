@@ -19,6 +19,25 @@ Consumer: TypeAlias = "Mapping[type, Callable[[Any], Any]]"
 
 
 # -- forward -----------------------------------------------------------------------------------------------------------
+class CallEntered(NamedTuple):
+    """A module is called from outside of any other module."""
+
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    frame: FrameType
+    """The frame that called it."""
+
+
+class CallLeft(NamedTuple):
+    """The call of an outermost module has ended."""
+
+    module: nn.Module
+    output: Any
+    """None when it raised."""
+    raised: bool
+
+
 class ModuleEntered(NamedTuple):
     """A module is called."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import torch
 from msgspec import structs
@@ -31,6 +31,33 @@ from gradstep.values.views.inside import Position, SourceLine
 T = TypeVar("T")
 
 
+class Thread(Protocol):
+    """The thread of a phase: it stops there, and is asked and let go from the session's."""
+
+    pausing: bool
+    done: bool
+
+    def go(self) -> bool:
+        """Let it run; return True at a stop inside the phase."""
+        ...
+
+    def ask(self, errand: Callable[[], T]) -> T:
+        """Call `errand` on it, at the stop."""
+        ...
+
+    def abandon(self) -> None:
+        """Have it give up."""
+        ...
+
+    def halt(self) -> None:
+        """Stop here; called on it."""
+        ...
+
+    def check(self) -> None:
+        """Give up, if that was asked for; called on it."""
+        ...
+
+
 class Stepping:
     """One phase that is being stepped.
 
@@ -43,6 +70,7 @@ class Stepping:
         ops: whether a forward is watched op by op; without it, it can stop at modules only, and costs next to nothing.
         waiting: told what is running when a pause has to wait for it.
         scope: what names mean in what is changed by hand.
+        thread: where the phase runs, when it is not this that runs it.
     """
 
     def __init__(
@@ -55,6 +83,7 @@ class Stepping:
         ops: bool = True,
         waiting: Callable[[str], None] = lambda _: None,
         scope: Scope | None = None,
+        thread: Thread | None = None,
     ) -> None:
         held = runner.held
         self._runner, self._held, self.act, self._scope = runner, held, act, scope or HeldScope(held)
@@ -64,7 +93,7 @@ class Stepping:
         self._breakpoints, self._test, self._tell = breakpoints, _safe(test), _safe(tell)
         self.ops = ops
         self._stop_condition = StopCondition("into")
-        self._walker = PhaseThread(lambda: runner.run(act, self), lambda: waiting(self.last))
+        self._walker: Thread = thread or PhaseThread(lambda: runner.run(act, self), lambda: waiting(self.last))
         self._number, self._last = -1, str(self.phase)
         """The node that it came to last, or -1 and the module or op."""
         self._breaks = True
@@ -102,6 +131,11 @@ class Stepping:
         Raises:
             GradstepError: what the phase raised; it is rolled back.
         """
+        self.will(kind, until, place)
+        return self._walker.go()
+
+    def will(self, kind: Kind, until: Expression | None = None, place: int = 0) -> None:
+        """Set how far it goes on; see `go`."""
         self.notes = []
         # what is passed at a place must not be held on to beyond it: the engine uses its memory again
         here = self.event
@@ -109,7 +143,6 @@ class Stepping:
             here = replace(here, inputs=(), outputs=None, addends=(), keywords={}, find_source=SourceLine)
         self._stop_condition, self.event = StopCondition(kind, until, here, place), None
         self._breaks = self._breakpoints.inside(self.phase, inner=True)
-        return self._walker.go()
 
     def change(self, change: Assign) -> str:
         """Change what flows at the stop; return what there is to say of it. Call it on the thread of the phase.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import gc
 import os
 import signal
 import socket
 import sys
+import termios
 import threading
+from contextlib import suppress
+from typing import NoReturn
 
 from gradstep.session.transport.process import die_with
 from gradstep.session.transport.request_loop import Gate, Inside, flush_output
@@ -20,12 +24,14 @@ from gradstep.values.views import NoView, Request, View
 def main() -> None:
     """Serve one screen until it is done.
 
-    Arguments: the socket's descriptor, the id of the screen's process, the bytes of history, and 1 where it is
-    offloaded, else 0.
+    Arguments: the socket's descriptor, the id of the screen's process, the bytes of history, 1 where it is offloaded,
+    else 0, and 1 where it is to run a script, else 0.
     """
-    descriptor, screen, history, offload = map(int, sys.argv[1:5])
+    descriptor, screen, history, offload, script = map(int, sys.argv[1:6])
     sys.argv[1:] = []
     die_with(screen)
+    if script:
+        serve_script(socket.socket(fileno=descriptor))
     children_die_with_us()
     sys.path.append(os.getcwd())  # for pkg.module:factory; at the end, where it hides nothing
     faulthandler.enable()
@@ -36,6 +42,25 @@ def main() -> None:
     except SystemExit as end:
         _end(end.code if isinstance(end.code, int) else 1 if end.code else 0)
     _end(0)
+
+
+def serve_script(sock: socket.socket) -> NoReturn:
+    """Run a script on this thread, the main one, and serve a screen on another."""
+    os.set_inheritable(sock.fileno(), False)
+    with suppress(OSError):  # without a terminal of its own
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    from gradstep.engine.script.main_thread import MainThread
+    from gradstep.session.script_session import ScriptSession
+
+    session = ScriptSession(MainThread())
+    gate = Gate(sock, on_lost=end_the_group, pause=session.pause)
+
+    def serve() -> None:
+        gate.serve(session)
+        _end(0)
+
+    threading.Thread(target=serve, name="gradstep-session", daemon=True).start()
+    session.run_script()
 
 
 def children_die_with_us() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -50,21 +51,26 @@ def command_of(module: str, *arguments: object) -> list[str]:
 
 
 def spawn_engine(
-    module: str = "gradstep.session.transport.engine_main", history: int = HISTORY, history_offload: bool = False
+    module: str = "gradstep.session.transport.engine_main",
+    history: int = HISTORY,
+    history_offload: bool = False,
+    script: bool = False,
 ) -> Link:
     """Start an engine process that runs `main` of a module, with so many bytes to go back in time with.
+
+    With `script` it runs a script, in a terminal of its own.
 
     Call on the main thread: the engine ends when the thread that started it does.
     """
     ours, theirs = socket.socketpair()
-    output, into = os.pipe()
+    output, into = pty.openpty() if script else os.pipe()
     # unbuffered, so that what was printed before an abort or os._exit is not lost; passive, so that torch's idle
     # threads do not spin beside the screen
-    environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONUNBUFFERED": "1"}
+    environment = None if script else {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONUNBUFFERED": "1"}
     try:
         process = subprocess.Popen(
-            command_of(module, theirs.fileno(), os.getpid(), history, int(history_offload)),
-            stdin=subprocess.DEVNULL,
+            command_of(module, theirs.fileno(), os.getpid(), history, int(history_offload), int(script)),
+            stdin=into if script else subprocess.DEVNULL,
             stdout=into,
             stderr=into,
             pass_fds=(theirs.fileno(),),

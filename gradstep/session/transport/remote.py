@@ -57,14 +57,15 @@ class RemoteSession:
         self._how = ""
 
     @classmethod
-    def spawn(cls, history: int = HISTORY, history_offload: bool = False) -> RemoteSession:
+    def spawn(cls, history: int = HISTORY, history_offload: bool = False, script: bool = False) -> RemoteSession:
         """Start an engine and return the session with it. Call on the main thread, before anything slow is imported.
 
         Args:
             history: bytes that may be kept to go back in time with.
             history_offload: True to keep that of a model on a GPU in host memory.
+            script: True to run a script, in a terminal of its own.
         """
-        start = partial(spawn_engine, history=history, history_offload=history_offload)
+        start = partial(spawn_engine, history=history, history_offload=history_offload, script=script)
         return cls(start(), start)
 
     @property

@@ -81,6 +81,7 @@ class Gate:
         sock: the engine's end; the gate closes it.
         on_lost: called on the reading thread when the screen's end is gone, before the gate is released.
         on_loaded: called when a workload has been loaded, before its outcome is sent.
+        pause: called on the reading thread in place of an interrupt; None to interrupt the thread that made this.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Gate:
         sock: socket.socket,
         on_lost: Callable[[], None] = lambda: None,
         on_loaded: Callable[[], None] = lambda: None,
+        pause: Callable[[], None] | None = None,
     ) -> None:
         self._sock = sock
         self._on_lost = on_lost
@@ -95,8 +97,8 @@ class Gate:
         self._orders: SimpleQueue[tuple[int, Order | Problem]] = SimpleQueue()
         self._interruptible: Callable[[], bool] = _never
         self._number = self._interrupted = 0
-        self._holder = threading.get_ident()
-        self._before = signal.signal(signal.SIGINT, self._on_interrupt)
+        self._holder, self._pause = threading.get_ident(), pause
+        self._before = signal.signal(signal.SIGINT, self._on_interrupt) if pause is None else None
         self._reader = threading.Thread(target=self._read, name="gradstep-reader", daemon=True)
         self._reader.start()
 
@@ -150,7 +152,8 @@ class Gate:
         self.hang_up()
         self._reader.join()
         self._sock.close()
-        signal.signal(signal.SIGINT, self._before)
+        if self._pause is None:
+            signal.signal(signal.SIGINT, self._before)
 
     def _execute(self, session: Inside, number: int, command: Command) -> Outcome:
         if number <= self._interrupted:
@@ -202,6 +205,9 @@ class Gate:
                 self._orders.put((number, order))
 
     def _interrupt(self, number: int) -> None:
+        if self._pause is not None:
+            self._pause()
+            return
         self._interrupted = number
         # to the holder itself, so that a system call it waits in returns
         signal.pthread_kill(self._holder, signal.SIGINT)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from gradstep.values.commands.edits import SETTINGS, Assign, Clip, Freeze, Mode, Seed, Set, UseOptimizer
 from gradstep.values.commands.files import Checkpoint, Export, Restore
-from gradstep.values.commands.phases import Backward, Flow, Forward, Load, NextBatch, Step, ZeroGrad
+from gradstep.values.commands.phases import Backward, Flow, Forward, Load, NextBatch, Run, Step, ZeroGrad
 from gradstep.values.commands.stepping import (
     Break,
     BreakKind,
@@ -48,6 +48,7 @@ from gradstep.values.commands.time_travel import (
 
 Command: TypeAlias = (
     Load
+    | Run
     | Forward
     | Backward
     | Step

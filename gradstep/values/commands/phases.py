@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import shlex
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from gradstep.values.commands.arguments import Option, file, integer_option, truth_option
+from gradstep.values.commands.arguments import Argument, Option, file, integer_option, truth_option
 from gradstep.values.commands.edits import Assign
 from gradstep.values.commands.syntax import Form, Syntax, Word, line_of
 
@@ -30,6 +31,36 @@ class Load(Struct, frozen=True, tag=True):
     target: str
     seed: int | None = None
     device: str = "auto"
+    folder: str = ""
+
+
+def _run_line(run: Run) -> str:
+    return shlex.join(["run", *(["-m"] if run.module else []), run.target, *run.arguments])
+
+
+def _run_of(_: str, fields: dict[str, Any]) -> Run:
+    words = shlex.split(fields["target"])
+    module = words[0] == "-m" and len(words) > 1
+    target, *arguments = words[module:]
+    return Run(target, tuple(arguments), module)
+
+
+class Run(Struct, frozen=True, tag=True):
+    """Run a training script as `python` would, with `module` as `python -m`, and stop before its first forward.
+
+    `folder` is the working directory; it is not part of the line.
+    """
+
+    syntax: ClassVar = Syntax(
+        Word("run", "run train.py --lr 0.1", "Run a training script, and stop before its first forward."),
+        Form(Argument("SHELL_WORDS", "target", r"[^\n]+")),
+        role="load",
+        line=_run_line,
+        make=_run_of,
+    )
+    target: str
+    arguments: tuple[str, ...] = ()
+    module: bool = False
     folder: str = ""
 
 

@@ -1,0 +1,45 @@
+"""The script's frames: the line that it stands at, who called it, and what its variables are called."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from torch import nn
+
+from gradstep.engine.observe.source_lines import whose
+
+
+def callers(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frames that are neither torch's, Python's nor gradstep's, innermost first; a trainer's too."""
+    while frame is not None:
+        if whose(frame.f_code.co_filename) == "user":
+            yield frame
+        frame = frame.f_back
+
+
+def call_site(frame: FrameType | None) -> tuple[object, ...]:
+    """Return what tells one place in the script's loop from another: the lines of all frames that lead to it."""
+    return tuple([(each.f_code, each.f_lineno) for each in callers(frame)])
+
+
+def line_text(frame: FrameType | None) -> str:
+    """Return the text of the line that a frame stands at."""
+    return "" if frame is None else linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+
+
+def named_values(frame: FrameType | None) -> Iterator[tuple[str, Any]]:
+    """Yield the variables that are visible in the frames, innermost first, and the attributes of `self`."""
+    seen: set[int] = set()
+    for each in callers(frame):
+        for names in (each.f_locals, each.f_globals):
+            if id(names) in seen:
+                continue
+            seen.add(id(names))
+            yield from list(names.items())
+            own = names.get("self")
+            if own is not None and not isinstance(own, type) and hasattr(own, "__dict__"):
+                inner = {**vars(own), **vars(own).get("_modules", {})} if isinstance(own, nn.Module) else vars(own)
+                yield from [(name, value) for name, value in inner.items() if isinstance(name, str)]

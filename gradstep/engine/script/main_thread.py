@@ -1,0 +1,80 @@
+"""The script's thread and the session's: the script runs, or it waits at a stop while the session looks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from queue import SimpleQueue
+from types import FrameType
+from typing import Any, Literal, NoReturn, TypeVar, cast
+
+T = TypeVar("T")
+News = Literal["inside", "phase", "ended", "answer", "raised"]
+
+
+class MainThread:
+    """Hands control between the script's thread and the session's. Only one of the two uses torch at a time.
+
+    It has the interface of a `PhaseThread`, so that a phase of the script is stepped as one of a held workload is.
+    """
+
+    def __init__(self) -> None:
+        self._orders: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._news: SimpleQueue[tuple[News, object]] = SimpleQueue()
+        self.frame: FrameType | None = None
+        """The innermost frame at the stop; None while the script runs."""
+        self.done = False
+        """True once the script has ended."""
+        self.pausing = False
+        """Set to have the script stop at the next place where it can."""
+
+    # -- on the session's thread ---------------------------------------------------------------------------------------
+    def go(self) -> bool:
+        """Let the script run to its next stop or its end; return True at a stop inside a phase."""
+        self._orders.put(None)
+        kind, _ = self._news.get()
+        self.pausing = False
+        return kind == "inside"
+
+    def ask(self, errand: Callable[[], T]) -> T:
+        """Call `errand` on the script's thread, at the stop; return what it returns, raise what it raises."""
+        self._orders.put(errand)
+        kind, value = self._news.get()
+        if kind == "raised":
+            raise cast(BaseException, value)
+        return cast(T, value)
+
+    def abandon(self) -> None:
+        """Do nothing: a script can't be rolled back."""
+
+    # -- on the script's thread ----------------------------------------------------------------------------------------
+    def wait(self) -> None:
+        """Wait until the session lets the script begin."""
+        self._answer()
+
+    def halt(self, kind: News = "inside") -> None:
+        """Stop here until the session lets the script go on; call what it asks for meanwhile."""
+        self.frame = sys._getframe(1)
+        self._news.put((kind, None))
+        try:
+            self._answer()
+        finally:
+            self.frame = None
+
+    def end(self) -> NoReturn:
+        """Tell the session that the script has ended, and answer it from then on."""
+        self.done = True
+        while True:
+            self.halt("ended")
+
+    def check(self) -> None:
+        """Do nothing: a script is not asked to give up."""
+
+    def _answer(self) -> None:
+        while (errand := self._orders.get()) is not None:
+            news: tuple[News, Any]
+            try:
+                news = "answer", errand()
+            except BaseException as error:  # it is raised on the session's thread
+                news = "raised", error
+            self._news.put(news)

@@ -1,0 +1,117 @@
+"""Running a script as `python` runs it: its own `__main__`, arguments, path and exit code."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import runpy
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.machinery import SourceFileLoader
+from types import CodeType, TracebackType
+from typing import Any, NamedTuple
+
+from gradstep.engine.problems import is_ours, problem_of
+from gradstep.values.errors import wrong
+from gradstep.values.outcomes import Problem
+
+
+class Ended(NamedTuple):
+    """How a script ended."""
+
+    code: int
+    """Its exit code."""
+    problem: Problem | None = None
+    """What it raised; None where it raised nothing, or `SystemExit`."""
+    error: BaseException | None = None
+
+
+class Program:
+    """A script, or with `module` a module as `python -m` takes it, and its arguments."""
+
+    def __init__(self, target: str, arguments: Sequence[str] = (), module: bool = False) -> None:
+        self.target, self.arguments, self.module = target, tuple(arguments), module
+
+    @property
+    def name(self) -> str:
+        """What it is called on the screen."""
+        return self.target if self.module else os.path.basename(self.target)
+
+    def run(self) -> Ended:
+        """Run it on this thread to its end, its exit functions included; it prints what `python` would print.
+
+        Raises:
+            GradstepError: there is no such file or module, or it is not valid Python.
+        """
+        ended = _run(self._prepare())
+        with suppress(BaseException):
+            threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        return ended
+
+    def _prepare(self) -> CodeType:
+        """Make this process's `__main__`, `sys.argv` and `sys.path` those of the script; return its code."""
+        main: dict[str, Any] = {
+            "__name__": "__main__",
+            "__builtins__": __builtins__,
+            "__cached__": None,
+            "__doc__": None,
+        }
+        if self.module:
+            sys.path.insert(0, os.getcwd())
+            try:
+                details = runpy._get_module_details(self.target)  # type: ignore[attr-defined]
+            except ImportError as error:
+                sys.path.pop(0)
+                raise wrong(f"there is no module {self.target} to run", str(error), "", self.target) from error
+            spec, code = details[1], details[2]
+            main.update(__file__=code.co_filename, __spec__=spec, __package__=spec.parent, __loader__=spec.loader)
+            sys.argv[:] = [code.co_filename, *self.arguments]
+        else:
+            path = os.path.abspath(self.target)
+            code = _compiled(path, self.target)
+            sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
+            main.update(__file__=path, __spec__=None, __package__=None, __loader__=SourceFileLoader("__main__", path))
+            sys.argv[:] = [self.target, *self.arguments]
+        names = sys.modules["__main__"].__dict__
+        names.clear()
+        names.update(main)
+        made: CodeType = code
+        return made
+
+
+def _compiled(path: str, target: str) -> CodeType:
+    try:
+        with open(path, "rb") as file:
+            return compile(file.read(), path, "exec", dont_inherit=True)
+    except OSError as error:
+        raise wrong(f"{target} cannot be read", f"{error.strerror}.", "Check the path.", target) from error
+    except (SyntaxError, ValueError) as error:
+        line = f"line {error.lineno}: " if isinstance(error, SyntaxError) and error.lineno else ""
+        text = error.msg if isinstance(error, SyntaxError) else error
+        raise wrong(f"{target} is not valid Python", f"{line}{text}", "Does `python` run this file?", target) from error
+
+
+def _run(code: CodeType) -> Ended:
+    try:
+        exec(code, sys.modules["__main__"].__dict__)
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return Ended(end.code or 0)
+        print(end.code, file=sys.stderr)  # noqa: T201
+        return Ended(1)
+    except BaseException as error:
+        error.__traceback__ = _own(error.__traceback__)
+        sys.excepthook(type(error), error, error.__traceback__)
+        code_ = 130 if isinstance(error, KeyboardInterrupt) else 1
+        return Ended(code_, problem_of(error, "the script"), error)
+    return Ended(0)
+
+
+def _own(traceback: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from the script's first frame on."""
+    while traceback is not None and is_ours(traceback.tb_frame.f_code.co_filename):
+        traceback = traceback.tb_next
+    return traceback

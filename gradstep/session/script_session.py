@@ -1,0 +1,219 @@
+"""The session of a running script: commands let it run to its next stop, and views look at it there."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+import torch
+
+from gradstep.engine.held import Held
+from gradstep.engine.problems import problem_of
+from gradstep.engine.runner import Runner
+from gradstep.engine.script.loop import ScriptLoop, Wanted
+from gradstep.engine.script.main_thread import MainThread
+from gradstep.engine.script.program import Ended, Program
+from gradstep.engine.stepping.breakpoints import Breakpoints
+from gradstep.engine.stepping.stepper import Stepping
+from gradstep.session.answers import answer
+from gradstep.session.inspector import Inspector
+from gradstep.values import commands as cmd
+from gradstep.values.commands import Command
+from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.outcomes import Outcome, Stop
+from gradstep.values.views import NoView, Request, View
+from gradstep.views.training.model import dtype_name
+
+
+class ScriptSession:
+    """Steps a script that runs on another thread, `thread`, which has called `run_script`."""
+
+    def __init__(self, thread: MainThread) -> None:
+        self._thread = thread
+        self.log: list[Command] = []
+        self.running = False
+        """False: an interrupt raises nothing on this thread; `pause` stops the script."""
+        self.stop = Stop()
+        self._breakpoints = Breakpoints()
+        self._program: Program | None = None
+        self._loop: ScriptLoop | None = None
+        self._inspector: Inspector | None = None
+        self.ended: Ended | None = None
+        self._number = 0
+
+    # -- on the script's thread ----------------------------------------------------------------------------------------
+    def run_script(self) -> NoReturn:
+        """Wait for a `Run` command, run its script on this thread to its end, and answer from then on."""
+        self._thread.wait()
+        program, loop = self._program, self._loop
+        assert program is not None
+        assert loop is not None
+        try:
+            with loop.watch():
+                self.ended = program.run()
+        except GradstepError as error:
+            self.ended = Ended(2, error.problem)
+        self._thread.end()
+
+    # -- one command path ----------------------------------------------------------------------------------------------
+    def execute(self, command: Command) -> Outcome:
+        """Carry out one command. An error is in the outcome, never raised."""
+        text, problem = "", None
+        try:
+            text = self._carry_out(command)
+        except GradstepError as error:
+            problem = error.problem
+        except Exception as error:  # a fault of gradstep's own, or of a user's object in an expression
+            problem = problem_of(error, cmd.line_of(command))
+        outcome = Outcome(command, self.stop, problem, text)
+        self.log.extend(outcome.carried_out)
+        return outcome
+
+    def look(self, *requests: Request, at: int = 0) -> tuple[View, ...]:  # noqa: ARG002
+        """Return one view for each request; a `NoView` that says why where one can't be made."""
+        inspector = self._inspector
+        if inspector is None:
+            return tuple(NoView(0, "the script has not come to its first forward") for _ in requests)
+        return inspector.stepper.here(lambda: inspector.look(self.stop.number, requests))
+
+    def pause(self) -> None:
+        """Have the script stop at the next place where it can."""
+        self._thread.pausing = True
+
+    def _carry_out(self, command: Command) -> str:
+        match command:
+            case cmd.Run():
+                return self._run(command)
+            case cmd.Say(said):
+                return said
+        inspector, loop = self._inspector, self._loop
+        if loop is None:
+            raise wrong("no script runs", "", "begin with `run train.py`")
+        wanted = self._wanted(command)
+        if wanted is not None:
+            if self.ended is not None:
+                raise wrong("the script has ended", "there is nothing left to run", "R runs it again")
+            return self._go(wanted, command)
+        if inspector is None:
+            raise wrong("there is nothing to look at yet", "the script has run no forward", "")
+        return inspector.stepper.here(lambda: answer(inspector, command))
+
+    def _wanted(self, command: Command) -> Wanted | None:
+        """Return how far a command lets the script run; None for one that does not."""
+        match command:
+            case cmd.Forward() | cmd.Backward() | cmd.Step() | cmd.ZeroGrad():
+                return Wanted("phase", (cmd.ACT_NAMES[type(command)],))
+            case cmd.NextBatch():
+                return Wanted("iteration")
+            case cmd.Into():
+                return Wanted("into")
+            case cmd.Over():
+                return Wanted("phase")
+            case cmd.Out(phase=True):
+                return Wanted("phase")
+            case cmd.Out():
+                return Wanted("phase")
+            case cmd.Continue():
+                return Wanted("continue")
+        return None
+
+    # -- running -------------------------------------------------------------------------------------------------------
+    def _run(self, command: cmd.Run) -> str:
+        if self._program is not None:
+            raise wrong("a script runs already", self._program.name, "R runs it again")
+        if command.folder:
+            os.chdir(command.folder)
+        self._program = Program(command.target, command.arguments, command.module)
+        self._loop = ScriptLoop(self._program.name, self._thread, self)
+        return self._go(Wanted("first"), command)
+
+    def _go(self, wanted: Wanted, command: Command) -> str:
+        loop, inspector = self._loop, self._inspector
+        assert loop is not None
+        loop.wanted = wanted
+        stepper = None if inspector is None else inspector.stepper
+        if stepper is not None and stepper.stepping is not None:
+            kind = {cmd.Into: "into", cmd.Over: "over", cmd.Out: "out"}.get(type(command), "continue")
+            stepper.stepping.will(kind if not (isinstance(command, cmd.Out) and command.phase) else "end")  # type: ignore[arg-type]
+        self._thread.go()
+        self._came()
+        notes = "" if self._inspector is None else "\n".join(self._inspector.stepper.notes)
+        ended = self.ended
+        if ended is not None:
+            how = f"The script ended with exit code {ended.code}."
+            if ended.problem is not None:
+                raise GradstepError(ended.problem)
+            return "\n".join(filter(None, [notes, how]))
+        return notes
+
+    def _came(self) -> None:
+        """Note where the script has stopped."""
+        loop = self._loop
+        assert loop is not None
+        held = loop.held
+        if held is not None and (self._inspector is None or self._inspector.held is not held):
+            self._inspector = self._inspect(held)
+        self._number += 1
+        self.stop = self._stop_now(held)
+
+    def _stop_now(self, held: Held | None) -> Stop:
+        loop, program = self._loop, self._program
+        assert loop is not None
+        assert program is not None
+        if held is None:
+            return Stop(self._number, program.name)
+        point = held.point
+        loss, change = point.last_loss
+        first = held.parameters[0][1] if held.parameters else None
+        position = None if self._inspector is None else self._inspector.stepper.position
+        return Stop(
+            self._number,
+            program.name,
+            str(held.device),
+            "" if first is None else dtype_name(first),
+            None,
+            point.phase,
+            point.torch,
+            point.done,
+            held.natural() if position is None else ("over",),
+            loop.iteration,
+            loss,
+            change,
+            type(held.optimizer).__name__,
+            held.rates(),
+            parameters=sum(p.numel() for _, p in held.parameters),
+            position=position,
+            hit=loop.reason,
+        )
+
+    def _inspect(self, held: Held) -> Inspector:
+        made, old = Inspector(Runner(held)), self._inspector
+        made.stepper.breakpoints, made.stepper.pauses = self._breakpoints, True
+        if old is not None:
+            made.scope.lets, made.selection, made.watches = old.scope.lets, old.selection, old.watches
+        return made
+
+    # -- what the loop asks, on the script's thread --------------------------------------------------------------------
+    def inside(self, phase: str) -> bool:
+        """Return whether a breakpoint may stop it inside a phase."""
+        return self._breakpoints.inside(phase)
+
+    def stepping(self, held: Held, act: cmd.Forward | cmd.Backward, into: bool) -> Stepping:
+        """Return what steps a phase that begins."""
+        if self._inspector is None or self._inspector.held is not held:
+            self._inspector = self._inspect(held)
+        return self._inspector.stepper.follow(act, self._thread, "into" if into else "continue")
+
+    def left(self) -> None:
+        """Note that the phase that was stepped has ended."""
+        if self._inspector is not None:
+            self._inspector.stepper.left()
+
+    def after(self, held: Held, phase: str, iteration: int) -> str:
+        """Return the line of the breakpoint that the end of a phase hits; empty for none."""
+        if not any(row.enabled for row in self._breakpoints):
+            return ""
+        if self._inspector is None or self._inspector.held is not held:
+            self._inspector = self._inspect(held)
+        with torch.no_grad():
+            return self._inspector.stepper.after(phase, iteration)
