@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 
@@ -25,35 +26,59 @@ from gradstep.values.views import NoView, Request, View
 from gradstep.views.training.model import dtype_name
 
 
-class ScriptSession:
-    """Steps a script that runs on another thread, `thread`, which has called `run_script`."""
+class Runnable(Protocol):
+    """What is run: a script, or whatever trains."""
 
-    def __init__(self, thread: MainThread) -> None:
-        self._thread = thread
+    @property
+    def name(self) -> str:
+        """What it is called on the screen."""
+        ...
+
+    def run(self) -> Ended:
+        """Run it to its end."""
+        ...
+
+
+class ScriptSession:
+    """Steps a script that runs on another thread, which has called `run_script`.
+
+    Args:
+        begin: returns what a `Run` command runs.
+    """
+
+    def __init__(
+        self, begin: Callable[[cmd.Run], Runnable] = lambda run: Program(run.target, run.arguments, run.module)
+    ) -> None:
+        self._thread, self._begin = MainThread(), begin
         self.log: list[Command] = []
         self.running = False
         """False: an interrupt raises nothing on this thread; `pause` stops the script."""
         self.stop = Stop()
         self._breakpoints = Breakpoints()
-        self._program: Program | None = None
+        self._program: Runnable | None = None
         self._loop: ScriptLoop | None = None
         self._inspector: Inspector | None = None
         self.ended: Ended | None = None
         self._number = 0
 
     # -- on the script's thread ----------------------------------------------------------------------------------------
-    def run_script(self) -> NoReturn:
-        """Wait for a `Run` command, run its script on this thread to its end, and answer from then on."""
+    def run_script(self) -> Ended:
+        """Wait for a `Run` command, run its script on this thread, and answer after its end until `close`."""
         self._thread.wait()
         program, loop = self._program, self._loop
-        assert program is not None
-        assert loop is not None
+        if program is None or loop is None:  # closed before it began
+            return Ended(0)
         try:
             with loop.watch():
                 self.ended = program.run()
         except GradstepError as error:
             self.ended = Ended(2, error.problem)
         self._thread.end()
+        return self.ended
+
+    def close(self) -> None:
+        """Let the script run on with nobody to stop it; one that has ended ends its thread."""
+        self._thread.let_go()
 
     # -- one command path ----------------------------------------------------------------------------------------------
     def execute(self, command: Command) -> Outcome:
@@ -123,7 +148,7 @@ class ScriptSession:
             raise wrong("a script runs already", self._program.name, "R runs it again")
         if command.folder:
             os.chdir(command.folder)
-        self._program = Program(command.target, command.arguments, command.module)
+        self._program = self._begin(command)
         self._loop = ScriptLoop(self._program.name, self._thread, self)
         return self._go(Wanted("first"), command)
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any, Literal, NoReturn, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 T = TypeVar("T")
 News = Literal["inside", "phase", "ended", "answer", "raised"]
@@ -25,6 +25,8 @@ class MainThread:
         """The innermost frame at the stop; None while the script runs."""
         self.done = False
         """True once the script has ended."""
+        self.released = False
+        """True once nobody is there to stop it."""
         self.pausing = False
         """Set to have the script stop at the next place where it can."""
 
@@ -35,6 +37,11 @@ class MainThread:
         kind, _ = self._news.get()
         self.pausing = False
         return kind == "inside"
+
+    def let_go(self) -> None:
+        """Let the script run on, with nobody to stop it."""
+        self.released = self.done = True
+        self._orders.put(None)
 
     def ask(self, errand: Callable[[], T]) -> T:
         """Call `errand` on the script's thread, at the stop; return what it returns, raise what it raises."""
@@ -54,6 +61,8 @@ class MainThread:
 
     def halt(self, kind: News = "inside") -> None:
         """Stop here until the session lets the script go on; call what it asks for meanwhile."""
+        if self.released:
+            return
         self.frame = sys._getframe(1)
         self._news.put((kind, None))
         try:
@@ -61,11 +70,10 @@ class MainThread:
         finally:
             self.frame = None
 
-    def end(self) -> NoReturn:
-        """Tell the session that the script has ended, and answer it from then on."""
+    def end(self) -> None:
+        """Tell the session that the script has ended, and answer it until it is closed."""
         self.done = True
-        while True:
-            self.halt("ended")
+        self.halt("ended")
 
     def check(self) -> None:
         """Do nothing: a script is not asked to give up."""

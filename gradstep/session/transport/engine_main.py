@@ -49,10 +49,9 @@ def serve_script(sock: socket.socket) -> NoReturn:
     os.set_inheritable(sock.fileno(), False)
     with suppress(OSError):  # without a terminal of its own
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    from gradstep.engine.script.main_thread import MainThread
     from gradstep.session.script_session import ScriptSession
 
-    session = ScriptSession(MainThread())
+    session = ScriptSession()
     gate = Gate(sock, on_lost=end_the_group, pause=session.pause)
 
     def serve() -> None:
@@ -60,7 +59,7 @@ def serve_script(sock: socket.socket) -> NoReturn:
         _end(0)
 
     threading.Thread(target=serve, name="gradstep-session", daemon=True).start()
-    session.run_script()
+    _end(session.run_script().code)
 
 
 def children_die_with_us() -> None:
@@ -129,7 +128,7 @@ class _NoSession:
         return tuple(NoView(0, self._problem.what) for _ in requests)
 
 
-def _end(status: int) -> None:
+def _end(status: int) -> NoReturn:
     flush_output()
     # taking torch down in order costs a second and gives nothing back that the kernel does not
     os._exit(status)
