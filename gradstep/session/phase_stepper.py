@@ -117,7 +117,7 @@ class PhaseStepper:
     def follow(self, act: cmd.Forward | cmd.Backward, thread: Thread, kind: Kind) -> Stepping:
         """Step a phase that somebody else runs, on `thread`; return what steps it."""
         self._stepping = stepping = Stepping(
-            self._runner, act, self.breakpoints, self._holds, self._told, True, self.waiting, self._scope, thread
+            self._runner, act, self.breakpoints, self._holds, self._describe, True, self.waiting, self._scope, thread
         )
         self._scope.event = lambda: None if self._stepping is None else self._stepping.event
         stepping.will(kind)

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.problems import problem_of
 from gradstep.engine.runner import Runner
 from gradstep.engine.script.loop import ScriptLoop, Wanted
@@ -23,7 +24,6 @@ from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.outcomes import Outcome, Stop
 from gradstep.values.views import NoView, Request, View
-from gradstep.views.training.model import dtype_name
 
 
 class Runnable(Protocol):
