@@ -16,10 +16,10 @@ from gradstep.engine.files.checkpoint_file import load, resolve_path
 from gradstep.engine.held import Held
 from gradstep.engine.randomness import seed_everything
 from gradstep.engine.state.part import Decoded
+from gradstep.values import numbers
 from gradstep.values.commands import Assign, Clip, EditCommand, Freeze, Mode, Restore, Seed, UseOptimizer
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import expression_line
-from gradstep.values.numbers import number
 
 
 class Plan(NamedTuple):
@@ -134,4 +134,4 @@ def _clip(held: Held, by: str, limit: float) -> tuple[str, str]:
     total = float(nn.utils.clip_grad_norm_(parameters, limit))
     word = "clipped to" if total > limit else "already within"
     line = f"torch.nn.utils.clip_grad_norm_(model.parameters(), {limit!r})"
-    return f"the norm of all gradients was {number(total)}, {word} {limit:g}", line
+    return f"the norm of all gradients was {numbers.norm(total)}, {word} {limit:g}", line

@@ -36,23 +36,21 @@ def batch_sheet(view: BatchView) -> Sheet:
 
 
 def _part(part: PartRow) -> tuple[Cell, ...]:
-    form = numbers.form_of([part.minimum, part.maximum, part.mean, part.std])
-    ends = numbers.Form(0) if part.dtype.startswith(("int", "uint", "bool")) else form
     odd = (Cell(f"{count:,}", "odd") if count else Cell("0", "dim") for count in (part.nans, part.infs))
     return (
         Cell(part.name, "bright"),
         Cell(numbers.shape(part.shape)),
         Cell(part.dtype, "dim"),
-        _number(part.minimum, ends),
-        _number(part.maximum, ends),
-        _number(part.mean, form),
-        Cell("" if part.std is None else numbers.signed(part.std, form).removeprefix("+")),
+        _number(part.minimum, part.dtype),
+        _number(part.maximum, part.dtype),
+        _number(part.mean),
+        Cell("" if part.std is None else numbers.single(part.std, plus=False)),
         *odd,
     )
 
 
-def _number(value: float | None, form: numbers.Form) -> Cell:
-    return Cell() if value is None else heat_cell(value, form, 0.0)
+def _number(value: float | None, dtype: str = "") -> Cell:
+    return Cell() if value is None else heat_cell(value, numbers.form_of([value], dtype), 0.0)
 
 
 def _pictured(sample: SampleRow) -> Piece | None:

@@ -19,8 +19,7 @@ def changes_sheet(changes: Changes) -> Sheet:
     """Return what a phase changed as a table."""
     loss = "" if changes.loss is None else f"loss {numbers.loss(changes.loss)}"
     rows = tuple(
-        (Cell(c.name), Cell(c.before, "dim"), Cell(c.after), Cell(numbers.number(c.norm_of_change)))
-        for c in changes.rows
+        (Cell(c.name), Cell(c.before, "dim"), Cell(c.after), Cell(numbers.norm(c.norm_of_change))) for c in changes.rows
     )
     body = Table(_HEAD, rows) if rows else Words("no weight and no .grad changed")
     return Sheet(changes.phase or "loaded", loss, (body,))

@@ -121,8 +121,8 @@ def _ends(view: TensorView) -> list[str]:
     known = view.statistics
     if known is None or known.minimum is None or known.maximum is None:
         return []
-    form = numbers.form_of([known.minimum, known.maximum], view.dtype, 3)
-    return [f"min {numbers.signed(known.minimum, form)}  max {numbers.signed(known.maximum, form)}"]
+    low, high = (numbers.single(end, view.dtype) for end in (known.minimum, known.maximum))
+    return [f"min {low}  max {high}"]
 
 
 def _notes(view: TensorView) -> tuple[Words, ...]:

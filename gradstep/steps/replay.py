@@ -17,6 +17,7 @@ from gradstep.steps.language.script import Line, Script
 from gradstep.steps.page import Camera, Page
 from gradstep.steps.report import failure_text, stop_text
 from gradstep.steps.runner import Failure
+from gradstep.values import numbers
 from gradstep.values.commands import HISTORY, Let, Say, Set
 from gradstep.values.numbers import count
 from gradstep.values.outcomes import Outcome, Problem
@@ -202,7 +203,7 @@ def _closing(script: Script, run: Headless | None, code: int, seconds: float) ->
     if code == EXIT["expectation"]:
         counts.append("1 failed")
     counts.append(count(stop.iteration, "iteration"))
-    counts += [f"loss {stop.loss:.6g}"] if stop.loss is not None else []
+    counts += [f"loss {numbers.loss(stop.loss)}"] if stop.loss is not None else []
     line = run.failure.number if run.failure is not None else run.runner.line.number if run.runner.line else 0
     how = {0: "ok", 130: f"interrupted at line {line}"}.get(code, f"stopped at line {line}" if line else "failed")
     return f"{script.path}: {how}: {', '.join(counts)}, {seconds:.1f} s"
@@ -264,7 +265,7 @@ class _Ticker:
             stop, runner = outcome.stop, self._run.runner
             number = runner.line.number if runner.line is not None else line.number
             turn = "".join(f" turn {done:,} of {count:,}" for done, count in runner.turns[:1])
-            loss = f", loss {stop.loss:.6g}" if stop.loss is not None else ""
+            loss = f", loss {numbers.loss(stop.loss)}" if stop.loss is not None else ""
             self._progress.say(f"line {number}{turn}, {count(self._run.commands, 'command')}{loss}")
 
 

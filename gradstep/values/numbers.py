@@ -86,13 +86,14 @@ def loss(value: float | None, sign: bool = False) -> str:
     return "" if value is None else written(value, 4, 1e-3, 1e7, 4, sign)
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """Write any other number in a sentence; empty when there is none."""
-    return "" if value is None else written(value, digits, 1e-3, 1e6, digits - 1)
+def single(value: float | None, dtype: str = "", digits: int = 4, plus: bool = True) -> str:
+    """Write one element or statistic by itself; `plus` puts a sign before positive ones too."""
+    text = signed(value, form_of([value], dtype, digits))
+    return text if plus else text.removeprefix("+")
 
 
 def short(value: float, digits: int = 6) -> str:
-    """Write a number that was chosen, such as a learning rate, with at most `digits` digits: 0.001, 3e−05."""
+    """Write a number with at most `digits` significant digits: 0.001, 3e−05, as of a learning rate or a comparison."""
     return f"{value:.{digits}g}".replace("-", MINUS)
 
 

@@ -184,7 +184,7 @@ def test_inside_shows_what_is_passed_and_why_no_gradient_is_needed() -> None:
         "−1.0000",
         "+1.0000",
         "0",
-        "0.500",
+        "0.5000",
         "1",
         "float32",
     ]

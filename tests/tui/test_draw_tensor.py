@@ -196,7 +196,7 @@ def test_the_block_says_everything_about_the_slice():
     titles = ["min", "max", "mean", "std", "norm", "zeros", "NaN", "inf", "histogram", "of", "1", "in", "7"]
     assert lines[head].split() == ["of", "2", *titles]
     assert lines[head + own].split()[:9] == ["w", "−0.5000", "+0.5000", "0", "0.2500", "9.237", "12", "3", "4"]
-    assert "−0.500 ▁ █▄ +0.500" in lines[head + own]
+    assert "−0.5000 ▁ █▄ +0.5000" in lines[head + own]
     spans = tensor.draw(view, 160, 12, look(spot=(1, 0), block=True)).lines[head + own].spans
     assert [span.text for span in spans if span.tone == "odd"] == ["3", "4"]
 

@@ -117,7 +117,7 @@ PAIR = CompareView(
     9,
     2,
     (
-        CompareRow("0.weight", "parameter", "norm 9.2501", "norm 9.3974", 1.2082, -0.0202, (131, 565), 100, 200704),
+        CompareRow("0.weight", "parameter", "norm 9.250", "norm 9.397", 1.208, -0.0202, (131, 565), 100, 200704),
         CompareRow("0.weight.grad", "grad", "none", "norm 144.9391"),
     ),
     ("lr: 0.1 and 0.01",),
@@ -138,14 +138,14 @@ def test_a_comparison_has_both_losses_on_one_plot_and_what_differs() -> None:
     assert text[1] == "● hot, stop 9 loss 4.0000 (+2.0000)"
     assert sum(row.count("×") for row in text[2:]) == 2  # the first loss is the same in both
     assert "lr: 0.1 and 0.01" in text
-    assert "▶ 0.weight norm 9.2501 norm 9.3974 1.2082 −0.0202" in text
+    assert "▶ 0.weight norm 9.250 norm 9.397 1.208 −0.0202" in text
     assert "0.weight.grad none norm 144.9391 was none" in text
     assert text[-1] == "0.weight, greatest difference −0.0202 at [131, 565], 100 of 200,704 elements differ"
 
 
 def test_on_a_narrow_screen_the_sides_make_way_for_the_difference() -> None:
     text = rows(compare.draw(PAIR, 40, 10, at=1).lines)
-    assert "0.weight 1.2082" in text
+    assert "0.weight 1.208" in text
     assert "▶ 0.weight.grad was none" in text
     assert text[-1].startswith("0.weight.grad, none and norm 144.93")
 

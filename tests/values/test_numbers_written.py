@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gradstep.values import numbers
 
 ALL = {
-    "number": numbers.number,
+    "single": numbers.single,
     "norm": numbers.norm,
     "loss": numbers.loss,
     "change": lambda value: numbers.loss(value, sign=True),
@@ -37,7 +37,7 @@ def test_what_is_not_finite_has_one_name(name: str) -> None:
     assert write(math.nan).lower() == "nan"
     assert write(math.inf).removeprefix("+") == "inf"
     assert write(-math.inf) == f"{numbers.MINUS}inf"
-    assert (write(math.inf)[0] == "+") == (name in ("change", "signed"))
+    assert (write(math.inf)[0] == "+") == (name in ("change", "signed", "single"))
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,27 @@ def test_what_is_not_finite_has_one_name(name: str) -> None:
 )
 def test_losses_and_norms(value: float | None, loss: str, norm: str) -> None:
     assert (numbers.loss(value), numbers.norm(value)) == (loss, norm)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "text"),
+    [
+        (None, "", "·"),
+        (0.0, "", "0"),
+        (1.25, "", "+1.2500"),
+        (-12.5, "", "−12.500"),
+        (0.001, "", "+0.00100"),
+        (9.9e-5, "", "+9.900e−05"),
+        (3.0, "int64", "+3"),
+    ],
+)
+def test_single_numbers(value: float | None, dtype: str, text: str) -> None:
+    assert numbers.single(value, dtype) == text
+    assert numbers.single(value, dtype, plus=False) == text.removeprefix("+")
+
+
+@given(st.floats(-1e300, 1e300), st.integers(2, 8))
+def test_a_single_number_reads_back_as_near_as_its_digits(value: float, digits: int) -> None:
+    text = numbers.single(value, digits=digits)
+    assert "-" not in text
+    assert float(text.replace("−", "-")) == pytest.approx(value, rel=0.6 * 10 ** (1 - digits), abs=0)

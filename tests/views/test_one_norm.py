@@ -15,6 +15,7 @@ from gradstep.engine.expressions.evaluate import evaluate
 from gradstep.engine.expressions.scope import HeldScope
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
+from gradstep.values import numbers
 from gradstep.values.views import LookChanges, LookModel
 from gradstep.values.views.ledger import LookLedger
 from gradstep.values.views.node import LookChain, LookNode
@@ -76,7 +77,7 @@ class Mixed(nn.Module):
 
 
 def shown(session: Session, name: str, grad: Tensor | None) -> Iterator[tuple[str, float | None]]:
-    """Yield each number that a panel shows as the norm of a gradient, and where."""
+    """Yield each number that a panel or a sentence shows as the norm of a gradient, and where."""
     (model,) = session.look(LookModel())
     yield "Model", next(row.grad_norm for row in model.rows if row.kind == "parameter" and row.path == name)
     for _ in range(2):  # what takes long is measured for the second look
@@ -123,3 +124,6 @@ def test_the_norm_of_a_gradient_is_one_number_wherever_it_is_shown(recipe: Recip
         for where, norm in found:
             assert norm == pytest.approx(first, rel=close if where == "print" else 1e-12), (name, where)
         assert {where for where, _ in found} >= {"Model", "Tensor", "Changes", "v", "chain", "print"}
+        (changes,) = session.look(LookChanges())
+        (text,) = (row.after for row in changes.rows if row.name == f"{name}.grad")
+        assert text == (f"norm {numbers.norm(first)}" if first else "zero")

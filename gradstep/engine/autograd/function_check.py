@@ -19,6 +19,7 @@ from torch.autograd.graph import Node
 
 from gradstep.engine.autograd.finite_differences import KINK, Verdict, index_text, unravel
 from gradstep.engine.observe.functions import KEPT, Applied, Given, unobserved
+from gradstep.values.numbers import short
 
 STEP, ATOL, RTOL = 1e-6, 1e-5, 1e-3
 """The defaults of `torch.autograd.gradcheck`: `eps`, `atol`, `rtol`."""
@@ -196,8 +197,8 @@ class _Comparison:
         if self.worst is None:
             return Verdict(True, f"{what} agrees with finite differences: {of}, largest error {self.apart:.1e}{left}")
         worst = self.worst
-        where = f"at {worst.named(inputs, outputs)} by {abs(worst.made - worst.wanted):.4g}"
-        gives = f"it gives {worst.made:.6g}, they give {worst.wanted:.6g}"
+        where = f"at {worst.named(inputs, outputs)} by {short(abs(worst.made - worst.wanted), 4)}"
+        gives = f"it gives {short(worst.made)}, they give {short(worst.wanted)}"
         count = f"{self.off:,} of {of} {'differs' if self.off == 1 else 'differ'}"
         return Verdict(False, f"{what} DISAGREES with finite differences: {where}: {gives}; {count}{left}")
 

@@ -11,8 +11,8 @@ from torch.autograd.graph import Node
 from gradstep.engine.diagnose.loss_dependencies import LossDependencies, cuts
 from gradstep.engine.held import Held
 from gradstep.engine.observe.dataflow import at
+from gradstep.values import numbers
 from gradstep.values.errors import GradstepError
-from gradstep.values.numbers import number
 
 _SCALES = frozenset({"MulBackward0", "DivBackward0", "NegBackward0"})
 _ADDS = frozenset({"AddBackward0", "SubBackward0", "StackBackward0", "CatBackward0"})
@@ -71,7 +71,7 @@ def _found(held: Held) -> Iterator[str]:
         if term.total in sums:
             added = flow.ops[term.added]
             where = at(added.place).partition(" `")[0]
-            yield f"a term of the loss has no graph and trains nothing: {number(term.value)}, added{where}"
+            yield f"a term of the loss has no graph and trains nothing: {numbers.loss(term.value)}, added{where}"
             yield f"it is added by {added.line()}"
             for end in cuts(flow.before([term.op]))[:_SHOWN]:
                 yield f"the path from it to the parameters ends at {end.line()}: {end.cut}"

@@ -15,10 +15,10 @@ from gradstep.engine.expressions.names import Scope
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.numbers.readable import layout_name
 from gradstep.values import expressions as x
+from gradstep.values import numbers
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import Expression, expression_line
 from gradstep.values.nearest import did_you_mean
-from gradstep.values.numbers import number
 
 if TYPE_CHECKING:
     from gradstep.engine.held import Held
@@ -60,7 +60,7 @@ class AssignTarget(NamedTuple):
         whole = self.tensor.detach()
         part = whole[self.items] if self.items else whole
         norm = None if part.numel() <= _LISTED else norm_of(part)
-        return describe(part) if norm is None else f"norm {number(norm)}"
+        return describe(part) if norm is None else f"norm {numbers.norm(norm)}"
 
     def put(self, value: Value) -> None:
         """Write a tensor, or a part of it, in place."""

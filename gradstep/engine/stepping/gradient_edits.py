@@ -23,10 +23,10 @@ from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.observe.events import Event, is_opaque, numbers_of, passed_at
 from gradstep.engine.observe.taps import Come, Passes
 from gradstep.values import expressions as x
+from gradstep.values import numbers
 from gradstep.values.commands import Assign, Flow
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
-from gradstep.values.numbers import number
 
 _LISTED = 8
 """Elements that are listed one by one; of more, the norm is said."""
@@ -237,7 +237,7 @@ def _note(event: Event, place: _EditTarget, made: Tensor | None) -> None:
 def _norm(tensor: Tensor) -> str:
     stored = tensor.detach().coalesce() if tensor.layout is torch.sparse_coo else tensor.detach()
     norm = norm_of(numbers_of(stored))
-    return "not known" if norm is None else number(norm)
+    return "not known" if norm is None else numbers.norm(norm)
 
 
 def _words(tensor: Tensor | None, items: tuple[Item, ...]) -> str:

@@ -93,16 +93,13 @@ def _part(part: PartRow, width: int) -> Line:
     odd = [f"{count:,} {name}" for name, count in (("NaN", part.nans), ("inf", part.infs)) if count]
     if odd:
         row.add("  ").add(", ".join(odd), "odd")
-    form = numbers.form_of([part.minimum, part.maximum, part.mean, part.std])
     whole = part.dtype.startswith(("int", "uint", "bool"))
-    ends = numbers.Form(0) if whole else form
     texts = [f"  {part.dtype}"]
     if part.minimum is not None and part.maximum is not None:
-        texts.append(f"  {numbers.signed(part.minimum, ends)} to {numbers.signed(part.maximum, ends)}")
+        low, high = (numbers.single(end, part.dtype) for end in (part.minimum, part.maximum))
+        texts.append(f"  {low} to {high}")
     if part.mean is not None and part.std is not None and not (whole and part.kind == "tokens"):
-        texts.append(
-            f"  mean {numbers.signed(part.mean, form)}  std {numbers.signed(part.std, form).removeprefix('+')}"
-        )
+        texts.append(f"  mean {numbers.single(part.mean)}  std {numbers.single(part.std, plus=False)}")
     for text in texts if width >= 60 else texts[1:]:
         if row.at + len(text) < width:
             row.add(text, "dim")
@@ -192,7 +189,7 @@ def _one(piece: Piece | None) -> str:
         return ""
     value = piece.rows[0][0]
     whole = piece.kind == "tokens" and math.isfinite(value)
-    return str(int(value)) if whole else numbers.signed(value, numbers.form_of([value]))
+    return str(int(value)) if whole else numbers.single(value)
 
 
 def _words(sample: SampleRow, width: int, here: bool) -> list[Line]:

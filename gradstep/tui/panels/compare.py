@@ -10,7 +10,6 @@ from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, paragrap
 from gradstep.tui.render.lines import Line, Row, clean, fit, fit_middle, text_line
 from gradstep.tui.render.plot import OTHER, Plot
 from gradstep.values import numbers
-from gradstep.values.numbers import number
 from gradstep.values.views import LossPoint, LossView, Request
 from gradstep.values.views.tensor import Between
 from gradstep.values.views.timeline import CompareLoss, CompareRow, CompareView, LookCompare
@@ -97,7 +96,7 @@ def row_words(row: CompareRow) -> str:
     """Say of a tensor what has no column of its own."""
     parts = [clean(row.name)]
     if row.largest is not None:
-        parts.append(f"greatest difference {_signed(row.largest)} at {list(row.at)}")
+        parts.append(f"greatest difference {numbers.single(row.largest)} at {list(row.at)}")
     if row.norm is None:
         parts.append(f"{clean(row.first)} and {clean(row.second)}")
     if row.elements:
@@ -108,12 +107,8 @@ def row_words(row: CompareRow) -> str:
 def _difference(row: CompareRow) -> str:
     """Return the norm of the difference, or what there is in its place."""
     if row.norm is not None:
-        return number(row.norm)
+        return numbers.norm(row.norm)
     return "was none" if row.first == "none" else "now none" if row.second == "none" else "no norm"
-
-
-def _signed(value: float) -> str:
-    return numbers.signed(value, numbers.form_of([value]))
 
 
 class _Columns:
@@ -150,7 +145,7 @@ class _Columns:
         odd = row.norm is not None and row.norm - row.norm != 0
         drawn.right(self.norm, _difference(row), "odd" if odd else "dim" if row.norm is None else "bright")
         if self.largest and row.largest is not None:
-            drawn.right(self.largest, _signed(row.largest), numbers.tone_of(row.largest))
+            drawn.right(self.largest, numbers.single(row.largest), numbers.tone_of(row.largest))
         return drawn.line()
 
 

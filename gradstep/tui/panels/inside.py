@@ -74,13 +74,22 @@ def describe(row: Passed, room: int) -> str:
     """Return in one line of `room` cells what has no column of its own."""
     if row.text:
         return fit(clean(f"{row.name}: {row.text}"), room)
-    form = numbers.form_of([row.minimum, row.maximum, row.mean])
     parts = [row.name, row.place, row.dtype]
-    for word, value in (("min", row.minimum), ("max", row.maximum), ("mean", row.mean)):
-        parts += [f"{word} {_signed(value, form)}"] if value is not None else []
-    parts += [f"std {numbers.norm(row.std)}"] if row.std is not None else []
+    parts += [f"{name} {text}" for name, write in _STATISTICS.items() if (text := write(row))]
     parts += [f"{row.zeros:,} zeros"] if row.zeros else []
     return fit(clean("  ".join(filter(None, parts))), room)
+
+
+def _written(value: float | None, dtype: str = "", plus: bool = True) -> str:
+    return "" if value is None else numbers.single(value, dtype, plus=plus)
+
+
+_STATISTICS: dict[str, Callable[[Passed], str]] = {
+    "min": lambda row: _written(row.minimum, row.dtype),
+    "max": lambda row: _written(row.maximum, row.dtype),
+    "mean": lambda row: _written(row.mean),
+    "std": lambda row: _written(row.std, plus=False),
+}
 
 
 class _Columns:
@@ -90,14 +99,10 @@ class _Columns:
 
     def __init__(self, rows: Sequence[Passed], width: int, forward: bool) -> None:
         self.width = width
-        form = numbers.form_of([v for row in rows for v in (row.minimum, row.maximum, row.mean)])
         self._texts: dict[str, Callable[[Passed], str]] = {
             "norm": lambda row: numbers.norm(row.norm),
             "grad": lambda row: "" if row.text else "yes" if row.requires_grad else "no",
-            "min": lambda row: _signed(row.minimum, form),
-            "max": lambda row: _signed(row.maximum, form),
-            "mean": lambda row: _signed(row.mean, form),
-            "std": lambda row: numbers.norm(row.std),
+            **_STATISTICS,
             "zeros": lambda row: "" if row.zeros is None else f"{row.zeros:,}",
             "dtype": lambda row: clean(row.dtype),
         }
@@ -146,14 +151,6 @@ _HEADS = {"grad": "needs grad"}
 def _label(row: Passed) -> str:
     """Return what a tensor is called; a gradient with the node that it arrives at, whose module the foot has."""
     return clean(f"{row.name}  {row.place.partition(' of ')[0]}" if row.place else row.name)
-
-
-def _signed(value: float | None, form: numbers.Form) -> str:
-    """Return a statistic in the form of its column; in a form of its own where that would leave no digit of it."""
-    if value is None:
-        return ""
-    lost = 0 < abs(value) < 0.5 * 10.0**-form.decimals and not form.scientific
-    return numbers.signed(value, numbers.form_of([value]) if lost else form)
 
 
 class InsidePanel(Panel[InsideView]):

@@ -69,7 +69,7 @@ def describe(row: ModelRow, room: int = 1 << 20) -> str:
         return clean(f"{row.path or 'the model'}: {row.type or row.name}")
     parts = [row.path, row.dtype, row.device]
     if row.value is not None:
-        parts.insert(1, f"= {numbers.signed(row.value, numbers.form_of([row.value], row.dtype, 6))}")
+        parts.insert(1, f"= {numbers.single(row.value, row.dtype, 6)}")
     if row.shared:
         parts.append(f"shared with {row.shared}")
     if row.grad_norm is not None:

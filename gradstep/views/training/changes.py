@@ -10,7 +10,7 @@ from gradstep.engine.bits import beside, same_bits
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import has_norm, norm_of, wide
 from gradstep.engine.state import registry
-from gradstep.values.numbers import number
+from gradstep.values import numbers
 from gradstep.values.views import Change, Changes
 
 Pair = tuple[str, Tensor | None, Tensor | None]
@@ -70,4 +70,4 @@ def _word(tensor: Tensor | None, norm: float | None) -> str:
         return "none"
     if norm is None:
         return str(tensor.item()) if tensor.numel() == 1 and not tensor.is_meta else str(tuple(tensor.shape))
-    return "zero" if norm == 0 else f"norm {number(norm)}"
+    return "zero" if norm == 0 else f"norm {numbers.norm(norm)}"

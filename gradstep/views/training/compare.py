@@ -16,7 +16,7 @@ from gradstep.engine.numbers.norms import norm_of, wide
 from gradstep.engine.state import registry
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.snapshot import Checkpoint
-from gradstep.values.numbers import number
+from gradstep.values import numbers
 from gradstep.values.views.timeline import CompareLoss, CompareRow, CompareView, LookCompare
 
 
@@ -54,12 +54,13 @@ def compare_words(view: CompareView) -> str:
         return f"{head} are identical, bit for bit"
     lines = [f"{head} differ in {len(view.rows)} of {len(view.rows) + view.same} tensors"]
     if view.loss_first != view.loss_second:
-        lines.append(f"  loss: {_number(view.loss_first)} and {_number(view.loss_second)}")
+        first, second = (numbers.loss(loss) or "none" for loss in (view.loss_first, view.loss_second))
+        lines.append(f"  loss: {first} and {second}")
     lines += [f"  {line}" for line in view.others]
     width = max((len(row.name) for row in view.rows), default=0)
     for row in view.rows:
-        how = "" if row.norm is None else f"; norm of the difference {number(row.norm)}"
-        where = "" if row.largest is None else f", largest {number(row.largest)} at {list(row.at)}"
+        how = "" if row.norm is None else f"; norm of the difference {numbers.norm(row.norm)}"
+        where = "" if row.largest is None else f", largest {numbers.single(row.largest)} at {list(row.at)}"
         lines.append(f"  {row.name:<{width}}  {row.first} and {row.second}{how}{where}")
     return "\n".join(lines)
 
@@ -107,10 +108,10 @@ def _word(tensor: Tensor | None) -> str:
         return "none"
     norm = norm_of(tensor.detach())
     if tensor.numel() == 1 and not tensor.is_meta:
-        return number(float(tensor)) if not tensor.is_complex() else str(tensor.item())
+        return numbers.single(float(tensor)) if not tensor.is_complex() else str(tensor.item())
     if norm is None:
         return str(tuple(tensor.shape))
-    return "zero" if norm == 0 else f"norm {number(norm)}"
+    return "zero" if norm == 0 else f"norm {numbers.norm(norm)}"
 
 
 def _others(one: Checkpoint, other: Checkpoint) -> Iterator[str]:
@@ -123,7 +124,3 @@ def _losses(point: TimelinePoint, most: int) -> tuple[CompareLoss, ...]:
     found = [CompareLoss(*each, number) for number, each in enumerate(Timeline.losses(point)[0], 1)]
     every = max(1, math.ceil(len(found) / max(1, most)))
     return tuple(found[len(found) - 1 :: -every][::-1]) if found else ()
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else number(value)

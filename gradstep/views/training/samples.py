@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.engine.held import Held
+from gradstep.values.numbers import short
 
 MOST = 512
 """Maximum number of samples that are taken one by one: more would slow down every forward."""
@@ -68,8 +69,8 @@ def check(parts: Sequence[float], loss: float, precision: float) -> SampleLosses
         return SampleLosses(values, "mean")
     if abs(total - loss) <= slack * max(size, abs(loss)):
         return SampleLosses(values, "sum")
-    text = f"the samples' losses have the mean {total / len(values):.6g} and the sum {total:.6g}"
-    return SampleLosses(why=f"{text}; the loss is {loss:.6g}, which is neither")
+    text = f"the samples' losses have the mean {short(total / len(values))} and the sum {short(total)}"
+    return SampleLosses(why=f"{text}; the loss is {short(loss)}, which is neither")
 
 
 def _obstacle(held: Held) -> str:

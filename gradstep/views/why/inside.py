@@ -14,8 +14,9 @@ from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.events import Event
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.tensor_trees import tensors_in
+from gradstep.values import numbers
 from gradstep.values.commands import Backward, Forward
-from gradstep.values.numbers import listed, number, shape
+from gradstep.values.numbers import listed, shape
 from gradstep.values.views import WhyView
 from gradstep.values.views.ledger import FormulaLine
 from gradstep.views.graph.operations import operation_of
@@ -178,7 +179,7 @@ def _shapes(values: Sequence[object]) -> str:
 
 def _norm(tensor: Tensor) -> str:
     norm = norm_of(tensor)
-    return "unknown" if norm is None else number(norm)
+    return "unknown" if norm is None else numbers.norm(norm)
 
 
 def _capital(text: str) -> str:

@@ -127,7 +127,7 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
         frozen = _frozen(held)
         still = f"; frozen: {numbers.listed(frozen)}" if frozen else ""
         given = f"{len(written)} of {len(by_name)} parameters received a gradient"
-        more.append(f"{given}; total norm {numbers.number(total)}{still}")
+        more.append(f"{given}; total norm {numbers.norm(total)}{still}")
     if missing:
         where = f"`why {name_line(missing[0])}.grad` shows where its path ends"
         more.insert(0, f"no gradient reached {numbers.listed(missing)}: {where}")

@@ -80,8 +80,7 @@ def place_words(found: PlaceView) -> str:
     """Return where an extreme is, or why there is none."""
     if found.index is None:
         return f"{found.name}: {found.why}"
-    value = numbers.signed(found.value, numbers.form_of([found.value]))
-    return f"{found.name}: {WORDS[found.extreme]} is {list(found.index)}, {value}"
+    return f"{found.name}: {WORDS[found.extreme]} is {list(found.index)}, {numbers.single(found.value)}"
 
 
 def read_dims(text: str, view: TensorView) -> tuple[int, int]:

@@ -103,8 +103,8 @@ def _parts(view: TensorView, width: int, look: Look) -> list[str]:
     else:
         parts.append(f"{these}: norm {numbers.norm(known.norm) or '·'}")
         if known.minimum is not None and known.maximum is not None:
-            form = numbers.form_of([known.minimum, known.maximum], view.dtype, 3)
-            parts.append(f"min {numbers.signed(known.minimum, form)}  max {numbers.signed(known.maximum, form)}")
+            low, high = (numbers.single(end, view.dtype) for end in (known.minimum, known.maximum))
+            parts.append(f"min {low}  max {high}")
     if known is not None:
         parts.append(_odd(known))
     if view.grad_statistics is not None and amount != 1:
@@ -155,15 +155,14 @@ def _here(view: TensorView, width: int, look: Look) -> Line:
             continue
         assert window is not None
         now = values[i][j]
-        form = numbers.form_of([now], view.dtype, 5)
-        row.add(f"{name} ", "dim").add(numbers.signed(now, form), numbers.tone_of(now))
+        row.add(f"{name} ", "dim").add(numbers.single(now, view.dtype, 5), numbers.tone_of(now))
         if window.before is not None and window.changed and window.changed[i][j]:
             old = window.before[i][j]
             change = now - old
-            row.add("  was ", "dim").add(numbers.signed(old, numbers.form_of([old], view.dtype, 5)), "text")
-            row.add("  change ", "dim").add(numbers.signed(change, numbers.form_of([change], view.dtype, 5)), "text")
+            row.add("  was ", "dim").add(numbers.single(old, view.dtype, 5), "text")
+            row.add("  change ", "dim").add(numbers.single(change, view.dtype, 5), "text")
             if old and math.isfinite(change / old):
-                row.add(f"  {numbers.signed(change / old, numbers.form_of([change / old], '', 3))} of it", "dim")
+                row.add(f"  {numbers.single(change / old, digits=3)} of it", "dim")
         row.add("    ")
     return row.line()
 
@@ -176,8 +175,7 @@ def _here_between(view: TensorView, row: Row, i: int, j: int) -> Line:
             row.add(side.instead, "dim")
         else:
             value = value_at(side.window, i, j)
-            form = numbers.form_of([value], dtype_of(view), 5)
-            row.add(numbers.signed(value, form), numbers.tone_of(value))
+            row.add(numbers.single(value, dtype_of(view), 5), numbers.tone_of(value))
         row.add("    ")
     return row.line()
 
@@ -254,10 +252,9 @@ def _figure(title: str, known: Statistics, dtype: str) -> tuple[str, str]:
         odd = known.norm is not None and not math.isfinite(known.norm)
         return numbers.norm(known.norm) or "·", "odd" if odd else "text"
     value = {"min": known.minimum, "max": known.maximum, "mean": known.mean, "std": known.std}[title]
-    form = numbers.form_of([value], "" if title in ("mean", "std") else dtype)
-    text = numbers.signed(value, form)
+    text = numbers.single(value, "" if title in ("mean", "std") else dtype, plus=title != "std")
     tone = numbers.tone_of(value)
-    return (text.removeprefix("+"), tone if tone == "odd" else "text") if title == "std" else (text, tone)
+    return text, "text" if title == "std" and tone != "odd" else tone
 
 
 def _histogram_title(row: Row, there: Sequence[tuple[str, Statistics]]) -> Row:
@@ -269,8 +266,7 @@ def _histogram(row: Row, made: Histogram | None) -> Row:
     """Append bars for the bins, each in the hue of its sign, between the ends of the range."""
     if made is None:
         return row
-    form = numbers.form_of([made.low, made.high], "", 3)
-    row.add(numbers.signed(made.low, form).rjust(9) + " ", "dim")
+    row.add(f"{numbers.single(made.low):>10} ", "dim")
     counts = made.counts
     if row.width - row.at < len(counts) + 11 and not len(counts) % 2:
         counts = tuple(a + b for a, b in zip(counts[::2], counts[1::2], strict=True))
@@ -280,4 +276,4 @@ def _histogram(row: Row, made: Histogram | None) -> Row:
         middle = made.low + (i + 0.5) * step
         bar = _BARS[min(7, count * 8 // (most + 1))] if count else " "
         row.add(bar, "negative" if middle < 0 else "positive")
-    return row.add(" " + numbers.signed(made.high, form), "dim")
+    return row.add(f" {numbers.single(made.high)}", "dim")
