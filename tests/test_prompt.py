@@ -101,7 +101,7 @@ def test_what_was_run_is_said_and_the_loss_is_there(session: gradstep.Session) -
     outcome = session.forward()
     assert outcome.loss == session.stop.loss is not None
     failed = session.run("forward; expect loss < 0; step")
-    assert "before it: forward" in repr(failed)
+    assert "ran before it: forward" in repr(failed)
     assert [type(command).__name__ for command in failed.carried_out] == ["Forward"]
 
 

@@ -1,4 +1,4 @@
-"""Views outside the screen: each is laid out as a sheet, and a sheet is drawn as plain text or HTML.
+"""Views outside the screen: each is laid out as a sheet, which is drawn as plain text or HTML.
 
 Importing this package makes views draw themselves at a prompt and in a notebook.
 """

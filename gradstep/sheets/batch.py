@@ -1,4 +1,4 @@
-"""The Batch view as a sheet: what each tensor of it is, and its samples, worst first where their losses are known."""
+"""The Batch view as a sheet: a row for each tensor, and the samples, worst first if their losses are known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 3
 
 
 def batch_sheet(view: BatchView) -> Sheet:
-    """Return the parts as a table and the samples below them."""
+    """Return the tensors as a table and the samples below it."""
     if not view.taken:
         return Sheet("Batch", "", (Words(view.note, "dim"),))
     about = f"batch {view.taken}"
@@ -22,7 +22,7 @@ def batch_sheet(view: BatchView) -> Sheet:
         order = ", worst first" if view.samples[0].loss is not None else ""
         about += f", {len(view.samples)} of {numbers.count(view.total, 'sample')}{order}"
     if view.reduction:
-        about += f", loss is their {view.reduction}"
+        about += f", the loss is their {view.reduction}"
     head = ("", "shape", "dtype", "min", "max", "mean", "std", "NaN", "inf")
     blocks: list[Block] = [Table(head, tuple(map(_part, view.parts)))]
     if view.note:
@@ -67,24 +67,24 @@ def _caption(sample: SampleRow) -> str:
 
 
 def _name(sample: SampleRow) -> str:
-    """Return the index of a sample in its batch, and in the data set where that is known."""
+    """Return the index of a sample in its batch, and in the data set if that is known."""
     return f"#{sample.index}" + (f" dataset[{sample.drawn}]" if sample.drawn is not None else "")
 
 
 def _sample(sample: SampleRow) -> tuple[Cell, ...]:
     odd = sample.loss is not None and not math.isfinite(sample.loss)
-    said = sample.answer or sample.prediction
-    right = "" if sample.right is None else f"{sample.right:.0%} right"
-    texts = (Cell(_values(piece)) for piece in (sample.input, sample.target, said))
+    predicted = sample.answer or sample.prediction
+    right = "" if sample.right is None else f"{sample.right:.0%} correct"
+    texts = (Cell(_values(piece)) for piece in (sample.input, sample.target, predicted))
     return Cell(_name(sample), "dim"), Cell(numbers.loss(sample.loss), "odd" if odd else ""), *texts, Cell(right)
 
 
 def _values(piece: Piece | None) -> str:
-    """Write the first numbers of a piece; empty when it has none."""
+    """Return the first numbers of a piece; empty if it has none."""
     if piece is None or not piece.rows or not piece.rows[0]:
         return ""
     if piece.kind == "image":
-        return f"a picture of {piece.elements:,} numbers"
+        return f"an image of {piece.elements:,} numbers"
     shown = piece.rows[0][:_MOST]
     if piece.kind == "tokens" and greatest(shown) < 2**63:
         texts = [str(int(v)) if math.isfinite(v) else numbers.signed(v, numbers.Form(0)) for v in shown]

@@ -1,4 +1,4 @@
-"""The Contributions view as a sheet: one row for each gradient that was added, their sum below them."""
+"""The Contributions view as a sheet: a row for each gradient that was added, and their sum."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gradstep.values.views.contributions import Contribution, ContributionsView,
 
 
 def contributions_sheet(view: ContributionsView) -> Sheet:
-    """Return the gradients added up at a node, and their sum."""
+    """Return the gradients summed at a node, and their sum."""
     facts = [Words(text, "dim") for text in view.facts]
     if not view.rows:
         return Sheet("Contributions", view.about if view.name else "", tuple(facts))
@@ -21,7 +21,7 @@ def contributions_sheet(view: ContributionsView) -> Sheet:
     if len(view.rows) < view.count:
         seen = f"rows {view.first} to {view.first + len(view.rows) - 1} of {view.count:,}"
         blocks.append(Words(f"{seen}; others with contributions(…, first=…, count=…)", "dim"))
-    order = ", the greatest share first" if view.by == "share" else ", in the order in which the engine added them"
+    order = ", largest share first" if view.by == "share" else ", in the order in which the engine added them"
     return Sheet("Contributions", view.about + (order if view.count > 1 else ""), (*blocks, *facts))
 
 
@@ -43,7 +43,7 @@ def _row(row: Contribution, view: ContributionsView, several: bool) -> tuple[Cel
 
 
 def _total(total: Total, several: bool) -> tuple[Cell, ...]:
-    used = "what the engine used" + (", bit for bit" if total.exact else ": NOT their sum")
+    used = "bit-equal to the sum that the engine used" if total.exact else "NOT the sum that the engine used"
     output = (Cell(str(total.output), "dim"),) if several else ()
     sum_of = f"sum of {total.count:,}  {numbers.shape(total.shape)}"
     return Cell(), Cell(sum_of, "bright"), Cell(used), Cell(), *output, norm_cell(total.norm), Cell()

@@ -1,4 +1,4 @@
-"""The curve of a loss as SVG: lines in the page's own colour, so that it is seen in light and dark themes."""
+"""The loss curve as SVG, with axes in the page's text colour, so that it is visible in light and dark themes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gradstep.values.views import LossView
 _WIDTH, _HEIGHT = 640, 200
 _TOP, _RIGHT = 12, 16
 _RATES = 28
-"""Height of the learning rate's own strip, where it varies."""
+"""Height of the strip below the curve that shows a varying learning rate."""
 _BLUE, _ORANGE, _RED = "rgb(31,111,235)", "rgb(230,110,10)", "rgb(179,38,30)"
 _DOTS = 60
-"""Maximum number of points that are drawn as dots."""
+"""Maximum number of points for which each is drawn as a dot."""
 _TEXT = 'fill="currentColor" font-size="11" font-family="monospace"'
 
 
@@ -67,16 +67,16 @@ class _Curve:
         place = min(1.0, max(0.0, share(value, self.low, self.high, self.log)))
         return self.bottom - place * (self.bottom - _TOP)
 
-    def _seen(self, value: float | None) -> bool:
+    def _drawable(self, value: float | None) -> bool:
         return value is not None and math.isfinite(value) and not (self.log and value <= 0)
 
     def _line(self, values: Sequence[float | None], more: str, width: float) -> str:
-        """Draw a line that is broken where a value is not finite."""
+        """Draw a line with gaps at values that are not finite."""
         path, joined = [], False
         for i, value in enumerate(values):
-            if value is not None and self._seen(value):
+            if value is not None and self._drawable(value):
                 path.append(f"{'L' if joined else 'M'}{self.x(i):.1f} {self.y(value):.1f}")
-            joined = self._seen(value)
+            joined = self._drawable(value)
         given = f'fill="none" stroke="{_BLUE}" stroke-width="{width}" stroke-linejoin="round" {more}'
         return f'<path d="{"".join(path)}" {given}/>' if path else ""
 
@@ -85,12 +85,12 @@ class _Curve:
         shown = range(last + 1) if last < _DOTS else [last]
         return [
             f'<circle cx="{self.x(i):.1f}" cy="{self.y(self.points[i].loss):.1f}" r="{3.5 if i == last else 2.2}" '
-            f'fill="{_BLUE}"><title>{escape(self._said(i))}</title></circle>'
+            f'fill="{_BLUE}"><title>{escape(self._label(i))}</title></circle>'
             for i in shown
-            if self._seen(self.points[i].loss)
+            if self._drawable(self.points[i].loss)
         ]
 
-    def _said(self, i: int) -> str:
+    def _label(self, i: int) -> str:
         point = self.points[i]
         return f"{self.by} {self._number(i)}: {numbers.loss(point.loss)}"
 
@@ -98,7 +98,7 @@ class _Curve:
         return self.points[i].forward if self.by == "forward" else self.points[i].iteration
 
     def _odd(self) -> list[str]:
-        """Mark each point that is not finite with a line and a label; labels do not overlap."""
+        """Mark each point that is not finite with a vertical line, and with a label where there is room."""
         parts, end = [], -1.0
         for i, point in enumerate(self.points):
             if math.isfinite(point.loss):
@@ -106,7 +106,7 @@ class _Curve:
             x, name = self.x(i), numbers.loss(point.loss)
             parts.append(
                 f'<path d="M{x:.1f} {_TOP}V{self.bottom}" stroke="{_RED}" stroke-width="1.5">'
-                f"<title>{escape(self._said(i))}</title></path>"
+                f"<title>{escape(self._label(i))}</title></path>"
             )
             if x - 13 > end:
                 end = x + 13
@@ -126,7 +126,7 @@ class _Curve:
         return "".join(parts)
 
     def _rates(self) -> str:
-        """Draw the learning rate in a strip of its own, from 0 up."""
+        """Draw the learning rate in its strip, on a linear scale from 0."""
         rates = [point.rate for point in self.points]
         known = [rate for rate in rates if rate is not None and math.isfinite(rate)]
         most, base = max(known, default=0.0), _HEIGHT - 4

@@ -1,4 +1,4 @@
-"""Find the sheet for a view."""
+"""Find the sheet of a view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Graph view as a sheet: one line a node in execution order, its lanes drawn beside it."""
+"""The Graph view as a sheet: one line per node in execution order, with the lanes of its edges."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from gradstep.values.views.graph import GraphView, NodeRow
 
 _STATES = {
     "alive": "alive",
-    "freed": "buffers freed by backward",
-    "partly freed": "buffers partly freed",
+    "freed": "freed by backward",
+    "partly freed": "partly freed",
     "none": "",
 }
 
 
 def graph_sheet(view: GraphView) -> Sheet:
-    """Return the nodes as monospaced lines, so that the lanes meet."""
+    """Return the nodes as monospaced lines, so that the lanes connect."""
     if view.state == "none":
-        return Sheet("Graph", "", (Words(view.note or "No graph yet: run `forward`, which records it.", "dim"),))
+        return Sheet("Graph", "", (Words(view.note or "No graph yet: forward records it.", "dim"),))
     nodes = numbers.count(view.nodes or view.total, "node")
     folded = f" in {numbers.count(view.total, 'row')}" if view.nodes > view.total else ""
-    about = f"{nodes}{folded}, {_STATES[view.state]}, in the order in which backward runs them"
+    about = f"{nodes}{folded}, {_STATES[view.state]}, in execution order"
     blocks: list[Block] = [Preformatted(_lines(view.rows))] if view.rows else []
     end = view.first + len(view.rows)
     if len(view.rows) < view.total:

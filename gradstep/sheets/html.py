@@ -1,7 +1,7 @@
-"""A sheet as HTML, for a notebook: styles inline, nothing from outside, no script.
+"""A sheet as HTML for a notebook, with inline styles, no external resources and no script.
 
-Text keeps the notebook's own colour, and every background is a translucent wash, so that both are readable in light
-and dark themes.
+Text has the notebook's own colour and every background is translucent, so that both are readable in light and dark
+themes.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from gradstep.sheets.sheet import Beside, Block, Cell, Picture, Preformatted, Sh
 from gradstep.values.plain import clean
 
 NEGATIVE = (31, 111, 235)
-"""Blue and orange are told apart with every kind of colour blindness; the sign says it too."""
+"""Blue and orange can be distinguished with every kind of colour blindness; the sign shows it too."""
 POSITIVE = (230, 110, 10)
 HERE = (138, 79, 176)
 ODD_TEXT, ODD_GROUND = (255, 255, 255), (179, 38, 30)
 FAINTEST, DEEPEST = 0.05, 0.42
-"""How opaque a wash is for the least and for the greatest heat; deeper, and light grey text on it would drown."""
+"""Opacity of the background for the smallest and for the greatest heat; above that, light grey text is unreadable."""
 DIM = 0.75
-"""How opaque dim text is."""
+"""Opacity of dim text."""
 _BAR = 0.35
 
 _MONO = "font-family:ui-monospace,Menlo,Consolas,monospace;font-size:12px"
@@ -42,12 +42,12 @@ def html(sheet: Sheet) -> str:
 
 
 def wash(heat: float) -> tuple[tuple[int, int, int], float]:
-    """Return the colour of a heat that is not 0, and how opaque it is."""
+    """Return the colour and the opacity of a heat that is not 0."""
     return NEGATIVE if heat < 0 else POSITIVE, FAINTEST + (DEEPEST - FAINTEST) * min(1.0, abs(heat))
 
 
 def rgba(colour: tuple[int, int, int], opacity: float) -> str:
-    """Write a colour for CSS."""
+    """Return a colour as CSS."""
     return f"rgba({','.join(map(str, colour))},{opacity:.3g})"
 
 

@@ -1,4 +1,4 @@
-"""The Layers view as a sheet: one row a module, gradients as bars on one log scale."""
+"""The Layers view as a sheet: one row per module, with gradient norms as bars on one log scale."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def layers_sheet(view: LayersView) -> Sheet:
     rows = tuple(_row(row, low, high) for row in view.rows)
     table = Table(("module", "weight", ".grad", "log scale", "update/weight", "zeros"), rows, left=(0, 3))
     if view.updated is None:
-        said = "update/weight is measured in the next step; about 1e−3 is usual"
+        note = "update/weight is measured in the next step; about 1e−3 is usual"
     else:
-        said = f"update/weight of iteration {view.updated}; about 1e−3 is usual"
+        note = f"update/weight of iteration {view.updated}; about 1e−3 is usual"
     if any(row.weight is None and row.zeros is None for row in view.rows):
-        said += "; zeros are counted from the next forward"
+        note += "; zeros are counted from the next forward"
     frozen = [f"{row.path}.{name}".lstrip(".") for row in view.rows for name in row.partly]
     if frozen:
-        said += f"; frozen: {numbers.listed(frozen)}"
-    words = tuple(Words(text, "dim") for text in (said, view.note) if text)
+        note += f"; frozen: {numbers.listed(frozen)}"
+    words = tuple(Words(text, "dim") for text in (note, view.note) if text)
     return Sheet("Layers", f"{numbers.count(len(view.rows), 'module')} in forward order", (table, *words))
 
 
 def _row(row: LayerRow, low: float, high: float) -> tuple[Cell, ...]:
     missing = "frozen" if row.frozen else "none" if row.weight is not None else ""
     drawn = row.grad is not None and math.isfinite(row.grad) and row.grad > 0
-    # the smallest keeps a sliver, to be visible
+    # the smallest bar stays visible
     bar = max(0.01, (math.log10(row.grad) - low) / (high - low)) if drawn and row.grad else 0.0
     return (
         Cell(f"{row.path} {row.type}".strip(), "bright" if row.selected else ""),
@@ -50,7 +50,7 @@ def _row(row: LayerRow, low: float, high: float) -> tuple[Cell, ...]:
 
 
 def _percent(share: float) -> str:
-    """Write a share as a percentage that is 0% and 100% only when it is exactly that."""
+    """Return a share as a percentage; 0% and 100% are exact."""
     text = f"{share:.0%}"
     if text in ("0%", "100%") and 0 < share < 1:
         return "<1%" if share < 0.5 else ">99%"

@@ -1,4 +1,4 @@
-"""The Model view as a sheet: the module tree, and of each parameter its shape, norm and the state of its `.grad`."""
+"""The Model view as a sheet: the module tree with the shape, norm and `.grad` state of each parameter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gradstep.values.views import ModelRow, ModelView
 
 
 def model_sheet(view: ModelView) -> Sheet:
-    """Return the tree as a table, its levels indented."""
+    """Return the tree as a table with indented levels."""
     here = next((i for i, row in enumerate(view.rows) if row.selected), -1)
     head = ("module", "shape", "dtype", "device", "norm", ".grad", ".grad norm")
     table = Table(head, tuple(map(_row, view.rows)), left=(0, 5), here=here)

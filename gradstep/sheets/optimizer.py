@@ -1,4 +1,4 @@
-"""The Optimizer view as a sheet: groups with every hyper-parameter, and the selected parameter's state."""
+"""The Optimizer view as a sheet: groups with their hyper-parameters, and the selected parameter's state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gradstep.values.views.training import GroupRow, OptimizerView, SlotRow
 
 
 def optimizer_sheet(view: OptimizerView) -> Sheet:
-    """Return what is wrong with the groups first, then the groups, then the state."""
+    """Return the errors in the groups first, then the groups, then the state."""
     blocks: list[Block] = []
     if view.missing:
         blocks.append(Words(f"✗ in no group, so no step updates it: {', '.join(view.missing)}", "bad"))
@@ -16,7 +16,7 @@ def optimizer_sheet(view: OptimizerView) -> Sheet:
         blocks.append(Words(f"✗ in the groups twice, so a step updates it twice: {', '.join(view.twice)}", "bad"))
     if view.schedulers:
         when = "after every step" if view.schedule == "step" else "at the end of every epoch"
-        blocks.append(Words(f"{', '.join(view.schedulers)} moves lr {when}", "dim"))
+        blocks.append(Words(f"{', '.join(view.schedulers)} updates lr {when}", "dim"))
     history = any(len({point.rate for point in group.rates}) > 1 for group in view.groups)
     head = ("group", "tensors", "elements", "lr", *(("lr was",) if history else ()))
     blocks.append(Table(head, tuple(_group(group)[: len(head)] for group in view.groups), left=(0, 4)))
@@ -43,7 +43,7 @@ def _group(group: GroupRow) -> tuple[Cell, ...]:
 
 
 def _hyper(group: GroupRow, several: bool) -> str:
-    """Write every hyper-parameter but lr, which stands in the table."""
+    """Return every hyper-parameter except lr, which is in the table."""
     name = f"group {group.number}:  " if several else ""
     return name + "  ·  ".join(f"{key} {value}".replace("-", numbers.MINUS) for key, value in group.hyper)
 

@@ -1,4 +1,4 @@
-"""An outcome, and what a command changed, as a sheet."""
+"""An outcome, and the changes of a command, as a sheet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEAD = ("changed", "before", "after", "norm of change")
 
 
 def changes_sheet(changes: Changes) -> Sheet:
-    """Return what a phase changed as a table."""
+    """Return the changes of a phase as a table."""
     loss = "" if changes.loss is None else f"loss {numbers.loss(changes.loss)}"
     rows = tuple(
         (Cell(c.name), Cell(c.before, "dim"), Cell(c.after), Cell(numbers.norm(c.norm_of_change))) for c in changes.rows
@@ -26,10 +26,10 @@ def changes_sheet(changes: Changes) -> Sheet:
 
 
 def outcome_sheet(outcome: Outcome) -> Sheet:
-    """Return an outcome as an error with its remedy, or as what was run, printed and changed, with the stop."""
+    """Return an outcome: an error with its remedy, or the commands, their output, the changes and the stop."""
     problem, changes, stop = outcome.problem, outcome.changes, outcome.stop
     if problem is not None:
-        before = (Words(f"before it: {_ran(outcome.carried_out)}"),) if outcome.carried_out else ()
+        before = (Words(f"ran before it: {_commands(outcome.carried_out)}"),) if outcome.carried_out else ()
         return Sheet(problem.title, "", (*(Words(text) for text in (problem.what, problem.remedy) if text), *before))
     printed = (Preformatted(tuple(outcome.text.splitlines())),) if outcome.text else ()
     position = stop.position
@@ -43,13 +43,13 @@ def outcome_sheet(outcome: Outcome) -> Sheet:
     hit = (Words(stop.hit),) if stop.hit else ()
     loss = f"loss {numbers.loss(stop.loss)}   " if stop.loss is not None else ""
     about = f"{loss}iteration {stop.iteration}   stop {stop.number}"
-    return Sheet(_ran(outcome.carried_out) or "nothing was run", about, (*printed, *hit))
+    return Sheet(_commands(outcome.carried_out) or "nothing was run", about, (*printed, *hit))
 
 
-def _ran(commands: Sequence[Command]) -> str:
-    """Return the commands that were run in one line: the first few, and of a repeated block one turn."""
+def _commands(commands: Sequence[Command]) -> str:
+    """Return commands as one line: the first few, or one iteration of a repeated block."""
     count = len(commands)
-    turn = next((n for n in range(1, count // 2 + 1) if count % n == 0 and commands[n:] == commands[:-n]), count)
-    lines = [line_of(command) for command in commands[: min(turn, _FEW)]]
-    lines += [f"… {count} commands"] if turn > _FEW else []
-    return f"repeat {count // turn} {{ {'; '.join(lines)} }}" if turn < count else "; ".join(lines)
+    period = next((n for n in range(1, count // 2 + 1) if count % n == 0 and commands[n:] == commands[:-n]), count)
+    lines = [line_of(command) for command in commands[: min(period, _FEW)]]
+    lines += [f"… {count} commands"] if period > _FEW else []
+    return f"repeat {count // period} {{ {'; '.join(lines)} }}" if period < count else "; ".join(lines)

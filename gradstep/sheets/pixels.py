@@ -1,4 +1,4 @@
-"""Grey pictures: PNG inside the page for HTML, shades for plain text."""
+"""Greyscale images: inline PNG for HTML, shaded characters for plain text."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _SHADES = " ░▒▓█"
 _ODD = (255, 0, 0)
 """The colour of a pixel that is NaN or inf."""
 _SIDE = 96
-"""Height of a picture on the page, in CSS pixels."""
+"""Height of an image in CSS pixels."""
 
 Pixels = Sequence[Sequence[float]]
 
 
 def pixels(pictures: Sequence[Pixels], low: float, high: float, captions: Sequence[str]) -> Picture:
-    """Return pictures side by side with a caption each, `low` black and `high` white."""
+    """Return captioned images side by side, with `low` as black and `high` as white."""
     style = "display:inline-block;margin:2px 10px 6px 0;text-align:center;font-size:12px"
     figures, lines = [], []
     for picture, caption in zip(pictures, captions, strict=True):
@@ -36,7 +36,7 @@ def pixels(pictures: Sequence[Pixels], low: float, high: float, captions: Sequen
 
 
 def png(picture: Pixels, low: float, high: float) -> bytes:
-    """Return a picture as PNG, eight bits a channel (the PNG specification, third edition, sections 5 and 11)."""
+    """Return an image as PNG with eight bits per channel (the PNG specification, third edition, sections 5 and 11)."""
     width = max(map(len, picture))
     rows = bytearray()
     for row in picture:
@@ -63,7 +63,7 @@ def _shade(value: float, low: float, high: float) -> str:
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """Return a number scaled to 0 to 1 between two others; the middle when those are equal."""
+    """Return a number scaled from `low`..`high` to 0..1; 0.5 if those are equal."""
     if not (math.isfinite(low) and math.isfinite(high) and high > low):
         return 0.5
     # halved first, so that a range from -1e308 to 1e308 does not overflow

@@ -1,4 +1,4 @@
-"""Why and Ledger as sheets: formulas with their numbers, and how an element of `.grad` added up."""
+"""Why and Ledger as sheets: formulas with their numbers, and how an element of `.grad` accumulated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SIGNS = {"backward": "+ ", "step": "· "}
 
 
 def why_sheet(view: WhyView) -> Sheet:
-    """Return the sentence, each formula beside the same formula with its numbers, and further facts."""
+    """Return the sentence, each formula beside the same formula in numbers, and further facts."""
     blocks: list[Block] = [Preformatted((view.torch,))] if view.torch else []
     blocks.append(Words(view.sentence))
     if view.lines:
@@ -32,12 +32,12 @@ def _formula(line: FormulaLine) -> tuple[Cell, ...]:
 
 
 def ledger_sheet(view: LedgerView) -> Sheet:
-    """Return a row for each act since `.grad` was last cleared, and the sum below them."""
+    """Return a row for each act since `.grad` was last cleared, and the sum."""
     if not view.name:
         return Sheet("Ledger", "", (Words(view.note, "dim"),))
     values = [*(row.amount for row in view.rows), *(row.after for row in view.rows), view.total]
     form, most = numbers.form_of(values, view.dtype), greatest(values)
-    rows = [_account(row, form, most) for row in view.rows]
+    rows = [_row(row, form, most) for row in view.rows]
     total = _value(view.total, form)
     none = "none" if view.total is None and view.norm is None else numbers.norm(view.norm)
     rows.append((Cell("= .grad", "bright"), Cell(), Cell(total, "bright"), Cell(none, "bright"), Cell()))
@@ -47,7 +47,7 @@ def ledger_sheet(view: LedgerView) -> Sheet:
     return Sheet("Ledger", about, (table, *(Words(note, "dim") for note in notes)))
 
 
-def _account(row: LedgerRow, form: numbers.Form, most: float) -> tuple[Cell, ...]:
+def _row(row: LedgerRow, form: numbers.Form, most: float) -> tuple[Cell, ...]:
     times = f" ×{row.used}" if row.used > 1 else ""
     used = f", used{times}" if row.kind in ("backward", "earlier") and row.used else ""
     text = Cell(_SIGNS.get(row.kind, "") + row.text + used, "" if row.kind == "backward" else "dim")

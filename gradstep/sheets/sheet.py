@@ -1,4 +1,4 @@
-"""The parts of a sheet: the layout of a view, before it is drawn as text or HTML."""
+"""The blocks of a sheet: the layout of a view, before it is drawn as text or HTML."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Literal, NamedTuple, TypeAlias
 from gradstep.values import numbers
 
 Tone: TypeAlias = Literal["", "dim", "bright", "odd", "bad", "good"]
-"""`odd` is for NaN and inf, which must stand out."""
+"""`odd` is for NaN and inf."""
 
 
 class Cell(NamedTuple):
-    """A cell of a table. Texts may hold the debuggee's strings; they are escaped when drawn."""
+    """A cell of a table. The text may contain strings of the debuggee; it is escaped when drawn."""
 
     text: str = ""
     tone: Tone = ""
     heat: float = 0.0
-    """From −1 to 1: the value over the greatest magnitude in the table."""
+    """From −1 to 1: the value divided by the greatest magnitude in the table."""
     bar: float | None = None
-    """A bar of this share of the cell, 0 to 1, in place of the text."""
+    """The length of a bar in place of the text, as a share of the cell from 0 to 1."""
 
 
 class Table(NamedTuple):
-    """Rows of cells below a head."""
+    """Rows of cells below a header."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     left: tuple[int, ...] = (0,)
-    """Columns that are aligned to the left."""
+    """Columns that are left-aligned."""
     title: str = ""
     here: int = -1
-    """The row that is marked, -1 for none."""
+    """The marked row, -1 for none."""
 
 
 class Beside(NamedTuple):
-    """Tables side by side, where there is room."""
+    """Tables side by side if there is room."""
 
     tables: tuple[Table, ...]
 
@@ -48,13 +48,13 @@ class Words(NamedTuple):
 
 
 class Preformatted(NamedTuple):
-    """Lines in a monospaced font, drawn exactly as they are."""
+    """Lines in a monospaced font, with their whitespace."""
 
     lines: tuple[str, ...]
 
 
 class Picture(NamedTuple):
-    """A picture: SVG or an `img` for HTML, already escaped, and lines that replace it in plain text."""
+    """An image: escaped SVG or `img` for HTML, and lines that replace it in plain text."""
 
     html: str
     lines: tuple[str, ...]
@@ -64,7 +64,7 @@ Block: TypeAlias = Table | Beside | Words | Preformatted | Picture
 
 
 class Sheet(NamedTuple):
-    """The layout of a view: a title, a subtitle, and its parts from the top; without a title only the parts."""
+    """The layout of a view: a title, a subtitle, and blocks from top to bottom; without a title only the blocks."""
 
     title: str
     about: str
@@ -72,7 +72,7 @@ class Sheet(NamedTuple):
 
 
 def heat_cell(value: float | None, form: numbers.Form, most: float) -> Cell:
-    """Return a number as a cell whose heat is its share of the greatest magnitude beside it."""
+    """Return a number as a cell whose heat is its share of the greatest magnitude, `most`."""
     if value is None:
         return Cell("·", "dim")
     if value - value != 0:

@@ -1,4 +1,4 @@
-"""The Tensor view as a sheet: the window and the same window of `.grad`, every number on its heat."""
+"""The Tensor view as a sheet: the window and the same window of `.grad`, as heat maps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CHANGED = "*"
 
 
 def tensor_sheet(view: TensorView) -> Sheet:
-    """Return the numbers as tables: a vector as one with a row for each element, a matrix as two grids."""
+    """Return a vector as one table with a row per element, a matrix as two grids."""
     if not view.name:
         return Sheet("Tensor", "", (Words(view.note, "dim"),))
     about = f"{view.name}  of {numbers.shape(view.whole)}, {view.dtype}" if view.dtype else view.name
@@ -66,7 +66,7 @@ def _index(label: str) -> Cell:
 
 
 def _cells(window: Window, dtype: str) -> list[list[Cell]]:
-    """Return every number of a window in one form; those that the last phase changed with a mark."""
+    """Return the numbers of a window in one format; those that the last phase changed are marked."""
     flat = [value for row in window.values for value in row]
     form, most = numbers.form_of(flat, dtype), greatest(flat)
     marked = any(map(any, window.changed))
@@ -90,7 +90,7 @@ def _plain(values: Sequence[float], dtype: str) -> list[Cell]:
 
 
 def _change(window: Window | None) -> list[float]:
-    """Return after minus before for each element of a vector; empty when nothing changed or there was nothing."""
+    """Return after minus before for each element of a vector; empty if nothing changed or nothing was there before."""
     if window is None or window.before is None or not any(map(any, window.changed)):
         return []
     pairs = zip(window.values, window.before, strict=False)
@@ -98,7 +98,7 @@ def _change(window: Window | None) -> list[float]:
 
 
 def _facts(view: TensorView) -> str:
-    """Return a summary of the whole slice, and how much of it is shown."""
+    """Return statistics of the whole slice, and how much of it is shown."""
     amount = math.prod(view.shape)
     seen = sum(map(len, view.value.values)) if view.value is not None else 0
     parts = [f"{seen:,} of {amount:,} elements" if seen < amount else numbers.count(amount, "element")]

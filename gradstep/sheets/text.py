@@ -1,4 +1,4 @@
-"""A sheet as plain text, for a prompt."""
+"""A sheet as plain text for a prompt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gradstep.values.plain import clean, columns
 
 _MARGIN = "  "
 _BAR = 12
-"""Columns of a bar."""
+"""Maximum columns of a bar."""
 _WIDTH = 100
 """Maximum width of tables side by side."""
 

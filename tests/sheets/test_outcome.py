@@ -66,4 +66,4 @@ def test_an_outcome_of_several_commands_says_what_ran(commands: tuple[Command, .
     outcome = Outcome(Forward(), Stop(number=4, loss=0.5), instead=commands)
     assert repr(outcome).startswith(f"{words}   loss 0.5000   iteration 0   stop 4")
     refused = Outcome(Forward(), Stop(), Problem("wrong", "a title", ""), instead=commands)
-    assert (f"before it: {words}" in repr(refused)) == bool(commands)
+    assert (f"ran before it: {words}" in repr(refused)) == bool(commands)

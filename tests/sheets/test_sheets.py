@@ -219,7 +219,7 @@ def test_the_graph_keeps_its_lanes_in_a_monospaced_block() -> None:
     )
     view = GraphView(1, "freed", 5, 0, rows)
     assert repr(view).splitlines() == [
-        "Graph   5 nodes, buffers freed by backward, in the order in which backward runs them",
+        "Graph   5 nodes, freed by backward, in execution order",
         "  ✓ #0  ●─╮  a + b   2×3  loss      AddBackward0",
         "  · #1  │ ◆  w.grad  3    0 Linear  AccumulateGrad",
         "  rows 0 to 1 of 5; others with graph(first=…, count=…)",
@@ -298,7 +298,7 @@ def test_the_curve_is_broken_where_the_loss_is_not_finite_and_says_where() -> No
     assert {"NaN", "inf", "100.0000", "1.0000"} <= set(page.words)
     assert repr(view).splitlines()[0] == "Loss   log scale, by forward"
     assert repr(view).splitlines()[2] == "  █▁N▂∞"
-    assert "the first NaN came with forward 3" in repr(view)
+    assert "the first NaN is at forward 3" in repr(view)
 
 
 def test_a_loss_that_falls_is_drawn_falling() -> None:

@@ -1,1 +1,1 @@
-"""The session across processes: frames, the engine process and its request loop, the screen's end."""
+"""The session across processes: the wire format, the engine process with its request loop, and the screen's side."""

@@ -1,4 +1,4 @@
-"""The screen's end of a link to an engine: frames and output come and go, and the engine's end is noticed."""
+"""The screen's connection to an engine: sends and receives frames, reads its output, and detects its exit."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from gradstep.session.transport.wire import Frames
 
 _CHUNK = 1 << 16
 _MOST_AT_ONCE = 16
-"""Chunks of output read in one go; a debuggee that prints without end must not hold the screen."""
+"""Maximum number of chunks of output read at once; a debuggee that never stops printing must not block the screen."""
 
 
-class Ears(NamedTuple):
-    """Who is told what comes.
+class Callbacks(NamedTuple):
+    """What a connection calls.
 
     Attributes:
-        frame: told the number and the body of each message.
-        output: told what the debuggee has written.
-        end: told in words how the engine ended.
+        frame: called with the number and the body of each message.
+        output: called with what the debuggee has printed.
+        end: called with how the engine ended, in words.
     """
 
     frame: Callable[[int, bytes], None]
@@ -38,10 +38,10 @@ class Ears(NamedTuple):
 class Connection:
     """One engine as the event loop sees it: its socket, the pipe of its output, and its process."""
 
-    def __init__(self, link: Link, ears: Ears) -> None:
+    def __init__(self, link: Link, callbacks: Callbacks) -> None:
         """Hold a link; nothing is read before `join`."""
         self._link = link
-        self._ears = ears
+        self._callbacks = callbacks
         self._loop: asyncio.AbstractEventLoop | None = None
         self._frames = Frames()
         self._unsent = bytearray()
@@ -52,25 +52,25 @@ class Connection:
 
     @property
     def joined(self) -> bool:
-        """True once it was given to an event loop."""
+        """True once it has joined an event loop."""
         return self._loop is not None
 
     def join(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have an event loop read what comes and watch for the end."""
+        """Have an event loop read the socket and the output, and watch for the engine's exit."""
         self._loop = loop
         self._link.sock.setblocking(False)
         os.set_blocking(self._link.output, False)
         loop.add_reader(self._link.sock, self._on_readable)
         loop.add_reader(self._link.output, self.read_output)
-        self._watch_for_the_end(loop)
+        self._watch_for_exit(loop)
 
     def send(self, data: bytes) -> None:
-        """Send a frame, now or as soon as the socket takes it."""
+        """Send a frame, now or as soon as the socket is writable."""
         self._unsent += data
         self._flush()
 
     def read_output(self) -> None:
-        """Read what the debuggee has written by now."""
+        """Read what the debuggee has printed so far."""
         text = ""
         for _ in range(_MOST_AT_ONCE):
             try:
@@ -85,15 +85,15 @@ class Connection:
                     self._loop.remove_reader(self._link.output)
                 break
         if text:
-            self._ears.output(text)
+            self._callbacks.output(text)
 
-    def kill_the_group(self) -> None:
-        """Kill the engine and its children. The engine leads a group of its own; it must not have been waited for."""
+    def kill_group(self) -> None:
+        """Kill the engine and its children: its process group. Its exit status must not have been collected yet."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._link.pid, signal.SIGKILL)
 
     def drop(self) -> None:
-        """Leave no descriptor and no thread. Idempotent."""
+        """Release all descriptors and threads. Idempotent."""
         if self._link.sock.fileno() < 0:
             return
         if self._loop is not None and not self._loop.is_closed():
@@ -117,7 +117,7 @@ class Connection:
             del self._unsent[: self._link.sock.send(self._unsent)]
         except BlockingIOError:
             pass
-        except OSError:  # the engine is going; its end is noticed by itself
+        except OSError:  # the engine is exiting, which is detected separately
             self._unsent.clear()
         if self._unsent:
             self._loop.add_writer(self._link.sock, self._flush)
@@ -125,11 +125,11 @@ class Connection:
             self._loop.remove_writer(self._link.sock)
 
     def _on_readable(self) -> None:
-        """Read what has come; where the engine is not our child, the stream's end is the session's end."""
+        """Read what has arrived; if the engine is not our child, the end of the stream is the end of the session."""
         try:
             while data := self._link.sock.recv(_CHUNK * 16):
                 for number, body in self._frames.feed(data):
-                    self._ears.frame(number, body)
+                    self._callbacks.frame(number, body)
         except BlockingIOError:
             return
         except OSError:
@@ -139,41 +139,41 @@ class Connection:
         if self._link.process is None:
             self._end("ended its session")
 
-    def _watch_for_the_end(self, loop: asyncio.AbstractEventLoop) -> None:
-        # never by the end of the socket or the pipe: the debuggee's children hold those open
+    def _watch_for_exit(self, loop: asyncio.AbstractEventLoop) -> None:
+        # not by the end of the socket or the pipe: the debuggee's children keep those open
         process = self._link.process
         if hasattr(os, "pidfd_open"):
             try:
                 self._pidfd = os.pidfd_open(self._link.pid)
             except OSError:
-                loop.call_soon(self._on_end)
+                loop.call_soon(self._on_exit)
             else:
-                loop.add_reader(self._pidfd, self._on_end)
+                loop.add_reader(self._pidfd, self._on_exit)
         elif process is not None:
-            self._waiter = threading.Thread(target=partial(_wait, process, loop, self._on_end), daemon=True)
+            self._waiter = threading.Thread(target=partial(_wait, process, loop, self._on_exit), daemon=True)
             self._waiter.start()
 
-    def _on_end(self) -> None:
+    def _on_exit(self) -> None:
         if self._over:
             return
         if self._pidfd >= 0 and self._loop is not None:
             self._loop.remove_reader(self._pidfd)
-        self._on_readable()  # answers sent before the end still count
+        self._on_readable()  # answers sent before the exit still count
         process = self._link.process
         if process is None:
             self._end("has ended")
         else:
-            self.kill_the_group()
+            self.kill_group()
             self._end(exit_words(process.wait()))
 
     def _end(self, how: str) -> None:
         if not self._over:
             self.read_output()
             self._over = True
-            self._ears.end(how)
+            self._callbacks.end(how)
 
 
-def _wait(process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, on_end: Callable[[], None]) -> None:
+def _wait(process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, on_exit: Callable[[], None]) -> None:
     process.wait()
     with suppress(RuntimeError):  # the loop is closed
-        loop.call_soon_threadsafe(on_end)
+        loop.call_soon_threadsafe(on_exit)

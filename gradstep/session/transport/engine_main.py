@@ -1,4 +1,4 @@
-"""The engine process: holds the model, answers the screen that started it, and ends when the screen does."""
+"""The engine process: holds the model, answers the screen that started it, and exits with it."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from contextlib import suppress
 from typing import NoReturn
 
 from gradstep.session.transport.process import die_with
-from gradstep.session.transport.request_loop import Gate, Inside, flush_output
+from gradstep.session.transport.request_loop import Gate, ServedSession, flush_output
 from gradstep.values.commands import Command
 from gradstep.values.outcomes import Outcome, Problem, Progress, Stop, Waiting
 from gradstep.values.views import NoView, Request, View
 
 
 def main() -> None:
-    """Serve one screen until it is done.
+    """Serve one screen until it closes the session.
 
-    Arguments: the socket's descriptor, the id of the screen's process, the bytes of history, 1 where it is offloaded,
-    else 0, and 1 where it is to run a script, else 0.
+    `sys.argv` has the socket's descriptor, the screen's process id, the bytes of history, 1 to offload it, else 0, and
+    1 to run a script, else 0.
     """
     descriptor, screen, history, offload, script = map(int, sys.argv[1:6])
     sys.argv[1:] = []
     die_with(screen)
     if script:
         serve_script(socket.socket(fileno=descriptor))
-    children_die_with_us()
-    sys.path.append(os.getcwd())  # for pkg.module:factory; at the end, where it hides nothing
+    kill_children_on_exit()
+    sys.path.append(os.getcwd())  # for pkg.module:factory; last, where it shadows nothing
     faulthandler.enable()
     os.set_inheritable(descriptor, False)
-    gate = Gate(socket.socket(fileno=descriptor), on_lost=end_the_group, on_loaded=leave_the_start_alone)
+    gate = Gate(socket.socket(fileno=descriptor), on_lost=kill_own_group, on_loaded=freeze_objects)
     try:
         gate.serve(_session(gate, history, bool(offload)))
     except SystemExit as end:
@@ -52,7 +52,7 @@ def serve_script(sock: socket.socket) -> NoReturn:
     from gradstep.session.script_session import ScriptSession
 
     session = ScriptSession()
-    gate = Gate(sock, on_lost=end_the_group, pause=session.pause)
+    gate = Gate(sock, on_lost=kill_own_group, pause=session.pause)
 
     def serve() -> None:
         gate.serve(session)
@@ -62,27 +62,27 @@ def serve_script(sock: socket.socket) -> NoReturn:
     _end(session.run_script().code)
 
 
-def children_die_with_us() -> None:
-    """Have forked children, such as a DataLoader's workers, end with this process, however it ends.
+def kill_children_on_exit() -> None:
+    """Have forked children, such as a DataLoader's workers, killed when this process ends, however it ends.
 
-    Only for forks from the main thread: the kernel's signal follows the thread that forked, and others may end earlier.
+    Only for forks from the main thread: the kernel sends the signal when the forking thread ends, and others end first.
     """
-    us, on_main = os.getpid(), [False]
+    ours, on_main = os.getpid(), [False]
 
     def before() -> None:
-        on_main[0] = os.getpid() == us and threading.current_thread() is threading.main_thread()
+        on_main[0] = os.getpid() == ours and threading.current_thread() is threading.main_thread()
 
     def in_child() -> None:
         if on_main[0]:
-            die_with(us)
+            die_with(ours)
 
     os.register_at_fork(before=before, after_in_child=in_child)
 
 
-def leave_the_start_alone() -> None:
-    """Have no collection in the middle of a phase look through all of torch: what there is now stays.
+def freeze_objects() -> None:
+    """Exclude all present objects from garbage collection: a collection in the middle of a phase would scan torch.
 
-    What an earlier workload has left behind is collected first.
+    The garbage of an earlier workload is collected first.
     """
     if gc.get_freeze_count():
         gc.unfreeze()
@@ -90,12 +90,12 @@ def leave_the_start_alone() -> None:
     gc.freeze()
 
 
-def end_the_group() -> None:
-    """End this process and its children at once: the screen is gone."""
+def kill_own_group() -> None:
+    """Kill this process and its children: the screen is gone."""
     os.killpg(0, signal.SIGKILL)
 
 
-def _session(gate: Gate, history: int, offload: bool) -> Inside:
+def _session(gate: Gate, history: int, offload: bool) -> ServedSession:
     gate.tell(Progress("importing torch"))
     try:
         from gradstep.session.local import Session
@@ -114,7 +114,7 @@ def _session(gate: Gate, history: int, offload: bool) -> Inside:
 
 
 class _NoSession:
-    """Stands in for a session when torch cannot be imported: says so to every command."""
+    """Replaces the session when torch cannot be imported: every command returns that problem."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
@@ -130,5 +130,5 @@ class _NoSession:
 
 def _end(status: int) -> NoReturn:
     flush_output()
-    # taking torch down in order costs a second and gives nothing back that the kernel does not
+    # an orderly shutdown of torch takes a second, and frees nothing that the kernel does not free
     os._exit(status)

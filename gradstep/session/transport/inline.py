@@ -1,4 +1,4 @@
-"""A local session behind the front end's protocol: for drawing a screen in the process that holds the model."""
+"""A local session with the front end's protocol: for drawing a screen in the process that holds the model."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class InlineSession:
 
     @property
     def stop(self) -> Stop:
-        """Where the session stands."""
+        """The present stop."""
         return self.local.stop
 
     async def execute(self, command: Command) -> Outcome:
-        """Carry out one command."""
+        """Run one command."""
         return self.local.execute(command)
 
     async def execute_and_look(self, command: Command, requests: Sequence[Request]) -> tuple[Outcome, tuple[View, ...]]:
-        """Carry out one command, then look."""
+        """Run one command, then look."""
         return self.local.execute(command), self.local.look(*requests)
 
     async def look(self, requests: Sequence[Request], at: int = 0) -> tuple[View, ...]:
@@ -35,11 +35,11 @@ class InlineSession:
         return self.local.look(*requests, at=at)
 
     def interrupt(self) -> None:
-        """Do nothing: a command is over before anyone could ask."""
+        """Do nothing: a command has always finished."""
 
     async def restart(self) -> None:
-        """Let go of the workload, so that a `Load` begins afresh."""
+        """Release the workload, so that a `Load` starts from nothing."""
         self.local.close()
 
     async def close(self) -> None:
-        """Leave the local session to its owner."""
+        """Do nothing: the local session belongs to the caller."""

@@ -21,18 +21,20 @@ from gradstep.values.outcomes import Waiting
 from gradstep.workload import Workload
 
 RESET = b"\x1b[?1000;1002;1003;1006;1015l\x1b[?1004l\x1b[?2004l\x1b[?2026l\x1b[?2048l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[0m"
-"""Turns off what a screen turns on: reports of mouse, focus, paste, size and keys, the other buffer, no cursor."""
+"""Resets what a screen sets: reports of mouse, focus, paste, size and keys, the alternate buffer, a hidden cursor."""
 
 
 def open(workload: Workload) -> None:
-    """Open the screen on a workload, in this terminal; return when it is quit, the model as it was left there.
+    """Open the screen on a workload, in this terminal; return when the user quits, with the model as it is then.
 
     Raises:
-        GradstepError: the workload is not complete, there is no terminal, or the screen was killed.
-        KeyboardInterrupt: ctrl+c before the screen was there.
+        GradstepError: the workload is incomplete, there is no terminal, or the screen was killed.
+        KeyboardInterrupt: ctrl+c before the screen was open.
     """
     if threading.current_thread() is not threading.main_thread():
-        raise wrong("gradstep.open needs the main thread", "It was called on another one.", "Call it on the main one.")
+        raise wrong(
+            "gradstep.open needs the main thread", "It was called on another thread.", "Call it on the main thread."
+        )
     from gradstep.session.local import Session
 
     with _terminal() as terminal:
@@ -45,8 +47,8 @@ def open(workload: Workload) -> None:
     if status != 0:
         raise wrong(
             f"the screen {exit_words(status)}",
-            "The terminal was put back as it was found.",
-            "The model is as the last command left it: call gradstep.open again to go on.",
+            "The terminal was restored.",
+            "The model is as the last command left it: call gradstep.open again to continue.",
         )
 
 
@@ -62,7 +64,7 @@ class _Terminal:
     """Its attributes before the screen."""
 
     def restore(self) -> None:
-        """Put back what a screen that was killed could not."""
+        """Restore the terminal for a screen that was killed."""
         with suppress(OSError, termios.error):  # the terminal may be gone too
             termios.tcsetattr(self.reading, termios.TCSAFLUSH, self.found)
             os.write(self.writing, RESET)
@@ -100,9 +102,9 @@ def _no_terminal(why: str) -> GradstepError:
 
 
 def _run_screen(session: Any, terminal: _Terminal) -> int:
-    """Hold the session at the gate while a screen process runs; return that process's status."""
+    """Serve the session at the gate while a screen process runs; return the exit status of that process."""
     ours, theirs = socket.socketpair()
-    # the screen holds the reading end: were it read here, C code that prints with the GIL held would wait for itself
+    # read in the screen process: read here, C code that prints with the GIL held would deadlock
     reading, writing = os.pipe()
     try:
         screen = subprocess.Popen(
@@ -135,20 +137,20 @@ def _run_screen(session: Any, terminal: _Terminal) -> int:
 
 
 def _watch(screen: subprocess.Popen[bytes], gate: Gate, redirected: _Redirected) -> None:
-    """Wait for the end of the screen, then give output and caller back; stop when the screen is suspended."""
+    """Wait for the screen to exit, then restore the output and release the gate; stop when the screen is suspended."""
     while True:
         _, status = os.waitpid(screen.pid, os.WUNTRACED)
         if not os.WIFSTOPPED(status):
             break
-        # ctrl+z stopped the screen; the shell waits for us. `fg` continues both: they are one job
+        # ctrl+z stopped the screen, and the shell waits for this process; `fg` continues both, as they are one job
         os.kill(os.getpid(), signal.SIGSTOP)
     screen.returncode = os.waitstatus_to_exitcode(status)
-    redirected.back()
+    redirected.restore()
     gate.release()
 
 
 class _Redirected:
-    """Standard output and error of this process, C code's too, led into a pipe until `back`."""
+    """Standard output and error of this process, including C code's, redirected into a pipe until `restore`."""
 
     def __init__(self, into: int) -> None:
         flush_output()
@@ -157,8 +159,8 @@ class _Redirected:
         os.dup2(into, 2)
         os.close(into)
 
-    def back(self) -> None:
-        """Lead them where they went before. What is printed from here on must not meet a pipe that nobody reads."""
+    def restore(self) -> None:
+        """Undo the redirection: what is printed from now on must not go into a pipe that nobody reads."""
         for number, kept in zip((1, 2), self._kept, strict=True):
             os.dup2(kept, number)
             os.close(kept)

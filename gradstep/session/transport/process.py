@@ -1,4 +1,4 @@
-"""The engine as a process: how it is started, and how its end is put in words."""
+"""Start the engine process, and describe how a process ended."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ sys.path.append({root!r})
 from {module} import main
 main()
 """
-"""What a process of ours runs, without the working directory on its path: a user's `types.py` may lie there."""
-
+"""What the process runs, without the working directory on its path: it may contain a `types.py` of the user's."""
 
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass
 class Link:
-    """One engine as the screen holds it.
+    """One engine as the screen sees it.
 
     Attributes:
         sock: the screen's end of the socket.
-        output: descriptor of the pipe that the debuggee's output comes out of.
+        output: descriptor of the pipe with the debuggee's output.
         pid: the process that holds the model.
-        process: that process when it is our child; None when we are its child.
+        process: that process if it is our child; None if we are its child.
     """
 
     sock: socket.socket
@@ -56,16 +55,16 @@ def spawn_engine(
     history_offload: bool = False,
     script: bool = False,
 ) -> Link:
-    """Start an engine process that runs `main` of a module, with so many bytes to go back in time with.
+    """Start an engine process that runs `main` of a module.
 
-    With `script` it runs a script, in a terminal of its own.
+    With `script` it runs a script, in its own terminal.
 
-    Call on the main thread: the engine ends when the thread that started it does.
+    Call it on the main thread: the engine is killed when the thread that started it ends.
     """
     ours, theirs = socket.socketpair()
     output, into = pty.openpty() if script else os.pipe()
-    # unbuffered, so that what was printed before an abort or os._exit is not lost; passive, so that torch's idle
-    # threads do not spin beside the screen
+    # unbuffered, so that output before an abort or os._exit is not lost; passive, so that torch's idle threads do not
+    # spin while the screen draws
     environment = None if script else {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONUNBUFFERED": "1"}
     try:
         process = subprocess.Popen(
@@ -88,13 +87,13 @@ def spawn_engine(
 
 
 def die_with(parent: int, by: int = signal.SIGKILL) -> None:
-    """Have the kernel send a signal to this process when its parent ends, even while C code holds the GIL.
+    """Have the kernel signal this process when its parent ends, even while C code holds the GIL.
 
-    Linux only; elsewhere the end of the socket is what tells. The signal follows the parent's thread that started us.
+    Linux only; elsewhere the end of the socket shows it. The signal is sent when the thread that started us ends.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by, 0, 0, 0)
-    if os.getppid() != parent:  # it had ended before the kernel was told
+    if os.getppid() != parent:  # it ended before the call
         os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""The session as the screen holds it: commands go over a socket to the process that holds the model."""
+"""The session on the screen's side: sends commands over a socket to the process that holds the model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gradstep.session.transport.connection import Connection, Ears
+from gradstep.session.transport.connection import Callbacks, Connection
 from gradstep.session.transport.process import Link, spawn_engine
 from gradstep.session.transport.wire import (
     UNENCODABLE,
@@ -30,8 +30,8 @@ from gradstep.values.errors import wrong
 from gradstep.values.outcomes import Died, Event, Outcome, Output, Stop
 from gradstep.values.views import NoView, Request, View
 
-_GOOD_ORDER = 1.0
-"""Seconds an idle engine gets to end by itself before it is killed."""
+_EXIT_TIMEOUT = 1.0
+"""Seconds that an idle engine has to exit before it is killed."""
 
 
 class RemoteSession:
@@ -41,15 +41,15 @@ class RemoteSession:
     first await.
     """
 
-    def __init__(self, link: Link, again: Callable[[], Link] | None = None) -> None:
-        """Hold an engine; `again` starts another one in its place, None where that cannot be done."""
-        self.on_event: Callable[[Event], None] = _nobody_listens
-        self._again = again
+    def __init__(self, link: Link, start: Callable[[], Link] | None = None) -> None:
+        """Hold an engine; `start` starts another one in its place, None if that is impossible."""
+        self.on_event: Callable[[Event], None] = _ignore
+        self._start = start
         self._begin(link)
 
     def _begin(self, link: Link) -> None:
         self._link = link
-        self._connection = Connection(link, Ears(self._take, self._printed, self._finish))
+        self._connection = Connection(link, Callbacks(self._receive, self._printed, self._finish))
         self._last = 0
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._stop = Stop()
@@ -58,29 +58,29 @@ class RemoteSession:
 
     @classmethod
     def spawn(cls, history: int = HISTORY, history_offload: bool = False, script: bool = False) -> RemoteSession:
-        """Start an engine and return the session with it. Call on the main thread, before anything slow is imported.
+        """Start an engine and return its session. Call it on the main thread, before anything slow is imported.
 
         Args:
-            history: bytes that may be kept to go back in time with.
-            history_offload: True to keep that of a model on a GPU in host memory.
-            script: True to run a script, in a terminal of its own.
+            history: maximum bytes of history.
+            history_offload: True to keep the history of a model on a GPU in host memory.
+            script: True to run a script, in its own terminal.
         """
         start = partial(spawn_engine, history=history, history_offload=history_offload, script=script)
         return cls(start(), start)
 
     @property
     def stop(self) -> Stop:
-        """Where the session stands, as far as the screen was told."""
+        """The present stop, as last reported by the engine."""
         return self._stop
 
-    # -- what the screen asks ------------------------------------------------------------------------------------------
+    # -- what the screen calls -----------------------------------------------------------------------------------------
     async def execute(self, command: Command) -> Outcome:
-        """Carry out one command; see `FrontSession.execute`."""
+        """Run one command; see `FrontSession.execute`."""
         outcome, _ = await self.execute_and_look(command, ())
         return outcome
 
     async def execute_and_look(self, command: Command, requests: Sequence[Request]) -> tuple[Outcome, tuple[View, ...]]:
-        """Carry out one command and look at once; see `FrontSession.execute_and_look`."""
+        """Run one command and look; see `FrontSession.execute_and_look`."""
         reply = await self._ask(Execute(command, tuple(requests)))
         match reply:
             case Done(outcome, views):
@@ -90,7 +90,7 @@ class RemoteSession:
         raise ConnectionError(f"the engine answered a command with {type(reply).__name__}")
 
     async def look(self, requests: Sequence[Request], at: int = 0) -> tuple[View, ...]:
-        """Return one view for each request, all of the same stop; see `FrontSession.look`."""
+        """Return one view for each request, all of one stop; see `FrontSession.look`."""
         reply = await self._ask(Look(tuple(requests), at))
         match reply:
             case Seen(views):
@@ -100,24 +100,24 @@ class RemoteSession:
         raise ConnectionError(f"the engine answered a look with {type(reply).__name__}")
 
     def interrupt(self) -> None:
-        """Interrupt every command sent so far and not yet carried out; a phase that runs is rolled back."""
+        """Interrupt every command that was sent and has not finished; a running phase is rolled back."""
         if self._waiting:
             self._connection.send(frame(self._last, Interrupt()))
 
     async def restart(self) -> None:
-        """Start a fresh, empty engine in place of this one, dead or alive."""
-        if self._again is None:
+        """Replace this engine, dead or alive, by a new one with nothing loaded."""
+        if self._start is None:
             raise wrong(
                 "the engine cannot be restarted from here",
-                "It is the program that called gradstep.open: the model lives in that program.",
+                "The model is in the program that called gradstep.open.",
                 "Quit, and call gradstep.open again.",
             )
         await self.close()
-        self._begin(self._again())
+        self._begin(self._start())
         await self.attach()
 
     async def attach(self) -> None:
-        """Join the running event loop. Every other call does so by itself."""
+        """Join the running event loop. Every other call does this too."""
         if self._connection.joined or self._how:
             return
         loop = asyncio.get_running_loop()
@@ -125,26 +125,26 @@ class RemoteSession:
         self._connection.join(loop)
 
     async def close(self) -> None:
-        """End the engine, or in `gradstep.open` give the caller back; leave no process, thread or descriptor."""
+        """End the engine, or let `gradstep.open` return; leave no process, thread or descriptor behind."""
         await self.attach()
         self._ending = True
         if not self._how:
             if self._link.process is None:
                 self._connection.send(frame(0, Close()))
             else:
-                await self._end_the_engine()
+                await self._end_engine()
         self._drop()
 
     def kill(self) -> None:
-        """End the engine at once, without an event loop; what is left to do after a screen that failed. Idempotent."""
+        """Kill the engine without an event loop, as after an error of the screen. Idempotent."""
         self._ending = True
         process = self._link.process
         if process is not None and process.returncode is None:
-            self._connection.kill_the_group()
+            self._connection.kill_group()
             process.wait()
         self._drop()
 
-    # -- the conversation ----------------------------------------------------------------------------------------------
+    # -- messages ------------------------------------------------------------------------------------------------------
     async def _ask(self, order: Order) -> Reply:
         await self.attach()
         if self._how or self._ending:
@@ -163,7 +163,7 @@ class RemoteSession:
         finally:
             self._waiting.pop(number, None)
 
-    def _take(self, number: int, body: bytes) -> None:
+    def _receive(self, number: int, body: bytes) -> None:
         try:
             reply = read_reply(body)
         except UNENCODABLE as error:
@@ -176,7 +176,7 @@ class RemoteSession:
                 self._stop = stop
             case Done(outcome, _):
                 self._stop = outcome.stop
-                self._connection.read_output()  # what the command printed is shown before its outcome
+                self._connection.read_output()  # show what the command printed before its outcome
             case _:
                 pass
         self._answered = True
@@ -198,12 +198,12 @@ class RemoteSession:
         if not self._ended.done():
             self._ended.set_result(None)
 
-    async def _end_the_engine(self) -> None:
+    async def _end_engine(self) -> None:
         if self._answered and not self._waiting:
             self._connection.send(frame(0, Close()))
-            await asyncio.wait([self._ended], timeout=_GOOD_ORDER)
+            await asyncio.wait([self._ended], timeout=_EXIT_TIMEOUT)
         if not self._ended.done():
-            self._connection.kill_the_group()
+            self._connection.kill_group()
             await self._ended
 
     def _drop(self) -> None:
@@ -211,5 +211,5 @@ class RemoteSession:
         self._how = self._how or "the session is closed"
 
 
-def _nobody_listens(_event: Event) -> None:
-    """Stand in until the screen says who is to be told."""
+def _ignore(_event: Event) -> None:
+    """Ignore events until the screen sets `on_event`."""

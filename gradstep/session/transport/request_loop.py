@@ -1,4 +1,4 @@
-"""The gate: where the thread that holds the model sits at a stop and answers what the screen asks."""
+"""The gate: the loop in which the thread that holds the model answers the screen's requests at a stop."""
 
 from __future__ import annotations
 
@@ -41,45 +41,45 @@ from gradstep.values.views.ledger import LookLedger
 INTERRUPTED = Problem(
     kind="interrupted",
     title="interrupted",
-    what="The command was interrupted; the state is as it was before it.",
-    remedy="Give the command again to run it whole.",
+    what="The command was interrupted; the state is unchanged.",
+    remedy="Run the command again to complete it.",
 )
 _RECORD = (LookLedger(), LookGraph(count=1))
-"""What a screen will ask sooner or later: what every backward added, and the lines that made the graph, from the
-first one on."""
+"""What a screen requests sooner or later, so that it is recorded from the start: what every backward added, and the
+lines that made the graph."""
 _LIBC = ctypes.CDLL(None)
 _ALL = 1 << 64
-"""A number above that of every order."""
+"""A number above that of every message."""
 
 
-class Inside(Protocol):
-    """What the gate needs of the session that it guards."""
+class ServedSession(Protocol):
+    """What the gate needs of the session that it serves."""
 
     @property
     def running(self) -> bool:
-        """True while a phase runs: KeyboardInterrupt is then rolled back and becomes its outcome."""
+        """True while a phase runs: a KeyboardInterrupt then rolls it back and becomes its outcome."""
         ...
 
     @property
     def stop(self) -> Stop:
-        """Where the session stands."""
+        """The present stop."""
         ...
 
     def execute(self, command: Command) -> Outcome:
-        """Carry out one command; the debuggee's errors are in its outcome."""
+        """Run one command; the debuggee's errors are returned in the outcome."""
         ...
 
     def look(self, *requests: Request, at: int = 0) -> tuple[View, ...]:
-        """Return one view for each request, of the present stop or of one of the past."""
+        """Return one view for each request, of the present stop or of a past one."""
         ...
 
 
 class Gate:
-    """Answer orders from a socket on the calling thread; a second thread only reads them off the socket.
+    """Answers messages from a socket on the calling thread; a second thread only reads the socket.
 
     Args:
         sock: the engine's end; the gate closes it.
-        on_lost: called on the reading thread when the screen's end is gone, before the gate is released.
+        on_lost: called on the reading thread when the screen is gone, before the gate is released.
         on_loaded: called when a workload has been loaded, before its outcome is sent.
         pause: called on the reading thread in place of an interrupt; None to interrupt the thread that made this.
     """
@@ -103,15 +103,15 @@ class Gate:
         self._reader.start()
 
     def interrupted(self) -> bool:
-        """Return whether the command that is carried out was interrupted, at a time when nothing could be cut short."""
+        """Return whether the running command was interrupted at a time when no call could be interrupted."""
         return 0 < self._number <= self._interrupted
 
     def tell(self, event: Event) -> None:
-        """Send an event. Call on the thread that holds the gate."""
+        """Send an event. Call it on the thread of `serve`."""
         self._send(0, Told(event))
 
-    def serve(self, session: Inside) -> None:
-        """Tell the screen where the session stands, then answer until it closes the session or is gone."""
+    def serve(self, session: ServedSession) -> None:
+        """Send the present stop to the screen, then answer until the screen closes the session or is gone."""
         self._send(0, Joined(session.stop))
         if session.stop.number:
             self._look(session, _RECORD)
@@ -134,20 +134,20 @@ class Gate:
             self._send(number, reply)
 
     def release(self) -> None:
-        """Interrupt what runs and let `serve` return. Call from any thread."""
+        """Interrupt the running command and let `serve` return. Call it from any thread."""
         self._interrupt(_ALL)
         self._orders.put((0, Close()))
 
     def hang_up(self) -> None:
-        """End the conversation: the screen's side comes to its end."""
+        """Shut the socket down, which the screen sees as its end."""
         self._on_lost = lambda: None
         with suppress(OSError):  # close() alone would not wake the reading thread
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Give back socket, reading thread and the handler of SIGINT. Call on the thread that holds the gate.
+        """Release the socket, the reading thread and the handler of SIGINT. Call it on the thread of `serve`.
 
-        Whoever may call `release` must be done: its signal would meet the caller's own handler.
+        No other thread may call `release` any more: its signal would reach the caller's own handler.
         """
         self.hang_up()
         self._reader.join()
@@ -155,29 +155,29 @@ class Gate:
         if self._pause is None:
             signal.signal(signal.SIGINT, self._before)
 
-    def _execute(self, session: Inside, number: int, command: Command) -> Outcome:
+    def _execute(self, session: ServedSession, number: int, command: Command) -> Outcome:
         if number <= self._interrupted:
             return Outcome(command, session.stop, INTERRUPTED)
-        # outside a phase an interrupt would tear gradstep's own state; a factory may hang, so loading counts as one
+        # outside a phase an interrupt could corrupt gradstep's own state; loading counts as one, as a factory may hang
         self._interruptible = (lambda: True) if isinstance(command, Load) else (lambda: session.running)
         try:
             self._number = number
             return session.execute(command)
-        except KeyboardInterrupt:  # on the way into a factory or out of it
+        except KeyboardInterrupt:  # just before or after a factory ran
             return Outcome(command, session.stop, INTERRUPTED)
         except Exception as error:
             return Outcome(command, session.stop, own_failure(error))
         finally:
             self._number = 0
 
-    def _look(self, session: Inside, requests: tuple[Request, ...], at: int = 0) -> tuple[View, ...]:
+    def _look(self, session: ServedSession, requests: tuple[Request, ...], at: int = 0) -> tuple[View, ...]:
         try:
             return session.look(*requests, at=at)
         except Exception as error:
             return tuple(NoView(at or session.stop.number, own_failure(error).what) for _ in requests)
 
     def _send(self, number: int, reply: Reply) -> None:
-        # a screen that is gone is noticed by the reading thread
+        # the reading thread detects a screen that is gone
         with suppress(OSError):
             self._sock.sendall(reply_frame(number, reply))
 
@@ -186,11 +186,11 @@ class Gate:
         with suppress(OSError):
             while data := self._sock.recv(1 << 16):
                 for number, body in frames.feed(data):
-                    self._take(number, body)
+                    self._receive(number, body)
         self._on_lost()
         self.release()
 
-    def _take(self, number: int, body: bytes) -> None:
+    def _receive(self, number: int, body: bytes) -> None:
         try:
             order = read_order(body)
         except UNENCODABLE as error:
@@ -209,11 +209,11 @@ class Gate:
             self._pause()
             return
         self._interrupted = number
-        # to the holder itself, so that a system call it waits in returns
+        # to that thread itself, so that a system call in which it waits returns
         signal.pthread_kill(self._holder, signal.SIGINT)
 
     def _on_interrupt(self, _signum: int, _frame: FrameType | None) -> None:
-        # exact by number: an interrupt that comes late never hits the command after the one it was meant for
+        # by number: a late interrupt never hits the command after the one it was meant for
         if self.interrupted() and self._interruptible():
             raise KeyboardInterrupt
 
@@ -223,7 +223,7 @@ def _never() -> bool:
 
 
 def own_failure(error: BaseException) -> Problem:
-    """Return the problem for an exception that only a mistake in gradstep explains."""
+    """Return the problem for an exception that only a bug in gradstep can raise."""
     return Problem(
         kind="wrong",
         title="gradstep itself failed",
@@ -233,7 +233,7 @@ def own_failure(error: BaseException) -> Problem:
 
 
 def flush_output() -> None:
-    """Write out what Python and C code have printed, so that it is read before the outcome is shown."""
+    """Flush the output of Python and C code, so that it is read before the outcome is shown."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # a stream that the debuggee has replaced may do anything
             stream.flush()

@@ -1,4 +1,4 @@
-"""What crosses the socket between screen and engine: msgpack messages, each in a frame with its length and number."""
+"""The wire format between screen and engine: msgpack messages, each in a frame with its length and number."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from gradstep.values.views import NoView, Request, View
 
 # -- from the screen to the engine -------------------------------------------------------------------------------------
 class Execute(Struct, frozen=True, tag=True):
-    """Carry out one command, then answer each request at the stop it led to; answered by `Done`."""
+    """Run one command, then answer each request at the stop it ended at; answered by `Done`."""
 
     command: Command
     requests: tuple[Request, ...] = ()
 
 
 class Look(Struct, frozen=True, tag=True):
-    """Answer each request, all at the same stop: the present one, or one of the past; answered by `Seen`."""
+    """Answer each request, all at one stop: the present one, or with `at` a past one; answered by `Seen`."""
 
     requests: tuple[Request, ...]
     at: int = 0
 
 
 class Interrupt(Struct, frozen=True, tag=True):
-    """Interrupt the commands up to this frame's number: the one that runs, and those on their way."""
+    """Interrupt the commands up to this frame's number: the running one, and those that were sent."""
 
 
 class Close(Struct, frozen=True, tag=True):
-    """End in good order: flush and exit, or in `gradstep.open` give the caller back."""
+    """End the session: flush and exit, or let `gradstep.open` return."""
 
 
 # -- from the engine to the screen -------------------------------------------------------------------------------------
 class Joined(Struct, frozen=True, tag=True):
-    """The engine is at its gate, and where it stands: in `gradstep.open` the session was there before the screen."""
+    """The engine serves, at this stop: in `gradstep.open` the session exists before the screen."""
 
     stop: Stop
 
 
 class Done(Struct, frozen=True, tag=True):
-    """What came of an `Execute`."""
+    """The outcome of an `Execute`."""
 
     outcome: Outcome
     views: tuple[View, ...] = ()
 
 
 class Seen(Struct, frozen=True, tag=True):
-    """The views that a `Look` asked for."""
+    """The views that a `Look` requested."""
 
     views: tuple[View, ...]
 
 
 class Refused(Struct, frozen=True, tag=True):
-    """A message that could not be read at all, and why."""
+    """A message could not be read, for this reason."""
 
     problem: Problem
 
@@ -73,13 +73,13 @@ Order: TypeAlias = Execute | Look | Interrupt | Close
 Reply: TypeAlias = Joined | Done | Seen | Refused | Told
 
 HEADER = struct.Struct(">IQ")
-"""Length of the message in bytes, and its number: a reply carries the number of its order, events carry 0."""
+"""Length of the message in bytes, and its number: a reply has the number of its order, an event has 0."""
 
 LONGEST = 1 << 30
-"""Longest message in bytes; a longer length means that the stream is not ours."""
+"""Maximum length of a message in bytes; a greater one means that the stream does not consist of frames."""
 
 UNENCODABLE = (MsgspecError, UnicodeError, OverflowError, RecursionError, TypeError, ValueError)
-"""What msgspec raises for values it cannot write: lone surrogates, integers from 2**64 on, nesting without end."""
+"""What msgspec raises for values it cannot encode: lone surrogates, integers from 2**64 on, infinite nesting."""
 
 _encoder = Encoder()
 _orders: Decoder[Order] = Decoder(Order)
@@ -90,7 +90,7 @@ def frame(number: int, message: Order | Reply) -> bytes:
     """Return a message as the bytes of one frame.
 
     Raises:
-        UNENCODABLE: the message holds a value that cannot be written.
+        UNENCODABLE: the message contains a value that cannot be encoded.
     """
     body = _encoder.encode(message)
     if len(body) > LONGEST:
@@ -99,7 +99,7 @@ def frame(number: int, message: Order | Reply) -> bytes:
 
 
 def reply_frame(number: int, reply: Reply) -> bytes:
-    """Return a reply as a frame; one that cannot be written becomes the error that says so."""
+    """Return a reply as a frame; one that cannot be encoded becomes an error."""
     try:
         return frame(number, reply)
     except UNENCODABLE as error:
@@ -107,26 +107,26 @@ def reply_frame(number: int, reply: Reply) -> bytes:
 
 
 def read_order(body: bytes) -> Order:
-    """Read what the screen sent. Raises `UNENCODABLE` when it is not an order."""
+    """Decode an order. Raises `UNENCODABLE` if it is not one."""
     return _orders.decode(body)
 
 
 def read_reply(body: bytes) -> Reply:
-    """Read what the engine sent. Raises `UNENCODABLE` when it is not a reply."""
+    """Decode a reply. Raises `UNENCODABLE` if it is not one."""
     return _replies.decode(body)
 
 
 class Frames:
-    """Cut a stream of bytes back into the frames that were put into it."""
+    """Splits a stream of bytes into frames."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Add bytes and yield each frame that is whole now, as number and message.
+        """Add bytes and yield each complete frame, as number and message.
 
         Raises:
-            ConnectionError: the stream holds something else than frames.
+            ConnectionError: the stream does not consist of frames.
         """
         self._buffer += data
         while len(self._buffer) >= HEADER.size:
@@ -142,12 +142,12 @@ class Frames:
 
 
 def cannot_send(error: Exception) -> Problem:
-    """Return the problem of a value that cannot be written to the wire."""
+    """Return the problem of a value that cannot be encoded."""
     return Problem(
         kind="wrong",
         title="this cannot be sent between engine and screen",
         what=printable(f"{type(error).__name__}: {error}"),
-        remedy="Names and texts must be valid Unicode, whole numbers below 2**64, expressions not nested without end.",
+        remedy="Names and texts must be valid Unicode, integers below 2**64, and expressions not infinitely nested.",
     )
 
 
