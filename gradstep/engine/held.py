@@ -15,6 +15,7 @@ from gradstep.engine.observe.bookkeeper import Bookkeeper
 from gradstep.engine.observe.recording import Recording
 from gradstep.engine.observe.source_lines import SourcePlace
 from gradstep.engine.state.saved import Saved
+from gradstep.values.expressions import name_line
 from gradstep.workload import Workload
 
 
@@ -51,6 +52,11 @@ class Held(Debuggee):
         """A tuple drops its last item first: the record goes after the loss (`autograd/long_graphs.py` says why)."""
         self._inner: tuple[GraphRecord, Point] | None = None
         """The graph of a backward that the forward itself runs, while that backward is stopped inside."""
+
+    def opening(self) -> str:
+        """Return what to show first: what the workload says, else the last weight of two or more dimensions."""
+        names = [name for name, p in self.parameters if p.dim() > 1] or [name for name, _ in self.parameters]
+        return self.workload.show or (name_line(names[-1]) if names else "")
 
     # -- the state of the loop -----------------------------------------------------------------------------------------
     def natural(self) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from gradstep.engine.diagnose.outside import Outside
 from gradstep.engine.expressions.evaluate import evaluate, holds
 from gradstep.engine.expressions.names import NothingThereError
-from gradstep.engine.held import Held
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.numbers.readable import dtype_name
@@ -23,7 +22,7 @@ from gradstep.session.what_if import again_from, branch_name, changes_line, othe
 from gradstep.values import commands as cmd
 from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
-from gradstep.values.expressions import Expression, name_line
+from gradstep.values.expressions import Expression
 from gradstep.values.outcomes import Problem, Stop, WatchHit
 
 _ACTS = (cmd.Forward, cmd.Backward, cmd.Step, cmd.ZeroGrad, cmd.NextBatch)
@@ -63,7 +62,7 @@ class Executor:
             device=str(held.device),
             dtype="" if first is None else dtype_name(first),
             seed=seed,
-            opening=held.workload.show or _opening(held),
+            opening=held.opening(),
             parameters=sum(p.numel() for _, p in held.parameters),
         )
         self.stop = self._stop_now(1)
@@ -309,12 +308,6 @@ class Executor:
             branch=timeline.branch if kept else "",
             ahead=len(timeline.ahead()) if kept else 0,
         )
-
-
-def _opening(held: Held) -> str:
-    """Return what to show first if the workload does not specify it: the last weight of two or more dimensions."""
-    names = [name for name, p in held.parameters if p.dim() > 1] or [name for name, _ in held.parameters]
-    return name_line(names[-1]) if names else ""
 
 
 def _holds_now(condition: Expression, inspector: Inspector) -> bool:

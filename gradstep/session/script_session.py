@@ -8,10 +8,12 @@ from typing import Protocol
 
 import torch
 
+from gradstep.engine.expressions.evaluate import evaluate, holds
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.problems import problem_of
 from gradstep.engine.runner import Runner
+from gradstep.engine.script.found import NoOptimizer
 from gradstep.engine.script.loop import ScriptLoop, Wanted
 from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.script.program import Ended, Program
@@ -22,8 +24,12 @@ from gradstep.session.inspector import Inspector
 from gradstep.values import commands as cmd
 from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.expressions import Expression
 from gradstep.values.outcomes import Outcome, Stop
 from gradstep.values.views import NoView, Request, View
+
+_NOT_HERE = (cmd.NextBatch, cmd.Load, cmd.Pause, cmd.Checkpoint, cmd.Export)
+"""With what edits and goes back in time, what only a workload that gradstep runs itself can do."""
 
 
 class Runnable(Protocol):
@@ -114,22 +120,32 @@ class ScriptSession:
         inspector, loop = self._inspector, self._loop
         if loop is None:
             raise wrong("no script runs", "", "begin with `run train.py`")
-        wanted = self._wanted(command)
+        wanted = self._wanted(command, loop)
         if wanted is not None:
             if self.ended is not None:
                 raise wrong("the script has ended", "there is nothing left to run", "R runs it again")
             return self._go(wanted, command)
+        if isinstance(command, _NOT_HERE) or cmd.role_of(command) in ("edit", "travel"):
+            raise wrong(
+                "a script can't do this",
+                f"`{cmd.line_of(command)}` needs a held workload: a script only runs forward",
+                "set a breakpoint, and run the script again with R",
+            )
         if inspector is None:
             raise wrong("there is nothing to look at yet", "the script has run no forward", "")
         return inspector.stepper.here(lambda: answer(inspector, command))
 
-    def _wanted(self, command: Command) -> Wanted | None:
+    @staticmethod
+    def _wanted(command: Command, loop: ScriptLoop) -> Wanted | None:
         """Return how far a command lets the script run; None for one that does not."""
         match command:
             case cmd.Forward() | cmd.Backward() | cmd.Step() | cmd.ZeroGrad():
                 return Wanted("phase", (cmd.ACT_NAMES[type(command)],))
-            case cmd.NextBatch():
-                return Wanted("iteration")
+            case cmd.NextIteration(same):
+                here = loop.held.point.phase if same and not loop.before and loop.held is not None else ""
+                return Wanted("phase", (here,), loop.iteration + 1) if here else Wanted("iteration")
+            case cmd.Until(condition):
+                return Wanted("phase", condition=condition)
             case cmd.Into():
                 return Wanted("into")
             case cmd.Over():
@@ -186,7 +202,7 @@ class ScriptSession:
         assert loop is not None
         assert program is not None
         if held is None:
-            return Stop(self._number, program.name)
+            return Stop(self._number, program.name, script=True)
         point = held.point
         loss, change = point.last_loss
         first = held.parameters[0][1] if held.parameters else None
@@ -200,12 +216,14 @@ class ScriptSession:
             point.phase,
             point.torch,
             point.done,
-            held.natural() if position is None else ("over",),
+            ("over",),
             loop.iteration,
             loss,
             change,
-            type(held.optimizer).__name__,
+            "" if isinstance(held.optimizer, NoOptimizer) else type(held.optimizer).__name__,
             held.rates(),
+            opening=held.opening(),
+            script=True,
             parameters=sum(p.numel() for _, p in held.parameters),
             position=position,
             hit=loop.reason,
@@ -233,6 +251,15 @@ class ScriptSession:
         """Note that the phase that was stepped has ended."""
         if self._inspector is not None:
             self._inspector.stepper.left()
+
+    def holds(self, held: Held, condition: Expression) -> bool:
+        """Return whether a condition holds; False where a name in it has no value yet."""
+        if self._inspector is None or self._inspector.held is not held:
+            self._inspector = self._inspect(held)
+        try:
+            return holds(evaluate(condition, self._inspector.scope))
+        except GradstepError:
+            return False
 
     def after(self, held: Held, phase: str, iteration: int) -> str:
         """Return the line of the breakpoint that the end of a phase hits; empty for none."""

@@ -93,6 +93,8 @@ class Stop(Struct, frozen=True):
     """The breakpoint that the last command ran into, between phases or inside one, as its line; empty for none."""
     branch: str = ""
     """The branch of the timeline; empty where no history is kept."""
+    script: bool = False
+    """True for a training script: it runs on from here, and never back."""
     ahead: int = 0
     """Commands that were undone on this branch, and that `redo` does again."""
 

@@ -25,6 +25,7 @@ from gradstep.engine.script.frames import call_site, callers, line_text
 from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Forward
+from gradstep.values.expressions import Expression
 
 Until = Literal["first", "phase", "iteration", "into", "continue", "end"]
 
@@ -39,6 +40,10 @@ class Wanted:
     breakpoint; `end`: its end."""
     names: tuple[str, ...] = ()
     """For `phase`; empty for any."""
+    iteration: int = 0
+    """For `phase`: not before this one."""
+    condition: Expression | None = None
+    """For `phase`: it has to hold."""
 
     @property
     def looks(self) -> bool:
@@ -59,6 +64,10 @@ class Steps(Protocol):
 
     def left(self) -> None:
         """Note that the phase that was stepped has ended."""
+        ...
+
+    def holds(self, held: Held, condition: Expression) -> bool:
+        """Return whether a condition holds now."""
         ...
 
     def after(self, held: Held, phase: str, iteration: int) -> str:
@@ -204,8 +213,13 @@ class ScriptLoop:
     def _end_of(self, name: Name) -> None:
         wanted, held = self.wanted, self._now()
         self.reason = self._steps.after(held, name, self.iteration)
-        if self.reason or (wanted.until == "phase" and (not wanted.names or name in wanted.names)):
+        if self.reason or self.thread.pausing or (wanted.until == "phase" and self._meets(wanted, name)):
             self._stop()
+
+    def _meets(self, wanted: Wanted, name: Name) -> bool:
+        if (wanted.names and name not in wanted.names) or self.iteration < wanted.iteration:
+            return False
+        return wanted.condition is None or self._steps.holds(self._now(), wanted.condition)
 
     def _stop(self, before: str = "") -> None:
         self.before = before

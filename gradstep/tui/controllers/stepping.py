@@ -95,7 +95,9 @@ class Stepping(Controller):
     def act(self, line: str) -> None:
         """Run a phase, or continue from a stop inside one."""
         driver = self.queue
-        if line in ("over", "out") and driver.stop.position is None and not driver.busy and driver.stop.number:
+        if line == "over" and driver.stop.script:
+            self.screen.put(command_job(Over()))
+        elif line in ("over", "out") and driver.stop.position is None and not driver.busy and driver.stop.number:
             self.screen.say(f"not inside a phase: {self.keyboard.key('into').shown} steps into the next one")
         else:
             self._training.act(line)
@@ -106,7 +108,7 @@ class Stepping(Controller):
         reading, inside = self.screen.reading, self.queue.stop.position is not None
         refused = inside and reading is not None and isinstance(reading.next, REFUSED_INSIDE)
         script = reading is not None and not reading.at_end and not refused
-        if inside and not script:
+        if (inside or self.queue.stop.script) and not script:
             self.screen.put(command_job(Continue()))
         elif not inside and self.queue.go_on():
             return
@@ -123,6 +125,12 @@ class Stepping(Controller):
     def pause(self) -> None:
         """Clear the queue, and stop a stepped phase at its next stop; pressed again, interrupt it."""
         running = self.queue.running
+        if running is not None and self.queue.stop.script:
+            self.screen.pausing()
+            self.queue.pause()
+            self.screen.session.interrupt()
+            self.screen.say("pausing the script at the next place where it can stop")
+            return
         if running is None or self._training.pressed or not self._stops_inside(running):
             self._training.pause()
             return
@@ -143,15 +151,17 @@ class Stepping(Controller):
     def applies(self, key: str) -> bool | None:
         """Return whether a key would do something now."""
         inside = self.queue.stop.position is not None
+        if key == "undo" and self.queue.stop.script:
+            return False
         if key in ("over", "out"):
-            return inside
+            return inside or (key == "over" and self.queue.stop.script)
         if key == "delete":
             return self._list.here is not None and "breakpoints" in self.screen.places
         if key == "undo":
             return self.queue.stop.number > 1 and not self.queue.dead
         if key == "into":
             return self.queue.stop.number > 0 and not self.queue.dead
-        if key == "go_on" and (inside or any(row.enabled for row in self.breakpoints)):
+        if key == "go_on" and (inside or self.queue.stop.script or any(row.enabled for row in self.breakpoints)):
             return not self.queue.dead
         return None
 

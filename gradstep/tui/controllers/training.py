@@ -20,7 +20,7 @@ from gradstep.tui.commands.jobs import (
 from gradstep.tui.commands.play import USUAL, Play
 from gradstep.tui.desk import Controller, Desk
 from gradstep.tui.showing import Showing
-from gradstep.values.commands import ACTS, Command, Load, Show, line_of
+from gradstep.values.commands import ACTS, Command, Load, NextIteration, Show, line_of
 
 
 class Training(Controller):
@@ -68,7 +68,8 @@ class Training(Controller):
 
     def act(self, line: str) -> None:
         """Run a phase."""
-        self._put_phase(command_job(SIMPLE[line]))
+        script = self.queue.stop.script and line == "next_batch"
+        self._put_phase(command_job(NextIteration() if script else SIMPLE[line]))
 
     def natural(self) -> None:
         """Run the next line of the script; without one, or at its end, the natural next phase."""
@@ -79,7 +80,8 @@ class Training(Controller):
 
     def iteration(self) -> None:
         """Run phases up to and including the next optimizer step."""
-        self._put_phase(iteration_job(parse_commands))
+        script = self.queue.stop.script
+        self._put_phase(command_job(NextIteration(same=True)) if script else iteration_job(parse_commands))
 
     # -- playing ------------------------------------------------------------------------------------------------------
     def play(self, unit: Literal["phase", "iteration"]) -> None:

@@ -22,6 +22,7 @@ from gradstep.values.commands.stepping import (
     Enable,
     Ignore,
     Into,
+    NextIteration,
     Out,
     Over,
     Pause,
@@ -54,6 +55,7 @@ Command: TypeAlias = (
     | Step
     | ZeroGrad
     | NextBatch
+    | NextIteration
     | Into
     | Over
     | Out

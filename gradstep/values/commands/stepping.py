@@ -43,6 +43,21 @@ class Over(Struct, frozen=True, tag=True):
     syntax: ClassVar = Syntax(Word("over", "over", "Do the next module, op or node whole."), Form(), role="step")
 
 
+class NextIteration(Struct, frozen=True, tag=True):
+    """Run a training script to its next iteration; with `same`, to the same phase of it."""
+
+    syntax: ClassVar = Syntax(
+        Word(
+            "next_iteration",
+            "next_iteration",
+            "Run a training script to its next iteration, or the `same` phase of it.",
+        ),
+        Form(flag("same", "same", optional=True)),
+        role="step",
+    )
+    same: bool = False
+
+
 class Out(Struct, frozen=True, tag=True):
     """Go on to the end of the module that is running, or with `phase` to the end of the phase, past breakpoints."""
 
@@ -176,4 +191,4 @@ class Ignore(Struct, frozen=True, tag=True):
     count: int
 
 
-StepCommand: TypeAlias = Into | Over | Out | Continue | Until | Pause | Break | Delete | Enable | Ignore
+StepCommand: TypeAlias = NextIteration | Into | Over | Out | Continue | Until | Pause | Break | Delete | Enable | Ignore
