@@ -99,9 +99,9 @@ def _film(layout: str | None, theme: str | None, session: Session, size: tuple[i
     """Open a session on a screen that is not displayed, ignoring the user's saved layout and theme."""
     from gradstep.session.transport.inline import InlineSession
     from gradstep.tui.film import Film
-    from gradstep.tui.layout.remembered import Look
+    from gradstep.tui.layout.preferences import Appearance
 
-    return Film(InlineSession(session), size, Look(layout=layout or "learn", theme=theme or "dark"))
+    return Film(InlineSession(session), size, Appearance(layout=layout or "learn", theme=theme or "dark"))
 
 
 def _check_page(path: str, scripts: list[str]) -> None:

@@ -12,7 +12,7 @@ from textual import events
 from textual.app import App
 
 from gradstep.tui.keys.keyboard import Keyboard
-from gradstep.tui.layout.remembered import Look
+from gradstep.tui.layout.preferences import Appearance
 from gradstep.tui.render import skin, tones
 from gradstep.tui.render.glyphs import ASCII, AsciiFilter
 from gradstep.tui.render.textual_internals import add_filter
@@ -52,7 +52,7 @@ class GradstepApp(App[None], inherit_bindings=False):
         signals: bool = False,
         left: Script | None = None,
         keyboard: Keyboard | None = None,
-        look: Look = Look(),  # noqa: B008
+        appearance: Appearance = Appearance(),  # noqa: B008
         **options: Any,
     ) -> None:
         """Prepare the app.
@@ -67,20 +67,20 @@ class GradstepApp(App[None], inherit_bindings=False):
             signals: whether SIGTERM and SIGHUP end the app with exit code 128 + signal number.
             left: a session to resume by replaying it.
             keyboard: the key bindings; the defaults when None.
-            look: the initial layout and theme.
+            appearance: the initial layout and theme.
             options: options of Textual's `App`.
         """
         super().__init__(ansi_color="NO_COLOR" in os.environ or None, **options)
         self._signals = signals
-        self.step_screen = StepScreen(session, opening, script, noted, rest, left, look)
+        self.step_screen = StepScreen(session, opening, script, noted, rest, left, appearance)
         self.step_screen.showing.remember(history)
         if keyboard is not None:
             self.step_screen.bind(keyboard)
             self.set_keymap(keyboard.changed)
         for theme in skin.themes():
             self.register_theme(theme)
-        self.theme = tones.PLAIN if self.no_color else look.theme
-        if look.ascii_only:
+        self.theme = tones.PLAIN if self.no_color else appearance.theme
+        if appearance.ascii_only:
             self.add_class(ASCII)
             add_filter(self, AsciiFilter())
 

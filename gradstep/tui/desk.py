@@ -16,8 +16,8 @@ from gradstep.tui.commands.reading import Reading
 from gradstep.tui.keys.in_keys import in_keys
 from gradstep.tui.keys.keyboard import Keyboard
 from gradstep.tui.layout.layouts import ABOUT_LOOPS, LAYOUTS, PANELS, REGISTRY, layout_of
-from gradstep.tui.layout.places import Place, PlacesLayout, Wish, plan, size_class
-from gradstep.tui.layout.remembered import Look
+from gradstep.tui.layout.plan import LayoutState, Placement, PlanLayout, plan, size_class
+from gradstep.tui.layout.preferences import Appearance
 from gradstep.tui.panels import why
 from gradstep.tui.panels.bars.past import PastRow
 from gradstep.tui.panels.bars.position import PositionRow
@@ -116,16 +116,16 @@ class Desk(Screen[None], inherit_bindings=False):
     """The current key bindings."""
     ALLOW_SELECT: ClassVar[bool] = False
 
-    def __init__(self, session: FrontSession, look: Look) -> None:
+    def __init__(self, session: FrontSession, appearance: Appearance) -> None:
         """Prepare the surfaces.
 
         Args:
             session: the session to step.
-            look: the initial layout and theme.
+            appearance: the initial layout and theme.
         """
         super().__init__(id="step")
         self.session = session
-        self.taste, self.keep_taste = look.taste, look.kept
+        self.preferences, self.save_preferences = appearance.preferences, appearance.save
         self.reading: Reading | None = None
         """The script that is open."""
         self.line: TypedLine | None = None
@@ -134,7 +134,7 @@ class Desk(Screen[None], inherit_bindings=False):
         """The count typed before the key being handled."""
         self.account = False
         """True once a backward ran, so that the Ledger has something to show."""
-        self.layout_name = look.layout
+        self.layout_name = appearance.layout
         """The current layout, one of `LAYOUTS`."""
         self.inside = ""
         """The phase stopped inside, which has its own layouts; empty between phases."""
@@ -142,13 +142,13 @@ class Desk(Screen[None], inherit_bindings=False):
             (name, phase): [layout_of(name, phase).focus] for name in LAYOUTS for phase in ("", "forward", "backward")
         }
         self.maximised = False
-        self._planned: tuple[int, int, Wish] | None = None
-        """The size and wish that `places` was planned for."""
-        self.places: dict[str, Place] = {}
-        self._layout_of_places = PlacesLayout(self._place)
+        self._planned: tuple[int, int, LayoutState] | None = None
+        """The size and state that `placements` was planned for."""
+        self.placements: dict[str, Placement] = {}
+        self._plan_layout = PlanLayout(self._plan)
         self.status, self.phases, self.position, self.past = StatusRow(), PhasesRow(), PositionRow(), PastRow()
         self.banner, self.prompt, self.footer = Banner(), PromptRow(), FooterRow()
-        self.prompt.layout_name = look.layout
+        self.prompt.layout_name = appearance.layout
         self.panels: dict[str, Panel[Any]] = {name: make() for name, make in REGISTRY.items()}
         self.model, self.why = self.panel(ModelPanel), self.panel(WhyPanel)
         self.log_panel, self.script_panel = self.panel(LogPanel), self.panel(ScriptPanel)
@@ -164,7 +164,7 @@ class Desk(Screen[None], inherit_bindings=False):
     @property
     def layout(self) -> Layout:
         """The layout that places every surface."""
-        return self._layout_of_places
+        return self._plan_layout
 
     def compose(self) -> ComposeResult:
         """Yield every surface; the plan decides which are visible."""
@@ -241,56 +241,63 @@ class Desk(Screen[None], inherit_bindings=False):
 
     # -- places -------------------------------------------------------------------------------------------------------
     @property
-    def wish(self) -> Wish:
-        """What the layout is to show."""
+    def layout_state(self) -> LayoutState:
+        """What placements depend on now."""
         news = self.why.news
         problem = news.problem is not None
         printed = news.outcome is not None and bool(why.printed(news.outcome))
         tall = not news.stages and (problem or printed or bool(news.notice) or self.recent[0] == "why")
         needed = why.rows if tall else why.sentence_rows
         width = max(self.size.width, 20)
-        rows, said = needed(news, width), why.said_rows(news, width)
-        script, banner = self.reading is not None, bool(self.queue.dead)
-        matrix = self.tensor.view is not None and self.tensor.view.kind == "matrix"
-        account = self.account and not banner
-        sizes = self.taste.sizes.get(self.sized, {})
-        rows, focus, name = max(rows, 3), tuple(self.recent), self.layout_name
-        past = self.past.row is not None
-        return Wish(focus, script, banner, self.maximised, matrix, rows, account, self.inside, name, sizes, past, said)
+        banner = bool(self.queue.dead)
+        return LayoutState(
+            recent=tuple(self.recent),
+            script=self.reading is not None,
+            banner=banner,
+            maximised=self.maximised,
+            matrix=self.tensor.view is not None and self.tensor.view.kind == "matrix",
+            why=max(needed(news, width), 3),
+            ledger=self.account and not banner,
+            inside=self.inside,
+            layout=self.layout_name,
+            sizes=self.preferences.sizes.get(self.sized, {}),
+            past=self.past.row is not None,
+            narration=why.said_rows(news, width),
+        )
 
     @property
     def sized(self) -> str:
         """The key under which the current panel sizes are stored."""
         return " ".join(filter(None, [self.layout_name, self.inside, size_class(*self.size)]))
 
-    def _place(self, width: int, height: int) -> dict[str, Place]:
-        self._planned = (width, height, self.wish)
-        places = plan(*self._planned)
+    def _plan(self, width: int, height: int) -> dict[str, Placement]:
+        self._planned = (width, height, self.layout_state)
+        placements = plan(*self._planned)
         for name, panel in self.panels.items():
-            if name in places:
-                panel.tabs, panel.titled = places[name].tabs, places[name].titled
+            if name in placements:
+                panel.tabs, panel.titled = placements[name].tabs, placements[name].titled
                 panel.maximised = self.maximised
-        self.places = dict(places)
-        self.position.alone = "phases" not in places
-        if self.line is not None and "prompt" in places:
-            at = places["prompt"]
-            places["prompt"] = at._replace(width=min(3, at.width))
-            places[self.line.id or "line"] = at._replace(x=3, width=max(0, at.width - 3))
-        return places
+        self.placements = dict(placements)
+        self.position.alone = "phases" not in placements
+        if self.line is not None and "prompt" in placements:
+            at = placements["prompt"]
+            placements["prompt"] = at._replace(width=min(3, at.width))
+            placements[self.line.id or "line"] = at._replace(x=3, width=max(0, at.width - 3))
+        return placements
 
     def rearrange(self) -> None:
         """Lay out again if that would change anything; called at every stop."""
-        wanted = (*self.size, self.wish)
+        wanted = (*self.size, self.layout_state)
         if wanted == self._planned:
             return
         self._planned = wanted
-        if self.places != plan(*wanted):
+        if self.placements != plan(*wanted):
             self.lay_out()
 
     @property
     def placed(self) -> bool:
         """False while a requested layout is still pending."""
-        return not self.is_current or self.places == plan(*self.size, self.wish)
+        return not self.is_current or self.placements == plan(*self.size, self.layout_state)
 
     def lay_out(self) -> None:
         """Lay out again."""
@@ -338,7 +345,7 @@ class Desk(Screen[None], inherit_bindings=False):
 
     def bring(self, name: str) -> None:
         """Focus a panel unless it is visible."""
-        if name not in self.places:
+        if name not in self.placements:
             self.go_to(name)
 
     def follow_cursor(self) -> None:

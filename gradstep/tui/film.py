@@ -11,7 +11,7 @@ from rich.style import Style
 from gradstep.session.protocol import FrontSession
 from gradstep.steps.page import Frame, Piece
 from gradstep.tui.app import GradstepApp
-from gradstep.tui.layout.remembered import Look
+from gradstep.tui.layout.preferences import Appearance
 from gradstep.tui.render.textual_internals import painted
 from gradstep.tui.render.tones import THEMES
 from gradstep.values.outcomes import Outcome
@@ -26,12 +26,12 @@ class Film:
     Args:
         session: the session, driven by the caller.
         size: columns and rows.
-        look: how the screen looks.
+        appearance: how the screen looks.
     """
 
-    def __init__(self, session: FrontSession, size: tuple[int, int], look: Look) -> None:
-        self._app = GradstepApp(session, rest=1e9, look=look)
-        self._size, self._theme = size, look.theme
+    def __init__(self, session: FrontSession, size: tuple[int, int], appearance: Appearance) -> None:
+        self._app = GradstepApp(session, rest=1e9, appearance=appearance)
+        self._size, self._theme = size, appearance.theme
         self._loop = asyncio.new_event_loop()
         self._wanted: asyncio.Queue[tuple[Outcome, bool] | None] = asyncio.Queue()
         self._shown = asyncio.Event()

@@ -37,7 +37,7 @@ class Looking:
         screen = self._screen
         screen.why.element = screen.ledger.element = screen.tensor.element
         more = [each for controller in screen.controllers for each in controller.wants()]
-        wanted = [(name, panel.request()) for name, panel in screen.panels.items() if name in screen.places]
+        wanted = [(name, panel.request()) for name, panel in screen.panels.items() if name in screen.placements]
         return [*((name, request) for name, request in wanted if request is not None), *more]
 
     async def settled(self) -> None:

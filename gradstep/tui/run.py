@@ -11,7 +11,7 @@ from gradstep.steps.record import Recorder, save
 from gradstep.tui.app import GradstepApp
 from gradstep.tui.commands.last import keep
 from gradstep.tui.keys.keys_file import keys_path, read_keyboard
-from gradstep.tui.layout.remembered import Look, keep_taste, read_taste, taste_path
+from gradstep.tui.layout.preferences import Appearance, preferences_path, read_preferences, save_preferences
 from gradstep.tui.render.glyphs import wants_ascii
 from gradstep.values.commands import Command, Load, Run
 from gradstep.values.outcomes import Outcome
@@ -47,8 +47,8 @@ def run_app(
         record: the path of a script to record the session to.
         last: whether the script is a saved session, which is replayed at once, not stepped through.
         first: the layout for a user who never chose one.
-        layout: overrides the remembered layout; empty to keep it.
-        theme: overrides the remembered theme; empty to keep it.
+        layout: overrides the stored layout; empty to keep it.
+        theme: overrides the stored theme; empty to keep it.
         ascii_only: draw with ASCII only, even on a UTF-8 terminal.
 
     Raises:
@@ -69,17 +69,17 @@ def run_app(
                 recorder.add(command)
 
     script_to_step, left = (None, opened) if last else (opened, None)
-    taste, wrong = read_taste(taste_path())
-    look = Look(
-        layout=layout or taste.layout or first,
-        theme=theme or taste.theme or "dark",
+    preferences, wrong = read_preferences(preferences_path())
+    appearance = Appearance(
+        layout=layout or preferences.layout or first,
+        theme=theme or preferences.theme or "dark",
         ascii_only=ascii_only or wants_ascii(),
-        taste=taste,
-        kept=keep_taste,
+        preferences=preferences,
+        save=save_preferences,
     )
     keyboard, faults = read_keyboard(keys_path())
     app = GradstepApp(
-        session, opening, script_to_step, noted=noted, signals=True, left=left, keyboard=keyboard, look=look
+        session, opening, script_to_step, noted=noted, signals=True, left=left, keyboard=keyboard, appearance=appearance
     )
     app.step_screen.opening.complain([*faults, *filter(None, [wrong])])
     try:

@@ -23,7 +23,7 @@ from gradstep.tui.controllers.training import Training
 from gradstep.tui.controllers.what_if import WhatIf
 from gradstep.tui.desk import Desk
 from gradstep.tui.keys import keymap
-from gradstep.tui.layout.remembered import Look
+from gradstep.tui.layout.preferences import Appearance
 from gradstep.tui.looking import Looking
 from gradstep.tui.panels.bars.prompt_and_footer import PromptRow
 from gradstep.tui.panels.panel import Panel
@@ -51,7 +51,7 @@ class StepScreen(Desk, inherit_bindings=False):
         noted: Callable[[Outcome], None],
         rest: float = 0.2,
         left: Script | None = None,
-        look: Look = Look(),  # noqa: B008
+        appearance: Appearance = Appearance(),  # noqa: B008
     ) -> None:
         """Prepare the screen.
 
@@ -62,9 +62,9 @@ class StepScreen(Desk, inherit_bindings=False):
             noted: called with every outcome, for the recording.
             rest: idle seconds after which a digest is taken.
             left: a session to resume by replaying it.
-            look: the initial layout and theme.
+            appearance: the initial layout and theme.
         """
-        super().__init__(session, look)
+        super().__init__(session, appearance)
         self.looking = Looking(self)
         self.showing = Showing(self, self.looking, opening, noted)
         self.queue = CommandQueue(session, self.showing, rest)

@@ -317,7 +317,7 @@ class Showing(Controller):
         if key == "start_over":
             return any(isinstance(command, Load) for command in self.queue.history)
         if key.startswith(("loss_", "tensor_")):
-            return key.partition("_")[0] in self.screen.places
+            return key.partition("_")[0] in self.screen.placements
         if key == "script":
             return self.screen.reading is not None
         return None

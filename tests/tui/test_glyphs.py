@@ -12,7 +12,7 @@ from stage import stage
 
 from gradstep.steps.language.parse import parse_script
 from gradstep.tui.layout.layouts import LAYOUTS, PANELS
-from gradstep.tui.layout.remembered import Look
+from gradstep.tui.layout.preferences import Appearance
 from gradstep.tui.render.glyphs import STAND_INS, ascii_of, wants_ascii
 from gradstep.tui.render.lines import cell_len, clean
 
@@ -62,7 +62,9 @@ def test_an_old_terminal_or_a_locale_that_is_not_utf_8_gets_ascii(environment, w
 def test_every_panel_is_drawn_in_ascii(size):
     async def test():
         script = parse_script("load mlp seed=0\nforward\nbackward\nstep\nforward\n", "a.steps")
-        async with stage(FakeSession(), size=size, opening=[], script=script, look=Look(ascii_only=True)) as s:
+        async with stage(
+            FakeSession(), size=size, opening=[], script=script, appearance=Appearance(ascii_only=True)
+        ) as s:
             await s.press("c")
             seen = set()
             for layout in LAYOUTS:
@@ -71,7 +73,7 @@ def test_every_panel_is_drawn_in_ascii(size):
                     s.screen.panel_keys.focus(name)
                     await s.idle()
                     assert {letter for letter in s.text() if not letter.isascii()} == set()
-                    seen |= set(s.screen.places)
+                    seen |= set(s.screen.placements)
             assert seen >= set(PANELS)
             for opens in ("question_mark", "ctrl+p", "colon"):
                 await s.press(opens)

@@ -21,7 +21,7 @@ from gradstep.session.transport.remote import RemoteSession
 from gradstep.steps.language.parse import parse_script
 from gradstep.tui.app import GradstepApp
 from gradstep.tui.layout.layouts import LAYOUTS
-from gradstep.tui.layout.remembered import Look
+from gradstep.tui.layout.preferences import Appearance
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.screen import StepScreen
 from gradstep.values.commands import Load
@@ -96,7 +96,7 @@ class Eyes:
 
     @property
     def visible(self) -> dict[str, Panel]:
-        return {name: panel for name, panel in self.screen.panels.items() if name in self.screen.places}
+        return {name: panel for name, panel in self.screen.panels.items() if name in self.screen.placements}
 
     def text(self) -> str:
         rows = self.screen._compositor.render_strips()
@@ -156,7 +156,7 @@ async def eyes(
 ) -> AsyncIterator[Eyes]:
     load = Load(target, seed=0)
     lines = parse_script(f"load {target}\n{script}", "lesson.steps") if script else None
-    app = GradstepApp(engine, [] if script else [load], lines, rest=0.0, look=Look(layout=layout))
+    app = GradstepApp(engine, [] if script else [load], lines, rest=0.0, appearance=Appearance(layout=layout))
     async with app.run_test(size=size):
         person = Eyes(app, engine)
         while not person.screen.showing.frames or not person.screen.queue.stop.number:
@@ -268,7 +268,9 @@ def test_keys_that_are_faster_than_a_panel_are_kept_until_it_has_its_view(engine
 
 def test_keys_that_are_pressed_while_a_model_is_loaded_are_kept_for_the_panel(engine, loop, network):
     async def test() -> None:
-        app = GradstepApp(engine, [Load(f"{network}:workload", seed=0)], None, rest=0.0, look=Look(layout="train"))
+        app = GradstepApp(
+            engine, [Load(f"{network}:workload", seed=0)], None, rest=0.0, appearance=Appearance(layout="train")
+        )
         async with app.run_test(size=(60, 20)):
             person = Eyes(app, engine)
             for key in ("f", "b", "0", "down", "down"):

@@ -78,7 +78,7 @@ def position(s: Stage) -> str:
 
 def lit(s: Stage, panel: str) -> str:
     """Return the row of a panel that has the mark of what runs, without what stands beside the panel."""
-    place = s.screen.places[panel]
+    place = s.screen.placements[panel]
     rows = [row[place.x : place.x + place.width] for row in s.rows()[place.y + 1 : place.y + place.height]]
     [row] = [row for row in rows if "▶" in row[2:]]
     return " ".join(row.split())
@@ -115,7 +115,7 @@ def test_a_backward_lights_the_node_and_its_module_and_tells_done_from_waiting()
         await s.press("o", "o")
         assert position(s) == "▶ backward ▸ Sequential ▸ 2 Linear ▸ before #2 2.bias.grad"
         assert lit(s, "graph").startswith("▶ ▶ #2")
-        graph = s.screen.places["graph"]
+        graph = s.screen.placements["graph"]
         rows = [row[graph.x : graph.x + graph.width] for row in s.rows()[graph.y + 2 : graph.y + 12]]
         assert [row.split()[0] for row in rows[:2]] == ["✓", "✓"]
         assert {row.split()[0] for row in rows[3:6]} <= {"○", "·"}
@@ -178,7 +178,7 @@ def test_b_on_a_row_of_the_graph_sets_marks_hits_and_deletes() -> None:
         await s.press(*["down"] * 6, "B")
         assert s.session.lines()[-1] == "break node #5"
         assert s.screen.stepping.breakpoints[0].what == "#5"
-        graph = s.screen.places["graph"]
+        graph = s.screen.placements["graph"]
         marked = [row[graph.x : graph.x + graph.width] for row in s.rows() if "◉" in row]
         assert any("#5" in row and "relu" in row for row in marked)
         await s.press("b")
@@ -197,7 +197,7 @@ def test_b_on_a_row_of_the_model_is_a_module_or_the_gradient_of_a_parameter() ->
         await s.press("home", "B", "down", "B", "down", "B")
         set_ = [line for line in s.session.lines() if line.startswith("break")]
         assert set_ == ["break phase forward", "break module 0", "break grad 0.weight"]
-        model = s.screen.places["model"]
+        model = s.screen.placements["model"]
         marked = [row[model.x : model.x + model.width] for row in s.rows() if "◉" in row[: model.width]]
         assert any("0 Linear" in row for row in marked)
         assert any("weight" in row for row in marked)
@@ -335,10 +335,10 @@ def test_the_focus_and_the_layout_come_back_after_the_phase() -> None:
         assert s.screen.focus_panel.title == "Tensor"
         await s.press("i")
         assert s.screen.focus_panel.title == "Inside"
-        assert "source" in s.screen.places
+        assert "source" in s.screen.placements
         await s.press("c")
         assert s.screen.focus_panel.title == "Tensor"
-        assert "source" not in s.screen.places
+        assert "source" not in s.screen.placements
         await at(s, "graph")
         await s.press("i")
         assert s.screen.focus_panel.title == "Graph"

@@ -132,7 +132,9 @@ def test_no_frame_shows_two_stops():
                 s.app.simulate_key(key)
                 await s.until(lambda before=before: s.screen.showing.frames > before)
                 stops = {
-                    p.shown_stop for n, p in s.screen.panels.items() if n in s.screen.places and p.request() is not None
+                    p.shown_stop
+                    for n, p in s.screen.panels.items()
+                    if n in s.screen.placements and p.request() is not None
                 }
                 assert stops == {s.screen.status.stop.number}
                 seen |= stops
@@ -187,9 +189,9 @@ def test_tab_and_numbers_focus_panels_and_m_maximises():
             await s.press("shift+tab")
             assert s.screen.focus_panel.title == "Ledger"
             await s.press("4", "m")
-            assert set(s.screen.places) & set(s.screen.panels) == {"log"}
+            assert set(s.screen.placements) & set(s.screen.panels) == {"log"}
             await s.press("m")
-            assert len(set(s.screen.places) & set(s.screen.panels)) == 6
+            assert len(set(s.screen.placements) & set(s.screen.panels)) == 6
 
     run(test)
 

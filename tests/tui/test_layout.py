@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from stage import stage
 
 from gradstep.tui.layout.layouts import PANELS, REGISTRY
-from gradstep.tui.layout.places import Wish, plan
+from gradstep.tui.layout.plan import LayoutState, plan
 from gradstep.tui.render.drawing import Drawing, heading
 
 ROWS = {"status", "phases", "banner", "prompt", "footer"}
 
 
 def test_the_drawing():
-    places = plan(120, 40, Wish())
+    places = plan(120, 40, LayoutState())
     assert {name: tuple(places[name][:4]) for name in places} == {
         "status": (0, 0, 120, 1),
         "phases": (0, 1, 120, 1),
@@ -33,7 +33,7 @@ def test_the_drawing():
 
 
 def test_a_slim_screen_shows_model_and_the_panel_in_focus():
-    places = plan(80, 24, Wish(("graph", "tensor")))
+    places = plan(80, 24, LayoutState(("graph", "tensor")))
     assert tuple(places["model"][:4]) == (0, 5, 34, 17)
     assert tuple(places["graph"][:4]) == (35, 5, 45, 17)
     assert places["graph"].tabs == ("tensor", "graph", "loss", "log", "layers", "optimizer", "batch", "ledger")
@@ -41,7 +41,7 @@ def test_a_slim_screen_shows_model_and_the_panel_in_focus():
 
 
 def test_a_wide_screen_has_three_columns():
-    places = plan(200, 60, Wish())
+    places = plan(200, 60, LayoutState())
     assert len({places[name].x for name in PANELS if name in places and name != "why"}) == 3
     third = sorted((places[name].y, name) for name in ("optimizer", "layers", "log"))
     assert [name for _, name in third] == ["optimizer", "layers", "log"]
@@ -58,7 +58,7 @@ def test_a_wide_screen_has_three_columns():
     st.integers(1, 30),
 )
 def test_nothing_overlaps_or_leaves_the_screen(width, height, recent, script, banner, maximised, why):
-    places = plan(width, height, Wish(recent, script, banner, maximised, why))
+    places = plan(width, height, LayoutState(recent, script, banner, maximised, why))
     cells = set()
     for place in places.values():
         assert place.width > 0
@@ -104,18 +104,18 @@ def test_a_resize_asks_for_windows_that_fit():
 
 
 def test_the_log_stands_in_the_ledgers_place_until_there_is_a_model() -> None:
-    assert "ledger" in plan(120, 40, Wish())
-    before = plan(120, 40, Wish(account=False))
+    assert "ledger" in plan(120, 40, LayoutState())
+    before = plan(120, 40, LayoutState(ledger=False))
     assert "log" in before
     assert "ledger" not in before
-    assert before["log"].x == plan(120, 40, Wish())["ledger"].x
+    assert before["log"].x == plan(120, 40, LayoutState())["ledger"].x
 
 
 def test_the_names_in_a_title_do_not_grow_with_every_panel_that_was_visited():
     guests = ("inside", "jtv", "contributions", "source", "breakpoints", "timeline", "compare")
     for seen in range(len(guests)):
         recent = (*reversed(guests[: seen + 1]), "tensor")
-        names = set(plan(80, 24, Wish(recent, account=False))[guests[seen]].tabs)
+        names = set(plan(80, 24, LayoutState(recent, ledger=False))[guests[seen]].tabs)
         assert guests[seen] in names
         assert len(names & set(guests)) <= 3
 

@@ -12,7 +12,13 @@ from gradstep import cli
 from gradstep.cli import arguments
 from gradstep.steps.language.parse import parse_script
 from gradstep.tui.layout.layouts import LAYOUTS, PANELS
-from gradstep.tui.layout.remembered import Look, Taste, keep_taste, read_taste, taste_path
+from gradstep.tui.layout.preferences import (
+    Appearance,
+    Preferences,
+    preferences_path,
+    read_preferences,
+    save_preferences,
+)
 from gradstep.tui.picture import draw
 from gradstep.tui.render.tones import THEMES, style
 
@@ -29,7 +35,7 @@ def run(test):
 
 
 def panels(s):
-    return set(s.screen.places) & set(PANELS)
+    return set(s.screen.placements) & set(PANELS)
 
 
 def colours(s):
@@ -39,7 +45,7 @@ def colours(s):
 
 def test_each_layout_shows_what_it_is_for():
     async def test():
-        async with stage(look=Look(layout="learn")) as s:
+        async with stage(appearance=Appearance(layout="learn")) as s:
             assert panels(s) == {"why", "model", "tensor", "ledger"}
             assert s.screen.focus_panel.title == "Tensor"
             await s.press("f7")
@@ -80,7 +86,7 @@ def test_every_panel_can_be_reached_in_every_layout(size, layout, lesson):
     async def test():
         script = parse_script("load mlp seed=0\nforward\nbackward\n", "a.steps") if lesson else None
         opening = {"opening": []} if lesson else {}
-        async with stage(size=size, look=Look(layout=layout), script=script, **opening) as s:
+        async with stage(size=size, appearance=Appearance(layout=layout), script=script, **opening) as s:
             await s.press("f", "b")
             for name in s.screen.order:
                 s.screen.panel_keys.focus(name)
@@ -97,12 +103,12 @@ def test_every_panel_can_be_reached_in_every_layout(size, layout, lesson):
 def test_a_layout_and_a_theme_are_chosen_by_a_typed_line_and_remembered():
     async def test():
         kept = []
-        async with stage(look=Look(kept=kept.append)) as s:
+        async with stage(appearance=Appearance(save=kept.append)) as s:
             for line in ("layout train", "theme light"):
                 await s.press("colon")
                 await s.type(line)
                 await s.press("enter")
-            assert kept == [Taste("train", ""), Taste("train", "light")]
+            assert kept == [Preferences("train", ""), Preferences("train", "light")]
             await s.press("colon")
             await s.type("layout trian")
             await s.press("enter")
@@ -133,7 +139,7 @@ def test_with_no_color_the_key_says_that_there_are_none(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
 
     async def test():
-        async with stage(look=Look(theme="light")) as s:
+        async with stage(appearance=Appearance(theme="light")) as s:
             await s.press("f2")
             assert "NO_COLOR is set" in s.rows()[-1]
             assert s.app.theme == "plain"
@@ -158,41 +164,41 @@ def test_the_ledger_comes_to_the_front_with_the_first_backward_and_the_log_with_
 
 
 def test_what_is_remembered_is_read_again_and_without_a_file_nothing_is():
-    assert read_taste(taste_path()) == (Taste(), "")
-    taste = Taste("train", "light", {"train roomy": {"why": 7, "|0": 50}})
-    keep_taste(taste)
-    assert read_taste(taste_path()) == (taste, "")
+    assert read_preferences(preferences_path()) == (Preferences(), "")
+    preferences = Preferences("train", "light", {"train roomy": {"why": 7, "|0": 50}})
+    save_preferences(preferences)
+    assert read_preferences(preferences_path()) == (preferences, "")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"layout": 3}', '{"sizes": {"a": {"b": "c"}}}', "\udcff", "null"])
 def test_a_damaged_file_is_ignored_with_a_word(text):
-    taste_path().parent.mkdir(parents=True)
-    taste_path().write_text(text, encoding="utf-8", errors="surrogateescape")
-    taste, wrong = read_taste(taste_path())
-    assert taste == Taste()
+    preferences_path().parent.mkdir(parents=True)
+    preferences_path().write_text(text, encoding="utf-8", errors="surrogateescape")
+    preferences, wrong = read_preferences(preferences_path())
+    assert preferences == Preferences()
     assert "screen.json is damaged" in wrong
 
 
 def test_what_another_version_wrote_is_taken_as_far_as_it_is_known():
-    taste_path().parent.mkdir(parents=True)
+    preferences_path().parent.mkdir(parents=True)
     text = '{"layout": "fancy", "theme": "light", "fonts": [1], "sizes": {"train roomy": {"why": -3, "log": 9}}}'
-    taste_path().write_text(text, encoding="utf-8")
-    assert read_taste(taste_path()) == (Taste("", "light", {"train roomy": {"log": 9}}), "")
+    preferences_path().write_text(text, encoding="utf-8")
+    assert read_preferences(preferences_path()) == (Preferences("", "light", {"train roomy": {"log": 9}}), "")
 
 
 def test_a_place_that_cannot_be_written_to_spoils_nothing(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    keep_taste(Taste("train"))
-    taste, wrong = read_taste(taste_path())
-    assert taste == Taste()
-    assert "as they come" in wrong
+    save_preferences(Preferences("train"))
+    preferences, wrong = read_preferences(preferences_path())
+    assert preferences == Preferences()
+    assert "default layout" in wrong
 
 
 def test_pictures_go_by_what_they_are_told_and_not_by_what_is_remembered(tmp_path):
     session = FakeSession(loaded=True)
     draw(session, tmp_path / "one.svg")
-    keep_taste(Taste("train", "light", {"inspect roomy": {"why": 12}}))
+    save_preferences(Preferences("train", "light", {"inspect roomy": {"why": 12}}))
     draw(session, tmp_path / "two.svg")
     draw(session, tmp_path / "three.svg", layout="train", theme="light")
     one, two, three = ((tmp_path / f"{name}.svg").read_text("utf-8") for name in ("one", "two", "three"))
@@ -210,7 +216,7 @@ def test_the_command_line_names_them_all():
 def test_a_replay_draws_the_layout_and_the_theme_that_it_is_told(tmp_path):
     script = tmp_path / "a.steps"
     script.write_text("load linear seed=0\nforward\n")
-    keep_taste(Taste("train", "high-contrast"))
+    save_preferences(Preferences("train", "high-contrast"))
     out = tmp_path / "out.svg"
     arguments = ["replay", str(script), "--screenshot", str(out)]
     assert cli.main(arguments) == 0

@@ -8,7 +8,7 @@ import pytest
 from fake_session import FakeSession
 from stage import stage
 
-from gradstep.tui.layout.places import Wish, plan
+from gradstep.tui.layout.plan import LayoutState, plan
 from gradstep.tui.panels.tensor import panel as tensor
 from gradstep.tui.panels.tensor.look import Look, Steady
 from gradstep.tui.render.lines import plain
@@ -83,8 +83,8 @@ def test_keys_reach_the_last_column_and_the_first():
 
 
 def test_a_matrix_gets_room_from_the_log_on_a_wide_screen_only():
-    usual, wide = (plan(200, 60, Wish(matrix=matrix)) for matrix in (False, True))
+    usual, wide = (plan(200, 60, LayoutState(matrix=matrix)) for matrix in (False, True))
     assert wide["tensor"].width > usual["tensor"].width
     assert wide["log"].width < usual["log"].width
     assert wide["model"] == usual["model"]
-    assert plan(120, 40, Wish(matrix=True)) == plan(120, 40, Wish())
+    assert plan(120, 40, LayoutState(matrix=True)) == plan(120, 40, LayoutState())

@@ -12,9 +12,9 @@ from stage import stage
 from textual import events
 
 from gradstep.tui.layout.layouts import LAYOUTS, PANELS
-from gradstep.tui.layout.places import LEAST_HEIGHT, LEAST_WIDTH, Wish, plan, size_class
-from gradstep.tui.layout.remembered import Look, Taste
-from gradstep.tui.layout.sizes import Grip, grip_at, resized
+from gradstep.tui.layout.plan import LEAST_HEIGHT, LEAST_WIDTH, LayoutState, plan, size_class
+from gradstep.tui.layout.preferences import Appearance, Preferences
+from gradstep.tui.layout.sizes import Divider, divider_at, resized
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 
@@ -23,8 +23,8 @@ def run(test):
     asyncio.run(asyncio.wait_for(test(), 60))
 
 
-def grown(width, height, panel, across, down, **wish):
-    before = Wish(recent=(panel,), **wish)
+def grown(width, height, panel, across, down, **state):
+    before = LayoutState(recent=(panel,), **state)
     after = before._replace(sizes=resized(width, height, before, panel, across, down))
     return plan(width, height, before), plan(width, height, after)
 
@@ -60,11 +60,11 @@ def test_why_grows_and_gives_way_to_a_column_of_one():
     st.booleans(),
 )
 def test_no_resizing_loses_a_panel_or_lets_two_overlap(size, layout, moves, script):
-    wish = Wish(layout=layout, script=script)
-    before = plan(*size, wish)
+    state = LayoutState(layout=layout, script=script)
+    before = plan(*size, state)
     for panel, across, down in moves:
-        wish = wish._replace(sizes=resized(*size, wish, panel, across, down))
-    after = plan(*size, wish)
+        state = state._replace(sizes=resized(*size, state, panel, across, down))
+    after = plan(*size, state)
     assert set(after) == set(before)
     cells = [(x, y) for p in after.values() for x in range(p.x, p.x + p.width) for y in range(p.y, p.y + p.height)]
     assert len(cells) == len(set(cells))
@@ -75,28 +75,28 @@ def test_no_resizing_loses_a_panel_or_lets_two_overlap(size, layout, moves, scri
 
 
 def test_sizes_hold_at_another_size_of_the_same_class():
-    sizes = resized(120, 40, Wish(), "model", 10, 0)
-    small, large = plan(120, 40, Wish(sizes=sizes)), plan(160, 50, Wish(sizes=sizes))
+    sizes = resized(120, 40, LayoutState(), "model", 10, 0)
+    small, large = plan(120, 40, LayoutState(sizes=sizes)), plan(160, 50, LayoutState(sizes=sizes))
     assert small["model"].width == 56
     assert large["model"].width == round(56 / 119 * 159)
 
 
 def test_a_gap_and_a_title_below_one_can_be_taken_hold_of_and_nothing_else():
-    places = plan(120, 40, Wish())
+    places = plan(120, 40, LayoutState())
     model, loss = places["model"], places["loss"]
-    assert grip_at(120, 40, Wish(), model.x + model.width, model.y + 2) == Grip("model", across=True)
-    assert grip_at(120, 40, Wish(), 3, model.y + model.height) == Grip("model", across=False)
-    assert grip_at(120, 40, Wish(), 3, loss.y) == Grip("model", across=False)
-    assert grip_at(120, 40, Wish(), 3, model.y) == Grip("why", across=False)
-    assert grip_at(120, 40, Wish(), 3, model.y + 3) is None
-    assert grip_at(120, 40, Wish(), 3, 39) is None
+    assert divider_at(120, 40, LayoutState(), model.x + model.width, model.y + 2) == Divider("model", across=True)
+    assert divider_at(120, 40, LayoutState(), 3, model.y + model.height) == Divider("model", across=False)
+    assert divider_at(120, 40, LayoutState(), 3, loss.y) == Divider("model", across=False)
+    assert divider_at(120, 40, LayoutState(), 3, model.y) == Divider("why", across=False)
+    assert divider_at(120, 40, LayoutState(), 3, model.y + 3) is None
+    assert divider_at(120, 40, LayoutState(), 3, 39) is None
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_keys_make_the_panel_in_focus_larger_and_one_gives_the_sizes_back(size):
     async def test():
         kept = []
-        async with stage(size=size, look=Look(kept=kept.append)) as s:
+        async with stage(size=size, appearance=Appearance(save=kept.append)) as s:
             await s.press("5")
             before = s.screen.model.size
             await s.press("right_square_bracket", "right_square_bracket", "alt+down", "right_curly_bracket")
@@ -119,7 +119,7 @@ def test_keys_make_the_panel_in_focus_larger_and_one_gives_the_sizes_back(size):
 def test_dragging_a_gap_makes_panels_larger_and_is_remembered_once():
     async def test():
         kept = []
-        async with stage(look=Look(kept=kept.append)) as s:
+        async with stage(appearance=Appearance(save=kept.append)) as s:
             width = s.screen.model.size.width
             gap = s.screen.model.surface.region.right
             await s.pilot.mouse_down(offset=(gap, 15))
@@ -159,18 +159,18 @@ def test_clicks_on_titles_switch_focus_and_maximise():
             await s.pilot.click(offset=(title.index("Batch") + 1, s.screen.tensor.surface.region.y))
             await s.idle()
             assert s.screen.focus_panel.title == "Batch"
-            assert "batch" in s.screen.places
-            assert "tensor" not in s.screen.places
+            assert "batch" in s.screen.placements
+            assert "tensor" not in s.screen.placements
             model = s.screen.model.surface.region
             await s.pilot.click(offset=(3, model.y))
             await s.idle()
             assert s.screen.focus_panel.title == "Model"
             await s.pilot.click(offset=(30, model.y), times=2)
             await s.idle()
-            assert set(s.screen.places) & set(PANELS) == {"model"}
+            assert set(s.screen.placements) & set(PANELS) == {"model"}
             await s.pilot.click(offset=(30, s.screen.model.surface.region.y), times=2)
             await s.idle()
-            assert "graph" in s.screen.places
+            assert "graph" in s.screen.placements
 
     run(test)
 
@@ -194,9 +194,9 @@ def test_the_wheel_scrolls_the_panel_under_the_mouse():
 
 def test_sizes_that_were_remembered_are_there_at_the_start():
     async def test():
-        sizes = resized(120, 40, Wish(), "model", 8, 0)
-        taste = Taste(sizes={"inspect roomy": sizes, "learn roomy": {"why": 9}})
-        async with stage(look=Look(taste=taste)) as s:
+        sizes = resized(120, 40, LayoutState(), "model", 8, 0)
+        preferences = Preferences(sizes={"inspect roomy": sizes, "learn roomy": {"why": 9}})
+        async with stage(appearance=Appearance(preferences=preferences)) as s:
             assert s.screen.model.size.width == 54
             await s.press("f6")
             assert s.screen.why.size.height == 9

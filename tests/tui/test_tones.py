@@ -11,7 +11,7 @@ from stage import stage
 from textual.command import CommandList
 
 from gradstep.tui.layout.layouts import LAYOUTS, PANELS
-from gradstep.tui.layout.remembered import Look
+from gradstep.tui.layout.preferences import Appearance
 from gradstep.tui.render import tones
 from gradstep.tui.render.tones import GROUNDS, HEAT, THEMES, style
 
@@ -94,7 +94,7 @@ def pale(s, theme: str, first: int = 0, last: int = 1000) -> set[tuple[str, str]
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
 def test_all_that_is_on_the_screen_can_be_read(theme, size):
     async def test():
-        async with stage(size=size, look=Look(theme=theme)) as s:
+        async with stage(size=size, appearance=Appearance(theme=theme)) as s:
             await s.press("f", "b", "s", "f", "b")
             for layout in LAYOUTS:
                 s.screen.layouts.choose_layout(layout)

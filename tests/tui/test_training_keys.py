@@ -122,7 +122,7 @@ def test_enter_on_a_sample_opens_its_input_in_tensor(size: tuple[int, int]) -> N
             await s.press("0")
             await s.press("down", "down", "enter")
             assert session.lines()[-1] == "show input[2]"
-            assert "tensor" in s.screen.places, "in front of the panels that it shares its place with"
+            assert "tensor" in s.screen.placements, "in front of the panels that it shares its place with"
             assert s.screen.focus_panel is s.screen.tensor
             assert "input[2]  of " in s.text(), "not what was selected when it came into sight"
 

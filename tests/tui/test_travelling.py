@@ -59,7 +59,7 @@ def status(s: Stage) -> str:
 
 
 def of_panel(s: Stage, name: str) -> list[str]:
-    place = s.screen.places[name]
+    place = s.screen.placements[name]
     return [row[place.x : place.x + place.width].rstrip() for row in s.rows()[place.y : place.y + place.height]]
 
 

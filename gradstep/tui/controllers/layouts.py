@@ -10,9 +10,9 @@ from textual import events
 
 from gradstep.tui.desk import Controller, Desk
 from gradstep.tui.layout.layouts import LAYOUTS
-from gradstep.tui.layout.places import Wish
-from gradstep.tui.layout.remembered import Taste
-from gradstep.tui.layout.sizes import Grip, grip_at, resized
+from gradstep.tui.layout.plan import LayoutState
+from gradstep.tui.layout.preferences import Preferences
+from gradstep.tui.layout.sizes import Divider, divider_at, resized
 from gradstep.tui.render.tones import PLAIN, THEMES
 from gradstep.values.errors import wrong
 from gradstep.values.nearest import did_you_mean
@@ -24,7 +24,7 @@ class Layouts(Controller):
     def __init__(self, screen: Desk) -> None:
         """Attach to the screen."""
         super().__init__(screen)
-        self._held: tuple[Grip, int, int, Wish] | None = None
+        self._held: tuple[Divider, int, int, LayoutState] | None = None
         """The edge being dragged, where the drag began, and the layout at that time."""
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
@@ -51,7 +51,7 @@ class Layouts(Controller):
         """Switch to a layout, and remember it."""
         self.screen.layout_name = self.screen.prompt.layout_name = name
         self.screen.maximised = False
-        self._keep(replace(self.screen.taste, layout=name))
+        self._keep(replace(self.screen.preferences, layout=name))
         self.screen.go_to(self.screen.recent[0])
         self.screen.say(f"layout {name}")
 
@@ -61,19 +61,21 @@ class Layouts(Controller):
             self.screen.say("NO_COLOR is set: there are no colours to choose from")
             return
         self.screen.app.theme = name
-        self._keep(replace(self.screen.taste, theme=name))
+        self._keep(replace(self.screen.preferences, theme=name))
         self.screen.redraw()
         self.screen.say(f"theme {name}")
 
-    def _keep(self, taste: Taste) -> None:
-        if taste != self.screen.taste:
-            self.screen.taste = taste
-            self.screen.keep_taste(taste)
+    def _keep(self, preferences: Preferences) -> None:
+        if preferences != self.screen.preferences:
+            self.screen.preferences = preferences
+            self.screen.save_preferences(preferences)
 
     def _resize(self, sizes: Mapping[str, int]) -> None:
         """Set the panel sizes of this layout and size class; empty restores the defaults."""
-        own = {name: cells for name, cells in self.screen.taste.sizes.items() if name != self.screen.sized}
-        self.screen.taste = replace(self.screen.taste, sizes=own | ({self.screen.sized: dict(sizes)} if sizes else {}))
+        own = {name: cells for name, cells in self.screen.preferences.sizes.items() if name != self.screen.sized}
+        self.screen.preferences = replace(
+            self.screen.preferences, sizes=own | ({self.screen.sized: dict(sizes)} if sizes else {})
+        )
         self.screen.rearrange()
 
     def maximise(self) -> None:
@@ -90,42 +92,42 @@ class Layouts(Controller):
 
     def resize(self, across: int, down: int) -> None:
         """Resize the focused panel, within what the others allow."""
-        wish = self.screen.wish
-        sizes = resized(*self.screen.size, wish, self.screen.recent[0], across, down)
-        if sizes == wish.sizes:
+        state = self.screen.layout_state
+        sizes = resized(*self.screen.size, state, self.screen.recent[0], across, down)
+        if sizes == state.sizes:
             back = f"{self.keyboard.key('maximise').shown} restores the panel first"
-            self.screen.say(back if wish.maximised else "the panels beside it can't shrink further")
+            self.screen.say(back if state.maximised else "the panels beside it can't shrink further")
         else:
             self._resize(sizes)
-            self.screen.keep_taste(self.screen.taste)
+            self.screen.save_preferences(self.screen.preferences)
 
     def reset_sizes(self) -> None:
         """Restore the default panel sizes of this layout."""
         self._resize({})
-        self.screen.keep_taste(self.screen.taste)
+        self.screen.save_preferences(self.screen.preferences)
         self.screen.say(f"layout {self.screen.layout_name}: default sizes")
 
     # -- the mouse ----------------------------------------------------------------------------------------------------
     def grab(self, event: events.MouseDown) -> None:
         """Begin to drag an edge."""
         x, y = event.screen_offset
-        wish = self.screen.wish
-        grip = grip_at(*self.screen.size, wish, x, y) if event.button == 1 and not wish.maximised else None
-        self._held = None if grip is None else (grip, x, y, wish)
+        state = self.screen.layout_state
+        divider = divider_at(*self.screen.size, state, x, y) if event.button == 1 and not state.maximised else None
+        self._held = None if divider is None else (divider, x, y, state)
 
     def drag(self, event: events.MouseMove) -> None:
         """Drag the edge."""
         if self._held is None:
             return
-        grip, x, y, wish = self._held
-        across = event.screen_offset.x - x if grip.across else 0
-        down = 0 if grip.across else event.screen_offset.y - y
-        self._resize(resized(*self.screen.size, wish, grip.panel, across, down) if across or down else wish.sizes)
+        divider, x, y, state = self._held
+        across = event.screen_offset.x - x if divider.across else 0
+        down = 0 if divider.across else event.screen_offset.y - y
+        self._resize(resized(*self.screen.size, state, divider.panel, across, down) if across or down else state.sizes)
 
     def let_go(self) -> None:
         """End the drag, and remember the sizes."""
-        if self._held is not None and self._held[3].sizes != self.screen.wish.sizes:
-            self.screen.keep_taste(self.screen.taste)
+        if self._held is not None and self._held[3].sizes != self.screen.layout_state.sizes:
+            self.screen.save_preferences(self.screen.preferences)
         self._held = None
 
 

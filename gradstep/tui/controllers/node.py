@@ -40,7 +40,7 @@ class Node(Controller):
             source.number, source.path = None, ""  # the running line
         inside = self.screen.panel(InsidePanel)
         inside.number, inside.path = self._module()
-        places, model = self.screen.places, self.screen.model
+        places, model = self.screen.placements, self.screen.model
         return [] if "model" in places or places.keys().isdisjoint(_ABOUT) else [("model", model.request())]
 
     def stopped(self, stop: Stop) -> None:

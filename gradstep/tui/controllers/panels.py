@@ -80,7 +80,7 @@ class Panels(Controller):
     def applies(self, key: str) -> bool | None:
         """Return whether a key would do something now."""
         if key.startswith(("loss_", "tensor_")):
-            return key.partition("_")[0] in self.screen.places
+            return key.partition("_")[0] in self.screen.placements
         if key == "traceback":
             problem = self.screen.why.news.problem
             return problem is not None and bool(problem.frames)

@@ -58,9 +58,9 @@ class Stepping(Controller):
     def wants(self) -> Sequence[tuple[str, Request]]:
         """Ask for the breakpoints even when hidden, and have forwards record source lines."""
         wanted: list[tuple[str, Request]] = []
-        if self._breaks and "breakpoints" not in self.screen.places:
+        if self._breaks and "breakpoints" not in self.screen.placements:
             wanted.append(("breakpoints", self._list.request()))
-        outside = self.screen.status.stop.position is None and "source" not in self.screen.places
+        outside = self.screen.status.stop.position is None and "source" not in self.screen.placements
         if outside and self.screen.layout_name in INSIDE["backward"]:
             # asking for the source has forwards record the lines that a stop in the backward shows
             wanted.append(("source", LookSource(1)))
@@ -156,7 +156,7 @@ class Stepping(Controller):
         if key in ("over", "out"):
             return inside or (key == "over" and self.queue.stop.script)
         if key == "delete":
-            return self._list.here is not None and "breakpoints" in self.screen.places
+            return self._list.here is not None and "breakpoints" in self.screen.placements
         if key == "undo":
             return self.queue.stop.number > 1 and not self.queue.dead
         if key == "into":

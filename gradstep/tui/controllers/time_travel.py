@@ -54,7 +54,7 @@ class TimeTravel(Controller):
         if screen.past.row is not None and shown and stop.number == screen.status.stop.number:
             views = [each for each in views if screen.panels[each[0]].timeless]
             for name, panel in screen.panels.items():
-                if name in screen.places and not panel.timeless:
+                if name in screen.placements and not panel.timeless:
                     panel.shown_stop = -1
         else:
             if screen.past.row is not None:

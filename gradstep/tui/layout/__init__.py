@@ -1,1 +1,1 @@
-"""Where panels stand: layouts, places for a size, sizes changed by hand, and what of it is remembered."""
+"""Layouts: which panels there are, where each goes at a screen size, and the sizes and preferences of the user."""

@@ -1,8 +1,8 @@
-"""The panels there are, and where each stands in each layout and size class. How a plan is made of it: `places.py`.
+"""The registry of panels, and the layouts for each size class; `plan.py` turns one into placements.
 
-To add a panel, write its class in `panels/`, add a line to `REGISTRY` and a key to `keys/table/panels.py`: it is then a
-guest (`*` below) in every layout, seen when it is asked for. To give it a place that it keeps, or one that it shares
-with others than the guests, add its name to a slot in `LAYOUTS`.
+To add a panel, write its class in `panels/`, add a line to `REGISTRY` and a key to `keys/table/panels.py`. It is then a
+guest (`*` below) in every layout, visible once it is focused. To give it a slot, or tabs other than the guests, add its
+name to a slot in `LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -50,32 +50,32 @@ REGISTRY: dict[str, Callable[[], Panel[Any]]] = {
     "timeline": TimelinePanel,
     "compare": ComparePanel,
 }
-"""Every panel by its name, which is also the id of the key that focuses it; `tab` goes through them in this order."""
+"""Every panel by name, which is also the id of the key that focuses it; `tab` cycles through them in this order."""
 PANELS: tuple[str, ...] = tuple(REGISTRY)
 
 GUESTS = "*"
 ABOUT_INSIDE: frozenset[str] = frozenset({"inside", "jtv", "contributions", "source", "breakpoints"})
-"""Guests that are seen at a stop inside a phase; between phases only once they have been asked for."""
+"""Guests with a tab at a stop inside a phase; between phases only after they had the focus."""
 ABOUT_LOOPS: frozenset[str] = frozenset({"loss", "layers", "optimizer", "batch"})
-"""The other way round: those that say nothing new before the phase has ended."""
+"""The converse: guests with a tab between phases, which show nothing new before a phase ends."""
 ABOUT_TIME: frozenset[str] = frozenset({"timeline", "compare"})
-"""Guests that are seen once they have been asked for, at any stop."""
+"""Guests with a tab only after they had the focus."""
 
 
 class Slot(NamedTuple):
-    """A place in a column: how much of the height it gets beside the others, and who takes turns in it."""
+    """A part of a column: its weight when the height is shared out, and the panels that are its tabs."""
 
     weight: int
     names: tuple[str, ...]
 
     @property
     def key(self) -> str:
-        """What its size is remembered by: its first panel that is always there."""
+        """The key that its size is stored under: its first panel that is always available."""
         return next((name for name in self.names if name != "script"), "script")
 
 
 class Column(NamedTuple):
-    """A column: its share of the width, the least and the most cells of it, and its slots from the top."""
+    """A column: its share of the width, its minimum and maximum width in cells, and its slots from the top."""
 
     share: float
     least: int
@@ -84,22 +84,22 @@ class Column(NamedTuple):
 
 
 def column(share: float, least: int, most: int, *slots: str) -> Column:
-    """Read a column, each slot written as its weight and the names of its panels, the one seen first in front."""
+    """Return a column; a slot is written as its weight and its panels, the initial tab first: `1 graph *`."""
     rows = [slot.split() for slot in slots]
     return Column(share, least, most, tuple(Slot(int(weight), tuple(names)) for weight, *names in rows))
 
 
 def rest(*slots: str) -> Column:
-    """Read a column that takes the width that the others leave."""
+    """Return a column that takes the remaining width."""
     return column(1.0, 1, 1 << 20, *slots)
 
 
 class Layout(NamedTuple):
-    """One way to use the screen: its columns for each size class, and the panel that has the focus at first.
+    """The columns for each size class, and the panel that has the focus initially.
 
-    *Narrow* is a screen below 70 columns, *slim* one below 100 columns or 34 rows, *wide* one of 170 columns or more.
-    Why stands above the columns in all of them. A panel that no slot names takes turns with the others at `*`; a
-    script that is open stands where `script` is, and without one that name, and a slot of it alone, is not there.
+    A *narrow* screen has fewer than 70 columns, a *slim* one fewer than 100 columns or 34 rows, a *wide* one at least
+    170 columns. Why is above the columns in all of them. Panels that no slot names are tabs of the slot with `*`.
+    `script` is left out while no script is open, and so is a slot with nothing else.
     """
 
     focus: str
@@ -108,7 +108,7 @@ class Layout(NamedTuple):
     roomy: tuple[Column, ...]
     wide: tuple[Column, ...]
     matrix: tuple[Column, ...] = ()
-    """In place of `wide` where Tensor shows a matrix, which needs the room that others can spare."""
+    """Used instead of `wide` when Tensor shows a matrix, which needs more width."""
 
 
 _GRAPHS, _TENSORS = "1 graph *", "1 tensor batch"
@@ -155,7 +155,7 @@ LAYOUTS: dict[str, Layout] = {
         ),
     ),
 }
-"""The layouts in the order of their keys."""
+"""The layouts, in the order of their keys."""
 
 INSIDE: dict[str, dict[str, Layout]] = {
     "forward": {
@@ -213,19 +213,19 @@ INSIDE: dict[str, dict[str, Layout]] = {
         ),
     },
 }
-"""Layouts at a stop inside a phase, in place of those of the same name: what is there, and not how training goes."""
+"""Layouts at a stop inside a phase, which replace those of the same name."""
 
 
 def layout_of(name: str, phase: str) -> Layout:
-    """Return the layout of a name: between phases (empty), or at a stop inside one; *train* is then *inspect*."""
+    """Return a layout by name, for between phases (empty) or for a stop inside one, where *train* becomes *inspect*."""
     inside = INSIDE.get(phase)
     return LAYOUTS[name] if inside is None else inside.get(name, inside["inspect"])
 
 
 _ASKED = 3
-"""How many of the panels that had the focus last keep a name in the titles, whatever they are about."""
+"""How many recently focused panels keep their tab, whatever they are about."""
 
 
 def hidden_guests(inside: bool, recent: Sequence[str]) -> frozenset[str]:
-    """Return the guests that have nothing to say here; those that were asked for last (`recent`) stay."""
+    """Return the guests without a tab here; recently focused ones keep theirs."""
     return (ABOUT_TIME | (ABOUT_LOOPS if inside else ABOUT_INSIDE)).difference(recent[:_ASKED])

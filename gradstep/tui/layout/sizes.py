@@ -1,4 +1,4 @@
-"""Making panels larger and smaller by hand: plain functions from sizes to sizes."""
+"""Resizing of panels by key and mouse, as functions of the layout state."""
 
 from __future__ import annotations
 
@@ -6,66 +6,66 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from gradstep.tui.layout.places import LEAST_HEIGHT, LEAST_WIDTH, Spot, Wish, spots_of
+from gradstep.tui.layout.plan import LEAST_HEIGHT, LEAST_WIDTH, LayoutState, SlotPlacement, slots_of
 
 
-class Grip(NamedTuple):
-    """What can be dragged: the edge below a panel, or the one at its right."""
+class Divider(NamedTuple):
+    """An edge that can be dragged: the one below a panel, or the one at its right."""
 
     panel: str
     across: bool
     """True for the edge at the right."""
 
 
-def grip_at(width: int, height: int, wish: Wish, x: int, y: int) -> Grip | None:
-    """Return what a press of the mouse at a cell takes hold of: a gap, or the title row below one."""
-    why, spots = spots_of(width, height, wish)
-    if why is not None and spots and why.y + why.height <= y <= spots[0].y:
-        return Grip("why", across=False)
-    for spot, following in pairwise(spots):
-        bottom = spot.y + spot.height
-        if spot.column == following.column and bottom <= y <= following.y and spot.x <= x < spot.x + spot.width:
-            return Grip(spot.names[0], across=False)
-    last = max((spot.column for spot in spots), default=0)
-    for spot in spots:
-        if spot.column < last and x == spot.x + spot.width and y >= spots[0].y:
-            return Grip(spot.names[0], across=True)
+def divider_at(width: int, height: int, state: LayoutState, x: int, y: int) -> Divider | None:
+    """Return the divider at a cell, which is in a gap or in the title row below one; None for none."""
+    why, slots = slots_of(width, height, state)
+    if why is not None and slots and why.y + why.height <= y <= slots[0].y:
+        return Divider("why", across=False)
+    for slot, following in pairwise(slots):
+        bottom = slot.y + slot.height
+        if slot.column == following.column and bottom <= y <= following.y and slot.x <= x < slot.x + slot.width:
+            return Divider(slot.names[0], across=False)
+    last = max((slot.column for slot in slots), default=0)
+    for slot in slots:
+        if slot.column < last and x == slot.x + slot.width and y >= slots[0].y:
+            return Divider(slot.names[0], across=True)
     return None
 
 
-def resized(width: int, height: int, wish: Wish, panel: str, across: int, down: int) -> dict[str, int]:
-    """Return the sizes after a panel has become wider and higher by some cells, as far as its neighbours allow it.
+def resized(width: int, height: int, state: LayoutState, panel: str, across: int, down: int) -> dict[str, int]:
+    """Return the sizes after a panel was made wider and higher by some cells, within the minimum of its neighbour.
 
-    The neighbour at the right gives way, or the one at the left of the last column; that below, or that above the
-    last slot. Where a column has one slot only, Why gives way.
+    The neighbour that shrinks is the one at the right, for the last column the one at the left; and the one below, for
+    the last slot the one above. If a column has only one slot, Why shrinks.
     """
-    why, spots = spots_of(width, height, wish)
-    sizes = dict(wish.sizes)
-    own = next((spot for spot in spots if panel in spot.names), None)
-    if own is None or wish.maximised:
+    why, slots = slots_of(width, height, state)
+    sizes = dict(state.sizes)
+    own = next((slot for slot in slots if panel in slot.names), None)
+    if own is None or state.maximised:
         return sizes | {"why": max(2, why.height + down)} if why is not None and panel == "why" and down else sizes
-    column = [spot for spot in spots if spot.column == own.column]
+    column = [slot for slot in slots if slot.column == own.column]
     if down and len(column) > 1:
-        rows = _moved([spot.height for spot in column], column.index(own), down, LEAST_HEIGHT)
-        sizes |= {spot.key: cells for spot, cells in zip(column, rows, strict=True)}
+        rows = _moved([slot.height for slot in column], column.index(own), down, LEAST_HEIGHT)
+        sizes |= {slot.key: cells for slot, cells in zip(column, rows, strict=True)}
     elif down and why is not None:
         sizes["why"] = max(2, why.height - down)
-    tops = _tops(spots)
+    tops = _tops(slots)
     if across and len(tops) > 1:
-        widths = _moved([spot.width for spot in tops], own.column, across, LEAST_WIDTH)
+        widths = _moved([slot.width for slot in tops], own.column, across, LEAST_WIDTH)
         sizes |= {f"|{i}": cells for i, cells in enumerate(widths)}
     return sizes
 
 
-def _tops(spots: Sequence[Spot]) -> list[Spot]:
+def _tops(slots: Sequence[SlotPlacement]) -> list[SlotPlacement]:
     """Return the first slot of each column."""
     return [
-        spot for spot, before in zip(spots, [None, *spots], strict=False) if not before or before.column != spot.column
+        slot for slot, before in zip(slots, [None, *slots], strict=False) if not before or before.column != slot.column
     ]
 
 
 def _moved(cells: list[int], at: int, by: int, least: int) -> list[int]:
-    """Give `by` cells to one of several from its neighbour, as long as each of the two keeps the least."""
+    """Move `by` cells from a neighbour to the one at index `at`; both keep `least`."""
     other = at + 1 if at + 1 < len(cells) else at - 1
     by = max(least - cells[at], min(by, cells[other] - least)) if cells[at] + cells[other] >= 2 * least else 0
     moved = list(cells)
