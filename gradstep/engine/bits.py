@@ -1,4 +1,4 @@
-"""Tensors as bits: comparing, exchanging and hashing, so that -0.0 and NaN count as what they are."""
+"""Tensors as bits: compare, write and hash them, with -0.0 distinct from 0.0 and NaN equal to itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def words(tensor: Tensor) -> Tensor:
-    """Return a view of a dense tensor as integers of the same width, complex ones as pairs; strides are kept."""
+    """Return a dense tensor viewed as integers of the same width, complex numbers as pairs; strides are kept."""
     plain = tensor.detach()
     if plain.is_complex():
         plain = torch.view_as_real(plain.resolve_conj())
@@ -22,7 +22,7 @@ def words(tensor: Tensor) -> Tensor:
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors of any layout hold the same bits in the same shape and dtype."""
+    """Return whether two tensors of any layout are bitwise equal, with the same shape and dtype."""
     if one.dtype != other.dtype or one.layout != other.layout or one.is_nested != other.is_nested:
         return False
     if one.is_nested:
@@ -36,7 +36,7 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
     if one.layout is not torch.strided:
         return tensor_bytes(one) == tensor_bytes(other)
     if one.is_cpu and other.is_cpu and one.stride() == other.stride() and _is_solid(one):
-        return not _memcmp(one.data_ptr(), other.data_ptr(), one.nbytes)  # several times as fast as torch.equal
+        return not _memcmp(one.data_ptr(), other.data_ptr(), one.nbytes)  # several times faster than torch.equal
     return torch.equal(words(one), words(other))
 
 
@@ -45,25 +45,25 @@ _memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
 def _is_solid(tensor: Tensor) -> bool:
-    """Return whether a tensor's elements fill their stretch of memory without gaps, as those of most do."""
+    """Return whether a tensor's elements fill their memory without gaps."""
     if tensor.is_conj() or tensor.is_neg():
         return False
     return tensor.is_contiguous() or (tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
 
 
 def beside(tensor: Tensor, other: Tensor) -> Tensor:
-    """Return a tensor where another one is: a copy may lie in host memory, and nothing computes across devices."""
+    """Return a tensor on the device of another: a copy may be in host memory."""
     return tensor if tensor.device == other.device else tensor.to(other.device)
 
 
 def different(one: Tensor, other: Tensor) -> Tensor:
-    """Return a bool tensor: True where the bits of two dense tensors of one shape and dtype differ."""
+    """Return a mask of the elements whose bits differ, for two dense tensors of the same shape and dtype."""
     mask = words(one) != words(beside(other, one))
     return mask.any(-1) if one.is_complex() else mask
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:
-    """Return what a tensor holds as bytes, row by row; a sparse one as its coalesced indices and values."""
+    """Return the contents of a tensor as bytes in row-major order; of a sparse one, coalesced indices and values."""
     if tensor.is_meta:
         return b""
     if tensor.is_nested:
@@ -78,33 +78,30 @@ def tensor_bytes(tensor: Tensor) -> bytes:
 
 
 def same_form(tensor: Tensor, contents: Tensor) -> bool:
-    """Return whether a dense tensor still has the shape, dtype and strides that a copy of it was made with.
-
-    It has not where it was resized or given other `.data` since.
-    """
+    """Return whether a dense tensor still has the shape, dtype and strides of a copy, rather than new `.data`."""
     if tensor.shape != contents.shape or tensor.dtype != contents.dtype:
         return False
-    # a copy of what is not dense has other strides from the start
+    # a copy of a tensor with gaps in memory has other strides from the start
     return tensor.stride() == contents.stride() or torch.empty_like(tensor, device="meta").stride() != tensor.stride()
 
 
 def write(tensor: Tensor, contents: Tensor) -> None:
-    """Write a tensor in place; its version counter may move or not.
+    """Write a tensor in place; its version counter may or may not change.
 
-    One that was resized gets a storage of its own: resizing it back would resize the storage under its views.
+    A tensor that was resized gets new storage: resizing it back would resize the storage under its views.
     """
     if tensor.layout is torch.strided:
         if same_form(tensor, contents):
             tensor.data.copy_(contents)
         else:
             tensor.data = beside(contents, tensor).detach().clone()
-    else:  # `.data` of a sparse one is another object with indices of its own
+    else:  # `.data` of a sparse tensor is another object with its own indices
         with torch.no_grad():
             tensor.copy_(contents)
 
 
 def size_of(tensor: Tensor) -> int:
-    """Return how many bytes a tensor's elements take; of a sparse one its indices and values."""
+    """Return the bytes of a tensor's elements; of a sparse one, of its indices and values."""
     if tensor.layout is torch.sparse_coo:
         flat = tensor.detach().coalesce()
         return size_of(flat.indices()) + size_of(flat.values())
@@ -112,9 +109,9 @@ def size_of(tensor: Tensor) -> int:
 
 
 def hash_of(tensor: Tensor) -> bytes:
-    """Return a hash of what a tensor holds, row by row (xxh3_128); of what `tensor_bytes` returns."""
+    """Return a hash (xxh3_128) of the contents of a tensor, as `tensor_bytes` returns them."""
     if tensor.layout is not torch.strided or tensor.is_meta:
         return xxhash.xxh3_128_digest(tensor_bytes(tensor))
     flat = words(tensor).contiguous().cpu()
-    # read where it lies, not by `.numpy()`: torch would never again resize the storage of the user's tensor
+    # not through `.numpy()`, after which torch refuses to resize the storage of the user's tensor
     return xxhash.xxh3_128_digest((ctypes.c_char * flat.nbytes).from_address(flat.data_ptr()))

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gradstep.engine.debuggee.generators import seed_everything
 from gradstep.engine.debuggee.optimizers import optimizer_named, remade_schedulers
 from gradstep.engine.expressions.assign import AssignTarget, Value, assign_target, value_of
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.expressions.patterns import matching
 from gradstep.engine.files.checkpoint_file import load, resolve_path
 from gradstep.engine.held import Held
-from gradstep.engine.randomness import seed_everything
 from gradstep.engine.state.part import Decoded
 from gradstep.values import numbers
 from gradstep.values.commands import Assign, Clip, EditCommand, Freeze, Mode, Restore, Seed, UseOptimizer

@@ -1,4 +1,4 @@
-"""A held workload: what is stepped, and the state of its loop. It is passive: `runner.py` runs it."""
+"""A held workload: the debuggee, and what is recorded of it. It is passive: `runner.py` runs it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gradstep.workload import Workload
 
 
 class Held(Debuggee):
-    """Holds a model, its loss, optimizer and batches, and what was recorded of the phases that ran."""
+    """The debuggee, and what was recorded of its last phases."""
 
     def __init__(
         self,
@@ -32,24 +32,24 @@ class Held(Debuggee):
     ) -> None:
         super().__init__(workload, device, progress, loose)
         self.offload = offload
-        """True to keep copies of GPU tensors in host memory: the history, and the copies for a rollback."""
+        """True to keep copies of GPU tensors, for the history and for rollback, in host memory."""
         self.addends = Addends()
         self.bookkeeper = Bookkeeper(
             self.ledger, self.names, self.addends, lambda _: (len(self.losses), self.point.value)
         )
         self.saved = Saved()
-        """Copies from before the last command of what it may have written."""
+        """The state before the last command that the command may have written."""
         self.forward_saved: Saved | None = None
-        """Copies of the state that the forward of the last loss started from; None when unknown."""
+        """The state that the forward of the last loss started from; None when unknown."""
         self.began_with: Callable[[], Saved | None] = lambda: self.forward_saved
-        """Returns the state that the forward of the last loss started from; a runner with a history has more of it."""
+        """Returns the state that the forward of the last loss started from, from the history if there is one."""
         self.recording = Recording()
         self.quick = True
-        """False when the last forward took long (`phases.QUICK`): lines are recorded only while the graph is shown."""
+        """False when the last forward was slow (`phases.QUICK`): lines are recorded only while the graph is shown."""
         self.refused = ""
-        """The phase that raised last and was rolled back; empty when the last one succeeded."""
+        """The name of the last phase if it raised and was rolled back; else empty."""
         self._graph: tuple[GraphRecord, Tensor] | None = None
-        """A tuple drops its last item first: the record goes after the loss (`autograd/long_graphs.py` says why)."""
+        """A tuple releases its last item first: the loss must go before the record (see `autograd/long_graphs.py`)."""
         self._inner: tuple[GraphRecord, Point] | None = None
         """The graph of a backward that the forward itself runs, while that backward is stopped inside."""
 
@@ -60,23 +60,23 @@ class Held(Debuggee):
 
     # -- the state of the loop -----------------------------------------------------------------------------------------
     def natural(self) -> tuple[str, ...]:
-        """Return the commands of the natural next phase: the one that a training loop would run next."""
+        """Return the commands that a training loop would run next."""
         point = self.point
         following = {"forward": "backward", "backward": "step", "step": "zero_grad"}.get(point.phase, "forward")
-        # a single batch is kept, unless taking it again ends an epoch for a scheduler
+        # a single batch is reused without next_batch, unless a scheduler counts epochs
         ends_epoch = bool(self.schedulers) and self.workload.schedule == "epoch"
         takes = following == "forward" and point.used_batch and (ends_epoch or not self.batches.single)
         return ("next_batch", following) if takes else (following,)
 
     def missed(self, parameter: Tensor) -> bool:
-        """Return whether the last backward has left a parameter that requires grad without a `.grad`."""
+        """Return whether a parameter requires grad but has no `.grad` after the last backward."""
         ran = self.point.ran and "zero_grad" not in self.point.done
         return ran and parameter.requires_grad and parameter.grad is None
 
     def graph(self) -> GraphRecord | None:
-        """Return the graph of the last loss; None without one. It is walked at the first call.
+        """Return the graph of the last loss, walked at the first call; None when it has none.
 
-        Inside a backward that a forward itself runs, it is the graph of that backward.
+        Inside a backward that a forward itself runs, return the graph of that backward.
         """
         if self._inner is not None and self._inner[1] is self.point:
             return self._inner[0]
@@ -88,14 +88,14 @@ class Held(Debuggee):
         return self._graph[0]
 
     def inner_graph(self, graph: GraphRecord | None) -> None:
-        """Make `graph` return this one while a forward runs a backward by itself; with None, no more."""
+        """Set the graph of a backward that a forward itself runs; None when that backward ends."""
         self._inner = None if graph is None else (graph, self.point)
 
     def line_of(self, number: int) -> SourcePlace | None:
-        """Return the source line that made node `number` of the graph; None when it was not recorded."""
+        """Return the source line that created node `number` of the graph; None when it was not recorded."""
         graph = self.graph()
         return None if graph is None else graph.line(number)
 
     def forget_graph(self) -> None:
-        """Release the graph that was walked: nothing but the loss may keep a graph alive."""
+        """Release the walked graph: only the loss may keep a graph alive."""
         self._graph = None

@@ -1,4 +1,4 @@
-"""The phases of a training loop and the next batch, each as one call of torch on the real model."""
+"""The phases of a training loop and the next batch, each as PyTorch calls on the real model."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGra
 from gradstep.values.errors import wrong
 
 QUICK = 0.05
-"""Seconds of a forward up to which source lines are always recorded, which makes it a third slower."""
+"""Seconds of a forward up to which its source lines are always recorded, at a cost of a third of its time."""
 
 
 class Taps(Protocol):
-    """What wraps a phase so that it can stop inside, and so that gradients can be edited there."""
+    """Contexts around a phase in which it can stop, and gradients can be edited."""
 
     @property
     def act(self) -> Act:
-        """The phase, with the gradient edits made in it so far."""
+        """The phase, with its gradient edits so far."""
         ...
 
     @property
     def flows(self) -> Flows | None:
-        """The gradient edits of this backward so far; None when it has none."""
+        """The gradient edits of this backward so far; None without any."""
         ...
 
     @property
@@ -44,11 +44,11 @@ class Taps(Protocol):
         ...
 
     def forward(self, watched: Watched) -> AbstractContextManager[None]:
-        """Return the context that wraps a forward; `watched` is what is recorded of it."""
+        """Return the context for a forward; `watched` is the record of it."""
         ...
 
     def backward(self) -> AbstractContextManager[None]:
-        """Return the context that wraps a backward."""
+        """Return the context for a backward."""
         ...
 
 
@@ -56,11 +56,11 @@ class Run(NamedTuple):
     """How a phase is run."""
 
     taps: Taps | None
-    """What wraps it when it is stepped."""
+    """The taps of a phase that is stepped; None otherwise."""
     observed: bool
-    """False when no view is asked for: it is then observed only as far as gradstep itself needs."""
+    """False when no view is shown: only what gradstep itself needs is then observed."""
     pulled: Callable[[], None]
-    """Called when the phase has taken its batch by itself."""
+    """Called when the phase took a batch itself."""
 
 
 def carry_out(held: Held, act: Act, run: Run) -> None:
@@ -75,7 +75,7 @@ def _forward(held: Held, _: Forward, run: Run) -> None:
     batch = held.batches.batch
     began = time.perf_counter()
     if run.observed or held.workload.loss is None:
-        # it may stop at nodes of a backward that the forward itself runs
+        # the forward may itself run a backward, and stop at its nodes
         lines = held.recording.lines or (run.taps is not None and run.taps.ops)
         with watch_forward(held.paths, held.model, held.recording.zeros, lines) as watched, ExitStack() as stack:
             if run.taps is not None:

@@ -1,4 +1,4 @@
-"""Turn an exception of the debuggee into a problem with the user's own frames and a remedy."""
+"""Turn an exception from the debuggee into a problem, with the user's own frames and a remedy."""
 
 from __future__ import annotations
 
@@ -74,16 +74,16 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         "a class index in the target is not smaller than the number of classes the model outputs",
     ),
 )
-"""A pattern of torch's own message, and the remedy for it."""
+"""Patterns of torch's messages, and a remedy for each."""
 
 
 def problem_of(error: BaseException, title: str, remedy: str = "") -> Problem:
-    """Return an exception as a problem: its whole message, the user's frames marked, and a remedy where one is known.
+    """Return an exception as a problem: its full message, the user's frames marked, and a remedy if one is known.
 
     Args:
-        error: what was raised.
-        title: what was being done, e.g. `backward raised RuntimeError`.
-        remedy: the remedy when none is known for the message.
+        error: the exception.
+        title: what was running, such as `backward`.
+        remedy: the remedy if none is known for the message.
     """
     if isinstance(error, GradstepError):
         return error.problem
@@ -126,5 +126,5 @@ def is_users(file: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """Return text that can be encoded: a plain `str` without lone surrogates."""
+    """Return a plain `str` without lone surrogates, so that it can be encoded."""
     return str(text).encode("utf-8", "replace").decode("utf-8")

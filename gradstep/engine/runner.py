@@ -40,23 +40,23 @@ class Runner:
         self.held = held
         self.transaction = Transaction(held)
         self.running = False
-        """True while a phase runs: the only time when an interrupt has an effect."""
+        """True while a phase runs: only then does an interrupt have an effect."""
         self.inside = False
-        """True while a phase is stepped: at a stop inside it nothing else can run."""
+        """True while a phase is stepped: no other phase can run then."""
         self.observed = True
-        """True when views are shown, or the session goes on after a failure: each phase then keeps a copy of what it
-        may write, and records which module makes which node. When False, a phase that raises is not rolled back, and
-        views show no changes."""
+        """True when views are shown, or the session continues after a failure: what a phase may write is saved first,
+        and the module of each node is recorded. When False, a phase that raises is not rolled back, and views show no
+        changes."""
 
     def run(self, act: Act, taps: Taps | None = None) -> None:
         """Carry out one phase, or take the next batch.
 
         Args:
             act: the phase.
-            taps: what wraps a phase that is stepped.
+            taps: the taps of a phase that is stepped.
 
         Raises:
-            GradstepError: what the debuggee raised, as a problem; the state is as it was before.
+            GradstepError: the debuggee raised; the state is as it was before.
         """
         held = self.held
         point, accounts, count = held.point, held.ledger.copy(), len(held.losses)
@@ -71,14 +71,14 @@ class Runner:
                 saved = self.transaction.begin(act)
                 if taps is not None:  # at a stop inside, views show what it has changed so far
                     held.saved = saved
-            self.running = True  # an interrupt before this would leave half a copy
+            self.running = True  # not before: an interrupt would leave an incomplete copy
             phases.carry_out(held, act, phases.Run(taps, self.observed, self.transaction.pulled))
-            self.running = False  # an interrupt from here on would leave half a record
+            self.running = False  # an interrupt after this would leave an incomplete record
             self.transaction.keep(act if taps is None else taps.act, saved)
         except BaseException as error:
             self.running, held.saved = False, _NOTHING
             batch = held.batches.batch
-            torch.set_grad_enabled(grad_mode)  # torch's optimizers and copies switch it, too
+            torch.set_grad_enabled(grad_mode)  # torch's optimizers switch it, and so does a copy
             (gc.enable if collects else gc.disable)()  # paused while nodes are hooked
             held.point = point
             held.ledger.restore(accounts)
@@ -134,14 +134,14 @@ class Runner:
 
 
 class _EditsAgain:
-    """Wraps a backward that runs without a stop, and repeats the gradient edits that were made in it."""
+    """The taps of a backward that runs without a stop and repeats the gradient edits made in it."""
 
     def __init__(self, held: Held, act: Backward, scope: Scope) -> None:
         self._held, self.act, self.flows = held, act, Flows(act.flows, scope)
 
     @property
     def ops(self) -> bool:
-        """False: no forward is observed."""
+        """False: no forward is observed op by op."""
         return False
 
     def forward(self, _: object) -> AbstractContextManager[None]:
@@ -150,7 +150,7 @@ class _EditsAgain:
 
     @contextmanager
     def backward(self) -> Iterator[None]:
-        """Wrap a backward in its taps."""
+        """Apply the gradient edits during a backward."""
         held = self._held
         graph = held.graph()
         assert graph is not None

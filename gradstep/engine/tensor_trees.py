@@ -1,4 +1,4 @@
-"""Tensors in containers of containers: each with its path, or all of them changed."""
+"""Tensors in nested containers: iterate over them by path, or map a function over them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch.utils._pytree import tree_map
 
 
 def tensors_in(value: Any, name: str, deep: int = 3, dots: bool = False) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors in a value, each with the path an expression takes to it; of other objects none.
+    """Yield the tensors in a value, each with its path as in an expression.
 
-    `torch.utils._pytree` gives no such paths, and takes an unregistered mapping, as tokenizers return, for a leaf.
+    `torch.utils._pytree` has other paths, and treats an unregistered mapping, as tokenizers return, as a leaf.
 
     Args:
-        value: a tensor, or mappings, lists and tuples of them.
-        name: what the value itself is called.
-        deep: how many containers may lie within each other; what is deeper is left out; -1 for any number.
-        dots: whether a place is written `.0`, as within a batch; else `[0]`.
+        value: a tensor, or nested mappings, lists and tuples; other objects are skipped.
+        name: the name of the value itself.
+        deep: the most levels of containers to descend; -1 for any number.
+        dots: True to write an index as `.0`, as within a batch; False for `[0]`.
     """
     if isinstance(value, Tensor):
         yield name, value
@@ -31,16 +31,16 @@ def tensors_in(value: Any, name: str, deep: int = 3, dots: bool = False) -> Iter
 
 
 def batch_tensors(batch: Any, name: str = "batch") -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of a batch, named as expressions name them: `input` and `target` of a pair, else by places."""
+    """Yield the tensors of a batch by name, as in an expression: `input` and `target` of a pair, else `batch.0`."""
     pair = isinstance(batch, (tuple, list)) and len(batch) == 2
     for own, part in zip(("input", "target"), batch, strict=True) if pair else ((name, batch),):
         yield from tensors_in(part, own, deep=-1, dots=True)
 
 
 def changed(value: Any, change: Callable[[Any], Any], is_leaf: Callable[[Any], bool] | None = None) -> Any:
-    """Return a value with each of its leaves changed; the containers that torch's trees know keep their form.
+    """Map a function over the leaves of a value; containers keep their type.
 
-    So do subclasses of list, tuple and dict, which torch takes for leaves.
+    Unlike in `tree_map`, so do subclasses of list, tuple and dict, which torch treats as leaves.
     """
 
     def leaf(each: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A phase as a transaction: what it may write is copied before it, and restored when it raises."""
+"""A phase as a transaction: what it may write is saved before it, and restored if it raises."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from gradstep.engine.autograd.buffers import is_freed
 from gradstep.engine.bits import same_bits
+from gradstep.engine.debuggee.generators import Randomness
 from gradstep.engine.debuggee.loop import Act
 from gradstep.engine.held import Held
 from gradstep.engine.history.before import began_with
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.observe.forward import watch_forward
 from gradstep.engine.observe.observer import end_all
-from gradstep.engine.randomness import Randomness
 from gradstep.engine.state import registry
 from gradstep.engine.state.aside import aside
 from gradstep.engine.state.batch import input_rows
@@ -29,15 +29,15 @@ from gradstep.values.commands import Forward, PointCommand
 
 
 class Recorder(Protocol):
-    """The part of a timeline that a transaction uses: each command that succeeds becomes a point of it."""
+    """The part of a timeline that a transaction uses: each command that succeeds becomes a point."""
 
     images: Images
     current: TimelinePoint | None
-    """The present point; None when no history is kept."""
+    """The present point; None without a history."""
     visiting: bool
 
     def next(self, command: PointCommand, saved: Saved | None) -> TimelinePoint | None:
-        """Return the point that a command has led to, without recording it."""
+        """Return the point that a command led to, without recording it."""
         ...
 
     def record(self, point: TimelinePoint | None) -> None:
@@ -46,7 +46,7 @@ class Recorder(Protocol):
 
 
 class Transaction:
-    """Copies and restores what the phases of one held workload may write."""
+    """Saves and restores what the phases of one held workload may write."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
@@ -55,23 +55,23 @@ class Transaction:
         self.keep_in(None)
         self._pulled: Randomness | None = None
         self._begun: Saved | None = None
-        """The copies made for the phase that is running."""
+        """What was saved for the phase that is running."""
 
     def keep_in(self, timeline: Recorder | None) -> None:
-        """Hand the copies of each successful phase to a timeline; with None they are released at the next phase."""
+        """Give the copies of each successful phase to a timeline; with None, release them at the next phase."""
         self._timeline = timeline
         images = timeline.images if timeline is not None and timeline.current is not None else None
         self._saver = Saver(images, self._held.offload)
 
     def begin(self, act: Act) -> Saved:
-        """Copy what this phase may write."""
+        """Save what this phase may write."""
         self._begun = self._saver.save(self._held, writing(self._held, act))
         return self._begun
 
     def _began_with(self) -> Saved | None:
-        """Return the state that the forward of the last loss started from; None when it is not kept.
+        """Return the state that the forward of the last loss started from; None when unknown.
 
-        Of the weights it has those that may differ from the present ones, or that the forward wrote.
+        It has only the weights that the forward wrote, or that may have changed since.
         """
         held, timeline, point = self._held, self._timeline, self._held.point
         if held.forward_saved is not None and not point.steps_since_forward:
@@ -82,7 +82,7 @@ class Transaction:
             return None
         if not held.saved.captured:
             return None
-        # what the forward wrote was written before the step: it is restored last
+        # the forward wrote before the step, so its copies are restored last
         return replace(held.forward_saved, copies=held.saved.copies.of("weight").plus(held.forward_saved.copies))
 
     def begin_edit(self, tensors: Sequence[tuple[str, Tensor]]) -> Saved:
@@ -93,38 +93,38 @@ class Transaction:
         return Saved(self._saver.copy(rows), {part.name: part.capture(held) for part in registry.PARTS})
 
     def pulled(self) -> None:
-        """Record that a phase has taken its batch itself: it may write it, and draws random numbers from here on."""
+        """Record that a phase took its batch itself: it may write the batch, and draws random numbers from here on."""
         self._pulled = self._held.keeper.capture()
         if self._begun is not None:
-            # at once: an interrupt may come at any line
+            # one assignment: an interrupt may come between any two lines
             more = self._saver.copy(input_rows(self._held.batches.batch))
             self._begun.copies = self._begun.copies.plus(more)
 
     def keep(self, act: PointCommand, saved: Saved | None) -> None:
-        """Record that a phase succeeded; after a forward, `saved` is the state that its graph started from."""
+        """Record that a command succeeded; after a forward, `saved` is the state that its graph started from."""
         held = self._held
         point = None if self._timeline is None else self._timeline.next(act, saved)
         forward = isinstance(act, Forward)
         if forward and saved is not None:
-            # usually it wrote none: their copies would live as long as the graph
+            # only the weights that it wrote, usually none: the copies live as long as the graph
             saved.copies = saved.copies.without("weight").plus(_written_weights(saved, point))
-        began = self._beginning(saved) if forward and saved is not None else None
-        # recorded all at once: nothing from here on can fail
+        began = self._rerun_state(saved) if forward and saved is not None else None
+        # nothing from here on can fail
         if self._timeline is not None:
             self._timeline.record(point)
         if forward:
             held.forward_saved = began
         self._pulled = self._begun = None
 
-    def _beginning(self, saved: Saved) -> Saved:
-        """Return the state that a forward has to start from when it is run again on its own batch."""
-        kept = {part.name: saved.captured[part.name] for part in registry.PARTS if part.restored_for_rerun}
+    def _rerun_state(self, saved: Saved) -> Saved:
+        """Return the state from which a forward must be rerun on its own batch."""
+        captured = {part.name: saved.captured[part.name] for part in registry.PARTS if part.restored_for_rerun}
         if self._pulled is not None:
-            kept[Generators.name] = self._pulled
-        return replace(saved, captured=kept)
+            captured[Generators.name] = self._pulled
+        return replace(saved, captured=captured)
 
     def roll_back(self, saved: Saved) -> None:
-        """Restore everything as it was when `saved` was made, the graph of the last loss included."""
+        """Restore the state from before the phase, the graph of the last loss included."""
         self._pulled = self._begun = None
         end_all()
         try:
@@ -135,10 +135,10 @@ class Transaction:
             self._revive()
 
     def _revive(self) -> None:
-        """Rebuild the graph of the last loss when a failed backward has freed part of it.
+        """Rebuild the graph of the last loss if a failed backward has freed part of it.
 
-        The forward that made it runs again from the generators and buffers it started from. Where that is no longer
-        possible (a step has run since), or gives another loss, the graph stays freed, and torch will raise on it.
+        The forward is rerun from the generators and buffers it started from. If that is no longer possible (a step has
+        run since), or gives another loss, the graph stays freed, and torch will raise on it.
         """
         held, first = self._held, self._held.forward_saved
         loss, graph = held.point.loss, None if held.point.freed else held.graph()
@@ -154,7 +154,7 @@ class Transaction:
                 ):
                     first.restore(held)
                     again = held.compute(held.point.batch)
-            except BaseException:  # an interrupt too: the state has to be restored first
+            except BaseException:  # interrupts included: the restored state comes first
                 again = None
         if again is not None and same_bits(again, loss):
             watched.zeros = held.point.watched.zeros
@@ -164,7 +164,7 @@ class Transaction:
 
 
 def _written_weights(saved: Saved, point: TimelinePoint | None) -> Copies:
-    """Return the weights that a forward wrote; a point of the history has compared them already."""
+    """Return the copies of weights that a forward wrote; a point of the history has compared them already."""
     if point is not None and not any(key[0] == "weight" for key in point.wrote):
         return Copies()
     return saved.copies.of("weight", written=True)

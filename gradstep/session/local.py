@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 
 from gradstep.engine.debuggee import loading
+from gradstep.engine.debuggee.generators import RandomKeeper, seed_everything
 from gradstep.engine.held import Held
 from gradstep.engine.problems import problem_of
-from gradstep.engine.randomness import RandomKeeper, seed_everything
 from gradstep.engine.runner import Runner
 from gradstep.session.executor import Executor
 from gradstep.session.inspector import Inspector

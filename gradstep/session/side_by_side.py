@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from gradstep.engine.debuggee.casting import cast
+from gradstep.engine.debuggee.generators import RandomKeeper
 from gradstep.engine.diagnose.first_difference import Renamed, Traced, first_difference, first_inside, state_of, watched
 from gradstep.engine.files.compare import compare_files as compare_files
-from gradstep.engine.randomness import RandomKeeper
 from gradstep.session.local import Session
 from gradstep.values.commands import Backward, Command, Forward, Load
 from gradstep.values.differences import TensorDifference, Tolerance

@@ -12,8 +12,8 @@ from running import runner_of
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gradstep.engine.debuggee.generators import seed_everything
 from gradstep.engine.held import Held
-from gradstep.engine.randomness import seed_everything
 from gradstep.engine.state.digest import digest
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
 from gradstep.values.errors import GradstepError

@@ -15,8 +15,8 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, TensorDataset
 
 from gradstep.engine.debuggee.batches import Batches, move
+from gradstep.engine.debuggee.generators import RandomKeeper, seed_everything
 from gradstep.engine.held import Held
-from gradstep.engine.randomness import RandomKeeper, seed_everything
 from gradstep.values.errors import GradstepError
 from gradstep.workload import Workload
 

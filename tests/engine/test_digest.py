@@ -156,7 +156,8 @@ def test_objects_count_by_what_they_hold_and_not_by_where_they_lie() -> None:
 def test_one_seed_gives_one_digest_in_every_process_and_another_seed_another() -> None:
     code = (
         "from gradstep.engine.state.digest import digest; from gradstep.engine.debuggee.loading import *;"
-        "from gradstep.engine.held import Held; from gradstep.engine.randomness import seed_everything; import sys;"
+        "from gradstep.engine.held import Held; import sys;"
+        "from gradstep.engine.debuggee.generators import seed_everything;"
         "from gradstep.engine.runner import Runner;"
         "from gradstep.values.commands import *; seed_everything(int(sys.argv[1]));"
         "h = Held(build(find_factory('cnn', ''), 'cnn'), find_device('cpu'));"

@@ -20,7 +20,7 @@ from torch.utils.data import (
 )
 
 from gradstep.engine.debuggee.batches import Batches
-from gradstep.engine.randomness import RandomKeeper
+from gradstep.engine.debuggee.generators import RandomKeeper
 from gradstep.session.local import Session
 from gradstep.values.commands import NextBatch
 from gradstep.values.views.training import BatchView, LookBatch

@@ -13,8 +13,8 @@ from injecting import NEVER, Injector, hooks_left
 from running import runner_of
 from travelling import Traveller, averaged
 
+from gradstep.engine.debuggee.generators import seed_everything
 from gradstep.engine.observe.addends import AddendsRequest
-from gradstep.engine.randomness import seed_everything
 from gradstep.engine.state.digest import digest_at
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping

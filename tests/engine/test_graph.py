@@ -15,9 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 from gradstep.engine.autograd.buffers import is_freed, is_written
 from gradstep.engine.autograd.graph import leaf_tensor
+from gradstep.engine.debuggee.generators import seed_everything
 from gradstep.engine.debuggee.loading import build, find_factory
 from gradstep.engine.held import Held
-from gradstep.engine.randomness import seed_everything
 from gradstep.examples import EXAMPLES
 from gradstep.values.commands import Backward
 

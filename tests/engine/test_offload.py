@@ -11,9 +11,9 @@ from other_device import Away, copies_away
 from torch import Tensor
 from travelling import Traveller
 
+from gradstep.engine.debuggee.generators import seed_everything
 from gradstep.engine.debuggee.loading import build, find_factory
 from gradstep.engine.held import Held
-from gradstep.engine.randomness import seed_everything
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
 from gradstep.steps.language.script import Line

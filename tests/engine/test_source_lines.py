@@ -15,10 +15,10 @@ from holding import B, F, Fuse, Pass, S, Z, bits, hold, run
 from test_graph import MODELS
 from torch import Tensor, nn
 
+from gradstep.engine.debuggee.generators import seed_everything
 from gradstep.engine.held import Held
 from gradstep.engine.observe.observer import observe
 from gradstep.engine.observe.source_lines import Lines
-from gradstep.engine.randomness import seed_everything
 from gradstep.examples import EXAMPLES
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from travelling import Traveller
 
+from gradstep.engine.debuggee.generators import seed_everything
 from gradstep.engine.held import Held
-from gradstep.engine.randomness import seed_everything
 from gradstep.workload import Workload
 
 transformers = pytest.importorskip("transformers")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradstep.engine.randomness import seed_everything
+from gradstep.engine.debuggee.generators import seed_everything
 from gradstep.examples import EXAMPLES
 
 

@@ -6,13 +6,13 @@ import torch
 from holding import Fused
 from running import runner_of
 
+from gradstep.engine.debuggee.generators import seed_everything
 from gradstep.engine.debuggee.loading import build, find_device, find_factory
 from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
 from gradstep.engine.history import travel as arrive
 from gradstep.engine.history.thinning import tidy
 from gradstep.engine.history.timeline import Timeline
-from gradstep.engine.randomness import seed_everything
 from gradstep.engine.state.digest import digest, digest_at
 from gradstep.steps.language.parse import parse_line
 from gradstep.steps.language.script import Line

@@ -10,9 +10,9 @@ import torch
 from holding import hold
 from torch import Tensor, nn
 
+from gradstep.engine.debuggee.generators import seed_everything
 from gradstep.engine.debuggee.loading import build, find_factory
 from gradstep.engine.held import Held
-from gradstep.engine.randomness import seed_everything
 from gradstep.examples import EXAMPLES
 
 os.environ["HF_HUB_OFFLINE"] = "1"

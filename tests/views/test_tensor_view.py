@@ -181,7 +181,7 @@ def test_what_cannot_be_drawn_says_why() -> None:
     assert window(held, "empty").note == "an empty tensor: there is nothing to draw"
     assert window(held, "m", tensor=torch.zeros(2, device="meta")).note == "a meta tensor has a shape and no values"
     odd = torch.zeros(2, dtype=torch.uint8).view(torch.bits8)
-    assert window(held, "odd", tensor=odd).note == "torch cannot turn bits8 into numbers"
+    assert window(held, "odd", tensor=odd).note == "torch cannot convert bits8 to numbers"
     view = window(held, "weight", slice(1, 1))
     assert (view.note, view.value, view.shape) == ("an empty slice: there is nothing to draw", None, (0, 4))
 
@@ -232,7 +232,7 @@ def test_a_sparse_grad_is_shown_beside_its_weight() -> None:
     assert view.grad is not None
     assert torch.equal(grid(view.grad.values), grad)
     assert view.grad_state == "fresh"
-    assert view.note == ".grad: sparse_coo: what is not stored is 0"
+    assert view.note == ".grad: sparse_coo: elements not stored are 0"
     assert view.grad_statistics is not None
     assert (view.grad_statistics.count, view.grad_statistics.zeros) == (10, 8)
     assert view.grad_statistics.norm == pytest.approx(float(grad.norm()))

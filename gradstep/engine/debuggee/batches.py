@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 
 from gradstep.engine.debuggee.drawn import drawn_indices
-from gradstep.engine.randomness import RandomKeeper, Randomness
+from gradstep.engine.debuggee.generators import RandomKeeper, Randomness
 from gradstep.engine.tensor_trees import changed
 from gradstep.values.errors import wrong
 

@@ -12,12 +12,12 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from gradstep.engine.debuggee import loading
 from gradstep.engine.debuggee.attributes import Attributes, is_users
 from gradstep.engine.debuggee.batches import Batches
+from gradstep.engine.debuggee.generators import RandomKeeper
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.debuggee.optimizers import needs_closure, optimizer_of, schedulers_of
 from gradstep.engine.debuggee.strays import Stray
 from gradstep.engine.observe.forward import Watched
 from gradstep.engine.observe.ledger import Ledger
-from gradstep.engine.randomness import RandomKeeper
 from gradstep.values.errors import wrong
 from gradstep.workload import Workload
 

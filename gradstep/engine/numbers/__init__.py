@@ -1,1 +1,1 @@
-"""Tensors as numbers: which can be read, a part of one, and norms."""
+"""Tensors as numbers: which can be read, slices of them, and norms."""

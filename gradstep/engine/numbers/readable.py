@@ -1,6 +1,6 @@
-"""Reading any tensor as plain numbers: which can be read, parts of sparse and quantised ones, narrow and complex ones.
+"""Read any tensor as plain numbers: sparse, quantised, nested, low-precision and complex ones.
 
-Whatever the layout, only the part that is asked for is ever made dense.
+For any layout, only the requested part is made dense.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def why_not(tensor: Tensor) -> str:
     if tensor.is_meta:
         return "a meta tensor has a shape and no values"
     if tensor.is_nested:
-        return "a nested tensor has rows of several lengths: it is no grid of numbers"
+        return "a nested tensor has rows of different lengths: it is not a grid of numbers"
     layout = tensor.layout
     if layout not in (torch.strided, torch.sparse_coo, *_COMPRESSED):
         return f"a {layout_name(tensor)} tensor cannot be read number by number"
     if not tensor.is_quantized and not _converts(tensor.dtype):
-        return f"torch cannot turn {dtype_name(tensor)} into numbers"
+        return f"torch cannot convert {dtype_name(tensor)} to numbers"
     return "" if tensor.numel() else "an empty tensor: there is nothing to draw"
 
 
@@ -42,28 +42,28 @@ def layout_name(tensor: Tensor) -> str:
 
 
 def words_on(tensor: Tensor) -> list[str]:
-    """Return what has to be known of the numbers: that they are magnitudes, or were stored as something else."""
+    """Return notes on how to read the numbers: as magnitudes, or converted from another representation."""
     words = []
     if tensor.dtype.is_complex:
         words.append("magnitudes of complex numbers")
     if tensor.layout is not torch.strided:
-        words.append(f"{layout_name(tensor)}: what is not stored is 0")
+        words.append(f"{layout_name(tensor)}: elements not stored are 0")
     if tensor.is_quantized:
         words.append(_scheme(tensor))
     return words
 
 
 def part(tensor: Tensor, cut: Cut) -> Tensor:
-    """Return a part of a tensor as a dense one: a view of it where it is dense and not quantised."""
+    """Return a part of a tensor as a dense tensor: a view if the tensor is dense and not quantised."""
     tensor = tensor.detach()
     if tensor.is_quantized:
-        # torch refuses to slice what is quantised along a channel
+        # torch can't slice a tensor that is quantised per channel
         affine = tensor.qscheme() is torch.per_tensor_affine
         return cut.of(tensor).dequantize() if affine else cut.of(tensor.dequantize())
     if tensor.layout not in (torch.sparse_coo, *_COMPRESSED):
         return cut.of(tensor if tensor.layout is torch.strided else tensor.to_dense())
     places, values = _stored(tensor, cut)
-    # the dense dimensions of a hybrid tensor become places as well, so that all of them are read in one way
+    # the dense dimensions of a hybrid tensor become indices as well, so that all dimensions are treated alike
     grid = torch.ones(values.shape, dtype=torch.bool, device=values.device).nonzero().T
     rows = [*(place[grid[0]] for place in places), *grid[1:]]
     indices = torch.stack(rows) if rows else grid[:0]
@@ -72,7 +72,7 @@ def part(tensor: Tensor, cut: Cut) -> Tensor:
 
 
 def stored(tensor: Tensor, cut: Cut) -> tuple[Tensor, int]:
-    """Return the stored elements of a part, and how many more it has, all of them 0: none but of a sparse tensor."""
+    """Return the stored elements of a part, and the number of zeros that a sparse tensor does not store."""
     if tensor.layout is torch.strided:
         return part(tensor, cut), 0
     _, values = _stored(tensor.detach(), cut)
@@ -83,28 +83,28 @@ def stored(tensor: Tensor, cut: Cut) -> tuple[Tensor, int]:
 
 
 def dense(tensor: Tensor) -> Tensor:
-    """Return a tensor of any layout as a dense one that torch computes with; one that is so already as it is.
+    """Return a tensor of any layout as a dense one in a dtype that torch computes with.
 
     Raises:
-        GradstepError: it has no values, or no one shape, or it is too large to be written out.
+        GradstepError: it has no values, is nested, or is too large to be made dense.
     """
     if tensor.is_meta:
-        raise wrong("a meta tensor has no values", "It has a shape and a dtype only.", "Load the model on a device.")
+        raise wrong("a meta tensor has no values", "It has only a shape and a dtype.", "Load the model on a device.")
     if tensor.is_nested:
-        what = "A nested tensor has rows of several lengths: it is no grid of numbers."
-        raise wrong("this needs rows of one length", what, "Take one row of it, as in `x[0]`.")
+        what = "A nested tensor has rows of different lengths: it is not a grid of numbers."
+        raise wrong("this needs rows of equal length", what, "Take one row of it, as in `x[0]`.")
     if tensor.is_quantized:
         tensor = tensor.detach().dequantize()
     if tensor.layout is not torch.strided:
         if tensor.numel() > _DENSE:
-            what = f"{tensor.numel():,} elements, of which a sparse tensor stores few, would all be written out."
+            what = f"All of its {tensor.numel():,} elements would be stored, not only the few that are not 0."
             raise wrong("this sparse tensor is too large", what, "Take a part of it, as in `x[0]`.")
         tensor = tensor.detach().to_dense()
     return tensor.to(_KNOWN[tensor.dtype]) if tensor.dtype in _KNOWN else tensor
 
 
 _DENSE = 1 << 28
-"""Elements up to which a sparse tensor is written out: 1 GiB of float32."""
+"""The most elements of a sparse tensor to make dense: 1 GiB of float32."""
 _KNOWN = {torch.uint16: torch.int64, torch.uint32: torch.int64, torch.uint64: torch.float64}
 _KNOWN |= {torch.complex32: torch.complex64}
 _KNOWN |= {
@@ -112,11 +112,11 @@ _KNOWN |= {
     for name in dir(torch)
     if isinstance(kind := getattr(torch, name), torch.dtype) and kind.is_floating_point and kind.itemsize == 1
 }
-"""Dtypes that torch stores and does not compute with, and what they are read as."""
+"""Dtypes that torch can store but not compute with, and the dtype to convert each to."""
 
 
 def flat(tensor: Tensor) -> tuple[Tensor, int]:
-    """Return all numbers of a tensor of any layout in a row, and how many more it has that are 0 and not stored.
+    """Return the elements of a tensor of any layout as a flat tensor, and the number of zeros that it does not store.
 
     Raises:
         GradstepError: it has no values.
@@ -131,10 +131,10 @@ def flat(tensor: Tensor) -> tuple[Tensor, int]:
 
 
 def each(tensor: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return a tensor with something computed of each element: sparse where it is and 0 stays 0, nested where it is.
+    """Apply a function elementwise; a nested tensor stays nested, and a sparse one sparse if the function maps 0 to 0.
 
     Raises:
-        GradstepError: it has no values, or is too large to be written out.
+        GradstepError: it has no values, or is too large to be made dense.
     """
     if tensor.is_nested:
         rows = [compute(dense(row)) for row in tensor.detach().unbind()]
@@ -149,7 +149,7 @@ def each(tensor: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def real(values: Tensor) -> Tensor:
-    """Return numbers in a real dtype that arithmetic knows: magnitudes, halves as float32, whole ones as float64."""
+    """Return numbers in a real dtype to compute with: magnitudes of complex ones, at least float32."""
     if values.dtype.is_complex:
         return (values if values.element_size() > 4 else values.to(torch.complex64)).abs()
     if values.dtype.is_floating_point:
@@ -158,13 +158,13 @@ def real(values: Tensor) -> Tensor:
 
 
 def exact(values: Tensor) -> Tensor:
-    """Return numbers as float64, or as complex128, on the CPU: every dtype but 64-bit integers fits."""
+    """Return numbers as float64 or complex128 on the CPU: exact for every dtype but 64-bit integers."""
     values = values.cpu()
     return values.to(torch.complex128 if values.dtype.is_complex else torch.float64)
 
 
 def _stored(tensor: Tensor, cut: Cut) -> tuple[list[Tensor], Tensor]:
-    """Return what a sparse tensor stores in a part of it: the places along each sparse dimension kept, the elements."""
+    """Return the indices and values that a sparse tensor stores in a part; indices by sparse dimension."""
     flat = (tensor.to_sparse() if tensor.layout in _COMPRESSED else tensor).coalesce()
     indices, values = flat.indices(), flat.values()
     inside = torch.ones(values.shape[0], dtype=torch.bool, device=values.device)
@@ -192,4 +192,4 @@ def _converts(dtype: torch.dtype) -> bool:
 def _scheme(tensor: Tensor) -> str:
     if tensor.qscheme() is torch.per_tensor_affine:
         return f"dequantised: scale {tensor.q_scale():g}, zero point {tensor.q_zero_point()}"
-    return f"dequantised, each with the scale of its channel, dimension {tensor.q_per_channel_axis()}"
+    return f"dequantised per channel, along dimension {tensor.q_per_channel_axis()}"

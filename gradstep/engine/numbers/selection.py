@@ -1,4 +1,4 @@
-"""The selection at a stop: which tensor, and which part of each of its dimensions."""
+"""The selected part of a tensor."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 Part = int | range
-"""What is selected along one dimension: one index, or several."""
+"""The selection along one dimension: one index, or a range."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A selected part of a tensor; dimensions given by an index are dropped, as torch does."""
+    """A selected part of a tensor; a dimension with a single index is dropped, as in torch."""
 
     parts: tuple[Part, ...]
 
@@ -23,14 +23,14 @@ class Cut:
         return tuple(part for part in self.parts if isinstance(part, range))
 
     def of(self, tensor: Tensor) -> Tensor:
-        """Return this part of a tensor, as a view of it."""
+        """Return this part of a tensor as a view."""
         return tensor[tuple(_slice(part) if isinstance(part, range) else part for part in self.parts)]
 
 
 def cut(shape: Sequence[int], items: Sequence[object]) -> Cut:
-    """Return what an index selects of a shape: ints, slices with a positive step, and one Ellipsis at most.
+    """Return the part that an index selects: ints, slices with a positive step, and at most one Ellipsis.
 
-    The index has been checked against the shape already.
+    The index must be valid for the shape.
     """
     given = list(items)
     if Ellipsis in given:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.randomness import Randomness, state_bytes
+from gradstep.engine.debuggee.generators import Randomness, state_bytes
 from gradstep.engine.state.part import Decoded, Part, Reader, Total, Writer
 
 

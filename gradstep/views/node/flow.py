@@ -23,7 +23,7 @@ def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flo
     if tensor.is_nested:
         note, tensor = "nested: all its rows, concatenated", numbers_of(tensor)
     elif tensor.layout is not torch.strided:
-        note = f"{layout_name(tensor)}: what is not stored is 0"
+        note = f"{layout_name(tensor)}: elements not stored are 0"
         norm, tensor = norm_of(tensor), tensor.to_dense()
     if tensor.is_complex():
         note, tensor = "magnitudes of complex numbers", tensor.abs()

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradstep.engine.randomness import RandomKeeper, Randomness, seed_everything, state_bytes
+from gradstep.engine.debuggee.generators import RandomKeeper, Randomness, seed_everything, state_bytes
 
 DRAWS: list[Callable[[], object]] = [
     random.random,

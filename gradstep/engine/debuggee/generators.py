@@ -1,4 +1,4 @@
-"""The random number generators a phase can draw from: torch's on every device, python's and numpy's."""
+"""The random number generators that a phase can draw from: torch's on every device, python's and numpy's."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import torch
 
 _MT19937_BYTES = 624 * 4 + 4
 """Bytes of numpy's mt19937_state: the key and the position (numpy/random/src/mt19937/mt19937.h). Python's RandomObject
-has the position first, behind the head that all objects have (Modules/_randommodule.c)."""
+has the object header, the position and then the key (Modules/_randommodule.c)."""
 
 
 @dataclass(frozen=True)
 class Randomness:
-    """The state of every generator at one moment."""
+    """The state of every generator at one point."""
 
     cpu: torch.Tensor
     devices: tuple[tuple[torch.Generator, torch.Tensor], ...]
@@ -28,10 +28,10 @@ class Randomness:
 
 
 class RandomKeeper:
-    """Captures and restores the generators; quickly, because it does so before every phase.
+    """Captures and restores the generators; fast, because it does so before every phase.
 
-    Reading numpy's whole state takes 30 us, and python's nearly as much. They are read again only when the raw words of
-    the generator differ from those at the last reading, or the cached gaussian does, the one thing they do not show.
+    Reading numpy's state takes 30 us, and python's nearly as long. Each is read only when the raw words of the
+    generator have changed since the last time, or the cached gaussian, which is not among them.
     """
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class RandomKeeper:
         self._last: Randomness | None = None
 
     def add(self, generator: object) -> None:
-        """Keep one more generator, such as a DataLoader's own; what is none is passed over."""
+        """Add a generator, such as a DataLoader's own; ignore anything else."""
         if isinstance(generator, torch.Generator) and generator not in self._more:
             self._more.append(generator)
 
     def capture(self) -> Randomness:
-        """Return the state of all generators, changing none of them; the same object for as long as none was used."""
+        """Return the state of all generators, without drawing; the same object until one of them changes."""
         found = Randomness(
             torch.default_generator.get_state(),
             tuple([(g, g.get_state()) for g in (*_device_generators(), *self._more)]),
@@ -60,7 +60,7 @@ class RandomKeeper:
         return self._last
 
     def restore(self, saved: Randomness) -> None:
-        """Put every generator back; one of a device that was not in use then is left alone."""
+        """Restore every generator except those of a device that was not in use then."""
         torch.default_generator.set_state(saved.cpu)
         for generator, state in saved.devices:
             generator.set_state(state)
@@ -118,23 +118,23 @@ def _python_generator() -> Any:
 
 
 def _python_words() -> bytes:
-    """Return the raw words of python's generator; nothing where this interpreter keeps them in another place."""
-    return ctypes.string_at(id(_python_generator()) + object.__basicsize__, _MT19937_BYTES) if _known_place() else b""
+    """Return the raw words of python's generator; empty when this interpreter has another memory layout."""
+    return ctypes.string_at(id(_python_generator()) + object.__basicsize__, _MT19937_BYTES) if _known_layout() else b""
 
 
 @cache
-def _known_place() -> bool:
-    """Return whether the words lie where CPython has them; nothing draws while they are compared."""
+def _known_layout() -> bool:
+    """Return whether the words are where CPython has them; the check draws nothing."""
     generator = _python_generator()
     if type(generator) is not random.Random or generator.__sizeof__() < object.__basicsize__ + _MT19937_BYTES:
         return False
     raw = ctypes.string_at(id(generator) + object.__basicsize__, _MT19937_BYTES)
-    place, *key = struct.unpack(f"{_MT19937_BYTES // 4}I", raw)
-    return bool((*key, place) == random.getstate()[1])
+    position, *key = struct.unpack(f"{_MT19937_BYTES // 4}I", raw)
+    return bool((*key, position) == random.getstate()[1])
 
 
 def _numpy_words() -> bytes:
-    """Return the raw words of numpy's generator; nothing where another one has taken its place."""
+    """Return the raw words of numpy's generator; empty when the user has replaced it with another kind."""
     bits: Any = vars(np.random)["get_bit_generator"]()
     if type(bits) is not np.random.MT19937:
         return b""
