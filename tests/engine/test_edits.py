@@ -73,17 +73,17 @@ def test_a_graph_that_saved_a_written_weight_refuses_its_backward() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("set lr = none", "it is none, and there is a number"),
-        ("set lr = true", "it is true, and there is a number"),
-        ("set lr = [1, 2]", "it is a list of 2, and there is a number"),
-        ("set nesterov = 1", "it is a number, and there is false"),
+        ("set lr = none", "it is none, the present value is a number"),
+        ("set lr = true", "it is true, the present value is a number"),
+        ("set lr = [1, 2]", "it is a list of 2, the present value is a number"),
+        ("set nesterov = 1", "it is a number, the present value is false"),
     ],
 )
 def test_a_hyper_parameter_takes_only_what_torch_would_take(line: str, words: str) -> None:
     traveller = Traveller("mlp", 1 << 30)
     assert words in traveller.refusal(line)
     assert traveller.take("act", "optimizer adamw betas=[0.8, 0.9]")
-    assert "it is a list of 1, and there is a list of 2" in traveller.refusal("set betas = [0.5]")
+    assert "it is a list of 1, the present value is a list of 2" in traveller.refusal("set betas = [0.5]")
     assert traveller.take("act", "set betas = [0.5, 0.6]")
     assert traveller.held.optimizer.param_groups[0]["betas"] == (0.5, 0.6)
 
@@ -225,11 +225,11 @@ def test_a_batch_that_the_forward_writes_is_put_back() -> None:
 @pytest.mark.parametrize(
     ("line", "title"),
     [
-        ("set foo = 3", "there is nothing called foo to set"),
+        ("set foo = 3", "there is no foo to set"),
         ("set loss = 3", "can't be written"),
         ("set W[0, 99999] = 3", "out of range"),
-        ("set W = none", "this can't be put there"),
-        ('set W = "x"', "this can't be put there"),
+        ("set W = none", "this can't be assigned"),
+        ('set W = "x"', "this can't be assigned"),
         ("set W = input", "set 0.weight = input"),
         ("clip grad norm=1", "no gradient to clip"),
     ],

@@ -337,9 +337,9 @@ def test_a_weight_that_is_put_there_is_copied() -> None:
     [
         ("Relu", "before", "set node.in = node.in[0]", "another shape can't flow there"),
         ("Relu", "before", "set node.in = node.in > 0", "another kind of tensor can't flow there"),
-        ("Relu", "before", "set node.in = true", "this can't be put there"),
-        ("Relu", "before", 'set node.in = "x"', "this can't be put there"),
-        ("Relu", "before", "set node.in[0, 0] = none", "this can't be put there"),
+        ("Relu", "before", "set node.in = true", "this can't be assigned"),
+        ("Relu", "before", 'set node.in = "x"', "this can't be assigned"),
+        ("Relu", "before", "set node.in[0, 0] = none", "this can't be assigned"),
         ("Relu", "before", "set node.in[0, 99] = 1", "index 99 is out of range"),
         ("Relu", "before", "set node.in = nothing", "there is no `nothing`"),
         ("Relu", "before", "set node.out = 0", "has not run"),

@@ -119,7 +119,7 @@ def test_a_wrong_name_is_found_when_it_is_met(tmp_path: Path, capsys: pytest.Cap
         f"{path}:2:21: there is no `2.wieght`",
         "    forward; print norm(2.wieght [0])",
         "                        ^^^^^^^^",
-        "  Neither the model nor a `let` has the name.",
+        "  It is not a name of the model, nor defined by a `let`.",
         "  Did you mean `2.weight`?",
     ]
 
@@ -128,14 +128,14 @@ def test_a_wrong_name_is_found_when_it_is_met(tmp_path: Path, capsys: pytest.Cap
     ("lines", "none", "remedy"),
     [
         ("expect 2.weight.grad == 0", "2.weight.grad", "Run backward first"),
-        ("forward; backward; expect norm(2.weight.state.exp_avg) > 0", "2.weight.state", "The optimizer makes it"),
-        ("into forward; expect isfinite(loss)", "loss", "`continue` goes on to the end of this forward."),
+        ("forward; backward; expect norm(2.weight.state.exp_avg) > 0", "2.weight.state", "The optimizer creates it"),
+        ("into forward; expect isfinite(loss)", "loss", "`continue` runs to the end of this forward."),
         (
             "forward; into backward; expect not any(isnan(0.weight.grad))",
             "0.weight.grad",
-            "`continue` goes on to the end",
+            "`continue` runs to the end",
         ),
-        ("forward; into backward; expect norm(node.out) > 0", "node.out", "`.out` after it has run"),
+        ("forward; into backward; expect norm(node.out) > 0", "node.out", "`.out` once it has run"),
     ],
 )
 def test_an_expectation_over_what_is_none_does_not_hold_and_says_why(

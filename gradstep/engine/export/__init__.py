@@ -1,1 +1,1 @@
-"""The session as plain PyTorch: a program that needs no gradstep and gives the same bits."""
+"""The session as plain PyTorch: a program that reproduces it bit for bit without gradstep."""

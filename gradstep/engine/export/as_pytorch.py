@@ -1,4 +1,4 @@
-"""Commands and expressions as the lines of plain PyTorch that do the same."""
+"""Commands and expressions as lines of plain PyTorch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LOOP = "for group in optimizer.param_groups:"
 
 
 def line_for(held: Held, command: c.PointCommand) -> tuple[str, ...]:
-    """Return the lines of plain PyTorch that a command is.
+    """Return a command as lines of plain PyTorch.
 
     Raises:
-        GradstepError: it has no counterpart.
+        GradstepError: it has no equivalent.
     """
     match command:
         case c.Forward():
@@ -30,7 +30,7 @@ def line_for(held: Held, command: c.PointCommand) -> tuple[str, ...]:
         case c.Backward(retain, ()):
             return ("loss.backward(retain_graph=True)" if retain else "loss.backward()",)
         case c.Backward(retain, flows):
-            return (*_changes(held, flows), f"backward_with(change, retain_graph={retain})")
+            return (*_edits(held, flows), f"backward_with(change, retain_graph={retain})")
         case c.Step():
             step = "optimizer.step(closure)" if held.calls_closure else "optimizer.step()"
             steps_schedule = held.workload.schedule == "step" and bool(held.workload.schedulers)
@@ -42,12 +42,9 @@ def line_for(held: Held, command: c.PointCommand) -> tuple[str, ...]:
         case c.Freeze(pattern, on):
             names = matching(pattern, [name for name, _ in held.parameters])
             return (f"for name in {names!r}:", f"    tensor(name).requires_grad_({not on})")
-        case c.Clip("norm", limit):
+        case c.Clip(by, limit):
             given = "[p for p in model.parameters() if p.grad is not None]"
-            return (f"torch.nn.utils.clip_grad_norm_({given}, {limit!r})",)
-        case c.Clip(_, limit):
-            given = "[p for p in model.parameters() if p.grad is not None]"
-            return (f"torch.nn.utils.clip_grad_value_({given}, {limit!r})",)
+            return (f"torch.nn.utils.clip_grad_{by}_({given}, {limit!r})",)
         case c.UseOptimizer(name, options):
             return _optimizer(held, name, options)
         case c.Mode(training):
@@ -57,12 +54,11 @@ def line_for(held: Held, command: c.PointCommand) -> tuple[str, ...]:
         case c.Assign(target, value):
             return _assign(held, target, value)
         case c.Restore():
-            what = "it restored a file, and what that holds is not part of a program"
-            raise _cannot(what)
+            raise _cannot("it restored a checkpoint file, whose contents are not part of a program")
 
 
-def _changes(held: Held, flows: tuple[c.Flow, ...]) -> Iterator[str]:
-    """Yield the function that changes what flows at its places; see `loop._FLOWS`."""
+def _edits(held: Held, flows: tuple[c.Flow, ...]) -> Iterator[str]:
+    """Yield the function that edits gradients at numbered places; see `loop._FLOWS`."""
     yield "def change(place, node_in, node_out):"
     for flow in flows:
         items: list[str] = []
@@ -128,7 +124,7 @@ def _python(held: Held, expression: x.Expression) -> str:
             return f"({_python(held, left)} {op} {_python(held, right)})"
         case x.Call(function, arguments, ()) if function in _FUNCTIONS:
             return f"{_FUNCTIONS[function]}({', '.join(_python(held, each) for each in arguments)})"
-    raise _cannot(f"`{x.expression_line(expression)}` has no counterpart in plain PyTorch that would be as short")
+    raise _cannot(f"`{x.expression_line(expression)}` has no short equivalent in plain PyTorch")
 
 
 def _name(held: Held, name: x.Name) -> str:
@@ -154,7 +150,7 @@ def _name(held: Held, name: x.Name) -> str:
     node, side, *which = [*full.split("."), ""][:3]
     if node == "node" and side in ("in", "out") and (which[:1] == [""] or which[0].isdigit()):
         return f"one(node_{side})" + (f"[{which[0]}]" if which[0] else "")
-    raise _cannot(f"`{full}` was kept by a `let`, which is no part of the state")
+    raise _cannot(f"`{full}` is defined by a `let`, which is not part of the state")
 
 
 def _items(held: Held, index: x.Index) -> str:

@@ -1,4 +1,4 @@
-"""What an exported program consists of besides the workload and the session: its head, its training loop, its proof."""
+"""The parts of an exported program besides the workload and the session: head, training loop, verification."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from gradstep.engine.held import Held
 
-HEAD = '''"""A gradstep session of {target} as plain PyTorch: it needs torch and numpy, and no gradstep.
+HEAD = '''"""A gradstep session of {target} as plain PyTorch: it needs torch and numpy, not gradstep.
 
-It gives the same bits on torch {torch}, the same kind of CPU and {threads} threads; its last lines say whether it did.
+It reproduces the session bit for bit on torch {torch}, the same kind of CPU and {threads} threads; its end checks that.
 {beside}"""
 {futures}
 import dataclasses
@@ -23,7 +23,7 @@ torch.set_num_threads({threads})
 
 @dataclasses.dataclass
 class gradstep_Workload:
-    """What is trained; stands for gradstep.Workload."""
+    """A stand-in for gradstep.Workload."""
 
 {fields}
 
@@ -52,7 +52,7 @@ sys.modules["gradstep"] = sys.modules["gradstep.workload"] = gradstep_module
 
 
 def training_loop(held: Held, session: str) -> Iterator[str]:
-    """Yield the blocks of code that a session calls, of a workload as this one is."""
+    """Yield the functions that the session's lines call, for this workload."""
     work, device = held.workload, str(held.device)
     moves = held.device.type != "cpu" or torch.accelerator.is_available()
     lines = ["work = build()", f'model = work.model.to("{device}")']
@@ -81,7 +81,7 @@ def training_loop(held: Held, session: str) -> Iterator[str]:
 
 
 def _batches(held: Held, place: str) -> Iterator[str]:
-    """Yield what takes batches, and what steps the schedulers at the end of an epoch or after a step."""
+    """Yield the functions that take batches and step the schedulers."""
     work = held.workload
     by_number = callable(work.batches) and not isinstance(work.batches, Iterable)
     by_epoch = bool(work.schedulers) and work.schedule == "epoch" and not by_number
@@ -188,12 +188,12 @@ def tensor(name):
 '''
 _FLOWS = '''
 def one(values):
-    """Return what flows at a node: by itself where it is one tensor, else all of them."""
+    """Return the gradients at a node: a single one by itself."""
     return values[0] if len(values) == 1 else values
 
 
 def put(values, items, value):
-    """Replace what flows, or a part of it, by a copy: what flowed may feed other nodes, too."""
+    """Replace a gradient, or a part of it, by a copy: other nodes may use the original."""
     items = items if isinstance(items, tuple) else (items,)
     at, items = (items[0], items[1:]) if len(values) > 1 else (0, items)
     if value is None or (not items and isinstance(value, torch.Tensor) and value.dim()):
@@ -206,28 +206,28 @@ def put(values, items, value):
 
 
 def backward_with(change, retain_graph):
-    """Run a backward, and change what flows at some places: one comes before each node runs, and one after it."""
+    """Run backward, and edit gradients at some places: there is one before and one after each node."""
     place, nodes = 0, {}
-    left = [loss.grad_fn]
-    while left:
-        node = left.pop()
+    waiting = [loss.grad_fn]
+    while waiting:
+        node = waiting.pop()
         if node is not None and node not in nodes:
             nodes[node] = None
-            left += [following for following, _ in node.next_functions]
+            waiting += [following for following, _ in node.next_functions]
 
-    def come(node_in, node_out):
+    def visit(node_in, node_out):
         nonlocal place
         place += 1
         with torch.no_grad():
             return change(place, node_in, node_out)
 
-    def before(arrive):
-        node_in = list(arrive)
-        return tuple(node_in) if come(node_in, None) else None
+    def before(grad_outputs):
+        node_in = list(grad_outputs)
+        return tuple(node_in) if visit(node_in, None) else None
 
-    def after(leave, arrive):
-        node_out = list(leave)
-        return tuple(node_out) if come(list(arrive), node_out) else None
+    def after(grad_inputs, grad_outputs):
+        node_out = list(grad_inputs)
+        return tuple(node_out) if visit(list(grad_outputs), node_out) else None
 
     handles = [node.register_prehook(before) for node in nodes] + [node.register_hook(after) for node in nodes]
     with torch.autograd.set_multithreading_enabled(False):
@@ -236,7 +236,7 @@ def backward_with(change, retain_graph):
         handle.remove()
 '''
 
-PROOF = """\
+VERIFICATION = """\
 expected = {{
 {expected}
 }}
@@ -249,5 +249,5 @@ for name, each in [*model.named_parameters(), *model.named_buffers()]:
     print(name, found, "the same bits" if found == expected[name] else "DIFFERS from " + expected[name])
     same = same and found == expected[name]
 if not same:
-    raise SystemExit("these are other bits than the session had")
+    raise SystemExit("the bits differ from those of the session")
 """

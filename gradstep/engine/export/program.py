@@ -1,4 +1,4 @@
-"""Write the program: the workload's own file, a line for each command, and the proof that the bits are the same."""
+"""Writes the program: the workload's file, a line for each command, and the check that the bits are the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from gradstep.engine.bits import tensor_bytes
 from gradstep.engine.debuggee.loading import Origin, origin_of
 from gradstep.engine.export.as_pytorch import line_for
-from gradstep.engine.export.loop import HEAD, PROOF, SHARED, STAND_IN, training_loop
+from gradstep.engine.export.loop import HEAD, SHARED, STAND_IN, VERIFICATION, training_loop
 from gradstep.engine.export.source import MODULE, Source, rewrite
 from gradstep.engine.export.trial import run
 from gradstep.engine.held import Held
@@ -27,14 +27,14 @@ from gradstep.workload import Workload
 
 
 def export(runner: Runner, load: Load | None, here: TimelinePoint, place: Path, progress: Callable[[str], None]) -> str:
-    """Write the program that leads to a point, and run it once; return what there is to say of it.
+    """Write the program that leads to a point, and run it once; return a message.
 
     Args:
         runner: runs what was loaded.
-        load: the command that loaded it; None where it was handed over as an object.
+        load: the command that loaded it; None if it was passed as an object.
         here: the point.
         place: the file.
-        progress: is told that the program is run.
+        progress: called with a message before the program runs.
 
     Raises:
         GradstepError: there is no such program, it can't be written, or it does not give the same bits.
@@ -45,8 +45,8 @@ def export(runner: Runner, load: Load | None, here: TimelinePoint, place: Path, 
     try:
         with replacing(place) as draft:
             draft.write_text(text, "utf-8")
-            progress(f"running {place.name} once, to prove it")
-            runner.running = True  # it can be interrupted: nothing of the workload's is touched
+            progress(f"running {place.name} once to verify it")
+            runner.running = True  # it can be interrupted: the workload is not touched
             try:
                 seconds, ended, fault = run(draft)
             finally:
@@ -55,11 +55,11 @@ def export(runner: Runner, load: Load | None, here: TimelinePoint, place: Path, 
                 raise _refused(fault, load, origin, source, place)
     except OSError as error:
         raise wrong("the program can't be written", f"{place}: {error.strerror or error}", "", place.name) from None
-    lines = [f"{place} is written: it gave the same bits in {seconds:.0f} s, run where gradstep can't be imported"]
+    lines = [f"{place} is written: run without gradstep, it gave the same bits in {seconds:.0f} s"]
     if not ended:
-        lines = [f"{place} is written, but not proven: it was stopped after {seconds:.0f} s"]
+        lines = [f"{place} is written, but not verified: it was stopped after {seconds:.0f} s"]
     if source.beside:
-        lines.append(f"it imports {', '.join(source.beside)}: send that along")
+        lines.append(f"it imports {', '.join(source.beside)}: send that with it")
     return "\n".join(lines)
 
 
@@ -67,11 +67,11 @@ def program(held: Held, load: Load, here: TimelinePoint, origin: Origin, source:
     """Return the text of the program that leads to a point.
 
     Raises:
-        GradstepError: a command has no counterpart.
+        GradstepError: a command has no equivalent.
     """
     commands = [point.command for point in here.path() if point.command is not None][::-1]
     session = "\n".join(_folded([line_for(held, command) for command in commands]))
-    proof = PROOF.format(expected=_expected(held), loss=held.point.value)
+    verification = VERIFICATION.format(expected=_expected(held), loss=held.point.value)
     named = MODULE in source.text or source.shared
     stand_in = (STAND_IN if named else "") + (SHARED if source.shared else "")
     numpy = "import numpy\n" if "numpy." in session else ""
@@ -81,11 +81,11 @@ def program(held: Held, load: Load, here: TimelinePoint, origin: Origin, source:
             f"import hashlib\n\n{numpy}import torch",
             *(block.strip("\n") for block in training_loop(held, session)),
             f"{_title('the session', 96)}\n{session}",
-            f"{_title('the proof', 96)}\n{proof}".rstrip(),
+            f"{_title('the verification', 96)}\n{verification}".rstrip(),
         ]
     )
     seed = "" if load.seed is None else f"gradstep_seed({load.seed})\n"
-    beside = f"\nIt imports {', '.join(source.beside)}, which must lie beside it.\n" if source.beside else ""
+    beside = f"\nIt imports {', '.join(source.beside)}, which must be in the same folder.\n" if source.beside else ""
     head = HEAD.format(
         target=load.target,
         torch=torch.__version__,
@@ -100,7 +100,7 @@ def program(held: Held, load: Load, here: TimelinePoint, origin: Origin, source:
 {_title(f"the workload, as {load.target} has it")}
 {source.text}
 
-{_title("what was done with it")}
+{_title("the training")}
 def gradstep_session(build):
 {textwrap.indent(body, "    ")}
 
@@ -115,7 +115,7 @@ def _title(text: str, width: int = 100) -> str:
 
 
 def _fields() -> Iterator[str]:
-    """Yield the fields of a workload, as those of the class that stands for it."""
+    """Yield the fields of a workload, for its stand-in."""
     for field in dataclasses.fields(Workload):
         value = "" if field.default is dataclasses.MISSING else f" = {field.default!r}"
         if field.default_factory is not dataclasses.MISSING:
@@ -125,7 +125,7 @@ def _fields() -> Iterator[str]:
 
 def _workload(load: Load | None) -> tuple[Origin, Source]:
     if load is None:
-        what = "the workload was handed over as an object, and its source is not known"
+        what = "the workload was passed as an object, and its source is unknown"
         raise wrong("this session can't be exported", what, "load it by its file: `load FILE.py:factory`")
     try:
         origin = origin_of(load.target, load.folder)
@@ -135,28 +135,28 @@ def _workload(load: Load | None) -> tuple[Origin, Source]:
 
 
 def _refused(fault: str, load: Load, origin: Origin, source: Source, place: Path) -> GradstepError:
-    """Return the error for a program that went wrong when it was run, with what can be done about it."""
+    """Return the error for a program that failed when it ran, with a remedy."""
     missing = fault.partition("No module named '")[2].partition("'")[0].partition(".")[0]
     if "'gradstep" in fault:
         remedy = (
-            "only gradstep.Workload has a stand-in there: import what else you use of gradstep where the factory does "
-            'not, such as under `if __name__ == "__main__":`'
+            "the program has a stand-in for gradstep.Workload only: import anything else of gradstep where the factory "
+            'does not run, such as under `if __name__ == "__main__":`'
         )
     elif missing and {f"{missing}.py", f"{missing}/"} & set(source.beside):
-        remedy = f"write it beside what it imports: `export {origin.root / place.name}`"
-    elif "other bits" in fault:
+        remedy = f"write it to the folder of what it imports: `export {origin.root / place.name}`"
+    elif "the bits differ" in fault:
         remedy = (
-            "was its file changed after it was loaded, or does it keep something outside parameters and buffers?"
+            "was its file edited after it was loaded, or does it keep state outside of parameters and buffers?"
             if load.seed is not None
             else f"nothing was seeded before it was built: `load {load.target} seed=0`"
         )
     else:
         remedy = f"does `python {origin.file.name}` work in {place.parent}?"
-    return wrong("this session can't be exported", f"run by itself, the program ends with {fault}", remedy)
+    return wrong("this session can't be exported", f"run on its own, the program failed: {fault}", remedy)
 
 
 def _folded(blocks: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Yield the lines, runs of the same few as a loop."""
+    """Yield the lines, with repeated blocks as loops."""
     for block, turns in repeats(blocks):
         if turns > 1:
             yield f"for _ in range({turns}):"

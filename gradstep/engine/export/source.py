@@ -1,7 +1,7 @@
-"""A workload's file as it stands in an exported program: run by itself, and without gradstep.
+"""A workload's file inside an exported program, which runs on its own and without gradstep.
 
-The file stays as its author wrote it, comments and all. Its syntax tree says what has to change: what imports gradstep
-binds a stand-in, relative imports become absolute, and what runs only as a program does not run.
+The file stays as its author wrote it, comments included, but for three things: imports of gradstep bind a stand-in,
+relative imports become absolute, and code that runs only in a program does not run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from gradstep.engine.problems import is_users
 
 CLASS, MODULE = "gradstep_Workload", "gradstep_module"
-"""What the exported program calls its stand-ins for `gradstep.Workload` and `gradstep`."""
+"""The names of the stand-ins for `gradstep.Workload` and `gradstep`."""
 
 _WITH_WORKLOAD = ("gradstep", "gradstep.workload")
 _AS_PROGRAM = {
@@ -26,17 +26,17 @@ _AS_PROGRAM = {
     "__name__ != '__main__'": "True",
     "'__main__' != __name__": "True",
 }
-"""What a test for being the program gives in a file that is imported, as the workload's was."""
+"""The value of `__name__` tests in an imported file, which the workload's file was."""
 
 
 class Source(NamedTuple):
     """A file, rewritten."""
 
     futures: list[str]
-    """Its imports from `__future__`: they must come first in a program."""
+    """Its imports from `__future__`, which must come first in a program."""
     text: str
     beside: list[str]
-    """The files and packages of the user's that it imports, by the names they have beside it."""
+    """The user's files and packages that it imports, by file name."""
     shared: bool
     """True when one of those imports gradstep, too."""
 
@@ -50,7 +50,7 @@ def rewrite(path: Path, package: str) -> Source:
 
     Raises:
         OSError: it can't be read.
-        SyntaxError: it is no Python.
+        SyntaxError: it is not valid Python.
     """
     with tokenize.open(path) as file:
         source = file.read()
@@ -77,7 +77,7 @@ def _never_runs(node: ast.If) -> bool:
 
 
 class _Text:
-    """A source text, and what is to be replaced in it."""
+    """A source text and the edits to it."""
 
     def __init__(self, source: str) -> None:
         self._bytes = source.encode()
@@ -87,19 +87,19 @@ class _Text:
         self._edits: list[tuple[int, int, str]] = []
 
     def replace(self, node: ast.stmt | ast.expr, text: str) -> None:
-        """Have a text stand in the place of a node; an empty one leaves the node as it is."""
+        """Replace a node by a text; an empty text leaves it unchanged."""
         if text:
             self._edits.append((*self._span(node), text))
 
     def remove(self, node: ast.stmt) -> None:
-        """Take a statement away, with its lines where they hold no other."""
+        """Remove a statement, with its lines unless they hold another."""
         start, end = self._span(node)
         begin, close = self._starts[node.lineno - 1], self._starts[node.end_lineno or node.lineno]
         alone = not self._bytes[begin:start].strip() and self._bytes[end:close].strip()[:1] in (b"", b"#")
         self._edits.append((begin, close, "") if alone else (start, end, "pass"))
 
     def edited(self) -> str:
-        """Return the text with everything replaced."""
+        """Return the text with all edits applied."""
         edited = self._bytes
         for start, end, text in sorted(self._edits, reverse=True):
             edited = edited[:start] + text.encode() + edited[end:]
@@ -113,9 +113,9 @@ class _Text:
 
 
 def _binding(node: ast.Import | ast.ImportFrom, package: str, used: set[str]) -> str:
-    """Return what stands for an import of gradstep, or for a relative one; empty for any other.
+    """Return the replacement of an import of gradstep, or of a relative import; empty for any other.
 
-    What has no stand-in, such as `gradstep.Session`, is imported still where the file uses it: that raises.
+    A name without a stand-in, such as `gradstep.Session`, is still imported if the file uses it: that raises.
     """
     if isinstance(node, ast.ImportFrom):
         module = _absolute(node, package)
@@ -155,7 +155,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _neighbours(tree: ast.Module, package: str) -> tuple[list[str], bool]:
-    """Return the user's files and packages that a file imports, and those import; and whether one imports gradstep."""
+    """Return the user's files and packages that a file imports, recursively, and whether one imports gradstep."""
     main, seen, shared = tree, set[str](), False
     todo = [(tree, package)]
     while todo:
@@ -175,7 +175,7 @@ def _neighbours(tree: ast.Module, package: str) -> tuple[list[str], bool]:
 
 
 def _imported(tree: ast.Module, package: str) -> Iterator[str]:
-    """Yield every module that a file may import by a name, with the packages that it lies in."""
+    """Yield every module that a file may import, with its parent packages."""
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):

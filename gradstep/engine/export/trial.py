@@ -1,4 +1,4 @@
-"""Run an exported program once, in a process of its own where gradstep can't be imported."""
+"""Runs an exported program once, in a separate process where gradstep can't be imported."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ __file__ = sys.argv[0]
 sys.path[0] = __file__.rpartition("/")[0]
 exec(compile(open(__file__, encoding="utf-8").read(), __file__, "exec"))
 """
-"""What `python FILE` does where gradstep is not installed."""
+"""Does what `python FILE` does where gradstep is not installed."""
 
 
 class Trial(NamedTuple):
-    """What came of a run."""
+    """The result of a run."""
 
     seconds: float
     ended: bool
-    """False when it was stopped, because it took too long."""
+    """False if it was stopped because it took too long."""
     fault: str
-    """What it raised, with the line; or in what it differs. Empty when nothing went wrong."""
+    """What it raised, with the line; empty if it succeeded."""
 
 
 def run(program: Path) -> Trial:
-    """Run a program; wait for its end.
+    """Run a program to its end.
 
     Raises:
-        KeyboardInterrupt: the waiting was interrupted; the program is stopped.
+        KeyboardInterrupt: interrupted while waiting; the program is stopped.
     """
     began = time.monotonic()
     with tempfile.TemporaryFile() as errors:
@@ -63,23 +63,23 @@ def run(program: Path) -> Trial:
             process.kill()
             process.wait()
         errors.seek(0)
-        said = errors.read().decode("utf-8", "replace")
-    return Trial(time.monotonic() - began, True, fault_of(program, status, said))
+        stderr = errors.read().decode("utf-8", "replace")
+    return Trial(time.monotonic() - began, True, fault_of(program, status, stderr))
 
 
-def fault_of(program: Path, status: int, said: str) -> str:
-    """Return what a program raised, and the line of it; empty when it went through.
+def fault_of(program: Path, status: int, stderr: str) -> str:
+    """Return what a program raised, and its line; empty if it succeeded.
 
     Args:
         program: its file.
         status: its exit status.
-        said: what it wrote to standard error.
+        stderr: its standard error.
     """
     if status == 0:
         return ""
-    lines = said.split("\n")
-    last = next((line for line in reversed(lines) if line.strip()), f"it ended with status {status}")
-    places = re.findall(rf'File "{re.escape(str(program))}", line (\d+)', said)
+    lines = stderr.split("\n")
+    last = next((line for line in reversed(lines) if line.strip()), f"it exited with status {status}")
+    places = re.findall(rf'File "{re.escape(str(program))}", line (\d+)', stderr)
     if not places:
         return last
     text = program.read_text("utf-8").split("\n")[int(places[-1]) - 1].strip()

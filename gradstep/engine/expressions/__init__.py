@@ -1,1 +1,1 @@
-"""Expressions on what a stop holds: names, functions, operators, evaluation, assignment."""
+"""Expressions: names, functions, operators, evaluation, assignment."""

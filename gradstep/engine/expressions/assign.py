@@ -1,4 +1,4 @@
-"""What `set` writes: the place that its left side names, and the value that its right side gives."""
+"""Assignment by `set`: the target on its left side, and the value of its right side."""
 
 from __future__ import annotations
 
@@ -26,32 +26,31 @@ if TYPE_CHECKING:
 Value: TypeAlias = "Tensor | float | int | bool | tuple[Any, ...] | None"
 Kind: TypeAlias = Literal["hyper", "grad", "tensor"]
 
-
 _LISTED = 8
-"""Elements that are listed one by one; of more, the norm is said."""
+"""Elements up to which all are listed; of more, the norm is shown."""
 
 
 class AssignTarget(NamedTuple):
-    """What is written: some groups' hyper-parameter, a `.grad`, or another tensor; or a part of one."""
+    """The target of a `set`: a hyper-parameter of some groups, a `.grad`, or another tensor; or a part of one."""
 
     kind: Kind
     name: str
-    """Of a hyper-parameter its key, of a `.grad` its parameter, else the tensor."""
+    """The key of a hyper-parameter, the parameter of a `.grad`, else the tensor."""
     line: str
-    """As it was written."""
+    """As typed."""
     torch: str
     """The same in PyTorch."""
     items: tuple[Item, ...] = ()
     tensor: Tensor | None = None
-    """The whole tensor that is written; None where there is none yet."""
+    """The whole tensor; None if it does not exist yet."""
     groups: tuple[dict[str, Any], ...] = ()
 
     def at(self, tensor: Tensor) -> AssignTarget:
-        """Return this place in a tensor that was just made for it."""
+        """Return this target in a newly created tensor."""
         return self._replace(tensor=tensor)
 
     def words(self) -> str:
-        """Return what is there now."""
+        """Return the present value, as text."""
         if self.kind == "hyper":
             values = [_plain(group[self.name]) for group in self.groups]
             return f"{values[0]}" if all(v == values[0] for v in values) else ", ".join(map(str, values))
@@ -66,14 +65,14 @@ class AssignTarget(NamedTuple):
         """Write a tensor, or a part of it, in place."""
         assert self.tensor is not None
         if self.tensor.layout is not torch.strided or self.tensor.is_nested or self.tensor.is_quantized:
-            kind = "quantised" if self.tensor.is_quantized else layout_name(self.tensor)
+            kind = "quantized" if self.tensor.is_quantized else layout_name(self.tensor)
             remedy = (
                 f"`set {self.name}.grad = none`, or zero_grad" if self.kind == "grad" else "convert it in the factory"
             )
-            raise wrong(f"{self.line} can't be written", f"torch writes no element of a {kind} tensor", remedy)
+            raise wrong(f"{self.line} can't be written", f"torch can't write elements of a {kind} tensor", remedy)
         made = as_tensor(list(value) if isinstance(value, tuple) else value, self.tensor).detach()
         with torch.no_grad():
-            # a copy: what is read may lie where it is written
+            # a copy: source and target may overlap
             self.tensor[self.items or ...] = made.to(self.tensor.dtype, copy=True)
 
     def put_hyper(self, value: Value) -> None:
@@ -87,10 +86,10 @@ class AssignTarget(NamedTuple):
 
 
 def assign_target(held: Held, target: Expression, scope: Scope) -> AssignTarget:
-    """Return what the left side of a `set` names.
+    """Return the target that the left side of a `set` names.
 
     Raises:
-        GradstepError: it is nothing that can be written.
+        GradstepError: it can't be written.
     """
     base = target.base if isinstance(target, x.Index) else target
     groups = held.optimizer.param_groups
@@ -102,7 +101,7 @@ def assign_target(held: Held, target: Expression, scope: Scope) -> AssignTarget:
         if base.name not in scope.names() and "." not in base.name:
             names = [*keys, *scope.names()]
             remedy = did_you_mean(base.name, names) or f"hyper-parameters are {', '.join(keys)}"
-            raise wrong(f"there is nothing called {base.name} to set", line, remedy, base.name)
+            raise wrong(f"there is no {base.name} to set", line, remedy, base.name)
     path, items, tensor = split_selection(target, scope)
     owner = path.removesuffix(".grad")
     if path != owner and any(name == owner for name, _ in held.parameters):
@@ -110,40 +109,40 @@ def assign_target(held: Held, target: Expression, scope: Scope) -> AssignTarget:
     given = path.partition(".")[0] in ("input", "target", "batch")
     known = path in held.tensor_names() or path in dict(held.parameters) or ".state." in path
     if tensor is None or not (known or given):
-        what = "there is no tensor there yet" if known or given else "it is computed, or kept by a `let`"
-        raise wrong(f"{line} can't be written", what, "write a parameter, a buffer, a .grad, a state, or the batch")
+        what = "the tensor does not exist yet" if known or given else "it is computed, or defined by a `let`"
+        raise wrong(f"{line} can't be written", what, "set a parameter, buffer, .grad, optimizer state, or the batch")
     return AssignTarget("tensor", path, line, _torch(path, items), items, tensor)
 
 
-def value_of(expression: Expression, scope: Scope, place: AssignTarget | None = None) -> Value:
-    """Return what the right side of a `set` gives, or an option of an optimizer.
+def value_of(expression: Expression, scope: Scope, target: AssignTarget | None = None) -> Value:
+    """Return the value of the right side of a `set`, or of an optimizer's option.
 
     Raises:
-        GradstepError: it can't be computed, or is nothing that can be put there.
+        GradstepError: it can't be computed, or has a kind that the target does not take.
     """
     value = evaluate(expression, scope)
-    hyper = place is None or place.kind == "hyper"
+    hyper = target is None or target.kind == "hyper"
     if hyper and isinstance(value, Tensor) and value.numel() == 1:
         value = value.item()
     if isinstance(value, list):
         value = tuple(value)
     plain = value is None or isinstance(value, (bool, int, float, tuple))
-    none_fits = hyper or (place is not None and place.kind == "grad" and not place.items)
+    none_fits = hyper or (target is not None and target.kind == "grad" and not target.items)
     if (value is None and not none_fits) or not (plain or (isinstance(value, Tensor) and not hyper)):
-        raise wrong("this can't be put there", f"it is {kind_of(value)}", "", expression_line(expression))
-    for there in [_plain(group[place.name]) for group in place.groups] if place is not None else ():
-        if not _alike(there, value):
-            what = f"it is {_kind_text(value)}, and there is {_kind_text(there)}"
-            raise wrong("this can't be put there", what, "", expression_line(expression))
+        raise wrong("this can't be assigned", f"it is {kind_of(value)}", "", expression_line(expression))
+    for old in [_plain(group[target.name]) for group in target.groups] if target is not None else ():
+        if not _takes(old, value):
+            what = f"it is {_kind_text(value)}, the present value is {_kind_text(old)}"
+            raise wrong("this can't be assigned", what, "", expression_line(expression))
     return value  # type: ignore[return-value]
 
 
-def _alike(there: object, value: object) -> bool:
-    """Return whether a hyper-parameter can take a value: torch checks them only when an optimizer is made."""
-    if isinstance(there, (tuple, list)):
-        return isinstance(value, tuple) and len(value) == len(there) and all(map(_alike, there, value))
-    if isinstance(there, bool) or not isinstance(there, (int, float)):
-        return there is None or value is None or isinstance(value, bool)
+def _takes(old: object, value: object) -> bool:
+    """Return whether a hyper-parameter can take a value: torch checks them only when an optimizer is created."""
+    if isinstance(old, (tuple, list)):
+        return isinstance(value, tuple) and len(value) == len(old) and all(map(_takes, old, value))
+    if isinstance(old, bool) or not isinstance(old, (int, float)):
+        return old is None or value is None or isinstance(value, bool)
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

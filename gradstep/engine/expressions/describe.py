@@ -1,4 +1,4 @@
-"""Any value of an expression as short text: what `print`, `watch` and `let` say."""
+"""Any value of an expression as short text, for `print`, `watch` and `let`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gradstep.engine.numbers.readable import dtype_name, layout_name, part
 from gradstep.engine.numbers.selection import cut
 
 _IN_LINE = 10
-"""Elements of a vector that are written out."""
+"""Elements of a vector that are printed."""
 _ROWS, _COLUMNS = 6, 8
-"""Size of the window that is written out of a matrix."""
+"""Size of the window of a matrix that is printed."""
 
 
 def describe(value: object) -> str:
-    """Return a value as short text; a tensor as a window of its numbers, with the same digits down a column."""
+    """Return a value as short text; a tensor as a window of its elements, with aligned digits in each column."""
     match value:
         case None:
             return "none"
@@ -43,7 +43,7 @@ def describe(value: object) -> str:
 
 
 def number_text(value: float, dtype: torch.dtype = torch.float64) -> str:
-    """Return one number with the digits that its dtype has."""
+    """Return one number with the significant digits of its dtype."""
     return f"{value:.{7 if dtype is torch.float32 else 10 if dtype is torch.float64 else 4}g}"
 
 
@@ -83,7 +83,7 @@ def _tensor(tensor: Tensor) -> str:
 
 
 def describe_scalar(item: object) -> str:
-    """Return the one element of a tensor as text: true, 3, or a complex number."""
+    """Return a scalar of a tensor as text: true, 3, or a complex number."""
     return describe(item) if isinstance(item, (bool, int)) else str(item)
 
 
@@ -93,7 +93,7 @@ def _scalars(row: Tensor) -> list[object]:
 
 
 def _columns(rows: Sequence[Sequence[object]], together: bool = False) -> list[list[str]]:
-    """Return the cells of some rows as text, aligned; `together` gives all of them the same digits."""
+    """Return the cells of some rows as aligned text; `together` gives all of them the same digits."""
     if not all(isinstance(v, float) for row in rows for v in row):
         texts = [[describe_scalar(v) for v in row] for row in rows]
     elif together:
@@ -110,7 +110,7 @@ def _columns(rows: Sequence[Sequence[object]], together: bool = False) -> list[l
 
 
 def _form(values: Sequence[float]) -> str:
-    """Return the format that gives the greatest of these numbers five digits, and all the same decimals."""
+    """Return the format that gives the largest of these numbers five digits, and all the same decimals."""
     finite = [abs(v) for v in values if math.isfinite(v) and v]
     if not finite:
         return ".4f"

@@ -1,4 +1,4 @@
-"""Evaluate expressions on what a stop holds: gradstep's own small evaluator, so that no script can run Python."""
+"""Evaluates expressions at a stop, without `eval`: a script can't run Python."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ __all__ = [
 ]
 
 MAX_DEPTH = 120
-"""How deep an expression may be nested; the parser's own limit is lower."""
+"""Maximum nesting depth; the parser's own limit is lower."""
 
 
 class Selected(NamedTuple):
-    """What `show` selects: the name with its `.grad` if any, the index into it, and the tensor if there is one now."""
+    """The selection of a `show`: the name with its `.grad` if any, the index, and the tensor if it exists now."""
 
     path: str
     items: tuple[Item, ...]
@@ -46,20 +46,20 @@ class Selected(NamedTuple):
 
 
 def evaluate(expression: Expression, scope: Scope) -> object:
-    """Return the value of an expression: a tensor (live, not copied), number, truth value, text, list or None.
+    """Return the value of an expression: a tensor (live, not copied), number, boolean, string, list or None.
 
     Raises:
-        GradstepError: a name or function is unknown, shapes do not fit, an index lies outside, torch refuses, ...;
+        GradstepError: a name or function is unknown, shapes do not match, an index is out of range, torch raises, ...;
             the problem's `subject` is the faulty word.
     """
     return _guarded(lambda: _Evaluator(scope).value(expression, 0), expression)
 
 
 def holds(value: object) -> bool:
-    """Return whether a condition holds: a truth value, or a tensor of them that are all true.
+    """Return whether a condition holds: a boolean, or a tensor of booleans that are all true.
 
     Raises:
-        GradstepError: it is no condition, or a tensor without elements, of which nothing can be said.
+        GradstepError: it is not a condition, or a tensor without elements.
     """
     if isinstance(value, bool):
         return value
@@ -73,10 +73,10 @@ def holds(value: object) -> bool:
 
 
 def split_selection(expression: Expression, scope: Scope) -> Selected:
-    """Return what a `show` selects: a name, or an index into one, of a tensor, its `.grad` or an entry of its state.
+    """Return the selection of a `show`: a tensor, its `.grad` or an entry of its state, or an index into one.
 
-    The index is checked; where `.grad` is none it is checked against the tensor's own shape. The tensor is None when
-    there is none at this stop (no gradient, no prediction yet).
+    The index is checked, against the tensor's own shape while its `.grad` is None. The tensor is None when it does not
+    exist at this stop (no gradient, no prediction yet).
 
     Raises:
         GradstepError: it is something else, or there is no such name.
@@ -85,36 +85,36 @@ def split_selection(expression: Expression, scope: Scope) -> Selected:
 
 
 def explain_failure(expression: Expression, scope: Scope) -> tuple[str, str, str]:
-    """Return what was expected, what was found, and how far they are apart, of a condition that does not hold."""
+    """Return the expected value, the actual value and their difference for a condition that does not hold."""
     from gradstep.engine.expressions.explain import explain
 
     return explain(expression, lambda part: evaluate(part, scope))
 
 
 def _guarded(run: Callable[[], _T], expression: Expression) -> _T:
-    """Run under no_grad, and turn what torch raises into a problem."""
+    """Run under no_grad, and turn exceptions of torch into a problem."""
     try:
         with torch.no_grad():
             return run()
     except GradstepError:
         raise
-    except NotImplementedError as error:  # torch lists every backend that has it
-        what = "torch has no such operation for a tensor of this kind"
-        raise wrong(f"`{expression_line(expression)}` cannot be computed", what, "Take a part of it first.") from error
-    except Exception as error:  # torch raises nearly every kind
+    except NotImplementedError as error:  # the message lists every backend
+        what = "torch does not implement this operation for such a tensor"
+        raise wrong(f"`{expression_line(expression)}` cannot be computed", what, "Slice it first.") from error
+    except Exception as error:  # torch raises nearly any type
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise wrong(f"`{expression_line(expression)}` cannot be computed", what) from error
 
 
 class _Evaluator:
-    """Walks over one expression."""
+    """Evaluates one expression, recursively."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
     def value(self, expression: Expression, depth: int) -> object:
         if depth > MAX_DEPTH:
-            raise wrong("this expression is nested too deeply", f"It may be {MAX_DEPTH} levels deep.")
+            raise wrong("this expression is nested too deeply", f"The limit is {MAX_DEPTH} levels.")
         below = depth + 1
         match expression:
             case x.Number(number):
@@ -208,11 +208,11 @@ class _Evaluator:
             target = target.base
         if not isinstance(target, x.Name):
             remedy = "Show a parameter, a buffer or a slice of one: `show 2.weight[0, 0:10]`."
-            raise wrong("only a tensor can be shown", f"`{expression_line(expression)}` is computed.", remedy)
+            raise wrong("only a tensor can be shown", f"`{expression_line(expression)}` is a computed value.", remedy)
         known, owner, rest = resolve(target, self.scope)
         value = self.name(target)
         if known in PLACES and isinstance(value, (list, tuple)) and items and isinstance(items[0], x.Number):
-            # `node.out[1]` is a tensor of several, not a slice of one
+            # `node.out[1]` is one of several tensors, not a slice of one
             return self.selection(_part(x.Name(f"{target.name}.{items[0].value}", target.quoted), items[1:]))
         written = expression_line(target)
         if not _can_be_shown(known, rest) or not (value is None or isinstance(value, Tensor)):
@@ -235,7 +235,7 @@ class _Evaluator:
         options: dict[str, object] = {}
         for name, value in call.options:
             if name not in function.options or name in options:
-                twice = "is given twice" if name in options else f"is no option of `{call.function}`"
+                twice = "is given twice" if name in options else f"is not an option of `{call.function}`"
                 remedy = did_you_mean(name, function.options) or f"It is written {function.usage}."
                 raise wrong(f"`{name}` {twice}", "", remedy, name)
             options[name] = self.value(value, depth)
@@ -243,7 +243,7 @@ class _Evaluator:
         return function.run(arguments, options)
 
     def present(self, expression: Expression, depth: int) -> object:
-        """Return a value that something is computed from: not none."""
+        """Return the value of an operand, which must not be None."""
         value = self.value(expression, depth)
         if value is None:
             name = expression_line(expression)
@@ -259,7 +259,7 @@ class _Evaluator:
             raise wrong(f"`{op}` needs a number", f"It is {kind_of(operand)}.", subject=expression_line(inner))
         operand = dense(operand) if isinstance(operand, Tensor) else operand
         if isinstance(operand, Tensor) and operand.dtype is torch.bool:
-            raise wrong(f"`{op}` needs a number", "It is true or false.", f"Write `not {expression_line(inner)}`.")
+            raise wrong(f"`{op}` needs a number", "It is a boolean.", f"Write `not {expression_line(inner)}`.")
         return -operand if op == "-" else +operand
 
     def truth(self, expression: Expression, depth: int) -> bool | Tensor:
@@ -283,9 +283,9 @@ class _Evaluator:
 
 
 def _can_be_shown(known: str, rest: Sequence[str]) -> bool:
-    """Return whether panels can be about what follows the name of a tensor: nothing, `.grad`, `.state.exp_avg`.
+    """Return whether `show` takes a name with these attributes: none, `.grad`, `.state.exp_avg`.
 
-    Of a place inside a phase it is what goes in or out: `node.in`, `module.out.0`; of a batch what it holds: `batch.0`.
+    At a stop inside a phase it takes inputs and outputs: `node.in`, `module.out.0`; of a batch, its parts: `batch.0`.
     """
     if known in GIVEN:
         return True
@@ -295,12 +295,14 @@ def _can_be_shown(known: str, rest: Sequence[str]) -> bool:
 
 
 def _indexed(tensor: Tensor, items: tuple[Item, ...], name: str, written: Sequence[str]) -> Tensor:
-    """Return what an index selects of a tensor of any layout: a view of it where that is dense."""
+    """Return what an index selects of a tensor of any layout: a view if it is dense."""
     if tensor.is_nested:
         rows, first = tensor.unbind(), items[0]
         check_index((len(rows),), items[:1], name, written)
         if not isinstance(first, int):
-            raise wrong(f"`{name}` has rows of several lengths", "It is nested.", f"Take one: `{name}[0]`.", written[0])
+            raise wrong(
+                f"`{name}` has rows of different lengths", "It is nested.", f"Take one: `{name}[0]`.", written[0]
+            )
         return rows[first] if len(items) == 1 else _indexed(rows[first], items[1:], f"{name}[{first}]", written[1:])
     check_index(tensor.shape, items, name, written)
     plain = tensor.layout is torch.strided and not tensor.is_quantized

@@ -1,4 +1,4 @@
-"""Say by how much an expectation failed: what was expected, what was found, the greatest difference and where."""
+"""Explains a failed expectation: the expected value, the actual one, the largest difference and its index."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gradstep.engine.numbers.readable import dense
 from gradstep.values import expressions as x
 from gradstep.values.expressions import Expression, expression_line
 
-_WORST = {"==": "greatest difference", "<": "furthest off by", "<=": "furthest off by"}
-_WORST |= {">": "furthest off by", ">=": "furthest off by", "close": "greatest difference"}
+_WORST = {"==": "largest difference", "<": "furthest off by", "<=": "furthest off by"}
+_WORST |= {">": "furthest off by", ">=": "furthest off by", "close": "largest difference"}
 
 _FAIL = {"==": "differ", "close": "differ"} | dict.fromkeys(("<", "<=", ">", ">="), "do not hold")
 
@@ -47,12 +47,12 @@ def _true(value: object) -> bool:
 
 
 def _difference(op: str, a: object, b: object, held: object) -> str:
-    """Return how far two operands are apart where the condition fails, as text; empty when they are no numbers."""
+    """Return the difference of two operands where the condition fails, as text; empty unless they are numbers."""
     if op not in _WORST or not _numbers(a) or not _numbers(b):
         return ""
     like = next((dense(v) for v in (a, b) if isinstance(v, Tensor)), None)
     if like is None and isinstance(a, (list, tuple)):
-        return ""  # two lists, such as shapes, are compared as wholes
+        return ""  # two lists, such as shapes, are compared as a whole
     one, other = (as_double(dense(as_tensor(v, like))).cpu() for v in (a, b))
     failed = ~dense(as_tensor(held)).detach().cpu()
     one, other = one.expand(failed.shape), other.expand(failed.shape)
@@ -61,7 +61,7 @@ def _difference(op: str, a: object, b: object, held: object) -> str:
     apart = torch.where(one == other, torch.zeros((), dtype=torch.float64), (one - other).abs())
     missing = int((failed & apart.isnan()).sum())
     count = f"{int(failed.sum()):,} of {failed.numel():,} elements {_FAIL[op]}" if failed.dim() else ""
-    nans = f"{missing:,} NaN, which equals nothing" if missing else ""
+    nans = f"{missing:,} NaN, which is not equal to anything" if missing else ""
     ranked = torch.where(failed & ~apart.isnan(), apart, -1.0)
     place = int(ranked.argmax())
     worst = float(ranked.flatten()[place])

@@ -1,4 +1,4 @@
-"""The functions that an expression may call: a name, how it is written, and what it computes."""
+"""The functions of expressions: name, usage, and what each computes."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Function:
 
 
 def as_tensor(value: object, like: Tensor | None = None) -> Tensor:
-    """Return a number, a truth value or a list of numbers as a tensor; a tensor as it is.
+    """Return a number, a boolean or a list of numbers as a tensor; a tensor unchanged.
 
     Args:
         value: what to convert; numbers become float64, int64 or bool.
-        like: a tensor whose device, and for lists whose dtype, to take.
+        like: a tensor whose device is used, and for lists its dtype.
 
     Raises:
-        GradstepError: it holds no numbers.
+        GradstepError: it is not made of numbers.
     """
     if isinstance(value, Tensor):
         return value
@@ -45,21 +45,21 @@ def as_tensor(value: object, like: Tensor | None = None) -> Tensor:
         return torch.tensor(value, dtype=kind, device="cpu")
     if isinstance(value, (list, tuple)) and all(isinstance(v, (bool, int, float)) for v in value):
         return torch.tensor(value, dtype=torch.float64 if like is None else like.dtype, device=device)
-    raise wrong("this holds no numbers", f"{kind_of(value)} was given where a tensor or a number is needed.")
+    raise wrong("this is not a number", f"{kind_of(value)} was given where a tensor or a number is needed.")
 
 
 def kind_of(value: object) -> str:
-    """Return what kind of value this is, in words."""
+    """Return the kind of a value, as text."""
     if value is None:
         return "none"
     if isinstance(value, Tensor):
         return f"a tensor of shape {shape_text(value)}"
     if isinstance(value, bool):
-        return "a truth value"
+        return "a boolean"
     if isinstance(value, (int, float)):
         return "a number"
     if isinstance(value, str):
-        return "a text"
+        return "a string"
     return "a list" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
 
 
@@ -69,13 +69,13 @@ def shape_text(tensor: Tensor) -> str:
 
 
 def as_double(tensor: Tensor) -> Tensor:
-    """Return a tensor in double precision (complex for complex), on a device that has it."""
+    """Return a tensor in double precision (complex for complex), on a device that supports it."""
     plain = tensor.detach().cpu() if tensor.device.type == "mps" else tensor.detach()
     return plain.to(torch.complex128 if plain.is_complex() else torch.float64)
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    """Return a tensor in which a sum does not overflow: halves as float32, whole numbers as float64."""
+    """Return a tensor whose sum does not overflow: half precision as float32, integers as float64."""
     if tensor.is_floating_point() or tensor.is_complex():
         return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
     return as_double(tensor)
@@ -89,13 +89,13 @@ def _dim(options: Options) -> int | None:
 
 
 def _of_tensor(compute: Callable[[Tensor, Options], Tensor]) -> Callable[[tuple[object, ...], Options], object]:
-    """Make a function of one tensor take a number or a list too; a number gives a number."""
+    """Make a function of one tensor accept a number or a list, too; a number gives a number."""
 
     def run(arguments: tuple[object, ...], options: Options) -> object:
         if isinstance(arguments[0], Tensor):
             return compute(arguments[0], options)
         tensor = as_tensor(arguments[0])
-        # torch would take the root of a whole number in single precision
+        # torch would compute the square root of an integer in float32
         return compute(tensor if tensor.dtype is torch.bool else tensor.double(), options).tolist()
 
     return run
@@ -103,13 +103,13 @@ def _of_tensor(compute: Callable[[Tensor, Options], Tensor]) -> Callable[[tuple[
 
 @dataclass(frozen=True)
 class _Whole:
-    """All numbers of a tensor, in a row; of a sparse one those that are stored, and one 0 for all that are not."""
+    """All elements of a tensor, flat; of a sparse one those stored, and one 0 for all others."""
 
     values: Tensor
     count: int
-    """How many it has."""
+    """Number of elements."""
     zeros: int
-    """How many of them are 0 and not stored."""
+    """Number of elements that are not stored."""
 
     @staticmethod
     def of(tensor: Tensor) -> _Whole:
@@ -159,7 +159,7 @@ def _norm(tensor: Tensor, options: Options) -> Tensor:
 def _reduce(
     whole: Callable[[_Whole], Tensor], along: Callable[[Tensor, int], Tensor]
 ) -> Callable[[Tensor, Options], Tensor]:
-    """Make a function of all numbers of a tensor, or with `dim` of those along one dimension."""
+    """Make a reduction of all elements of a tensor, or along one dimension with `dim`."""
 
     def run(tensor: Tensor, options: Options) -> Tensor:
         dim = _dim(options)
@@ -182,14 +182,14 @@ def _extreme(word: str, reduce: Callable[..., Tensor]) -> Callable[[Tensor, Opti
 
 def _ordered(tensor: Tensor, word: str) -> Tensor:
     if tensor.is_complex():
-        raise wrong(f"complex numbers have no {word}", "They are not ordered.", "Compare their sizes: `abs(x)`.")
+        raise wrong(f"complex numbers have no {word}", "They are not ordered.", "Compare their magnitudes: `abs(x)`.")
     if not tensor.numel():
-        raise wrong(f"this has no {word}", f"{kind_of(tensor)} holds no number.".capitalize(), "Widen the slice.")
+        raise wrong(f"this has no {word}", f"{kind_of(tensor)} has no elements.".capitalize(), "Widen the slice.")
     return tensor
 
 
 def _argmax(arguments: tuple[object, ...], options: Options) -> object:
-    tensor, dim = _ordered(dense(as_tensor(arguments[0])), "greatest element"), _dim(options)
+    tensor, dim = _ordered(dense(as_tensor(arguments[0])), "largest element"), _dim(options)
     tensor = tensor.to(torch.uint8) if tensor.dtype is torch.bool else tensor
     return int(tensor.argmax()) if dim is None else tensor.argmax(dim)
 
@@ -213,15 +213,15 @@ def close(arguments: tuple[object, ...], options: Options) -> object:
 
 
 def check_broadcast(a: Tensor, b: Tensor) -> None:
-    """Check that two tensors can be compared or computed with, element by element.
+    """Check that the shapes of two tensors broadcast.
 
     Raises:
-        GradstepError: their shapes do not fit.
+        GradstepError: their shapes do not broadcast.
     """
     for one, other in zip(reversed(a.shape), reversed(b.shape), strict=False):
         if one != other and 1 not in (one, other):
             what = f"{shape_text(a)} and {shape_text(b)} do not broadcast."
-            raise wrong("the shapes do not fit", what, "Slice one of them so that the shapes are the same.")
+            raise wrong("the shapes do not match", what, "Slice one of them so that the shapes are the same.")
 
 
 def _shape(arguments: tuple[object, ...], _: Options) -> object:
@@ -246,9 +246,9 @@ def _reducing(name: str, help_: str, compute: Callable[[Tensor, Options], Tensor
 
 FUNCTIONS: dict[str, Function] = dict(
     [
-        ("norm", Function("norm(x, p=2)", "the norm, L2 unless told", _of_tensor(_norm), options=("p", "dim"))),
-        _reducing("max", "the greatest element", _extreme("greatest element", torch.amax)),
-        _reducing("min", "the least element", _extreme("least element", torch.amin)),
+        ("norm", Function("norm(x, p=2)", "the norm, L2 by default", _of_tensor(_norm), options=("p", "dim"))),
+        _reducing("max", "the largest element", _extreme("largest element", torch.amax)),
+        _reducing("min", "the smallest element", _extreme("smallest element", torch.amin)),
         _reducing("mean", "the mean", _reduce(lambda all_: all_.mean, lambda x, dim: _wide(x).mean(dim))),
         _reducing("sum", "the sum", _reduce(lambda all_: _wide(all_.values).sum(), lambda x, dim: _wide(x).sum(dim))),
         _reducing(
@@ -258,7 +258,7 @@ FUNCTIONS: dict[str, Function] = dict(
         ),
         _elementwise("abs", "the absolute value of each element", _abs),
         _elementwise("sqrt", "the square root of each element", torch.sqrt),
-        _elementwise("exp", "e to the power of each element", torch.exp),
+        _elementwise("exp", "e raised to each element", torch.exp),
         _elementwise("log", "the natural logarithm of each element", torch.log),
         _reducing(
             "any",
@@ -272,17 +272,17 @@ FUNCTIONS: dict[str, Function] = dict(
         ),
         _elementwise("isnan", "where the elements are NaN", torch.isnan),
         _elementwise("isinf", "where the elements are infinite", torch.isinf),
-        _elementwise("isfinite", "where the elements are neither", torch.isfinite),
+        _elementwise("isfinite", "where the elements are neither NaN nor infinite", torch.isfinite),
         (
             "close",
             Function(
                 "close(a, b, rtol=1e-5, atol=1e-8)", "where |a - b| <= atol + rtol * |b|", close, 2, ("rtol", "atol")
             ),
         ),
-        ("shape", Function("shape(x)", "the shape, a list", _shape)),
-        ("dtype", Function("dtype(x)", 'the type of the elements, such as "float32"', _dtype)),
+        ("shape", Function("shape(x)", "the shape, as a list", _shape)),
+        ("dtype", Function("dtype(x)", 'the dtype, such as "float32"', _dtype)),
         ("numel", Function("numel(x)", "the number of elements", _numel)),
-        ("argmax", Function("argmax(x)", "the place of the greatest element, counted flat", _argmax, options=("dim",))),
+        ("argmax", Function("argmax(x)", "the flat index of the largest element", _argmax, options=("dim",))),
     ]
 )
 """Every function by name; `:` completes them and `gradstep help steps` documents them."""

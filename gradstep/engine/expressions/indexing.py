@@ -1,4 +1,4 @@
-"""Index a tensor or a list as torch does, with errors that name the shape instead of an empty result."""
+"""Indexes tensors and lists as torch does, but raises where torch would return an empty slice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradstep.engine.expressions.functions import kind_of
 from gradstep.values.errors import wrong
 
 Item: TypeAlias = int | slice | EllipsisType
-"""One part of an index, its numbers known."""
+"""One part of an evaluated index."""
 
 
 def whole_number(value: object, written: str) -> int:
@@ -34,20 +34,20 @@ def check_index(shape: Sequence[int], items: Sequence[Item], name: str, written:
     Args:
         shape: the sizes of the dimensions.
         items: the index.
-        name: what is indexed, for the message.
-        written: each part of the index as written, for the caret.
+        name: the name of the tensor, for the message.
+        written: each part of the index as typed, for the caret.
 
     Raises:
-        GradstepError: there are too many parts, or one lies outside of its dimension.
+        GradstepError: there are too many parts, or one is out of range.
     """
     sizes = tuple(shape)
     what = f"`{name}` has shape {sizes}."
     dots = [i for i, item in enumerate(items) if item is ...]
     count = len(items) - len(dots)
     if len(dots) > 1:
-        raise wrong("`...` may stand once in an index", what, subject="...")
+        raise wrong("`...` may appear only once in an index", what, subject="...")
     if count > len(sizes):
-        remedy = f"Give at most {len(sizes)}." if sizes else "It is one number: leave the index out."
+        remedy = f"Give at most {len(sizes)}." if sizes else "It is a scalar: omit the index."
         raise wrong("1 index is too many" if count == 1 else f"{count} indices are too many", what, remedy, written[-1])
     after = len(items) - dots[0] - 1 if dots else 0
     for i, item in enumerate(items):

@@ -1,4 +1,4 @@
-"""What a name in an expression denotes: the longest part of it that exists, and the attributes that follow."""
+"""Resolves names in expressions: the longest part that exists, and the attributes after it."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from gradstep.values.nearest import did_you_mean, nearest
 
 _MISSING = object()
 GIVEN = ("batch", "input", "target", "prediction")
-"""Names of what goes into a model and comes out of it: tensors, or what holds them."""
+"""Names of a model's inputs and outputs: tensors, or containers of them."""
 PARTS = {
     "node": ("name", "edge", "in", "out", "number", "module", "parameter", "addends"),
     "module": ("name", "edge", "in", "out", "path"),
     "op": ("name", "edge", "in", "out", "module"),
 }
-"""What there is to ask of each thing that a phase can be stopped at."""
+"""The attributes of each place inside a phase."""
 PLACES = tuple(PARTS)
-"""Names of what a phase is stopped at."""
+"""Names of the places inside a phase."""
 
 
 class NothingThereError(GradstepError):
-    """An expression is over something that is none at this stop; it may have a value at another."""
+    """An expression uses something that is None at this stop; it may have a value at another."""
 
 
 class Scope(Protocol):
-    """What names mean at a stop."""
+    """The names at a stop."""
 
     @property
     def inside(self) -> str:
-        """The phase that is stopped inside; empty between phases."""
+        """The phase that the stop is inside; empty between phases."""
         ...
 
     def find(self, name: str) -> object:
-        """Return the value of exactly this name; raise KeyError when there is none."""
+        """Return the value of exactly this name; raise KeyError if it is unknown."""
         ...
 
     def names(self) -> Sequence[str]:
-        """Return every name, for the nearest word."""
+        """Return all names, for suggestions."""
         ...
 
     def state_of(self, tensor: Tensor) -> Mapping[str, object]:
@@ -79,11 +79,11 @@ def _unknown(name: str, written: str, scope: Scope) -> GradstepError:
     names = scope.names()
     guesses = [f"`{x.name_line(found)}{dot}{tail}`" for found in nearest(stem, names)]
     remedy = f"Did you mean {' or '.join(guesses)}?" if guesses else list_some(names)
-    return wrong(f"there is no `{name}`", "Neither the model nor a `let` has the name.", remedy, written)
+    return wrong(f"there is no `{name}`", "It is not a name of the model, nor defined by a `let`.", remedy, written)
 
 
 def part_of(value: object, part: str, owner: str, written: str, scope: Scope) -> object:
-    """Return `.part` of a value: .grad and .state of a tensor, a key, a field, a place; never by getattr."""
+    """Return `.part` of a value: .grad or .state of a tensor, a key, a field, an index; never by getattr."""
     match value:
         case Tensor() if part == "grad":
             return value.grad if value.is_leaf or value.retains_grad else None
@@ -95,7 +95,7 @@ def part_of(value: object, part: str, owner: str, written: str, scope: Scope) ->
             return value[getattr(value, "_fields", ()).index(part)]
         case tuple() | list() if part.isdigit() and int(part) < len(value):
             return value[int(part)]
-        case None if part not in PARTS.get(owner, (part,)):  # it would not be there at any stop
+        case None if part not in PARTS.get(owner, (part,)):  # it does not exist at any stop
             remedy = did_you_mean(part, PARTS[owner]) or f"It has {', '.join(PARTS[owner])}."
             raise wrong(f"`{owner}` has no `.{part}`", "", remedy, written)
         case None:
@@ -110,22 +110,22 @@ def part_of(value: object, part: str, owner: str, written: str, scope: Scope) ->
 
 
 def nothing_there(name: str, what: str, scope: Scope, written: str) -> NothingThereError:
-    """Return the error for a name whose value is none, with what gives it one."""
+    """Return the error for a name whose value is None, with a remedy."""
     return NothingThereError(wrong(f"`{name}` is none", what, _remedy(name, scope.inside), written).problem)
 
 
 def _remedy(name: str, inside: str) -> str:
-    """Return what to do about a name whose value is none; empty when nothing is known."""
+    """Return the remedy for a name whose value is None; empty if unknown."""
     if name.endswith(".grad"):
-        how = "`continue` goes on to the end of this backward" if inside == "backward" else "Run backward first"
-        return f"{how}, or ask whether it `is none`."
+        how = "`continue` runs to the end of this backward" if inside == "backward" else "Run backward first"
+        return f"{how}, or test whether it `is none`."
     if name.split(".")[0] in PLACES:
-        return "It is there at a stop inside a phase: `into backward`; `.out` after it has run."
+        return "It exists at a stop inside a phase: `into backward`; `.out` once it has run."
     if name.endswith(".state"):
-        return "The optimizer makes it in its first step, if it keeps any."
+        return "The optimizer creates it in its first step, if it keeps any."
     if name not in GIVEN and name != "loss":
         return ""
-    return "`continue` goes on to the end of this forward." if inside == "forward" else "Run forward first."
+    return "`continue` runs to the end of this forward." if inside == "forward" else "Run forward first."
 
 
 def _keys(value: object) -> list[str]:
@@ -135,6 +135,6 @@ def _keys(value: object) -> list[str]:
 
 
 def list_some(names: Sequence[str], count: int = 12) -> str:
-    """Return the first of some names, for a message about one that is none of them."""
+    """Return the first of some names, for a message about an unknown one."""
     more = f", ... {len(names):,} in all" if len(names) > count else ""
     return f"There are {', '.join(names[:count])}{more}." if names else "Nothing is loaded."

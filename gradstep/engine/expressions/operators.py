@@ -1,4 +1,4 @@
-"""The infix operators of an expression, on tensors, numbers, texts and lists."""
+"""The infix operators of expressions, on tensors, numbers, strings and lists."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _COMPARISON: dict[str, Callable[[Any, Any], object]] = {
 
 
 def operate(op: str, a: object, b: object) -> object:
-    """Compute `a op b` or compare them, element by element where one is a tensor.
+    """Compute `a op b`, elementwise if one is a tensor.
 
     Raises:
-        GradstepError: the operator cannot take these, or their shapes do not fit.
+        GradstepError: the operator does not take these, or their shapes do not broadcast.
     """
     if isinstance(a, Tensor) or isinstance(b, Tensor):
         one, other = (a, b) if _stays_sparse(op, a, b) else _matched(a, b, op)
@@ -57,28 +57,30 @@ def _stays_sparse(op: str, a: object, b: object) -> bool:
 
 
 def _matched(a: object, b: object, op: str) -> tuple[object, object]:
-    """Return two operands, one of them a tensor, as torch takes them: numbers stay, lists become tensors."""
+    """Return two operands, one of them a tensor, as torch accepts them: lists become tensors."""
     like = a if isinstance(a, Tensor) else b if isinstance(b, Tensor) else None
     like = None if like is None else dense(like)
     one, other = (v if isinstance(v, (bool, int, float)) else dense(as_tensor(v, like)) for v in (a, b))
     if op in ("<", "<=", ">", ">=") and any(isinstance(v, Tensor) and v.is_complex() for v in (one, other)):
-        raise wrong("complex numbers are not ordered", f"`{op}` needs real ones.", "Compare their sizes: `abs(x)`.")
+        raise wrong(
+            "complex numbers are not ordered", f"`{op}` needs real numbers.", "Compare their magnitudes: `abs(x)`."
+        )
     if isinstance(one, Tensor) and isinstance(other, Tensor) and op != "@":
         check_broadcast(one, other)
     return one, other
 
 
 def _plain(op: str, a: Any, b: Any) -> object:
-    """Compute with numbers, compare numbers, texts and lists."""
+    """Compute with numbers; compare numbers, strings and lists."""
     numbers = isinstance(a, (int, float)) and isinstance(b, (int, float))
     if not numbers and (op not in ("==", "!=") or type(a) is not type(b)):
-        raise wrong(f"`{op}` cannot take these", f"{kind_of(a)} and {kind_of(b)}.")
+        raise wrong(f"unsupported operands for `{op}`", f"{kind_of(a)} and {kind_of(b)}.")
     if op in _COMPARISON:
         return _COMPARISON[op](a, b)
     if op == "/" and b == 0:
         raise wrong("division by zero", f"{describe(a)} / 0")
     if op == "**" and isinstance(a, int) and abs(b) > 64:
-        a = float(a)  # a power of whole numbers could take any amount of memory
+        a = float(a)  # a power of integers could take any amount of memory
     made = _ARITHMETIC[op](a, b)
     if isinstance(made, complex):
         raise wrong("this is not a real number", f"{describe(a)} {op} {describe(b)}")

@@ -1,4 +1,4 @@
-"""Which names a pattern matches: `0.*`, `*.bias`, or one name."""
+"""The names that a pattern matches: `0.*`, `*.bias`, or one name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gradstep.values.nearest import did_you_mean
 
 
 def matching(pattern: str, names: Sequence[str]) -> list[str]:
-    """Return the names that a pattern matches, as the shell matches files.
+    """Return the names that a glob pattern matches.
 
     Raises:
         GradstepError: it matches none.

@@ -1,4 +1,4 @@
-"""What an expression can name at a stop: the model's tensors, the loss, the batch, and what was kept by `let`."""
+"""The names in expressions at a stop: the model's tensors, the loss, the batch, and those defined by `let`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from gradstep.values import expressions as x
 from gradstep.values.expressions import Expression
 
 VALUES = ("loss", "iteration", "lr", "input", "target", "prediction", "batch")
-"""Names that are no tensors of the model."""
+"""Names besides those of the model's tensors."""
 
 
 class HeldScope:
-    """The names of a held workload; a model's name comes before every other."""
+    """The names of a held workload; those of the model take precedence."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
         self.lets: dict[str, object] = {}
-        """What `let` kept, by name."""
+        """The values defined by `let`, by name."""
         self.event: Callable[[], Event | None] = lambda: None
-        """Gives where a phase is stopped; None between phases."""
+        """Returns the event that a phase is stopped at; None between phases."""
 
     @property
     def inside(self) -> str:
-        """The phase that is stopped inside; empty between phases."""
+        """The phase that the stop is inside; empty between phases."""
         event = self.event()
         return "" if event is None else event.phase
 
@@ -50,7 +50,7 @@ class HeldScope:
         return self._value(name)
 
     def names(self) -> Sequence[str]:
-        """Return every name there is."""
+        """Return all names."""
         return (*self.model_names(), *self.lets, *VALUES, *(PLACES if self.event() is not None else ()))
 
     def model_names(self) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ class HeldScope:
         return tuple(self._held.tensor_names())
 
     def is_place(self, target: Expression) -> bool:
-        """Return whether the left side of a `set` names what is passed at a stop inside a phase, and nothing else."""
+        """Return whether the left side of a `set` names an input or output at a stop inside a phase."""
         while isinstance(target, x.Index):
             target = target.base
         if not isinstance(target, x.Name) or target.quoted:
@@ -72,7 +72,7 @@ class HeldScope:
         return state
 
     def _place(self, name: str) -> object:
-        """Return what is known of the node, module or op that a phase is stopped at; none where it is at another."""
+        """Return the node, module or op that a phase is stopped at; None if it is stopped at another kind."""
         event = self.event()
         return None if event is None or event.kind != name else passed_at(event)
 
@@ -97,7 +97,7 @@ class HeldScope:
 
 
 def selected_tensor(scope: HeldScope, path: str) -> torch.Tensor | None:
-    """Return the tensor of a selection as it is at this stop; None while there is none, such as a `.grad`."""
+    """Return the selected tensor at this stop; None while it does not exist, such as a `.grad`."""
     if path.split(".")[0] in PLACES and scope.event() is None:
         return None
     try:
@@ -114,7 +114,7 @@ def selected_tensor(scope: HeldScope, path: str) -> torch.Tensor | None:
 
 
 def _passed(value: object, parts: Sequence[str]) -> torch.Tensor | None:
-    """Return the tensor that a path leads to in what is passed at a place; None where it leads to none."""
+    """Return the tensor at a path in an input or output; None if there is none."""
     for part in parts:
         if isinstance(value, Mapping):
             value = value.get(part)

@@ -204,13 +204,13 @@ def _made(place: _EditTarget, value: object, line: str) -> Tensor | None:
     if value is None and not items:
         return None  # torch takes it from a hook: no gradient flows on
     if isinstance(value, bool) or not isinstance(value, (Tensor, int, float, list)):
-        raise wrong("this can't be put there", f"it is {kind_of(value)}", "", line)
+        raise wrong("this can't be assigned", f"it is {kind_of(value)}", "", line)
     if isinstance(value, Tensor) and value.is_complex() and not whole.is_complex():
-        raise wrong("this can't be put there", f"it is {dtype_name(value)}, and {line} is {dtype_name(whole)}")
+        raise wrong("this can't be assigned", f"it is {dtype_name(value)}, and {line} is {dtype_name(whole)}")
     number_ = not isinstance(value, (Tensor, list)) or (isinstance(value, Tensor) and value.dim() == 0)
     if whole.layout is not torch.strided and (items or number_):
         remedy = f"change all of it: `set {place.path} = 0 * {place.path}`"
-        raise wrong("this can't be put there", f"{line} is sparse: its elements can't be written one by one", remedy)
+        raise wrong("this can't be assigned", f"{line} is sparse: its elements can't be written one by one", remedy)
     if items or number_:
         made = whole.detach().clone()
         made[items or ...] = as_tensor(value, whole).detach().to(whole.dtype)

@@ -300,8 +300,8 @@ def test_a_file_beside_it_may_import_gradstep_too(tmp_path: Path, runs: Runs) ->
     (tmp_path / "mine.py").write_text("from beside import made\nf = made\n")
     outcome = steps(f"load mine.py:f seed=2 device=cpu\n{PHASES}\nexport plain.py", tmp_path)
     assert outcome.problem is None
-    assert "it imports beside.py: send that along" in outcome.text
-    assert "It imports beside.py, which must lie beside it." in assert_same(tmp_path / "plain.py", runs)
+    assert "it imports beside.py: send that with it" in outcome.text
+    assert "It imports beside.py, which must be in the same folder." in assert_same(tmp_path / "plain.py", runs)
 
 
 def test_a_module_of_a_package_keeps_its_relative_imports(tmp_path: Path, runs: Runs) -> None:
@@ -318,7 +318,7 @@ def test_a_module_of_a_package_keeps_its_relative_imports(tmp_path: Path, runs: 
     sys.path.append(str(tmp_path))
     outcome = steps(f"load nets.deep.model:f seed=2 device=cpu\n{PHASES}\nexport plain.py", tmp_path)
     assert outcome.problem is None
-    assert "it imports nets/: send that along" in outcome.text
+    assert "it imports nets/: send that with it" in outcome.text
     text = assert_same(tmp_path / "plain.py", runs)
     assert "from nets.deep.parts import gradstep as g, torch" in text
     assert "from nets import sizes\n" in text
@@ -357,18 +357,18 @@ REFUSED = {
     "more of gradstep": (
         "import torch\nfrom gradstep import Session as S, Workload as W\ndef f():\n    return S and W(LINEAR)\n",
         "at `from gradstep import Session as S",
-        "only gradstep.Workload has a stand-in",
+        "has a stand-in for gradstep.Workload only",
     ),
     "more of the module": (
         "import torch, gradstep\ndef f():\n    assert gradstep.__version__\n    return gradstep.Workload(LINEAR)\n",
         "has no attribute '__version__'",
-        "only gradstep.Workload has a stand-in",
+        "has a stand-in for gradstep.Workload only",
     ),
     "what a seed does not reach": (
         "import os, torch, gradstep\ndef f():\n    w = gradstep.Workload(LINEAR)\n"
         "    w.model.bias.data[0] = os.getpid()\n    return w\n",
-        "other bits than the session had",
-        "keep something outside parameters and buffers?",
+        "the bits differ from those of the session",
+        "keep state outside of parameters and buffers?",
     ),
 }
 
@@ -402,14 +402,14 @@ def test_a_program_elsewhere_than_what_it_imports_is_refused_with_the_place_for_
 
 def test_a_workload_that_was_handed_over_has_no_source(tmp_path: Path) -> None:
     session = Session(build(find_factory("xor", ""), "xor"))
-    assert "handed over as an object" in refused(session.execute(Export(str(tmp_path / "plain.py"))), tmp_path)
+    assert "passed as an object" in refused(session.execute(Export(str(tmp_path / "plain.py"))), tmp_path)
 
 
 def test_what_has_no_counterpart_is_named(tmp_path: Path) -> None:
     outcome = steps(
         "load xor seed=0\nlet w = 0.weight\nforward; backward; step\nset 0.weight = w\nexport plain.py", tmp_path
     )
-    assert "`w` was kept by a `let`" in refused(outcome, tmp_path)
+    assert "`w` is defined by a `let`" in refused(outcome, tmp_path)
 
 
 def test_a_program_is_run_in_a_process_of_its_own_without_gradstep(tmp_path: Path) -> None:
@@ -439,7 +439,7 @@ def test_a_program_that_takes_too_long_is_written_and_said_not_to_be_proven(
     monkeypatch.setattr("gradstep.engine.export.program.run", lambda _: stopped)
     outcome = steps("load xor seed=0 device=cpu\nexport plain.py", tmp_path)
     assert outcome.problem is None
-    assert "is written, but not proven: it was stopped after" in outcome.text
+    assert "is written, but not verified: it was stopped after" in outcome.text
     assert (tmp_path / "plain.py").exists()
 
 
