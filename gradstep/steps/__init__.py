@@ -1,4 +1,4 @@
-"""SAY: the .steps language."""
+"""The .steps language: parsing, running, recording."""
 
 from __future__ import annotations
 

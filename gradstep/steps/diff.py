@@ -1,4 +1,4 @@
-"""`gradstep diff`: two scripts, or one on two devices or in two dtypes, run side by side; or two saved states."""
+"""`gradstep diff`: compare two scripts, one script on two devices or in two dtypes, or two saved states."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from gradstep.values.side_by_side import Found, Turn, side_by_side
 if TYPE_CHECKING:
     from gradstep.session.side_by_side import Side
 
-SAME, PARTED, WRONG = 0, 1, 2
+SAME, DIVERGED, WRONG = 0, 1, 2
 """Exit codes."""
 STEPS, SAVED = ".steps", ".safetensors"
 
 
 class FailedError(Exception):
-    """A script did not go through; holds the report."""
+    """A script failed; the message is the report."""
 
 
 class _Walk:
-    """Carries a script out on one side, a command that may part the two at a time."""
+    """Runs one script, up to the next command that can make the two diverge."""
 
     def __init__(self, script: Script, side: Side, device: str | None) -> None:
         self.side = side
@@ -63,7 +63,7 @@ class _Walk:
         command = line.command
         if isinstance(command, Load) and self._device is not None:
             command = replace(command, device=self._device)
-        # two sides that differ may not both hold to what is expected, and what only tells changes nothing
+        # commands that only print change nothing, and the expectations of one run may not hold in the other
         problem = None if role_of(command) == "tell" else self.side.execute(command).problem
         failure = self._runner.feed(problem)
         if failure is not None:
@@ -79,18 +79,18 @@ def diff(
     history: int = HISTORY,
     as_json: bool = False,
 ) -> int:
-    """Print where two scripts part, or in what two saved states differ, and return the exit code.
+    """Print where two scripts diverge, or the differences of two saved states, and return the exit code.
 
     Args:
         paths: two scripts, which are run side by side in one process, or two saved states.
-        devices: in place of the devices of the scripts' `load`s.
-        dtypes: what their workloads are cast to; empty to leave them as they are.
-        tolerance: what is let pass; None for bits, and for what fits where devices or dtypes differ.
-        history: bytes that each script may keep to go back in time with.
-        as_json: print an object in place of words.
+        devices: override the devices of the scripts' `load`s.
+        dtypes: what their workloads are cast to; empty for no cast.
+        tolerance: differences to ignore; None compares bits, or uses defaults where devices or dtypes differ.
+        history: memory budget of each script's history, in bytes.
+        as_json: print a JSON object instead of text.
 
     Raises:
-        GradstepError: the files do not go together, or one that was saved can't be read.
+        GradstepError: the files can't be compared, or a saved state can't be read.
     """
     try:
         with redirect_stdout(sys.stderr):
@@ -111,7 +111,7 @@ def diff(
     else:
         text = comparison_words(found) if isinstance(found, RunComparison) else file_comparison_words(found)
     print(text)  # noqa: T201
-    return PARTED if parted else SAME
+    return DIVERGED if parted else SAME
 
 
 def _kind(paths: Sequence[str]) -> str:
@@ -124,8 +124,8 @@ def _kind(paths: Sequence[str]) -> str:
         script, saved = sorted(paths, key=lambda path: path.endswith(SAVED))
         written = script.removesuffix(STEPS) + SAVED
         raise wrong(
-            "a script and a saved state do not go together",
-            f"{script} is run, {saved} is only read.",
+            "a script can't be compared with a saved state",
+            f"{script} would be run, {saved} only read.",
             f"End the script with `checkpoint {Path(written).name}`, replay it, then compare {written} with {saved}.",
             saved,
         )

@@ -1,4 +1,4 @@
-"""Run a script on a session in this process, without a screen: what a replay and a test have in common."""
+"""Run a script on a session in this process, without a screen; used by replay and the pytest plugin."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from gradstep.session.local import Session
 
 Draw = Callable[["Session", str, tuple[int, int]], None]
-"""Draws the session's screen to an SVG file: session, path, columns and rows."""
+"""Draws the session's screen to an SVG file; takes session, path, and columns and rows."""
 
 
 class Headless:
-    """One run of one script; it ends at the first failure.
+    """A run of a script, up to its first failure.
 
     Args:
-        script: what to run.
-        session: on what.
-        draw: draws a screenshot; None leaves them out.
+        script: the script to run.
+        session: the session to run it on.
+        draw: draws a screenshot; None skips screenshots.
         size: columns and rows of a screenshot.
-        seed: in place of the seed that the script's `load` gives.
-        device: in place of its device.
-        observed: whether stops are looked at. Where they are not, and the script goes on after no error, the session
-            keeps nothing to undo a phase with: the run ends at its first failure.
-        lines: whether it is noted which line makes each node; it is where the script may stop inside a phase.
+        seed: overrides the seed of the script's `load`.
+        device: overrides its device.
+        observed: whether views of stops are needed. If not, and the script expects no error, the session keeps nothing
+            to roll a phase back with: the run ends at its first failure anyway.
+        lines: whether to record the source line of each node; always done if the script may stop inside a phase.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Headless:
         self._given = {k: v for k, v in (("seed", seed), ("device", device)) if v is not None}
 
     def run(self, carried: Callable[[Line, Outcome], None]) -> Failure | None:
-        """Carry out the script; `carried` is called after each command, with its line and its outcome."""
+        """Run the script; `carried` is called after each command with its line and outcome."""
         runner, execute = self.runner, self.session.execute
         line = runner.line
         while line is not None:
@@ -90,9 +90,9 @@ class Headless:
             if not self._travels:
                 self.session.forget()
             if self._lines:
-                self.session.look(LookSource())  # from here on they are noted
+                self.session.look(LookSource())  # records lines from here on
             if self.observed and self._draw is not None:
-                # a picture shows what every backward added, and the lines that made the graph
+                # a screenshot shows the ledger and the source lines of the graph
                 self.session.look(LookLedger(), LookGraph(count=1))
             return outcome
         assert isinstance(command, Screenshot)
@@ -102,11 +102,11 @@ class Headless:
 
     @property
     def stop(self) -> Stop:
-        """Where the session stands."""
+        """The current stop."""
         return self.session.stop
 
     def draw(self, path: str, size: tuple[int, int] | None = None) -> Problem | None:
-        """Draw the screen as it is now; return the problem when it cannot be written."""
+        """Draw the current screen to a file; return a problem when it cannot be written."""
         if self._draw is None:
             return None
         try:

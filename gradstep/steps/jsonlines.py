@@ -1,11 +1,10 @@
-"""`--json`: one JSON object a line for each command carried out, each turn of a repeat too.
+"""`--json`: one JSON object per line for each command, including each turn of a repeat.
 
-The keys: `command`, its line; `line`, its number in the script; `phase`, forward, backward, step, zero_grad or
-next_batch, null for other commands; `stop`, the number of the stop it led to; `iteration`; `loss`; `changed`, a list of
-{name, before, after, norm_before, norm_after, norm_of_change}; `digest`, a hash over the whole state; and where there
-is one `branch`, of the timeline, `position`, where it is stopped inside a phase, `text`, what the command printed, and
-`problem`, {kind, title, what}. JSON has no spelling of numbers that are not finite: they are the strings "NaN",
-"Infinity" and "-Infinity".
+The keys: `command`, its line; `line`, its number in the script; `phase`: forward, backward, step, zero_grad or
+next_batch, null for other commands; `stop`, the number of the resulting stop; `iteration`; `loss`; `changed`, a list of
+{name, before, after, norm_before, norm_after, norm_of_change}; `digest`, a hash of the whole state; and where
+applicable `branch` of the timeline, `position` of a stop inside a phase, `text` that the command printed, and
+`problem`, {kind, title, what}. Non-finite numbers, which JSON lacks, are the strings "NaN", "Infinity" and "-Infinity".
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class JsonLines:
-    """Writes the objects. The digest is taken again only after a command that may have changed the state."""
+    """Writes the objects. The digest is computed again only after a command that may have changed the state."""
 
     def __init__(self, session: Session, out: TextIO) -> None:
         self._session, self._out = session, out
@@ -71,7 +70,7 @@ class JsonLines:
 
 
 def spelled(value: object) -> object:
-    """Return a value as JSON can write it: numbers that are not finite as strings."""
+    """Return a value for JSON, with non-finite numbers as strings."""
     if isinstance(value, dict):
         return {name: spelled(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):

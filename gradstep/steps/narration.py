@@ -1,4 +1,4 @@
-"""Narration as it is read: Markdown as text for a terminal, and as HTML for a page."""
+"""Render narration, which is Markdown, for a terminal and as HTML."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import Heading, Markdown, MarkdownElement
 
 _WIDTH = 100
-"""Columns of a line at most; wider ones are hard to read."""
+"""Most columns of a line, for readability."""
 
 
 class _Heading(Heading):
-    """A heading that stands at the left."""
+    """A left-aligned heading."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.text
@@ -26,14 +26,14 @@ class _Narration(Markdown):
 
 
 def rendered(markdown: str) -> str:
-    """Return narration as text for standard output: wrapped to a terminal's width, and styled where it is one."""
+    """Return narration for standard output: wrapped to the terminal's width, and styled on a terminal."""
     console = Console(file=sys.stdout)
     return _rendered(markdown, min(console.width, _WIDTH), console.is_terminal)
 
 
 @lru_cache(maxsize=256)
 def _rendered(markdown: str, width: int, _terminal: bool) -> str:
-    """Render with a console made anew; what is narrated in a repeat comes many times."""
+    """Render on a new console; cached, for narration in a repeat."""
     console = Console(file=sys.stdout, width=width)
     with console.capture() as captured:
         console.print(_Narration(markdown, hyperlinks=False))
@@ -41,7 +41,7 @@ def _rendered(markdown: str, width: int, _terminal: bool) -> str:
 
 
 def html(markdown: str) -> str:
-    """Return narration as HTML, its headings below the one of the page; HTML in it is shown as it is written."""
+    """Return narration as HTML, its headings one level down; HTML in it is escaped."""
     reader = MarkdownIt("commonmark", {"html": False})
     tokens = reader.parse(markdown)
     for token in tokens:

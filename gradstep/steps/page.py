@@ -1,4 +1,4 @@
-"""`gradstep replay --html`: a replay as one page to step through, which needs nothing but itself."""
+"""`gradstep replay --html`: a replay as one self-contained page to step through."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from gradstep.values.outcomes import Outcome
 from gradstep.values.plain import columns
 
 FEW_TURNS = 5
-"""Turns of a repeat up to which all are shown; of more the first and the last."""
+"""Repeats of up to this many turns are shown whole; of longer ones, the first and last turn."""
 _GLYPHS = re.compile("[^\x00-\u017f\u0370-\u03ff\u2010-\u2026\u2212\u2500-\u259f][\u0300-\u036f]*")
-"""What not every font of one width has: another font may draw it wider."""
+"""Characters that monospaced fonts may lack: a fallback font may draw them wider."""
 _MARKUP = re.compile(r"<(?=/?script|!--)", re.IGNORECASE)
-"""What would end the element that the data is in, or keep it from ending."""
+"""Markup that would end the script element of the data, or keep it from ending."""
 _BRIEF = 60
 """Characters of narration in the list of steps."""
 
 
 class Piece(NamedTuple):
-    """A part of a row in one style, as CSS."""
+    """A run of text in one CSS style."""
 
     text: str
     css: str
@@ -40,28 +40,28 @@ Frame = Sequence[Sequence[Piece]]
 
 
 class Camera(Protocol):
-    """Who shows what came of each command on a screen."""
+    """Shows outcomes on a screen, and captures it."""
 
     @property
     def colours(self) -> Mapping[str, str]:
-        """The colours of the screen for what is around it: ground, panel, title, text, dim, bright, now; as CSS."""
+        """The theme's colours for the page around the screen, as CSS."""
         ...
 
     def show(self, outcome: Outcome, *, painted: bool = True) -> None:
-        """Take what came of a command; `painted`: and have every panel show it."""
+        """Take an outcome; with `painted`, also wait until every panel shows it."""
         ...
 
     def frame(self) -> Frame:
-        """Return what is seen."""
+        """Return the screen."""
         ...
 
     def close(self) -> None:
-        """Let go of the screen."""
+        """Close the screen."""
         ...
 
 
 class _Step(NamedTuple):
-    """One step of the page; a place is one in the list of narrations, a row one in the list of rows."""
+    """One step of the page; `narration` and `rows` are indices into the page's lists."""
 
     narration: int
     line: int
@@ -76,25 +76,25 @@ class Page:
     """Collects the steps of one replay."""
 
     def __init__(self, run: Headless, camera: Camera, size: tuple[int, int]) -> None:
-        """Begin.
+        """Prepare a page without steps.
 
         Args:
             run: the replay.
-            camera: who draws the screen.
+            camera: draws the screen.
             size: columns and rows of the screen.
         """
         self._run, self._camera, self._size = run, camera, size
         self._turns = run.runner.turns
-        """The repeats around the line that comes next."""
+        """The repeats around the next line."""
         self._steps: list[_Step] = []
         self._rows: dict[str, int] = {}
         self._styles: dict[str, int] = {}
         self._narrations: list[list[str]] = []
         self._skipped = 0
-        """Commands that were carried out since the last step and are none."""
+        """Commands since the last step that are not shown."""
 
     def carried(self, line: Line, outcome: Outcome) -> None:
-        """Take a step: what came of one line."""
+        """Add a step for the outcome of one line."""
         turns, self._turns = self._turns, self._run.runner.turns
         if isinstance(outcome.command, Say):
             self._say(line, outcome.command)
@@ -172,12 +172,12 @@ class Page:
 
 
 def _fixed(text: str) -> str:
-    """Return text as HTML in which what a font may draw in another width keeps to its cells."""
+    """Return text as HTML, with characters of uncertain width fixed to their cells."""
     return _GLYPHS.sub(lambda found: f"<i{' class=w' * (columns(found[0]) == 2)}>{found[0]}</i>", escape(text))
 
 
 def _result(outcome: Outcome) -> tuple[str, str]:
-    """Return what a step says beside its command, and its kind."""
+    """Return the result text of a step, and its kind."""
     problem = outcome.problem
     if problem is not None:
         compared = (("expected", problem.expected), ("actual", problem.actual))
@@ -189,7 +189,7 @@ def _result(outcome: Outcome) -> tuple[str, str]:
 
 
 def _brief(texts: Sequence[str]) -> str:
-    """Return the beginning of narration without its marks: the heading, where it has one."""
+    """Return the start of narration as plain text: its heading, if it has one."""
     text = next((text for text in texts if text.startswith("#")), texts[0])
     plain = _plain(text)
     return plain if len(plain) <= _BRIEF else f"{plain[:_BRIEF].rsplit(' ', 1)[0]} …"

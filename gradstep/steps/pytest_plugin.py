@@ -1,4 +1,4 @@
-"""Collect `*.steps` scripts as tests. Importing this imports pytest only; torch comes when a test runs."""
+"""Collect `*.steps` scripts as tests. This imports pytest only; torch is imported when a test runs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from gradstep.values.outcomes import Problem
 
 _LOOKED_AT = 1 << 16
-"""Characters of a file that are read to tell whether it is gradstep's."""
+"""Characters of a file that are read to recognise a gradstep script."""
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect a script of gradstep; another tool's `.steps` file is left alone unless it was named."""
+    """Collect a gradstep script; ignore another tool's `.steps` file unless it was given explicitly."""
     if file_path.suffix == ".steps" and (parent.session.isinitpath(file_path) or _is_ours(file_path)):
         return StepsFile.from_parent(parent, path=file_path)
     return None
 
 
 def _is_ours(path: Path) -> bool:
-    """Return whether the first statement that is no comment and no narration is `load`."""
+    """Return whether the first statement other than comments and narration is a `load`."""
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(_LOOKED_AT)
@@ -40,18 +40,18 @@ def _is_ours(path: Path) -> bool:
 
 
 class StepsFile(pytest.File):
-    """A script file; it has one test."""
+    """A script file, which has one test."""
 
     def collect(self) -> Iterable[StepsItem]:
-        """Return the one test: the whole script."""
+        """Yield the one test: the whole script."""
         yield StepsItem.from_parent(self, name=self.path.stem)
 
 
 class StepsItem(pytest.Item):
-    """A script as a test: it passes when every line does what it says."""
+    """A script as a test: it passes when every command succeeds and every expectation holds."""
 
     def runtest(self) -> None:
-        """Replay the script in this process; screenshots are left out."""
+        """Replay the script in this process, without screenshots."""
         from gradstep.session.local import Session
         from gradstep.steps.headless import Headless
         from gradstep.steps.language.parse import read_script
@@ -68,7 +68,7 @@ class StepsItem(pytest.Item):
             raise StepsFailure(script, failure)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str | TerminalRepr:
-        """Show the line that failed, not gradstep's own frames."""
+        """Show the line that failed, not gradstep's frames."""
         from gradstep.steps.language.faults import ScriptError
         from gradstep.steps.report import failure_text
 
@@ -80,12 +80,12 @@ class StepsItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Return the file, its first line (from 0), and what the test is called."""
+        """Return the file, the line (from 0), and the name of the test."""
         return self.path, 0, f"steps: {self.name}"
 
 
 class StepsFailure(Exception):  # noqa: N818 (a failed test, as pytest's own)
-    """A script that did not go as it says."""
+    """A failure of a script."""
 
     def __init__(self, script: Script, failure: Failure) -> None:
         super().__init__(f"{failure.text}: {_short(failure.problem)}")
@@ -93,16 +93,16 @@ class StepsFailure(Exception):  # noqa: N818 (a failed test, as pytest's own)
 
 
 def _short(problem: Problem) -> str:
-    """Return a problem in a line: of an expectation what was found, then what was expected."""
+    """Return a problem in one line; for an expectation, the actual value and the expected one."""
     if not problem.expected:
         return (problem.what or problem.title).splitlines()[0]
-    if problem.difference and "\n" in problem.actual:  # of many numbers, where they differ says more
+    if problem.difference and "\n" in problem.actual:  # for many numbers, the difference is more informative
         return problem.difference.splitlines()[0]
     return f"{problem.actual.splitlines()[0]}, expected {problem.expected.splitlines()[0]}"
 
 
 class _Report(TerminalRepr):
-    """The text of a failure, and the place that pytest's summary names."""
+    """The text of a failure, and the location for pytest's summary."""
 
     def __init__(self, text: str, path: str, line: int, message: str) -> None:
         self.text = text

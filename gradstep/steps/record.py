@@ -14,18 +14,18 @@ from gradstep.values.files import write_text
 from gradstep.values.repeats import repeats
 
 _SHORTEST = 4
-"""Commands that a repeat must stand for; fewer are written out."""
+"""Least commands that are folded into a repeat."""
 
 HEADER = "# Recorded by gradstep. Replay it with `gradstep replay`, or open it with `gradstep FILE.steps`.\n"
 
 
 def script_text(commands: Sequence[Command], folder: str = "") -> str:
-    """Return the script of a session's log.
+    """Return a session's history as a script.
 
-    Runs of the same phases become `repeat N { ... }`, and a `show` that another follows at once is left out.
+    Repeated phases become `repeat N { ... }`, and of consecutive `show`s only the last is kept.
 
     Args:
-        commands: what was carried out; what failed was never logged.
+        commands: the executed commands; failed ones are not among them.
         folder: where the script will be, so that `load FILE.py:factory` is found from there.
     """
     kept = [c for c, following in _pairs(commands) if not (isinstance(c, Show) and isinstance(following, Show))]
@@ -33,7 +33,7 @@ def script_text(commands: Sequence[Command], folder: str = "") -> str:
 
 
 def save(path: str | Path, commands: Sequence[Command]) -> None:
-    """Write a session's log as a script, all at once: the file is the old one or the new one, never half of one.
+    """Write a session's history as a script, atomically.
 
     Raises:
         OSError: it cannot be written.
@@ -43,7 +43,7 @@ def save(path: str | Path, commands: Sequence[Command]) -> None:
 
 
 def last_path() -> Path:
-    """Return where the last session is kept: `gradstep/last.steps` in XDG_STATE_HOME, by default ~/.local/state."""
+    """Return the path of the last session: `gradstep/last.steps` in XDG_STATE_HOME, by default ~/.local/state."""
     home = os.environ.get("XDG_STATE_HOME", "")
     state = Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state"
     return state / "gradstep" / "last.steps"
@@ -53,7 +53,7 @@ class Recorder:
     """Writes each command to a file as it happens, so that a crash loses nothing.
 
     Args:
-        path: the script to write; what was there is replaced.
+        path: the script to write; an existing file is overwritten.
 
     Raises:
         OSError: it cannot be written.
@@ -65,12 +65,12 @@ class Recorder:
         self._file: TextIO = self.path.open("a", encoding="utf-8")
 
     def add(self, command: Command) -> None:
-        """Append the line of one command that was carried out."""
+        """Append the line of an executed command."""
         self._file.write(f"{_line(command, str(self.path.parent))}\n")
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file; it stays as it is."""
+        """Close the file."""
         self._file.close()
 
 
@@ -79,7 +79,7 @@ def _pairs(commands: Sequence[Command]) -> Iterator[tuple[Command, Command | Non
 
 
 def _line(command: Command, folder: str) -> str:
-    """Return the line of a command as it must be written in a script that lies in `folder`."""
+    """Return the line of a command, with paths relative to a script in `folder`."""
     if isinstance(command, Load):
         file, colon, factory = command.target.rpartition(":")
         if colon and file.endswith(".py"):
@@ -95,7 +95,7 @@ def _folds(command: Command) -> bool:
 
 
 def _moved_path(path: str, before: str, folder: str) -> str:
-    """Return a path that began at one folder as it must be written in a script that lies in another."""
+    """Return a path relative to one folder as it must be written in a script in another."""
     place = os.path.abspath(os.path.join(before, os.path.expanduser(path)))
     base = os.path.abspath(folder or before)
     return os.path.relpath(place, base) if os.path.commonpath([place, base]) == base else place

@@ -1,4 +1,4 @@
-"""`gradstep replay FILE...`: run scripts headless, in this process, and report."""
+"""`gradstep replay FILE...`: run scripts headless in this process, and report."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 Carried = Callable[[Line, Outcome], None]
 Film = Callable[["Session", tuple[int, int]], Camera]
-"""Shows a session on a screen of a size, for a page."""
+"""Returns a camera on a session's screen, given its columns and rows."""
 
 EXIT = {"expectation": 1, "wrong": 2, "raised": 3, "interrupted": 130}
-"""Exit code by the kind of the problem that ended a replay; 0 when all expectations held."""
+"""Exit codes by the kind of problem that ended a replay; 0 when all expectations held."""
 
 
 def replay(
@@ -47,23 +47,23 @@ def replay(
     history: int = HISTORY,
     history_offload: bool = False,
 ) -> int:
-    """Run each script in a session of its own and return the exit code, the highest of all.
+    """Run each script in its own session and return the highest exit code.
 
-    Results go to standard output, faults and progress to standard error; with `json` standard output has one object a
-    line and nothing else (what the debuggee prints goes to standard error).
+    Results go to standard output, faults and progress to standard error. With `json`, standard output has one object
+    per line and nothing else: the debuggee's output goes to standard error.
 
     Args:
         paths: the script files.
-        json: print an object for each command carried out, see `gradstep.steps.jsonlines`.
-        screenshot: where to draw the screen as it is at the end; None for not at all.
-        html: where to write the replay as a page to step through; None for not at all.
+        json: print an object for each command, see `gradstep.steps.jsonlines`.
+        screenshot: where to draw the final screen; None for no screenshot.
+        html: where to write the replay as a page to step through; None for no page.
         size: columns and rows of the screenshots, and of the screen on that page.
-        device: in place of the device of each script's `load`.
-        seed: in place of its seed.
-        draw: draws a screenshot; steps cannot, for it never imports textual.
-        film: shows a session on a screen for the page.
-        history: bytes that may be kept to go back in time with.
-        history_offload: True to keep that of a model on a GPU in host memory.
+        device: overrides the device of each script's `load`.
+        seed: overrides its seed.
+        draw: draws a screenshot; passed in, for this package never imports textual.
+        film: makes the camera for the page.
+        history: memory budget of the history, in bytes.
+        history_offload: whether to keep the history of a model on a GPU in host memory.
     """
     read = [_read(path) for path in paths]
     scripts = [script for script in read if script is not None]
@@ -90,7 +90,7 @@ def _read(path: str) -> Script | None:
 
 
 class _Given(NamedTuple):
-    """What the command line says for every script."""
+    """The options of the command line."""
 
     json: bool
     screenshot: str | None
@@ -105,7 +105,7 @@ class _Given(NamedTuple):
 
 
 def _replay(script: Script, given: _Given) -> int:
-    """Run one script, print what it says and its closing line, and return its exit code."""
+    """Run one script, print its output and a closing line, and return its exit code."""
     began = time.perf_counter()
     progress = _Progress()
     session: Session | None = None
@@ -135,7 +135,7 @@ def _replay(script: Script, given: _Given) -> int:
         with contextlib.redirect_stdout(sys.stderr) if given.json else contextlib.nullcontext():
             run.run(ticker.carried)
             if run.failure is not None and not run.observed and _may_be_named(run.failure.problem):
-                progress.say("running it again, watched, to name what is at fault")
+                progress.say("running it again, observed, to find the cause")
                 run.failure = _watched_again(script, given, run.failure)
             ended = _end(script, run, given, page, progress)
     except KeyboardInterrupt:
@@ -152,7 +152,7 @@ def _replay(script: Script, given: _Given) -> int:
 
 
 _UNNAMED = ("modified by an inplace operation", "backward through the graph a second time")
-"""What torch says where a session that was observed can name the line that is at fault."""
+"""Torch errors whose cause only an observed session can name."""
 
 
 def _may_be_named(problem: Problem) -> bool:
@@ -160,9 +160,9 @@ def _may_be_named(problem: Problem) -> bool:
 
 
 def _watched_again(script: Script, given: _Given, failure: Failure) -> Failure:
-    """Run a script that failed once more, observed; return its failure with more said of it, if it fails there again.
+    """Run a failed script once more, observed; return its more detailed failure, if it fails at the same line.
 
-    A replay keeps nothing that only an error needs: so it is fast, and what is at fault is found in a second run.
+    For speed, a replay records nothing that only an error report needs; the second run does.
     """
     from gradstep.session.local import Session
 
@@ -175,7 +175,7 @@ def _watched_again(script: Script, given: _Given, failure: Failure) -> Failure:
 
 
 def _end(script: Script, run: Headless, given: _Given, page: Page | None, progress: _Progress) -> int:
-    """Report a failure, draw the final screen, write the page, return the exit code."""
+    """Report a failure, draw the final screenshot, write the page, and return the exit code."""
     progress.clear()
     code = 0
     if run.failure is not None:
@@ -197,7 +197,7 @@ def _end(script: Script, run: Headless, given: _Given, page: Page | None, progre
 
 def _closing(script: Script, run: Headless | None, code: int, seconds: float) -> str:
     if run is None:
-        return f"{script.path}: interrupted before anything was run"
+        return f"{script.path}: interrupted before the first command"
     stop = run.stop
     counts = [count(run.commands, "command"), f"{count(run.held, 'expectation')} held"]
     if code == EXIT["expectation"]:
@@ -210,17 +210,17 @@ def _closing(script: Script, run: Headless | None, code: int, seconds: float) ->
 
 
 class _Teller:
-    """Prints what a script says, prints and watches, and where a breakpoint stopped it."""
+    """Prints narration, output, watchpoint hits and breakpoint stops of a script."""
 
     def __init__(self, progress: _Progress) -> None:
         self._progress = progress
         self._stopped = 0
-        """The number of the last stop that was told."""
+        """The number of the last stop printed."""
         self._printed = self._narrates = False
-        """Whether anything has been printed; whether the last command was narration."""
+        """Whether anything was printed; whether the last command was narration."""
 
     def carried(self, line: Line, outcome: Outcome) -> None:
-        """Print what came of one command."""
+        """Print the outcome of one command."""
         command = outcome.command
         if isinstance(command, Say):
             self._narrate(command.text)
@@ -238,7 +238,7 @@ class _Teller:
             self._print(f"line {line.number}: {stop_text(stop)}")
 
     def _narrate(self, text: str) -> None:
-        """Print narration, an empty line before it where another text or a heading begins."""
+        """Print narration, with an empty line before a new text or a heading."""
         from gradstep.steps.narration import rendered
 
         gap = self._printed and (not self._narrates or text.startswith("#"))
@@ -252,7 +252,7 @@ class _Teller:
 
 
 class _Ticker:
-    """Passes outcomes on, and now and then says how far a long replay has come."""
+    """Passes outcomes on, and shows the progress of a long replay."""
 
     def __init__(self, run: Headless, progress: _Progress, told: Sequence[Carried]) -> None:
         self._run, self._progress, self._told = run, progress, told
@@ -270,7 +270,7 @@ class _Ticker:
 
 
 class _Progress:
-    """One line on the terminal's standard error, written over; nothing when that is no terminal."""
+    """A progress line on standard error, overwritten in place; nothing when that is not a terminal."""
 
     EVERY = 0.25
 
@@ -280,7 +280,7 @@ class _Progress:
         self._shown = False
 
     def say(self, text: str) -> None:
-        """Write the line, in place of the one before."""
+        """Overwrite the line."""
         if self.on:
             width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
             sys.stderr.write(f"\r\x1b[K{text[: width - 1]}")
@@ -289,7 +289,7 @@ class _Progress:
             self.due = time.perf_counter() + self.EVERY
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""A failed command of a script as text: the line, a caret, expected and actual, the user's own frames."""
+"""Format a failed command of a script: the line, a caret, expected and actual, the user's frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradstep.values.outcomes import Frame, Problem, Stop
 
 
 def failure_text(script: Script, failure: Failure) -> str:
-    """Return the report of one failure, several lines."""
+    """Return the report of a failure, as several lines."""
     problem = failure.problem
     source = script.source_of(failure.number)
     column, width = _place(source, failure)
@@ -31,7 +31,7 @@ def failure_text(script: Script, failure: Failure) -> str:
 
 
 def stop_text(stop: Stop) -> str:
-    """Return where a breakpoint has stopped a script: the breakpoint, the place, and the user's line there."""
+    """Return where a breakpoint stopped a script: the breakpoint, the position, and the user's line there."""
     position = stop.position
     if position is None:
         return stop.hit
@@ -41,7 +41,7 @@ def stop_text(stop: Stop) -> str:
 
 
 def frame_lines(problem: Problem) -> list[str]:
-    """Return the debuggee's traceback, its own frames whole and the libraries' counted; innermost last."""
+    """Return the debuggee's traceback, with library frames counted only; innermost last."""
     lines: list[str] = []
     skipped = 0
     for frame in problem.frames:
@@ -62,14 +62,14 @@ def _frame(frame: Frame) -> list[str]:
 
 
 def _skipped(count: int) -> list[str]:
-    return [f"... {count} frame{'s' if count > 1 else ''} of libraries"] if count > 0 else []
+    return [f"... {count} library frame{'s' if count > 1 else ''}"] if count > 0 else []
 
 
 def _place(source: str, failure: Failure) -> tuple[int, int]:
-    """Return column and width of the faulty word in the source line; the whole command when it is not found."""
+    """Return column and width of the subject in the source line; of the whole command when it is not found."""
     subject, start = failure.problem.subject, failure.column - 1
     if subject:
-        # the word may be written with other blanks than in the problem; and w[0] is not the 0 of 2.weight
+        # the spacing may differ from that in the problem; and w[0] is not the 0 of 2.weight
         pattern = r"\s*".join(map(re.escape, subject.split()))
         found = re.compile(rf"(?<![\w.]){pattern}(?![\w.])|(?<!\w){pattern}").search(source, start)
         if found:

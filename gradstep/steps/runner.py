@@ -1,17 +1,17 @@
-"""Walk over a script one command at a time: repeats unrolled as they come, expected errors awaited.
+"""Iterate over the commands of a script: repeats are unrolled lazily, expected errors are matched.
 
-The runner does no input or output and knows no session, so that a replay, a test and the screen drive it alike:
+The runner does no I/O and knows no session, so that a replay, a test and the screen all drive it:
 
     runner = Runner(script)
-    while (line := runner.line) is not None:     # the command to carry out next, and where it stands
+    while (line := runner.line) is not None:     # the next command, and where it is
         outcome = session.execute(line.command)  # or await it
-        failure = runner.feed(outcome.problem)   # moves on; None when the script goes as it says
+        failure = runner.feed(outcome.problem)   # advances; None unless the script failed
         if failure is not None:
-            ...                                  # stop, or go on: runner.line is the command after it
+            ...                                  # stop, or continue: runner.line is the next command
 
-`runner.line.number` is the source line to mark, and `runner.turns` where it is in the repeats around it. A command that
-fails inside `expect error "..." { ... }` with that error is no failure: `feed` returns None and has left the block. A
-block that came to its end without an error is a failure of its own line, reported by the `feed` of its last command.
+`runner.line.number` is the source line, and `runner.turns` are the turns of the repeats around it. A command that fails
+inside `expect error "..." { ... }` with that error is not a failure: `feed` returns None and leaves the block. A block
+that ends without an error is a failure of its own line, reported by the `feed` of its last command.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gradstep.values.outcomes import Problem
 
 
 class Failure(Struct, frozen=True):
-    """Where a script did not go as it says, and the problem. Line and column count from 1."""
+    """Where a script failed, and the problem. Line and column count from 1."""
 
     problem: Problem
     number: int
@@ -33,7 +33,7 @@ class Failure(Struct, frozen=True):
 
 
 class _Frame:
-    """A block that is being walked over; `left` turns are to come after this one."""
+    """A block being run; `left` turns remain after this one."""
 
     __slots__ = ("body", "count", "expected", "index", "left")
 
@@ -47,27 +47,27 @@ def _block(block: Repeat | ExpectError) -> _Frame:
 
 
 class Runner:
-    """The place in a script; memory does not grow with the turns of a repeat."""
+    """A position in a script; its size does not grow with the turns of a repeat."""
 
     def __init__(self, script: Script) -> None:
         self.line: Line | None = None
-        """The command to carry out next; None at the end."""
+        """The next command; None at the end."""
         self._statements = script.statements
         self._frames = [_Frame(script.statements, 1, None)]
         self._settle()
 
     @property
     def turns(self) -> tuple[tuple[int, int], ...]:
-        """The repeats around `line`, outermost first: which turn, counted from 1, of how many."""
+        """The repeats around `line`, outermost first: the turn, from 1, and the count."""
         return tuple((f.count - f.left, f.count) for f in self._frames[1:] if f.expected is None)
 
     @property
     def place(self) -> tuple[tuple[int, int], ...]:
-        """Where it is, to `go` back to: for each block around `line`, outermost first, its index and the turns left."""
+        """The position, for `go`: for each block around `line`, outermost first, the index in it and the turns left."""
         return tuple((frame.index, frame.left) for frame in self._frames)
 
     def go(self, place: tuple[tuple[int, int], ...]) -> None:
-        """Go to a place that this runner was at."""
+        """Go to an earlier position of this runner."""
         frames: list[_Frame] = []
         block: Repeat | ExpectError | None = None
         for index, left in place:
@@ -79,10 +79,10 @@ class Runner:
         self._settle()
 
     def feed(self, problem: Problem | None) -> Failure | None:
-        """Return what came of `line`, and move on to the next one.
+        """Take the result of `line`, and advance to the next one.
 
         Returns:
-            None when the script goes as it says: the command did what it should, or failed as a block expected.
+            The failure; None when the command succeeded, or failed as its block expects.
         """
         if problem is not None:
             return self._fail(problem)
@@ -113,16 +113,16 @@ class Runner:
         self._leave(awaiting[-1])
         self._settle()
         actual = problem.what or problem.title
-        changed = replace(problem, expected=f'an error that says "{innermost.error}"', actual=actual)
+        changed = replace(problem, expected=f'an error that contains "{innermost.error}"', actual=actual)
         return replace(at, problem=changed)
 
     def _leave(self, place: int) -> None:
-        """Leave the block of frame `place` and all within it."""
+        """Leave the block of frame `place` and all blocks inside it."""
         del self._frames[place:]
         self._frames[-1].index += 1
 
     def _settle(self) -> Failure | None:
-        """Find the next command; return the failure of an expected error that never came, if one ended on the way."""
+        """Find the next command; return the failure of an `expect error` block that ended without one, if any."""
         failure: Failure | None = None
         while self._frames:
             frame = self._frames[-1]
@@ -149,9 +149,9 @@ class Runner:
 def _no_error(block: ExpectError) -> Failure:
     problem = Problem(
         kind="expectation",
-        title="the expected error did not come",
+        title="the expected error was not raised",
         what=f'expect error "{block.error}"',
-        expected=f'an error that says "{block.error}"',
-        actual="every command of the block was carried out",
+        expected=f'an error that contains "{block.error}"',
+        actual="every command of the block succeeded",
     )
     return Failure(problem, block.number, block.column, block.text)

@@ -1,4 +1,4 @@
-"""Where two runs part, how far two tensors are apart, and what counts as apart; and all of it in words."""
+"""Differences of tensors, runs and saved states, tolerances, and all of them as text."""
 
 from __future__ import annotations
 
@@ -7,98 +7,98 @@ from msgspec import Struct
 from gradstep.values.numbers import count, short
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
-"""What the floating point numbers of a workload can be cast to."""
+"""The dtypes that a workload can be cast to."""
 _FEW = 1000
-"""Units in the last place up to which their number says more than the relative difference."""
+"""Differences of fewer ulps than this are also given in ulps."""
 
 
 class Tolerance(Struct, frozen=True):
-    """What is let pass, as by `torch.testing.assert_close`: |second - first| <= atol + rtol * |first|.
+    """Differences to ignore, as in `torch.testing.assert_close`: |second - first| <= atol + rtol * |first|.
 
-    NaN equals NaN. Without one, bits are compared.
+    NaN equals NaN. Without a tolerance, bits are compared.
     """
 
     rtol: float | None = None
-    """None, both of them, for what `assert_close` takes for the dtypes compared."""
+    """None, with `atol`, for the defaults of `assert_close` for the dtypes compared."""
     atol: float | None = None
     dtypes: tuple[str, ...] = ()
-    """The dtypes that the two sides compute in, where they are told: the coarser one holds for every tensor."""
+    """The dtypes that the two sides were cast to, if any: the less precise one sets the defaults for every tensor."""
 
 
 class TensorDifference(Struct, frozen=True):
-    """How far two tensors of one name are apart: second minus first."""
+    """The difference of two tensors of one name, second minus first."""
 
     name: str
     what: str = ""
-    """Why there is no number: one is not there, or of another shape."""
+    """Why there is no number: a tensor is missing or the shapes differ."""
     largest: float | None = None
-    """The greatest difference of one element, without its sign; NaN where one side alone has a NaN there."""
+    """The largest absolute difference of an element; NaN where only one side has a NaN."""
     at: tuple[int, ...] = ()
-    """Where that is, and what stands there in both."""
+    """The index of that element; `first` and `second` are its values."""
     first: float | None = None
     second: float | None = None
     ulps: int | None = None
-    """The difference there in units in the last place; None where there are none, as between two dtypes."""
+    """That difference in units in the last place; None where undefined, as between two dtypes."""
     relative: float | None = None
-    """The norm of the difference over the norm of the first."""
+    """Norm of the difference divided by the norm of the first."""
     differing: int = 0
-    """Elements that are apart."""
+    """Number of elements that differ."""
     elements: int = 0
     rtol: float | None = None
-    """What was let pass; None, both of them, where bits were compared."""
+    """The tolerance; None, with `atol`, where bits were compared."""
     atol: float | None = None
 
 
 class FirstDifference(Struct, frozen=True):
-    """The first command after which two runs are apart."""
+    """The first command after which two runs differ."""
 
     lines: tuple[str, str]
-    """The command on each side, as a line; empty for a side that has none beside the other's."""
+    """The command on each side, as a line; empty for a side without a counterpart."""
     places: tuple[str, str]
-    """Where each stands: `a.steps:4`, `stop 12 of main`."""
+    """The location of each: `a.steps:4`, `stop 12 of main`."""
     iteration: int
     tensor: TensorDifference | None
-    """The first tensor of the state that is apart; None where only what passed inside is."""
+    """The first tensor of the state that differs; None when only tensors inside the phase differ."""
     inside: TensorDifference | None = None
-    """The first that came out of a module of the forward, or arrived at a node of the backward."""
+    """The first module output of the forward, or gradient that arrived at a node of the backward, that differs."""
 
 
 class RunComparison(Struct, frozen=True):
-    """What came of running two sides one beside the other."""
+    """The result of running two sides in parallel."""
 
     names: tuple[str, str]
     passed: int
-    """Commands after which they were the same."""
+    """Number of commands after which both were the same."""
     parting: FirstDifference | None = None
     otherwise: tuple[str, ...] = ()
-    """What one side did otherwise before they parted, in words."""
+    """How the sides' commands differed before they diverged, as text."""
     goes_on: str = ""
-    """The side that has more commands, and the first of them; empty where both end."""
+    """The side that has more commands, and the first of them; empty when both end."""
     fork: int = 0
-    """The stop from which on they were compared; 0 for the beginning."""
+    """The stop from which they were compared; 0 for the start."""
     tolerance: Tolerance | None = None
-    """What was let pass; None where bits were compared."""
+    """The tolerance; None where bits were compared."""
 
 
 class FileComparison(Struct, frozen=True):
-    """In what two files differ."""
+    """The differences of two saved states."""
 
     names: tuple[str, str]
     tensors: tuple[TensorDifference, ...]
-    """Those that are apart, in the order of the files."""
+    """Tensors that differ, in file order."""
     others: tuple[str, ...]
-    """What differs that is no tensor, in words."""
+    """Differences that are not tensors, as text."""
     same: int
-    """Tensors that are the same."""
+    """Number of tensors that are the same."""
 
 
 _TOLD = 3
-"""Lines that are said of what one side did otherwise."""
+"""Most lines printed of `otherwise`."""
 
 
-# -- in words ----------------------------------------------------------------------------------------------------------
+# -- as text -----------------------------------------------------------------------------------------------------------
 def difference_words(apart: TensorDifference) -> str:
-    """Return how far a tensor is apart."""
+    """Return the difference of a tensor as text."""
     if apart.largest is None:
         return f"differs: {apart.what}"
     words = f"differs by up to {short(apart.largest, 3)}"
@@ -122,7 +122,7 @@ def _beyond(apart: TensorDifference) -> str:
 
 
 def comparison_words(sides: RunComparison) -> str:
-    """Return where two sides part, or that they do not."""
+    """Return where two sides diverge, or that they do not."""
     parting = sides.parting
     since = f" from stop {sides.fork} on" if sides.fork else ""
     same = f"the same for {count(sides.passed, 'command')}{since}"
@@ -134,7 +134,7 @@ def comparison_words(sides: RunComparison) -> str:
         return "\n".join([same + (f"; then {sides.goes_on}" if sides.goes_on else ""), *shown])
     line = next(filter(None, parting.lines))
     places = ", ".join(dict.fromkeys(filter(None, parting.places)))
-    before = f"{same}, then they part at" if sides.passed else f"they part at once{since}, at"
+    before = f"{same}, then they diverge at" if sides.passed else f"they diverge at once{since}, at"
     lines = [f"{before} `{line}` ({places})", *shown]
     let_pass = "" if sides.tolerance is None else f", {tolerance_words(sides.tolerance)}"
     if parting.tensor is not None:
@@ -147,9 +147,9 @@ def comparison_words(sides: RunComparison) -> str:
 
 
 def file_comparison_words(kept: FileComparison, most: int = 20) -> str:
-    """Return in what two files differ: the first tensors, `most` of them."""
+    """Return the differences of two files as text, with `most` tensors at most."""
     if not kept.tensors and not kept.others:
-        return f"the same: {count(kept.same, 'tensor')} and all else"
+        return f"the same: {count(kept.same, 'tensor')} and everything else"
     total = len(kept.tensors) + kept.same
     lines = [f"{len(kept.tensors)} of {count(total, 'tensor')} differ"]
     lines[0] += f", and {count(len(kept.others), 'other thing')}:" if kept.others else ""
@@ -158,12 +158,12 @@ def file_comparison_words(kept: FileComparison, most: int = 20) -> str:
         first = "first: " if not place and len(kept.tensors) > 1 else ""
         lines.append(f"  {first}{apart.name} {difference_words(apart)}")
     if len(kept.tensors) > most:
-        lines.append(f"  and {len(kept.tensors) - most} more: --json has all of them")
+        lines.append(f"  and {len(kept.tensors) - most} more: --json lists all")
     return "\n".join(lines)
 
 
 def tolerance_words(tolerance: Tolerance) -> str:
-    """Return what is let pass."""
+    """Return a tolerance as text."""
     if tolerance.rtol is None and tolerance.atol is None:
         return "within the tolerances of torch.testing.assert_close for the dtypes compared"
     return f"within rtol {tolerance.rtol or 0:g}, atol {tolerance.atol or 0:g}"

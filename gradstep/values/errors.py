@@ -1,4 +1,4 @@
-"""The one exception of gradstep: a problem on its way to becoming a value."""
+"""The exception of gradstep, which carries a problem."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from gradstep.values.outcomes import Problem
 
 
 class GradstepError(Exception):
-    """Raised inside gradstep where a problem is found; caught at the session's door and put in the outcome."""
+    """Raised with a problem; the session catches it and returns the problem in the outcome."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(f"{problem.title}: {problem.what}" + (f"\n{problem.remedy}" if problem.remedy else ""))
@@ -14,5 +14,5 @@ class GradstepError(Exception):
 
 
 def wrong(title: str, what: str, remedy: str = "", subject: str = "") -> GradstepError:
-    """Return the error for a command or script that is wrong by itself; nothing of the debuggee has run."""
+    """Return the error for an invalid command or script; nothing of the debuggee has run."""
     return GradstepError(Problem(kind="wrong", title=title, what=what, remedy=remedy, subject=subject))

@@ -1,4 +1,4 @@
-"""Expressions over what a stop holds: parsed outside, carried as values, evaluated inside."""
+"""Expressions over the state at a stop: parsed in the screen process, sent as values, evaluated in the engine."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ PRECEDENCE: dict[str, int] = {
     "neg": 7,
     "**": 8,
 }
-"""How tightly each operator binds, Python's own order; the grammar and the printer both follow it."""
+"""How tightly each operator binds, as in Python; grammar and printer both follow it."""
 
 RESERVED = frozenset({"and", "or", "not", "is", "none", "true", "false", "nan", "inf"})
-"""Words that are never a name unless they stand in backquotes."""
+"""Words that are names only in backquotes."""
 
 PLAIN_NAME = re.compile(r"(?=[\w.]*[A-Za-z_])[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*\Z")
-"""A name that needs no backquotes: dotted words, at least one letter somewhere, not a number such as 1e5."""
+"""A name that needs no backquotes: dotted words with at least one letter, not a number such as 1e5."""
 
 
 class Number(Struct, frozen=True, tag=True):
-    """A literal number; int stays int, so that it can be an index."""
+    """A literal number; an int stays an int, so that it can be an index."""
 
     value: int | float
 
 
 class Constant(Struct, frozen=True, tag=True):
-    """One of the words none, true, false (nan and inf are numbers)."""
+    """One of the words none, true, false; nan and inf are numbers."""
 
     value: Literal["none", "true", "false"]
 
@@ -55,10 +55,10 @@ class Listing(Struct, frozen=True, tag=True):
 
 
 class Name(Struct, frozen=True, tag=True):
-    """A name to look up at the stop; the longest part of it that exists in the model wins, the rest are attributes.
+    """A name to look up at the stop; its longest prefix that exists in the model wins, the rest are attributes.
 
-    `quoted` is the part that stood in backquotes: it is one model name and is never split; `name` is then what
-    follows it, such as `.grad`.
+    `quoted` is the part in backquotes: it is one model name and is never split; `name` is then what follows it, such as
+    `.grad`.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Name(Struct, frozen=True, tag=True):
 
 
 class Span(Struct, frozen=True, tag=True):
-    """`start:stop:step` inside an index; each part may be missing."""
+    """`start:stop:step` inside an index; each part is optional."""
 
     start: Expression | None = None
     stop: Expression | None = None
@@ -78,14 +78,14 @@ class Dots(Struct, frozen=True, tag=True):
 
 
 class Index(Struct, frozen=True, tag=True):
-    """`base[items]` in torch's own notation."""
+    """`base[items]` in torch's notation."""
 
     base: Expression
     items: tuple[Expression | Span | Dots, ...]
 
 
 class Attribute(Struct, frozen=True, tag=True):
-    """`.grad` and the like after something that is not a bare name, as in `2.weight[0].grad`."""
+    """`.grad` and the like after anything but a name, as in `2.weight[0].grad`."""
 
     base: Expression
     name: str
@@ -125,24 +125,24 @@ Expression: TypeAlias = Number | Constant | Text | Listing | Name | Index | Attr
 
 
 def quote(text: str) -> str:
-    """Return `text` as a quoted string of the steps language; parsing it gives `text` back."""
+    """Return `text` as a quoted string of the steps language, which parses back to `text`."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
     return f'"{escaped}"'
 
 
 def name_line(name: str) -> str:
-    """Return a model name as it must be written: in backquotes when it is not plain dotted words."""
+    """Return a model name for an expression: in backquotes unless it is plain dotted words."""
     first = name.split(".", 1)[0]
     plain = PLAIN_NAME.match(name) and first not in RESERVED and not re.match(r"\d+[eE]\d+\Z", name)
     return name if plain else f"`{name}`"
 
 
 def expression_line(expression: Expression, outer: int = 0) -> str:
-    """Write an expression as the text that parses back to the same value.
+    """Return an expression as text that parses back to the same value.
 
     Args:
-        expression: what to write.
-        outer: the precedence of what surrounds it; brackets are added when this binds less tightly.
+        expression: the expression.
+        outer: the precedence of the enclosing operator; brackets are added when this binds less tightly.
     """
     match expression:
         case Number(value):
@@ -168,7 +168,7 @@ def expression_line(expression: Expression, outer: int = 0) -> str:
             text = f"{op}{' ' if op == 'not' else ''}{expression_line(value, level)}"
         case Binary(op, left, right):
             level = PRECEDENCE[op]
-            # ** groups to the right, comparisons do not chain, everything else groups to the left
+            # ** is right-associative, comparisons do not chain, all others are left-associative
             lefts = level + 1 if op == "**" or level == 4 else level
             rights = PRECEDENCE["neg"] if op == "**" else level + 1
             text = f"{expression_line(left, lefts)} {op} {expression_line(right, rights)}"

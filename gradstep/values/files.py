@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, and never over another unasked."""
+"""Writing files atomically, and refusing to overwrite."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gradstep.values.errors import wrong
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a new empty file beside the one at `path`, and put it in its place at the end.
+    """Yield an empty temporary file, and rename it to `path` at the end, so that the write is atomic.
 
-    At any time there is the old file or the new one, never half of one; after an error the old one, and nothing beside
-    it. What is no file (a pipe, /dev/stdout) is yielded itself.
+    After an error `path` is unchanged and the temporary file is removed. A `path` that is not a regular file (a pipe,
+    /dev/stdout) is yielded itself.
 
     Raises:
         OSError: it can't be written.
@@ -43,8 +43,8 @@ def write_text(path: Path, text: str, folders: bool = False) -> None:
 
     Args:
         path: the file.
-        text: what will be in it.
-        folders: whether to make the folders that it lies in.
+        text: its contents.
+        folders: whether to create missing parent folders.
 
     Raises:
         OSError: it can't be written.
@@ -56,16 +56,16 @@ def write_text(path: Path, text: str, folders: bool = False) -> None:
 
 
 def refuse_to_overwrite(path: Path, line: str, over: bool) -> None:
-    """Refuse to write a file that is there already, unless `over` is set.
+    """Raise an error if a file exists, unless `over` is set.
 
     Args:
         path: the file.
-        line: the command that writes it, as a line; with a `!` behind its word it overwrites.
-        over: whether that `!` was given.
+        line: the command that writes it, as a line; with a `!` after its word it overwrites.
+        over: whether the `!` was given.
 
     Raises:
-        GradstepError: the file is there.
+        GradstepError: the file exists.
     """
     if path.exists() and not over:
         word, _, rest = line.partition(" ")
-        raise wrong("the file is there already", str(path), f"`{word}! {rest}` overwrites it", path.name)
+        raise wrong("the file already exists", str(path), f"`{word}! {rest}` overwrites it", path.name)

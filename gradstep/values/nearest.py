@@ -1,4 +1,4 @@
-"""The nearest valid words to one that is not: what every "did you mean" of gradstep is made of."""
+"""The nearest valid words to an invalid one, for "did you mean" hints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Return up to `count` known words that look like `word`, nearest first; none that is clearly further off."""
+    """Return up to `count` known words similar to `word`, nearest first, without those much less similar."""
     from difflib import SequenceMatcher, get_close_matches
 
     by_lower = {k.lower(): k for k in known}
@@ -16,6 +16,6 @@ def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return "Did you mean `forward`?", or the empty text when nothing known comes near."""
+    """Return "Did you mean `forward`?"; empty when no known word is similar."""
     found = [f"`{w}`" for w in nearest(word, known)]
     return f"Did you mean {' or '.join(found)}?" if found else ""

@@ -1,4 +1,4 @@
-"""Numbers as everywhere: sign always, the same decimals down a column, NaN and inf by name."""
+"""Formatting of numbers: with sign, with equal decimals down a column, NaN and inf by name."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ MINUS = "−"
 
 
 class Form(NamedTuple):
-    """How a column of numbers is written."""
+    """The format of a column of numbers."""
 
     decimals: int
     scientific: bool = False
 
 
 def form_of(values: Iterable[float | None], dtype: str = "", digits: int = 4) -> Form:
-    """Choose one form for a column: about `digits` digits after the point for its greatest value.
+    """Choose one format for a column: about `digits` decimals for its largest value.
 
     Args:
-        values: the column; None, NaN and inf have no say.
-        dtype: integers and bools are written without a point.
+        values: the column; None, NaN and inf are ignored.
+        dtype: integers and bools get no decimals.
         digits: decimals of numbers below 10.
     """
     if dtype.startswith(("int", "uint", "bool")):
@@ -33,12 +33,12 @@ def form_of(values: Iterable[float | None], dtype: str = "", digits: int = 4) ->
     if greatest >= 1e5 or greatest < 1e-4:
         return Form(max(1, digits - 1), scientific=True)
     whole = math.floor(math.log10(greatest)) + 1
-    # small numbers get more decimals, or less than three digits would be left of the greatest
+    # small numbers get more decimals, so that the largest keeps three significant digits
     return Form(max(1, digits + 1 - max(1, whole), 3 - whole))
 
 
 def signed(value: float | None, form: Form) -> str:
-    """Write a number with its sign; an exact zero is a bare 0, no number at all a middle dot."""
+    """Return a number with its sign; an exact zero is a bare 0, None a middle dot."""
     if value is None:
         return "·"
     if value == 0:
@@ -49,7 +49,7 @@ def signed(value: float | None, form: Form) -> str:
 
 
 def tone_of(value: float | None) -> str:
-    """Name the tone of a number: blue below zero, orange above, reverse when it is not finite."""
+    """Return the tone of a number: blue below zero, orange above, reverse when not finite."""
     if value is None or value == 0:
         return "dim"
     if not math.isfinite(value):
@@ -58,14 +58,14 @@ def tone_of(value: float | None) -> str:
 
 
 def written(value: float, decimals: int, least: float, most: float, mantissa: int, sign: bool = False) -> str:
-    """Write a number that stands by itself.
+    """Return a single number as text.
 
     Args:
         value: the number.
-        decimals: digits behind the point.
-        least: what is smaller, and no zero, is written with an exponent.
-        most: from here on it is, too.
-        mantissa: digits behind the point where there is an exponent.
+        decimals: digits after the point.
+        least: non-zero numbers below this get an exponent.
+        most: numbers from here on get an exponent.
+        mantissa: digits after the point with an exponent.
         sign: whether a plus is written.
     """
     if not math.isfinite(value):
@@ -75,48 +75,48 @@ def written(value: float, decimals: int, least: float, most: float, mantissa: in
 
 
 def norm(value: float | None, decimals: int = 3) -> str:
-    """Write a norm, of which an exact zero is a bare 0; empty when there is none."""
+    """Return a norm as text; an exact zero is a bare 0, None is empty."""
     if value is None:
         return ""
     return "0" if value == 0 else written(value, decimals, 0.5 * 10.0**-decimals, 1e6, max(1, decimals - 1))
 
 
 def loss(value: float | None, sign: bool = False) -> str:
-    """Write a loss, or a change of it with its sign; empty when there is none."""
+    """Return a loss as text, or with `sign` a change of it; empty for None."""
     return "" if value is None else written(value, 4, 1e-3, 1e7, 4, sign)
 
 
 def single(value: float | None, dtype: str = "", digits: int = 4, plus: bool = True) -> str:
-    """Write one element or statistic by itself; `plus` puts a sign before positive ones too."""
+    """Return a single element or statistic as text; with `plus`, positive ones get a sign, too."""
     text = signed(value, form_of([value], dtype, digits))
     return text if plus else text.removeprefix("+")
 
 
 def short(value: float, digits: int = 6) -> str:
-    """Write a number with at most `digits` significant digits: 0.001, 3e−05, as of a learning rate or a comparison."""
+    """Return a number with at most `digits` significant digits, as for a learning rate: 0.001, 3e−05."""
     return f"{value:.{digits}g}".replace("-", MINUS)
 
 
 def shape(sizes: tuple[int, ...] | None) -> str:
-    """Write a shape: `256×784`, and `()` for a scalar; `j` for -1, a dimension whose size differs from row to row."""
+    """Return a shape as text: `256×784`, `()` for a scalar; `j` for -1, a jagged dimension."""
     if sizes is None:
         return ""
     return "×".join("j" if each < 0 else str(each) for each in sizes) if sizes else "()"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
-    """Write a count with its noun: `1 node`, `12 nodes`."""
+    """Return a count with its noun: `1 node`, `12 nodes`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """Write names as a list of at most `most`: `a, b and c`, `a, b, c and 4 more`; empty for none."""
+    """Return a list of at most `most` names as text: `a, b and c`, `a, b, c and 4 more`."""
     shown = [*names[:most], *([f"{len(names) - most:,} more"] if len(names) > most else [])]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
 
 
 def size(count: int) -> str:
-    """Write a number of bytes with three digits: `640 B`, `16 KiB`, `1.25 MiB`."""
+    """Return a number of bytes with three digits: `640 B`, `16 KiB`, `1.25 MiB`."""
     if count < 1024:
         return f"{count} B"
     value, unit = count / 1024, "KiB"
@@ -128,16 +128,16 @@ def size(count: int) -> str:
 
 
 def read_bytes(text: str) -> int:
-    """Read a number of bytes: `1GiB`, `512 MiB`, `200MB`, `4096`; `off` is none.
+    """Parse a number of bytes: `1GiB`, `512 MiB`, `200MB`, `4096`; `off` is 0.
 
     Raises:
-        ValueError: it is no number of bytes; the text says so.
+        ValueError: it is not a number of bytes; the message says so.
     """
     if text.strip().lower() == "off":
         return 0
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)?", text.strip(), re.IGNORECASE)
     if not found:
-        raise ValueError(f"{text!r} is no number of bytes: write 1GiB, 512MiB, or off")
+        raise ValueError(f"{text!r} is not a number of bytes: write 1GiB, 512MiB, or off")
     number, unit, binary = found.groups()
     return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
 

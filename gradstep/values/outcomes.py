@@ -1,4 +1,4 @@
-"""What came of a command: where the session stands, what went wrong, what was printed."""
+"""Outcomes of commands: the stop, the problem, what was printed; and events of a session."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Frame(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True):
-    """What went wrong, as a value: a title, what happened, and what to do about it.
+    """An error as a value: a title, what happened, and a remedy.
 
     `kind` decides the exit code of a replay: `expectation` 1, `wrong` (the command or the script) 2, `raised` (the
-    debuggee raised; the state is as before the command) 3, `interrupted` 130.
+    debuggee raised; the command was rolled back) 3, `interrupted` 130.
     """
 
     kind: Literal["expectation", "wrong", "raised", "interrupted"]
@@ -35,17 +35,17 @@ class Problem(Struct, frozen=True):
     what: str
     remedy: str = ""
     subject: str = ""
-    """The word of the line that is at fault, for a caret under it; empty when it is the whole line."""
+    """The faulty word of the line, for a caret under it; empty for the whole line."""
     frames: tuple[Frame, ...] = ()
-    """The debuggee's traceback, innermost last; empty when nothing of the debuggee raised."""
+    """The debuggee's traceback, innermost last; empty when the debuggee did not raise."""
     expected: str = ""
     actual: str = ""
     difference: str = ""
-    """For an expectation over numbers: the greatest difference and where it is."""
+    """For an expectation over numbers: the largest difference and its index."""
 
 
 class WatchHit(Struct, frozen=True):
-    """A watchpoint whose value changed: its number, what it watches, and both values as text."""
+    """A hit of a watchpoint: its number, its expression, and both values as text."""
 
     number: int
     line: str
@@ -54,70 +54,70 @@ class WatchHit(Struct, frozen=True):
 
 
 class Stop(Struct, frozen=True):
-    """The moment the debuggee is paused: everything the status line and the path of phases show."""
+    """A moment at which the debuggee is paused: everything that the status line and the phases row show."""
 
     number: int = 0
-    """Stops so far: 0 before anything is loaded, 1 after load, one more for each phase or batch carried out."""
+    """Stops so far: 0 before a load, 1 after it, plus one for each phase or batch."""
     workload: str = ""
     device: str = ""
     dtype: str = ""
     seed: int | None = None
     phase: str = ""
-    """The last phase carried out: forward, backward, step or zero_grad; `next_batch`; or empty before any."""
+    """The last phase that ran: forward, backward, step, zero_grad or next_batch; empty before any."""
     torch: str = ""
-    """The line of PyTorch that the last phase was, with its arguments."""
+    """The last phase as a line of PyTorch, with its arguments."""
     done: tuple[str, ...] = ()
-    """Phases done on the way round the loop, counted from the last zero_grad."""
+    """Phases that ran since the last zero_grad."""
     natural: tuple[str, ...] = ()
-    """The lines that the natural next act consists of, e.g. ("next_batch", "forward")."""
+    """The command lines of the natural next phase, e.g. ("next_batch", "forward")."""
     iteration: int = 0
     """Optimizer steps taken."""
     loss: float | None = None
     """The last loss; None before the first forward or when it is not a scalar."""
     loss_change: float | None = None
-    """The last loss minus the one before it; None until there are two."""
+    """The last loss minus the previous one; None until there are two."""
     optimizer: str = ""
     lr: tuple[float, ...] = ()
     """One learning rate for each parameter group."""
     batch: int = 0
     """Batches taken so far; 0 before the first forward or next_batch."""
     opening: str = ""
-    """What the workload asks to be shown first, as the text of a `show` line; empty for none."""
+    """The tensor that the workload suggests to show first, as the argument of `show`; empty for none."""
     parameters: int = 0
     """Elements of all parameters."""
     pausable: tuple[str, ...] = ()
-    """The phases that a pause stops inside, for they took long and are watched; others it undoes."""
+    """The phases that took long and are observed, so that a pause stops inside them; others are rolled back."""
     position: Position | None = None
-    """Where it stopped inside a phase; None between phases."""
+    """The position inside a phase; None between phases."""
     hit: str = ""
-    """The breakpoint that the last command ran into, between phases or inside one, as its line; empty for none."""
+    """The breakpoint that the last command hit, between phases or inside one, as its line; empty for none."""
     branch: str = ""
     """The branch of the timeline; empty where no history is kept."""
     script: bool = False
-    """True for a training script: it runs on from here, and never back."""
+    """True for a training script, which can only run forward."""
     ahead: int = 0
-    """Commands that were undone on this branch, and that `redo` does again."""
+    """Number of undone commands on this branch, which `redo` can redo."""
 
 
 class Outcome(Drawn, frozen=True):
-    """What `Session.execute` returns: the command, where the session stands now, and what came of it."""
+    """The result of `Session.execute`: the command, the stop it led to, and a problem or what was printed."""
 
     command: Command
     stop: Stop
     problem: Problem | None = None
     text: str = ""
-    """What `print` printed; the values of new `let`s and watchpoints."""
+    """What was printed; the value of a new `let` or watchpoint."""
     watches: tuple[WatchHit, ...] = ()
     changes: Changes | None = None
-    """What changed, where it was asked for (`Session.forward()` and the others do)."""
+    """What changed, if requested (`Session.forward()` and the other phases do)."""
     pair: tuple[str, str] | None = None
-    """The two points that a `try` leaves to be compared: the way as it was, and the branch it was done again on."""
+    """The two points that a `try` compares: the original end, and the new branch."""
     instead: tuple[Command, ...] | None = None
-    """What was carried out, where that is not the command: of one that failed or was paused half way, or of several."""
+    """The executed commands, where they differ from `command`: it failed or paused half way, or ran several."""
 
     @property
     def carried_out(self) -> tuple[Command, ...]:
-        """What a replay has to carry out to get here."""
+        """The commands that a replay must execute to reach this stop."""
         if self.instead is not None:
             return self.instead
         return (self.command,) if self.ok else ()
@@ -129,12 +129,12 @@ class Outcome(Drawn, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """True when the command did what it says."""
+        """True when the command succeeded."""
         return self.problem is None
 
 
 class Progress(Struct, frozen=True, tag=True):
-    """A stage of loading has begun: importing torch, calling a factory, building an optimizer."""
+    """A stage of loading has started: importing torch, calling a factory, building an optimizer."""
 
     stage: str
 
@@ -146,16 +146,16 @@ class Output(Struct, frozen=True, tag=True):
 
 
 class Died(Struct, frozen=True, tag=True):
-    """The engine process ended by itself; `how` says it in words (`killed by SIGKILL`, `exited with status 3`)."""
+    """The engine process died; `how` says why (`killed by SIGKILL`, `exited with status 3`)."""
 
     how: str
 
 
 class Waiting(Struct, frozen=True, tag=True):
-    """A pause was asked for; the phase stops as soon as this module, op or node is over: one can't be cut short."""
+    """A pause is pending: the phase stops when this module, op or node, which can't be interrupted, has ended."""
 
     what: str
 
 
 Event = Progress | Output | Died | Waiting
-"""What a session tells its front end without being asked."""
+"""Unsolicited messages of a session to its front end."""

@@ -1,4 +1,4 @@
-"""Repetition in a row of things: what a script writes as `repeat`, and a program as a loop."""
+"""Find repetitions in a sequence, to write them as `repeat` in a script or as a loop in a program."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 _LONGEST = 8
-"""The longest block that is looked for."""
+"""The longest block searched for."""
 
 
 def repeats(
     items: Sequence[_T], may_repeat: Callable[[_T], bool] = lambda _: True, least: int = 2
 ) -> Iterator[tuple[Sequence[_T], int]]:
-    """Yield blocks that make up the items, each with its count in a row: `a b a b c` is `(a b, 2), (c, 1)`.
+    """Yield the items as blocks, each with its number of repetitions: `a b a b c` is `(a b, 2), (c, 1)`.
 
     Args:
-        items: what is folded.
-        may_repeat: whether an item may stand in a block that repeats.
-        least: how many items a block and its repetitions must make up; fewer are yielded one by one.
+        items: the sequence to fold.
+        may_repeat: whether an item may be in a repeated block.
+        least: the fewest items that a repeated block must cover; others are yielded one by one.
     """
     place = 0
     while place < len(items):

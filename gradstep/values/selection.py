@@ -1,4 +1,4 @@
-"""What `show` is given, read without the steps language: a name, and an index into it in torch's own notation."""
+"""Parse the argument of `show` without lark: a name, and an index in torch's notation."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _WHOLE = re.compile(r"(?P<sign>[+-]?)\s*(?P<digits>[0-9]+)\Z")
 
 
 def read_selection(text: str) -> Expression:
-    """Read `2.weight`, `2.weight[0, 0:10]`, `2.weight.grad[..., -1]` or a name in backquotes, as a script reads it.
+    """Parse `2.weight`, `2.weight[0, 0:10]`, `2.weight.grad[..., -1]` or a name in backquotes, as in a script.
 
     Raises:
-        GradstepError: it is something else.
+        GradstepError: it is anything else.
     """
     parts = _PARTS.match(text)
     if parts is None:
@@ -73,5 +73,7 @@ def _number(text: str, whole: str) -> Expression:
 
 
 def _wrong(text: str) -> GradstepError:
-    remedy = 'Give a name and, if you like, an index into it: "2.weight", "2.weight[0, 0:10]", "2.weight.grad".'
-    return wrong("this cannot be shown", f"`{text}` is no name of a tensor.", remedy + " Odd names go in backquotes.")
+    remedy = 'Give a name, optionally with an index: "2.weight", "2.weight[0, 0:10]", "2.weight.grad".'
+    return wrong(
+        "this cannot be shown", f"`{text}` is not the name of a tensor.", remedy + " Put other names in backquotes."
+    )

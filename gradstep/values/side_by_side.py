@@ -1,4 +1,4 @@
-"""Two ways side by side, command by command, to where they part: two scripts, or two branches."""
+"""Compare two runs command by command, up to where they diverge: two scripts, or two branches."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from gradstep.values.commands import Command, EditCommand, TravelCommand, Try, l
 from gradstep.values.differences import FirstDifference, RunComparison, TensorDifference
 
 _ALONE: TypeAlias = EditCommand | TravelCommand | Try
-"""What one way may have alone: it stands beside no command of the other."""
+"""Commands that one run may have without a counterpart in the other."""
 
 
 class Turn(NamedTuple):
-    """A command, and where it stands."""
+    """A command, and its location."""
 
     command: Command
     place: str
@@ -24,18 +24,18 @@ class Turn(NamedTuple):
         return line_of(self.command)
 
 
-class Way(Protocol):
-    """Goes on by a command at a time."""
+class ComparedRun(Protocol):
+    """A run that advances by one command at a time."""
 
     def coming(self) -> Turn | None:
-        """Return the command that comes next; None at the end."""
+        """Return the next command; None at the end."""
 
     def go(self) -> None:
-        """Carry it out."""
+        """Execute it."""
 
 
 class Found(NamedTuple):
-    """How far two ways are apart where they stand."""
+    """The current difference of two runs."""
 
     tensor: TensorDifference | None
     inside: TensorDifference | None
@@ -43,21 +43,21 @@ class Found(NamedTuple):
 
 
 def side_by_side(
-    ways: tuple[Way, Way],
+    runs: tuple[ComparedRun, ComparedRun],
     names: tuple[str, str],
     look: Callable[[Sequence[bool]], Found],
 ) -> RunComparison:
-    """Go both ways, and return where they part first.
+    """Advance both runs, and return where they first diverge.
 
     Args:
-        ways: the two.
-        names: what they are called.
-        look: how far they are apart now; called with which of them went on last.
+        runs: the two.
+        names: their names.
+        look: returns their current difference; called with which of them advanced last.
     """
     passed = 0
     otherwise: list[str] = []
     while True:
-        a, b = ways[0].coming(), ways[1].coming()
+        a, b = runs[0].coming(), runs[1].coming()
         if a is None or b is None:
             more = a or b
             goes_on = "" if more is None else f"{more.place} goes on with `{more.line}`"
@@ -65,8 +65,8 @@ def side_by_side(
         goes = _who_goes(a.command, b.command)
         went = tuple(turn if goes_on else None for turn, goes_on in zip((a, b), goes, strict=True))
         otherwise += _otherwise(went, not otherwise)
-        for way in (way for way, goes_on in zip(ways, goes, strict=True) if goes_on):
-            way.go()
+        for run in (run for run, goes_on in zip(runs, goes, strict=True) if goes_on):
+            run.go()
         found = look(goes)
         if found.tensor is not None or found.inside is not None:
             lines, places = _both(went, "line"), _both(went, "place")
@@ -76,13 +76,13 @@ def side_by_side(
 
 
 def _who_goes(one: Command, other: Command) -> tuple[bool, bool]:
-    """Return which way goes on: both, or the one alone that has an edit where the other has a phase."""
+    """Return which runs advance: both, or only the one that has an edit where the other has a phase."""
     alone = isinstance(one, _ALONE), isinstance(other, _ALONE)
     return (True, True) if alone[0] == alone[1] else alone
 
 
 def _otherwise(went: tuple[Turn | None, ...], first: bool) -> list[str]:
-    """Return what one way does otherwise; of pairs that differ, only the first is told."""
+    """Return how the commands differ, as text; for pairs of commands, only the first difference."""
     there = [turn for turn in went if turn is not None]
     if len(there) == 1:
         return [f"only one has `{there[0].line}` ({there[0].place})"]

@@ -123,7 +123,8 @@ def test_where_two_branches_part_first_is_named() -> None:
     before = typed.digest()
     lines = typed.type("diff main fast").text.splitlines()
     assert (
-        lines[0] == "the same for 2 commands from stop 1 on, then they part at `step` (stop 4 of main, stop 10 of fast)"
+        lines[0]
+        == "the same for 2 commands from stop 1 on, then they diverge at `step` (stop 4 of main, stop 10 of fast)"
     )
     assert lines[1] == "only one has `set lr = 0.5` (stop 7 of fast)"
     assert lines[2].startswith("  iteration 1: ")
@@ -138,7 +139,7 @@ def test_the_node_at_which_two_branches_part_is_named() -> None:
     typed.type("forward; undo; branch other; seed 5; forward; backward")
     before = typed.digest()
     lines = typed.type("diff main other").text.splitlines()
-    assert "they part at once from stop 1 on, at `forward`" in lines[0]
+    assert "they diverge at once from stop 1 on, at `forward`" in lines[0]
     assert lines[1] == "only one has `seed 5` (stop 3 of other)"
     assert lines[-1].startswith("  first inside it: module dropout Dropout differs by up to")
     assert typed.digest() == before

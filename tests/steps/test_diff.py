@@ -31,7 +31,7 @@ def test_the_same_script_is_the_same_to_the_bit(tmp_path: Path, capsys: pytest.C
 def test_dropout_is_named_as_what_parts_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert diff(tmp_path, START + "seed 1\nforward\n", START + "seed 2\nforward\n") == 1
     out = capsys.readouterr().out
-    assert "the same for 6 commands, then they part at `forward`" in out
+    assert "the same for 6 commands, then they diverge at `forward`" in out
     assert "a.steps:4" in out
     assert "one has `seed 1`" in out
     assert "first inside it: module dropout Dropout differs" in out
@@ -75,7 +75,7 @@ def wrong():
     loop = "repeat 2 { forward; backward; step; zero_grad }\n"
     assert diff(tmp_path, f"load odd.py:right seed=0\n{loop}", f"load odd.py:wrong seed=0\n{loop}") == 1
     out = capsys.readouterr().out
-    assert "the same for 2 commands, then they part at `backward`" in out
+    assert "the same for 2 commands, then they diverge at `backward`" in out
     assert "one.weight.grad differs by up to" in out
     assert "first inside it: node #6 ScaleBackward, input 0 differs" in out
 
@@ -181,7 +181,7 @@ def test_inside_a_wrapped_model_the_module_that_parts_them_is_named(
     (tmp_path / "net.py").write_text(WRAPPED)
     assert diff(tmp_path, loop_of("plain"), loop_of("dropped")) == 1
     out = capsys.readouterr().out
-    assert "they part at `forward`" in out
+    assert "they diverge at `forward`" in out
     assert "first inside it: module blocks.1.drop Dropout differs by" in out
     assert "`norm.weight` is `module.norm.weight`: paired in order" in out
 
@@ -203,7 +203,7 @@ def test_a_learning_rate_that_one_side_sets_parts_them_at_the_step(
     changed = START.replace("forward; b", "set lr = 0.5\nforward; b")
     assert diff(tmp_path, START, changed) == 1
     out = capsys.readouterr().out
-    assert "the same for 3 commands, then they part at `step`" in out
+    assert "the same for 3 commands, then they diverge at `step`" in out
     assert "only one has `set lr = 0.5`" in out
     assert "b.steps:2" in out
 
@@ -211,14 +211,14 @@ def test_a_learning_rate_that_one_side_sets_parts_them_at_the_step(
 def test_an_edit_that_one_side_has_is_where_they_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert diff(tmp_path, START + "forward\n", START + "set head.bias[0] = 7\nforward\n") == 1
     first = capsys.readouterr().out.splitlines()[0]
-    assert "the same for 5 commands, then they part at `set head.bias[0] = 7`" in first
+    assert "the same for 5 commands, then they diverge at `set head.bias[0] = 7`" in first
     assert "b.steps:3" in first
 
 
 def test_what_runs_until_something_holds_is_compared_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loop = "load xor seed=0\nuntil iteration == {}\n"
     assert diff(tmp_path, loop.format(2), loop.format(3)) == 1
-    assert "they part at `until iteration == 2`" in capsys.readouterr().out
+    assert "they diverge at `until iteration == 2`" in capsys.readouterr().out
 
 
 def test_a_script_against_itself_repeats_to_the_bit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -236,7 +236,7 @@ def test_two_dtypes_are_apart_where_the_coarser_one_is_too_coarse(
     assert "within the tolerances of torch.testing.assert_close" in capsys.readouterr().out
     assert main(["diff", str(path), "--dtype", "float32,float64", "--rtol", "1e-9"]) == 1
     out = capsys.readouterr().out
-    assert "they part at `forward`" in out
+    assert "they diverge at `forward`" in out
     assert "first inside it: module 0 Linear differs by up to" in out
     assert "beyond rtol 1e-09, atol 0" in out
     # the same weights: cast, they are what they were
@@ -306,7 +306,7 @@ def test_two_saved_states_are_told_apart(tmp_path: Path, capsys: pytest.CaptureF
     other = saved(tmp_path, "other", start + "set lr = 0.5\nseed 3\nset tell.weight[0, 1] = 100\neval\n")
     capsys.readouterr()
     assert main(["diff", one, same]) == 0
-    assert "and all else" in capsys.readouterr().out
+    assert "and everything else" in capsys.readouterr().out
     assert main(["diff", one, other]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("1 of ")
@@ -345,7 +345,7 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "b.safetensors").write_bytes(b"nothing")
     one, other = str(tmp_path / "a.steps"), str(tmp_path / "b.safetensors")
     assert main(["diff", one, other]) == 2
-    assert "a script and a saved state do not go together" in capsys.readouterr().err
+    assert "a script can't be compared with a saved state" in capsys.readouterr().err
     assert main(["diff", other]) == 2
     assert main(["diff", one, str(tmp_path / "notes.txt")]) == 2
     assert "neither a script (.steps) nor a saved state" in capsys.readouterr().err
@@ -360,7 +360,7 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, capsys: pytest.Cap
 
 def test_seeds_part_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert diff(tmp_path, START, START.replace("seed=0", "seed=1")) == 1
-    assert "they part at once, at `load cnn seed=0 device=cpu`" in capsys.readouterr().out
+    assert "they diverge at once, at `load cnn seed=0 device=cpu`" in capsys.readouterr().out
 
 
 def test_a_script_that_is_wrong_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

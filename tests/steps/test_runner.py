@@ -66,7 +66,7 @@ def test_an_expected_error_that_does_not_come_is_a_failure_of_its_line() -> None
     ran, failures = walk('forward\nexpect error "second" {\n  backward\n}\nstep')
     assert ran == ["forward", "backward", "step"]
     assert [(f.number, f.problem.kind, f.problem.expected) for f in failures] == [
-        (2, "expectation", 'an error that says "second"')
+        (2, "expectation", 'an error that contains "second"')
     ]
 
 
@@ -74,7 +74,7 @@ def test_another_error_is_a_failure_that_says_both() -> None:
     ran, failures = walk('expect error "shape" { backward; step }\nforward', {1: RAISED})
     assert ran == ["backward", "forward"]
     assert [(f.problem.kind, f.problem.expected, f.problem.actual) for f in failures] == [
-        ("raised", 'an error that says "shape"', "RuntimeError: a second time")
+        ("raised", 'an error that contains "shape"', "RuntimeError: a second time")
     ]
 
 

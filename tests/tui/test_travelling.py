@@ -337,7 +337,7 @@ def test_what_changes_nothing_is_not_tried() -> None:
         await s.press("colon")
         await s.type("try forward")
         await s.press("enter")
-        assert "`try` takes a change" in s.rows()[-1]
+        assert "`try` needs an edit" in s.rows()[-1]
 
     on_stage(test)
 

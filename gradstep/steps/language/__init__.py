@@ -1,1 +1,1 @@
-"""The .steps language: its grammar, what a line and a script become, what is wrong with one, and completion."""
+"""The .steps language: grammar, parser, faults, completion."""

@@ -1,4 +1,4 @@
-"""Complete what is typed at `:`: command words, and behind them what the declaration of the command offers."""
+"""Complete what is typed at `:`: command words, and after them what the command's declaration offers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from gradstep.values.views import Names
 
 
 def complete(text: str, names: Names | None, own: Mapping[str, Syntax] = MappingProxyType({})) -> list[str]:
-    """Return the lines that `text` can become by completing its last word, the likeliest first.
-
-    Each begins with `text`, letter for letter. Nothing fits: [].
+    """Return the lines that complete the last word of `text`, the likeliest first; each begins with `text`.
 
     Args:
         text: the line up to the cursor.
-        names: what an expression may name; None while nothing is loaded.
-        own: commands of the screen's own by their words, which stand alone on their line.
+        names: the names for expressions; None while nothing is loaded.
+        own: screen commands by their words; each is alone on its line.
     """
     statement = re.split(r"[;{]", text)[-1].lstrip()
     word, space, rest = statement.partition(" ")
@@ -35,7 +33,7 @@ def complete(text: str, names: Names | None, own: Mapping[str, Syntax] = Mapping
 
 
 def _in_form(text: str, form: Form, rest: str, names: Names | None) -> list[str]:
-    """Complete what stands behind the word of a command, as one of its forms has it."""
+    """Complete what follows a command word, according to one of its forms."""
     rules = {argument.rule for argument in form.arguments}
     if '"="' in rules:
         return _assignment(text, rest, names, settings="postfix" in rules)
@@ -70,7 +68,7 @@ def _in_form(text: str, form: Form, rest: str, names: Names | None) -> list[str]
 
 
 def _last_taken(arguments: Sequence[Argument], words: Sequence[str]) -> int | None:
-    """Return which argument the last word belongs to, -1 where there is no word; None where one does not fit."""
+    """Return the index of the argument that the last word belongs to; -1 without a word, None when one does not fit."""
     at = -1
     for word in words:
         coming = range(at + 1, len(arguments))
@@ -96,7 +94,7 @@ def _takes(argument: Argument, word: str) -> bool:
 
 
 def _offers(argument: Argument, words: Sequence[str], names: Names | None) -> list[str]:
-    """Return what an argument can be, behind the words before it."""
+    """Return the candidates for an argument after the given words."""
     offers = argument.offers
     if not isinstance(offers, tuple):
         offers = offers.get(words[0], ()) if words else ()
@@ -115,7 +113,7 @@ def _assignment(text: str, rest: str, names: Names | None, settings: bool) -> li
 
 
 def _target(text: str, typed: str, names: Names | None) -> list[str]:
-    """Complete what `set` writes: a setting, a hyper-parameter, a tensor or its `.grad`."""
+    """Complete the target of `set`: a setting, a hyper-parameter, a tensor or its `.grad`."""
     settings = [f"{name} = " for name in ("lr", *SETTINGS)]
     known = [name_line(name) for name in names.model] if names is not None and typed else []
     return _finish(text, typed, [*settings, *known, *(f"{name}.grad" for name in known)])

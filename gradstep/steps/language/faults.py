@@ -1,4 +1,4 @@
-"""What is wrong with a script, each fault with its place and a caret under the word."""
+"""Faults of a script, each with its position and a caret."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gradstep.values.errors import GradstepError
 from gradstep.values.outcomes import Problem
 
 _SHOWN = 140
-"""Characters of a source line that a report shows around the caret."""
+"""Most characters of a source line shown around the caret."""
 
 
 class Fault(Struct, frozen=True):
-    """One thing wrong with a script: `line` and `column` count from 1, `width` is how far the caret reaches.
+    """One fault of a script: `line` and `column` count from 1, `width` is the length of the caret.
 
-    Of a file that cannot be read both are 0.
+    For a file that cannot be read both are 0.
     """
 
     path: str
@@ -30,7 +30,7 @@ class Fault(Struct, frozen=True):
     width: int = 1
 
     def __str__(self) -> str:
-        """Write the fault as a report: place and title, the line, the caret, what to do."""
+        """Format the fault: position and title, the line, the caret, the remedy."""
         if self.line:
             parts = [f"{self.path}:{self.line}:{self.column}: {self.title}"]
             parts += [f"    {text}" for text in caret_lines(self.source, self.column, self.width)]
@@ -41,11 +41,11 @@ class Fault(Struct, frozen=True):
 
 
 class ScriptError(GradstepError):
-    """A script that is wrong: every fault that could be found in it, in the order of the lines."""
+    """An invalid script, with all faults found, in line order."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         count = len(faults)
-        title = faults[0].title if count == 1 else f"{count} lines of the script are wrong"
+        title = faults[0].title if count == 1 else f"{count} lines of the script are invalid"
         first = faults[0]
         subject = first.source[first.column - 1 : first.column - 1 + first.width]
         what = "\n".join(str(fault) for fault in faults)
@@ -57,7 +57,7 @@ class ScriptError(GradstepError):
 
 
 def problem_of_line(error: GradstepError) -> Problem:
-    """Return what is wrong with a line that was typed: the first fault, with a caret under its place."""
+    """Return the problem of a typed line: its first fault, with a caret."""
     if not isinstance(error, ScriptError):
         return error.problem
     fault = error.faults[0]
@@ -66,9 +66,9 @@ def problem_of_line(error: GradstepError) -> Problem:
 
 
 def caret_lines(source: str, column: int, width: int = 1) -> tuple[str, str]:
-    """Return the source line, cut to a readable length, and the line with the caret that belongs under it.
+    """Return the source line, cut to a readable length, and the caret line for it.
 
-    Tabs stay tabs and wide characters take two places, so that the caret stands right in a terminal.
+    Tabs stay tabs and wide characters take two columns, so that the caret is aligned in a terminal.
     """
     start = max(0, column - 1 - _SHOWN // 2) if len(source) > _SHOWN else 0
     shown = source[start : start + _SHOWN]

@@ -1,4 +1,4 @@
-"""The one place where lark reads `grammar.lark`. Importing this imports lark (140 ms): do so only to parse."""
+"""Load `grammar.lark`. This imports lark (140 ms): import it only to parse."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gradstep.values.commands.syntax import grammar_of
 
 
 class _ToEverything(ToOutline, ToValues):
-    """Builds what each rule stands for, in the outline and in the statements."""
+    """Builds outlines and statements."""
 
 
 @lru_cache
 def parser() -> Lark:
-    """Return the parser, with its three ways in: `outline`, `command` and `header`."""
+    """Return the parser, with its start rules `outline`, `command` and `header`."""
     text = (Path(__file__).parent / "grammar.lark").read_text(encoding="utf-8")
     rules, makers, terminals = grammar_of(COMMANDS)
     changes = [rule for name, rule in rules.items() if makers[name][0].syntax.role == "edit"]
@@ -36,7 +36,7 @@ def parse_outline(source: str) -> tuple[list[RawBlock], list[tuple[int, int]]]:
     """Split a script into statements and blocks.
 
     Returns:
-        The statements, those that do not fit with their `fault`, and the line and column of each unclosed `{`.
+        The statements, faulty ones with their `fault`, and the line and column of each unclosed `{`.
     """
     unclosed: list[tuple[int, int]] = []
 

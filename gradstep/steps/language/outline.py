@@ -1,4 +1,4 @@
-"""The outline of a script: where its statements and blocks are, each statement still as text."""
+"""The outline of a script: its statements and blocks, each statement still unparsed text."""
 
 # ruff: noqa: D102 (each method is the rule of its name in the grammar)
 
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 
 class RawBlock(Struct):
-    """A statement of the outline: its text, where it is, its block if it has one; a title and remedy if it is amiss."""
+    """A statement of the outline: text, position, block if any; a title and remedy if it is faulty."""
 
     text: str
     line: int
@@ -51,7 +51,7 @@ class ToOutline(Transformer[Token, object]):
 
 
 def _members(items: list[Any]) -> list[RawBlock]:
-    """Return the statements of a body; one that follows another without a separator is at fault."""
+    """Return the statements of a body; one that follows another without a separator is marked as a fault."""
     for before, item in pairwise(items):
         if isinstance(before, RawBlock) and isinstance(item, RawBlock) and not (before.fault or item.fault):
             item.fault = "a statement follows a block on its line", "Put it on the next line, or after a `;`."

@@ -1,4 +1,4 @@
-"""Parse the steps language: a whole script, or what is typed at `:`. Every fault is found, not only the first."""
+"""Parse a script, or a line typed at `:`. All faults are found, not only the first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CommandT = TypeVar("CommandT", bound=Command)
 MAX_BLOCKS = 50
-"""How deep blocks may be nested."""
+"""Maximum nesting of blocks."""
 
 
 def parse_script(text: str, path: str, replays: bool = False) -> Script:
@@ -27,11 +27,11 @@ def parse_script(text: str, path: str, replays: bool = False) -> Script:
 
     Args:
         text: the script.
-        path: its file, for the messages and for `load FILE.py:factory` beside it.
-        replays: True where it may overwrite the files that it writes.
+        path: its file, for messages and relative paths.
+        replays: whether its commands may overwrite files.
 
     Raises:
-        ScriptError: it is wrong; it holds every fault found, with file, line and column.
+        ScriptError: it is invalid; the error has all faults, with file, line and column.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     folder = os.path.dirname(os.path.abspath(path))
@@ -39,14 +39,14 @@ def parse_script(text: str, path: str, replays: bool = False) -> Script:
 
 
 def parse_line(text: str, folder: str = "") -> tuple[Statement, ...]:
-    """Parse what is typed at `:`, one or several statements; none gives ().
+    """Parse a line typed at `:`, with any number of statements.
 
     Args:
         text: the line.
-        folder: where `load FILE.py:factory` looks; empty for the engine's working directory.
+        folder: the base of relative paths; empty for the engine's working directory.
 
     Raises:
-        ScriptError: it is wrong; the caret stands in the line typed.
+        ScriptError: it is invalid; the caret points into the line.
     """
     return _Parser(text, ":", folder).script().statements
 
@@ -55,7 +55,7 @@ def read_script(path: str) -> Script:
     """Read and parse a script file.
 
     Raises:
-        ScriptError: it cannot be read, is not text, or is wrong.
+        ScriptError: it cannot be read, is not text, or is invalid.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -70,7 +70,7 @@ def read_script(path: str) -> Script:
 
 
 class _Parser:
-    """Goes over the outline of one text and collects statements and faults."""
+    """Collects the statements and faults of one text."""
 
     def __init__(self, text: str, path: str, folder: str, replays: bool = False) -> None:
         self.text, self.path, self.folder, self.replays = text, path, folder, replays
@@ -82,7 +82,7 @@ class _Parser:
 
         raw, unclosed = parse_outline(self.text)
         for line, column in unclosed:
-            remedy = "Add a `}`, on a line of its own after a `say`: it takes the rest of its line."
+            remedy = "Add a `}`; after a `say`, which takes the rest of its line, on a new line."
             self.fault(line, column, "this block is never closed", remedy=remedy)
         statements = self.statements(raw, 0)
         if self.faults:
@@ -122,7 +122,7 @@ class _Parser:
         return self.placed(command)
 
     def placed(self, command: CommandT) -> CommandT:
-        """Return a command that looks for its file from the script's folder."""
+        """Return a command whose file is relative to the script's folder."""
         return replace(command, folder=self.folder) if hasattr(command, "folder") else command
 
     def block(self, raw: RawBlock, body: list[RawBlock], depth: int) -> Statement | None:
@@ -147,10 +147,10 @@ class _Parser:
         return Repeat(header, inner, raw.line, raw.text, raw.column)
 
     def trial(self, raw: RawBlock, header: Try, inner: tuple[Statement, ...]) -> Try:
-        """Return the `try` of a block, whose body holds changes only."""
+        """Return the `try` of a block of edits."""
         changes = [each.command for each in inner if isinstance(each, Line) and isinstance(each.command, EditCommand)]
         if len(changes) < len(inner):
-            raise MisfitError("the block of `try` holds more than changes", *NO_CHANGE, 0, len(raw.text))
+            raise MisfitError("the block of a `try` may only have edits", *NO_CHANGE, 0, len(raw.text))
         return replace(header, changes=tuple(changes))
 
     def misfit(self, raw: RawBlock, misfit: MisfitError) -> None:

@@ -1,4 +1,4 @@
-"""A script as a value: what parsing a `.steps` file gives, and what the runner walks over."""
+"""A parsed script."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Repeat(Struct, frozen=True):
 
 
 class ExpectError(Struct, frozen=True):
-    """`expect error "TEXT" { ... }`: one of the body's commands must fail with an error that says TEXT."""
+    """`expect error "TEXT" { ... }`: a command of the body must fail with an error that contains TEXT."""
 
     error: str
     body: tuple[Statement, ...]
@@ -46,14 +46,14 @@ Statement: TypeAlias = Line | Repeat | ExpectError
 
 
 class Script(Struct, frozen=True):
-    """A whole script: its path as given, its source lines, and its statements in order."""
+    """A script: its path as given, its source lines, and its statements in order."""
 
     path: str
     source: tuple[str, ...]
     statements: tuple[Statement, ...]
 
     def observes(self) -> bool:
-        """Return whether something in it needs what a phase keeps: a stop inside, a picture, `why`, `check`, undo."""
+        """Return whether any command needs phases to be observed: stepping, screenshots, `why`, `check`, undo."""
         return _needs(self.statements, {"inside", "graph", "history"}) or any(map(_expects_error, self.statements))
 
     def inside(self) -> bool:
@@ -61,7 +61,7 @@ class Script(Struct, frozen=True):
         return _needs(self.statements, {"inside"})
 
     def travels(self) -> bool:
-        """Return whether something in it needs the history: going back, `why`, a file, a picture with the timeline."""
+        """Return whether any command needs the history: time travel, `why`, files, screenshots."""
         return _needs(self.statements, {"history"})
 
     def source_of(self, number: int) -> str:

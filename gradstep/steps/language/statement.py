@@ -1,4 +1,4 @@
-"""Parse one statement with lark, and put what is wrong with it into words."""
+"""Parse one statement with lark, and explain its faults."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from gradstep.values.commands.time_travel import NO_CHANGE
 from gradstep.values.nearest import did_you_mean
 
 MAX_DEPTH = 100
-"""How deep an expression may be nested: far above any use, far below the recursion limits of what walks over it."""
+"""Maximum nesting of an expression: far above any use, far below recursion limits."""
 
 MAX_LENGTH = 10_000
-"""Characters of one statement."""
+"""Maximum characters of a statement."""
 
 
 @lru_cache(maxsize=4096)
 def parse_command(text: str) -> c.Command:
-    """Parse one statement that has no block; a recorded script has the same few again and again.
+    """Parse one statement without a block; cached, for recorded scripts repeat the same few.
 
     Raises:
-        MisfitError: it is wrong.
+        MisfitError: it is invalid.
     """
     return cast(c.Command, _parse(text, "command"))
 
 
 def parse_header(text: str) -> int | str | c.Try:
-    """Parse what stands before a block: the count of a `repeat`, the text of an `expect error`, a `try` of nothing yet.
+    """Parse the header of a block: the count of a `repeat`, the text of an `expect error`, a `try` without changes.
 
     Raises:
-        MisfitError: it is wrong.
+        MisfitError: it is invalid.
     """
     return cast("int | str | c.Try", _parse(text, "header"))
 
 
 def _parse(text: str, start: str) -> object:
     if len(text) > MAX_LENGTH:
-        raise MisfitError(f"this statement is {len(text):,} characters long", f"At most {MAX_LENGTH:,} are read.")
+        raise MisfitError(f"this statement is {len(text):,} characters long", f"The limit is {MAX_LENGTH:,}.")
     if _brackets(text) > MAX_DEPTH:
         raise _too_deep(text)
     try:
@@ -63,7 +63,7 @@ def _too_deep(text: str) -> MisfitError:
 
 
 def _brackets(text: str) -> int:
-    """Return how deep the brackets of a statement nest, those in quotes not counted."""
+    """Return how deeply the brackets of a statement are nested, ignoring those in quotes."""
     deepest = depth = 0
     for bracket in re.findall(r"[()\[\]]", re.sub(r'"(?:[^"\\]|\\.)*"|`[^`]*`', "", text)):
         depth += 1 if bracket in "([" else -1
@@ -72,7 +72,7 @@ def _brackets(text: str) -> int:
 
 
 def _depth(value: object) -> int:
-    """Return how deep a tree of structs is, without recursion."""
+    """Return the depth of a tree of structs, without recursion."""
     deepest, todo = 0, [(value, 1)]
     while todo:
         node, depth = todo.pop()
@@ -85,7 +85,7 @@ def _depth(value: object) -> int:
 
 
 def _misfit(text: str, error: UnexpectedInput) -> MisfitError:
-    """Turn lark's error into words: what is there, what the command looks like, and the nearest valid word."""
+    """Explain a lark error: what was found, how the command is written, and the nearest valid word."""
     at = len(text) if isinstance(error, UnexpectedToken) and error.token.type == "$END" else (error.pos_in_stream or 0)
     word = re.match(r'[\w.]+|"(?:[^"\\]|\\.)*"?|`[^`]*`?|\S', text[at:])
     found = word.group() if word else ""
@@ -107,7 +107,7 @@ def _misfit(text: str, error: UnexpectedInput) -> MisfitError:
         return _misfit_of_change(text, change.end())
     error_block = re.match(r"expect\s+error(?![\w.])", text) and "STRING" in _wanted(error)
     if known.word == "set" and (meant := _meant_set(text)):
-        return MisfitError("`set` takes a `=`", "", f"Did you mean `{meant}`?", at, max(1, len(found)))
+        return MisfitError("`set` needs an `=`", "", f"Did you mean `{meant}`?", at, max(1, len(found)))
     usage = "It is written like this: " + ('expect error "second time" { backward }' if error_block else known.usage)
     if not found:
         return MisfitError(f"`{known.word}` ends too early", "", usage, len(text.rstrip()), 1)
@@ -117,33 +117,33 @@ def _misfit(text: str, error: UnexpectedInput) -> MisfitError:
     if "COMPARE" not in wanted and re.match(r"[<>]|==|!=", text[at:]) and known.word != "load":
         return MisfitError("comparisons do not chain", "", "Join two of them with `and`.", at, len(found))
     if found == "=" and "COMPARE" in wanted:
-        return MisfitError("`=` compares nothing", "", "Write `==` to compare.", at, 1)
+        return MisfitError("`=` is not a comparison", "", "Write `==` to compare.", at, 1)
     guess = did_you_mean(found, [w.lower() for w in wanted if w in _KEYWORDS])
     return MisfitError(f"`{found}` does not fit here", "", guess or usage, at, len(found))
 
 
 def _misfit_of_assignment(word: Word, value: str, at: int) -> MisfitError:
-    """Return what is wrong with a command word that is assigned to, as in `undo=3`."""
+    """Return the fault of an assignment to a command word, as in `undo=3`."""
     meant = next((f"`{line}`" for line in (f"{word.word} {value}", f"set {word.word} = {value}") if _parses(line)), "")
     remedy = f"Did you mean {meant}?" if meant else f"It is written like this: {word.usage}"
     return MisfitError("`=` does not fit here", "", remedy, at, 1)
 
 
 def _misfit_of_change(text: str, start: int) -> MisfitError:
-    """Return what is wrong with the change of a `try`, which begins at `start`."""
+    """Return the fault in the edit of a `try`, which begins at `start`."""
     try:
         parse_command(text[start:])
     except MisfitError as error:
         remedy = error.remedy.replace("Did you mean `", "Did you mean `try ")
         return MisfitError(error.title, error.what, remedy, start + error.at, error.width)
-    return MisfitError("`try` takes a change", *NO_CHANGE, start, len(text) - start)
+    return MisfitError("`try` needs an edit", *NO_CHANGE, start, len(text) - start)
 
 
 _KEYWORDS = frozenset({"NONE", "TRUE", "FALSE", "NAN", "INF", "AND", "OR", "NOT", "IS", "ERROR"})
 
 
 def _meant_set(text: str) -> str:
-    """Return the line that `lr 0.01`, `set lr 0.01` or `2.weight = 0` was meant for; empty where it was for none."""
+    """Return the `set` line that `lr 0.01`, `set lr 0.01` or `2.weight = 0` was meant as; empty if none."""
     found = re.fullmatch(r"(?:set\s+)?([\w.]+(?:\[[^\]]*\])?)\s*(=?)\s*([^=].*)", text.strip())
     if found is None or not (found[2] or found[1] in ("lr", *SETTINGS)):
         return ""

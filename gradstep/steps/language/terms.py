@@ -1,4 +1,4 @@
-"""What the rules of expressions become, and how words of a line are read: numbers, quoted texts."""
+"""Transform the grammar rules of expressions, numbers and quoted texts."""
 
 # ruff: noqa: D102 (each method is the rule of its name in the grammar)
 
@@ -78,12 +78,12 @@ class ToTerms(Transformer[Token, object]):
 
 
 def unquote(text: Token) -> str:
-    """Return what stands between quotes."""
+    """Return the text between quotes, unescaped."""
 
     def plain(match: re.Match[str]) -> str:
         if match.group() not in _ESCAPES:
             at, _ = place(text)
-            what = f"`{match.group()}` means nothing inside quotes."
+            what = f"`{match.group()}` is not an escape sequence."
             raise MisfitError("unknown escape", what, "Write \\\\ for a \\.", at + match.start() + 1, 2)
         return _ESCAPES[match.group()]
 

@@ -1,4 +1,4 @@
-"""What the rules of commands become: the values of gradstep.values."""
+"""Transform the grammar rules of commands."""
 
 # ruff: noqa: D102 (each method is the rule of its name in the grammar)
 
@@ -20,10 +20,10 @@ from gradstep.values.commands.syntax import Form
 
 @v_args(inline=True)
 class ToValues(ToTerms):
-    """Builds commands, and the expressions in them, the values of gradstep.values."""
+    """Builds commands and the expressions in them."""
 
     def __init__(self, makers: Mapping[str, tuple[Any, Form]]) -> None:
-        """Prepare the rules that the declarations of commands make: each by its name, with its command and form."""
+        """Add the rules of the command declarations: each by its name, with its command and form."""
         super().__init__()
         for name, (kind, form) in makers.items():
             setattr(self, name, partial(_made, kind, form))
@@ -33,7 +33,7 @@ class ToValues(ToTerms):
         value = integer(count)
         if value < 1:
             raise MisfitError(
-                "`repeat 0` does nothing", "", "Repeat at least once, or put a # before it.", *place(count)
+                "`repeat 0` does nothing", "", "Repeat at least once, or comment it out with #.", *place(count)
             )
         return value
 

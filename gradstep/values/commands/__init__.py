@@ -1,7 +1,6 @@
-"""What a session can be told to do: one value for a key, a palette entry, a typed line and a line of a script.
+"""The commands of a session: one value for a key, a palette entry, a typed line and a line of a script.
 
-Each class declares what it is: its words, arguments and help (`syntax.py`). It becomes a command with its line in
-`Command` below.
+Each class declares its words, arguments and help (`syntax.py`), and is listed in `Command` below.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ COMMANDS: tuple[type[Command], ...] = get_args(Command)
 FileCommand: TypeAlias = Checkpoint | Export
 PhaseCommand: TypeAlias = Forward | Backward | Step | ZeroGrad
 PointCommand: TypeAlias = PhaseCommand | NextBatch | EditCommand
-"""Commands that change what is being trained: each that goes through leads to a new point of the timeline."""
+"""Commands that change what is trained: each one that succeeds adds a point to the timeline."""
 
 
 PHASES: tuple[str, ...] = ("forward", "backward", "step", "zero_grad")
@@ -109,13 +108,13 @@ ACTS: dict[str, PhaseCommand | NextBatch] = {
     "zero_grad": ZeroGrad(),
     "next_batch": NextBatch(),
 }
-"""The plain acts by their lines, which are what they are called on screen."""
+"""Phases and next_batch without options, by their lines, which are also their names on screen."""
 ACT_NAMES: dict[type, str] = {type(act): name for name, act in ACTS.items()}
-"""What each kind of act is called."""
+"""The name of each of them."""
 
 
 def role_of(command: Command) -> Role:
-    """Return what a command is for."""
+    """Return the role of a command."""
     return syntax_of(command).role
 
 
@@ -126,5 +125,5 @@ def syntax_of(command: Command) -> Syntax:
 
 
 def for_replay(command: Command) -> Command:
-    """Return a command as a replay carries it out: it overwrites the file that it wrote before."""
+    """Return a command for a replay, in which it overwrites its file."""
     return replace(command, over=True) if hasattr(command, "over") else command

@@ -1,4 +1,4 @@
-"""The kinds of arguments that a command can have. Each is read, written and completed in one way."""
+"""The kinds of command arguments, and how each is parsed, printed and completed."""
 
 from __future__ import annotations
 
@@ -10,57 +10,57 @@ from gradstep.values.expressions import expression_line, quote
 
 Words: TypeAlias = tuple[str, ...]
 Offers: TypeAlias = Words | Mapping[str, Words]
-"""What completion offers: words, and with @ a field of `views.Names`; a mapping is looked up by the word before."""
+"""What completion offers: words, or with @ a field of `views.Names`; a mapping is keyed by the previous word."""
 
 
 class Argument(NamedTuple):
     """One argument of a command."""
 
     rule: str
-    """What it is in the grammar: a terminal or a rule of `grammar.lark`, or the name of its own terminal."""
+    """Its name in the grammar: a terminal or rule of `grammar.lark`, or its own terminal."""
     field: str = ""
-    """The field of the command that it sets; empty for a word that only stands there."""
+    """The field of the command that it sets; empty for a fixed word."""
     terminal: str = ""
     """The regular expression of its own terminal."""
     read: Callable[[Any], Any] = str
     write: Callable[[Any], str] = str
     optional: bool = False
-    """True where it may be left out; it is written when it is not the default, or `always`."""
+    """True when it can be omitted; it is printed when it is not the default, or `always`."""
     always: bool = False
     before: str = ""
-    """The word that has to stand before it, as `if` before a condition."""
+    """The word required before it, as `if` before a condition."""
     words: Words = ()
-    """What it has to be one of."""
+    """The allowed values."""
     offers: Offers = ()
     many: bool = False
-    """True for pairs of a name and an expression, as many as there are."""
+    """True for any number of pairs of a name and an expression."""
 
 
 class Option(NamedTuple):
-    """An argument that is written `name=value` and can be left out."""
+    """An optional argument, written `name=value`."""
 
     name: str
     read: Callable[[str], Any] = str
     write: Callable[[Any], str] = str
     field: str = ""
-    """The field that it sets, where that is not its name."""
+    """The field that it sets, if not its name."""
     offers: Words = ()
 
 
 class Given(NamedTuple):
-    """An option as it was typed: `seed=0`; one of `optimizer` has an expression for its value."""
+    """An option as parsed: `seed=0`; for `optimizer`, the value is an expression."""
 
     name: str
     value: Any
 
 
 def terminal_of(word: str) -> str:
-    """Return the regular expression of a word that has to stand by itself."""
+    """Return the regular expression of a whole word."""
     return rf"(?:{word})(?![\w.])"
 
 
 def word(text: str) -> Argument:
-    """A word that has to stand there."""
+    """Return a fixed word."""
     if not text.isalpha():
         return Argument(f'"{text}"', write=lambda _: text, words=(text,))
     name = f"_THE_{text.upper()}"
@@ -68,39 +68,39 @@ def word(text: str) -> Argument:
 
 
 def expression(field: str, before: str = "") -> Argument:
-    """An expression; with `before` it can be left out, together with that word."""
+    """Return an expression; with `before`, it is optional, together with that word."""
     return Argument("expression", field, "", lambda e: e, expression_line, bool(before), before=before)
 
 
 def whole(field: str, optional: bool = False, offers: Offers = ()) -> Argument:
-    """A whole number from 0 on."""
+    """Return an integer from 0."""
     return Argument("INT", field, "", integer, optional=optional, offers=offers)
 
 
 def count(field: str, optional: bool = False) -> Argument:
-    """A whole number from 1 on."""
+    """Return an integer from 1."""
     return Argument("INT", field, "", positive, optional=optional)
 
 
 def flag(field: str, text: str, optional: bool = False) -> Argument:
-    """A word that sets a field to True."""
+    """Return a word that sets a field to True."""
     name = f"SET_{text.upper()}"
     return Argument(name, field, terminal_of(text), lambda _: True, lambda _: text, optional, offers=(text,))
 
 
 def choice(field: str, words: Words, optional: bool = False, offers: Offers = ()) -> Argument:
-    """One of some words; `offers` are those to complete, where that is not all of them."""
+    """Return a choice of words; `offers` are those to complete, by default all."""
     name = f"ONE_OF_{'_'.join(words).upper()}"
     return Argument(name, field, terminal_of("|".join(words)), str, str, optional, words=words, offers=offers or words)
 
 
 def name(field: str, offers: Offers = (), optional: bool = False) -> Argument:
-    """A word of any letters but quotes, braces and the like: a branch, a glob; it is written even by default."""
+    """Return a bare word, without quotes, braces and the like, such as a branch or glob; it is always printed."""
     return Argument("BARE", field, optional=optional, always=True, offers=offers)
 
 
 def file(field: str, ending: str = "", command: str = "") -> Argument:
-    """A path, in quotes where it has to be; with an ending, it has to have that one."""
+    """Return a path, quoted where necessary; with `ending`, it must have that suffix."""
 
     def read(path: str) -> str:
         if not path.endswith(ending):
@@ -111,16 +111,16 @@ def file(field: str, ending: str = "", command: str = "") -> Argument:
 
 
 def integer_option(name: str, field: str = "") -> Option:
-    """A whole number from 0 on, as `seed=0`."""
+    """Return an option with an integer from 0, as `seed=0`."""
     return Option(name, integer, field=field)
 
 
 def truth_option(name: str) -> Option:
-    """True or false, as `retain_graph=true`."""
+    """Return an option with true or false, as `retain_graph=true`."""
     return Option(name, truth, lambda value: str(value).lower(), offers=("true", "false"))
 
 
 def path_word(path: str) -> str:
-    """Return a path as it must be written: in quotes where it is not one plain word."""
+    """Return a path for a command line: quoted unless it is one plain word."""
     plain = path and not any(c.isspace() or c in '"{};#=' for c in path)
     return path if plain else quote(path)

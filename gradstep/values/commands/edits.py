@@ -1,4 +1,4 @@
-"""Commands that change what is being trained."""
+"""Commands that edit what is trained."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gradstep.values.commands.syntax import Form, Syntax, Word
 from gradstep.values.expressions import Expression, Name, expression_line
 
 SETTINGS: dict[str, tuple[str, ...]] = {"set_to_none": ("true", "false")}
-"""The settings that `set` changes, and their values."""
+"""The settings of `set`, and their values."""
 
 
 class Set(Struct, frozen=True, tag=True):
-    """Change a setting: `set_to_none` (what a bare zero_grad does). It is read as an `Assign` is."""
+    """Change a setting: `set_to_none`, the default of zero_grad. It is parsed as an `Assign`."""
 
     syntax: ClassVar = Syntax(
         role="note", line=lambda setting: f"set {setting.name} = {expression_line(setting.value)}"
@@ -33,18 +33,18 @@ def _set(_word: str, fields: dict[str, Any]) -> Set | Assign:
 
 
 class Assign(Struct, frozen=True, tag=True):
-    """Write a tensor or a part of one, or a hyper-parameter of all groups, or with an index of one."""
+    """Write a tensor or a part of one, or a hyper-parameter of all groups or, with an index, of one."""
 
     syntax: ClassVar = Syntax(
         Word(
             "set",
             "set lr = 0.01",
-            "Write a hyper-parameter, a tensor or a part of one, or what flows (node.in); "
+            "Write a hyper-parameter, a tensor or a part of one, the gradient at a node (node.in), "
             "or the setting `set_to_none`.",
         ),
         Form(expression("target")._replace(rule="postfix"), word("="), expression("value")),
         role="edit",
-        inside=False,  # but for what flows there, which the executor changes at the stop itself
+        inside=False,  # except for a gradient at a node, which the executor edits at the stop
         make=_set,
     )
     target: Expression
@@ -52,11 +52,11 @@ class Assign(Struct, frozen=True, tag=True):
 
 
 class Freeze(Struct, frozen=True, tag=True):
-    """Set `requires_grad` of the parameters that a pattern matches: to False, or with `on` False to True."""
+    """Set `requires_grad` of the parameters that match a pattern to False; with `on` False, to True."""
 
     syntax: ClassVar = Syntax(
-        Word("freeze", "freeze 0.*", "Have parameters require no gradient.", {"on": True}),
-        Word("unfreeze", "unfreeze 0.*", "Have parameters require a gradient again.", {"on": False}),
+        Word("freeze", "freeze 0.*", "Set requires_grad = False for matching parameters.", {"on": True}),
+        Word("unfreeze", "unfreeze 0.*", "Set requires_grad = True for matching parameters.", {"on": False}),
         Form(name("pattern", offers=("@parameters",))),
         role="edit",
         inside=False,
@@ -71,7 +71,7 @@ def _limit(text: str) -> float:
     except ValueError:
         number = -1.0
     if not number >= 0:
-        raise MisfitError(f"`{text}` is no limit", "", "Write a number from 0 on.", *place(text))
+        raise MisfitError(f"`{text}` is not a limit", "", "Write a number from 0.", *place(text))
     return number
 
 
@@ -83,10 +83,10 @@ def _clip(first: str, fields: dict[str, Any]) -> Clip:
 
 
 class Clip(Struct, frozen=True, tag=True):
-    """Clip the gradients: all by their common norm, or each element by its value."""
+    """Clip the gradients: by their total norm, or each element by value."""
 
     syntax: ClassVar = Syntax(
-        Word("clip", "clip grad norm=1.0", "Clip the gradients, by their common norm or each element by value=."),
+        Word("clip", "clip grad norm=1.0", "Clip the gradients by their total norm, or each element by value=."),
         Form(word("grad"), Option("norm", _limit), Option("value", _limit)),
         role="edit",
         inside=False,
@@ -98,10 +98,10 @@ class Clip(Struct, frozen=True, tag=True):
 
 
 class UseOptimizer(Struct, frozen=True, tag=True):
-    """Put a new optimizer of torch's, with a state of its own, in the place of the present one."""
+    """Replace the optimizer with a new torch optimizer, with fresh state."""
 
     syntax: ClassVar = Syntax(
-        Word("optimizer", "optimizer adamw lr=3e-4", "Put a new optimizer of torch's in the place of this one."),
+        Word("optimizer", "optimizer adamw lr=3e-4", "Replace the optimizer with a new torch optimizer."),
         Form(
             Argument("WORD", "name"),
             Argument(
@@ -120,11 +120,11 @@ class UseOptimizer(Struct, frozen=True, tag=True):
 
 
 class Mode(Struct, frozen=True, tag=True):
-    """Put the model into training mode, or into evaluation."""
+    """Put the model in training or evaluation mode."""
 
     syntax: ClassVar = Syntax(
-        Word("train", "train", "Put the model into training mode.", {"training": True}),
-        Word("eval", "eval", "Put the model into evaluation mode.", {"training": False}),
+        Word("train", "train", "Put the model in training mode.", {"training": True}),
+        Word("eval", "eval", "Put the model in evaluation mode.", {"training": False}),
         Form(),
         role="edit",
         inside=False,

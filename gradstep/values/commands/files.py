@@ -1,4 +1,4 @@
-"""Commands that write the whole state to a file and read it back, and that write a program."""
+"""Commands that write the whole state to a file, read it back, and export a program."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gradstep.values.commands.syntax import Form, Syntax, Word
 
 
 class Checkpoint(Struct, frozen=True, tag=True):
-    """Write everything to a .safetensors file.
+    """Write the whole state to a .safetensors file.
 
-    `folder` is where a relative path begins, and with `over` a file that is there is overwritten. Neither is part of
-    the line: a script may overwrite what it wrote when it ran before.
+    `folder` is the base of a relative path; with `over` an existing file is overwritten. Neither is part of the line:
+    a script may overwrite its files when it runs again.
     """
 
     syntax: ClassVar = Syntax(
@@ -34,10 +34,10 @@ class Checkpoint(Struct, frozen=True, tag=True):
 
 
 class Restore(Struct, frozen=True, tag=True):
-    """Read everything back from a file that `checkpoint` wrote."""
+    """Restore the whole state from a file of `checkpoint`."""
 
     syntax: ClassVar = Syntax(
-        Word("restore", "restore here.safetensors", "Read the whole state back from a file."),
+        Word("restore", "restore here.safetensors", "Restore the whole state from a file."),
         Form(file("path", ".safetensors", "restore")),
         role="edit",
         inside=False,
@@ -47,7 +47,7 @@ class Restore(Struct, frozen=True, tag=True):
 
 
 class Export(Struct, frozen=True, tag=True):
-    """Write what led here as a plain PyTorch program; `folder` and `over` as for `Checkpoint`."""
+    """Write the commands that led here as a plain PyTorch program; `folder` and `over` as for `Checkpoint`."""
 
     syntax: ClassVar = Syntax(
         Word("export", "export plain.py", "Write what led here as plain PyTorch; `export!` overwrites."),

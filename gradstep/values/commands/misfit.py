@@ -1,4 +1,4 @@
-"""What is wrong with the words of a line, and how numbers and truths are read from them."""
+"""Faults in the words of a line, and parsing of numbers and booleans."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _LARGEST = 2**63 - 1
 
 
 class MisfitError(Exception):
-    """A fault inside one statement; `at` is its place in the statement's text, from 0."""
+    """A fault in a statement; `at` is its offset in the statement's text."""
 
     def __init__(self, title: str, what: str = "", remedy: str = "", at: int = 0, width: int = 1) -> None:
         super().__init__(title)
@@ -14,32 +14,32 @@ class MisfitError(Exception):
 
 
 def place(word: str) -> tuple[int, int]:
-    """Return where a word of the parser's begins in its line, and how long it is."""
+    """Return the offset and length of a parsed word in its line."""
     return getattr(word, "start_pos", 0) or 0, max(1, len(word))
 
 
 def integer(text: str) -> int:
-    """Return a whole number that fits 64 bits, which is what travels between the processes.
+    """Return an integer that fits in 64 bits, the limit of the wire format.
 
     Raises:
-        MisfitError: it is none.
+        MisfitError: it is not one.
     """
     if not (text.isascii() and text.isdigit()):
         raise MisfitError(f"`{text}` is not a whole number", "", "Write digits only.", *place(text))
     if len(text) > 100 or int(text) > _LARGEST:
-        raise MisfitError("this number is too large", f"At most {_LARGEST:,}.", "", *place(text))
+        raise MisfitError("this number is too large", f"The limit is {_LARGEST:,}.", "", *place(text))
     return int(text)
 
 
 def positive(text: str) -> int:
-    """Return a number of commands, from 1 on.
+    """Return a number of commands, from 1.
 
     Raises:
-        MisfitError: it is none.
+        MisfitError: it is not one.
     """
     value = integer(text)
     if value < 1:
-        raise MisfitError("this is no number of commands", "", "Write 1 or more.", *place(text))
+        raise MisfitError("this is not a number of commands", "", "Write 1 or more.", *place(text))
     return value
 
 

@@ -15,8 +15,8 @@ from gradstep.values.commands.syntax import Form, Syntax, Word, line_of
 class Load(Struct, frozen=True, tag=True):
     """Build a workload: an example's name, `FILE.py:factory` or `pkg.module:factory`.
 
-    With `seed`, torch, python and numpy are seeded before the factory is called. `folder` is where a relative file
-    is looked for (the script's folder); it is not part of the line.
+    With `seed`, torch, python and numpy are seeded before the factory is called. `folder` is the base of a relative
+    file (the script's folder); it is not part of the line.
     """
 
     syntax: ClassVar = Syntax(
@@ -74,14 +74,14 @@ class Forward(Struct, frozen=True, tag=True):
 
 
 class Flow(Struct, frozen=True):
-    """What was changed by hand at a stop inside a backward; its place is counted from 1 as `Position.place` is."""
+    """An edit of a gradient at a stop inside a backward; `place` counts from 1, as `Position.place`."""
 
     place: int
     change: Assign
 
 
 def _backward_line(backward: Backward) -> str:
-    """Write a backward with what was changed in it as the lines that step to each place, change it, and go on."""
+    """Return a backward with edited gradients as lines that step to each place, edit, and continue."""
     line = "backward retain_graph=true" if backward.retain_graph else "backward"
     at, lines = 0, []
     for flow in backward.flows:
@@ -109,20 +109,20 @@ class Backward(Struct, frozen=True, tag=True):
     torch: ClassVar[str] = "loss.backward()"
     retain_graph: bool = False
     flows: tuple[Flow, ...] = ()
-    """What was changed by hand of what flows in it, when it was stepped: what running it again does, too."""
+    """The gradient edits made while it was stepped; running it again repeats them."""
 
 
 class Step(Struct, frozen=True, tag=True):
-    """Run the optimizer's step, and the schedulers' where the workload says so."""
+    """Run the optimizer's step, and the schedulers' if the workload says so."""
 
     syntax: ClassVar = Syntax(
-        Word("step", "step", "Let the optimizer change the weights."), Form(), role="act", inside=False
+        Word("step", "step", "Let the optimizer update the weights."), Form(), role="act", inside=False
     )
     torch: ClassVar[str] = "optimizer.step()"
 
 
 class ZeroGrad(Struct, frozen=True, tag=True):
-    """Clear the gradients: to None or to zeros; by the setting when not said."""
+    """Clear the gradients: to None or to zeros; by default as the setting says."""
 
     syntax: ClassVar = Syntax(
         Word("zero_grad", "zero_grad set_to_none=false", "Clear the gradients, to none or to zeros."),
@@ -135,7 +135,7 @@ class ZeroGrad(Struct, frozen=True, tag=True):
 
 
 class NextBatch(Struct, frozen=True, tag=True):
-    """Take the next batch from the workload; a workload of one batch keeps it."""
+    """Take the next batch; a workload with one batch keeps it."""
 
     syntax: ClassVar = Syntax(
         Word("next_batch", "next_batch", "Take the next batch."), Form(), role="act", inside=False

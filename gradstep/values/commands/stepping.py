@@ -1,4 +1,4 @@
-"""Commands that step inside a phase, and break there."""
+"""Commands that step inside a phase, and breakpoints."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _EVERY = ("@breakpoints",)
 
 def _stepped(phase: str) -> str:
     if phase not in _STEPPED:
-        what = "It is one call of torch, with nothing to stop at inside."
+        what = "It is a single torch call, with no stops inside."
         raise MisfitError(f"`{phase}` can't be stepped into", what, "Write `into forward`.", *place(phase))
     return str(phase)
 
 
 class Into(Struct, frozen=True, tag=True):
-    """Step into a phase, or one level deeper at the stop; without a phase, the natural next one."""
+    """Step into a phase, by default the natural next one; inside a phase, one level deeper."""
 
     syntax: ClassVar = Syntax(
         Word("into", "into backward", "Step into a phase; inside one, one level deeper."),
@@ -38,9 +38,9 @@ class Into(Struct, frozen=True, tag=True):
 
 
 class Over(Struct, frozen=True, tag=True):
-    """Do the next module, op or node whole."""
+    """Run the next module, op or node as a whole."""
 
-    syntax: ClassVar = Syntax(Word("over", "over", "Do the next module, op or node whole."), Form(), role="step")
+    syntax: ClassVar = Syntax(Word("over", "over", "Run the next module, op or node as a whole."), Form(), role="step")
 
 
 class NextIteration(Struct, frozen=True, tag=True):
@@ -59,10 +59,10 @@ class NextIteration(Struct, frozen=True, tag=True):
 
 
 class Out(Struct, frozen=True, tag=True):
-    """Go on to the end of the module that is running, or with `phase` to the end of the phase, past breakpoints."""
+    """Run to the end of the running module, or with `phase` to the end of the phase, ignoring breakpoints."""
 
     syntax: ClassVar = Syntax(
-        Word("out", "out phase", "Go on to the end of the module, or with `phase` of the phase."),
+        Word("out", "out phase", "Run to the end of the module, or with `phase` of the phase."),
         Form(flag("phase", "phase", optional=True)),
         role="step",
     )
@@ -70,18 +70,20 @@ class Out(Struct, frozen=True, tag=True):
 
 
 class Continue(Struct, frozen=True, tag=True):
-    """Go on to the next breakpoint, or to the end of the phase."""
+    """Run to the next breakpoint, or to the end of the phase."""
 
     syntax: ClassVar = Syntax(
-        Word("continue", "continue", "Go on to the next breakpoint, or to the end of the phase."), Form(), role="step"
+        Word("continue", "continue", "Run to the next breakpoint, or to the end of the phase."), Form(), role="step"
     )
 
 
 class Until(Struct, frozen=True, tag=True):
-    """Go on until a condition holds: after each phase, or at each stop of the level that is being stepped."""
+    """Run until a condition holds: checked after each phase, or at each stop of the stepped level."""
 
     syntax: ClassVar = Syntax(
-        Word("until", "until loss < 1", "Go on until a condition holds: by phases, or by the stops being stepped."),
+        Word(
+            "until", "until loss < 1", "Run until a condition holds: after a phase, or at a stop of the stepped level."
+        ),
         Form(expression("condition")),
         role="step",
     )
@@ -89,14 +91,14 @@ class Until(Struct, frozen=True, tag=True):
 
 
 class Pause(Struct, frozen=True, tag=True):
-    """Have the phase that runs or goes on next stop at a place inside it, as a pause by key made it stop there.
+    """Have the next phase stop at a place inside it, where a pause by key had stopped it.
 
-    Places are counted from 1 as `Position.place` is; with `modules` ops are no places, as where a phase that ran whole
-    was paused.
+    Places count from 1, as `Position.place`; with `modules` ops do not count, as when a phase was paused that was not
+    being stepped.
     """
 
     syntax: ClassVar = Syntax(
-        Word("pause", "pause 57", "Have the phase that runs next stop at its 57th place inside, as esc did."),
+        Word("pause", "pause 57", "Have the next phase pause at its 57th stop inside; recorded for a pause by key."),
         Form(count("place"), flag("modules", "modules", optional=True)),
         role="note",
     )
@@ -106,10 +108,10 @@ class Pause(Struct, frozen=True, tag=True):
 
 def _break(first: str, fields: dict[str, Any]) -> Break:
     if "log" in fields and first != "log":
-        raise MisfitError("a breakpoint prints nothing", "", "Write `log` in place of `break`.", *place(first))
+        raise MisfitError("a breakpoint does not print", "", "Write `log` instead of `break`.", *place(first))
     what = fields.get("what", "")
     if what.startswith("#") and fields["kind"] != "node":
-        raise MisfitError("a number names a node", "", f"Write `break node {what}`.", *place(what))
+        raise MisfitError("`#` is the number of a node", "", f"Write `break node {what}`.", *place(what))
     return Break(**{**fields, "what": str(what)})
 
 
@@ -119,19 +121,19 @@ _EDGES = {"module": ("enter", "exit"), "node": ("before", "after"), "grad": ("be
 
 
 class Break(Struct, frozen=True, tag=True):
-    """Set a breakpoint, or with `passing` a logpoint, which prints `log` and goes on; see `inside.Breakpoint`."""
+    """Set a breakpoint, or with `passing` a logpoint, which prints `log` and continues; see `inside.Breakpoint`."""
 
     syntax: ClassVar = Syntax(
         Word(
             "break",
             "break node Relu* if norm(node.in) > 5",
-            "Stop at a phase, module, node, grad or iteration, `when` a condition holds, or a `nan` or `inf` is made.",
+            "Stop at a phase, module, node, grad or iteration, `when` a condition holds, or at a new `nan` or `inf`.",
             {"passing": False},
         ),
         Word(
             "log",
             "log node Relu* print norm(node.in)",
-            "Print in place of stopping; else as `break`.",
+            "Print instead of stopping; otherwise as `break`.",
             {"passing": True},
         ),
         Form(

@@ -12,20 +12,20 @@ from gradstep.values.nearest import did_you_mean
 Role: TypeAlias = Literal["load", "act", "step", "edit", "travel", "note", "tell"]
 """What a command is for.
 
-`load` builds a workload; `act` runs a phase or takes a batch, `step` goes on inside a phase, `edit` changes what is
-trained, and `travel` goes back or forth in time; `note` changes what is selected, kept, watched or stopped at; `tell`
+`load` builds a workload; `act` runs a phase or takes a batch; `step` continues inside a phase; `edit` changes what is
+trained; `travel` goes back or forward in time; `note` changes the selection, `let`s, watchpoints or breakpoints; `tell`
 prints, or writes a file.
 """
 Needs: TypeAlias = Literal["", "inside", "graph", "history"]
-"""What a script with the command has to keep: stops inside a phase, the graph of the last loss, or every stop."""
+"""What a session must keep for the command: stops inside a phase, the graph of the last loss, or every stop."""
 _UNWRITTEN = {"folder", "over"}
-"""Fields that are no part of the line: where a relative path begins, and whether a file is overwritten (`!`)."""
+"""Fields that are not part of the line: the base of a relative path, and whether to overwrite a file (`!`)."""
 _TIGHT = {"BARE", "PLACE", "target"}
-"""What only a blank can separate from the word before."""
+"""Rules that must be separated from the previous word by whitespace."""
 
 
 class Word(NamedTuple):
-    """A word that a command begins with: an example of its use, its line of help, and the fields that it sets."""
+    """A command word: an example of its use, its help line, and the fields that it sets."""
 
     word: str
     usage: str
@@ -34,7 +34,7 @@ class Word(NamedTuple):
 
 
 class Form:
-    """One way to write a command: what stands behind its word, in order."""
+    """One way to write a command: the arguments after its word, in order."""
 
     def __init__(self, *parts: Argument | Option) -> None:
         self.parts = parts
@@ -45,7 +45,7 @@ class Form:
 
     @property
     def rule(self) -> str:
-        """The form as the grammar has it; one without arguments takes options, to say that it has none."""
+        """The form as a grammar rule; one without arguments accepts options, to report that it has none."""
         parts: list[str] = []
         for part in self.parts:
             if isinstance(part, Argument):
@@ -55,20 +55,19 @@ class Form:
         return " ".join(parts) or "option*"
 
     def writes(self, given: Mapping[str, Any]) -> bool:
-        """Return whether a command with these fields, the others as they are by default, can be written so."""
+        """Return whether the form can write a command with these non-default fields."""
         chosen = [each for each in self.arguments if each.field and each.words and not each.optional]
         return given.keys() <= self._fields and all(given.get(each.field) in each.words for each in chosen)
 
     def read(self, word: str, children: Sequence[Any]) -> dict[str, Any]:
-        """Return the fields that a statement gives.
+        """Return the fields of a statement.
 
         Args:
             word: the word of the command.
-            children: what the parser found: one value for each argument with a field, None where it is left out, and
-                the options.
+            children: the parsed children: one value for each argument with a field, None when omitted, and the options.
 
         Raises:
-            MisfitError: one is wrong.
+            MisfitError: one is invalid.
         """
         options = [each for each in children if isinstance(each, Given)]
         values = [each for each in children if not isinstance(each, Given)]
@@ -92,7 +91,7 @@ class Form:
         return fields
 
     def write(self, command: object, given: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the words behind the first; what is as by default is left out where it may be."""
+        """Yield the words after the command word; optional defaults are omitted."""
         for part in self.parts:
             if isinstance(part, Option):
                 field = part.field or part.name
@@ -107,12 +106,12 @@ class Syntax:
     """The declaration of a command.
 
     Args:
-        parts: its words, in the order of the help, then the ways to write it.
+        parts: its words, in the order of the help, then its forms.
         role: what it is for.
-        inside: False where a stop inside a phase refuses it.
-        needs: what a script with it has to keep.
-        line: writes it, where its forms can't.
-        make: makes it of its first word and its fields, where that takes more than the class.
+        inside: False when it is refused at a stop inside a phase.
+        needs: what a session must keep for it.
+        line: prints it, if its forms can't.
+        make: builds it from its first word and fields, if calling the class is not enough.
     """
 
     def __init__(
@@ -134,12 +133,12 @@ class Syntax:
 
         Args:
             kind: the class of the command.
-            form: how it is written.
-            first: its first word, with its `!`.
+            form: the form that was parsed.
+            first: its first word, including `!`.
             children: see `Form.read`.
 
         Raises:
-            MisfitError: it is wrong.
+            MisfitError: it is invalid.
         """
         text = first.removesuffix("!")
         word = next(each for each in self.words if each.word == text)
@@ -149,7 +148,7 @@ class Syntax:
         return self._make(first, fields) if self._make is not None else kind(**fields)
 
     def line(self, command: Any) -> str:
-        """Write a command as the line of a `.steps` script that replays it."""
+        """Return a command as the line of a `.steps` script that replays it."""
         if self._line is not None:
             return self._line(command)
         values = {name: getattr(command, name) for name in command.__struct_fields__ if name not in _UNWRITTEN}
@@ -170,17 +169,17 @@ class Syntax:
 
 
 def line_of(command: Any) -> str:
-    """Write a command as the line of a `.steps` script that replays it."""
+    """Return a command as the line of a `.steps` script that replays it."""
     syntax: Syntax = command.syntax
     return syntax.line(command)
 
 
 def grammar_of(kinds: Sequence[Any]) -> tuple[dict[str, str], dict[str, tuple[Any, Form]], dict[str, str]]:
-    """Return what the grammar takes from the declarations of commands.
+    """Return the grammar of the command declarations.
 
     Returns:
-        The alternatives of a rule, by the names of their callbacks; the command and the form that each of these makes;
-        the regular expressions of the terminals.
+        The alternatives of a rule, by callback name; the command and form of each callback; the regular expressions of
+        the terminals.
     """
     rules, makers, terminals = {}, {}, {}
     for kind in kinds:

@@ -1,4 +1,4 @@
-"""Commands that look: what is shown, kept, expected, printed, explained, watched and said. Nothing trained changes."""
+"""Commands that show, keep, expect, print, explain, watch and narrate; they change nothing that is trained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradstep.values.expressions import Expression, is_word
 
 
 class Show(Struct, frozen=True, tag=True):
-    """Select what the panels are about: a parameter, buffer or slice."""
+    """Select what the panels show: a parameter, buffer or slice."""
 
     syntax: ClassVar = Syntax(
         Word("show", "show 2.weight[0, 0:10]", "Select what the panels show."), Form(expression("what")), role="note"
@@ -24,7 +24,7 @@ class Show(Struct, frozen=True, tag=True):
 
 def _fresh_name(name: str) -> str:
     if not is_word(name):
-        raise MisfitError(f"`{name}` cannot be a name", "It means something already.", "Choose another.", *place(name))
+        raise MisfitError(f"`{name}` cannot be a name", "It is a reserved word.", "Choose another name.", *place(name))
     return str(name)
 
 
@@ -41,10 +41,10 @@ class Let(Struct, frozen=True, tag=True):
 
 
 class Expect(Struct, frozen=True, tag=True):
-    """State that a condition holds, for every element of it."""
+    """Expect a condition to hold, for every element."""
 
     syntax: ClassVar = Syntax(
-        Word("expect", "expect 2.weight.grad == 0", "State what must hold, for every element."),
+        Word("expect", "expect 2.weight.grad == 0", "Fail unless a condition holds, for every element."),
         Form(expression("condition")),
         role="tell",
     )
@@ -52,19 +52,19 @@ class Expect(Struct, frozen=True, tag=True):
 
 
 class Print(Struct, frozen=True, tag=True):
-    """Show a value once."""
+    """Print a value once."""
 
     syntax: ClassVar = Syntax(
-        Word("print", "print norm(2.weight.grad)", "Show a value once."), Form(expression("value")), role="tell"
+        Word("print", "print norm(2.weight.grad)", "Print a value once."), Form(expression("value")), role="tell"
     )
     value: Expression
 
 
 class Check(Struct, frozen=True, tag=True):
-    """Compare the derivatives of nodes with finite differences; of a custom Function also its double backward.
+    """Compare the derivatives of nodes with finite differences; for a custom Function also its double backward.
 
-    `what` is a node's number as `#12`, its name, operation or module, or a glob; empty for the node that is stopped at,
-    else for every custom Function of the graph.
+    `what` is a node's number as `#12`, its name, operation or module, or a glob; empty for the node stopped at, or
+    between nodes for every custom Function of the graph.
     """
 
     syntax: ClassVar = Syntax(
@@ -89,13 +89,13 @@ class WhyNone(Struct, frozen=True, tag=True):
 
 
 class Watch(Struct, frozen=True, tag=True):
-    """Report, and pause what is queued, whenever the value changes; as gdb's watch."""
+    """Report, and pause the queue, whenever the value changes; as gdb's watch."""
 
     syntax: ClassVar = Syntax(
         Word(
             "watch",
             "watch norm(2.weight)",
-            "Pauses a running repeat or script at a change; a replay prints it and goes on.",
+            "Pause a running repeat or script when a value changes; a replay prints the change and continues.",
         ),
         Form(expression("value")),
         role="note",
@@ -115,10 +115,10 @@ class Unwatch(Struct, frozen=True, tag=True):
 
 
 class Say(Struct, frozen=True, tag=True):
-    """Narrate, in Markdown. What follows the word is text to the end of the line, so that it has no form."""
+    """Narrate in Markdown. The text is the rest of the line, so that it has no form."""
 
     syntax: ClassVar = Syntax(
-        Word("say", "say What it *means*.", "Narrate, in Markdown, to the end of the line."),
+        Word("say", "say What it *means*.", "Narrate in Markdown, to the end of the line."),
         role="tell",
         line=lambda say: f"say {say.text}",
     )
@@ -127,15 +127,14 @@ class Say(Struct, frozen=True, tag=True):
 
 def _size(text: str) -> str:
     if not re.fullmatch(r"[1-9]\d{0,2}x[1-9]\d{0,2}", text):
-        raise MisfitError(f"`{text}` is no size", "", "Write columns and rows: size=120x40.", *place(text))
+        raise MisfitError(f"`{text}` is not a size", "", "Write columns and rows: size=120x40.", *place(text))
     return str(text)
 
 
 class Screenshot(Struct, frozen=True, tag=True):
-    """Draw the screen to an SVG file; carried out by the front end.
+    """Draw the screen to an SVG file; executed by the front end.
 
-    `size` is columns and rows, such as 80x24; empty for the size that the front end has, or was told. `over` is no
-    part of the line, as for `Checkpoint`.
+    `size` is columns and rows, such as 80x24; empty for the front end's size. `over` is as for `Checkpoint`.
     """
 
     syntax: ClassVar = Syntax(

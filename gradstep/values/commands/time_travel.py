@@ -1,4 +1,4 @@
-"""Commands that go back and forth in time, and compare one way with another."""
+"""Commands that go back and forward in time, and compare points and branches."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from gradstep.values.commands.syntax import Form, Syntax, Word, line_of
 from gradstep.values.expressions import Expression
 
 HISTORY = 1 << 30
-"""Bytes that may be kept to go back in time with, unless told."""
+"""Default memory budget of the history, in bytes."""
 EditCommand: TypeAlias = Assign | Freeze | Clip | UseOptimizer | Mode | Seed | Restore
-"""Those that change something: each leads to a new point of the timeline."""
+"""The edits; each is added to the timeline."""
 _POINTS = ("@branches", "now")
 
 
 class Undo(Struct, frozen=True, tag=True):
-    """Go back by some commands; with `phase`, to the start of the phase that is stopped inside."""
+    """Go back by `count` commands; with `phase`, to the start of the phase stopped inside."""
 
     syntax: ClassVar = Syntax(
-        Word("undo", "undo 3", "Go back by one command, or by several; `undo phase` when it is stopped inside one."),
+        Word(
+            "undo",
+            "undo 3",
+            "Go back by one command, or several; `undo phase`: to the start of the phase stopped inside.",
+        ),
         Form(count("count", optional=True)),
         Form(flag("phase", "phase")),
         role="travel",
@@ -35,10 +39,10 @@ class Undo(Struct, frozen=True, tag=True):
 
 
 class Redo(Struct, frozen=True, tag=True):
-    """Go forth again by some commands that were undone on this branch."""
+    """Redo `count` commands that were undone on this branch."""
 
     syntax: ClassVar = Syntax(
-        Word("redo", "redo 3", "Go forward again by one command that was undone, or by several."),
+        Word("redo", "redo 3", "Redo one command that was undone, or several."),
         Form(count("count", optional=True)),
         role="travel",
         inside=False,
@@ -48,10 +52,10 @@ class Redo(Struct, frozen=True, tag=True):
 
 
 class Goto(Struct, frozen=True, tag=True):
-    """Go to a stop by its number, on whatever branch it is."""
+    """Go to a stop by its number, on any branch."""
 
     syntax: ClassVar = Syntax(
-        Word("goto", "goto 12", "Go to a stop by its number, on whatever branch it is."),
+        Word("goto", "goto 12", "Go to a stop by its number, on any branch."),
         Form(whole("stop")),
         role="travel",
         inside=False,
@@ -61,10 +65,10 @@ class Goto(Struct, frozen=True, tag=True):
 
 
 class BackUntil(Struct, frozen=True, tag=True):
-    """Go back to the last stop before this one at which a condition held."""
+    """Go back to the last earlier stop at which a condition held."""
 
     syntax: ClassVar = Syntax(
-        Word("back", "back until loss < 1", "Go back to the last stop at which a condition held."),
+        Word("back", "back until loss < 1", "Go back to the last earlier stop at which a condition held."),
         Form(word("until"), expression("condition")),
         role="travel",
         inside=False,
@@ -74,7 +78,7 @@ class BackUntil(Struct, frozen=True, tag=True):
 
 
 class WhoWrote(Struct, frozen=True, tag=True):
-    """Name the command that last changed a tensor or a part of one; goes nowhere."""
+    """Name the command that last changed a tensor or a part of one, without going there."""
 
     syntax: ClassVar = Syntax(
         Word("who", "who wrote 2.weight.grad", "Name the command that last changed a tensor, or a part of one."),
@@ -86,10 +90,10 @@ class WhoWrote(Struct, frozen=True, tag=True):
 
 
 class Branch(Struct, frozen=True, tag=True):
-    """Give what is done from here on a name of its own."""
+    """Name the branch that continues from here."""
 
     syntax: ClassVar = Syntax(
-        Word("branch", "branch slow", "Give what is done from here on a name of its own."),
+        Word("branch", "branch slow", "Name the branch that continues from here."),
         Form(name("name")),
         role="note",
         inside=False,
@@ -112,10 +116,12 @@ class Switch(Struct, frozen=True, tag=True):
 
 
 class Compare(Struct, frozen=True, tag=True):
-    """List in what two points differ: each a stop's number, a branch, or `now`."""
+    """List the differences of two points: each a stop's number, a branch, or `now`."""
 
     syntax: ClassVar = Syntax(
-        Word("compare", "compare main slow", "List in what two stops or branches differ; `now` is this one."),
+        Word(
+            "compare", "compare main slow", "List the differences of two stops or branches; `now` is the current stop."
+        ),
         Form(name("first", _POINTS), name("second", _POINTS, optional=True)),
         role="tell",
         needs="history",
@@ -125,10 +131,10 @@ class Compare(Struct, frozen=True, tag=True):
 
 
 class Diff(Struct, frozen=True, tag=True):
-    """Find where what led to two points first differs; each a stop's number, a branch, or `now`."""
+    """Find where the runs that led to two points first diverge; each is a stop's number, a branch, or `now`."""
 
     syntax: ClassVar = Syntax(
-        Word("diff", "diff main slow", "Find where two branches first differ: command, tensor, module or node."),
+        Word("diff", "diff main slow", "Find where two branches first diverge: command, tensor, module or node."),
         Form(name("first", _POINTS), name("second", _POINTS, optional=True)),
         role="tell",
         inside=False,
@@ -138,13 +144,13 @@ class Diff(Struct, frozen=True, tag=True):
     second: str = "now"
 
 
-NO_CHANGE = ("It makes a change, and does the same again after it.", "Write, for instance: try set lr = 0.01")
-"""What is said of a `try` that changes nothing, and the remedy."""
+NO_CHANGE = ("It applies an edit, and reruns what followed.", "Write, for instance: try set lr = 0.01")
+"""Explanation and remedy for a `try` without an edit."""
 
 
 def _try(first: str, fields: dict[str, Any]) -> Try:
     if not all(isinstance(change, EditCommand) for change in fields["changes"]):
-        raise MisfitError("`try` takes a change", *NO_CHANGE, *place(first))
+        raise MisfitError("`try` needs an edit", *NO_CHANGE, *place(first))
     return Try(**fields)
 
 
@@ -154,17 +160,16 @@ def _changes_line(changes: tuple[EditCommand, ...]) -> str:
 
 
 class Try(Struct, frozen=True, tag=True):
-    """Do the same again with something changed, on a branch of its own, so that the two can be compared.
+    """Rerun on a new branch with something changed, so that the two branches can be compared.
 
-    It goes back to the stop `start` (0: the first), makes the changes, and carries out again what came after that stop
-    on the way to here.
+    It goes back to the stop `start` (0: the first), applies the edits, and reruns the commands from that stop to here.
     """
 
     syntax: ClassVar = Syntax(
         Word(
             "try",
             "try set lr = 0.01",
-            "Do the same again with something changed, on a branch of its own, and compare; from=12 from that stop on.",
+            "Rerun on a new branch with an edit, and compare; from=12 reruns from that stop.",
         ),
         Form(
             Option("from", positive, field="start"),
