@@ -16,7 +16,9 @@ from gradstep.engine.debuggee.loop import Act, Point
 from gradstep.engine.debuggee.optimizers import step_scheduler
 from gradstep.engine.held import Held
 from gradstep.engine.observe.compiled import runs_once
+from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.observe.forward import Watched, watch_forward
+from gradstep.engine.observe.stream import StepLeft, Zeroed
 from gradstep.engine.stepping.gradient_edits import Flows
 from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGrad
 from gradstep.values.errors import wrong
@@ -122,7 +124,8 @@ def _backward(held: Held, act: Backward, run: Run) -> None:
         )
     retain = act.retain_graph or _will_be_refused(held)
     tapped = nullcontext() if run.taps is None or held.graph() is None else run.taps.backward()
-    with tapped, held.bookkeeper.watch("backward"):
+    call = EngineCall("torch.autograd.backward", (loss,), (None,), (), accumulates=True)
+    with tapped, held.bookkeeper.backward(call):
         loss.backward(retain_graph=retain)  # type: ignore[no-untyped-call]
     flows = None if run.taps is None else run.taps.flows
     changed = "" if flows is None else "  # with v edited, as a hook does"
@@ -141,15 +144,15 @@ def _backward(held: Held, act: Backward, run: Run) -> None:
 def _step(held: Held, _: Step, run: Run) -> None:
     rates, calls = held.rates(), list[float]()
     bookkeeper = held.bookkeeper
-    if held.calls_closure and not held.batches.taken:
-        held.batches.take()
-        run.pulled()
     if held.calls_closure:
+        if not held.batches.taken:
+            held.batches.take()
+            run.pulled()
         with bookkeeper.watch(records=False):
             held.optimizer.step(partial(_closure, held, calls))  # type: ignore[arg-type]
     else:
-        with bookkeeper.watch("step"):
-            held.optimizer.step()
+        held.optimizer.step()
+        bookkeeper.tell(StepLeft(held.optimizer))
     held.losses += [(held.point.iteration, loss) for loss in calls]
     held.loss_rates += [rates] * len(calls)
     if held.workload.schedule == "step":
@@ -171,8 +174,8 @@ def _step(held: Held, _: Step, run: Run) -> None:
 
 def _zero_grad(held: Held, act: ZeroGrad, _run: Run) -> None:
     to_none = act.set_to_none is not False
-    with held.bookkeeper.watch("zero_grad"):
-        held.optimizer.zero_grad(set_to_none=to_none)
+    held.optimizer.zero_grad(set_to_none=to_none)
+    held.bookkeeper.tell(Zeroed(held.optimizer, to_none))
     held.point = replace(
         held.point,
         phase="zero_grad",

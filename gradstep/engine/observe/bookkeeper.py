@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from typing import Literal, TypeAlias
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -22,8 +21,6 @@ from gradstep.engine.observe.stream import (
     StepLeft,
     Zeroed,
 )
-
-Phase: TypeAlias = Literal["backward", "step", "zero_grad"]
 
 
 class Bookkeeper:
@@ -61,26 +58,36 @@ class Bookkeeper:
         """How many steps had ended when `step` of an optimizer was called, by the id of the optimizer."""
         self._step_of: dict[str, int] = {}
         """The number of the last step that used the `.grad` of each parameter."""
-        self._consumers: dict[Phase, Consumer] = {
-            "backward": {
-                EngineEntered: self._engine_entered,
-                GradientArrives: self._addends.arrives,
-                EngineLeft: self._engine_left,
-            },
-            "step": {StepEntered: self._step_entered, StepLeft: self._step_left},
-            "zero_grad": {Zeroed: self._zeroed},
+        self._consumer: Consumer = {
+            EngineEntered: self._engine_entered,
+            GradientArrives: addends.arrives,
+            EngineLeft: self._engine_left,
+            StepEntered: self._step_entered,
+            StepLeft: self._step_left,
+            Zeroed: self._zeroed,
         }
 
-    def watch(self, *phases: Phase, records: bool = True) -> AbstractContextManager[None]:
-        """Keep the ledger of what runs on this thread while the block lasts, with `records` its lines too.
-
-        Args:
-            phases: what is watched, for each costs some microseconds; everything where none is named.
-            records: record what backwards add, while a view asks for it.
-        """
-        self.written, self.used, self.again = (), (), False
+    def watch(self, records: bool = True) -> AbstractContextManager[None]:
+        """Keep the ledger of all that runs on this thread while the block lasts, with `records` its lines too."""
         self._records, self._call, self._before = records, None, []
-        return observe(*(self._consumers[phase] for phase in phases or self._consumers), leaves=self._addends.leaves)
+        return observe(self._consumer, leaves=self._addends.leaves)
+
+    # A caller that knows what it calls says so, which costs less than to hook torch for it.
+    def tell(self, event: StepLeft | Zeroed) -> None:
+        """Note what the caller has called."""
+        self._consumer[type(event)](event)
+
+    @contextmanager
+    def backward(self, call: EngineCall) -> Iterator[None]:
+        """Note the backward that the block runs."""
+        self._records = True
+        self._engine_entered(EngineEntered(call, 0))
+        arrives: Consumer = {GradientArrives: self._addends.arrives}
+        try:
+            with observe(arrives, leaves=self._addends.leaves) if self._addends.leaves else nullcontext():
+                yield
+        finally:
+            self._engine_left(EngineLeft(call, 0))
 
     def _engine_entered(self, event: EngineEntered) -> None:
         if event.call.accumulates and (self._call is None or not event.depth):
