@@ -59,16 +59,6 @@ def check_target(target: str) -> None:
 def _check_example(target: str) -> None:
     if target in EXAMPLES:
         return
-    if target.endswith(".py") or os.sep in target:
-        names = _functions(_parsed(target))
-        makers = _makers(_parsed(target))
-        listed = f"Its functions are {_listed(names)}." if names else "It has no function at its top level."
-        raise wrong(
-            "which function of the file builds the workload?",
-            f"{target} is a script, and gradstep needs the function that returns the workload. {listed}",
-            f"Name it: gradstep {target}:{makers[0]}." if len(makers) == 1 else f"{OWN_LOOP}\n{A_FACTORY}",
-            target,
-        )
     offer = did_you_mean(target, EXAMPLES)
     raise wrong(
         f"there is no example called {target}",
@@ -153,17 +143,6 @@ def _parsed(file: str) -> ast.Module:
 
 def _functions(tree: ast.Module) -> list[str]:
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-
-
-def _makers(tree: ast.Module) -> list[str]:
-    """Return the functions that mention Workload, in their body or as their return type."""
-    mentioned = {
-        node.name: {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-        | {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef)
-    }
-    return [name for name, words in mentioned.items() if "Workload" in words]
 
 
 def _names(tree: ast.Module) -> set[str] | None:

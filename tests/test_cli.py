@@ -43,26 +43,14 @@ def test_an_unknown_example_gets_the_nearest_name(capsys: pytest.CaptureFixture[
     assert ", ".join(EXAMPLES) in said
 
 
-def test_a_training_script_gets_what_a_factory_is(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = refused(["train.py"], capsys)
-    assert "train.py is a script" in said
-    assert "Its functions are make_model, train." in said
-    assert "returns a gradstep.Workload" in said
-    assert "gradstep template my_model.py" in said
-    assert "gradstep.open(gradstep.Workload(model=model, loss=loss_fn, optimizer=optimizer, batches=loader))" in said
+def test_a_training_script_is_opened_without_a_factory(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "needs a terminal" in refused(["train.py", "--epochs", "3"], capsys)
 
 
 def test_a_function_that_trains_is_not_a_factory(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(["train.py:train"], capsys)
     assert "this function is not a factory train in train.py returns nothing" in said
     assert "add one line before the loop, and run the script: gradstep.open(" in said
-
-
-def test_the_one_function_that_makes_a_workload_is_offered(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    script.write_text("def train(): ...\ndef build() -> gradstep.Workload: ...")
-    assert "Name it: gradstep train.py:build." in refused(["train.py"], capsys)
-    script.write_text("def main(): ...")
-    assert "Name it" not in refused(["train.py"], capsys)
 
 
 def test_a_command_with_a_slip_gets_the_right_word(capsys: pytest.CaptureFixture[str]) -> None:
