@@ -340,4 +340,4 @@ def test_two_files_that_differ_in_it_say_so(tmp_path: Path) -> None:
     there.held.model.calls = 4  # type: ignore[assignment]
     write(Traveller.of(there.held, 1 << 30), paths[1])
     found = compare_files(paths, None)
-    assert "what modules keep in plain attributes" in str(found)
+    assert "plain attributes of modules" in str(found)

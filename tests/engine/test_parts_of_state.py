@@ -15,6 +15,7 @@ from travelling import Traveller
 
 import gradstep
 from gradstep.engine.debuggee.debuggee import Debuggee
+from gradstep.engine.files.compare import compare_files
 from gradstep.engine.observe.rerun import forward_again
 from gradstep.engine.state import registry
 from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
@@ -70,6 +71,9 @@ class Toy(Part[int]):
     def differ(self, one: int, other: int) -> Iterator[str]:
         if one != other:
             yield f"the world: {one} and {other}"
+
+    def differ_in_files(self, one: Reader, other: Reader) -> Iterator[str]:
+        yield from one.differences("the world", one.state["world"][0], other.state["world"][0])
 
 
 class Moves(nn.Module):
@@ -141,10 +145,21 @@ def test_it_is_saved_and_restored(fuse: Fuse, tmp_path: Path) -> None:
     assert (WORLD.count, WORLD.tensor.tolist()) == (0, [0.0] * 3)
 
 
+def test_files_of_it_are_compared(fuse: Fuse, tmp_path: Path) -> None:
+    traveller = Traveller.of(hold(Moves(fuse)), 1 << 30)
+    paths = (write(traveller, tmp_path / "one.safetensors"), tmp_path / "other.safetensors")
+    for line in ("forward", "backward"):
+        assert traveller.take("act", line)
+    write(traveller, paths[1])
+    found = compare_files(paths, None)
+    assert "the world: 0 and 1" in found.others
+    assert "world" in [tensor.name for tensor in found.tensors]
+
+
 def test_it_is_compared(fuse: Fuse) -> None:
     session = gradstep.Session(hold(Moves(fuse)).workload)
     session.run("forward")
     text = session.run("compare 1 2").text
     assert "the world: 0 and 1" in text
     assert "world" in text.split("the world: 0 and 1")[1]  # the tensor
-    assert "norm 0.8660" in text
+    assert "norm 0.866;" in text

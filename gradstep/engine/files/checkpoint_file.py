@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.files.safetensors import damaged, read, read_texts, write
-from gradstep.engine.files.trees import decode, encode
+from gradstep.engine.files.trees import decode, differences, encode
 from gradstep.engine.state import registry
 from gradstep.engine.state.digest import measured_on
 from gradstep.engine.state.part import Decoded, Key
@@ -54,7 +54,7 @@ class _Writer:
         self.left_out.append(what)
 
 
-class _Reader(NamedTuple):
+class FileReader(NamedTuple):
     """A file being read."""
 
     path: Path
@@ -64,6 +64,10 @@ class _Reader(NamedTuple):
     def value(self, value: Any) -> Any:
         """Return the value of an entry."""
         return decode(value, self.tensors)
+
+    def differences(self, name: str, one: Any, other: Any) -> Iterator[str]:
+        """Yield the differences between two entries, other than tensor contents, in words."""
+        return differences(name, one, other)
 
     def refuse(self, what: str) -> GradstepError:
         """Return the error for a file from another workload."""
@@ -126,7 +130,7 @@ def load(held: Debuggee, path: Path) -> list[Decoded]:
     """
     try:
         tensors, texts = read(path)
-        file = _Reader(path, json.loads(ours(path, texts)["state"]), tensors)
+        file = FileReader(path, json.loads(ours(path, texts)["state"]), tensors)
         losses, rates = file.value(file.state["losses"])
         decoded = [part.decode(held, file) for part in registry.PARTS]
     except GradstepError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,51 @@ def decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
             made = [decode(each, tensors) for each in inner]
             return {"list": list, "tuple": tuple, "set": set, "deque": deque}[kind](made)
     raise ValueError(f"there is no encoding {kind}")
+
+
+def differences(name: str, one: Any, other: Any) -> Iterator[str]:
+    """Yield the differences between two encoded values, those in dicts one by one, other than tensor contents."""
+    if one == other:
+        return
+    if isinstance(one, dict) and isinstance(other, dict) and not _is_leaf(one) and not _is_leaf(other):
+        for key in dict.fromkeys((*one, *other)):
+            yield from differences(f"{name}.{key}" if name else str(key), _inner(one.get(key)), _inner(other.get(key)))
+        return
+    if not any(isinstance(each, dict) and each.keys() & {"tensor", "array"} for each in (one, other)):
+        values = [_short(each) for each in (one, other)]
+        yield f"{name}: {values[0]} and {values[1]}" if values[0] != values[1] else name
+
+
+def tensor_names(value: Any) -> Iterator[str]:
+    """Yield the names of the tensors in an encoded value, in order."""
+    if isinstance(value, dict) and isinstance(value.get("tensor"), str):
+        yield value["tensor"]
+    elif isinstance(value, (dict, list)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from tensor_names(each)
+
+
+def _inner(value: Any) -> Any:
+    """Return a dict that was encoded as pairs as a dict again."""
+    if isinstance(value, dict) and isinstance(value.get("dict"), list):
+        return {str(key): each for key, each in value["dict"]}
+    return value
+
+
+_LEAVES = frozenset({"float", "complex", "bytes", "tensor", "array", "scalar", "list", "tuple", "set", "deque"})
+
+
+def _is_leaf(value: Mapping[str, Any]) -> bool:
+    return bool(value.keys() & _LEAVES)
+
+
+def _short(value: Any) -> str:
+    """Return an encoded value as text, cut to 40 characters."""
+    try:
+        text = str(decode(value, {}))
+    except LookupError:  # there are tensors in it
+        return "others"
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _laid_out(tensor: Tensor, stride: list[int] | None) -> Tensor:

@@ -32,6 +32,7 @@ class AttributesPart(Part[CapturedAttributes]):
     kinds: ClassVar = {"attribute": "attribute"}
     self_contained = True
     holds_graphs = True
+    sections: ClassVar = {"attributes": "plain attributes of modules"}
 
     def without_graphs(self, captured: CapturedAttributes) -> CapturedAttributes:
         return captured.without_graphs()

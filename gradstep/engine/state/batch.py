@@ -10,7 +10,7 @@ from torch import Tensor
 from gradstep.engine.bits import same_bits
 from gradstep.engine.debuggee.batches import Cursor, move
 from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.state.generators import decoded, encoded
+from gradstep.engine.state.generators import PREFIX, decoded, encoded, same_entries
 from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
 from gradstep.engine.tensor_trees import batch_tensors
 
@@ -22,6 +22,7 @@ class BatchPart(Part[Cursor]):
     kinds: ClassVar = {"batch": "batch", "input": "batch"}
     restored_for_rerun = False
     self_contained = True
+    sections: ClassVar = {"cursor": "the batch"}
 
     def capture(self, held: Debuggee) -> Cursor:
         return held.batches.cursor()
@@ -59,9 +60,7 @@ class BatchPart(Part[Cursor]):
                 there = file.tensor(keys[id(leaf)], f"batch {place} {name}") if id(leaf) in keys else None
                 if there is not None:
                     written.append([place, name, there])
-        start = (
-            None if captured.start is None else encoded(captured.start, file, "generators at the start of the epoch")
-        )
+        start = None if captured.start is None else encoded(captured.start, file, f"{PREFIX} at the start of the epoch")
         return {
             "cursor": [captured.taken, captured.within],
             "epoch": start,
@@ -95,6 +94,11 @@ class BatchPart(Part[Cursor]):
             yield f"the batch: {one.taken} and {other.taken}"
         elif not _same_batch(one.batch, other.batch):
             yield "the batch"
+
+    def differ_in_files(self, one: Reader, other: Reader) -> Iterator[str]:
+        yield from super().differ_in_files(one, other)
+        if not same_entries(one, other, "epoch"):
+            yield "the order of the batches"
 
     def size(self, captured: Cursor, before: Cursor | None) -> int:
         shared = before is not None and captured.batch is before.batch

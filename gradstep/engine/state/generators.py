@@ -9,6 +9,7 @@ import numpy as np
 
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.debuggee.generators import Randomness, state_bytes
+from gradstep.engine.state.hashing import Sum
 from gradstep.engine.state.part import Decoded, Part, Reader, Total, Writer
 
 
@@ -30,7 +31,7 @@ class Generators(Part[Randomness]):
             total.raw(part)
 
     def encode(self, held: Debuggee, captured: Randomness, file: Writer) -> Mapping[str, Any]:
-        return {"randomness": encoded(captured, file, "generators")}
+        return {"randomness": encoded(captured, file, PREFIX)}
 
     def decode(self, held: Debuggee, file: Reader) -> Decoded:
         found = decoded(held, file, file.state["randomness"])
@@ -40,10 +41,16 @@ class Generators(Part[Randomness]):
         if one is not other and state_bytes(one) != state_bytes(other):
             yield "the random generators"
 
+    def differ_in_files(self, one: Reader, other: Reader) -> Iterator[str]:
+        if not same_entries(one, other, "randomness"):
+            yield "the random generators"
+
     def size(self, captured: Randomness, before: Randomness | None) -> int:
         return 0 if captured is before else _BYTES
 
 
+PREFIX = "generators"
+"""The prefix of the names of generator states among the tensors of a file."""
 _BYTES = 33_000
 """Bytes of all generator states: 5 kB for torch, 25 kB for python (a tuple), 2.5 kB for numpy."""
 
@@ -61,12 +68,20 @@ def encoded(captured: Randomness, file: Writer, name: str) -> Any:
 def decoded(held: Debuggee, file: Reader, entry: Mapping[str, Any]) -> Randomness:
     """Return the generators from the file's entry for them."""
     here = [generator for generator, _ in held.keeper.capture().devices]
-    states = [file.value(state) for state in entry["devices"]]
-    numpy = file.value(entry["numpy"])
+    cpu, devices, python, numpy = _values(file, entry)
     assert isinstance(numpy.get("state"), (dict, np.ndarray))
-    return Randomness(
-        file.value(entry["torch"]),
-        tuple(zip(here, states, strict=False)),  # written on a machine with other devices: as many as fit
-        file.value(entry["python"]),
-        numpy,
-    )
+    # written on a machine with other devices: as many as fit
+    return Randomness(cpu, tuple(zip(here, devices, strict=False)), python, numpy)
+
+
+def same_entries(one: Reader, other: Reader, section: str) -> bool:
+    """Return whether the generators in a section of two files are the same."""
+    a, b = one.state[section], other.state[section]
+    if a is None or b is None:
+        return a is b
+    return Sum.of(_values(one, a)) == Sum.of(_values(other, b))
+
+
+def _values(file: Reader, entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    devices = [file.value(state) for state in entry["devices"]]
+    return file.value(entry["torch"]), devices, file.value(entry["python"]), file.value(entry["numpy"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from msgspec.structs import replace
@@ -29,6 +29,8 @@ _PLAIN = (
     *("ran", "freed", "again", "calls", "rates_before", "edit"),
 )
 """The fields of a point that a file has."""
+_COMPARED = {"iteration": "iteration", "phase": "the last phase", "value": "loss", "used_batch": "the batch was used"}
+"""The fields that are compared in files, and the word for each; the others only describe the last phase."""
 
 
 class Loop(Part[CapturedLoop]):
@@ -40,6 +42,7 @@ class Loop(Part[CapturedLoop]):
     name = "loop"
     holds_graphs = True
     restored_for_rerun = False
+    sections: ClassVar = {"ledger": "the addends of .grad"}
 
     def capture(self, held: Debuggee) -> CapturedLoop:
         return CapturedLoop(held.point, held.ledger.copy(), torch.is_grad_enabled())
@@ -65,6 +68,11 @@ class Loop(Part[CapturedLoop]):
         point = Point(**{field: file.value(value) for field, value in file.state["point"].items()})
         accounts = Accounts({name: Entry(*entry) for name, entry in file.state["ledger"].items()}, {})
         return Decoded(lambda: self.restore(held, CapturedLoop(point, accounts, torch.is_grad_enabled())))
+
+    def differ_in_files(self, one: Reader, other: Reader) -> Iterator[str]:
+        for field, word in _COMPARED.items():
+            yield from one.differences(word, one.state["point"][field], other.state["point"][field])
+        yield from super().differ_in_files(one, other)
 
     def size(self, captured: CapturedLoop, before: CapturedLoop | None) -> int:
         output = captured.point.watched.output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.state.part import Decoded, Part, Reader, Total, Writer
@@ -14,6 +14,7 @@ class Modes(Part[tuple[bool, ...]]):
 
     name = "modes"
     always_captured = False
+    sections: ClassVar = {"training": "train/eval mode"}
 
     def capture(self, held: Debuggee) -> tuple[bool, ...]:
         return tuple([module.training for module in held.modules])

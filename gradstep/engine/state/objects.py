@@ -55,5 +55,8 @@ class Objects(Part[dict[str, Any]]):
             if Sum.of(one[name]) != Sum.of(other[name]):
                 yield f"the state of {name}"
 
+    def differ_in_files(self, one: Reader, other: Reader) -> Iterator[str]:
+        yield from one.differences("", one.state["objects"], other.state["objects"])
+
     def size(self, captured: dict[str, Any], before: dict[str, Any] | None) -> int:
         return sum(tensor.nbytes for _, tensor in tensors_in(list(captured.values()), "", deep=-1))

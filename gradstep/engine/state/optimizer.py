@@ -173,6 +173,17 @@ class OptimizerPart(Part[CapturedOptimizer]):
                 if not any(isinstance(v, (Tensor, list, dict)) for v in values) and values[0] != values[1]:
                     yield f"{key}{suffix}: {values[0]} and {values[1]}"
 
+    def differ_in_files(self, one: Reader, other: Reader) -> Iterator[str]:
+        yield from one.differences("the optimizer", one.state["optimizer"], other.state["optimizer"])
+        groups, others = one.state["groups"], other.state["groups"]
+        if [names for names, _ in groups] != [names for names, _ in others]:
+            yield "the parameter groups of the optimizer"
+        for place, ((_, were), (_, are)) in enumerate(zip(groups, others, strict=False)):
+            suffix = f" of group {place}" if len(groups) > 1 else ""
+            for line in one.differences("", were, are):
+                name, _, values = line.partition(": ")
+                yield f"{name}{suffix}: {values}"
+
 
 _PLAIN = frozenset({float, int, bool, str, type(None)})
 

@@ -67,3 +67,8 @@ class Parameters(Part[tuple[bool, ...]]):
     def differ(self, one: tuple[bool, ...], other: tuple[bool, ...]) -> Iterator[str]:
         if one != other:
             yield f"requires_grad of {sum(map(bool.__ne__, one, other))} parameters"
+
+    def differ_in_files(self, one: Reader, other: Reader) -> Iterator[str]:
+        values = (file.state["requires_grad"] for file in (one, other))
+        for name, *pair in zip(one.state["weights"], *values, strict=False):
+            yield from one.differences(f"requires_grad of {name}", *pair)

@@ -88,6 +88,10 @@ class Reader(Protocol):
         """Return the value of an entry."""
         ...
 
+    def differences(self, name: str, one: Any, other: Any) -> Iterator[str]:
+        """Yield the differences between two entries, other than tensor contents, in words."""
+        ...
+
     def refuse(self, what: str) -> Exception:
         """Return the error for a file from another workload."""
         ...
@@ -124,6 +128,8 @@ class Part(ABC, Generic[Captured]):
     """True when a capture refers to no tensor of the state, so that it can be restored on top of a rerun."""
     holds_graphs: ClassVar[bool] = False
     """True when a capture may hold a live graph."""
+    sections: ClassVar[Mapping[str, str]] = {}
+    """Its sections of a file that are compared as a whole, and the word for each."""
 
     @abstractmethod
     def capture(self, held: Debuggee) -> Captured:
@@ -174,6 +180,13 @@ class Part(ABC, Generic[Captured]):
     def differ(self, one: Captured, other: Captured) -> Iterator[str]:
         """Yield the differences between two captures, other than tensor contents, in words."""
         yield from ()
+
+    def differ_in_files(self, one: Reader, other: Reader) -> Iterator[str]:
+        """Yield the differences between two files, other than tensor contents, in words."""
+        for section, word in self.sections.items():
+            both = section in one.state and section in other.state  # the first files lack some
+            if both and one.state[section] != other.state[section]:
+                yield word
 
     def size(self, captured: Captured, before: Captured | None) -> int:
         """Return the approximate bytes of a capture, without tensor contents and what it shares with the one before."""
