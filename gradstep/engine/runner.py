@@ -14,6 +14,7 @@ from gradstep.engine.debuggee.loop import Act
 from gradstep.engine.diagnose.mismatch import with_cause
 from gradstep.engine.expressions.names import Scope
 from gradstep.engine.held import Held
+from gradstep.engine.observe.observer import end_since, observing
 from gradstep.engine.observe.strays import find_strays
 from gradstep.engine.observe.taps import BackwardTaps, tap_backward
 from gradstep.engine.phases import Taps
@@ -61,6 +62,7 @@ class Runner:
         held = self.held
         point, accounts, count = held.point, held.ledger.copy(), len(held.losses)
         grad_mode, collects = torch.is_grad_enabled(), gc.isenabled()
+        observers = observing()
         saved: Saved | None = None
         try:
             held.point = replace(point, edit="") if point.edit else point
@@ -77,6 +79,7 @@ class Runner:
             self.transaction.keep(act if taps is None else taps.act, saved)
         except BaseException as error:
             self.running, held.saved = False, _NOTHING
+            end_since(observers)
             batch = held.batches.batch
             torch.set_grad_enabled(grad_mode)  # torch's optimizers switch it, and so does a copy
             (gc.enable if collects else gc.disable)()  # paused while nodes are hooked

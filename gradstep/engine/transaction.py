@@ -16,7 +16,6 @@ from gradstep.engine.held import Held
 from gradstep.engine.history.before import began_with
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.observe.forward import watch_forward
-from gradstep.engine.observe.observer import end_all
 from gradstep.engine.state import registry
 from gradstep.engine.state.aside import aside
 from gradstep.engine.state.batch import input_rows
@@ -126,7 +125,6 @@ class Transaction:
     def roll_back(self, saved: Saved) -> None:
         """Restore the state from before the phase, the graph of the last loss included."""
         self._pulled = self._begun = None
-        end_all()
         try:
             saved.restore(self._held)
         finally:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
+from inspect import currentframe
 from typing import Any
 
 import pytest
 import torch
-from holding import B, F, S, Z, hold, run
+from holding import B, F, S, Z, failed, hold, run
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules import module as hooks_of_all
@@ -182,6 +184,7 @@ def hooked() -> dict[str, object]:
         "step begins": tuple(optimizers._global_optimizer_pre_hooks.values()),
         "step ended": tuple(optimizers._global_optimizer_post_hooks.values()),
         "zero_grad": (Optimizer.zero_grad, nn.Module.zero_grad),
+        "warnings": warnings.showwarning,
     }
 
 
@@ -190,9 +193,9 @@ def hooked() -> dict[str, object]:
     [
         (ModuleEntered, {"enter"}),
         (ModuleLeft, {"leave"}),
-        (OpRan, {"ops", "enter", "leave"}),  # composites are one op
-        (FunctionEntered, {"functions"}),
-        (FunctionLeft, {"functions"}),
+        (OpRan, {"ops", "enter", "leave", "warnings"}),  # composites are one op
+        (FunctionEntered, {"functions", "warnings"}),
+        (FunctionLeft, {"functions", "warnings"}),
         (EngineEntered, {"engine"}),
         (EngineLeft, {"engine"}),
         (NodeAbout, {"engine"}),
@@ -224,6 +227,30 @@ def test_no_bit_of_a_loop_changes_under_every_kind() -> None:
     assert {*kinds} - {FunctionEntered} == {*seen}
     for one, other in zip(alone.parameters(), watched.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_warning_of_torchs_names_the_line_that_called_the_operation() -> None:
+    value, always = torch.ones(1, requires_grad=True), torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings(record=True) as shown, observe({OpRan: lambda _: None}):
+            warnings.simplefilter("always")
+            line, _ = currentframe().f_lineno, float(value)  # type: ignore[union-attr]
+            warnings.warn("the user's own", stacklevel=1)
+    finally:
+        torch.set_warn_always(always)
+    assert [(each.filename, each.lineno) for each in shown] == [(__file__, line), (__file__, line + 1)]
+
+
+def test_a_rollback_ends_what_began_in_the_phase_and_nothing_before_it() -> None:
+    held, seen, before = hold(Net()), list[str](), hooked()
+    with observe({StepLeft: lambda _: seen.append("step")}):
+        outside = hooked()
+        failed(held, B)  # there is no loss
+        assert hooked() == outside
+        run(held, F, B, S)
+    assert seen == ["step"]
+    assert hooked() == before
 
 
 # -- the nodes of a backward that nobody has recorded ------------------------------------------------------------------

@@ -109,6 +109,14 @@ def test_what_meets_adds_up_to_what_arrives_and_what_leaves_is_what_the_next_rec
     assert joins == len({i for i in incoming if incoming.count(i) > 1})
 
 
+def test_what_gradstep_counts_is_not_a_place_of_the_forward() -> None:
+    plain, counted = MODELS["mlp"](), MODELS["mlp"]()
+    counted.recording.zeros = True
+    names = [walked(held, F, lambda event: event.name) for held in (plain, counted)]
+    assert names[0] == names[1]
+    assert counted.point.watched.zeros
+
+
 @pytest.mark.parametrize("name", ["mlp", "cnn", "rnn", "gpt", "bert"])
 def test_a_backward_left_at_any_place_is_undone(name: str) -> None:
     held = MODELS[name]()

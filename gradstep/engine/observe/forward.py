@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.engine.autograd.graph import Owners
+from gradstep.engine.observe.functions import unobserved
 from gradstep.engine.observe.observer import observe
 from gradstep.engine.observe.source_lines import Lines
 from gradstep.engine.observe.stream import Consumer, EngineEntered, ModuleEntered, ModuleLeft
@@ -98,5 +99,5 @@ def _count(counts: list[tuple[Tensor, int]], output: object) -> None:
     if type(output) is not Tensor or output.is_meta or output.layout is not torch.strided or not output.numel():
         return
     if not torch._C._functorch.is_functorch_wrapped_tensor(output):
-        with torch.no_grad():
+        with unobserved(), torch.no_grad():
             counts.append((output.count_nonzero(), output.numel()))

@@ -7,10 +7,12 @@ subscribed kinds need are installed, and each once, however many consumers there
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import get_ident, local
+from types import FrameType
 from typing import Any
 
 import torch
@@ -124,12 +126,17 @@ def _unseen(consumer: Consumer) -> Consumer:
     return {kind: alone(told) for kind, told in consumer.items()}
 
 
-def end_all() -> None:
-    """End what observes on this thread, and what a phase that was cut short has left of hooks.
+def observing() -> Sequence[object]:
+    """Return what observes on this thread."""
+    return [each for each in _SUBSCRIPTIONS if each.thread == get_ident()]
+
+
+def end_since(before: Sequence[object]) -> None:
+    """End what has begun to observe on this thread since `before`, and remove the hooks that it has left.
 
     An interrupt may come at any line: also between installing a hook and noting it.
     """
-    _end([each for each in _SUBSCRIPTIONS if each.thread == get_ident()])
+    _end([each for each in _SUBSCRIPTIONS if each.thread == get_ident() and each not in before])
 
 
 def _end(several: Sequence[_Subscription]) -> None:
@@ -228,6 +235,18 @@ def _sweep() -> None:
         if _HERE.over in modes:
             set_function_modes([mode for mode in modes if mode is not _HERE.over])
             _HERE.over = None
+
+
+def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+    """Show a warning at the line that called the operation: torch gives that of its innermost caller, which is here."""
+    frame: FrameType | None = sys._getframe(1) if filename == __file__ else None
+    while frame is not None and frame.f_code.co_filename != __file__:
+        frame = frame.f_back
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    if frame is not None:
+        filename, lineno, line = frame.f_code.co_filename, frame.f_lineno, None
+    _WARNINGS.own(message, category, filename, lineno, file, line)
 
 
 def _region_begins(region: Region) -> None:
@@ -415,6 +434,8 @@ _ENGINE = _Replacement(
     _NODES | {stream.EngineEntered, stream.EngineLeft}, torch.autograd, "_engine_run_backward", _run_backward
 )
 _CALL = _Replacement(frozenset({stream.CallEntered, stream.CallLeft}), nn.Module, "__call__", _call)
+_FUNCTIONS = frozenset({stream.FunctionEntered, stream.FunctionLeft})
+_WARNINGS = _Replacement(_OPS | _FUNCTIONS, warnings, "showwarning", _show_warning)
 _ZEROED: frozenset[type] = frozenset({stream.Zeroed})
 _OPTIMIZER_ZERO_GRAD = _Replacement(_ZEROED, Optimizer, "zero_grad", _optimizer_zero_grad)
 _MODULE_ZERO_GRAD = _Replacement(_ZEROED, nn.Module, "zero_grad", _module_zero_grad)
@@ -432,7 +453,7 @@ _IN_TORCH: tuple[_Hook | _Replacement, ...] = (
         hooks_of_all._global_forward_hooks_always_called,
     ),
     _Replacement(
-        frozenset({stream.FunctionEntered, stream.FunctionLeft}),
+        _FUNCTIONS,
         torch.autograd.function._SingleLevelFunction,
         "apply",
         classmethod(_apply),
@@ -451,6 +472,7 @@ _IN_TORCH: tuple[_Hook | _Replacement, ...] = (
     ),
     _OPTIMIZER_ZERO_GRAD,
     _MODULE_ZERO_GRAD,
+    _WARNINGS,
 )
 
 
