@@ -50,7 +50,7 @@ from gradstep.views.graph.search import FindViewer
 from gradstep.views.graph.view import GraphViewer, Progress
 from gradstep.views.moment import Moment
 from gradstep.views.node.inside import breakpoints_view, inside_view, source_view
-from gradstep.views.node.passing import Passing
+from gradstep.views.node.passing import NodeViews
 from gradstep.views.node.through import Through
 from gradstep.views.numbers import Norms
 from gradstep.views.tensor.difference import DifferenceViewer
@@ -105,7 +105,7 @@ class Inspector:
         self._changed: frozenset[str] | None = None
         self._losses = LossViewer()
         self._batches = BatchViewer(held)
-        self._passing = Passing(held)
+        self._passing = NodeViews(held)
         self._terms = LossTerms()
         self._through = Through(held)
 

@@ -197,7 +197,7 @@ def test_what_leaves_is_what_the_engine_makes_of_what_was_put_there(session: Ses
     assert changed.edges[0].leaves is not None
     assert changed.edges[0].leaves.norm == 0
     assert changed.matrix is not None
-    assert "was written since it ran" not in changed.matrix.note
+    assert "was modified since it ran" not in changed.matrix.note
 
 
 def test_it_is_seen_after_the_phase_too(session: Session) -> None:
@@ -226,7 +226,7 @@ def test_it_is_not_seen_afterwards_where_it_would_be_something_else(session: Ses
 
 def test_why_a_grad_is_none_says_that_it_may_be_by_hand(session: Session) -> None:
     do(session, TO_RELU + "; set node.in = none; out phase")
-    assert "passed nothing on to it (a gradient was edited in flight)" in do(session, "why 0.weight.grad").text
+    assert "passed no gradient to it (a gradient was edited in flight)" in do(session, "why 0.weight.grad").text
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ def test_nodes_that_python_made_have_honest_words() -> None:
             return Twice.apply(y) @ self.weight
 
     words = {row.operation for row in view_of(session_with(Own(4, 4))).rows}
-    assert {"Twice, a custom Function", "write into a view", "a @ b", "b + x Wᵀ"} <= words
+    assert {"Twice, a custom Function", "in-place write to a view", "a @ b", "b + x Wᵀ"} <= words
 
 
 def test_addmm_without_a_transposed_weight_says_so() -> None:

@@ -98,7 +98,8 @@ def test_before_its_first_node_the_call_says_what_is_about_to_run(session: Sessi
     why, graph = session.look(LookWhy(), LookGraph())
     assert isinstance(why, WhyView)
     assert why.sentence == (
-        "torch.autograd.grad is about to run a backward of its own. `into` steps to its nodes, `over` runs it whole."
+        "torch.autograd.grad is about to run backward inside the forward. "
+        "`into` steps to its nodes, `over` runs it whole."
     )
     assert isinstance(graph, GraphView)
     assert graph.rows[0].status == "ready"

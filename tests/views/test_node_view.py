@@ -155,7 +155,7 @@ def test_j_is_not_shown_of_a_weight_that_was_written_unseen() -> None:
     assert was is not None
     assert now is not None
     assert was.window
-    assert (now.window, now.note) == ((), "a saved tensor was written since it ran: J would be a different one")
+    assert (now.window, now.note) == ((), "a saved tensor was modified since it ran: J would be different")
 
 
 class Doubled(torch.autograd.Function):

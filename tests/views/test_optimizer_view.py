@@ -152,7 +152,7 @@ def test_parameters_in_no_group_and_in_two_are_named() -> None:
     assert found.missing == ("1.weight", "1.bias")
     assert found.twice == ("0.bias",)
     show(s, "`1.bias`")
-    assert "no parameter group" in view(s).note
+    assert "not in a parameter group" in view(s).note
 
 
 @pytest.mark.parametrize("kind", [torch.optim.LBFGS, torch.optim.Rprop, torch.optim.Adagrad, torch.optim.RMSprop])

@@ -230,9 +230,9 @@ def test_the_view_draws_itself_by_name() -> None:
     session = Session()
     do(session, "load rnn seed=0; forward; backward")
     drawn = repr(session.contributions("cell.weight_hh", count=2, by="share"))
-    assert "cell.weight_hh.grad, fresh: 16 gradients meet, the greatest share first" in drawn
+    assert "cell.weight_hh.grad, fresh: 16 gradients meet, largest share first" in drawn
     assert "sum of 16" in drawn
-    assert "bit for bit" in drawn
+    assert "bit-equal" in drawn
     assert "rows 0 to 1 of 16" in drawn
     page = session.contributions("cell.weight_hh")._repr_html_()  # type: ignore[union-attr]
     assert page.count("<tr") == 18, "a head, 16 time steps and their sum"

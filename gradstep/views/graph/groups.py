@@ -79,9 +79,9 @@ class Groups:
         fitting = [depth for depth in range(deepest + 1) if self.total - hidden[depth] <= FEW]
         return max(fitting, default=0)
 
-    def folded(self, level: int, turned: Sequence[str]) -> Callable[[Group], bool]:
-        """Return a function that tells whether a group is folded."""
-        depth, others = self.level() if level < 0 else level, frozenset(turned)
+    def folded(self, level: int, toggled: Sequence[str]) -> Callable[[Group], bool]:
+        """Return a predicate for folded groups."""
+        depth, others = self.level() if level < 0 else level, frozenset(toggled)
         return lambda group: (group.depth >= depth) != (group.key in others)
 
 

@@ -9,22 +9,24 @@ from torch.autograd.graph import Node
 
 from gradstep.engine.autograd.buffers import SavedMemory, State, Storage, saved_memory, state_of
 
-_TELLING = 8
+_CHECKED = 8
 """Maximum number of nodes of a row whose saved tensors are checked."""
 
 
-class Keeping:
-    """Reads what nodes have saved, each of them once and lazily.
+class SavedTensors:
+    """The saved tensors of the nodes, read once and lazily.
 
     Args:
         nodes: the nodes of the graph.
-        apart: storages that are not the graph's own: parameters and buffers, which outlive it.
-        read: results for some of them from an earlier stop.
+        excluded: storages that are not the graph's own: parameters and buffers, which outlive it.
+        read: results for some nodes from an earlier stop.
     """
 
-    def __init__(self, nodes: Sequence[Node], apart: frozenset[Storage], read: Mapping[int, SavedMemory] = {}) -> None:
+    def __init__(
+        self, nodes: Sequence[Node], excluded: frozenset[Storage], read: Mapping[int, SavedMemory] = {}
+    ) -> None:
         self._nodes = nodes
-        self._apart = apart
+        self._excluded = excluded
         self._read = dict(read)
         self._states: dict[int, State] = {}
 
@@ -33,7 +35,7 @@ class Keeping:
         return {node: kept for node, kept in self._read.items() if node not in ran}
 
     def of(self, node: int) -> SavedMemory:
-        """Return what a node keeps."""
+        """Return what a node has saved."""
         found = self._read.get(node)
         if found is None:
             found = self._read[node] = saved_memory(self._nodes[node])
@@ -41,7 +43,7 @@ class Keeping:
 
     def state(self, first: int, end: int) -> State:
         """Return the state of the saved tensors of a row; `freed` only when nothing is left."""
-        states = {self._state(node) for node in range(first, min(end, first + _TELLING))} - {""}
+        states = {self._state(node) for node in range(first, min(end, first + _CHECKED))} - {""}
         order: tuple[State, ...] = ("written", "alive", "packed", "freed")
         return next((state for state in order if state in states), "")
 
@@ -71,7 +73,7 @@ class Keeping:
         found: set[Storage] = set()
         for node in range(first, end):
             found |= self.of(node).storages
-        return found - self._apart
+        return found - self._excluded
 
 
 def _sum(storages: set[Storage]) -> int:

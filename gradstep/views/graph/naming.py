@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch.autograd.graph import Node
-
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.held import Held
@@ -13,6 +11,8 @@ from gradstep.views.graph.operations import operation_of
 
 OUTSIDE = "loss"
 """The module's name for a node that was made outside of the model."""
+UNNAMED = "a leaf"
+"""The name of a leaf that is not a parameter of the model or the optimizer."""
 
 
 class Naming:
@@ -21,14 +21,10 @@ class Naming:
     def __init__(self, held: Held, record: GraphRecord) -> None:
         self._held, self._record = held, record
 
-    def name(self, node: Node) -> str:
-        """Return `node.name()` without the namespace that some have."""
-        return node.name().rsplit("::", 1)[-1]
-
     def parameter(self, number: int) -> str:
         """Return the parameter that a leaf adds to the `.grad` of; empty for other nodes."""
         leaf = leaf_tensor(self._record.nodes[number])
-        return "" if leaf is None else self._held.names.get(leaf, "a leaf")
+        return "" if leaf is None else self._held.names.get(leaf, UNNAMED)
 
     def operation(self, number: int) -> str:
         """Return a node's operation in plain words; `2.weight.grad` for a leaf."""
@@ -37,13 +33,18 @@ class Naming:
 
     def module(self, number: int) -> str:
         """Return path and class of the module that a node belongs to."""
+        return self.title(self.owner(number))
+
+    def owner(self, number: int) -> str | None:
+        """Return the path of the module that made a node, or has a leaf's parameter; None if there is none."""
         parameter = self.parameter(number)
-        path = self._record.owners[number]
-        if parameter:
-            path = parameter.rpartition(".")[0] if parameter in self._held.owned else None
-        if path is None:
-            return OUTSIDE
-        return f"{path} {type(self._held.model.get_submodule(path)).__name__}".strip()
+        if not parameter:
+            return self._record.maker(number)
+        return parameter.rpartition(".")[0] if parameter in self._held.owned else None
+
+    def title(self, path: str | None) -> str:
+        """Return path and class of a module; `loss` for None."""
+        return OUTSIDE if path is None else f"{path} {self._held.kinds.get(path, '')}".strip()
 
     def where(self, number: int) -> str:
         """Return a node's full name: `#7 relu of 1 ReLU`."""

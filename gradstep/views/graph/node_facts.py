@@ -6,32 +6,29 @@ from bisect import bisect_left
 
 from torch.autograd.graph import Node
 
-from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
+from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor, node_name
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.held import Held
 from gradstep.engine.observe.source_lines import SourcePlace, text_of
 from gradstep.values.views.graph import NodeRow
 from gradstep.views.graph.groups import Group, Groups
-from gradstep.views.graph.operations import operation_of
-
-_UNNAMED = "a leaf"
-"""The name of a leaf that is not a parameter of the model or the optimizer."""
+from gradstep.views.graph.naming import UNNAMED, Naming
 
 
-class Said:
+class NodeRows:
     """Makes the rows of one graph."""
 
     def __init__(self, held: Held, record: GraphRecord, groups: Groups) -> None:
         self._held, self._record, self._groups = held, record, groups
-        self._kinds = held.kinds
+        self._naming = Naming(held, record)
         self._places: dict[str, int] | None = None
-        self.leaves = {place: self._name(record.nodes[place]) for place in record.leaves}
-        """The parameter of each AccumulateGrad, by the place of the node."""
+        self.leaves = {place: self._naming.parameter(place) for place in record.leaves}
+        """The parameter of each AccumulateGrad, by the index of the node."""
 
     def node_row(self, place: int, edges: tuple[int, ...], lanes: str) -> NodeRow:
         """Return the row of a node, as it is while nothing has run; `edges` are the numbers of the rows it leads to."""
         node, parameter = self._record.nodes[place], self.leaves.get(place, "")
-        path = self._owner(place)
+        path = self._naming.owner(place)
         call, number, times = self._record.calls[place], 0, 0
         if call >= 0 and not parameter and (times := self._record.made.times(path or "")) > 1:
             number = self._record.made.calls[call].number
@@ -39,11 +36,11 @@ class Said:
         inside = self._groups.innermost(place)
         return NodeRow(
             order=place,
-            name=node.name().rsplit("::", 1)[-1],
-            operation=f"{parameter}.grad" if parameter else operation_of(node),
+            name=node_name(node),
+            operation=self._naming.operation(place),
             shape=_shape(node),
-            module=self._module(path),
-            parameter=parameter if parameter != _UNNAMED else "",
+            module=self._naming.title(path),
+            parameter=parameter if parameter != UNNAMED else "",
             edges=edges,
             lanes=lanes,
             path=path,
@@ -60,7 +57,7 @@ class Said:
         """Return the row of a folded group, as it is while nothing has run."""
         record = self._record
         call = record.made.calls[group.call]
-        kind, times = self._kinds.get(call.path, ""), record.made.times(call.path)
+        kind, times = self._held.kinds.get(call.path, ""), record.made.times(call.path)
         place = record.lines.calls[group.call] if record.lines is not None else None
         file, line, source = self._written(place, inside=True)
         outer = self._groups.items[group.parent] if group.parent >= 0 else None
@@ -70,7 +67,7 @@ class Said:
             name=kind,
             operation=kind,
             shape=_shape(record.nodes[group.first]),
-            module=self._module(call.path),
+            module=self._naming.title(call.path),
             parameter="",
             edges=edges,
             lanes=lanes,
@@ -88,20 +85,6 @@ class Said:
             parameters=len(leaves),
         )
 
-    # -- what there is to say of a node --------------------------------------------------------------------------------
-    def _name(self, leaf: Node) -> str:
-        tensor = leaf_tensor(leaf)
-        return self._held.names.get(tensor, _UNNAMED) if tensor is not None else _UNNAMED
-
-    def _owner(self, place: int) -> str | None:
-        name = self.leaves.get(place)
-        if name is None:
-            return self._record.maker(place)
-        return name.rpartition(".")[0] if name in self._held.owned else None
-
-    def _module(self, path: str | None) -> str:
-        return "loss" if path is None else f"{path} {self._kinds.get(path, '')}".strip()
-
     def grad(self, first: int, end: int) -> str:
         """Return the state of `.grad` of the leaves of a row, when all have the same."""
         leaves, ledger = self._record.leaves, self._held.ledger
@@ -112,7 +95,7 @@ class Said:
         return states.pop() if len(states) == 1 else "various" if states else ""
 
     def _leaving(self, group: Group) -> tuple[int, ...] | None:
-        """Return the shape of what a group's gradient goes on to, for a module whose inputs were not seen."""
+        """Return the shape of the gradient that a group passes on, for a module whose inputs were not recorded."""
         targets = (t for node in range(group.first, group.end) for t in self._record.edges[node] if t >= group.end)
         return next((_shape(self._record.nodes[t]) for t in targets if t not in self.leaves), None)
 
@@ -131,9 +114,8 @@ class Said:
             return "", 0, "loss = compute_loss(model, batch)"
         return "", 0, "prediction = model(x)" if inside else "loss = loss_fn(prediction, target)"
 
-    # -- where something is --------------------------------------------------------------------------------------------
     def node(self, near: str) -> int:
-        """Return the node that a name stands for, -1 for none."""
+        """Return the node that a name denotes, -1 for none."""
         if near.startswith("#"):
             number = int(near[1:]) if near[1:].isdecimal() else -1
             return number if number < len(self._record.nodes) else -1
@@ -150,7 +132,7 @@ class Said:
         places: dict[str, int] = {}
         last: str | None = None
         for node, own in enumerate(self._record.owners):
-            owner = own if own is not None else self._owner(node)
+            owner = own if own is not None else self._naming.owner(node)
             if owner is None or owner == last:
                 continue
             last = path = owner

@@ -18,7 +18,6 @@ WORDS: dict[str, str] = {
     "Addr": "M + a bᵀ",
     "Linear": "b + x Wᵀ",
     "T": "Wᵀ",
-    "Transpose": "transpose",
     "Mm": "a @ b",
     "Bmm": "a @ b, batched",
     "Mv": "A @ x",
@@ -47,7 +46,6 @@ WORDS: dict[str, str] = {
     "Cos": "cos(x)",
     "Sgn": "sign of x",
     "Sign": "sign of x",
-    "Clamp": "clamp",
     "ClampMin": "clamp from below",
     "ClampMax": "clamp from above",
     "Maximum": "larger of a, b",
@@ -55,15 +53,15 @@ WORDS: dict[str, str] = {
     "Lerp": "a + w (b − a)",
     "Where": "a where c, else b",
     # sums and the like
-    "Cumsum": "running sum",
-    "Cumprod": "running product",
+    "Cumsum": "cumulative sum",
+    "Cumprod": "cumulative product",
     "Logsumexp": "log Σ exp(x)",
     "LinalgVectorNorm": "norm",
     "Norm": "norm",
     "Std": "standard deviation",
     "Var": "variance",
     "VarMean": "variance and mean",
-    "StdMean": "deviation and mean",
+    "StdMean": "standard deviation and mean",
     "Amax": "largest",
     "Amin": "smallest",
     "Max": "largest",
@@ -76,11 +74,8 @@ WORDS: dict[str, str] = {
     "Silu": "SiLU",
     "Elu": "ELU",
     "Hardtanh": "clamp",
-    "Softmax": "softmax",
     "SafeSoftmax": "softmax",
-    "LogSoftmax": "log softmax",
     "Logit": "log(p ÷ (1 − p))",
-    "LogSigmoid": "log sigmoid",
     "Glu": "GLU",
     # layers
     "NativeDropout": "dropout",
@@ -95,13 +90,12 @@ WORDS: dict[str, str] = {
     "NativeBatchNormLegitNoTraining": "batch norm",
     "BatchNormWithUpdate": "batch norm",
     "BatchNormNoUpdate": "batch norm",
-    "Convolution": "convolution",
     "CudnnConvolution": "convolution",
     "MkldnnConvolution": "convolution",
     "MiopenConvolution": "convolution",
     "MpsConvolution": "convolution",
     "SlowConv2D": "convolution",
-    "ConvDepthwise2D": "convolution, by channel",
+    "ConvDepthwise2D": "depthwise convolution",
     "MkldnnLinear": "b + x Wᵀ",
     "ConvolutionOverrideable": "convolution",
     "MaxPool2DWithIndices": "max pool",
@@ -113,10 +107,9 @@ WORDS: dict[str, str] = {
     "AdaptiveAvgPool3D": "average pool",
     "AdaptiveMaxPool2D": "max pool",
     "MkldnnAdaptiveAvgPool2D": "average pool",
-    "UpsampleNearest2D": "enlarge",
-    "UpsampleBilinear2D": "enlarge, bilinear",
-    "PixelShuffle": "pixel shuffle",
-    "GridSampler2D": "sample on a grid",
+    "UpsampleNearest2D": "upsample, nearest",
+    "UpsampleBilinear2D": "upsample, bilinear",
+    "GridSampler2D": "grid sample",
     "MkldnnRnnLayer": "LSTM layer",
     "CudnnRnn": "recurrent layers",
     "ThnnFusedLstmCell": "LSTM cell",
@@ -126,8 +119,6 @@ WORDS: dict[str, str] = {
     "ScaledDotProductEfficientAttention": "attention",
     "ScaledDotProductCudnnAttention": "attention",
     "ScaledDotProductFusedAttentionOverrideable": "attention",
-    "Embedding": "embedding rows",
-    "EmbeddingBag": "sums of embedding rows",
     # losses
     "MseLoss": "mean (a − b)²",
     "SmoothL1Loss": "smooth |a − b|",
@@ -137,16 +128,13 @@ WORDS: dict[str, str] = {
     "BinaryCrossEntropy": "binary cross-entropy",
     "BinaryCrossEntropyWithLogits": "binary cross-entropy",
     "CtcLoss": "CTC loss",
-    # shapes, parts and places
+    # shapes and indexing
     "UnsafeView": "view",
     "ReshapeAlias": "view",
     "AsStrided": "view with strides",
     "Alias": "the same tensor",
     "Squeeze": "drop a dimension",
     "Unsqueeze": "add a dimension",
-    "Permute": "permute",
-    "Expand": "expand",
-    "Repeat": "repeat",
     "Select": "x[i]",
     "Slice": "x[a:b]",
     "Index": "x[indices]",
@@ -156,42 +144,28 @@ WORDS: dict[str, str] = {
     "Im2Col": "windows of x",
     "Topk": "the k largest",
     "Trilinear": "bilinear",
-    "IndexSelect": "rows by index",
     "IndexPut": "x[indices] = y",
-    "IndexAdd": "add at indices",
-    "Gather": "gather",
-    "Scatter": "scatter",
-    "ScatterAdd": "scatter, adding",
-    "MaskedFill": "fill where masked",
     "MaskedSelect": "x[mask]",
-    "MaskedScatter": "scatter where masked",
     "ConstantPadNd": "pad",
     "ReflectionPad2D": "pad, reflected",
     "Tril": "lower triangle",
     "Triu": "upper triangle",
-    "Diagonal": "diagonal",
-    "Roll": "roll",
-    "Flip": "flip",
-    "Unbind": "one by one",
-    "Split": "split",
     "SplitWithSizes": "split",
     "UnsafeSplit": "split",
     "Clone": "copy",
     "CopyBackwards": "copy to dtype or device",
     "ToCopy": "copy to dtype or device",
     "Cat": "concatenate",
-    "Stack": "stack",
-    "Fill": "fill",
     "Zero": "fill with zeros",
-    "CopySlices": "write into a view",
-    "AsStridedScatter": "write into a view",
+    "CopySlices": "in-place write to a view",
+    "AsStridedScatter": "in-place write to a view",
     "SliceScatter": "x[a:b] = y",
     "SelectScatter": "x[i] = y",
     "Error": "not differentiable",
     "NotImplemented": "not differentiable",
     "UndefinedGrad": "no gradient",
 }
-"""Nodes whose torch name does not read as the operation; any other is its name in lower case."""
+"""Operations by torch's name of the node; any other is that name in lower-case words."""
 
 _OWN = {
     "CheckpointFunction": "checkpoint: runs its forward again",
@@ -212,7 +186,7 @@ def operation_of(node: Node) -> str:
         # torch.nn.Linear multiplies by its weight transposed, Hugging Face's Conv1D does not
         weight = node.next_functions[2][0] if len(node.next_functions) > 2 else None
         return "b + x Wᵀ" if weight is not None and weight.name() == "TBackward0" else "b + x W"
-    return WORDS.get(core) or _spelt(core)
+    return WORDS.get(core) or _words(core)
 
 
 # a large graph has the same few names over and over
@@ -222,5 +196,5 @@ def _core(name: str) -> str:
 
 
 @cache
-def _spelt(core: str) -> str:
+def _words(core: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", core).lower()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
+from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor, node_name
 from gradstep.engine.held import Held
 from gradstep.values.numbers import shape
 from gradstep.values.views.search import FoundView, Hit, LookFind
@@ -58,7 +58,7 @@ class FindViewer:
 
     def _words(self, record: GraphRecord, place: int) -> str:
         node, path = record.nodes[place], self._path(record, place)
-        return f"{node.name().rsplit('::', 1)[-1]} {operation_of(node)} {path}"
+        return f"{node_name(node)} {operation_of(node)} {path}"
 
     def _path(self, record: GraphRecord, place: int) -> str:
         leaf = leaf_tensor(record.nodes[place])
@@ -67,7 +67,7 @@ class FindViewer:
     def _node(self, place: int) -> Hit:
         assert self._graph is not None
         node, path = self._graph.nodes[place], self._path(self._graph, place)
-        name = f"#{place} {node.name().rsplit('::', 1)[-1]}"
+        name = f"#{place} {node_name(node)}"
         if leaf_tensor(node) is not None:
             return Hit("node", name, f"{path}.grad", shows=path, order=place)
         return Hit("node", name, f"{operation_of(node)}  {path}".strip(), order=place)

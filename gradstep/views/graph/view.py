@@ -15,8 +15,8 @@ from gradstep.engine.held import Held
 from gradstep.values.views.graph import GraphView, LookGraph, NodeRow
 from gradstep.views.graph.groups import FoldedRows, Groups
 from gradstep.views.graph.lanes import GROUP, LEAF, NODE, Lanes
-from gradstep.views.graph.memory import Keeping
-from gradstep.views.graph.node_facts import Said
+from gradstep.views.graph.memory import SavedTensors
+from gradstep.views.graph.node_facts import NodeRows
 
 _LAYOUTS = 4
 """Maximum number of layouts that are cached for one graph."""
@@ -79,9 +79,9 @@ class _Graph:
         self.held, self.record = held, record
         self.groups = Groups(record)
         self._layouts: OrderedDict[tuple[int, tuple[str, ...], int], _Layout] = OrderedDict()
-        self._said = Said(held, record, self.groups)
+        self._node_rows = NodeRows(held, record, self.groups)
         self.progress: Progress | None = None
-        self._keeping: Keeping | None = None
+        self._saved_tensors: SavedTensors | None = None
         self._known: tuple[Point | None, int] = (None, -1)
         self._ran: frozenset[int] | None = None
         """The nodes that had run, or were about to, when their saved tensors were read; None between phases."""
@@ -91,26 +91,26 @@ class _Graph:
     def view(self, stop: int, request: LookGraph) -> GraphView:
         layout = self._layout(request)
         rows, total = layout.rows, len(layout.rows.firsts)
-        node = self._said.node(request.near)
+        node = self._node_rows.node(request.near)
         at = -1 if node < 0 else rows.row_of(node)
         first = request.first if at < 0 else at - request.count // 2
         first = max(0, min(first, total - request.count))
         end = min(first + request.count, total)
-        keeping, sizes = self._kept(stop), request.sizes and not self.held.point.lent
+        saved_tensors, sizes = self._kept(stop), request.sizes and not self.held.point.lent
         window = self._rows(layout, first, end)
         return GraphView(
             stop,
             self._state,
             total,
             first,
-            tuple([self._now(layout, row, made, keeping, sizes) for row, made in enumerate(window, first)]),
+            tuple([self._now(layout, row, made, saved_tensors, sizes) for row, made in enumerate(window, first)]),
             nodes=len(self.record.nodes),
             near=request.near,
             at=at,
             groups=len(self.groups.items),
             lined=self.record.lines is not None,
-            bytes=keeping.total if sizes else None,
-            packed=keeping.packed if sizes else 0,
+            bytes=saved_tensors.total if sizes else None,
+            packed=saved_tensors.packed if sizes else 0,
         )
 
     def _layout(self, request: LookGraph) -> _Layout:
@@ -122,23 +122,28 @@ class _Graph:
         self._layouts.move_to_end(key)
         return self._layouts[key]
 
-    def _kept(self, stop: int) -> Keeping:
-        """Return the saved tensors of the nodes at this stop, and update the state of the whole."""
+    def _kept(self, stop: int) -> SavedTensors:
+        """Return the saved tensors of the nodes at this stop, and update the state of the graph."""
         point = self.held.point
-        if self._keeping is None or self._known[0] is not point or self._known[1] != stop:
+        if self._saved_tensors is None or self._known[0] is not point or self._known[1] != stop:
             own = [p for _, p in self.held.parameters] + [b for _, b in self.held.buffers()]
             ran = None if self.progress is None else self.progress.ran | {self.progress.number}
             read: dict[int, SavedMemory] = {}
-            if self._keeping is not None and self._ran is not None and ran is not None and self._known[0] is point:
+            if (
+                self._saved_tensors is not None
+                and self._ran is not None
+                and ran is not None
+                and self._known[0] is point
+            ):
                 # the stop before was inside the same backward: most nodes are unchanged
-                read = self._keeping.waiting(self._ran | ran)
+                read = self._saved_tensors.waiting(self._ran | ran)
             self._ran = ran
-            self._keeping = Keeping(self.record.nodes, storages_of(own), read)
+            self._saved_tensors = SavedTensors(self.record.nodes, storages_of(own), read)
             self._known = (point, stop)
             self._state = "alive" if point.lent else _state(self.record, point.freed)
             if self._state == "freed" and point.freed:
-                self._keeping.total = 0
-        return self._keeping
+                self._saved_tensors.total = 0
+        return self._saved_tensors
 
     # -- rows ----------------------------------------------------------------------------------------------------------
     def _rows(self, layout: _Layout, first: int, end: int) -> list[NodeRow]:
@@ -156,22 +161,22 @@ class _Graph:
                 fold, firsts = layout.rows.folds.get(row), layout.rows.firsts
                 edges = tuple([firsts[target] for target in layout.edges[row]])
                 if fold is None:
-                    made[row] = self._said.node_row(firsts[row], edges, drawn[row - low])
+                    made[row] = self._node_rows.node_row(firsts[row], edges, drawn[row - low])
                 else:
-                    made[row] = self._said.group_row(self.groups.items[fold], edges, drawn[row - low])
+                    made[row] = self._node_rows.group_row(self.groups.items[fold], edges, drawn[row - low])
         return [made[row] for row in range(first, end)]
 
     def _mark(self, rows: FoldedRows, row: int) -> str:
-        return GROUP if row in rows.folds else LEAF if rows.firsts[row] in self._said.leaves else NODE
+        return GROUP if row in rows.folds else LEAF if rows.firsts[row] in self._node_rows.leaves else NODE
 
-    def _now(self, layout: _Layout, row: int, made: NodeRow, keeping: Keeping, sizes: bool) -> NodeRow:
+    def _now(self, layout: _Layout, row: int, made: NodeRow, saved_tensors: SavedTensors, sizes: bool) -> NodeRow:
         """Return a row as it is at this stop."""
         first, end = layout.rows.firsts[row], layout.rows.end_of(row)
         status = self._status(first, end)
-        saved, size = keeping.state(first, end), keeping.bytes(first, end) if sizes else None
+        saved, size = saved_tensors.state(first, end), saved_tensors.bytes(first, end) if sizes else None
         if self.held.point.lent and saved in ("freed", "written"):
             saved = "alive"  # it was alive there
-        grad = self._said.grad(first, end)
+        grad = self._node_rows.grad(first, end)
         if not (status or saved or grad or size):
             return made
         return replace(made, status=status, saved=saved, grad=grad, bytes=size)

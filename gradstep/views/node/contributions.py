@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gradstep.engine.autograd.graph import GraphRecord
+from gradstep.engine.autograd.graph import GraphRecord, node_name
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
@@ -24,13 +24,13 @@ _CHUNK = 1 << 20
 """Elements that are converted to float64 at a time."""
 
 
-class Met:
+class AddedGradients:
     """The gradients added up at a node, measured once for all views."""
 
     def __init__(
         self, held: Held, record: GraphRecord, number: int, arrived: Sequence[Tensor | None], addends: Addends
     ) -> None:
-        """Take what was seen.
+        """Take the gradients.
 
         Args:
             held: the workload.
@@ -55,7 +55,7 @@ class Met:
         return ContributionsView(
             stop,
             number,
-            naming.name(self._record.nodes[number]),
+            node_name(self._record.nodes[number]),
             naming.operation(number),
             naming.module(number),
             parameter,
@@ -99,7 +99,7 @@ class Met:
         return Contribution(
             number,
             edge,
-            self._naming.name(record.nodes[number]),
+            node_name(record.nodes[number]),
             self._naming.operation(number),
             self._naming.module(number),
             record.made.calls[call].number if call >= 0 and times > 1 else 0,

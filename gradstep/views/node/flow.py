@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from msgspec.structs import replace
 from torch import Tensor
@@ -12,6 +14,14 @@ from gradstep.engine.numbers.readable import dtype_name, layout_name
 from gradstep.engine.observe.events import numbers_of
 from gradstep.values.views.node import Flow, Rows
 from gradstep.views.tensor.statistics import of_tensor
+
+Vectors = Sequence[Tensor | None]
+"""A gradient for each output or input; None where there is none."""
+
+
+def vector_at(vectors: Vectors | None, index: int) -> Tensor | None:
+    """Return the gradient of one output or input; None when there is none."""
+    return vectors[index] if vectors is not None and index < len(vectors) else None
 
 
 def flow_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> Flow:
@@ -49,6 +59,6 @@ def window_of(tensor: Tensor, top: int, left: int, rows: int, columns: int) -> R
     return tuple(tuple(row) for row in real.cpu().to(torch.float64).tolist())
 
 
-def start(size: int, wished: int, count: int) -> int:
-    """Return where a window begins so that it is full where it can be."""
-    return max(0, min(wished, size - count))
+def start(size: int, first: int, count: int) -> int:
+    """Return where a window begins, moved so that it is full if possible."""
+    return max(0, min(first, size - count))

@@ -10,7 +10,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from gradstep.engine.autograd.graph import GraphRecord
+from gradstep.engine.autograd.graph import GraphRecord, node_name
 from gradstep.engine.bits import same_bits
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
@@ -22,7 +22,7 @@ from gradstep.values.errors import GradstepError
 from gradstep.values.views.contributions import ContributionsView, LookContributions
 from gradstep.values.views.node import ChainView, LookChain, LookNode, NodeView
 from gradstep.views.graph.naming import Naming
-from gradstep.views.node.contributions import Addends, Met
+from gradstep.views.node.contributions import AddedGradients, Addends
 from gradstep.views.node.view import NodeViewer
 
 _KEPT = 2
@@ -43,18 +43,18 @@ class _Seen:
     addends: Addends = ()
     norms: dict[int, float | None] = field(default_factory=dict)
     note: str = ""
-    met: Met | None = None
+    added: AddedGradients | None = None
     made: Sequence[Tensor | None] | None = None
     """The node's own result, when the gradient it passed on was edited."""
     by_hand: tuple[str, ...] = ()
 
 
-class Passing:
+class NodeViews:
     """Makes the node views. After a finished backward, what a node received is cached while it is shown."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
-        self._look = NodeViewer(held)
+        self._viewer = NodeViewer(held)
         self._kept: list[tuple[Point, _Seen]] = []
         self._stopped: tuple[ReferenceType[Event], _Seen] | None = None
         """What the node at the stop received, as long as it is stopped there."""
@@ -63,14 +63,16 @@ class Passing:
         """Note a request; cached gradients are released when no panel shows them any more."""
         if not wanted:
             self._kept, self._stopped = [], None
-            self._look.forget()
+            self._viewer.forget()
 
     def node(self, stop: int, request: LookNode, stepping: Stepping | None) -> NodeView:
         """Return the view of a node."""
         seen = self._seen(self._wanted(request.number, request.path), stepping)
         if isinstance(seen, str):
             return NodeView(stop, note=seen)
-        view = self._look.view(stop, request, seen.record, seen.number, seen.arrived, seen.left, seen.norms, seen.made)
+        view = self._viewer.view(
+            stop, request, seen.record, seen.number, seen.arrived, seen.left, seen.norms, seen.made
+        )
         event = None if stepping is None else stepping.event
         view = replace(view, by_hand=seen.by_hand, call="" if event is None else event.call)
         return replace(view, note=seen.note) if seen.note else view
@@ -80,7 +82,7 @@ class Passing:
         seen = self._seen(request.number, stepping)
         if isinstance(seen, str):
             return ChainView(stop, note=seen)
-        return self._look.chain(stop, request, seen.record, seen.number, seen.norms)
+        return self._viewer.chain(stop, request, seen.record, seen.number, seen.norms)
 
     def contributions(self, stop: int, request: LookContributions, stepping: Stepping | None) -> ContributionsView:
         """Return the gradients added up at a node, or at the leaf of a parameter."""
@@ -92,22 +94,22 @@ class Passing:
             return ContributionsView(
                 stop,
                 number,
-                naming.name(seen.record.nodes[number]),
+                node_name(seen.record.nodes[number]),
                 naming.operation(number),
                 naming.module(number),
                 naming.parameter(number),
                 note=seen.note,
             )
-        if seen.met is None:
-            seen.met = Met(self._held, seen.record, seen.number, seen.arrived, seen.addends)
-        view = seen.met.view(stop, request)
+        if seen.added is None:
+            seen.added = AddedGradients(self._held, seen.record, seen.number, seen.arrived, seen.addends)
+        view = seen.added.view(stop, request)
         parameter = self._held.tensor(view.parameter) if view.grad == "fresh" and stepping is None else None
         grad = None if parameter is None else parameter.grad
         if grad is not None and seen.arrived[0] is not None and not same_bits(grad, seen.arrived[0]):
             return replace(view, note=_ANOTHER)
         return view
 
-    # -- seeing --------------------------------------------------------------------------------------------------------
+    # -- gradients ----------------------------------------------------------------------------------------------------
     def _wanted(self, number: int | None, path: str) -> int | str | None:
         """Return the number of a node, or of the one that a path names; a text that says why it names none."""
         record = self._held.graph()
@@ -140,7 +142,7 @@ class Passing:
             return self._inside(record, number, event, stepping)
         if not self._held.point.ran:
             return _Seen(record, number, note=_NOTHING)
-        return self._once_more(record, number)
+        return self._by_rerun(record, number)
 
     def _inside(self, record: GraphRecord, number: int, event: Event | None, stepping: Stepping) -> _Seen:
         if event is None or event.node is None or event.number != number:
@@ -153,25 +155,25 @@ class Passing:
         if self._stopped is None or self._stopped[0]() is not event or _is_changed(self._stopped[1], event):
             seen = _Seen(record, number, event.inputs, event.outputs, event.addends, stepping.norms)
             seen.made, seen.by_hand = event.made, event.changes
-            self._stopped = (ref(event, self._go_on), seen)
+            self._stopped = (ref(event, self._release), seen)
         return self._stopped[1]
 
-    def _go_on(self, gone: ReferenceType[Event]) -> None:
+    def _release(self, gone: ReferenceType[Event]) -> None:
         """Release what was received at a stop once the phase has gone on from it."""
         if self._stopped is not None and self._stopped[0] is gone:
             self._stopped = None
 
-    def _once_more(self, record: GraphRecord, number: int) -> _Seen:
+    def _by_rerun(self, record: GraphRecord, number: int) -> _Seen:
         point = self._held.point
         self._kept = [(then, seen) for then, seen in self._kept if then is point]
         known = next((seen for _, seen in self._kept if seen.number == number), None)
         if known is not None:
             return known
         seen = _Seen(record, number)
-        way = frozenset(self._look.way(record, number))
+        path = frozenset(self._viewer.path(record, number))
 
         def passes(place: int, after: bool, _parameter: str) -> bool:
-            return place != number and (after or place not in way)
+            return place != number and (after or place not in path)
 
         def see(event: Event) -> None:
             if event.edge == "before":

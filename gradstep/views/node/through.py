@@ -6,13 +6,12 @@ those that lead out of it the ones of its inputs. Edges to parameters end at the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import torch
 from msgspec.structs import replace
-from torch import Tensor
 
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
 from gradstep.engine.debuggee.loop import Point
@@ -22,6 +21,7 @@ from gradstep.engine.observe.rerun import backward_again
 from gradstep.values.errors import GradstepError
 from gradstep.values.views.inside import InsideView, LookInside, Passed
 from gradstep.views.graph.naming import Naming
+from gradstep.views.node.flow import Vectors, vector_at
 from gradstep.views.node.inside import passed_of
 
 Port: TypeAlias = "tuple[int, int]"
@@ -90,8 +90,9 @@ class Through:
         """Return a view with its module and the number of its call."""
         times = record.made.times(path)
         number = record.made.calls[call].number if times > 1 else 0
-        kind = self._held.kinds.get(path, "")
-        return replace(view, module=f"{path} {kind}".strip(), call=number, calls=times if times > 1 else 0)
+        return replace(
+            view, module=Naming(self._held, record).title(path), call=number, calls=times if times > 1 else 0
+        )
 
     def _again(self, record: GraphRecord, call: int) -> InsideView:
         """Run the backward again and record what crosses the border of a call."""
@@ -99,8 +100,8 @@ class Through:
         border = _border(record, call, ends)
         wanted = {number for number, _ in (*border.outputs, *border.inputs)}
         leaving = {number for edges in border.inputs.values() for number, _ in edges}
-        arrived: dict[int, Sequence[Tensor | None]] = {}
-        left: dict[int, Sequence[Tensor | None]] = {}
+        arrived: dict[int, Vectors] = {}
+        left: dict[int, Vectors] = {}
 
         def see(event: Event) -> None:
             if event.edge == "before" and event.number in wanted:
@@ -120,13 +121,13 @@ class Through:
         outputs = tuple(
             passed_of(_name("output", i, len(border.outputs)), value, naming.where(number))
             for i, (number, output) in enumerate(border.outputs[:_MOST])
-            if (value := _at(arrived.get(number), output)) is not None
+            if (value := vector_at(arrived.get(number), output)) is not None
         )
         inputs: list[Passed] = []
         for i, ((number, output), edges) in enumerate(list(border.inputs.items())[:_MOST]):
             name, where = _name("input", i, len(border.inputs)), naming.where(number)
-            parts = [value for n, edge in edges if (value := _at(left.get(n), edge)) is not None]
-            total = _at(arrived.get(number), output)
+            parts = [value for n, edge in edges if (value := vector_at(left.get(n), edge)) is not None]
+            total = vector_at(arrived.get(number), output)
             if parts:
                 made = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
                 inputs.append(passed_of(name, made, where))
@@ -135,16 +136,16 @@ class Through:
         return InsideView(0, inputs=tuple(inputs), outputs=outputs, note="" if inputs else _NO_INPUT)
 
 
-_NO_INPUT = "no input of it requires grad: it passes on no gradients except to parameters"
+_NO_INPUT = "none of its inputs requires grad: it passes gradients to parameters only"
 
 
 def _border(record: GraphRecord, call: int, ends: Collection[int]) -> _Border:
-    """Find what crosses the border of a call: nodes made in it, or in a call inside of it, lie within.
+    """Find what crosses the border of a call: nodes made in it, or in a nested call, are inside.
 
     Args:
         record: the graph.
         call: the call, as its place among the calls.
-        ends: the leaves of parameters: what flows there is no gradient of an input.
+        ends: the leaves of parameters, whose gradients are not those of an input.
     """
     parents = [made.parent for made in record.made.calls]
     within: dict[int, bool] = {-1: False, call: True}
@@ -172,7 +173,3 @@ def _border(record: GraphRecord, call: int, ends: Collection[int]) -> _Border:
 
 def _name(side: str, place: int, count: int) -> str:
     return f"grad of {side}" + (f" {place}" if count > 1 else "")
-
-
-def _at(values: Sequence[Tensor | None] | None, place: int) -> Tensor | None:
-    return values[place] if values is not None and place < len(values) else None

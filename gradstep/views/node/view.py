@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
 from gradstep.engine.autograd.derivatives.find import rule_of, summed_over, symbol_of, words_of
 from gradstep.engine.autograd.derivatives.rule import Rule, dimension
-from gradstep.engine.autograd.graph import GraphRecord
+from gradstep.engine.autograd.graph import GraphRecord, node_name
 from gradstep.engine.autograd.jacobian import Refusal, refusal, vjp
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.autograd.saved_values import SavedValue, saved_values, settings
@@ -19,11 +20,10 @@ from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name
 from gradstep.values.views.node import Chain, ChainView, EdgeRow, LookChain, LookNode, MatrixPart, NodeView, SavedRow
 from gradstep.views.graph.naming import Naming
-from gradstep.views.node.chain import Ways
-from gradstep.views.node.flow import flow_of, window_of
+from gradstep.views.node.chain import Paths
+from gradstep.views.node.flow import Vectors, flow_of, vector_at, window_of
 from gradstep.views.node.matrix import MatrixViewer
 
-Vectors = Sequence[Tensor | None]
 _LINKS = 64
 """Maximum number of links of the chain in a node view."""
 _NONE: Mapping[int, float | None] = {}
@@ -35,25 +35,25 @@ class NodeViewer:
     def __init__(self, held: Held) -> None:
         self._held = held
         self._matrices = MatrixViewer()
-        self._ways: Ways | None = None
+        self._paths: Paths | None = None
 
     def forget(self) -> None:
         """Release the graph."""
-        self._ways = None
+        self._paths = None
 
     def chain(
         self, stop: int, request: LookChain, record: GraphRecord, number: int, norms: Mapping[int, float | None] = _NONE
     ) -> ChainView:
-        """Return the chain from the loss to a node; `norms` are those of v that were seen, by the node's number."""
+        """Return the chain from the loss to a node; `norms` are the known norms of v, by node."""
         if not 0 <= number < len(record.nodes):
             return ChainView(stop, note=f"the graph has no node #{number}")
         naming = Naming(self._held, record)
-        return ChainView(stop, self._ways_of(record).chain(number, request.count, naming, norms))
+        return ChainView(stop, self.paths_of(record).chain(number, request.count, naming, norms))
 
-    def way(self, record: GraphRecord, number: int) -> list[int]:
-        """Return the nodes of the chain to a node, as many as a view has links."""
-        way = self._ways_of(record).to(number)
-        return [*way[:1], *way[-_LINKS:]]
+    def path(self, record: GraphRecord, number: int) -> list[int]:
+        """Return the nodes on the chain to a node, as many as a view has links."""
+        path = self.paths_of(record).to(number)
+        return [*path[:1], *path[-_LINKS:]]
 
     def view(
         self,
@@ -76,17 +76,18 @@ class NodeViewer:
             arrived: v for each output of the operation: the tensors that the engine passed, not copies: with other
                 strides the last bits may differ. None when unknown.
             left: what the engine passed on; None before the node has run.
-            norms: norms of v at other nodes, as far as they are known.
+            norms: the known norms of v at other nodes.
             made: the node's own result, when the gradient it passed on was edited.
         """
         if not 0 <= number < len(record.nodes):
             return NodeView(stop, note=f"the graph has no node #{number}")
         return _Node(self, stop, request, record, number, arrived, left, made).view(norms)
 
-    def _ways_of(self, record: GraphRecord) -> Ways:
-        if self._ways is None or self._ways.record is not record:
-            self._ways = Ways(record)
-        return self._ways
+    def paths_of(self, record: GraphRecord) -> Paths:
+        """Return the paths through a graph."""
+        if self._paths is None or self._paths.record is not record:
+            self._paths = Paths(record)
+        return self._paths
 
 
 class _Node:
@@ -107,12 +108,12 @@ class _Node:
         self.node: Node = record.nodes[number]
         self.record, self.arrived = record, arrived
         self.naming = Naming(look._held, record)
-        self.ways = look._ways_of(record)
+        self.paths = look.paths_of(record)
         self.rule: Rule | None = rule_of(self.node)
         self.exact = left is not None
         self.made = left if made is None else made
         self.why = ""
-        self.left = left if left is not None else self._foreseen()
+        self.left = left if left is not None else self._predicted()
         self.window = (request.top, request.left, request.rows, request.columns)
 
     def view(self, norms: Mapping[int, float | None]) -> NodeView:
@@ -121,22 +122,22 @@ class _Node:
         arrives = tuple(None if v is None else flow_of(v, *self.window) for v in self.arrived or ())
         norm = math.sqrt(sum(flow.norm**2 for flow in arrives if flow is not None and flow.norm is not None))
         edges = tuple(self._edge(edge, norm) for edge in range(len(node.next_functions)))
-        seen = self._seen_edge()
-        output = self._seen_output()
+        seen = self._shown_edge()
+        output = self._shown_output()
         if seen < 0:
             matrix = None
         elif self._changed():
-            note = "a saved tensor was written since it ran: J would be a different one"
+            note = "a saved tensor was modified since it ran: J would be different"
             matrix = MatrixPart(seen, output, 0, 0, note=note)
         else:
-            v, left = _at(self.arrived, output), _at(self.left, seen)
+            v, left = vector_at(self.arrived, output), vector_at(self.left, seen)
             matrix = self.look._matrices.part(self.stop, node, seen, output, request, self.record.made.applied, v, left)
         here = norm if arrives else norms.get(self.number)
         return NodeView(
             self.stop,
             self.number,
             len(self.record.nodes),
-            self.naming.name(node),
+            node_name(node),
             self.naming.operation(self.number),
             self.naming.module(self.number),
             "" if self.arrived is None else "after" if self.exact else "before",
@@ -155,10 +156,10 @@ class _Node:
         )
 
     def _chain(self, norms: Mapping[int, float | None]) -> Chain:
-        return self.ways.chain(self.number, _LINKS, self.naming, norms)
+        return self.paths.chain(self.number, _LINKS, self.naming, norms)
 
-    def _foreseen(self) -> Vectors | None:
-        """Return what the node is going to pass on; None when unknown, with the reason in `why`."""
+    def _predicted(self) -> Vectors | None:
+        """Return the gradients that the node will pass on; None when unknown, with the reason in `why`."""
         if self.arrived is None:
             refused = refusal(self.node, self.request.run)
             self.why = "v is shown when backward is stepped to this node" if refused is None else refused.why
@@ -170,7 +171,7 @@ class _Node:
         return made
 
     def _changed(self) -> bool:
-        """Return whether the node now gives another result than when it ran: not every write to a weight is counted."""
+        """Return whether the node now gives another result than when it ran: torch does not count every write."""
         if not self.exact or self.made is None or self.arrived is None or refusal(self.node) is not None:
             return False
         made = vjp(self.node, self.arrived)
@@ -188,19 +189,19 @@ class _Node:
         following, place = self.node.next_functions[edge]
         symbol, formula = symbol_of(self.rule, edge) if self.rule is not None else ("", "")
         if following is None:
-            return EdgeRow(edge, symbol, formula, note="needs no gradient")
+            return EdgeRow(edge, symbol, formula, note="does not require grad")
         number = self._number_of(edge)
-        value = _at(self.left, edge)
+        value = vector_at(self.left, edge)
         leaves = None if value is None else flow_of(value, *self.window)
         out = None if leaves is None or leaves.norm is None or not norm else leaves.norm / norm
-        note = "" if leaves is not None else "nothing: no gradient flows here" if self.left is not None else self.why
+        note = "" if leaves is not None else "none: no gradient flows here" if self.left is not None else self.why
         shape = self.naming.shape(following, place)
         return EdgeRow(
             edge,
             symbol,
             formula,
             number,
-            self.naming.name(following),
+            node_name(following),
             self.naming.operation(number),
             self.naming.module(number),
             self.naming.parameter(number),
@@ -208,7 +209,7 @@ class _Node:
             leaves,
             out,
             summed_over(self.node, edge),
-            self.ways.meeting[number] - 1,
+            self.paths.meeting[number] - 1,
             note,
         )
 
@@ -217,17 +218,17 @@ class _Node:
         before = sum(following is not None for following, _ in self.node.next_functions[:edge])
         return self.record.edges[self.number][before]
 
-    def _seen_edge(self) -> int:
+    def _shown_edge(self) -> int:
         """Return the requested edge; else the first that does not end at a leaf."""
-        wished = self.request.edge
-        ends = [edge for edge, (following, _) in enumerate(self.node.next_functions) if following is not None]
-        on = [edge for edge in ends if self.node.next_functions[edge][0].next_functions]  # type: ignore[union-attr]
-        return wished if wished in ends else (on or ends or [-1])[0]
+        edge = self.request.edge
+        edges = [i for i, (following, _) in enumerate(self.node.next_functions) if following is not None]
+        inner = [i for i in edges if self.node.next_functions[i][0].next_functions]  # type: ignore[union-attr]
+        return edge if edge in edges else (inner or edges or [-1])[0]
 
-    def _seen_output(self) -> int:
-        wished, count = self.request.output, len(self.node._input_metadata)
-        if 0 <= wished < count:
-            return wished
+    def _shown_output(self) -> int:
+        output, count = self.request.output, len(self.node._input_metadata)
+        if 0 <= output < count:
+            return output
         return next((i for i, v in enumerate(self.arrived or ()) if v is not None), 0)
 
     def _saved(self, value: SavedValue) -> SavedRow:
@@ -249,17 +250,13 @@ class _Node:
         )
 
 
-def _at(vectors: Vectors | None, place: int) -> Tensor | None:
-    return vectors[place] if vectors is not None and place < len(vectors) else None
-
-
 def _owner(held: Held, tensor: Tensor) -> str:
     """Return the parameter or buffer whose memory a tensor shares; empty when it has its own."""
-    if tensor.is_meta or str(tensor.layout) != "torch.strided" or not tensor.numel():
+    if tensor.is_meta or tensor.layout is not torch.strided or not tensor.numel():
         return ""
     memory = tensor.untyped_storage().data_ptr()
     for name, own in (*held.parameters, *held.buffers()):
-        if not own.is_meta and str(own.layout) == "torch.strided" and own.untyped_storage().data_ptr() == memory:
+        if not own.is_meta and own.layout is torch.strided and own.untyped_storage().data_ptr() == memory:
             return name
     return ""
 

@@ -78,19 +78,19 @@ def _held_name(held: Held, path: str) -> str:
 # -- windows -----------------------------------------------------------------------------------------------------------
 def window_of(side: Side, plane: Plane, quantity: Quantity) -> Window:
     """Copy a window: the shown quantity of its elements, their values before, and which of them have changed."""
-    now = plane.turned(part(side.now, plane.cut))
-    old = None if side.before is None else plane.turned(part(side.before, plane.cut))
+    now = plane.rows_first(part(side.now, plane.cut))
+    old = None if side.before is None else plane.rows_first(part(side.before, plane.cut))
     if side.past == "none":
         changed = torch.ones(now.shape, dtype=torch.bool)
     else:
         changed = torch.zeros(now.shape, dtype=torch.bool) if old is None else different(now, old).cpu()
-    values, absent = _seen(now, old, changed, quantity)
+    values, absent = _shown(now, old, changed, quantity)
     was = None if old is None or side.is_same else _rows(_magnitude(exact(old)))
     known = None if quantity == "value" else _rows(_magnitude(exact(now)))
     return Window(_rows(values), was, _flags(changed), known, _flags(absent))
 
 
-def _seen(now: Tensor, old: Tensor | None, changed: Tensor, quantity: Quantity) -> tuple[Tensor, Tensor]:
+def _shown(now: Tensor, old: Tensor | None, changed: Tensor, quantity: Quantity) -> tuple[Tensor, Tensor]:
     """Return the shown quantity of elements as float64, and where it is undefined, as a ratio to 0."""
     first, last = None if old is None else exact(old), exact(now)
     nowhere = torch.zeros(last.shape, dtype=torch.bool)

@@ -13,7 +13,7 @@ from gradstep.values.views.tensor import Axis
 
 @dataclass(frozen=True)
 class Plane:
-    """A part of a tensor with two dimensions, one or none, in the order in which they are seen."""
+    """A part of a tensor with at most two dimensions, in the order in which they are shown."""
 
     cut: Cut
     """Every other dimension is at an index."""
@@ -21,7 +21,7 @@ class Plane:
     """Which dimensions of the tensor are rows and columns."""
 
     def window(self, top: int, left: int, rows: int, columns: int) -> Plane:
-        """Return the part that a window shows; it is moved so that it is full where it can be."""
+        """Return the part that a window shows, moved so that it is full if possible."""
         parts = list(self.cut.parts)
         for dim, first, count in zip(self.dims, (top, left), (rows, columns), strict=False):
             whole = parts[dim]
@@ -36,8 +36,8 @@ class Plane:
         assert isinstance(found, range)
         return found
 
-    def turned(self, part: Tensor) -> Tensor:
-        """Turn what the cut gives, dimensions in the tensor's order, so that rows come before columns."""
+    def rows_first(self, part: Tensor) -> Tensor:
+        """Transpose the cut, whose dimensions are in the tensor's order, so that rows come before columns."""
         return part.T if part.dim() == 2 and self.dims[0] > self.dims[1] else part
 
 
@@ -52,8 +52,8 @@ def plane_of(chosen: Cut, dims: Sequence[int], at: Sequence[int]) -> Plane:
 
     Args:
         chosen: the selection; no dimension that it keeps is empty.
-        dims: the dimensions that are rows and columns; the last two that it keeps where these are none of it.
-        at: how far in the selection each dimension that it keeps is seen; the first index where it is not said.
+        dims: the dimensions that are rows and columns; the last two that it keeps if these are not among them.
+        at: the position along each kept dimension, for those that are not shown; 0 by default.
     """
     axes = axes_of(chosen)
     kept = [axis.dim for axis in axes]

@@ -15,6 +15,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import wide
 from gradstep.engine.numbers.readable import dtype_name
 from gradstep.values.views.training import BatchView, LookBatch, PartRow, Piece, SampleRow
+from gradstep.views.moment import version_of
 from gradstep.views.training.samples import SampleLosses, sample_losses
 
 Kind = Literal["image", "tokens", "curve", "numbers"]
@@ -104,8 +105,8 @@ class BatchViewer:
     def _rows_of(self, parts: Sequence[tuple[str, Tensor]]) -> tuple[PartRow, ...]:
         made: list[tuple[ref[Tensor], int, PartRow]] = []
         for name, tensor in parts:
-            known = next((row for t, v, row in self._rows if t() is tensor and v == _version(tensor)), None)
-            made.append((ref(tensor), _version(tensor), known or part_row(name, tensor)))
+            known = next((row for t, v, row in self._rows if t() is tensor and v == version_of(tensor)), None)
+            made.append((ref(tensor), version_of(tensor), known or part_row(name, tensor)))
         self._rows = made
         return tuple(row for _, _, row in made)
 
@@ -185,11 +186,6 @@ def part_row(name: str, tensor: Tensor) -> PartRow:
     std = float(finite.std()) if finite.numel() > 1 else None
     numbers = (float(finite.min()), float(finite.max()), float(finite.mean()))
     return PartRow(name, kind, row.shape, row.dtype, *numbers, std, nans, infs)
-
-
-def _version(tensor: Tensor) -> int:
-    """Return a tensor's version counter; tensors made in inference mode have none."""
-    return -1 if tensor.is_inference() else tensor._version
 
 
 def _plain(tensor: Tensor) -> bool:

@@ -41,16 +41,17 @@ def before(held: Held, name: str) -> tuple[bool, Tensor | None]:
 
 def changed_names(held: Held) -> frozenset[str]:
     """Return the names of all tensors whose contents the last phase changed."""
-    return frozenset(name for name, old, new in pairs(held) if not _same(old, new))
+    return frozenset(name for name, old, new in pairs(held) if not same_contents(old, new))
 
 
 def changes_view(held: Held, stop: int) -> Changes:
     """Return what the last phase changed, with norms before, after and of the change."""
-    rows = tuple(_change(*pair) for pair in pairs(held) if not _same(pair[1], pair[2]))
+    rows = tuple(_change(*pair) for pair in pairs(held) if not same_contents(pair[1], pair[2]))
     return Changes(stop, held.point.phase, held.point.value, rows)
 
 
-def _same(old: Tensor | None, new: Tensor | None) -> bool:
+def same_contents(old: Tensor | None, new: Tensor | None) -> bool:
+    """Return whether two tensors are equal bit for bit, or both None."""
     if old is None or new is None or old is new:
         return old is new
     return same_bits(old, new)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from gradstep.engine.bits import beside, different, same_bits
+from gradstep.engine.bits import beside, different
 from gradstep.engine.history.points import TimelinePoint, fork_of
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import keep_both
@@ -18,6 +18,7 @@ from gradstep.engine.state.part import Key
 from gradstep.engine.state.snapshot import Checkpoint
 from gradstep.values import numbers
 from gradstep.values.views.timeline import CompareLoss, CompareRow, CompareView, LookCompare
+from gradstep.views.training.changes import same_contents
 
 
 def compare_view(timeline: Timeline, stop: int, look: LookCompare) -> CompareView:
@@ -30,7 +31,7 @@ def compare_view(timeline: Timeline, stop: int, look: LookCompare) -> CompareVie
     one, other = keep_both(timeline, first, second)
     keys = list(dict.fromkeys((*one.images, *other.images)))
     pairs = [(key, _contents(one, key), _contents(other, key)) for key in keys]
-    rows = tuple(_row(key, a, b) for key, a, b in pairs if not _same(a, b))
+    rows = tuple(_row(key, a, b) for key, a, b in pairs if not same_contents(a, b))
     return CompareView(
         stop,
         first.number,
@@ -68,12 +69,6 @@ def compare_words(view: CompareView) -> str:
 def _contents(checkpoint: Checkpoint, key: Key) -> Tensor | None:
     image = checkpoint.images.get(key)
     return None if image is None else image.contents
-
-
-def _same(one: Tensor | None, other: Tensor | None) -> bool:
-    if one is None or other is None:
-        return one is None and other is None
-    return one is other or same_bits(one, other)
 
 
 def _row(key: Key, one: Tensor | None, other: Tensor | None) -> CompareRow:

@@ -95,7 +95,7 @@ def _slots(held: Held, path: str, parameter: Tensor | None, selected: str) -> tu
         if held.point.iteration and parameter.grad is not None:
             return (), f"{name} keeps no state for it"
         return (), f"no state yet: {name} creates it in its first step with a .grad"
-    return (), "it is in no parameter group, so it has no state"
+    return (), "it is not in a parameter group, so it has no state"
 
 
 def _slot(path: str, key: str, value: object, selected: str) -> SlotRow:

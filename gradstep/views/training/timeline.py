@@ -26,7 +26,7 @@ def timeline_view(timeline: Timeline, stop: int, look: LookTimeline) -> Timeline
     """Return a window of the timeline."""
     here = timeline.current
     if here is None:
-        note = "no history is kept: start with --history 1GiB" if not timeline.budget else "nothing is kept yet"
+        note = "no history is kept: start with --history 1GiB" if not timeline.budget else "no stop is kept yet"
         return TimelineView(stop, (), 0, 0, (), 0, timeline.budget, note)
     points = list(timeline.points.values())
     end = max(0, len(points) - look.last)

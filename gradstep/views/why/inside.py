@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from gradstep.engine.autograd.derivatives.find import rule_of, symbol_of, words_of
-from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
+from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor, node_name
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
@@ -56,7 +56,7 @@ def _forward(event: Event) -> str:
             return f"{what}{f' on {given}' if given else ''}. It is compiled: a region that runs as one operation."
         return f"{what}{f' on {given}' if given else ''}. `into` steps to what it calls, `over` runs it whole."
     if event.outputs is None:
-        what = f"{event.name} is about to run a backward of its own"
+        what = f"{event.name} is about to run backward inside the forward"
         return f"{what}. `into` steps to its nodes, `over` runs it whole."
     made, refused = _shapes(event.outputs or ()), _refused(event)
     way = f"{given} → {made}" if given and made else made or given
@@ -67,7 +67,7 @@ def _forward(event: Event) -> str:
         did = f"{event.name} ran{where}: {way}."
     if refused:
         return f"{did} No node for backward: {refused}."
-    nodes = [t.grad_fn.name().rsplit("::", 1)[-1] for _, t in tensors_in(event.outputs, "") if t.grad_fn is not None]
+    nodes = [node_name(t.grad_fn) for _, t in tensors_in(event.outputs, "") if t.grad_fn is not None]
     if event.kind == "op" and nodes:
         return f"{did} It recorded {nodes[0]}, which backward will run."
     return did
@@ -93,17 +93,18 @@ class _Node:
 
     def __init__(self, held: Held, record: GraphRecord, event: Event) -> None:
         self._held, self._record, self._event = held, record, event
-        self.name = f"#{event.number} {event.name.rsplit('::', 1)[-1]}"
+        self.name = f"#{event.number} {node_name(record.nodes[event.number])}"
 
     def sentence(self) -> str:
         event = self._event
         if leaf_tensor(self._record.nodes[event.number]) is not None:
             return self._of_leaf()
-        label = f"{event.name.rsplit('::', 1)[-1]} ({self._label(event.number)})"
+        label = f"{node_name(self._record.nodes[event.number])} ({self._label(event.number)})"
         if event.edge == "after":
             targets = list(dict.fromkeys(self._record.edges[event.number]))
-            ways = f" to {listed([self._numbered(t) for t in targets])}" if targets else ", and backward ends there"
-            return f"{label} has run: it passed Jᵀv on{ways}."
+            if not targets:
+                return f"{label} has run: backward ends there."
+            return f"{label} has run: it passed Jᵀv on to {listed([self._numbered(t) for t in targets])}."
         words = words_of(self._record.nodes[event.number])
         happens = f" {_capital(words)}." if words else ""
         return f"{label} is about to run: v ({_shapes(event.inputs)}) {self._arrives()}.{happens}"

@@ -91,7 +91,7 @@ class Work:
         self.lines.append(Made(name, term, actual))
         return term.named(name, actual if actual is not None else None)
 
-    # -- what came of it ----------------------------------------------------------------------------------------------
+    # -- the result ---------------------------------------------------------------------------------------------------
     def finish(self, result: Term) -> None:
         """Write the last line: the new weight."""
         self.lines.append(Made("w", result, self.weight_after))
