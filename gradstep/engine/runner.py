@@ -130,13 +130,13 @@ class Runner:
         if not isinstance(command, Act):
             return self.edit(command, scope)
         if isinstance(command, Backward) and command.flows:
-            self.run(command, _EditsAgain(self.held, command, scope))
+            self.run(command, _RepeatedEdits(self.held, command, scope))
         else:
             self.run(command)
         return ""
 
 
-class _EditsAgain:
+class _RepeatedEdits:
     """The taps of a backward that runs without a stop and repeats the gradient edits made in it."""
 
     def __init__(self, held: Held, act: Backward, scope: Scope) -> None:

@@ -18,7 +18,8 @@ from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.files.compare import compare_files
 from gradstep.engine.observe.rerun import forward_again
 from gradstep.engine.state import registry
-from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.state.hashing import Hasher
+from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Writer, Writing
 
 
 class World:
@@ -51,9 +52,9 @@ class Toy(Part[int]):
     def tensors(self, held: Debuggee, kept: int) -> Iterable[tuple[Key, Tensor | None]]:
         return [(("toy", "world"), WORLD.tensor)]
 
-    def hash(self, held: Debuggee, kept: int, total: Total) -> None:
-        total.add("world", kept)
-        total.tensor(("toy", "world"))
+    def hash(self, held: Debuggee, kept: int, hasher: Hasher) -> None:
+        hasher.add("world", kept)
+        hasher.tensor(("toy", "world"))
 
     def encode(self, held: Debuggee, kept: int, file: Writer) -> Mapping[str, Any]:
         return {"world": [kept, file.tensor(("toy", "world"), "world")]}

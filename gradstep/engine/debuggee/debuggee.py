@@ -93,7 +93,7 @@ class Debuggee:
         """Return whether a forward runs code that could write the weights: the user's modules, or hooks."""
         return self._user_forward or any(m._forward_hooks or m._forward_pre_hooks for m in self.modules)
 
-    def came_out_otherwise(self) -> str:
+    def mark_unrepeatable(self) -> str:
         """Record that a forward did not repeat; return the objects that may hold the state it depends on."""
         objects = [(path, type(each)) for path, each in self.attributes.capture().opaque()]
         own = [f"`self.{path}` (a {kind.__name__})" for path, kind in objects if is_users(kind)]

@@ -36,7 +36,7 @@ class Outside:
         if point is not None and isinstance(point.command, Forward) and not held.unrepeatable:
             other = next((each for each in points if _is_same_forward(each, point)), None)
             if other is not None and repr(other.loss) != repr(point.loss):
-                held.came_out_otherwise()
+                held.mark_unrepeatable()
                 start = f", from the same stop {point.parent.number}" if point.parent else ""
                 gave = f"this forward gave another loss than that of stop {other.number}{start}"
                 yield f"{gave}: {held.unrepeatable} keeps state"

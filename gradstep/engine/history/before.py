@@ -15,7 +15,7 @@ from gradstep.engine.state.writing import writing
 from gradstep.values.commands import ACT_NAMES
 
 
-def word_of(kind: type[object]) -> str:
+def command_name(kind: type[object]) -> str:
     """Return the name of a kind of command."""
     return ACT_NAMES.get(kind, kind.__name__.lower())
 
@@ -33,12 +33,12 @@ def saved_before(held: Debuggee, point: TimelinePoint) -> Saved:
     changed = [key for key, image in before.images.items() if image is not now.images.get(key)]
     kinds = {key[0] for key in point.wrote}
     what = writing(held, point.command) if isinstance(point.command, Act) else None
-    kept = {
+    captured = {
         part.name: before.captured[part.name]
         for part in registry.PARTS
         if what is None or part.may_write(held, what) is not None or kinds & part.kinds.keys()
     }
-    return Saved(_copies(before, changed), kept)
+    return Saved(_copies(before, changed), captured)
 
 
 def began_with(point: TimelinePoint) -> Saved | None:
@@ -50,9 +50,9 @@ def began_with(point: TimelinePoint) -> Saved | None:
     before = None if made_by is None or made_by.parent is None else made_by.parent.checkpoint
     if before is None:
         return None
-    kept = {part.name: before.captured[part.name] for part in registry.PARTS if part.restored_for_rerun}
+    captured = {part.name: before.captured[part.name] for part in registry.PARTS if part.restored_for_rerun}
     kinds = {kind for part in registry.PARTS if part.restored_for_rerun for kind in part.kinds}
-    return Saved(_copies(before, [key for key in before.images if key[0] in kinds]), kept, before.grad_mode)
+    return Saved(_copies(before, [key for key in before.images if key[0] in kinds]), captured, before.grad_mode)
 
 
 def part_differs(point: TimelinePoint, key: Key, items: tuple[Item, ...]) -> bool:

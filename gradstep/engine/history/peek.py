@@ -14,7 +14,7 @@ from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.history.before import saved_before
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
-from gradstep.engine.state.snapshot import put_back, take
+from gradstep.engine.state.snapshot import restore, take
 from gradstep.values.errors import wrong
 
 
@@ -38,7 +38,7 @@ def peek(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
         others = [image for image in written if id(image.tensor) not in known]
         there = [images.current(image.tensor) for image in others]
         try:
-            put_back(held, images, target.checkpoint)
+            restore(held, images, target.checkpoint)
             images.load(others)  # a batch that the phase wrote
             timeline.put_losses(target, here)
             held.refused, held.forward_saved = "", None
@@ -48,7 +48,7 @@ def peek(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
             yield
         finally:
             timeline.visiting = False
-            put_back(held, images, now)
+            restore(held, images, now)
             images.load(there)
             held.losses[:], held.loss_rates[:] = losses, rates
             held.point, held.refused, held.forward_saved, held.saved = point, refused, begun, saved

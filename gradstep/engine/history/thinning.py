@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from gradstep.engine.history.before import word_of
+from gradstep.engine.history.before import command_name
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import is_base, run_again_and_compare
@@ -92,7 +92,7 @@ def _check(timeline: Timeline, here: TimelinePoint, victim: TimelinePoint, say: 
     way = _last_of(kinds | recent, here) or _last_of(kinds, here) or _way_without(victim)
     compared = {type(each.command) for each in way if each.checkpoint is not None}
     if timeline.bytes > LONG:
-        words = ", ".join(sorted(word_of(kind) for kind in kinds))
+        words = ", ".join(sorted(command_name(kind) for kind in kinds))
         say(f"the history is over its budget: checking once whether {words} repeat bit for bit")
     try:
         differing = run_again_and_compare(timeline, way)
@@ -104,7 +104,7 @@ def _check(timeline: Timeline, here: TimelinePoint, victim: TimelinePoint, say: 
             differing.pop(kind, None)  # reported before
         timeline.repeats[kind] = known and kind not in differing
     reason = "does not repeat bit for bit when rerun, so its results are kept"
-    return [f"{word_of(kind)} {reason}: {what}" for kind, what in differing.items()]
+    return [f"{command_name(kind)} {reason}: {what}" for kind, what in differing.items()]
 
 
 def _way_without(victim: TimelinePoint) -> list[TimelinePoint]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gradstep.engine.bits import same_bits, write
 from gradstep.engine.held import Held
-from gradstep.engine.history.before import saved_before, word_of
+from gradstep.engine.history.before import command_name, saved_before
 from gradstep.engine.history.peek import lend_graph, peek
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
@@ -22,11 +22,11 @@ from gradstep.engine.state.digest import digest
 from gradstep.engine.state.images import Image, Images
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.saved import Saved, restore_parts
-from gradstep.engine.state.snapshot import Checkpoint, put_back, tensors_of
+from gradstep.engine.state.snapshot import Checkpoint, restore, tensors_of
 from gradstep.values.commands import Forward, PointCommand
 from gradstep.values.errors import wrong
 
-_Seen = TypeVar("_Seen")
+_Watched = TypeVar("_Watched")
 
 
 class Arrival(Struct, frozen=True):
@@ -100,7 +100,7 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
         came = True
     finally:
         if always or not came:
-            put_back(held, timeline.images, here.checkpoint)
+            restore(held, timeline.images, here.checkpoint)
             restore_parts(held, graphs)
             torch._C._autograd._unsafe_set_version_counter(tuple(written), tuple(versions))
             held.losses[:], held.loss_rates[:] = losses, rates
@@ -109,8 +109,8 @@ def _coming_back(timeline: Timeline, always: bool = True) -> Iterator[None]:
 
 
 def watch_again(
-    timeline: Timeline, point: TimelinePoint, watch: Callable[[Held, PointCommand], AbstractContextManager[_Seen]]
-) -> _Seen:
+    timeline: Timeline, point: TimelinePoint, watch: Callable[[Held, PointCommand], AbstractContextManager[_Watched]]
+) -> _Watched:
     """Rerun the command that led to a point under `watch`, and come back.
 
     Raises:
@@ -160,7 +160,7 @@ def _travel(timeline: Timeline, target: TimelinePoint, graph: bool) -> Arrival:
         differing = _run_again(timeline, again)
         before = saved_before(held, target)
         held.saved = before if before.known or not again else held.saved  # the rerun has saved it
-    differ = tuple(f"{word_of(kind)}: {what}" for kind, what in differing.items())
+    differ = tuple(f"{command_name(kind)}: {what}" for kind, what in differing.items())
     return Arrival(len(again), differ)
 
 
@@ -190,7 +190,7 @@ def _put(timeline: Timeline, point: TimelinePoint) -> None:
     held = timeline.held
     assert point.checkpoint is not None
     held.saved = Saved()  # free its memory for the contents that move
-    put_back(held, timeline.images, point.checkpoint)
+    restore(held, timeline.images, point.checkpoint)
     timeline.put_losses(point, timeline.here())
     held.forward_saved, held.refused = None, ""
     held.forget_graph()
@@ -238,7 +238,7 @@ def _compare_and_restore(timeline: Timeline, point: TimelinePoint, kept: Checkpo
     if not _equal(*losses):
         differ.append("the loss")
     if last or differ:
-        put_back(held, timeline.images, kept)
+        restore(held, timeline.images, kept)
         if point.forward is not None:  # with the graphs that the rerun made
             for part in registry.PARTS:
                 if part.holds_graphs:
@@ -291,7 +291,7 @@ def _prove(timeline: Timeline, point: TimelinePoint) -> None:
     if point.digest and digest(held)[0] != point.digest:
         raise wrong(
             f"stop {point.number} can't be reached again",
-            f"rerunning the commands up to {word_of(type(point.command))} did not give the same bits",
+            f"rerunning the commands up to {command_name(type(point.command))} did not give the same bits",
         )
     timeline.keep(point)
 

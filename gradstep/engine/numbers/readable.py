@@ -41,7 +41,7 @@ def layout_name(tensor: Tensor) -> str:
     return str(tensor.layout).removeprefix("torch.")
 
 
-def words_on(tensor: Tensor) -> list[str]:
+def notes_on(tensor: Tensor) -> list[str]:
     """Return notes on how to read the numbers: as magnitudes, or converted from another representation."""
     words = []
     if tensor.dtype.is_complex:

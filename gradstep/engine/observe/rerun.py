@@ -128,7 +128,7 @@ def _forward(
     with watch_forward(held.paths, held.model) as watched, around(), torch.set_grad_enabled(grad_mode):
         again = held.compute(held.point.batch)
     if loss is None or not same(again, loss):
-        what = f"run again from what it began with, it gives another loss: {held.came_out_otherwise()} keeps state"
+        what = f"run again from what it began with, it gives another loss: {held.mark_unrepeatable()} keeps state"
         raise wrong("the forward does not repeat", f"{what} that can't be captured", _INSTEAD)
     return again, watched
 

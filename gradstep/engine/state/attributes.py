@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from gradstep.engine.bits import same_bits, write
 from gradstep.engine.debuggee.attributes import CapturedAttributes, Record, same_state, same_value, set_state, state_of
 from gradstep.engine.debuggee.debuggee import Debuggee, is_torchs_module
-from gradstep.engine.state.hashing import Sum
-from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.state.hashing import Hasher
+from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Writer, Writing
 from gradstep.values.errors import GradstepError
 
 _VALUES = (type(None), bool, int, float, complex, str, bytes)
@@ -59,16 +59,16 @@ class AttributesPart(Part[CapturedAttributes]):
         for path, tensor in captured.tensors():
             yield ("attribute", path), tensor
 
-    def hash(self, held: Debuggee, captured: CapturedAttributes, total: Total) -> None:
+    def hash(self, held: Debuggee, captured: CapturedAttributes, hasher: Hasher) -> None:
         attributes = held.attributes
         changed = changed_values(attributes.first, captured)
         for path, tensor in captured.tensors():
-            hashed = total.hash_of(tensor)
+            hashed = hasher.hash_of(tensor)
             if attributes.first_hashes.get(path) != hashed:
                 changed[path] = (str(tensor.dtype), tuple(tensor.shape), hashed)
         changed.update({f"{path} ": None for path in attributes.first_hashes.keys() - dict(captured.tensors()).keys()})
         for path, value in sorted(changed.items()):
-            total.add(f"attribute {path}", value)
+            hasher.add(f"attribute {path}", value)
 
     def differ(self, one: CapturedAttributes, other: CapturedAttributes) -> Iterator[str]:
         if one is other:
@@ -207,7 +207,9 @@ def _put(held: Debuggee, record: Record, entries: Mapping[str, Any]) -> None:
     there = record.owner if isinstance(record.owner, dict) else record.owner.__dict__
     for name, value in entries.items():
         now = there.get(name, _UNREAD)
-        if value is _UNREAD or (now is not _UNREAD and not isinstance(value, _State) and Sum.of(now) == Sum.of(value)):
+        if value is _UNREAD or (
+            now is not _UNREAD and not isinstance(value, _State) and Hasher.of(now) == Hasher.of(value)
+        ):
             continue
         if isinstance(value, _State):
             _put_state(there, name, value.state)

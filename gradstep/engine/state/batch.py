@@ -11,7 +11,8 @@ from gradstep.engine.bits import same_bits
 from gradstep.engine.debuggee.batches import Cursor, move
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.state.generators import PREFIX, decoded, encoded, same_entries
-from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.state.hashing import Hasher
+from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Writer, Writing
 from gradstep.engine.tensor_trees import batch_tensors
 
 
@@ -41,15 +42,15 @@ class BatchPart(Part[Cursor]):
     def title(self, key: Key) -> str:
         return "batch" if key[0] == "batch" else key[1]
 
-    def hash(self, held: Debuggee, captured: Cursor, total: Total) -> None:
-        total.add("batches", [captured.taken, captured.within])
-        total.add("batch", captured.batch)
+    def hash(self, held: Debuggee, captured: Cursor, hasher: Hasher) -> None:
+        hasher.add("batches", [captured.taken, captured.within])
+        hasher.add("batch", captured.batch)
         # a written batch of a list is used again in the next epoch; other sources make new ones
         here = {id(tensor) for _, tensor in batch_tensors(captured.batch)}
         for written, before in held.batches.written if held.batches.sequence is not None else ():
-            now = total.hash_of(written)
+            now = hasher.hash_of(written)
             if now != before and id(written) not in here:
-                total.raw(before + now)
+                hasher.raw(before + now)
 
     def encode(self, held: Debuggee, captured: Cursor, file: Writer) -> Mapping[str, Any]:
         sequence = held.batches.sequence

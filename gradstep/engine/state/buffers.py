@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gradstep.engine.bits import same_bits, write
 from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.state.hashing import Hasher
+from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Writer, Writing
 from gradstep.engine.tensor_trees import batch_tensors
 
 
@@ -38,10 +39,10 @@ class Buffers(Part[tuple[Tensor | None, ...]]):
             if name == key[1] and tensor is not None:
                 slots[slot] = tensor
 
-    def hash(self, held: Debuggee, captured: tuple[Tensor | None, ...], total: Total) -> None:
+    def hash(self, held: Debuggee, captured: tuple[Tensor | None, ...], hasher: Hasher) -> None:
         for name, _, _ in held.buffer_slots:
-            total.add("buffer", name)
-            total.tensor(("buffer", name))
+            hasher.add("buffer", name)
+            hasher.tensor(("buffer", name))
 
     def encode(self, held: Debuggee, captured: tuple[Tensor | None, ...], file: Writer) -> Mapping[str, Any]:
         return {"buffers": {name: file.tensor(("buffer", name), name) for name, _, _ in held.buffer_slots}}

@@ -10,7 +10,7 @@ from torch import Tensor
 from gradstep.engine.bits import hash_of
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.state import registry
-from gradstep.engine.state.hashing import Sum
+from gradstep.engine.state.hashing import Hasher
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.snapshot import Checkpoint
 
@@ -30,10 +30,10 @@ def digest(held: Debuggee) -> tuple[str, int]:
         tensor = found[key]
         return None if tensor is None else (tensor, hash_of(tensor))
 
-    total = Sum(read)
+    hasher = Hasher(read)
     for part, captured in present:
-        part.hash(held, captured, total)
-    return total.hex, total.size
+        part.hash(held, captured, hasher)
+    return hasher.hex, hasher.size
 
 
 def digest_at(held: Debuggee, checkpoint: Checkpoint) -> str:
@@ -48,10 +48,10 @@ def digest_at(held: Debuggee, checkpoint: Checkpoint) -> str:
         image = images.get(id(tensor))
         return (tensor, hash_of(tensor)) if image is None else (image.contents, image.hash)
 
-    total = Sum(read, contents)
+    hasher = Hasher(read, contents)
     for part in registry.PARTS:
-        part.hash(held, checkpoint.captured[part.name], total)
-    return total.hex
+        part.hash(held, checkpoint.captured[part.name], hasher)
+    return hasher.hex
 
 
 def measured_on() -> str:

@@ -9,8 +9,8 @@ import numpy as np
 
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.debuggee.generators import Randomness, state_bytes
-from gradstep.engine.state.hashing import Sum
-from gradstep.engine.state.part import Decoded, Part, Reader, Total, Writer
+from gradstep.engine.state.hashing import Hasher
+from gradstep.engine.state.part import Decoded, Part, Reader, Writer
 
 
 class Generators(Part[Randomness]):
@@ -26,9 +26,9 @@ class Generators(Part[Randomness]):
     def restore(self, held: Debuggee, captured: Randomness) -> None:
         held.keeper.restore(captured)
 
-    def hash(self, held: Debuggee, captured: Randomness, total: Total) -> None:
+    def hash(self, held: Debuggee, captured: Randomness, hasher: Hasher) -> None:
         for part in state_bytes(captured):
-            total.raw(part)
+            hasher.raw(part)
 
     def encode(self, held: Debuggee, captured: Randomness, file: Writer) -> Mapping[str, Any]:
         return {"randomness": encoded(captured, file, PREFIX)}
@@ -79,7 +79,7 @@ def same_entries(one: Reader, other: Reader, section: str) -> bool:
     a, b = one.state[section], other.state[section]
     if a is None or b is None:
         return a is b
-    return Sum.of(_values(one, a)) == Sum.of(_values(other, b))
+    return Hasher.of(_values(one, a)) == Hasher.of(_values(other, b))
 
 
 def _values(file: Reader, entry: Mapping[str, Any]) -> tuple[Any, ...]:

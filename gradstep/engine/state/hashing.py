@@ -13,10 +13,9 @@ import xxhash
 from torch import Tensor
 
 from gradstep.engine.bits import hash_of
-from gradstep.engine.state.part import Key
 
 
-class Sum:
+class Hasher:
     """A running hash (xxh3_128).
 
     Args:
@@ -26,7 +25,7 @@ class Sum:
 
     def __init__(
         self,
-        read: Callable[[Key], tuple[Tensor, bytes] | None] = lambda _: None,
+        read: Callable[[tuple[str, ...]], tuple[Tensor, bytes] | None] = lambda _: None,
         contents: Callable[[Tensor], tuple[Tensor, bytes]] = lambda tensor: (tensor, hash_of(tensor)),
     ) -> None:
         self._read, self._contents = read, contents
@@ -53,7 +52,7 @@ class Sum:
         self._hash.update(part)
         self.size += len(part)
 
-    def tensor(self, key: Key) -> None:
+    def tensor(self, key: tuple[str, ...]) -> None:
         """Add the contents of a tensor of the state, or that it is None."""
         found = self._read(key)
         if found is None:
@@ -98,10 +97,10 @@ class Sum:
         if isinstance(value, Mapping):
             self.raw(f"dict {len(value)}".encode())
             for key, inner in value.items():
-                self.add(words_of(key), inner)
+                self.add(stable_repr(key), inner)
         elif isinstance(value, (set, frozenset)):
             self.raw(f"set {len(value)}".encode())
-            for word in sorted(map(words_of, value)):
+            for word in sorted(map(stable_repr, value)):
                 self.raw(word.encode())
         elif isinstance(value, (list, tuple, deque, np.ndarray)):
             self.raw(f"list {len(value)}".encode())
@@ -113,9 +112,9 @@ class Sum:
             if isinstance(inner, dict):
                 self.add("", {k: v for k, v in inner.items() if not callable(v)})
             else:
-                self.raw(words_of(value).encode())
+                self.raw(stable_repr(value).encode())
 
 
-def words_of(value: object) -> str:
+def stable_repr(value: object) -> str:
     """Return an object's `repr` without its address, which differs from process to process."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.state.part import Decoded, Part, Reader, Total, Writer
+from gradstep.engine.state.hashing import Hasher
+from gradstep.engine.state.part import Decoded, Part, Reader, Writer
 
 
 class Modes(Part[tuple[bool, ...]]):
@@ -24,8 +25,8 @@ class Modes(Part[tuple[bool, ...]]):
             if module.training != training:  # assigning an attribute of a module is slower than reading it
                 module.training = training
 
-    def hash(self, held: Debuggee, captured: tuple[bool, ...], total: Total) -> None:
-        total.add("training", list(captured))
+    def hash(self, held: Debuggee, captured: tuple[bool, ...], hasher: Hasher) -> None:
+        hasher.add("training", list(captured))
 
     def encode(self, held: Debuggee, captured: tuple[bool, ...], file: Writer) -> Mapping[str, Any]:
         return {"training": list(captured)}

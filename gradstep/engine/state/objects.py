@@ -7,8 +7,8 @@ from copy import deepcopy
 from typing import Any
 
 from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.state.hashing import Sum
-from gradstep.engine.state.part import Decoded, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.state.hashing import Hasher
+from gradstep.engine.state.part import Decoded, Part, Reader, Row, Writer, Writing
 from gradstep.engine.tensor_trees import tensors_in
 
 
@@ -32,9 +32,9 @@ class Objects(Part[dict[str, Any]]):
     def may_write(self, held: Debuggee, writing: Writing) -> Iterable[Row] | None:
         return ()
 
-    def hash(self, held: Debuggee, captured: dict[str, Any], total: Total) -> None:
+    def hash(self, held: Debuggee, captured: dict[str, Any], hasher: Hasher) -> None:
         for name, state in captured.items():
-            total.add(name, state)
+            hasher.add(name, state)
 
     def encode(self, held: Debuggee, captured: dict[str, Any], file: Writer) -> Mapping[str, Any]:
         return {"objects": {name: file.value(value, name) for name, value in captured.items()}}
@@ -52,7 +52,7 @@ class Objects(Part[dict[str, Any]]):
 
     def differ(self, one: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
         for name in one.keys() & other.keys():
-            if Sum.of(one[name]) != Sum.of(other[name]):
+            if Hasher.of(one[name]) != Hasher.of(other[name]):
                 yield f"the state of {name}"
 
     def differ_in_files(self, one: Reader, other: Reader) -> Iterator[str]:

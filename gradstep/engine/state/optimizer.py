@@ -11,8 +11,8 @@ from msgspec import Struct
 from torch import Tensor, nn
 
 from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.state.hashing import words_of
-from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.state.hashing import Hasher, stable_repr
+from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Writer, Writing
 from gradstep.values.errors import wrong
 
 
@@ -106,25 +106,25 @@ class OptimizerPart(Part[CapturedOptimizer]):
         kind, place, entry = key
         return f"{place or 'parameter'}.state.{entry}" if kind == "state" else f"group[{place}].{entry}"
 
-    def hash(self, held: Debuggee, captured: CapturedOptimizer, total: Total) -> None:
-        total.add("optimizer", type(captured.optimizer).__qualname__)
+    def hash(self, held: Debuggee, captured: CapturedOptimizer, hasher: Hasher) -> None:
+        hasher.add("optimizer", type(captured.optimizer).__qualname__)
         for place, (_, were, parameters) in enumerate(captured.groups):
-            total.add("params", [held.names.get(p, "") for p in parameters])
+            hasher.add("params", [held.names.get(p, "") for p in parameters])
             for key, value in were.items():
                 if isinstance(value, Tensor):
-                    total.add(key, "tensor")
-                    total.tensor(("group", str(place), key))
+                    hasher.add(key, "tensor")
+                    hasher.tensor(("group", str(place), key))
                 elif key != "params":
-                    total.add(key, value)
+                    hasher.add(key, value)
         for owner, _, were in captured.state:
             name = held.names.get(owner, "") if isinstance(owner, Tensor) else repr(owner)
-            total.add(name, len(were) if isinstance(were, dict) else were)
+            hasher.add(name, len(were) if isinstance(were, dict) else were)
             for key, value in were.items() if isinstance(were, dict) else ():
                 if isinstance(value, Tensor):
-                    total.add(words_of(key), "tensor")
-                    total.tensor(("state", name, str(key)))
+                    hasher.add(stable_repr(key), "tensor")
+                    hasher.tensor(("state", name, str(key)))
                 else:
-                    total.add(words_of(key), value)
+                    hasher.add(stable_repr(key), value)
 
     def encode(self, held: Debuggee, captured: CapturedOptimizer, file: Writer) -> Mapping[str, Any]:
         def entry(key: Key, value: Any, name: str) -> Any:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from gradstep.engine.debuggee.debuggee import Debuggee
-from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.state.hashing import Hasher
+from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Writer, Writing
 
 
 class Parameters(Part[tuple[bool, ...]]):
@@ -33,11 +34,11 @@ class Parameters(Part[tuple[bool, ...]]):
     def tensors(self, held: Debuggee, captured: tuple[bool, ...]) -> Iterable[tuple[Key, Tensor | None]]:
         return [(("weight", name), parameter) for name, parameter in held.parameters]
 
-    def hash(self, held: Debuggee, captured: tuple[bool, ...], total: Total) -> None:
+    def hash(self, held: Debuggee, captured: tuple[bool, ...], hasher: Hasher) -> None:
         for (name, _), requires_grad in zip(held.parameters, captured, strict=True):
-            total.add(name, requires_grad)
-            total.tensor(("weight", name))
-            total.tensor(("grad", name))
+            hasher.add(name, requires_grad)
+            hasher.tensor(("weight", name))
+            hasher.tensor(("grad", name))
 
     def encode(self, held: Debuggee, captured: tuple[bool, ...], file: Writer) -> Mapping[str, Any]:
         weights = {name: file.tensor(("weight", name), name) for name, _ in held.parameters}

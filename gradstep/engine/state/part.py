@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeAlias, Type
 from torch import Tensor
 
 from gradstep.engine.debuggee.debuggee import Debuggee
+from gradstep.engine.state.hashing import Hasher
 
 Key: TypeAlias = tuple[str, ...]
 """A tensor of the state: its kind and its names, such as ("weight", "2.bias") or ("state", "2.bias", "exp_avg")."""
@@ -33,26 +34,6 @@ class Writing(NamedTuple):
     takes_batch: bool = False
     batch: bool = False
     """True when the current batch may be written in place."""
-
-
-class Total(Protocol):
-    """The running hash that a part adds to."""
-
-    def add(self, name: str, value: Any) -> None:
-        """Add a value: a number, a string, a tensor, or a container of these."""
-        ...
-
-    def raw(self, part: bytes) -> None:
-        """Add bytes."""
-        ...
-
-    def tensor(self, key: Key) -> None:
-        """Add the contents of a tensor of the state, or that it is None."""
-        ...
-
-    def hash_of(self, tensor: Tensor) -> bytes:
-        """Return the hash of a tensor's contents at the point being hashed."""
-        ...
 
 
 class Writer(Protocol):
@@ -166,7 +147,7 @@ class Part(ABC, Generic[Captured]):
         """Return the display name of a tensor."""
         return key[1]
 
-    def hash(self, held: Debuggee, captured: Captured, total: Total) -> None:
+    def hash(self, held: Debuggee, captured: Captured, hasher: Hasher) -> None:
         """Add it to the digest."""
 
     def encode(self, held: Debuggee, captured: Captured, file: Writer) -> Mapping[str, Any]:

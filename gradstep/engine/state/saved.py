@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from msgspec import Struct, field
@@ -14,6 +14,7 @@ from torch import Tensor
 from gradstep.engine.bits import same_bits, write
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.state import registry
+from gradstep.engine.state.images import Images
 from gradstep.engine.state.memory import copies_of
 from gradstep.engine.state.part import Key, Row, Writing
 
@@ -107,19 +108,11 @@ def restore_parts(held: Debuggee, captured: dict[str, Any]) -> None:
         raise failed
 
 
-class Taker(Protocol):
-    """Makes the copies."""
-
-    def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return a copy of each tensor, whatever its layout."""
-        ...
-
-
 class Saver:
-    """Saves what an act may write; without a taker, copies live as long as they are referenced."""
+    """Saves what an act may write, in the images of a history or in copies that live as long as they are referenced."""
 
-    def __init__(self, copies: Taker | None = None, offload: bool = False) -> None:
-        self._take = partial(copies_of, offload=offload) if copies is None else copies.take
+    def __init__(self, images: Images | None = None, offload: bool = False) -> None:
+        self._take = partial(copies_of, offload=offload) if images is None else images.take
 
     def save(self, held: Debuggee, writing: Writing) -> Saved:
         """Save what an act may write."""

@@ -69,7 +69,7 @@ def take(held: Debuggee, images: Images, before: Checkpoint | None, saved: Saved
     return Checkpoint(seen, captured)
 
 
-def put_back(held: Debuggee, images: Images, checkpoint: Checkpoint) -> None:
+def restore(held: Debuggee, images: Images, checkpoint: Checkpoint) -> None:
     """Restore a checkpoint: the same objects with the old contents.
 
     The graph of the loss is not part of it: if it was alive, its forward must be rerun.

@@ -10,7 +10,8 @@ from torch import Tensor
 from gradstep.engine.bits import write
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.debuggee.strays import Stray, stray_of
-from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Total, Writer, Writing
+from gradstep.engine.state.hashing import Hasher
+from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Writer, Writing
 
 StrayGrads = tuple[tuple[Stray, Tensor | None], ...]
 
@@ -43,11 +44,11 @@ class StrayGradients(Part[StrayGrads]):
     def title(self, key: Key) -> str:
         return f"{key[1]}.grad"
 
-    def hash(self, held: Debuggee, captured: StrayGrads, total: Total) -> None:
+    def hash(self, held: Debuggee, captured: StrayGrads, hasher: Hasher) -> None:
         for stray, grad in sorted(captured, key=lambda pair: pair[0].name):
             if grad is not None:
-                total.add("stray", stray.name)
-                total.tensor(("stray", stray.name))
+                hasher.add("stray", stray.name)
+                hasher.tensor(("stray", stray.name))
 
     def encode(self, held: Debuggee, captured: StrayGrads, file: Writer) -> Mapping[str, Any]:
         pairs = ((stray.name, file.tensor(("stray", stray.name), f"{stray.name}.grad")) for stray, _ in captured)

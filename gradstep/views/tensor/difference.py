@@ -11,7 +11,7 @@ from gradstep.engine.bits import beside
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import keep_both
-from gradstep.engine.numbers.readable import dtype_name, why_not, words_on
+from gradstep.engine.numbers.readable import dtype_name, notes_on, why_not
 from gradstep.engine.numbers.selection import cut
 from gradstep.engine.state.registry import name_of
 from gradstep.engine.state.snapshot import Checkpoint
@@ -68,7 +68,7 @@ class DifferenceViewer:
             view,
             value=window_of(side, window, quantity),
             statistics=moved,
-            note="; ".join([*words_on(there), *filter(None, [gone])]),
+            note="; ".join([*notes_on(there), *filter(None, [gone])]),
             quantity=quantity,
             due=moved is None or any(t is not None and k is None for t, k in zip((first, second), known, strict=True)),
             pair=replace(pair, first_statistics=known[0], second_statistics=known[1]),

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.held import Held
-from gradstep.engine.numbers.readable import dtype_name, why_not, words_on
+from gradstep.engine.numbers.readable import dtype_name, notes_on, why_not
 from gradstep.engine.numbers.selection import Cut, cut
 from gradstep.values.expressions import name_line
 from gradstep.values.views.tensor import LookTensor, Quantity, TensorView
@@ -85,7 +85,7 @@ class TensorViewer:
             grad=None if grad is None else window_of(grad, window, quantity),
             statistics=measured,
             grad_statistics=of_grad,
-            note="; ".join([*words_on(tensor), *notes]),
+            note="; ".join([*notes_on(tensor), *notes]),
             would=_would(held, tensor, window) if framing.kind == "vector" and quantity == "value" else None,
             quantity=quantity,
             due=measured is None or (grad is not None and of_grad is None),
@@ -139,7 +139,7 @@ def _grad_side(held: Held, path: str, tensor: Tensor, quantity: Quantity) -> tup
     if reason:
         return None, [f".grad: {reason}"]
     side = side_of(held, f"{path}.grad", grad)
-    notes = [f".grad: {words}" for words in words_on(grad) if words not in words_on(tensor)]
+    notes = [f".grad: {words}" for words in notes_on(grad) if words not in notes_on(tensor)]
     if quantity != "value" and side.past == "unknown":
         return None, [*notes, "the .grad before was not kept"]
     return side, notes
