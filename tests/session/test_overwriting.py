@@ -30,7 +30,7 @@ def test_a_file_that_is_there_stays_unless_told(word: str, name: str, tmp_path: 
     typed(session, "load xor seed=0 device=cpu; forward")
     problem = typed(session, f'{word} "{file}"').problem
     assert problem is not None
-    assert (problem.title, problem.what) == ("the file is there already", str(file))
+    assert (problem.title, problem.what) == ("the file already exists", str(file))
     assert problem.remedy == f'`{word}! "{file}"` overwrites it'
     assert file.read_text() == "precious"
     assert typed(session, f'{word}! "{file}"').problem is None

@@ -318,7 +318,7 @@ def test_what_was_opened_by_a_program_is_no_session_to_open_again(home: Path) ->
     terminal.press(":forward\r")  # f right behind a digit would be a count
     terminal.wait("stop 2")
     terminal.press(":save kept.steps\r")
-    terminal.wait("Put one in front")
+    terminal.wait("Add one at the top")
     terminal.press("R")
     terminal.wait("R restarts a dead one")
     terminal.press("q")

@@ -128,7 +128,7 @@ def test_save_refuses_a_file_that_is_there(tmp_path):
             await s.press("f", "colon")
             await s.type(f"save {path}")
             await s.press("enter")
-            assert "the file is there already" in s.text()
+            assert "the file already exists" in s.text()
             assert path.read_text() == "precious"
             await s.press("colon")
             await s.type(f"save! {path}")

@@ -1,4 +1,4 @@
-"""Views: immutable pictures of what is true at a stop, and the requests that ask for them."""
+"""Views: immutable values that show the state at a stop, and the requests for them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from gradstep.values.views.timeline import TimelineAnswer, TimelineRequest
 from gradstep.values.views.training import TrainingRequest, TrainingView
 
 
-# -- requests: what a panel that is on screen asks for after every stop ------------------------------------------------
+# -- requests: visible panels send theirs after every stop --------------------------------------------------------------
 class LookModel(Struct, frozen=True, tag=True):
     """Ask for the module tree."""
 
 
 class LookWhy(Struct, frozen=True, tag=True):
-    """Ask for the sentence on the last command, and for the arithmetic of one element of the selected parameter.
+    """Ask for an explanation of the last command, and for the arithmetic of one element of the selected parameter.
 
     `element` is an index into the whole selected tensor; None for the first element of the selection.
     """
@@ -36,11 +36,11 @@ class LookWhy(Struct, frozen=True, tag=True):
 
 
 class LookLoss(Struct, frozen=True, tag=True):
-    """Ask for the history of the loss, thinned to at most `points` of them.
+    """Ask for the history of the loss, downsampled to at most `points` points.
 
-    `by` says what a point is: each forward, or each iteration with the mean of its forwards. `smoothing` is the
-    weight that the exponential moving average keeps of what came before, 0 for none. `beside` names a branch whose
-    losses are wanted too; empty for none.
+    `by` says what a point is: each forward, or each iteration with the mean of its forwards. `smoothing` is the weight
+    of the past in the exponential moving average, 0 for none. `beside` names a second branch whose losses to include;
+    empty for none.
     """
 
     points: int = 400
@@ -54,7 +54,7 @@ class LookChanges(Struct, frozen=True, tag=True):
 
 
 class LookDigest(Struct, frozen=True, tag=True):
-    """Ask for the digest of the whole state; not computed above `limit` bytes of it."""
+    """Ask for the digest of the whole state; not computed for more than `limit` bytes."""
 
     limit: int = 1 << 62
 
@@ -105,60 +105,60 @@ class ModelRow(Struct, frozen=True):
     dtype: str = ""
     device: str = ""
     norm: float | None = None
-    """L2 norm of the whole tensor; None for modules and where a norm makes no sense (bool, int, meta, empty)."""
+    """L2 norm of the whole tensor; None for modules and where undefined (bool, int, meta, empty)."""
     grad: str = ""
     """State of `.grad`: `none`, `zero`, `fresh`, `stale`, `x3`, `x6, 1 used`, `frozen`; empty for other rows."""
     grad_norm: float | None = None
-    """L2 norm of `.grad`; None when there is none."""
+    """L2 norm of `.grad`; None without a `.grad`."""
     shared: str = ""
-    """The path under which the same tensor was met first, when it is shared."""
+    """The first path of the same tensor, when it is shared."""
     changed: bool = False
     """True when the last phase changed the tensor itself."""
     selected: bool = False
     grad_changed: bool = False
-    """True when the last phase changed its `.grad`, or made or cleared it."""
+    """True when the last phase changed, created or cleared its `.grad`."""
     value: float | None = None
-    """The number that it is, where it has one element."""
+    """Its value, when it has one element."""
 
 
 class ModelView(Drawn, frozen=True, tag=True):
-    """The module tree, depth first, parameters and buffers of a module before its children."""
+    """The module tree, depth first; parameters and buffers of a module before its children."""
 
     stop: int
     rows: tuple[ModelRow, ...]
     parameters: int
-    """Elements of all parameters, shared ones once."""
+    """Number of elements of all parameters; shared ones count once."""
 
 
 class WhyView(Drawn, frozen=True, tag=True):
-    """One sentence on what the last command did and what it did not, and the line of PyTorch it was."""
+    """A sentence on what the last command did and did not do, and the equivalent line of PyTorch."""
 
     stop: int
     about: str
-    """What the sentence is about, e.g. `2.weight`; for the title's right side."""
+    """Subject of the sentence, e.g. `2.weight`; shown at the right of the title."""
     sentence: str
     torch: str
     more: tuple[str, ...] = ()
-    """Further lines: facts with their numbers (`72 of 203,530 ...`, `lr 0.001 -> 0.0009`)."""
+    """Further facts with their numbers (`72 of 203,530 ...`, `lr 0.001 -> 0.0009`)."""
     element: str = ""
-    """The element that `lines` are about, e.g. `2.weight[0, 3]`; empty when no parameter is selected."""
+    """The element of `lines`, e.g. `2.weight[0, 3]`; empty when no parameter is selected."""
     lines: tuple[FormulaLine, ...] = ()
 
 
 class LossPoint(Struct, frozen=True):
-    """The loss of one forward, or the mean of those of one iteration; `forward` is then the last of them, from 1."""
+    """The loss of one forward, or the mean loss of an iteration, with `forward` its last forward; counted from 1."""
 
     forward: int
     iteration: int
     loss: float
     smooth: float | None = None
-    """The moving average up to here; None without smoothing. What is not finite is left out of it."""
+    """The moving average up to here, ignoring non-finite losses; None without smoothing."""
     rate: float | None = None
-    """The learning rate of the first group that held then; None when it is not known."""
+    """The learning rate of the first group at that time; None when unknown."""
 
 
 class LossView(Drawn, frozen=True, tag=True):
-    """The history of the loss. Where it had to be thinned, what is not finite was kept."""
+    """The history of the loss. Downsampling keeps non-finite losses."""
 
     stop: int
     points: tuple[LossPoint, ...]
@@ -170,11 +170,11 @@ class LossView(Drawn, frozen=True, tag=True):
     """The first forward, or iteration, whose loss was NaN."""
     first_inf: LossPoint | None = None
     beside: tuple[LossPoint, ...] = ()
-    """The history of the branch that was asked for too; empty where there is no such branch."""
+    """The history of the second branch; empty when there is no such branch."""
 
 
 class Change(Struct, frozen=True):
-    """A tensor that the last phase changed. Norms are of the whole tensor; None where there was or is none."""
+    """A tensor that the last phase changed. Norms are of the whole tensor; None where there is no tensor."""
 
     name: str
     before: str
@@ -186,7 +186,7 @@ class Change(Struct, frozen=True):
 
 
 class Changes(Drawn, frozen=True, tag=True):
-    """What the last phase changed, parameters first, then gradients, buffers and optimizer state."""
+    """What the last phase changed: parameters, then gradients, buffers and optimizer state."""
 
     stop: int
     phase: str
@@ -195,14 +195,14 @@ class Changes(Drawn, frozen=True, tag=True):
 
 
 class Digest(Struct, frozen=True, tag=True):
-    """The digest of the whole state, and what it was taken on; empty when the state is above the limit asked for."""
+    """The digest of the whole state, and its platform; empty when the state exceeds the limit."""
 
     stop: int
     digest: str
     bytes: int
     """Bytes that were hashed."""
     platform: str = ""
-    """torch version, kind of CPU and thread count: digests compare only where these are the same."""
+    """torch version, CPU capability and thread count: digests are comparable only where these are equal."""
 
 
 class Names(Struct, frozen=True, tag=True):
@@ -211,15 +211,15 @@ class Names(Struct, frozen=True, tag=True):
     stop: int
     model: tuple[str, ...]
     values: tuple[str, ...]
-    """`loss`, `iteration`, `lr`, the batch and the `let`s; at a stop inside a phase what is passed there."""
+    """`loss`, `iteration`, `lr`, the batch and the `let`s; inside a phase also its inputs and outputs."""
     functions: tuple[str, ...]
     modules: tuple[str, ...] = ()
-    """Where a breakpoint can stand: paths of modules, but for the root's."""
+    """Paths of modules other than the root, for breakpoints."""
     nodes: tuple[str, ...] = ()
-    """Names of the nodes of the graph, each once."""
+    """Distinct names of the nodes of the graph."""
     parameters: tuple[str, ...] = ()
     breakpoints: tuple[int, ...] = ()
-    """The numbers of those that are set."""
+    """Numbers of the breakpoints."""
     branches: tuple[str, ...] = ()
 
 
@@ -234,7 +234,7 @@ class StateView(Struct, frozen=True, tag=True):
 
 
 class NoView(Drawn, frozen=True, tag=True):
-    """A view that could not be made, and why: shown in the panel in its place."""
+    """A view that could not be made, and why; the panel shows the reason."""
 
     stop: int
     why: str

@@ -1,4 +1,4 @@
-"""Where several gradients meet: what each of them added to the sum that the engine used."""
+"""Gradient accumulation at a node or leaf: what each gradient contributed to the sum."""
 
 from __future__ import annotations
 
@@ -14,99 +14,99 @@ Order: TypeAlias = Literal["arrival", "share"]
 
 
 class LookContributions(Struct, frozen=True, tag=True):
-    """Ask what met at a node, or at the `.grad` of a parameter, in the last backward or the one that is stepped."""
+    """Ask which gradients were summed at a node, or into a `.grad`, in the last or current backward."""
 
     number: int | None = None
-    """The node; None for the one that is stopped at."""
+    """The node; None for the one stopped at."""
     path: str = ""
-    """A parameter, or a module, in place of a number: the leaf of the one, the node that made the other's output."""
+    """In place of a number, a parameter, for its leaf, or a module, for the node of its output."""
     first: int = 0
     count: int = 200
-    """How many rows there are to be at most, from the row `first` on."""
+    """Most rows, from row `first`."""
     by: Order = "arrival"
-    """In the order in which the engine added them, or the greatest share first."""
+    """In the engine's order of accumulation, or the largest share first."""
 
 
 class Contribution(Struct, frozen=True):
-    """One gradient that was added where several met."""
+    """One of several gradients that were summed."""
 
     number: int
     """The node that it came from."""
     edge: int
-    """Which of that node's edges it came by."""
+    """The edge of that node along which it came."""
     name: str
     operation: str = ""
-    """The operation of that node in plain words."""
+    """The operation of that node, as text."""
     module: str = ""
-    """Path and class of the module that made that node; `loss` outside of the model."""
+    """Path and class of the module that owns that node; `loss` outside the model."""
     call: int = 0
-    """Which call of that module it was, from 1: the time step of an RNN; 0 where it is called once."""
+    """The call of that module, from 1, such as the time step of an RNN; 0 when it is called once."""
     calls: int = 0
     place: int = 0
-    """Which of those that met there it was, in the order in which the engine added them, from 0."""
+    """Its position in the engine's order of accumulation, from 0."""
     output: int = 0
-    """Which output of the operation that was met at it is a gradient of."""
+    """The output of the receiving operation that it is a gradient of."""
     shape: tuple[int, ...] = ()
     norm: float | None = None
-    """L2 norm. Norms do not add up."""
+    """L2 norm; norms do not add up to the norm of the sum."""
     share: float | None = None
-    """How much of the sum it is: its inner product with the sum over that of the sum with itself. Shares add up to 1,
-    and one is below 0 where it works against the others. None where that makes no sense."""
+    """Its share s of the sum g: ⟨v, g⟩ / ⟨g, g⟩. Shares add up to 1; a negative one opposes the others. None where
+    undefined."""
     source: SourceLine = SourceLine()
 
     @property
     def use(self) -> str:
-        """The module that made the node, and which call of it: `cell RNNCell 3/16`."""
+        """The module that owns the node, and the call of it: `cell RNNCell 3/16`."""
         return f"{self.module} {self.call}/{self.calls}" if self.call else self.module
 
 
 class Total(Struct, frozen=True):
-    """What met at one output of an operation, added up: what the engine used."""
+    """The sum of the gradients that arrived at one output of an operation."""
 
     output: int
     shape: tuple[int, ...] = ()
     count: int = 1
-    """How many were added."""
+    """Number of summands."""
     norm: float | None = None
-    """L2 norm of the sum that the engine used."""
+    """L2 norm of the sum, as the engine used it."""
     exact: bool = True
-    """True when the rows, added in the order of arrival, are that sum bit for bit."""
+    """True when the rows, added in the engine's order, equal that sum bit for bit."""
 
 
 class ContributionsView(Drawn, frozen=True, tag=True):
-    """What met at one node."""
+    """The gradients that were summed at one node."""
 
     stop: int
     number: int = -1
     name: str = ""
-    """`node.name()`; empty when there is no node to see."""
+    """`node.name()`; empty without a node."""
     operation: str = ""
     module: str = ""
     parameter: str = ""
-    """The parameter whose `.grad` the sum was added to; empty for other nodes."""
+    """The parameter into whose `.grad` the sum was accumulated; empty for other nodes."""
     grad: str = ""
-    """The state of that `.grad`, as in the Model view: `fresh`, `x3` where two backwards had added to it before."""
+    """The state of that `.grad`, as in the model view: `fresh`, or `x3` after three backwards."""
     by: Order = "arrival"
     count: int = 0
-    """How many met there in all."""
+    """Number of gradients in all."""
     first: int = 0
     rows: tuple[Contribution, ...] = ()
     greatest: float = 0.0
-    """The greatest magnitude of a share, of all that met."""
+    """The largest magnitude of all shares."""
     opposed: bool = False
-    """True when a share of them is below 0."""
+    """True when a share is negative."""
     totals: tuple[Total, ...] = ()
-    """What they add up to: one for each output of the operation for which a gradient arrived."""
+    """The sums, one for each output of the operation that received a gradient."""
     note: str = ""
 
     @property
     def exact(self) -> bool:
-        """True when everything that met there was seen, and adds up to what the engine used."""
+        """True when all gradients were recorded, and add up to what the engine used."""
         return all(total.exact for total in self.totals)
 
     @property
     def form(self) -> numbers.Form:
-        """How the shares are written, in percent."""
+        """The number format of the shares, in percent."""
         return numbers.form_of([100 * self.greatest], digits=3)
 
     @property
@@ -118,15 +118,17 @@ class ContributionsView(Drawn, frozen=True, tag=True):
 
     @property
     def facts(self) -> tuple[str, ...]:
-        """What else there is to say of the sum: what it is not, and what a hook made of it."""
+        """Caveats: an accumulated `.grad`, or a hook that changed the sum."""
         said = []
         if self.grad.startswith("x"):
             said.append(f".grad is {self.grad}: this is what the last backward added to it")
         if not self.exact:
-            said.append("the rows do not add up to what was used: a hook changed the sum, or one was not seen")
+            said.append(
+                "the rows do not add up to the gradient used: a hook changed the sum, or a summand was not recorded"
+            )
         return (*said, self.note) if self.note else tuple(said)
 
 
 def share_words(share: float | None, form: numbers.Form) -> str:
-    """Write a share in percent, with its sign; a middle dot where there is none."""
+    """Return a share in percent, with its sign; a middle dot for None."""
     return "·" if share is None else f"{numbers.signed(100 * share, form)}%"

@@ -1,4 +1,4 @@
-"""What every view is: a value that draws itself, as text at a prompt and as HTML in a notebook."""
+"""The base of views, which draw themselves as text at a prompt and as HTML in a notebook."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from msgspec import Struct
 
 @singledispatch
 def draw(view: Struct, form: Literal["text", "html"]) -> str:  # noqa: ARG001
-    """Return a view as plain text or as HTML: its fields, until `gradstep.sheets` is imported, which registers more."""
+    """Return a view as plain text or HTML: by default its fields; `gradstep.sheets` registers better ones."""
     return Struct.__repr__(view)
 
 
 class Drawn(Struct, frozen=True):
-    """A view that is read as a table or a picture, not as its fields."""
+    """A view that is displayed as a table or chart, not as its fields."""
 
     def __repr__(self) -> str:
         """Draw the view as plain text."""

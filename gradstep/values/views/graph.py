@@ -1,4 +1,4 @@
-"""Views of the grad_fn graph: its rows, nodes or folded groups of them, in the order in which backward runs them."""
+"""Views of the grad_fn graph: its nodes or folded groups of nodes, in execution order."""
 
 from __future__ import annotations
 
@@ -10,81 +10,81 @@ from gradstep.values.views.drawn import Drawn
 
 
 class LookGraph(Struct, frozen=True, tag=True):
-    """Ask for `count` rows of the grad_fn graph from row `first` on.
+    """Ask for `count` rows of the grad_fn graph from row `first`.
 
-    While it is asked for, forwards note the source line of each node.
+    While it is requested, forwards record the source line of each node.
     """
 
     first: int = 0
     count: int = 200
     level: int = -1
-    """Groups nested this deep and deeper are folded, 0: all of them; -1: none while the graph has few nodes, and as
-    many as it takes in a large one."""
+    """Groups nested at least this deep are folded, 0: all groups; -1: none in a small graph, as many as necessary in a
+    large one."""
     turned: tuple[str, ...] = ()
-    """Groups, by their keys, that are the other way: open where they would be folded, or folded."""
+    """Keys of groups in the opposite state: open where they would be folded, or the reverse."""
     near: str = ""
-    """What the window is to lie around, in place of `first`: `#12` for the row of a node, or the path of a module or
-    parameter for its first row."""
+    """Centre of the window, in place of `first`: `#12` for the row of a node, or the path of a module or parameter for
+    its first row."""
     lanes: int = 8
-    """How many lanes are drawn; edges that find none free are named by the number of the node that they lead to."""
+    """Number of lanes; an edge without a free lane is shown as the number of the node it leads to."""
     sizes: bool = False
-    """True to measure what the nodes keep: a pass over all of them, the first time for each graph."""
+    """True to measure the memory of saved tensors: a pass over all nodes, once for each graph."""
 
 
 class NodeRow(Struct, frozen=True):
-    """A row of the graph: one `torch.autograd.graph.Node`, or the nodes of one module call folded into one row."""
+    """A row of the graph: a `torch.autograd.graph.Node`, or the nodes of a module call folded into one row."""
 
     order: int
-    """Place of the node in the execution order, from 0; of a group that of its first node."""
+    """Position of the node in execution order, from 0; for a group, of its first node."""
     name: str
-    """`node.name()`, e.g. `AddmmBackward0`; of a group the class of the module."""
+    """`node.name()`, e.g. `AddmmBackward0`; for a group, the class of the module."""
     operation: str
-    """The operation in plain words, e.g. `b + x Wᵀ`; `2.weight.grad` for a leaf; of a group the class of the module."""
+    """The operation as text, e.g. `b + x Wᵀ`; `2.weight.grad` for a leaf; for a group, the class of the module."""
     shape: tuple[int, ...] | None
-    """Shape of what flows into the node in backward, which is the shape of the forward's output."""
+    """Shape of the upstream gradient, which is the shape of the forward's output."""
     module: str
-    """Path and class of the owning module, e.g. `2 Linear`; `loss` outside of the model."""
+    """Path and class of the owning module, e.g. `2 Linear`; `loss` outside the model."""
     parameter: str
-    """The parameter whose `.grad` a leaf adds to; empty otherwise."""
+    """The parameter into whose `.grad` a leaf accumulates; empty otherwise."""
     edges: tuple[int, ...]
-    """Order numbers of the rows that its outputs flow to, in the order of `next_functions`, without empty ones."""
+    """`order` of the rows that its gradients flow to, in the order of `next_functions`, without empty ones."""
     lanes: str
-    """The lanes of this row as drawn, e.g. `●─┬─╮`; `↓12` behind them names an edge that found no lane free, `↑` says
-    that such an edge ends here."""
+    """The lanes of this row as drawn, e.g. `●─┬─╮`; `↓12` after them is an edge without a free lane, `↑` the end of
+    such an edge."""
     status: Literal["", "done", "running", "ready", "waiting", "left out"] = ""
-    """done: backward has run this node; the others are said inside a backward that is stepped. left out: a
-    `torch.autograd.grad` does not run it, for it leads to none of the inputs that were asked for."""
+    """done: backward has run this node; the others occur inside a stepped backward. left out: not run by
+    `torch.autograd.grad`, for it leads to none of the requested inputs."""
     path: str | None = None
-    """The owning module; empty for the model itself, None outside of it."""
+    """The owning module; empty for the model itself, None outside it."""
     file: str = ""
-    """The file of the user's code that made the node, or that called the module of a group."""
+    """The file of the user's code that created the node, or that called the module of a group."""
     line: int = 0
-    """The line in it, from 1; 0 when it is not known."""
+    """The line in it, from 1; 0 when unknown."""
     source: str = ""
-    """The text of that line; what gradstep itself called where no code of the user's was running."""
+    """The text of that line; gradstep's own call where no user code was running."""
     grad: str = ""
-    """The state of the `.grad` that a leaf adds to, as in the Model view."""
+    """The state of the `.grad` of a leaf, as in the model view."""
     saved: Literal["", "alive", "freed", "written", "packed"] = ""
-    """What became of the tensors saved for backward; empty: there are none. written: changed since, so that torch will
-    refuse; packed: a hook has them, as in a checkpoint."""
+    """State of the tensors saved for backward; empty: none. written: modified in place since, so that backward will raise;
+    packed: by a hook, as in activation checkpointing."""
     bytes: int | None = None
-    """Memory that the saved tensors stand on, parameters and buffers apart; None when it was not measured."""
+    """Bytes of the saved tensors' storages, without parameters and buffers; None when not measured."""
     nodes: int = 1
-    """How many nodes the row stands for."""
+    """Number of nodes in the row."""
     group: str = ""
-    """The key of the folded group that the row is; empty for a node."""
+    """The key of the folded group; empty for a node."""
     inside: str = ""
-    """The key of the innermost open group that the row is in; empty outside of all."""
+    """The key of the innermost open group around the row; empty outside of groups."""
     opens: bool = False
     """True for the first row of that group."""
     call: int = 0
-    """Which call of the module the nodes were made in, from 1; 0 where there was only one."""
+    """The call of the module, from 1; 0 when there was only one."""
     calls: int = 0
-    """How many calls of it there were, where there were several."""
+    """Number of calls of it; 0 when there was only one."""
     given: tuple[int, ...] | None = None
-    """Of a group: the shape of what the module was given first; None when it is not known."""
+    """For a group: the shape of the module's first input; None when unknown."""
     parameters: int = 0
-    """Of a group: how many parameters it adds to the `.grad` of."""
+    """For a group: the number of parameters into whose `.grad` it accumulates."""
 
     @property
     def done(self) -> bool:
@@ -99,22 +99,22 @@ class GraphView(Drawn, frozen=True, tag=True):
     state: Literal["none", "alive", "freed", "partly freed"]
     """none: no loss yet, or a loss without a graph."""
     total: int = 0
-    """Rows: nodes and folded groups."""
+    """Number of rows: nodes and folded groups."""
     first: int = 0
     rows: tuple[NodeRow, ...] = ()
     note: str = ""
     nodes: int = 0
-    """Nodes, those in folded groups too."""
+    """Number of nodes, including those in folded groups."""
     near: str = ""
-    """What was asked for."""
+    """As requested."""
     at: int = -1
-    """The row that `near` names; -1 when it names none that is there."""
+    """The row of `near`; -1 when there is none."""
     groups: int = 0
-    """How many groups could be folded."""
+    """Number of groups."""
     lined: bool = False
-    """True when the forward noted source lines."""
+    """True when the forward recorded source lines."""
     bytes: int | None = None
-    """Memory that the graph keeps alive: the storages of all saved tensors, each once, parameters and buffers apart.
-    None when it was not measured."""
+    """Bytes that the graph keeps alive: the storages of all saved tensors, each once, without parameters and buffers.
+    None when not measured."""
     packed: int = 0
-    """Nodes whose saved tensors a hook has; what that keeps is not in `bytes`."""
+    """Number of nodes whose saved tensors a hook packed; those are not in `bytes`."""

@@ -1,4 +1,4 @@
-"""Inside a phase: where it is stopped, what was passed there, and where it is to stop."""
+"""Stops inside a phase: position, inputs and outputs, source lines, breakpoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gradstep.values.expressions import Expression
 
 
 class SourceLine(Struct, frozen=True):
-    """A line of the user's code: file, line number from 1, function and text; all empty when there is none."""
+    """A line of the user's code: file, line number from 1, function and text; all empty when unknown."""
 
     file: str = ""
     line: int = 0
@@ -20,36 +20,36 @@ class SourceLine(Struct, frozen=True):
 
 
 class Position(Struct, frozen=True):
-    """Where a stop inside a phase is: the phase, the modules that are running, and the module, op or node it is at."""
+    """The position of a stop inside a phase: the phase, the running modules, and the module, op or node."""
 
     phase: Literal["forward", "backward"]
     kind: Literal["module", "op", "node"]
     edge: Edge
-    """A module is entered or left; an op has run (`exit`); a node is about to run or has run (`before`, `after`)."""
+    """A module is entered or exited; an op has run (`exit`); a node is about to run or has run (`before`, `after`)."""
     name: str
-    """The class of the module, the name of the op as in `torch.relu`, or `node.name()`."""
+    """The class of the module, the name of the op, as in `torch.relu`, or `node.name()`."""
     path: str = ""
-    """The module stopped at, or the one that owns the op or node; empty for the root and outside of the model."""
+    """The module, or the owner of the op or node; empty for the root and outside the model."""
     stack: tuple[str, ...] = ()
-    """The modules that are running, outermost first, each as `path Class`; in a backward the owner of the node."""
+    """The running modules, outermost first, each as `path Class`; in a backward, the owner of the node."""
     number: int = -1
-    """Place of the node in the execution order, from 0; -1 for a module or op."""
+    """Position of the node in execution order, from 0; -1 for a module or op."""
     total: int = 0
-    """Nodes of the graph; 0 for a module or op."""
+    """Number of nodes of the graph; 0 for a module or op."""
     place: int = 0
-    """Stops passed since the phase began, this one included."""
+    """Possible stops since the phase began, including this one."""
     reason: str = "step"
-    """Why it stopped: `step`, `pause`, `breakpoint 2`, `until`, `nan`, with what there is to say of it."""
+    """Why it stopped: `step`, `pause`, `breakpoint 2`, `until`, `nan`, with details."""
     source: SourceLine = SourceLine()
-    """The line of the user's code that is running, or that made the node."""
+    """The running line of the user's code, or the one that created the node."""
     parameter: str = ""
-    """The parameter whose `.grad` the node adds to; empty for other nodes and in a forward."""
+    """The parameter into whose `.grad` the node accumulates; empty for other nodes and in a forward."""
     call: str = ""
-    """Of a node in a forward, the call of torch.autograd that runs it: `torch.autograd.grad`."""
+    """For a node in a forward, the call that runs it: `torch.autograd.grad`."""
 
     @property
     def words(self) -> str:
-        """Return where it is in a line: `backward: before #3 AddmmBackward0 of 2 Linear`."""
+        """Return the position as text: `backward: before #3 AddmmBackward0 of 2 Linear`."""
         number = f"#{self.number} " if self.number >= 0 else ""
         what = f"{self.path} {self.name}".strip() if self.kind == "module" else f"{number}{self.name}"
         owner = f" of {self.stack[-1]}" if self.stack and self.kind != "module" else ""
@@ -58,14 +58,14 @@ class Position(Struct, frozen=True):
 
 
 class Passed(Struct, frozen=True):
-    """A tensor that goes into or comes out of what is stopped at."""
+    """An input or output of the module, op or node at the position."""
 
     name: str
-    """As an expression names it: `node.in`, `node.out[1]`, `module.in[0]`, `op.out`."""
+    """Its name in expressions: `node.in`, `node.out[1]`, `module.in[0]`, `op.out`."""
     shape: tuple[int, ...] = ()
     dtype: str = ""
     norm: float | None = None
-    """L2 norm; None where a norm makes no sense."""
+    """L2 norm; None where undefined."""
     minimum: float | None = None
     maximum: float | None = None
     mean: float | None = None
@@ -75,61 +75,61 @@ class Passed(Struct, frozen=True):
     infs: int = 0
     requires_grad: bool = False
     why_not: str = ""
-    """Why an output of a forward does not require grad; empty where it does."""
+    """Why an output of a forward does not require grad; empty when it does."""
     text: str = ""
-    """What it is, where it is no tensor."""
+    """Its description, if it is not a tensor."""
     place: str = ""
-    """Of a gradient, the node that it arrives at: `#7 relu of 1 ReLU`."""
+    """For a gradient, the node that it arrives at: `#7 relu of 1 ReLU`."""
 
 
 class LookInside(Struct, frozen=True, tag=True):
-    """Ask for what is passed at the position: inputs, outputs, what took part.
+    """Ask for inputs, outputs and parameters at the position.
 
-    Between phases: for the gradients of the outputs and inputs of a module in the last backward.
+    Between phases, for the gradients of a module's outputs and inputs in the last backward.
     """
 
     number: int | None = None
-    """A node: without a path, of the innermost module that made it; with one, of the call that made it."""
+    """A node: selects its innermost module; with a path, the call of that module that created it."""
     path: str = ""
-    """A module, or a parameter for the module that has it; empty without a number, too: the whole model."""
+    """A module, or a parameter of it; empty, without a number, for the whole model."""
 
 
 class InsideView(Struct, frozen=True, tag=True):
-    """What there is to see at a stop inside a phase; between phases, the gradients that flowed through a module."""
+    """Inputs and outputs at a stop inside a phase; between phases, the gradients that flowed through a module."""
 
     stop: int
     position: Position | None = None
     inputs: tuple[Passed, ...] = ()
     outputs: tuple[Passed, ...] = ()
     parameters: tuple[str, ...] = ()
-    """The parameters that took part: of the module or op, or that the node leads to."""
+    """The parameters of the module or op, or those that the node leads to."""
     grad_mode: bool = True
     autocast: str = ""
-    """The dtype that autocast computes in; empty when it is off."""
+    """The dtype of autocast; empty when it is off."""
     module: str = ""
-    """Between phases, path and class of the module that the gradients are of."""
+    """Between phases, path and class of the module."""
     call: int = 0
-    """Which call of it, from 1; 0 where it was called once."""
+    """The call of it, from 1; 0 when it was called once."""
     calls: int = 0
     note: str = ""
     by_hand: tuple[str, ...] = ()
-    """What flows here and was changed by hand, in words."""
+    """Gradient edits made here, as text."""
 
 
 class LookSource(Struct, frozen=True, tag=True):
-    """Ask for the lines of source around the position, or around the line that made a node."""
+    """Ask for source lines around the position, or around the line that created a node."""
 
     lines: int = 20
     number: int | None = None
-    """The place of the node in the execution order; of a leaf, the line that uses the parameter."""
+    """Position of the node in execution order; for a leaf, the line that uses the parameter is shown."""
     path: str = ""
-    """A parameter or a module in place of a number: the line that uses the one, or made the other's output."""
+    """In place of a number, a parameter, for the line that uses it, or a module, for the line that made its output."""
     first: int = 0
-    """Number of the line to begin with; 0 to have the one that matters in the middle."""
+    """Number of the first line; 0 to centre the highlighted one."""
 
 
 class SourceView(Struct, frozen=True, tag=True):
-    """Lines of a source file, with the line that matters."""
+    """Lines of a source file, one of them highlighted."""
 
     stop: int
     file: str = ""
@@ -137,17 +137,17 @@ class SourceView(Struct, frozen=True, tag=True):
     """Number of the first line of `lines`."""
     lines: tuple[str, ...] = ()
     here: int = 0
-    """Number of the line that is running, or that made the node."""
+    """Number of the running line, or of the one that created the node."""
     function: str = ""
     note: str = ""
     total: int = 0
-    """Lines of the whole file."""
+    """Number of lines of the file."""
     made: str = ""
-    """The node that the line made, e.g. `#4`; empty for the line that is running."""
+    """The node that the line created, e.g. `#4`; empty for the running line."""
 
 
 class Breakpoint(Struct, frozen=True):
-    """A place or condition at which a running phase stops, or at which a logpoint prints."""
+    """A breakpoint, which stops a running phase, or a logpoint, which prints."""
 
     number: int
     kind: BreakKind
@@ -155,20 +155,20 @@ class Breakpoint(Struct, frozen=True):
     """A phase; a module's path or glob; a node's name, glob or `#12`; a parameter or glob; an iteration."""
     edge: Edge = ""
     condition: Expression | None = None
-    """It must hold for a hit."""
+    """Must hold for a hit."""
     log: Expression | None = None
-    """What a logpoint prints in place of stopping."""
+    """What a logpoint prints instead of stopping."""
     ignore: int = 0
-    """Hits to pass by before it stops."""
+    """Hits to skip before it stops."""
     hits: int = 0
     enabled: bool = True
     passing: bool = False
-    """True for a logpoint: it prints and goes on."""
+    """True for a logpoint, which prints and continues."""
 
     def watches(self, phase: str, inner: bool = False) -> bool:
-        """Return whether it could stop inside a phase, so that the phase has to be watched.
+        """Return whether it could stop inside a phase, so that the phase must be observed.
 
-        With `inner` it is a forward that runs backwards by itself: it has nodes, too.
+        With `inner` it is a forward that runs backwards itself, and so has nodes.
         """
         if not self.enabled:
             return False
@@ -197,7 +197,7 @@ class BreakpointsView(Struct, frozen=True, tag=True):
     stop: int
     rows: tuple[Breakpoint, ...] = ()
     hit: int = 0
-    """The number of the one that this stop is due to; 0 for none."""
+    """The number of the one that caused this stop; 0 for none."""
 
 
 InsideRequest: TypeAlias = LookInside | LookSource | LookBreakpoints

@@ -1,4 +1,4 @@
-"""Views of one autograd node: v that arrives, J, J^T v that leaves, what it saved, and the chain from the loss."""
+"""Views of one autograd node: its upstream gradient v, J, Jᵀv, its saved tensors, and the chain from the loss."""
 
 from __future__ import annotations
 
@@ -10,47 +10,46 @@ from gradstep.values.views.tensor import Statistics
 
 Direction: TypeAlias = Literal["", "row", "column"]
 Rows: TypeAlias = tuple[tuple[float, ...], ...]
-"""A window of numbers, row by row; a vector is a column. Of more than two dimensions, the last two at index 0."""
+"""A window of numbers, row by row; a vector is a column. For more than two dimensions, the last two at index 0."""
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
 class LookNode(Struct, frozen=True, tag=True):
-    """Ask what a node does to what arrives: v, J and J^T v in windows of `rows` by `columns`."""
+    """Ask for v, J and Jᵀv of a node, in windows of `rows` by `columns`."""
 
     number: int | None = None
-    """Place of the node in the execution order; None for the one that is stopped at."""
+    """Position of the node in execution order; None for the one stopped at."""
     path: str = ""
-    """A parameter, or a module, in place of a number: the leaf of the one, the node that made the other's output."""
+    """In place of a number, a parameter, for its leaf, or a module, for the node of its output."""
     edge: int = -1
-    """The input of the forward's operation whose J and J^T v are seen; -1 for the first that leads
-    on, not to a leaf."""
+    """The input of the operation whose J and Jᵀv are shown; -1 for the first that does not lead to a leaf."""
     output: int = -1
-    """The output of the operation whose v is seen; -1 for the first for which one arrived."""
+    """The output of the operation whose v is shown; -1 for the first that received a gradient."""
     rows: int = 8
     columns: int = 8
     top: int = 0
     left: int = 0
-    """Where the windows onto v and J^T v begin."""
+    """Origin of the windows onto v and Jᵀv."""
     row: int | None = None
     column: int | None = None
-    """Where the window onto J begins; None to begin where those onto the vectors do."""
+    """Origin of the window onto J; None for that of the vectors."""
     check: bool = False
-    """True to compare J with finite differences; of a custom Function its backward and double backward."""
+    """True to compare J with finite differences; for a custom Function, its backward and double backward."""
     run: bool = False
-    """True to run the backward of a custom Function once more for it."""
+    """True to allow an extra run of a custom Function's backward."""
     insist: bool = False
-    """True to compute what is seen of J however large a row of it is."""
+    """True to compute the window of J however long its rows are."""
     strip: Direction = ""
-    """A row or a column of J, to be had by itself however large J is."""
+    """A single row or column of J, available however large J is."""
     at: tuple[int, ...] = ()
-    """The element of the output that it is the row of, or of the input that it is the column of: an index, or its place
-    counted row by row; empty for the one at which v, or J^T v, is farthest from 0."""
+    """The output element of the row, or the input element of the column: an index or a flat index; empty for the one
+    where v, or Jᵀv, is largest in magnitude."""
     span: int = 64
-    """How many elements of it are seen."""
+    """Number of its elements to return."""
 
 
 class LookChain(Struct, frozen=True, tag=True):
-    """Ask for the nodes on the way from the loss to a node, `count` at most: the first one and the last ones."""
+    """Ask for the nodes on the path from the loss to a node: at most `count`, the first and the last ones."""
 
     number: int | None = None
     count: int = 64
@@ -58,12 +57,12 @@ class LookChain(Struct, frozen=True, tag=True):
 
 # -- views -------------------------------------------------------------------------------------------------------------
 class Flow(Struct, frozen=True):
-    """A vector that flows: v that arrives, or J^T v that leaves."""
+    """A gradient: v, or Jᵀv."""
 
     shape: tuple[int, ...]
     dtype: str
     statistics: Statistics | None = None
-    """Of the whole vector; None where it has no numbers to take any of."""
+    """Of the whole vector; None when it has no numbers."""
     window: Rows = ()
     note: str = ""
 
@@ -74,91 +73,92 @@ class Flow(Struct, frozen=True):
 
 
 class EdgeRow(Struct, frozen=True):
-    """One input of the forward's operation, and what flows back to it."""
+    """One input of the operation, and its gradient."""
 
     edge: int
-    """Place in `next_functions`."""
+    """Index in `next_functions`."""
     symbol: str = ""
-    """What the formulas call it, e.g. `x`; empty for an operation whose derivative is not in the tables."""
+    """Its symbol in the formulas, e.g. `x`; empty for an operation without a known formula."""
     formula: str = ""
-    """J^T v in the field's notation, e.g. `v ⊙ 1[y > 0]`."""
+    """Jᵀv in symbols, e.g. `v ⊙ 1[y > 0]`."""
     number: int = -1
-    """The node that it flows to; -1 where it ends, for the input needs no gradient."""
+    """The next node; -1 when the input requires no gradient."""
     name: str = ""
     """`node.name()` of that node."""
     operation: str = ""
-    """Its operation in plain words, `2.weight.grad` for a leaf."""
+    """Its operation as text; `2.weight.grad` for a leaf."""
     module: str = ""
     parameter: str = ""
     shape: tuple[int, ...] = ()
     leaves: Flow | None = None
-    """J^T v; None where it is not known, and `note` says why."""
+    """Jᵀv; None when unknown, and `note` says why."""
     ratio: float | None = None
-    """Its norm over the norm of all that arrived."""
+    """Norm of Jᵀv divided by the norm of all upstream gradients."""
     summed: tuple[int, ...] = ()
-    """Dimensions of v that are summed over because the forward broadcast the input along them."""
+    """Dimensions of v that are summed, because the forward broadcast the input along them."""
     meets: int = 0
-    """How many other edges lead to the same node: what they bring is added there."""
+    """Number of other edges to the same node, whose gradients are added there."""
     note: str = ""
 
 
 class SavedRow(Struct, frozen=True):
-    """A tensor that the node keeps from the forward."""
+    """A tensor that the node saved in the forward."""
 
     name: str
-    """As torch names it, e.g. `mat1`."""
+    """Its name in torch, e.g. `mat1`."""
     state: Literal["alive", "freed", "written", "hooked"]
-    """written: in place, since it was saved; hooked: packed, by a checkpoint for instance, and not to be looked at."""
+    """written: modified in place since it was saved; hooked: packed by a hook, as in activation checkpointing, and not
+    readable."""
     symbol: str = ""
-    """What the formulas call it."""
+    """Its symbol in the formulas."""
     shape: tuple[int, ...] = ()
     dtype: str = ""
     bytes: int = 0
     """Bytes of its elements."""
     owner: str = ""
-    """The parameter or buffer that it is, or is a view of: then it takes no memory of its own."""
+    """The parameter or buffer that it is, or is a view of, so that it takes no extra memory."""
     version_then: int | None = None
     version_now: int | None = None
     window: Rows = ()
 
 
 class Strip(Struct, frozen=True):
-    """One row of J, ∂ one output element / ∂ each input element, or one column, ∂ each output element / ∂ one input."""
+    """A row of J, ∂ one output element / ∂ every input element, or a column, ∂ every output element / ∂ one input."""
 
     direction: Direction
     number: int
-    """Which row or column, counted row by row."""
+    """The flat index of the row or column."""
     index: tuple[int, ...]
-    """The index of the output's element, of a row; of the input's, of a column."""
+    """The index of the output element for a row; of the input element for a column."""
     count: int = 0
-    """How many elements the row or column has."""
+    """Number of elements of the row or column."""
     shape: tuple[int, ...] = ()
-    """What they are laid out as: the input's shape, of a row; the output's, of a column."""
+    """Their shape: the input's for a row, the output's for a column."""
     window: tuple[float, ...] = ()
-    """Elements one after the other from the first that is not 0 on; where few are not 0, only those."""
+    """Consecutive elements from the first non-zero one; when few are non-zero, only those."""
     sparse: bool = False
-    """True where those that are 0 are left out of the window."""
+    """True when the window has non-zero elements only."""
     ends: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-    """The indices of the first and the last of the window."""
+    """Indices of the window's first and last elements."""
     nonzero: int = 0
     norm: float | None = None
     greatest: tuple[tuple[tuple[int, ...], float], ...] = ()
-    """Those farthest from 0, with their indices."""
+    """The elements largest in magnitude, with their indices."""
     how: str = ""
-    """How it was had, in words."""
+    """How it was computed, as text."""
     note: str = ""
     """Why there is none."""
 
 
 class MatrixPart(Struct, frozen=True):
-    """What is seen of J for one output and one input, `J[r, c] = ∂ output r / ∂ input c`, both counted row by row."""
+    """A window onto J for one output and one input, `J[r, c] = ∂ output r / ∂ input c`, with flat indices."""
 
     edge: int
     output: int
     rows: int
     columns: int
     structure: str = ""
-    """E.g. `diagonal`, `block diagonal`; `no structure`; empty where it was not looked for."""
+    """E.g. `diagonal`, `block diagonal`, `no structure`; empty when not determined."""
     words: str = ""
     """The structure with its sizes, e.g. `block diagonal: 16 blocks of 10×256, all the same`."""
     top: int = 0
@@ -166,83 +166,83 @@ class MatrixPart(Struct, frozen=True):
     window: Rows = ()
     zeros: int | None = None
     ones: int | None = None
-    """How many elements of the diagonal are 0 and 1; None where J is not diagonal."""
+    """Number of diagonal elements that are 0 and 1; None when J is not diagonal."""
     agrees: bool | None = None
-    """Whether finite differences agree; None where that was not asked, or can't be said."""
+    """Whether finite differences agree; None when not checked, or undecided."""
     check: str = ""
-    """What came of the comparison, in words; of a custom Function a line for each backward."""
+    """Result of the check, as text; for a custom Function, a line for each backward."""
     note: str = ""
     """Why there is no window."""
     strip: Strip | None = None
-    """The row or column that was asked for."""
+    """The requested row or column."""
 
 
 class Link(Struct, frozen=True):
-    """A node on the way from the loss."""
+    """A node on the path from the loss."""
 
     number: int
     name: str
     operation: str
     module: str
     shape: tuple[int, ...]
-    """Shape of v that arrives there."""
+    """Shape of its upstream gradient v."""
     symbol: str = ""
-    """The input by which the way goes on; empty for the node that it leads to."""
+    """The input along which the path continues; empty for the last node."""
     columns: int = 0
-    """Elements of that input: J is as many columns wide as that, and as many rows high as `shape` has elements."""
+    """Number of elements of that input, which is the number of columns of J; its rows are the elements of `shape`."""
     norm: float | None = None
-    """Norm of v; None where it was not seen."""
+    """Norm of v; None when not recorded."""
 
 
 class Chain(Struct, frozen=True):
-    """The shortest way from the loss to a node: J^T v is the product of the transposed Jacobians along every way."""
+    """The shortest path from the loss to a node; v there is the sum over all paths of products of transposed Jacobians."""
 
     links: tuple[Link, ...] = ()
     length: int = 0
-    """Nodes on the way, those left out of `links` too."""
+    """Number of nodes on the path, including those not in `links`."""
     skipped: int = 0
-    """How many are left out, behind the first of `links`."""
+    """Number of nodes omitted after the first of `links`."""
     ways: int = 1
-    """How many ways lead there: what comes by each is added. A million stands for a million and more."""
+    """Number of paths, whose gradients are added; capped at a million."""
 
 
 class NodeView(Struct, frozen=True, tag=True):
-    """A node, what arrives, what it makes of it and what leaves."""
+    """A node with its upstream gradients, J, Jᵀv and saved tensors."""
 
     stop: int
     number: int = -1
     total: int = 0
     name: str = ""
-    """`node.name()`, e.g. `ReluBackward0`; empty when there is none to see, and `note` says why."""
+    """`node.name()`, e.g. `ReluBackward0`; empty when there is no node, and `note` says why."""
     operation: str = ""
-    """The operation in plain words, e.g. `relu`."""
+    """The operation as text, e.g. `relu`."""
     module: str = ""
-    """Path and class of the owning module, `loss` outside of the model."""
+    """Path and class of the owning module, `loss` outside the model."""
     when: Literal["", "before", "after"] = ""
-    """Whether the node is about to run, or has just run; empty where it is not stopped at."""
+    """Whether the node is about to run or has just run; empty when not stopped at it."""
     forward: str = ""
-    """The operation in the field's notation, e.g. `y = max(x, 0)`; empty when it is not in the tables."""
+    """The operation in symbols, e.g. `y = max(x, 0)`; empty when there is no known formula."""
     words: str = ""
-    """What happens to v, in a line of words."""
+    """What the node does to v, as text."""
     arrives: tuple[Flow | None, ...] = ()
-    """v for each output of the operation; None where none arrived. Empty where it was not seen."""
+    """v for each output of the operation; None where none arrived. Empty when not recorded."""
     edges: tuple[EdgeRow, ...] = ()
     seen: int = -1
-    """The edge that `matrix` and the windows are about; -1 for none."""
+    """The edge of `matrix` and the windows; -1 for none."""
     leaf: str = ""
-    """The parameter that the node adds v to the `.grad` of; empty for other nodes."""
+    """The parameter into whose `.grad` the node accumulates v; empty for other nodes."""
     matrix: MatrixPart | None = None
     saved: tuple[SavedRow, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
-    """What it kept that is no tensor, e.g. `("dim", "1")`."""
+    """What it saved besides tensors, e.g. `("dim", "1")`."""
     chain: Chain = Chain()
     exact: bool = False
-    """True when J^T v is what the engine passed on; otherwise it is what it is going to pass on."""
+    """True when Jᵀv is what the engine passed on; otherwise it is computed in advance."""
     note: str = ""
     by_hand: tuple[str, ...] = ()
-    """What flows here and was changed by hand, in words."""
+    """Gradient edits made here, as text."""
     call: str = ""
-    """In a forward, the call of torch.autograd that runs the node: v began with what that was given, not with 1."""
+    """In a forward, the torch.autograd call that runs the node: v starts from its grad_outputs, not from 1."""
 
 
 class ChainView(Struct, frozen=True, tag=True):

@@ -1,4 +1,4 @@
-"""What is found by a part of its name: modules, parameters, buffers and nodes of the graph."""
+"""Search for modules, parameters, buffers and nodes of the graph by parts of their names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class LookFind(Struct, frozen=True, tag=True):
-    """Ask for what has every word of a text in its name, its kind or its operation; the case does not matter.
+    """Ask for items with every word of a text in their name, kind or operation, ignoring case.
 
     `#12` is node 12. At most `limit` are returned.
     """
@@ -18,26 +18,26 @@ class LookFind(Struct, frozen=True, tag=True):
 
 
 class Hit(Struct, frozen=True):
-    """Something that was found."""
+    """A match."""
 
     kind: Literal["module", "parameter", "buffer", "node"]
     name: str
-    """Its path, e.g. `2.weight`; of a node `#12` and what it is, e.g. `#12 AddmmBackward0`."""
+    """Its path, e.g. `2.weight`; for a node its number and name, e.g. `#12 AddmmBackward0`."""
     about: str
-    """What else there is to say in few words: the class, the shape, the operation and the module."""
+    """Details: class, shape, or operation and module."""
     path: str = ""
-    """Where it is in the model; empty for a node."""
+    """Its path in the model; empty for a node."""
     shows: str = ""
-    """The tensor that there is to show of it: a parameter or buffer, of a leaf of the graph its parameter."""
+    """The parameter or buffer to select for it, for a leaf of the graph its parameter; empty for others."""
     order: int = -1
-    """The place of a node in the execution order, from 0; -1 for everything else."""
+    """Position of a node in execution order, from 0; -1 for others."""
 
 
 class FoundView(Struct, frozen=True, tag=True):
-    """What was found, best first: the model's in the order of their names' fit, then nodes in execution order."""
+    """The matches: modules, parameters and buffers, best first, then nodes in execution order."""
 
     stop: int
     text: str
     hits: tuple[Hit, ...]
     total: int
-    """How many there are, the ones above the limit counted."""
+    """Number of matches, including those above the limit."""

@@ -1,4 +1,4 @@
-"""The Tensor view: a window onto any two dimensions of a tensor, its statistics, places in it; and their requests."""
+"""The tensor view: a window onto two dimensions of a tensor, its statistics, and searches in it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from gradstep.values.expressions import Expression
 from gradstep.values.views.drawn import Drawn
 
 Quantity: TypeAlias = Literal["value", "change", "ratio"]
-"""What is seen of each element: what it is, what the last phase added to it, or that over what it was before."""
+"""What is shown of each element: its value, its change by the last phase, or that change over the value before."""
 QUANTITIES: tuple[Quantity, ...] = ("value", "change", "ratio")
 
 Extreme: TypeAlias = Literal["max", "min", "abs", "change", "nan", "inf"]
-"""Which element is looked for: the largest, the smallest, the one farthest from zero, the one that the last phase
-moved farthest, the first NaN, the first infinite one."""
+"""Which element to find: the largest, the smallest, the largest in magnitude, the one that the last phase changed most,
+the first NaN, the first infinity."""
 EXTREMES: tuple[Extreme, ...] = ("max", "min", "abs", "change", "nan", "inf")
 
 
@@ -36,31 +36,30 @@ class LookTensor(Struct, frozen=True, tag=True):
     top: int = 0
     left: int = 0
     opening: Expression | None = None
-    """What to look at for as long as nothing is selected; selects nothing itself."""
+    """What to show while nothing is selected; does not select it."""
     dims: tuple[int, ...] = ()
-    """The dimensions of the whole tensor that are rows and columns; without them the last two that the slice keeps."""
+    """The dimensions of the whole tensor shown as rows and columns; by default the last two that the slice keeps."""
     at: tuple[int, ...] = ()
-    """How far in the slice each dimension that it keeps is seen, from 0; of those that are rows or columns it is not
-    asked."""
+    """The index in the slice along each kept dimension, from 0; ignored for rows and columns."""
     quantity: Quantity = "value"
     bins: int = 0
-    """Into how many the histograms are divided; 0 for none."""
+    """Number of histogram bins; 0 for none."""
     hurry: bool = False
-    """True to have the window now: where the statistics take long they are left for the second time of asking."""
+    """True to return the window at once: expensive statistics are left for a second request."""
     of: str = ""
-    """The selection, as a line, that the place and the dimensions are meant for: another is seen from its start."""
+    """The selection, as a line, that origin and dimensions apply to; another selection is shown from its start."""
     between: Between | None = None
-    """What to look at in place of the selection: this tensor at two points, second minus first."""
+    """Shown in place of the selection: this tensor at two points, second minus first."""
 
 
 class LookPlace(Struct, frozen=True, tag=True):
-    """Ask where in the selected slice an extreme is; with `grad`, where in the same slice of `.grad`."""
+    """Ask where in the selected slice an extreme is; with `grad`, in the same slice of `.grad`."""
 
     extreme: Extreme
     grad: bool = False
     opening: Expression | None = None
     between: Between | None = None
-    """Where in the difference of these."""
+    """Searched in place of the selection: this difference."""
 
 
 # -- views -------------------------------------------------------------------------------------------------------------
@@ -68,15 +67,15 @@ class Window(Struct, frozen=True):
     """Numbers of a window, row by row."""
 
     values: tuple[tuple[float, ...], ...]
-    """The quantity that was asked for."""
+    """The requested quantity."""
     before: tuple[tuple[float, ...], ...] | None = None
-    """The values of the same window before the last phase; None when that is not known or there was nothing."""
+    """The values before the last phase; None when unknown or there was no tensor."""
     changed: tuple[tuple[bool, ...], ...] = ()
-    """True where the last phase changed the bits of the element; empty when nothing did."""
+    """True where the last phase changed the bits of the element; empty when no element changed."""
     now: tuple[tuple[float, ...], ...] | None = None
-    """The values, where another quantity is seen in their place."""
+    """The values, when another quantity is shown."""
     absent: tuple[tuple[bool, ...], ...] = ()
-    """True where there is no number to see: no ratio to what was 0, or to nothing; empty when there is one in each."""
+    """True where the quantity is undefined, such as a ratio to 0; empty when it is defined everywhere."""
 
 
 class Axis(Struct, frozen=True):
@@ -88,61 +87,61 @@ class Axis(Struct, frozen=True):
     count: int
 
     def index(self, place: int) -> int:
-        """Return the index in the whole tensor of a place in the slice."""
+        """Return the index in the whole tensor of an index in the slice."""
         return self.first + self.step * place
 
     def place(self, index: int) -> int | None:
-        """Return the place in the slice of an index in the whole tensor; None when the slice leaves it out."""
+        """Return the index in the slice of an index in the whole tensor; None when it is not in the slice."""
         place, rest = divmod(index - self.first, self.step)
         return place if not rest and 0 <= place < self.count else None
 
 
 class Histogram(Struct, frozen=True):
-    """How many of the finite elements lie in each of equally wide bins."""
+    """Counts of the finite elements in bins of equal width."""
 
     low: float
     high: float
     counts: tuple[int, ...]
     every: int = 1
-    """1 when each element was counted; of a large slice each `every`-th was."""
+    """Sampling stride: 1 when every element was counted; larger for a large slice."""
 
 
 class Statistics(Struct, frozen=True):
-    """What a slice amounts to. Of complex numbers it is their magnitudes."""
+    """Statistics of a slice; of complex numbers, of their magnitudes."""
 
     count: int
     minimum: float | None = None
-    """Least and greatest of what is not NaN; None when there is none."""
+    """Minimum and maximum, ignoring NaN; None when there is no number."""
     maximum: float | None = None
     mean: float | None = None
     """Mean, std (unbiased, as `torch.std`; None for one element) and L2 norm are NaN or inf where torch's are."""
     std: float | None = None
     norm: float | None = None
-    """None where it makes no sense: integers, bools."""
+    """None where undefined: integers, bools."""
     zeros: int = 0
     nans: int = 0
     infs: int = 0
     rms: float = 0.0
-    """Root of the mean square of the finite elements that are not zero; 0 without any."""
+    """Root mean square of the finite non-zero elements; 0 without any."""
     histogram: Histogram | None = None
 
     @property
     def greatest(self) -> float:
-        """The greatest finite magnitude, as far as the ends tell; 0 for none."""
+        """The larger magnitude of minimum and maximum, if finite; 0 for none."""
         ends = [abs(end) for end in (self.minimum, self.maximum) if end is not None and end - end == 0]
         return max(ends, default=0.0)
 
 
 class Pair(Struct, frozen=True):
-    """The two points that a difference is between."""
+    """The two points of a difference."""
 
     first: str
-    """What the first is called: `main`, `stop 12`."""
+    """Name of the first: `main`, `stop 12`."""
     second: str
     first_stop: int
     second_stop: int
     missing: Literal["", "first", "second"] = ""
-    """The point at which there is no such tensor: what is seen are the values of the other."""
+    """The point that lacks the tensor: the values shown are those of the other."""
     first_statistics: Statistics | None = None
     second_statistics: Statistics | None = None
 
@@ -161,39 +160,39 @@ class TensorView(Drawn, frozen=True, tag=True):
     """Shape of the selected slice."""
     dtype: str = ""
     kind: Literal["number", "vector", "matrix", "none"] = "none"
-    """How to draw it; `none` when there is nothing to draw, and `note` says why."""
+    """How to draw it; `none` when there is nothing, and `note` says why."""
     top: int = 0
     left: int = 0
     row_labels: tuple[str, ...] = ()
-    """Index of each row in the whole tensor, e.g. `3` (a vector has a row for each element)."""
+    """Index of each row in the whole tensor, e.g. `3`; a vector has a row for each element."""
     column_labels: tuple[str, ...] = ()
     """Index of each column; empty for a vector."""
     value: Window | None = None
     grad: Window | None = None
-    """None when `.grad` is None, when there is no `.grad`; `grad_state` says which."""
+    """None when `.grad` is None, or the tensor has no `.grad`; `grad_state` says which."""
     grad_state: str = ""
     statistics: Statistics | None = None
-    """Of the quantity seen, over the selected slice, not of the window and not of the whole tensor."""
+    """Of the quantity shown, over the selected slice, not the window or the whole tensor."""
     grad_statistics: Statistics | None = None
     note: str = ""
     place: tuple[int | None, ...] = ()
-    """Where the window lies in the whole tensor: an index for each dimension, None for those that it spreads over."""
+    """Position of the window in the whole tensor: an index for each dimension, None for rows and columns."""
     would: tuple[float, ...] | None = None
-    """What a step would make of each row of a vector; None where that is not known, and just after a step."""
+    """The value of each element of a vector after the next step; None when unknown, and right after a step."""
     axes: tuple[Axis, ...] = ()
     """The dimensions that the slice keeps."""
     dims: tuple[int, ...] = ()
-    """Which of them are rows and columns; one for a vector, none for a number."""
+    """The rows and columns among them; one for a vector, none for a number."""
     quantity: Quantity = "value"
-    """What the numbers are; `value` also where no change is known."""
+    """The quantity shown; `value` also when no change is known."""
     due: bool = False
-    """True when statistics were left for the second time of asking."""
+    """True when statistics were left for a second request."""
     grad_gone: bool = False
-    """True when the last phase took `.grad` away: it is None now and was not before."""
+    """True when the last phase set `.grad` to None."""
     no_grad: str = ""
-    """Why a parameter has no `.grad`: how one comes to be, or why the last backward left none."""
+    """Why a parameter has no `.grad`: how to get one, or why the last backward did not produce one."""
     pair: Pair | None = None
-    """The points that `value` is the difference of: its `before` is the first, its `now` the second; else None."""
+    """The two points, when `value` is a difference: its `before` is the first, its `now` the second."""
 
 
 class PlaceView(Struct, frozen=True, tag=True):
@@ -201,12 +200,12 @@ class PlaceView(Struct, frozen=True, tag=True):
 
     stop: int
     name: str
-    """What was searched, e.g. `2.weight[0, 0:10]`, or that with `.grad`."""
+    """The searched slice, e.g. `2.weight[0, 0:10]`, or its `.grad`."""
     extreme: Extreme
     index: tuple[int, ...] | None = None
-    """An index into the whole tensor; None when there is no such element, and `why` says so."""
+    """Index in the whole tensor; None when there is no such element, and `why` says so."""
     value: float | None = None
-    """What is there; for `change` by how much it changed."""
+    """The element's value; for `change`, its change."""
     why: str = ""
 
 

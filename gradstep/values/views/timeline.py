@@ -1,4 +1,4 @@
-"""The timeline and what two of its points differ in, as views; and the requests that ask for them."""
+"""Views of the timeline, and of the differences of two points; and their requests."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from msgspec import Struct
 
 # -- requests ----------------------------------------------------------------------------------------------------------
 class LookTimeline(Struct, frozen=True, tag=True):
-    """Ask for `count` rows of the timeline, the newest of them `last` rows before its end."""
+    """Ask for `count` rows of the timeline, the newest one `last` rows before its end."""
 
     last: int = 0
     count: int = 200
 
 
 class LookCompare(Struct, frozen=True, tag=True):
-    """Ask in what two points differ: each a stop's number, a branch, or `now`. At most `points` losses of each."""
+    """Ask for the differences of two points: each a stop's number, a branch, or `now`. At most `points` losses of each."""
 
     first: str
     second: str = "now"
@@ -31,39 +31,39 @@ class TimelineRow(Struct, frozen=True):
     """One point: the stop after one command."""
 
     stop: int
-    """What `goto` takes."""
+    """Its number, as for `goto`."""
     line: str
     """The command that led here, as its line; empty for the first stop."""
     phase: str
-    """The phase that the command was, `next_batch`, `edit`, or empty for the first stop."""
+    """The phase, `next_batch` or `edit`; empty for the first stop."""
     branch: str
-    """The branch it was made on."""
+    """Its branch."""
     parent: int
-    """The stop that the command was given at; 0 for the first."""
+    """The stop before the command; 0 for the first."""
     iteration: int = 0
     loss: float | None = None
     """The last loss there."""
     changed: str = ""
-    """What the command changed, by kinds: `4 weights, 8 of the state`."""
+    """What the command changed, by kind: `4 weights, 8 of the state`."""
     memory: int = 0
-    """Bytes that are kept for it: what the command changed, as it was after it. What others share is counted once."""
+    """Bytes kept for it: the tensors that the command changed. Shared tensors count once."""
     kept: bool = True
-    """False when going there means to run commands again."""
+    """False when going there requires re-execution."""
     reachable: bool = True
     here: bool = False
-    """True for the stop that the session is at."""
+    """True for the current stop."""
     undone: bool = False
-    """True for what `redo` would do again."""
+    """True for stops that `redo` leads to."""
     ends: tuple[str, ...] = ()
     """The branches that end here."""
     way: bool = False
-    """True for what lies on the way to the end of the present branch."""
+    """True for stops on the path to the end of the current branch."""
     inside: bool = False
-    """True for the stop inside a phase that is not at its end: it is the last row, and no point yet."""
+    """True for a stop inside an unfinished phase: the last row, which is not a point yet."""
 
     @property
     def words(self) -> str:
-        """The command in short: of a backward in which what flows was changed by hand, how."""
+        """The command in short; for a backward with gradient edits, the edits."""
         lines = self.line.split("; ")
         changes = [line for line in lines if line.startswith("set ")]
         return f"{lines[1]}: {', '.join(changes)}" if self.phase == "backward" and len(lines) > 1 else self.line
@@ -80,18 +80,18 @@ class TimelineBranch(Struct, frozen=True):
 
 
 class TimelineView(Struct, frozen=True, tag=True):
-    """The points in the order in which they were made."""
+    """The points in the order of their creation."""
 
     stop: int
     rows: tuple[TimelineRow, ...]
     total: int
     first: int
-    """Place of the first of `rows` among all, from 0."""
+    """Index of the first of `rows` among all, from 0."""
     branches: tuple[TimelineBranch, ...]
     memory: int
-    """Bytes that going back takes in all."""
+    """Total bytes of the history."""
     budget: int
-    """Bytes that it may take; 0 when no history is kept."""
+    """Memory budget in bytes; 0 when no history is kept."""
     note: str = ""
 
 
@@ -100,18 +100,18 @@ class CompareRow(Struct, frozen=True):
 
     name: str
     kind: str
-    """`parameter`, `grad`, `buffer`, `state`, `hyper`, `batch`, or what else a part of the state holds."""
+    """`parameter`, `grad`, `buffer`, `state`, `hyper`, `batch`, or another kind of state."""
     first: str
-    """What it is at the first point: `none`, `zero`, `norm 3.2`."""
+    """Its state at the first point: `none`, `zero`, `norm 3.2`."""
     second: str
     norm: float | None = None
-    """Norm of the difference, second minus first; None where there is none."""
+    """Norm of the difference, second minus first; None when undefined."""
     largest: float | None = None
-    """The greatest difference of one element, with its sign; NaN where one side alone has a NaN there."""
+    """The largest difference of an element, with its sign; NaN where only one side has a NaN."""
     at: tuple[int, ...] = ()
-    """Where that is."""
+    """Index of that element."""
     differing: int = 0
-    """Elements whose bits differ."""
+    """Number of elements whose bits differ."""
     elements: int = 0
 
 
@@ -121,31 +121,31 @@ class CompareLoss(Struct, frozen=True):
     iteration: int
     loss: float
     forward: int = 0
-    """Which forward it was on the way to the point, from 1."""
+    """Index of the forward on the path to the point, from 1."""
 
 
 class CompareView(Struct, frozen=True, tag=True):
-    """In what two points differ; no row and no line of `others` when they are the same to the last bit."""
+    """The differences of two points; `rows` and `others` are empty when they are bit-identical."""
 
     stop: int
     first: int
-    """The stop that is compared."""
+    """The first stop."""
     second: int
-    """The stop that it is compared with."""
+    """The second stop."""
     fork: int
-    """The last stop that lies on the way to both."""
+    """The last common stop of both paths."""
     rows: tuple[CompareRow, ...]
     others: tuple[str, ...]
-    """What differs that is no tensor: `lr: 0.1 and 0.01`, `the random generators`, `train/eval mode`."""
+    """Differences that are not tensors: `lr: 0.1 and 0.01`, `the random generators`, `train/eval mode`."""
     same: int
-    """Tensors that are the same, bit for bit."""
+    """Number of bit-identical tensors."""
     loss_first: float | None = None
     loss_second: float | None = None
     losses_first: tuple[CompareLoss, ...] = ()
-    """The losses on the way to the first point, and below to the second; thinned, the last one always there."""
+    """The losses on the path to the first point, downsampled, always with the last one."""
     losses_second: tuple[CompareLoss, ...] = ()
     names: tuple[str, str] = ("", "")
-    """What the two were asked for as."""
+    """The two points as requested."""
 
 
 TimelineAnswer: TypeAlias = TimelineView | CompareView

@@ -1,4 +1,4 @@
-"""Views of a training run as a whole: its layers, its optimizer and its data; and the requests for them."""
+"""Views of layers, optimizer and batch; and their requests."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gradstep.values.views.drawn import Drawn
 
 # -- layers ------------------------------------------------------------------------------------------------------------
 class LookLayers(Struct, frozen=True, tag=True):
-    """Ask for one row a module in forward order. While it is asked for, forwards count zero activations."""
+    """Ask for one row per module, in forward order. While requested, forwards count zero activations."""
 
 
 class LayerRow(Struct, frozen=True):
-    """A module that owns parameters, or one whose output may be exactly zero, such as ReLU.
+    """A module that owns parameters, or whose output may be exactly zero, such as ReLU.
 
-    Norms are L2, over all the parameters that are the module's own; None where there is nothing to take one of.
+    Norms are L2 norms over the module's own parameters; None without any.
     """
 
     path: str
@@ -26,39 +26,39 @@ class LayerRow(Struct, frozen=True):
     """Its class, e.g. `Linear`."""
     weight: float | None = None
     grad: float | None = None
-    """Norm of `.grad`; None when no `.grad` is there."""
+    """Norm of `.grad`; None without any `.grad`."""
     update: float | None = None
-    """Norm of what the last step added to the weights; None when that was not observed."""
+    """Norm of the last step's update; None when not observed."""
     ratio: float | None = None
-    """`update` over the norm of the weights as they were before that step; inf where that was zero."""
+    """`update` divided by the norm of the weights before that step; inf when that was zero."""
     zeros: float | None = None
-    """Share of exact zeros in what it returned in the last forward, 0 to 1; None when that was not observed."""
+    """Fraction of exact zeros in its output of the last forward, 0 to 1; None when not observed."""
     frozen: bool = False
     """True when none of its parameters requires a gradient."""
     partly: tuple[str, ...] = ()
-    """Those of its parameters that are frozen, by their own names, where others of it are not."""
+    """Names of its frozen parameters, when others are not frozen."""
     selected: bool = False
 
 
 class LayersView(Drawn, frozen=True, tag=True):
-    """One row a module, in the order in which the last forward entered them; before one, in the model's order."""
+    """One row per module, in the order of the last forward; before a forward, in the model's order."""
 
     stop: int
     rows: tuple[LayerRow, ...]
     updated: int | None = None
-    """The iteration that the observed step ended; None when no step was observed."""
+    """The iteration of the observed step; None when no step was observed."""
     note: str = ""
 
 
 # -- optimizer ---------------------------------------------------------------------------------------------------------
 class LookOptimizer(Struct, frozen=True, tag=True):
-    """Ask for the optimizer: groups, hyper-parameters, `points` of lr's history, the selected parameter's state."""
+    """Ask for the optimizer: groups, hyper-parameters, `points` of the lr history, the selected parameter's state."""
 
     points: int = 64
 
 
 class RatePoint(Struct, frozen=True):
-    """The learning rate that held at an iteration."""
+    """The learning rate at an iteration."""
 
     iteration: int
     rate: float
@@ -69,30 +69,30 @@ class GroupRow(Struct, frozen=True):
 
     number: int
     parameters: int
-    """How many tensors."""
+    """Number of tensors."""
     elements: int
     rate: float | None
     """The learning rate now; None for an optimizer without one."""
     rates: tuple[RatePoint, ...]
-    """The learning rate at each forward, thinned, and now."""
+    """The learning rate at each forward, downsampled, and now."""
     hyper: tuple[tuple[str, str], ...]
-    """Every other hyper-parameter in torch's own words, e.g. `("momentum", "0.9")`."""
+    """The other hyper-parameters by their torch names, e.g. `("momentum", "0.9")`."""
     selected: bool = False
-    """True when the selected parameter is in it."""
+    """True when it has the selected parameter."""
 
 
 class SlotRow(Struct, frozen=True):
-    """One entry of the optimizer's state of the selected parameter."""
+    """An entry of the optimizer state of the selected parameter."""
 
     name: str
     """As an expression, e.g. `2.weight.state.exp_avg`."""
     key: str
     shape: tuple[int, ...] = ()
     dtype: str = ""
-    """Empty for what is no tensor."""
+    """Empty unless it is a tensor."""
     norm: float | None = None
     text: str = ""
-    """The value in words, for a scalar and for what is no tensor."""
+    """The value as text, for a scalar or a non-tensor."""
     selected: bool = False
 
 
@@ -110,16 +110,16 @@ class OptimizerView(Drawn, frozen=True, tag=True):
     """The parameter whose state is shown; empty when none is selected."""
     slots: tuple[SlotRow, ...] = ()
     missing: tuple[str, ...] = ()
-    """Parameters that require a gradient and are in no group: no step will move them."""
+    """Parameters that require a gradient but are in no group: no step updates them."""
     twice: tuple[str, ...] = ()
-    """Parameters that are in two groups, or twice in one: a step moves them twice."""
+    """Parameters that are in two groups, or twice in one: a step updates them twice."""
     note: str = ""
     """Why `slots` is empty."""
 
 
 # -- batch -------------------------------------------------------------------------------------------------------------
 class LookBatch(Struct, frozen=True, tag=True):
-    """Ask for the batch: statistics, and `count` samples from the `first` on, pictures at most `rows` by `columns`."""
+    """Ask for the batch: statistics, and `count` samples from `first`, images at most `rows` by `columns`."""
 
     first: int = 0
     count: int = 8
@@ -128,10 +128,10 @@ class LookBatch(Struct, frozen=True, tag=True):
 
 
 class PartRow(Struct, frozen=True):
-    """One tensor of the batch, or the prediction: what it is, and the range of its numbers without NaN and inf."""
+    """A tensor of the batch, or the prediction; statistics ignore NaN and inf."""
 
     name: str
-    """`input`, `target`, `prediction`, or the key or place it has in the batch."""
+    """`input`, `target`, `prediction`, or its key or index in the batch."""
     kind: Literal["image", "tokens", "curve", "numbers"]
     shape: tuple[int, ...]
     dtype: str
@@ -139,58 +139,58 @@ class PartRow(Struct, frozen=True):
     maximum: float | None = None
     mean: float | None = None
     std: float | None = None
-    """Standard deviation over all elements, with Bessel's correction, as `Tensor.std` takes it."""
+    """Standard deviation with Bessel's correction, as `Tensor.std`."""
     nans: int = 0
     infs: int = 0
 
 
 class Piece(Struct, frozen=True):
-    """What one sample has of a tensor, thinned so that it can be drawn."""
+    """A sample of a tensor, downsampled for drawing."""
 
     kind: Literal["image", "tokens", "curve", "numbers"]
     rows: tuple[tuple[float, ...], ...] = ()
-    """Pixels of an image, row by row; one row for the others."""
+    """Pixels of an image, row by row; one row for other kinds."""
     elements: int = 0
-    """How many elements the sample has, drawn or not."""
+    """Number of elements of the sample, before downsampling."""
 
 
 class SampleRow(Struct, frozen=True):
     """One sample of the batch."""
 
     index: int
-    """Its place in the batch."""
+    """Its index in the batch."""
     loss: float | None = None
     input: Piece | None = None
     target: Piece | None = None
     prediction: Piece | None = None
     answer: Piece | None = None
-    """The class that the prediction holds most likely, where the target is classes."""
+    """The predicted class, when the target is classes."""
     right: float | None = None
-    """Share of `answer` that equals the target, 0 to 1."""
+    """Fraction of `answer` that equals the target, 0 to 1."""
     drawn: int | None = None
-    """The index in the data set that a DataLoader's sampler drew for it; None where that can't be told."""
+    """Its index in the dataset, as drawn by a DataLoader's sampler; None when unknown."""
 
 
 class BatchView(Drawn, frozen=True, tag=True):
-    """The batch that is held, its samples with the greatest loss first."""
+    """The current batch, with the samples of the largest loss first."""
 
     stop: int
     taken: int = 0
-    """Batches taken so far; 0 when there is none yet."""
+    """Number of batches taken so far."""
     parts: tuple[PartRow, ...] = ()
     samples: tuple[SampleRow, ...] = ()
     first: int = 0
-    """How many samples, in the order shown, lie before the first of `samples`."""
+    """Number of samples before the first of `samples`, in the order shown."""
     total: int = 0
     low: float = 0.0
-    """The value that is drawn black in pictures, and lowest in curves."""
+    """The value drawn black in images, and lowest in curves."""
     high: float = 1.0
     reduction: Literal["", "sum", "mean"] = ""
-    """How the loss is made of the samples' losses; empty when they are not known."""
+    """How the samples' losses are reduced to the loss; empty when unknown."""
     note: str = ""
-    """Why the loss of each sample is not known; or what there is instead of samples."""
+    """Why the loss of each sample is unknown, or why there are no samples."""
     input: str = ""
-    """What an expression calls the tensor whose samples these are, e.g. `input`."""
+    """The name in expressions of the tensor with these samples, e.g. `input`."""
 
 
 TrainingRequest: TypeAlias = LookLayers | LookOptimizer | LookBatch
