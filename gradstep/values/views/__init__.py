@@ -21,7 +21,7 @@ from gradstep.values.views.timeline import TimelineAnswer, TimelineRequest
 from gradstep.values.views.training import TrainingRequest, TrainingView
 
 
-# -- requests: visible panels send theirs after every stop --------------------------------------------------------------
+# -- requests: visible panels send theirs after every stop ------------------------------------------------------------
 class LookModel(Struct, frozen=True, tag=True):
     """Ask for the module tree."""
 

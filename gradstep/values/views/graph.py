@@ -65,8 +65,8 @@ class NodeRow(Struct, frozen=True):
     grad: str = ""
     """The state of the `.grad` of a leaf, as in the model view."""
     saved: Literal["", "alive", "freed", "written", "packed"] = ""
-    """State of the tensors saved for backward; empty: none. written: modified in place since, so that backward will raise;
-    packed: by a hook, as in activation checkpointing."""
+    """State of the tensors saved for backward; empty: none. written: modified in place since, so that backward will
+    raise; packed: by a hook, as in activation checkpointing."""
     bytes: int | None = None
     """Bytes of the saved tensors' storages, without parameters and buffers; None when not measured."""
     nodes: int = 1

@@ -195,7 +195,7 @@ class Link(Struct, frozen=True):
 
 
 class Chain(Struct, frozen=True):
-    """The shortest path from the loss to a node; v there is the sum over all paths of products of transposed Jacobians."""
+    """The shortest path from the loss to a node; v is the sum over all paths of their transposed Jacobians."""
 
     links: tuple[Link, ...] = ()
     length: int = 0

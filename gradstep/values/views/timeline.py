@@ -16,7 +16,7 @@ class LookTimeline(Struct, frozen=True, tag=True):
 
 
 class LookCompare(Struct, frozen=True, tag=True):
-    """Ask for the differences of two points: each a stop's number, a branch, or `now`. At most `points` losses of each."""
+    """Ask for the differences of two points: each a stop's number, a branch, or `now`; at most `points` losses each."""
 
     first: str
     second: str = "now"
