@@ -39,7 +39,7 @@ from gradstep.values.views import (
 )
 from gradstep.values.views.contributions import LookContributions
 from gradstep.values.views.graph import LookGraph
-from gradstep.values.views.inside import LookBreakpoints, LookInside, LookSource
+from gradstep.values.views.inside import LookBreakpoints, LookInside, LookSource, SourceLine
 from gradstep.values.views.ledger import LookLedger
 from gradstep.values.views.node import LookChain, LookNode
 from gradstep.values.views.search import LookFind
@@ -90,6 +90,8 @@ class Inspector:
         """The history; None until there is one."""
         self.set_to_none = True
         """What `zero_grad` without an argument passes to torch."""
+        self.line: Callable[[], SourceLine] = SourceLine
+        """Returns the line that a script is stopped at; an empty one for a held workload."""
         self._opening: Expression | None = None
         """What the tensor panel shows while nothing is selected, as last requested."""
         self._opened: Selection | None = None
@@ -271,7 +273,7 @@ class Inspector:
                     return self._through.view(stop, request)
                 return inside_view(held, stop, stepping, stepping.event)
             case LookSource():
-                return source_view(held, stop, self._stepping, request)
+                return source_view(held, stop, self._stepping, request, self.line())
             case LookBreakpoints():
                 position = self.stepper.position
                 return breakpoints_view(stop, self.stepper.breakpoints, "" if position is None else position.reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -250,6 +250,10 @@ class PhaseStepper:
                 "nothing else can run before it ends",
                 "finish it with `out phase`, or roll it back with `undo phase`",
             )
+
+    def at_line(self, place: str, numbers: Sequence[int]) -> str:
+        """Return the line of the breakpoint that is hit among those at a source line; empty for none."""
+        return self.breakpoints.at_line(place, numbers, self._holds, self._describe, self.notes)
 
     def after(self, phase: str, iteration: int) -> str:
         """Return the line of the breakpoint that the end of a phase hits; empty for none."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
@@ -14,6 +15,8 @@ from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.problems import problem_of
 from gradstep.engine.runner import Runner
 from gradstep.engine.script.found import NoOptimizer
+from gradstep.engine.script.frames import source_line, variables
+from gradstep.engine.script.lines import Places, line_of
 from gradstep.engine.script.loop import ScriptLoop, Wanted
 from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.script.program import Ended, Program
@@ -110,6 +113,8 @@ class ScriptSession:
     def pause(self) -> None:
         """Have the script stop at the next place where it can."""
         self._thread.pausing = True
+        if self._loop is not None:
+            self._loop.lines.pause()
 
     def _carry_out(self, command: Command) -> str:
         match command:
@@ -117,7 +122,11 @@ class ScriptSession:
                 return self._run(command)
             case cmd.Say(said):
                 return said
+            case cmd.Break(kind="line", what=what):
+                line_of(what, _files())
         inspector, loop = self._inspector, self._loop
+        if isinstance(command, cmd.Break) and inspector is None:
+            return self._breakpoints.add(command, None)
         if loop is None:
             raise wrong("no script runs", "", "begin with `run train.py`")
         wanted = self._wanted(command, loop)
@@ -172,10 +181,13 @@ class ScriptSession:
         loop, inspector = self._loop, self._inspector
         assert loop is not None
         loop.wanted = wanted
+        loop.lines.places = self._line_places()
         stepper = None if inspector is None else inspector.stepper
         if stepper is not None and stepper.stepping is not None:
             kind = {cmd.Into: "into", cmd.Over: "over", cmd.Out: "out"}.get(type(command), "continue")
             stepper.stepping.will(kind if not (isinstance(command, cmd.Out) and command.phase) else "end")  # type: ignore[arg-type]
+        if stepper is not None:
+            stepper.notes = []
         self._thread.go()
         self._came()
         notes = "" if self._inspector is None else "\n".join(self._inspector.stepper.notes)
@@ -187,13 +199,22 @@ class ScriptSession:
             return "\n".join(filter(None, [notes, how]))
         return notes
 
+    def _line_places(self) -> Places:
+        places: dict[str, dict[int, tuple[int, ...]]] = {}
+        for row in self._breakpoints:
+            if row.kind == "line" and row.enabled:
+                file, line = line_of(row.what, _files())
+                here = places.setdefault(file, {})
+                here[line] = (*here.get(line, ()), row.number)
+        return places
+
     def _came(self) -> None:
         """Note where the script has stopped."""
         loop = self._loop
         assert loop is not None
         held = loop.held
-        if held is not None and (self._inspector is None or self._inspector.held is not held):
-            self._inspector = self._inspect(held)
+        if held is not None:
+            self._for(held)
         self._number += 1
         self.stop = self._stop_now(held)
 
@@ -229,9 +250,18 @@ class ScriptSession:
             hit=loop.reason,
         )
 
-    def _inspect(self, held: Held) -> Inspector:
-        made, old = Inspector(Runner(held)), self._inspector
+    def _for(self, held: Held) -> Inspector:
+        """Return the inspector of what was found; another one once more was found."""
+        old = self._inspector
+        if old is not None and old.held is held:
+            return old
+        self._inspector = made = Inspector(Runner(held))
+        if old is not None:
+            made.stepper.notes = old.stepper.notes
         made.stepper.breakpoints, made.stepper.pauses = self._breakpoints, True
+        loop = self._loop
+        assert loop is not None
+        made.scope.variables, made.line = lambda: variables(loop.frame), lambda: source_line(loop.frame)
         if old is not None:
             made.scope.lets, made.selection, made.watches = old.scope.lets, old.selection, old.watches
         return made
@@ -243,9 +273,11 @@ class ScriptSession:
 
     def stepping(self, held: Held, act: cmd.Forward | cmd.Backward, into: bool) -> Stepping:
         """Return what steps a phase that begins."""
-        if self._inspector is None or self._inspector.held is not held:
-            self._inspector = self._inspect(held)
-        return self._inspector.stepper.follow(act, self._thread, "into" if into else "continue")
+        return self._for(held).stepper.follow(act, self._thread, "into" if into else "continue")
+
+    def at_line(self, held: Held, place: str, numbers: tuple[int, ...]) -> str:
+        """Return the line of the breakpoint that is hit among those of a source line; empty for none."""
+        return self._for(held).stepper.at_line(place, numbers)
 
     def left(self) -> None:
         """Note that the phase that was stepped has ended."""
@@ -254,10 +286,8 @@ class ScriptSession:
 
     def holds(self, held: Held, condition: Expression) -> bool:
         """Return whether a condition holds; False where a name in it has no value yet."""
-        if self._inspector is None or self._inspector.held is not held:
-            self._inspector = self._inspect(held)
         try:
-            return holds(evaluate(condition, self._inspector.scope))
+            return holds(evaluate(condition, self._for(held).scope))
         except GradstepError:
             return False
 
@@ -265,7 +295,13 @@ class ScriptSession:
         """Return the line of the breakpoint that the end of a phase hits; empty for none."""
         if not any(row.enabled for row in self._breakpoints):
             return ""
-        if self._inspector is None or self._inspector.held is not held:
-            self._inspector = self._inspect(held)
         with torch.no_grad():
-            return self._inspector.stepper.after(phase, iteration)
+            return self._for(held).stepper.after(phase, iteration)
+
+
+def _files() -> Iterator[str]:
+    """Yield the files of the modules that are loaded."""
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__dict__", {}).get("__file__")
+        if isinstance(file, str):
+            yield file

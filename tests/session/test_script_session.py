@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
-from scripting import phases, stepped
+from scripting import Function, phases, stepped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gradstep.session.script_session import ScriptSession
+from gradstep.steps.language.parse import parse_line
+from gradstep.steps.language.script import Line
 from gradstep.values import commands as cmd
 from gradstep.values.expressions import Name
 from gradstep.values.views import LookModel, ModelView
+from gradstep.values.views.inside import LookSource, SourceView
+
+
+def parse(line: str) -> cmd.Command:
+    """Return the command that a line says."""
+    (statement,) = parse_line(line)
+    assert isinstance(statement, Line)
+    return statement.command
 
 
 def plain(weights: list[Tensor], count: int = 3) -> Callable[[], None]:
@@ -68,3 +82,86 @@ def test_the_model_is_named_as_its_state_dict_is() -> None:
         assert isinstance(view, ModelView)
         assert {"0.weight", "0.bias", "2.weight", "2.bias"} <= {row.path for row in view.rows}
         assert session.execute(cmd.Print(Name("iteration"))).text == "0"
+
+
+def line_of_text(text: str) -> str:
+    """Return FILE:LINE of the line of this file that has a text."""
+    lines = Path(__file__).read_text().splitlines()
+    return f"{Path(__file__).name}:{next(i for i, line in enumerate(lines, 1) if text in line)}"
+
+
+def test_a_line_breakpoint_stops_there_and_a_condition_reads_the_variables() -> None:
+    with stepped(plain([], count=5)) as session:
+        where = line_of_text("loss = F.cross_entropy(net(x), y)")
+        assert session.execute(cmd.Break("line", where)).ok
+        assert session.execute(parse(f"break {where} if count == 4")).ok
+        stop = session.execute(cmd.Continue()).stop
+        assert stop.hit == "breakpoint 1"
+        (view,) = session.look(LookSource())
+        assert isinstance(view, SourceView)
+        assert f":{view.here}" in where
+        session.execute(cmd.Delete())
+        assert "ended" in session.execute(cmd.Continue()).text
+
+
+def test_expressions_read_the_variables_of_the_script() -> None:
+    with stepped(plain([])) as session:
+        session.execute(cmd.Forward())
+        assert session.execute(parse("print shape(x)")).text == "[16, 4]"
+        assert session.execute(parse("expect count == 3")).ok
+        assert session.execute(parse("print opt.defaults.lr")).text == "0.1"
+        problem = session.execute(parse("print weights2")).problem
+        assert problem is not None
+        assert "weights" in problem.remedy
+        assert not session.execute(parse("print F")).ok
+
+
+def test_until_stops_at_the_first_phase_where_a_condition_holds() -> None:
+    with stepped(plain([], count=9)) as session:
+        assert session.execute(parse("until iteration == 4")).stop.iteration == 4
+        assert session.execute(parse("break when iteration == 7")).ok
+        assert session.execute(cmd.Continue()).stop.iteration == 7
+
+
+def test_a_pause_stops_a_script_that_runs_on() -> None:
+    """The script runs on the main thread, as in an engine process: CPython has that one take pending calls."""
+    going, done = threading.Event(), list[bool]()
+
+    def train() -> None:
+        net = nn.Linear(2, 1)
+        net(torch.ones(1, 2)).sum().backward()
+        going.set()
+        while not done:
+            pass
+
+    session = ScriptSession(lambda _: Function(train))
+    found: list[Any] = []
+
+    def drive() -> None:
+        session.execute(cmd.Run("train.py"))
+        pausing = threading.Thread(target=lambda: (going.wait(), session.pause()))
+        pausing.start()
+        found.append(session.execute(cmd.Continue()).stop.hit)
+        found.extend(session.look(LookSource()))
+        pausing.join()
+        done.append(True)
+        session.execute(cmd.Continue())
+        session.close()
+
+    driver = threading.Thread(target=drive)
+    driver.start()
+    session.run_script()
+    driver.join()
+    hit, view = found
+    assert hit == "pause"
+    assert isinstance(view, SourceView)
+    assert view.lines[view.here - view.first].strip() in ("while not done:", "pass")
+
+
+def test_what_a_script_cannot_do_is_refused_and_it_runs_on() -> None:
+    with stepped(plain([])) as session:
+        for line in ("undo", "goto 1", "set lr = 0.2", "next_batch", "load mlp", "checkpoint a.safetensors"):
+            problem = session.execute(parse(line)).problem
+            assert problem is not None
+            assert "script" in f"{problem.title}{problem.what}"
+        assert session.execute(cmd.Forward()).ok

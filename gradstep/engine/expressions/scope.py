@@ -10,6 +10,7 @@ from gradstep.engine.expressions.names import GIVEN, PLACES
 from gradstep.engine.held import Held
 from gradstep.engine.observe.events import Event, passed_at
 from gradstep.values import expressions as x
+from gradstep.values.errors import wrong
 from gradstep.values.expressions import Expression
 
 VALUES = ("loss", "iteration", "lr", "input", "target", "prediction", "batch")
@@ -25,6 +26,8 @@ class HeldScope:
         """The values defined by `let`, by name."""
         self.event: Callable[[], Event | None] = lambda: None
         """Returns the event that a phase is stopped at; None between phases."""
+        self.variables: Callable[[], Mapping[str, object]] = dict
+        """Returns the variables of a script that are visible at the stop; empty for a held workload."""
 
     @property
     def inside(self) -> str:
@@ -45,13 +48,14 @@ class HeldScope:
             return self.lets[name]
         if name in PLACES:
             return self._place(name)
-        if name not in VALUES:
-            raise KeyError(name)
-        return self._value(name)
+        if name in VALUES:
+            return self._value(name)
+        return readable(self.variables()[name])
 
     def names(self) -> Sequence[str]:
         """Return all names."""
-        return (*self.model_names(), *self.lets, *VALUES, *(PLACES if self.event() is not None else ()))
+        own = [name for name in self.variables() if not name.startswith("_")]
+        return (*self.model_names(), *self.lets, *VALUES, *own, *(PLACES if self.event() is not None else ()))
 
     def model_names(self) -> tuple[str, ...]:
         """Return the names of the model's parameters and buffers."""
@@ -94,6 +98,26 @@ class HeldScope:
                 return batch[("input", "target").index(name)] if pair else None
             case _:
                 return held.batches.batch
+
+
+_READ = (bool, int, float, complex, str, type(None), list, tuple, dict)
+
+
+def readable(value: object) -> object:
+    """Return a script's value where an expression can read it without running code of the script's.
+
+    Raises:
+        GradstepError: it is an object of another kind.
+    """
+    kind = type(value)
+    if kind in _READ or isinstance(value, torch.Tensor):
+        return value
+    if kind.__module__ == "numpy" and hasattr(kind, "item") and getattr(value, "size", 0) == 1:
+        return value.item()  # type: ignore[attr-defined]
+    inner = getattr(value, "__dict__", None) if kind.__getattribute__ is object.__getattribute__ else None
+    if isinstance(inner, dict):  # its fields can be read: `args.lr`
+        return inner
+    raise wrong("an expression can't read this", f"it is a {kind.__name__}", "it reads numbers, strings and tensors")
 
 
 def selected_tensor(scope: HeldScope, path: str) -> torch.Tensor | None:

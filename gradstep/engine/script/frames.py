@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
 
 from torch import nn
 
 from gradstep.engine.observe.source_lines import whose
+from gradstep.engine.problems import printable
+from gradstep.values.views.inside import SourceLine
 
 
 def callers(frame: FrameType | None) -> Iterator[FrameType]:
@@ -28,6 +31,20 @@ def call_site(frame: FrameType | None) -> tuple[object, ...]:
 def line_text(frame: FrameType | None) -> str:
     """Return the text of the line that a frame stands at."""
     return "" if frame is None else linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+
+
+def source_line(frame: FrameType | None) -> SourceLine:
+    """Return the line that a frame stands at; an empty one for no frame."""
+    if frame is None:
+        return SourceLine()
+    code = frame.f_code
+    function = "" if code.co_name == "<module>" else code.co_name
+    return SourceLine(printable(code.co_filename), frame.f_lineno, function, printable(line_text(frame)))
+
+
+def variables(frame: FrameType | None) -> Mapping[str, object]:
+    """Return the variables that an expression at a frame sees: its locals, then its module's."""
+    return {} if frame is None else ChainMap(frame.f_locals, frame.f_globals)
 
 
 def named_values(frame: FrameType | None) -> Iterator[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ from gradstep.engine.observe.loop_phases import LoopPhases, Name, Phase
 from gradstep.engine.observe.observer import observe
 from gradstep.engine.script.found import Found
 from gradstep.engine.script.frames import call_site, callers, line_text
+from gradstep.engine.script.lines import LineStops
 from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Forward
@@ -66,6 +68,10 @@ class Steps(Protocol):
         """Note that the phase that was stepped has ended."""
         ...
 
+    def at_line(self, held: Held, place: str, numbers: tuple[int, ...]) -> str:
+        """Return the line of the breakpoint that is hit among those of a source line; empty for none."""
+        ...
+
     def holds(self, held: Held, condition: Expression) -> bool:
         """Return whether a condition holds now."""
         ...
@@ -81,6 +87,8 @@ class ScriptLoop:
     def __init__(self, name: str, thread: MainThread, steps: Steps) -> None:
         self.thread, self._steps = thread, steps
         self.found = Found(name)
+        self.lines = LineStops(self._at_line)
+        thread.resumed = self.lines.install
         self.wanted = Wanted()
         self.iteration = 0
         """Iterations begun before this one."""
@@ -224,8 +232,27 @@ class ScriptLoop:
     def _stop(self, before: str = "") -> None:
         self.before = before
         self._now()
+        self._halt()
+
+    def _halt(self) -> None:
+        if self.thread.pausing and not self.reason:
+            self.reason = "pause"
+        self.lines.paused()
         self.thread.halt("phase")
         self.reason = ""
+
+    def _at_line(self, frame: FrameType, numbers: tuple[int, ...]) -> None:
+        """Stop at a line, if one of its breakpoints is hit or a pause was asked for."""
+        if not self.thread.released:
+            file = frame.f_code.co_filename
+            self.reason = self._steps.at_line(self._now(), f"{os.path.basename(file)}:{frame.f_lineno}", numbers)
+            if self.reason or self.thread.pausing:
+                self._halt()
+
+    @property
+    def frame(self) -> FrameType | None:
+        """The innermost frame of the script: at the stop, or while something is evaluated on its thread."""
+        return next(callers(self.thread.frame or sys._getframe(1)), None)
 
     def _found_at(self, call: EngineCall) -> Held:
         if self.wanted.looks or self.held is None:

@@ -21,6 +21,8 @@ class MainThread:
     def __init__(self) -> None:
         self._orders: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._news: SimpleQueue[tuple[News, object]] = SimpleQueue()
+        self.resumed: Callable[[], None] = lambda: None
+        """Called on the script's thread when it runs on from a stop."""
         self.frame: FrameType | None = None
         """The innermost frame at the stop; None while the script runs."""
         self.done = False
@@ -69,6 +71,7 @@ class MainThread:
             self._answer()
         finally:
             self.frame = None
+            self.resumed()
 
     def end(self) -> None:
         """Tell the session that the script has ended, and answer it until it is closed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec.structs import replace
@@ -44,14 +44,15 @@ class Breakpoints:
         return iter(self._rows.values())
 
     # -- setting -------------------------------------------------------------------------------------------------------
-    def add(self, command: Break, held: Held) -> str:
+    def add(self, command: Break, held: Held | None) -> str:
         """Set one; return it with its number, as gdb does. The same one is not set twice: it is enabled again.
 
         Raises:
             GradstepError: it can't match anything; the nearest names are offered.
         """
-        _check(command, held)
-        held.recording.lines = held.recording.lines or command.kind in _TOLD
+        if held is not None:  # of a script that has shown no model yet, nothing can be checked
+            _check(command, held)
+            held.recording.lines = held.recording.lines or command.kind in _TOLD
         row = Breakpoint(
             self._next,
             command.kind,
@@ -69,7 +70,7 @@ class Breakpoints:
         already = " (already set)" if there is not None else ""
         kind = "logpoint" if command.passing else "breakpoint"
         made = f"{kind} {row.number}{already}: {row.line.split(' ', 1)[1]}"
-        return "\n".join(filter(None, [made, _out_of_reach(row, held)]))
+        return "\n".join(filter(None, [made, "" if held is None else _out_of_reach(row, held)]))
 
     def delete(self, number: int) -> str:
         """Delete one, or all of them with 0."""
@@ -144,6 +145,13 @@ class Breakpoints:
             if row.kind == "when"
             or (row.kind == "iteration" and phase == "step" and row.what == str(iteration))
             or (row.kind == "phase" and phase == row.what and phase not in _STEPPED)
+        ]
+        return next((reason for reason in reasons if reason), "")
+
+    def at_line(self, place: str, numbers: Sequence[int], test: Test, tell: Tell, notes: list[str]) -> str:
+        """Count the hits of the breakpoints at a source line; return why it stops there."""
+        reasons = [
+            self._hit(self._rows[number], place, test, tell, notes) for number in numbers if number in self._rows
         ]
         return next((reason for reason in reasons if reason), "")
 

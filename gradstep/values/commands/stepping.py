@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gradstep.values.commands.arguments import Argument, choice, count, expression, flag, integer_option, whole
 from gradstep.values.commands.misfit import MisfitError, place
 from gradstep.values.commands.syntax import Form, Syntax, Word
 from gradstep.values.expressions import Expression
 
-BreakKind: TypeAlias = Literal["phase", "module", "node", "grad", "iteration", "when", "nan", "inf"]
+BreakKind: TypeAlias = Literal["phase", "module", "node", "grad", "iteration", "when", "nan", "inf", "line"]
 Edge: TypeAlias = Literal["enter", "exit", "before", "after", ""]
 _STEPPED = ("forward", "backward")
 _PHASES = ("forward", "backward", "step", "zero_grad")
@@ -110,9 +111,17 @@ def _break(first: str, fields: dict[str, Any]) -> Break:
     if "log" in fields and first != "log":
         raise MisfitError("a breakpoint does not print", "", "Write `log` instead of `break`.", *place(first))
     what = fields.get("what", "")
+    if "kind" not in fields:
+        fields = {**fields, "kind": "line"}
     if what.startswith("#") and fields["kind"] != "node":
         raise MisfitError("`#` is the number of a node", "", f"Write `break node {what}`.", *place(what))
     return Break(**{**fields, "what": str(what)})
+
+
+def _break_line(command: Break) -> str:
+    if command.kind != "line":
+        return Break.syntax.by_form(command)
+    return Break.syntax.by_form(replace(command, kind="phase")).replace(" phase ", " ", 1)
 
 
 _REST = (expression("condition", "if"), expression("log", "print"), integer_option("ignore"))
@@ -123,7 +132,7 @@ _EDGES = {"module": ("enter", "exit"), "node": ("before", "after"), "grad": ("be
 class Break(Struct, frozen=True, tag=True):
     """Set a breakpoint, or with `passing` a logpoint, which prints `log` and continues; see `inside.Breakpoint`."""
 
-    syntax: ClassVar = Syntax(
+    syntax: ClassVar[Syntax] = Syntax(
         Word(
             "break",
             "break node Relu* if norm(node.in) > 5",
@@ -144,9 +153,11 @@ class Break(Struct, frozen=True, tag=True):
         ),
         Form(choice("kind", ("when",)), expression("condition"), *_REST[1:]),
         Form(choice("kind", ("nan", "inf"))),
+        Form(Argument("FILE_LINE", "what", r"[^\s\"{};#=]+:[0-9]+"), *_REST),
         role="note",
         needs="inside",
         make=_break,
+        line=_break_line,
     )
     kind: BreakKind
     what: str = ""

@@ -149,8 +149,10 @@ class Syntax:
 
     def line(self, command: Any) -> str:
         """Return a command as the line of a `.steps` script that replays it."""
-        if self._line is not None:
-            return self._line(command)
+        return self.by_form(command) if self._line is None else self._line(command)
+
+    def by_form(self, command: Any) -> str:
+        """Write a command by the first of its forms that can."""
         values = {name: getattr(command, name) for name in command.__struct_fields__ if name not in _UNWRITTEN}
         word = (
             next(each for each in self.words if each.sets.items() <= values.items())

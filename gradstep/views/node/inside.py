@@ -134,14 +134,25 @@ def _taking_part(held: Held, event: Event) -> Iterator[str]:
         yield event.parameter
 
 
-def source_view(held: Held, stop: int, stepping: Stepping | None, request: LookSource) -> SourceView:
-    """Return the source lines around the one that is running, or around the one that made a node."""
+def source_view(
+    held: Held,
+    stop: int,
+    stepping: Stepping | None,
+    request: LookSource,
+    here: SourceLine = SourceLine(),  # noqa: B008
+) -> SourceView:
+    """Return the source lines around the one that is running, or around the one that made a node.
+
+    `here` is the line of a script that is stopped between phases.
+    """
     event = None if stepping is None else stepping.event
     wanted = _node_of(held, request)
     if wanted is not None:
         source, what = source_of(held.line_of(wanted)), f"node #{wanted}"
     elif event is not None:
         source, what = event.source, event.name
+    elif here.file:
+        source, what = here, here.function
     else:
         return SourceView(stop, note="no line is running: `into` steps into a phase")
     if not source.file:
