@@ -10,6 +10,22 @@ from gradstep.values.outcomes import Event, Outcome, Stop
 from gradstep.values.views import Request, View
 
 
+class Terminal(Protocol):
+    """The terminal of a script, as the screen that shows it sees it."""
+
+    def write(self, text: str) -> bool:
+        """Type a text; return False when the script has not read what was typed before, and there is no room."""
+        ...
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Change its size; the script is told with SIGWINCH."""
+        ...
+
+    def awaits_input(self) -> bool:
+        """Return whether the script, or a child of its, waits for something to be typed."""
+        ...
+
+
 class FrontSession(Protocol):
     """The session as a screen sees it: awaitable, so that the screen stays responsive while the debuggee runs."""
 
@@ -19,6 +35,11 @@ class FrontSession(Protocol):
     @property
     def stop(self) -> Stop:
         """The present stop, as last reported to the front end."""
+        ...
+
+    @property
+    def terminal(self) -> Terminal | None:
+        """The script's terminal; None for a held workload."""
         ...
 
     async def execute(self, command: Command) -> Outcome:

@@ -27,6 +27,7 @@ from gradstep.tui.panels.ledger import LedgerPanel
 from gradstep.tui.panels.log import Entry, LogPanel
 from gradstep.tui.panels.loss import LossPanel
 from gradstep.tui.panels.model import ModelPanel
+from gradstep.tui.panels.output import OutputPanel
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.panels.script import ScriptPanel
 from gradstep.tui.panels.tensor.panel import TensorPanel
@@ -152,6 +153,7 @@ class Desk(Screen[None], inherit_bindings=False):
         self.panels: dict[str, Panel[Any]] = {name: make() for name, make in REGISTRY.items()}
         self.model, self.why = self.panel(ModelPanel), self.panel(WhyPanel)
         self.log_panel, self.script_panel = self.panel(LogPanel), self.panel(ScriptPanel)
+        self.output = self.panel(OutputPanel)
         self.tensor, self.loss, self.ledger = self.panel(TensorPanel), self.panel(LossPanel), self.panel(LedgerPanel)
         self.focus_panel.focused = True
         self.bars = (self.status, self.phases, self.position, self.past, self.banner, self.prompt, self.footer)
@@ -263,6 +265,7 @@ class Desk(Screen[None], inherit_bindings=False):
             sizes=self.preferences.sizes.get(self.sized, {}),
             past=self.past.row is not None,
             narration=why.said_rows(news, width),
+            terminal=self.session.terminal is not None,
         )
 
     @property
@@ -317,7 +320,7 @@ class Desk(Screen[None], inherit_bindings=False):
     @property
     def order(self) -> list[str]:
         """The available panels, in tab order."""
-        return [name for name in PANELS if name != "script" or self.reading is not None]
+        return [name for name in PANELS if name not in self.layout_state.absent]
 
     @property
     def focus_panel(self) -> Panel[Any]:

@@ -55,7 +55,7 @@ class Showing(Controller):
         self._stages: list[tuple[str, float]] = []
         self._heard = ""
         """The tail of the debuggee's output during loading."""
-        self._log_due = False
+        self._log_due = self._output_due = False
         self._narrates = False
         """True when the last command was narration."""
 
@@ -64,6 +64,7 @@ class Showing(Controller):
         """Start the clock and subscribe to session events, once the event loop runs."""
         self._clock = self.screen.set_interval(0.1, self._tick, pause=True)
         self.screen.session.on_event = self.on_session_event
+        self.screen.output.connect(self.screen.session.terminal)
 
     def remember(self, history: Sequence[Command]) -> None:
         """Take over the commands executed before the screen opened."""
@@ -99,6 +100,10 @@ class Showing(Controller):
             case Waiting(what):
                 self.screen.say(f"pausing: {clean(what)} has to end first")
             case Output(text):
+                if self.screen.session.terminal is not None:
+                    self.screen.output.write(text)
+                    self._draw_output_soon()
+                    return
                 self.screen.log_panel.write(text)
                 if self._stages:
                     self._heard = (self._heard + text)[-_HEARD:]
@@ -125,6 +130,17 @@ class Showing(Controller):
                 )
                 self.screen.rearrange()
                 self.screen.redraw()
+
+    def _draw_output_soon(self) -> None:
+        if not self._output_due:
+            self._output_due = True
+            self.screen.set_timer(1 / 30, self._draw_output)
+
+    def _draw_output(self) -> None:
+        self._output_due = False
+        if not self.screen.output.catch_up():
+            self._draw_output_soon()
+        self.screen.output.redraw()
 
     def _show_log(self) -> None:
         self._log_due = False
@@ -195,6 +211,7 @@ class Showing(Controller):
             panel = screen.panels[name]
             panel.assign(view_in_keys(view, screen.keyboard))
             panel.shown_request, panel.shown_stop = request, view.stop
+        screen.output.catch_up(whole=True)
         self._open_on(stop.opening)
         screen.status.stop = screen.phases.stop = screen.position.stop = stop
         screen.footer.said = ""

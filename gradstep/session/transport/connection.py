@@ -17,8 +17,8 @@ from gradstep.session.transport.process import Link, exit_words
 from gradstep.session.transport.wire import Frames
 
 _CHUNK = 1 << 16
-_MOST_AT_ONCE = 16
-"""Maximum number of chunks of output read at once; a debuggee that never stops printing must not block the screen."""
+_MOST_AT_ONCE = 1 << 20
+"""Maximum number of bytes of output read at once; a debuggee that never stops printing must not block the screen."""
 
 
 class Callbacks(NamedTuple):
@@ -71,14 +71,15 @@ class Connection:
 
     def read_output(self) -> None:
         """Read what the debuggee has printed so far."""
-        text = ""
-        for _ in range(_MOST_AT_ONCE):
+        text, left = "", _MOST_AT_ONCE
+        while left > 0:
             try:
                 data = os.read(self._link.output, _CHUNK)
             except BlockingIOError:
                 break
             except OSError:  # a terminal that nobody writes to any more
                 data = b""
+            left -= len(data)
             text += self._decoder.decode(data, final=not data)
             if not data:
                 if self._loop is not None:

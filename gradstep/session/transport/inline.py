@@ -16,6 +16,7 @@ class InlineSession:
     def __init__(self, local: Session) -> None:
         self.local = local
         self.on_event: Callable[[Event], None] = lambda _: None
+        self.terminal = None
 
     @property
     def stop(self) -> Stop:

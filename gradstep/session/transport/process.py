@@ -35,12 +35,14 @@ class Link:
         output: descriptor of the pipe with the debuggee's output.
         pid: the process that holds the model.
         process: that process if it is our child; None if we are its child.
+        terminal: True if `output` is the terminal of a script.
     """
 
     sock: socket.socket
     output: int
     pid: int
     process: subprocess.Popen[bytes] | None
+    terminal: bool = False
 
 
 def command_of(module: str, *arguments: object) -> list[str]:
@@ -83,7 +85,7 @@ def spawn_engine(
     finally:
         theirs.close()
         os.close(into)
-    return Link(ours, output, process.pid, process)
+    return Link(ours, output, process.pid, process, script)
 
 
 def die_with(parent: int, by: int = signal.SIGKILL) -> None:

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from gradstep.session.protocol import Terminal
 from gradstep.session.transport.connection import Callbacks, Connection
 from gradstep.session.transport.process import Link, spawn_engine
+from gradstep.session.transport.pseudo_terminal import PseudoTerminal
 from gradstep.session.transport.wire import (
     UNENCODABLE,
     Close,
@@ -50,6 +52,7 @@ class RemoteSession:
     def _begin(self, link: Link) -> None:
         self._link = link
         self._connection = Connection(link, Callbacks(self._receive, self._printed, self._finish))
+        self._terminal = PseudoTerminal(link.output, link.pid) if link.terminal else None
         self._last = 0
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._stop = Stop()
@@ -72,6 +75,11 @@ class RemoteSession:
     def stop(self) -> Stop:
         """The present stop, as last reported by the engine."""
         return self._stop
+
+    @property
+    def terminal(self) -> Terminal | None:
+        """The script's terminal; None for a held workload."""
+        return self._terminal
 
     # -- what the screen calls -----------------------------------------------------------------------------------------
     async def execute(self, command: Command) -> Outcome:

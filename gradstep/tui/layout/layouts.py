@@ -23,6 +23,7 @@ from gradstep.tui.panels.log import LogPanel
 from gradstep.tui.panels.loss import LossPanel
 from gradstep.tui.panels.model import ModelPanel
 from gradstep.tui.panels.optimizer import OptimizerPanel
+from gradstep.tui.panels.output import OutputPanel
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.panels.script import ScriptPanel
 from gradstep.tui.panels.source import SourcePanel
@@ -49,6 +50,7 @@ REGISTRY: dict[str, Callable[[], Panel[Any]]] = {
     "breakpoints": BreakpointsPanel,
     "timeline": TimelinePanel,
     "compare": ComparePanel,
+    "output": OutputPanel,
 }
 """Every panel by name, which is also the id of the key that focuses it; `tab` cycles through them in this order."""
 PANELS: tuple[str, ...] = tuple(REGISTRY)
@@ -71,7 +73,7 @@ class Slot(NamedTuple):
     @property
     def key(self) -> str:
         """The key that its size is stored under: its first panel that is always available."""
-        return next((name for name in self.names if name != "script"), "script")
+        return next((name for name in self.names if name not in ("script", "output")), "script")
 
 
 class Column(NamedTuple):
@@ -99,7 +101,8 @@ class Layout(NamedTuple):
 
     A *narrow* screen has fewer than 70 columns, a *slim* one fewer than 100 columns or 34 rows, a *wide* one at least
     170 columns. Why is above the columns in all of them. Panels that no slot names are tabs of the slot with `*`.
-    `script` is left out while no script is open, and so is a slot with nothing else.
+    `script` is left out while no `.steps` script is open, `output` without a training script, and so is a slot with
+    nothing else.
     """
 
     focus: str
@@ -112,23 +115,23 @@ class Layout(NamedTuple):
 
 
 _GRAPHS, _TENSORS = "1 graph *", "1 tensor batch"
-_RECORDS = ("16 script", "12 optimizer", "20 layers", "9 log")
+_RECORDS = ("16 script", "12 optimizer", "20 layers", "9 output log")
 _TREE = ("3 model", "2 loss", "1 ledger")
 
 LAYOUTS: dict[str, Layout] = {
     "learn": Layout(
         focus="tensor",
         narrow=(rest("1 script tensor * model"),),
-        slim=(column(0.385, 34, 46, "1 model"), rest("10 tensor *", "7 script ledger")),
-        roomy=(column(0.385, 38, 60, "12 model", "16 script"), rest("16 tensor *", "11 ledger")),
+        slim=(column(0.385, 34, 46, "1 model"), rest("10 tensor *", "7 script output ledger")),
+        roomy=(column(0.385, 38, 60, "12 model", "16 script"), rest("16 tensor *", "11 output ledger")),
         wide=(
             column(0.28, 38, 64, "3 model", "3 script", "2 loss"),
-            column(0.42, 38, 96, "4 tensor *", "3 ledger"),
+            column(0.42, 38, 96, "4 tensor *", "3 output ledger"),
             rest("4 graph", "3 batch"),
         ),
         matrix=(
             column(0.28, 38, 64, "3 model", "3 script", "2 loss"),
-            column(0.5, 38, 130, "4 tensor *", "3 ledger"),
+            column(0.5, 38, 130, "4 tensor *", "3 output ledger"),
             rest("4 graph", "3 batch"),
         ),
     ),
@@ -137,7 +140,7 @@ LAYOUTS: dict[str, Layout] = {
         narrow=(rest("1 script tensor * model"),),
         slim=(column(0.385, 34, 46, "1 model"), rest("1 script tensor *")),
         roomy=(
-            column(0.385, 38, 60, "11 model", "9 loss", "6 ledger log"),
+            column(0.385, 38, 60, "11 model", "9 loss", "6 output ledger log"),
             rest("14 script graph *", "13 tensor batch"),
         ),
         wide=(column(0.28, 38, 64, *_TREE), column(0.42, 38, 96, _GRAPHS, _TENSORS), rest(*_RECORDS)),
@@ -147,9 +150,9 @@ LAYOUTS: dict[str, Layout] = {
         focus="loss",
         narrow=(rest("1 script loss *"),),
         slim=(rest("8 loss", "9 script layers *"),),
-        roomy=(column(0.45, 38, 80, "9 loss", "7 log"), rest("10 script layers *", "6 optimizer")),
+        roomy=(column(0.45, 38, 80, "9 loss", "7 output log"), rest("10 script layers *", "6 optimizer")),
         wide=(
-            column(0.36, 38, 90, "3 loss", "2 log"),
+            column(0.36, 38, 90, "3 loss", "2 output log"),
             column(0.36, 38, 90, "3 layers", "2 optimizer batch"),
             rest("2 script model", "3 tensor *"),
         ),
@@ -178,7 +181,7 @@ INSIDE: dict[str, dict[str, Layout]] = {
             wide=(
                 column(0.28, 38, 64, "3 model", "1 breakpoints *"),
                 column(0.42, 38, 96, "1 source", "1 inside tensor"),
-                rest("2 script", "1 ledger", "1 log"),
+                rest("2 script", "1 ledger", "1 output log"),
             ),
         ),
     },
@@ -194,7 +197,7 @@ INSIDE: dict[str, dict[str, Layout]] = {
             wide=(
                 column(0.28, 38, 64, "3 model", "2 script", "2 source *"),
                 column(0.42, 38, 96, "3 graph", "3 jtv tensor"),
-                rest("3 inside", "3 ledger", "2 breakpoints"),
+                rest("3 inside", "3 output ledger", "2 breakpoints"),
             ),
         ),
         "inspect": Layout(
@@ -208,7 +211,7 @@ INSIDE: dict[str, dict[str, Layout]] = {
             wide=(
                 column(0.28, 38, 64, "3 model", "2 source", "1 breakpoints *"),
                 column(0.42, 38, 96, "3 graph", "4 jtv tensor"),
-                rest("3 script", "3 inside", "3 ledger", "2 log"),
+                rest("3 script", "3 inside", "3 ledger", "2 output log"),
             ),
         ),
     },

@@ -45,6 +45,14 @@ class LayoutState(NamedTuple):
     """True while the past is shown, which has a row above the panels."""
     narration: int = 0
     """Rows of the narration; all of them are visible where there is room, with two more rows of Why below."""
+    terminal: bool = False
+    """True for a training script, whose output has a panel."""
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """The panels that there is nothing for: an open `.steps` script, the output of a training script."""
+        present = {"script": self.script, "output": self.terminal}
+        return frozenset(name for name in present if not present[name])
 
 
 class Placement(NamedTuple):
@@ -137,27 +145,27 @@ def _why_rows(height: int, roomy: bool, titled: bool, state: LayoutState) -> int
 
 
 @lru_cache(maxsize=64)
-def columns_of(layout: str, size: str, script: bool, matrix: bool, inside: str = "") -> tuple[Column, ...]:
-    """Return the columns of a layout, without the slot of the script unless one is open."""
+def columns_of(layout: str, size: str, absent: frozenset[str], matrix: bool, inside: str = "") -> tuple[Column, ...]:
+    """Return the columns of a layout, without slots that have absent panels only."""
     chosen = layout_of(layout, inside)
     columns: tuple[Column, ...] = (matrix and size == "wide" and chosen.matrix) or getattr(chosen, size)
-    if script:
-        return columns
-    return tuple(c._replace(slots=tuple(s for s in c.slots if s.names != ("script",))) for c in columns)
+    return tuple(c._replace(slots=tuple(s for s in c.slots if not absent.issuperset(s.names))) for c in columns)
 
 
 @lru_cache(maxsize=64)
-def _panels_of(slot: Slot, columns: tuple[Column, ...], script: bool, hidden: frozenset[str]) -> tuple[str, ...]:
+def _panels_of(
+    slot: Slot, columns: tuple[Column, ...], absent: frozenset[str], hidden: frozenset[str]
+) -> tuple[str, ...]:
     """Return the tabs of a slot, with the guests that are not hidden in place of `*`."""
     named = {name for column in columns for other in column.slots for name in other.names}
-    guests = tuple(name for name in PANELS if name not in {*named, *hidden, "why", "script"})
+    guests = tuple(name for name in PANELS if name not in {*named, *hidden, *absent, "why"})
     names = [n for name in slot.names for n in (guests if name == GUESTS else (name,))]
-    return tuple(name for name in names if script or name != "script")
+    return tuple(name for name in names if name not in absent)
 
 
 def _below(width: int, top: int, height: int, size: str, state: LayoutState) -> list[SlotPlacement]:
     """Divide the space below Why into columns, and each column into its slots."""
-    columns = columns_of(state.layout, size, state.script, state.matrix, state.inside)
+    columns = columns_of(state.layout, size, state.absent, state.matrix, state.inside)
     hidden = hidden_guests(bool(state.inside), state.recent)
     gap = 1 if size in ("roomy", "wide") else 0
     slots: list[SlotPlacement] = []
@@ -165,7 +173,7 @@ def _below(width: int, top: int, height: int, size: str, state: LayoutState) -> 
     for i, (column, cells) in enumerate(zip(columns, _widths(columns, width, state.sizes), strict=True)):
         weights = [state.sizes.get(slot.key, slot.weight) for slot in column.slots]
         for slot, (y, rows) in zip(column.slots, _heights(weights, height, gap), strict=True):
-            names = _panels_of(slot, columns, state.script, hidden)
+            names = _panels_of(slot, columns, state.absent, hidden)
             slots.append(SlotPlacement(i, slot.key, names, x, top + y, cells, rows))
         x += cells + 1
     return slots

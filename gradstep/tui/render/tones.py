@@ -28,6 +28,8 @@ class Theme(NamedTuple):
     block: str
     """The ground of the present phase."""
     dark: bool = True
+    cyan: str = "#5fd0d8"
+    """For a script's output, whose other colours are `hues`."""
     cold: str = ""
     """The ground of a cell that is as far below zero as any."""
     hot: str = ""
@@ -77,6 +79,7 @@ LIGHT = Theme(
     },
     block="#7a35a8",
     dark=False,
+    cyan="#0a5560",
     cold="#9cc5f7",
     hot="#f7b98b",
 )
@@ -99,6 +102,7 @@ CONTRAST = Theme(
         "code": "#ffffff",
     },
     block="#f3bcff",
+    cyan="#8af0f7",
     cold="#0f4486",
     hot="#6e3405",
 )
@@ -116,12 +120,16 @@ _PLAIN_GROUNDS = {"title": "underline", "here": "bold"}
 def style(tone: str, ground: str, theme: str = "dark") -> Style:
     """Return the style of a tone on a ground; without colours, weight, underline and reverse do all the work.
 
-    Beside those that a theme names there are two families of tones. Two grey pixels, one above the other in a cell:
+    Beside those that a theme names there are three families of tones. What a script printed:
+    `ansi:FOREGROUND:BACKGROUND:ATTRIBUTES`, colours as in pyte. Two grey pixels, one above the other in a cell:
     `pixel:15:0`, from 0 (black) to 15 (white), or `pixel:15:` with the ground below. And text on a cell of a heat map:
     `heat:-7` (far below zero) to `heat:7`, the ground of the panel at `heat:0`; text of a `solid:7` is of its colour:
     it is only read where there are no colours.
     """
     family, _, levels = tone.partition(":")
+    if family == "ansi":
+        front, back, attributes = levels.split(":")
+        return _ansi(front, back, attributes, ground, theme)
     if theme == PLAIN:
         attributes = _PLAIN_ATTRIBUTES.get(tone, ATTRIBUTES.get(tone, ""))
         parts = f"{attributes} {_PLAIN_GROUNDS.get(ground, '')}".split()
@@ -138,6 +146,36 @@ def style(tone: str, ground: str, theme: str = "dark") -> Style:
     return Style.parse(
         f"{ATTRIBUTES.get(tone, '')} {chosen.hues[tone]} on {chosen.block if tone == 'block' else behind}"
     )
+
+
+_ANSI = {"red": "bad", "green": "good", "brown": "positive", "yellow": "positive", "blue": "negative", "magenta": "now"}
+_ATTRIBUTES = {"b": "bold", "i": "italic", "u": "underline", "s": "strike", "r": "reverse", "k": "bold"}
+
+
+def _ansi(front: str, back: str, attributes: str, ground: str, theme: str) -> Style:
+    """Return the style of text that a script printed, in colours of the theme that can be read on each other."""
+    words = " ".join(dict.fromkeys(_ATTRIBUTES[each] for each in attributes))
+    if theme == PLAIN:
+        return Style.parse(words or "none")
+    chosen = THEMES[theme]
+    behind = chosen.grounds[ground]
+    opposite = front.removeprefix("bright") == ("black" if chosen.dark else "white")
+    paper = behind if back == "default" else _colour(back, chosen)
+    if back != "default" and back.removeprefix("bright") in _ANSI.keys() | {"cyan"} and not opposite:
+        paper = _mixed(behind, paper, 3)
+    ink = behind if opposite and back != "default" else _colour(front, chosen)
+    return Style.parse(f"{words} {ink} on {paper}")
+
+
+def _colour(name: str, theme: Theme) -> str:
+    """Return a colour by its name in pyte: one of eight, `bright` before it or not, or six hexadecimal digits."""
+    base = name.removeprefix("bright")
+    if base in ("default", "white", "black"):
+        grey = "line" if (base == "black") == theme.dark else "text"
+        return theme.hues["text" if base == "default" else "dim" if name == "brightblack" else grey]
+    if base == "cyan":
+        return theme.cyan
+    return theme.hues[_ANSI[base]] if base in _ANSI else f"#{base}"
 
 
 def _grey(level: str) -> str:

@@ -30,6 +30,13 @@ PANELS: tuple[Key, ...] = (
     Key("source", "S", "Source", "focus Source: the running line", "Panels"),
     Key("breakpoints", "K", "Breakpoints", "focus Breakpoints", "Panels"),
     Key("timeline", "T", "Timeline", "focus Timeline: every stop so far", "Panels"),
+    Key(
+        "output",
+        "exclamation_mark",
+        "Output",
+        "focus Output, the script's terminal; type into it when it waits",
+        "Panels",
+    ),
     Key("maximise", "m", "maximise", "maximise or restore the panel", "Panels", footer=Footer(9, 10)),
     Key("learn", "f6", "layout learn", "layout learn: few, large panels", "Panels"),
     Key("inspect", "f7", "layout inspect", "layout inspect: graph and tensor side by side", "Panels"),

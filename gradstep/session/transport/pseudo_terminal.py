@@ -1,0 +1,71 @@
+"""The screen's end of a script's pseudo-terminal: typing into it, its size, and whether the script waits for input."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import struct
+import termios
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_READ = {"x86_64": "0", "aarch64": "63"}.get(platform.machine(), "")
+"""The number of the system call `read`, as /proc/PID/syscall has it."""
+
+
+class PseudoTerminal:
+    """The terminal of the script that runs in a process.
+
+    Args:
+        descriptor: the master side, which is non-blocking.
+        pid: the process of the script.
+    """
+
+    def __init__(self, descriptor: int, pid: int) -> None:
+        self._descriptor, self._pid = descriptor, pid
+
+    def write(self, text: str) -> bool:
+        """Type a text; return False when the script has not read what was typed before, and there is no room."""
+        data = text.encode("utf-8", "replace")
+        try:
+            return os.write(self._descriptor, data) == len(data)
+        except OSError:  # full, or the script has gone
+            return False
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Change its size; the kernel sends SIGWINCH to the script when it is another one."""
+        with suppress(OSError):
+            fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def awaits_input(self) -> bool:
+        """Return whether the script or a child of its waits for something to be typed.
+
+        It has taken line editing from the kernel, as readline does while it reads, or it sleeps in a read of the
+        terminal, which is found out on Linux only.
+        """
+        try:
+            if not termios.tcgetattr(self._descriptor)[3] & termios.ICANON:
+                return True
+        except termios.error:  # the script has gone
+            return False
+        return any(map(_reads_a_terminal, _threads(self._pid)))
+
+
+def _threads(pid: int) -> Iterator[Path]:
+    """Yield the folder of each thread of a process and its descendants, from Linux's /proc."""
+    pids = [pid]
+    for each in pids:
+        with suppress(OSError):
+            for thread in Path(f"/proc/{each}/task").iterdir():
+                yield thread
+                pids += map(int, (thread / "children").read_text().split())
+
+
+def _reads_a_terminal(thread: Path) -> bool:
+    with suppress(OSError, ValueError):
+        call, descriptor, *_ = (thread / "syscall").read_text().split()
+        file = os.readlink(thread / "fd" / str(int(descriptor, 16))) if call == _READ else ""
+        return file.startswith(("/dev/pts/", "/dev/tty"))
+    return False

@@ -1,0 +1,101 @@
+"""The panel *Output*: the script's terminal, with what scrolled off it, and where its prompts are answered."""
+
+from __future__ import annotations
+
+import time
+
+from gradstep.session.protocol import Terminal
+from gradstep.tui.panels.panel import Panel
+from gradstep.tui.render.drawing import Drawing, empty, window
+from gradstep.tui.render.lines import Span
+from gradstep.tui.render.terminal import Emulator, cropped
+from gradstep.values.views import NoView
+
+_INDENT = Span(" ")
+_SLICE = 0.008
+"""Seconds of drawing output at a time, so that keys are still handled while a script prints without end."""
+
+
+class OutputPanel(Panel[NoView]):
+    """The script's terminal; it stays at its end until it is scrolled."""
+
+    title = "Output"
+    help_text = (
+        "What the script prints, as its terminal shows it; scroll for what it printed before. {choose} types into it: "
+        "every key goes to the script, until {pause}."
+    )
+
+    def __init__(self) -> None:
+        super().__init__("output")
+        self.terminal: Terminal | None = None
+        """The terminal; None for a held workload."""
+        self.emulator = Emulator(answer=self._answer)
+        self.typing = False
+        """True while keys go to the script."""
+        self._at_end = True
+        self._left = 0
+
+    def connect(self, terminal: Terminal | None) -> None:
+        """Draw this terminal from now on; what an earlier one showed stays."""
+        self.terminal = terminal
+        self.resized()
+
+    def write(self, text: str) -> None:
+        """Take what the script printed; it is drawn later."""
+        self.emulator.write(text)
+
+    def note(self, text: str) -> None:
+        """Write a line of gradstep's own after all that the script printed."""
+        self.catch_up(whole=True)
+        self.emulator.note(text)
+
+    def catch_up(self, whole: bool = False) -> bool:
+        """Draw what the script printed, all of it or for a few milliseconds; return whether all is drawn."""
+        end = time.monotonic() + _SLICE
+        return self.emulator.draw(lambda: whole or time.monotonic() < end)
+
+    def _answer(self, text: str) -> None:
+        if self.terminal is not None:
+            self.terminal.write(text)
+
+    @property
+    def timeless(self) -> bool:
+        """Always: it is about the whole session."""
+        return True
+
+    def resized(self) -> None:
+        """Give the script's terminal the size of the body."""
+        columns, rows = self.size.width - 2, self.body
+        if columns > 0 and rows > 0:
+            self.emulator.resize(columns, rows)
+            if self.terminal is not None:
+                self.terminal.resize(columns, rows)
+
+    def draw(self, width: int, height: int) -> Drawing:
+        """Draw the body as it stands now."""
+        rows = self.emulator.rows
+        cursor = self.emulator.cursor if self.typing else None
+        if rows == 1 and not self.emulator.row(0) and cursor is None:
+            return empty(width, height, "The script has printed nothing yet.")
+        start, end = window(rows, rows if self._at_end else self.first, height)
+        room = width - 2
+        longest = max((sum(len(text) for text, _ in self.emulator.row(y)) for y in range(start, end)), default=0)
+        self._left = max(0, min(self._left, longest - room))
+        lines = []
+        for y in range(start, end):
+            at = cursor[1] if cursor is not None and cursor[0] == y else -1
+            line = cropped(self.emulator.row(y), self._left, room, at)
+            lines.append(line._replace(spans=(_INDENT, *line.spans)))
+        right = max(0, longest - room - self._left)
+        return Drawing("typing" if self.typing else "", lines, rows, start, end - start, self._left, right)
+
+    def scroll_rows(self, rows: int) -> None:
+        """Scroll; at the end the panel follows what is printed again."""
+        last = max(0, self.emulator.rows - self.body)
+        top = last if self._at_end else self.first
+        self.first = max(0, min(top + rows, last))
+        self._at_end = self.first >= last
+
+    def sideways(self, columns: int) -> None:
+        """Scroll sideways, to what was printed when the panel was wider."""
+        self._left = max(0, self._left + columns)
