@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 import torch
@@ -36,6 +36,7 @@ from gradstep.values.views import (
     Request,
     StateView,
     View,
+    WhyView,
 )
 from gradstep.values.views.contributions import LookContributions
 from gradstep.values.views.graph import LookGraph
@@ -142,33 +143,13 @@ class Inspector:
             self._tensors.forget()
             self._differences.measures.forget()
 
-        def changes() -> frozenset[str]:
-            """Compare once for all views of this stop, and only when one of them needs it."""
-            if self._changed is None:
-                self._changed = changed_names(self.held)
-            return self._changed
-
-        def make(request: Request) -> View:
-            match request:
-                case LookModel():
-                    return model_view(self.held, stop, self._selected, changes(), self._norms)
-                case LookWhy(index):
-                    stepping = self._stepping
-                    if stepping is not None and stepping.event is not None:
-                        return why_inside(self.held, stop, stepping, stepping.event)
-                    element = element_of(self.held, self._shown, index)
-                    terms = None if self.stepper.inside else self._terms
-                    return why_view(self.held, stop, changes(), element, self._norms, terms)
-                case _:
-                    return self._view(stop, request)
-
         for request in requests:
             if isinstance(request, LookTensor) and request.between is None:
                 self._opening = request.opening
         self._record(stop, requests)
         self._passing.asked(any(isinstance(request, _NODES) for request in requests))
         with torch.no_grad():
-            return tuple(_or_why(stop, make, request) for request in requests)
+            return tuple(self._answer(stop, request) for request in requests)
 
     def _record(self, stop: int, requests: Sequence[Request]) -> None:
         """Have the next phases recorded as the present requests need."""
@@ -217,6 +198,14 @@ class Inspector:
         branch = self.timeline.branches.get(request.beside) if self.timeline is not None else None
         return view if branch is None else replace(view, beside=self._losses.beside(*Timeline.losses(branch), request))
 
+    def _why(self, stop: int, index: tuple[int, ...] | None) -> WhyView:
+        stepping = self._stepping
+        if stepping is not None and stepping.event is not None:
+            return why_inside(self.held, stop, stepping, stepping.event)
+        element = element_of(self.held, self._shown, index)
+        terms = None if self.stepper.inside else self._terms
+        return why_view(self.held, stop, self._changes(), element, self._norms, terms)
+
     def _names(self, stop: int) -> Names:
         held, event, graph = self.held, self.scope.event(), self.held.graph()
         passed = () if event is None else (f"{event.kind}.in", f"{event.kind}.out", f"{event.kind}.name")
@@ -232,9 +221,26 @@ class Inspector:
             tuple(self.timeline.branches) if self.timeline is not None else (),
         )
 
+    def _changes(self) -> frozenset[str]:
+        """Return what the last command changed: compared once for all views of this stop, if one of them needs it."""
+        if self._changed is None:
+            self._changed = changed_names(self.held)
+        return self._changed
+
+    def _answer(self, stop: int, request: Request) -> View:
+        """Return the view for a request; a `NoView` with the reason if it can't be made."""
+        try:
+            return self._view(stop, request)
+        except Exception as error:
+            return NoView(stop, f"{type(error).__name__}: {error}")
+
     def _view(self, stop: int, request: Request) -> View:
         held = self.held
         match request:
+            case LookModel():
+                return model_view(held, stop, self._selected, self._changes(), self._norms)
+            case LookWhy(index):
+                return self._why(stop, index)
             case LookTensor(between=Between() as between) if self.timeline is not None:
                 return self._differences.view(self.timeline, stop, request, between)
             case LookPlace(between=Between() as between) if self.timeline is not None:
@@ -297,10 +303,3 @@ class Inspector:
                 return StateView(stop, self.set_to_none, lets, tuple(self.watches))
             case _:
                 return NoView(stop, f"there is no view for {type(request).__name__}")
-
-
-def _or_why(stop: int, make: Callable[[Request], View], request: Request) -> View:
-    try:
-        return make(request)
-    except Exception as error:
-        return NoView(stop, f"{type(error).__name__}: {error}")
