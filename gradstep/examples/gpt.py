@@ -32,8 +32,8 @@ class Gpt(nn.Module):
         """Map letters (batch, context) to logits of each one's successor (batch, alphabet, context)."""
         x = self.letter(letters) + self.place.weight
         query, key, value = self.ask(x).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-        seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        x = x + self.tell(seen.transpose(1, 2).flatten(2))
+        attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = x + self.tell(attended.transpose(1, 2).flatten(2))
         return torch.transpose(self.head(x + self.think(x)), 1, 2)
 
 

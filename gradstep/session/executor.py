@@ -75,7 +75,7 @@ class Executor:
         """Run a command; return its output (`notes`, for phases and steps) and the watchpoints it hit.
 
         Raises:
-            GradstepError: it failed; the state is as it was before.
+            GradstepError: it failed; the state is unchanged.
         """
         if isinstance(command, _ACTS):
             return "", self._act(command)

@@ -62,7 +62,7 @@ class TimeTravel:
         """Run a command that travels, edits, or writes a file; return its output.
 
         Raises:
-            GradstepError: it failed; the state is as it was before.
+            GradstepError: it failed; the state is unchanged.
         """
         inspector, timeline = self._inspector, self.timeline
         match command:

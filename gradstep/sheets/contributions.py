@@ -19,8 +19,8 @@ def contributions_sheet(view: ContributionsView) -> Sheet:
     rows = [*(_row(row, view, several) for row in view.rows), *(_total(total, several) for total in view.totals)]
     blocks: list[Block] = [Table(head, tuple(rows), left=(1, 2, 3))]
     if len(view.rows) < view.count:
-        seen = f"rows {view.first} to {view.first + len(view.rows) - 1} of {view.count:,}"
-        blocks.append(Words(f"{seen}; others with contributions(…, first=…, count=…)", "dim"))
+        shown = f"rows {view.first} to {view.first + len(view.rows) - 1} of {view.count:,}"
+        blocks.append(Words(f"{shown}; others with contributions(…, first=…, count=…)", "dim"))
     order = ", largest share first" if view.by == "share" else ", in the order in which the engine added them"
     return Sheet("Contributions", view.about + (order if view.count > 1 else ""), (*blocks, *facts))
 

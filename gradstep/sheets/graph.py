@@ -27,8 +27,8 @@ def graph_sheet(view: GraphView) -> Sheet:
     blocks: list[Block] = [Preformatted(_lines(view.rows))] if view.rows else []
     end = view.first + len(view.rows)
     if len(view.rows) < view.total:
-        seen = f"rows {view.first} to {end - 1} of {view.total:,}" if view.rows else f"none of {view.total:,} rows"
-        blocks.append(Words(f"{seen}; others with graph(first=…, count=…)", "dim"))
+        shown = f"rows {view.first} to {end - 1} of {view.total:,}" if view.rows else f"none of {view.total:,} rows"
+        blocks.append(Words(f"{shown}; others with graph(first=…, count=…)", "dim"))
     if view.note:
         blocks.append(Words(view.note, "dim"))
     return Sheet("Graph", about, tuple(blocks))

@@ -100,8 +100,8 @@ def _change(window: Window | None) -> list[float]:
 def _facts(view: TensorView) -> str:
     """Return statistics of the whole slice, and how much of it is shown."""
     amount = math.prod(view.shape)
-    seen = sum(map(len, view.value.values)) if view.value is not None else 0
-    parts = [f"{seen:,} of {amount:,} elements" if seen < amount else numbers.count(amount, "element")]
+    shown = sum(map(len, view.value.values)) if view.value is not None else 0
+    parts = [f"{shown:,} of {amount:,} elements" if shown < amount else numbers.count(amount, "element")]
     if amount != 1:
         norm = None if view.statistics is None else view.statistics.norm
         parts.append(f"norm {numbers.norm(norm) or '·'}")

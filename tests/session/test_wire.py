@@ -83,28 +83,28 @@ def test_every_reply_survives(reply: Any) -> None:
 
 @pytest.mark.parametrize("view", [*samples(View)], ids=lambda c: type(c).__name__)
 def test_every_view_survives(view: Any) -> None:
-    [(_, body)] = wire.Frames().feed(wire.reply_frame(3, wire.Seen((view,))))
-    assert wire.read_reply(body) == wire.Seen((view,))
+    [(_, body)] = wire.Frames().feed(wire.reply_frame(3, wire.Looked((view,))))
+    assert wire.read_reply(body) == wire.Looked((view,))
 
 
 @pytest.mark.parametrize("event", [*samples(Event)], ids=lambda c: type(c).__name__)
 def test_every_event_survives(event: Any) -> None:
-    [(number, body)] = wire.Frames().feed(wire.reply_frame(0, wire.Told(event)))
-    assert (number, wire.read_reply(body)) == (0, wire.Told(event))
+    [(number, body)] = wire.Frames().feed(wire.reply_frame(0, wire.Notified(event)))
+    assert (number, wire.read_reply(body)) == (0, wire.Notified(event))
 
 
 @pytest.mark.parametrize("command", [*samples(commands.Command)], ids=lambda c: type(c).__name__)
 def test_the_outcome_of_every_command_survives(command: Any) -> None:
     [full] = structs(Outcome, 0)
     outcome = Outcome(command, full.stop, full.problem, full.text, full.watches, full.changes)
-    [(_, body)] = wire.Frames().feed(wire.reply_frame(1, wire.Done(outcome)))
-    assert wire.read_reply(body) == wire.Done(outcome)
+    [(_, body)] = wire.Frames().feed(wire.reply_frame(1, wire.Executed(outcome)))
+    assert wire.read_reply(body) == wire.Executed(outcome)
 
 
 def test_nan_inf_and_minus_zero_survive_bit_for_bit() -> None:
     values = [math.nan, math.inf, -math.inf, -0.0, 5e-324]
     view = LossView(1, tuple(LossPoint(1, 0, v) for v in values), 5)
-    [(_, body)] = wire.Frames().feed(wire.reply_frame(1, wire.Seen((view,))))
+    [(_, body)] = wire.Frames().feed(wire.reply_frame(1, wire.Looked((view,))))
     [back] = wire.read_reply(body).views
     assert [repr(p.loss) for p in back.points] == [repr(v) for v in values]
 
@@ -124,7 +124,7 @@ def test_a_stream_of_something_else_is_refused() -> None:
 
 def test_an_outcome_that_cannot_be_written_becomes_an_error_outcome_with_its_stop() -> None:
     outcome = Outcome(Forward(), Stop(number=4, workload="mlp", loss=1.5), text="\ud800")
-    [(_, body)] = wire.Frames().feed(wire.reply_frame(9, wire.Done(outcome)))
+    [(_, body)] = wire.Frames().feed(wire.reply_frame(9, wire.Executed(outcome)))
     done = wire.read_reply(body)
     assert done.outcome.stop == outcome.stop
     assert done.outcome.command == Forward()
@@ -134,13 +134,13 @@ def test_an_outcome_that_cannot_be_written_becomes_an_error_outcome_with_its_sto
 
 def test_a_stop_that_cannot_be_written_keeps_its_numbers() -> None:
     outcome = Outcome(Forward(), Stop(number=4, workload="\udcff", iteration=2, loss=1.5))
-    [(_, body)] = wire.Frames().feed(wire.reply_frame(9, wire.Done(outcome)))
+    [(_, body)] = wire.Frames().feed(wire.reply_frame(9, wire.Executed(outcome)))
     assert wire.read_reply(body).outcome.stop == Stop(number=4, iteration=2, loss=1.5)
 
 
 def test_a_view_that_cannot_be_written_is_shown_as_the_reason_and_the_others_stay() -> None:
     good, bad = NoView(2, "fine"), NoView(2, "\ud800")
-    [(_, body)] = wire.Frames().feed(wire.reply_frame(9, wire.Seen((good, bad))))
+    [(_, body)] = wire.Frames().feed(wire.reply_frame(9, wire.Looked((good, bad))))
     first, second = wire.read_reply(body).views
     assert first == good
     assert "surrogates not allowed" in second.why
@@ -148,14 +148,14 @@ def test_a_view_that_cannot_be_written_is_shown_as_the_reason_and_the_others_sta
 
 def test_views_beside_an_outcome_are_repaired_one_by_one_and_the_outcome_stays() -> None:
     outcome, good, bad = Outcome(Forward(), Stop(number=2), text="as it was"), NoView(2, "fine"), NoView(2, "\ud800")
-    [(_, body)] = wire.Frames().feed(wire.reply_frame(9, wire.Done(outcome, (good, bad))))
+    [(_, body)] = wire.Frames().feed(wire.reply_frame(9, wire.Executed(outcome, (good, bad))))
     done = wire.read_reply(body)
     assert (done.outcome, done.views[0]) == (outcome, good)
     assert "surrogates not allowed" in done.views[1].why
 
 
 def test_an_event_that_cannot_be_written_is_refused_with_a_reason() -> None:
-    [(_, body)] = wire.Frames().feed(wire.reply_frame(0, wire.Told(Output("\ud800"))))
+    [(_, body)] = wire.Frames().feed(wire.reply_frame(0, wire.Notified(Output("\ud800"))))
     assert "surrogates" in wire.read_reply(body).problem.what
 
 

@@ -310,13 +310,13 @@ def test_another_selection_starts_at_its_first_element():
 
 
 def test_rows_survive_the_wire():
-    from gradstep.session.transport.wire import Seen, frame, read_reply
+    from gradstep.session.transport.wire import Looked, frame, read_reply
 
     session = session_of(nn.Linear(5, 3))
     ledger(session)
     run(session, "forward", "backward")
     views = session.look(LookLedger(), LookWhy((1, 1)))
-    assert read_reply(frame(1, Seen(views))[12:]) == Seen(views)
+    assert read_reply(frame(1, Looked(views))[12:]) == Looked(views)
     assert isinstance(views[0].rows[0], LedgerRow)
 
 

@@ -13,16 +13,16 @@ from gradstep.session.transport.pseudo_terminal import PseudoTerminal
 from gradstep.session.transport.wire import (
     UNENCODABLE,
     Close,
-    Done,
+    Executed,
     Execute,
     Interrupt,
-    Joined,
+    Ready,
     Look,
     Order,
     Refused,
     Reply,
-    Seen,
-    Told,
+    Looked,
+    Notified,
     cannot_send,
     frame,
     read_reply,
@@ -91,7 +91,7 @@ class RemoteSession:
         """Run one command and look; see `FrontSession.execute_and_look`."""
         reply = await self._ask(Execute(command, tuple(requests)))
         match reply:
-            case Done(outcome, views):
+            case Executed(outcome, views):
                 return outcome, views
             case Refused(problem):
                 return Outcome(command, self._stop, problem), ()
@@ -101,7 +101,7 @@ class RemoteSession:
         """Return one view for each request, all of one stop; see `FrontSession.look`."""
         reply = await self._ask(Look(tuple(requests), at))
         match reply:
-            case Seen(views):
+            case Looked(views):
                 return views
             case Refused(problem):
                 return tuple(NoView(at or self._stop.number, problem.what) for _ in requests)
@@ -177,12 +177,12 @@ class RemoteSession:
         except UNENCODABLE as error:
             reply = Refused(cannot_send(error))
         match reply:
-            case Told(event):
+            case Notified(event):
                 self.on_event(event)
                 return
-            case Joined(stop):
+            case Ready(stop):
                 self._stop = stop
-            case Done(outcome, _):
+            case Executed(outcome, _):
                 self._stop = outcome.stop
                 self._connection.read_output()  # show what the command printed before its outcome
             case _:

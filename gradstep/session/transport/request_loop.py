@@ -17,17 +17,17 @@ from typing import Protocol
 from gradstep.session.transport.wire import (
     UNENCODABLE,
     Close,
-    Done,
+    Executed,
     Execute,
     Frames,
     Interrupt,
-    Joined,
+    Ready,
     Look,
     Order,
     Refused,
     Reply,
-    Seen,
-    Told,
+    Looked,
+    Notified,
     cannot_send,
     read_order,
     reply_frame,
@@ -108,11 +108,11 @@ class Gate:
 
     def tell(self, event: Event) -> None:
         """Send an event. Call it on the thread of `serve`."""
-        self._send(0, Told(event))
+        self._send(0, Notified(event))
 
     def serve(self, session: ServedSession) -> None:
         """Send the present stop to the screen, then answer until the screen closes the session or is gone."""
-        self._send(0, Joined(session.stop))
+        self._send(0, Ready(session.stop))
         if session.stop.number:
             self._look(session, _RECORD)
         while True:
@@ -124,9 +124,9 @@ class Gate:
                         self._look(session, _RECORD)
                         self._on_loaded()
                     flush_output()
-                    reply: Reply = Done(outcome, self._look(session, requests) if requests else ())
+                    reply: Reply = Executed(outcome, self._look(session, requests) if requests else ())
                 case Look(requests, at):
-                    reply = Seen(self._look(session, requests, at))
+                    reply = Looked(self._look(session, requests, at))
                 case Problem():
                     reply = Refused(order)
                 case _:

@@ -16,14 +16,14 @@ from gradstep.values.views import NoView, Request, View
 
 # -- from the screen to the engine -------------------------------------------------------------------------------------
 class Execute(Struct, frozen=True, tag=True):
-    """Run one command, then answer each request at the stop it ended at; answered by `Done`."""
+    """Run one command, then answer each request at the stop it ended at; answered by `Executed`."""
 
     command: Command
     requests: tuple[Request, ...] = ()
 
 
 class Look(Struct, frozen=True, tag=True):
-    """Answer each request, all at one stop: the present one, or with `at` a past one; answered by `Seen`."""
+    """Answer each request, all at one stop: the present one, or with `at` a past one; answered by `Looked`."""
 
     requests: tuple[Request, ...]
     at: int = 0
@@ -38,20 +38,20 @@ class Close(Struct, frozen=True, tag=True):
 
 
 # -- from the engine to the screen -------------------------------------------------------------------------------------
-class Joined(Struct, frozen=True, tag=True):
+class Ready(Struct, frozen=True, tag=True):
     """The engine serves, at this stop: in `gradstep.open` the session exists before the screen."""
 
     stop: Stop
 
 
-class Done(Struct, frozen=True, tag=True):
+class Executed(Struct, frozen=True, tag=True):
     """The outcome of an `Execute`."""
 
     outcome: Outcome
     views: tuple[View, ...] = ()
 
 
-class Seen(Struct, frozen=True, tag=True):
+class Looked(Struct, frozen=True, tag=True):
     """The views that a `Look` requested."""
 
     views: tuple[View, ...]
@@ -63,14 +63,14 @@ class Refused(Struct, frozen=True, tag=True):
     problem: Problem
 
 
-class Told(Struct, frozen=True, tag=True):
+class Notified(Struct, frozen=True, tag=True):
     """An event; its frame's number is 0."""
 
     event: Event
 
 
 Order: TypeAlias = Execute | Look | Interrupt | Close
-Reply: TypeAlias = Joined | Done | Seen | Refused | Told
+Reply: TypeAlias = Ready | Executed | Looked | Refused | Notified
 
 HEADER = struct.Struct(">IQ")
 """Length of the message in bytes, and its number: a reply has the number of its order, an event has 0."""
@@ -159,23 +159,23 @@ def printable(text: str) -> str:
 def _without_what_cannot_be_sent(reply: Reply, error: Exception) -> Reply:
     problem = cannot_send(error)
     match reply:
-        case Done(outcome, views) if _can_be_sent(Done(outcome)):
-            return Done(outcome, _with_reasons(views, problem))
-        case Done(outcome):
+        case Executed(outcome, views) if _can_be_sent(Executed(outcome)):
+            return Executed(outcome, _with_reasons(views, problem))
+        case Executed(outcome):
             stop = Stop(number=outcome.stop.number, iteration=outcome.stop.iteration, loss=outcome.stop.loss)
             for kept in (outcome.stop, stop):
-                short = Done(Outcome(command=outcome.command, stop=kept, problem=problem))
+                short = Executed(Outcome(command=outcome.command, stop=kept, problem=problem))
                 if _can_be_sent(short):
                     return short
-        case Seen(views):
-            return Seen(_with_reasons(views, problem))
+        case Looked(views):
+            return Looked(_with_reasons(views, problem))
         case _:
             pass
     return Refused(problem)
 
 
 def _with_reasons(views: tuple[View, ...], problem: Problem) -> tuple[View, ...]:
-    return tuple(v if _can_be_sent(Seen((v,))) else NoView(stop=v.stop, why=problem.what) for v in views)
+    return tuple(v if _can_be_sent(Looked((v,))) else NoView(stop=v.stop, why=problem.what) for v in views)
 
 
 def _can_be_sent(reply: Reply) -> bool:
