@@ -32,7 +32,7 @@ def _is_ours(path: Path) -> bool:
     """Return whether the first statement other than comments and narration is a `load`."""
     try:
         with path.open(encoding="utf-8") as file:
-            text = file.read(_HEAD)
+            text = file.read(_LOOKED_AT)
     except (OSError, UnicodeDecodeError):
         return False
     statements = re.sub(r"(?m)^[ \t]*(#.*|say(\s.*)?)?$\n?", "", text.removeprefix("\ufeff")).lstrip()
@@ -59,7 +59,7 @@ class StepsItem(pytest.Item):
         script = read_script(str(self.path))
         session = Session()
         try:
-            failure = Headless(script, session).run(_print)
+            failure = Headless(script, session).run(_tell)
         finally:
             session.close()
         if failure is not None:
@@ -114,6 +114,6 @@ class _Report(TerminalRepr):
         self.reprcrash.toterminal(tw)
 
 
-def _print(_line: object, outcome: Any) -> None:
+def _tell(_line: object, outcome: Any) -> None:
     if outcome.text:
         print(outcome.text)  # noqa: T201 (pytest shows it with a failure)
