@@ -203,9 +203,9 @@ def test_what_does_not_repeat_and_does_not_fit_is_said_to_be_gone() -> None:
     traveller = Traveller.of(hold(Forgetful()), budget=1)
     for _ in range(4):
         traveller.take("loop", 1)
-    assert any("can't be reached any more" in line for line in traveller.told)
+    assert any("can no longer be reached" in line for line in traveller.told)
     there = traveller.digest()
-    with pytest.raises(GradstepError, match="can't be reached any more: the history was over its budget"):
+    with pytest.raises(GradstepError, match="can no longer be reached: the history was over its budget"):
         traveller.go(8)
     assert traveller.digest() == there
 

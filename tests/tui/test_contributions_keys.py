@@ -46,7 +46,7 @@ def test_w_opens_it_and_the_percent_sign_orders_it_by_share():
             await s.press("percent_sign")
             assert s.session.asked().by == "share"
             assert "gradients meet, by share" in s.text()
-            assert "the greatest share first" in s.text()
+            assert "the largest share first" in s.text()
 
     run(test)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from stage import stage
 
-from gradstep.tui.render.copying import MOST, element_copied, number_text, slice_copied
+from gradstep.tui.render.copying import MOST, element_copied, literal, slice_copied
 from gradstep.values.views import Window
 from gradstep.values.views.tensor import Axis, LookTensor, TensorView
 
@@ -28,16 +28,16 @@ def run(test):
 @given(st.floats(width=32), st.floats(width=16), st.floats())
 def test_a_number_is_written_so_that_it_is_read_as_the_same_and_no_longer(single, half, double):
     for value, dtype, code in ((single, "float32", "f"), (half, "float16", "e"), (double, "float64", "d")):
-        text = number_text(value, dtype)
+        text = literal(value, dtype)
         assert struct.pack(code, eval(text, NAMES)) == struct.pack(code, value) or math.isnan(value)
-    assert len(number_text(single, "float32")) <= len(repr(single))
+    assert len(literal(single, "float32")) <= len(repr(single))
 
 
 def test_numbers_are_written_as_python_writes_those_of_their_dtype():
-    texts = [number_text(v, d) for v, d in ((0.1, "float64"), (3.0, "int64"), (1.0, "bool"), (math.nan, "float32"))]
+    texts = [literal(v, d) for v, d in ((0.1, "float64"), (3.0, "int64"), (1.0, "bool"), (math.nan, "float32"))]
     assert texts == ["0.1", "3", "True", "nan"]
-    assert number_text(torch.tensor(0.1).item(), "float32") == "0.1"
-    assert number_text(-math.inf, "bfloat16") == "-inf"
+    assert literal(torch.tensor(0.1).item(), "float32") == "0.1"
+    assert literal(-math.inf, "bfloat16") == "-inf"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int64", "int8", "bool"])

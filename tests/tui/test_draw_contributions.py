@@ -50,9 +50,9 @@ def test_without_a_share_below_0_the_bars_begin_at_the_left() -> None:
 
 
 def test_their_sum_is_what_the_engine_used() -> None:
-    assert " ".join(text(VIEW)[4].split()) == "= sum of 3 16×16 2.250 what the engine used, bit for bit"
+    assert " ".join(text(VIEW)[4].split()) == "= sum of 3 16×16 2.250 what autograd used, bit for bit"
     hooked = replace(VIEW, totals=(replace(VIEW.totals[0], exact=False),))
-    assert "NOT what the engine used" in text(hooked)[4]
+    assert "NOT what autograd used" in text(hooked)[4]
     assert "a hook changed the sum" in "\n".join(text(hooked))
 
 

@@ -118,7 +118,7 @@ def test_breakpoints_are_listed_with_hits_and_the_one_that_was_hit_is_lit() -> N
     assert rows[2].startswith("▶  2 ◌ module block.* exit (off)")
     assert rows[3].endswith("0      3")
     assert any(span.tone == "now" for span in drawing.lines[1].spans)
-    assert "No breakpoint yet. B sets one" in text(breakpoints.draw(None, 80, 4, key="B").lines[0])
+    assert "No breakpoints yet. B sets one" in text(breakpoints.draw(None, 80, 4, key="B").lines[0])
 
 
 def test_a_row_has_the_mark_of_the_breakpoint_that_stands_on_it() -> None:
@@ -190,7 +190,7 @@ def test_inside_shows_what_is_passed_and_why_no_gradient_is_needed() -> None:
     ]
     assert rows[2].split() == ["op.in[1]", "2"]
     assert rows[3].split()[:4] == ["op.out", "2×3", "NaN", "no"]
-    assert "  takes part: 0.weight" in rows
+    assert "  uses: 0.weight" in rows
     assert "  op.out does not require grad: grad mode is off" in rows
     outputs = tuple(replace(PASSED.outputs[0], name=f"op.out[{i}]") for i in range(16))
     told = " ".join(" ".join(map(text, inside.draw(replace(PASSED, outputs=outputs), 120, 40).lines)).split())

@@ -97,7 +97,7 @@ def test_a_long_chain_leaves_out_its_middle() -> None:
     view = replace(RELU, number=929, chain=Chain(links, 930, 899, 1_000_000))
     drawn = text(view, 60, 60)
     assert "… 899 nodes …" in drawn
-    assert "the shortest of a million ways or more" in drawn
+    assert "the shortest of a million paths or more" in drawn
     product = next(line for line in drawn.splitlines() if line.startswith("  v = J"))
     assert product.endswith("… J₀ᵀ 1")
 
@@ -141,7 +141,7 @@ def test_what_was_written_or_packed_is_told() -> None:
         SavedRow("mat2", "alive", "W", (2, 3), "float32", 24, "2.weight"),
     )
     drawn = text(replace(RELU, saved=saved))
-    assert "saved: self (x) 2 float32, 8 B, WRITTEN since: version 0 then, 2 now" in drawn
+    assert "saved: self (x) 2 float32, 8 B, OVERWRITTEN since: version 0, now 2" in drawn
     assert "saved: other, packed by a hook" in drawn
     assert "saved: result (y), freed by a backward" in drawn
     assert "saved: mat2 (W) 2×3 float32, it is 2.weight" in drawn
@@ -158,7 +158,7 @@ def test_without_v_the_panel_says_so() -> None:
     note = "v is shown when backward is stepped to this node"
     edge = replace(RELU.edges[0], leaves=None, ratio=None, note=note)
     drawn = text(replace(RELU, arrives=(), edges=(edge,), note=note))
-    assert drawn.splitlines()[0].split()[:3] == ["v:", "not", "seen"]
+    assert drawn.splitlines()[0].split()[:3] == ["v:", "not", "captured"]
     assert f"  {note}" in drawn.splitlines()
 
 
@@ -234,8 +234,8 @@ def test_a_row_of_a_large_j_is_a_strip_with_what_it_is_and_how_it_was_had() -> N
     start = next(i for i, line in enumerate(lines) if "row 7 of J" in line)
     assert lines[start].strip() == "row 7 of J 4,096×8,192: ∂ y[1, 3] / ∂ each of x 16×512"
     assert lines[start + 1].strip() == "[0, 3] +█−▒ 0 [2, 3]"
-    assert lines[start + 2].strip() == "farthest from 0: [0, 3] +0.5000  [1, 3] −0.2500"
-    assert lines[start + 3].strip() == "3 of 8,192 not 0, and only those are drawn; norm 1.250; Jᵀe by one run"
+    assert lines[start + 2].strip() == "largest: [0, 3] +0.5000  [1, 3] −0.2500"
+    assert lines[start + 3].strip() == "3 of 8,192 nonzero, and only those are drawn; norm 1.250; Jᵀe by one run"
 
 
 def test_a_column_is_of_an_element_of_the_input_and_what_there_is_not_is_said() -> None:

@@ -38,7 +38,7 @@ def test_a_vector_is_a_table():
     assert "[3]    −0.0073    +0.3151*" in lines[4]
     points = {line.index(".", 6) for line in lines[1:11]}
     assert len(points) == 1
-    assert lines[-1].startswith("  these 10: norm 0.085  min −0.0519  max +0.0450  no NaN, no inf")
+    assert lines[-1].startswith("  all 10: norm 0.085  min −0.0519  max +0.0450  no NaN, no inf")
 
 
 def test_a_matrix_is_two_grids():
@@ -167,7 +167,7 @@ def test_a_heat_map_states_its_scale_and_names_its_columns():
 def test_what_stands_out_does_not_leave_the_rest_pale():
     assert heat.scale_of(100.0, 1.0) == (3.0, "3 rms")
     assert heat.scale_of(2.0, 1.0) == (2.0, "max")
-    assert "no number but 0" in text(tensor.draw(matrix(((0.0, math.nan),), grad_state=""), 60, 6, look(heat=True)))
+    assert "all zero" in text(tensor.draw(matrix(((0.0, math.nan),), grad_state=""), 60, 6, look(heat=True)))
     assert heat.level(50.0, 3.0) == HEAT
 
 
@@ -193,7 +193,7 @@ def test_the_block_says_everything_about_the_slice():
     view = vector((0.25, -0.5), (1.0, 0.0), statistics=known)
     lines = plain(tensor.draw(view, 160, 12, look(spot=(1, 0), block=True)).lines)
     head, own = next(i for i, line in enumerate(lines) if "zeros" in line), 1
-    titles = ["min", "max", "mean", "std", "norm", "zeros", "NaN", "inf", "histogram", "of", "1", "in", "7"]
+    titles = ["min", "max", "mean", "std", "norm", "zeros", "NaN", "inf", "histogram,", "1", "in", "7", "sampled"]
     assert lines[head].split() == ["of", "2", *titles]
     assert lines[head + own].split()[:9] == ["w", "−0.5000", "+0.5000", "0", "0.2500", "9.237", "12", "3", "4"]
     assert "−0.5000 ▁ █▄ +0.5000" in lines[head + own]
@@ -211,13 +211,13 @@ def test_the_element_under_the_cursor_is_told_with_its_change():
     view = vector((0.25, -0.5), grad_state="")
     view = replace(view, value=Window(((0.25,), (-0.5,)), ((0.25,), (-0.4,)), ((False,), (True,))))
     drawn = text(tensor.draw(view, 120, 12, look(spot=(1, 0), block=True)))
-    assert "w −0.50000  was −0.40000  change −0.10000  +0.250 of it" in drawn
+    assert "w −0.50000  was −0.40000  change −0.10000  +0.250 relative" in drawn
 
 
 def test_what_is_not_measured_yet_is_said():
     view = matrix(((1.0, 2.0),), statistics=None, due=True)
-    assert "these 2: being measured …" in text(tensor.draw(view, 80, 8))
-    assert "these 2: being measured …" in text(tensor.draw(view, 80, 12, look(block=True)))
+    assert "all 2: computing …" in text(tensor.draw(view, 80, 8))
+    assert "all 2: computing …" in text(tensor.draw(view, 80, 12, look(block=True)))
 
 
 def test_what_is_seen_in_place_of_values_is_said():

@@ -60,7 +60,9 @@ def test_a_timeline_says_where_it_is_what_is_kept_and_what_was_undone() -> None:
     assert lines[3].here
 
 
-@pytest.mark.parametrize(("at", "words"), [(1, "not kept: reached by running again"), (3, "can't be reached any more")])
+@pytest.mark.parametrize(
+    ("at", "words"), [(1, "not kept: reached by running commands again"), (3, "can no longer be reached")]
+)
 def test_its_foot_says_how_a_stop_is_reached(at: int, words: str) -> None:
     assert words in rows(timeline.draw(VIEW, 80, 10, at=at).lines)[-1]
 
@@ -102,7 +104,7 @@ def test_the_status_line_keeps_the_optimizer_beside_the_place_in_the_timeline() 
 
 def test_the_row_of_the_past_says_which_moment_and_how_to_leave() -> None:
     assert rows([past_row(ROWS[2], 9, 120, "enter", "esc")]) == [
-        "PAST: stop 3 after backward, on main: nothing has moved enter goes there, esc back to stop 9"
+        "PAST: stop 3 after backward, on main; the session stays where it is enter goes there, esc back to stop 9"
     ]
     assert rows([past_row(ROWS[2], 9, 60, "enter", "esc")]) == ["PAST: stop 3 after backward enter goes, esc back"]
 
@@ -140,7 +142,7 @@ def test_a_comparison_has_both_losses_on_one_plot_and_what_differs() -> None:
     assert "lr: 0.1 and 0.01" in text
     assert "▶ 0.weight norm 9.250 norm 9.397 1.208 −0.0202" in text
     assert "0.weight.grad none norm 144.9391 was none" in text
-    assert text[-1] == "0.weight, greatest difference −0.0202 at [131, 565], 100 of 200,704 elements differ"
+    assert text[-1] == "0.weight, largest difference −0.0202 at [131, 565], 100 of 200,704 elements differ"
 
 
 def test_on_a_narrow_screen_the_sides_make_way_for_the_difference() -> None:
@@ -152,7 +154,7 @@ def test_on_a_narrow_screen_the_sides_make_way_for_the_difference() -> None:
 
 def test_two_points_that_are_the_same_are_said_to_be() -> None:
     same = CompareView(9, 4, 4, 4, (), (), 8, 2.0, 2.0, names=("4", "main"))
-    assert "The same, bit for bit" in " ".join(rows(compare.draw(same, 80, 8).lines))
+    assert "Identical, bit for bit" in " ".join(rows(compare.draw(same, 80, 8).lines))
 
 
 def test_the_losses_of_another_branch_stand_behind_those_of_this_one() -> None:

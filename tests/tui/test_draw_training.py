@@ -123,7 +123,7 @@ def test_layers_are_drawn_in_order_with_bars_and_the_mark():
         "  4 Linear  1.000    frozen                                ······│······",
         "",
         "",
-        "  update/weight of iteration 1; about 1e−3 (│) is usual",
+        "  update/weight of iteration 1; about 1e−3 (│) is typical",
     ]
     assert odd(drawing) == ["NaN", "inf", "inf"]
 
@@ -132,17 +132,17 @@ def test_layers_name_a_parameter_that_is_frozen_beside_others_that_are_not():
     rows = (LayerRow("0", "Linear", 1.0, 1.0), LayerRow("2", "Linear", 1.0, 1.0, partly=("weight",)))
     drawing = layers.draw(LayersView(1, rows, 1), 110, 8)
     assert "2 Linear (weight frozen)" in text(drawing)
-    assert "update/weight of iteration 1; about 1e−3 (│) is usual; frozen: 2.weight" in text(drawing)
+    assert "update/weight of iteration 1; about 1e−3 (│) is typical; frozen: 2.weight" in text(drawing)
 
 
 def test_layers_say_what_is_not_known_yet():
     view = LayersView(1, (LayerRow("0", "Linear", 1.0), LayerRow("1", "ReLU")))
     drawn = text(layers.draw(view, 120, 9))
-    assert "shows after the next s" in drawn
+    assert "appears after the next s" in drawn
     assert "zeros are counted from the next f" in drawn
     assert "none" in drawn
     assert "no module has a parameter" in text(layers.draw(LayersView(1, (), note="no module has a parameter"), 40, 9))
-    assert "No model yet" in text(layers.draw(None, 40, 9))
+    assert "No layers yet" in text(layers.draw(None, 40, 9))
 
 
 def test_a_share_is_nothing_or_everything_only_when_it_is():
@@ -184,7 +184,7 @@ def test_the_optimizer_is_drawn_with_its_groups_and_its_state():
     drawing = optimizer.draw(an_optimizer(), 60, 12, at=7)
     assert drawing.about == "Adam, 1 group"
     assert plain(drawing.lines) == [
-        "  LambdaLR moves lr after every step",
+        "  LambdaLR updates lr after every step",
         "  parameters  2 tensors, 2,570 elements",
         "    lr 0.008  ▁▂▃▄▅▆▇█  0.001 to 0.008",
         "    betas (0.9, 0.999)  eps 1e−08  amsgrad False",
@@ -202,8 +202,8 @@ def test_the_optimizer_is_drawn_with_its_groups_and_its_state():
 def test_parameters_that_no_step_moves_stand_out():
     drawing = optimizer.draw(an_optimizer(missing=("1.weight", "1.bias"), twice=("0.bias",)), 80, 12)
     assert plain(drawing.lines)[:2] == [
-        "  ✗ in no group, so that no step updates it: 1.weight, 1.bias",
-        "  ✗ in the groups twice, so that a step updates it twice: 0.bias",
+        "  ✗ in no parameter group, so no step updates it: 1.weight, 1.bias",
+        "  ✗ in the parameter groups twice, so a step updates it twice: 0.bias",
     ]
     many = optimizer.draw(an_optimizer(missing=tuple(f"p{i}" for i in range(5_000))), 80, 12)
     assert "5,000 in" in text(many)
@@ -337,7 +337,7 @@ def test_a_nan_loss_stands_out():
 
 def test_empty_batches_say_what_to_press():
     assert "Press" in text(batch.draw(BatchView(1, note="Press n"), 40, 4))
-    assert "No model yet" in text(batch.draw(None, 40, 4))
+    assert "No batch yet" in text(batch.draw(None, 40, 4))
     assert (
         text(batch.draw(BatchView(1, 2, note="its first part has no samples"), 60, 4))
         == "  its first part has no samples"
@@ -366,7 +366,7 @@ def test_the_scale_is_chosen_or_told():
     assert loss.draw(view, 60, 10).about == "log scale, by forward"
     assert loss.draw(view, 60, 10, loss.Wanted("linear")).about == "linear, by forward"
     assert loss.draw(losses(2.0, 1.0), 60, 10, loss.Wanted("log")).about == "log scale, by forward"
-    assert "not above 0" in loss.draw(losses(2.0, 0.0), 60, 10, loss.Wanted("log")).about
+    assert "not every loss is above 0" in loss.draw(losses(2.0, 0.0), 60, 10, loss.Wanted("log")).about
     smooth = LossView(1, view.points, 3, by="iteration", smoothing=0.9)
     assert loss.draw(smooth, 60, 10).about == "log scale, by iteration, smoothed 0.9"
 

@@ -13,7 +13,7 @@ from stage import stage
 from gradstep.steps.language.parse import parse_script
 from gradstep.tui.layout.layouts import LAYOUTS, PANELS
 from gradstep.tui.layout.preferences import Appearance
-from gradstep.tui.render.glyphs import STAND_INS, ascii_of, wants_ascii
+from gradstep.tui.render.glyphs import REPLACEMENTS, ascii_of, wants_ascii
 from gradstep.tui.render.lines import cell_len, clean
 
 
@@ -22,7 +22,7 @@ def run(test):
 
 
 def test_every_stand_in_is_one_cell_of_ascii():
-    for glyph, stand_in in STAND_INS.items():
+    for glyph, stand_in in REPLACEMENTS.items():
         assert cell_len(glyph) == len(stand_in) == 1
         assert stand_in.isascii()
         assert stand_in.isprintable()

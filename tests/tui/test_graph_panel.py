@@ -67,7 +67,7 @@ def test_the_foot_says_what_has_no_column() -> None:
     node = replace(node_rows(True)[2], saved="freed", source="prediction = model(x)")
     assert drawn(view(node), 73, at=0)[-1] == "  #2 AddmmBackward0  freed  prediction = model(x)"
     unlined = replace(node, source="")
-    assert drawn(view(unlined, lined=False), 73, at=0)[-1].endswith("its line: from the next forward on")
+    assert drawn(view(unlined, lined=False), 73, at=0)[-1].endswith("its source line: from the next forward on")
     leaf = replace(node_rows(True)[3], grad="x3")
     assert drawn(view(leaf), 73, at=0)[-1] == "  #3 AccumulateGrad  adds to 2.bias.grad: x3"
 

@@ -63,12 +63,12 @@ def test_panels_name_the_keys_as_they_are_bound() -> None:
             assert "Ready. Press E: forward runs" in s.text()
             assert "none yet: E, then Q" in await seen("tensor")
             assert "No .grad yet: press E, then Q. Each" in await seen("ledger")
-            assert "No loss yet: press E, it runs" in await seen("loss")
+            assert "No loss yet: press E, which runs" in await seen("loss")
             assert "o graph yet: press E, " in await seen("graph")
             assert "no graph yet: press E, which builds it" in await seen("jtv")
             assert "no line is running: f14 steps into a phase" in await seen("source")
             assert "or E, which takes one" in await seen("batch")
-            assert "update/weight shows after the next Z" in await seen("layers")
+            assert "update/weight appears after the next Z" in await seen("layers")
             await s.press("E", "Q")
             assert "change when you press Z" in s.text()
             await s.press("E", "Q")
@@ -83,7 +83,7 @@ MOVED = Keyboard({"compare": "M", "timeline": "f13", "try": "", "traceback": "f1
 def test_what_the_screen_says_itself_follows_too() -> None:
     said = " ".join(" ".join(line.plain for line in compare.draw(None, 200, 6, keyboard=MOVED).lines).split())
     assert "In Timeline (f13), M marks a stop, and M on another" in said
-    assert "no key does the same once more" in said
+    assert "no key runs the same commands again" in said
     frames = (Frame("torch/nn.py", 1, "call", "f()", False),)
     problem = Problem("raised", "it broke", "", frames=frames)
     assert "f14 shows the whole traceback" in why.problem_lines(problem, 90, keyboard=MOVED)[-1].plain

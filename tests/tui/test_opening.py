@@ -90,7 +90,7 @@ def test_the_first_frame_says_what_is_waited_for(size):
         session.hold()
         async with stage(session, size=size) as s:
             assert "starting the engine" in s.text()
-            assert "Keys you press meanwhile are kept and run in order." in s.text()
+            assert "Keys that you press meanwhile are queued and run in order." in s.text()
             assert "No tensor yet" in s.text()
             assert "Nothing selected" not in s.text()
             session.gate.set()

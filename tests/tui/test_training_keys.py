@@ -150,6 +150,6 @@ def test_the_loss_has_a_cursor_and_three_ways_to_be_drawn() -> None:
             assert session.asked(LookLoss)[-1].smoothing == 0.0
             await s.press("I")
             assert session.asked(LookLoss)[-1].by == "iteration"
-            assert "a point an iteration" in s.text()
+            assert "one point per iteration" in s.text()
 
     asyncio.run(asyncio.wait_for(test(), 60))

@@ -422,7 +422,7 @@ def test_the_keys_of_tensor_work_on_a_difference() -> None:
         differing = s.screen.panel(ComparePanel).here
         assert differing is not None
         assert tuple(tensor.at) == differing.at
-        assert "stop 4 − stop 3: the farthest from zero is" in s.rows()[-1]
+        assert "stop 4 − stop 3: the largest magnitude is" in s.rows()[-1]
         await s.press("v")
         assert tensor.view.quantity == "ratio"
         await s.press("v")
@@ -452,7 +452,7 @@ def test_a_mark_is_taken_away_by_the_same_key() -> None:
     async def test(s: Stage) -> None:
         await s.press("f", "T")
         await s.press("C", "C")
-        assert "stop 2 is not marked any more" in s.rows()[-1]
+        assert "stop 2 is no longer marked" in s.rows()[-1]
 
     on_stage(test)
 

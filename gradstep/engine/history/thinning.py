@@ -155,4 +155,4 @@ def _drop_results(timeline: Timeline, here: TimelinePoint) -> list[str]:
             point.results = point.rest = None
             point.lost = "the history was over its budget, and a rerun does not give the same bits"
             gone += 1
-    return [f"{gone} stops can't be reached any more: the history is over its budget"] if gone else []
+    return [f"{gone} stops can no longer be reached: the history is over its budget"] if gone else []

@@ -183,7 +183,7 @@ def _way(target: TimelinePoint, graph: bool) -> tuple[TimelinePoint, list[Timeli
         again.append(point)
         if point is first:
             first = None
-    raise wrong(f"stop {target.number} can't be reached any more", why or "no checkpoint leads to it")
+    raise wrong(f"stop {target.number} can no longer be reached", why or "no checkpoint leads to it")
 
 
 def _put(timeline: Timeline, point: TimelinePoint) -> None:

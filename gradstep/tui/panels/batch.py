@@ -1,4 +1,4 @@
-"""The panel *Batch*: the data as a picture, tokens, a curve or numbers; the samples with the greatest loss first."""
+"""The panel *Batch*: its samples as images, tokens, curves or numbers, the highest loss first."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from gradstep.values.views import Request
 from gradstep.values.views.training import BatchView, LookBatch, PartRow, Piece, SampleRow
 
 _SMALL = 12
-"""Rows of pixels up to which a picture is drawn at twice its size."""
+"""Maximum height in pixels of an image that is drawn at twice its size."""
 _TALL = 24
-"""Rows from which on it is: fewer show more of the samples."""
+"""Minimum height of the panel for that: lower ones show more samples instead."""
 _AIRY = 8
-"""Rows from which on one is left free between pictures."""
+"""Minimum height of the panel for a free row between images."""
 _CAPTION = 24
-"""Columns of a picture from which on its words stand below it; beside a smaller one."""
+"""Minimum width of an image whose caption is below it; it is beside a smaller one."""
 _TILE = 36
-"""Cells that a small picture with its words takes, roughly."""
+"""Approximate width of a small image with its caption, in cells."""
 _MOST = 96
-"""Samples that are asked for at most."""
+"""Maximum number of samples requested."""
 
 
 class Block(NamedTuple):
-    """Rows of the panel that belong together, and how many samples stand in them."""
+    """Rows that belong together, and the number of samples in them."""
 
     lines: list[Line]
     samples: int
 
 
 def draw(view: BatchView | None, width: int, height: int, colour: bool = True, at: int = -1) -> Drawing:
-    """Draw what the batch is, and as many of its samples as there is room for, the cursor on that at place `at`."""
+    """Draw the tensors of the batch, and the samples that fit, with the cursor on the one at position `at`."""
     if view is None:
-        return empty(width, height, "No model yet: its data shows here as soon as it is built.")
+        return empty(width, height, "No batch yet: it appears once the model is built.")
     if not view.taken:
         return empty(width, height, clean(view.note))
     lines = _head(view, width)
@@ -61,20 +61,20 @@ def draw(view: BatchView | None, width: int, height: int, colour: bool = True, a
 
 
 def _head(view: BatchView, width: int) -> list[Line]:
-    """Return what the tensors of the batch are, and why something is not known."""
+    """Return a row for each tensor of the batch, and notes on what is unknown."""
     lines = [_part(part, width) for part in view.parts]
     return lines + (paragraph(clean(view.note), width, "dim") if view.note else [])
 
 
 def blocks(view: BatchView, width: int, height: int, colour: bool = True, at: int = -1) -> list[Block]:
-    """Return the samples of the view as rows, a block for each row of pictures or for each sample in words."""
+    """Return the samples as rows: a block per row of images, or per sample in text."""
     if any(sample.input is not None and sample.input.kind == "image" for sample in view.samples):
         return _pictures(view, width, height - len(_head(view, width)), colour, at)
     return [Block(_words(sample, width, place == at), 1) for place, sample in enumerate(view.samples, view.first)]
 
 
 def _fitting(every: list[Block], room: int) -> list[Block]:
-    """Return the blocks that there is room for, at least one; the blank row below the last is not needed."""
+    """Return the blocks that fit, at least one, without the blank row below the last."""
     kept: list[Block] = []
     for block in every:
         rows = sum(len(other.lines) for other in kept) + len(block.lines)
@@ -88,7 +88,7 @@ def _fitting(every: list[Block], room: int) -> list[Block]:
 
 
 def _part(part: PartRow, width: int) -> Line:
-    """Return what a tensor of the batch is, and the range of its numbers."""
+    """Return the row of a tensor: name, shape, dtype and statistics."""
     row = Row(width).left(GUTTER, clean(part.name), "bright").add(f"  {numbers.shape(part.shape)}", "text")
     odd = [f"{count:,} {name}" for name, count in (("NaN", part.nans), ("inf", part.infs)) if count]
     if odd:
@@ -108,7 +108,7 @@ def _part(part: PartRow, width: int) -> Line:
 
 # -- pictures ----------------------------------------------------------------------------------------------------------
 def _pictures(view: BatchView, width: int, height: int, colour: bool, at: int) -> list[Block]:
-    """Draw the samples side by side, the words of each beside a small picture or below a large one."""
+    """Draw the samples side by side, the caption beside a small image or below a large one."""
     drawn = []
     for sample in view.samples:
         pixels = sample.input.rows if sample.input is not None else ((0.0,),)
@@ -150,22 +150,22 @@ def _cells(spans: Iterable[Span]) -> int:
 
 
 def _caption(sample: SampleRow, here: bool) -> list[list[Span]]:
-    """Return which sample it is, its loss, and its target with what was predicted, in a row each."""
+    """Return the caption: the sample, its loss, and target and prediction, in a row each."""
     mark = [Span("▶", "now")] if here else [Span(" ")]
-    first, *more = _told(sample)
+    first, *more = _facts(sample)
     return [mark + first, *([Span(" "), *part] for part in more)]
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
-def _told(sample: SampleRow) -> list[list[Span]]:
-    """Return which sample it is, its loss, and its target with what was predicted where these are single numbers."""
+def _facts(sample: SampleRow) -> list[list[Span]]:
+    """Return the sample, its loss, and target and prediction where these are single numbers."""
     own = [Span(f"#{sample.index}", "bright")]
     if sample.drawn is not None:
         own.append(Span(f" dataset[{sample.drawn}]", "dim"))
-    told = [own]
+    facts = [own]
     if sample.loss is not None:
         tone = "bright" if math.isfinite(sample.loss) else "odd"
-        told.append([Span("loss ", "dim"), Span(numbers.loss(sample.loss), tone)])
+        facts.append([Span("loss ", "dim"), Span(numbers.loss(sample.loss), tone)])
     target, said = _one(sample.target), _one(sample.answer or sample.prediction)
     answer = sample.answer
     verdict = Span("")
@@ -175,16 +175,16 @@ def _told(sample: SampleRow) -> list[list[Span]]:
     elif sample.right is not None:
         verdict = Span(" ✓", "good") if sample.right == 1 else Span(" ✗", "bad")
     if target and said:
-        told.append([Span("target ", "dim"), Span(f"{target}, "), Span("predicted ", "dim"), Span(said), verdict])
+        facts.append([Span("target ", "dim"), Span(f"{target}, "), Span("predicted ", "dim"), Span(said), verdict])
     elif target:
-        told.append([Span("target ", "dim"), Span(target)])
+        facts.append([Span("target ", "dim"), Span(target)])
     elif verdict.text:
-        told.append([verdict])
-    return told
+        facts.append([verdict])
+    return facts
 
 
 def _one(piece: Piece | None) -> str:
-    """Return the one number of a piece, such as a class; empty when it has several."""
+    """Return the number of a piece with only one, such as a class; else empty."""
     if piece is None or piece.elements != 1 or not piece.rows:
         return ""
     value = piece.rows[0][0]
@@ -193,10 +193,10 @@ def _one(piece: Piece | None) -> str:
 
 
 def _words(sample: SampleRow, width: int, here: bool) -> list[Line]:
-    """Return in words which sample it is, then what went in, what was wanted, and what came out, in a row each."""
+    """Return a sample as text: its facts, then input, target and prediction, in a row each."""
     row = cursor(Row(width, here), here).to(GUTTER)
     lines: list[Line] = []
-    for part in _told(sample):
+    for part in _facts(sample):
         if row.at > GUTTER and row.at + 2 + _cells(part) > width - 1:
             lines.append(row.line())
             row = Row(width, here).to(GUTTER + 2)
@@ -226,7 +226,7 @@ def _pieces(sample: SampleRow, width: int) -> list[Line]:
         elif piece.kind == "tokens":
             _tokens(row, piece, sample.target if name == "predicted" else None, cell)
         elif piece.kind == "image":
-            row.add(f"a picture of {piece.elements:,} numbers", "dim")
+            row.add(f"an image of {piece.elements:,} pixels", "dim")
         else:
             _numbers(row, piece)
         lines.append(row.line())
@@ -234,7 +234,7 @@ def _pieces(sample: SampleRow, width: int) -> list[Line]:
 
 
 def _tokens(row: Row, piece: Piece, wanted: Piece | None, cell: int) -> None:
-    """Write tokens in columns; those that are not what was wanted stand out, and have a mark."""
+    """Write tokens in columns; those that differ from the target are marked."""
     texts = []
     for i, value in enumerate(piece.rows[0]):
         wrong = wanted is not None and wanted.rows and i < len(wanted.rows[0]) and wanted.rows[0][i] != value
@@ -249,7 +249,7 @@ def _numbers(row: Row, piece: Piece) -> None:
 
 
 def _some(row: Row, texts: Sequence[Span], total: int) -> None:
-    """Write as many numbers as there is room for, and of how many when those are not all."""
+    """Write the numbers that fit, and the total if those are not all."""
     more = f" … of {total:,}"
     whole = len(texts) == total and row.at + _cells(texts) < row.width
     for text in texts:
@@ -260,22 +260,22 @@ def _some(row: Row, texts: Sequence[Span], total: int) -> None:
 
 
 class BatchPanel(Panel[BatchView]):
-    """The batch, scrolled by samples, with a cursor on one of them."""
+    """The batch, with a cursor on a sample; it scrolls by samples."""
 
     title = "Batch"
     help_text = (
-        "The data of this batch: #3 is the sample at index 3 of it, dataset[345] the one of the data set that it is, "
-        "where a DataLoader drew it and tells; with its loss, the worst first, its target and what was predicted. "
-        "{choose} opens the sample under the cursor in Tensor."
+        "The samples of this batch, the highest loss first, each with its loss, target and prediction. #3 is the "
+        "sample at index 3 of the batch; dataset[345] is its index in the dataset, where a DataLoader loaded it "
+        "and tells. {choose} opens the sample under the cursor in Tensor."
     )
     shows = BatchView
 
     def __init__(self) -> None:
         super().__init__("batch")
         self.at = 0
-        """The place of the sample under the cursor, in the order in which they are shown."""
+        """The position of the sample under the cursor, in the order shown."""
         self._across, self._shown = 1, 1
-        """Samples in a row, and in all that is seen."""
+        """Number of samples per row, and of visible ones."""
 
     def press(self, key: str, actions: Actions) -> bool:
         """Show the sample under the cursor."""
@@ -285,20 +285,20 @@ class BatchPanel(Panel[BatchView]):
         return True
 
     def request(self) -> Request:
-        """Ask for as many samples as could be seen, pictures no larger than there is room for."""
+        """Return the request for the samples that could be visible, with images no larger than fit."""
         width, height = max(self.size.width, 24), max(self.size.height - 2, 4)
         count = max(2, min(_MOST, height * max(1, width // _TILE)))
         return LookBatch(self.first, count, max(6, min(32, 2 * (height - 6))), max(8, min(48, width - 16)))
 
     def update(self, view: BatchView, before: BatchView | None) -> None:
-        """Begin with the first sample of another batch; stay within the samples that there are."""
+        """Start at the first sample of a new batch; else keep the cursor in range."""
         if before is not None and (before.taken, before.total) != (view.taken, view.total):
             self.at = self.first = 0
         self.at = max(0, min(self.at, view.total - 1))
         self.first = max(0, min(self.first, view.total - 1))
 
     def scroll_rows(self, rows: int) -> None:
-        """Scroll by samples, never past the last; the cursor stays in sight."""
+        """Scroll by rows of samples, never past the last; the cursor stays visible."""
         last = max(0, self.rows - self._shown + self._across - 1) // self._across * self._across
         self.first = max(0, min(self.first + rows * self._across, last))
         self.at = max(self.first, min(self.at, self.first + self._shown - 1))
@@ -308,7 +308,7 @@ class BatchPanel(Panel[BatchView]):
         self.sideways(rows * self._across)
 
     def sideways(self, columns: int) -> None:
-        """Move the cursor to the sample beside it, the next or the one before."""
+        """Move the cursor to the next or previous sample."""
         self.at = max(0, min(self.at + columns, self.rows - 1))
         row, across = self.at // self._across, self._across
         top = self.first // across
@@ -327,7 +327,7 @@ class BatchPanel(Panel[BatchView]):
 
     @property
     def here(self) -> SampleRow | None:
-        """The sample under the cursor; None where there is none, or it has not come yet."""
+        """The sample under the cursor; None for none, or until it arrives."""
         place = self.at - self.view.first if self.view is not None else -1
         return self.view.samples[place] if self.view is not None and 0 <= place < len(self.view.samples) else None
 
@@ -337,19 +337,19 @@ class BatchPanel(Panel[BatchView]):
         return f"{self.view.input}[{self.here.index}]" if self.view is not None and self.here is not None else ""
 
     def copied(self) -> Copied | None:
-        """Return what is said of the sample under the cursor."""
+        """Return the facts of the sample under the cursor."""
         if self.here is None:
             return None
-        parts = ("".join(span.text for span in part) for part in _told(self.here))
+        parts = ("".join(span.text for span in part) for part in _facts(self.here))
         return Copied(f"sample #{self.here.index}", "  ".join(parts))
 
     @property
     def cache_key(self) -> object:
-        """What the drawing depends on besides the view."""
+        """The cursor position, and what else the drawing depends on besides the view."""
         return self.at
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         view, colour = self.view, not self.surface.app.no_color and not self.surface.app.has_class(ASCII)
         if view is not None and view.samples:
             self._across = blocks(view, width, height, colour)[0].samples

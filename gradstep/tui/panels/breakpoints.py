@@ -1,4 +1,4 @@
-"""The panel *Breakpoints*: where a phase that runs is to stop, or to print, and how often each place was come to."""
+"""The panel *Breakpoints*: every breakpoint with its location and hit count."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gradstep.values.views.graph import NodeRow
 from gradstep.values.views.inside import Breakpoint, BreakpointsView, LookBreakpoints
 
 ON, OFF = "◉", "◌"
-"""The marks of a breakpoint that is enabled, and of one that is not; on rows of Graph and Model too."""
+"""The marks of an enabled and of a disabled breakpoint, also on rows of Graph and Model."""
 
 
 def draw(
@@ -25,14 +25,14 @@ def draw(
 ) -> Drawing:
     """Draw the list from its row `first` on, the cursor on row `at`.
 
-    `hit` is the number of the one that the stop is due to; `key` sets one.
+    `hit` is the number of the one that caused the stop; `key` sets one.
     """
     if view is None or not view.rows:
         by_key = f"{key} sets one on a row of Graph or Model. " if key else ""
         return empty(
             width,
             height,
-            f"No breakpoint yet. {by_key}:break node Relu*, :break module 2 exit, :break grad 0.weight, :break nan, "
+            f"No breakpoints yet. {by_key}:break node Relu*, :break module 2 exit, :break grad 0.weight, :break nan, "
             ":break inf and :break when loss > 10 set others; :log prints and goes on.",
         )
     start, end = window(len(view.rows), first, height - 1)
@@ -69,12 +69,12 @@ def _mark(row: Breakpoint) -> tuple[str, str]:
 
 
 def mark_of(found: Breakpoint | None) -> tuple[str, str]:
-    """Return the sign of a breakpoint and its tone; a blank for none."""
+    """Return the mark of a breakpoint and its tone; a blank for none."""
     return (" ", "text") if found is None else _mark(found)
 
 
 def of_node(breakpoints: tuple[Breakpoint, ...], row: NodeRow) -> Breakpoint | None:
-    """Return the breakpoint that stands on a row of the graph; None for none."""
+    """Return the breakpoint on a row of the graph; None for none."""
     for each in breakpoints:
         if each.kind == "node" and not row.group and each.what in (f"#{row.order}", row.name):
             return each
@@ -88,7 +88,7 @@ def of_node(breakpoints: tuple[Breakpoint, ...], row: NodeRow) -> Breakpoint | N
 
 
 def of_part(breakpoints: tuple[Breakpoint, ...], row: ModelRow) -> Breakpoint | None:
-    """Return the breakpoint that stands on a row of the module tree; None for none."""
+    """Return the breakpoint on a row of the module tree; None for none."""
     kind = {"module": "module", "parameter": "grad"}.get(row.kind, "")
     return next((b for b in breakpoints if b.kind == kind and row.path and fnmatchcase(row.path, b.what)), None)
 
@@ -98,13 +98,13 @@ def _marks(view: BreakpointsView) -> list[tuple[str, str, bool]]:
 
 
 class BreakpointsPanel(Panel[BreakpointsView]):
-    """The list, with a cursor that enables and deletes."""
+    """The list of breakpoints, with a cursor."""
 
     title = "Breakpoints"
     help_text = (
-        "Where a phase that runs stops by itself, or prints (log) and goes on: the place, how often it was come to, "
-        f"and how many of the next hits it lets pass. {ON} is on, {OFF} off; the same marks stand on rows of Graph and "
-        "Model. {choose} or {natural} turns the one under the cursor on or off, {delete} deletes it."
+        "Where a running phase stops, or prints (log) and goes on: each breakpoint with its location, its hit "
+        f"count, and how many further hits it ignores. {ON} is on, {OFF} off; rows of Graph and Model show the "
+        "same marks. {choose} or {natural} turns the breakpoint under the cursor on or off, {delete} deletes it."
     )
     shows = BreakpointsView
 
@@ -113,30 +113,30 @@ class BreakpointsPanel(Panel[BreakpointsView]):
         self.at = 0
         self._hit = 0
         self.changed: Callable[[], None] = lambda: None
-        """Called when other rows of Graph and Model have a mark."""
+        """Called when the marks on rows of Graph and Model change."""
 
     def follow(self, stop: Stop) -> None:
-        """Take note of a stop: which of them it is due to."""
+        """Note which breakpoint caused a stop."""
         number = stop.hit.removeprefix("breakpoint ").partition(":")[0]
         self._hit = int(number) if number.isdecimal() else 0
 
     @property
     def all(self) -> tuple[Breakpoint, ...]:
-        """Those there are, as far as the screen has been told."""
+        """All breakpoints that the screen knows of."""
         return self.view.rows if self.view is not None else ()
 
     @property
     def timeless(self) -> bool:
-        """Always: it is about the whole session."""
+        """Always True: the panel is about the whole session."""
         return True
 
     @property
     def here(self) -> Breakpoint | None:
-        """The one under the cursor; None when there is none."""
+        """The breakpoint under the cursor; None for none."""
         return self.all[self.at] if 0 <= self.at < len(self.all) else None
 
     def press(self, key: str, actions: Actions) -> bool:
-        """Turn the one under the cursor on or off, or delete it."""
+        """Enable, disable or delete the breakpoint under the cursor."""
         if self.here is None or key not in ("choose", "natural", "break", "delete"):
             return False
         number = self.here.number
@@ -144,11 +144,11 @@ class BreakpointsPanel(Panel[BreakpointsView]):
         return True
 
     def request(self) -> Request:
-        """Ask for the list."""
+        """Return the request for the list."""
         return LookBreakpoints()
 
     def update(self, view: BreakpointsView, before: BreakpointsView | None) -> None:
-        """Go to the one that was hit, and to one that is new; fewer rows pull the cursor in."""
+        """Move the cursor to a breakpoint that was hit or added, else keep it in range."""
         if before is None or _marks(before) != _marks(view):
             self.changed()
         rows = [row.number for row in view.rows]
@@ -162,16 +162,16 @@ class BreakpointsPanel(Panel[BreakpointsView]):
 
     @property
     def cache_key(self) -> object:
-        """What the drawing depends on besides the view."""
+        """The cursor position, and what else the drawing depends on besides the view."""
         return self.at, self._hit
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         return draw(self.view, width, height, self.first, self.at, self._hit, self.keyboard.key("break").shown)
 
     @property
     def body(self) -> int:
-        """Rows of the list: a header stands above it."""
+        """Rows of the list, without its header."""
         return max(1, super().body - 1)
 
     def move(self, rows: int) -> None:
@@ -185,7 +185,7 @@ class BreakpointsPanel(Panel[BreakpointsView]):
             self.at = row - 1 + self.first
 
     def resized(self) -> None:
-        """Keep the cursor in sight."""
+        """Scroll the cursor into view."""
         self._reveal()
 
     def _reveal(self) -> None:

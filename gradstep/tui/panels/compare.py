@@ -1,4 +1,4 @@
-"""The panel *Compare*: two points of the timeline side by side, their losses on one plot, and which tensors differ."""
+"""The panel *Compare*: two points of the timeline, their losses on one plot, and the tensors that differ."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from gradstep.values.views.tensor import Between
 from gradstep.values.views.timeline import CompareLoss, CompareRow, CompareView, LookCompare
 
 _PLOT = 12
-"""Rows of a body from which on there is room for the plot; of one loss on each side there is none to draw."""
+"""Minimum height for the plot; one loss on each side is not plotted."""
 _WIDE_RANGE = 20.0
-"""Losses whose greatest is this many times the smallest are drawn on a log scale."""
+"""Ratio of the largest to the smallest loss from which on the scale is logarithmic."""
 
 
 def draw(
@@ -28,7 +28,7 @@ def draw(
     at: int = -1,
     keyboard: Keyboard = DEFAULT_KEYS,
 ) -> Drawing:
-    """Draw both points, the plot, what differs in words, and the tensors from row `first` on, the cursor on `at`."""
+    """Draw both points, the plot, other differences, and the tensors from row `first` on, the cursor on `at`."""
     if view is None:
         timeline, mark, other = map(keyboard.named, ("timeline", "compare", "try"))
         return empty(
@@ -36,8 +36,7 @@ def draw(
             height,
             f"Nothing to compare yet. In Timeline ({timeline}), {mark} marks a stop, and {mark} on another one "
             "compares the two.",
-            f"{other} does the same once more with something changed, such as lr, on a branch of its own, and "
-            "compares.",
+            f"{other} runs the same commands again with one change, such as another lr, on a new branch, and compares.",
         )
     head = head_lines(view, width, height)
     foot = height >= 6 and 0 <= at < len(view.rows)
@@ -48,7 +47,7 @@ def draw(
         lines.append(columns.header())
         lines += [columns.line(row, start + i == at) for i, row in enumerate(view.rows[start:end])]
     elif not view.others:
-        lines += paragraph("The same, bit for bit: every tensor, every hyper-parameter, the random generators.", width)
+        lines += paragraph("Identical, bit for bit: every tensor, every hyperparameter, the random generators.", width)
     if foot:
         lines += [Line()] * (height - 1 - len(lines))
         lines.append(text_line(fit(row_words(view.rows[at]), width - GUTTER - 1), width, "dim"))
@@ -58,7 +57,7 @@ def draw(
 
 
 def head_lines(view: CompareView, width: int, height: int) -> list[Line]:
-    """Return what stands above the tensors: both points with their loss, the plot, what differs in words."""
+    """Return the rows above the tensors: both points with their loss, the plot, and other differences as text."""
     ends = ((view.names[0], view.first, view.loss_first), (view.names[1], view.second, view.loss_second))
     names = [_name(name, stop) for name, stop, _ in ends]
     loss = GUTTER + 2 + widest(names) + 2
@@ -93,10 +92,10 @@ def _points(losses: tuple[CompareLoss, ...]) -> tuple[LossPoint, ...]:
 
 
 def row_words(row: CompareRow) -> str:
-    """Say of a tensor what has no column of its own."""
+    """Return what there is to say of a tensor beyond its columns."""
     parts = [clean(row.name)]
     if row.largest is not None:
-        parts.append(f"greatest difference {numbers.single(row.largest)} at {list(row.at)}")
+        parts.append(f"largest difference {numbers.single(row.largest)} at {list(row.at)}")
     if row.norm is None:
         parts.append(f"{clean(row.first)} and {clean(row.second)}")
     if row.elements:
@@ -105,14 +104,14 @@ def row_words(row: CompareRow) -> str:
 
 
 def _difference(row: CompareRow) -> str:
-    """Return the norm of the difference, or what there is in its place."""
+    """Return the norm of the difference, or why there is none."""
     if row.norm is not None:
         return numbers.norm(row.norm)
     return "was none" if row.first == "none" else "now none" if row.second == "none" else "no norm"
 
 
 class _Columns:
-    """Where each column stands: the name, both sides, the norm of the difference and the greatest of one element."""
+    """The positions of the columns: name, both sides, norm of the difference and its largest element."""
 
     def __init__(self, rows: tuple[CompareRow, ...], width: int) -> None:
         self.width = width
@@ -123,7 +122,7 @@ class _Columns:
         self.norm = names + 2 * side + max(widest(self.norms, 4), len("difference"))
         self.first, self.second = names, names + side
         if self.norm > width - 1:
-            # the difference is what matters: the sides make way
+            # the difference is what matters: leave out the sides
             self.norm = width - 1
             self.second = self.first = 0
         self.name = (self.first or self.norm - max(widest(self.norms), len("difference"))) - 1
@@ -134,7 +133,7 @@ class _Columns:
         if self.first:
             row.left(self.first, "first", "dim").left(self.second, "second", "dim")
         row.right(self.norm, "difference", "dim")
-        return (row.right(self.largest, "greatest", "dim") if self.largest else row).line()
+        return (row.right(self.largest, "largest", "dim") if self.largest else row).line()
 
     def line(self, row: CompareRow, here: bool) -> Line:
         drawn = cursor(Row(self.width, here), here)
@@ -150,42 +149,42 @@ class _Columns:
 
 
 class ComparePanel(Panel[CompareView]):
-    """Two points, with a cursor on what differs."""
+    """Two points, with a cursor on the tensors that differ."""
 
     title = "Compare"
     help_text = (
-        "Two stops or branches: the loss of both on one plot, then every tensor that differs, with the norm of the "
-        "difference, second minus first, and its greatest element. {choose} opens both and their difference in "
-        "Tensor, at that element; there {tensor_quantity} turns it into the difference over the first, "
-        "{tensor_element} finds its extremes, {pause} comes back."
+        "Two stops or branches: their losses on one plot, then every tensor that differs, with the norm of the "
+        "difference, second minus first, and its largest element. {choose} opens both tensors and their "
+        "difference in Tensor, at that element. There {tensor_quantity} shows the difference relative to the "
+        "first, {tensor_element} finds its extremes, and {pause} goes back."
     )
     shows = CompareView
 
     def __init__(self) -> None:
         super().__init__("compare")
         self.pair: tuple[str, str] | None = None
-        """The two that are compared: stops, branches, or `now`; None for none."""
+        """The points compared: stops, branches, or `now`; None for none."""
         self.at = 0
 
     def request(self) -> Request | None:
-        """Ask in what the two differ."""
+        """Return the request for the differences; None until two points are chosen."""
         return None if self.pair is None else LookCompare(*self.pair, max(16, 2 * self.size.width))
 
     def compare(self, first: str, second: str) -> None:
-        """Take two other points."""
+        """Compare two other points."""
         self.pair, self.at, self.first = (first, second), 0, 0
 
     def forget(self) -> None:
-        """Compare nothing: the points are gone."""
+        """Clear the comparison: its points are gone."""
         self.pair, self.view, self.why, self.unchanged = None, None, "", False
 
     @property
     def timeless(self) -> bool:
-        """Always: it is about the whole session."""
+        """Always True: the panel is about the whole session."""
         return True
 
     def press(self, key: str, actions: Actions) -> bool:
-        """Show the tensor under the cursor on both sides, at the element that differs most."""
+        """Show the tensor under the cursor at both points, at the element that differs most."""
         if key != "choose" or self.here is None or self.pair is None:
             return False
         actions.show_difference(Between(self.here.name, *self.pair), self.here.at)
@@ -193,27 +192,27 @@ class ComparePanel(Panel[CompareView]):
 
     @property
     def here(self) -> CompareRow | None:
-        """The tensor under the cursor; None when there is none."""
+        """The tensor under the cursor; None for none."""
         return self.view.rows[self.at] if self.view is not None and 0 <= self.at < len(self.view.rows) else None
 
     def update(self, view: CompareView, before: CompareView | None) -> None:
-        """Keep the cursor within what differs."""
+        """Keep the cursor in range."""
         if before is None or before.rows != view.rows:
             self.at = max(0, min(self.at, len(view.rows) - 1))
         self._reveal()
 
     @property
     def cache_key(self) -> object:
-        """What the drawing depends on besides the view."""
+        """The cursor position, and what else the drawing depends on besides the view."""
         return self.at
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         return draw(self.view, width, height, self.first, self.at, self.keyboard)
 
     @property
     def body(self) -> int:
-        """Rows of the tensors: what stands above them, their header and the cursor's line are not counted."""
+        """Rows for tensors, without those above them, the header and the line on the cursor's row."""
         height = super().body
         above = len(head_lines(self.view, max(self.size.width, 20), height)) if self.view is not None else 0
         return max(1, height - above - 2)
@@ -236,7 +235,7 @@ class ComparePanel(Panel[CompareView]):
         return Copied("the difference", row_words(self.here)) if self.here is not None else None
 
     def resized(self) -> None:
-        """Keep the cursor in sight."""
+        """Scroll the cursor into view."""
         self._reveal()
 
     def _reveal(self) -> None:

@@ -1,4 +1,4 @@
-"""The panel *Contributions*: where several gradients meet, each of them with where it came from, and their sum."""
+"""The panel *Contributions*: the gradients that are added up at a node, each with its origin, and their sum."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from gradstep.values.views.contributions import (
 
 _GAP = 2
 _LEAST = 3
-"""Rows that are left whatever is said below them."""
+"""Minimum number of rows, whatever text is below them."""
 _FOOT = 7
-"""Rows of the body from which there is one for more of the row under the cursor."""
+"""Minimum height for a line on the row under the cursor."""
 _BAR = 12
-"""Cells of the longest bar at each side of the axis."""
+"""Maximum length of a bar on each side of the axis, in cells."""
 _TOTALS = 4
-"""Sums that are drawn at most: an operation may have a hundred outputs."""
+"""Maximum number of sums drawn: an operation may have a hundred outputs."""
 _USED = {
-    True: ("what the engine used, bit for bit", "the engine's, bit for bit", "✓ exact"),
-    False: ("NOT what the engine used", "NOT exact"),
+    True: ("what autograd used, bit for bit", "autograd's, bit for bit", "✓ exact"),
+    False: ("NOT what autograd used", "NOT exact"),
 }
-"""What is said of a sum, by whether the rows add up to it."""
+"""The remark on a sum, by whether the rows add up to it; the longest first."""
 _MEANS = (
-    "Shares add up to 100%; one below 0 works against the others. Norms do not add: what points apart cancels.",
-    "Shares add up to 100%; below 0 works against the others.",
-    "Shares add up to 100%; norms do not add.",
+    "Shares add up to 100%; a negative one opposes the others. Norms do not add up: opposing gradients cancel.",
+    "Shares add up to 100%; a negative one opposes the others.",
+    "Shares add up to 100%; norms do not.",
 )
 
 
 def draw(view: ContributionsView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
-    """Draw the rows from row `first` on, the cursor on row `at`; below them their sum and what there is to say of it.
+    """Draw the rows from row `first` on, the cursor on row `at`; below them their sums and facts.
 
-    Rows that the view's window does not hold are drawn as `…` until they have been asked for.
+    Rows outside the window of the view are drawn as `…` until they arrive.
     """
     if view is None or not view.count:
         note = "Nothing is loaded yet." if view is None else view.note
@@ -70,7 +70,7 @@ def draw(view: ContributionsView | None, width: int, height: int, first: int = 0
 
 
 def rows_seen(view: ContributionsView, width: int, height: int) -> int:
-    """Return how many rows there is room for, between their names and what stands below them."""
+    """Return how many rows fit between the header and the lines below."""
     said = min(len(_said(view, width)), _room_to_say(view, height))
     return max(1, height - 1 - len(view.totals[:_TOTALS]) - said - (height >= _FOOT))
 
@@ -81,12 +81,12 @@ def _row(view: ContributionsView, place: int) -> Contribution | None:
 
 
 def _room_to_say(view: ContributionsView, height: int) -> int:
-    """Return how many lines there is room for below the sums."""
+    """Return how many lines of text fit below the sums."""
     return max(0, height - 1 - len(view.totals[:_TOTALS]) - min(_LEAST, view.count) - (height >= _FOOT))
 
 
 def _said(view: ContributionsView, width: int) -> list[Line]:
-    """Return what there is to say of the sums, below them."""
+    """Return the lines of text below the sums."""
     said = [line for fact in view.facts for line in paragraph(clean(fact), width, "text" if view.exact else "bad")]
     more = len(view.totals) - _TOTALS
     if more > 0:
@@ -97,14 +97,14 @@ def _said(view: ContributionsView, width: int) -> list[Line]:
 
 
 def describe(row: Contribution, room: int) -> str:
-    """Return in one line of `room` cells what has no column: the node, the edge, the shape, the user's line."""
+    """Return a line on a row: node, edge, shape and source line; at most `room` cells."""
     where = f"{PurePath(row.source.file).name}:{row.source.line}  {row.source.text}" if row.source.line else ""
     parts = [f"#{row.number} {row.name}, edge {row.edge}", numbers.shape(row.shape), where]
     return fit("  ".join(clean(part) for part in parts if part), room)
 
 
 class _Columns:
-    """Where each column stands: the share and the norm always, then as much of the rest as there is room for."""
+    """The positions of the columns: share and norm always, then as many others as fit."""
 
     def __init__(self, view: ContributionsView, width: int) -> None:
         self.view, self.width = view, width
@@ -133,7 +133,7 @@ class _Columns:
         self.out = at + outs if self.several else 0
         self.norm = at + outs + _GAP + norms
         self.share = self.norm + _GAP + shares
-        sides = 2 if view.opposed else 1  # without a share below 0 the axis stands at the left
+        sides = 2 if view.opposed else 1  # without a negative share the axis is at the left
         half = min(_BAR, (width - 2 - self.share - _GAP - 1) // sides)
         self.half = half if half >= 4 and view.count > 1 else 0
         self.centre = self.share + _GAP + (self.half if view.opposed else 0)
@@ -166,7 +166,7 @@ class _Columns:
         return row.line()
 
     def total(self, total: Total) -> Line:
-        """Return the row of a sum: how many were added, and that it is what the engine used."""
+        """Return the row of a sum: the number of addends, and whether it is what autograd used."""
         row = Row(self.width).right(self.number, "=", "bright")
         number = numbers.norm(total.norm)
         end = self.out - len(str(total.output)) if self.several else self.norm - len(number)
@@ -194,21 +194,22 @@ def _line(row: Contribution) -> str:
 
 
 def _short(row: Contribution) -> str:
-    """Return where it was made without the class of the module."""
+    """Return the module call that it was made in, without the class."""
     path = clean(row.module).partition(" ")[0]
     return f"{path} {row.call}/{row.calls}" if row.call else path
 
 
 class ContributionsPanel(Panel[ContributionsView]):
-    """What met at a node, with a cursor that enter takes to Graph; it holds the window of rows around what is seen."""
+    """The addends at a node, with a cursor; it holds a window of rows around the visible ones."""
 
     title = "Contributions"
     help_text = (
-        "Where several gradients meet and are added: a residual connection, a shared weight, the time steps of an RNN. "
-        "Of each the node that it came from, which call of its module that was made in, its norm, and its share of the "
-        "sum; below them the sum that the engine used. Of a parameter it says which use gave how much of .grad. It is "
-        "about the node under the cursor of Graph, the parameter or module under that of Model, or the node that is "
-        "stopped at; after a whole backward it is run once more for it. {choose} goes to the node in Graph."
+        "The gradients that are added up where several arrive: at a residual connection, for a shared weight, "
+        "over the time steps of an RNN. Each row has the node that a gradient comes from, the module call in "
+        "which that node was made, the norm, and the share of the sum; below is the sum, compared with autograd's "
+        "own. For a parameter, it shows how much of .grad each use contributed. It is about the node under the "
+        "cursor of Graph, the parameter or module under the cursor of Model, or the node that is stopped at; "
+        "after a complete backward, that backward is run once more for it. {choose} goes to the node in Graph."
     )
     shows = ContributionsView
     _AHEAD, _STRIDE = 60, 30
@@ -217,39 +218,39 @@ class ContributionsPanel(Panel[ContributionsView]):
         super().__init__("contributions")
         self.number: int | None = None
         self.path = ""
-        """What it is about: the number of a node, else the path of a parameter or module, else where it is stopped."""
+        """Its subject: the number of a node, else the path of a parameter or module, else the node stopped at."""
         self.at = 0
         self._by: Order = "arrival"
 
     def keys(self) -> Mapping[str, Callable[[], str]]:
-        """Return what orders the rows in the other way."""
+        """Return the key that changes the order."""
         return {"contributions_order": self.turn_order}
 
     def press(self, key: str, actions: Actions) -> bool:
-        """Go to the node under the cursor in Graph."""
+        """Go to the node of the row under the cursor in Graph."""
         if key != "choose" or self.here is None:
             return False
         actions.go_to_node(self.here.number)
         return True
 
     def request(self) -> Request:
-        """Ask for what this panel shows, some rows more, and in strides: not every move asks for another window."""
+        """Return the request for the visible rows and some more, in strides, so that not every move needs another."""
         first = max(0, self.first - self._AHEAD) // self._STRIDE * self._STRIDE
         count = max(1, super().body) + 2 * self._AHEAD + self._STRIDE
         return LookContributions(self.number, self.path, first, count, self._by)
 
     def update(self, view: ContributionsView, before: ContributionsView | None) -> None:
-        """Begin at the first row of another node, and of another order."""
+        """Start at the first row of another node or order."""
         if before is None or (before.number, before.by, before.count) != (view.number, view.by, view.count):
             self.at = self.first = 0
 
     @property
     def cache_key(self) -> object:
-        """What the drawing depends on besides the view."""
+        """The cursor position, and what else the drawing depends on besides the view."""
         return self.at
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         return draw(self.view, width, height, self.first, self.at)
 
     def move(self, rows: int) -> None:
@@ -264,17 +265,17 @@ class ContributionsPanel(Panel[ContributionsView]):
             self.at = row - 1 + self.first
 
     def turn_order(self) -> str:
-        """Order the rows the other way; return what that is called."""
+        """Toggle the order of the rows; return its description."""
         self._by = "arrival" if self._by == "share" else "share"
-        return "the greatest share first" if self._by == "share" else "in the order in which the engine added them"
+        return "the largest share first" if self._by == "share" else "in the order in which autograd added them"
 
     @property
     def here(self) -> Contribution | None:
-        """The row under the cursor; None where there is none, or it has not come yet."""
+        """The row under the cursor; None for none, or until it arrives."""
         return _row(self.view, self.at) if self.view is not None else None
 
     def copied(self) -> Copied | None:
-        """Return what there is to say of the row under the cursor."""
+        """Return the row under the cursor with its description."""
         if self.here is None or self.view is None:
             return None
         share = share_words(self.here.share, self.view.form)
@@ -282,7 +283,7 @@ class ContributionsPanel(Panel[ContributionsView]):
         return Copied("the contribution", words)
 
     def resized(self) -> None:
-        """Keep the cursor in sight."""
+        """Scroll the cursor into view."""
         self._reveal()
 
     def _room(self) -> int:

@@ -1,4 +1,4 @@
-"""Formulas and the same formulas with their numbers, as the rows of Why: dim the formula, bright its numbers."""
+"""The formulas of Why: each one, then the same with its numbers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from gradstep.values.views.ledger import FormulaLine
 
 _GAP = 3
 _WAY = "→ "
-"""What the note of a formula begins with that says where its result goes."""
+"""The prefix of a note that says where the result of a formula goes."""
 
 
 def are_ways(lines: Sequence[FormulaLine]) -> bool:
-    """Return whether the formulas say where their results go."""
+    """Return whether every formula says where its result goes."""
     return bool(lines) and all(line.note.startswith(_WAY) for line in lines)
 
 
 def formula_rows(lines: Sequence[FormulaLine], width: int) -> list[Line]:
-    """Return one row a formula, the numbers of all of them below each other; two rows where one is too short."""
+    """Return a row per formula, with their numbers aligned; two rows where one is too short."""
     if are_ways(lines):
         return _ways(lines, width)
     heads = [_head(line) for line in lines]
@@ -37,7 +37,7 @@ def formula_rows(lines: Sequence[FormulaLine], width: int) -> list[Line]:
 
 
 def _ways(lines: Sequence[FormulaLine], width: int) -> list[Line]:
-    """Return what goes which way, as many beside each other as there is room for."""
+    """Return formulas with where their results go, as many per row as fit."""
     rows: list[Line] = []
     row = Row(width)
     for line in lines:
@@ -55,7 +55,7 @@ def _ways(lines: Sequence[FormulaLine], width: int) -> list[Line]:
 
 
 def _rows(line: FormulaLine, head: str, tail: str, start: int, width: int) -> list[Line]:
-    """Return the rows of one formula, its numbers from column `start` on, its note beside them or below."""
+    """Return the rows of one formula: its numbers from column `start` on, its note beside them or below."""
     row, note = Row(width).left(GUTTER, head, "dim"), clean(line.note)
     tone = "dim" if tail else "text"
     if tail and start + cell_len(tail) > width - 1:
@@ -70,7 +70,7 @@ def _rows(line: FormulaLine, head: str, tail: str, start: int, width: int) -> li
 
 
 def _numbers(row: Row, line: FormulaLine, tail: str, width: int) -> list[Line]:
-    """Return the numbers on rows of their own, broken where even one is too short."""
+    """Return the numbers on rows of their own, wrapped if need be."""
     if row.at + cell_len(tail) <= width - 1:
         return [_tailed(row, line).line()]
     return paragraph(tail, width, "bright", row.at)

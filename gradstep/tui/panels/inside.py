@@ -1,4 +1,4 @@
-"""The panel *Inside*: what is passed at the module, op or node that a phase is stopped at, and what takes part."""
+"""The panel *Inside*: inputs and outputs of the module, op or node that a phase is stopped at."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GAP = 2
 
 
 def draw(view: InsideView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
-    """Draw the tensors from row `first` on, the cursor on row `at`; below them what else is true there."""
+    """Draw the tensors from row `first` on, the cursor on row `at`; below them other facts."""
     if view is None or (view.position is None and not (view.inputs or view.outputs)):
         note = clean(view.note) if view is not None else "Nothing is loaded yet."
         return empty(width, height, note, about=_module(view) if view is not None else "")
@@ -36,7 +36,7 @@ def draw(view: InsideView | None, width: int, height: int, first: int = 0, at: i
 
 
 def rows_of(view: InsideView) -> tuple[Passed, ...]:
-    """Return the tensors in the order in which they are passed: in a backward, outputs have their gradients first."""
+    """Return the tensors in the order they are passed; after a backward, the gradients of outputs come first."""
     return (*view.inputs, *view.outputs) if view.position is not None else (*view.outputs, *view.inputs)
 
 
@@ -45,13 +45,13 @@ def _module(view: InsideView) -> str:
 
 
 def _facts(view: InsideView, width: int) -> list[Line]:
-    """Return which parameters take part, in which modes, and why an output does not require grad."""
+    """Return the parameters used, the modes, and why an output does not require grad."""
     position = view.position
     if position is None:
         return [line for text in (view.note, _KEPT) if text for line in paragraph(clean(text), width, "dim")]
     texts = []
     if view.parameters:
-        verb = "adds to" if position.kind == "node" else "takes part"
+        verb = "adds to" if position.kind == "node" else "uses"
         names = ", ".join(view.parameters[:6]) + (" and others" if len(view.parameters) > 6 else "")
         texts.append((f"{verb}: {names}" + (" .grad" if position.kind == "node" else ""), "text"))
     refused: dict[str, list[str]] = {}
@@ -71,7 +71,7 @@ def _facts(view: InsideView, width: int) -> list[Line]:
 
 
 def describe(row: Passed, room: int) -> str:
-    """Return in one line of `room` cells what has no column of its own."""
+    """Return a line on a tensor with everything that may have no column; at most `room` cells."""
     if row.text:
         return fit(clean(f"{row.name}: {row.text}"), room)
     parts = [row.name, row.place, row.dtype]
@@ -93,7 +93,7 @@ _STATISTICS: dict[str, Callable[[Passed], str]] = {
 
 
 class _Columns:
-    """The columns there is room for: name and shape first, then norm, grad, extremes, spread, zeros, dtype."""
+    """The columns that fit: name and shape first, then those of `_ORDER`."""
 
     _ORDER = ("norm", "grad", "min", "max", "mean", "std", "zeros", "dtype")
 
@@ -113,7 +113,7 @@ class _Columns:
         self.ends: dict[str, int] = {}
         for name in self._ORDER:
             if name == "grad" and not forward:
-                continue  # nothing that flows in a backward requires grad, or all of it does
+                continue  # in a backward all of them agree
             cells = widest([self._texts[name](row) for row in rows], len(_HEADS.get(name, name)))
             if at + _GAP + cells > width - 1:
                 break
@@ -141,27 +141,27 @@ class _Columns:
 
 
 _KEPT = (
-    "What .grad of these activations would hold, had retain_grad() kept it; of an input that is used elsewhere too, "
-    "that of all its uses."
+    "What retain_grad() would leave in .grad of these activations; for an input that is used elsewhere too, it is the "
+    "gradient of all its uses."
 )
 _HEADS = {"grad": "needs grad"}
-"""Names of columns that are more than one word."""
+"""Titles of columns that differ from the name."""
 
 
 def _label(row: Passed) -> str:
-    """Return what a tensor is called; a gradient with the node that it arrives at, whose module the foot has."""
+    """Return the label of a tensor; of a gradient with its node, without the module."""
     return clean(f"{row.name}  {row.place.partition(' of ')[0]}" if row.place else row.name)
 
 
 class InsidePanel(Panel[InsideView]):
-    """What is passed, with a cursor on a tensor that enter opens in Tensor."""
+    """Inputs and outputs, with a cursor."""
 
     title = "Inside"
     help_text = (
-        "At a stop inside a phase: the tensors that go into the module, op or node and those that come out of it, with "
-        "norm, extremes, mean, spread and zeros; whether they require grad, and if not, why; the parameters that take "
-        "part. {choose} opens the tensor under the cursor in Tensor. After a whole backward: the gradients of the "
-        "outputs and inputs of the module under the cursor of Model, for which the backward is run once more."
+        "At a stop inside a phase: the inputs and outputs of the module, op or node, with norm, min, max, mean, "
+        "std and zeros; whether they require grad, and if not, why; and the parameters that it uses. {choose} "
+        "opens the tensor under the cursor in Tensor. After a complete backward: the gradients of the outputs and "
+        "inputs of the module under the cursor of Model, for which that backward is run once more."
     )
     shows = InsideView
 
@@ -169,12 +169,12 @@ class InsidePanel(Panel[InsideView]):
         super().__init__("inside")
         self.at = 0
         self.number: int | None = None
-        """Between phases, a node in the call of the module that it is about."""
+        """Between phases, a node of the module call that it is about."""
         self.path = ""
         """Between phases, the module that it is about."""
 
     def press(self, key: str, actions: Actions) -> bool:
-        """Show the tensor under the cursor, or change what flows."""
+        """Show the tensor under the cursor, or edit the gradient at the node."""
         position = actions.stop.position
         if key == "choose" and self.chosen:
             actions.show(self.chosen)
@@ -186,32 +186,32 @@ class InsidePanel(Panel[InsideView]):
         return True
 
     def request(self) -> Request:
-        """Ask for what is passed."""
+        """Return the request for inputs and outputs."""
         return LookInside(self.number, self.path)
 
     def update(self, view: InsideView, before: InsideView | None) -> None:
-        """Begin at the first tensor of another place."""
+        """Start at the first tensor of another position."""
         if before is None or (before.position, _module(before)) != (view.position, _module(view)):
             self.at = self.first = 0
 
     @property
     def tensors(self) -> tuple[Passed, ...]:
-        """What the cursor goes through."""
+        """The tensors in the order shown."""
         return () if self.view is None else rows_of(self.view)
 
     @property
     def chosen(self) -> str:
-        """What an expression calls the tensor under the cursor; empty for none."""
+        """The tensor under the cursor as an expression; empty for none."""
         rows = self.tensors if self.view is not None and self.view.position is not None else ()
         return rows[self.at].name if 0 <= self.at < len(rows) and not rows[self.at].text else ""
 
     @property
     def cache_key(self) -> object:
-        """What the drawing depends on besides the view."""
+        """The cursor position, and what else the drawing depends on besides the view."""
         return self.at
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now, and what has no column of the tensor under the cursor."""
+        """Draw the body, with a line on the tensor under the cursor."""
         rows = self.tensors
         foot = height >= 7 and 0 <= self.at < len(rows)
         drawing = draw(self.view, width, height - foot, self.first, self.at)

@@ -1,4 +1,4 @@
-"""The panel *Layers*: one row a module, with the norms by which vanishing and exploding gradients are seen."""
+"""The panel *Layers*: the norms that reveal vanishing and exploding gradients, one row per module."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gradstep.values import numbers
 from gradstep.values.views import Request
 from gradstep.values.views.training import LayerRow, LayersView, LookLayers
 
-USUAL = 1e-3
-"""What an update over its weights is, roughly, where training goes well (cs231n.github.io/neural-networks-3)."""
+TYPICAL = 1e-3
+"""The typical ratio of update to weight norm in healthy training (cs231n.github.io/neural-networks-3)."""
 _RATIOS = Decades(-6, 0)
 _GAUGE = 13
-"""Cells of the gauge: two a decade, `USUAL` in the middle."""
+"""Width of the gauge: two cells per decade, `TYPICAL` in the middle."""
 
 
 def draw(
@@ -26,7 +26,7 @@ def draw(
 ) -> Drawing:
     """Draw the modules from row `first` on."""
     if view is None:
-        return empty(width, height, "No model yet: its layers show here as soon as it is built.")
+        return empty(width, height, "No layers yet: they appear once the model is built.")
     if not view.rows:
         return empty(width, height, clean(view.note))
     foot = height >= 6 and width >= 24
@@ -34,19 +34,19 @@ def draw(
     columns = _Columns(view, width)
     lines = [columns.header(), *(columns.line(row) for row in view.rows[start:end])]
     if foot:
-        told = said(view, width - GUTTER - 1, keyboard)
-        lines += [Line()] * (height - 1 - len(lines)) + [text_line(told, width, "dim")]
+        text = note(view, width - GUTTER - 1, keyboard)
+        lines += [Line()] * (height - 1 - len(lines)) + [text_line(text, width, "dim")]
     about = f"{numbers.count(len(view.rows), 'module')} in forward order"
     return Drawing(about, lines[: max(height, 0)], len(view.rows), start, end - start)
 
 
-def said(view: LayersView, room: int, keyboard: Keyboard = DEFAULT_KEYS) -> str:
-    """Return what the columns are of, and what is not known yet; the longest text that fits."""
+def note(view: LayersView, room: int, keyboard: Keyboard = DEFAULT_KEYS) -> str:
+    """Return a note on the columns and on what is not known yet; the longest that fits."""
     if view.updated is None:
-        texts = ["update/weight shows after the next `step`; about 1e−3 (│) is usual", "update/weight: run `step`"]
+        texts = ["update/weight appears after the next `step`; about 1e−3 (│) is typical", "update/weight: run `step`"]
     else:
         texts = [
-            f"update/weight of iteration {view.updated}; about 1e−3 (│) is usual",
+            f"update/weight of iteration {view.updated}; about 1e−3 (│) is typical",
             f"update of iteration {view.updated}",
         ]
     if any(row.weight is None and row.zeros is None for row in view.rows):
@@ -59,7 +59,7 @@ def said(view: LayersView, room: int, keyboard: Keyboard = DEFAULT_KEYS) -> str:
 
 
 class _Columns:
-    """Where each column stands: what there is no room for is left out, the bar takes what is left."""
+    """The positions of the columns that fit; the bar takes the remaining width."""
 
     def __init__(self, view: LayersView, width: int) -> None:
         self.width = width
@@ -75,8 +75,8 @@ class _Columns:
         self.title = "update/weight" if width >= 66 else "upd/wgt"
         end -= widest([numbers.norm(row.ratio) for row in rows], len(self.title)) + 2
         most = max(8, width // 3)
-        self.typed = max(cell_len(_name(row)) for row in rows) <= max(most, 14)
-        named = GUTTER + min(max(cell_len(self.name(row)) for row in rows), max(most, 14 if self.typed else 8))
+        self.with_class = max(cell_len(_name(row)) for row in rows) <= max(most, 14)
+        named = GUTTER + min(max(cell_len(self.name(row)) for row in rows), max(most, 14 if self.with_class else 8))
         grad = widest([numbers.norm(row.grad) for row in rows], 5)
         weight = widest([numbers.norm(row.weight) for row in rows], 6)
         self.weight = named + 1 + weight if end - named - grad - weight >= 14 else 0
@@ -86,8 +86,8 @@ class _Columns:
         self.cells = max(0, end - self.bar)
 
     def name(self, layer: LayerRow) -> str:
-        """Return a module's name: with its class where all of them have room for it."""
-        return _name(layer) if self.typed or not layer.path else clean(layer.path)
+        """Return the name of a module, with its class if that fits for all of them."""
+        return _name(layer) if self.with_class or not layer.path else clean(layer.path)
 
     def header(self) -> Line:
         row = Row(self.width).left(GUTTER, "module", "dim", self.named - GUTTER)
@@ -117,15 +117,15 @@ class _Columns:
         row.left(self.bar, bar(layer.grad, self.scale, self.cells), "dim")
         row.right(self.ratio, numbers.norm(layer.ratio), _tone(layer.ratio))
         if self.gauge and layer.weight is not None:
-            near = layer.ratio is not None and 0.1 <= layer.ratio / USUAL <= 10
-            gauge(row, self.gauge, layer.ratio, _RATIOS, USUAL, _GAUGE, "good" if near else "bright")
+            near = layer.ratio is not None and 0.1 <= layer.ratio / TYPICAL <= 10
+            gauge(row, self.gauge, layer.ratio, _RATIOS, TYPICAL, _GAUGE, "good" if near else "bright")
         if self.zeros and layer.zeros is not None:
             row.right(self.zeros, percent(layer.zeros), "text")
         return row.line()
 
 
 def percent(share: float) -> str:
-    """Write a share as a percentage that is 0% and 100% only when it is exactly that."""
+    """Return a percentage that is 0% or 100% only if exact."""
     text = f"{share:.0%}"
     if text in ("0%", "100%") and 0 < share < 1:
         return "<1%" if share < 0.5 else ">99%"
@@ -144,12 +144,13 @@ def _tone(value: float | None) -> str:
 
 
 class LayersPanel(Panel[LayersView]):
-    """The layers, scrolled by rows."""
+    """The layers; without a cursor."""
 
     title = "Layers"
     help_text = (
-        "One row a module in forward order. Gradient norms that shrink or grow from row to row vanish or explode."
-        " update/weight is how far the last step moved a layer: about 1e-3 (│) is usual."
+        "One row per module, in forward order. Gradient norms that shrink or grow from row to row are vanishing "
+        "or exploding. update/weight is the norm of the last update over the norm of the weights: about 1e-3 (│) "
+        "is typical."
     )
     shows = LayersView
 
@@ -157,14 +158,14 @@ class LayersPanel(Panel[LayersView]):
         super().__init__("layers")
 
     def request(self) -> Request:
-        """Ask for what this panel shows."""
+        """Return the request for its view."""
         return LookLayers()
 
     @property
     def body(self) -> int:
-        """Rows for the modules: a header stands above them, and a line below."""
+        """Rows for modules, without the header and the note."""
         return max(1, super().body - 2)
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         return draw(self.view, width, height, self.first, self.keyboard)

@@ -1,4 +1,4 @@
-"""The panel *Ledger*: how one element of `.grad` became what it is, a row for each act since it was last cleared."""
+"""The panel *Ledger*: the history of one element of `.grad`, a row per command since it was last cleared."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gradstep.values.views.ledger import LedgerRow, LedgerView, LookLedger
 
 _SIGNS = {"backward": "+ ", "step": "· "}
 _WIDE = 56
-"""Columns from which on there is one column for what a backward adds and one for the sum."""
+"""Minimum width for separate columns of what a backward adds and of the sum."""
 _HEADS = ("since", "this adds", "sum", "norm", "from loss")
 
 
 def draw(view: LedgerView | None, width: int, height: int, back: int = 0, keyboard: Keyboard = DEFAULT_KEYS) -> Drawing:
-    """Draw the account, its newest rows unless `back` rows are scrolled back to; the sum always stands below."""
+    """Draw the newest rows, scrolled back by `back`, with the sum below them."""
     if view is None or not view.name:
         return empty(width, height, clean(view.note) if view is not None else "Nothing is loaded yet.")
     about = clean(view.name)
@@ -41,7 +41,7 @@ def draw(view: LedgerView | None, width: int, height: int, back: int = 0, keyboa
 
 
 def _notes(view: LedgerView) -> list[str]:
-    """Return why numbers are missing, each reason once."""
+    """Return the reasons why numbers are missing, each once."""
     return list(dict.fromkeys(clean(note) for note in (view.note, *(row.note for row in view.rows)) if note))
 
 
@@ -52,7 +52,7 @@ def _text(row: LedgerRow) -> str:
 
 
 class _Table:
-    """Columns of numbers aligned on the point; those that do not fit are left out, the last first."""
+    """Columns of numbers, aligned at the decimal point; the last ones are left out if they don't fit."""
 
     def __init__(self, view: LedgerView, width: int) -> None:
         self._view, self._width = view, width
@@ -118,39 +118,39 @@ class _Table:
 
 
 class LedgerPanel(Panel[LedgerView]):
-    """The account of the element under the Tensor panel's cursor."""
+    """The history of `.grad` of the element under the cursor of Tensor."""
 
     title = "Ledger"
     help_text = (
-        "How one element of .grad came to be what it is: each backward adds, zero_grad clears, and a step uses it"
-        " without changing it. The newest row is the lowest."
+        "The history of one element of .grad: each backward adds to it, zero_grad clears it, and a step uses it "
+        "without changing it. The newest row is at the bottom."
     )
     shows = LedgerView
 
     def __init__(self) -> None:
         super().__init__("ledger")
         self.element: tuple[int, ...] | None = None
-        """The element to ask about: an index into the whole tensor, None for the first of the selection."""
+        """The element that it is about: an index into the whole tensor, None for the first of the selection."""
 
     def press(self, key: str, actions: Actions) -> bool:
-        """Change the `.grad` that it gives account of."""
+        """Edit the element of `.grad`."""
         if key != "edit":
             return False
         actions.edit_element(grad=True)
         return True
 
     def request(self) -> Request:
-        """Ask for what this panel shows."""
+        """Return the request for its view."""
         return LookLedger(self.element)
 
     def update(self, view: LedgerView, before: LedgerView | None) -> None:  # noqa: ARG002
-        """See its newest rows."""
+        """Scroll to the newest rows."""
         self.first = 0
 
     def move(self, rows: int) -> None:
-        """Scroll back to older rows, and on again."""
+        """Scroll; up is back to older rows."""
         self.scroll_rows(-rows)
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         return draw(self.view, width, height, self.first, self.keyboard)

@@ -1,4 +1,4 @@
-"""The panel *Log*: the commands so far, each as the line that would replay it, and what the debuggee wrote."""
+"""The panel *Log*: the commands so far, each as the line that replays it, and the output of the debuggee."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from gradstep.tui.panels.panel import Panel
+from gradstep.tui.panels.why import hit_words
 from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, cursor, empty, window
 from gradstep.tui.render.lines import Line, Row, clean
@@ -35,26 +36,25 @@ _MARKS: dict[str, tuple[str, str, str]] = {
 
 
 def entries_of(outcome: Outcome) -> list[Entry]:
-    """Return the rows that an outcome adds to the log."""
+    """Return the rows for an outcome."""
     entries = [Entry("command" if outcome.ok else "failed", clean(line_of(outcome.command)))]
     if outcome.problem is not None:
         entries.append(Entry("problem", clean(outcome.problem.title)))
     if not isinstance(outcome.command, Say):
         entries += [Entry("printed", clean(line)) for line in outcome.text.splitlines()]
-    for hit in outcome.watches:
-        entries.append(Entry("watch", clean(f"watch {hit.number}: {hit.line} was {hit.before}, is {hit.after}")))
+    entries += [Entry("watch", clean(hit_words(hit))) for hit in outcome.watches]
     return entries
 
 
 def output_entries(text: str) -> list[Entry]:
-    """Return the rows for what the debuggee wrote; a carriage return starts its line anew, as in a terminal."""
+    """Return rows for output of the debuggee; a carriage return overwrites its line, as in a terminal."""
     return [Entry("output", clean(line.rstrip("\r").rsplit("\r", 1)[-1])) for line in text.split("\n")]
 
 
 def draw(entries: Sequence[Entry], width: int, height: int, first: int = -1, at: int = -1) -> Drawing:
-    """Draw the log from row `first` on, -1: its end; the cursor on row `at`, -1: nowhere."""
+    """Draw the log from row `first` on (-1: its end), the cursor on row `at` (-1: none)."""
     if not entries:
-        return empty(width, height, "Nothing done yet: every command will stand here as a line that replays it.")
+        return empty(width, height, "No commands yet: each one appears here as the line that replays it.")
     commands = sum(entry.kind in {"command", "failed"} for entry in entries)
     start, end = window(len(entries), len(entries) if first < 0 else first, height)
     lines = [_line(entry, width, place == at) for place, entry in enumerate(entries[start:end], start)]
@@ -69,10 +69,10 @@ def _line(entry: Entry, width: int, here: bool) -> Line:
 
 
 class LogPanel(Panel[NoView]):
-    """The commands so far; it stays at its end until it is scrolled."""
+    """The log; it follows its end until it is scrolled."""
 
     title = "Log"
-    help_text = "What was done, each as the line that does it again, and what your code printed."
+    help_text = "The commands so far, each as the line that replays it, and the output of your code."
     _MOST = 100_000
 
     def __init__(self) -> None:
@@ -81,10 +81,10 @@ class LogPanel(Panel[NoView]):
         self._open = False
         self._at_end = True
         self.at = -1
-        """The row under the cursor; the last one while the log stays at its end."""
+        """The row under the cursor; the last one while the log follows its end."""
 
     def add(self, entries: Sequence[Entry]) -> None:
-        """Append rows; the oldest go when there are too many to keep."""
+        """Append rows; beyond `_MOST`, the oldest are dropped."""
         self.entries += entries
         self._open = False
         if len(self.entries) > self._MOST:
@@ -92,7 +92,7 @@ class LogPanel(Panel[NoView]):
         self._reveal()
 
     def write(self, text: str) -> None:
-        """Append what the debuggee wrote; a line that it has not ended goes on with the next piece."""
+        """Append output of the debuggee; an unfinished line continues with the next piece."""
         rows = output_entries(text)
         if self._open and self.entries:
             rows[0] = Entry("output", self.entries.pop().text + rows[0].text)
@@ -101,23 +101,23 @@ class LogPanel(Panel[NoView]):
 
     @property
     def timeless(self) -> bool:
-        """Always: it is about the whole session."""
+        """Always True: the panel is about the whole session."""
         return True
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         first = -1 if self._at_end else self.first
         return draw(self.entries, width, height, first, self.at if self.focused else -1)
 
     def move(self, rows: int) -> None:
-        """Move the cursor; the last row follows what is added."""
+        """Move the cursor; on the last row it follows the end."""
         last = len(self.entries) - 1
         self.at = max(0, min(self.at + rows, last))
         self._at_end = self.at == last
         self.first = max(min(self._top, self.at), self.at - self.body + 1)
 
     def scroll_rows(self, rows: int) -> None:
-        """Scroll; the cursor stays in sight, and at the end the log follows again."""
+        """Scroll; the cursor stays visible, and at the end the log follows it again."""
         last = max(0, len(self.entries) - self.body)
         self.first = max(0, min(self._top + rows, last))
         self._at_end = self.first >= last

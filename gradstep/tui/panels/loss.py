@@ -45,7 +45,7 @@ def draw(
     """Draw the last loss, or the one at the cursor, as a number, and the history as a plot."""
     if view is None or not view.points:
         note = clean(view.note) if view is not None else ""
-        hint = in_keys("No loss yet: run `forward`, it runs prediction = model(x).", keyboard)
+        hint = in_keys("No loss yet: run `forward`, which runs prediction = model(x).", keyboard)
         return empty(width, height, note or hint)
     log, why = _scale(view, wanted.scale)
     about = f"{why}by {view.by}" + (f", smoothed {view.smoothing:g}" if view.smoothing else "")
@@ -75,7 +75,7 @@ def _scale(view: LossView, wanted: str) -> tuple[bool, str]:
     if wanted == "linear":
         return False, "linear, "
     if wanted == "log" and not positive:
-        return False, "linear (a loss is not above 0), "
+        return False, "linear (not every loss is above 0), "
     log = positive and (wanted == "log" or max(finite) / min(finite) > _WIDE_RANGE)
     return log, "log scale, " if log else ""
 
@@ -148,8 +148,8 @@ class LossPanel(Panel[LossView]):
 
     title = "Loss"
     help_text = (
-        "The loss of each forward, the oldest at the left. ← and → read a point. "
-        f"{OTHER} is the branch that was left last."
+        f"The loss of each forward, the oldest at the left. ← and → move to a point and show its value. {OTHER} is "
+        "the branch that you left last."
     )
     shows = LossView
 
@@ -165,11 +165,11 @@ class LossPanel(Panel[LossView]):
         return {"loss_scale": self.turn_scale, "loss_smooth": self.turn_smoothing, "loss_axis": self.turn_axis}
 
     def request(self) -> Request:
-        """Ask for what this panel shows."""
+        """Return the request for its view."""
         return replace(self.look, points=max(16, 2 * self.size.width), beside=self.branches[1])
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         at = self.wanted.at if self.focused else -1
         return draw(self.view, width, height, self.wanted._replace(at=at, names=self.branches), self.keyboard)
 
@@ -198,16 +198,20 @@ class LossPanel(Panel[LossView]):
         """Go to the next scale: as it fits, logarithmic, linear; return it."""
         after: dict[str, Literal["auto", "log", "linear"]] = {"auto": "log", "log": "linear", "linear": "auto"}
         self.wanted = self.wanted._replace(scale=after[self.wanted.scale])
-        return "log where it spans a wide range" if self.wanted.scale == "auto" else self.wanted.scale
+        return "log for a wide range" if self.wanted.scale == "auto" else self.wanted.scale
 
     def turn_smoothing(self) -> str:
         """Go to the next smoothing; return it."""
         place = SMOOTHINGS.index(self.look.smoothing) + 1
         self.look = replace(self.look, smoothing=SMOOTHINGS[place % len(SMOOTHINGS)])
         weight = self.look.smoothing
-        return f"moving average, {weight:g} of what came before" if weight else "not smoothed"
+        return f"moving average, weight {weight:g} on the past" if weight else "not smoothed"
 
     def turn_axis(self) -> str:
         """Go from forwards to iterations or back; return it."""
         self.look = replace(self.look, by="iteration" if self.look.by == "forward" else "forward")
-        return "a point an iteration, the mean of its forwards" if self.look.by == "iteration" else "a point a forward"
+        return (
+            "one point per iteration: the mean of its forwards"
+            if self.look.by == "iteration"
+            else "one point per forward"
+        )

@@ -35,7 +35,7 @@ def draw(
     The row whose path is `running` is lit; rows that a breakpoint stands on have its mark.
     """
     if view is None:
-        return empty(width, height, "No model yet: it shows here as soon as it is built.")
+        return empty(width, height, "No model yet: it appears once it is built.")
     about = numbers.count(view.parameters, "parameter" if width >= _NARROW else "param")
     here = at if at >= 0 else selected_row(view)
     foot = height >= 6 and width >= 20 and 0 <= here < len(view.rows)
@@ -167,9 +167,9 @@ class ModelPanel(Panel[ModelView]):
 
     title = "Model"
     help_text = (
-        "The modules, and of each parameter its shape, its norm and its .grad: none, zero, fresh, x3 for a sum of"
-        " three backwards, stale once a step has used it. `*` marks what the last phase changed: behind a name"
-        " the tensor itself, behind a state its .grad."
+        "The module tree, with the shape, norm and .grad of each parameter: none, zero, fresh, x3 for the sum of "
+        "three backwards, stale once a step has used it. `*` marks what the last phase changed: after a name the "
+        "tensor itself, after a state its .grad."
     )
     shows = ModelView
 
@@ -198,7 +198,7 @@ class ModelPanel(Panel[ModelView]):
         self._stop = stop.number
 
     def request(self) -> Request:
-        """Ask for what this panel shows."""
+        """Return the request for its view."""
         return LookModel()
 
     def update(self, view: ModelView, before: ModelView | None) -> None:
@@ -215,11 +215,11 @@ class ModelPanel(Panel[ModelView]):
 
     @property
     def cache_key(self) -> object:
-        """What the drawing depends on besides the view."""
+        """The cursor position, and what else the drawing depends on besides the view."""
         return self.at, self._lit, self.breakpoints()
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         return draw(self.view, width, height, self.first, self.at, self._lit, self.breakpoints())
 
     @property
@@ -290,7 +290,7 @@ class ModelPanel(Panel[ModelView]):
         return Copied("the name", self.pointed) if self.pointed else None
 
     def resized(self) -> None:
-        """Keep the cursor in sight."""
+        """Scroll the cursor into view."""
         self._reveal()
 
     def _reveal(self) -> None:

@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 def draw(view: OptimizerView | None, width: int, height: int, first: int = 0, at: int = -1) -> Drawing:
     """Draw the panel from its row `first` on, the cursor on row `at` (-1: none)."""
     if view is None:
-        return empty(width, height, "No optimizer yet: it shows here as soon as it is built.")
+        return empty(width, height, "No optimizer yet: it appears once it is built.")
     rows = entries(view, width)
     start, end = window(len(rows), first, height)
     lines = [_marked(rows[i].line) if i == at else rows[i].line for i in range(start, end)]
@@ -40,12 +40,14 @@ def entries(view: OptimizerView, width: int) -> list[Entry]:
     """Return every row."""
     rows: list[Entry] = []
     if view.missing:
-        rows += _words(f"✗ in no group, so that no step updates it: {_listed(view.missing)}", width, "bad")
+        rows += _words(f"✗ in no parameter group, so no step updates it: {_listed(view.missing)}", width, "bad")
     if view.twice:
-        rows += _words(f"✗ in the groups twice, so that a step updates it twice: {_listed(view.twice)}", width, "bad")
+        rows += _words(
+            f"✗ in the parameter groups twice, so a step updates it twice: {_listed(view.twice)}", width, "bad"
+        )
     if view.schedulers:
         when = "after every step" if view.schedule == "step" else "at the end of every epoch"
-        rows += _words(f"{', '.join(view.schedulers)} moves lr {when}", width, "dim")
+        rows += _words(f"{', '.join(view.schedulers)} updates lr {when}", width, "dim")
     for group in view.groups:
         rows += _group(group, width, len(view.groups) > 1)
     rows.append(Entry(Row(width).line()))
@@ -65,7 +67,7 @@ def _group(group: GroupRow, width: int, several: bool) -> list[Entry]:
         Row(width).left(GUTTER, f"group {group.number}" if several else "parameters", "bright").add(f"  {parts}", "dim")
     )
     if group.selected and several:
-        head.add("  has the selected one", "dim")
+        head.add("  has the selected parameter", "dim")
     rows = [Entry(head.line())]
     if group.rate is not None:
         row = Row(width).left(GUTTER + 2, "lr ", "dim").add(numbers.short(group.rate), "bright")
@@ -127,9 +129,7 @@ class OptimizerPanel(Panel[OptimizerView]):
     """The optimizer, with a cursor."""
 
     title = "Optimizer"
-    help_text = (
-        "The parameter groups with their hyper-parameters, and what the optimizer keeps for the selected parameter."
-    )
+    help_text = "The parameter groups with their hyperparameters, and the optimizer's state for the selected parameter."
     shows = OptimizerView
 
     def __init__(self) -> None:
@@ -147,11 +147,11 @@ class OptimizerPanel(Panel[OptimizerView]):
         return True
 
     def request(self) -> Request:
-        """Ask for what this panel shows."""
+        """Return the request for its view."""
         return LookOptimizer()
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         return draw(self.view, width, height, self.first, self.at if self.focused else -1)
 
     def move(self, rows: int) -> None:

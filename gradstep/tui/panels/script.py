@@ -75,7 +75,7 @@ class ScriptPanel(Panel[NoView]):
     """The open script; it follows the line that comes next until it is scrolled."""
 
     title = "Script"
-    help_text = "The open script. ▶ is the line that runs next, ✓ was run, ✗ did not go as it says."
+    help_text = "The open script. ▶ is the line that runs next, ✓ has run, ✗ failed."
 
     def __init__(self) -> None:
         super().__init__("script")
@@ -88,11 +88,11 @@ class ScriptPanel(Panel[NoView]):
 
     @property
     def timeless(self) -> bool:
-        """Always: it is about the whole session."""
+        """Always True: the panel is about the whole session."""
         return True
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         return draw(self.page, width, height, -1 if self._follows else self.first, self.keyboard)
 
     def scroll_rows(self, rows: int) -> None:

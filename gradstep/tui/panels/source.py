@@ -63,9 +63,9 @@ class SourcePanel(Panel[SourceView]):
 
     title = "Source"
     help_text = (
-        "Your code: at a stop inside a phase the line (▶) that is running, in a backward the one that made the node "
-        "that is stopped at; elsewhere the line that made the node under the cursor of Graph, or that uses the "
-        "parameter under that of Model."
+        "Your code. At a stop inside a forward, ▶ is the line that is running; inside a backward, the line that "
+        "made the node. Otherwise it is the line that made the node under the cursor of Graph, or that uses the "
+        "parameter under the cursor of Model."
     )
     shows = SourceView
 
@@ -113,7 +113,7 @@ class SourcePanel(Panel[SourceView]):
         return self.left
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         return draw(self.view, width, height, self.first, self.left, self.keyboard)
 
     def sideways(self, columns: int) -> None:
@@ -123,6 +123,6 @@ class SourcePanel(Panel[SourceView]):
         self.left = max(0, min(self.left + 4 * columns, most))
 
     def resized(self) -> None:
-        """Keep the line in sight."""
+        """Scroll the line into view."""
         if self.view is not None:
             self._centre(self.view)

@@ -27,7 +27,7 @@ def draw(view: TimelineView | None, width: int, height: int, first: int = 0, at:
     """Draw the points from row `first` of the view on, the cursor on row `at`; `marked` is a stop to compare with."""
     if view is None or not view.rows:
         note = clean(view.note) if view is not None else ""
-        return empty(width, height, note or "No stop yet: every command that changes something makes one.")
+        return empty(width, height, note or "No stops yet: every command that changes something makes one.")
     foot = height >= 6 and 0 <= at < len(view.rows)
     start, end = window_with(len(view.rows), first, height - 1 - foot, at)
     columns = _Columns(view.rows, width)
@@ -51,9 +51,9 @@ def row_words(row: TimelineRow) -> str:
     parts = [f"stop {row.stop}", f"iteration {row.iteration}"]
     parts += [clean(row.changed)] if row.changed else []
     if not row.reachable:
-        parts.append("can't be reached any more")
+        parts.append("can no longer be reached")
     elif not row.inside:
-        parts.append(f"{numbers.size(row.memory)} kept" if row.kept else "not kept: reached by running again")
+        parts.append(f"{numbers.size(row.memory)} kept" if row.kept else "not kept: reached by running commands again")
     return ", ".join(parts)
 
 
@@ -122,11 +122,11 @@ class TimelinePanel(Panel[TimelineView]):
 
     title = "Timeline"
     help_text = (
-        "Every command that changed something, the oldest at the top; a branch is a lane, the present one the first. "
-        f"{HERE} is where the session is, {KEPT} a stop that is kept, {AGAIN} one that is reached by running commands "
-        "again; what was undone is dim and says so. The other panels show the stop under the cursor, and nothing "
-        "moves: {choose} goes there (at the end of a branch it switches to it), {pause} comes back to the present. "
-        "{compare} marks a stop and compares it with the next one that {compare} is pressed on."
+        "Every command that changed something, the oldest at the top; each branch is a lane, the current one the "
+        f"first. {HERE} is the current stop, {KEPT} a stop with a checkpoint, {AGAIN} one that is reached by "
+        "running commands again; undone commands are dim. The other panels show the stop under the cursor, while "
+        "the session stays where it is: {choose} goes there (at the end of another branch, it switches to that), "
+        "{pause} returns to the present. {compare} marks a stop; pressed on another one, it compares the two."
     )
     shows = TimelineView
 
@@ -146,7 +146,7 @@ class TimelinePanel(Panel[TimelineView]):
 
     @property
     def timeless(self) -> bool:
-        """Always: it is about the whole session."""
+        """Always True: the panel is about the whole session."""
         return True
 
     def press(self, key: str, actions: Actions) -> bool:
@@ -163,12 +163,12 @@ class TimelinePanel(Panel[TimelineView]):
 
     def _mark_or_compare(self, row: TimelineRow, actions: Actions) -> None:
         if row.inside:
-            actions.say("a stop inside a phase is compared with none: the phase has not finished")
+            actions.say("a stop inside a phase can't be compared: the phase has not finished")
         elif self.marked in (0, row.stop):
             self.marked = row.stop if self.marked != row.stop else 0
             self.redraw()
             marked = f"stop {row.stop} is marked (*): {self._key('compare')} on another one compares the two"
-            actions.say(marked if self.marked else f"stop {row.stop} is not marked any more")
+            actions.say(marked if self.marked else f"stop {row.stop} is no longer marked")
         else:
             first, self.marked = self.marked, 0
             actions.compare(str(first), str(row.stop))
@@ -204,11 +204,11 @@ class TimelinePanel(Panel[TimelineView]):
 
     @property
     def cache_key(self) -> object:
-        """What the drawing depends on besides the view."""
+        """The cursor position, and what else the drawing depends on besides the view."""
         return self.at, self.marked
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         return draw(self.view, width, height, self.first, self.at, self.marked)
 
     @property
@@ -237,7 +237,7 @@ class TimelinePanel(Panel[TimelineView]):
         return Copied(f"the command of stop {self.here.stop}", self.here.line) if self.here is not None else None
 
     def resized(self) -> None:
-        """Keep the cursor in sight."""
+        """Scroll the cursor into view."""
         self._reveal()
 
     def _reveal(self) -> None:

@@ -163,7 +163,7 @@ def printed(outcome: Outcome) -> list[str]:
 def _stages(news: News, width: int) -> list[Line]:
     """Draw the present stage first, bright, then the ones before it, so that a short panel shows what matters."""
     *past, now = news.stages
-    waiting = "Keys you press meanwhile are kept and run in order."
+    waiting = "Keys that you press meanwhile are queued and run in order."
     lines = [Row(width).add("▶", "now").left(GUTTER, f"{clean(now.name)}  {now.seconds:.1f} s", "bright").line()]
     lines += paragraph(news.question, width) if news.question else []
     lines += [Row(width).left(GUTTER, f"│ {clean(text)}", "dim").line() for text in news.heard]
@@ -225,8 +225,8 @@ class WhyPanel(Panel[NoView]):
 
     title = "Why"
     help_text = (
-        "What the last phase did and what it left alone; then the arithmetic of the element under the cursor of "
-        "Tensor, each formula with its numbers."
+        "What the last phase changed and what it left unchanged; then the arithmetic of the element under the "
+        "cursor of Tensor, each formula with its numbers."
     )
 
     def __init__(self) -> None:
@@ -236,7 +236,7 @@ class WhyPanel(Panel[NoView]):
         """The element to ask about: an index into the whole selected tensor, None for the first of the selection."""
 
     def request(self) -> Request:
-        """Ask for what this panel shows."""
+        """Return the request for its view."""
         return LookWhy(self.element)
 
     def assign(self, view: View) -> None:
@@ -258,5 +258,5 @@ class WhyPanel(Panel[NoView]):
         self.first = 0
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         return draw(self.news, width, height, self.first)

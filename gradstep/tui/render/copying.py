@@ -1,4 +1,4 @@
-"""What a key copies to the clipboard: the one thing under a cursor, or all that a panel is about, as text."""
+"""Text for the clipboard: one element of a tensor, or a whole slice as a `tensor(...)` literal."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import NamedTuple
 from gradstep.values.views.tensor import Pair, TensorView
 
 MOST = 10_000
-"""Numbers that are copied at most: terminals refuse a clipboard of much more than 100 kB."""
+"""Maximum number of elements that are copied: terminals refuse a clipboard of much more than 100 kB."""
 _PACKED = {"float32": "f", "bfloat16": "f", "float16": "e"}
 _PLAIN = ("float32", "int64", "bool")
-"""The dtypes that `torch.tensor` gives by itself."""
+"""The dtypes that `torch.tensor` infers."""
 
 
 class Copied(NamedTuple):
-    """A text for the clipboard, and what to call it when saying that it is there."""
+    """A text for the clipboard, and its name in the message that it was copied."""
 
     what: str
     text: str
 
 
-def number_text(value: float, dtype: str) -> str:
-    """Return a number with as many digits as it takes to be read as the same one of its dtype."""
+def literal(value: float, dtype: str) -> str:
+    """Return the shortest Python literal that reads back as the same number of its dtype."""
     if dtype == "bool":
         return str(bool(value))
     if dtype.startswith(("int", "uint")):
@@ -44,7 +44,7 @@ def _fits(packed: str, value: float) -> bytes:
 
 
 def element_copied(view: TensorView, element: tuple[int, ...]) -> Copied | None:
-    """Return the number of an element, an index into the whole tensor; None when it is outside of the window."""
+    """Return an element by its index into the whole tensor; None when it is outside the window."""
     dims = view.dims or tuple(dim for dim, at in enumerate(view.place) if at is None)
     labels = [str(element[dim]) for dim in dims]
     named = zip((view.row_labels, view.column_labels), labels, strict=False)
@@ -57,7 +57,7 @@ def element_copied(view: TensorView, element: tuple[int, ...]) -> Copied | None:
     kind = "" if view.quantity == "value" else f"the {view.quantity} of "
     if view.pair is not None:
         kind = _between(view.pair)
-    return Copied(kind + name, number_text(values[row][column], view.dtype))
+    return Copied(kind + name, literal(values[row][column], view.dtype))
 
 
 def _between(pair: Pair) -> str:
@@ -65,12 +65,12 @@ def _between(pair: Pair) -> str:
 
 
 def slice_copied(view: TensorView) -> Copied | None:
-    """Return a window as the `tensor(...)` that it is, when the window is all of the slice."""
+    """Return a slice as a `tensor(...)` literal; None when the window does not hold all of it."""
     if view.value is None or view.kind == "none" or view.dtype.startswith("complex"):
         return None
     if sum(map(len, view.value.values)) != math.prod(view.shape):
         return None
-    rows = [", ".join(number_text(value, view.dtype) for value in row) for row in view.value.values]
+    rows = [", ".join(literal(value, view.dtype) for value in row) for row in view.value.values]
     if view.kind == "number":
         body = rows[0]
     elif view.kind == "vector":

@@ -1,4 +1,4 @@
-"""What a panel's draw function returns, and the pieces that all of them share."""
+"""The drawing of a panel, and helpers that draw functions share."""
 
 from __future__ import annotations
 
@@ -8,46 +8,47 @@ from typing import NamedTuple
 from gradstep.tui.render.lines import Line, Row, text_line, wrap
 
 GUTTER = 2
-"""Columns kept free at the left of every panel, for the cursor's mark and a space."""
+"""Columns at the left of every panel for the mark of the cursor and a space."""
 
 
 _HEADINGS = {"jtv": "Jᵀ v"}
-"""What panels are called whose id is not their name."""
+"""Panels whose title is not derived from their id."""
 
 
 def heading(panel: str) -> str:
-    """Return what a panel is called, from its id."""
+    """Return the title of a panel by its id."""
     return _HEADINGS.get(panel, panel.title())
 
 
 class Drawing(NamedTuple):
-    """A panel drawn: the right side of its title, and one line for each of its visible rows."""
+    """The drawn body of a panel and how much of it is hidden."""
 
     about: str
+    """The subtitle, at the right of the title row."""
     lines: list[Line]
     rows: int = 0
-    """How many rows there are to scroll through, seen or not."""
+    """Number of rows to scroll through, visible or not."""
     first: int = 0
-    """How many of them are out of sight above."""
+    """How many of them are hidden above."""
     seen: int | None = None
-    """How many of them are seen; None for all that follow the first."""
+    """How many of them are visible; None for all from `first` on."""
     left: int = 0
     right: int = 0
-    """How many columns are out of sight at each side."""
+    """Number of columns hidden at each side."""
     cut: int = 0
-    """Lines that no scrolling brings: a larger panel has them."""
+    """Number of lines left out that scrolling can't reach: only a larger panel shows them."""
 
     @property
     def below(self) -> int:
-        """Return how many rows are out of sight below."""
+        """Number of rows hidden below."""
         return 0 if self.seen is None else max(0, self.rows - self.first - self.seen)
 
     def mark(self, larger: str = "", more: str = " more") -> str:
-        """Return how much is out of sight, and where: `↑ 3 ↓ 9 more`; empty when everything is seen.
+        """Return how much is hidden, and where: `↑ 3 ↓ 9 more`; empty when everything is visible.
 
         Args:
-            larger: the key that makes the panel larger; empty when nothing does.
-            more: what follows the numbers.
+            larger: the key that enlarges the panel; empty for none.
+            more: the word after the numbers.
         """
         sides = (("↑", self.first), ("↓", self.below), ("←", self.left), ("→", self.right))
         hidden = " ".join(f"{arrow} {count:,}" for arrow, count in sides if count > 0)
@@ -57,34 +58,34 @@ class Drawing(NamedTuple):
 
 
 def drawing_of(about: str, lines: list[Line], height: int, cut: int = 0) -> Drawing:
-    """Return the drawing of lines that can't be scrolled, cut to `height` rows; `cut` lines were left out before."""
+    """Return a drawing that does not scroll, cut to `height` rows; `cut` lines were left out already."""
     kept = lines[: max(height, 0)]
     return Drawing(about, kept, cut=cut + len(lines) - len(kept))
 
 
 def empty(width: int, height: int, *sentences: str, about: str = "") -> Drawing:
-    """Draw a panel that has nothing to show yet: what to press, and what that would do."""
+    """Return the drawing of an empty panel: sentences on what to press, and what that does."""
     return drawing_of(about, [line for text in sentences for line in paragraph(text, width, "dim")], height)
 
 
 def paragraph(text: str, width: int, tone: str = "text", indent: int = GUTTER) -> list[Line]:
-    """Return text as rows, broken at spaces."""
+    """Return text as rows, wrapped at spaces."""
     return [text_line(part, width, tone, indent) for part in wrap(text, max(1, width - indent - 1))]
 
 
 def cursor(row: Row, here: bool) -> Row:
-    """Begin a row with the cursor's mark when the cursor is on it."""
+    """Append the mark of the cursor if the cursor is on this row."""
     return row.add("▶", "now") if here else row
 
 
 def window(total: int, first: int, height: int) -> tuple[int, int]:
-    """Return the first and the last-but-one row that are visible, `first` moved so that the window is full."""
+    """Return the half-open range of visible rows, `first` adjusted so that the window is full."""
     first = max(0, min(first, total - height))
     return first, min(total, first + max(0, height))
 
 
 def window_with(total: int, first: int, height: int, at: int) -> tuple[int, int]:
-    """Return the rows that are visible, like `window`, moved as far as it takes to have row `at` among them."""
+    """Return the range of visible rows like `window`, scrolled to include row `at`."""
     first, _ = window(total, first, height)
     return window(total, max(min(first, at), at - height + 1) if at >= 0 else first, height)
 

@@ -1,7 +1,7 @@
-"""A number as a cell of a heat map: its sign as a glyph and by hue, its magnitude as a shade and by depth.
+"""The cells of a heat map: the sign of a number as a glyph and a hue, its magnitude as a shade.
 
-Two cells of the terminal, which are about square, hold one number. Without colours the glyphs alone tell the sign and
-four depths; with them the second glyph is the colour of its ground, and the cell is one patch.
+A number takes two cells of the terminal, which are about square. Without colours the glyphs alone show the sign and
+four shades; with colours the second glyph has the colour of its background, so that the cell is one patch.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from gradstep.tui.render.tones import HEAT
 from gradstep.values.numbers import MINUS
 
 CELL = 2
-"""Cells of the terminal that a number takes."""
+"""Terminal cells per number."""
 _SHADES = "░░▒▒▓▓█"
 _CROWD = 3.0
-"""A magnitude so many times the root mean square is as deep as any: what stands out must not leave the rest pale."""
+"""The magnitude of the deepest shade is at most this many root mean squares, so that outliers don't fade the rest."""
 
 
 def scale_of(greatest: float, rms: float) -> tuple[float, str]:
-    """Return the magnitude that is drawn deepest, and in words what it is."""
+    """Return the magnitude that has the deepest shade, and what it is: `max`, `3 rms`."""
     if not greatest:
-        return 0.0, "no number but 0"
+        return 0.0, "all zero"
     if rms * _CROWD >= greatest:
         return greatest, "max"
     return rms * _CROWD, f"{_CROWD:g} rms"
 
 
 def level(value: float, scale: float) -> int:
-    """Return how deep a finite number is drawn, -7 to 7; 0 for an exact zero only."""
+    """Return the shade of a finite number, -7 to 7; 0 only for an exact zero."""
     if value == 0:
         return 0
     depth = max(1, math.ceil(min(1.0, abs(value) / scale) * HEAT)) if scale > 0 else HEAT
@@ -37,12 +37,12 @@ def level(value: float, scale: float) -> int:
 
 
 def cell(value: float | None, scale: float, here: bool = False) -> tuple[Span, Span]:
-    """Return a number as two spans of one cell each; `here` for the one under the cursor.
+    """Return a number as two spans of one cell each.
 
     Args:
-        value: the number; None where there is none.
-        scale: the magnitude that is drawn deepest.
-        here: True for the cell that the cursor is on.
+        value: the number; None for none.
+        scale: the magnitude of the deepest shade.
+        here: whether the cursor is on it.
     """
     both = glyphs(value, scale)
     sign, shade = both[0], both[1]
@@ -73,7 +73,7 @@ def glyphs(value: float | None, scale: float) -> str:
 
 
 def ramp(row: Row) -> Row:
-    """Append every depth from far below zero to far above it."""
+    """Append a legend of all shades."""
     row.add(f"{MINUS} ", "negative")
     for depth in range(-HEAT, HEAT + 1):
         if depth:
@@ -84,4 +84,4 @@ def ramp(row: Row) -> Row:
 
 
 RAMP = 2 * HEAT + 7
-"""Cells that the ramp takes."""
+"""Width of the ramp in cells."""

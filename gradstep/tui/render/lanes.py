@@ -1,4 +1,4 @@
-"""The branches of a timeline as lanes beside its rows, as `git log --graph` draws them: forks go to the right."""
+"""The branches of a timeline as lanes beside its rows, like `git log --graph`; branches fork to the right."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import NamedTuple
 from gradstep.values.views.timeline import TimelineRow
 
 MOST = 6
-"""Lanes that are drawn beside each other; branches beyond that share the last one."""
+"""Maximum number of lanes; further branches share the last one."""
 
 
 class Lanes(NamedTuple):
-    """The lanes at one row: what stands before the point, the lane of the point, and what stands behind it."""
+    """The lanes at one row: the text before the point, the lane of the point, and the text after it."""
 
     before: str
     lane: int
     after: str
 
 
-class _Way(NamedTuple):
-    """One lane's line: the row it forks off at (-1: above all), its last row, and the lane it forks off from."""
+class _Branch(NamedTuple):
+    """The line of one branch: the row where it forks (-1: above all rows), its last row, and its lane."""
 
     start: int
     end: int
@@ -28,32 +28,32 @@ class _Way(NamedTuple):
 
 
 def lanes_of(rows: Sequence[TimelineRow]) -> list[Lanes]:
-    """Return the lanes beside rows, which are in the order in which they were made; the present branch is on the first.
+    """Return the lanes for rows in chronological order; the current branch has the first lane.
 
-    The line of a branch that ends in none of the rows goes on below the last.
+    The line of a branch that does not end in these rows continues below the last.
     """
     place = {row.stop: i for i, row in enumerate(rows)}
     keys = ["" if row.way else row.branch for row in rows]
     last = {key: i for i, key in enumerate(keys)}
     ended = {name for row in rows for name in row.ends}
-    ways: dict[str, _Way] = {}
+    branches: dict[str, _Branch] = {}
     for row, key in zip(rows, keys, strict=True):
-        if key not in ways:
+        if key not in branches:
             start, end = place.get(row.parent, -1), last[key] if not key or key in ended else len(rows)
-            parent = ways[keys[start]].lane if start >= 0 else 0
-            ways[key] = _Way(start, end, _free(ways, start, end, parent) if key else 0)
-    return [_at(i, ways[key].lane, ways) for i, key in enumerate(keys)]
+            parent = branches[keys[start]].lane if start >= 0 else 0
+            branches[key] = _Branch(start, end, _free(branches, start, end, parent) if key else 0)
+    return [_at(i, branches[key].lane, branches) for i, key in enumerate(keys)]
 
 
-def _free(ways: dict[str, _Way], start: int, end: int, parent: int) -> int:
-    taken = {way.lane for way in ways.values() if way.start <= end and start <= way.end}
-    return min(next(lane for lane in range(parent + 1, parent + len(ways) + 2) if lane not in taken), MOST - 1)
+def _free(branches: dict[str, _Branch], start: int, end: int, parent: int) -> int:
+    taken = {branch.lane for branch in branches.values() if branch.start <= end and start <= branch.end}
+    return min(next(lane for lane in range(parent + 1, parent + len(branches) + 2) if lane not in taken), MOST - 1)
 
 
-def _at(i: int, lane: int, ways: dict[str, _Way]) -> Lanes:
-    """Draw one row: lines that pass it, and those that begin at its point."""
-    passing = {way.lane for way in ways.values() if way.start < i <= way.end and way.lane != lane}
-    begin = {way.lane for way in ways.values() if way.start == i and way.lane > lane}
+def _at(i: int, lane: int, branches: dict[str, _Branch]) -> Lanes:
+    """Draw one row: the lines that pass it, and the branches that fork at its point."""
+    passing = {branch.lane for branch in branches.values() if branch.start < i <= branch.end and branch.lane != lane}
+    begin = {branch.lane for branch in branches.values() if branch.start == i and branch.lane > lane}
     furthest = max(begin, default=lane)
     before = "".join("│ " if other in passing else "  " for other in range(lane))
     after = ""

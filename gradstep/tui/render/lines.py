@@ -1,4 +1,4 @@
-"""Lines of the screen as plain values: text with a tone for each part, drawn without a terminal."""
+"""Lines of the screen as plain values: text in spans, each with a tone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gradstep.values.plain import clean as clean
 
 
 class Span(NamedTuple):
-    """A piece of text and the tone it is in; tones are named in `tones.py`."""
+    """A piece of text with its tone, one of those in `tones.py`."""
 
     text: str
     tone: str = "text"
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
     spans: tuple[Span, ...] = ()
     here: bool = False
-    """True for the row that the panel's cursor is on."""
+    """True if the cursor of the panel is on this row."""
 
     @property
     def plain(self) -> str:
@@ -38,12 +38,12 @@ class Line(NamedTuple):
 
 
 def cell_len(text: str) -> int:
-    """Return the cells that a text takes; most texts are ASCII, and then it is their length."""
+    """Return the width of a text in cells; for ASCII, which is most common, that is its length."""
     return len(text) if text.isascii() else _cell_len(text)
 
 
 def fit(text: str, width: int, ellipsis: str = "…") -> str:
-    """Return `text` cut to at most `width` cells, its end replaced by an ellipsis when it was cut."""
+    """Return `text` cut to at most `width` cells, with an ellipsis at the end if it was cut."""
     if width <= 0:
         return ""
     if cell_len(text) <= width:
@@ -52,7 +52,7 @@ def fit(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def fit_middle(text: str, width: int) -> str:
-    """Return `text` cut to at most `width` cells in its middle: names often differ at their ends only."""
+    """Return `text` cut in the middle to at most `width` cells: names often differ only at their ends."""
     if cell_len(text) <= width or width < 5:
         return fit(text, width)
     tail = width // 2
@@ -60,12 +60,12 @@ def fit_middle(text: str, width: int) -> str:
 
 
 def fit_end(text: str, width: int) -> str:
-    """Return the end of `text`, at most `width` cells of it: the paths of a deep model differ there."""
+    """Return the last `width` cells of `text`: the paths of a deep model differ there."""
     return text if cell_len(text) <= width or width < 2 else f"…{text[-(width - 1) :]}"
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Break `text` at spaces into lines of at most `width` cells; a longer word is broken inside."""
+    """Wrap `text` at spaces into lines of at most `width` cells; a longer word is split."""
     lines: list[str] = []
     for paragraph in map(clean, text.split("\n")):
         if cell_len(paragraph) <= width:
@@ -98,7 +98,7 @@ def _head(word: str, width: int) -> str:
 
 
 class Row:
-    """Builds one row of a given width from text placed at columns, from left to right; nothing ever overflows."""
+    """Builds one row from left to right, from text placed at columns; text that does not fit is cut."""
 
     def __init__(self, width: int, here: bool = False) -> None:
         self.width = width
@@ -130,7 +130,7 @@ class Row:
     def _put(self, text: str, tone: str, cells: int) -> None:
         self._at += cells
         if text[0] == " ":
-            # blanks stand alone: a picture of the screen would lose them at the start of a text
+            # blanks get a span of their own: an SVG would drop them at the start of a text
             inked = text.lstrip(" ")
             blanks = len(text) - len(inked)
             self._spans.append(Span(text[:blanks], tone))
@@ -139,7 +139,7 @@ class Row:
             self._spans.append(Span(text, tone))
 
     def to(self, column: int) -> Row:
-        """Fill with blanks up to `column`."""
+        """Pad with blanks up to `column`."""
         room = min(column, self.width) - self._at
         if room > 0:
             self._spans.append(_blanks(room))
@@ -151,7 +151,7 @@ class Row:
         return self.to(column).add(text if width is None else fit(text, width), tone)
 
     def right(self, end: int, text: str, tone: str = "text") -> Row:
-        """Write text so that it ends before column `end`; cut to the room there is."""
+        """Write text right-aligned, ending before column `end`; cut to the room there is."""
         end = min(end, self.width)
         cells = cell_len(text)
         if cells > end - self._at:
@@ -163,13 +163,13 @@ class Row:
         return self
 
     def line(self) -> Line:
-        """Return the row, filled with blanks to its whole width."""
+        """Return the row, padded to its full width."""
         self.to(self.width)
         return Line(tuple(self._spans), self.here)
 
 
 def fit_parts(parts: Sequence[str], room: int) -> str:
-    """Return as many of several parts as fit into `room` cells, the first always; `…` stands for those left out."""
+    """Return the parts that fit into `room` cells, joined, always with the first; `…` marks those left out."""
     text, whole = parts[0] if parts else "", "  ".join(parts)
     if cell_len(whole) <= room:
         return whole
@@ -180,7 +180,7 @@ def fit_parts(parts: Sequence[str], room: int) -> str:
 
 
 def marked_end(line: Line, width: int, mark: str, tone: str = "key") -> Line:
-    """Return a row with a mark at its right end, what stands there cut for it."""
+    """Return a row with a mark at its right end, its text cut to make room."""
     row = Row(max(0, width - cell_len(mark) - 2))
     spans = list(line.spans)
     while spans and not spans[-1].text.strip():
@@ -197,5 +197,5 @@ def text_line(text: str, width: int, tone: str = "text", indent: int = 2) -> Lin
 
 
 def plain(lines: Iterable[Line]) -> list[str]:
-    """Return rows as plain strings without the blanks at their ends."""
+    """Return rows as plain strings without trailing blanks."""
     return [line.plain.rstrip() for line in lines]

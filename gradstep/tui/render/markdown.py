@@ -1,4 +1,4 @@
-"""Markdown of `say`, as much of it as a narration needs: emphasis, code, headings, lists."""
+"""The Markdown subset of `say`: emphasis, code, headings, lists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PIECES = re.compile(r"(`[^`]+`|\*\*[^*]+\*\*|\*[^*\s](?:[^*]*[^*\s])?\*|\b_[^_]
 
 
 def markdown_lines(text: str, width: int, tone: str = "text") -> list[Line]:
-    """Return the rows of a Markdown text, its marks taken away where they are understood and left where not."""
+    """Return a Markdown text as rows; unsupported markup is left as it is."""
     lines: list[Line] = []
     for paragraph in text.split("\n"):
         body, mark = paragraph.strip(), ""
@@ -55,9 +55,9 @@ def _flow(words: list[tuple[str, str]], width: int, mark: str) -> list[Line]:
 
 
 def _units(words: list[tuple[str, str]], room: int) -> Iterator[list[tuple[str, str]]]:
-    """Yield what stays on one row: blanks, or words with nothing between them, such as code and a full stop.
+    """Yield what must stay on one row: blanks, or words without a blank between them, such as code and a full stop.
 
-    What no row has room for is broken inside.
+    A unit longer than a row is split.
     """
     for blank, pieces in groupby(words, lambda word: word[0].isspace()):
         unit = list(pieces)

@@ -1,4 +1,4 @@
-"""A plot of a loss made of characters: dots while they are few, braille when they are many."""
+"""A text plot of a loss: dots while the points are few, braille when they are many."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gradstep.values import numbers
 from gradstep.values.views import LossPoint, LossView
 
 OTHER = "×"
-"""A point of another branch; few or many, so that it is told apart without colour."""
+"""A point of the other branch, distinct without colour too."""
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 Cells = dict[int, dict[int, tuple[str, str]]]
@@ -19,14 +19,14 @@ Cells = dict[int, dict[int, tuple[str, str]]]
 
 
 class Plot:
-    """Points over the number of the forward, or of the iteration; those of another branch behind them.
+    """The loss by forward or iteration, with the points of another branch behind it.
 
     Args:
         view: the points.
         width: columns, labels included.
-        rows: rows, without the axis.
-        log: whether heights are logarithms; all finite losses are then above 0.
-        at: the place of the point that the cursor is on, -1 for none.
+        rows: rows without the axis.
+        log: whether the y axis is logarithmic; all finite losses are then positive.
+        at: the index of the point under the cursor, -1 for none.
     """
 
     def __init__(self, view: LossView, width: int, rows: int, log: bool, at: int = -1) -> None:
@@ -38,15 +38,15 @@ class Plot:
         names = [numbers.loss(value) for value in (self._low, self._high)] if finite else ["", ""]
         self._low_name, self._high_name = names
         self.left = GUTTER + max(map(len, names)) + 2
-        """The column at which the plot itself begins."""
+        """The column where the plot area begins."""
         self._cells = max(1, width - self.left - 3)
         self._numbers = [self._number(point) for point in view.points]
         self._extent = max([len(view.points) - 1.0, *(self._place(point) for point in view.beside)])
-        """How far the points go, in steps from one of them to the next."""
+        """The largest x coordinate, in units of one point."""
         self._few = (self._extent + 1) * 2 <= self._cells
 
     def lines(self) -> list[Line]:
-        """Return the rows, the axis last."""
+        """Return the rows, with the axis last."""
         grid = self._behind()
         for y, cells in (self._dots() if self._few else self._braille()).items():
             grid.setdefault(y, {}).update(cells)
@@ -57,7 +57,7 @@ class Plot:
         return [*(self._row(i, grid.get(i, {})) for i in range(self._rows)), self._axis()]
 
     def cell(self, i: int) -> int:
-        """Return the column of a point, from where the plot begins."""
+        """Return the column of a point within the plot area."""
         return self._column(i) if self._few else self._column(i, 2) // 2
 
     def _row(self, i: int, cells: dict[int, tuple[str, str]]) -> Line:
@@ -85,7 +85,7 @@ class Plot:
         return point.forward if self._by == "forward" else point.iteration
 
     def _place(self, point: LossPoint) -> float:
-        """Return where a point of another branch stands among these, or how far behind the last."""
+        """Return the x coordinate of a point of the other branch: between these points, or beyond the last."""
         known, number = self._numbers, self._number(point)
         after = bisect_left(known, number)
         if after < len(known):
@@ -115,7 +115,7 @@ class Plot:
         return round(i / self._extent * span)
 
     def _height(self, value: float) -> float:
-        """Return where a value lies between the lowest (0) and the highest (1)."""
+        """Return the y coordinate of a value, 0 (lowest) to 1 (highest)."""
         if self._high == self._low:
             return 1.0
         if self._log:
@@ -124,13 +124,13 @@ class Plot:
         return (value / 2 - self._low / 2) / (self._high / 2 - self._low / 2)
 
     def _odd(self, value: float) -> tuple[int, str]:
-        """Return the row and the glyph of a point that is no finite number."""
+        """Return the row and the glyph of a non-finite point."""
         if math.isnan(value):
             return 0, "N"
         return (0, "∞") if value > 0 else (self._rows - 1, "∞")
 
     def _smooth(self, i: int, scale: int = 1) -> int | None:
-        """Return the row of the moving average at a point; None without one."""
+        """Return the row of the moving average at a point; None for none."""
         value = self._points[i].smooth
         if value is None or not math.isfinite(value) or (self._log and value <= 0):
             return None

@@ -1,4 +1,4 @@
-"""The themes as Textual knows them, for its own widgets: the command line and the command palette."""
+"""Textual themes for its own widgets, the command line and the command palette."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CommandPalette CommandList { border: none; }
 CommandPalette CommandList:nocolor > .option-list--option-highlighted { text-style: underline; }
 CommandPalette SearchIcon { display: none; }
 """
-"""The palette without a sign of two cells, whose width differs by terminal, and with text that can be read.
+"""The palette without its double-width icon, whose width depends on the terminal, and with readable text.
 
-Without colours Textual would show what is chosen in reverse, but it leaves that out of the styles of options.
+Without colours the highlighted option is underlined: Textual drops `reverse` from the styles of options.
 """
 
 
 def themes() -> list[Theme]:
-    """Return every theme, the one for NO_COLOR last."""
+    """Return all themes, the one for NO_COLOR last."""
     coloured = [
         Theme(
             name=name,
@@ -50,7 +50,7 @@ def themes() -> list[Theme]:
 
 
 def _plain() -> Theme:
-    """Return the theme without colours: Textual would make greys of its own, and none at all was asked for."""
+    """Return the theme without colours: left to itself Textual would use greys, and NO_COLOR asks for none."""
     none = "ansi_default"
     named = (
         "ansi-background",

@@ -1,4 +1,4 @@
-"""Small pictures made of characters: sparklines, bars on a log scale, gauges and grey pictures."""
+"""Small text graphics: sparklines, bars on a log scale, gauges and greyscale images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _PARTS = " ▏▎▍▌▋▊▉"
 _SHADES = " ░▒▓█"
 GREYS = 16
-"""Levels of grey in a picture; `tones` knows a tone `pixel:a:b` for each pair of them."""
+"""Grey levels of an image; there is a tone `pixel:a:b` for each pair of them."""
 
 
 class Decades(NamedTuple):
@@ -22,12 +22,12 @@ class Decades(NamedTuple):
     high: int
 
     def place(self, value: float) -> float:
-        """Return where a positive number lies between the ends, 0 to 1 and beyond."""
+        """Return the position of a positive number on the scale, 0 to 1 within it."""
         return (math.log10(value) - self.low) / (self.high - self.low)
 
 
 def decades_of(values: Sequence[float | None], least: int = 4) -> Decades | None:
-    """Return the decades that hold all positive finite numbers, `least` of them at least; None without any."""
+    """Return at least `least` decades that cover all positive finite numbers; None without any."""
     exponents = [math.log10(v) for v in values if v is not None and math.isfinite(v) and v > 0]
     if not exponents:
         return None
@@ -41,7 +41,7 @@ def power(exponent: int) -> str:
 
 
 def bar(value: float | None, scale: Decades | None, cells: int) -> str:
-    """Return a bar from the left, an eighth of a cell fine; empty for what has no place on a log scale."""
+    """Return a bar with a resolution of an eighth of a cell; empty for what a log scale can't show."""
     if value is None or scale is None or not math.isfinite(value) or value <= 0 or cells < 1:
         return ""
     eighths = max(1, min(cells * 8, round(scale.place(value) * cells * 8)))
@@ -49,7 +49,7 @@ def bar(value: float | None, scale: Decades | None, cells: int) -> str:
 
 
 def gauge(row: Row, column: int, value: float | None, scale: Decades, mark: float, cells: int, tone: str) -> None:
-    """Draw a track with a mark, and a dot where the value is; an arrow at the end that it lies beyond."""
+    """Draw a track with a mark, and a dot at the value; an arrow at an end if it lies beyond."""
     track = ["·"] * cells
     track[round(scale.place(mark) * (cells - 1))] = "│"
     if value is None or not math.isfinite(value) or value <= 0:
@@ -64,7 +64,7 @@ def gauge(row: Row, column: int, value: float | None, scale: Decades, mark: floa
 
 
 def spark(values: Sequence[float | None], low: float | None = None, high: float | None = None) -> list[Span]:
-    """Draw numbers as one character each, between `low` and `high`; those that are none as a blank, NaN as N."""
+    """Return one character per number, scaled between `low` and `high`; a blank for None, N for NaN, ∞ for inf."""
     finite = [v for v in values if v is not None and math.isfinite(v)]
     low = min(finite, default=0.0) if low is None else low
     high = max(finite, default=0.0) if high is None else high
@@ -80,7 +80,7 @@ def _spark(value: float | None, low: float, high: float) -> Span:
 
 
 def stretch(values: Sequence[float], cells: int) -> list[float]:
-    """Return numbers spread over cells: each repeated, or some left out, evenly."""
+    """Resample numbers to `cells` of them, by even repetition or omission."""
     count = len(values)
     if not count or cells < 1:
         return []
@@ -88,7 +88,7 @@ def stretch(values: Sequence[float], cells: int) -> list[float]:
 
 
 def merged(spans: list[Span]) -> list[Span]:
-    """Join neighbours of one tone."""
+    """Join adjacent spans of the same tone."""
     joined: list[Span] = []
     for text, tone in spans:
         if joined and joined[-1].tone == tone:
@@ -101,17 +101,17 @@ def merged(spans: list[Span]) -> list[Span]:
 def picture(
     pixels: Sequence[Sequence[float]], low: float, high: float, colour: bool, scale: int = 1
 ) -> list[list[Span]]:
-    """Draw grey pixels, two rows of them to a row of characters.
+    """Draw grey pixels, two rows of pixels per row of text.
 
-    In colour the two halves of a block are two pixels; without it a shade is the mean of both. What is not finite
-    stands out as a letter.
+    In colour the two halves of a block are two pixels; without colour a shade is the mean of both. A non-finite number
+    is a letter.
 
     Args:
-        pixels: rows of numbers, all of one length.
-        low: the number that is black.
-        high: the number that is white.
+        pixels: rows of numbers, all of the same length.
+        low: the value of black.
+        high: the value of white.
         colour: whether there are colours.
-        scale: cells that a pixel takes to the right, and half-cells down.
+        scale: width of a pixel in cells, and its height in half cells.
     """
     rows = [[v for v in row for _ in range(scale)] for row in pixels for _ in range(scale)]
     if len(rows) % 2:
@@ -138,7 +138,7 @@ def _grey(value: float, low: float, high: float) -> int:
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """Return where a number lies between two others; the middle where those leave no room."""
+    """Return the position of a number between two others, 0 to 1; 0.5 where those are equal or not finite."""
     if not (math.isfinite(low) and math.isfinite(high) and high > low):
         return 0.5
     # halved first, so that a range from -1e308 to 1e308 does not overflow

@@ -1,4 +1,4 @@
-"""The screen of an app as an SVG picture that needs nothing else."""
+"""The screen of an app as a self-contained SVG."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ _FONTS = '"Fira Code", ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monosp
 
 
 def svg_of(app: App[None]) -> str:
-    """Return the screen of an app as SVG; what Rich draws would load a font from the network."""
+    """Return the screen of an app as SVG, without the web font that Rich links to."""
     return _LINKS.sub("", app.export_screenshot(title="gradstep")).replace("Fira Code, monospace", _FONTS)

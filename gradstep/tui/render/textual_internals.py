@@ -1,6 +1,6 @@
-"""What leans on names that Textual keeps to itself, as they are in 8.2: nothing else of gradstep's does.
+"""All uses of private names of Textual, as of version 8.2.
 
-Where a later Textual has one no more, a screen is repainted in the ordinary way, which takes some milliseconds longer.
+If a later Textual lacks one of them, the screen is repainted in the ordinary way, a few milliseconds slower.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from gradstep.tui.render.surface import Surface
 
 
 class PlacedRow(NamedTuple):
-    """A row of cells and where on the screen it begins."""
+    """A strip and the screen position where it begins."""
 
     x: int
     y: int
     strip: Strip
 
 
-class Rows(CompositorUpdate):
-    """What Textual writes: rows, each from where it begins."""
+class RowsUpdate(CompositorUpdate):
+    """An update that writes rows, each at its position."""
 
     def __init__(self, rows: Iterable[PlacedRow]) -> None:
         self._rows = rows
 
     def render_segments(self, console: Console) -> str:
-        """Return the rows as what a terminal understands."""
+        """Return the rows as terminal escape sequences."""
         return "".join(f"\x1b[{y + 1};{x + 1}H{strip.render(console)}" for x, y, strip in self._rows)
 
 
 def paint(screen: Screen[None], surfaces: Iterable[Surface]) -> None:
-    """Draw surfaces again and paint the rows that differ, now: not in the turns of the loop, up to a frame later.
+    """Redraw surfaces and paint the rows that differ at once, not with the next frame.
 
-    Textual's compositor cuts every row where any widget begins or ends and puts the pieces together again, which takes
-    as long as drawing them all. It is needed only where something lies over a surface, or is about to move one.
+    Textual's compositor cuts every row at the edges of each widget and joins the pieces again, which takes as long as
+    drawing them all. It is needed only if something covers a surface, or a new layout is due.
     """
     surfaces = tuple(surfaces)
     try:
         _paint_rows(screen, surfaces)
-    except AttributeError:  # of Textual's; what a surface itself lacks is raised again here
+    except AttributeError:  # a private name is gone; an AttributeError of a surface is raised again here
         for surface in surfaces:
             surface.redraw()
             surface.refresh()
@@ -67,23 +67,23 @@ def _paint_rows(screen: Screen[None], surfaces: Iterable[Surface]) -> None:
             left, top, *_ = seen[surface][0]
             rows += [PlacedRow(left, top + y, strip) for y, strip in zip(changed, surface.strips(changed), strict=True)]
     if rows:
-        screen.app._display(screen, Rows(rows))  # type: ignore[arg-type]  # asks only render_segments of an update
+        screen.app._display(screen, RowsUpdate(rows))  # type: ignore[arg-type]  # asks only render_segments of an update
     elif not bare and screen.is_current and still:
         screen._dirty_widgets.update(surface for surface in surfaces if surface in seen)
         screen._on_timer_update()
 
 
 def painted(app: App[Any]) -> list[Strip]:
-    """Return the rows of the screen that is seen."""
+    """Return the rows of the current screen."""
     return app.screen._compositor.render_strips()
 
 
 async def press_bound(app: App[Any], key: str) -> None:
-    """Do what a key is bound to where the focus is, at once; bindings that have priority first."""
+    """Run the binding of a key at the focus at once; priority bindings first."""
     if not await app._check_bindings(key, priority=True):
         await app._check_bindings(key)
 
 
 def add_filter(app: App[Any], line_filter: LineFilter) -> None:
-    """Have every line go through a filter before it is written."""
+    """Apply a filter to every line before it is written."""
     app._filters.append(line_filter)

@@ -1,8 +1,8 @@
-"""The colours of the screen: every tone by name, in each theme and for NO_COLOR.
+"""The colours of the screen: the tones by name, in each theme and for NO_COLOR.
 
-Text keeps a contrast of 4.5:1 or more against every ground it can stand on, and of 7:1 in the high-contrast theme
-(WCAG 2.2, 1.4.3 and 1.4.6); `line` is for lanes and axes only, and keeps 3:1 (1.4.11). Below zero is blue and above it
-orange in all of them, which colour-blind eyes tell apart.
+Text has a contrast of at least 4.5:1 against every background it is used on, and of 7:1 in the high-contrast theme
+(WCAG 2.2, 1.4.3 and 1.4.6); `line` is only for lanes and axes, and has 3:1 (1.4.11). Negative is blue and positive is
+orange in all themes, which colour-blind people can distinguish.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import NamedTuple
 from rich.style import Style
 
 GROUNDS = ("screen", "panel", "title", "here")
-"""What text stands on: between panels, in them, in their title rows, and where a cursor is."""
+"""The backgrounds: between panels, in them, in their title rows, and under a cursor."""
 
 HEAT = 7
-"""How deep a cell of a heat map can be: there is a tone `heat:N` for each N from -7, far below zero, to 7."""
+"""Shades of a heat map on each side of 0: there is a tone `heat:N` for each N from -7 to 7."""
 
 
 class Theme(NamedTuple):
@@ -26,12 +26,12 @@ class Theme(NamedTuple):
     hues: dict[str, str]
     """The colour of each tone."""
     block: str
-    """The ground of the present phase."""
+    """The background of the current phase."""
     dark: bool = True
     cyan: str = "#5fd0d8"
     """For a script's output, whose other colours are `hues`."""
     cold: str = ""
-    """The ground of a cell that is as far below zero as any."""
+    """The background of the most negative cell of a heat map; `hot` is that of the most positive."""
     hot: str = ""
 
 
@@ -108,7 +108,7 @@ CONTRAST = Theme(
 )
 
 THEMES: dict[str, Theme] = {"dark": DARK, "light": LIGHT, "high-contrast": CONTRAST}
-"""The themes in the order of the key that goes through them."""
+"""The themes, in the order of the key that cycles through them."""
 
 PLAIN = "plain"
 """The theme without colours, for NO_COLOR."""
@@ -118,13 +118,13 @@ _PLAIN_GROUNDS = {"title": "underline", "here": "bold"}
 
 @lru_cache(maxsize=4096)
 def style(tone: str, ground: str, theme: str = "dark") -> Style:
-    """Return the style of a tone on a ground; without colours, weight, underline and reverse do all the work.
+    """Return the style of a tone on a background; without colours it is bold, underline and reverse.
 
-    Beside those that a theme names there are three families of tones. What a script printed:
-    `ansi:FOREGROUND:BACKGROUND:ATTRIBUTES`, colours as in pyte. Two grey pixels, one above the other in a cell:
-    `pixel:15:0`, from 0 (black) to 15 (white), or `pixel:15:` with the ground below. And text on a cell of a heat map:
-    `heat:-7` (far below zero) to `heat:7`, the ground of the panel at `heat:0`; text of a `solid:7` is of its colour:
-    it is only read where there are no colours.
+    Besides those that a theme names, there are three families of tones. Output of a script:
+    `ansi:FOREGROUND:BACKGROUND:ATTRIBUTES`, with the colours of pyte. Two grey pixels in one cell, from 0 (black) to 15
+    (white): `pixel:15:0`, or `pixel:15:` with the background as the lower one. Text on a cell of a heat map: `heat:-7`
+    to `heat:7`, with the background of the panel at `heat:0`; text in `solid:7` has the colour of its cell, and can be
+    read only without colours.
     """
     family, _, levels = tone.partition(":")
     if family == "ansi":
@@ -183,7 +183,7 @@ def _grey(level: str) -> str:
 
 
 def _mixed(ground: str, end: str, level: int) -> str:
-    """Return a colour between two, `abs(level)` of `HEAT` on the way to the second."""
+    """Return the blend of two colours, `abs(level)` of `HEAT` parts of the second."""
     pairs = zip(channels(ground), channels(end), strict=True)
     return "#" + "".join(f"{round(a + (b - a) * min(abs(level), HEAT) / HEAT):02x}" for a, b in pairs)
 

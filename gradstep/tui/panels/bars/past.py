@@ -21,7 +21,7 @@ def past_row(row: TimelineRow, present: int, width: int, goes: str, back: str) -
     what = f"  after {command_words(row)}" if row.line else f"  {command_words(row)}"
     keys = keys if drawn.at + len(what) + len(keys) + 4 <= width else short
     drawn.add(what[: max(0, width - len(keys) - 3 - drawn.at)], "text")
-    more = f", on {row.branch}: nothing has moved"
+    more = f", on {row.branch}; the session stays where it is"
     if drawn.at + len(more) + len(keys) + 4 <= width:
         drawn.add(more, "dim")
     return drawn.right(width - 1, keys, "bright").line()

@@ -53,7 +53,7 @@ class PromptRow(Surface):
     def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the line."""
         if self.count:
-            hint = f"before a key, how often: {' '.join(self.keyboard.counted)}"
+            hint = f"a count, before one of {' '.join(self.keyboard.counted)}"
             return [Row(width).left(1, f"{self.count}…", "bright").add("  ").add(hint, "dim").line()]
         mark = self.mark or self.keyboard.key("command").shown
         row = Row(width).left(1, mark, "key").add(" ").add(clean(self.last), "text")

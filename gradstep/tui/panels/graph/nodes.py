@@ -171,7 +171,7 @@ def describe(row: NodeRow, room: int, lined: bool = True) -> str:
     else:
         parts = [f"#{row.order} {row.name}", f"adds to {row.operation}: {row.grad}" if row.parameter else kept]
     where = f"{PurePath(row.file).name}:{row.line}  " if row.line else ""
-    unknown = "" if row.parameter or lined else "its line: from the next forward on"
+    unknown = "" if row.parameter or lined else "its source line: from the next forward on"
     line = where + row.source if row.source else unknown
     said = [clean(part) for part in parts if part]
     end = [clean(line)] if line else []

@@ -48,7 +48,7 @@ def draw(
     """
     if view is None or view.state == "none":
         note = view.note if view is not None else ""
-        hint = in_keys("No graph yet: run `forward`, the forward records it while it computes.", keyboard)
+        hint = in_keys("No graph yet: run `forward`, which records it as it computes.", keyboard)
         return empty(width, height, clean(note) or hint)
     start, end = window(view.total, first, height - 1 - has_foot(height))
     shown = [_row(view, place) for place in range(start, end)]
@@ -89,9 +89,9 @@ class GraphPanel(Panel[GraphView]):
     title = "Graph"
     help_text = (
         "What backward walks: the operations that the forward recorded, the loss first, in the order in which "
-        "backward runs them. The lanes at the left are the ways the gradient takes; ◆ is a parameter, where it "
-        "ends and is added to .grad. ▸ and ■ are a module folded into one row, from what goes in to what comes out; "
-        "▾ is where an open one begins."
+        "backward runs them. The lanes at the left are the paths of the gradient; ◆ is a parameter, where a path "
+        "ends and the gradient is added to .grad. ▸ and ■ are a module folded into one row, from its input to its "
+        "output; ▾ is the first row of an open one."
     )
     shows = GraphView
     _AHEAD, _STRIDE = 60, 30
@@ -133,7 +133,7 @@ class GraphPanel(Panel[GraphView]):
         return self._near
 
     def request(self) -> Request:
-        """Ask for what this panel shows, some rows more, and in strides: not every move asks for another window."""
+        """Return the request for the visible rows and some more, in strides, so that not every move needs another."""
         first = max(0, self.first - self._AHEAD) // self._STRIDE * self._STRIDE
         return LookGraph(
             first=0 if self._near else first,
@@ -165,11 +165,11 @@ class GraphPanel(Panel[GraphView]):
 
     @property
     def cache_key(self) -> object:
-        """What the drawing depends on besides the view."""
+        """The cursor position, and what else the drawing depends on besides the view."""
         return self.at, self.breakpoints()
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         return draw(self.view, width, height, self.first, self.at, self.breakpoints(), self.keyboard)
 
     @property
@@ -200,7 +200,7 @@ class GraphPanel(Panel[GraphView]):
         return Copied(f"node {row.order}", "  ".join(filter(None, [row.name, row.operation, shape, row.module, where])))
 
     def resized(self) -> None:
-        """Keep the cursor in sight."""
+        """Scroll the cursor into view."""
         self._reveal()
 
     # -- what is under the cursor -------------------------------------------------------------------------------------
@@ -277,7 +277,11 @@ class GraphPanel(Panel[GraphView]):
     def turn_measure(self) -> str:
         """Measure the memory that the graph keeps, or no more; return what that is called."""
         self._measure = not self._measure
-        return "what the nodes keep is measured" if self._measure else f"measured up to {_MEASURED:,} nodes only"
+        return (
+            "measuring the memory that nodes keep"
+            if self._measure
+            else f"measuring only graphs of up to {_MEASURED:,} nodes"
+        )
 
     def _turn(self, key: str) -> bool:
         if key:

@@ -74,7 +74,7 @@ class Grids:
     def _titles(self, count: int, sides: list[_Side]) -> Line:
         row = Row(self.width)
         room = (self.middle if self.view.matrix is not None else self.right) - GUTTER - 1
-        name = "v: not seen" if self._arrives is None else _fitting(sides[0].names("v", count), room)
+        name = "v: not captured" if self._arrives is None else _fitting(sides[0].names("v", count), room)
         row.left(GUTTER, name, "dim", room)
         matrix = self.view.matrix
         if matrix is not None:

@@ -78,10 +78,10 @@ class JtvPanel(Panel[NodeView]):
 
     title = heading("jtv")
     help_text = (
-        "One node of the backward: v, the gradient that arrives for the operation's output; J, the Jacobian of the "
-        "operation; and Jᵀv, what leaves for each of its inputs, with the formula, the norms and their ratio. ↑↓ "
-        "chooses the input. Below stand the tensors that the node saved, and the nodes that v came through. It is "
-        "the node that is stopped at, or the one under the cursor of Graph."
+        "One node of the backward: v, the gradient that arrives for the operation's output; J, the Jacobian of "
+        "the operation; and Jᵀv, the gradient passed on to each input, with the formula, the norms and their "
+        "ratio. ↑↓ selects the input. Below are the tensors that the node saved, and the path that v took from "
+        "the loss. It is about the node that is stopped at, or the one under the cursor of Graph."
     )
     shows = NodeView
 
@@ -144,7 +144,7 @@ class JtvPanel(Panel[NodeView]):
             self.choose_strip("")
 
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         seen = self.view.seen if self.view is not None else -1
         return draw(self.view, width, height, seen)
 
@@ -168,13 +168,13 @@ class JtvPanel(Panel[NodeView]):
         """See a row of J, a column, or neither; return what that is called."""
         if self.view is not None and self.view.name and (self.view.matrix is None or not self.view.matrix.rows):
             self.choose_strip("")
-            return "there is no J here to see a row or a column of"
+            return "there is no J here to show a row or column of"
         turn: dict[Direction, Direction] = {"": "row", "row": "column", "column": ""}
         self.choose_strip(turn[self._direction])
         return {
-            "row": "the row of J for the element where v is farthest from 0",
-            "column": "the column of J for the element where Jᵀv is farthest from 0",
-            "": "J in a window",
+            "row": "the row of J for the element of v with the largest magnitude",
+            "column": "the column of J for the element of Jᵀv with the largest magnitude",
+            "": "a window of J",
         }[self._direction]
 
     def choose_strip(self, direction: Direction, at: tuple[int, ...] = ()) -> None:
@@ -194,5 +194,5 @@ class JtvPanel(Panel[NodeView]):
     def insist(self) -> str:
         """Compute what costs much, or runs the user's code once more; return what that is called."""
         self._insist = not self._insist
-        words = "computed whatever it costs; a custom Function is run once more for it"
-        return words if self._insist else "only what costs little is computed"
+        words = "J is computed whatever it costs; a custom Function is run once more for it"
+        return words if self._insist else "J is computed only where it is cheap"

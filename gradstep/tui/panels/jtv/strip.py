@@ -20,7 +20,7 @@ def strip_lines(view: NodeView, width: int) -> list[Line]:
         return [*lines, *paragraph(clean(strip.note), width)]
     if strip.window:
         lines += [_heat(strip, width), *paragraph(_greatest(strip, width), width)[:2]]
-    some = "all of them 0" if not strip.nonzero else f"{strip.nonzero:,} of {strip.count:,} not 0"
+    some = "all 0" if not strip.nonzero else f"{strip.nonzero:,} of {strip.count:,} nonzero"
     left_out = ", and only those are drawn" if strip.sparse else ""
     return [*lines, *paragraph(f"{some}{left_out}; norm {numbers.norm(strip.norm)}; {clean(strip.how)}", width, "dim")]
 
@@ -60,10 +60,10 @@ def _heat(strip: Strip, width: int) -> Line:
 def _greatest(strip: Strip, width: int) -> str:
     """Name the elements farthest from 0, as many as there is room for."""
     form = numbers.form_of([value for _, value in strip.greatest])
-    text = "farthest from 0:"
+    text = "largest:"
     for index, value in strip.greatest:
         more = f" {index_words(index)} {numbers.signed(value, form)} "
         if len(text) + len(more) > width - GUTTER - 1:
             break
         text += more
-    return text.rstrip() if strip.greatest else "no element is other than 0"
+    return text.rstrip() if strip.greatest else "every element is 0"

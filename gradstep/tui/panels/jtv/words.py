@@ -43,7 +43,7 @@ def edge_lines(view: NodeView, width: int, at: int) -> list[Line]:
 def goes(edge: EdgeRow, room: int) -> str:
     """Return where J^T v goes, and what is done to it on the way, as much as there is room for."""
     if edge.number < 0:
-        return clean(edge.note) or "goes nowhere"
+        return clean(edge.note) or "not passed on"
     words = f"→ {clean(edge.operation)}"
     more = [f" {numbers.shape(edge.shape)}"]
     if edge.leaves is None and edge.note:
@@ -85,11 +85,11 @@ def _saved(row: SavedRow) -> str:
         case "freed":
             return f"{name}, freed by a backward"
         case "hooked":
-            return f"{name}, packed by a hook: to look would unpack it"
+            return f"{name}, packed by a hook: looking would unpack it"
     words = f"{name} {numbers.shape(row.shape)} {clean(row.dtype)}, "
     words += f"it is {clean(row.owner)}" if row.owner else numbers.size(row.bytes)
     if row.state == "written":
-        words += f", WRITTEN since: version {row.version_then} then, {row.version_now} now"
+        words += f", OVERWRITTEN since: version {row.version_then}, now {row.version_now}"
     return words
 
 
@@ -101,8 +101,8 @@ def chain_lines(view: NodeView, width: int) -> list[Line]:
         return []
     lines = [_product_line(view, width)]
     if chain.ways > 1:
-        ways = "a million ways or more" if chain.ways >= 1_000_000 else f"{chain.ways:,} ways"
-        lines.append(text_line(f"the shortest of {ways}: what comes by each is added", width, "dim"))
+        ways = "a million paths or more" if chain.ways >= 1_000_000 else f"{chain.ways:,} paths"
+        lines.append(text_line(f"the shortest of {ways}: the gradients of all paths are added", width, "dim"))
     names = widest([_link_name(link) for link in chain.links])
     sizes = widest([_size(link) for link in chain.links])
     greatest = max((link.norm for link in chain.links if link.norm is not None and math.isfinite(link.norm)), default=0)
@@ -125,7 +125,7 @@ def chain_lines(view: NodeView, width: int) -> list[Line]:
 def _product_line(view: NodeView, width: int) -> Line:
     """Return v here as a product, and what its 1 is."""
     row = Row(width).left(GUTTER, _product(view, width - GUTTER - 1), "code")
-    one = f"   v₀ = what {clean(view.call).removeprefix('torch.')} began with" if view.call else "   1 = ∂loss/∂loss"
+    one = f"   v₀ = what {clean(view.call).removeprefix('torch.')} started from" if view.call else "   1 = ∂loss/∂loss"
     return (row.add(one, "dim") if row.at + len(one) < width else row).line()
 
 

@@ -11,13 +11,13 @@ from gradstep.values.views.tensor import EXTREMES, LookPlace, PlaceView, TensorV
 WORDS = {
     "max": "the largest",
     "min": "the smallest",
-    "abs": "the farthest from zero",
+    "abs": "the largest magnitude",
     "change": "the one that changed most",
     "nan": "the first NaN",
-    "inf": "the first infinite one",
+    "inf": "the first inf",
 }
 """The extremes that can be gone to, in words."""
-USAGE = "element 3, 17  or  element max, min, abs, change, nan, inf; with grad behind it, of .grad"
+USAGE = "element 3, 17  or  element max, min, abs, change, nan or inf; grad after it means .grad"
 
 
 def read_place(text: str, view: TensorView) -> tuple[int, ...] | LookPlace:
@@ -35,7 +35,7 @@ def read_place(text: str, view: TensorView) -> tuple[int, ...] | LookPlace:
     parts = [part for part in re.split(r"[\s,\[\]]+", text) if part]
     if not parts or not all(re.fullmatch(r"[+-]?\d+", part) for part in parts):
         raise wrong(
-            f"`{text.strip()}` is no element", "It is neither an index nor an extreme.", f"Write: {USAGE}", word
+            f"`{text.strip()}` is not an element", "It is neither an index nor an extreme.", f"Write: {USAGE}", word
         )
     return _inside([int(part) for part in parts], view)
 
@@ -53,7 +53,9 @@ def _inside(given: list[int], view: TensorView) -> tuple[int, ...]:
     for dim, size in enumerate(view.whole):
         number = index[dim]
         if not -size <= number < size:
-            raise wrong(f"index {number} is out of range", f"Dimension {dim} has {size:,}.", f"0 to {size - 1} there.")
+            raise wrong(
+                f"index {number} is out of range", f"Dimension {dim} has size {size:,}.", f"Write 0 to {size - 1}."
+            )
         index[dim] = number % size
     found = tuple(index[dim] for dim in range(rank))
     if places_of(found, view) is None:
@@ -72,8 +74,8 @@ def places_of(index: tuple[int, ...], view: TensorView) -> list[int] | None:
 
 
 def _outside(index: tuple[int, ...], view: TensorView) -> GradstepError:
-    remedy = f"Show the whole of it first: show {view.path}"
-    return wrong(f"{list(index)} is not in what is selected", f"{view.name} leaves it out.", remedy)
+    remedy = f"Select the whole tensor first: show {view.path}"
+    return wrong(f"{list(index)} is not in the selection", f"{view.name} leaves it out.", remedy)
 
 
 def place_words(found: PlaceView) -> str:
@@ -97,5 +99,5 @@ def read_dims(text: str, view: TensorView) -> tuple[int, int]:
         raise wrong("dims takes two dimensions", f"{view.name} has {kept}.", "Write, for instance: dims 0 1")
     rows, columns = (int(part) % len(view.whole) for part in parts)
     if rows == columns or rows not in kept or columns not in kept:
-        raise wrong(f"dims {rows} {columns} cannot be seen", f"{view.name} has {kept}.", "Give two that it has.")
+        raise wrong(f"dims {rows} {columns} can't be shown", f"{view.name} has {kept}.", "Name two of those.")
     return rows, columns

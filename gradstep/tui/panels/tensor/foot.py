@@ -67,7 +67,7 @@ def planes_words(view: TensorView, keyboard: Keyboard) -> str:
         return ""
     at = ", ".join(f"dim {axis.dim} at {view.place[axis.dim]} of {view.whole[axis.dim]:,}" for axis in others)
     back, on, turn = map(keyboard.named, ("tensor_back", "tensor_on", "tensor_dims"))
-    return f"{at}: {back} {on} step, {turn} turns"
+    return f"{at}: {back} {on} step, {turn} swaps dims"
 
 
 # -- below the numbers -------------------------------------------------------------------------------------------------
@@ -95,11 +95,11 @@ def _parts(view: TensorView, width: int, look: Look) -> list[str]:
     known = view.statistics
     parts = [*_unseen(view, width, look), clean(view.note)]
     parts.append(planes_words(view, look.keyboard))
-    these = f"these {amount:,}" if view.pair is None or view.pair.missing else "the difference"
+    these = f"all {amount:,}" if view.pair is None or view.pair.missing else "the difference"
     if amount == 1:
         parts.append("1 element")
     elif known is None:
-        parts.append(f"{these}: being measured …")
+        parts.append(f"{these}: computing …")
     else:
         parts.append(f"{these}: norm {numbers.norm(known.norm) or '·'}")
         if known.minimum is not None and known.maximum is not None:
@@ -162,7 +162,7 @@ def _here(view: TensorView, width: int, look: Look) -> Line:
             row.add("  was ", "dim").add(numbers.single(old, view.dtype, 5), "text")
             row.add("  change ", "dim").add(numbers.single(change, view.dtype, 5), "text")
             if old and math.isfinite(change / old):
-                row.add(f"  {numbers.single(change / old, digits=3)} of it", "dim")
+                row.add(f"  {numbers.single(change / old, digits=3)} relative", "dim")
         row.add("    ")
     return row.line()
 
@@ -211,7 +211,7 @@ def _table(view: TensorView, width: int) -> list[Line]:
     """Return the statistics as a row for each side, and their histograms beside them or below."""
     there = [(side.name, side.known) for side in sides_of(view) if side.known is not None]
     if not there:
-        return [text_line(f"these {math.prod(view.shape):,}: being measured …", width, "dim")]
+        return [text_line(f"all {math.prod(view.shape):,}: computing …", width, "dim")]
     amount = f"of {math.prod(view.shape):,}" if width >= 60 else ""
     label = max(len(amount), 6, *(len(name) for name, _ in there)) + 1
     figures = list(_FIGURES)
@@ -259,7 +259,7 @@ def _figure(title: str, known: Statistics, dtype: str) -> tuple[str, str]:
 
 def _histogram_title(row: Row, there: Sequence[tuple[str, Statistics]]) -> Row:
     every = max((known.histogram.every for _, known in there if known.histogram is not None), default=1)
-    return row.add("histogram" + (f" of 1 in {every:,}" if every > 1 else ""), "dim")
+    return row.add("histogram" + (f", 1 in {every:,} sampled" if every > 1 else ""), "dim")
 
 
 def _histogram(row: Row, made: Histogram | None) -> Row:

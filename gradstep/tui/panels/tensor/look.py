@@ -62,7 +62,7 @@ class Steady:
         """Return the magnitude that a heat map draws deepest, and what it is."""
         if known is not None:
             self._scales[name] = heat.scale_of(known.greatest, known.rms)
-        return self._scales.get(name) or (peak(None, seen), "max seen")
+        return self._scales.get(name) or (peak(None, seen), "max shown")
 
 
 class Seen(NamedTuple):

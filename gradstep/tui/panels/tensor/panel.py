@@ -34,12 +34,12 @@ _SPARE = 10
 def draw(view: TensorView | None, width: int, height: int, look: Look | None = None) -> Drawing:
     """Draw the window that the view holds; without a `look`, in numbers and without a cursor."""
     if view is None:
-        return empty(width, height, "No tensor yet: a weight shows here as soon as the model is built.")
+        return empty(width, height, "No tensor yet: a weight appears once the model is built.")
     if not view.name:
         return empty(width, height, "Nothing selected: choose a parameter in Model, or type :show and its name.")
     if view.value is None or view.kind == "none":
         about = f"{clean(view.name)}  of {view.dtype}" if view.dtype else clean(view.name)
-        return empty(width, height, clean(view.note) or "There is no number to draw here.", about=about)
+        return empty(width, height, clean(view.note) or "There are no numbers to show here.", about=about)
     look = look or Look(Steady(), first=view.top, left=view.left)
     foot = foot_lines(view, width, height, look)
     room = height - len(foot)
@@ -72,10 +72,11 @@ class TensorPanel(Panel[TensorView]):
     title = "Tensor"
     shows: ClassVar[type[TensorView]] = TensorView
     help_text = (
-        "The selected tensor and its .grad, the same window of both: numbers, or a heat map. `*` marks what the last "
-        "phase changed; in a heat map − and blue are below zero, + and orange above it, the deeper the farther, NN is "
-        "NaN. The element with ▶ is the one that Why and Ledger are about. DIFFERENCE, opened from Compare: a "
-        "tensor at two points and the second minus the first, or that alone where there is no room; {pause} goes back."
+        "The selected tensor and its .grad through the same window, as numbers or as a heat map. `*` marks what "
+        "the last phase changed. In a heat map, − and blue are negative, + and orange positive, the deeper the "
+        "larger; NN is NaN. Why and Ledger are about the element at ▶. DIFFERENCE, opened from Compare, is a "
+        "tensor at two points and the second minus the first, or the difference alone where there is no room; "
+        "{pause} goes back."
     )
 
     def __init__(self) -> None:
@@ -108,7 +109,7 @@ class TensorPanel(Panel[TensorView]):
 
     # -- what is asked for --------------------------------------------------------------------------------------------
     def request(self) -> Request:
-        """Ask for what this panel shows."""
+        """Return the request for its view."""
         width, rows = self.size.width, max(1, self.body)
         columns = max(1, (width - 2 * GUTTER - 4) // 2 // (2 if self.heat else _CELL))
         view = self.view
@@ -186,7 +187,7 @@ class TensorPanel(Panel[TensorView]):
 
     # -- drawing ------------------------------------------------------------------------------------------------------
     def draw(self, width: int, height: int) -> Drawing:
-        """Draw the body as it stands now."""
+        """Draw the body."""
         before, self._height, self._width = (self._width, self._height), height, width
         if self.view is not None:
             self._steady.turn_to(self.view)
@@ -312,12 +313,12 @@ class TensorPanel(Panel[TensorView]):
         """See values, what the last phase added to them, or that over what they were; say which."""
         if self.between is not None:
             self.quantity = "change" if self.quantity == "ratio" else "ratio"
-            return "the difference" if self.quantity == "change" else "the difference over what the first one is"
+            return "the difference" if self.quantity == "change" else "the difference relative to the first"
         self.quantity = QUANTITIES[(QUANTITIES.index(self.quantity) + 1) % len(QUANTITIES)]
         words = {
             "value": "values",
-            "change": "what the last phase added to each value",
-            "ratio": "what the last phase added to each value, over what it was before",
+            "change": "the change of each value in the last phase",
+            "ratio": "the relative change of each value in the last phase",
         }
         return words[self.quantity]
 
@@ -330,7 +331,7 @@ class TensorPanel(Panel[TensorView]):
         """See the next two dimensions as rows and columns, each pair both ways; say which."""
         view = self.view
         if view is None or view.kind != "matrix":
-            return "there is one dimension at most: nothing to turn"
+            return "there are no two dimensions to swap"
         kept = [axis.dim for axis in view.axes]
         pairs = [pair for j in range(len(kept)) for i in range(j) for pair in ((kept[i], kept[j]), (kept[j], kept[i]))]
         pairs.sort(key=lambda pair: (-max(pair), -min(pair), pair[0] > pair[1]))
@@ -352,7 +353,7 @@ class TensorPanel(Panel[TensorView]):
         dims = self.dims or (view.dims if view is not None else ())
         others = [i for i, axis in enumerate(view.axes) if axis.dim not in dims] if view is not None else []
         if view is None or not others:
-            return "rows and columns are all there is: no index to step"
+            return "rows and columns are the only dimensions: no index to step"
         counts = [view.axes[i].count for i in others]
         number = 0
         for i, count in zip(others, counts, strict=True):
