@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table, factor, number
+from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table, factor, number, unary
 
 X, Y = {"self": "x"}, {"result": "y"}
 
 
 def _one(forward: str, formula: str, words: str, saved: dict[str, str]) -> Rule:
-    return Rule(f"y = {forward}", (("x", formula),), words, saved)
+    return unary(f"y = {forward}", formula, words, saved)
 
 
 def _power(s: Settings) -> Rule:

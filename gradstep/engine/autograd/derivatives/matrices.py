@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from gradstep.engine.autograd.derivatives.rule import Entry, Rule, Settings, Table, factor
 
 _PRODUCT_WORDS = "each matrix gets v times the other one, transposed"
 
 
-def _addmm(s: Settings) -> Rule:
-    a, b = factor(s.get("alpha", 1)), factor(s.get("beta", 1))
-    return Rule(
-        f"y = {b}b + {a}x W",
-        (("b", f"{b}v"), ("x", f"{a}v Wᵀ"), ("W", f"{a}xᵀ v")),
-        "the bias gets v, the input v Wᵀ, the weight xᵀ v, summed over the batch",
-        {"mat1": "x", "mat2": "W"},
-    )
+def _added(forward: str, inputs: Sequence[tuple[str, str]], words: str, saved: Mapping[str, str]) -> Entry:
+    """Return the rule of a product that is added to an input; `{a}` and `{b}` in it are the factors alpha and beta."""
 
+    def rule(s: Settings) -> Rule:
+        factors = {"a": factor(s.get("alpha", 1)), "b": factor(s.get("beta", 1))}
+        formulas = tuple((symbol, formula.format(**factors)) for symbol, formula in inputs)
+        return Rule(forward.format(**factors), formulas, words, saved)
 
-def _linear(s: Settings) -> Rule:
-    """Return the rule of `addmm` with a transposed weight, as in `nn.Linear`."""
-    a, b = factor(s.get("alpha", 1)), factor(s.get("beta", 1))
-    return Rule(
-        f"y = {b}b + {a}x Wᵀ",
-        (("b", f"{b}v"), ("x", f"{a}v W"), ("Wᵀ", f"{a}xᵀ v")),
-        "the bias gets v, the input v W, the transposed weight xᵀ v, summed over the batch",
-        {"mat1": "x", "mat2": "Wᵀ"},
-    )
+    return rule
 
 
 def _sparse(s: Settings) -> Rule:
@@ -39,28 +31,13 @@ def _sparse(s: Settings) -> Rule:
     )
 
 
-def _batched(s: Settings) -> Rule:
-    a, b = factor(s.get("alpha", 1)), factor(s.get("beta", 1))
-    return Rule(
-        f"y = {b}c + {a}A B in each batch",
-        (("c", f"{b}v"), ("A", f"{a}v Bᵀ"), ("B", f"{a}Aᵀ v")),
-        f"c gets v; in each batch {_PRODUCT_WORDS}",
-        {"batch1": "A", "batch2": "B"},
-    )
-
-
-def _addmv(s: Settings) -> Rule:
-    a, b = factor(s.get("alpha", 1)), factor(s.get("beta", 1))
-    return Rule(
-        f"y = {b}b + {a}A x",
-        (("b", f"{b}v"), ("A", f"{a}v xᵀ"), ("x", f"{a}Aᵀ v")),
-        "b gets v, the matrix the outer product of v and x, the vector Aᵀ v",
-        {"mat": "A", "vec": "x"},
-    )
-
-
 TABLE: Table = {
-    "AddmmBackward0": _addmm,
+    "AddmmBackward0": _added(
+        "y = {b}b + {a}x W",
+        (("b", "{b}v"), ("x", "{a}v Wᵀ"), ("W", "{a}xᵀ v")),
+        "the bias gets v, the input v Wᵀ, the weight xᵀ v, summed over the batch",
+        {"mat1": "x", "mat2": "W"},
+    ),
     "MmBackward0": Rule("y = A B", (("A", "v Bᵀ"), ("B", "Aᵀ v")), _PRODUCT_WORDS, {"self": "A", "mat2": "B"}),
     "BmmBackward0": Rule(
         "y = A B in each batch",
@@ -68,14 +45,24 @@ TABLE: Table = {
         f"in each batch {_PRODUCT_WORDS}",
         {"self": "A", "mat2": "B"},
     ),
-    "BaddbmmBackward0": _batched,
+    "BaddbmmBackward0": _added(
+        "y = {b}c + {a}A B in each batch",
+        (("c", "{b}v"), ("A", "{a}v Bᵀ"), ("B", "{a}Aᵀ v")),
+        f"c gets v; in each batch {_PRODUCT_WORDS}",
+        {"batch1": "A", "batch2": "B"},
+    ),
     "MvBackward0": Rule(
         "y = A x",
         (("A", "v xᵀ"), ("x", "Aᵀ v")),
         "the matrix gets the outer product of v and x, the vector Aᵀ v",
         {"self": "A", "vec": "x"},
     ),
-    "AddmvBackward0": _addmv,
+    "AddmvBackward0": _added(
+        "y = {b}b + {a}A x",
+        (("b", "{b}v"), ("A", "{a}v xᵀ"), ("x", "{a}Aᵀ v")),
+        "b gets v, the matrix the outer product of v and x, the vector Aᵀ v",
+        {"mat": "A", "vec": "x"},
+    ),
     "SparseAddmmBackward0": _sparse,
     "GroupedMmBackward0": Rule(
         "y = A B in each group",
@@ -95,7 +82,12 @@ TABLE: Table = {
 }
 
 TRANSPOSED: dict[str, Entry] = {
-    "AddmmBackward0": _linear,
+    "AddmmBackward0": _added(
+        "y = {b}b + {a}x Wᵀ",
+        (("b", "{b}v"), ("x", "{a}v W"), ("Wᵀ", "{a}xᵀ v")),
+        "the bias gets v, the input v W, the transposed weight xᵀ v, summed over the batch",
+        {"mat1": "x", "mat2": "Wᵀ"},
+    ),
     "MmBackward0": Rule(
         "y = x Wᵀ",
         (("x", "v W"), ("Wᵀ", "xᵀ v")),

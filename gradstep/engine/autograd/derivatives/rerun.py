@@ -6,7 +6,7 @@ must have been saved, or follow from the saved output (x = atanh y). Any other o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -102,11 +102,11 @@ def reduction_of(k: SavedContext) -> str:
     return ("none", "mean", "sum")[k.number("reduction")]
 
 
-def loss(function: Callable[..., Tensor], *more: tuple[str, str]) -> Maker:
-    """Return the maker of a loss of `self` and `target`; `more` are settings and the names of their arguments."""
+def loss(function: Callable[..., Tensor], *settings: str, tensors: Sequence[str] = ()) -> Maker:
+    """Return the maker of a loss of `self` and `target`, with saved settings and optional tensors as keywords."""
 
     def make(k: SavedContext) -> Rerun:
-        options = {argument: k.number(setting) for setting, argument in more}
+        options = {name: k.number(name) for name in settings} | {name: k.get(name) for name in tensors}
         other = k["target" if k.edge == 0 else "self"]
 
         def run(x: Tensor) -> Tensor:

@@ -146,27 +146,6 @@ def _nll(k: SavedContext) -> Function:
     return lambda x: f.nll_loss(x, target, weight, **options)
 
 
-def _with_logits(k: SavedContext) -> Rerun:
-    x, target, weight, positive = k["self"], k["target"], k.get("weight"), k.get("pos_weight")
-
-    def run(moved: Tensor) -> Tensor:
-        pair = (moved, target) if k.edge == 0 else (x, moved)
-        return f.binary_cross_entropy_with_logits(*pair, weight, reduction=reduction_of(k), pos_weight=positive)
-
-    return Rerun(run, x if k.edge == 0 else target)
-
-
-def _bce(k: SavedContext) -> Rerun:
-    x, target, weight = k["self"], k["target"], k.get("weight")
-
-    def run(moved: Tensor) -> Tensor:
-        return f.binary_cross_entropy(
-            *((moved, target) if k.edge == 0 else (x, moved)), weight, reduction=reduction_of(k)
-        )
-
-    return Rerun(run, x if k.edge == 0 else target)
-
-
 def _embedding(k: SavedContext) -> Function:
     if k.number("scale_grad_by_freq") or k.number("padding_idx") >= 0:
         raise KeyError("a gradient that is scaled or dropped on purpose is not the derivative")
@@ -302,12 +281,12 @@ TABLE: dict[str, Maker] = {
     "LogSoftmaxBackward0": _log_softmax,
     # losses
     "MseLossBackward0": loss(f.mse_loss),
-    "SmoothL1LossBackward0": loss(f.smooth_l1_loss, ("beta", "beta")),
-    "HuberLossBackward0": loss(f.huber_loss, ("delta", "delta")),
+    "SmoothL1LossBackward0": loss(f.smooth_l1_loss, "beta"),
+    "HuberLossBackward0": loss(f.huber_loss, "delta"),
     "NllLossBackward0": _nll,
     "NllLoss2DBackward0": _nll,
-    "BinaryCrossEntropyBackward0": _bce,
-    "BinaryCrossEntropyWithLogitsBackward0": _with_logits,
+    "BinaryCrossEntropyBackward0": loss(f.binary_cross_entropy, tensors=["weight"]),
+    "BinaryCrossEntropyWithLogitsBackward0": loss(f.binary_cross_entropy_with_logits, tensors=["weight", "pos_weight"]),
     # layers
     "NativeLayerNormBackward0": _layer_norm,
     "NativeGroupNormBackward0": _group_norm,

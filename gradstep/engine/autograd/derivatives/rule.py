@@ -37,6 +37,11 @@ Entry: TypeAlias = Rule | Callable[[Settings], Rule]
 Table: TypeAlias = Mapping[str, Entry]
 
 
+def unary(forward: str, formula: str, words: str, saved: Mapping[str, str] | None = None) -> Rule:
+    """Return the rule of an operation on one tensor, `x`."""
+    return Rule(forward, (("x", formula),), words, saved or {})
+
+
 def number(value: object) -> str:
     """Write a setting as a number in a formula."""
     return short(value) if isinstance(value, (int, float)) else str(value).replace("-", MINUS)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table, dimension
+from gradstep.engine.autograd.derivatives.rule import Rule, Settings, Table, dimension, unary
 
 _RESHAPED = Rule("y = x in another shape", (("x", "v in the shape of x"),), "v, reshaped to the shape of the input")
 
 
-def _one(forward: str, formula: str, words: str, saved: dict[str, str] | None = None) -> Rule:
-    return Rule(forward, (("x", formula),), words, saved or {})
-
-
 def _transpose(s: Settings) -> Rule:
     dims = f"{dimension(s.get('dim0'))} and {dimension(s.get('dim1'))}"
-    return _one(f"y = x, dims {dims} swapped", f"v, dims {dims} swapped", "v with the same two dimensions swapped back")
+    return unary(
+        f"y = x, dims {dims} swapped", f"v, dims {dims} swapped", "v with the same two dimensions swapped back"
+    )
 
 
 def _slice(s: Settings) -> Rule:
@@ -22,13 +20,13 @@ def _slice(s: Settings) -> Rule:
     place += f":{step}" if step != 1 else ""
     dim = dimension(s.get("dim"))
     words = "v goes to the slice that was read; the rest of the input gets 0"
-    return _one(f"y = x[{place}] along dim {dim}", "v in its place, 0 elsewhere", words)
+    return unary(f"y = x[{place}] along dim {dim}", "v in its place, 0 elsewhere", words)
 
 
 def _select(s: Settings) -> Rule:
     words = "v goes to the index that was read; the rest of the input gets 0"
     place = f"x at {dimension(s.get('index'))} of dim {dimension(s.get('dim'))}"
-    return _one(f"y = {place}", "v in its place, 0 elsewhere", words)
+    return unary(f"y = {place}", "v in its place, 0 elsewhere", words)
 
 
 def _cat(s: Settings) -> Rule:
@@ -42,7 +40,7 @@ def _cat(s: Settings) -> Rule:
 
 
 def _split(s: Settings) -> Rule:
-    return _one(
+    return unary(
         f"y₁, y₂, … = x split along dim {dimension(s.get('dim'))}",
         "[v₁ v₂ …]",
         "the gradients of the pieces are concatenated; 0 for a piece that was not used",
@@ -50,7 +48,7 @@ def _split(s: Settings) -> Rule:
 
 
 def _unbind(s: Settings) -> Rule:
-    return _one(
+    return unary(
         f"y₁, y₂, … = x along dim {dimension(s.get('dim'))}",
         "v₁, v₂, … stacked",
         "the gradients of the pieces are stacked; 0 for a piece that was not used",
@@ -67,14 +65,14 @@ def _stack(s: Settings) -> Rule:
 
 
 def _cumsum(s: Settings) -> Rule:
-    return _one(
+    return unary(
         f"y = running sums along dim {dimension(s.get('dim'))}",
         "running sums of v from the end",
         "each element gets the sum of v from its own position on: it is part of all those sums",
     )
 
 
-_TRANSPOSED = _one("y = xᵀ", "vᵀ", "v transposed back")
+_TRANSPOSED = unary("y = xᵀ", "vᵀ", "v transposed back")
 _BACK = "v is added at the indices that were read: one read twice gets both, one not read gets 0"
 
 TABLE: Table = {
@@ -82,7 +80,9 @@ TABLE: Table = {
     "TBackward1": _TRANSPOSED,
     "TransposeBackward0": _transpose,
     "TransposeBackward1": _transpose,
-    "PermuteBackward0": _one("y = x, dims permuted", "v, dims permuted back", "v with the inverse permutation of dims"),
+    "PermuteBackward0": unary(
+        "y = x, dims permuted", "v, dims permuted back", "v with the inverse permutation of dims"
+    ),
     "ViewBackward0": _RESHAPED,
     "UnsafeViewBackward0": _RESHAPED,
     "ReshapeAliasBackward0": _RESHAPED,
@@ -94,18 +94,18 @@ TABLE: Table = {
     "SqueezeBackward3": _RESHAPED,
     "SqueezeBackward4": _RESHAPED,
     "SqueezeBackward5": _RESHAPED,
-    "ExpandBackward0": _one(
+    "ExpandBackward0": unary(
         "y = x, broadcast", "v summed over the copies", "each element gets the sum of v over its copies"
     ),
-    "RepeatBackward0": _one(
+    "RepeatBackward0": unary(
         "y = x, repeated", "v summed over the copies", "each element gets the sum of v over its copies"
     ),
     "SliceBackward0": _slice,
     "SelectBackward0": _select,
-    "IndexBackward0": _one("y = x[i]", "v added at i, 0 elsewhere", _BACK),
-    "IndexSelectBackward0": _one("y = x[i]", "v added at i, 0 elsewhere", _BACK, {"index": "i"}),
-    "GatherBackward0": _one("y = x[i]", "v added at i, 0 elsewhere", _BACK, {"index": "i"}),
-    "MaskedSelectBackward0": _one(
+    "IndexBackward0": unary("y = x[i]", "v added at i, 0 elsewhere", _BACK),
+    "IndexSelectBackward0": unary("y = x[i]", "v added at i, 0 elsewhere", _BACK, {"index": "i"}),
+    "GatherBackward0": unary("y = x[i]", "v added at i, 0 elsewhere", _BACK, {"index": "i"}),
+    "MaskedSelectBackward0": unary(
         "y = x where m", "v where m, 0 elsewhere", "v goes to the elements that the mask selected", {"mask": "m"}
     ),
     "CatBackward0": _cat,
@@ -114,12 +114,12 @@ TABLE: Table = {
     "SplitWithSizesBackward0": _split,
     "UnsafeSplitBackward0": _split,
     "UnbindBackward0": _unbind,
-    "FlipBackward0": _one("y = x, flipped", "v, flipped", "v, flipped back"),
-    "RollBackward0": _one("y = x, rolled", "v, rolled back", "v, rolled back"),
-    "TriuBackward0": _one("y = x on and above a diagonal", "v on and above it, else 0", "v passes where x was kept"),
-    "TrilBackward0": _one("y = x on and below a diagonal", "v on and below it, else 0", "v passes where x was kept"),
-    "DiagonalBackward0": _one("y = diagonal of x", "v on the diagonal, else 0", "v goes to the diagonal"),
-    "ConstantPadNdBackward0": _one("y = x, padded", "v without the padding", "v without the padding"),
+    "FlipBackward0": unary("y = x, flipped", "v, flipped", "v, flipped back"),
+    "RollBackward0": unary("y = x, rolled", "v, rolled back", "v, rolled back"),
+    "TriuBackward0": unary("y = x on and above a diagonal", "v on and above it, else 0", "v passes where x was kept"),
+    "TrilBackward0": unary("y = x on and below a diagonal", "v on and below it, else 0", "v passes where x was kept"),
+    "DiagonalBackward0": unary("y = diagonal of x", "v on the diagonal, else 0", "v goes to the diagonal"),
+    "ConstantPadNdBackward0": unary("y = x, padded", "v without the padding", "v without the padding"),
     "CumsumBackward0": _cumsum,
 }
 
