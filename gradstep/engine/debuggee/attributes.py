@@ -33,7 +33,8 @@ _UNREGISTERED = _INTERNAL - {"_parameters", "_buffers", "_modules", "training"}
 _LIBRARIES = frozenset({"torch", "numpy", *sys.stdlib_module_names})
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.layout, Enum)
 """Immutable values: a reference captures them."""
-Leaf = torch.Generator | random.Random | np.random.Generator | np.random.RandomState | np.ndarray
+Stateful = torch.Generator | random.Random | np.random.Generator | np.random.RandomState | np.ndarray
+"""Generators and arrays, whose state is copied and restored in place."""
 
 
 class Record(NamedTuple):
@@ -50,7 +51,7 @@ class Record(NamedTuple):
     """The tensors in it; one with a graph as a detached alias, so that its contents can be kept without the graph."""
     graphs: tuple[Tensor, ...]
     """The tensors in it that have a graph."""
-    leaves: tuple[tuple[str, Leaf], ...]
+    stateful: tuple[tuple[str, Stateful], ...]
     """The generators and arrays in it."""
     plain: tuple[tuple[str, Any], ...]
     """The rest: immutable values, and the types of containers and objects."""
@@ -118,7 +119,7 @@ class CapturedAttributes(NamedTuple):
     """All plain attributes at one point."""
 
     records: tuple[Record, ...] = ()
-    leaves: tuple[tuple[str, Leaf, Any], ...] = ()
+    states: tuple[tuple[str, Stateful, Any], ...] = ()
     """Path, generator or array, and its state."""
 
     def plain(self, but: frozenset[int] = frozenset()) -> dict[str, Any]:
@@ -171,9 +172,9 @@ class CapturedAttributes(NamedTuple):
         """Restore the same objects in the same containers, and the state of generators and arrays."""
         for record in self.records:
             record.restore()
-        for _, leaf, state in self.leaves:
-            if not same_state(state_of(leaf), state):
-                set_state(leaf, state)
+        for _, owner, state in self.states:
+            if not same_state(state_of(owner), state):
+                set_state(owner, state)
 
 
 class Attributes:
@@ -211,9 +212,9 @@ class Attributes:
             records.append(record)
             waiting += record.within[::-1]
         last = self.last
-        states = [(path, leaf, state_of(leaf)) for record in records for path, leaf in record.leaves]
+        states = [(path, owner, state_of(owner)) for record in records for path, owner in record.stateful]
         same = len(records) == len(last.records) and all(map(is_, records, last.records))
-        if same and all(same_state(one, other) for (*_, one), (*_, other) in zip(states, last.leaves, strict=True)):
+        if same and all(same_state(one, other) for (*_, one), (*_, other) in zip(states, last.states, strict=True)):
             return last
         self._records = {id(record.owner): record for record in records}
         self.last = CapturedAttributes(tuple(records), tuple(states))
@@ -226,7 +227,7 @@ class Attributes:
         within: list[tuple[Any, str]] = []
         tensors: list[tuple[str, Tensor]] = []
         graphs: list[Tensor] = []
-        leaves: list[tuple[str, Leaf]] = []
+        stateful: list[tuple[str, Stateful]] = []
         plain: list[tuple[str, Any]] = []
         opaque: list[tuple[str, Any]] = []
         entries = list(record.entries())
@@ -242,8 +243,8 @@ class Attributes:
             elif isinstance(value, Tensor):
                 tensors.append((where, value if value.grad_fn is None else _detached(value)))
                 graphs += [value] if value.grad_fn is not None else []
-            elif isinstance(value, Leaf):
-                leaves.append((where, value))
+            elif isinstance(value, Stateful):
+                stateful.append((where, value))
             elif isinstance(value, (tuple, frozenset)):
                 plain.append((where, f"{type(value).__qualname__} of {len(value)}"))
                 entries += [(f"{where}[{i}]", each) for i, each in enumerate(value)]  # visited at the end of this loop
@@ -253,7 +254,7 @@ class Attributes:
             elif not (callable(value) or isinstance(value, ModuleType)):
                 opaque.append((where, value))
                 plain.append((where, type(value).__qualname__))
-        found = (within, tensors, graphs, leaves, plain, opaque)
+        found = (within, tensors, graphs, stateful, plain, opaque)
         return Record(owner, path, keys, values, *map(tuple, found))  # type: ignore[arg-type]
 
 
@@ -345,29 +346,29 @@ def _path(path: str, owner: Any, key: Any) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def state_of(leaf: Leaf) -> Any:
+def state_of(owner: Stateful) -> Any:
     """Return the state of a generator, or a copy of an array."""
-    if isinstance(leaf, torch.Generator):
-        return leaf.get_state()
-    if isinstance(leaf, random.Random):
-        return leaf.getstate()
-    if isinstance(leaf, np.random.Generator):
-        return leaf.bit_generator.state
-    return leaf.get_state(legacy=False) if isinstance(leaf, np.random.RandomState) else leaf.copy()
+    if isinstance(owner, torch.Generator):
+        return owner.get_state()
+    if isinstance(owner, random.Random):
+        return owner.getstate()
+    if isinstance(owner, np.random.Generator):
+        return owner.bit_generator.state
+    return owner.get_state(legacy=False) if isinstance(owner, np.random.RandomState) else owner.copy()
 
 
-def set_state(leaf: Leaf, state: Any) -> None:
+def set_state(owner: Stateful, state: Any) -> None:
     """Restore a generator or an array in place."""
-    if isinstance(leaf, torch.Generator):
-        leaf.set_state(state)
-    elif isinstance(leaf, random.Random):
-        leaf.setstate(state)
-    elif isinstance(leaf, np.random.Generator):
-        leaf.bit_generator.state = state
-    elif isinstance(leaf, np.random.RandomState):
-        leaf.set_state(state)
+    if isinstance(owner, torch.Generator):
+        owner.set_state(state)
+    elif isinstance(owner, random.Random):
+        owner.setstate(state)
+    elif isinstance(owner, np.random.Generator):
+        owner.bit_generator.state = state
+    elif isinstance(owner, np.random.RandomState):
+        owner.set_state(state)
     else:
-        leaf[...] = state
+        owner[...] = state
 
 
 def same_state(one: Any, other: Any) -> bool:

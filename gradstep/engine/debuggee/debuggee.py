@@ -32,13 +32,13 @@ class Debuggee:
         progress: Callable[[str], None] = lambda _: None,
         loose: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Hold the parts of a workload.
+        """Build a workload on a device.
 
         Args:
-            workload: what is stepped.
-            device: where it is moved to.
-            progress: called with each stage.
-            loose: of a running script, whose parts stay where they are: the leaves that no module owns, by name.
+            workload: the workload.
+            device: the device that model and loss are moved to.
+            progress: called with a message at each stage.
+            loose: for a running script, where nothing is moved: the leaves that no module owns, by name.
         """
         loading.check(workload)
         self.workload = workload

@@ -111,7 +111,7 @@ def changed_values(one: CapturedAttributes, other: CapturedAttributes) -> dict[s
         path: value for path, value in after.items() if path not in before or not same_value(before[path], value)
     }
     gone = dict.fromkeys(before.keys() - after.keys())
-    first, last = ({path: state for path, _, state in each.leaves} for each in (one, other))
+    first, last = ({path: state for path, _, state in each.states} for each in (one, other))
     moved = {path: now for path, now in last.items() if path not in first or not same_state(first[path], now)}
     return changed | gone | moved
 
@@ -131,7 +131,7 @@ class _Encoder:
     def __init__(self, held: Debuggee, captured: CapturedAttributes, file: Writer) -> None:
         self._kept, self._file, self._held = captured, file, held
         self._records = {id(record.owner): record for record in captured.records}
-        self._states = {id(leaf): state for _, leaf, state in captured.leaves}
+        self._states = {id(owner): state for _, owner, state in captured.states}
         self._keys = {id(tensor): path for path, tensor in captured.tensors()}
         self._keys |= {id(tensor): path for path, tensor in captured.graphs()}
         self._changed = {_top(path) for path in changed_values(held.attributes.first, captured)}
