@@ -29,17 +29,17 @@ DTYPES_DIFFER = (
 REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"non-empty donated buffers",
-        "the compiled backward reuses the memory of what was saved: run `backward` without retain_graph, or set "
+        "the compiled backward reuses the memory of saved tensors: run `backward` without retain_graph, or set "
         "torch._functorch.config.donated_buffer = False in the factory, before the model is compiled",
     ),
     (
         r"backward through the graph a second time",
-        "backward frees the graph's buffers as it goes. Run forward again for a new graph, or keep this one with "
+        "backward frees the buffers of the graph. Run forward again for a new graph, or keep the graph with "
         "`backward retain_graph=true` the first time",
     ),
     (
         r"grad can be implicitly created only for scalar outputs",
-        "the loss must be one number: end the loss with .sum() or .mean()",
+        "the loss must be a single number: reduce it with .sum() or .mean()",
     ),
     (
         r"does not require grad and does not have a grad_fn",
@@ -48,12 +48,12 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"appears? to not have been used in the graph",
-        "what is differentiated does not depend on that input, so the derivative is 0 (the second derivative of a "
-        "linear function, say): `torch.autograd.grad(..., allow_unused=True, materialize_grads=True)` returns zeros",
+        "the output does not depend on that input, so the derivative is 0 (such as the second derivative of a linear "
+        "function): `torch.autograd.grad(..., allow_unused=True, materialize_grads=True)` returns zeros",
     ),
     (
         r"modified by an inplace operation",
-        "a tensor that backward needs was written in place after the forward that saved it (a step writes weights): "
+        "a tensor that backward needs was written in place after the forward saved it (a step updates weights): "
         "run forward again, then backward",
     ),
     (
@@ -68,10 +68,10 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         DTYPES_DIFFER,
         "model and batch have different dtypes: convert the batch in the factory, e.g. x.float()",
     ),
-    (r"out of memory", "the device has no memory left for this: use a smaller batch or a smaller model"),
+    (r"out of memory", "the device is out of memory: use a smaller batch or a smaller model"),
     (
         r"Target \d+ is out of bounds",
-        "a class index in the target is not smaller than the number of classes the model outputs",
+        "a class index in the target is not less than the number of classes that the model outputs",
     ),
 )
 """Patterns of torch's messages, and a remedy for each."""

@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 class Broken(Exception):
-    """What a test's fault raises."""
+    """The exception of a fault that a test injects."""
 
 
 class Fuse:
@@ -72,7 +72,7 @@ class Pass(torch.autograd.Function):
 
 
 class Net(nn.Module):
-    """Batch norm, dropout, draws from python and numpy, a buffer put in anew, and fuses all over."""
+    """Batch norm, dropout, draws from python and numpy, a replaced buffer, and fuses everywhere."""
 
     def __init__(self, fuse: Fuse, back: Fuse) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class Fused:
 
 
 def hold(model: nn.Module, batches: Any = None, **more: Any) -> Held:
-    """Hold a model with plain parts where a test does not say."""
+    """Hold a model, with simple defaults for the rest."""
     given: dict[str, Any] = dict(  # noqa: C408
         model=model,
         loss=functional.mse_loss,
@@ -148,12 +148,12 @@ def failed(held: Held, act: Any) -> Problem:
 
 
 def run(held: Held, *acts: Any) -> Held:
-    """Carry out acts that must go through."""
+    """Carry out acts that must succeed."""
     for act in acts:
         runner_of(held).run(act)
     return held
 
 
 def bits(tensor: Tensor | None) -> bytes | None:
-    """Return a tensor's bits, row by row."""
+    """Return the bits of a tensor in row-major order."""
     return None if tensor is None else tensor.detach().contiguous().numpy().tobytes()

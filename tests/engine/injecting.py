@@ -1,4 +1,4 @@
-"""Raises at the nth call that a phase makes: of gradstep's own functions, of torch's and of what is built in."""
+"""Raise at the nth call of a phase, in gradstep, torch or a builtin."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gradstep.engine.transaction import Transaction
 
 NEVER = 1 << 40
 _CLEANING = {Transaction.roll_back.__code__, problem_of.__code__}
-"""What runs after a failure: a second one there is none of the phase's."""
+"""What runs after a failure; a second failure there is not the phase's."""
 _WAITING = "/engine/stepping/phase_thread.py"
-"""The threads' own machinery: nothing of the phase runs in it."""
+"""The machinery of threads, in which nothing of the phase runs."""
 _DROPPED = deque[object](maxlen=0).append
 _HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_forward_hooks_always_called")
 
@@ -37,12 +37,12 @@ class Injector:
         self._events = ("call", "c_return") if error is KeyboardInterrupt else ("call", "c_call")
         self._run, self._cleaning = runner.run, 0
         self._kept = self._probe
-        """Held on to: CPython 3.11 goes on calling a profile function that raised, when it may be freed."""
+        """A reference: CPython 3.11 may call a profile function that raised after it was freed."""
         self.left = NEVER
         self.where = ""
-        """Where it raised last; empty while it has not."""
+        """Where it raised last; empty before that."""
         self.calls = 0
-        """The calls of the last phase."""
+        """The number of calls in the last phase."""
         runner.run = self.run  # type: ignore[method-assign]
 
     def light(self, at: int) -> None:
@@ -77,5 +77,5 @@ class Injector:
 
 
 def hooks_left() -> int:
-    """Return how many of torch's hooks of all modules there are."""
+    """Return the number of torch's global module hooks."""
     return sum(len(getattr(modules, name)) for name in _HOOKS)

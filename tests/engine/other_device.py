@@ -1,4 +1,4 @@
-"""A stand-in for a second device: tensors that take part in nothing but copies until they are brought home."""
+"""A simulated second device: its tensors can only be copied until they are moved back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from gradstep.engine.state import memory
 
 AWAY = torch.device("meta")
-"""What a tensor there says its device is: any that is not the model's."""
+"""The device that its tensors report: any other than the model's."""
 _CROSS = {Tensor.copy_, torch._foreach_copy_}
 
 
@@ -47,7 +47,7 @@ def _home(value: Any) -> Any:
 
 
 class Sending(TorchFunctionMode):
-    """Has `.to` bring tensors to the other device."""
+    """Make `.to` move tensors to the other device."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is Tensor.to and args[1:2] == (AWAY,) and not isinstance(args[0], Away):
@@ -57,7 +57,7 @@ class Sending(TorchFunctionMode):
 
 @contextmanager
 def copies_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Tensor]]:
-    """Have all dense copies that are kept lie on the other device; yield those that were made."""
+    """Allocate all dense copies on the other device; yield them."""
     made: list[Tensor] = []
 
     def dense_like(tensor: Tensor, offload: bool = False) -> Tensor:

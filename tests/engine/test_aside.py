@@ -1,4 +1,4 @@
-"""A forward that is run once more, for a look or to build a graph again, leaves no mark, whatever it writes."""
+"""A forward that is rerun, for a look or to rebuild a graph, has no side effects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gradstep.engine.state.digest import digest
 
 
 class Average:
-    """Averages a model's weights, as its loss is computed."""
+    """Averages a model's weights whenever the loss is computed."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.kept, self.count = model, [p.detach().clone() for p in model.parameters()], 0
@@ -37,7 +37,7 @@ class Average:
 
 
 class Restless(nn.Module):
-    """Its forward turns its dropout on and off, freezes and unfreezes, puts a buffer in anew and writes its input."""
+    """Its forward toggles dropout and requires_grad, replaces a buffer and writes its input."""
 
     seen: Tensor
 

@@ -1,4 +1,4 @@
-"""What modules keep in plain attributes is state: looks leave it, undo, files and the digest have it."""
+"""Plain attributes of modules are state: rolled back, undone, hashed, saved, and unchanged by a look."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Memory:
 
 
 class Plain:
-    """An object of a simple class of the user's."""
+    """An object of a simple user class."""
 
     def __init__(self) -> None:
         self.count, self.inner = 0, {"h": torch.ones(2)}
@@ -55,7 +55,7 @@ def hidden(m: Any) -> Tensor:
 
 
 def carried(m: Any) -> Tensor:
-    """With its graph, of which the next forward uses the numbers alone."""
+    """Keep a tensor with its graph; the next forward uses only the values."""
     before = getattr(m, "carry", None)
     m.carry = m.inner.weight.mean() + (0 if before is None else before.detach())
     return m.carry.detach()
@@ -139,7 +139,7 @@ KINDS = [
 
 
 class Keeps(nn.Module):
-    """Its forward depends on what it keeps in plain attributes, and changes it."""
+    """Its forward reads and changes its plain attributes."""
 
     def __init__(self, kinds: list[Callable[[Any], Any]], fuse: Fuse | None = None) -> None:
         super().__init__()
@@ -282,7 +282,7 @@ def test_nothing_is_walked_twice_where_nothing_changed() -> None:
 
 
 class Carries(nn.Module):
-    """Carries its last output over with its graph; the loss depends on what was carried, or not."""
+    """Keeps its last output with its graph; the next loss depends on it, or not."""
 
     def __init__(self, used: bool) -> None:
         super().__init__()
@@ -307,7 +307,7 @@ def test_a_graph_that_is_carried_over_is_there_again(used: bool, budget: int) ->
     seen: dict[int, Any] = {}
 
     def graph() -> str:
-        """What is known of the graph that is carried: whether a backward has freed it."""
+        """Return the first node of the kept output's graph, and whether it was freed."""
         (last,) = there.held.model.last
         return f"{last.grad_fn.next_functions[0][0].name()} {state_of(last.grad_fn)}"
 

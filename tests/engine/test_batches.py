@@ -1,4 +1,4 @@
-"""Batches come in the order of the plain loop, from whatever the workload gives."""
+"""Batches come in the order of a plain loop, for each kind of source."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_generator_that_ends_says_so_and_loses_nothing() -> None:
     held = hold(nn.Linear(4, 2), iter(PAIRS[:2]))
     run(held, N, N)
     problem = failed(held, N)
-    assert problem.title == "the batches have ended"
+    assert problem.title == "there are no more batches"
     assert "yielded 2 batches" in problem.what
     assert held.batches.batch[0] is PAIRS[1][0]
     run(held, F)
@@ -122,7 +122,7 @@ def test_a_generator_that_ends_says_so_and_loses_nothing() -> None:
 def test_a_source_without_a_batch_says_so(source: Any) -> None:
     with pytest.raises(GradstepError) as caught:
         take(source, 1)
-    assert caught.value.problem.title == "the batches have ended"
+    assert caught.value.problem.title == "there are no more batches"
 
 
 def test_an_iterator_behind_an_iterable_ends_in_words_too() -> None:

@@ -1,4 +1,4 @@
-"""The digest changes with every single thing a phase can depend on, and with nothing else."""
+"""The digest changes with everything that a phase can depend on, and with nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Adam(torch.optim.AdamW):
 
 
 class Thing:
-    """An object a workload lists."""
+    """An object in `state=`."""
 
     def __init__(self) -> None:
         self.state: dict[str, Any] = {}
@@ -136,7 +136,7 @@ def test_values_that_differ_have_digests_that_differ(one: Any, other: Any) -> No
 
 
 class Plain:
-    """An object with its address in its repr, and itself inside."""
+    """An object with its address in its repr, and with a reference to itself."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -199,7 +199,7 @@ def test_a_loaders_own_generator_counts() -> None:
 
 
 class Sums(torch.nn.Module):
-    """A loss with a buffer and a parameter of its own."""
+    """A loss module with a buffer and a parameter."""
 
     sum: torch.Tensor
 

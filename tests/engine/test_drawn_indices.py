@@ -1,4 +1,4 @@
-"""The indices that a DataLoader drew are told, and a run in which they are noted is the run without."""
+"""The indices that a DataLoader draws are recorded, and recording changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DATA = TensorDataset(torch.arange(17), torch.arange(17) * 10.0)
 
 
 class Eager(BatchSampler):
-    """Draws the whole epoch as soon as an iterator is made, and counts them."""
+    """Draws the whole epoch when an iterator is created, and counts the draws."""
 
     epochs = 0
 

@@ -1,4 +1,4 @@
-"""What-if edits do what plain torch does, and what can't be done changes nothing."""
+"""Edits do the same as plain torch, and one that fails changes nothing."""
 
 from __future__ import annotations
 

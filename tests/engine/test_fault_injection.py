@@ -1,4 +1,4 @@
-"""Whatever call of a phase raises, gradstep's, torch's or the user's: the phase never was, and can be run after all."""
+"""Whichever call of a phase raises, in gradstep, torch or user code, the phase is rolled back and can be rerun."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORKLOADS: dict[str, Callable[[], Fused]] = {
     "averaged": averaged,
 }
 SPACING = {False: 251, True: 601}
-"""Calls between two faults, by whether phases are stepped; primes, so that a loop is cut at different places."""
+"""Calls between two faults, by whether phases are stepped; primes, so that faults hit different places of a loop."""
 
 
 class Subject:
@@ -43,7 +43,7 @@ class Subject:
         self.injector = Injector(runner_of(self.held), error)
 
     def act(self, act: Any, at: int = NEVER) -> bool:
-        """Carry out a phase and raise at one of its calls; tell whether it went through."""
+        """Carry out a phase and raise at one of its calls; return whether it succeeded."""
         self.injector.light(at)
         try:
             if self.stepped and isinstance(act, (Forward, Backward)):
@@ -58,7 +58,7 @@ class Subject:
         return True
 
     def state(self) -> dict[str, object]:
-        """Return everything that a phase which raises must leave as it was."""
+        """Return everything that a rollback must restore."""
         held, timeline = self.held, self.traveller.timeline
         here, point = timeline.current, held.point
         return {

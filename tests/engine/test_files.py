@@ -1,4 +1,4 @@
-"""The state in a file: it comes back to the bit, and no file that is not whole, or not ours, changes anything."""
+"""Checkpoint files restore the state bit for bit; a damaged or foreign file changes nothing."""
 
 from __future__ import annotations
 

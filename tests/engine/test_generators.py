@@ -1,4 +1,4 @@
-"""The generators are captured and put back exactly, however they are drawn from, whatever their words do not show."""
+"""The generators are captured and restored exactly, the cached gaussian included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tensors held at past points: shared memory, odd layouts, and memory that is used again."""
+"""Images of tensors: shared memory, unusual layouts, and memory that is reused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gradstep.values.errors import GradstepError
 
 
 class Odd(nn.Module):
-    """Tied weights, a buffer inside another, a transposed weight, one that is expanded, and one of no elements."""
+    """Tied weights, overlapping buffers, a transposed weight, an expanded and an empty buffer."""
 
     def __init__(self) -> None:
         super().__init__()

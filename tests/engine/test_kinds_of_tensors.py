@@ -1,4 +1,4 @@
-"""Every function and operator of the language over every kind of tensor: a result, or a refusal in words."""
+"""Every function and operator of expressions on every kind of tensor: a result, or an error with a message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROWS = [torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 4.0], [3.0, 0.0]])]
 
 
 def coo() -> Tensor:
-    """Return the grid as embeddings hold a gradient: whole rows are stored, one of them twice."""
+    """Return the grid as a sparse gradient of an embedding: whole rows are stored, one of them twice."""
     rows = torch.tensor([[0.0, -2.0, 0.0], [1.0, 0.5, 0.0], [2.0, 0.0, 0.0]])
     return torch.sparse_coo_tensor(torch.tensor([[0, 2, 2]]), rows, (3, 3))
 
@@ -120,7 +120,7 @@ LINES = [
 
 
 def outcome(text: str, tensor: Tensor) -> object:
-    """Return a value; None where it is refused, after a look at the words."""
+    """Return a value; None when it is refused, after checking the message."""
     try:
         made = value(text, tensor)
     except GradstepError as refused:
@@ -146,7 +146,7 @@ def test_every_line_over_every_kind_of_tensor_gives_a_value_or_words(kind: str) 
 
 
 def as_grid(kind: str) -> Tensor:
-    """Return what a tensor of some kind holds, written out in double precision."""
+    """Return the contents of a tensor of any kind, dense and in double precision."""
     tensor = KINDS[kind]()
     if tensor.is_nested:
         return torch.cat([row.double().flatten() for row in tensor.unbind()])

@@ -1,4 +1,4 @@
-"""What cannot be loaded says what is wrong and what to do; what can is the same for the same seed."""
+"""A target that can't be loaded raises an error with a remedy; one that can is the same for the same seed."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_function_that_returns_nothing_is_not_run(folder: Path, text: str) -> 
     ],
 )
 def test_what_may_return_something_is_run(folder: Path, text: str) -> None:
-    assert "the factory returned no Workload" in refused(load(folder, "good.py:make", text))
+    assert "the factory did not return a Workload" in refused(load(folder, "good.py:make", text))
 
 
 def test_the_users_own_line_is_among_the_frames(folder: Path) -> None:

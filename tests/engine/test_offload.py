@@ -1,4 +1,4 @@
-"""A history in host memory: copies lie on another device than the model, and everything is as with them beside it."""
+"""A history in host memory: copies on another device than the model give the same results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def adam(**more: object) -> Fused:
 
 
 def story(offload: bool, history: int) -> list[tuple[View, ...]]:
-    """Step a workload and return all that is seen of it on the way."""
+    """Step a workload and return everything that is visible of it after each step."""
     seed_everything(5)
     session = Session(adam().held.workload, device="cpu", seed=5, history=history, history_offload=offload)
     seen = []

@@ -1,4 +1,4 @@
-"""A kind of state is one part in the registry: one that a test adds is rolled back, undone, hashed, saved, compared."""
+"""A part that a test adds to the registry is rolled back, undone, hashed, saved, restored and compared."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Writer, 
 
 
 class World:
-    """State that no part of gradstep's knows: a number, a text, and a tensor that is written in place."""
+    """State that no part of gradstep covers: a number, and a tensor that is written in place."""
 
     def __init__(self) -> None:
         self.count, self.tensor = 0, torch.zeros(3)

@@ -39,7 +39,7 @@ WAYS = [resized, shrunk, other_data, turned]
 
 
 class Observed(nn.Module):
-    """Notes in its first forward the range of its input, as the observers of torch.ao do."""
+    """Records the range of its input in its first forward, as the observers of torch.ao do."""
 
     low: Tensor
     seen: Tensor

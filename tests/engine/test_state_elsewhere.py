@@ -1,4 +1,4 @@
-"""State that is not the model's own comes back as well: what a forward writes in its batch, a loss that is a module."""
+"""State outside of the model is restored as well: a batch that a forward writes, a loss that is a module."""
 
 from __future__ import annotations
 

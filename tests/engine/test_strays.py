@@ -1,4 +1,4 @@
-"""Leaves that are neither the model's nor the optimizer's: their `.grad` is state, and nothing trains them."""
+"""Leaves that belong to neither model nor optimizer: their `.grad` is state, and nothing trains them."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_leaves_of_several_elements_that_nobody_names_are_told_apart() -> None:
 
 
 class Nameless:
-    """A loss whose tensors no attribute leads to."""
+    """A loss whose tensors can't be reached through attributes."""
 
     __slots__ = ("given",)
 

@@ -1,4 +1,4 @@
-"""Tensors in containers: their paths, and changing them all."""
+"""Tensors in nested containers: their paths, and mapping a function over them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Pair(NamedTuple):
 
 
 class Rows(list[Any]):
-    """What torch's trees take for a leaf."""
+    """A list subclass, which torch's trees treat as a leaf."""
 
 
 class Named(dict[str, Any]):
-    """So is this."""
+    """A dict subclass, which they treat as a leaf as well."""
 
 
 LEAVES = st.one_of(st.integers(0, 3).map(lambda i: torch.full((2,), float(i))), st.none(), st.text(max_size=2))

@@ -1,4 +1,4 @@
-"""Back in time: undo, redo and goto lead to the same bits, whatever was done, with and without a budget."""
+"""Undo, redo and goto restore the same bits after any commands, with any budget."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_generator_gives_again_what_it_gave() -> None:
         assert traveller.digest() == seen[number]
     for _ in range(4):
         assert traveller.take("act", "next_batch")
-    assert "the batches have ended" in traveller.refusal("next_batch")
+    assert "there are no more batches" in traveller.refusal("next_batch")
 
 
 def test_without_a_budget_nothing_is_kept() -> None:
@@ -152,7 +152,7 @@ def test_without_a_budget_nothing_is_kept() -> None:
 
 
 class Forgetful(nn.Module):
-    """Its forward depends on a count that is no state of any kind: it never repeats."""
+    """Its forward depends on a global counter that is not state: it never repeats."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A phase that raises leaves everything as it was, and the session goes on as if it had never been tried."""
+"""A phase that raises is rolled back: the state is the same as if it had never run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Tired:
 
 
 def everything(held: Held) -> dict[str, object]:
-    """Return the state with the identity of what must stay the same object."""
+    """Return the state, with the ids of what must stay the same object."""
     state: dict[str, object] = {
         "digest": digest(held)[0],
         "losses": list(held.losses),
@@ -76,7 +76,7 @@ def everything(held: Held) -> dict[str, object]:
 
 
 def end_of(fused: Fused, *acts: Any) -> tuple[object, ...]:
-    """Carry out acts; return what the state is then, but for the identity of objects."""
+    """Carry out acts; return the state after them, without the identity of objects."""
     held = run(fused.held, *acts)
     return fused.digest(), held.losses, held.point.done, held.point.iteration, held.point.freed, held.rates()
 
@@ -357,7 +357,7 @@ def test_a_sparse_gradient_keeps_its_object_and_its_contents() -> None:
 
 @pytest.mark.parametrize("act", [B, S, F, N])
 def test_what_torch_would_refuse_leaves_all_as_it_was(act: Any) -> None:
-    """Backward before forward, and twice through one graph."""
+    """Backward before forward, and backward twice through one graph."""
     fused = Fused()
     before = everything(fused.held)
     assert failed(fused.held, B).title == "there is no loss yet"
@@ -386,7 +386,7 @@ FAULTS = st.tuples(st.sampled_from(["fuse", "back", "pull"]), st.integers(1, 4),
 @settings(max_examples=80)
 @given(st.lists(st.tuples(ACTS, st.none() | FAULTS), max_size=14), st.sampled_from(sorted(MAKERS)))
 def test_any_acts_with_faults_between_equal_the_acts_that_went_through(steps: Any, maker: str) -> None:
-    """Whatever raised, was undone: the rest gives bit for bit what it gives alone."""
+    """With all failed acts rolled back, the others give the same bits as alone."""
 
     def build() -> Fused:
         return Fused(MAKERS[maker], schedulers=lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.9))

@@ -1,4 +1,4 @@
-"""A forward that writes weights itself is undone like any other when it raises, and seen when it does not."""
+"""A forward that writes weights is rolled back when it raises, and its writes are shown when it does not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gradstep.workload import Workload
 
 
 class Writing(torch.nn.Module):
-    """Adds 1 to its weight in every forward, and raises when told to."""
+    """Adds 1 to its weight in every forward, and raises on request."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def test_the_sentence_of_an_ordinary_forward_is_about_no_weight(weight: float) -
 
 
 def test_an_unobserved_session_computes_the_same_and_keeps_nothing() -> None:
-    """What a replay does that nobody looks at: the same bits, without anything to undo them with."""
+    """A replay without views gives the same bits, and saves nothing."""
     digests = []
     for observed in (True, False):
         torch.manual_seed(0)

@@ -61,7 +61,7 @@ def resnet() -> Tensor:
 
 
 class Dense(nn.Module):
-    """Every layer reads what all before it said."""
+    """Every layer reads the outputs of all layers before it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ def in_place() -> Tensor:
 
 
 def mixed() -> Tensor:
-    """Outputs that nobody uses, half precision, a broadcast, complex numbers."""
+    """Unused outputs, half precision, a broadcast, complex numbers."""
     x = torch.randn(4, 4, requires_grad=True)
     first, _ = x.split(2)
     parts = first.sum() + x.unbind(1)[0].sum() + x.topk(2)[0].sum() + x.max(1)[0].sum() + x.half().sum().float()

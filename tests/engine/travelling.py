@@ -1,4 +1,4 @@
-"""A held workload that goes back and forth in time, and remembers the digest first seen at each stop."""
+"""A held workload that travels in time, and remembers the first digest of each stop."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LOOP = ("forward", "backward", "step", "zero_grad")
 
 
 def averaged() -> Fused:
-    """Return a workload with AdamW, a schedule by epochs, and a listed object with tensors."""
+    """Return a workload with AdamW, a schedule by epochs, and an object with tensors in `state=`."""
     fused = Fused(
         lambda p: torch.optim.AdamW(p, lr=0.1, amsgrad=True),
         schedulers=lambda o: torch.optim.lr_scheduler.StepLR(o, 1, 0.5),
@@ -57,7 +57,7 @@ def averaged() -> Fused:
 
 
 class Traveller:
-    """Steps a workload, and checks that a stop has the digest that was first seen there."""
+    """Steps a workload, and checks that each stop keeps its first digest."""
 
     def __init__(self, name: str, budget: int) -> None:
         seed_everything(0)
@@ -85,7 +85,7 @@ class Traveller:
         return digest(self.held)[0]
 
     def check(self) -> None:
-        """The digest of a stop is the one first seen there, and the checkpoint has it too."""
+        """Check that a stop, and its checkpoint, still has its first digest."""
         here = self.timeline.current
         if here is None:
             return
@@ -102,7 +102,7 @@ class Traveller:
         self._randomness = self.held.keeper.capture()
 
     def take(self, kind: str, what: object) -> bool:
-        """Take a step; tell whether it went through."""
+        """Take a step; return whether it succeeded."""
         try:
             match kind:
                 case "act":
@@ -135,7 +135,7 @@ class Traveller:
         return arrive.go(self.timeline, self.timeline.at(number))
 
     def refusal(self, line: str) -> str:
-        """Carry out a line that must be refused; return how."""
+        """Carry out a line that must be refused; return the error."""
         assert not self.take("act", line)
         return self.refused
 

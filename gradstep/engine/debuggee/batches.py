@@ -138,7 +138,7 @@ class Batches:
             batch, wrapped = self._next()
         except StopIteration:
             raise wrong(
-                "the batches have ended",
+                "there are no more batches",
                 f"the iterable yielded {self.taken} batches and can't be restarted",
                 "give a list, a DataLoader or a function instead of a generator",
             ) from None

@@ -109,7 +109,7 @@ def build(factory: Callable[[], object], target: str) -> Workload:
     steps = len(stepped)
     if not isinstance(made, Workload):
         raise wrong(
-            "the factory returned no Workload",
+            "the factory did not return a Workload",
             f"{target} returned {'None' if made is None else 'a ' + type(made).__name__}"
             + (f", after {steps:,} optimizer step{'s' if steps > 1 else ''} of its own" if steps else ""),
             f"{OWN_LOOP}\n{A_FACTORY}" if steps else A_FACTORY,
