@@ -27,7 +27,7 @@ from gradstep.values.differences import (
     file_comparison_words,
 )
 from gradstep.values.errors import wrong
-from gradstep.values.side_by_side import Found, Turn, side_by_side
+from gradstep.values.side_by_side import Difference, LocatedCommand, side_by_side
 
 if TYPE_CHECKING:
     from gradstep.session.side_by_side import Side
@@ -41,21 +41,21 @@ class FailedError(Exception):
     """A script failed; the message is the report."""
 
 
-class _Walk:
+class _ScriptRun:
     """Runs one script, up to the next command that can make the two diverge."""
 
     def __init__(self, script: Script, side: Side, device: str | None) -> None:
         self.side = side
         self._script, self._device, self._runner = script, device, Runner(script)
 
-    def coming(self) -> Turn | None:
+    def next_command(self) -> LocatedCommand | None:
         while (line := self._runner.line) is not None:
-            if role_of(line.command) not in ("tell", "note"):
-                return Turn(line.command, f"{self._script.path}:{line.number}")
+            if role_of(line.command) not in ("output", "note"):
+                return LocatedCommand(line.command, f"{self._script.path}:{line.number}")
             self._run(line)
         return None
 
-    def go(self) -> None:
+    def advance(self) -> None:
         assert self._runner.line is not None
         self._run(self._runner.line)
 
@@ -64,7 +64,7 @@ class _Walk:
         if isinstance(command, Load) and self._device is not None:
             command = replace(command, device=self._device)
         # commands that only print change nothing, and the expectations of one run may not hold in the other
-        problem = None if role_of(command) == "tell" else self.side.execute(command).problem
+        problem = None if role_of(command) == "output" else self.side.execute(command).problem
         failure = self._runner.feed(problem)
         if failure is not None:
             raise FailedError(failure_text(self._script, failure))
@@ -143,11 +143,11 @@ def _scripts(
     from gradstep.session.side_by_side import Side, first_differences, other_names, tolerance_of
 
     sides = [Side(history, dtype) for dtype in dtypes]
-    one, other = (_Walk(*each) for each in zip(scripts, sides, devices, strict=True))
+    one, other = (_ScriptRun(*each) for each in zip(scripts, sides, devices, strict=True))
 
-    def look(went: Sequence[bool]) -> Found:
+    def look(went: Sequence[bool]) -> Difference:
         let_pass = tolerance_of(sides[0], sides[1], tolerance)
-        return Found(*first_differences(sides[0], sides[1], let_pass, all(went)), sides[0].session.stop.iteration)
+        return Difference(*first_differences(sides[0], sides[1], let_pass, all(went)), sides[0].session.stop.iteration)
 
     names = [" ".join(filter(None, each)) for each in zip(paths, (d or "" for d in devices), dtypes, strict=True)]
     found = side_by_side((one, other), (names[0], names[1]), look)

@@ -122,8 +122,8 @@ class Page:
         from gradstep.steps.narration import html
 
         name = Path(self._run.script.path).name
-        told = (text for texts in self._narrations for text in texts)
-        title = next((_plain(text) for text in told if text.startswith("#")), name)
+        all_texts = (text for texts in self._narrations for text in texts)
+        title = next((_plain(text) for text in all_texts if text.startswith("#")), name)
         data = {
             "narrations": [html("\n\n".join(texts)) for texts in self._narrations],
             "rows": list(self._rows),

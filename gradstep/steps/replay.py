@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Carried = Callable[[Line, Outcome], None]
 Film = Callable[["Session", tuple[int, int]], Camera]
-"""Returns a camera on a session's screen, given its columns and rows."""
+"""Returns a camera on a session's screen, options its columns and rows."""
 
 EXIT = {"expectation": 1, "wrong": 2, "raised": 3, "interrupted": 130}
 """Exit codes by the kind of problem that ended a replay; 0 when all expectations held."""
@@ -68,10 +68,10 @@ def replay(
     read = [_read(path) for path in paths]
     scripts = [script for script in read if script is not None]
     code = 0 if len(scripts) == len(read) else EXIT["wrong"]
-    given = _Given(json, screenshot, html, size, device, seed, draw, film, history, history_offload)
+    options = _Options(json, screenshot, html, size, device, seed, draw, film, history, history_offload)
     try:
         for script in scripts:
-            code = max(code, _replay(script, given))
+            code = max(code, _replay(script, options))
             if code == EXIT["interrupted"]:
                 break
         sys.stdout.flush()
@@ -89,7 +89,7 @@ def _read(path: str) -> Script | None:
         return None
 
 
-class _Given(NamedTuple):
+class _Options(NamedTuple):
     """The options of the command line."""
 
     json: bool
@@ -104,7 +104,7 @@ class _Given(NamedTuple):
     offload: bool
 
 
-def _replay(script: Script, given: _Given) -> int:
+def _replay(script: Script, options: _Options) -> int:
     """Run one script, print its output and a closing line, and return its exit code."""
     began = time.perf_counter()
     progress = _Progress()
@@ -116,28 +116,28 @@ def _replay(script: Script, given: _Given) -> int:
         progress.say("importing torch")
         from gradstep.session.local import Session
 
-        session = Session(history=given.history, history_offload=given.offload, on_progress=progress.say)
+        session = Session(history=options.history, history_offload=options.offload, on_progress=progress.say)
         run = Headless(
             script,
             session,
-            draw=given.draw,
-            size=given.size,
-            seed=given.seed,
-            device=given.device,
-            observed=given.json or given.screenshot is not None or given.html is not None,
+            draw=options.draw,
+            size=options.size,
+            seed=options.seed,
+            device=options.device,
+            observed=options.json or options.screenshot is not None or options.html is not None,
         )
-        told = [JsonLines(session, sys.stdout).carried if given.json else _Teller(progress).carried]
-        if given.html is not None and given.film is not None:
-            camera = given.film(session, given.size)
-            page = Page(run, camera, given.size)
-            told.append(page.carried)
-        ticker = _Ticker(run, progress, told)
-        with contextlib.redirect_stdout(sys.stderr) if given.json else contextlib.nullcontext():
+        listeners = [JsonLines(session, sys.stdout).carried if options.json else _Printer(progress).carried]
+        if options.html is not None and options.film is not None:
+            camera = options.film(session, options.size)
+            page = Page(run, camera, options.size)
+            listeners.append(page.carried)
+        ticker = _Ticker(run, progress, listeners)
+        with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
             run.run(ticker.carried)
             if run.failure is not None and not run.observed and _may_be_named(run.failure.problem):
                 progress.say("running it again, observed, to find the cause")
-                run.failure = _watched_again(script, given, run.failure)
-            ended = _end(script, run, given, page, progress)
+                run.failure = _watched_again(script, options, run.failure)
+            ended = _end(script, run, options, page, progress)
     except KeyboardInterrupt:
         ended = EXIT["interrupted"]
     finally:
@@ -145,7 +145,7 @@ def _replay(script: Script, given: _Given) -> int:
         if camera is not None:
             camera.close()
     closing = _closing(script, run, ended, time.perf_counter() - began)
-    print(closing, file=sys.stderr if given.json else sys.stdout)
+    print(closing, file=sys.stderr if options.json else sys.stdout)
     if session is not None:
         session.close()
     return ended
@@ -159,38 +159,38 @@ def _may_be_named(problem: Problem) -> bool:
     return problem.kind == "raised" and any(words in problem.what for words in _UNNAMED)
 
 
-def _watched_again(script: Script, given: _Given, failure: Failure) -> Failure:
+def _watched_again(script: Script, options: _Options, failure: Failure) -> Failure:
     """Run a failed script once more, observed; return its more detailed failure, if it fails at the same line.
 
     For speed, a replay records nothing that only an error report needs; the second run does.
     """
     from gradstep.session.local import Session
 
-    session = Session(history=given.history, history_offload=given.offload)
-    run = Headless(script, session, seed=given.seed, device=given.device, observed=True, lines=True)
+    session = Session(history=options.history, history_offload=options.offload)
+    run = Headless(script, session, seed=options.seed, device=options.device, observed=True, lines=True)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         again = run.run(lambda *_: None)
     session.close()
     return again if again is not None and again.number == failure.number else failure
 
 
-def _end(script: Script, run: Headless, given: _Given, page: Page | None, progress: _Progress) -> int:
+def _end(script: Script, run: Headless, options: _Options, page: Page | None, progress: _Progress) -> int:
     """Report a failure, draw the final screenshot, write the page, and return the exit code."""
     progress.clear()
     code = 0
     if run.failure is not None:
         code = EXIT[run.failure.problem.kind]
         print(failure_text(script, run.failure), file=sys.stderr)  # noqa: T201
-    if given.screenshot is not None:
-        problem = run.draw(given.screenshot)
+    if options.screenshot is not None:
+        problem = run.draw(options.screenshot)
         if problem is not None:
             print(f"{problem.title}: {problem.what}", file=sys.stderr)  # noqa: T201
             code = max(code, 2)
-    if page is not None and given.html is not None:
+    if page is not None and options.html is not None:
         try:
-            page.write(given.html)
+            page.write(options.html)
         except OSError as error:
-            print(f"the page cannot be written: {given.html}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+            print(f"the page cannot be written: {options.html}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
             code = max(code, 2)
     return code
 
@@ -209,7 +209,7 @@ def _closing(script: Script, run: Headless | None, code: int, seconds: float) ->
     return f"{script.path}: {how}: {', '.join(counts)}, {seconds:.1f} s"
 
 
-class _Teller:
+class _Printer:
     """Prints narration, output, watchpoint hits and breakpoint stops of a script."""
 
     def __init__(self, progress: _Progress) -> None:
@@ -254,12 +254,12 @@ class _Teller:
 class _Ticker:
     """Passes outcomes on, and shows the progress of a long replay."""
 
-    def __init__(self, run: Headless, progress: _Progress, told: Sequence[Carried]) -> None:
-        self._run, self._progress, self._told = run, progress, told
-        self.carried: Carried = self._watched if progress.on or len(told) > 1 else told[0]
+    def __init__(self, run: Headless, progress: _Progress, listeners: Sequence[Carried]) -> None:
+        self._run, self._progress, self._listeners = run, progress, listeners
+        self.carried: Carried = self._watched if progress.on or len(listeners) > 1 else listeners[0]
 
     def _watched(self, line: Line, outcome: Outcome) -> None:
-        for carried in self._told:
+        for carried in self._listeners:
             carried(line, outcome)
         if time.perf_counter() >= self._progress.due:
             stop, runner = outcome.stop, self._run.runner

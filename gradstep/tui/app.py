@@ -46,11 +46,11 @@ class GradstepApp(App[None], inherit_bindings=False):
         opening: Sequence[Command] = (),
         script: Script | None = None,
         *,
-        noted: Callable[[Outcome], None] = lambda _: None,
+        on_outcome: Callable[[Outcome], None] = lambda _: None,
         rest: float = 0.2,
         history: Sequence[Command] = (),
         signals: bool = False,
-        left: Script | None = None,
+        resumed: Script | None = None,
         keyboard: Keyboard | None = None,
         appearance: Appearance = Appearance(),  # noqa: B008
         **options: Any,
@@ -61,18 +61,18 @@ class GradstepApp(App[None], inherit_bindings=False):
             session: the session to step.
             opening: the first commands, usually one `Load`.
             script: a script to step through, line by line.
-            noted: called with every outcome, for the recording.
+            on_outcome: called with every outcome, for the recording.
             rest: idle seconds after which a digest is taken.
             history: the commands executed before, for the log.
             signals: whether SIGTERM and SIGHUP end the app with exit code 128 + signal number.
-            left: a session to resume by replaying it.
+            resumed: a session to resume by replaying it.
             keyboard: the key bindings; the defaults when None.
             appearance: the initial layout and theme.
             options: options of Textual's `App`.
         """
         super().__init__(ansi_color="NO_COLOR" in os.environ or None, **options)
         self._signals = signals
-        self.step_screen = StepScreen(session, opening, script, noted, rest, left, appearance)
+        self.step_screen = StepScreen(session, opening, script, on_outcome, rest, resumed, appearance)
         self.step_screen.showing.remember(history)
         if keyboard is not None:
             self.step_screen.bind(keyboard)

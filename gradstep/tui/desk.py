@@ -220,7 +220,7 @@ class Desk(Screen[None], inherit_bindings=False):
         self.footer.said = text
         self.footer.redraw()
 
-    def told(self, notice: str) -> None:
+    def show_notice(self, notice: str) -> None:
         """Show a notice in Why and in the log."""
         notice = in_keys(notice, self.keyboard)
         self.why.tell(notice=notice)
@@ -327,7 +327,7 @@ class Desk(Screen[None], inherit_bindings=False):
         """The panel in focus."""
         return self.panels[self.recent[0]]
 
-    def come_inside(self, phase: str) -> None:
+    def lay_out_inside(self, phase: str) -> None:
         """Use the layout of a stop inside a phase, or between phases (empty); keep a focus that is still useful."""
         if phase == self.inside:
             return

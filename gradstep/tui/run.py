@@ -63,12 +63,12 @@ def run_app(
     opening: list[Command] = [load] if target and script is None else [run] if run is not None else []
     recorder = Recorder(record) if record is not None else None
 
-    def noted(outcome: Outcome) -> None:
+    def on_outcome(outcome: Outcome) -> None:
         if recorder is not None:
             for command in outcome.carried_out:
                 recorder.add(command)
 
-    script_to_step, left = (None, opened) if last else (opened, None)
+    script_to_step, resumed = (None, opened) if last else (opened, None)
     preferences, wrong = read_preferences(preferences_path())
     appearance = Appearance(
         layout=layout or preferences.layout or first,
@@ -79,9 +79,16 @@ def run_app(
     )
     keyboard, faults = read_keyboard(keys_path())
     app = GradstepApp(
-        session, opening, script_to_step, noted=noted, signals=True, left=left, keyboard=keyboard, appearance=appearance
+        session,
+        opening,
+        script_to_step,
+        on_outcome=on_outcome,
+        signals=True,
+        resumed=resumed,
+        keyboard=keyboard,
+        appearance=appearance,
     )
-    app.step_screen.opening.complain([*faults, *filter(None, [wrong])])
+    app.step_screen.opening.show_faults([*faults, *filter(None, [wrong])])
     try:
         app.run()
     finally:

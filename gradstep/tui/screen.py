@@ -48,9 +48,9 @@ class StepScreen(Desk, inherit_bindings=False):
         session: FrontSession,
         opening: Sequence[Command],
         script: Script | None,
-        noted: Callable[[Outcome], None],
+        on_outcome: Callable[[Outcome], None],
         rest: float = 0.2,
-        left: Script | None = None,
+        resumed: Script | None = None,
         appearance: Appearance = Appearance(),  # noqa: B008
     ) -> None:
         """Prepare the screen.
@@ -59,14 +59,14 @@ class StepScreen(Desk, inherit_bindings=False):
             session: the session to step.
             opening: the first commands.
             script: a script to step through.
-            noted: called with every outcome, for the recording.
+            on_outcome: called with every outcome, for the recording.
             rest: idle seconds after which a digest is taken.
-            left: a session to resume by replaying it.
+            resumed: a session to resume by replaying it.
             appearance: the initial layout and theme.
         """
         super().__init__(session, appearance)
         self.looking = Looking(self)
-        self.showing = Showing(self, self.looking, opening, noted)
+        self.showing = Showing(self, self.looking, opening, on_outcome)
         self.queue = CommandQueue(session, self.showing, rest)
         self.typing, self.counting, self.layouts = CommandLines(self), Counting(self), Layouts(self)
         self.training = Training(self, self.showing, opening)
@@ -75,7 +75,7 @@ class StepScreen(Desk, inherit_bindings=False):
         self.what_if = WhatIf(self, self.typing)
         self.panel_keys = Panels(self, self.stepping, self.travel, self.what_if, self.typing)
         self.find, self.tensor_keys, self.node = Find(self, self.typing), Tensor(self, self.typing), Node(self)
-        self.opening = Opening(self, self.training, self.showing, script, left)
+        self.opening = Opening(self, self.training, self.showing, script, resumed)
         # the order in which they are called for a stop, a key or a command
         self.controllers = (
             *(self.travel, self.stepping, self.node, self.what_if, self.find, self.tensor_keys, self.panel_keys),
@@ -137,7 +137,7 @@ class StepScreen(Desk, inherit_bindings=False):
 
     def _press(self, event: events.Key) -> None:
         key = self.keyboard.of(event.key)
-        self.training.heard(key.id if key is not None else "")
+        self.training.key_pressed(key.id if key is not None else "")
         if not self.counting.counts(event.key, event.time) and key is not None:
             self.action_press(key.id)
 

@@ -25,7 +25,7 @@ from gradstep.values.views import Request, View
 
 _LONG_STAGE = 10.0
 """Seconds after which a factory that still runs is questioned."""
-_HEARD = 500
+_TAIL = 500
 """Characters of its output that are kept."""
 _YOUNG = 0.3
 """Seconds a command runs before the status line mentions it."""
@@ -37,7 +37,7 @@ class Showing(Controller):
     """Presents outcomes of commands, and events of the session."""
 
     def __init__(
-        self, screen: Desk, looking: Looking, opening: Sequence[Command], noted: Callable[[Outcome], None]
+        self, screen: Desk, looking: Looking, opening: Sequence[Command], on_outcome: Callable[[Outcome], None]
     ) -> None:
         """Hold the screen.
 
@@ -45,15 +45,15 @@ class Showing(Controller):
             screen: the screen to show them on.
             looking: collects the requests of panels.
             opening: the first commands.
-            noted: called with every outcome, for the recording.
+            on_outcome: called with every outcome, for the recording.
         """
         super().__init__(screen)
         self.frames = 0
         """Stops presented so far."""
-        self._looking, self._opening, self._noted = looking, opening, noted
+        self._looking, self._opening, self._on_outcome = looking, opening, on_outcome
         self._opened_on = ""
         self._stages: list[tuple[str, float]] = []
-        self._heard = ""
+        self._output = ""
         """The tail of the debuggee's output during loading."""
         self._log_due = self._output_due = False
         self._narrates = False
@@ -106,7 +106,7 @@ class Showing(Controller):
                     return
                 self.screen.log_panel.write(text)
                 if self._stages:
-                    self._heard = (self._heard + text)[-_HEARD:]
+                    self._output = (self._output + text)[-_TAIL:]
                 if not {"log", "ledger"} & set(self.screen.recent):
                     # the two may share a place: the log is visible until the ledger is asked for
                     self.screen.recent.append("log")
@@ -160,7 +160,7 @@ class Showing(Controller):
         if self._stages and self.queue.busy:
             ends = [start for _, start in self._stages[1:]] + [time.monotonic()]
             stages = [Stage(name, end - start) for (name, start), end in zip(self._stages, ends, strict=True)]
-            heard = [line for line in self._heard.splitlines() if line.strip()][-3:]
+            heard = [line for line in self._output.splitlines() if line.strip()][-3:]
             self.screen.why.tell(stages=tuple(stages), heard=tuple(heard), question=self._question(stages[-1]))
             self.screen.rearrange()
             self.screen.why.redraw()
@@ -170,27 +170,27 @@ class Showing(Controller):
         """Return a question about a factory that prints or takes long; empty otherwise."""
         running = self.queue.running
         own = isinstance(running, Load) and ":" in running.target and stage.name.endswith(running.target)
-        if not own or not (self._heard or stage.seconds > _LONG_STAGE):
+        if not own or not (self._output or stage.seconds > _LONG_STAGE):
             return ""
         stops = f"{self.keyboard.named('pause')}, twice, stops it."
         return f"Does this train? A factory only builds a Workload. {stops}"
 
     # -- what the queue reports ---------------------------------------------------------------------------------------
-    def happened(self, outcome: Outcome, again: bool) -> None:
+    def take_outcome(self, outcome: Outcome, replay: bool) -> None:
         """Write an outcome to the log; the entry is painted with the stop."""
         entries = entries_of(outcome)
         # a replay after a restart repeats commands that the log has already
-        self.screen.log_panel.add(entries[1:] if again and outcome.ok else entries)
+        self.screen.log_panel.add(entries[1:] if replay and outcome.ok else entries)
         self.screen.why.tell(notice="")
         self.screen.prompt.last = line_of(outcome.command)
         self._carried_out(outcome.command)
         self._narrate(outcome.command)
         reading = self.screen.reading
-        if reading is not None and not again and reading.followed(outcome):
+        if reading is not None and not replay and reading.followed(outcome):
             self.screen.why.tell(said=reading.said)
-        if not again:
-            self._noted(outcome)
-        self._stages, self._heard = [], ""
+        if not replay:
+            self._on_outcome(outcome)
+        self._stages, self._output = [], ""
 
     def requests(self) -> Sequence[tuple[str, Request]]:
         """Return the requests of the visible panels, each with the panel's name."""
@@ -237,9 +237,9 @@ class Showing(Controller):
             self._opened_on = opening
             self.screen.tensor.opening = _expression(opening) if opening else None
 
-    def told(self, notice: str) -> None:
+    def show_notice(self, notice: str) -> None:
         """Show a notice of the queue."""
-        self.screen.told(notice)
+        self.screen.show_notice(notice)
 
     def activity(self) -> None:
         """Show what runs and how many jobs are queued."""
@@ -250,30 +250,30 @@ class Showing(Controller):
                 row.redraw()
 
     def _activity(self) -> Activity:
-        driver, now = self.queue, time.monotonic()
-        running = line_of(driver.running) if driver.running is not None else ""
-        age = now - driver.since
-        if driver.running is not None:
+        queue, now = self.queue, time.monotonic()
+        running = line_of(queue.running) if queue.running is not None else ""
+        age = now - queue.since
+        if queue.running is not None:
             self._clock.resume()
         # an engine that starts while nobody waits for it is not mentioned
-        loading = bool(self._stages) and driver.busy and not driver.stop.number
+        loading = bool(self._stages) and queue.busy and not queue.stop.number
         mentioned = age >= _YOUNG and not loading
         return Activity(
             running if mentioned else "",
             now - self._stages[0][1] if loading else age if mentioned else 0.0,
-            driver.queued if driver.queued > 1 else 0,  # a single job usually starts at once
+            queue.queued if queue.queued > 1 else 0,  # a single job usually starts at once
             loading,
-            driver.dead,
+            queue.dead,
             self._opened(),
             self.screen.reading is not None and not self.screen.reading.at_end,
-            driver.place or (driver.playing.words if driver.playing is not None else ""),
+            queue.place or (queue.playing.words if queue.playing is not None else ""),
         )
 
     def _opened(self) -> str:
         first = self._opening[0] if self._opening else None
         return first.target if isinstance(first, Load) else ""
 
-    async def photograph(self, command: Screenshot) -> str:
+    async def take_screenshot(self, command: Screenshot) -> str:
         """Draw the screen to a file, once it shows the current stop."""
         path = Path(command.path)
         refuse_to_overwrite(path, line_of(command), command.over)

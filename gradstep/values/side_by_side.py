@@ -12,7 +12,7 @@ _ALONE: TypeAlias = EditCommand | TravelCommand | Try
 """Commands that one run may have without a counterpart in the other."""
 
 
-class Turn(NamedTuple):
+class LocatedCommand(NamedTuple):
     """A command, and its location."""
 
     command: Command
@@ -27,14 +27,14 @@ class Turn(NamedTuple):
 class ComparedRun(Protocol):
     """A run that advances by one command at a time."""
 
-    def coming(self) -> Turn | None:
+    def next_command(self) -> LocatedCommand | None:
         """Return the next command; None at the end."""
 
-    def go(self) -> None:
+    def advance(self) -> None:
         """Execute it."""
 
 
-class Found(NamedTuple):
+class Difference(NamedTuple):
     """The current difference of two runs."""
 
     tensor: TensorDifference | None
@@ -45,7 +45,7 @@ class Found(NamedTuple):
 def side_by_side(
     runs: tuple[ComparedRun, ComparedRun],
     names: tuple[str, str],
-    look: Callable[[Sequence[bool]], Found],
+    look: Callable[[Sequence[bool]], Difference],
 ) -> RunComparison:
     """Advance both runs, and return where they first diverge.
 
@@ -57,16 +57,16 @@ def side_by_side(
     passed = 0
     otherwise: list[str] = []
     while True:
-        a, b = runs[0].coming(), runs[1].coming()
+        a, b = runs[0].next_command(), runs[1].next_command()
         if a is None or b is None:
             more = a or b
             goes_on = "" if more is None else f"{more.place} goes on with `{more.line}`"
             return RunComparison(names, passed, None, tuple(otherwise), goes_on)
         goes = _who_goes(a.command, b.command)
-        went = tuple(turn if goes_on else None for turn, goes_on in zip((a, b), goes, strict=True))
+        went = tuple(command if goes_on else None for command, goes_on in zip((a, b), goes, strict=True))
         otherwise += _otherwise(went, not otherwise)
         for run in (run for run, goes_on in zip(runs, goes, strict=True) if goes_on):
-            run.go()
+            run.advance()
         found = look(goes)
         if found.tensor is not None or found.inside is not None:
             lines, places = _both(went, "line"), _both(went, "place")
@@ -81,9 +81,9 @@ def _who_goes(one: Command, other: Command) -> tuple[bool, bool]:
     return (True, True) if alone[0] == alone[1] else alone
 
 
-def _otherwise(went: tuple[Turn | None, ...], first: bool) -> list[str]:
+def _otherwise(went: tuple[LocatedCommand | None, ...], first: bool) -> list[str]:
     """Return how the commands differ, as text; for pairs of commands, only the first difference."""
-    there = [turn for turn in went if turn is not None]
+    there = [command for command in went if command is not None]
     if len(there) == 1:
         return [f"only one has `{there[0].line}` ({there[0].place})"]
     one, other = there
@@ -92,6 +92,6 @@ def _otherwise(went: tuple[Turn | None, ...], first: bool) -> list[str]:
     return [f"one has `{one.line}` ({one.place}), the other `{other.line}` ({other.place})"]
 
 
-def _both(went: tuple[Turn | None, ...], field: str) -> tuple[str, str]:
-    one, other = ("" if turn is None else str(getattr(turn, field)) for turn in went)
+def _both(went: tuple[LocatedCommand | None, ...], field: str) -> tuple[str, str]:
+    one, other = ("" if command is None else str(getattr(command, field)) for command in went)
     return one, other

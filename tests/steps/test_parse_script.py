@@ -101,7 +101,7 @@ def test_every_usage_in_the_table_parses_to_its_word() -> None:
         ('print "abc', 'this " is never closed', '"abc', 'Add a " at its end.'),
         ("print `abc", "this ` is never closed", "`abc", "Add a ` at its end."),
         ('print "a\\qb"', "unknown escape", "\\q", "Write \\\\ for a \\."),
-        ("let nan = 3", "`nan` cannot be a name", "nan", "Choose another name."),
+        ("let nan = 3", "`nan` cannot be a name", "nan", "Choose another."),
         ("repeat 0 { step }", "`repeat 0` does nothing", "0", "Repeat at least once, or comment it out with #."),
         ("repeat 2 { }", "the block is empty", "repeat 2", "Put a command between its braces."),
         ("repeat 2", "a block is missing", "", "It is written like this: repeat 5 { backward }"),

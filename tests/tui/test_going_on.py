@@ -300,7 +300,7 @@ KEPT = "load mlp seed=0\nshow 2.bias\nrepeat 3 { forward; next_batch }\n"
 
 def test_a_kept_session_is_replayed_to_its_end():
     async def test():
-        async with stage(opening=[], left=parse_script(KEPT, "last.steps")) as s:
+        async with stage(opening=[], resumed=parse_script(KEPT, "last.steps")) as s:
             assert s.session.lines() == ["load mlp seed=0", "show 2.bias", *["forward", "next_batch"] * 3]
             assert "The session is resumed: 8 commands replayed" in s.text()
             assert s.screen.reading is None
@@ -315,7 +315,7 @@ def test_a_replay_of_a_kept_session_shows_where_it_is_and_esc_pauses_it():
     async def test():
         session = HeldAfterLoad()
         session.hold()
-        async with stage(session, opening=[], left=parse_script(KEPT, "last.steps")) as s:
+        async with stage(session, opening=[], resumed=parse_script(KEPT, "last.steps")) as s:
             session.gate.set()
             await s.until(lambda: "command 2 of 8" in s.rows()[0])
             s.app.simulate_key("escape")
@@ -333,7 +333,7 @@ def test_a_replay_of_a_kept_session_shows_where_it_is_and_esc_pauses_it():
 def test_a_watchpoint_does_not_hold_up_a_session_that_is_brought_back():
     async def test():
         kept = "load mlp seed=0\nrepeat 2 { forward; step; next_batch }\n"
-        async with stage(Watched(), opening=[], left=parse_script(kept, "last.steps")) as s:
+        async with stage(Watched(), opening=[], resumed=parse_script(kept, "last.steps")) as s:
             assert s.session.lines()[1:] == ["forward", "step", "next_batch"] * 2
             assert s.screen.opening.whole
             await s.press("f", "s")

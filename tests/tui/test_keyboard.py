@@ -155,7 +155,7 @@ def test_keys_footer_path_titles_help_and_palette_follow(tmp_path):
 def test_what_is_wrong_with_the_file_stands_on_the_footer_until_a_key_is_pressed():
     async def test():
         async with stage() as s:
-            s.screen.opening.complain(["keys.toml:1: there is no forwad.", "keys.toml:2: there is no bakward."])
+            s.screen.opening.show_faults(["keys.toml:1: there is no forwad.", "keys.toml:2: there is no bakward."])
             s.screen.footer.redraw()
             await s.idle()
             assert "keys.toml:1: there is no forwad.   (1 more fault in Log)" in s.rows()[-1]

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from gradstep.values.commands import COMMANDS, line_of
 from gradstep.values.commands.arguments import Given, Option, choice, count, flag, name, truth_option
-from gradstep.values.commands.misfit import MisfitError
+from gradstep.values.commands.statement_error import StatementError
 from gradstep.values.commands.syntax import Form, Syntax, Word, grammar_of
 
 
@@ -55,12 +55,12 @@ def test_a_statement_gives_the_fields_of_its_word_its_arguments_and_its_options(
 
 def test_options_that_are_unknown_or_twice_are_refused_with_a_remedy() -> None:
     form = Form(Option("from"), Option("size"))
-    with pytest.raises(MisfitError, match="`toy` has no option `form`") as misfit:
+    with pytest.raises(StatementError, match="`toy` has no option `form`") as misfit:
         form.read("toy", [Given("form", "1")])
     assert misfit.value.remedy == "Did you mean `from`?"
-    with pytest.raises(MisfitError, match="`size` is given twice"):
+    with pytest.raises(StatementError, match="`size` is given twice"):
         form.read("toy", [Given("size", "1"), Given("size", "1")])
-    with pytest.raises(MisfitError) as misfit:
+    with pytest.raises(StatementError) as misfit:
         Form().read("toy", [Given("size", "1")])
     assert misfit.value.remedy == "It takes no options."
 

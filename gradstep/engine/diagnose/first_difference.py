@@ -25,7 +25,7 @@ from gradstep.engine.state.snapshot import tensors_of
 from gradstep.engine.tensor_trees import tensors_in
 from gradstep.values.commands import Backward, Command, Forward
 from gradstep.values.differences import RunComparison, TensorDifference, Tolerance
-from gradstep.values.side_by_side import Found, Turn, side_by_side
+from gradstep.values.side_by_side import Difference, LocatedCommand, side_by_side
 
 
 class Traced(NamedTuple):
@@ -195,14 +195,14 @@ class _Steps:
         self.here = fork
         self._rest = [point for point in end.path() if point.depth > fork.depth]
 
-    def coming(self) -> Turn | None:
+    def next_command(self) -> LocatedCommand | None:
         if not self._rest:
             return None
         point = self._rest[-1]
         assert point.command is not None
-        return Turn(point.command, f"stop {point.number} of {point.branch}")
+        return LocatedCommand(point.command, f"stop {point.number} of {point.branch}")
 
-    def go(self) -> None:
+    def advance(self) -> None:
         self.here = self._rest.pop()
 
 
@@ -216,13 +216,13 @@ def compare_branches(timeline: Timeline, names: tuple[str, str]) -> RunCompariso
     fork = fork_of(first, second)
     one, other = _Steps(fork, first), _Steps(fork, second)
 
-    def look(went: Sequence[bool]) -> Found:
+    def look(went: Sequence[bool]) -> Difference:
         tensor = _first_kept(timeline, one.here, other.here)
         inside = None
         if tensor is not None and all(went) and isinstance(one.here.command, type(other.here.command)):
             seen = [watch_again(timeline, point, watched) for point in (one.here, other.here)]
             inside = first_inside(seen[0], seen[1], None, None, same=False)
-        return Found(tensor, inside, (one.here if went[0] else other.here).iteration)
+        return Difference(tensor, inside, (one.here if went[0] else other.here).iteration)
 
     return replace(side_by_side((one, other), names, look), fork=fork.number)
 

@@ -17,7 +17,7 @@ class RawBlock(Struct):
     text: str
     line: int
     column: int
-    said: bool = False
+    narration: bool = False
     body: list[RawBlock] | None = None
     fault: tuple[str, str] | None = None
 
@@ -26,7 +26,7 @@ class ToOutline(Transformer[Token, object]):
     """Builds the statements of the outline."""
 
     def said(self, items: list[Token]) -> RawBlock:
-        return RawBlock(str(items[0]), items[0].line or 0, items[0].column or 0, said=True)
+        return RawBlock(str(items[0]), items[0].line or 0, items[0].column or 0, narration=True)
 
     def plain(self, items: list[Any]) -> RawBlock:
         return RawBlock(items[0].rstrip(), items[0].line, items[0].column)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from gradstep.steps.language.faults import Fault, ScriptError
 from gradstep.steps.language.script import ExpectError, Line, Repeat, Script, Statement
 from gradstep.values.commands import Command, EditCommand, Say, Try, for_replay
-from gradstep.values.commands.misfit import MisfitError
+from gradstep.values.commands.statement_error import StatementError
 from gradstep.values.commands.time_travel import NO_CHANGE
 
 if TYPE_CHECKING:
@@ -102,19 +102,19 @@ class _Parser:
             if raw.body is None:
                 return Line(self.command(raw), raw.line, raw.text, raw.column)
             return self.block(raw, raw.body, depth)
-        except MisfitError as misfit:
-            self.misfit(raw, misfit)
+        except StatementError as error:
+            self.statement_fault(raw, error)
             return None
 
     def command(self, raw: RawBlock) -> Command:
         from gradstep.steps.language.statement import parse_command
 
-        if raw.said:
+        if raw.narration:
             return Say(raw.text[3:].strip())
         if re.match(r"repeat(?![\w.])|expect\s+error\s*($|\")", raw.text):
             word = "repeat 5" if raw.text.startswith("repeat") else 'expect error "second time"'
             end = len(raw.text)
-            raise MisfitError("a block is missing", "", f"It is written like this: {word} {{ backward }}", end)
+            raise StatementError("a block is missing", "", f"It is written like this: {word} {{ backward }}", end)
         command = parse_command(raw.text)
         command = for_replay(command) if self.replays else command
         if isinstance(command, Try):
@@ -129,17 +129,17 @@ class _Parser:
         from gradstep.steps.language.statement import parse_header
 
         if depth >= MAX_BLOCKS:
-            raise MisfitError("blocks are nested too deeply", f"They may be {MAX_BLOCKS} deep.", "", 0, len(raw.text))
+            raise StatementError("blocks are nested too deeply", f"The limit is {MAX_BLOCKS}.", "", 0, len(raw.text))
         inner = self.statements(body, depth + 1)
         word = raw.text.split(None, 1)[0]
         if word not in ("repeat", "expect", "try"):
             parse = "Only `repeat`, `expect error` and `try` take a block."
-            raise MisfitError(f"`{word}` takes no block", "", parse, 0, len(word))
+            raise StatementError(f"`{word}` takes no block", "", parse, 0, len(word))
         if word == "expect" and not re.match(r"expect\s+error\b", raw.text):
-            raise MisfitError("`expect` takes a block only as `expect error`", "", 'expect error "..." { ... }', 0, 6)
+            raise StatementError("only `expect error` takes a block", "", 'expect error "..." { ... }', 0, 6)
         header = parse_header(raw.text)
         if not body:
-            raise MisfitError("the block is empty", "", "Put a command between its braces.", 0, len(raw.text))
+            raise StatementError("the block is empty", "", "Put a command between its braces.", 0, len(raw.text))
         if isinstance(header, Try):
             return Line(self.trial(raw, header, inner), raw.line, raw.text, raw.column)
         if isinstance(header, str):
@@ -150,11 +150,11 @@ class _Parser:
         """Return the `try` of a block of edits."""
         changes = [each.command for each in inner if isinstance(each, Line) and isinstance(each.command, EditCommand)]
         if len(changes) < len(inner):
-            raise MisfitError("the block of a `try` may only have edits", *NO_CHANGE, 0, len(raw.text))
+            raise StatementError("the block of a `try` may only have edits", *NO_CHANGE, 0, len(raw.text))
         return replace(header, changes=tuple(changes))
 
-    def misfit(self, raw: RawBlock, misfit: MisfitError) -> None:
-        self.fault(raw.line, raw.column + misfit.at, misfit.title, misfit.what, misfit.remedy, misfit.width)
+    def statement_fault(self, raw: RawBlock, error: StatementError) -> None:
+        self.fault(raw.line, raw.column + error.at, error.title, error.what, error.remedy, error.width)
 
     def fault(self, line: int, column: int, title: str, what: str = "", remedy: str = "", width: int = 1) -> None:
         source = self.source[line - 1] if 0 < line <= len(self.source) else ""

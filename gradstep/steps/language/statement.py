@@ -13,7 +13,7 @@ from gradstep.steps.language.grammar import parser
 from gradstep.steps.language.words import BY_WORD
 from gradstep.values import commands as c
 from gradstep.values.commands import SETTINGS, Word
-from gradstep.values.commands.misfit import MisfitError
+from gradstep.values.commands.statement_error import StatementError
 from gradstep.values.commands.time_travel import NO_CHANGE
 from gradstep.values.nearest import did_you_mean
 
@@ -29,7 +29,7 @@ def parse_command(text: str) -> c.Command:
     """Parse one statement without a block; cached, for recorded scripts repeat the same few.
 
     Raises:
-        MisfitError: it is invalid.
+        StatementError: it is invalid.
     """
     return cast(c.Command, _parse(text, "command"))
 
@@ -38,28 +38,28 @@ def parse_header(text: str) -> int | str | c.Try:
     """Parse the header of a block: the count of a `repeat`, the text of an `expect error`, a `try` without changes.
 
     Raises:
-        MisfitError: it is invalid.
+        StatementError: it is invalid.
     """
     return cast("int | str | c.Try", _parse(text, "header"))
 
 
 def _parse(text: str, start: str) -> object:
     if len(text) > MAX_LENGTH:
-        raise MisfitError(f"this statement is {len(text):,} characters long", f"The limit is {MAX_LENGTH:,}.")
+        raise StatementError(f"this statement is {len(text):,} characters long", f"The limit is {MAX_LENGTH:,}.")
     if _brackets(text) > MAX_DEPTH:
         raise _too_deep(text)
     try:
         value: object = parser().parse(text, start)
     except UnexpectedInput as error:
-        raise _misfit(text, error) from None
+        raise _statement_error(text, error) from None
     if _depth(value) > MAX_DEPTH:
         raise _too_deep(text)
     return value
 
 
-def _too_deep(text: str) -> MisfitError:
-    what = f"Expressions may be {MAX_DEPTH} levels deep."
-    return MisfitError("this expression is nested too deeply", what, "Name a part of it with `let`.", width=len(text))
+def _too_deep(text: str) -> StatementError:
+    what = f"The limit is {MAX_DEPTH} levels."
+    return StatementError("this expression is nested too deeply", what, "Use `let` for a part of it.", width=len(text))
 
 
 def _brackets(text: str) -> int:
@@ -84,7 +84,7 @@ def _depth(value: object) -> int:
     return deepest
 
 
-def _misfit(text: str, error: UnexpectedInput) -> MisfitError:
+def _statement_error(text: str, error: UnexpectedInput) -> StatementError:
     """Explain a lark error: what was found, how the command is written, and the nearest valid word."""
     at = len(text) if isinstance(error, UnexpectedToken) and error.token.type == "$END" else (error.pos_in_stream or 0)
     word = re.match(r'[\w.]+|"(?:[^"\\]|\\.)*"?|`[^`]*`?|\S', text[at:])
@@ -96,47 +96,47 @@ def _misfit(text: str, error: UnexpectedInput) -> MisfitError:
         and known.word != "set"
         and (assigned := re.fullmatch(rf"{known.word}\s*(=)(?!=)\s*(.+)", text))
     ):
-        return _misfit_of_assignment(known, assigned[2], assigned.start(1))
+        return _assignment_error(known, assigned[2], assigned.start(1))
     if known is None or not text[:at].strip():
         first = re.match(r"[\w.]+|\S*", text).group()  # type: ignore[union-attr]
         meant = _meant_set(text)
         guess = f"Did you mean `{meant}`?" if meant else did_you_mean(first, BY_WORD)
         remedy = guess or f"The commands are {', '.join(BY_WORD)}."
-        return MisfitError(f"unknown command `{first}`", "", remedy, 0, max(1, len(first)))
+        return StatementError(f"unknown command `{first}`", "", remedy, 0, max(1, len(first)))
     if known.word == "try" and (change := re.match(r"try\s+(?:from=\d+\s+)?(?=[a-z])", text)):
-        return _misfit_of_change(text, change.end())
+        return _edit_error(text, change.end())
     error_block = re.match(r"expect\s+error(?![\w.])", text) and "STRING" in _wanted(error)
     if known.word == "set" and (meant := _meant_set(text)):
-        return MisfitError("`set` needs an `=`", "", f"Did you mean `{meant}`?", at, max(1, len(found)))
+        return StatementError("`set` needs an `=`", "", f"Did you mean `{meant}`?", at, max(1, len(found)))
     usage = "It is written like this: " + ('expect error "second time" { backward }' if error_block else known.usage)
     if not found:
-        return MisfitError(f"`{known.word}` ends too early", "", usage, len(text.rstrip()), 1)
+        return StatementError(f"`{known.word}` ends too early", "", usage, len(text.rstrip()), 1)
     if found.startswith(('"', "`")) and (len(found) == 1 or found[-1] != found[0]):
-        return MisfitError(f"this {found[0]} is never closed", "", f"Add a {found[0]} at its end.", at, len(found))
+        return StatementError(f"this {found[0]} is never closed", "", f"Add a {found[0]} at its end.", at, len(found))
     wanted = _wanted(error)
     if "COMPARE" not in wanted and re.match(r"[<>]|==|!=", text[at:]) and known.word != "load":
-        return MisfitError("comparisons do not chain", "", "Join two of them with `and`.", at, len(found))
+        return StatementError("comparisons do not chain", "", "Join two of them with `and`.", at, len(found))
     if found == "=" and "COMPARE" in wanted:
-        return MisfitError("`=` is not a comparison", "", "Write `==` to compare.", at, 1)
+        return StatementError("`=` is not a comparison", "", "Write `==` to compare.", at, 1)
     guess = did_you_mean(found, [w.lower() for w in wanted if w in _KEYWORDS])
-    return MisfitError(f"`{found}` does not fit here", "", guess or usage, at, len(found))
+    return StatementError(f"`{found}` does not fit here", "", guess or usage, at, len(found))
 
 
-def _misfit_of_assignment(word: Word, value: str, at: int) -> MisfitError:
+def _assignment_error(word: Word, value: str, at: int) -> StatementError:
     """Return the fault of an assignment to a command word, as in `undo=3`."""
     meant = next((f"`{line}`" for line in (f"{word.word} {value}", f"set {word.word} = {value}") if _parses(line)), "")
     remedy = f"Did you mean {meant}?" if meant else f"It is written like this: {word.usage}"
-    return MisfitError("`=` does not fit here", "", remedy, at, 1)
+    return StatementError("`=` does not fit here", "", remedy, at, 1)
 
 
-def _misfit_of_change(text: str, start: int) -> MisfitError:
+def _edit_error(text: str, start: int) -> StatementError:
     """Return the fault in the edit of a `try`, which begins at `start`."""
     try:
         parse_command(text[start:])
-    except MisfitError as error:
+    except StatementError as error:
         remedy = error.remedy.replace("Did you mean `", "Did you mean `try ")
-        return MisfitError(error.title, error.what, remedy, start + error.at, error.width)
-    return MisfitError("`try` needs an edit", *NO_CHANGE, start, len(text) - start)
+        return StatementError(error.title, error.what, remedy, start + error.at, error.width)
+    return StatementError("`try` needs an edit", *NO_CHANGE, start, len(text) - start)
 
 
 _KEYWORDS = frozenset({"NONE", "TRUE", "FALSE", "NAN", "INF", "AND", "OR", "NOT", "IS", "ERROR"})
@@ -154,7 +154,7 @@ def _meant_set(text: str) -> str:
 def _parses(line: str) -> bool:
     try:
         parse_command(line)
-    except MisfitError:
+    except StatementError:
         return False
     return True
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from lark import Token, Transformer, v_args
 
 from gradstep.values import expressions as x
-from gradstep.values.commands.misfit import MisfitError, integer, place
+from gradstep.values.commands.statement_error import StatementError, integer, place
 
 _ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n", "\\t": "\t"}
 
@@ -40,7 +40,7 @@ class ToTerms(Transformer[Token, object]):
         given = [a for a in arguments if a is not None]
         options = [a for a in given if isinstance(a, tuple)]
         if given[len(given) - len(options) :] != options:
-            raise MisfitError("an argument follows an option", "", "Put the options last.", *place(name))
+            raise StatementError("an argument follows an option", "", "Put the options last.", *place(name))
         plain = cast("tuple[x.Expression, ...]", tuple(a for a in given if not isinstance(a, tuple)))
         return x.Call(str(name), plain, tuple(options))
 
@@ -84,7 +84,7 @@ def unquote(text: Token) -> str:
         if match.group() not in _ESCAPES:
             at, _ = place(text)
             what = f"`{match.group()}` is not an escape sequence."
-            raise MisfitError("unknown escape", what, "Write \\\\ for a \\.", at + match.start() + 1, 2)
+            raise StatementError("unknown escape", what, "Write \\\\ for a \\.", at + match.start() + 1, 2)
         return _ESCAPES[match.group()]
 
     return re.sub(r"\\.", plain, text[1:-1])

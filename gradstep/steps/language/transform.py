@@ -14,7 +14,7 @@ from gradstep.steps.language.terms import ToTerms, unquote
 from gradstep.values import expressions as x
 from gradstep.values.commands import Try
 from gradstep.values.commands.arguments import Given
-from gradstep.values.commands.misfit import MisfitError, integer, place
+from gradstep.values.commands.statement_error import StatementError, integer, place
 from gradstep.values.commands.syntax import Form
 
 
@@ -32,7 +32,7 @@ class ToValues(ToTerms):
     def repeat(self, _word: Token, count: Token) -> int:
         value = integer(count)
         if value < 1:
-            raise MisfitError(
+            raise StatementError(
                 "`repeat 0` does nothing", "", "Repeat at least once, or comment it out with #.", *place(count)
             )
         return value
@@ -50,7 +50,7 @@ class ToValues(ToTerms):
     def quoted(self, text: Token) -> Token:
         value = unquote(text)
         if not value:
-            raise MisfitError("the name is empty", "", "", *place(text))
+            raise StatementError("the name is empty", "", "", *place(text))
         return Token("STRING", value, text.start_pos)
 
     def option(self, name: Token, value: Token) -> Given:

@@ -23,8 +23,8 @@ class Listener(Protocol):
         """Return the requests of the visible panels, each with the panel's name."""
         ...
 
-    def happened(self, outcome: Outcome, again: bool) -> None:
-        """Take an outcome, without painting; `again` is True in a replay after a restart."""
+    def take_outcome(self, outcome: Outcome, replay: bool) -> None:
+        """Take an outcome, without painting; `replay` is True in a replay after a restart."""
         ...
 
     def present(self, stop: Stop, outcome: Outcome | None, views: Sequence[tuple[str, Request, View]]) -> None:
@@ -35,11 +35,11 @@ class Listener(Protocol):
         """Show what runs and how many jobs are queued."""
         ...
 
-    def told(self, notice: str) -> None:
+    def show_notice(self, notice: str) -> None:
         """Show a notice of the queue."""
         ...
 
-    def photograph(self, command: Screenshot) -> Awaitable[str]:
+    def take_screenshot(self, command: Screenshot) -> Awaitable[str]:
         """Draw the screen to a file; return a message that says so."""
         ...
 
@@ -68,14 +68,14 @@ class Carrier:
         """When views were last presented."""
 
     async def _execute(
-        self, command: Command, wanted: Sequence[tuple[str, Request]] = (), *, again: bool = False, told: bool = True
+        self, command: Command, wanted: Sequence[tuple[str, Request]] = (), *, replay: bool = False, report: bool = True
     ) -> tuple[Outcome, tuple[View, ...]]:
         self.running, self.since = command, time.monotonic()
-        if told:
+        if report:
             self._listener.activity()
         views: tuple[View, ...] = ()
         if isinstance(command, Screenshot):
-            outcome = await self._photograph(command)
+            outcome = await self._take_screenshot(command)
         elif isinstance(command, Say) and not self.stop.number:
             # narration before a load must not wait for an engine that still imports torch
             outcome = Outcome(command, self.stop, text=command.text)
@@ -83,20 +83,20 @@ class Carrier:
             outcome, views = await self.session.execute_and_look(command, [request for _, request in wanted])
         self.running, self.stop = None, outcome.stop
         self.history.extend(outcome.carried_out)
-        self._listener.happened(outcome, again)
+        self._listener.take_outcome(outcome, replay)
         return outcome, views
 
     async def watch(self, outcome: Outcome, painted: bool) -> None:
         """Take the outcome of a command executed elsewhere; with `painted`, also present its stop."""
         self.stop = outcome.stop
         self.history.extend(outcome.carried_out)
-        self._listener.happened(outcome, False)
+        self._listener.take_outcome(outcome, False)
         if painted:
             await self._look(outcome)
 
-    async def _photograph(self, command: Screenshot) -> Outcome:
+    async def _take_screenshot(self, command: Screenshot) -> Outcome:
         try:
-            return Outcome(command, self.stop, text=await self._listener.photograph(command))
+            return Outcome(command, self.stop, text=await self._listener.take_screenshot(command))
         except GradstepError as error:
             return Outcome(command, self.stop, error.problem)
         except OSError as error:

@@ -44,7 +44,7 @@ class Job(NamedTuple):
     """True for a selection, which a later one replaces in the queue."""
     goes_on: bool = False
     """True when its program can be started again after a pause, and resumes where it was."""
-    again: bool = False
+    replay: bool = False
     """True for a replay: watchpoints and breakpoints report, but do not pause it."""
     scripted: bool = False
     """True for script lines, which may themselves continue from a breakpoint inside a phase."""

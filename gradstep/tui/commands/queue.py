@@ -46,7 +46,7 @@ class CommandQueue(Carrier):
         self._stopping = False
         self._restarting = False
         self._in_job = False
-        self._again: tuple[list[Command], Mark | None] | None = None
+        self._pending_replay: tuple[list[Command], Mark | None] | None = None
         self._play: Play | None = None
         self._beat = 0.0
         """When playing last added a job."""
@@ -142,14 +142,14 @@ class CommandQueue(Carrier):
             await self.session.restart()
         except (GradstepError, OSError) as error:
             problem = error.problem if isinstance(error, GradstepError) else None
-            self._listener.told(
+            self._listener.show_notice(
                 f"{problem.title}. {problem.remedy}" if problem else f"The engine could not be restarted: {error}"
             )
             return
         finally:
             self._restarting = False
         self.dead = ""
-        self._again = (self.history, self.mark) if self.history else None
+        self._pending_replay = (self.history, self.mark) if self.history else None
         self.history, self.mark, self.stop = [], None, Stop()
         self.idle.clear()
         self._wake.set()
@@ -162,12 +162,12 @@ class CommandQueue(Carrier):
                 # nothing is queued: the session holds its workload already, as in `gradstep.open`
                 await self._look(None)
         while True:
-            if not self._queue and self._again is None:
+            if not self._queue and self._pending_replay is None:
                 await (self._rested() if self._play is None else self._take_beat(self._play))
             self._wake.clear()
-            if self._again is not None:
-                again, self._again = self._again, None
-                await self._replay(*again)
+            if self._pending_replay is not None:
+                replay, self._pending_replay = self._pending_replay, None
+                await self._replay(*replay)
             elif self._queue:
                 await self._carry_out(self._queue.popleft())
 
@@ -210,7 +210,7 @@ class CommandQueue(Carrier):
             problem = await self._follow(job)
         except GradstepError as error:
             problem = error.problem
-            self._listener.told(f"{problem.title}. {problem.remedy}")
+            self._listener.show_notice(f"{problem.title}. {problem.remedy}")
         except (ConnectionError, asyncio.IncompleteReadError) as error:
             self.died(self.dead or str(error) or "the connection to it was lost")
             problem = Problem("raised", "the engine died", self.dead)
@@ -224,7 +224,7 @@ class CommandQueue(Carrier):
             words += [f"{dropped} queued command{'s were' if dropped > 1 else ' was'} dropped"] if dropped else []
             self._queue.clear()
             if words:
-                self._listener.told("; ".join(words))
+                self._listener.show_notice("; ".join(words))
         job.done(problem)
         self._listener.activity()
 
@@ -240,10 +240,10 @@ class CommandQueue(Carrier):
             place = job.place()
             self.place = place
             wanted, before = self._listener.requests() if due else (), self.stop.number
-            outcome, views = await self._execute(command, wanted, told=due)
+            outcome, views = await self._execute(command, wanted, report=due)
             if isinstance(command, Load):
                 self._parked = []
-            paused = self._stopping or (bool(outcome.watches) and not job.again)
+            paused = self._stopping or (bool(outcome.watches) and not job.replay)
             problem: Problem | None = None
             try:
                 command = program.send(outcome)
@@ -278,18 +278,18 @@ class CommandQueue(Carrier):
             return
         hits = "; ".join(filter(None, [*(hit_words(hit) for hit in outcome.watches), outcome.stop.hit]))
         words = " ".join(filter(None, ["stopped", where, f"by {hits}" if hits else ""]))
-        self._listener.told(f"{words}; `continue` goes on" if kept else words)
+        self._listener.show_notice(f"{words}; `continue` goes on" if kept else words)
 
     # -- replay after a restart ---------------------------------------------------------------------------------------
     async def _replay(self, history: list[Command], mark: Mark | None) -> None:
         """Replay the session so far, and verify by the digest that the state is the same."""
         self._in_job, self._stopping = True, False
-        self._listener.told(f"Restarted. Replaying {len(history)} commands.")
+        self._listener.show_notice(f"Restarted. Replaying {len(history)} commands.")
         word = "there was no digest to compare with"
         try:
             for number, command in enumerate(history, 1):
                 self.place = f"command {number:,} of {len(history):,}"
-                outcome, _ = await self._execute(for_replay(command), again=True)
+                outcome, _ = await self._execute(for_replay(command), replay=True)
                 if outcome.problem is not None or self._stopping:
                     why = outcome.problem.title if outcome.problem else "paused"
                     word = f"stopped at command {number}, {line_of(command)}: {why}"
@@ -299,7 +299,7 @@ class CommandQueue(Carrier):
                     word = await self._compare(mark)
                 if number == len(history) or time.monotonic() - self._looked > _FRAME:
                     await self._look(outcome)
-            self._listener.told(f"Restarted, replayed {len(self.history)} of {len(history)} commands: {word}.")
+            self._listener.show_notice(f"Restarted, replayed {len(self.history)} of {len(history)} commands: {word}.")
         except ConnectionError as error:
             self.died(self.dead or str(error))
             self.history = history
@@ -311,7 +311,7 @@ class CommandQueue(Carrier):
 def _held_up(job: Job, outcome: Outcome, following: Command | None) -> bool:
     """Return whether a breakpoint pauses a job; a script whose next line continues inside the phase is not paused."""
     stop = outcome.stop
-    if not stop.hit or job.again:
+    if not stop.hit or job.replay:
         return False
     return stop.position is None or not job.scripted or isinstance(following, REFUSED_INSIDE)
 

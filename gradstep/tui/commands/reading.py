@@ -15,19 +15,19 @@ from gradstep.values.commands import Command, Into, Load, Say, TravelCommand, Tr
 from gradstep.values.outcomes import Outcome, Problem
 
 
-class Walk:
+class StatementRunner:
     """Runs statements in order, with repeats and expected errors, up to the first that fails.
 
     Args:
         statements: what to run.
-        again: whether they replay a saved session: watchpoints then do not pause, and progress counts commands, not
+        replay: whether they replay a saved session: watchpoints then do not pause, and progress counts commands, not
             turns of the innermost repeat.
     """
 
-    def __init__(self, statements: Sequence[Statement], *, again: bool = False) -> None:
+    def __init__(self, statements: Sequence[Statement], *, replay: bool = False) -> None:
         self._runner = Runner(Script(":", (), tuple(statements)))
         self._done, self.total = 0, commands_in(statements)
-        self._again = again
+        self._replays = replay
 
     @property
     def at_end(self) -> bool:
@@ -36,10 +36,12 @@ class Walk:
 
     def job(self, done: Callable[[Problem | None], None] = lambda _: None) -> Job:
         """Return the job that runs the remaining statements; it can be resumed after a pause."""
-        return Job(lambda _: self._program(), done, goes_on=True, again=self._again, scripted=True, place=self._place)
+        return Job(
+            lambda _: self._program(), done, goes_on=True, replay=self._replays, scripted=True, place=self._place
+        )
 
     def _place(self) -> str:
-        return f"command {self._done + 1:,} of {self.total:,}" if self._again else turn_words(self._runner)
+        return f"command {self._done + 1:,} of {self.total:,}" if self._replays else turn_words(self._runner)
 
     def _program(self) -> Program:
         while (line := self._runner.line) is not None:
@@ -92,17 +94,17 @@ class Reading:
     back in time the script goes back with it.
     """
 
-    def __init__(self, script: Script, changed: Callable[[Page], None], told: Callable[[str], None]) -> None:
+    def __init__(self, script: Script, changed: Callable[[Page], None], notify: Callable[[str], None]) -> None:
         """Open a script.
 
         Args:
             script: what to step through.
             changed: called with every new page.
-            told: called with notices, such as that an expected error was raised.
+            notify: called with notices, such as that an expected error was raised.
         """
         self._script = script
         self._runner = Runner(script)
-        self._changed, self._told = changed, told
+        self._changed, self._notify = changed, notify
         self._done: dict[int, Command] = {}
         """The commands of the lines that have run, in the order of their first run."""
         self._problems: dict[int, Problem] = {}
@@ -171,13 +173,13 @@ class Reading:
     @property
     def said(self) -> str:
         """The last narration that has run, consecutive lines as one text; empty for none."""
-        told: list[str] = []
+        texts: list[str] = []
         for command in reversed(self._done.values()):
             if isinstance(command, Say):
-                told.insert(0, command.text)
-            elif told:
+                texts.insert(0, command.text)
+            elif texts:
                 break
-        return "\n".join(told)
+        return "\n".join(texts)
 
     def followed(self, outcome: Outcome) -> bool:
         """Follow a command that was not a script line; return True when the script went back to an earlier position."""
@@ -245,7 +247,7 @@ class Reading:
         if failure is not None:
             self._problems[failure.number] = failure.problem
         elif outcome.problem is not None:
-            self._told(f"The error that the script expects was raised: {outcome.problem.title}.")
+            self._notify(f"The error that the script expects was raised: {outcome.problem.title}.")
         self._note(outcome)
         return failure.problem if failure is not None else None
 

@@ -17,7 +17,7 @@ _OWN = (
             "Save the session so far as a script that replays it; save! overwrites a file.",
         ),
         Form(file("path")),
-        role="tell",
+        role="output",
     ),
     Syntax(
         Word("layout", "layout NAME", f"Switch the layout: {', '.join(LAYOUTS)}."),

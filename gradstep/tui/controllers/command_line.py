@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradstep.tui.commands.jobs import load_job
-from gradstep.tui.commands.reading import Walk
+from gradstep.tui.commands.reading import StatementRunner
 from gradstep.tui.controllers.training import parse_commands
 from gradstep.tui.desk import Controller, Desk
 from gradstep.values import numbers
@@ -140,7 +140,7 @@ class CommandLines(Controller):
         if isinstance(first, Line) and isinstance(first.command, Load):
             self.screen.put(load_job(first.command, parse_commands)._replace(done=self._came_of))
         elif statements:
-            self.screen.put(Walk(statements).job(self._came_of))
+            self.screen.put(StatementRunner(statements).job(self._came_of))
 
     # -- saving -------------------------------------------------------------------------------------------------------
     def save(self, given: str) -> None:
@@ -172,7 +172,7 @@ class CommandLines(Controller):
         replay = f"Replay it with: gradstep replay {path}"
         if self.screen.last_load is None:
             replay = f"{HANDED_OVER}. Add one at the top before you replay it: load FILE.py:factory"
-        self.screen.told(f"Wrote {path}: {numbers.count(len(history), 'command')}. {replay}")
+        self.screen.show_notice(f"Wrote {path}: {numbers.count(len(history), 'command')}. {replay}")
 
 
 def _path(given: str) -> str:

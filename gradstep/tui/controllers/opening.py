@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from gradstep.steps.language.script import Script
-from gradstep.tui.commands.reading import Reading, Walk
+from gradstep.tui.commands.reading import Reading, StatementRunner
 from gradstep.tui.controllers.command_line import HANDED_OVER
 from gradstep.tui.controllers.layouts import one_of
 from gradstep.tui.controllers.training import Training, parse_commands
@@ -28,7 +28,7 @@ class Opening(Controller):
     """Starts a session, shows the help, and quits."""
 
     def __init__(
-        self, screen: Desk, training: Training, showing: Showing, script: Script | None, left: Script | None
+        self, screen: Desk, training: Training, showing: Showing, script: Script | None, resumed: Script | None
     ) -> None:
         """Attach to the screen.
 
@@ -37,11 +37,11 @@ class Opening(Controller):
             training: queues the opening commands.
             showing: shows what is being waited for.
             script: a script to step through.
-            left: a session to resume by replaying it.
+            resumed: a session to resume by replaying it.
         """
         super().__init__(screen)
         self._training, self._showing, self._script = training, showing, script
-        self._left = Walk(left.statements, again=True) if left is not None else None
+        self._resumed = StatementRunner(resumed.statements, replay=True) if resumed is not None else None
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
         """Return the handler of each key."""
@@ -60,9 +60,9 @@ class Opening(Controller):
     @property
     def whole(self) -> bool:
         """True unless a session to resume was only partly replayed."""
-        return self._left is None or self._left.at_end
+        return self._resumed is None or self._resumed.at_end
 
-    def complain(self, faults: Sequence[str]) -> None:
+    def show_faults(self, faults: Sequence[str]) -> None:
         """Show faults in files that were read before the screen opened."""
         self.screen.log_panel.add([Entry("notice", clean(fault)) for fault in faults])
         if faults:
@@ -72,7 +72,7 @@ class Opening(Controller):
     # -- the beginning ------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Show what is being waited for, with the first frame."""
-        loads = bool(self._training.opening or self._left)
+        loads = bool(self._training.opening or self._resumed)
         stage = "starting the engine" if loads or self._script else ""
         self._showing.begin_stage(stage)
         if loads:
@@ -81,23 +81,23 @@ class Opening(Controller):
     def begin(self) -> None:
         """Queue the opening commands, once the first frame is painted."""
         screen = self.screen
-        if not (self._training.opening or self._script or self._left or screen.queue.history):
+        if not (self._training.opening or self._script or self._resumed or screen.queue.history):
             screen.log_panel.add([Entry("notice", HANDED_OVER)])
             screen.log_panel.redraw()
         if self._script is not None:
             self._open(self._script)
-        if self._left is not None:
-            self._bring_back(self._left)
+        if self._resumed is not None:
+            self._resume(self._resumed)
         self._training.begin()
         screen.run_worker(screen.queue.run(), name="queue")
         screen.run_worker(asyncio.to_thread(_warm_up), name="parser", exit_on_error=False)
 
     def _open(self, script: Script) -> None:
         screen = self.screen
-        reading = screen.reading = Reading(script, self._turned, screen.told)
+        reading = screen.reading = Reading(script, self._turn_page, screen.show_notice)
         screen.recent.insert(0, "script")
         screen.go_to("script")
-        self._turned(reading.page)
+        self._turn_page(reading.page)
         screen.script_panel.redraw()
         if reading.begins_with_load:
             screen.queue.put(reading.job())
@@ -108,18 +108,18 @@ class Opening(Controller):
             screen.rearrange()
             screen.why.redraw()
 
-    def _bring_back(self, walk: Walk) -> None:
+    def _resume(self, runner: StatementRunner) -> None:
         def done(problem: Problem | None) -> None:
-            if problem is None and walk.at_end:
-                self.screen.told(f"The session is resumed: {numbers.count(walk.total, 'command')} replayed.")
+            if problem is None and runner.at_end:
+                self.screen.show_notice(f"The session is resumed: {numbers.count(runner.total, 'command')} replayed.")
             elif problem is not None:
-                self.screen.told("The session could not be replayed to its end. Its saved file is unchanged.")
+                self.screen.show_notice("The session could not be replayed to its end. Its saved file is unchanged.")
 
-        replaying = f"Replaying the last session: {numbers.count(walk.total, 'command')}"
+        replaying = f"Replaying the last session: {numbers.count(runner.total, 'command')}"
         self.screen.log_panel.add([Entry("notice", replaying)])
-        self.queue.put(walk.job(done))
+        self.queue.put(runner.job(done))
 
-    def _turned(self, page: Page) -> None:
+    def _turn_page(self, page: Page) -> None:
         """Set the script's new page; it is painted with the stop."""
         self.screen.script_panel.turn(page)
 

@@ -75,7 +75,9 @@ class Stepping(Controller):
         """Switch to the layout of the stop; move the cursors of Graph and Model to what runs."""
         position = stop.position
         # a node of a backward that runs inside a forward uses the backward layout, too
-        self.screen.come_inside("" if position is None else "backward" if position.kind == "node" else position.phase)
+        self.screen.lay_out_inside(
+            "" if position is None else "backward" if position.kind == "node" else position.phase
+        )
         self.screen.panel(GraphPanel).follow(stop)
         self.screen.model.follow(stop)
         self._list.follow(stop)
@@ -94,10 +96,10 @@ class Stepping(Controller):
     # -- continuing ---------------------------------------------------------------------------------------------------
     def act(self, line: str) -> None:
         """Run a phase, or continue from a stop inside one."""
-        driver = self.queue
-        if line == "over" and driver.stop.script:
+        queue = self.queue
+        if line == "over" and queue.stop.script:
             self.screen.put(command_job(Over()))
-        elif line in ("over", "out") and driver.stop.position is None and not driver.busy and driver.stop.number:
+        elif line in ("over", "out") and queue.stop.position is None and not queue.busy and queue.stop.number:
             self.screen.say(f"not inside a phase: {self.keyboard.key('into').shown} steps into the next one")
         else:
             self._training.act(line)

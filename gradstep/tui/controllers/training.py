@@ -54,7 +54,7 @@ class Training(Controller):
         """Forget that a pause was pressed."""
         self.pressed = False
 
-    def heard(self, key: str) -> None:
+    def key_pressed(self, key: str) -> None:
         """Handle any pressed key: only `start_over` confirms its own question."""
         self._sure = self._sure and key == "start_over"
 
@@ -160,7 +160,9 @@ class Training(Controller):
         else:
             self._sure = False
             self.queue.pause()
-            self.screen.told(f"Starting over: {line_of(load)}. The log and the recording keep the earlier commands.")
+            self.screen.show_notice(
+                f"Starting over: {line_of(load)}. The log and the recording keep the earlier commands."
+            )
             self.screen.why.tell(said="")
             if self.screen.reading is not None and self.screen.reading.loads:
                 self.screen.reading.restart()

@@ -14,7 +14,7 @@ from gradstep.tui.keys.keyboard import Keyboard
 _COMMANDS = {name: name for name in SIMPLE} | {"continue": "go_on"}
 """The key id of each command that a sentence may name: phases, and stepping commands."""
 _NAMED = re.compile(rf"(?:\b(?P<run>[Rr])un )?`(?P<command>{'|'.join(_COMMANDS)})`")
-_SAID = ("note", "why", "sentence", "more", "no_grad")
+_SENTENCES = ("note", "why", "sentence", "more", "no_grad")
 """The fields of views that contain sentences."""
 
 ViewT = TypeVar("ViewT", bound=Struct)
@@ -39,9 +39,13 @@ def _named(found: re.Match[str], keyboard: Keyboard) -> str:
 def view_in_keys(view: ViewT, keyboard: Keyboard) -> ViewT:
     """Return a view with the commands in its sentences replaced by keys; the view itself when it names none."""
     changed: dict[str, object] = {}
-    for name in _SAID:
-        said = getattr(view, name, "")
-        told = tuple(in_keys(text, keyboard) for text in said) if isinstance(said, tuple) else in_keys(said, keyboard)
-        if told != said:
-            changed[name] = told
+    for name in _SENTENCES:
+        before = getattr(view, name, "")
+        after = (
+            tuple(in_keys(text, keyboard) for text in before)
+            if isinstance(before, tuple)
+            else in_keys(before, keyboard)
+        )
+        if after != before:
+            changed[name] = after
     return replace(view, **changed) if changed else view

@@ -25,7 +25,7 @@ def _short(path: Path) -> str:
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
-class _Wish(NamedTuple):
+class _Rebinding(NamedTuple):
     """A line of the file that rebinds an id."""
 
     number: int
@@ -53,15 +53,15 @@ def read_keyboard(path: Path) -> tuple[Keyboard, list[str]]:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         return Keyboard(), [f"{_short(path)}: {why}: the default keys are used"]
     wrong: list[tuple[int, str]] = []
-    changed = _resolve(_wishes(lines, wrong), wrong)
+    changed = _resolve(_rebindings(lines, wrong), wrong)
     return Keyboard(changed), [f"{_short(path)}:{number}: {what}" for number, what in sorted(wrong)]
 
 
-def _wishes(lines: list[str], wrong: list[tuple[int, str]]) -> list[_Wish]:
+def _rebindings(lines: list[str], wrong: list[tuple[int, str]]) -> list[_Rebinding]:
     """Return the rebindings of the lines; append faults to `wrong`."""
     defaults = {key.id: key.keys for key in KEYMAP}
     named: dict[str, int] = {}
-    wishes = []
+    rebindings = []
     for number, line in enumerate(lines, 1):
         try:
             parsed = tomllib.loads(line)
@@ -85,35 +85,39 @@ def _wishes(lines: list[str], wrong: list[tuple[int, str]]) -> list[_Wish]:
             unknown = [text for text in texts if not key_name(text)]
             wrong += [(number, f"there is no key {text}: it is ignored for {name}") for text in unknown]
             if ",".join(keys) != defaults[name] and (keys or not unknown):
-                wishes.append(_Wish(number, name, keys))
-    return wishes
+                rebindings.append(_Rebinding(number, name, keys))
+    return rebindings
 
 
-def _resolve(wishes: list[_Wish], wrong: list[tuple[int, str]]) -> dict[str, str]:
+def _resolve(rebindings: list[_Rebinding], wrong: list[tuple[int, str]]) -> dict[str, str]:
     """Return the keys of each changed id; the first line that binds a key gets it, and the default loses it."""
-    granted: dict[str, _Wish] = {}
+    taken: dict[str, _Rebinding] = {}
     changed: dict[str, str] = {}
-    for wish in wishes:
-        for key in wish.keys:
-            if key in granted:
-                first = granted[key]
-                wrong.append((wish.number, f"{written(key)} is already bound to {first.name} on line {first.number}"))
+    for rebinding in rebindings:
+        for key in rebinding.keys:
+            if key in taken:
+                first = taken[key]
+                wrong.append(
+                    (rebinding.number, f"{written(key)} is already bound to {first.name} on line {first.number}")
+                )
             else:
-                granted[key] = wish
-        own = [key for key in wish.keys if granted[key] is wish]
-        if own or not wish.keys:
-            changed[wish.name] = ",".join(own)
+                taken[key] = rebinding
+        own = [key for key in rebinding.keys if taken[key] is rebinding]
+        if own or not rebinding.keys:
+            changed[rebinding.name] = ",".join(own)
     for entry in KEYMAP:
         keys = entry.keys.split(",")
-        lost = [pressed for pressed in keys if pressed in granted]
+        lost = [pressed for pressed in keys if pressed in taken]
         if lost and entry.id not in changed:
             kept = [pressed for pressed in keys if pressed not in lost]
             changed[entry.id] = ",".join(kept)
             left = ", ".join(map(written, kept))
             for pressed in lost:
-                wish = granted[pressed]
+                rebinding = taken[pressed]
                 rest = f"{entry.id} keeps {left}" if left else f"{entry.id} is now unbound"
-                wrong.append((wish.number, f"{written(pressed)} moves from {entry.id} to {wish.name}: {rest}"))
+                wrong.append(
+                    (rebinding.number, f"{written(pressed)} moves from {entry.id} to {rebinding.name}: {rest}")
+                )
     return changed
 
 

@@ -11,6 +11,18 @@ from msgspec.structs import replace
 
 from gradstep.values.commands.edits import SETTINGS, Assign, Clip, Freeze, Mode, Seed, Set, UseOptimizer
 from gradstep.values.commands.files import Checkpoint, Export, Restore
+from gradstep.values.commands.inspection import (
+    Check,
+    Expect,
+    Let,
+    Print,
+    Say,
+    Screenshot,
+    Show,
+    Unwatch,
+    Watch,
+    WhyNone,
+)
 from gradstep.values.commands.phases import Backward, Flow, Forward, Load, NextBatch, Run, Step, ZeroGrad
 from gradstep.values.commands.stepping import (
     Break,
@@ -29,7 +41,6 @@ from gradstep.values.commands.stepping import (
     Until,
 )
 from gradstep.values.commands.syntax import Role, Syntax, Word, line_of
-from gradstep.values.commands.telling import Check, Expect, Let, Print, Say, Screenshot, Show, Unwatch, Watch, WhyNone
 from gradstep.values.commands.time_travel import (
     HISTORY,
     BackUntil,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from gradstep.values.commands.misfit import MisfitError, integer, place, positive, truth
+from gradstep.values.commands.statement_error import StatementError, integer, place, positive, truth
 from gradstep.values.expressions import expression_line, quote
 
 Words: TypeAlias = tuple[str, ...]
@@ -104,7 +104,9 @@ def file(field: str, ending: str = "", command: str = "") -> Argument:
 
     def read(path: str) -> str:
         if not path.endswith(ending):
-            raise MisfitError(f"`{command}` takes a {ending} file", "", f"Write {command} {path}{ending}", *place(path))
+            raise StatementError(
+                f"`{command}` takes a {ending} file", "", f"Write {command} {path}{ending}", *place(path)
+            )
         return str(path)
 
     return Argument("target", field, "", read, path_word)

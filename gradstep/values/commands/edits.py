@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from msgspec import Struct
 
 from gradstep.values.commands.arguments import Argument, Option, expression, name, whole, word
-from gradstep.values.commands.misfit import MisfitError, place
+from gradstep.values.commands.statement_error import StatementError, place
 from gradstep.values.commands.syntax import Form, Syntax, Word
 from gradstep.values.expressions import Expression, Name, expression_line
 
@@ -71,13 +71,13 @@ def _limit(text: str) -> float:
     except ValueError:
         number = -1.0
     if not number >= 0:
-        raise MisfitError(f"`{text}` is not a limit", "", "Write a number from 0.", *place(text))
+        raise StatementError(f"`{text}` is not a limit", "", "Write a number from 0.", *place(text))
     return number
 
 
 def _clip(first: str, fields: dict[str, Any]) -> Clip:
     if len(fields) != 1:
-        raise MisfitError("`clip` takes one limit", "", "Write norm=1.0 or value=0.5.", *place(first))
+        raise StatementError("`clip` takes one limit", "", "Write norm=1.0 or value=0.5.", *place(first))
     [(by, limit)] = fields.items()
     return Clip("norm" if by == "norm" else "value", limit)
 

@@ -24,7 +24,7 @@ class Checkpoint(Struct, frozen=True, tag=True):
             "Write the whole state to a file; `checkpoint!` overwrites.",
         ),
         Form(file("path", ".safetensors", "checkpoint")),
-        role="tell",
+        role="output",
         inside=False,
         needs="history",
     )
@@ -52,7 +52,7 @@ class Export(Struct, frozen=True, tag=True):
     syntax: ClassVar = Syntax(
         Word("export", "export plain.py", "Write what led here as plain PyTorch; `export!` overwrites."),
         Form(file("path", ".py", "export")),
-        role="tell",
+        role="output",
         inside=False,
         needs="history",
     )

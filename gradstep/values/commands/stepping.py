@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gradstep.values.commands.arguments import Argument, choice, count, expression, flag, integer_option, whole
-from gradstep.values.commands.misfit import MisfitError, place
+from gradstep.values.commands.statement_error import StatementError, place
 from gradstep.values.commands.syntax import Form, Syntax, Word
 from gradstep.values.expressions import Expression
 
@@ -22,7 +22,7 @@ _EVERY = ("@breakpoints",)
 def _stepped(phase: str) -> str:
     if phase not in _STEPPED:
         what = "It is a single torch call, with no stops inside."
-        raise MisfitError(f"`{phase}` can't be stepped into", what, "Write `into forward`.", *place(phase))
+        raise StatementError(f"`{phase}` can't be stepped into", what, "Write `into forward`.", *place(phase))
     return str(phase)
 
 
@@ -109,12 +109,12 @@ class Pause(Struct, frozen=True, tag=True):
 
 def _break(first: str, fields: dict[str, Any]) -> Break:
     if "log" in fields and first != "log":
-        raise MisfitError("a breakpoint does not print", "", "Write `log` instead of `break`.", *place(first))
+        raise StatementError("a breakpoint does not print", "", "Write `log` instead of `break`.", *place(first))
     what = fields.get("what", "")
     if "kind" not in fields:
         fields = {**fields, "kind": "line"}
     if what.startswith("#") and fields["kind"] != "node":
-        raise MisfitError("`#` is the number of a node", "", f"Write `break node {what}`.", *place(what))
+        raise StatementError("`#` is the number of a node", "", f"Write `break node {what}`.", *place(what))
     return Break(**{**fields, "what": str(what)})
 
 

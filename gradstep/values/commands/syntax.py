@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from gradstep.values.commands.arguments import Argument, Given, Option, terminal_of
-from gradstep.values.commands.misfit import MisfitError, place
+from gradstep.values.commands.statement_error import StatementError, place
 from gradstep.values.nearest import did_you_mean
 
-Role: TypeAlias = Literal["load", "act", "step", "edit", "travel", "note", "tell"]
+Role: TypeAlias = Literal["load", "act", "step", "edit", "travel", "note", "output"]
 """What a command is for.
 
 `load` builds a workload; `act` runs a phase or takes a batch; `step` continues inside a phase; `edit` changes what is
-trained; `travel` goes back or forward in time; `note` changes the selection, `let`s, watchpoints or breakpoints; `tell`
-prints, or writes a file.
+trained; `travel` goes back or forward in time; `note` changes the selection, `let`s, watchpoints or breakpoints;
+`output` prints, or writes a file.
 """
 Needs: TypeAlias = Literal["", "inside", "graph", "history"]
 """What a session must keep for the command: stops inside a phase, the graph of the last loss, or every stop."""
@@ -67,7 +67,7 @@ class Form:
             children: the parsed children: one value for each argument with a field, None when omitted, and the options.
 
         Raises:
-            MisfitError: one is invalid.
+            StatementError: one is invalid.
         """
         options = [each for each in children if isinstance(each, Given)]
         values = [each for each in children if not isinstance(each, Given)]
@@ -79,9 +79,9 @@ class Form:
             if many is None and name not in self.options:
                 offer = f"Its options are {', '.join(self.options)}." if self.options else "It takes no options."
                 remedy = did_you_mean(name, self.options) or offer
-                raise MisfitError(f"`{word}` has no option `{name}`", "", remedy, *place(name))
+                raise StatementError(f"`{word}` has no option `{name}`", "", remedy, *place(name))
             if name in seen:
-                raise MisfitError(f"`{name}` is given twice", "", "Keep one of them.", *place(name))
+                raise StatementError(f"`{name}` is given twice", "", "Keep one of them.", *place(name))
             seen.add(name)
             if many is None:
                 option = self.options[name]
@@ -138,7 +138,7 @@ class Syntax:
             children: see `Form.read`.
 
         Raises:
-            MisfitError: it is invalid.
+            StatementError: it is invalid.
         """
         text = first.removesuffix("!")
         word = next(each for each in self.words if each.word == text)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from gradstep.values.commands.arguments import Argument, Option, count, expression, flag, name, whole, word
 from gradstep.values.commands.edits import Assign, Clip, Freeze, Mode, Seed, UseOptimizer
 from gradstep.values.commands.files import Restore
-from gradstep.values.commands.misfit import MisfitError, place, positive
+from gradstep.values.commands.statement_error import StatementError, place, positive
 from gradstep.values.commands.syntax import Form, Syntax, Word, line_of
 from gradstep.values.expressions import Expression
 
@@ -83,7 +83,7 @@ class WhoWrote(Struct, frozen=True, tag=True):
     syntax: ClassVar = Syntax(
         Word("who", "who wrote 2.weight.grad", "Name the command that last changed a tensor, or a part of one."),
         Form(word("wrote"), expression("what")),
-        role="tell",
+        role="output",
         needs="history",
     )
     what: Expression
@@ -123,7 +123,7 @@ class Compare(Struct, frozen=True, tag=True):
             "compare", "compare main slow", "List the differences of two stops or branches; `now` is the current stop."
         ),
         Form(name("first", _POINTS), name("second", _POINTS, optional=True)),
-        role="tell",
+        role="output",
         needs="history",
     )
     first: str
@@ -136,7 +136,7 @@ class Diff(Struct, frozen=True, tag=True):
     syntax: ClassVar = Syntax(
         Word("diff", "diff main slow", "Find where two branches first diverge: command, tensor, module or node."),
         Form(name("first", _POINTS), name("second", _POINTS, optional=True)),
-        role="tell",
+        role="output",
         inside=False,
         needs="history",
     )
@@ -150,7 +150,7 @@ NO_CHANGE = ("It applies an edit, and reruns what followed.", "Write, for instan
 
 def _try(first: str, fields: dict[str, Any]) -> Try:
     if not all(isinstance(change, EditCommand) for change in fields["changes"]):
-        raise MisfitError("`try` needs an edit", *NO_CHANGE, *place(first))
+        raise StatementError("`try` needs an edit", *NO_CHANGE, *place(first))
     return Try(**fields)
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from msgspec import Struct
 
 from gradstep.values.commands.arguments import Argument, Option, expression, file, whole, word
-from gradstep.values.commands.misfit import MisfitError, place
+from gradstep.values.commands.statement_error import StatementError, place
 from gradstep.values.commands.syntax import Form, Syntax, Word
 from gradstep.values.expressions import Expression, is_word
 
@@ -24,7 +24,7 @@ class Show(Struct, frozen=True, tag=True):
 
 def _fresh_name(name: str) -> str:
     if not is_word(name):
-        raise MisfitError(f"`{name}` cannot be a name", "It is a reserved word.", "Choose another name.", *place(name))
+        raise StatementError(f"`{name}` cannot be a name", "It is a reserved word.", "Choose another.", *place(name))
     return str(name)
 
 
@@ -46,7 +46,7 @@ class Expect(Struct, frozen=True, tag=True):
     syntax: ClassVar = Syntax(
         Word("expect", "expect 2.weight.grad == 0", "Fail unless a condition holds, for every element."),
         Form(expression("condition")),
-        role="tell",
+        role="output",
     )
     condition: Expression
 
@@ -55,7 +55,7 @@ class Print(Struct, frozen=True, tag=True):
     """Print a value once."""
 
     syntax: ClassVar = Syntax(
-        Word("print", "print norm(2.weight.grad)", "Print a value once."), Form(expression("value")), role="tell"
+        Word("print", "print norm(2.weight.grad)", "Print a value once."), Form(expression("value")), role="output"
     )
     value: Expression
 
@@ -70,7 +70,7 @@ class Check(Struct, frozen=True, tag=True):
     syntax: ClassVar = Syntax(
         Word("check", "check #12", "Compare a node, or every custom Function, with finite differences."),
         Form(Argument("PLACE", "what", optional=True, offers=("@nodes",))),
-        role="tell",
+        role="output",
         needs="graph",
     )
     what: str = ""
@@ -82,7 +82,7 @@ class WhyNone(Struct, frozen=True, tag=True):
     syntax: ClassVar = Syntax(
         Word("why", "why 0.weight.grad", "Explain why a .grad is none or zeros: where its path to the loss ends."),
         Form(expression("what")),
-        role="tell",
+        role="output",
         needs="history",
     )
     what: Expression
@@ -119,7 +119,7 @@ class Say(Struct, frozen=True, tag=True):
 
     syntax: ClassVar = Syntax(
         Word("say", "say What it *means*.", "Narrate in Markdown, to the end of the line."),
-        role="tell",
+        role="output",
         line=lambda say: f"say {say.text}",
     )
     text: str
@@ -127,7 +127,7 @@ class Say(Struct, frozen=True, tag=True):
 
 def _size(text: str) -> str:
     if not re.fullmatch(r"[1-9]\d{0,2}x[1-9]\d{0,2}", text):
-        raise MisfitError(f"`{text}` is not a size", "", "Write columns and rows: size=120x40.", *place(text))
+        raise StatementError(f"`{text}` is not a size", "", "Write columns and rows: size=120x40.", *place(text))
     return str(text)
 
 
@@ -144,7 +144,7 @@ class Screenshot(Struct, frozen=True, tag=True):
             "Draw the screen to an SVG file; `screenshot!` overwrites.",
         ),
         Form(file("path"), Option("size", _size, offers=("80x24", "120x40", "200x60"))),
-        role="tell",
+        role="output",
         needs="history",
     )
     path: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 _LARGEST = 2**63 - 1
 
 
-class MisfitError(Exception):
+class StatementError(Exception):
     """A fault in a statement; `at` is its offset in the statement's text."""
 
     def __init__(self, title: str, what: str = "", remedy: str = "", at: int = 0, width: int = 1) -> None:
@@ -22,12 +22,12 @@ def integer(text: str) -> int:
     """Return an integer that fits in 64 bits, the limit of the wire format.
 
     Raises:
-        MisfitError: it is not one.
+        StatementError: it is not one.
     """
     if not (text.isascii() and text.isdigit()):
-        raise MisfitError(f"`{text}` is not a whole number", "", "Write digits only.", *place(text))
+        raise StatementError(f"`{text}` is not a whole number", "", "Write digits only.", *place(text))
     if len(text) > 100 or int(text) > _LARGEST:
-        raise MisfitError("this number is too large", f"The limit is {_LARGEST:,}.", "", *place(text))
+        raise StatementError("this number is too large", f"The limit is {_LARGEST:,}.", "", *place(text))
     return int(text)
 
 
@@ -35,11 +35,11 @@ def positive(text: str) -> int:
     """Return a number of commands, from 1.
 
     Raises:
-        MisfitError: it is not one.
+        StatementError: it is not one.
     """
     value = integer(text)
     if value < 1:
-        raise MisfitError("this is not a number of commands", "", "Write 1 or more.", *place(text))
+        raise StatementError("this is not a number of commands", "", "Write 1 or more.", *place(text))
     return value
 
 
@@ -47,8 +47,8 @@ def truth(text: str) -> bool:
     """Return the value of `true` or `false`.
 
     Raises:
-        MisfitError: it is neither.
+        StatementError: it is neither.
     """
     if text not in ("true", "false"):
-        raise MisfitError(f"`{text}` is neither true nor false", "", "Write `true` or `false`.", *place(text))
+        raise StatementError(f"`{text}` is neither true nor false", "", "Write `true` or `false`.", *place(text))
     return str(text) == "true"
