@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradstep.prompt import Session
     from gradstep.session.transport.open import open
+    from gradstep.session.transport.trace import set_trace, watch
     from gradstep.workload import Workload
 
 __version__ = "0.1.0"
-__all__ = ["Session", "Workload", "__version__", "open"]
+__all__ = ["Session", "Workload", "__version__", "open", "set_trace", "watch"]
 
-_HOME = {"Session": "gradstep.prompt", "Workload": "gradstep.workload", "open": "gradstep.session.transport.open"}
+_HOME = {
+    "Session": "gradstep.prompt",
+    "Workload": "gradstep.workload",
+    "open": "gradstep.session.transport.open",
+    "set_trace": "gradstep.session.transport.trace",
+    "watch": "gradstep.session.transport.trace",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -15,7 +16,7 @@ from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.problems import problem_of
 from gradstep.engine.runner import Runner
 from gradstep.engine.script.found import NoOptimizer
-from gradstep.engine.script.frames import source_line, variables
+from gradstep.engine.script.frames import named_values, source_line, variables
 from gradstep.engine.script.lines import Places, line_of
 from gradstep.engine.script.loop import ScriptLoop, Wanted
 from gradstep.engine.script.main_thread import MainThread
@@ -48,6 +49,16 @@ class Runnable(Protocol):
         ...
 
 
+class Attached(NamedTuple):
+    """What was running before the session: nobody runs it from here."""
+
+    name: str
+
+    def run(self) -> Ended:
+        """Refuse."""
+        raise wrong("this can't be run again", "the debugger was opened by a line of it", "run the script again")
+
+
 class ScriptSession:
     """Steps a script that runs on another thread, which has called `run_script`.
 
@@ -77,13 +88,45 @@ class ScriptSession:
         program, loop = self._program, self._loop
         if program is None or loop is None:  # closed before it began
             return Ended(0)
+        loop.watch()
         try:
-            with loop.watch():
-                self.ended = program.run()
+            self.ended = program.run()
         except GradstepError as error:
             self.ended = Ended(2, error.problem)
+        loop.leave()
         self._thread.end()
         return self.ended
+
+    def attach(self, name: str, frame: FrameType | None, parts: Sequence[object] = ()) -> ScriptLoop:
+        """Begin to watch what runs on this thread; return what watches it.
+
+        Args:
+            name: what it is called on the screen.
+            frame: where the models and optimizers that are there already are looked for.
+            parts: models and optimizers that are given.
+        """
+        self._program = Attached(name)
+        self._loop = loop = ScriptLoop(name, self._thread, self)
+        values = parts or [value for _, value in named_values(frame)]
+        for value in values:
+            if isinstance(value, torch.optim.Optimizer):
+                loop.found.optimizer(value)
+            elif isinstance(value, torch.nn.Module):
+                loop.found.module(value, frame)
+        loop.watch()
+        return loop
+
+    def joined(self) -> None:
+        """Wait for the first stop of a script that was running before; call on the session's thread."""
+        self._thread.stopped()
+        self._came()
+
+    def end(self, ended: Ended) -> None:
+        """Note how what was watched has ended, and answer until `close`; call on its thread."""
+        if self._loop is not None and not self._thread.released:
+            self.ended = ended
+            self._loop.leave()
+            self._thread.end()
 
     def close(self) -> None:
         """Let the script run on with nobody to stop it; one that has ended ends its thread."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal, Protocol
@@ -88,7 +88,7 @@ class ScriptLoop:
         self.thread, self._steps = thread, steps
         self.found = Found(name)
         self.lines = LineStops(self._at_line)
-        thread.resumed = self.lines.install
+        thread.resumed = self._resumed
         self.wanted = Wanted()
         self.iteration = 0
         """Iterations begun before this one."""
@@ -107,15 +107,38 @@ class ScriptLoop:
         self._backward: ExitStack | None = None
         self._watched = Watched()
         self._batch: Any = None
+        self._watching = ExitStack()
 
-    @contextmanager
-    def watch(self) -> Iterator[None]:
-        """Watch what runs on this thread, for as long as the block lasts."""
-        with observe(LoopPhases(self._come).consumer()):
-            yield
+    def watch(self) -> None:
+        """Watch what runs on this thread from now on."""
+        self._watching.enter_context(observe(LoopPhases(self._come).consumer()))
+
+    def leave(self) -> None:
+        """Watch nothing more. Call on the script's thread."""
+        for stack in (self._forward, self._backward, self._watching):
+            if stack is not None:
+                stack.close()
+        self._forward = self._backward = None
+        self.lines.places = {}
+        self.lines.install()
+
+    def stop_here(self, reason: str = "") -> None:
+        """Stop at the line that the script's thread is at."""
+        self.reason = reason
+        self._now()
+        self._halt()
+
+    def _resumed(self) -> None:
+        if self.thread.released:
+            self.leave()
+        else:
+            self.lines.install()
 
     # -- phases --------------------------------------------------------------------------------------------------------
     def _come(self, phase: Phase) -> None:
+        if self.thread.released:
+            self.leave()
+            return
         if phase.edge == "begins" or phase.name == "zero_grad":
             new = not phase.within and self._begins_iteration()
             if phase.edge == "begins" and self._stops_before(new):

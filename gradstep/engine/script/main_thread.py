@@ -33,6 +33,10 @@ class MainThread:
         """Set to have the script stop at the next place where it can."""
 
     # -- on the session's thread ---------------------------------------------------------------------------------------
+    def stopped(self) -> None:
+        """Wait for a stop that no `go` led to: the first one of a script that was running before the session."""
+        self._news.get()
+
     def go(self) -> bool:
         """Let the script run to its next stop or its end; return True at a stop inside a phase."""
         self._orders.put(None)

@@ -37,7 +37,7 @@ def open(workload: Workload) -> None:
         )
     from gradstep.session.local import Session
 
-    with _terminal() as terminal:
+    with terminal_of_this_process() as terminal:
         session = Session(workload)
         status = _run_screen(session, terminal)
         if status != 0:
@@ -57,7 +57,9 @@ SCREEN = "gradstep.tui.open"
 
 
 @dataclass
-class _Terminal:
+class Terminal:
+    """The terminal of this process, by its descriptors."""
+
     reading: int
     writing: int
     found: list[Any]
@@ -71,7 +73,12 @@ class _Terminal:
 
 
 @contextmanager
-def _terminal() -> Iterator[_Terminal]:
+def terminal_of_this_process() -> Iterator[Terminal]:
+    """Yield the terminal that a screen can be drawn on.
+
+    Raises:
+        GradstepError: there is none.
+    """
     if os.environ.get("TERM", "") in ("", "dumb"):
         raise _no_terminal(f"TERM is {os.environ.get('TERM') or 'not set'}: this terminal cannot draw a screen")
     opened = []
@@ -80,7 +87,7 @@ def _terminal() -> Iterator[_Terminal]:
             opened += [os.dup(0), os.dup(2)]
         else:
             opened.append(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-        yield _Terminal(opened[0], opened[-1], termios.tcgetattr(opened[0]))
+        yield Terminal(opened[0], opened[-1], termios.tcgetattr(opened[0]))
     except OSError as error:
         if opened:
             raise
@@ -101,30 +108,21 @@ def _no_terminal(why: str) -> GradstepError:
     )
 
 
-def _run_screen(session: Any, terminal: _Terminal) -> int:
+def _run_screen(session: Any, terminal: Terminal) -> int:
     """Serve the session at the gate while a screen process runs; return the exit status of that process."""
-    ours, theirs = socket.socketpair()
     # read in the screen process: read here, C code that prints with the GIL held would deadlock
     reading, writing = os.pipe()
     try:
-        screen = subprocess.Popen(
-            command_of(SCREEN, theirs.fileno(), reading, os.getpid()),
-            stdin=terminal.reading,
-            stdout=terminal.writing,
-            stderr=terminal.writing,
-            pass_fds=(theirs.fileno(), reading),
-        )
+        screen, ours = start_screen(terminal, reading)
     except BaseException:
-        ours.close()
         os.close(writing)
         raise
-    finally:
-        theirs.close()
-        os.close(reading)
     gate = Gate(ours)
     session.can_pause(lambda what: gate.tell(Waiting(what)), gate.interrupted)
-    redirected = _Redirected(writing)
-    watcher = threading.Thread(target=_watch, args=(screen, gate, redirected), name="gradstep-screen", daemon=True)
+    redirected = Redirected(writing, (1, 2))
+    watcher = threading.Thread(
+        target=watch_screen, args=(screen, gate, redirected), name="gradstep-screen", daemon=True
+    )
     watcher.start()
     try:
         gate.serve(session)
@@ -136,7 +134,30 @@ def _run_screen(session: Any, terminal: _Terminal) -> int:
     return screen.returncode
 
 
-def _watch(screen: subprocess.Popen[bytes], gate: Gate, redirected: _Redirected) -> None:
+def start_screen(terminal: Terminal, output: int) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a screen process on a terminal, which reads the debuggee's output; return it, and our end of its socket.
+
+    The descriptor `output` is closed here.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        screen = subprocess.Popen(
+            command_of(SCREEN, theirs.fileno(), output, os.getpid()),
+            stdin=terminal.reading,
+            stdout=terminal.writing,
+            stderr=terminal.writing,
+            pass_fds=(theirs.fileno(), output),
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+        os.close(output)
+    return screen, ours
+
+
+def watch_screen(screen: subprocess.Popen[bytes], gate: Gate, redirected: Redirected) -> None:
     """Wait for the screen to exit, then restore the output and release the gate; stop when the screen is suspended."""
     while True:
         _, status = os.waitpid(screen.pid, os.WUNTRACED)
@@ -149,18 +170,23 @@ def _watch(screen: subprocess.Popen[bytes], gate: Gate, redirected: _Redirected)
     gate.release()
 
 
-class _Redirected:
-    """Standard output and error of this process, including C code's, redirected into a pipe until `restore`."""
+class Redirected:
+    """Standard streams of this process, including C code's, redirected until `restore`.
 
-    def __init__(self, into: int) -> None:
+    Args:
+        into: the descriptor of a pipe or terminal; closed here.
+        streams: the descriptors of the streams.
+    """
+
+    def __init__(self, into: int, streams: tuple[int, ...]) -> None:
         flush_output()
-        self._kept = [os.dup(1), os.dup(2)]
-        os.dup2(into, 1)
-        os.dup2(into, 2)
+        self._kept = {stream: os.dup(stream) for stream in streams}
+        for stream in streams:
+            os.dup2(into, stream)
         os.close(into)
 
     def restore(self) -> None:
         """Undo the redirection: what is printed from now on must not go into a pipe that nobody reads."""
-        for number, kept in zip((1, 2), self._kept, strict=True):
-            os.dup2(kept, number)
+        for stream, kept in self._kept.items():
+            os.dup2(kept, stream)
             os.close(kept)
