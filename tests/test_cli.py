@@ -1,4 +1,4 @@
-"""The command line: what it refuses, with which words and exit code, before a screen opens and before torch."""
+"""The command line: what it refuses, with which message and exit code, before a screen opens and before torch."""
 
 from __future__ import annotations
 
@@ -105,12 +105,12 @@ def test_a_bad_size_is_refused(size: str, capsys: pytest.CaptureFixture[str]) ->
     assert "is not a size: use COLUMNSxROWS" in refused(["replay", "a.steps", f"--size={size}"], capsys)
 
 
-def test_a_pipe_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_is_not_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Standard input is not a terminal." in refused(["mlp"], capsys)
 
 
 @pytest.mark.parametrize("piped", ["out", "err"])
-def test_a_piped_output_is_no_terminal(
+def test_a_piped_output_is_not_a_terminal(
     piped: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in {"in", "out", "err"} - {piped}:
@@ -255,7 +255,7 @@ def test_python_dash_m_is_the_same_program() -> None:
     assert (done.returncode, done.stderr.splitlines()[0]) == (2, "gradstep: there is no example called mlq")
 
 
-def test_a_reader_that_closes_early_is_no_error() -> None:
+def test_a_reader_that_closes_early_is_not_an_error() -> None:
     done = subprocess.run(
         f"{sys.executable} -u -m gradstep examples | true", shell=True, capture_output=True, text=True, check=False
     )

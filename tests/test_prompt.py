@@ -1,4 +1,4 @@
-"""The session at a Python prompt: lines of the steps language, and what is said of wrong ones."""
+"""The session at a Python prompt: lines of the steps language, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_lines_of_the_language_are_carried_out_and_what_they_print_is_returned(s
     assert "2.bias" in session.run("why 2.bias.grad").text
 
 
-def test_the_first_line_that_goes_wrong_ends_it_and_is_said(session: gradstep.Session) -> None:
+def test_the_first_line_that_fails_ends_the_run_and_is_reported(session: gradstep.Session) -> None:
     outcome = session.run("forward\nexpect loss < 0\nbackward")
     assert outcome.problem is not None
     assert outcome.problem.kind == "expectation"
@@ -50,7 +50,7 @@ def test_lines_that_can_not_be_read_carry_nothing_out(session: gradstep.Session)
     assert session.log == []
 
 
-def test_an_error_that_is_expected_is_no_problem(session: gradstep.Session) -> None:
+def test_an_expected_error_is_not_a_problem(session: gradstep.Session) -> None:
     assert session.run('expect error "no loss" { backward }').ok
     missing = session.run('expect error "no loss" { forward }')
     assert missing.problem is not None
@@ -95,7 +95,7 @@ def test_an_example_is_opened_by_its_name_and_a_factory_is_to_be_called() -> Non
         gradstep.Session(workload().model)  # type: ignore[arg-type]
 
 
-def test_what_was_run_is_said_and_the_loss_is_there(session: gradstep.Session) -> None:
+def test_the_outcome_lists_the_commands_and_the_loss(session: gradstep.Session) -> None:
     assert repr(session.run("forward; backward")).startswith("forward; backward   loss ")
     assert repr(session.run("repeat 2 { step }\nprint 1 + 1")).splitlines()[1:] == ["  2"]
     outcome = session.forward()

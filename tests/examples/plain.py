@@ -1,4 +1,4 @@
-"""The training loop in plain torch, without gradstep: what every example's session must equal, bit for bit."""
+"""The training loop in plain torch, to which the session of every example must be bit-equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session gives, bit for bit, what the same loop gives in plain torch."""
+"""A session is bit-equal to the same loop in plain torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each example does what its first lines say."""
+"""Each example does what its docstring says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lessons hold: every statement of fact in them is true, could have been false, and is true with other seeds."""
+"""Every statement of fact in a lesson is true, could be false, and is true with other seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real engine behind the socket: torch in the one process, never in the other, and debuggees that misbehave."""
+"""The real engine behind the socket: torch in one process, never in the other, and debuggees that misbehave."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_what_a_factory_prints_comes_before_its_outcome(held: Held, file: str) -
     assert sorted(held.output.splitlines()) == ["error stream", "made in C", "made in Python"]
 
 
-def test_collections_leave_the_start_alone_and_what_an_earlier_load_left_is_let_go(held: Held, file: str) -> None:
+def test_present_objects_are_frozen_and_those_of_an_earlier_load_collected(held: Held, file: str) -> None:
     assert held.run(held.all(Load(f"{file}:leaves_a_cycle"), Forward())) == []
     assert "left alone: True" in held.output
     assert held.run(held.all(Load("mlp", seed=0))) == []
@@ -267,7 +267,7 @@ def test_killed_during_a_phase_the_command_fails_and_the_session_can_be_replayed
     held.run(work())
 
 
-def test_a_factory_that_exits_is_told_with_its_status_and_its_last_words(held: Held, file: str) -> None:
+def test_a_factory_that_exits_is_reported_with_its_status_and_output(held: Held, file: str) -> None:
     async def work() -> None:
         with pytest.raises(ConnectionError, match="exited with status 3"):
             await held.session.execute(Load(f"{file}:exits"))

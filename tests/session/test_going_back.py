@@ -1,4 +1,4 @@
-"""Going back in time at the session's door: what each command says, and where it leads."""
+"""Time travel in a session: what each command prints, and where it leads."""
 
 from __future__ import annotations
 
@@ -366,7 +366,7 @@ def test_replays_json_lines_carry_the_stop_reached_and_its_digest(capsys: pytest
     assert lines[-1]["branch"] == "b"
 
 
-def test_what_takes_long_when_a_large_history_is_thinned_is_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thinning_a_large_history_is_announced_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thinning, "LONG", 0)
     said: list[str] = []
     model = nn.Linear(4, 2)

@@ -1,4 +1,4 @@
-"""A buffer that a forward registers itself is no state that undo puts back; it is said, once."""
+"""A buffer that a forward registers is not restored by undo; a message says so once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def do(session: Session, text: str) -> Outcome:
     return outcomes[-1]
 
 
-def test_a_buffer_that_a_forward_registers_is_said_once_and_by_its_name() -> None:
+def test_a_buffer_that_a_forward_registers_is_named_once() -> None:
     session = session_of(nn.Sequential(Late()))
     assert "0.late: a buffer registered during training" in do(session, "forward").text
     assert "late" not in do(session, "forward").text

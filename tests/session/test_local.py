@@ -398,7 +398,7 @@ def test_a_plateau_scheduler_is_given_the_loss() -> None:
 
 
 @pytest.mark.parametrize("value", [True, 3, torch.tensor(3), torch.tensor(True)])
-def test_a_loss_that_is_no_float_does_not_break_the_session(value: Any) -> None:
+def test_a_loss_that_is_not_a_float_does_not_break_the_session(value: Any) -> None:
     session = made(nn.Linear(4, 2), loss=lambda out, target: value)
     outcome = session.forward()
     if isinstance(value, torch.Tensor):

@@ -1,4 +1,4 @@
-"""Looking at what a workload opens on selects nothing."""
+"""Showing what a workload opens on selects nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What writes a file refuses one that is there, unless it has a `!`, or is a line of a script that ran before."""
+"""A command that writes a file refuses an existing one, without `!` or an earlier run of the same script line."""
 
 from __future__ import annotations
 

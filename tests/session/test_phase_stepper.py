@@ -1,4 +1,4 @@
-"""Stepping through the one command path: positions, breakpoints, what may be done at a stop, and ways out."""
+"""Stepping through the one command path: positions, breakpoints, what is allowed at a stop, and ways out."""
 
 from __future__ import annotations
 

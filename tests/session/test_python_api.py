@@ -1,4 +1,4 @@
-"""The views by name: what a prompt and a notebook are shown."""
+"""The views by name, as shown at a prompt and in a notebook."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_show_without_a_name_is_about_what_is_selected_or_what_the_workload_asks
 @pytest.mark.parametrize(
     ("what", "word"), [("3.weight", "Did you mean `2.weight`"), ("2.weight[", "no name"), ("2", "")]
 )
-def test_what_cannot_be_shown_is_said_and_selects_nothing(session: Session, what: str, word: str) -> None:
+def test_what_cannot_be_shown_is_reported_and_selects_nothing(session: Session, what: str, word: str) -> None:
     refused = session.show(what)
     assert isinstance(refused, NoView)
     assert word in refused.why
@@ -130,7 +130,7 @@ def test_before_anything_is_loaded_every_view_says_so() -> None:
         assert view == NoView(0, "nothing is loaded yet")
 
 
-def test_a_workload_whose_opening_is_no_plain_selection_can_still_be_looked_at() -> None:
+def test_a_workload_whose_opening_is_not_a_selection_can_still_be_shown() -> None:
     model = nn.Linear(2, 1)
     session = Session(
         Workload(

@@ -377,7 +377,7 @@ def test_the_engine_and_its_forked_children_go_when_the_screen_is_killed(stub: S
     run(gone(child))
 
 
-def test_the_engine_of_another_process_cannot_be_restarted_and_its_end_is_told(nothing_left: None) -> None:
+def test_the_engine_of_another_process_cannot_be_restarted_and_its_exit_is_reported(nothing_left: None) -> None:
     async def work() -> None:
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()

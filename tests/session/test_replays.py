@@ -1,4 +1,4 @@
-"""What a session logs replays to the same place, also where a command failed half way, was paused or interrupted."""
+"""The log of a session replays to the same state, also if a command failed halfway, was paused or interrupted."""
 
 from __future__ import annotations
 

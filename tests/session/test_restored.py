@@ -1,4 +1,4 @@
-"""Restoring a state whose graph was alive: it takes a restore and a forward, and is one command to undo."""
+"""Restoring a state whose graph was alive re-runs a forward, and is one command to undo."""
 
 from __future__ import annotations
 

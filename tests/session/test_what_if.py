@@ -1,4 +1,4 @@
-"""`try`: the same again with something changed, on a branch of its own; in Python, and in a script."""
+"""`try`: the same commands with something changed, on a new branch; in Python, and in a script."""
 
 from __future__ import annotations
 

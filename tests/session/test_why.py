@@ -1,4 +1,4 @@
-"""`why X.grad` at the session's door: the answer is the same, however the session has come to the stop."""
+"""`why X.grad` in a session: the answer does not depend on how the session reached the stop."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def why(session: Session) -> str:
         "step; forward; backward; undo 3",
     ],
 )
-def test_the_answer_does_not_depend_on_how_the_stop_was_come_to(way: str) -> None:
+def test_the_answer_does_not_depend_on_how_the_stop_was_reached(way: str) -> None:
     asked = session()
     do(asked, "forward; backward")
     plain = why(asked)
@@ -86,7 +86,7 @@ def forgot(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     return nn.functional.mse_loss(output, batch[1]) + 0.1 * output.detach().square().mean()
 
 
-def test_a_term_without_a_graph_is_said_at_every_stop_and_nothing_runs_while_a_phase_is_stopped_inside() -> None:
+def test_a_term_without_a_graph_is_named_at_every_stop_and_nothing_runs_inside_a_phase() -> None:
     ran: list[int] = []
 
     def compute_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:

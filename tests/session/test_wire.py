@@ -1,4 +1,4 @@
-"""The wire: everything that a session says survives the way through bytes."""
+"""The wire format: every message survives a round trip through bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small tables for a REPL and a notebook: what they say, and that they line up."""
+"""Outcomes as small tables for a REPL and a notebook: their text and alignment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_table_lines_up() -> None:
     ]
 
 
-def test_nothing_changed_is_said() -> None:
+def test_an_outcome_without_changes_says_so() -> None:
     assert repr(NONE) == "loaded\n  no weight and no .grad changed"
     assert "no weight and no .grad changed" in NONE._repr_html_()
 

@@ -1,4 +1,4 @@
-"""Views as plain text and as HTML: what they say, that nothing of the debuggee's gets out, that both themes read."""
+"""Views as plain text and as HTML: their text, escaping of the debuggee's strings, contrast in both themes."""
 
 from __future__ import annotations
 
@@ -339,7 +339,7 @@ def test_pictures_are_png_with_black_white_and_red_for_nan() -> None:
     assert rows == bytes([0, 0, 0, 0, 255, 255, 255, 0, 255, 0, 0, 128, 128, 128])
 
 
-def test_a_batch_of_pictures_has_one_for_each_sample_with_what_was_said() -> None:
+def test_a_batch_of_images_has_one_per_sample_with_its_prediction() -> None:
     image = Piece("image", ((0.0, 1.0), (1.0, 0.0)), 4)
     said = [Piece("tokens", ((float(n),),), 1) for n in (2, 1)]
     samples = (

@@ -1,4 +1,4 @@
-"""Looking at the past inside a phase: it is shown as it was recorded, and the phase does not notice."""
+"""Looking at the past inside a phase: it is shown as it was recorded, and the phase is not affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured at a stop is measured once for a screen, however often it scrolls; for a program each time."""
+"""At one stop, measurements are made once for a screen, however often it scrolls, and each time for a program."""
 
 from __future__ import annotations
 

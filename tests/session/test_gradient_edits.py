@@ -1,4 +1,4 @@
-"""Changing what flows at a stop inside a backward, as a command: undone, done again, replayed, and said."""
+"""Gradient edits at a stop inside a backward, as a command: undone, redone, replayed, and their output."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_it_is_not_seen_afterwards_where_it_would_be_something_else(session: Ses
     assert "changed by hand, by what 2.bias.grad was" in node.note
 
 
-def test_why_a_grad_is_none_says_that_it_may_be_by_hand(session: Session) -> None:
+def test_why_a_grad_is_none_names_a_gradient_edit(session: Session) -> None:
     do(session, TO_RELU + "; set node.in = none; out phase")
     assert "passed no gradient to it (a gradient was edited in flight)" in do(session, "why 0.weight.grad").text
 
