@@ -15,6 +15,7 @@ from gradstep.tui.controllers.find import Find
 from gradstep.tui.controllers.layouts import Layouts
 from gradstep.tui.controllers.node import Node
 from gradstep.tui.controllers.opening import Opening
+from gradstep.tui.controllers.output import ScriptOutput
 from gradstep.tui.controllers.panels import Panels
 from gradstep.tui.controllers.stepping import Stepping
 from gradstep.tui.controllers.tensor import Tensor
@@ -66,20 +67,21 @@ class StepScreen(Desk, inherit_bindings=False):
         """
         super().__init__(session, appearance)
         self.looking = Looking(self)
-        self.showing = Showing(self, self.looking, opening, on_outcome)
+        self.script_output = ScriptOutput(self)
+        self.showing = Showing(self, self.looking, opening, on_outcome, self.script_output)
         self.queue = CommandQueue(session, self.showing, rest)
         self.typing, self.counting, self.layouts = CommandLines(self), Counting(self), Layouts(self)
         self.training = Training(self, self.showing, opening)
         self.stepping = Stepping(self, self.training)
         self.travel = TimeTravel(self, self.stepping)
         self.what_if = WhatIf(self, self.typing)
-        self.panel_keys = Panels(self, self.stepping, self.travel, self.what_if, self.typing)
+        self.panel_keys = Panels(self, self.stepping, self.travel, self.what_if, self.typing, self.script_output)
         self.find, self.tensor_keys, self.node = Find(self, self.typing), Tensor(self, self.typing), Node(self)
         self.opening = Opening(self, self.training, self.showing, script, resumed)
         # the order in which they are called for a stop, a key or a command
         self.controllers = (
             *(self.travel, self.stepping, self.node, self.what_if, self.find, self.tensor_keys, self.panel_keys),
-            *(self.training, self.layouts, self.typing, self.counting, self.showing, self.opening),
+            *(self.script_output, self.training, self.layouts, self.typing, self.counting, self.showing, self.opening),
         )
         self._keys: Mapping[str, Callable[[], object]] = {
             key: do for controller in self.controllers for key, do in controller.handles().items()
@@ -119,6 +121,8 @@ class StepScreen(Desk, inherit_bindings=False):
             self._early.append(event)
 
     async def _take(self, event: events.Key | events.Paste) -> None:
+        if self.script_output.take(event):
+            return
         line = self.line
         if self.footer.said or self.footer.complaint:
             self.footer.complaint = ""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gradstep.tui.controllers.output import ScriptOutput
 from gradstep.tui.desk import Controller, Desk
 from gradstep.tui.keys import keymap
 from gradstep.tui.keys.in_keys import view_in_keys
@@ -37,7 +38,12 @@ class Showing(Controller):
     """Presents outcomes of commands, and events of the session."""
 
     def __init__(
-        self, screen: Desk, looking: Looking, opening: Sequence[Command], on_outcome: Callable[[Outcome], None]
+        self,
+        screen: Desk,
+        looking: Looking,
+        opening: Sequence[Command],
+        on_outcome: Callable[[Outcome], None],
+        output: ScriptOutput,
     ) -> None:
         """Hold the screen.
 
@@ -46,8 +52,10 @@ class Showing(Controller):
             looking: collects the requests of panels.
             opening: the first commands.
             on_outcome: called with every outcome, for the recording.
+            output: draws what a script prints.
         """
         super().__init__(screen)
+        self._script_output = output
         self.frames = 0
         """Stops presented so far."""
         self._looking, self._opening, self._on_outcome = looking, opening, on_outcome
@@ -55,7 +63,7 @@ class Showing(Controller):
         self._stages: list[tuple[str, float]] = []
         self._output = ""
         """The tail of the debuggee's output during loading."""
-        self._log_due = self._output_due = False
+        self._log_due = False
         self._narrates = False
         """True when the last command was narration."""
 
@@ -64,7 +72,6 @@ class Showing(Controller):
         """Start the clock and subscribe to session events, once the event loop runs."""
         self._clock = self.screen.set_interval(0.1, self._tick, pause=True)
         self.screen.session.on_event = self.on_session_event
-        self.screen.output.connect(self.screen.session.terminal)
 
     def remember(self, history: Sequence[Command]) -> None:
         """Take over the commands executed before the screen opened."""
@@ -101,8 +108,7 @@ class Showing(Controller):
                 self.screen.say(f"pausing: {clean(what)} has to end first")
             case Output(text):
                 if self.screen.session.terminal is not None:
-                    self.screen.output.write(text)
-                    self._draw_output_soon()
+                    self._script_output.printed(text)
                     return
                 self.screen.log_panel.write(text)
                 if self._stages:
@@ -130,17 +136,6 @@ class Showing(Controller):
                 )
                 self.screen.rearrange()
                 self.screen.redraw()
-
-    def _draw_output_soon(self) -> None:
-        if not self._output_due:
-            self._output_due = True
-            self.screen.set_timer(1 / 30, self._draw_output)
-
-    def _draw_output(self) -> None:
-        self._output_due = False
-        if not self.screen.output.catch_up():
-            self._draw_output_soon()
-        self.screen.output.redraw()
 
     def _show_log(self) -> None:
         self._log_due = False
@@ -267,6 +262,7 @@ class Showing(Controller):
             self._opened(),
             self.screen.reading is not None and not self.screen.reading.at_end,
             queue.place or (queue.playing.words if queue.playing is not None else ""),
+            self._script_output.awaited,
         )
 
     def _opened(self) -> str:
@@ -286,6 +282,8 @@ class Showing(Controller):
         """Update the footer and the status line."""
         now = [name for name in ("restart", "traceback") if self.screen.applies(name)]
         now = now if self.queue.dead or not self.queue.running else []
+        now += ["output"] * self._script_output.awaited
+        self.screen.footer.awaits_input = self._script_output.awaited
         self.screen.footer.playing, self.screen.footer.maximised = (
             self.queue.playing is not None,
             self.screen.maximised,

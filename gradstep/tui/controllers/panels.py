@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from gradstep.tui.commands.jobs import command_job, show_of
 from gradstep.tui.controllers.command_line import CommandLines
+from gradstep.tui.controllers.output import ScriptOutput
 from gradstep.tui.controllers.stepping import Stepping
 from gradstep.tui.controllers.time_travel import TimeTravel
 from gradstep.tui.controllers.training import parse_commands
@@ -36,11 +37,18 @@ class Panels(Controller):
     """Focus, cursor, selection and clipboard, and the actions that panels request."""
 
     def __init__(
-        self, screen: Desk, stepping: Stepping, travel: TimeTravel, what_if: WhatIf, typing: CommandLines
+        self,
+        screen: Desk,
+        stepping: Stepping,
+        travel: TimeTravel,
+        what_if: WhatIf,
+        typing: CommandLines,
+        output: ScriptOutput,
     ) -> None:
         """Attach to the screen and the controllers that panels' actions need."""
         super().__init__(screen)
         self._stepping, self._travel, self._what_if, self._typing = stepping, travel, what_if, typing
+        self._output = output
         self._moving = False
         """True while Model's cursor has moved and the selection has not followed."""
         self._early: list[tuple[Panel[Any], Callable[[], object]]] = []
@@ -58,7 +66,7 @@ class Panels(Controller):
             for key, do in panel.keys().items()
         }
         return own | {
-            **{name: partial(self.focus, name) for name in PANELS if name != "compare"},  # whose key compares
+            **{name: partial(self.focus, name) for name in PANELS if name not in ("compare", "output")},
             "panel": partial(self.next, 1),
             "panel_back": partial(self.next, -1),
             "up": partial(self.move, -1),
@@ -194,6 +202,10 @@ class Panels(Controller):
     def type(self, line: str) -> None:
         """Open the command line."""
         self._typing.begin(line)
+
+    def type_into_script(self) -> None:
+        """Have keys go to the script."""
+        self._output.type()
 
     def edit(self, line: str) -> None:
         """Open the command line with an edit; with a `try` of it when the past is shown."""

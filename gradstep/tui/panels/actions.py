@@ -41,6 +41,10 @@ class Actions(Protocol):
         """Open the command line with the start of a command."""
         ...
 
+    def type_into_script(self) -> None:
+        """Have every key go to the script's terminal."""
+        ...
+
     def edit(self, line: str) -> None:
         """Open the command line with the start of an edit; in the past, of a what-if."""
         ...

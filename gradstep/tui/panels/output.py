@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from gradstep.session.protocol import Terminal
+from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.drawing import Drawing, empty, window
 from gradstep.tui.render.lines import Span
@@ -88,6 +89,13 @@ class OutputPanel(Panel[NoView]):
             lines.append(line._replace(spans=(_INDENT, *line.spans)))
         right = max(0, longest - room - self._left)
         return Drawing("typing" if self.typing else "", lines, rows, start, end - start, self._left, right)
+
+    def press(self, key: str, actions: Actions) -> bool:
+        """Type into the script's terminal on enter."""
+        if key != "choose":
+            return False
+        actions.type_into_script()
+        return True
 
     def scroll_rows(self, rows: int) -> None:
         """Scroll; at the end the panel follows what is printed again."""

@@ -95,6 +95,10 @@ class FooterRow(Surface):
         self.candidates: Sequence[str] = ()
         self.complaint = ""
         """What is wrong with a file that was read at the start; it stays over stops, until a key is pressed."""
+        self.typing = ""
+        """The script that keys go to; empty when they are gradstep's."""
+        self.awaits_input = False
+        """True while a script waits for something to be typed."""
         self.said = ""
         """One line in place of the keys: a fault of what is typed, or what a key could not do."""
 
@@ -103,6 +107,18 @@ class FooterRow(Surface):
         row = Row(width)
         if self.said or self.complaint:
             return [row.left(1, clean(self.said or self.complaint), "bright").line()]
+        if self.typing:
+            back = self.keyboard.key("pause").shown
+            row.left(1, f" typing into {clean(self.typing)} ", "block").add(f"  {back}", "key").add(
+                " back to gradstep", "dim"
+            )
+            return [
+                row.add("   ctrl+c", "key")
+                .add(" interrupt", "dim")
+                .add("   ctrl+d", "key")
+                .add(" end of input", "dim")
+                .line()
+            ]
         for text in self.candidates:
             if row.at + len(text) + 3 > width:
                 break
@@ -112,6 +128,8 @@ class FooterRow(Surface):
         return [row.line()]
 
     def _label(self, key: Key, width: int) -> str:
+        if key.id == "output" and self.awaits_input:
+            return "answer"
         if key.id == "play" and self.playing:
             return "stop"
         if key.id == "maximise" and self.maximised:

@@ -38,6 +38,8 @@ class Activity(NamedTuple):
     """True while a script is open: space runs its next line."""
     place: str = ""
     """Where what runs has come to, e.g. `turn 3 of 12`."""
+    awaits_input: bool = False
+    """True while a script waits for something to be typed."""
 
 
 def status(stop: Stop, activity: Activity, width: int, branched: bool = False) -> Line:
@@ -53,7 +55,7 @@ def status(stop: Stop, activity: Activity, width: int, branched: bool = False) -
     row.add(" " if narrow else "  ").add(workload, "bright")
     if stop.workload:
         _facts(row, stop, narrow, room)
-    moves = activity.queued > 1 or activity.running or activity.place or stop.hit
+    moves = activity.queued > 1 or activity.running or activity.place or activity.awaits_input or stop.hit
     return row.right(width - 1, right, "text" if moves else "dim").line()
 
 
@@ -97,6 +99,8 @@ def _right(stop: Stop, activity: Activity, branched: bool) -> str:
         parts.append(f"{activity.queued} queued")
     if activity.dead:
         parts.append("engine dead")
+    elif activity.awaits_input:
+        parts.append("waits for input")
     elif activity.loading:
         parts.append(f"loading {activity.seconds:.1f} s")
     elif activity.place:
