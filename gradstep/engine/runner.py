@@ -16,10 +16,10 @@ from gradstep.engine.expressions.names import Scope
 from gradstep.engine.held import Held
 from gradstep.engine.observe.observer import end_since, observing
 from gradstep.engine.observe.strays import find_strays
-from gradstep.engine.observe.taps import BackwardTaps, tap_backward
 from gradstep.engine.phases import Taps
 from gradstep.engine.problems import problem_of
 from gradstep.engine.state.saved import Saved
+from gradstep.engine.stepping.backward_places import BackwardPlaces
 from gradstep.engine.stepping.gradient_edits import Flows
 from gradstep.engine.transaction import Transaction
 from gradstep.values.commands import ACT_NAMES, Backward, EditCommand, PointCommand, line_of
@@ -159,6 +159,6 @@ class _RepeatedEdits:
         assert graph is not None
         with (
             self.flows.around(lambda _: None, lambda *_: True) as (come, passes),
-            tap_backward(BackwardTaps(graph, lambda _: SourceLine(), held.kinds, held.names, come, passes)),
+            BackwardPlaces(graph, lambda _: SourceLine(), held.kinds, held.names, come, passes).watch(),
         ):
             yield

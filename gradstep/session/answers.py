@@ -98,13 +98,13 @@ def _why_none(inspector: Inspector, what: Expression) -> str:
 
 
 def _check(inspector: Inspector, what: str) -> str:
-    graph, event = inspector.held.graph(), inspector.scope.event()
+    graph, here = inspector.held.graph(), inspector.scope.stop_place()
     if graph is None:
         raise wrong("there is no graph to check", "forward records it", "run `forward` first")
     if what:
         numbers = nodes_named(what, graph)
-    elif event is not None and event.node is not None:
-        numbers = [event.number]
+    elif here is not None and here.node is not None:
+        numbers = [here.number]
     else:
         numbers = [number for number, node in enumerate(graph.nodes) if is_function(node)]
     if not numbers:

@@ -200,15 +200,15 @@ class Inspector:
 
     def _why(self, stop: int, index: tuple[int, ...] | None) -> WhyView:
         stepping = self._stepping
-        if stepping is not None and stepping.event is not None:
-            return why_inside(self.held, stop, stepping, stepping.event)
+        if stepping is not None and stepping.stop_place is not None:
+            return why_inside(self.held, stop, stepping, stepping.stop_place)
         element = element_of(self.held, self._shown, index)
         terms = None if self.stepper.inside else self._terms
         return why_view(self.held, stop, self._changes(), element, self._norms, terms)
 
     def _names(self, stop: int) -> Names:
-        held, event, graph = self.held, self.scope.event(), self.held.graph()
-        passed = () if event is None else (f"{event.kind}.in", f"{event.kind}.out", f"{event.kind}.name")
+        held, here, graph = self.held, self.scope.stop_place(), self.held.graph()
+        passed = () if here is None else (f"{here.kind}.in", f"{here.kind}.out", f"{here.kind}.name")
         return Names(
             stop,
             self.scope.model_names(),
@@ -275,9 +275,9 @@ class Inspector:
                 return self._passing.contributions(stop, request, self._stepping)
             case LookInside():
                 stepping = self._stepping
-                if stepping is None or stepping.event is None:
+                if stepping is None or stepping.stop_place is None:
                     return self._through.view(stop, request)
-                return inside_view(held, stop, stepping, stepping.event)
+                return inside_view(held, stop, stepping, stepping.stop_place)
             case LookSource():
                 return source_view(held, stop, self._stepping, request, self.line())
             case LookBreakpoints():

@@ -111,7 +111,7 @@ class PhaseStepper:
             runner, act, self.breakpoints, self._holds, self._describe, ops, self.waiting, self._scope
         )
         self._modules = not ops
-        self._scope.event = lambda: None if self._stepping is None else self._stepping.event
+        self._scope.stop_place = lambda: None if self._stepping is None else self._stepping.stop_place
         return self.go(kind, place=place)
 
     def follow(self, act: cmd.Forward | cmd.Backward, thread: Thread, kind: Kind) -> Stepping:
@@ -119,7 +119,7 @@ class PhaseStepper:
         self._stepping = stepping = Stepping(
             self._runner, act, self.breakpoints, self._holds, self._describe, True, self.waiting, self._scope, thread
         )
-        self._scope.event = lambda: None if self._stepping is None else self._stepping.event
+        self._scope.stop_place = lambda: None if self._stepping is None else self._stepping.stop_place
         stepping.will(kind)
         return stepping
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradstep.engine.held import Held
-from gradstep.engine.observe.events import Event
-from gradstep.engine.observe.rerun import backward_again
 from gradstep.engine.state.digest import digest
+from gradstep.engine.stepping.rerun import backward_again
+from gradstep.engine.stepping.stop_places import StopPlace
 
 
 class Average:
@@ -78,7 +78,7 @@ def test_a_look_that_runs_the_backward_again_leaves_no_mark(acts: tuple[Any, ...
     held, _ = restless()
     run(held, *acts)
     before = marks(held)
-    seen: list[Event] = []
+    seen: list[StopPlace] = []
     backward_again(held, seen.append)
     assert seen
     assert marks(held) == before

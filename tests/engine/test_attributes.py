@@ -24,8 +24,8 @@ from travelling import Traveller
 
 from gradstep.engine.autograd.buffers import state_of
 from gradstep.engine.files.compare import compare_files
-from gradstep.engine.observe.rerun import backward_again, forward_again
 from gradstep.engine.state.digest import digest
+from gradstep.engine.stepping.rerun import backward_again, forward_again
 from gradstep.values.commands import Forward
 
 

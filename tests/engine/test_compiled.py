@@ -20,8 +20,8 @@ from gradstep.engine.autograd.jacobian import Refusal, vjp
 from gradstep.engine.diagnose.missing_grad import why_none
 from gradstep.engine.expressions.scope import HeldScope
 from gradstep.engine.held import Held
-from gradstep.engine.observe.rerun import backward_again
 from gradstep.engine.stepping.breakpoints import Breakpoints
+from gradstep.engine.stepping.rerun import backward_again
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Break
 from gradstep.values.errors import GradstepError
@@ -207,9 +207,9 @@ def test_what_is_compiled_trains_as_without_gradstep_and_compiles_as_often(
 def places(held: Held) -> list[tuple[str, str, str, bool]]:
     phase, seen = stepping(held), []
     while phase.go("into"):
-        event = phase.event
-        assert event is not None
-        seen.append((event.edge, event.path, event.name, event.compiled))
+        here = phase.stop_place
+        assert here is not None
+        seen.append((here.edge, here.path, here.name, here.compiled))
     return seen
 
 
@@ -229,14 +229,14 @@ def test_a_compiled_child_is_stepped_over_and_the_rest_into() -> None:
 def test_a_compiled_function_is_one_operation_with_the_line_that_calls_it() -> None:
     held = hold(Outer(Net(), late=True), [data()])
     phase = stepping(held)
-    while phase.go("into") and phase.event is not None and not phase.event.compiled:
+    while phase.go("into") and phase.stop_place is not None and not phase.stop_place.compiled:
         pass
     assert phase.position is not None
     assert (phase.position.name, phase.position.path) == ("compiled _doubled", "")
     assert "torch.compile(_doubled" in phase.position.source.text
-    assert phase.event is not None
-    assert len(phase.event.inputs) == 1
-    assert isinstance(phase.event.outputs, tuple)
+    assert phase.stop_place is not None
+    assert len(phase.stop_place.inputs) == 1
+    assert isinstance(phase.stop_place.outputs, tuple)
     phase.abandon()
 
 
@@ -249,10 +249,10 @@ def test_what_the_compiler_computes_itself_is_no_backward_of_the_forward() -> No
 
 def test_keywords_of_a_compiled_module_are_seen() -> None:
     phase = stepping(hold(Outer(in_place(Net())), [data()]))
-    while phase.go("into") and phase.event is not None and not phase.event.compiled:
+    while phase.go("into") and phase.stop_place is not None and not phase.stop_place.compiled:
         pass
-    assert phase.event is not None
-    assert phase.event.keywords == {"scale": 0.5}
+    assert phase.stop_place is not None
+    assert phase.stop_place.keywords == {"scale": 0.5}
     phase.abandon()
 
 
@@ -338,7 +338,7 @@ def test_a_backward_that_is_looked_at_compiles_once_and_gives_the_same_bits() ->
                 run(held, B)
                 seen.append((held.point.value, [bits(p.grad) for p in model.parameters()]))
             arrived: list[str] = []
-            graph = backward_again(held, lambda event, seen=arrived: seen.append(event.name))
+            graph = backward_again(held, lambda here, seen=arrived: seen.append(here.name))
             assert arrived.count("CompiledFunctionBackward") == 2
             place = next(i for i, node in enumerate(graph.nodes) if node.name() == "CompiledFunctionBackward")
             refused = vjp(graph.nodes[place], torch.ones(3, 2), asked=True)

@@ -52,12 +52,12 @@ def refused(held: Held, place: int, line: str) -> str:
     """Type a line at a place where it must be refused; nothing is changed by it."""
     phase = stepping(held, B)
     assert phase.go("place", place=place)
-    event = phase.event
-    assert event is not None
-    before = (event.inputs, event.outputs)
+    here = phase.stop_place
+    assert here is not None
+    before = (here.inputs, here.outputs)
     with pytest.raises(GradstepError) as raised:
         phase.ask(lambda: phase.change(assign(line)))
-    assert (event.inputs, event.outputs) == before
+    assert (here.inputs, here.outputs) == before
     assert phase.act == B
     phase.abandon()
     problem = raised.value.problem
@@ -157,15 +157,15 @@ def test_on_whole_models_it_is_what_the_hooks_of_the_nodes_do(name: str) -> None
     assert graph is not None
     see = stepping(run(BUILD[name](), *acts), B)
     while see.go("into"):
-        event = see.event
-        assert event is not None
-        side = "in" if event.edge == "before" else "out"
-        values = event.inputs if side == "in" else event.outputs or ()
+        here = see.stop_place
+        assert here is not None
+        side = "in" if here.edge == "before" else "out"
+        values = here.inputs if side == "in" else here.outputs or ()
         if see.place % (7 if name in MODELS else 3) or any(
             isinstance(value, Tensor) and value.is_sparse for value in values
         ):
             continue
-        hooks.append((event.number, event.edge, lambda g: -0.5 * g))
+        hooks.append((here.number, here.edge, lambda g: -0.5 * g))
         for i, value in enumerate(values):
             if value is not None:
                 part = f"node.{side}" + (f"[{i}]" if len(values) > 1 else "")
@@ -295,10 +295,10 @@ def test_where_several_meet_the_sum_is_changed_and_an_addend_by_what_leaves_its_
     join = place_of(held, "Addmm")
     phase = stepping(held, B)
     assert phase.go("place", place=join)
-    assert phase.event is not None
-    assert len(phase.event.addends) == 3
+    assert phase.stop_place is not None
+    assert len(phase.stop_place.addends) == 3
     phase.ask(lambda: phase.change(assign("set node.in = 0 * node.addends[0] + node.addends[1]")))
-    addend = phase.event.addends[1][2].clone()
+    addend = phase.stop_place.addends[1][2].clone()
     phase.go("end")
     torch.testing.assert_close(model.bias.grad, addend.sum(0))
 
@@ -386,9 +386,9 @@ def test_going_back_to_a_place_makes_the_changes_before_it_again() -> None:
     act = Backward(flows=(Flow(relu, assign("set node.in = 3 * node.in")), Flow(last, assign("set node.in[0] = 0"))))
     phase = stepping(held, act)
     assert phase.go("place", place=last)
-    assert phase.event is not None
-    assert float(phase.event.inputs[0][0].abs().sum()) == 0
-    assert phase.event.by_hand
+    assert phase.stop_place is not None
+    assert float(phase.stop_place.inputs[0][0].abs().sum()) == 0
+    assert phase.stop_place.edited
     phase.go("end")
     other = run(small(), F)
     runner_of(other).carry_out(act, HeldScope(other))
@@ -430,8 +430,8 @@ def test_in_a_reentrant_checkpoint_a_place_is_the_same_place_again() -> None:
     steps = stepping(run(build(), F), B)
     places: list[int] = []
     while steps.go("into"):
-        assert steps.event is not None
-        if steps.event.edge == "before":
+        assert steps.stop_place is not None
+        if steps.stop_place.edge == "before":
             places.append(steps.place)
     act = stepped(held, *[(place, "set node.in = 2 * node.in") for place in places[1:]])
     runner_of(again).carry_out(act, HeldScope(again))

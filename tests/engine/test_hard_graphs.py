@@ -14,9 +14,9 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from gradstep.engine.held import Held
-from gradstep.engine.observe.rerun import backward_again
 from gradstep.engine.state.digest import digest
 from gradstep.engine.stepping.breakpoints import Breakpoints
+from gradstep.engine.stepping.rerun import backward_again
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Forward
 
@@ -130,10 +130,10 @@ HARD: dict[str, Callable[[], Held]] = {
 def walk(held: Held, act: Forward | Backward) -> list[int]:
     phase, seen = Stepping(runner_of(held), act, Breakpoints(), lambda _: True, str), []
     while phase.go("into"):
-        event = phase.event
-        assert event is not None
-        if event.edge == "before":
-            seen.append(event.number)
+        here = phase.stop_place
+        assert here is not None
+        if here.edge == "before":
+            seen.append(here.number)
     return seen
 
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from gradstep.engine.autograd.jacobian import Refusal, vjp
 from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
-from gradstep.engine.observe.events import Event
 from gradstep.engine.state.digest import digest
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
+from gradstep.engine.stepping.stop_places import StopPlace
 from gradstep.values.commands import Break
 
 Loss = Callable[[nn.Module, Any], Tensor]
@@ -111,13 +111,13 @@ def stepping(held: Held, act: Any = F, points: Breakpoints | None = None) -> Ste
     return Stepping(runner_of(held), act, points or Breakpoints(), lambda _: True, str)
 
 
-def places(held: Held, see: Callable[[Stepping, Event], Any], kind: str = "into") -> list[Any]:
+def places(held: Held, see: Callable[[Stepping, StopPlace], Any], kind: str = "into") -> list[Any]:
     """Step through a forward; return what is seen at each place."""
     phase, seen = stepping(held), []
     while phase.go(kind):  # type: ignore[arg-type]
-        event = phase.event
-        assert event is not None
-        seen.append(phase.ask(lambda event=event: see(phase, event)))  # type: ignore[misc]
+        here = phase.stop_place
+        assert here is not None
+        seen.append(phase.ask(lambda here=here: see(phase, here)))  # type: ignore[misc]
     return seen
 
 
@@ -128,10 +128,13 @@ def test_a_stepped_forward_gives_the_same_bits(name: str) -> None:
     for act in (F, B, S, F):
         run(plain, act)
     stepped.keeper.restore(start)
-    places(stepped, lambda phase, event: vjp(event.node, event.inputs) if event.node is not None else None)
+    places(
+        stepped,
+        lambda phase, here: vjp(here.node, here.inputs) if here.node is not None else None,
+    )
     for act in (B, S):
         run(stepped, act)
-    places(stepped, lambda phase, event: setattr(phase, "looked", True))
+    places(stepped, lambda phase, here: setattr(phase, "looked", True))
     assert digest(stepped) == digest(plain)
     assert torch.autograd._engine_run_backward is torch.autograd.graph._engine_run_backward  # type: ignore[attr-defined]
 
@@ -140,18 +143,18 @@ def test_a_stepped_forward_gives_the_same_bits(name: str) -> None:
 def test_what_a_node_makes_of_v_is_what_the_engine_passes_on(name: str) -> None:
     made: list[Any] = []
 
-    def see(phase: Stepping, event: Event) -> bool | None:
-        if event.node is None:
+    def see(phase: Stepping, here: StopPlace) -> bool | None:
+        if here.node is None:
             return None
-        if event.edge == "before":
-            made.append(vjp(event.node, event.inputs))
+        if here.edge == "before":
+            made.append(vjp(here.node, here.inputs))
             return None
         foreseen = made.pop()
         if isinstance(foreseen, Refusal):
             assert foreseen.kind == "leaf"
             return None
-        assert event.outputs is not None
-        pairs = [(a, b) for a, b in zip(foreseen, event.outputs, strict=True) if a is not None and b is not None]
+        assert here.outputs is not None
+        pairs = [(a, b) for a, b in zip(foreseen, here.outputs, strict=True) if a is not None and b is not None]
         assert pairs
         return all(same_bits(a, b) for a, b in pairs)
 
@@ -161,7 +164,7 @@ def test_what_a_node_makes_of_v_is_what_the_engine_passes_on(name: str) -> None:
 
 
 def names(held: Held, kind: str) -> list[str]:
-    return places(held, lambda _, event: f"{event.edge} {event.name}", kind)
+    return places(held, lambda _, here: f"{here.edge} {here.name}", kind)
 
 
 def test_into_goes_to_the_nodes_and_over_and_out_do_not() -> None:
@@ -171,7 +174,7 @@ def test_into_goes_to_the_nodes_and_over_and_out_do_not() -> None:
     assert seen[leave - 1] == "after AddmmBackward0"
     phase = stepping(held_with(penalty))
     while phase.go("into"):
-        if phase.event is not None and phase.event.name == "torch.autograd.grad":
+        if phase.stop_place is not None and phase.stop_place.name == "torch.autograd.grad":
             break
     phase.go("over")
     assert phase.position is not None

@@ -16,10 +16,10 @@ from travelling import Traveller
 import gradstep
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.files.compare import compare_files
-from gradstep.engine.observe.rerun import forward_again
 from gradstep.engine.state import registry
 from gradstep.engine.state.hashing import Hasher
 from gradstep.engine.state.part import Decoded, Key, Part, Reader, Row, Writer, Writing
+from gradstep.engine.stepping.rerun import forward_again
 
 
 class World:

@@ -15,7 +15,7 @@ from travelling import Traveller
 
 import gradstep
 from gradstep.engine.bits import hash_of, tensor_bytes
-from gradstep.engine.observe.rerun import forward_again
+from gradstep.engine.stepping.rerun import forward_again
 from gradstep.values.views import LookChanges, LookDigest, LookModel
 
 

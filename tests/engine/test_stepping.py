@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from whole_models import MODELS
 
 from gradstep.engine.held import Held
-from gradstep.engine.observe.events import Event
 from gradstep.engine.state.digest import digest
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.phase_thread import AbandonedError, PhaseThread
 from gradstep.engine.stepping.stepper import Stepping
+from gradstep.engine.stepping.stop_places import StopPlace
 from gradstep.values.commands import Backward, Break, Forward
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
@@ -34,12 +34,12 @@ def _never(_: Expression) -> bool:
     return False
 
 
-def walked(held: Held, act: Forward | Backward, see: Callable[[Event], Any] = lambda e: None) -> list[Any]:
+def walked(held: Held, act: Forward | Backward, see: Callable[[StopPlace], Any] = lambda e: None) -> list[Any]:
     """Step through a whole phase, place by place; return what was seen at each."""
     phase, seen = stepping(held, act), []
     while phase.go("into"):
-        assert phase.event is not None
-        seen.append(phase.ask(lambda: see(phase.event)))  # type: ignore[arg-type]
+        assert phase.stop_place is not None
+        seen.append(phase.ask(lambda: see(phase.stop_place)))  # type: ignore[arg-type]
     return seen
 
 
@@ -76,7 +76,7 @@ def test_nodes_come_in_the_order_of_the_engine_each_before_and_after(name: str) 
     handles = [
         node.register_prehook(lambda _, number=number: fired.append(number)) for number, node in enumerate(graph.nodes)
     ]
-    seen = walked(held, B, lambda event: (event.number, event.edge, event.name))
+    seen = walked(held, B, lambda here: (here.number, here.edge, here.name))
     for handle in handles:
         handle.remove()
     names = [node.name() for node in graph.nodes]
@@ -91,18 +91,18 @@ def test_what_meets_adds_up_to_what_arrives_and_what_leaves_is_what_the_next_rec
     assert graph is not None
     joins = 0
 
-    def see(event: Event) -> None:
+    def see(here: StopPlace) -> None:
         nonlocal joins
-        if event.edge == "before" and event.addends:
+        if here.edge == "before" and here.addends:
             joins += 1
             ports: dict[int, Tensor] = {}
-            for number, edge, value in event.addends:
-                assert number < event.number
+            for number, edge, value in here.addends:
+                assert number < here.number
                 following, port = graph.nodes[number].next_functions[edge]
-                assert following is event.node
+                assert following is here.node
                 ports[port] = ports[port] + value if port in ports else value
             for port, total in ports.items():
-                assert torch.equal(total, event.inputs[port])
+                assert torch.equal(total, here.inputs[port])
 
     walked(held, B, see)
     incoming = [i for edges in graph.edges for i in edges]
@@ -112,7 +112,7 @@ def test_what_meets_adds_up_to_what_arrives_and_what_leaves_is_what_the_next_rec
 def test_what_gradstep_counts_is_not_a_place_of_the_forward() -> None:
     plain, counted = MODELS["mlp"](), MODELS["mlp"]()
     counted.recording.zeros = True
-    names = [walked(held, F, lambda event: event.name) for held in (plain, counted)]
+    names = [walked(held, F, lambda here: here.name) for held in (plain, counted)]
     assert names[0] == names[1]
     assert counted.point.watched.zeros
 
@@ -157,8 +157,8 @@ def test_gradients_are_half_added_in_the_middle_and_all_there_at_the_end() -> No
     assert first is not None
     phase = stepping(held, B)
     while phase.go("into"):
-        assert phase.event is not None
-        if phase.event.name == "ReluBackward0":
+        assert phase.stop_place is not None
+        if phase.stop_place.name == "ReluBackward0":
             break
     assert last.grad is not None
     assert first.grad is None
@@ -170,9 +170,9 @@ def places(held: Held, act: Forward | Backward, *kinds: Any) -> list[str]:
     """Return where a phase stops when it is told so, one after the other; the last wish again until the end."""
     phase, seen, i = stepping(held, act), [], 0
     while phase.go(kinds[min(i, len(kinds) - 1)]):
-        event, i = phase.event, i + 1
-        assert event is not None
-        seen.append(f"{event.edge} {event.path} {event.name}".replace("  ", " "))
+        here, i = phase.stop_place, i + 1
+        assert here is not None
+        seen.append(f"{here.edge} {here.path} {here.name}".replace("  ", " "))
     return seen
 
 
@@ -244,8 +244,8 @@ def test_a_stop_sees_the_state_of_the_thread_that_began_it() -> None:
         phase = stepping(held, F)
         seen = set()
         while phase.go("into"):
-            assert phase.event is not None
-            seen.add(phase.event.autocast)
+            assert phase.stop_place is not None
+            seen.add(phase.stop_place.autocast)
     assert seen == {"bfloat16"}
     assert held.point.value is not None
 
@@ -275,8 +275,8 @@ def test_breakpoints_stop_where_they_match() -> None:
     points.add(Break("node", "#1", "after"), held)
     phase, seen = stepping(held, B, points), []
     while phase.go("continue"):
-        assert phase.event is not None
-        seen.append((phase.event.number, phase.event.edge, phase.reason, phase.event.parameter))
+        assert phase.stop_place is not None
+        seen.append((phase.stop_place.number, phase.stop_place.edge, phase.reason, phase.stop_place.parameter))
     assert seen == [
         (1, "after", "breakpoint 3", ""),
         (7, "before", "breakpoint 1", ""),
@@ -294,8 +294,8 @@ def test_ignored_and_disabled_breakpoints_do_not_stop() -> None:
     points.enable(2, on=False)
     phase = stepping(held, B, points)
     assert phase.go("continue")
-    assert phase.event is not None
-    assert phase.event.number == 8
+    assert phase.stop_place is not None
+    assert phase.stop_place.number == 8
     assert not phase.go("continue")
 
 
@@ -326,8 +326,8 @@ def test_a_node_is_named_by_its_operation_or_its_module_too() -> None:
         points.add(Break("node", what), held)
         phase, seen = stepping(held, B, points), []
         while phase.go("continue"):
-            assert phase.event is not None
-            seen.append(phase.event.number)
+            assert phase.stop_place is not None
+            seen.append(phase.stop_place.number)
         assert seen == numbers
 
 
@@ -338,8 +338,8 @@ def test_a_module_is_named_by_its_class_too() -> None:
         points.add(Break("module", what), held)
         phase, seen = stepping(held, F, points), []
         while phase.go("continue"):
-            assert phase.event is not None
-            seen.append(phase.event.path)
+            assert phase.stop_place is not None
+            seen.append(phase.stop_place.path)
         assert seen == paths
 
 
@@ -399,14 +399,14 @@ def test_ctrl_c_twice_gives_up() -> None:
 
 def test_a_tap_that_outlives_its_phase_stops_nowhere() -> None:
     phase = stepping(hold(nn.Linear(4, 2)), F)
-    kept: list[Event] = []
+    kept: list[StopPlace] = []
     while phase.go("into"):
-        assert phase.event is not None
-        kept.append(phase.event)
+        assert phase.stop_place is not None
+        kept.append(phase.stop_place)
     place = phase.place
-    for event in kept:
-        phase.come(event)  # it would wait here for ever
-        assert phase.passes(event.number, False, "")
+    for here in kept:
+        phase.come(here)  # it would wait here for ever
+        assert phase.passes(here.number, False, "")
     assert kept
     assert phase.place == place
-    assert phase.event is None
+    assert phase.stop_place is None

@@ -15,7 +15,7 @@ from torch.nn import functional
 from travelling import Traveller
 
 import gradstep
-from gradstep.engine.observe.rerun import backward_again
+from gradstep.engine.stepping.rerun import backward_again
 
 OUTSIDE = torch.ones(2, requires_grad=True)
 HOLDER: dict[str, Any] = {"layers": []}

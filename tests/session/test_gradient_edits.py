@@ -169,10 +169,10 @@ def test_the_panels_say_so_at_the_stop(session: Session) -> None:
     assert isinstance(node, NodeView)
     assert isinstance(inside, InsideView)
     assert isinstance(why, WhyView)
-    assert first.by_hand == ()
-    (said,) = node.by_hand
-    assert said.startswith("node.in was changed by hand: norm ")
-    assert inside.by_hand == node.by_hand
+    assert first.edits == ()
+    (said,) = node.edits
+    assert said.startswith("node.in was edited: norm ")
+    assert inside.edits == node.edits
     assert said in why.more
     assert first.arrives[0] is not None
     assert node.arrives[0] is not None
@@ -189,11 +189,11 @@ def test_what_leaves_is_what_the_engine_makes_of_what_was_put_there(session: Ses
     assert not before.exact
     assert after.exact
     assert before.edges[0].leaves == after.edges[0].leaves
-    assert after.by_hand == before.by_hand
+    assert after.edits == before.edits
     do(session, "set node.out = 0")
     changed = session.look(LookNode())[0]
     assert isinstance(changed, NodeView)
-    assert [text.partition(" ")[0] for text in changed.by_hand] == ["node.in", "node.out"]
+    assert [text.partition(" ")[0] for text in changed.edits] == ["node.in", "node.out"]
     assert changed.edges[0].leaves is not None
     assert changed.edges[0].leaves.norm == 0
     assert changed.matrix is not None
@@ -210,7 +210,7 @@ def test_it_is_seen_after_the_phase_too(session: Session) -> None:
     assert isinstance(node, NodeView)
     assert isinstance(further, NodeView)
     assert isinstance(why, WhyView)
-    assert node.by_hand == then.by_hand
+    assert node.edits == then.edits
     assert node.arrives == then.arrives
     assert further.arrives[0] is not None
     assert further.arrives[0].norm == 0

@@ -173,13 +173,13 @@ def test_what_has_run_and_met_on_the_way_is_known_after_an_undo() -> None:
         stepping = session._inspector.stepper.stepping  # type: ignore[union-attr]
         assert position is not None
         assert stepping is not None
-        assert stepping.event is not None
+        assert stepping.stop_place is not None
         views = session.look(LookModel(), LookGraph(), LookInside())
         return [
             position.number,
             position.place,
             frozenset(stepping.ran),
-            len(stepping.event.addends),
+            len(stepping.stop_place.addends),
             state(session),
             *views[:2],
         ]

@@ -154,7 +154,7 @@ WAYS = (
 
 
 def test_what_a_command_printed_is_not_said_once_more() -> None:
-    view = WhyView(2, "changed by hand", "lr is 0.5, it was 0.1.", "", ("a fact",))
+    view = WhyView(2, "edited", "lr is 0.5, it was 0.1.", "", ("a fact",))
     outcome = Outcome(Undo(), Stop(), text="lr is 0.5, it was 0.1")
     assert plain(why.draw(why.News(view, outcome), 60, 6).lines) == ["  lr is 0.5, it was 0.1", "  a fact"]
     hit = WhyView(2, "log", "log ran.", "", ("stopped by breakpoint 1: log",))

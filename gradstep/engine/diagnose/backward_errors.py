@@ -16,10 +16,9 @@ from gradstep.engine.autograd.saved_values import IN_PLACE_ERROR, VERSIONS, save
 from gradstep.engine.held import Held
 from gradstep.engine.observe.dataflow import at
 from gradstep.engine.observe.observer import observe
-from gradstep.engine.observe.rerun import forward_again
-from gradstep.engine.observe.source_lines import Lines, SourcePlace
+from gradstep.engine.observe.source_lines import Lines, SourcePlace, op_name, users_place
 from gradstep.engine.observe.stream import CompositeRan, Consumer, OpRan, OpStarts, RegionRan
-from gradstep.engine.observe.taps import op_name, users_place
+from gradstep.engine.stepping.rerun import forward_again
 from gradstep.engine.tensor_trees import tensors_in
 from gradstep.values.errors import GradstepError
 from gradstep.values.outcomes import Problem

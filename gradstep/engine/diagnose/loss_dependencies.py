@@ -9,7 +9,7 @@ from torch import Tensor
 from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
 from gradstep.engine.observe.dataflow import Dataflow, Op
-from gradstep.engine.observe.rerun import forward_again, same_way
+from gradstep.engine.stepping.rerun import forward_again, same_way
 from gradstep.values.errors import GradstepError, wrong
 
 _COMPILED = "CompiledFunction"

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
 from gradstep.engine.diagnose.loss_dependencies import LossDependencies, is_compiled
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.nonfinite import numbers_of
 from gradstep.engine.observe.dataflow import Op
-from gradstep.engine.observe.events import Event, numbers_of
-from gradstep.engine.observe.rerun import backward_again
+from gradstep.engine.stepping.rerun import backward_again
+from gradstep.engine.stepping.stop_places import StopPlace
 from gradstep.values import numbers
 from gradstep.values.errors import GradstepError
 
@@ -65,15 +66,15 @@ def _stops_in_backward(held: Held, graph: GraphRecord, parameter: Tensor) -> Ite
     def is_lost(value: Tensor | None) -> bool:
         return value is None if missing else value is not None and not numbers_of(value).any()
 
-    def see(event: Event) -> None:
-        if event.node is None or event.outputs is None or event.number not in ways:
+    def see(here: StopPlace) -> None:
+        if here.node is None or here.outputs is None or here.number not in ways:
             return
-        edges = zip(event.node.next_functions, event.outputs, strict=False)
+        edges = zip(here.node.next_functions, here.outputs, strict=False)
         passed = [value for (following, _), value in edges if following is not None]
-        on_the_way = [value for target, value in zip(graph.edges[event.number], passed, strict=False) if target in ways]
-        arrived = [value for value in event.inputs if value is not None]
+        on_the_way = [value for target, value in zip(graph.edges[here.number], passed, strict=False) if target in ways]
+        arrived = [value for value in here.inputs if value is not None]
         if arrived and not all(map(is_lost, arrived)) and any(map(is_lost, on_the_way)):
-            found.append(event.number)
+            found.append(here.number)
 
     try:
         backward_again(held, see)

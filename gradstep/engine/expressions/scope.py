@@ -8,7 +8,7 @@ import torch
 
 from gradstep.engine.expressions.names import GIVEN, PLACES
 from gradstep.engine.held import Held
-from gradstep.engine.observe.events import Event, passed_at
+from gradstep.engine.stepping.stop_places import StopPlace, passed_at
 from gradstep.values import expressions as x
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import Expression
@@ -24,16 +24,16 @@ class HeldScope:
         self._held = held
         self.lets: dict[str, object] = {}
         """The values defined by `let`, by name."""
-        self.event: Callable[[], Event | None] = lambda: None
-        """Returns the event that a phase is stopped at; None between phases."""
+        self.stop_place: Callable[[], StopPlace | None] = lambda: None
+        """Returns the place that a phase is stopped at; None between phases."""
         self.variables: Callable[[], Mapping[str, object]] = dict
         """Returns the variables of a script that are visible at the stop; empty for a held workload."""
 
     @property
     def inside(self) -> str:
         """The phase that the stop is inside; empty between phases."""
-        event = self.event()
-        return "" if event is None else event.phase
+        stop_place = self.stop_place()
+        return "" if stop_place is None else stop_place.phase
 
     def find(self, name: str) -> object:
         """Return the value of exactly this name.
@@ -55,7 +55,7 @@ class HeldScope:
     def names(self) -> Sequence[str]:
         """Return all names."""
         own = [name for name in self.variables() if not name.startswith("_")]
-        return (*self.model_names(), *self.lets, *VALUES, *own, *(PLACES if self.event() is not None else ()))
+        return (*self.model_names(), *self.lets, *VALUES, *own, *(PLACES if self.stop_place() is not None else ()))
 
     def model_names(self) -> tuple[str, ...]:
         """Return the names of the model's parameters and buffers."""
@@ -77,8 +77,8 @@ class HeldScope:
 
     def _place(self, name: str) -> object:
         """Return the node, module or op that a phase is stopped at; None if it is stopped at another kind."""
-        event = self.event()
-        return None if event is None or event.kind != name else passed_at(event)
+        stop_place = self.stop_place()
+        return None if stop_place is None or stop_place.kind != name else passed_at(stop_place)
 
     def _value(self, name: str) -> object:
         held, point = self._held, self._held.point
@@ -122,7 +122,7 @@ def readable(value: object) -> object:
 
 def selected_tensor(scope: HeldScope, path: str) -> torch.Tensor | None:
     """Return the selected tensor at this stop; None while it does not exist, such as a `.grad`."""
-    if path.split(".")[0] in PLACES and scope.event() is None:
+    if path.split(".")[0] in PLACES and scope.stop_place() is None:
         return None
     try:
         value = scope.find(path)

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import CheckpointFunction
 
 from gradstep.engine.autograd.graph import Owners, record
 from gradstep.engine.observe.observer import observe
-from gradstep.engine.observe.source_lines import SourcePlace, text_of
+from gradstep.engine.observe.source_lines import SourcePlace, op_name, text_of, users_place
 from gradstep.engine.observe.stream import (
     CompositeRan,
     Consumer,
@@ -29,7 +29,6 @@ from gradstep.engine.observe.stream import (
     OpRan,
     OpStarts,
 )
-from gradstep.engine.observe.taps import op_name, users_place
 from gradstep.engine.tensor_trees import tensors_in
 
 START = -1

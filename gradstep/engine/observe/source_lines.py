@@ -9,12 +9,15 @@ from collections.abc import Container
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.overrides import resolve_name
 
 from gradstep.engine.observe.stream import Consumer, FunctionEntered, ModuleEntered, ModuleLeft, OpRan, RegionRan
+from gradstep.engine.problems import is_ours, printable
+from gradstep.values.views.inside import SourceLine
 
 _TORCH = str(Path(torch.__file__).resolve().parent)
 _OURS = str(Path(__file__).resolve().parents[2])
@@ -127,3 +130,29 @@ def whose(file: str) -> str:
     installed = "site-packages" in file or "dist-packages" in file
     standard = file.startswith(_STANDARD) and not installed
     return "library" if standard or file.startswith((_TORCH, "<frozen", "<eval_with_key>")) else "user"
+
+
+def source_of(place: SourcePlace | None) -> SourceLine:
+    """Return a place with its text; an empty one for none."""
+    if place is None:
+        return SourceLine()
+    return SourceLine(printable(place.file), place.line, "", printable(text_of(place)))
+
+
+def users_place(frame: FrameType | None) -> SourcePlace | None:
+    """Return the innermost line of the user's that is running, below what of gradstep's own stands before it."""
+    while frame is not None and is_ours(frame.f_code.co_filename):
+        frame = frame.f_back
+    return place_of(frame)
+
+
+def op_name(func: Any) -> str:
+    """Return what an op is called in a script: `torch.relu`, `F.linear`, `torch.Tensor.add`."""
+    name = resolve_name(func) or ".".join(filter(None, (_module_of(func), getattr(func, "__name__", "op"))))
+    return str(name).replace("torch.nn.functional.", "F.").replace("torch._C._nn.", "F.")
+
+
+def _module_of(func: Any) -> str:
+    """Return the module of torch's that a function is from; empty for others."""
+    module = str(getattr(func, "__module__", None) or "")
+    return module if module.startswith("torch.") else ""

@@ -12,8 +12,8 @@ from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.held import Held
 from gradstep.engine.observe.compiled import compiled_modules
-from gradstep.engine.observe.events import Event
 from gradstep.engine.stepping.nonfinite import KINDS, NonFiniteWatch
+from gradstep.engine.stepping.stop_places import StopPlace
 from gradstep.values.commands import PHASES, Break
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
@@ -118,22 +118,22 @@ class Breakpoints:
         """True while one of them is for NaN or infinity."""
         return any(row.kind in KINDS and row.enabled for row in self)
 
-    def at(self, event: Event, first: bool, test: Test, tell: Tell, notes: list[str]) -> str:
-        """Count the hits of an event; return why it stops there, empty when nothing stops it.
+    def at(self, here: StopPlace, first: bool, test: Test, tell: Tell, notes: list[str]) -> str:
+        """Count the hits of an here; return why it stops there, empty when nothing stops it.
 
         Args:
-            event: where the phase is.
+            here: where the phase is.
             first: True for the first place of the phase.
             test: evaluates a condition there.
             tell: evaluates what a logpoint prints there.
             notes: what logpoints print is added to it.
         """
-        bad = self._nonfinite.at(event, first) if self.watch_numbers else {}
+        bad = self._nonfinite.at(here, first) if self.watch_numbers else {}
         reasons: list[str] = []
         for row in list(self):
             found = bad.get(row.kind, "") if row.kind in KINDS else ""
-            if found or _matches(row, event, first):
-                reason = self._hit(row, _place(event), test, tell, notes)
+            if found or _matches(row, here, first):
+                reason = self._hit(row, _place(here), test, tell, notes)
                 reasons += [f"{reason}: {found}" if found else reason] if reason else []
         return next(iter(reasons), "")
 
@@ -184,26 +184,26 @@ def _said(row: Breakpoint, place: str, tell: Tell) -> str:
         return f"{place}: {error.problem.title}"
 
 
-def _place(event: Event) -> str:
-    number = f"#{event.number} " if event.kind == "node" else ""
-    what = event.parameter + ".grad" if event.parameter else event.name
-    return f"{event.edge} {number}{event.path if event.kind == 'module' else ''} {what}".replace("  ", " ")
+def _place(here: StopPlace) -> str:
+    number = f"#{here.number} " if here.kind == "node" else ""
+    what = here.parameter + ".grad" if here.parameter else here.name
+    return f"{here.edge} {number}{here.path if here.kind == 'module' else ''} {what}".replace("  ", " ")
 
 
-def _matches(row: Breakpoint, event: Event, first: bool) -> bool:
+def _matches(row: Breakpoint, here: StopPlace, first: bool) -> bool:
     match row.kind:
         case "phase":
-            return first and event.phase == row.what
+            return first and here.phase == row.what
         case "module":
-            named = _named(row.what, event.path) or _named(row.what, event.name)
-            return event.kind == "module" and event.edge == (row.edge or "enter") and named
+            named = _named(row.what, here.path) or _named(row.what, here.name)
+            return here.kind == "module" and here.edge == (row.edge or "enter") and named
         case "node":
-            edge = event.kind == "node" and event.edge == (row.edge or "before")
+            edge = here.kind == "node" and here.edge == (row.edge or "before")
             if row.what.startswith("#"):
-                return edge and not event.call and str(event.number) == row.what[1:]
-            return edge and (_operation_named(row.what, event.name) or _named(row.what, event.path))
+                return edge and not here.call and str(here.number) == row.what[1:]
+            return edge and (_operation_named(row.what, here.name) or _named(row.what, here.path))
         case "grad":
-            return event.parameter != "" and event.edge == (row.edge or "before") and _named(row.what, event.parameter)
+            return here.parameter != "" and here.edge == (row.edge or "before") and _named(row.what, here.parameter)
         case "when":
             return True
         case _:

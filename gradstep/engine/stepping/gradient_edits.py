@@ -18,10 +18,11 @@ from gradstep.engine.expressions.evaluate import evaluate, split_selection
 from gradstep.engine.expressions.functions import as_tensor, kind_of, shape_text
 from gradstep.engine.expressions.indexing import Item
 from gradstep.engine.expressions.names import Scope
+from gradstep.engine.numbers.nonfinite import is_opaque, numbers_of
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.numbers.readable import dtype_name
-from gradstep.engine.observe.events import Event, is_opaque, numbers_of, passed_at
-from gradstep.engine.observe.taps import Come, Passes
+from gradstep.engine.stepping.backward_places import Passes, Reach
+from gradstep.engine.stepping.stop_places import StopPlace, passed_at
 from gradstep.values import expressions as x
 from gradstep.values import numbers
 from gradstep.values.commands import Assign, Flow
@@ -48,18 +49,18 @@ class Flows:
         self.flows, self.scope = tuple(flows), scope
         self.places = frozenset(flow.place for flow in flows)
 
-    def make(self, place: int, event: Event) -> None:
-        """Make those of a place, in which `event` is passed.
+    def make(self, place: int, stop_place: StopPlace) -> None:
+        """Make those of a place, in which `stop_place` is passed.
 
         Raises:
             GradstepError: one can't be made.
         """
         for flow in self.flows:
             if flow.place == place:
-                put(event, flow.change, self.scope)
+                put(stop_place, flow.change, self.scope)
 
     @contextmanager
-    def around(self, see: Come, passes: Passes) -> Iterator[tuple[Come, Passes]]:
+    def around(self, see: Reach, passes: Passes) -> Iterator[tuple[Reach, Passes]]:
         """Yield what a tap of a backward is to tell in the place of `see` and `passes`, so that the changes are made.
 
         Raises:
@@ -88,7 +89,7 @@ class Flows:
 class _Counting:
     """Counts the places that a backward comes to, and makes changes at theirs."""
 
-    def __init__(self, flows: Flows, see: Come, passes: Passes) -> None:
+    def __init__(self, flows: Flows, see: Reach, passes: Passes) -> None:
         self._flows, self._see, self._passes = flows, see, passes
         self.place = 0
         self._passed = False
@@ -98,24 +99,24 @@ class _Counting:
         self._passed = self._passes(place, ran, parameter)
         return self._passed and self.place not in self._flows.places
 
-    def come(self, event: Event) -> None:
-        self._flows.make(self.place, event)
+    def come(self, stop_place: StopPlace) -> None:
+        self._flows.make(self.place, stop_place)
         if not self._passed:
-            self._see(event)
+            self._see(stop_place)
 
 
 class _At:
     """What names mean at a place: `node` is what is passed there."""
 
-    def __init__(self, scope: Scope, event: Event) -> None:
-        self._scope, self._event = scope, event
+    def __init__(self, scope: Scope, stop_place: StopPlace) -> None:
+        self._scope, self._stop_place = scope, stop_place
 
     @property
     def inside(self) -> str:
-        return self._event.phase
+        return self._stop_place.phase
 
     def find(self, name: str) -> object:
-        return passed_at(self._event) if name == "node" else self._scope.find(name)
+        return passed_at(self._stop_place) if name == "node" else self._scope.find(name)
 
     def names(self) -> Sequence[str]:
         return (*self._scope.names(), "node")
@@ -135,14 +136,14 @@ class _EditTarget(NamedTuple):
     whole: Tensor
 
 
-def put(event: Event, change: Assign, scope: Scope) -> str:
+def put(stop_place: StopPlace, change: Assign, scope: Scope) -> str:
     """Change what flows at a place; return what there is to say of it.
 
     Raises:
         GradstepError: it can't be, and nothing is changed.
     """
-    line, here = expression_line(change.target), _At(scope, event)
-    place = _place_of(event, change.target, here)
+    line, here = expression_line(change.target), _At(scope, stop_place)
+    place = _place_of(stop_place, change.target, here)
     try:
         with torch.no_grad():
             made = _made(place, evaluate(change.value, here), line)
@@ -152,38 +153,38 @@ def put(event: Event, change: Assign, scope: Scope) -> str:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise wrong(f"`set {line} = {expression_line(change.value)}` cannot be done", what) from error
     was = _words(place.whole, place.items)
-    _note(event, place, made)
+    _note(stop_place, place, made)
     if place.side == "in":
-        event.inputs = _with(event.inputs, place.at, made)
+        stop_place.inputs = _with(stop_place.inputs, place.at, made)
     else:
-        assert event.outputs is not None
-        event.made = event.outputs if event.made is None else event.made
-        event.outputs = _with(event.outputs, place.at, made)
+        assert stop_place.outputs is not None
+        stop_place.made = stop_place.outputs if stop_place.made is None else stop_place.made
+        stop_place.outputs = _with(stop_place.outputs, place.at, made)
     return f"{line} is {_words(made, place.items)}, it was {was}"
 
 
-def _place_of(event: Event, target: Expression, scope: Scope) -> _EditTarget:
+def _place_of(stop_place: StopPlace, target: Expression, scope: Scope) -> _EditTarget:
     line = expression_line(target)
     base = target.base if isinstance(target, x.Index) else target
     if isinstance(base, x.Index) and isinstance(target, x.Index):  # node.out[1][0, 3] is node.out[1, 0, 3]
-        return _place_of(event, x.Index(base.base, (*base.items, *target.items)), scope)
+        return _place_of(stop_place, x.Index(base.base, (*base.items, *target.items)), scope)
     parts = base.name.split(".") if isinstance(base, x.Name) else []
-    if event.phase != "backward" or parts[:1] != ["node"]:
-        what = f"this is a stop in a {event.phase}; what can be changed is a gradient that flows"
+    if stop_place.phase != "backward" or parts[:1] != ["node"]:
+        what = f"this is a stop in a {stop_place.phase}; what can be changed is a gradient that flows"
         raise wrong(f"{line} can't be changed", what, "at a node of a backward: `set node.in = 0 * node.in`")
     side: Literal["in", "out"] = "out" if parts[1:2] == ["out"] else "in"
-    values = event.inputs if side == "in" else event.outputs
+    values = stop_place.inputs if side == "in" else stop_place.outputs
     if parts[1:2] not in (["in"], ["out"]):
         what = "of what is known at a node, what arrives (node.in) and what leaves (node.out) can be changed"
         raise wrong(f"{line} can't be changed", what, "", line)
-    if side == "in" and event.edge == "after":
-        what = f"#{event.number} has run: what arrived was used"
+    if side == "in" and stop_place.edge == "after":
+        what = f"#{stop_place.number} has run: what arrived was used"
         raise wrong(f"{line} can't be changed any more", what, "`undo` goes back before it ran; here, set node.out")
     if values is None:
-        what = f"#{event.number} has not run: what leaves is known after it"
+        what = f"#{stop_place.number} has not run: what leaves is known after it"
         raise wrong(f"{line} can't be changed yet", what, "`into` goes there; here, set node.in")
     if not values:
-        name = event.parameter or "a leaf"
+        name = stop_place.parameter or "a leaf"
         what = f"nothing leaves it: what arrived was added to the .grad of {name}"
         raise wrong(f"{line} can't be changed", what, "`undo` goes back before it; there, set node.in")
     if len(values) > 1 and len(parts) < 3 and not isinstance(target, x.Index):
@@ -227,11 +228,11 @@ def _made(place: _EditTarget, value: object, line: str) -> Tensor | None:
     return given.clone()
 
 
-def _note(event: Event, place: _EditTarget, made: Tensor | None) -> None:
+def _note(stop_place: StopPlace, place: _EditTarget, made: Tensor | None) -> None:
     name = f"node.{place.side}" + (f"[{place.at}]" if place.path.count(".") > 1 else "")
-    before, _ = event.by_hand.get(name, (f"norm {_norm(place.whole)}", ""))
+    before, _ = stop_place.edited.get(name, (f"norm {_norm(place.whole)}", ""))
     after = "none, so nothing flows on" if made is None else f"norm {_norm(made)}"
-    event.by_hand = {**event.by_hand, name: (before, after)}
+    stop_place.edited = {**stop_place.edited, name: (before, after)}
 
 
 def _norm(tensor: Tensor) -> str:

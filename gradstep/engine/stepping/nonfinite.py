@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from gradstep.engine.autograd.saved_values import saved_values, settings
+from gradstep.engine.numbers.nonfinite import FINITE, NotFinite, is_opaque, not_finite
 from gradstep.engine.observe.engine_calls import ENGINE_CALLS
-from gradstep.engine.observe.events import FINITE, Event, NotFinite, is_opaque, not_finite
+from gradstep.engine.stepping.stop_places import StopPlace
 from gradstep.engine.tensor_trees import tensors_in
 
 Kind: TypeAlias = Literal["nan", "inf"]
@@ -53,7 +54,7 @@ class NonFiniteWatch:
         self._weight = False
         """Whether it was told that a weight is infinite."""
 
-    def at(self, event: Event, first: bool) -> Mapping[Kind, str]:
+    def at(self, here: StopPlace, first: bool) -> Mapping[Kind, str]:
         """Return what there is to say at a place where `break nan` or `break inf` stops, for each that does.
 
         `nan` stops where a NaN is made, and where arithmetic makes an infinity of finite numbers. An infinity that is
@@ -61,33 +62,33 @@ class NonFiniteWatch:
         that makes an infinity or fills one in. What came into the phase from outside stops once.
 
         Args:
-            event: the place.
+            here: the place.
             first: True for the first place of the phase.
         """
         if first:
             self._seen.clear()
             self._weight = False
-        if event.outputs is None or _base(event) in _UNSET:
+        if here.outputs is None or _base(here) in _UNSET:
             return {}
-        outputs = [tensor for _, tensor in tensors_in(event.outputs, "")]
+        outputs = [tensor for _, tensor in tensors_in(here.outputs, "")]
         made = _all_of(outputs)
         if made == FINITE:
             return {}
-        found = self._in_module(event, made) if event.kind == "module" else self._found(event, outputs, made)
+        found = self._in_module(here, made) if here.kind == "module" else self._found(here, outputs, made)
         self._seen |= {kind for kind in KINDS if made.has(kind)}
         return found
 
-    def _in_module(self, event: Event, made: NotFinite) -> dict[Kind, str]:
+    def _in_module(self, here: StopPlace, made: NotFinite) -> dict[Kind, str]:
         """Return that a module returns a NaN that no op was seen to make: it is compiled, say, or one fused kernel."""
-        came = _all_of(tensor for _, tensor in tensors_in(event.inputs, ""))
+        came = _all_of(tensor for _, tensor in tensors_in(here.inputs, ""))
         if not made.nan or came.nan or "nan" in self._seen:
             return {}
-        return {"nan": f"{event.path} {event.name} returns nan; its ops were not seen".strip()}
+        return {"nan": f"{here.path} {here.name} returns nan; its ops were not seen".strip()}
 
-    def _found(self, event: Event, outputs: Sequence[Tensor], made: NotFinite) -> dict[Kind, str]:
+    def _found(self, here: StopPlace, outputs: Sequence[Tensor], made: NotFinite) -> dict[Kind, str]:
         found: dict[Kind, str] = {}
-        given = list(_given(event))
-        what = event.name if event.number < 0 else f"#{event.number} {event.name}"
+        given = list(_given(here))
+        what = here.name if here.number < 0 else f"#{here.number} {here.name}"
         for kind in KINDS:
             if not made.has(kind):
                 continue
@@ -95,17 +96,17 @@ class NonFiniteWatch:
             if came is not None and came.tensor is None:
                 news, meant = kind == "inf" or kind not in self._seen, True
                 text = f"{what} gives {word}: {came.name} is {came.holds.word(kind)}"
-            elif came is not None and not _is_new(event, outputs, given, kind):
+            elif came is not None and not _is_new(here, outputs, given, kind):
                 weight = kind == "inf" and isinstance(came.tensor, nn.Parameter)  # no mask: a step made it so
                 news, meant = kind not in self._seen or (weight and not self._weight), not weight
                 text = f"{what} gives {word}: {came.holds.word(kind)} came in with {came.name}"
                 self._weight |= weight
-            elif (event.name in ENGINE_CALLS and kind in self._seen) or _fills(event):  # one of its nodes made it
+            elif (here.name in ENGINE_CALLS and kind in self._seen) or _fills(here):  # one of its nodes made it
                 continue
             else:
-                computes = event.node is not None or any(each.tensor is not None for each in given)
+                computes = here.node is not None or any(each.tensor is not None for each in given)
                 news, meant = True, not computes
-                text = f"{what} makes {word} of {_material(event, given, kind)}" if computes else f"{what} gives {word}"
+                text = f"{what} makes {word} of {_material(here, given, kind)}" if computes else f"{what} gives {word}"
             if news:
                 found[kind] = text
             if news and kind == "inf" and not meant:
@@ -113,20 +114,20 @@ class NonFiniteWatch:
         return found
 
 
-def _given(event: Event) -> Iterator[_Given]:
+def _given(here: StopPlace) -> Iterator[_Given]:
     """Yield what went into an op or node, tensors and the numbers that are not finite, and what a node kept."""
-    one = len(event.inputs) == 1
-    named = [(f"{event.kind}.in" if one else f"{event.kind}.in[{i}]", each) for i, each in enumerate(event.inputs)]
-    for name, value in (*named[_fills(event) :], *event.keywords.items()):
+    one = len(here.inputs) == 1
+    named = [(f"{here.kind}.in" if one else f"{here.kind}.in[{i}]", each) for i, each in enumerate(here.inputs)]
+    for name, value in (*named[_fills(here) :], *here.keywords.items()):
         for path, tensor in tensors_in(value, name):
-            written = event.was is not None and tensor is event.inputs[0]  # it holds the result now
-            yield _Given(path, event.was if written and event.was is not None else not_finite(tensor), tensor)
+            written = here.was is not None and tensor is here.inputs[0]  # it holds the result now
+            yield _Given(path, here.was if written and here.was is not None else not_finite(tensor), tensor)
         yield from _numbers(name, value)
-    if event.node is not None:
-        for kept in saved_values(event.node):
+    if here.node is not None:
+        for kept in saved_values(here.node):
             if kept.tensor is not None:
                 yield _Given(f"{kept.name}, which it saved", not_finite(kept.tensor), kept.tensor)
-        for name, value in settings(event.node).items():
+        for name, value in settings(here.node).items():
             yield from _numbers(f"{name}, which it saved,", value)
 
 
@@ -140,15 +141,15 @@ def _numbers(name: str, value: Any, deep: int = 3) -> Iterator[_Given]:
             yield from _numbers(name, item, deep - 1)
 
 
-def _is_new(event: Event, outputs: Sequence[Tensor], given: Sequence[_Given], kind: Kind) -> bool:
+def _is_new(here: StopPlace, outputs: Sequence[Tensor], given: Sequence[_Given], kind: Kind) -> bool:
     """Return whether an op makes some of a kind at places where none came in; False where that can't be told."""
     results = {id(output) for output in outputs}
     tensors = [each.tensor for each in given if each.tensor is not None and id(each.tensor) not in results]
     plain = [*outputs, *tensors]
     if (
-        event.kind != "op"
-        or event.was not in (None, FINITE)
-        or _base(event) not in _ELEMENTWISE
+        here.kind != "op"
+        or here.was not in (None, FINITE)
+        or _base(here) not in _ELEMENTWISE
         or any(map(_is_odd, plain))
     ):
         return False
@@ -171,31 +172,31 @@ def _is_odd(tensor: Tensor) -> bool:
     return is_opaque(tensor) or tensor.layout is not torch.strided
 
 
-def _material(event: Event, given: Sequence[_Given], kind: Kind) -> str:
+def _material(here: StopPlace, given: Sequence[_Given], kind: Kind) -> str:
     """Return what a NaN or an infinity was made of."""
     came = next((each for each in given if each.holds.inf), None)
     if came is None or kind == "inf":
         return "finite numbers"
-    rows = f": a row of it is {came.holds.inf} throughout" if _has_masked_row(event, came.tensor) else ""
+    rows = f": a row of it is {came.holds.inf} throughout" if _has_masked_row(here, came.tensor) else ""
     return f"{came.holds.inf}, which came in with {came.name}{rows}"
 
 
-def _has_masked_row(event: Event, tensor: Tensor | None) -> bool:
+def _has_masked_row(here: StopPlace, tensor: Tensor | None) -> bool:
     """Return whether a softmax was given a row of nothing but -inf, which is 0 ÷ 0."""
-    dim = event.keywords.get("dim", event.inputs[1] if len(event.inputs) > 1 else None)
-    if tensor is None or _base(event) not in _SOFTMAX or not isinstance(dim, int) or _is_odd(tensor):
+    dim = here.keywords.get("dim", here.inputs[1] if len(here.inputs) > 1 else None)
+    if tensor is None or _base(here) not in _SOFTMAX or not isinstance(dim, int) or _is_odd(tensor):
         return False
     return bool(tensor.isneginf().all(dim).any())
 
 
-def _fills(event: Event) -> bool:
+def _fills(here: StopPlace) -> bool:
     """Return whether an op writes what it is given into its first argument, and computes nothing from that."""
-    return event.kind == "op" and event.name.rpartition(".")[2] in _FILLS
+    return here.kind == "op" and here.name.rpartition(".")[2] in _FILLS
 
 
-def _base(event: Event) -> str:
+def _base(here: StopPlace) -> str:
     """Return what an op is called without where it is from, and whether it writes in place."""
-    name = event.name.rpartition(".")[2]
+    name = here.name.rpartition(".")[2]
     return (name.removeprefix("__i") if name.startswith("__i") else name).strip("_")
 
 

@@ -13,16 +13,19 @@ from torch import Tensor
 
 from gradstep.engine.expressions.names import NothingThereError, Scope
 from gradstep.engine.expressions.scope import HeldScope
+from gradstep.engine.numbers.nonfinite import is_opaque
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.observe.engine_calls import EngineCall
-from gradstep.engine.observe.events import Event, is_opaque
 from gradstep.engine.observe.forward import Watched
-from gradstep.engine.observe.taps import BackwardTaps, ForwardTaps, source_of, tap_backward
+from gradstep.engine.observe.source_lines import source_of
 from gradstep.engine.runner import Runner
+from gradstep.engine.stepping.backward_places import BackwardPlaces
 from gradstep.engine.stepping.breakpoints import Breakpoints
+from gradstep.engine.stepping.forward_places import ForwardPlaces
 from gradstep.engine.stepping.gradient_edits import Flows, put
 from gradstep.engine.stepping.phase_thread import PhaseThread
 from gradstep.engine.stepping.stop_condition import Kind, StopCondition
+from gradstep.engine.stepping.stop_places import StopPlace
 from gradstep.values.commands import Assign, Backward, Flow, Forward
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
@@ -103,7 +106,7 @@ class Stepping:
         self._total = 0
         self.notes: list[str] = []
         """What logpoints have printed since the last stop."""
-        self.event: Event | None = None
+        self.stop_place: StopPlace | None = None
         """Where it is; None while it runs, and after it."""
         self.place = 0
         """Places passed, the present one included."""
@@ -138,10 +141,10 @@ class Stepping:
         """Set how far it goes on; see `go`."""
         self.notes = []
         # what is passed at a place must not be held on to beyond it: the engine uses its memory again
-        here = self.event
+        here = self.stop_place
         if here is not None:
             here = replace(here, inputs=(), outputs=None, addends=(), keywords={}, find_source=SourceLine)
-        self._stop_condition, self.event = StopCondition(kind, until, here, place), None
+        self._stop_condition, self.stop_place = StopCondition(kind, until, here, place), None
         self._breaks = self._breakpoints.inside(self.phase, inner=True)
 
     def change(self, change: Assign) -> str:
@@ -150,14 +153,14 @@ class Stepping:
         Raises:
             GradstepError: it can't be; nothing is changed.
         """
-        event = self.event
-        assert event is not None
-        text = put(event, change, self._scope)
+        stop_place = self.stop_place
+        assert stop_place is not None
+        text = put(stop_place, change, self._scope)
         assert isinstance(self.act, Backward)
         self.act = structs.replace(self.act, flows=(*self.act.flows, Flow(self.place, change)))
         self.stops.append(self.place)
-        if self.looked and event.edge == "before":
-            self.note_norm(event)
+        if self.looked and stop_place.edge == "before":
+            self.note_norm(stop_place)
         return text
 
     @property
@@ -179,23 +182,23 @@ class Stepping:
     @property
     def position(self) -> Position | None:
         """Where it is stopped."""
-        event = self.event
-        if event is None:
+        stop_place = self.stop_place
+        if stop_place is None:
             return None
         return Position(
-            event.phase,
-            event.kind,
-            event.edge,
-            event.name,
-            event.path,
-            event.stack,
-            event.number,
+            stop_place.phase,
+            stop_place.kind,
+            stop_place.edge,
+            stop_place.name,
+            stop_place.path,
+            stop_place.stack,
+            stop_place.number,
             self._total,
             self.place,
             self.reason,
-            event.source,
-            event.parameter,
-            event.call,
+            stop_place.source,
+            stop_place.parameter,
+            stop_place.call,
         )
 
     @property
@@ -215,42 +218,42 @@ class Stepping:
 
         None in a forward, but for a backward that it runs by itself; the node is -1 before that.
         """
-        event = self.event
-        if event is None or (event.node is None and self.needed is None):
+        stop_place = self.stop_place
+        if stop_place is None or (stop_place.node is None and self.needed is None):
             return None
-        return event.number, frozenset(self.ran), self.needed
+        return stop_place.number, frozenset(self.ran), self.needed
 
     # -- from inside ---------------------------------------------------------------------------------------------------
     @contextmanager
     def forward(self, watched: Watched) -> Iterator[None]:
         """Return the taps for a forward, to stand round it; `watched` is what the probes see of it."""
 
-        def inner(call: EngineCall, depth: int) -> BackwardTaps:
+        def inner(call: EngineCall, depth: int) -> BackwardPlaces:
             return self._inner_backward(call, depth, watched)
 
-        taps = ForwardTaps(
+        taps = ForwardPlaces(
             self._held.paths, self.come, lambda: self._breakpoints.watch_numbers, inner, self._inner_left
         )
         with taps.watch(self.ops):
             yield
         self._walker.check()  # a model may have caught what was raised in it to give it up
 
-    def _inner_backward(self, call: EngineCall, depth: int, watched: Watched) -> BackwardTaps:
+    def _inner_backward(self, call: EngineCall, depth: int, watched: Watched) -> BackwardPlaces:
         """Return the taps for a backward that the forward runs by itself."""
         held, graph = self._held, call.graph(watched.owners, watched.lines)
         self.needed = call.needed(graph)
 
-        def come(event: Event) -> None:
-            event.phase, event.call, event.depth = "forward", call.name, depth
+        def come(stop_place: StopPlace) -> None:
+            stop_place.phase, stop_place.call, stop_place.depth = "forward", call.name, depth
             with torch._C.DisableTorchFunction():
-                self.come(event)
+                self.come(stop_place)
 
         def line_of(number: int) -> SourceLine:
             return source_of(graph.line(number))
 
         held.inner_graph(graph)
         self._total = len(graph.nodes)
-        return BackwardTaps(graph, line_of, held.kinds, held.names, come, self.passes, self.needed.__contains__)
+        return BackwardPlaces(graph, line_of, held.kinds, held.names, come, self.passes, self.needed.__contains__)
 
     def _inner_left(self) -> None:
         self._held.inner_graph(None)
@@ -267,7 +270,7 @@ class Stepping:
         def line_of(number: int) -> SourceLine:
             return source_of(held.line_of(number))
 
-        return tap_backward(BackwardTaps(graph, line_of, held.kinds, held.names, self.come, self.passes))
+        return BackwardPlaces(graph, line_of, held.kinds, held.names, self.come, self.passes).watch()
 
     def passes(self, number: int, ran: bool, parameter: str) -> bool:
         """Take note of a node that is only passed by, and return True; False where the place may matter."""
@@ -296,46 +299,46 @@ class Stepping:
             if parameter and self.phase == "backward":
                 self._held.ledger.arrived(parameter)
 
-    def come(self, event: Event) -> None:
+    def come(self, stop_place: StopPlace) -> None:
         """Take note of a place, and stop there if that is wished; on the thread of the phase."""
         if self._walker.done:  # a tap that was cut short as it was taken down: nobody would end a stop
             return
         self._walker.check()
-        self._pass(event.number, event.edge == "after", event.parameter)
-        self._flows.make(self.place, event)
-        self._number, self._last = event.number, f"{event.path} {event.name}".strip()
-        if self.looked and event.edge == "before":
-            self.note_norm(event)
-        self.event = event
-        self.reason = self._why(event)
+        self._pass(stop_place.number, stop_place.edge == "after", stop_place.parameter)
+        self._flows.make(self.place, stop_place)
+        self._number, self._last = stop_place.number, f"{stop_place.path} {stop_place.name}".strip()
+        if self.looked and stop_place.edge == "before":
+            self.note_norm(stop_place)
+        self.stop_place = stop_place
+        self.reason = self._why(stop_place)
         if not self.reason:
-            self.event = None
+            self.stop_place = None
             return
         self.stops.append(self.place)
         self._runner.running = False
         try:
             self._walker.halt()
         finally:
-            self.event = None
+            self.stop_place = None
         self._runner.running = True
 
-    def note_norm(self, event: Event) -> None:
+    def note_norm(self, stop_place: StopPlace) -> None:
         """Keep the norm of what arrives at a node."""
-        given = event.inputs
+        given = stop_place.inputs
         plain = len(given) == 1 and isinstance(given[0], Tensor) and not is_opaque(given[0])
-        self.norms[event.number] = norm_of(given[0]) if plain and given[0].layout is torch.strided else None
+        self.norms[stop_place.number] = norm_of(given[0]) if plain and given[0].layout is torch.strided else None
 
-    def _why(self, event: Event) -> str:
+    def _why(self, stop_place: StopPlace) -> str:
         if self._stop_condition.kind == "place":
             return "step" if self.place == self._stop_condition.place else ""
         if self._walker.pausing or self.place == self.pause_at:
             return "pause"
         if self._stop_condition.kind == "end":
             return ""
-        hit = self._breakpoints.at(event, self.place == 1, self._test, self._tell, self.notes)
+        hit = self._breakpoints.at(stop_place, self.place == 1, self._test, self._tell, self.notes)
         if hit:
             return hit
-        if not self._stop_condition.wants(event):
+        if not self._stop_condition.wants(stop_place):
             return ""
         if self._stop_condition.condition is None:
             return "step"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from gradstep.engine.observe.events import Event
+from gradstep.engine.stepping.stop_places import StopPlace
 from gradstep.values.expressions import Expression, expression_line
 
 Kind = Literal["into", "over", "out", "continue", "until", "end", "place"]
@@ -18,35 +18,35 @@ class StopCondition:
 
     kind: Kind
     condition: Expression | None = None
-    here: Event | None = None
+    here: StopPlace | None = None
     """Where it was wished; None at the start of the phase."""
     place: int = 0
 
-    def wants(self, event: Event) -> bool:
+    def wants(self, stop_place: StopPlace) -> bool:
         """Return whether the place is one that was wished for; conditions apart."""
         here = self.here
         match self.kind:
             case "into":
-                return event.kind != "op" or here is not None
+                return stop_place.kind != "op" or here is not None
             case "over" | "until":
-                return self._level(event)
+                return self._level(stop_place)
             case "out":
-                return self._left(event)
+                return self._left(stop_place)
             case _:
                 return False
 
-    def _level(self, event: Event) -> bool:
+    def _level(self, stop_place: StopPlace) -> bool:
         """The next place that is no deeper: of nodes the next one, before it runs; after it if that can matter."""
         here = self.here
-        if event.kind == "node" and (not event.call or (here is not None and here.call)):
-            return event.edge == "before" or self._asks_after
+        if stop_place.kind == "node" and (not stop_place.call or (here is not None and here.call)):
+            return stop_place.edge == "before" or self._asks_after
         if here is None:
-            return event.kind == "module"
-        if event.kind == "op" and here.kind == "module":
+            return stop_place.kind == "module"
+        if stop_place.kind == "op" and here.kind == "module":
             return False
         if self.kind == "until" and here.kind == "module":
             return True
-        return event.depth <= here.depth
+        return stop_place.depth <= here.depth
 
     @cached_property
     def _asks_after(self) -> bool:
@@ -54,15 +54,15 @@ class StopCondition:
         line = "" if self.condition is None else expression_line(self.condition)
         return "node.out" in line or "node.edge" in line
 
-    def _left(self, event: Event) -> bool:
+    def _left(self, stop_place: StopPlace) -> bool:
         """The end of the module that runs; of nodes, the first that belongs to another one."""
         here = self.here
         if here is None:
             return False
         if here.call:
-            return event.depth < here.depth
-        if event.kind == "node" and not event.call:
-            inside = event.path == here.path or event.path.startswith(f"{here.path}.")
-            return event.edge == "before" and bool(here.stack) and not (inside and event.stack)
+            return stop_place.depth < here.depth
+        if stop_place.kind == "node" and not stop_place.call:
+            inside = stop_place.path == here.path or stop_place.path.startswith(f"{here.path}.")
+            return stop_place.edge == "before" and bool(here.stack) and not (inside and stop_place.stack)
         around = here.depth - 1 if here.kind == "op" or here.edge == "exit" else here.depth
-        return event.kind == "module" and event.edge == "exit" and event.depth <= around
+        return stop_place.kind == "module" and stop_place.edge == "exit" and stop_place.depth <= around

@@ -64,7 +64,7 @@ def _facts(view: InsideView, width: int) -> list[Line]:
     if position.kind != "node":
         grad = "on" if view.grad_mode else "off: no graph is recorded"
         texts.append((f"grad mode {grad}; autocast {view.autocast or 'off'}", "dim"))
-    texts += [(text, "bright") for text in view.by_hand]
+    texts += [(text, "bright") for text in view.edits]
     if view.note:
         texts.append((view.note, "dim"))
     return [line for text, tone in texts for line in paragraph(clean(text), width, tone)]

@@ -112,7 +112,7 @@ class InsideView(Struct, frozen=True, tag=True):
     """The call of it, from 1; 0 when it was called once."""
     calls: int = 0
     note: str = ""
-    by_hand: tuple[str, ...] = ()
+    edits: tuple[str, ...] = ()
     """Gradient edits made here, as text."""
 
 

@@ -239,7 +239,7 @@ class NodeView(Struct, frozen=True, tag=True):
     exact: bool = False
     """True when Jᵀv is what the engine passed on; otherwise it is computed in advance."""
     note: str = ""
-    by_hand: tuple[str, ...] = ()
+    edits: tuple[str, ...] = ()
     """Gradient edits made here, as text."""
     call: str = ""
     """In a forward, the torch.autograd call that runs the node: v starts from its grad_outputs, not from 1."""

@@ -14,7 +14,7 @@ from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of, norms
-from gradstep.engine.observe.taps import source_of
+from gradstep.engine.observe.source_lines import source_of
 from gradstep.values.views.contributions import Contribution, ContributionsView, LookContributions, Order, Total
 from gradstep.views.graph.naming import Naming
 

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from gradstep.engine.autograd.nested_shapes import sizes_of
+from gradstep.engine.numbers.nonfinite import numbers_of
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.numbers.readable import dtype_name, layout_name
-from gradstep.engine.observe.events import numbers_of
 from gradstep.values.views.node import Flow, Rows
 from gradstep.views.tensor.statistics import of_tensor
 

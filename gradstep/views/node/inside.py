@@ -11,12 +11,13 @@ from torch import Tensor
 
 from gradstep.engine.autograd.nested_shapes import sizes_of
 from gradstep.engine.held import Held
+from gradstep.engine.numbers.nonfinite import is_opaque, unwrapped
 from gradstep.engine.numbers.norms import has_norm, norm_of
 from gradstep.engine.numbers.readable import dtype_name
-from gradstep.engine.observe.events import Event, is_opaque, unwrapped
-from gradstep.engine.observe.taps import source_of
+from gradstep.engine.observe.source_lines import source_of
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
+from gradstep.engine.stepping.stop_places import StopPlace
 from gradstep.engine.tensor_trees import tensors_in
 from gradstep.values.views.inside import (
     BreakpointsView,
@@ -33,36 +34,36 @@ _MOST = 24
 """Maximum number of tensors that are described at one stop; a model may be passed hundreds."""
 
 
-def inside_view(held: Held, stop: int, stepping: Stepping, event: Event) -> InsideView:
+def inside_view(held: Held, stop: int, stepping: Stepping, stop_place: StopPlace) -> InsideView:
     """Return the tensors that are passed at the stop inside a phase."""
     return InsideView(
         stop,
         stepping.position,
-        tuple(_passed(event, "in", event.inputs)),
-        () if event.outputs is None else tuple(_passed(event, "out", event.outputs)),
-        tuple(_taking_part(held, event)),
-        event.grad_mode,
-        event.autocast,
-        note=_note(event, stepping),
-        by_hand=event.changes,
+        tuple(_passed(stop_place, "in", stop_place.inputs)),
+        () if stop_place.outputs is None else tuple(_passed(stop_place, "out", stop_place.outputs)),
+        tuple(_taking_part(held, stop_place)),
+        stop_place.grad_mode,
+        stop_place.autocast,
+        note=_note(stop_place, stepping),
+        edits=stop_place.edits,
     )
 
 
-def _note(event: Event, stepping: Stepping) -> str:
-    if event.kind != "module" and event.outputs is None:
+def _note(stop_place: StopPlace, stepping: Stepping) -> str:
+    if stop_place.kind != "module" and stop_place.outputs is None:
         return "it has not run yet: its outputs are known after it"
-    if event.compiled:
+    if stop_place.compiled:
         return (
             "a compiled region runs as one operation: `torch.compiler.set_stance('force_eager')` runs it step by step"
         )
-    if event.phase == "forward" and not stepping.ops:
+    if stop_place.phase == "forward" and not stepping.ops:
         return "it stops at modules only: ops are not observed in a run to a pause"
     return ""
 
 
-def _passed(event: Event, side: str, values: tuple[object, ...]) -> Iterator[Passed]:
+def _passed(stop_place: StopPlace, side: str, values: tuple[object, ...]) -> Iterator[Passed]:
     """Describe inputs or outputs, tensor by tensor, with their names in expressions."""
-    name = f"{event.kind}.{side}"
+    name = f"{stop_place.kind}.{side}"
     one = len(values) == 1
     count = 0
     for i, value in enumerate(values):
@@ -75,15 +76,15 @@ def _passed(event: Event, side: str, values: tuple[object, ...]) -> Iterator[Pas
             count += 1
             if count > _MOST:
                 return
-            yield _tensor(path, tensor, event, side)
+            yield _tensor(path, tensor, stop_place, side)
     if side == "in":
-        for key, value in event.keywords.items():
+        for key, value in stop_place.keywords.items():
             for path, tensor in tensors_in(value, f"{key}="):
-                yield _tensor(path, tensor, event, side)
+                yield _tensor(path, tensor, stop_place, side)
 
 
-def _tensor(name: str, tensor: Tensor, event: Event, side: str) -> Passed:
-    why = why_not(tensor, event) if event.phase == "forward" and side == "out" else ""
+def _tensor(name: str, tensor: Tensor, stop_place: StopPlace, side: str) -> Passed:
+    why = why_not(tensor, stop_place) if stop_place.phase == "forward" and side == "out" else ""
     return replace(passed_of(name, tensor), requires_grad=unwrapped(tensor).requires_grad, why_not=why)
 
 
@@ -108,30 +109,30 @@ def passed_of(name: str, tensor: Tensor, place: str = "") -> Passed:
     )
 
 
-def why_not(tensor: Tensor, event: Event) -> str:
+def why_not(tensor: Tensor, stop_place: StopPlace) -> str:
     """Return why an output of a forward does not require grad; empty where it does."""
     if unwrapped(tensor).requires_grad:
         return ""
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return "integers have no gradient"
-    if not event.grad_mode:
+    if not stop_place.grad_mode:
         return "grad mode is off: no_grad or inference_mode"
-    given = [t for _, t in (*tensors_in(event.inputs, ""), *tensors_in(event.keywords, ""))]
+    given = [t for _, t in (*tensors_in(stop_place.inputs, ""), *tensors_in(stop_place.keywords, ""))]
     if any(t.requires_grad for t in given):
-        return f"{event.name} cuts the graph: it detaches, or its result has no gradient"
+        return f"{stop_place.name} cuts the graph: it detaches, or its result has no gradient"
     return "no input requires grad"
 
 
-def _taking_part(held: Held, event: Event) -> Iterator[str]:
+def _taking_part(held: Held, stop_place: StopPlace) -> Iterator[str]:
     """Yield the parameters involved: a module's own, an op's inputs, the leaf that a node accumulates into."""
-    if event.kind == "module":
-        prefix = f"{event.path}." if event.path else ""
+    if stop_place.kind == "module":
+        prefix = f"{stop_place.path}." if stop_place.path else ""
         yield from (name for name, _ in held.parameters if name.startswith(prefix) and "." not in name[len(prefix) :])
-    elif event.kind == "op":
-        given = (*tensors_in(event.inputs, ""), *tensors_in(event.keywords, ""))
+    elif stop_place.kind == "op":
+        given = (*tensors_in(stop_place.inputs, ""), *tensors_in(stop_place.keywords, ""))
         yield from dict.fromkeys(held.names[t] for _, t in given if t in held.names)
-    elif event.parameter:
-        yield event.parameter
+    elif stop_place.parameter:
+        yield stop_place.parameter
 
 
 def source_view(
@@ -145,18 +146,18 @@ def source_view(
 
     `here` is the line of a script that is stopped between phases.
     """
-    event = None if stepping is None else stepping.event
+    stop_place = None if stepping is None else stepping.stop_place
     wanted = _node_of(held, request)
     if wanted is not None:
         source, what = source_of(held.line_of(wanted)), f"node #{wanted}"
-    elif event is not None:
-        source, what = event.source, event.name
+    elif stop_place is not None:
+        source, what = stop_place.source, stop_place.name
     elif here.file:
         source, what = here, here.function
     else:
         return SourceView(stop, note="no line is running: `into` steps into a phase")
     if not source.file:
-        number = wanted if wanted is not None else event.number if event is not None else -1
+        number = wanted if wanted is not None else stop_place.number if stop_place is not None else -1
         return SourceView(stop, note=f"{what}: {_no_line(held, number)}")
     view = _lines(stop, source, max(1, request.lines), request.first)
     return view if wanted is None else replace(view, made=f"#{wanted}")

@@ -15,9 +15,9 @@ from gradstep.engine.bits import same_bits
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
-from gradstep.engine.observe.events import Event
-from gradstep.engine.observe.rerun import backward_again
+from gradstep.engine.stepping.rerun import backward_again
 from gradstep.engine.stepping.stepper import Stepping
+from gradstep.engine.stepping.stop_places import StopPlace
 from gradstep.values.errors import GradstepError
 from gradstep.values.views.contributions import ContributionsView, LookContributions
 from gradstep.values.views.node import ChainView, LookChain, LookNode, NodeView
@@ -46,7 +46,7 @@ class _Seen:
     added: AddedGradients | None = None
     made: Sequence[Tensor | None] | None = None
     """The node's own result, when the gradient it passed on was edited."""
-    by_hand: tuple[str, ...] = ()
+    edits: tuple[str, ...] = ()
 
 
 class NodeViews:
@@ -56,7 +56,7 @@ class NodeViews:
         self._held = held
         self._viewer = NodeViewer(held)
         self._kept: list[tuple[Point, _Seen]] = []
-        self._stopped: tuple[ReferenceType[Event], _Seen] | None = None
+        self._stopped: tuple[ReferenceType[StopPlace], _Seen] | None = None
         """What the node at the stop received, as long as it is stopped there."""
 
     def asked(self, wanted: bool) -> None:
@@ -73,8 +73,8 @@ class NodeViews:
         view = self._viewer.view(
             stop, request, seen.record, seen.number, seen.arrived, seen.left, seen.norms, seen.made
         )
-        event = None if stepping is None else stepping.event
-        view = replace(view, by_hand=seen.by_hand, call="" if event is None else event.call)
+        here = None if stepping is None else stepping.stop_place
+        view = replace(view, edits=seen.edits, call="" if here is None else here.call)
         return replace(view, note=seen.note) if seen.note else view
 
     def chain(self, stop: int, request: LookChain, stepping: Stepping | None) -> ChainView:
@@ -129,36 +129,36 @@ class NodeViews:
         record = self._held.graph()
         if record is None:
             return "no graph yet: run `forward`, which builds it"
-        event = None if stepping is None else stepping.event
+        here = None if stepping is None else stepping.stop_place
         if number is None:
-            if event is None or event.node is None:
+            if here is None or here.node is None:
                 if stepping is None and not self._held.point.ran:
                     return _NOTHING
                 return "not stopped at a node: select one in Graph, or a parameter or a module in Model"
-            number = event.number
+            number = here.number
         if not 0 <= number < len(record.nodes):
             return f"the graph has no node #{number}: its last one is #{len(record.nodes) - 1}"
         if stepping is not None:
-            return self._inside(record, number, event, stepping)
+            return self._inside(record, number, here, stepping)
         if not self._held.point.ran:
             return _Seen(record, number, note=_NOTHING)
         return self._by_rerun(record, number)
 
-    def _inside(self, record: GraphRecord, number: int, event: Event | None, stepping: Stepping) -> _Seen:
-        if event is None or event.node is None or event.number != number:
+    def _inside(self, record: GraphRecord, number: int, here: StopPlace | None, stepping: Stepping) -> _Seen:
+        if here is None or here.node is None or here.number != number:
             ran = number in stepping.ran
             note = "it has run: its gradients can be shown again when the phase is over" if ran else ""
             return _Seen(record, number, norms=stepping.norms, note=note or "it has not run yet")
         if not stepping.looked:
             stepping.looked = True
-            stepping.note_norm(event)
-        if self._stopped is None or self._stopped[0]() is not event or _is_changed(self._stopped[1], event):
-            seen = _Seen(record, number, event.inputs, event.outputs, event.addends, stepping.norms)
-            seen.made, seen.by_hand = event.made, event.changes
-            self._stopped = (ref(event, self._release), seen)
+            stepping.note_norm(here)
+        if self._stopped is None or self._stopped[0]() is not here or _is_changed(self._stopped[1], here):
+            seen = _Seen(record, number, here.inputs, here.outputs, here.addends, stepping.norms)
+            seen.made, seen.edits = here.made, here.edits
+            self._stopped = (ref(here, self._release), seen)
         return self._stopped[1]
 
-    def _release(self, gone: ReferenceType[Event]) -> None:
+    def _release(self, gone: ReferenceType[StopPlace]) -> None:
         """Release what was received at a stop once the phase has gone on from it."""
         if self._stopped is not None and self._stopped[0] is gone:
             self._stopped = None
@@ -175,12 +175,12 @@ class NodeViews:
         def passes(place: int, after: bool, _parameter: str) -> bool:
             return place != number and (after or place not in path)
 
-        def see(event: Event) -> None:
-            if event.edge == "before":
-                seen.norms[event.number] = norm_of(event.inputs[0]) if _is_one(event.inputs) else None
-            elif event.number == number:
-                seen.arrived, seen.left, seen.addends = event.inputs, event.outputs, event.addends
-                seen.made, seen.by_hand = event.made, event.changes
+        def see(here: StopPlace) -> None:
+            if here.edge == "before":
+                seen.norms[here.number] = norm_of(here.inputs[0]) if _is_one(here.inputs) else None
+            elif here.number == number:
+                seen.arrived, seen.left, seen.addends = here.inputs, here.outputs, here.addends
+                seen.made, seen.edits = here.made, here.edits
 
         try:
             with torch.enable_grad():
@@ -195,6 +195,6 @@ def _is_one(inputs: Sequence[object]) -> bool:
     return len(inputs) == 1 and isinstance(inputs[0], Tensor)
 
 
-def _is_changed(seen: _Seen, event: Event) -> bool:
+def _is_changed(seen: _Seen, here: StopPlace) -> bool:
     """Return whether the gradient at a stop was edited since it was read."""
-    return seen.arrived is not event.inputs or seen.left is not event.outputs
+    return seen.arrived is not here.inputs or seen.left is not here.outputs

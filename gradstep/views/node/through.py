@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from gradstep.engine.autograd.graph import GraphRecord, leaf_tensor
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
-from gradstep.engine.observe.events import Event
-from gradstep.engine.observe.rerun import backward_again
+from gradstep.engine.stepping.rerun import backward_again
+from gradstep.engine.stepping.stop_places import StopPlace
 from gradstep.values.errors import GradstepError
 from gradstep.values.views.inside import InsideView, LookInside, Passed
 from gradstep.views.graph.naming import Naming
@@ -103,11 +103,11 @@ class Through:
         arrived: dict[int, Vectors] = {}
         left: dict[int, Vectors] = {}
 
-        def see(event: Event) -> None:
-            if event.edge == "before" and event.number in wanted:
-                arrived[event.number] = event.inputs
-            elif event.edge == "after" and event.number in leaving:
-                left[event.number] = event.outputs or ()
+        def see(here: StopPlace) -> None:
+            if here.edge == "before" and here.number in wanted:
+                arrived[here.number] = here.inputs
+            elif here.edge == "after" and here.number in leaving:
+                left[here.number] = here.outputs or ()
 
         def passes(place: int, after: bool, _parameter: str) -> bool:
             return place not in (leaving if after else wanted)

@@ -43,7 +43,7 @@ def draw(view: NodeView | None, width: int, height: int, at: int = -1) -> Drawin
 
 def _said(view: NodeView, width: int, at: int) -> list[Line]:
     """Return what happens to v and where it goes, the most needed first; before all, a row or column asked for."""
-    lines = [line for text in view.by_hand for line in paragraph(clean(text), width, "bright")]
+    lines = [line for text in view.edits for line in paragraph(clean(text), width, "bright")]
     lines += strip_lines(view, width)
     if view.forward:
         lines += [_formula(view, width)]

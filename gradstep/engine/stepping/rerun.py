@@ -18,12 +18,12 @@ from gradstep.engine.autograd.graph import GraphRecord, Owners, record
 from gradstep.engine.bits import same_bits
 from gradstep.engine.held import Held
 from gradstep.engine.observe.compiled import runs_once
-from gradstep.engine.observe.events import Event
 from gradstep.engine.observe.forward import Watched, watch_forward
 from gradstep.engine.observe.strays import find_strays
-from gradstep.engine.observe.taps import BackwardTaps, Passes, tap_backward
 from gradstep.engine.state.aside import aside
 from gradstep.engine.state.saved import Saved, without_grads
+from gradstep.engine.stepping.backward_places import BackwardPlaces, Passes
+from gradstep.engine.stepping.stop_places import StopPlace
 from gradstep.values.errors import wrong
 from gradstep.values.views.inside import SourceLine
 
@@ -67,7 +67,7 @@ def _operations(loss: Tensor) -> list[str]:
 
 def backward_again(
     held: Held,
-    see: Callable[[Event], None],
+    see: Callable[[StopPlace], None],
     passes: Passes = lambda *_: False,
     gathers: Callable[[int], bool] = lambda _: True,
 ) -> GraphRecord:
@@ -99,7 +99,7 @@ def backward_again(
         with (
             without_grads(held),
             nullcontext((see, passes)) if flows is None else flows.around(see, passes) as (come, passed),
-            tap_backward(BackwardTaps(graph, lambda _: SourceLine(), held.kinds, held.names, come, passed, gathers)),
+            BackwardPlaces(graph, lambda _: SourceLine(), held.kinds, held.names, come, passed, gathers).watch(),
         ):
             again.backward(retain_graph=not runs_once(graph.nodes))  # type: ignore[no-untyped-call]
     if not runs_once(graph.nodes):
