@@ -110,7 +110,7 @@ class ScriptSession:
         values = parts or [value for _, value in named_values(frame)]
         for value in values:
             if isinstance(value, torch.optim.Optimizer):
-                loop.found.optimizer(value)
+                loop.found.optimizer(value, frame)
             elif isinstance(value, torch.nn.Module):
                 loop.found.module(value, frame)
         loop.watch()
@@ -233,7 +233,8 @@ class ScriptSession:
             stepper.notes = []
         self._thread.go()
         self._came()
-        notes = "" if self._inspector is None else "\n".join(self._inspector.stepper.notes)
+        stepped = [] if self._inspector is None else self._inspector.stepper.notes
+        notes, loop.notes = "\n".join([*stepped, *loop.notes]), []
         ended = self.ended
         if ended is not None:
             how = f"The script ended with exit code {ended.code}."

@@ -32,7 +32,9 @@ from gradstep.engine.observe.stream import (
     OpRan,
     StepEntered,
     StepLeft,
+    StepSkipped,
     Zeroed,
+    ZeroEntered,
 )
 
 X, Y = torch.linspace(-1, 1, 12).reshape(3, 4), torch.linspace(0, 1, 6).reshape(3, 2)
@@ -63,9 +65,9 @@ def phases(loop: Callable[[], object]) -> list[str]:
     with observe(LoopPhases(seen.append).consumer()):
         loop()
     begun = [each for each in seen if each.edge == "begins"]
-    ended = [each for each in seen if each.edge == "ended" and each.name != "zero_grad"]
+    ended = [each for each in seen if each.edge == "ended"]
     assert sorted(map(id, (each.of for each in begun))) == sorted(map(id, (each.of for each in ended)))
-    return [line(each).removesuffix(" begins") for each in seen if each.edge == "begins" or each.name == "zero_grad"]
+    return [line(each).removesuffix(" begins") for each in begun]
 
 
 def plain(model: nn.Module, steps: int = 2, optimizer: Optimizer | None = None) -> list[float]:
@@ -114,7 +116,7 @@ def test_two_optimizers_a_gradient_penalty_and_a_clearing_by_the_model_are_told_
 
     def loop() -> None:
         x = X.clone().requires_grad_()
-        (slope,) = torch.autograd.grad(real(x).sum(), x, create_graph=True)  # is no backward
+        (slope,) = torch.autograd.grad(real(x).sum(), x, create_graph=True)  # is part of a forward
         slope.square().mean().backward()
         first.step()
         real.zero_grad()
@@ -160,7 +162,7 @@ def test_a_phase_that_raised_is_over() -> None:
         optimizer.zero_grad()
     assert [line(each) for each in seen] == [
         *("step SGD begins", "forward Net begins", "forward Net"),
-        *("forward Net begins", "forward Net", "zero_grad SGD"),
+        *("forward Net begins", "forward Net", "zero_grad SGD begins", "zero_grad SGD"),
     ]
 
 
@@ -168,7 +170,7 @@ def test_a_held_workload_is_one_more_loop_that_is_watched() -> None:
     held, seen = hold(Net()), list[Phase]()
     with observe(LoopPhases(seen.append).consumer()):
         run(held, F, B, S, Z)
-    begun = [each.name for each in seen if each.edge == "begins" or each.name == "zero_grad"]
+    begun = [each.name for each in seen if each.edge == "begins"]
     assert begun == ["forward", "backward", "step", "zero_grad"]
 
 
@@ -183,6 +185,7 @@ def hooked() -> dict[str, object]:
         "engine": torch.autograd._engine_run_backward,  # type: ignore[attr-defined]
         "step begins": tuple(optimizers._global_optimizer_pre_hooks.values()),
         "step ended": tuple(optimizers._global_optimizer_post_hooks.values()),
+        "scaler": torch.amp.GradScaler._maybe_opt_step,
         "zero_grad": (Optimizer.zero_grad, nn.Module.zero_grad),
         "warnings": warnings.showwarning,
     }
@@ -203,6 +206,8 @@ def hooked() -> dict[str, object]:
         (GradientArrives, {"engine"}),
         (StepEntered, {"step begins"}),
         (StepLeft, {"step ended"}),
+        (StepSkipped, {"scaler"}),
+        (ZeroEntered, {"zero_grad"}),
         (Zeroed, {"zero_grad"}),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import Tensor, nn
@@ -67,10 +67,19 @@ class Bookkeeper:
             Zeroed: self._zeroed,
         }
 
+    def consumer(self) -> Consumer:
+        """Return what keeps the ledger of everything that runs."""
+        return self._consumer
+
+    @property
+    def leaves(self) -> Sequence[Tensor]:
+        """The parameters whose `GradientArrives` it has to be told."""
+        return self._addends.leaves
+
     def watch(self, records: bool = True) -> AbstractContextManager[None]:
         """Keep the ledger of all that runs on this thread while the block lasts, with `records` its lines too."""
         self._records, self._call, self._before = records, None, []
-        return observe(self._consumer, leaves=self._addends.leaves)
+        return observe(self._consumer, leaves=self.leaves)
 
     # A caller that knows what it calls says so, which costs less than to hook torch for it.
     def tell(self, event: StepLeft | Zeroed) -> None:

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradstep.engine.autograd.graph import GraphRecord, Owners, leaf_tensor, record
 from gradstep.engine.observe.source_lines import Lines
 
 ENGINE_CALLS = ("torch.autograd.grad", "torch.autograd.backward", "torch.Tensor.backward")
 """What the ops that call the engine are called."""
+
+
+def is_transformed() -> bool:
+    """Return whether a transform of `torch.func` runs on this thread."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,18 @@ class EngineCall:
     """True where it adds to `.grad`: `torch.autograd.grad` does not."""
     retains: bool = False
     """True where it keeps the graph."""
+    creates: bool = False
+    """True where it makes a graph of the derivative (`create_graph=True`)."""
+
+    @property
+    def trains(self) -> bool:
+        """True where its gradients are for an update: `backward`, or `grad` of the parameters of a model.
+
+        A `grad` with `create_graph`, or of an input (a gradient penalty, an attack), is one more step of a forward.
+        """
+        if self.accumulates:
+            return True
+        return not self.creates and any(isinstance(each, nn.Parameter) for each in self.inputs)
 
     @property
     def seen_through(self) -> bool:
@@ -38,7 +55,7 @@ class EngineCall:
         functorch = torch._C._functorch
         tensors = [each for each in (*self.outputs, *self.gradients) if isinstance(each, Tensor)]
         return (
-            functorch.peek_interpreter_stack() is None
+            not is_transformed()
             and not any(functorch.is_legacy_batchedtensor(tensor) for tensor in tensors)
             and all(isinstance(each, Tensor) and each.grad_fn is not None for each in self.outputs)
         )

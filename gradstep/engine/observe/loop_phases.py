@@ -11,7 +11,10 @@ from types import FrameType
 from typing import Any, Literal, NamedTuple
 
 import torch
+from torch import Tensor
+from torch.utils.checkpoint import CheckpointFunction
 
+from gradstep.engine.observe.engine_calls import EngineCall, is_transformed
 from gradstep.engine.observe.stream import (
     CallEntered,
     CallLeft,
@@ -20,17 +23,19 @@ from gradstep.engine.observe.stream import (
     EngineLeft,
     StepEntered,
     StepLeft,
+    StepSkipped,
     Zeroed,
+    ZeroEntered,
 )
 
 Name = Literal["forward", "backward", "step", "zero_grad"]
 
 
 class Phase(NamedTuple):
-    """A phase begins, or has ended; of a `zero_grad` only that it has run is told."""
+    """A phase begins, has ended, or is a step that was skipped."""
 
     name: Name
-    edge: Literal["begins", "ended"]
+    edge: Literal["begins", "ended", "skipped"]
     of: Any
     """The outermost module, the `EngineCall`, the optimizer, or who cleared."""
     within: tuple[str, ...] = ()
@@ -42,14 +47,18 @@ class Phase(NamedTuple):
 class LoopPhases:
     """Tells phases. A forward is the outermost call of a module.
 
-    One that a backward calls is a checkpoint that computes again, and no forward; a `torch.autograd.grad` adds to no
-    `.grad`, and is no backward.
+    One that a backward calls is a checkpoint that computes again, and not a forward. A `torch.autograd.grad` is a
+    backward where it differentiates parameters for an update, see `EngineCall.trains`.
     """
 
     def __init__(self, come: Callable[[Phase], None]) -> None:
         self._come = come
         self._running: list[tuple[Any, Any, FrameType | None]] = []
-        """The phases that run, what each is of, and of a step the frame that runs it; no name for `autograd.grad`."""
+        """The phases that run, what each is of, and the frame of a step or zero_grad. A `grad` has no name."""
+        self._modules = False
+        """True once a module was called."""
+        self._called_with: list[Tensor] = []
+        """The parameters of the module that was called last, where `torch.func` calls it with others than its own."""
 
     def consumer(self) -> Consumer:
         """Return what is to be subscribed."""
@@ -60,11 +69,16 @@ class LoopPhases:
             EngineLeft: lambda event: self._ended(event.call),
             StepEntered: lambda event: self._begins("step", event.optimizer, event.frame),
             StepLeft: lambda event: self._ended(event.optimizer),
-            Zeroed: self._zeroed,
+            StepSkipped: self._skipped,
+            ZeroEntered: lambda event: self._begins("zero_grad", event.owner, event.frame),
+            Zeroed: lambda event: self._ended(event.owner),
         }
 
     def _entered(self, event: CallEntered) -> None:
         self._forget_raised()
+        self._modules = True
+        if is_transformed():
+            self._called_with = list(event.module.parameters())
         if not self._running or self._running[-1][0] == "step":
             self._begins("forward", event.module)
 
@@ -73,18 +87,23 @@ class LoopPhases:
             self._ended(event.module)
 
     def _engine_entered(self, event: EngineEntered) -> None:
-        if event.call.accumulates and not event.depth:
+        if not event.depth and self._trains(event.call):
             self._begins("backward", event.call)
         elif not event.depth:
             self._running.append(("", event.call, None))
 
-    def _zeroed(self, event: Zeroed) -> None:
-        self._forget_raised()
-        self._come(Phase("zero_grad", "ended", event.owner, self._names(), torch.is_grad_enabled()))
+    def _trains(self, call: EngineCall) -> bool:
+        """Return whether a call is a backward: one of `torch.func` too, and in a loop without modules one of leaves."""
+        if is_transformed():
+            return not self._modules or any(one is each for one in call.inputs for each in self._called_with)
+        return call.trains or (not self._modules and not call.creates and all(map(_is_leaf, call.inputs)))
+
+    def _skipped(self, event: StepSkipped) -> None:
+        self._come(Phase("step", "skipped", event.optimizer, self._names(), torch.is_grad_enabled()))
 
     def _begins(self, name: Name, of: Any, frame: FrameType | None = None) -> None:
         self._forget_raised()
-        self._come(Phase(name, "begins", of, self._names(), torch.is_grad_enabled()))
+        self._come(Phase(name, "begins", of, self._names(), torch.is_grad_enabled() or _checkpointed(name)))
         self._running.append((name, of, frame))
 
     def _ended(self, of: Any) -> None:
@@ -103,6 +122,18 @@ class LoopPhases:
         """Let go of steps that have raised: torch tells nobody of it, but the frame that ran one is gone."""
         while self._running and self._running[-1][2] is not None and not _runs(self._running[-1][2]):
             self._running.pop()
+
+
+def _is_leaf(of: Any) -> bool:
+    return isinstance(of, Tensor) and of.is_leaf
+
+
+def _checkpointed(name: Name) -> bool:
+    """Return whether a forward without grad is that of a reentrant checkpoint, which the backward runs again."""
+    frame: FrameType | None = sys._getframe(1) if name == "forward" else None
+    while frame is not None and frame.f_code is not CheckpointFunction.forward.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _runs(frame: FrameType) -> bool:

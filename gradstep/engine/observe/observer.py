@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.modules import module as hooks_of_all
 from torch.optim import Optimizer
@@ -291,7 +292,7 @@ def _run_backward(
     if is_unobserved():
         return run(outputs, gradients, retain, create, inputs, *more, **also)
     accumulates = bool(also.get("accumulate_grad"))
-    call = EngineCall(name, tuple(outputs), tuple(gradients), tuple(inputs), accumulates, bool(retain))
+    call = EngineCall(name, tuple(outputs), tuple(gradients), tuple(inputs), accumulates, bool(retain), bool(create))
     depth = _HERE.depth
     mine = _observing()
     try:
@@ -380,14 +381,24 @@ def _step_ended(optimizer: Optimizer, *_: Any) -> None:
     _tell(stream.StepLeft(optimizer))
 
 
+def _maybe_opt_step(self: GradScaler, optimizer: Optimizer, state: Any, *args: Any, **kwargs: Any) -> Any:
+    """Stand in the place of what asks whether a gradient is inf or NaN, and calls `step` where none is."""
+    made = _SCALER.own(self, optimizer, state, *args, **kwargs)
+    if any(found.item() for found in state["found_inf_per_device"].values()):
+        _tell(stream.StepSkipped(optimizer))
+    return made
+
+
 def _optimizer_zero_grad(self: Optimizer, set_to_none: bool = True) -> None:
     _sweep()
+    _tell(stream.ZeroEntered(self, sys._getframe()))
     _OPTIMIZER_ZERO_GRAD.own(self, set_to_none)
     _tell(stream.Zeroed(self, set_to_none))
 
 
 def _module_zero_grad(self: nn.Module, set_to_none: bool = True) -> None:
     _sweep()
+    _tell(stream.ZeroEntered(self, sys._getframe()))
     _MODULE_ZERO_GRAD.own(self, set_to_none)
     _tell(stream.Zeroed(self, set_to_none))
 
@@ -436,7 +447,8 @@ _ENGINE = _Replacement(
 _CALL = _Replacement(frozenset({stream.CallEntered, stream.CallLeft}), nn.Module, "__call__", _call)
 _FUNCTIONS = frozenset({stream.FunctionEntered, stream.FunctionLeft})
 _WARNINGS = _Replacement(_OPS | _FUNCTIONS, warnings, "showwarning", _show_warning)
-_ZEROED: frozenset[type] = frozenset({stream.Zeroed})
+_SCALER = _Replacement(frozenset({stream.StepSkipped}), GradScaler, "_maybe_opt_step", _maybe_opt_step)
+_ZEROED: frozenset[type] = frozenset({stream.ZeroEntered, stream.Zeroed})
 _OPTIMIZER_ZERO_GRAD = _Replacement(_ZEROED, Optimizer, "zero_grad", _optimizer_zero_grad)
 _MODULE_ZERO_GRAD = _Replacement(_ZEROED, nn.Module, "zero_grad", _module_zero_grad)
 _REGIONS = Regions(_region_begins, _region_ended, lambda: _sync())
@@ -470,6 +482,7 @@ _IN_TORCH: tuple[_Hook | _Replacement, ...] = (
         optimizers._global_optimizer_post_hooks,
         _step_ended,
     ),
+    _SCALER,
     _OPTIMIZER_ZERO_GRAD,
     _MODULE_ZERO_GRAD,
     _WARNINGS,

@@ -24,7 +24,7 @@ def find_strays(held: Debuggee, root: Node | None) -> None:
     A leaf that a forward makes for itself is none: it is gone with its graph. One that has no name is taken for that
     until a second graph has it.
     """
-    new = [leaf for leaf in _leaves_of(root) if leaf not in held.names and id(leaf) not in held.strays]
+    new = [leaf for leaf in leaves_of(root) if leaf not in held.names and id(leaf) not in held.strays]
     if not new:
         return
     attributes = {id(tensor): path for path, tensor in held.attributes.capture().tensors()}
@@ -40,7 +40,7 @@ def find_strays(held: Debuggee, root: Node | None) -> None:
         held.strays[id(leaf)] = stray_of(name, leaf)
 
 
-def _leaves_of(root: Node | None) -> Iterator[Tensor]:
+def leaves_of(root: Node | None) -> Iterator[Tensor]:
     """Yield the tensors whose `.grad` a backward adds to; quicker than a record of the graph."""
     waiting, seen = [root], set[Node | None]()
     while waiting:

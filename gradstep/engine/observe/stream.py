@@ -185,6 +185,20 @@ class StepLeft(NamedTuple):
     optimizer: Optimizer
 
 
+class StepSkipped(NamedTuple):
+    """A `GradScaler` has not called `step` of an optimizer: some gradient is inf or NaN."""
+
+    optimizer: Optimizer
+
+
+class ZeroEntered(NamedTuple):
+    """`zero_grad` of an optimizer or a module is called."""
+
+    owner: Optimizer | nn.Module
+    frame: FrameType
+    """The frame that runs it: gone when it has raised."""
+
+
 class Zeroed(NamedTuple):
     """`zero_grad` of an optimizer or a module has run."""
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.optim import Optimizer
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from gradstep.engine.held import Held
+from gradstep.engine.observe.addends import Addends
+from gradstep.engine.observe.bookkeeper import Bookkeeper
+from gradstep.engine.observe.ledger import Accounts, Ledger
+from gradstep.engine.observe.strays import leaves_of
 from gradstep.engine.script.frames import named_values
+from gradstep.engine.state.saved import Saved
 from gradstep.workload import Workload
 
 
@@ -19,51 +28,106 @@ class Found:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._models: list[nn.Module] = []
-        """The outermost modules that were called, or what the script calls the whole that they are part of."""
-        self._known: set[nn.Module] = set()
-        """The models, all that is inside of them, and modules without parameters."""
+        self._models: dict[nn.Module, str] = {}
+        """The outermost modules that were called, or what the script calls the whole that they are part of, by name."""
+        self._inside: WeakSet[nn.Module] = WeakSet()
+        """The models and all that is inside of them."""
         self.optimizers: list[Optimizer] = []
-        self._leaves: list[Tensor] = []
+        self._leaves: dict[Tensor, str] = {}
+        """The leaves that no module owns, by name."""
+        self._passing = WeakTensorKeyDictionary()
+        """Leaves that one graph had: the script may have made them only for that."""
         self._changed = True
         self._held: Held | None = None
+        self._parts: tuple[int, ...] = ()
+        """The ids of all parameters when `_held` was made."""
+        self._names: dict[Tensor, str] = {}
+        self._ledger, addends = Ledger(), Addends()
+        self.bookkeeper = Bookkeeper(self._ledger, self._names, addends, lambda _: self._origin())
+        self._addends = addends
 
+    @property
+    def owns_parameters(self) -> bool:
+        """True where a module or an optimizer holds what is trained; else it is found in each graph anew."""
+        return bool(self._models or self.optimizers)
+
+    # -- what is seen --------------------------------------------------------------------------------------------------
     def module(self, module: nn.Module, frame: FrameType | None) -> None:
         """Note that an outermost module was called."""
-        if module in self._known:
+        if module in self._inside or next(module.parameters(), None) is None:
             return
-        whole = _whole(module, frame)
-        self._known.update(whole.modules())
-        if next(whole.parameters(), None) is None and next(whole.buffers(), None) is None:
+        variables = list(named_values(frame))
+        for value in [value for _, value in variables if issubclass(type(value), Optimizer)]:
+            if "param_groups" in vars(value):  # of one that wraps another it is a property
+                self.optimizer(value, frame)
+        trained = {id(each) for optimizer in self.optimizers for each in _of(optimizer)}
+        modules = [value for _, value in variables if issubclass(type(value), nn.Module)]
+        for each in (module, *modules):
+            if each not in self._inside and (each is module or any(id(p) in trained for p in each.parameters())):
+                self._add(_whole(each, modules), variables)
+
+    def optimizer(self, optimizer: Optimizer, frame: FrameType | None) -> None:
+        """Note that an optimizer was used."""
+        if any(each is optimizer for each in self.optimizers):
             return
-        inside = set(whole.modules())
-        self._models = [each for each in self._models if each not in inside] + [whole]
+        if self.optimizers:
+            named, own = {id(value) for _, value in named_values(frame)}, {id(each) for each in _of(optimizer)}
+            replaced = [each for each in self.optimizers if not own.isdisjoint(map(id, _of(each)))]
+            self._drop(each for each in replaced if _gone(each, optimizer, named))
+        self.optimizers.append(optimizer)
         self._changed = True
 
-    def optimizer(self, optimizer: Optimizer) -> None:
-        """Note that an optimizer was used."""
-        if not any(each is optimizer for each in self.optimizers):
-            self.optimizers.append(optimizer)
-            self._changed = True
+    def graph(self, roots: Iterable[Node | None], frame: FrameType | None) -> tuple[str, ...]:
+        """Note the leaves of a graph: those that no module owns are parameters of the script's own.
 
-    def leaves(self, leaves: list[Tensor]) -> None:
-        """Note the leaves of a graph: those that no module owns are parameters of the script's own."""
-        owned = {id(p) for model in self._models for p in model.parameters()} | {id(each) for each in self._leaves}
-        new = [leaf for leaf in leaves if id(leaf) not in owned]
-        if new:
-            self._leaves += new
-            self._changed = True
+        Return the names that mean another tensor than before: `w = w - lr * grad`.
 
-    def held(self, frame: FrameType | None) -> Held:
-        """Return what was found as a debuggee; made anew when more was found since the last time."""
-        if self._held is None or self._changed:
-            self._changed = False
-            self._held = self._make(frame)
+        One that is there for the first time may be an input that wants a gradient: it counts once it comes again.
+        """
+        owned = {parameter for model in self._models for parameter in model.parameters()}
+        trained = {parameter for optimizer in self.optimizers for parameter in _of(optimizer)} - owned
+        there = {leaf for root in roots for leaf in leaves_of(root)} - owned
+        if not there and not trained and not self._leaves:
+            return ()
+        names = {id(value): name for name, value in named_values(frame)}
+        new = {
+            leaf
+            for leaf in there
+            if isinstance(leaf, nn.Parameter) or leaf in self._passing or (not self._models and id(leaf) in names)
+        }
+        for leaf in there - new:
+            self._passing[leaf] = True
+        stay = {leaf for leaf in self._leaves if leaf not in owned and (leaf in there or id(leaf) in names)}
+        kept = [each for each in (*self._leaves, *new, *trained) if each in stay | new | trained]
+        found = {each: names.get(id(each), self._leaves.get(each, "")) for each in dict.fromkeys(kept)}
+        old = {name: leaf for leaf, name in self._leaves.items()}
+        if [(id(leaf), name) for leaf, name in found.items()] != [(id(leaf), n) for leaf, n in self._leaves.items()]:
+            self._leaves, self._changed = found, True
+        return tuple([name for leaf, name in found.items() if name in old and old[name] is not leaf])
+
+    # -- as a debuggee -------------------------------------------------------------------------------------------------
+    def held(self, checks: bool = False) -> Held:
+        """Return what was found as a debuggee; made anew when more was found since the last time.
+
+        Args:
+            checks: look whether parameters were added to a model or an optimizer, or replaced.
+        """
+        if self._held is None or self._changed or (checks and self._parts != self._ids()):
+            self._changed, self._parts = False, self._ids()
+            self._held = self._make()
         return self._held
 
-    def _make(self, frame: FrameType | None) -> Held:
-        model = self._model(frame)
+    def _ids(self) -> tuple[int, ...]:
+        owned = [id(parameter) for model in self._models for parameter in model.parameters()]
+        return (*owned, *(id(parameter) for optimizer in self.optimizers for parameter in _of(optimizer)))
+
+    def _make(self) -> Held:
+        model, old = self._model(), self._held
+        self._inside = WeakSet(model.modules())
         optimizer = self.optimizers[-1] if self.optimizers else NoOptimizer()
+        if old is not None and any(each is old.optimizer for each in self.optimizers):
+            optimizer = old.optimizer
+        loose = {name or f"leaf{number}": leaf for number, (leaf, name) in enumerate(self._leaves.items())}
         first = next(model.parameters(), next(iter(self._leaves), torch.empty(0)))
         workload = Workload(
             model,
@@ -72,31 +136,56 @@ class Found:
             batches=[()],
             name=self._name,
         )
-        made, old = Held(workload, first.device, loose=self._names_of_leaves(model, frame)), self._held
+        made = Held(workload, first.device, loose=loose)
+        self._keep_accounts(made)
         if old is not None:
             made.losses, made.loss_rates, made.point = old.losses, old.loss_rates, old.point
-            made.recording = old.recording
+            made.recording, made.saved = old.recording, Saved(known=False)
         return made
 
-    def _model(self, frame: FrameType | None) -> nn.Module:
+    def _keep_accounts(self, made: Held) -> None:
+        """Have a new debuggee go on with the accounts of the old one, under the names that parameters have there."""
+        old, accounts = {name: tensor for tensor, name in self._names.items()}, self._ledger.copy()
+        renamed = {name: made.names[tensor] for name, tensor in old.items() if tensor in made.names}
+        entries = {renamed[name]: entry for name, entry in accounts.entries.items() if name in renamed}
+        lines = {renamed[name]: line for name, line in accounts.lines.items() if name in renamed}
+        self._ledger.restore(Accounts(entries, lines))
+        self._names.clear()
+        self._names.update(made.names)
+        made.ledger, made.addends, made.bookkeeper = self._ledger, self._addends, self.bookkeeper
+
+    def _origin(self) -> tuple[int, float | None]:
+        held = self.held()
+        return len(held.losses), held.point.value
+
+    def _model(self) -> nn.Module:
         if len(self._models) == 1:
-            return self._models[0]
-        whole, names = nn.Module(), {id(value): name for name, value in reversed(list(named_values(frame)))}
+            return next(iter(self._models))
+        whole = nn.Module()
         whole.__class__ = type("Models", (nn.Module,), {})
-        for model in self._models:
-            name = base = names.get(id(model), type(model).__name__.lower())
-            number = 1
+        for model, base in self._models.items():
+            name, number = base, 1
             while name in whole._modules:
                 number += 1
                 name = f"{base}{number}"
             whole._modules[name] = model
         return whole
 
-    def _names_of_leaves(self, model: nn.Module, frame: FrameType | None) -> dict[str, Tensor]:
-        owned = {id(parameter) for parameter in model.parameters()}
-        names = {id(value): name for name, value in reversed(list(named_values(frame)))}
-        loose = [leaf for leaf in self._leaves if id(leaf) not in owned]
-        return {names.get(id(leaf), f"leaf{number}"): leaf for number, leaf in enumerate(loose)}
+    def _add(self, model: nn.Module, variables: list[tuple[str, Any]]) -> None:
+        """Add a model; it takes the place of one of its class that no variable names any more."""
+        names = {id(value): name for name, value in variables}  # the outermost frame's name of it
+        inside = set(model.modules())
+        gone = {each for each in self._models if type(each) is type(model) and _gone(each, model, names)}
+        lost = {id(parameter) for each in gone for parameter in each.parameters()}
+        self._models = {each: name for each, name in self._models.items() if each not in inside | gone}
+        self._models[model] = names.get(id(model), type(model).__name__.lower())
+        self._inside = WeakSet(module for each in self._models for module in each.modules())
+        self._drop(each for each in self.optimizers if lost and all(id(p) in lost for p in _of(each)))
+        self._changed = True
+
+    def _drop(self, optimizers: Iterable[Optimizer]) -> None:
+        ids = {id(each) for each in optimizers}
+        self.optimizers = [each for each in self.optimizers if id(each) not in ids]
 
 
 class NoOptimizer(Optimizer):
@@ -107,12 +196,19 @@ class NoOptimizer(Optimizer):
         self.state: Any = {}
 
 
-def _whole(module: nn.Module, frame: FrameType | None) -> nn.Module:
-    """Return a module, or where the script has no variable for it the largest one of its variables that it is in."""
-    named = [value for _, value in named_values(frame) if isinstance(value, nn.Module)]
-    if any(each is module for each in named):
-        return module
-    around = [each for each in named if each is not module and any(inner is module for inner in each.modules())]
+def _of(optimizer: Optimizer) -> Iterator[Tensor]:
+    for group in optimizer.param_groups:
+        yield from group["params"]
+
+
+def _gone(old: object, new: object, named: Iterable[int]) -> bool:
+    """Return whether a variable names what is new, and none names the old one any more."""
+    return id(new) in named and id(old) not in named
+
+
+def _whole(module: nn.Module, named: list[nn.Module]) -> nn.Module:
+    """Return the largest module among the script's variables that a module is in, or is."""
+    around = [each for each in named if any(inner is module for inner in each.modules())]
     return max(around, key=lambda each: sum(1 for _ in each.modules()), default=module)
 
 

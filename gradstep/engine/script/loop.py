@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import FrameType
@@ -13,18 +13,24 @@ from typing import Any, Literal, Protocol
 import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from gradstep.engine.autograd.graph import leaf_tensor
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
-from gradstep.engine.observe.engine_calls import EngineCall
+from gradstep.engine.observe.engine_calls import EngineCall, is_transformed
 from gradstep.engine.observe.forward import Watched, watch_forward
+from gradstep.engine.observe.functions import unobserved
 from gradstep.engine.observe.loop_phases import LoopPhases, Name, Phase
 from gradstep.engine.observe.observer import observe
+from gradstep.engine.observe.stream import EngineLeft, StepLeft, Zeroed
+from gradstep.engine.script.copies import CopiesBefore, weights_of
 from gradstep.engine.script.found import Found
 from gradstep.engine.script.frames import call_site, callers, line_text
+from gradstep.engine.script.iterations import Iterations
 from gradstep.engine.script.lines import LineStops
 from gradstep.engine.script.main_thread import MainThread
+from gradstep.engine.script.writes import Writes
+from gradstep.engine.state.saved import Saved
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Forward
 from gradstep.values.expressions import Expression
@@ -90,28 +96,48 @@ class ScriptLoop:
         self.lines = LineStops(self._at_line)
         thread.resumed = self._resumed
         self.wanted = Wanted()
-        self.iteration = 0
-        """Iterations begun before this one."""
-        self.steps = 0
-        """Optimizer steps that have ended."""
         self.held: Held | None = None
         """What was found, as of the last stop."""
         self.reason = ""
         """The breakpoint that was hit at the stop."""
         self.before = ""
         """The phase that the stop is in front of; empty for a stop after one."""
-        self._sites: dict[tuple[object, ...], int] = {}
-        """The call sites of the phases of this iteration, each with the steps that had ended then."""
+        self.notes: list[str] = []
+        """What there is to tell of the phases since the last stop."""
+        self._iterations = Iterations()
+        self._writes = Writes()
         self._forward: ExitStack | None = None
         """What watches the forward that runs, from its first module call to the backward."""
         self._backward: ExitStack | None = None
         self._watched = Watched()
-        self._batch: Any = None
+        self._number = 0
+        """The sequence number at the last backward: a loss with a lower one was computed before it."""
+        self._values: dict[tuple[object, ...], float | None] = {}
+        """The last loss of each call site of a backward."""
+        self._calls: list[float] = []
+        """The losses in the step that runs."""
+        self._rates: tuple[float, ...] = ()
+        """The learning rates when that began."""
+        self._copies = CopiesBefore()
+        self._unowned = Saved()
+        """Copies from the end of the last phase, where no optimizer is known."""
         self._watching = ExitStack()
+
+    @property
+    def iteration(self) -> int:
+        """Iterations begun before this one."""
+        return self._iterations.number
 
     def watch(self) -> None:
         """Watch what runs on this thread from now on."""
-        self._watching.enter_context(observe(LoopPhases(self._come).consumer()))
+        phases, books = LoopPhases(self._come).consumer(), self.found.bookkeeper
+        kept = books.consumer()
+        ends = {EngineLeft, StepLeft, Zeroed}
+        first = {kind: told for kind, told in kept.items() if kind in ends}
+        last = {kind: told for kind, told in kept.items() if kind not in ends}
+        # what has ended is in the ledger when the loop hears of it
+        self._watching.enter_context(observe(first, phases))
+        self._watching.enter_context(observe(last, leaves=books.leaves))
 
     def leave(self) -> None:
         """Watch nothing more. Call on the script's thread."""
@@ -125,7 +151,7 @@ class ScriptLoop:
     def stop_here(self, reason: str = "") -> None:
         """Stop at the line that the script's thread is at."""
         self.reason = reason
-        self._now()
+        self._now(checks=True)
         self._halt()
 
     def _resumed(self) -> None:
@@ -139,39 +165,47 @@ class ScriptLoop:
         if self.thread.released:
             self.leave()
             return
-        if phase.edge == "begins" or phase.name == "zero_grad":
-            new = not phase.within and self._begins_iteration()
-            if phase.edge == "begins" and self._stops_before(new):
-                self._note_parts(phase)
-                self._stop(before=phase.name)
-            elif new and self.wanted.until == "iteration":
-                self.wanted = Wanted("phase")
+        try:
+            self._note_phase(phase)
+        except Exception as error:  # a fault of gradstep's own is not one of the script
+            self.notes.append(f"gradstep could not follow a {phase.name}: {type(error).__name__}: {error}")
+
+    def _note_phase(self, phase: Phase) -> None:
+        trains = phase.name != "forward" or phase.grad_mode
+        if phase.edge == "begins" and not phase.within and trains:
+            if not is_transformed():
+                self._find_writes(self._find_in_graph(phase.of) if phase.name == "backward" else ())
+            self._begin(phase)
+        elif phase.edge == "begins" and trains and self.wanted.until == "first" and phase.name != "zero_grad":
+            self._note_parts(phase)
+            self._stop(before=phase.name)
         handle: Callable[[Phase], None] | None = getattr(self, f"_{phase.name}_{phase.edge}", None)
-        if handle is not None:
+        if handle is not None and trains:
             handle(phase)
 
-    def _begins_iteration(self) -> bool:
-        site = call_site(self._frame())
-        seen = self._sites.get(site)
-        if seen is None or seen == self.steps:
-            self._sites.setdefault(site, self.steps)
-            return False
-        self._sites = {site: self.steps}
-        self.iteration += 1
-        return True
-
-    def _stops_before(self, new: bool) -> bool:
-        return self.wanted.until == "first" or (self.wanted.until == "iteration" and new)
+    def _begin(self, phase: Phase) -> None:
+        """Begin another iteration with this phase, where it does; stop before it, if that is wanted."""
+        new = self._iterations.begins(call_site(self._frame()))
+        if new:
+            self._close_forward()  # of an evaluation: no backward has come of it
+        first = self.wanted.until == "first" and phase.name in ("forward", "backward")
+        if not first and not (new and self.wanted.until == "iteration"):
+            return
+        if phase.name == "backward" and self._forward is None:  # a loop without modules: what it calls first is this
+            self.wanted = Wanted("phase")
+        else:
+            self._note_parts(phase)
+            self._stop(before=phase.name)
 
     def _note_parts(self, phase: Phase) -> None:
-        if isinstance(phase.of, nn.Module) and phase.grad_mode:
+        if isinstance(phase.of, nn.Module):
             self.found.module(phase.of, self._frame())
-        elif isinstance(phase.of, torch.optim.Optimizer):
-            self.found.optimizer(phase.of)
+        elif isinstance(phase.of, Optimizer):
+            self.found.optimizer(phase.of, self._frame())
 
     def _forward_begins(self, phase: Phase) -> None:
         self._note_parts(phase)
-        if self._forward is not None or not phase.grad_mode:
+        if self._forward is not None:
             return
         self._forward = stack = ExitStack()
         into = self.wanted.until == "into"
@@ -179,66 +213,145 @@ class ScriptLoop:
         self._watched = Watched()
         if self.wanted.looks or inside:
             held = self._now()
+            self._copy(phase)
             lines = held.recording.lines or inside
             self._watched = stack.enter_context(watch_forward(held.paths, held.model, held.recording.zeros, lines))
             if inside:
                 stepping = self._steps.stepping(held, Forward(), into)
                 stack.enter_context(stepping.forward(self._watched))
 
-    def _backward_begins(self, phase: Phase) -> None:
-        call: EngineCall = phase.of
+    def _close_forward(self) -> None:
         if self._forward is not None:
             self._forward.close()
             self._forward = None
             self._steps.left()
-        loss = next((each for each in call.outputs if isinstance(each, Tensor)), None)
-        held = self._found_at(call)
-        value = _value(loss)
+
+    def _backward_begins(self, phase: Phase) -> None:
+        call: EngineCall = phase.of
+        forward = self._forward is not None or not self._computed_before(call)
+        self._close_forward()
+        self._use_loss(call)
+        if forward:
+            self._copies.end(self._now(), "forward")
+            self._end_of("forward")
+        into = self.wanted.until == "into"
+        self._copy(phase)
+        if (into or self._steps.inside("backward")) and self._now().graph() is not None:
+            self._backward = stack = ExitStack()
+            stack.enter_context(self._steps.stepping(self._now(), Backward(), into).backward())
+
+    def _computed_before(self, call: EngineCall) -> bool:
+        """Return whether a loss was computed before the last backward: two losses of one forward."""
+        nodes = [each.grad_fn for each in call.outputs if isinstance(each, Tensor) and each.grad_fn is not None]
+        return bool(nodes) and all(node._sequence_nr() < self._number for node in nodes)
+
+    def _use_loss(self, call: EngineCall) -> None:
+        frame = self._frame()
+        site, loss = call_site(frame), _plain(next((each for each in call.outputs if isinstance(each, Tensor)), None))
+        value, last = _value(loss), self._values.get(site)
+        self._values[site] = value
+        held = self._now()
         old = held.point
         held.point = Point(
             phase="forward",
-            torch=line_text(self._caller()),
+            torch=line_text(next(callers(frame), None)),
             done=_with(() if {"step", "zero_grad"} & set(old.done) else old.done, "forward"),
             iteration=self.iteration,
             loss=loss,
             value=value,
-            change=None if value is None or old.value is None else value - old.value,
+            change=None if value is None or last is None else value - last,
             used_batch=True,
             watched=self._watched,
         )
-        held.losses.append((self.iteration, float("nan") if value is None else value))
+        held.losses.append((self.iteration, _number(value)))
         held.loss_rates.append(held.rates())
-        self._end_of("forward")
-        into = self.wanted.until == "into"
-        if into or self._steps.inside("backward"):
-            self._backward = stack = ExitStack()
-            stack.enter_context(self._steps.stepping(self._now(), Backward(), into).backward())
+        self._calls.append(_number(value))
 
     def _backward_ended(self, phase: Phase) -> None:
         if self._backward is not None:
             self._backward.close()
             self._backward = None
             self._steps.left()
-        self._note("backward", ran=True, freed=not phase.of.retains)
+        self._number = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+        written = self.found.bookkeeper.written
+        self._note("backward", ran=True, freed=not phase.of.retains, written=written)
+        self._copies.end(self._now(), "backward")
+        self._iterations.updates += is_transformed()  # what is done with its result can't be seen
+        self._mark()
         self._end_of("backward")
 
     def _step_begins(self, phase: Phase) -> None:
-        self.found.optimizer(phase.of)
+        self.found.optimizer(phase.of, self._frame())
+        held = self._now()
+        held.use_optimizer(phase.of, [])
+        self._rates, self._calls = held.rates(), []
+        self._copy(phase)
 
     def _step_ended(self, phase: Phase) -> None:
-        self.steps += 1
-        held = self._now()
-        rates = held.rates()
+        self._iterations.updates += 1
+        held, books = self._now(), self.found.bookkeeper
         held.use_optimizer(phase.of, [])
-        self._note("step", steps_since_forward=held.point.steps_since_forward + 1, rates_before=rates)
+        since = held.point.steps_since_forward + bool(books.used)
+        calls, self._calls = tuple(self._calls), []
+        changed = {"written": books.used, "again": books.again, "calls": calls, "rates_before": self._rates}
+        self._note("step", steps_since_forward=since, **changed)
+        self._copies.end(self._now(), "step")
+        self._mark()
         self._end_of("step")
+
+    def _step_skipped(self, phase: Phase) -> None:
+        """Note a step that a `GradScaler` has left out, and which gradients were the reason."""
+        self._iterations.updates += 1
+        self.found.optimizer(phase.of, self._frame())
+        held = self._now()
+        held.use_optimizer(phase.of, [])
+        bad = [name for each, name in held.names.items() if each.grad is not None and not all_finite(each.grad)]
+        self.notes.append(f"GradScaler skipped this step: inf or NaN in the gradient of {listed(bad)}")
+        self._note("step", written=())
+        held.saved = Saved()
+        self._mark()
+        self._end_of("step")
+
+    def _zero_grad_begins(self, phase: Phase) -> None:
+        if self.held is not None:
+            self._copy(phase)
 
     def _zero_grad_ended(self, phase: Phase) -> None:
         self._note_parts(phase)
         if self.held is None:  # nothing has run yet: most loops begin with it
             return
         self._note("zero_grad")
+        self._copies.end(self._now(), "zero_grad")
+        self._mark()
         self._end_of("zero_grad")
+
+    # -- what the script writes itself ---------------------------------------------------------------------------------
+    def _mark(self) -> None:
+        """Note the weights at the end of a phase; their contents too, where no optimizer is known to write them."""
+        held = self._now()
+        if is_transformed():
+            return
+        self._unowned = Saved() if self.found.optimizers else self._copies.take(held, "step")
+        self._writes.mark(held.names, weights_of(self._unowned))
+
+    def _find_writes(self, replaced: tuple[str, ...]) -> None:
+        """Find weights that the script wrote itself since the last phase: without an optimizer, that is its step.
+
+        Args:
+            replaced: the names that mean another tensor than before.
+        """
+        names = (*self._writes.found(), *replaced)
+        if not names:
+            return
+        if self.found.optimizers:
+            self.notes.append(f"written outside of optimizer.step: {listed(names)}")
+            return
+        self._iterations.updates += 1
+        held = self._now()
+        self._note("step", written=names, steps_since_forward=held.point.steps_since_forward + 1)
+        held.point = replace(held.point, torch=f"the script wrote {listed(names)}, without an optimizer")
+        held.saved = self._unowned
+        self._end_of("step")
 
     # -- stops ---------------------------------------------------------------------------------------------------------
     def _end_of(self, name: Name) -> None:
@@ -254,7 +367,7 @@ class ScriptLoop:
 
     def _stop(self, before: str = "") -> None:
         self.before = before
-        self._now()
+        self._now(checks=True)
         self._halt()
 
     def _halt(self) -> None:
@@ -277,15 +390,27 @@ class ScriptLoop:
         """The innermost frame of the script: at the stop, or while something is evaluated on its thread."""
         return next(callers(self.thread.frame or sys._getframe(1)), None)
 
-    def _found_at(self, call: EngineCall) -> Held:
-        if self.wanted.looks or self.held is None:
-            graph = call.whole_graph()
-            leaves = [] if graph is None else [leaf_tensor(node) for node in graph.nodes]
-            self.found.leaves([leaf for leaf in leaves if leaf is not None])
-        return self._now()
+    def _kept(self, phase: Name) -> bool:
+        """Return whether the end of a phase is looked at, so that what it changes has to be known."""
+        wanted = self.wanted
+        if is_transformed():  # a copy would be one of its tensors
+            return False
+        if wanted.until == "phase":
+            return not wanted.names or phase in wanted.names
+        return wanted.until == "into" or (wanted.until == "iteration" and phase == "step")
 
-    def _now(self) -> Held:
-        self.held = self.found.held(self._frame())
+    def _find_in_graph(self, call: EngineCall) -> tuple[str, ...]:
+        wanted = self.wanted.looks or self.held is None or not self.found.owns_parameters
+        if not wanted:
+            return ()
+        return self.found.graph([each.grad_fn for each in call.outputs if isinstance(each, Tensor)], self._frame())
+
+    def _copy(self, phase: Phase) -> None:
+        held = self._now()
+        self._copies.begin(held, phase.name, self._kept(phase.name), not phase.within)
+
+    def _now(self, checks: bool = False) -> Held:
+        self.held = self.found.held(checks)
         return self.held
 
     def _note(self, name: Name, **changed: Any) -> None:
@@ -300,6 +425,29 @@ class ScriptLoop:
 
     def _caller(self) -> Any:
         return next(callers(self._frame()), None)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names, and how many there are beyond them."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """Return whether no element is inf or NaN."""
+    with unobserved():
+        return bool(tensor.coalesce().values().isfinite().all() if tensor.is_sparse else tensor.isfinite().all())
+
+
+def _plain(loss: Tensor | None) -> Tensor | None:
+    """Return a loss without the wrappers that `torch.func` puts round it; what is inside has no graph of its own."""
+    functorch = torch._C._functorch
+    while loss is not None and functorch.is_functorch_wrapped_tensor(loss):
+        loss = functorch.get_unwrapped(loss)
+    return loss
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def _value(loss: Tensor | None) -> float | None:

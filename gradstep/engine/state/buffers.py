@@ -29,7 +29,8 @@ class Buffers(Part[tuple[Tensor | None, ...]]):
             slots[key] = buffer
 
     def may_write(self, held: Debuggee, writing: Writing) -> Iterable[Row] | None:
-        return [(("buffer", name), buffer) for name, buffer in held.buffers()] if writing.code else None
+        written = writing.code or writing.buffers
+        return [(("buffer", name), buffer) for name, buffer in held.buffers()] if written else None
 
     def tensors(self, held: Debuggee, captured: tuple[Tensor | None, ...]) -> Iterable[tuple[Key, Tensor | None]]:
         return [(("buffer", name), buffer) for (name, _, _), buffer in zip(held.buffer_slots, captured, strict=True)]

@@ -34,6 +34,8 @@ class Writing(NamedTuple):
     takes_batch: bool = False
     batch: bool = False
     """True when the current batch may be written in place."""
+    buffers: bool = False
+    """True when modules run, of whose state only the buffers are of interest; with `code` they always are."""
 
 
 class Writer(Protocol):

@@ -31,3 +31,18 @@ def writing(held: Debuggee, act: Act) -> Writing:
             return Writing(code, held.parameters, grads, optimizer=True, takes_batch=code, batch=batch)
         case ZeroGrad(set_to_none):
             return Writing(grads=set_to_none is False, clears=True)
+
+
+def writing_of_script(held: Debuggee, phase: str) -> Writing:
+    """Return the tensors that a phase of a script may write, to show what it changed; it is never rolled back."""
+    match phase:
+        case "forward":
+            return Writing(weights=held.renormalised, buffers=True)
+        case "backward":
+            return Writing(grads=True, clears=True)
+        case "step":
+            closure = held.calls_closure
+            grads = closure or writes_grad(held.optimizer)
+            return Writing(weights=held.parameters, grads=grads, clears=closure, optimizer=True, buffers=closure)
+        case _:
+            return Writing(grads=True, clears=True)

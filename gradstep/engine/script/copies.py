@@ -1,0 +1,53 @@
+"""Copies of what a phase of a script may write, from before it: the views compare the end of the phase with them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from gradstep.engine.held import Held
+from gradstep.engine.observe.functions import unobserved
+from gradstep.engine.observe.loop_phases import Name
+from gradstep.engine.state.saved import Saved, Saver
+from gradstep.engine.state.writing import writing_of_script
+
+
+class _Begun(NamedTuple):
+    phase: Name
+    held: Held
+    saved: Saved
+
+
+class CopiesBefore:
+    """Keeps the copies of the phases that run: a step that calls a closure has others inside."""
+
+    def __init__(self) -> None:
+        self._running: list[_Begun] = []
+
+    def take(self, held: Held, phase: Name) -> Saved:
+        """Copy what a phase may write."""
+        with unobserved():
+            return Saver(offload=held.offload).save(held, writing_of_script(held, phase))
+
+    def begin(self, held: Held, phase: Name, kept: bool, outermost: bool) -> None:
+        """Note that a phase begins; with `kept` its end is looked at."""
+        if outermost:  # what raised has not ended
+            self._running.clear()
+        if kept:
+            self._running.append(_Begun(phase, held, self.take(held, phase)))
+
+    def end(self, held: Held, phase: Name) -> None:
+        """Have the views of a debuggee compare with what was copied before the phase that has just ended."""
+        held.saved = Saved(known=False)
+        for place in range(len(self._running) - 1, -1, -1):
+            if self._running[place].phase == phase:
+                begun = self._running[place]
+                del self._running[place:]
+                held.saved = begun.saved if begun.held is held else held.saved
+                return
+
+
+def weights_of(saved: Saved) -> dict[str, Tensor]:
+    """Return the copies of weights, by name."""
+    return {key[1]: copy for key, copy in saved.copies.by_key().items() if key[0] == "weight"}
