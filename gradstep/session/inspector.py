@@ -47,12 +47,12 @@ from gradstep.values.views.search import LookFind
 from gradstep.values.views.tensor import Between, LookPlace
 from gradstep.values.views.timeline import LookCompare, LookTimeline
 from gradstep.values.views.training import LookBatch, LookLayers, LookOptimizer
+from gradstep.views.expiry import Expiry
 from gradstep.views.graph.search import FindViewer
 from gradstep.views.graph.view import GraphViewer, Progress
-from gradstep.views.moment import Moment
 from gradstep.views.node.inside import breakpoints_view, inside_view, source_view
-from gradstep.views.node.passing import NodeViews
-from gradstep.views.node.through import Through
+from gradstep.views.node.module_gradients import ModuleGradients
+from gradstep.views.node.received import NodeViews
 from gradstep.views.numbers import Norms
 from gradstep.views.tensor.difference import DifferenceViewer
 from gradstep.views.tensor.element import element_of
@@ -104,13 +104,13 @@ class Inspector:
         self._layers = LayersViewer(held)
         self._norms = Norms()
         """The norms at the present stop."""
-        self._moment = Moment(held)
+        self._expiry = Expiry(held)
         self._changed: frozenset[str] | None = None
         self._losses = LossViewer()
         self._batches = BatchViewer(held)
-        self._passing = NodeViews(held)
+        self._node_views = NodeViews(held)
         self._terms = LossTerms()
-        self._through = Through(held)
+        self._module_gradients = ModuleGradients(held)
 
     def attend(self) -> None:
         """Record what the next phase needs for every view, as no panels request views at each stop."""
@@ -136,9 +136,9 @@ class Inspector:
     def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
         """Return one view for each request; a `NoView` with the reason if it can't be made."""
         self._opened = None
-        if self._moment.passed(stop) or not self.stepper.pauses:
+        if self._expiry.expired(stop) or not self.stepper.pauses:
             # without a screen, the caller may have written to a tensor without a change of its version counter
-            carried = self._moment.follows and self.stepper.pauses and not self._past
+            carried = self._expiry.follows and self.stepper.pauses and not self._past
             self._norms, self._changed = self._norms.after(self.held.saved) if carried else Norms(), None
             self._tensors.forget()
             self._differences.measures.forget()
@@ -147,7 +147,7 @@ class Inspector:
             if isinstance(request, LookTensor) and request.between is None:
                 self._opening = request.opening
         self._record(stop, requests)
-        self._passing.asked(any(isinstance(request, _NODES) for request in requests))
+        self._node_views.requested(any(isinstance(request, _NODES) for request in requests))
         with torch.no_grad():
             return tuple(self._answer(stop, request) for request in requests)
 
@@ -268,15 +268,15 @@ class Inspector:
             case LookOptimizer(points):
                 return optimizer_view(held, stop, self._selected, points)
             case LookNode():
-                return self._passing.node(stop, request, self._stepping)
+                return self._node_views.node(stop, request, self._stepping)
             case LookChain():
-                return self._passing.chain(stop, request, self._stepping)
+                return self._node_views.chain(stop, request, self._stepping)
             case LookContributions():
-                return self._passing.contributions(stop, request, self._stepping)
+                return self._node_views.contributions(stop, request, self._stepping)
             case LookInside():
                 stepping = self._stepping
                 if stepping is None or stepping.stop_place is None:
-                    return self._through.view(stop, request)
+                    return self._module_gradients.view(stop, request)
                 return inside_view(held, stop, stepping, stepping.stop_place)
             case LookSource():
                 return source_view(held, stop, self._stepping, request, self.line())

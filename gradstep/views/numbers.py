@@ -12,7 +12,7 @@ from torch import Tensor
 from gradstep.engine.bits import same_bits
 from gradstep.engine.numbers.norms import norms
 from gradstep.engine.state.saved import Saved
-from gradstep.views.moment import version_of
+from gradstep.views.expiry import version_of
 
 LARGE = 1 << 18
 """Elements from which a norm is carried over to the next stop: checking it is then faster than computing it."""

@@ -377,7 +377,7 @@ def test_a_step_among_nans_says_that_they_were_there_already() -> None:
     assert made.sentence == "step() made every weight NaN: the only way out is to go back."
     again = why(run(held, F, B, S))
     assert again.sentence == "step() changed nothing: every weight was NaN already, and NaN − lr · NaN is NaN."
-    back = "`back until all(isfinite(0.weight))` goes to the last stop before that"
+    back = "`back until all(isfinite(0.weight))` returns to the last stop before that"
     assert back in again.more[-1]
 
 

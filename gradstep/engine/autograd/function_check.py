@@ -198,7 +198,7 @@ class _Comparison:
             return Verdict(True, f"{what} agrees with finite differences: {of}, largest error {self.apart:.1e}{left}")
         worst = self.worst
         where = f"at {worst.named(inputs, outputs)} by {short(abs(worst.made - worst.wanted), 4)}"
-        gives = f"it gives {short(worst.made)}, they give {short(worst.wanted)}"
+        gives = f"autograd gives {short(worst.made)}, differences give {short(worst.wanted)}"
         count = f"{self.off:,} of {of} {'differs' if self.off == 1 else 'differ'}"
         return Verdict(False, f"{what} DISAGREES with finite differences: {where}: {gives}; {count}{left}")
 

@@ -21,8 +21,8 @@ PACKED = object()
 _RAW = "_raw_saved_"
 IN_PLACE_ERROR = "modified by an inplace operation"
 VERSIONS = re.compile(r"is at version (\d+); expected version (\d+)")
-"""Of torch's error for a saved tensor that was modified in place (torch/csrc/autograd/saved_variable.cpp): the version
-now, and when it was saved."""
+"""Matches the version now and the version when it was saved, in torch's error for a saved tensor that was modified in
+place (torch/csrc/autograd/saved_variable.cpp)."""
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.numbers.selection import Cut
 from gradstep.values.views.tensor import LookTensor, Quantity, Statistics
-from gradstep.views.moment import version_of
+from gradstep.views.expiry import version_of
 from gradstep.views.tensor.before_after import Side, statistics_of
 
 _QUICK = 1 << 21
-"""Elements whose statistics take no longer than a frame: they are computed with the window even in a hurry."""
+"""Elements up to which statistics take no longer than a frame: they are computed at once even in a hurry."""
 
 
 class _Known(NamedTuple):

@@ -1,6 +1,6 @@
-"""Statistics of a slice of any size: four passes that torch makes at the speed of memory, and a histogram.
+"""Statistics of a slice of any size: four passes at memory speed, and a histogram.
 
-What needs a conversion (narrow numbers, changes, slices with gaps) is taken in chunks that stay in a core's cache.
+Numbers that need a conversion (narrow dtypes, changes, slices with gaps) are read in chunks that fit into a cache.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Read = Callable[[Sequence[Tensor]], Tensor]
 """Makes the numbers of a chunk from the same chunk of each tensor: real ones, float32 or float64."""
 
 _CHUNK = 1 << 17
-"""Elements of a chunk that is converted: with what is made of it, it stays in a cache of a MiB."""
+"""Elements of a chunk that is converted: it and the result fit into a cache of 1 MiB."""
 _WHOLE = 1 << 22
-"""Elements of a chunk that is read as it is: long enough to share out among threads."""
+"""Elements of a chunk that needs no conversion: long enough for several threads."""
 _SAMPLE = 1 << 18
-"""Of a slice four times as large as this the histogram counts so many elements, evenly taken: a bar of 32 that holds
-1/32 of them is then right to about 1 %, and counting takes no longer than the other statistics together."""
+"""Elements that the histogram of a slice at least four times as large counts, evenly spread: a bar of 32 with 1/32 of
+them is then accurate to about 1 %, and counting takes no longer than the other statistics together."""
 
 
 def chunks(parts: Sequence[Tensor], read: Read | None) -> Iterator[Tensor]:
@@ -31,10 +31,10 @@ def chunks(parts: Sequence[Tensor], read: Read | None) -> Iterator[Tensor]:
 
     Args:
         parts: dense tensors of one shape.
-        read: makes the numbers of a chunk; None for those of the one tensor that is given, as they are.
+        read: makes the numbers of a chunk; None to use those of a single tensor unchanged.
     """
     first = parts[0]
-    # statistics do not ask for an order: that of the memory is the fastest
+    # statistics do not depend on the order: memory order is the fastest
     strides = first.stride()
     order = sorted(range(first.dim()), key=lambda dim: -strides[dim])
     parts = [part.permute(order) for part in parts]
@@ -62,7 +62,7 @@ def _pieces(parts: Sequence[Tensor], size: int) -> Iterator[list[Tensor]]:
 
 
 class _Sums:
-    """What is added up over the chunks, in double precision."""
+    """Sums over the chunks, in double precision."""
 
     def __init__(self) -> None:
         self.count = self.zeros = self.nans = self.infs = 0
@@ -71,7 +71,7 @@ class _Sums:
         self.finite_squares = 0.0
         self.least, self.greatest = math.inf, -math.inf
         self.low, self.high = math.inf, -math.inf
-        """The ends of what is finite."""
+        """The range of the finite numbers."""
 
     def add(self, chunk: Tensor) -> None:
         """Add a chunk that is not empty."""
@@ -94,7 +94,7 @@ class _Sums:
         self.finite_squares += squares
 
     def _add_odd(self, chunk: Tensor) -> None:
-        """Add a chunk in float64 in which something is not finite, or whose squares left its dtype."""
+        """Add a chunk in float64 with numbers that are not finite, or whose squares overflow or underflow its dtype."""
         nan, inf = chunk.isnan(), chunk.isinf()
         nans, infs = int(torch.count_nonzero(nan)), int(torch.count_nonzero(inf))
         self.nans += nans
@@ -111,7 +111,7 @@ class _Sums:
         self.finite_squares += float(torch.dot(finite, finite))
 
     def _ends(self, least: float, greatest: float, low: float, high: float) -> None:
-        """Widen the range of what is not NaN, and of what is finite."""
+        """Widen the range of the numbers that are not NaN, and of the finite ones."""
         self.least, self.greatest = min(self.least, least), max(self.greatest, greatest)
         self.low, self.high = min(self.low, low), max(self.high, high)
 
@@ -133,9 +133,9 @@ def statistics(
 
     Args:
         make: makes its chunks, flat and real; called once for each pass.
-        implied: how many more elements there are, all of them 0, as in a sparse tensor.
+        implied: the number of elements that are not stored, all of them 0, as in a sparse tensor.
         norm: False where a norm makes no sense.
-        bins: into how many the histogram is divided; 0 for none.
+        bins: the number of bins of the histogram; 0 for none.
     """
     sums = _Sums()
     for chunk in make():
@@ -175,7 +175,7 @@ def _centre(make: Callable[[], Iterable[Tensor]], sums: _Sums, implied: int) -> 
         return sums.low, 0.0
     if spread > 1e-3 * sums.squares:
         return mean, spread
-    # the mean is far greater than the spread, and the difference has lost its digits: once more, about the mean
+    # catastrophic cancellation: the mean is far larger than the spread, so a second pass sums about the mean
     away, squares = [-implied * mean], [implied * mean * mean]
     for chunk in make():
         apart = chunk.cpu().double() - mean
@@ -188,10 +188,10 @@ def _centre(make: Callable[[], Iterable[Tensor]], sums: _Sums, implied: int) -> 
 def _histogram(
     parts: Iterable[Tensor], low: float, high: float, bins: int, count: int, implied: int = 0
 ) -> Histogram | None:
-    """Count the finite elements in equally wide bins from `low` to `high`; of very many, evenly taken ones."""
+    """Count the finite elements in equal bins from `low` to `high`; of very many, an evenly spread sample."""
     if not math.isfinite(high - low):
         return None
-    # an odd step: sizes of layers are even, and would meet the same columns again and again
+    # an odd step: with the even sizes of layers, an even one would sample the same columns again and again
     every = 1 if count <= 4 * _SAMPLE else count // _SAMPLE | 1
     if low == high:
         finite = sum(int(chunk[::every].isfinite().sum()) for chunk in parts)
@@ -209,5 +209,5 @@ def _histogram(
 
 
 def _fits(low: float, high: float) -> bool:
-    """Return whether float32 can tell bins between two ends apart."""
+    """Return whether float32 can separate the bins of a range."""
     return 1e-35 < high - low < 1e38 and high - low > 1e-5 * max(abs(low), abs(high))

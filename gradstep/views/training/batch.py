@@ -15,7 +15,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import wide
 from gradstep.engine.numbers.readable import dtype_name
 from gradstep.values.views.training import BatchView, LookBatch, PartRow, Piece, SampleRow
-from gradstep.views.moment import version_of
+from gradstep.views.expiry import version_of
 from gradstep.views.training.samples import SampleLosses, sample_losses
 
 Kind = Literal["image", "tokens", "curve", "numbers"]

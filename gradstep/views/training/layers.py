@@ -46,7 +46,7 @@ class LayersViewer:
         Args:
             stop: the number of the stop.
             selected: the name of the selected parameter.
-            taken: the norms that other views of the same look have taken.
+            taken: the norms already computed for the same look.
         """
         self._observe()
         taken = taken or Norms()

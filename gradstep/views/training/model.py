@@ -21,7 +21,7 @@ def model_view(held: Held, stop: int, selected: str, changed: frozenset[str], ta
         stop: the number of the stop it is a view of.
         selected: the path of the selected parameter or buffer; empty for none.
         changed: names of tensors that the last phase changed, `.grad` included as `2.weight.grad`.
-        taken: the norms that other views of the same look have taken.
+        taken: the norms already computed for the same look.
     """
     taken = taken or Norms()
     tensors: list[Tensor] = [p for _, p in held.parameters]

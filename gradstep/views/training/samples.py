@@ -17,7 +17,7 @@ from gradstep.engine.held import Held
 from gradstep.values.numbers import short
 
 MOST = 512
-"""Maximum number of samples that are taken one by one: more would slow down every forward."""
+"""Maximum number of samples whose loss is computed: more would slow down every forward."""
 _LARGEST = 1 << 20
 """Maximum number of elements of a loss module, which is copied so that calling it changes nothing of the user's."""
 _ROUNDING = 8.0

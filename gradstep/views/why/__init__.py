@@ -1,1 +1,1 @@
-"""Why a number is what it is: the sentence, the arithmetic of an element, its ledger."""
+"""Views that explain a number: the sentence, the arithmetic of an element, its ledger."""

@@ -18,7 +18,7 @@ NOT_RECORDED = "not recorded: recording begins when the Ledger is first shown, u
 def ledger_view(held: Held, stop: int, element: Element | None, taken: Norms | None = None) -> LedgerView:
     """Return the ledger of an element.
 
-    `taken` holds the norms that other views of the same look have taken.
+    `taken` holds the norms already computed for the same look.
     """
     if element is None:
         return LedgerView(stop, note="select a parameter in Model: the ledger shows its .grad")

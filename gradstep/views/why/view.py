@@ -36,7 +36,7 @@ def why_view(
         stop: the number of the stop.
         changed: names of all tensors that the last phase changed.
         element: the selected element.
-        taken: the norms that other views of the same look have taken.
+        taken: the norms already computed for the same look.
         terms: finds terms of the loss without a graph, which may run its forward again; None when nothing can run.
     """
     if held.refused:
@@ -169,7 +169,7 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
         first = name_line(lost[0])
         where = first if len(lost) == 1 else f"{len(lost)} parameters ({first} first)"
         more.append(
-            f"every element of {where} is NaN: `back until all(isfinite({first}))` goes to the last stop before that"
+            f"every element of {where} is NaN: `back until all(isfinite({first}))` returns to the last stop before that"
         )
     if len(lost) == len(point.written):
         if not known:

@@ -1,1 +1,1 @@
-"""How optimizers move a weight: one file an optimizer, each formula written once for one element and for a window."""
+"""The update rules of optimizers: one file each, written once for an element and for a window."""

@@ -1,4 +1,4 @@
-"""Which optimizer has which formula, and what a formula reads of a held parameter before and after a step."""
+"""The formula of each optimizer, and its inputs: a parameter's values before and after a step."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _state(entries: Mapping[str, Any], parameter: Tensor, part: Cut) -> dict[str
 
 
 def _number(value: object) -> object:
-    """Return a hyper-parameter without tensors: newer torch takes tensors for lr and betas."""
+    """Return a hyper-parameter without tensors: newer torch accepts tensors for lr and betas."""
     if isinstance(value, Tensor):
         return float(value) if value.numel() == 1 else value
     return tuple(_number(each) for each in value) if isinstance(value, (tuple, list)) else value

@@ -1,7 +1,7 @@
 """Terms: a formula written once, printed in symbols or in numbers, and computed with a bound on its rounding error.
 
-The value is computed in float64. With it comes a bound on how far from it a correct computation in the tensors' own
-dtype may be: running error analysis, as in N. J. Higham, Accuracy and Stability of Numerical Algorithms, 3.3.
+The value is computed in float64, with a bound on its difference from a correct computation in the tensors' own dtype:
+running error analysis, as in N. J. Higham, Accuracy and Stability of Numerical Algorithms, 3.3.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ class Term:
     def moved_towards(self, target: Term, kept: Term) -> Term:
         """Return kept·self + (1 − kept)·target, an exponential moving average; `kept` is a constant from 0 to 1.
 
-        Torch computes it as `lerp`: from the nearer end and by the difference of the two (aten/src/ATen/native/Lerp.h).
-        So the rounding of 1 − kept weighs with the whole difference, also where `kept` makes one of them nothing.
+        torch computes it as `lerp`: from the nearer end and by the difference of the two (aten/src/ATen/native/Lerp.h).
+        So the rounding of 1 − kept is scaled by the whole difference, even when `kept` is 0 or 1.
         """
         one = constant("1", 1.0, self.precision)
         made = kept * self + (one - kept) * target

@@ -8,7 +8,7 @@ from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
 
 
-class Moment:
+class Expiry:
     """Detects whether anything may have been written since the last call."""
 
     def __init__(self, held: Held) -> None:
@@ -17,13 +17,13 @@ class Moment:
         self._point: Point | None = None
         self._versions: list[int] = []
         self.follows = False
-        """True when this stop follows the last one directly: a single phase lies between."""
+        """True when this stop follows the last one directly, one phase later."""
 
-    def passed(self, stop: int) -> bool:
+    def expired(self, stop: int) -> bool:
         """Return whether cached measurements have expired: another stop, or a write outside of any phase.
 
-        A write that torch does not count (`.data`, numpy, a fused optimizer) is seen only at the next stop: detecting
-        it would take a comparison of the contents.
+        A write that torch does not count (`.data`, numpy, a fused optimizer) is detected only at the next stop: earlier
+        would take a comparison of the contents.
         """
         versions = [version_of(tensor) for _, tensor in [*self._held.parameters, *self._held.buffers()]]
         versions += [-1 if p.grad is None else version_of(p.grad) for _, p in self._held.parameters]

@@ -37,12 +37,12 @@ class _Border:
     outputs: list[Port] = field(default_factory=list)
     """Nodes inside that an edge from outside leads to."""
     inputs: dict[Port, list[Port]] = field(default_factory=dict)
-    """Nodes outside that edges from inside lead to, each with those edges: the node and the place of the edge."""
+    """Nodes outside that edges from inside lead to, each with those edges: a node and the index of its edge."""
     shared: set[Port] = field(default_factory=set)
-    """Those of them that edges from elsewhere lead to as well."""
+    """Those of `inputs` that other edges lead to as well."""
 
 
-class Through:
+class ModuleGradients:
     """Makes views of modules after a finished backward; the last one is cached."""
 
     def __init__(self, held: Held) -> None:
@@ -144,7 +144,7 @@ def _border(record: GraphRecord, call: int, ends: Collection[int]) -> _Border:
 
     Args:
         record: the graph.
-        call: the call, as its place among the calls.
+        call: the index of the call.
         ends: the leaves of parameters, whose gradients are not those of an input.
     """
     parents = [made.parent for made in record.made.calls]

@@ -33,7 +33,7 @@ _ANOTHER = ".grad is not this sum: it was changed since, or the backward does no
 
 
 @dataclass
-class _Seen:
+class _Received:
     """The gradients that one node received."""
 
     record: GraphRecord
@@ -55,11 +55,11 @@ class NodeViews:
     def __init__(self, held: Held) -> None:
         self._held = held
         self._viewer = NodeViewer(held)
-        self._kept: list[tuple[Point, _Seen]] = []
-        self._stopped: tuple[ReferenceType[StopPlace], _Seen] | None = None
+        self._kept: list[tuple[Point, _Received]] = []
+        self._stopped: tuple[ReferenceType[StopPlace], _Received] | None = None
         """What the node at the stop received, as long as it is stopped there."""
 
-    def asked(self, wanted: bool) -> None:
+    def requested(self, wanted: bool) -> None:
         """Note a request; cached gradients are released when no panel shows them any more."""
         if not wanted:
             self._kept, self._stopped = [], None
@@ -122,7 +122,7 @@ class NodeViews:
             return f"the graph of the last loss has no operation of {path or 'the model'}"
         return f"the graph of the last loss does not lead to {path}: `why {path}.grad` shows why"
 
-    def _seen(self, number: int | str | None, stepping: Stepping | None) -> _Seen | str:
+    def _seen(self, number: int | str | None, stepping: Stepping | None) -> _Received | str:
         """Return what a node received, or why there is no node to show."""
         if isinstance(number, str):
             return number
@@ -141,19 +141,19 @@ class NodeViews:
         if stepping is not None:
             return self._inside(record, number, here, stepping)
         if not self._held.point.ran:
-            return _Seen(record, number, note=_NOTHING)
+            return _Received(record, number, note=_NOTHING)
         return self._by_rerun(record, number)
 
-    def _inside(self, record: GraphRecord, number: int, here: StopPlace | None, stepping: Stepping) -> _Seen:
+    def _inside(self, record: GraphRecord, number: int, here: StopPlace | None, stepping: Stepping) -> _Received:
         if here is None or here.node is None or here.number != number:
             ran = number in stepping.ran
             note = "it has run: its gradients can be shown again when the phase is over" if ran else ""
-            return _Seen(record, number, norms=stepping.norms, note=note or "it has not run yet")
+            return _Received(record, number, norms=stepping.norms, note=note or "it has not run yet")
         if not stepping.looked:
             stepping.looked = True
             stepping.note_norm(here)
         if self._stopped is None or self._stopped[0]() is not here or _is_changed(self._stopped[1], here):
-            seen = _Seen(record, number, here.inputs, here.outputs, here.addends, stepping.norms)
+            seen = _Received(record, number, here.inputs, here.outputs, here.addends, stepping.norms)
             seen.made, seen.edits = here.made, here.edits
             self._stopped = (ref(here, self._release), seen)
         return self._stopped[1]
@@ -163,13 +163,13 @@ class NodeViews:
         if self._stopped is not None and self._stopped[0] is gone:
             self._stopped = None
 
-    def _by_rerun(self, record: GraphRecord, number: int) -> _Seen:
+    def _by_rerun(self, record: GraphRecord, number: int) -> _Received:
         point = self._held.point
         self._kept = [(then, seen) for then, seen in self._kept if then is point]
         known = next((seen for _, seen in self._kept if seen.number == number), None)
         if known is not None:
             return known
-        seen = _Seen(record, number)
+        seen = _Received(record, number)
         path = frozenset(self._viewer.path(record, number))
 
         def passes(place: int, after: bool, _parameter: str) -> bool:
@@ -195,6 +195,6 @@ def _is_one(inputs: Sequence[object]) -> bool:
     return len(inputs) == 1 and isinstance(inputs[0], Tensor)
 
 
-def _is_changed(seen: _Seen, here: StopPlace) -> bool:
+def _is_changed(seen: _Received, here: StopPlace) -> bool:
     """Return whether the gradient at a stop was edited since it was read."""
     return seen.arrived is not here.inputs or seen.left is not here.outputs
