@@ -182,8 +182,8 @@ class Desk(Screen[None], inherit_bindings=False):
 
     def applies(self, key: str) -> bool:
         """Return whether a key would do something now; footer and palette list only those."""
-        said = (controller.applies(key) for controller in self.controllers)
-        return next((answer for answer in said if answer is not None), True)
+        answers = (controller.applies(key) for controller in self.controllers)
+        return next((answer for answer in answers if answer is not None), True)
 
     @property
     def nothing_loaded(self) -> bool:

@@ -60,7 +60,7 @@ def side_by_side(
         a, b = runs[0].next_command(), runs[1].next_command()
         if a is None or b is None:
             more = a or b
-            goes_on = "" if more is None else f"{more.place} goes on with `{more.line}`"
+            goes_on = "" if more is None else f"{more.place} continues with `{more.line}`"
             return RunComparison(names, passed, None, tuple(otherwise), goes_on)
         goes = _who_goes(a.command, b.command)
         went = tuple(command if goes_on else None for command, goes_on in zip((a, b), goes, strict=True))

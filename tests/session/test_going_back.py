@@ -130,7 +130,7 @@ def test_where_two_branches_part_first_is_named() -> None:
     assert lines[2].startswith("  iteration 1: ")
     assert typed.digest() == before
     assert typed.type("diff 12").text == "this is the same stop"
-    assert typed.type("diff 1 3").text == "the same up to stop 1; then stop 2 of main goes on with `forward`"
+    assert typed.type("diff 1 3").text == "the same up to stop 1; then stop 2 of main continues with `forward`"
     assert "there is no branch slow" in typed.refused("diff slow")
 
 

@@ -60,7 +60,7 @@ def test_the_turn_is_shown_and_esc_stops_after_the_present_phase_and_c_goes_on()
             s.session.gate.set()
             await s.idle()
             assert s.session.lines()[2:] == ["next_batch"]
-            assert "stopped in turn 1 of 4; c goes on" in s.text()
+            assert "stopped in turn 1 of 4; c resumes" in s.text()
             await s.press("c")
             assert s.session.lines()[2:] == ["next_batch"] * 4
 

@@ -158,7 +158,7 @@ def test_what_a_command_printed_is_not_said_once_more() -> None:
     outcome = Outcome(Undo(), Stop(), text="lr is 0.5, it was 0.1")
     assert plain(why.draw(why.News(view, outcome), 60, 6).lines) == ["  lr is 0.5, it was 0.1", "  a fact"]
     hit = WhyView(2, "log", "log ran.", "", ("stopped by breakpoint 1: log",))
-    drawn = why.draw(why.News(hit, notice="stopped in turn 2 of 9 by breakpoint 1: log; c goes on"), 60, 6).lines
+    drawn = why.draw(why.News(hit, notice="stopped in turn 2 of 9 by breakpoint 1: log; c resumes"), 60, 6).lines
     assert sum("breakpoint 1" in line for line in plain(drawn)) == 1
     assert "stopped by breakpoint 1" in "".join(plain(why.draw(why.News(hit), 60, 6).lines))
     other = Outcome(Undo(), Stop(), text="back at stop 2")

@@ -68,7 +68,7 @@ def test_a_watchpoint_pauses_a_repeat_and_c_goes_on():
             await give(s, "repeat 3 { forward; step; next_batch }")
             assert s.session.lines()[2:] == ["forward", "step"]
             flat = " ".join(s.text().split())
-            assert "stopped in turn 1 of 3 by watch 2: norm(2.weight) changed from 1.908 to 1.911; c goes on" in flat
+            assert "stopped in turn 1 of 3 by watch 2: norm(2.weight) changed from 1.908 to 1.911; c resumes" in flat
             assert "continue" in s.rows()[-1]
             await s.press("c")
             assert s.session.lines()[2:] == ["forward", "step", "next_batch", "forward", "step"]
@@ -112,7 +112,7 @@ def test_esc_in_a_repeat_says_the_turn_and_c_goes_on():
             s.session.gate.set()
             await s.idle()
             assert s.session.lines()[2:] == ["forward"]
-            assert "stopped in turn 1 of 1,000,000; c goes on" in s.text()
+            assert "stopped in turn 1 of 1,000,000; c resumes" in s.text()
             assert "turn" not in s.rows()[0]
 
     run(test)
@@ -236,7 +236,7 @@ def test_narration_that_asks_for_a_key_is_waited_at():
             await s.until(lambda: s.screen.queue.playing is None and "say Then press space." in s.session.lines())
             await s.idle()
             assert s.session.lines()[4:] == ["say Then press space."]
-            assert "the script asks you to press a key; p plays on" in s.rows()[-1]
+            assert "the script asks you to press a key; p resumes" in s.rows()[-1]
 
     run(test)
 
@@ -321,7 +321,7 @@ def test_a_replay_of_a_kept_session_shows_where_it_is_and_esc_pauses_it():
             s.app.simulate_key("escape")
             session.gate.set()
             await s.idle()
-            assert "stopped at command 2 of 8; c goes on" in s.text()
+            assert "stopped at command 2 of 8; c resumes" in s.text()
             assert not s.screen.opening.whole
             await s.press("c")
             assert len(session.lines()) == 8

@@ -437,7 +437,7 @@ def test_a_line_that_would_begin_another_phase_waits_until_this_one_has_ended() 
     async def test(s: Stage) -> None:
         await give(s, "break node Relu*; repeat 2 { forward; backward; step }")
         assert s.session.lines()[-1] == "backward"
-        assert "stopped in turn 1 of 2 by breakpoint 1; c goes on" in " ".join(s.text().split())
+        assert "stopped in turn 1 of 2 by breakpoint 1; c resumes" in " ".join(s.text().split())
         await s.press("c", "c")
         assert s.session.lines()[-4:] == ["continue", "step", "forward", "backward"]
         await s.press("c", "c")

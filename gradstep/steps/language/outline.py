@@ -25,7 +25,7 @@ class RawBlock(Struct):
 class ToOutline(Transformer[Token, object]):
     """Builds the statements of the outline."""
 
-    def said(self, items: list[Token]) -> RawBlock:
+    def narration(self, items: list[Token]) -> RawBlock:
         return RawBlock(str(items[0]), items[0].line or 0, items[0].column or 0, narration=True)
 
     def plain(self, items: list[Any]) -> RawBlock:

@@ -11,9 +11,9 @@ from gradstep.values.commands import Command, syntax_of
 
 
 class Line(Struct, frozen=True):
-    """One command, and where it stands.
+    """A command and its position.
 
-    `number` is the line in the file and `column` the place in it, both from 1; `text` is the command as written.
+    `number` is the line in the file and `column` the column, both from 1; `text` is the command as written.
     """
 
     command: Command

@@ -278,7 +278,7 @@ class CommandQueue(Carrier):
             return
         hits = "; ".join(filter(None, [*(hit_words(hit) for hit in outcome.watches), outcome.stop.hit]))
         words = " ".join(filter(None, ["stopped", where, f"by {hits}" if hits else ""]))
-        self._listener.show_notice(f"{words}; `continue` goes on" if kept else words)
+        self._listener.show_notice(f"{words}; `continue` resumes" if kept else words)
 
     # -- replay after a restart ---------------------------------------------------------------------------------------
     async def _replay(self, history: list[Command], mark: Mark | None) -> None:

@@ -91,7 +91,7 @@ class Training(Controller):
         if playing is not None and (playing.unit == "iteration") == (unit == "iteration"):
             self.queue.play(None)
             self.screen.redraw()
-            self.screen.say(f"stopped playing: {self.keyboard.key('play').shown} plays on")
+            self.screen.say(f"stopped playing: {self.keyboard.key('play').shown} resumes")
             return
         self.screen.queueing()
         if self.queue.dead:
@@ -111,7 +111,7 @@ class Training(Controller):
         if reading is None or reading.at_end:
             return None
         if reading.waits:
-            self.screen.say(f"the script asks you to press a key; {self.keyboard.key('play').shown} plays on")
+            self.screen.say(f"the script asks you to press a key; {self.keyboard.key('play').shown} resumes")
             return None
         return reading.job()
 

@@ -119,14 +119,14 @@ class ContributionsView(Drawn, frozen=True, tag=True):
     @property
     def facts(self) -> tuple[str, ...]:
         """Caveats: an accumulated `.grad`, or a hook that changed the sum."""
-        said = []
+        facts = []
         if self.grad.startswith("x"):
-            said.append(f".grad is {self.grad}: this is what the last backward added to it")
+            facts.append(f".grad is {self.grad}: this is what the last backward added to it")
         if not self.exact:
-            said.append(
+            facts.append(
                 "the rows do not add up to the gradient used: a hook changed the sum, or a summand was not recorded"
             )
-        return (*said, self.note) if self.note else tuple(said)
+        return (*facts, self.note) if self.note else tuple(facts)
 
 
 def share_words(share: float | None, form: numbers.Form) -> str:

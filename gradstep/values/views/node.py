@@ -195,7 +195,10 @@ class Link(Struct, frozen=True):
 
 
 class Chain(Struct, frozen=True):
-    """The shortest path from the loss to a node; v is the sum over all paths of their transposed Jacobians."""
+    """The shortest path from the loss to a node.
+
+    v at the node is the sum, over all paths, of the products of the transposed Jacobians along them.
+    """
 
     links: tuple[Link, ...] = ()
     length: int = 0
