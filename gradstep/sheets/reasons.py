@@ -41,7 +41,7 @@ def ledger_sheet(view: LedgerView) -> Sheet:
     total = _value(view.total, form)
     none = "none" if view.total is None and view.norm is None else numbers.norm(view.norm)
     rows.append((Cell("= .grad", "bright"), Cell(), Cell(total, "bright"), Cell(none, "bright"), Cell()))
-    table = Table(("since", "this adds", "sum", "norm", "from loss"), tuple(rows))
+    table = Table(("event", "adds", "sum", "norm", "loss"), tuple(rows))
     notes = dict.fromkeys(note for note in (view.note, *(row.note for row in view.rows)) if note)
     about = view.name + (f"  {view.state}" if view.state else "")
     return Sheet("Ledger", about, (table, *(Words(note, "dim") for note in notes)))

@@ -182,7 +182,7 @@ def test_narration_is_markdown():
 
 
 def test_a_failure_stands_under_its_line():
-    page = script.Page("a.steps", ("forward", "backward", "step"), 3, frozenset({1, 2}), {2: FREED})
+    page = script.OpenScript("a.steps", ("forward", "backward", "step"), 3, frozenset({1, 2}), {2: FREED})
     rows = plain(script.draw(page, 60, 10).lines)
     assert rows[1].split() == ["✗", "2", "backward"]
     assert "backward through a freed graph" in rows[2]
@@ -216,7 +216,7 @@ def draw_all(name: str, width: int, height: int):
     yield log.draw(log.output_entries(name), width, height)
     yield why.draw(news, width, height)
     yield why.draw(why.News(outcome=Outcome(Say(name), Stop())), width, height)
-    yield script.draw(script.Page(name, (name,), 1), width, height)
+    yield script.draw(script.OpenScript(name, (name,), 1), width, height)
     for empty in (model, graph, tensor, loss, script):
         yield empty.draw(None, width, height)
     yield log.draw([], width, height)

@@ -50,22 +50,22 @@ def lines(view: LedgerView | None, width: int, height: int, back: int = 0) -> li
 
 def test_one_backward_is_read_at_a_glance():
     assert lines(ONE, 46, 6) == [
-        "  since            element     norm",
-        "  zero_grad           none     none",
-        "▶ + backward 1     +0.3151   29.740",
-        "  = .grad          +0.3151   29.740",
+        "  event          element     norm     loss",
+        "  zero_grad         none     none",
+        "▶ + backward 1   +0.3151   29.740   4.4743",
+        "  = .grad        +0.3151   29.740",
     ]
 
 
 def test_a_wide_ledger_adds_up_line_by_line():
     assert lines(FIVE, 100, 12) == [
-        "  since                this adds       sum      norm   from loss",
-        "  zero_grad                              0         0",
-        "  + backward 1, used     +4.3140   +4.3140   200.601    127.7652",
-        "  · step                           +4.3140",
-        "  + backward 2           −1.1825   +3.1315    87.439     52.3650",
-        "▶ + backward 3                 ·         ·               51.0000",
-        "  = .grad                          +2.0000    90.000",
+        "  event                   adds       sum      norm       loss",
+        "  zero_grad                            0         0",
+        "  + backward 1, used   +4.3140   +4.3140   200.601   127.7652",
+        "  · step                         +4.3140",
+        "  + backward 2         −1.1825   +3.1315    87.439    52.3650",
+        "▶ + backward 3               ·         ·              51.0000",
+        "  = .grad                        +2.0000    90.000",
         "  this element was not recorded",
     ]
 

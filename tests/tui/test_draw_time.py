@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from gradstep.tui.panels import compare, loss, timeline
 from gradstep.tui.panels.bars.past import past_row
 from gradstep.tui.panels.bars.status import Activity, status
-from gradstep.tui.panels.loss import Wanted
+from gradstep.tui.panels.loss import PlotStyle
 from gradstep.tui.render.lines import Line, plain
 from gradstep.values.outcomes import Stop
 from gradstep.values.views import LossPoint, LossView
@@ -49,7 +49,7 @@ def test_a_timeline_says_where_it_is_what_is_kept_and_what_was_undone() -> None:
     assert total == 5
     assert rows(lines)[:6] == [
         "command loss changed",
-        "1 ○ as it was built",
+        "1 ○ initial state",
         "2 ◇─╮ forward 127.7652",
         "▶ 3 ● │ backward [hot] ◂ now 127.7652 4 .grad",
         "4 │ ✗ step [main] 127.7652 4 weights",
@@ -160,7 +160,7 @@ def test_two_points_that_are_the_same_are_said_to_be() -> None:
 def test_the_losses_of_another_branch_stand_behind_those_of_this_one() -> None:
     own = tuple(LossPoint(i + 1, i, 4.0 - i) for i in range(3))
     longer = tuple(LossPoint(i + 1, i, 4.0 - i / 2) for i in range(6))
-    _, lines, *_ = loss.draw(LossView(9, own, 3, beside=longer), 60, 12, Wanted(names=("hot", "main")))
+    _, lines, *_ = loss.draw(LossView(9, own, 3, beside=longer), 60, 12, PlotStyle(names=("hot", "main")))
     text = plain(lines)
     assert text[-1].strip() == "● hot 2.0000   × main 1.5000"
     assert sum(row.count("×") for row in text[:-1]) == 5
@@ -173,7 +173,7 @@ def test_the_losses_of_another_branch_stand_behind_those_of_this_one() -> None:
 def test_many_losses_of_another_branch_keep_their_glyph() -> None:
     own = tuple(LossPoint(i + 1, i, 4.0 + i % 7) for i in range(200))
     other = tuple(LossPoint(i + 1, i, 12.0 if i < 199 else math.nan) for i in range(200))
-    _, lines, *_ = loss.draw(LossView(9, own, 200, beside=other), 60, 12, Wanted(names=("hot", "main")))
+    _, lines, *_ = loss.draw(LossView(9, own, 200, beside=other), 60, 12, PlotStyle(names=("hot", "main")))
     text = plain(lines)
     assert text[1].count("×") > 30
     assert "N" in text[1]

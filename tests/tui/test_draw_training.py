@@ -364,15 +364,15 @@ def losses(*values: float, **more) -> LossView:
 def test_the_scale_is_chosen_or_told():
     view = losses(1000.0, 10.0, 1.0)
     assert loss.draw(view, 60, 10).about == "log scale, by forward"
-    assert loss.draw(view, 60, 10, loss.Wanted("linear")).about == "linear, by forward"
-    assert loss.draw(losses(2.0, 1.0), 60, 10, loss.Wanted("log")).about == "log scale, by forward"
-    assert "not every loss is above 0" in loss.draw(losses(2.0, 0.0), 60, 10, loss.Wanted("log")).about
+    assert loss.draw(view, 60, 10, loss.PlotStyle("linear")).about == "linear, by forward"
+    assert loss.draw(losses(2.0, 1.0), 60, 10, loss.PlotStyle("log")).about == "log scale, by forward"
+    assert "not every loss is above 0" in loss.draw(losses(2.0, 0.0), 60, 10, loss.PlotStyle("log")).about
     smooth = LossView(1, view.points, 3, by="iteration", smoothing=0.9)
     assert loss.draw(smooth, 60, 10).about == "log scale, by iteration, smoothed 0.9"
 
 
 def test_the_cursor_reads_a_point():
-    drawing = loss.draw(losses(3.0, 2.0, 1.0), 70, 10, loss.Wanted(at=2))
+    drawing = loss.draw(losses(3.0, 2.0, 1.0), 70, 10, loss.PlotStyle(at=2))
     rows = plain(drawing.lines)
     assert rows[0] == "▶ 2.0000  −1.0000  forward 2, iteration 1  lr 0.05"
     assert sum("│" in row for row in rows) >= 5
@@ -413,6 +413,6 @@ def test_a_nan_among_many_points_is_not_covered_by_its_neighbours():
 )
 def test_any_history_can_be_plotted(points, width, height, scale, at):
     made = tuple(LossPoint(i, i // 3, v, None if s is None else abs(s), r) for i, (v, s, r) in enumerate(points, 1))
-    drawing = loss.draw(LossView(1, made, len(made), smoothing=0.5), width, height, loss.Wanted(scale, at))
+    drawing = loss.draw(LossView(1, made, len(made), smoothing=0.5), width, height, loss.PlotStyle(scale, at))
     assert len(drawing.lines) <= height
     assert all(cell_len(line.plain) <= width for line in drawing.lines)

@@ -219,5 +219,5 @@ def test_the_memory_of_a_large_graph_is_measured_only_when_asked() -> None:
     assert panel.request().sizes  # type: ignore[union-attr]
     panel.assign(view(*node_rows(False), nodes=100_000))
     assert not panel.request().sizes  # type: ignore[union-attr]
-    panel.turn_measure()
+    panel.toggle_measure()
     assert panel.request().sizes  # type: ignore[union-attr]

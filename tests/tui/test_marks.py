@@ -16,7 +16,7 @@ from gradstep.tui.layout.layouts import PANELS
 from gradstep.tui.panels.batch import BatchPanel
 from gradstep.tui.panels.compare import ComparePanel
 from gradstep.tui.panels.panel import Panel
-from gradstep.tui.panels.script import Page
+from gradstep.tui.panels.script import OpenScript
 from gradstep.tui.panels.tensor.panel import TensorPanel
 from gradstep.tui.render.lines import plain
 from gradstep.values.commands import Command, Load
@@ -140,7 +140,7 @@ def test_between_phases_what_is_left_out_is_counted(size: tuple[int, int]) -> No
         assert {"graph", "model"} <= cut
         assert size != SMALL or {*LOOPS} - {"ledger", "layers", "optimizer"} <= cut
         script = s.screen.script_panel
-        script.turn(Page("long.steps", ["forward"] * 90, 45))
+        script.show(OpenScript("long.steps", ["forward"] * 90, 45))
         assert script.draw(60, 12).mark() == "↑ 38 ↓ 40 more"
 
     on_stage(size, "gpt", test)

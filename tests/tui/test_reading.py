@@ -72,18 +72,18 @@ def test_undo_of_what_was_done_by_hand_leaves_the_script_where_it_is() -> None:
 def test_goto_and_redo_take_it_forth_again_and_a_repeat_knows_its_turn() -> None:
     async def test(s: Stage) -> None:
         await s.press(*["space"] * 5)
-        assert s.screen.script_panel.page is not None
-        assert "turn 3 of 3" in s.screen.script_panel.page.name
+        assert s.screen.script_panel.script is not None
+        assert "turn 3 of 3" in s.screen.script_panel.script.name
         await s.press("u", "u")
-        assert "turn 2 of 3" in s.screen.script_panel.page.name
+        assert "turn 2 of 3" in s.screen.script_panel.script.name
         assert following(s) == "backward"
         await s.press("U", "U")
-        assert "turn 3 of 3" in s.screen.script_panel.page.name
+        assert "turn 3 of 3" in s.screen.script_panel.script.name
         assert following(s) == "backward"
         await s.press("colon")
         await s.type("goto 3")
         await s.press("enter")
-        assert "turn 2 of 3" in s.screen.script_panel.page.name
+        assert "turn 2 of 3" in s.screen.script_panel.script.name
 
     on_script("repeat 3 { forward; backward }\nstep\n", test)
 

@@ -254,7 +254,7 @@ def test_a_long_timeline_is_seen_to_its_first_stop() -> None:
         for _ in range(3):
             await s.press("home")
         assert timeline.here.stop == 1
-        assert "as it was built" in row_of(s, "timeline", "▶")
+        assert "initial state" in row_of(s, "timeline", "▶")
         await s.press("escape")
         assert timeline.here.stop == 501
 

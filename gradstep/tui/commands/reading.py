@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gradstep.steps.language.script import Line, Repeat, Script, Statement
 from gradstep.steps.runner import Runner
 from gradstep.tui.commands.jobs import Job, Program
-from gradstep.tui.panels.script import Page
+from gradstep.tui.panels.script import OpenScript
 from gradstep.values.commands import Command, Into, Load, Say, TravelCommand, Try
 from gradstep.values.outcomes import Outcome, Problem
 
@@ -94,7 +94,7 @@ class Reading:
     back in time the script goes back with it.
     """
 
-    def __init__(self, script: Script, changed: Callable[[Page], None], notify: Callable[[str], None]) -> None:
+    def __init__(self, script: Script, changed: Callable[[OpenScript], None], notify: Callable[[str], None]) -> None:
         """Open a script.
 
         Args:
@@ -148,14 +148,14 @@ class Reading:
         return " ".join(comments)
 
     @property
-    def page(self) -> Page:
+    def progress(self) -> OpenScript:
         """The script as shown now."""
         line = self._runner.line
         number = 0 if line is None else line.number
         name = os.path.basename(self._script.path)
         turns = "".join(f"  turn {turn:,} of {count:,}" for turn, count in self._runner.turns)
         source = self._script.source[:-1] if self._script.source[-1:] == ("",) else self._script.source
-        return Page(name + turns, source, number, frozenset(self._done), dict(self._problems))
+        return OpenScript(name + turns, source, number, frozenset(self._done), dict(self._problems))
 
     def job(self) -> Job:
         """Return the job that runs one line: the next one when the job starts.
@@ -168,7 +168,7 @@ class Reading:
         """Go back to the first line, with nothing run."""
         self._runner = Runner(self._script)
         self._done, self._problems, self._places, self.waits = {}, {}, {}, False
-        self._changed(self.page)
+        self._changed(self.progress)
 
     @property
     def said(self) -> str:
@@ -196,7 +196,7 @@ class Reading:
             self._problems = {number: each for number, each in self._problems.items() if number in self._done}
         else:
             self._note(outcome)
-        self._changed(self.page)
+        self._changed(self.progress)
         return place is not None
 
     def to_load(self) -> Job:
@@ -231,7 +231,7 @@ class Reading:
             finally:
                 self._runs = False
             problem = self._ran(outcome)
-            self._changed(self.page)
+            self._changed(self.progress)
             if problem is not None or not goes_on(line.command):
                 return problem
         return None

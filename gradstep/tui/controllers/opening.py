@@ -14,7 +14,7 @@ from gradstep.tui.controllers.layouts import one_of
 from gradstep.tui.controllers.training import Training, parse_commands
 from gradstep.tui.desk import Controller, Desk
 from gradstep.tui.panels.log import Entry
-from gradstep.tui.panels.script import Page
+from gradstep.tui.panels.script import OpenScript
 from gradstep.tui.panels.why import Stage
 from gradstep.tui.render.lines import clean
 from gradstep.tui.showing import Showing
@@ -94,10 +94,10 @@ class Opening(Controller):
 
     def _open(self, script: Script) -> None:
         screen = self.screen
-        reading = screen.reading = Reading(script, self._turn_page, screen.show_notice)
+        reading = screen.reading = Reading(script, self._show_script, screen.show_notice)
         screen.recent.insert(0, "script")
         screen.go_to("script")
-        self._turn_page(reading.page)
+        self._show_script(reading.progress)
         screen.script_panel.redraw()
         if reading.begins_with_load:
             screen.queue.put(reading.job())
@@ -119,9 +119,9 @@ class Opening(Controller):
         self.screen.log_panel.add([Entry("notice", replaying)])
         self.queue.put(runner.job(done))
 
-    def _turn_page(self, page: Page) -> None:
-        """Set the script's new page; it is painted with the stop."""
-        self.screen.script_panel.turn(page)
+    def _show_script(self, script: OpenScript) -> None:
+        """Show the script at its new line; it is painted with the stop."""
+        self.screen.script_panel.show(script)
 
     def carried_out(self, command: Command) -> None:
         """Freeze the garbage collector's objects after a load, so that a collection during a key does not scan them."""

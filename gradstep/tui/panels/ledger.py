@@ -17,7 +17,7 @@ from gradstep.values.views.ledger import LedgerRow, LedgerView, LookLedger
 _SIGNS = {"backward": "+ ", "step": "· "}
 _WIDE = 56
 """Minimum width for separate columns of what a backward adds and of the sum."""
-_HEADS = ("since", "this adds", "sum", "norm", "from loss")
+_HEADS = ("event", "adds", "sum", "norm", "loss")
 
 
 def draw(view: LedgerView | None, width: int, height: int, back: int = 0, keyboard: Keyboard = DEFAULT_KEYS) -> Drawing:

@@ -20,39 +20,39 @@ from gradstep.values import numbers
 from gradstep.values.views import LookLoss, LossPoint, LossView, Request
 
 _WIDE_RANGE = 20.0
-"""A history whose greatest value is this many times its smallest is drawn on a log scale, unless told."""
+"""Ratio of the largest to the smallest loss from which on the scale is logarithmic, if automatic."""
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.98)
-"""The weights that the moving average may keep of what came before."""
+"""The smoothing weights to choose from; 0 for none."""
 
 
-class Wanted(NamedTuple):
-    """How the history is to be drawn."""
+class PlotStyle(NamedTuple):
+    """How the history is drawn."""
 
     scale: Literal["auto", "log", "linear"] = "auto"
     at: int = -1
-    """The number of the forward that the cursor is on, -1 for none."""
+    """The number of the forward under the cursor, -1 for none."""
     names: tuple[str, str] = ("", "")
-    """The present branch, and the one whose losses stand beside its own."""
+    """The current branch, and the one plotted behind it."""
 
 
-AS_IT_FITS = Wanted()
+AUTO = PlotStyle()
 
 
 def draw(
-    view: LossView | None, width: int, height: int, wanted: Wanted = AS_IT_FITS, keyboard: Keyboard = DEFAULT_KEYS
+    view: LossView | None, width: int, height: int, style: PlotStyle = AUTO, keyboard: Keyboard = DEFAULT_KEYS
 ) -> Drawing:
-    """Draw the last loss, or the one at the cursor, as a number, and the history as a plot."""
+    """Draw the last loss, or the one at the cursor, and the plot of the history."""
     if view is None or not view.points:
         note = clean(view.note) if view is not None else ""
         hint = in_keys("No loss yet: run `forward`, which runs prediction = model(x).", keyboard)
         return empty(width, height, note or hint)
-    log, why = _scale(view, wanted.scale)
+    log, why = _scale(view, style.scale)
     about = f"{why}by {view.by}" + (f", smoothed {view.smoothing:g}" if view.smoothing else "")
-    at = place_of(view, wanted.at)
+    at = place_of(view, style.at)
     lines = [_value(view, at, width)]
     notes = _firsts(view, width) if height >= 8 else []
-    notes += [_legend(view, wanted.names, width)] if view.beside and height >= 5 else []
+    notes += [_legend(view, style.names, width)] if view.beside and height >= 5 else []
     rates = height >= 9 and any(point.rate != view.points[0].rate for point in view.points)
     if height >= 4:
         plot = Plot(view, width, height - 2 - len(notes) - rates, log, at)
@@ -62,14 +62,14 @@ def draw(
 
 
 def place_of(view: LossView, forward: int) -> int:
-    """Return the place of the point that is nearest to a forward's number; -1 for none."""
+    """Return the index of the point nearest to a forward; -1 for none."""
     if forward < 0:
         return -1
     return min(range(len(view.points)), key=lambda i: abs(view.points[i].forward - forward))
 
 
 def _scale(view: LossView, wanted: str) -> tuple[bool, str]:
-    """Return whether to draw on a log scale, and what to say of it."""
+    """Return whether the scale is logarithmic, and a note on it."""
     finite = [point.loss for point in (*view.points, *view.beside) if math.isfinite(point.loss)]
     positive = bool(finite) and min(finite) > 0
     if wanted == "linear":
@@ -97,7 +97,7 @@ def _value(view: LossView, at: int, width: int) -> Line:
 
 
 def _facts(view: LossView, point: LossPoint) -> list[str]:
-    """Return what else is known of a point, in the order in which it is left out from the end."""
+    """Return the other facts on a point, the most important first."""
     parts = [f"  forward {point.forward}", f", iteration {point.iteration}"]
     if view.by == "iteration":
         parts = [f"  iteration {point.iteration}", f", up to forward {point.forward}"]
@@ -109,14 +109,14 @@ def _facts(view: LossView, point: LossPoint) -> list[str]:
 
 
 def _legend(view: LossView, names: tuple[str, str], width: int) -> Line:
-    """Return which glyph is which branch, and the last loss of each."""
+    """Return the legend of the branches, with the last loss of each."""
     row = Row(width).left(GUTTER, "●", "now").add(f" {clean(names[0])} ", "bright")
     row.add(numbers.loss(view.points[-1].loss)).add(f"   {OTHER} {clean(names[1])} ", "dim")
     return row.add(numbers.loss(view.beside[-1].loss), "dim").line()
 
 
 def _firsts(view: LossView, width: int) -> list[Line]:
-    """Return where NaN and inf came first."""
+    """Return where NaN and inf first occurred."""
     found = [(name, point) for name, point in (("NaN", view.first_nan), ("inf", view.first_inf)) if point is not None]
     rows: list[Row] = []
     for name, point in sorted(found, key=lambda each: each[1].forward):
@@ -129,7 +129,7 @@ def _firsts(view: LossView, width: int) -> list[Line]:
 
 
 def _rates(view: LossView, plot: Plot, width: int) -> Line:
-    """Draw the learning rate below the plot, each cell under the point it is of."""
+    """Draw the learning rate below the plot, aligned with the points."""
     cells: dict[int, float] = {
         plot.cell(i): point.rate for i, point in enumerate(view.points) if point.rate is not None
     }
@@ -144,7 +144,7 @@ def _rates(view: LossView, plot: Plot, width: int) -> Line:
 
 
 class LossPanel(Panel[LossView]):
-    """The last loss and its history, with a cursor."""
+    """The history of the loss, with a cursor on a point."""
 
     title = "Loss"
     help_text = (
@@ -155,14 +155,14 @@ class LossPanel(Panel[LossView]):
 
     def __init__(self) -> None:
         super().__init__("loss")
-        self.wanted = Wanted()
+        self.style = PlotStyle()
         self.look = LookLoss()
         self.branches = ("", "")
-        """The present branch, and another one whose losses are drawn behind its own; empty for none."""
+        """The current branch, and the one plotted behind it; empty for none."""
 
     def keys(self) -> Mapping[str, Callable[[], str]]:
-        """Return the ways to draw the loss."""
-        return {"loss_scale": self.turn_scale, "loss_smooth": self.turn_smoothing, "loss_axis": self.turn_axis}
+        """Return the keys that change the plot."""
+        return {"loss_scale": self.switch_scale, "loss_smooth": self.switch_smoothing, "loss_axis": self.switch_axis}
 
     def request(self) -> Request:
         """Return the request for its view."""
@@ -170,45 +170,45 @@ class LossPanel(Panel[LossView]):
 
     def draw(self, width: int, height: int) -> Drawing:
         """Draw the body."""
-        at = self.wanted.at if self.focused else -1
-        return draw(self.view, width, height, self.wanted._replace(at=at, names=self.branches), self.keyboard)
+        at = self.style.at if self.focused else -1
+        return draw(self.view, width, height, self.style._replace(at=at, names=self.branches), self.keyboard)
 
     def move(self, rows: int) -> None:
-        """Move the cursor: there is nothing to scroll."""
+        """Move the cursor: the plot does not scroll."""
         self.sideways(rows)
 
     def sideways(self, columns: int) -> None:
-        """Move the cursor by points; past the last it goes away, and the last is shown again."""
+        """Move the cursor by points; past the last one it is removed."""
         if self.view is None or not self.view.points:
             return
         count = len(self.view.points)
-        now = place_of(self.view, self.wanted.at)
+        now = place_of(self.view, self.style.at)
         place = (count - 1 if now < 0 else now) + columns
         at = -1 if place >= count else self.view.points[max(0, place)].forward
-        self.wanted = self.wanted._replace(at=at)
+        self.style = self.style._replace(at=at)
 
     def copied(self) -> Copied | None:
         """Return the loss at the cursor, or the last."""
         if self.view is None or not self.view.points:
             return None
-        point = self.view.points[place_of(self.view, self.wanted.at)]
+        point = self.view.points[place_of(self.view, self.style.at)]
         return Copied(f"the loss of forward {point.forward}", repr(point.loss))
 
-    def turn_scale(self) -> str:
-        """Go to the next scale: as it fits, logarithmic, linear; return it."""
+    def switch_scale(self) -> str:
+        """Switch the scale: automatic, logarithmic, linear; return its description."""
         after: dict[str, Literal["auto", "log", "linear"]] = {"auto": "log", "log": "linear", "linear": "auto"}
-        self.wanted = self.wanted._replace(scale=after[self.wanted.scale])
-        return "log for a wide range" if self.wanted.scale == "auto" else self.wanted.scale
+        self.style = self.style._replace(scale=after[self.style.scale])
+        return "log for a wide range" if self.style.scale == "auto" else self.style.scale
 
-    def turn_smoothing(self) -> str:
-        """Go to the next smoothing; return it."""
+    def switch_smoothing(self) -> str:
+        """Switch the smoothing; return its description."""
         place = SMOOTHINGS.index(self.look.smoothing) + 1
         self.look = replace(self.look, smoothing=SMOOTHINGS[place % len(SMOOTHINGS)])
         weight = self.look.smoothing
         return f"moving average, weight {weight:g} on the past" if weight else "not smoothed"
 
-    def turn_axis(self) -> str:
-        """Go from forwards to iterations or back; return it."""
+    def switch_axis(self) -> str:
+        """Switch between forwards and iterations; return the description."""
         self.look = replace(self.look, by="iteration" if self.look.by == "forward" else "forward")
         return (
             "one point per iteration: the mean of its forwards"

@@ -1,4 +1,4 @@
-"""The panel *Model*: the module tree, and of each parameter its shape, its norm and the state of its `.grad`."""
+"""The panel *Model*: the module tree, with shape, norm and `.grad` state of each parameter."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def draw(
 ) -> Drawing:
     """Draw the tree from its row `first` on, the cursor on row `at` (-1: on the selected row).
 
-    The row whose path is `running` is lit; rows that a breakpoint stands on have its mark.
+    The row whose path is `running` is highlighted; rows with a breakpoint have its mark.
     """
     if view is None:
         return empty(width, height, "No model yet: it appears once it is built.")
@@ -56,14 +56,14 @@ def draw(
 
 
 def selected_row(view: ModelView) -> int:
-    """Return the row that is selected, -1 for none."""
+    """Return the selected row, -1 for none."""
     return next((i for i, row in enumerate(view.rows) if row.selected), -1)
 
 
 def describe(row: ModelRow, room: int = 1 << 20) -> str:
-    """Return in one line what a row is, with what has no column: dtype, device, norm of `.grad`, sharing.
+    """Return a line on a row with what has no column: dtype, device, norm of `.grad`, sharing.
 
-    What does not fit into `room` columns is left out, with a sign of it.
+    What does not fit into `room` cells is left out, marked by `…`.
     """
     if row.kind == "module":
         return clean(f"{row.path or 'the model'}: {row.type or row.name}")
@@ -78,7 +78,7 @@ def describe(row: ModelRow, room: int = 1 << 20) -> str:
 
 
 def branches_of(rows: Sequence[ModelRow], start: int, end: int) -> list[str]:
-    """Return the branches drawn before the names of rows `start` to `end`, as `tree` draws them."""
+    """Return the tree lines before the names of rows `start` to `end`, like `tree`."""
     later: set[int] = set()
     branches: list[str] = []
     for i in range(len(rows) - 1, start - 1, -1):
@@ -93,7 +93,7 @@ def branches_of(rows: Sequence[ModelRow], start: int, end: int) -> list[str]:
 
 
 def _state(row: ModelRow) -> str:
-    """Return what stands in the column of `.grad`."""
+    """Return the text of the `.grad` column."""
     return row.grad if row.kind == "parameter" else "buffer" if row.kind == "buffer" else ""
 
 
@@ -102,7 +102,7 @@ def _mark(changed: bool) -> str:
 
 
 class _Columns:
-    """Where each column stands, for the rows that are visible."""
+    """The positions of the columns, for the visible rows."""
 
     def __init__(self, rows: Sequence[ModelRow], width: int) -> None:
         self.width = width
@@ -119,7 +119,7 @@ class _Columns:
             end = self.dtype - widest([row.dtype for row in rows], 5) - 2
         self.shape = end
         if self.shape < GUTTER + 20 and width < _NARROW and grad > 6:
-            # long .grad states on a narrow screen: the norm makes way, the cursor's line still has it
+            # long .grad states on a narrow screen: leave out the norm
             self.shape, self.norm = self.norm, 0
         self.names = max(0, self.shape - widest(self.shapes, 5) - 1)
 
@@ -163,7 +163,7 @@ class _Columns:
 
 
 class ModelPanel(Panel[ModelView]):
-    """The tree, with a cursor that selects."""
+    """The module tree, with a cursor that selects."""
 
     title = "Model"
     help_text = (
@@ -177,18 +177,18 @@ class ModelPanel(Panel[ModelView]):
         super().__init__("model")
         self.at = -1
         self._lit: str | None = None
-        """The path of what a phase is stopped at; None between phases and outside of the model."""
+        """The path of the module or parameter stopped at; None between phases and outside the model."""
         self._stop = -1
         self._arrived = False
-        """True until the cursor has gone to it."""
+        """True until the cursor has moved to it."""
         self._inside = False
         self._left = False
-        """True once a phase that was stopped inside of is over, until the cursor has gone back to what is selected."""
+        """True after a phase stopped inside has ended, until the cursor is back on the selected row."""
         self.breakpoints: Callable[[], tuple[Breakpoint, ...]] = tuple
-        """Those that may stand on a row."""
+        """Returns the breakpoints, for the marks on rows."""
 
     def follow(self, stop: Stop) -> None:
-        """Take note of a stop: the cursor goes to the module or parameter that is stopped at, and back after it."""
+        """Have the cursor move to the module or parameter stopped at, and back to the selected row after the phase."""
         position = stop.position
         owned = position is not None and (position.parameter or position.stack)
         self._lit = (position.parameter or position.path) if position is not None and owned else None
@@ -202,7 +202,7 @@ class ModelPanel(Panel[ModelView]):
         return LookModel()
 
     def update(self, view: ModelView, before: ModelView | None) -> None:
-        """Have the cursor follow a selection made elsewhere."""
+        """Move the cursor to a new selection, and to where a phase is stopped."""
         chosen = selected_row(view)
         left, self._left = self._left, False
         if before is None or selected_row(before) != chosen or (left and chosen >= 0):
@@ -224,7 +224,7 @@ class ModelPanel(Panel[ModelView]):
 
     @property
     def body(self) -> int:
-        """Rows for the tree: a header stands above it, and the cursor's line below."""
+        """Rows for the tree, without the header and the line on the cursor's row."""
         return max(1, super().body - 2)
 
     def move(self, rows: int) -> None:
@@ -239,7 +239,7 @@ class ModelPanel(Panel[ModelView]):
             self.at = row - 1 + self.first
 
     def press(self, key: str, actions: Actions) -> bool:
-        """Select what is under the cursor, set a breakpoint there, or change it."""
+        """Select the parameter or buffer under the cursor, toggle a breakpoint there, or edit it."""
         row = self.here
         if key == "choose" and self.chosen:
             actions.select(self.chosen)
@@ -255,28 +255,28 @@ class ModelPanel(Panel[ModelView]):
 
     @property
     def here(self) -> ModelRow | None:
-        """The row under the cursor; None where there is none."""
+        """The row under the cursor; None for none."""
         return self.view.rows[self.at] if self.view is not None and 0 <= self.at < len(self.view.rows) else None
 
     @property
     def chosen(self) -> str:
-        """The path of the parameter or buffer under the cursor when it is not the one selected, else empty."""
+        """The path of the parameter or buffer under the cursor if it is not selected yet, else empty."""
         row = self.here
         return "" if row is None or row.kind == "module" or row.selected else row.path
 
     @property
     def selected(self) -> str:
-        """The path of the parameter or buffer that is selected; empty for none."""
+        """The path of the selected parameter or buffer; empty for none."""
         place = selected_row(self.view) if self.view is not None else -1
         return self.view.rows[place].path if self.view is not None and place >= 0 else ""
 
     @property
     def pointed(self) -> str:
-        """The path of what is under the cursor; empty for the whole model."""
+        """The path of the row under the cursor; empty for the whole model."""
         return self.here.path if self.here is not None else ""
 
     def point(self, path: str) -> bool:
-        """Move the cursor to a module, parameter or buffer; False where it is already, or there is no such row."""
+        """Move the cursor to a module, parameter or buffer; return whether it moved."""
         rows = self.view.rows if self.view is not None and path else ()
         place = next((i for i, row in enumerate(rows) if row.path == path), self.at)
         moved, self.at = place != self.at, place
@@ -286,7 +286,7 @@ class ModelPanel(Panel[ModelView]):
         return moved
 
     def copied(self) -> Copied | None:
-        """Return the name of what is under the cursor."""
+        """Return the path of the row under the cursor."""
         return Copied("the name", self.pointed) if self.pointed else None
 
     def resized(self) -> None:

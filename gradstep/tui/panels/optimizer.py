@@ -1,4 +1,4 @@
-"""The panel *Optimizer*: groups and hyper-parameters, the learning rate's history, the selected parameter's state."""
+"""The panel *Optimizer*: parameter groups, hyperparameters, learning rates, and state of the selected parameter."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gradstep.values.views import Request
 from gradstep.values.views.training import GroupRow, LookOptimizer, OptimizerView, SlotRow
 
 _SPARK = 32
-"""Cells of the learning rate's history, where there is room."""
+"""Maximum width of the history of the learning rate, in cells."""
 
 
 class Entry(NamedTuple):
-    """A row of the panel, and what enter shows when the cursor is on it."""
+    """A row of the panel, and the expression of the tensor that it is about; empty for none."""
 
     line: Line
     shows: str = ""
@@ -85,7 +85,7 @@ def _group(group: GroupRow, width: int, several: bool) -> list[Entry]:
 
 
 def _hyper(group: GroupRow, width: int) -> list[Entry]:
-    """Lay the hyper-parameters out one behind the other, none broken."""
+    """Return the hyperparameters as rows, wrapped between them."""
     rows: list[Entry] = []
     row = Row(width).to(GUTTER + 2)
     for key, value in group.hyper:
@@ -120,13 +120,13 @@ def _words(text: str, width: int, tone: str) -> list[Entry]:
 
 
 def _marked(line: Line) -> Line:
-    """Put the cursor's mark on a row; every row begins with blanks."""
+    """Return a row with the mark of the cursor; every row begins with blanks."""
     first, *rest = line.spans or (Span(" "),)
     return Line((Span("▶", "now"), Span(first.text[1:], first.tone), *rest), here=True)
 
 
 class OptimizerPanel(Panel[OptimizerView]):
-    """The optimizer, with a cursor."""
+    """The optimizer, with a cursor on a row."""
 
     title = "Optimizer"
     help_text = "The parameter groups with their hyperparameters, and the optimizer's state for the selected parameter."
@@ -137,7 +137,7 @@ class OptimizerPanel(Panel[OptimizerView]):
         self.at = -1
 
     def press(self, key: str, actions: Actions) -> bool:
-        """Show the state under the cursor, or change the learning rate."""
+        """Show the state tensor under the cursor, or edit the learning rate."""
         if key == "choose" and self.chosen:
             actions.show(self.chosen)
         elif key == "edit":
@@ -172,6 +172,6 @@ class OptimizerPanel(Panel[OptimizerView]):
 
     @property
     def chosen(self) -> str:
-        """The tensor of the state under the cursor as an expression, else empty."""
+        """The state tensor under the cursor as an expression; empty for none."""
         rows = entries(self.view, max(self.size.width, 20)) if self.view is not None else []
         return rows[self.at].shows if 0 <= self.at < len(rows) else ""

@@ -1,4 +1,4 @@
-"""The panel *Script*: the text of the open `.steps` file, the line that comes next, and what failed where."""
+"""The panel *Script*: the open `.steps` file, with the next line and the errors."""
 
 from __future__ import annotations
 
@@ -15,52 +15,54 @@ from gradstep.values.outcomes import Problem
 from gradstep.values.views import NoView
 
 _LEAST = 16
-"""Columns below which narration is one row of the file."""
+"""Minimum width for wrapped narration."""
 
 
-class Page(NamedTuple):
-    """An open script, as far as it has been run."""
+class OpenScript(NamedTuple):
+    """An open script and its progress."""
 
     name: str
     text: Sequence[str]
     """The lines of the file."""
     next: int = 0
-    """The line that runs next, from 1; 0 when the script is at its end."""
+    """The number of the next line, from 1; 0 at the end."""
     done: frozenset[int] = frozenset()
-    """Lines that have been run, from 1."""
+    """The numbers of the lines that have run."""
     problems: Mapping[int, Problem] = {}
-    """What went wrong, by line from 1."""
+    """The errors by line number."""
 
 
-def draw(page: Page | None, width: int, height: int, first: int = -1, keyboard: Keyboard = DEFAULT_KEYS) -> Drawing:
-    """Draw the script from its row `first` on; -1: so that the next line is in the middle."""
-    if page is None:
+def draw(
+    script: OpenScript | None, width: int, height: int, first: int = -1, keyboard: Keyboard = DEFAULT_KEYS
+) -> Drawing:
+    """Draw the script from its row `first` on; -1 centres the next line."""
+    if script is None:
         return Drawing("", paragraph("No script is open: gradstep FILE.steps opens one.", width, "dim")[:height])
     lines: list[Line] = []
     centre = 0
-    for number, text in enumerate(page.text, 1):
-        if number == page.next:
+    for number, text in enumerate(script.text, 1):
+        if number == script.next:
             centre = len(lines)
-        lines += _lines(page, number, text, width)
-        if number in page.problems:
-            lines += problem_lines(page.problems[number], width, keyboard=keyboard)
-            if not page.next:
+        lines += _lines(script, number, text, width)
+        if number in script.problems:
+            lines += problem_lines(script.problems[number], width, keyboard=keyboard)
+            if not script.next:
                 centre = len(lines) - 1
-    if not page.next and not page.problems:
+    if not script.next and not script.problems:
         centre = len(lines)
     start, end = window(len(lines), centre - height // 2 if first < 0 else first, height)
-    place = f"line {page.next} of {len(page.text)}" if page.next else "at its end"
-    return Drawing(f"{clean(page.name)}  {place}", lines[start:end], len(lines), start, end - start)
+    place = f"line {script.next} of {len(script.text)}" if script.next else "at its end"
+    return Drawing(f"{clean(script.name)}  {place}", lines[start:end], len(lines), start, end - start)
 
 
-def _lines(page: Page, number: int, text: str, width: int) -> list[Line]:
-    """Draw a line of the file; of narration, as it reads, as many rows as it takes."""
-    here, failed = number == page.next, number in page.problems
+def _lines(script: OpenScript, number: int, text: str, width: int) -> list[Line]:
+    """Draw a line of the file; narration is rendered and wrapped."""
+    here, failed = number == script.next, number in script.problems
     row = cursor(Row(width, here), here)
-    row.left(1, "✗" if failed else "✓" if number in page.done else " ", "bad" if failed else "good")
-    row.right(3 + len(str(len(page.text))), str(number), "dim").add("  ")
+    row.left(1, "✗" if failed else "✓" if number in script.done else " ", "bad" if failed else "good")
+    row.right(3 + len(str(len(script.text))), str(number), "dim").add("  ")
     told = text.lstrip().startswith(("say ", "#"))
-    tone = "bright" if here else "dim" if told and number not in page.done else "text"
+    tone = "bright" if here else "dim" if told and number not in script.done else "text"
     if not text.startswith("say ") or width - row.at < _LEAST:
         return [row.add(clean(text), tone).line()]
     first, *others = markdown_lines(text.removeprefix("say "), width - row.at + GUTTER, tone)
@@ -72,19 +74,19 @@ def _lines(page: Page, number: int, text: str, width: int) -> list[Line]:
 
 
 class ScriptPanel(Panel[NoView]):
-    """The open script; it follows the line that comes next until it is scrolled."""
+    """The open script; it follows the next line until it is scrolled."""
 
     title = "Script"
     help_text = "The open script. ▶ is the line that runs next, ✓ has run, ✗ failed."
 
     def __init__(self) -> None:
         super().__init__("script")
-        self.page: Page | None = None
+        self.script: OpenScript | None = None
         self._follows = True
 
-    def turn(self, page: Page) -> None:
-        """Take the script as it stands now, and go to the line that comes next."""
-        self.page, self._follows = page, True
+    def show(self, script: OpenScript) -> None:
+        """Show the script at its next line."""
+        self.script, self._follows = script, True
 
     @property
     def timeless(self) -> bool:
@@ -93,11 +95,11 @@ class ScriptPanel(Panel[NoView]):
 
     def draw(self, width: int, height: int) -> Drawing:
         """Draw the body."""
-        return draw(self.page, width, height, -1 if self._follows else self.first, self.keyboard)
+        return draw(self.script, width, height, -1 if self._follows else self.first, self.keyboard)
 
     def scroll_rows(self, rows: int) -> None:
-        """Scroll away from the next line."""
-        if self._follows and self.page is not None:
-            self.first = max(0, self.page.next - 1 - self.body // 2)
+        """Scroll; the next line is then no longer followed."""
+        if self._follows and self.script is not None:
+            self.first = max(0, self.script.next - 1 - self.body // 2)
             self._follows = False
         super().scroll_rows(rows)

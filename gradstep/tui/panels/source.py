@@ -1,4 +1,4 @@
-"""The panel *Source*: the line of the user's code that is running, or that made the node under Graph's cursor."""
+"""The panel *Source*: the line of user code that is running, or that made the node under the cursor of Graph."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def draw(
     left: int = 0,
     keyboard: Keyboard = DEFAULT_KEYS,
 ) -> Drawing:
-    """Draw the file from its row `first` on, without the first `left` columns; `…` for lines that are still to come."""
+    """Draw the file from its row `first` on, without the first `left` columns; `…` for lines that have not arrived."""
     if view is None or not view.lines:
         note = clean(view.note) if view is not None else ""
         return empty(width, height, note or in_keys("No line is running: `into` steps into a phase.", keyboard))
@@ -53,13 +53,13 @@ def _line(text: str, number: int, width: int, numbers: int, left: int, here: boo
 
 
 def spare_indent(seen: Sequence[str], line: str, room: int) -> int:
-    """Return how many columns all lines that are seen give up, of the indent that they share, so that one has room."""
+    """Return how much of the common indent of the visible lines to cut, so that `line` fits into `room` columns."""
     indent = min((len(text) - len(text.lstrip()) for text in seen if text.strip()), default=0)
     return max(0, min(indent, len(line) - room))
 
 
 class SourcePanel(Panel[SourceView]):
-    """Lines of a file round the one that matters; they can be scrolled."""
+    """Source code around a line; it scrolls."""
 
     title = "Source"
     help_text = (
@@ -73,13 +73,13 @@ class SourcePanel(Panel[SourceView]):
         super().__init__("source")
         self.number: int | None = None
         self.path = ""
-        """The node to ask about, or a parameter or module in its place; neither for the line that is running."""
+        """Its subject: a node, else a parameter or module, else the line that is running."""
         self.left = 0
         self._from = 0
-        """The line that the view is to begin with; 0 to have the one that matters in its middle."""
+        """The first line to request; 0 to centre the line of the subject."""
 
     def request(self) -> Request:
-        """Ask for the lines round the one that matters, or round those scrolled to; more than are seen."""
+        """Return the request for the lines around the subject or the scroll position, more than are visible."""
         return LookSource(self._count, self.number, self.path, self._from)
 
     @property
@@ -87,13 +87,13 @@ class SourcePanel(Panel[SourceView]):
         return max(20, 4 * self.size.height)
 
     def update(self, view: SourceView, before: SourceView | None) -> None:
-        """Bring another line into sight."""
+        """Scroll to another line."""
         if before is None or (before.file, before.here) != (view.file, view.here):
             self._from = 0
             self._centre(view)
 
     def scroll_rows(self, rows: int) -> None:
-        """Scroll; lines that the view does not hold are asked for."""
+        """Scroll; lines that the view does not hold are requested."""
         super().scroll_rows(rows)
         view = self.view
         if view is not None and not view.first <= self.first + 1 <= view.first + len(view.lines) - self.body:
@@ -117,7 +117,7 @@ class SourcePanel(Panel[SourceView]):
         return draw(self.view, width, height, self.first, self.left, self.keyboard)
 
     def sideways(self, columns: int) -> None:
-        """Scroll long lines to the side, in steps of four columns."""
+        """Scroll horizontally in steps of four columns."""
         longest = max((len(line) for line in self.view.lines), default=0) if self.view is not None else 0
         most = max(0, longest - (self.size.width - 8))
         self.left = max(0, min(self.left + 4 * columns, most))

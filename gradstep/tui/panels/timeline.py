@@ -1,4 +1,4 @@
-"""The panel *Timeline*: every command that changed something, the branches as lanes, and where the session is."""
+"""The panel *Timeline*: every command that changed something, with the branches as lanes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from gradstep.values.views import Request
 from gradstep.values.views.timeline import LookTimeline, TimelineRow, TimelineView
 
 HERE, KEPT, AGAIN, LOST = "●", "○", "◇", "✗"
-"""Where the session is; a point that is kept; one that is reached by running again; one that can't be reached."""
+"""The current stop; one with a checkpoint; one reached by running commands again; one that can't be reached."""
 _SPARE = 200
-"""Rows that are asked for beyond those around the cursor."""
+"""Rows requested beyond the visible ones on each side."""
 _LEAST = 8
-"""Columns that a command keeps."""
+"""Minimum width of a command."""
 _ROOMY = 44
-"""Columns from which on there is room to say what changed."""
+"""Minimum width for the column of changes."""
 
 
 def draw(view: TimelineView | None, width: int, height: int, first: int = 0, at: int = -1, marked: int = 0) -> Drawing:
-    """Draw the points from row `first` of the view on, the cursor on row `at`; `marked` is a stop to compare with."""
+    """Draw the points from row `first` of the view on, the cursor on row `at`; `marked` is the marked stop."""
     if view is None or not view.rows:
         note = clean(view.note) if view is not None else ""
         return empty(width, height, note or "No stops yet: every command that changes something makes one.")
@@ -47,7 +47,7 @@ def _about(view: TimelineView) -> str:
 
 
 def row_words(row: TimelineRow) -> str:
-    """Say of a point what has no column of its own."""
+    """Return what there is to say of a point beyond its columns."""
     parts = [f"stop {row.stop}", f"iteration {row.iteration}"]
     parts += [clean(row.changed)] if row.changed else []
     if not row.reachable:
@@ -58,12 +58,12 @@ def row_words(row: TimelineRow) -> str:
 
 
 def command_words(row: TimelineRow) -> str:
-    """Return the command that led to a point; of the first, that none did."""
-    return clean(row.words) or "as it was built"
+    """Return the command that led to a point; for the first one `initial state`."""
+    return clean(row.words) or "initial state"
 
 
 class _Columns:
-    """Where each column stands."""
+    """The positions of the columns."""
 
     def __init__(self, rows: tuple[TimelineRow, ...], width: int) -> None:
         self.width = width
@@ -91,7 +91,7 @@ class _Columns:
         ends = "".join(f" [{clean(name)}]" for name in row.ends)
         now = " ◂ now" if row.here else ""
         room = self.end - self.loss - 1 - self.line_at
-        # the name of a branch is worth more than a word for what the glyph says too
+        # the name of a branch matters more than `now`, which the glyph shows too
         now = now if len(ends) + len(now) + min(len(row.line), _LEAST) <= room else ""
         drawn.left(self.line_at, fit(command_words(row), max(room - len(ends) - len(now), _LEAST)), lit)
         drawn.add(fit(ends, max(0, self.end - self.loss - 1 - drawn.at - len(now))), "dim" if quiet else "key")
@@ -105,7 +105,7 @@ class _Columns:
 
 
 def _present(view: TimelineView) -> int:
-    """Return the stop that the session is at."""
+    """Return the number of the current stop."""
     return next((row.stop for row in view.rows if row.here), view.stop)
 
 
@@ -118,7 +118,7 @@ def _lane_text(lanes: Lanes) -> str:
 
 
 class TimelinePanel(Panel[TimelineView]):
-    """The points, with a cursor: the other panels show the moment that it is on."""
+    """The points, with a cursor: the other panels show the point under it."""
 
     title = "Timeline"
     help_text = (
@@ -133,15 +133,15 @@ class TimelinePanel(Panel[TimelineView]):
     def __init__(self) -> None:
         super().__init__("timeline")
         self.at = -1
-        """The row of the view that the cursor is on."""
+        """The row of the view under the cursor."""
         self.marked = 0
-        """The stop that another is to be compared with; 0 for none."""
+        """The stop marked for comparison; 0 for none."""
         self._last = 0
         self._coming_back = False
-        """True until there is a view with the present stop in it."""
+        """True until a view that holds the current stop arrives."""
 
     def request(self) -> Request:
-        """Ask for the points around the cursor."""
+        """Return the request for the points around the cursor."""
         return LookTimeline(self._last, max(1, self.body) + 2 * _SPARE)
 
     @property
@@ -175,22 +175,22 @@ class TimelinePanel(Panel[TimelineView]):
 
     @property
     def here(self) -> TimelineRow | None:
-        """The point under the cursor; None when there is none."""
+        """The point under the cursor; None for none."""
         return self.view.rows[self.at] if self.view is not None and 0 <= self.at < len(self.view.rows) else None
 
     def update(self, view: TimelineView, before: TimelineView | None) -> None:
-        """Stay with the point under the cursor; when the session has moved, go to where it is now."""
+        """Keep the cursor on its point; if the session moved, go to the current stop."""
         moved = self._coming_back or before is None or (before.stop, before.total) != (view.stop, view.total)
         self._coming_back = False
         kept = None if moved or before is None or not 0 <= self.at < len(before.rows) else before.rows[self.at]
         self._go(_present(view) if kept is None else kept.stop)
 
     def follow(self) -> None:
-        """Have the cursor go to the present with the view that comes next."""
+        """Have the cursor go to the current stop when the next view arrives."""
         self._coming_back, self._last = True, 0
 
     def to_present(self) -> None:
-        """Bring the cursor back to where the session is."""
+        """Move the cursor back to the current stop."""
         if self.view is not None:
             self._coming_back = not any(row.here for row in self.view.rows)
             if self._coming_back:
@@ -213,11 +213,11 @@ class TimelinePanel(Panel[TimelineView]):
 
     @property
     def body(self) -> int:
-        """Rows of the list: a header stands above it, and the cursor's line below."""
+        """Rows of the list, without the header and the line on the cursor's row."""
         return max(1, super().body - 2)
 
     def move(self, rows: int) -> None:
-        """Move the cursor; at an end of what was asked for, ask for what lies beyond."""
+        """Move the cursor; at either end of the view, request the rows beyond."""
         view = self.view
         if view is None or not view.rows:
             return

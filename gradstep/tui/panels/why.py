@@ -1,4 +1,4 @@
-"""The panel *Why*: what the last command did and did not, what went wrong, or what is being waited for."""
+"""The panel *Why*: what the last command changed and left unchanged, errors, and loading progress."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from gradstep.values.views import LookWhy, NoView, Request, View, WhyView
 
 
 class Stage(NamedTuple):
-    """A stage of loading: its name, and how long it has taken in seconds."""
+    """A stage of loading and its duration in seconds."""
 
     name: str
     seconds: float
 
 
 class News(NamedTuple):
-    """All that the panel can be about; the first of stages, problem, view that is there stands below the narration."""
+    """What the panel shows: the narration, and below it stages, else a problem, else the view."""
 
     view: WhyView | NoView | None = None
     outcome: Outcome | None = None
     stages: tuple[Stage, ...] = ()
-    """Stages of the loading that is going on, the present one last."""
+    """The stages of loading in progress, the current one last."""
     heard: tuple[str, ...] = ()
-    """What the user's code has printed while it was loaded: its last lines."""
+    """The last lines that the user's code printed during loading."""
     question: str = ""
-    """What to ask about a stage that takes long, or that prints."""
+    """A question about a stage that takes long, or that prints."""
     notice: str = ""
-    """A word of the screen's own, e.g. what came of a restart."""
+    """A message of the screen itself, e.g. the result of a restart."""
     fault: Problem | None = None
-    """What is wrong with a typed line that never became a command."""
+    """The error in a typed line that is not a command."""
     ways_out: str = ""
-    """What can be done where nothing could be loaded."""
+    """What the user can do after a failed load."""
     said: str = ""
-    """The narration of the last `say` with those right before it, which are one text; it stands above all else."""
+    """The narration: the last `say` with those right before it, as one text."""
     whole: bool = False
-    """True to show every frame of a traceback, not only the user's own."""
+    """True to show every frame of a traceback, not only those of user code."""
     keyboard: Keyboard = DEFAULT_KEYS
 
     @property
     def problem(self) -> Problem | None:
-        """What went wrong last, if anything did."""
+        """The last error; None for none."""
         return self.fault or (self.outcome.problem if self.outcome is not None else None)
 
 
@@ -68,23 +68,23 @@ def draw(news: News, width: int, height: int, first: int = 0) -> Drawing:
 
 
 def _tone(line: Line) -> str:
-    """Return the tone of what a row says first."""
+    """Return the tone of the first text of a row."""
     return next((span.tone for span in line.spans if span.text.strip()), "text")
 
 
 def rows(news: News, width: int) -> int:
-    """Return how many rows the news needs at a width."""
+    """Return the number of rows of the news at a width."""
     return len(_lines(news, width))
 
 
 def sentence_rows(news: News, width: int) -> int:
-    """Return how many rows the narration and the sentence on the last command need at a width."""
+    """Return the number of rows of the narration and the sentence on the last command at a width."""
     sentence = len(paragraph(news.view.sentence, width)) if isinstance(news.view, WhyView) else 0
     return said_rows(news, width) + sentence
 
 
 def said_rows(news: News, width: int) -> int:
-    """Return how many rows the narration needs at a width."""
+    """Return the number of rows of the narration at a width."""
     return len(narration_lines(news.said, width))
 
 
@@ -102,7 +102,7 @@ def _about(news: News) -> str:
 
 
 def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
-    """Return all rows; `spare` rows fewer if what happened can be said in fewer."""
+    """Return all rows, shortened by up to `spare` rows."""
     lines = narration_lines(news.said, width)
     lines += paragraph(news.notice, width, "bright") if news.notice else []
     if news.stages:
@@ -117,7 +117,7 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
     if outcome is not None and isinstance(outcome.command, Say):
         return lines
     if outcome is not None:
-        # a notice that there is says itself what a watchpoint saw
+        # a notice says itself what a watchpoint saw
         for hit in () if news.notice else outcome.watches:
             lines += paragraph(hit_words(hit), width, "bright")
         told = printed(outcome)
@@ -128,10 +128,10 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
         once = any(text.rstrip(".") == news.view.sentence.rstrip(".") for text in told)
         said = [] if once else paragraph(news.view.sentence, width, "bright" if not lines else "text")
         formulas = formula_rows(news.view.lines, width)
-        # a notice of the screen's own has said already what stopped it
+        # the notice already says what stopped it
         left = [text for text in news.view.more if text.removeprefix("stopped by ") not in (news.notice or "\n")]
         more = [line for text in left for line in paragraph(text, width)]
-        # where the gradients go is seen before the end of a long sentence is
+        # where the gradients go matters more than the end of a long sentence
         lines += _shortened(said, spare - len(more) if are_ways(news.view.lines) else 0, width) + formulas + more
     elif news.view is not None and not lines:
         lines += paragraph(news.view.why, width, "dim")
@@ -139,18 +139,18 @@ def _lines(news: News, width: int, spare: int = 0) -> list[Line]:
 
 
 def narration_lines(text: str, width: int) -> list[Line]:
-    """Draw narration, a bar beside it; no text: []."""
+    """Draw narration with a bar beside it; [] for none."""
     bar = (Span("│", "key"), Span(" " * (GUTTER - 1)))
     return [line._replace(spans=(*bar, *line.spans[1:])) for line in markdown_lines(text, width)] if text else []
 
 
 def hit_words(hit: WatchHit) -> str:
-    """Return what a watchpoint saw."""
+    """Return the change that a watchpoint saw."""
     return f"watch {hit.number}: {hit.line} changed from {hit.before} to {hit.after}"
 
 
 def printed(outcome: Outcome) -> list[str]:
-    """Return what a command printed, a value with what it is of: `lr = 0.01`; of an expectation what held."""
+    """Return what a command printed, a value with its expression: `lr = 0.01`; for an expectation, that it holds."""
     if isinstance(outcome.command, Expect):
         return [f"✓ holds: {expression_line(outcome.command.condition)}"] if outcome.ok else []
     texts = outcome.text.splitlines()
@@ -161,7 +161,7 @@ def printed(outcome: Outcome) -> list[str]:
 
 
 def _stages(news: News, width: int) -> list[Line]:
-    """Draw the present stage first, bright, then the ones before it, so that a short panel shows what matters."""
+    """Draw the current stage first, so that a low panel shows it, then the earlier ones."""
     *past, now = news.stages
     waiting = "Keys that you press meanwhile are queued and run in order."
     lines = [Row(width).add("▶", "now").left(GUTTER, f"{clean(now.name)}  {now.seconds:.1f} s", "bright").line()]
@@ -176,20 +176,20 @@ def _stages(news: News, width: int) -> list[Line]:
 def problem_lines(
     problem: Problem, width: int, whole: bool = False, spare: int = 0, keyboard: Keyboard = DEFAULT_KEYS
 ) -> list[Line]:
-    """Draw a problem: title, what happened, what to do about it, and the user's own frames.
+    """Draw a problem: title, what happened, remedy, and the frames of user code.
 
     Args:
-        problem: what went wrong.
-        width: columns there are.
-        whole: every frame, not only the user's own.
-        spare: rows to save on what happened, so that what to do about it is seen; one row of it stays.
-        keyboard: the keys as they are bound.
+        problem: the problem.
+        width: columns.
+        whole: every frame, not only those of user code.
+        spare: rows to cut from what happened, of which one stays, so that the remedy is visible.
+        keyboard: the key bindings.
     """
     lines = paragraph(f"✗ {problem.title}", width, "bad", GUTTER)
     what = paragraph(problem.what, width) if problem.what else []
     lines += _shortened(what, spare, width)
     compared = [("expected", problem.expected), ("actual", problem.actual), ("difference", problem.difference)]
-    # of many numbers only their difference is short: it is seen before the others run out of room
+    # short texts first: of many numbers only their difference is short
     for name, text in sorted(compared, key=lambda pair: pair[1].count("\n") > 0):
         if text:
             lines += paragraph(f"{name:<11} {text}", width)
@@ -206,7 +206,7 @@ def problem_lines(
 
 
 def _shortened(rows: list[Line], spare: int, width: int) -> list[Line]:
-    """Return `spare` rows fewer, at least one; `…` says that there is more."""
+    """Return `spare` rows fewer, at least one, ending in `…`."""
     kept = max(1, len(rows) - max(0, spare))
     if kept >= len(rows):
         return rows
@@ -221,7 +221,7 @@ def _frame(frame: Frame, width: int) -> list[Line]:
 
 
 class WhyPanel(Panel[NoView]):
-    """The sentence on the last command, and the arithmetic of the element under the Tensor panel's cursor."""
+    """The sentence on the last command, and the arithmetic of the element under the cursor of Tensor."""
 
     title = "Why"
     help_text = (
@@ -233,19 +233,19 @@ class WhyPanel(Panel[NoView]):
         super().__init__("why")
         self.news = News()
         self.element: tuple[int, ...] | None = None
-        """The element to ask about: an index into the whole selected tensor, None for the first of the selection."""
+        """The element that it is about: an index into the whole tensor, None for the first of the selection."""
 
     def request(self) -> Request:
         """Return the request for its view."""
         return LookWhy(self.element)
 
     def assign(self, view: View) -> None:
-        """Take the view that was asked for."""
+        """Take the view that was requested."""
         if isinstance(view, WhyView | NoView):
             self.tell(view=view)
 
     def copied(self) -> Copied | None:
-        """Return the formulas with their numbers, or the sentence where there is none."""
+        """Return the formulas with their numbers, or the sentence if there are none."""
         view = self.news.view
         if not isinstance(view, WhyView) or self.news.problem is not None:
             return None
@@ -253,7 +253,7 @@ class WhyPanel(Panel[NoView]):
         return Copied(f"why {view.element}", "\n".join(lines)) if lines else Copied("why", view.sentence)
 
     def tell(self, **changes: Any) -> None:
-        """Change a part of the news; the start of it is what is seen."""
+        """Change fields of the news, and scroll to its start."""
         self.news = self.news._replace(keyboard=self.keyboard, **changes)
         self.first = 0
 

@@ -1,4 +1,4 @@
-"""The row that says that the panels below it show the past, which moment of it, and how to come back."""
+"""The row above the panels while they show the past: which stop, and how to return."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from gradstep.values.views.timeline import TimelineRow
 
 
 def past_words(stop: int) -> str:
-    """Return the mark of what shows the past."""
+    """Return the badge for a stop in the past."""
     return f"PAST: stop {stop}"
 
 
 def past_row(row: TimelineRow, present: int, width: int, goes: str, back: str) -> Line:
-    """Draw the row; `goes` and `back` are the keys that go there and come back; inside a phase none goes (empty)."""
+    """Draw the row; `goes` is the key that goes to the stop, empty inside a phase, and `back` the key that returns."""
     drawn = Row(width).add(" ").add(f" {past_words(row.stop)} ", "odd")
     keys, short = (f"{goes} goes there, ", f"{goes} goes, ") if goes else ("", "")
     keys, short = f"{keys}{back} back to stop {present}", f"{short}{back} back"
@@ -28,15 +28,15 @@ def past_row(row: TimelineRow, present: int, width: int, goes: str, back: str) -
 
 
 class PastRow(Surface):
-    """The row, over everything that it is about."""
+    """The row of the past."""
 
     def __init__(self) -> None:
         super().__init__("past")
         self.row: TimelineRow | None = None
-        """The point that is looked at; None for the present."""
+        """The point shown; None for the present."""
         self.present = 0
         self.inside = False
-        """True while a phase is stopped inside, which must come to its end before anything is gone to."""
+        """True while a phase is stopped inside: it must finish before the session can go to another stop."""
 
     def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the row."""

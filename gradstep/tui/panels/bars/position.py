@@ -1,4 +1,4 @@
-"""Where a stop inside a phase is, in words and as a row: the phase, the modules that are running, the op or node."""
+"""The position of a stop inside a phase, as text and as a row: phase, module stack, op or node."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _PART = " ▸ "
 
 
 def phase_words(position: Position) -> str:
-    """Return how far a backward is: `#7 of 12`; empty in a forward, of which nobody knows how long it is."""
+    """Return the progress of a backward: `#7 of 12`; empty in a forward, whose length is unknown."""
     return f"#{position.number} of {position.total}" if position.number >= 0 else ""
 
 
 def own_name(name: str) -> str:
-    """Return the name of a node without the namespace that torch gives to some."""
+    """Return the name of a node without its C++ namespace."""
     return clean(name.rsplit("::", 1)[-1])
 
 
 def place_words(position: Position, total: bool = False) -> str:
-    """Return what is stopped at and on which side of it: `before #7 ReluBackward0`, `enter 0 Linear`, `after relu`.
+    """Return the position as text: `before #7 ReluBackward0`, `enter 0 Linear`, `after relu`.
 
-    With `total` a node says of how many: `before #7 of 12 ReluBackward0`.
+    With `total`, of a node also the number of nodes: `before #7 of 12 ReluBackward0`.
     """
     if position.kind == "node":
         number = phase_words(position) if total else f"#{position.number}"
@@ -37,21 +37,21 @@ def place_words(position: Position, total: bool = False) -> str:
 
 
 def reason_words(position: Position) -> str:
-    """Return why it stopped there; empty for a step, which needs no word."""
+    """Return the reason for the stop; empty for an ordinary step."""
     return "" if position.reason == "step" else clean(position.reason)
 
 
 def modules_of(position: Position) -> list[str]:
-    """Return the modules that are running, outermost first, without the one that is itself stopped at."""
+    """Return the running modules, outermost first, without the one stopped at."""
     stack = [clean(module) for module in position.stack]
     at = f"{clean(position.path)} {clean(position.name)}".strip()
     return stack[:-1] if position.kind == "module" and stack and stack[-1] == at else stack
 
 
 def stack_row(position: Position, width: int, alone: bool = False) -> Line:
-    """Draw the stack: phase, modules, place; at the right why it stopped. The outer modules make way first.
+    """Draw the stack: phase, modules, position; at the right the reason. Outer modules are left out first.
 
-    `alone`: no path of phases stands above it, which would say how far the phase is.
+    `alone`: there is no phase row above it, which would show the progress.
     """
     row = Row(width).add("▶ ", "now").add(position.phase, "bright")
     if position.call:
@@ -71,13 +71,13 @@ def stack_row(position: Position, width: int, alone: bool = False) -> Line:
 
 
 class PositionRow(Surface):
-    """The stack at a stop inside a phase, on a row of its own."""
+    """The row of the stack at a stop inside a phase."""
 
     def __init__(self) -> None:
         super().__init__("position")
         self.stop = Stop()
         self.alone = False
-        """True when there is no room for the path of phases above it."""
+        """True when there is no room for the phase row above it."""
 
     def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the row."""
@@ -86,5 +86,5 @@ class PositionRow(Surface):
 
 
 def flowing_side(position: Position) -> str:
-    """Return what flows at a node that is stopped at, as expressions call it: what arrives before, leaves after it."""
+    """Return the gradient that can be edited at a node as an expression: its input before, its output after it."""
     return "node.in" if position.edge == "before" else "node.out"

@@ -1,4 +1,4 @@
-"""The rows around the panels: the banner of a dead engine, the command line at rest, and the footer."""
+"""The banner of a dead engine, the prompt, and the footer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gradstep.tui.render.surface import Surface
 
 
 class Banner(Surface):
-    """Says how the engine died, and what can be done."""
+    """The row that shows how the engine died, and the key that restarts it."""
 
     def __init__(self) -> None:
         super().__init__("banner")
@@ -29,10 +29,10 @@ class Banner(Surface):
 
 
 class PromptRow(Surface):
-    """The last command, on the line where the next one is typed."""
+    """The row of the command line while nothing is typed: it shows the last command."""
 
     class Pressed(Message):
-        """What a key stands for was clicked."""
+        """The label of a key was clicked."""
 
         def __init__(self, key: str) -> None:
             super().__init__()
@@ -42,13 +42,13 @@ class PromptRow(Surface):
         super().__init__("prompt")
         self.last = ""
         self.mark = ""
-        """What stands before a line that is being typed, where that is no command."""
+        """The mark before the input, if that is not a command."""
         self.count = ""
-        """The number that is being typed before a key."""
+        """The count being typed before a key."""
         self.layout_name = ""
-        """The present layout."""
+        """The current layout."""
         self._ends: list[tuple[int, str]] = []
-        """Where the name of each layout ends."""
+        """The column where the name of each layout ends."""
 
     def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the line."""
@@ -72,14 +72,14 @@ class PromptRow(Surface):
         return [row.line()]
 
     def click(self, event: events.Click) -> None:
-        """Choose the layout whose name is clicked; elsewhere, begin to type."""
+        """Choose the layout whose name is clicked; elsewhere open the command line."""
         start = self._ends[0][0] - 8 if self._ends else self.size.width
         name = next((name for end, name in self._ends if start <= event.x < end), "")
         self.post_message(self.Pressed(name or "command"))
 
 
 class FooterRow(Surface):
-    """The keys that apply now; while a command is typed, how it could go on."""
+    """The row of the keys that apply now; while a command is typed, its completions."""
 
     ground = "title"
 
@@ -87,23 +87,23 @@ class FooterRow(Surface):
         super().__init__("footer")
         self.keys: Sequence[str] = keymap.FOOTER
         self.first: Sequence[str] = ()
-        """Those that are needed most now."""
+        """The keys with priority now."""
         self.playing = False
         self.maximised = False
         self.next = ""
-        """What space does, for a screen whose path of phases has no room to say so."""
+        """What space does, for a screen whose phase row has no room for it."""
         self.candidates: Sequence[str] = ()
         self.complaint = ""
-        """What is wrong with a file that was read at the start; it stays over stops, until a key is pressed."""
+        """An error in a file that was read at the start; shown until a key is pressed."""
         self.typing = ""
         """The script that keys go to; empty when they are gradstep's."""
         self.awaits_input = False
         """True while a script waits for something to be typed."""
         self.said = ""
-        """One line in place of the keys: a fault of what is typed, or what a key could not do."""
+        """A message in place of the keys: an error in the input, or why a key did nothing."""
 
     def compose_lines(self, width: int, _height: int) -> list[Line]:
-        """Draw as many as there is room for."""
+        """Draw the keys that fit, or the message."""
         row = Row(width)
         if self.said or self.complaint:
             return [row.left(1, clean(self.said or self.complaint), "bright").line()]
@@ -137,7 +137,7 @@ class FooterRow(Surface):
         return self.next if key.id == "natural" and self.next and width < 100 else key.label
 
     def _fitting(self, width: int) -> list[Key]:
-        """Return the keys that there is room for, the needed ones first to be let in."""
+        """Return the keys that fit; those with priority are fitted first."""
         room, fitting = width - 1, set()
         needed = (*self.first, *(name for name in keymap.RANKED if name not in self.first))
         for name in sorted(self.keys, key=lambda name: (*needed, name).index(name)):

@@ -1,4 +1,4 @@
-"""The two rows at the top: what is being stepped and where it stands, and the path of phases with their keys."""
+"""The two rows at the top: the status line, and the phase row with the key of each phase."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from gradstep.values.commands import PHASES, Backward, Forward
 from gradstep.values.outcomes import Stop
 
 _INSIDE = {"forward": Forward.torch, "backward": Backward.torch}
-"""The line of PyTorch that is running at a stop inside a phase."""
+"""The line of PyTorch that runs at a stop inside a phase."""
 
 
 _COLUMNS = (46, 62, 88)
-"""Where iteration, loss and optimizer stand, where there is room for each to stay there."""
+"""Fixed columns of iteration, loss and optimizer, used if all of them fit."""
 
 
 class Activity(NamedTuple):
-    """What the screen is actions, beside what is true at the stop."""
+    """What the screen is doing, in addition to the state of the stop."""
 
     running: str = ""
-    """The line of the command in flight; empty when none is, or when it is too young to be mentioned."""
+    """The line of the running command; empty for none, or while it has only just begun."""
     seconds: float = 0.0
     queued: int = 0
-    """Commands that wait for their turn."""
+    """Number of queued commands."""
     loading: bool = False
     dead: str = ""
-    """How the engine died; empty while it lives."""
+    """How the engine died; empty while it runs."""
     name: str = ""
-    """What is being opened, until the stop knows its name."""
+    """The name of what is being loaded, until a stop has it."""
     script: bool = False
-    """True while a script is open: space runs its next line."""
+    """True while a script is open, whose next line space runs."""
     place: str = ""
-    """Where what runs has come to, e.g. `turn 3 of 12`."""
+    """The progress of what runs, e.g. `turn 3 of 12`."""
     awaits_input: bool = False
     """True while a script waits for something to be typed."""
 
@@ -45,7 +45,7 @@ class Activity(NamedTuple):
 def status(stop: Stop, activity: Activity, width: int, branched: bool = False) -> Line:
     """Draw the status line: workload, device, iteration, loss, optimizer, and at the right the stop and its branch.
 
-    `branched`: there are several branches, so that the name of the present one says something.
+    `branched`: there are several branches, so the name of the current one is shown.
     """
     right = _right(stop, activity, branched)
     narrow = width < 100
@@ -60,7 +60,7 @@ def status(stop: Stop, activity: Activity, width: int, branched: bool = False) -
 
 
 def _facts(row: Row, stop: Stop, narrow: bool, room: int) -> None:
-    """Write what is true at the stop: at columns that stay where they are, else close together, else less of it."""
+    """Write the facts of the stop: at fixed columns, else close together, else as many as fit."""
     gap = " " if narrow else "  "
     origin = [clean(stop.device), clean(stop.dtype), f"seed {stop.seed}" if stop.seed is not None else ""]
     built, iteration = Span("  ".join(filter(None, origin)), "dim"), Span(f"iteration {stop.iteration}")
@@ -110,14 +110,14 @@ def _right(stop: Stop, activity: Activity, branched: bool) -> str:
     elif stop.number:
         parts += [f"+{stop.ahead} ahead"] if stop.ahead else []
         parts += [clean(stop.branch)] if branched else []
-        # inside a phase the stack says why it stopped
+        # inside a phase the stack row shows the reason
         parts += [clean(stop.hit)] if stop.hit and stop.position is None else []
         parts.append(f"stop {stop.number}")
     return "  ".join(parts)
 
 
 def phases(stop: Stop, activity: Activity, width: int, keyboard: Keyboard | None = None) -> Line:
-    """Draw the path: the present phase lit, done ones ticked, the natural next one bright, and its line of PyTorch."""
+    """Draw the phase row: the current phase highlighted, done ones ticked, the natural next one bright."""
     row = Row(width)
     keyboard = keyboard or Keyboard()
     narrow = width < 100
@@ -144,7 +144,7 @@ def phases(stop: Stop, activity: Activity, width: int, keyboard: Keyboard | None
 
 
 def _shortened(line: str, room: int) -> str:
-    """Return a line of PyTorch with as many of its statements as there is room for."""
+    """Return a line of PyTorch cut to the statements that fit."""
     kept = line
     while len(kept) > room - 3 * (kept != line) and "; " in kept:
         kept = kept.rpartition("; ")[0]
@@ -166,7 +166,7 @@ def _phase(row: Row, name: str, key: str, stop: Stop, natural: str, running: str
 
 
 def next_words(stop: Stop, script: bool) -> str:
-    """Return what space does: the next line of a script, or what is natural at the stop; empty for neither."""
+    """Return what space does: the next line of a script, or the natural next phase; empty for neither."""
     return "next line" if script else clean("; ".join(stop.natural))
 
 
@@ -179,7 +179,7 @@ class StatusRow(Surface):
         super().__init__("status")
         self.stop, self.activity = Stop(), Activity()
         self.branched = False
-        """True once there were several branches."""
+        """True once there are several branches."""
 
     def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the row."""
@@ -187,7 +187,7 @@ class StatusRow(Surface):
 
 
 class PhasesRow(Surface):
-    """The path of phases."""
+    """The phase row."""
 
     def __init__(self) -> None:
         super().__init__("phases")

@@ -1,4 +1,4 @@
-"""Rows of the graph as lines: where each column stands, and what a node or a folded group says in it."""
+"""The rows of the graph as lines: the columns, and the text of a node or folded group in each."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _MARKS = {
     "running": ("▶", "now"),
     "done": ("✓", "good"),
 }
-"""The sign of each status, and its tone."""
+"""The mark of each status, and its tone."""
 _SAVED = {"freed": "freed", "written": "overwritten", "packed": "in a hook"}
 _NODES = "●◆■"
 _WIDE = 60
 
 
 class Columns:
-    """Where each column stands, for the rows that are visible; what there is no room for is left out."""
+    """The positions of the columns that fit, for the visible rows."""
 
     def __init__(self, rows: Sequence[NodeRow], width: int, most: int) -> None:
-        """Share the width among the columns.
+        """Divide the width among the columns.
 
         Args:
-            rows: what is visible.
+            rows: the visible rows.
             width: cells of a line.
-            most: nodes of the whole graph, which say how wide their numbers are.
+            most: number of nodes in the graph, for the width of their numbers.
         """
         self.width = width
         wide = width >= _WIDE
@@ -49,7 +49,7 @@ class Columns:
         given = widest([f"{name_of(row)}  {_given(row)}" for row in rows if _given(row)])
         if wide and self.operation + given + gap + shapes + 26 <= width:
             names = max(names, given - gap + 1)
-        # close to what it belongs to: nothing is stretched for its own sake
+        # next to the column before it: spare width stays at the right
         self.shape = min(self.operation + names + gap + shapes, width - 1)
         self.names = max(0, self.shape - shapes - 1 - self.operation)
         self.module = self.shape + (4 if wide else 2)
@@ -64,11 +64,11 @@ class Columns:
         end = min(self.saved - keeps - 2 if self.saved else width, self.line - 2 if self.line else width)
         self.modules = end - self.module - 1 if end == width else end - self.module
         if self.modules < min(modules, 6):
-            # the operation needs the room: the module is named in Model, and at the top of a wider screen
+            # the operation needs the room; Model shows the modules too
             self.module = 0
 
     def header(self) -> Line:
-        """Return the names of the columns."""
+        """Return the header."""
         row = Row(self.width)
         if self.number:
             row.right(self.number, "#", "dim")
@@ -81,7 +81,7 @@ class Columns:
         return (row.left(self.line, "line", "dim") if self.line else row).line()
 
     def line_for(self, node: NodeRow, here: bool, stops: Breakpoint | None = None) -> Line:
-        """Return the line of a node or a group, with the breakpoint that stands on it."""
+        """Return the line of a node or group, with the mark of its breakpoint."""
         row = cursor(Row(self.width, here), here)
         if stops is not None:
             row.left(1, *mark_of(stops))
@@ -122,7 +122,7 @@ class Columns:
 
 
 def name_of(row: NodeRow) -> str:
-    """Return what a row is: an operation in words, a parameter's `.grad` and its state, or a folded module."""
+    """Return the label of a row: an operation, a parameter's `.grad` with its state, or a folded module."""
     if row.group:
         call = f" {row.call}/{row.calls}" if row.call else ""
         return clean(f"▸ {row.module}{call}")
@@ -130,9 +130,9 @@ def name_of(row: NodeRow) -> str:
 
 
 def module_of(row: NodeRow, room: int = 1 << 20) -> str:
-    """Return the module of a node, marked where its group begins; of a group how much it holds.
+    """Return the module of a node, marked where its group begins; of a group its size.
 
-    What does not fit into `room` cells loses the class of the module first, then which call of it this is.
+    To fit into `room` cells, the class of the module is left out first, then the number of the call.
     """
     if row.group:
         grads = f", {row.parameters} .grad {row.grad}".rstrip() if row.parameters else ""
@@ -144,24 +144,24 @@ def module_of(row: NodeRow, room: int = 1 << 20) -> str:
 
 
 def saved_of(row: NodeRow) -> str:
-    """Return what a row keeps for backward: bytes while it is alive, else what became of it."""
+    """Return the memory that a row keeps for backward, or the state of its saved tensors."""
     if row.saved == "alive":
         return "alive" if row.bytes is None else numbers.size(row.bytes)
     return _SAVED.get(row.saved, "")
 
 
 def line_of(row: NodeRow) -> str:
-    """Return the file and line that made a node, the short way; what gradstep called where there is none."""
+    """Return the short file name and line that made a node; the call by gradstep if no user code did."""
     return clean(f"{PurePath(row.file).name}:{row.line}" if row.line else row.source.partition(" = ")[2])
 
 
 def describe(row: NodeRow, room: int, lined: bool = True) -> str:
-    """Return in one line of `room` cells what a row is, with what has no column.
+    """Return a line on a row with what has no column.
 
     Args:
         row: the node or group.
-        room: cells; what does not fit is left out, the line of the user's code last.
-        lined: False when the forward noted no lines, which is then said.
+        room: maximum width in cells; the source line is left out last.
+        lined: False if the forward recorded no source lines.
     """
     kept = f"keeps {saved_of(row)}" if row.bytes is not None and row.saved == "alive" else saved_of(row)
     if row.group:

@@ -1,4 +1,4 @@
-"""The panel *Graph*: the grad_fn graph of the last loss, one row a node or a folded module, in execution order."""
+"""The panel *Graph*: the grad_fn graph of the last loss, one row per node or folded module, in execution order."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _STATES = {
     "none": "",
 }
 _ALL_OPEN = 64
-"""A nesting that no model has: groups are folded from it on."""
+"""A fold level deeper than any model: nothing is folded."""
 _MEASURED = 5000
-"""Nodes up to which the memory that a graph keeps is measured without being asked for: it takes a pass over them."""
+"""Maximum number of nodes of a graph whose memory is measured by default: it takes a pass over them."""
 
 
 def draw(
@@ -42,9 +42,9 @@ def draw(
     breakpoints: tuple[Breakpoint, ...] = (),
     keyboard: Keyboard = DEFAULT_KEYS,
 ) -> Drawing:
-    """Draw the rows from row `first` on, the cursor on row `at` (-1: nowhere).
+    """Draw the rows from row `first` on, the cursor on row `at` (-1: none).
 
-    Rows that the view's window does not hold are drawn as `…` until they have been asked for.
+    Rows outside the window of the view are drawn as `…` until they arrive.
     """
     if view is None or view.state == "none":
         note = view.note if view is not None else ""
@@ -66,7 +66,7 @@ def draw(
 
 
 def has_foot(height: int) -> bool:
-    """Return whether there is room for a line on the row under the cursor."""
+    """Return whether a line on the row under the cursor fits."""
     return height >= 7
 
 
@@ -84,7 +84,7 @@ def _row(view: GraphView, place: int) -> NodeRow | None:
 
 
 class GraphPanel(Panel[GraphView]):
-    """The graph, with a cursor; it holds the window of rows around what is seen, and what is folded."""
+    """The graph, with a cursor and folding; it holds a window of rows around the visible ones."""
 
     title = "Graph"
     help_text = (
@@ -105,14 +105,14 @@ class GraphPanel(Panel[GraphView]):
         self._turned: frozenset[str] = frozenset()
         self._measure = False
         self._lit = -1
-        """The node that a backward is stopped at; -1 for none."""
+        """The number of the node that a backward is stopped at; -1 for none."""
         self._arrived = False
-        """True until the cursor has gone to it."""
+        """True until the cursor has moved to it."""
         self.breakpoints: Callable[[], tuple[Breakpoint, ...]] = tuple
-        """Those that may stand on a row."""
+        """Returns the breakpoints, for the marks on rows."""
 
     def follow(self, stop: Stop) -> None:
-        """Take note of a stop: the cursor is to go to the node that a backward is stopped at."""
+        """Have the cursor move to the node that a backward is stopped at."""
         position = stop.position
         number = position.number if position is not None else -1
         if number >= 0 and stop.number != self._stop:
@@ -121,7 +121,7 @@ class GraphPanel(Panel[GraphView]):
 
     @property
     def pointed_node(self) -> int | None:
-        """The number of the node under the cursor; None for that which a backward is stopped at, and for none."""
+        """The number of the node under the cursor; None if that is where a backward is stopped, or for none."""
         row = self.here
         if row is None or self._arrived or row.order <= self._lit < row.order + row.nodes:
             return None
@@ -129,7 +129,7 @@ class GraphPanel(Panel[GraphView]):
 
     @property
     def sought(self) -> str:
-        """What the cursor is being sent to: `#12`, or the path of a module or parameter; empty where it is there."""
+        """The target of the cursor until it arrives: `#12`, or the path of a module or parameter; else empty."""
         return self._near
 
     def request(self) -> Request:
@@ -146,7 +146,7 @@ class GraphPanel(Panel[GraphView]):
         )
 
     def update(self, view: GraphView, before: GraphView | None) -> None:  # noqa: ARG002
-        """Take a window of rows: the cursor goes where it was sent; a shorter graph pulls it in."""
+        """Move the cursor to its target, or to the node stopped at; else keep it in range."""
         if self._near and view.near == self._near:
             self._near = ""
             if view.at >= 0:
@@ -174,7 +174,7 @@ class GraphPanel(Panel[GraphView]):
 
     @property
     def body(self) -> int:
-        """Rows for nodes: a header stands above them, and the cursor's line below."""
+        """Rows for nodes, without the header and the line on the cursor's row."""
         room = super().body
         return max(1, room - 1 - has_foot(room))
 
@@ -191,7 +191,7 @@ class GraphPanel(Panel[GraphView]):
             self.at = row - 1 + self.first
 
     def copied(self) -> Copied | None:
-        """Return what there is to say of the node under the cursor."""
+        """Return a description of the node under the cursor."""
         row = self.here
         if row is None:
             return None
@@ -205,17 +205,17 @@ class GraphPanel(Panel[GraphView]):
 
     # -- what is under the cursor -------------------------------------------------------------------------------------
     def keys(self) -> Mapping[str, Callable[[], str]]:
-        """Return what folds and measures."""
+        """Return the keys that fold and measure."""
         return {
             "fold": self.fold,
             "unfold": self.open_here,
             "fold_all": lambda: self.fold_all(True),
             "unfold_all": lambda: self.fold_all(False),
-            "measure": self.turn_measure,
+            "measure": self.toggle_measure,
         }
 
     def press(self, key: str, actions: Actions) -> bool:
-        """Open the folded module under the cursor, select its parameter, or set a breakpoint or `.grad` there."""
+        """Unfold the module under the cursor, select its parameter, toggle a breakpoint, or edit `.grad`."""
         row = self.here
         if key == "choose":
             if not self.unfold() and self.chosen:
@@ -229,53 +229,53 @@ class GraphPanel(Panel[GraphView]):
         return True
 
     def _break(self, row: NodeRow, stop: Stop) -> Break:
-        # numbers are those of the loss's graph
+        # numbers refer to the graph of the loss
         in_call = stop.position is not None and stop.position.call
         return Break("node", row.name if in_call else f"#{row.order}")
 
     @property
     def here(self) -> NodeRow | None:
-        """The row under the cursor; None where there is none, or it has not come yet."""
+        """The row under the cursor; None for none, or until it arrives."""
         return _row(self.view, self.at) if self.view is not None and self.at >= 0 else None
 
     @property
     def chosen(self) -> str:
-        """The parameter whose leaf is under the cursor; empty elsewhere."""
+        """The parameter whose leaf is under the cursor; empty for none."""
         return self.here.parameter if self.here is not None else ""
 
     @property
     def pointed(self) -> str:
-        """The path of the parameter or the module under the cursor; empty outside of the model."""
+        """The path of the parameter or module under the cursor; empty outside the model."""
         row = self.here
         return "" if row is None else row.parameter or row.path or ""
 
     def seek(self, path: str) -> None:
-        """Send the cursor to the first row of a module or parameter; to be asked for."""
+        """Have the cursor move to the first row of a module or parameter, or to node `#12`."""
         if path and path != self.pointed:
             self._near = path
 
     # -- folding ------------------------------------------------------------------------------------------------------
     def fold(self) -> str:
-        """Fold the innermost module that the cursor is in; return why not where it is in none that is open."""
+        """Fold the innermost open module around the cursor; return an error message, empty for none."""
         folded = self._turn(self.here.inside if self.here is not None else "")
         return "" if folded else "no open module here to fold"
 
     def open_here(self) -> str:
-        """Open the module under the cursor; return why not where none is folded there."""
+        """Unfold the module under the cursor; return an error message, empty for none."""
         return "" if self.unfold() else "no folded module here to open"
 
     def unfold(self) -> bool:
-        """Open the module under the cursor; False when none is folded there."""
+        """Unfold the module under the cursor; return whether one was folded there."""
         return self._turn(self.here.group if self.here is not None else "")
 
     def fold_all(self, fold: bool) -> str:
-        """Fold every module, or open all of them."""
+        """Fold or unfold all modules."""
         self._level, self._turned = 0 if fold else _ALL_OPEN, frozenset()
         self._stay()
         return ""
 
-    def turn_measure(self) -> str:
-        """Measure the memory that the graph keeps, or no more; return what that is called."""
+    def toggle_measure(self) -> str:
+        """Toggle measuring the memory that the graph keeps; return the description."""
         self._measure = not self._measure
         return (
             "measuring the memory that nodes keep"
@@ -290,12 +290,12 @@ class GraphPanel(Panel[GraphView]):
         return bool(key)
 
     def _stay(self) -> None:
-        """Have the cursor stay on the node that it is on, or on the group that the node is folded into."""
+        """Keep the cursor on its node, or on the group that the node is folded into."""
         if self.here is not None:
             self._near = f"#{self.here.order}"
 
     def _reveal(self, ahead: int = 0) -> None:
-        """Scroll until the cursor is in sight, and some rows after it: what runs next."""
+        """Scroll the cursor into view, with `ahead` rows after it: what runs next."""
         if self.at >= 0:
             last = min(self.at + ahead, self.view.total - 1) if self.view is not None else self.at
             self.first = max(0, min(self.first, self.at), last - self.body + 1)

@@ -1,4 +1,4 @@
-"""The numbers of the panel *Jᵀ v*: v, J and J^T v side by side, what each is and what it amounts to."""
+"""The grids of the panel *Jᵀ v*: v, J and Jᵀv side by side, each with a title and a norm."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from gradstep.values.views.node import EdgeRow, Flow, NodeView, Rows
 
 _GAP = 3
 _WIDE = 100
-"""Cells from which on J's title may take more room than its window."""
+"""Minimum width at which the title of J may be wider than its window."""
 _MOST = 16
-"""Rows of J that are seen at most."""
+"""Maximum number of visible rows of J."""
 _TICK = 4
-"""Columns of J between two that have their number."""
+"""Every so many columns of J are numbered."""
 
 
 def seen_edge(view: NodeView) -> EdgeRow | None:
-    """Return the input that J and J^T v are of; None for none."""
+    """Return the input that J and Jᵀv are for; None for none."""
     return next((edge for edge in view.edges if edge.edge == view.seen), None)
 
 
 class Grids:
-    """v, J and J^T v side by side."""
+    """v, J and Jᵀv side by side."""
 
     def __init__(self, view: NodeView, width: int) -> None:
         self.view, self.width = view, width
@@ -41,7 +41,7 @@ class Grids:
         wide = len(self._part(_MOST)) + 1 if width >= _WIDE else 12
         middle = max(self._label + self._cells * heat.CELL + 2, 0 if matrix is None else wide)
         self.side = (width - GUTTER - 1 - (middle + self._gap if matrix else 0) - self._gap) // 2
-        # side by side and close together: nothing is stretched for its own sake
+        # close together: spare width stays at the right
         self.side = min(self.side, max(_width(self._arrives), _width(self._leaves), 22))
         self.middle = GUTTER + self.side + self._gap
         self.right = self.middle + (middle + self._gap if matrix else 0)
@@ -49,18 +49,18 @@ class Grids:
 
     @property
     def heads(self) -> int:
-        """Rows that are no numbers of the grids: what each is, the numbers of J's columns, what it amounts to."""
+        """Rows besides the numbers: titles, column numbers of J, and norms."""
         return 2 + bool(self._label)
 
     @property
     def height(self) -> int:
-        """Rows of numbers that there are."""
+        """Rows of numbers available."""
         windows = [flow.window for flow in (self._arrives, self._leaves) if flow is not None]
         windows += [self.view.matrix.window] if self.view.matrix is not None else []
         return max(map(len, windows), default=0)
 
     def lines(self, count: int) -> list[Line]:
-        """Draw so many rows of numbers, between what each grid is and what it amounts to."""
+        """Draw `count` rows of numbers, with titles above and norms below."""
         sides = [_Side(flow, self.side) for flow in (self._arrives, self._leaves)]
         lines = [self._titles(min(count, self.height), sides), *self._numbers()]
         for i in range(min(count, self.height)):
@@ -87,7 +87,7 @@ class Grids:
         return row.line()
 
     def _part(self, count: int) -> str:
-        """Return what of J is seen in `count` rows: `J[:8, :8] of 16×16`, or J and its size where it is all of it."""
+        """Return the visible part of J in `count` rows: `J[:8, :8] of 16×16`; J and its size if that is all."""
         matrix = self.view.matrix
         if matrix is None or not matrix.rows:
             return "J" if matrix is not None else ""
@@ -98,7 +98,7 @@ class Grids:
         return f"J[{part}] of {matrix.rows}×{matrix.columns}"
 
     def _numbers(self) -> list[Line]:
-        """Return the row with the numbers of J's columns; none without a window of J."""
+        """Return the row of J's column numbers; none without a window of J."""
         matrix = self.view.matrix
         if matrix is None or not self._label:
             return []
@@ -137,7 +137,7 @@ class Grids:
         ones = all(value in (0.0, 1.0) for value in flat)
         scale = max((abs(value) for value in flat if value - value == 0), default=0.0)
         for j, value in enumerate(values):
-            # what can be nothing but 0 is told from what happens to be 0
+            # structural zeros are dots, to distinguish them from computed ones
             if (
                 value == 0
                 and (ones or matrix.zeros is not None)
@@ -152,7 +152,7 @@ class Grids:
 
 
 class _Side:
-    """One vector as a grid of numbers in one form."""
+    """The grid of v or Jᵀv, all numbers in the same form."""
 
     def __init__(self, flow: Flow | None, width: int) -> None:
         self._shape = () if flow is None else flow.shape
@@ -161,10 +161,10 @@ class _Side:
         self._form = numbers.form_of(greatest or [v for line in self._window for v in line], "", 3)
         texts = [numbers.signed(value, self._form) for line in self._window for value in line]
         self._cell = max((len(text) for text in texts), default=4) + 2
-        self._shown = max(1, (width + 2) // self._cell)  # nothing need be free behind the last
+        self._shown = max(1, (width + 2) // self._cell)  # no gap after the last
 
     def names(self, name: str, count: int) -> list[str]:
-        """Return what the grid is when `count` rows of it are seen, the longest first: `v[:8, :3] of 16×256`."""
+        """Return titles for `count` visible rows, the longest first: `v[:8, :3] of 16×256`."""
         shape, size = self._shape, numbers.shape(self._shape)
         rows, columns = min(count, len(self._window)), min(self._shown, _across(self._window))
         seen = (rows, columns) if len(shape) > 1 else (rows,) if shape else ()
@@ -176,14 +176,14 @@ class _Side:
         return [f"{name}[{', '.join(parts)}] of {size}", f"{tight} of {size}", tight, f"{name} {size}"]
 
     def cells(self, row: Row, i: int, start: int) -> None:
-        """Write a row of it."""
+        """Write a row of numbers."""
         for j, value in enumerate(self._window[i][: self._shown] if i < len(self._window) else ()):
             text = numbers.signed(value, self._form)
             row.right(start + (j + 1) * self._cell - 2, text, numbers.tone_of(value))
 
 
 def _fitting(names: list[str], room: int) -> str:
-    """Return the first of several names that fits, else the last."""
+    """Return the first name that fits, else the last."""
     return next((name for name in names if len(name) <= room), names[-1])
 
 
@@ -192,7 +192,7 @@ def _across(window: Rows) -> int:
 
 
 def _width(flow: Flow | None) -> int:
-    """Return the cells that a vector's window takes when all of it is drawn."""
+    """Return the width of the whole window of a vector, in cells."""
     if flow is None or not flow.window:
         return 0
     side = _Side(flow, 1)

@@ -1,4 +1,4 @@
-"""The panel *Jᵀ v*: v that arrives at a node, its Jacobian, J^T v that leaves, the formula, and the chain to there."""
+"""The panel *Jᵀ v*: v, J and Jᵀv of a node, with the formula and the chain from the loss."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gradstep.values.views.inside import Position
 from gradstep.values.views.node import Direction, LookNode, NodeView
 
 _LEAST = 4
-"""Rows of numbers that are left whatever is said below them."""
+"""Minimum number of rows of numbers, whatever text is below them."""
 _MOST = 16
 
 
 def draw(view: NodeView | None, width: int, height: int, at: int = -1) -> Drawing:
-    """Draw the node: the numbers first, below them in words what there is room for; the cursor on input `at`."""
+    """Draw the node: the grids, and below them the text that fits; the cursor on input `at`."""
     if view is None or not view.name:
         return empty(width, height, clean(view.note) if view is not None else "Nothing is loaded yet.")
     about = f"#{view.number} {clean(view.name)}  {clean(view.module)}"
@@ -34,7 +34,7 @@ def draw(view: NodeView | None, width: int, height: int, at: int = -1) -> Drawin
     room = max(0, height - least - grids.heads)
     every = [*said, *chain, *_words(view, width)]
     if chain and len(said) + len(chain) > room > 0:
-        # the way from the loss is never left out without a sign of it
+        # keep the first line of the chain visible
         every = [*said[: room - 1], *chain, *said[room - 1 :], *_words(view, width)]
     shown = every[:room]
     lines = grids.lines(max(least, min(rows, height - len(shown) - grids.heads)))
@@ -42,7 +42,7 @@ def draw(view: NodeView | None, width: int, height: int, at: int = -1) -> Drawin
 
 
 def _said(view: NodeView, width: int, at: int) -> list[Line]:
-    """Return what happens to v and where it goes, the most needed first; before all, a row or column asked for."""
+    """Return what happens to v and where it goes, the most important first; a requested row or column of J leads."""
     lines = [line for text in view.edits for line in paragraph(clean(text), width, "bright")]
     lines += strip_lines(view, width)
     if view.forward:
@@ -55,7 +55,7 @@ def _said(view: NodeView, width: int, at: int) -> list[Line]:
 
 
 def _words(view: NodeView, width: int) -> list[Line]:
-    """Return in words what the operation does to v."""
+    """Return what the operation does to v, as a sentence."""
     if view.words:
         return paragraph(f"{view.words}.", width)
     if view.leaf:
@@ -74,7 +74,7 @@ def _formula(view: NodeView, width: int) -> Line:
 
 
 class JtvPanel(Panel[NodeView]):
-    """What a node makes of v, with a cursor on the input that J and J^T v are of."""
+    """v, J and Jᵀv of a node, with a cursor on the input that J and Jᵀv are for."""
 
     title = heading("jtv")
     help_text = (
@@ -89,18 +89,18 @@ class JtvPanel(Panel[NodeView]):
         super().__init__("jtv")
         self.number: int | None = None
         self.path = ""
-        """What it is about: the number of a node, else the path of a parameter or module, else where it is stopped."""
+        """Its subject: the number of a node, else the path of a parameter or module, else the node stopped at."""
         self.edge = -1
         self._check = self._insist = False
         self._direction: Direction = ""
         self._at: tuple[int, ...] = ()
 
     def keys(self) -> Mapping[str, Callable[[], str]]:
-        """Return what sees more of a Jacobian than is computed unasked."""
-        return {"jtv_check": self.check, "jtv_insist": self.insist, "jtv_strip": self.turn_strip}
+        """Return the keys that show more of a Jacobian than is computed by default."""
+        return {"jtv_check": self.check, "jtv_insist": self.insist, "jtv_strip": self.switch_strip}
 
     def press(self, key: str, actions: Actions) -> bool:
-        """Change what flows at the node that is stopped at, or begin to type which row of J is seen."""
+        """Edit the gradient at the node stopped at, or open the command line to choose a row of J."""
         position = actions.stop.position
         if key == "edit" and position is not None and position.kind == "node":
             actions.edit(f"set {self._flowing(position)} = ")
@@ -111,7 +111,7 @@ class JtvPanel(Panel[NodeView]):
         return True
 
     def _flowing(self, position: Position) -> str:
-        """Return what can be changed of what flows: what arrives before the node, what leaves after it."""
+        """Return the gradient that can be edited as an expression: before the node v, after it Jᵀv."""
         side, view = flowing_side(position), self.view
         if view is None or view.number != position.number:
             return side
@@ -120,7 +120,7 @@ class JtvPanel(Panel[NodeView]):
         return f"{side}[{at}]" if several and at >= 0 else side
 
     def request(self) -> Request:
-        """Ask for the node, its numbers in a window as large as can be drawn."""
+        """Return the request for the node, with windows as large as can be drawn."""
         rows = max(_LEAST, min(_MOST, self.body - 4))
         columns = max(8, min(16, self.size.width // 8))
         return LookNode(
@@ -138,7 +138,7 @@ class JtvPanel(Panel[NodeView]):
         )
 
     def update(self, view: NodeView, before: NodeView | None) -> None:
-        """Begin with the first input of another node, and ask nothing costly of it."""
+        """Start at the first input of another node, without costly computations."""
         if before is not None and (before.number, before.name) != (view.number, view.name):
             self.edge, self._check, self._insist = -1, False, False
             self.choose_strip("")
@@ -149,7 +149,7 @@ class JtvPanel(Panel[NodeView]):
         return draw(self.view, width, height, seen)
 
     def move(self, rows: int) -> None:
-        """Choose another of the inputs that need a gradient."""
+        """Select another of the inputs that need a gradient."""
         if self.view is None:
             return
         ends = [edge.edge for edge in self.view.edges if edge.number >= 0]
@@ -158,14 +158,14 @@ class JtvPanel(Panel[NodeView]):
             self.edge = ends[max(0, min(here + rows, len(ends) - 1))]
 
     def sideways(self, columns: int) -> None:
-        """See the next row or column of J, where one is seen."""
+        """Show the next row or column of J, if one is shown."""
         strip = self.view.matrix.strip if self.view is not None and self.view.matrix is not None else None
         if strip is not None and strip.number >= 0 and self.view is not None and self.view.matrix is not None:
             size = self.view.matrix.rows if strip.direction == "row" else self.view.matrix.columns
             self._at = (max(0, min(strip.number + columns, size - 1)),)
 
-    def turn_strip(self) -> str:
-        """See a row of J, a column, or neither; return what that is called."""
+    def switch_strip(self) -> str:
+        """Switch between a row of J, a column, and neither; return the description."""
         if self.view is not None and self.view.name and (self.view.matrix is None or not self.view.matrix.rows):
             self.choose_strip("")
             return "there is no J here to show a row or column of"
@@ -178,21 +178,21 @@ class JtvPanel(Panel[NodeView]):
         }[self._direction]
 
     def choose_strip(self, direction: Direction, at: tuple[int, ...] = ()) -> None:
-        """See a row or a column of J: that of an element, or with none of the one farthest from 0; neither for ""."""
+        """Show a row or column of J, by default for the element of largest magnitude; neither for ""."""
         self._direction, self._at = direction, at
 
     @property
     def direction(self) -> Direction:
-        """Which of the two is seen."""
+        """Which of the two is shown."""
         return self._direction
 
     def check(self) -> str:
-        """Compare J with finite differences; return what that is called."""
+        """Toggle the comparison of J with finite differences; return the description."""
         self._check = not self._check
         return "J is compared with finite differences" if self._check else "J is not compared"
 
     def insist(self) -> str:
-        """Compute what costs much, or runs the user's code once more; return what that is called."""
+        """Toggle computing what is costly or runs user code once more; return the description."""
         self._insist = not self._insist
         words = "J is computed whatever it costs; a custom Function is run once more for it"
         return words if self._insist else "J is computed only where it is cheap"

@@ -1,4 +1,4 @@
-"""A row or a column of J in the panel *Jᵀ v*: what it is of, a strip of heat, the greatest elements, how it was had."""
+"""A row or column of J in the panel *Jᵀ v*: its indices, a heat strip, and its largest elements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gradstep.values.views.node import NodeView, Strip
 
 
 def strip_lines(view: NodeView, width: int) -> list[Line]:
-    """Return what there is to see of the row or column that was asked for; nothing where none was."""
+    """Return the rows for the requested row or column of J; none if none was requested."""
     strip = view.matrix.strip if view.matrix is not None else None
     if strip is None:
         return []
@@ -26,7 +26,7 @@ def strip_lines(view: NodeView, width: int) -> list[Line]:
 
 
 def _what(view: NodeView, strip: Strip) -> str:
-    """Return which row or column it is, and what its elements are."""
+    """Return which row or column it is, as partial derivatives."""
     edge = seen_edge(view)
     name = clean(edge.symbol) if edge is not None and edge.symbol else "input"
     output = "y" if view.forward.startswith("y ") else "output"
@@ -41,12 +41,12 @@ def _what(view: NodeView, strip: Strip) -> str:
 
 
 def index_words(index: tuple[int, ...]) -> str:
-    """Write an index: `[3, 17]`; nothing for that of a scalar."""
+    """Write an index: `[3, 17]`; empty for a scalar."""
     return f"[{', '.join(map(str, index))}]" if index else ""
 
 
 def _heat(strip: Strip, width: int) -> Line:
-    """Draw as many elements as there is room for, between the indices of the first and the last."""
+    """Draw the elements that fit, between the indices of the first and the last."""
     row = Row(width).left(GUTTER, index_words(strip.ends[0]) + " ", "dim")
     last = index_words(strip.ends[1])
     shown = strip.window[: max(1, (width - 1 - row.at - len(last) - 3) // heat.CELL)]
@@ -58,7 +58,7 @@ def _heat(strip: Strip, width: int) -> Line:
 
 
 def _greatest(strip: Strip, width: int) -> str:
-    """Name the elements farthest from 0, as many as there is room for."""
+    """Return the elements with the largest magnitudes, as many as fit."""
     form = numbers.form_of([value for _, value in strip.greatest])
     text = "largest:"
     for index, value in strip.greatest:

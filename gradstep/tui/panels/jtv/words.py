@@ -1,4 +1,4 @@
-"""What the panel *Jᵀ v* says below its numbers: the inputs, the structure of J, what was saved, the chain."""
+"""The text of the panel *Jᵀ v* below its grids: the inputs, the structure of J, saved tensors, and the chain."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gradstep.values.views.node import EdgeRow, Link, NodeView, SavedRow
 
 _LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _BAR = 18
-"""Cells of the longest bar of the chain."""
+"""Maximum length of a bar of the chain, in cells."""
 
 
 # -- the inputs --------------------------------------------------------------------------------------------------------
 def edge_lines(view: NodeView, width: int, at: int) -> list[Line]:
-    """Return a row for each input: its symbol and formula, where J^T v goes, its norm and how that compares to v's."""
+    """Return a row per input: symbol, formula, where Jᵀv goes, its norm, and the ratio to the norm of v."""
     symbols = [clean(edge.symbol) or f"input {edge.edge}" for edge in view.edges]
     formulas = [clean(edge.formula) for edge in view.edges]
     names = [goes(edge, width // 2) for edge in view.edges]
@@ -41,7 +41,7 @@ def edge_lines(view: NodeView, width: int, at: int) -> list[Line]:
 
 
 def goes(edge: EdgeRow, room: int) -> str:
-    """Return where J^T v goes, and what is done to it on the way, as much as there is room for."""
+    """Return where Jᵀv goes and what happens to it on the way, as much as fits."""
     if edge.number < 0:
         return clean(edge.note) or "not passed on"
     words = f"→ {clean(edge.operation)}"
@@ -59,10 +59,10 @@ def goes(edge: EdgeRow, room: int) -> str:
 
 # -- J and what was saved ----------------------------------------------------------------------------------------------
 def facts(view: NodeView) -> Iterator[tuple[str, str]]:
-    """Yield what else is true, each with its tone."""
+    """Yield further facts, each with its tone."""
     matrix = view.matrix
     if matrix is not None:
-        if matrix.check:  # it was asked for
+        if matrix.check:
             tone = "bad" if matrix.agrees is False else "good" if matrix.agrees else "dim"
             yield from ((clean(line), tone) for line in matrix.check.split("\n"))
         if matrix.words and matrix.words != matrix.structure:
@@ -95,7 +95,7 @@ def _saved(row: SavedRow) -> str:
 
 # -- the chain ---------------------------------------------------------------------------------------------------------
 def chain_lines(view: NodeView, width: int) -> list[Line]:
-    """Return the way from the loss to the node: the product of the Jacobians, and a row for each of them."""
+    """Return the chain from the loss to the node: the product of Jacobians, and a row for each."""
     chain = view.chain
     if len(chain.links) < 2:
         return []
@@ -123,7 +123,7 @@ def chain_lines(view: NodeView, width: int) -> list[Line]:
 
 
 def _product_line(view: NodeView, width: int) -> Line:
-    """Return v here as a product, and what its 1 is."""
+    """Return v as a product, and the meaning of its initial factor."""
     row = Row(width).left(GUTTER, _product(view, width - GUTTER - 1), "code")
     one = f"   v₀ = what {clean(view.call).removeprefix('torch.')} started from" if view.call else "   1 = ∂loss/∂loss"
     return (row.add(one, "dim") if row.at + len(one) < width else row).line()
@@ -134,14 +134,14 @@ def _link_name(link: Link) -> str:
 
 
 def _size(link: Link) -> str:
-    """Write the size of the Jacobian that v went through; of v itself where the way ends."""
+    """Write the size of a Jacobian of the chain; of v at its end."""
     if not link.columns:
         return "v " + numbers.shape(link.shape)
     return f"J {math.prod(link.shape)}×{link.columns}"
 
 
 def _product(view: NodeView, room: int) -> str:
-    """Write v here as the product of transposed Jacobians, numbered as the nodes are, with as many as there is room."""
+    """Write v as a product of transposed Jacobians with the numbers of their nodes, as many as fit."""
     links = view.chain.links[:-1]
     parts = [f"J{str(link.number).translate(_LOWERED)}ᵀ" for link in reversed(links)]
     began = "v₀" if view.call else "1"
