@@ -1,1 +1,1 @@
-"""RUN: runs the debuggee and stops it."""
+"""The engine: runs the debuggee, stops it, and restores its state."""

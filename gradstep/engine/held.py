@@ -54,7 +54,7 @@ class Held(Debuggee):
         """The graph of a backward that the forward itself runs, while that backward is stopped inside."""
 
     def opening(self) -> str:
-        """Return what to show first: what the workload says, else the last weight of two or more dimensions."""
+        """Return what to show first: the workload's `show`, else the last weight of two or more dimensions."""
         names = [name for name, p in self.parameters if p.dim() > 1] or [name for name, _ in self.parameters]
         return self.workload.show or (name_line(names[-1]) if names else "")
 

@@ -1,1 +1,1 @@
-"""What is written to and read from files: checkpoints, their comparison, and the exported program."""
+"""Checkpoint files: write, read and compare them."""

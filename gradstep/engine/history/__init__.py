@@ -1,1 +1,1 @@
-"""Time travel: the timeline, its points, going to one, looking at one, and thinning."""
+"""Time travel: the timeline and its points, travel to a point, a peek at one, and thinning."""

@@ -56,7 +56,7 @@ def peek(timeline: Timeline, target: TimelinePoint) -> Iterator[None]:
 
 
 def lend_graph(timeline: Timeline, target: TimelinePoint, present: Point) -> None:
-    """Show the graph that was alive at a point, if it is still around: once freed, only its nodes and edges."""
+    """Show the graph that was alive at a point, if a point still has it: its nodes and edges, even once freed."""
     held, made_by = timeline.held, target.forward
     if made_by is None:
         return

@@ -52,7 +52,7 @@ class TimelinePoint:
     made_by: TimelinePoint | None = None
     """The point whose forward made the graph of the loss, freed or not; None before a forward."""
     edit: str = ""
-    """What the command did, in words, when it was an edit."""
+    """What the command did, in words, if it was an edit."""
     digest: str = ""
     """The digest of its state; computed when a rerun is to be checked."""
     lost: str = ""

@@ -1,1 +1,1 @@
-"""Everything that the next phase can depend on, a file for each part of it, and what walks over all of them."""
+"""The state: everything that the next phase can depend on, one file per part, and a registry of the parts."""

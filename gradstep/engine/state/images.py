@@ -57,7 +57,7 @@ class Images:
     """The images of the tensors of one held workload; only this class moves contents between tensors and copies."""
 
     def __init__(self, offload: bool = False) -> None:
-        """Keep copies beside their tensors, or with `offload` in host memory for tensors on a GPU."""
+        """Keep copies on the device of their tensors, or with `offload` in host memory for tensors on a GPU."""
         self.memory = Memory(offload)
         self._inside: WeakValueDictionary[int, Image] = WeakValueDictionary()
         """The image of each tensor's present contents, by id; an image keeps its tensor alive, so ids stay valid."""

@@ -25,7 +25,7 @@ class CapturedOptimizer(Struct, frozen=True):
     optimizer: torch.optim.Optimizer
     schedulers: tuple[Any, ...]
     state: tuple[tuple[Any, Any, Any], ...]
-    """Owner (a parameter), the live entries, and their copy."""
+    """The owner (a parameter), its live entries, and their copy."""
     groups: tuple[tuple[dict[str, Any], dict[str, Any], tuple[nn.Parameter, ...]], ...]
     """The live group, its copy, and its parameters."""
 
