@@ -64,7 +64,7 @@ def test_show_without_a_name_is_about_what_is_selected_or_what_the_workload_asks
 
 
 @pytest.mark.parametrize(
-    ("what", "word"), [("3.weight", "Did you mean `2.weight`"), ("2.weight[", "no name"), ("2", "")]
+    ("what", "word"), [("3.weight", "Did you mean `2.weight`"), ("2.weight[", "is not the name"), ("2", "")]
 )
 def test_what_cannot_be_shown_is_reported_and_selects_nothing(session: Session, what: str, word: str) -> None:
     refused = session.show(what)

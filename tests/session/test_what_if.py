@@ -79,7 +79,7 @@ def test_a_try_whose_change_cannot_be_made_is_again_where_it_was() -> None:
 def test_a_try_inside_a_phase_and_one_without_a_history_say_what_to_do() -> None:
     session = _trained()
     session.execute(c.Into("forward"))
-    assert "continue" in str(session.execute(c.Try((_lr(0.01),))).problem)
+    assert "is in progress" in str(session.execute(c.Try((_lr(0.01),))).problem)
     session = _trained()
     session.forget()
     assert session.execute(c.Try((_lr(0.01),))).problem.title == "there is no history"
