@@ -1,4 +1,4 @@
-"""What flows in a backward, changed by hand: the same bits as torch with the same hook, whichever way it is run."""
+"""Gradient edits in a backward: the same bits as torch with the same hook, whichever way it is run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def assign(line: str) -> Assign:
 
 
 def stepped(held: Held, *changes: Change, scope: HeldScope | None = None) -> Backward:
-    """Step a backward to each place, change what flows there, and go on to its end; return the act that it was."""
+    """Step a backward to each place, edit a gradient there, and continue to its end; return the act with its edits."""
     phase = Stepping(runner_of(held), B, stepping(held, B)._breakpoints, lambda _: False, str, scope=scope)
     for place, line in changes:
         if place != phase.place:
@@ -343,13 +343,13 @@ def test_a_weight_that_is_put_there_is_copied() -> None:
         ("Relu", "before", "set node.in[0, 99] = 1", "index 99 is out of range"),
         ("Relu", "before", "set node.in = nothing", "there is no `nothing`"),
         ("Relu", "before", "set node.out = 0", "has not run"),
-        ("Relu", "before", "set node.name = 0", "can be changed"),
-        ("Relu", "before", "set node.addends[0] = 0", "can be changed"),
-        ("Relu", "after", "set node.in = 0", "has run: what arrived was used"),
+        ("Relu", "before", "set node.name = 0", "can be edited"),
+        ("Relu", "before", "set node.addends[0] = 0", "can be edited"),
+        ("Relu", "after", "set node.in = 0", "has run, and has used what arrived"),
         ("Addmm", "after", "set node.out = 0", "node.out is 3 gradients"),
         ("Addmm", "after", "set node.out[7] = 0", "out"),
         ("Accumulate", "after", "set node.out = 0", "nothing leaves it"),
-        ("Mse", "after", "set node.out[1] = 0", "torch takes no gradient in the place of none"),
+        ("Mse", "after", "set node.out[1] = 0", "torch does not accept a gradient where there was none"),
     ],
 )
 def test_what_torch_would_not_take_is_refused(node: str, edge: str, line: str, why: str) -> None:
@@ -374,7 +374,7 @@ def test_a_backward_that_does_not_come_to_the_place_is_undone() -> None:
     before = digest(held)
     with pytest.raises(GradstepError) as raised:
         runner_of(held).carry_out(Backward(flows=(Flow(999, assign("set node.in = 0")),)), HeldScope(held))
-    assert "another one than it was" in raised.value.problem.title
+    assert "differs from the one" in raised.value.problem.title
     assert digest(held) == before
     run(held, B)
 

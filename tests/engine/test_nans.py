@@ -208,7 +208,7 @@ def test_a_module_whose_ops_are_not_seen_is_named_itself() -> None:
     held = hold(Whole().eval(), batches=[(torch.randn(2, 3, 4), torch.randn(2, 3, 4))])
     position, reason = found(held, F)
     assert (position.kind, position.path) == ("module", "attention")
-    assert reason == "breakpoint 1: attention MultiheadAttention returns nan; its ops were not seen"
+    assert reason == "breakpoint 1: attention MultiheadAttention returns nan; its ops were not observed"
 
 
 def test_nan_in_a_backward_of_a_mask_is_found() -> None:

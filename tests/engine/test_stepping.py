@@ -405,7 +405,7 @@ def test_a_tap_that_outlives_its_phase_stops_nowhere() -> None:
         kept.append(phase.stop_place)
     place = phase.place
     for here in kept:
-        phase.come(here)  # it would wait here for ever
+        phase.reach(here)  # it would wait here for ever
         assert phase.passes(here.number, False, "")
     assert kept
     assert phase.place == place

@@ -221,7 +221,7 @@ def test_it_is_not_seen_afterwards_where_it_would_be_something_else(session: Ses
     do(session, TO_RELU + "; set node.in = norm(2.bias.grad) * node.in; out phase")
     node = session.look(LookNode(8))[0]
     assert isinstance(node, NodeView)
-    assert "changed by hand, by what 2.bias.grad was" in node.note
+    assert "edited with the value of 2.bias.grad" in node.note
 
 
 def test_why_a_grad_is_none_names_a_gradient_edit(session: Session) -> None:

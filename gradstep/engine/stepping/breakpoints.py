@@ -26,7 +26,7 @@ Tell = Callable[[Expression], str]
 _EDGES = {"module": ("enter", "exit"), "node": ("before", "after"), "grad": ("before", "after")}
 _STEPPED = ("forward", "backward")
 _TOLD = ("node", "grad", "nan", "inf", "phase")
-"""Kinds that may stop in a backward, where a stop is told with the line that made the node: forwards note them."""
+"""Kinds that may stop in a backward: a stop there shows the line that made the node, which the forward records."""
 
 
 class Breakpoints:
@@ -36,7 +36,7 @@ class Breakpoints:
         self._rows: dict[int, Breakpoint] = {}
         self._next = 1
         self._said: set[int] = set()
-        """Those of which it was said that they match nothing."""
+        """The breakpoints that were reported to match nothing."""
         self._nonfinite = NonFiniteWatch()
 
     def __iter__(self) -> Iterator[Breakpoint]:
@@ -102,7 +102,7 @@ class Breakpoints:
 
     # -- hitting -------------------------------------------------------------------------------------------------------
     def unmatched(self, graph: GraphRecord) -> Iterator[str]:
-        """Say of each that was set before there was a graph that it matches no node of this one; once."""
+        """Yield a note, once, for each breakpoint that was set before there was a graph and matches no node of it."""
         for row in self:
             fault = _node_fault(row.what, graph) if row.kind == "node" and row.enabled else None
             if fault is not None and row.number not in self._said:
@@ -119,10 +119,10 @@ class Breakpoints:
         return any(row.kind in KINDS and row.enabled for row in self)
 
     def at(self, here: StopPlace, first: bool, test: Test, tell: Tell, notes: list[str]) -> str:
-        """Count the hits of an here; return why it stops there, empty when nothing stops it.
+        """Count the hits at a place; return why it stops there, empty when nothing stops it.
 
         Args:
-            here: where the phase is.
+            here: the place.
             first: True for the first place of the phase.
             test: evaluates a condition there.
             tell: evaluates what a logpoint prints there.
@@ -138,7 +138,7 @@ class Breakpoints:
         return next(iter(reasons), "")
 
     def after(self, phase: str, iteration: int, test: Test, tell: Tell, notes: list[str]) -> str:
-        """Count the hits of the end of a phase; return why it stops there."""
+        """Count the hits at the end of a phase; return why it stops there."""
         reasons = [
             self._hit(row, phase, test, tell, notes)
             for row in list(self)
@@ -162,7 +162,7 @@ class Breakpoints:
             if row.condition is not None and not test(row.condition):
                 return ""
         except GradstepError as error:
-            if row.kind == "when" or isinstance(error, NothingThereError):  # a name that has no value yet is no hit
+            if row.kind == "when" or isinstance(error, NothingThereError):  # a name without a value yet does not hit
                 return ""
             return f"breakpoint {row.number}: its condition can't be evaluated: {error.problem.title}"
         self._rows[row.number] = replace(row, hits=row.hits + 1, ignore=max(0, row.ignore - 1))

@@ -1,4 +1,4 @@
-"""What flows in a backward, changed by hand: at a place before a node what arrives, after it what leaves.
+"""Gradient edits: before a node runs, the gradient that arrives; after it, the gradients that it passes on.
 
 It goes the way of a node's hook (`Node.register_prehook`, `Node.register_hook`): what the hook returns takes the
 place of what flowed. Nothing is written in place, for one tensor may feed several nodes.
@@ -30,19 +30,19 @@ from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, expression_line
 
 _LISTED = 8
-"""Elements that are listed one by one; of more, the norm is said."""
+"""Elements that are listed one by one; of more, the norm is shown."""
 
 
 _FLEETING = ("iteration", "lr", "input", "target", "batch", "prediction")
-"""Names of what may be something else when a backward is looked at again."""
+"""Names whose values may differ when a backward is run again."""
 
 
 class Flows:
-    """The changes that were made by hand in one backward, to be made again where they were.
+    """The gradient edits of one backward, to be made again at the same places.
 
     Args:
-        flows: the changes, each with its place, in the order in which they were made.
-        scope: what names mean in them.
+        flows: the edits, each with the number of its place, in the order in which they were made.
+        scope: resolves the names in them.
     """
 
     def __init__(self, flows: Sequence[Flow], scope: Scope) -> None:
@@ -50,10 +50,10 @@ class Flows:
         self.places = frozenset(flow.place for flow in flows)
 
     def make(self, place: int, stop_place: StopPlace) -> None:
-        """Make those of a place, in which `stop_place` is passed.
+        """Make the edits of a place.
 
         Raises:
-            GradstepError: one can't be made.
+            GradstepError: an edit is not possible.
         """
         for flow in self.flows:
             if flow.place == place:
@@ -61,33 +61,33 @@ class Flows:
 
     @contextmanager
     def around(self, see: Reach, passes: Passes) -> Iterator[tuple[Reach, Passes]]:
-        """Yield what a tap of a backward is to tell in the place of `see` and `passes`, so that the changes are made.
+        """Yield replacements for `see` and `passes` that make the edits at their places.
 
         Raises:
-            GradstepError: at the end, when the backward did not come to all of their places.
+            GradstepError: at the end, when the backward did not reach all places.
         """
         counting = _Counting(self, see, passes)
-        yield counting.come, counting.passes
+        yield counting.reach, counting.passes
         if self.places and counting.place < max(self.places):
-            what = f"it came to {counting.place} places, and something was changed by hand at place {max(self.places)}"
-            raise wrong("this backward is another one than it was", what)
+            what = f"it has {counting.place} stop places, and a gradient was edited at place {max(self.places)}"
+            raise wrong("this backward differs from the one that was edited", what)
 
     def refuse_elsewhere(self) -> None:
-        """Refuse to make them once more at a later time, when what they are computed from may be another value.
+        """Refuse edits that could give other values when they are made again later.
 
         Raises:
-            GradstepError: one depends on more than what flows, the weights and what a `let` kept.
+            GradstepError: an edit uses more than the gradients at its node, weights and `let` values.
         """
         for flow in self.flows:
             for name in _names(flow.change):
                 first = name.partition(".")[0]
                 if first != "node" and (first in _FLEETING or ".grad" in name or ".state" in name):
-                    what = f"what flowed was changed by hand, by what {name} was: {expression_line(flow.change.value)}"
+                    what = f"a gradient was edited with the value of {name}: {expression_line(flow.change.value)}"
                     raise wrong("this backward is not run again", what, "step into it while it runs: `into backward`")
 
 
 class _Counting:
-    """Counts the places that a backward comes to, and makes changes at theirs."""
+    """Counts the places that a backward reaches, and makes the edits."""
 
     def __init__(self, flows: Flows, see: Reach, passes: Passes) -> None:
         self._flows, self._see, self._passes = flows, see, passes
@@ -99,14 +99,14 @@ class _Counting:
         self._passed = self._passes(place, ran, parameter)
         return self._passed and self.place not in self._flows.places
 
-    def come(self, stop_place: StopPlace) -> None:
+    def reach(self, stop_place: StopPlace) -> None:
         self._flows.make(self.place, stop_place)
         if not self._passed:
             self._see(stop_place)
 
 
 class _At:
-    """What names mean at a place: `node` is what is passed there."""
+    """Resolves names at a place: `node` is the node there."""
 
     def __init__(self, scope: Scope, stop_place: StopPlace) -> None:
         self._scope, self._stop_place = scope, stop_place
@@ -126,21 +126,21 @@ class _At:
 
 
 class _EditTarget(NamedTuple):
-    """What is changed."""
+    """What is edited."""
 
     side: Literal["in", "out"]
     at: int
-    """Which of those that arrive, or leave."""
+    """The index among the gradients."""
     path: str
     items: tuple[Item, ...]
     whole: Tensor
 
 
 def put(stop_place: StopPlace, change: Assign, scope: Scope) -> str:
-    """Change what flows at a place; return what there is to say of it.
+    """Edit a gradient at a place; return what to print.
 
     Raises:
-        GradstepError: it can't be, and nothing is changed.
+        GradstepError: the edit is not possible, and nothing is changed.
     """
     line, here = expression_line(change.target), _At(scope, stop_place)
     place = _place_of(stop_place, change.target, here)
@@ -170,37 +170,37 @@ def _place_of(stop_place: StopPlace, target: Expression, scope: Scope) -> _EditT
         return _place_of(stop_place, x.Index(base.base, (*base.items, *target.items)), scope)
     parts = base.name.split(".") if isinstance(base, x.Name) else []
     if stop_place.phase != "backward" or parts[:1] != ["node"]:
-        what = f"this is a stop in a {stop_place.phase}; what can be changed is a gradient that flows"
-        raise wrong(f"{line} can't be changed", what, "at a node of a backward: `set node.in = 0 * node.in`")
+        what = f"this is a stop in a {stop_place.phase}; only gradients can be edited"
+        raise wrong(f"{line} can't be edited", what, "at a node of a backward: `set node.in = 0 * node.in`")
     side: Literal["in", "out"] = "out" if parts[1:2] == ["out"] else "in"
     values = stop_place.inputs if side == "in" else stop_place.outputs
     if parts[1:2] not in (["in"], ["out"]):
-        what = "of what is known at a node, what arrives (node.in) and what leaves (node.out) can be changed"
-        raise wrong(f"{line} can't be changed", what, "", line)
+        what = "at a node, the gradients that arrive (node.in) and leave (node.out) can be edited"
+        raise wrong(f"{line} can't be edited", what, "", line)
     if side == "in" and stop_place.edge == "after":
-        what = f"#{stop_place.number} has run: what arrived was used"
-        raise wrong(f"{line} can't be changed any more", what, "`undo` goes back before it ran; here, set node.out")
+        what = f"#{stop_place.number} has run, and has used what arrived"
+        raise wrong(f"{line} can no longer be edited", what, "`undo` goes back before it ran; here, set node.out")
     if values is None:
-        what = f"#{stop_place.number} has not run: what leaves is known after it"
-        raise wrong(f"{line} can't be changed yet", what, "`into` goes there; here, set node.in")
+        what = f"#{stop_place.number} has not run: its outputs are known after it"
+        raise wrong(f"{line} can't be edited yet", what, "`into` goes there; here, set node.in")
     if not values:
         name = stop_place.parameter or "a leaf"
         what = f"nothing leaves it: what arrived was added to the .grad of {name}"
-        raise wrong(f"{line} can't be changed", what, "`undo` goes back before it; there, set node.in")
+        raise wrong(f"{line} can't be edited", what, "`undo` goes back before it; there, set node.in")
     if len(values) > 1 and len(parts) < 3 and not isinstance(target, x.Index):
         names = f"node.{side}[0] to node.{side}[{len(values) - 1}]"
         raise wrong(f"node.{side} is {len(values)} gradients", "each is changed by itself", f"they are {names}", line)
     path, items, whole = split_selection(target, scope)
     if whole is None:
-        what = "torch takes no gradient in the place of none"
+        what = "torch does not accept a gradient where there was none"
         raise wrong(f"no gradient flows in {line}", what, "", line)
     if is_opaque(whole):
-        raise wrong(f"{line} can't be changed", "its numbers can't be read where they stand", "", line)
+        raise wrong(f"{line} can't be edited", "its numbers can't be read where they stand", "", line)
     return _EditTarget(side, int(path.split(".")[2]) if path.count(".") > 1 else 0, path, items, whole)
 
 
 def _made(place: _EditTarget, value: object, line: str) -> Tensor | None:
-    """Return what takes the place of what flowed: as torch asks of a hook, of the same shape, dtype, layout, device."""
+    """Return the edited gradient: as torch requires of a hook, of the same shape, dtype, layout and device."""
     whole, items = place.whole, place.items
     if value is None and not items:
         return None  # torch takes it from a hook: no gradient flows on

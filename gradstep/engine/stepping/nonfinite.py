@@ -32,7 +32,7 @@ _ELEMENTWISE = frozenset(
     | {"exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "xlogy", "logit", "lgamma", "digamma", "remainder"}
     | {"sinh", "cosh", "tan", "asin", "acos", "arcsin", "arccos", "atanh", "acosh", "addcmul", "addcdiv"}
 )
-"""Ops each element of whose result comes from the elements at its place alone: what is new there can be told."""
+"""Elementwise ops: which elements they made non-finite is known."""
 _SOFTMAX = frozenset({"softmax", "log_softmax"})
 
 
@@ -50,15 +50,15 @@ class NonFiniteWatch:
 
     def __init__(self) -> None:
         self._seen: set[Kind] = set()
-        """What the phase has had already: a place that only passes that on is no news."""
+        """Kinds that the phase has had: a place that only passes them on does not stop it."""
         self._weight = False
-        """Whether it was told that a weight is infinite."""
+        """True once it has stopped at an infinite weight."""
 
     def at(self, here: StopPlace, first: bool) -> Mapping[Kind, str]:
-        """Return what there is to say at a place where `break nan` or `break inf` stops, for each that does.
+        """Return why `break nan` and `break inf` stop at a place, for each that does.
 
         `nan` stops where a NaN is made, and where arithmetic makes an infinity of finite numbers. An infinity that is
-        meant (a mask, a constant) is passed by, and a NaN that is made of it is not. `inf` stops at every op or node
+        meant (a mask, a constant) does not stop it, but a NaN made of one does. `inf` stops at every op or node
         that makes an infinity or fills one in. What came into the phase from outside stops once.
 
         Args:
@@ -79,11 +79,11 @@ class NonFiniteWatch:
         return found
 
     def _in_module(self, here: StopPlace, made: NotFinite) -> dict[Kind, str]:
-        """Return that a module returns a NaN that no op was seen to make: it is compiled, say, or one fused kernel."""
+        """Report a module that returns a NaN that none of its observed ops made: a compiled or fused one, say."""
         came = _all_of(tensor for _, tensor in tensors_in(here.inputs, ""))
         if not made.nan or came.nan or "nan" in self._seen:
             return {}
-        return {"nan": f"{here.path} {here.name} returns nan; its ops were not seen".strip()}
+        return {"nan": f"{here.path} {here.name} returns nan; its ops were not observed".strip()}
 
     def _found(self, here: StopPlace, outputs: Sequence[Tensor], made: NotFinite) -> dict[Kind, str]:
         found: dict[Kind, str] = {}
@@ -115,7 +115,7 @@ class NonFiniteWatch:
 
 
 def _given(here: StopPlace) -> Iterator[_Given]:
-    """Yield what went into an op or node, tensors and the numbers that are not finite, and what a node kept."""
+    """Yield the inputs of an op or node: tensors, non-finite numbers, and what the node saved."""
     one = len(here.inputs) == 1
     named = [(f"{here.kind}.in" if one else f"{here.kind}.in[{i}]", each) for i, each in enumerate(here.inputs)]
     for name, value in (*named[_fills(here) :], *here.keywords.items()):

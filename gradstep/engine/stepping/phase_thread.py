@@ -1,4 +1,4 @@
-"""A phase on a thread of its own, so that it can stop inside and be looked at there: only one of the two ever runs."""
+"""A phase on its own thread, so that it can stop inside and be inspected: only one of the two threads ever runs."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ Errand = Callable[[], object]
 
 
 _MISSED = 0.1
-"""Seconds after which a signal is heeded that came just before a wait began, and so did not end it."""
+"""Seconds after which a signal is handled that arrived just before a wait began, and so did not end it."""
 
 
 class AbandonedError(KeyboardInterrupt):
-    """Raised in a phase that is not to be finished, as ctrl+c would; no `except Exception` stops it."""
+    """Raised in a phase to give it up, as ctrl+c would; no `except Exception` catches it."""
 
 
 class PhaseThread:
-    """Runs work on a second thread, which stops where it calls `halt` and is asked and let go from the first.
+    """Runs work on a second thread, which stops where it calls `halt`; the first thread resumes it.
 
-    Thread-local state of torch (grad mode, autocast, default device) is carried over to the second thread, and what is
-    asked at a stop runs there too, so that it sees what the work sees.
+    Torch's thread-local state (grad mode, autocast, default device) is carried over to the second thread. What `ask` is
+    given runs there too, and sees the same state as the work.
 
     Args:
         work: what to run. What it raises is raised by `go` on the first thread.
-        waiting: called on the first thread when a pause was asked for and the work has not stopped yet.
+        waiting: called on the first thread when a pause was requested and the work has not stopped yet.
     """
 
     def __init__(self, work: Callable[[], None], waiting: Callable[[], None] = lambda: None) -> None:
         self._work, self._waiting = work, waiting
         self._orders: SimpleQueue[Errand | None] = SimpleQueue()
-        self._news: tuple[str, object] | None = None
+        self._answered: tuple[str, object] | None = None
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._carried = _thread_state()
         self._thread = threading.Thread(target=self._run, name="gradstep-phase", daemon=True)
@@ -46,13 +46,13 @@ class PhaseThread:
         self.halted = False
         self.done = False
         self.pausing = False
-        """Set to have the work stop at the next place it can."""
+        """True when the work is to stop at the next place."""
 
     # -- on the first thread -------------------------------------------------------------------------------------------
     def go(self) -> bool:
         """Let the work run to its next stop or its end; return True at a stop, False when it has ended.
 
-        A KeyboardInterrupt while it runs asks it to pause at the next place; a second one to give up there.
+        A KeyboardInterrupt while it runs makes it pause at the next place; a second one makes it give up there.
 
         Raises:
             BaseException: what the work raised, at its end.
@@ -60,7 +60,7 @@ class PhaseThread:
         self.halted, self.pausing = False, False
         if self._thread.ident is None:
             self._begin()
-        kind, value = self._heard(None)
+        kind, value = self._send(None)
         if kind == "halt":
             self.halted, self.pausing = True, False
             return True
@@ -70,9 +70,9 @@ class PhaseThread:
         return False
 
     def ask(self, errand: Callable[[], T]) -> T:
-        """Have something done at the stop, on the thread of the work; return what it returns, raise what it raises."""
-        kind, value = self._heard(errand)
-        if self.pausing:  # nothing ran that could be paused: what was asked for is thrown away
+        """Call something at the stop, on the thread of the work; return what it returns, raise what it raises."""
+        kind, value = self._send(errand)
+        if self.pausing:  # nothing that runs at a stop can be paused: its result is dropped
             self.pausing = self._abandoned = False
             raise KeyboardInterrupt
         if kind == "raised":
@@ -80,7 +80,7 @@ class PhaseThread:
         return cast(T, value)
 
     def abandon(self) -> None:
-        """Have the work give up where it stands, and wait for its end."""
+        """Make the work give up where it is, and wait for its end."""
         self._abandoned = True
         try:
             while self.go():
@@ -93,48 +93,48 @@ class PhaseThread:
         before = threading.stack_size(STACK)
         try:
             self._thread.start()
-        except BaseException:  # interrupted while it waited for the thread, which is not to begin any more
+        except BaseException:  # interrupted while it waited for the thread to start: it must not begin now
             self._abandoned = True
             self._orders.put(None)
             raise
         finally:
             threading.stack_size(before)
 
-    def _heard(self, order: Errand | None) -> tuple[str, object]:
-        """Give an order and wait for news. What is heard stays until it is taken, so that no interrupt can lose it."""
-        given, told = False, True
+    def _send(self, order: Errand | None) -> tuple[str, object]:
+        """Send an order and wait for the answer. It stays until it is taken, so no interrupt can lose it."""
+        sent, shown = False, True
         while True:
             try:
-                if not given:
-                    given = True
+                if not sent:
+                    sent = True
                     self._orders.put(order)
-                if not told:
-                    told = True
+                if not shown:
+                    shown = True
                     self._waiting()
-                while self._news is None:
+                while self._answered is None:
                     with suppress(Empty):
                         self._bell.get(timeout=_MISSED)
                 break
             except KeyboardInterrupt:
-                self._abandoned, self.pausing, told = self.pausing, True, False
-        news, self._news = self._news, None
-        return news
+                self._abandoned, self.pausing, shown = self.pausing, True, False
+        answer, self._answered = self._answered, None
+        return answer
 
     # -- on the thread of the work -------------------------------------------------------------------------------------
     def check(self) -> None:
-        """Give up, if that was asked for; call wherever the work could stop."""
+        """Raise if the work is to be given up; called wherever it could stop."""
         if self._abandoned:
             raise AbandonedError
 
     def halt(self) -> None:
-        """Stop here until the first thread lets the work go on; answer it meanwhile."""
-        self._tell("halt")
+        """Stop here until the first thread resumes the work; run what it asks meanwhile."""
+        self._answer("halt")
         while (errand := self._orders.get()) is not None:
-            self._tell(*_done(errand))
+            self._answer(*_done(errand))
         self.check()
 
-    def _tell(self, kind: str, value: object = None) -> None:
-        self._news = (kind, value)
+    def _answer(self, kind: str, value: object = None) -> None:
+        self._answered = (kind, value)
         self._bell.put(None)
 
     def _run(self) -> None:
@@ -145,9 +145,9 @@ class PhaseThread:
                 _carry(stack, *self._carried)
                 self._work()
         except BaseException as error:
-            self._tell("raised", error)
+            self._answer("raised", error)
         else:
-            self._tell("end")
+            self._answer("end")
 
 
 def _done(errand: Errand) -> tuple[str, object]:
@@ -161,7 +161,7 @@ _ThreadState = tuple[bool, "torch.device | None", list[tuple[str, torch.dtype]]]
 
 
 def _thread_state() -> _ThreadState:
-    """Return what torch keeps for this thread: grad mode, the default device where one is set, autocast."""
+    """Return torch's state of this thread: grad mode, the default device where one is set, autocast."""
     kinds = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
     device = torch.get_default_device()
     return (

@@ -1,7 +1,7 @@
-"""Running the last phase once more to see what was not looked at then, with everything put back afterwards.
+"""Running the last phase again, to see what was not recorded, and restoring everything afterwards.
 
-Nothing is kept on the off chance: what a node was passed is found by running forward and backward again from what they
-began with. That they give the same bits as they did is checked, and said where it is not so.
+Gradients at nodes are not kept: to show them, forward and backward run again from the state that they began with. That
+they give the same bits is checked, and reported where they do not.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def forward_again(
     around: Callable[[], AbstractContextManager[object]] = nullcontext,
     same: Callable[[Tensor, Tensor], bool] = same_bits,
 ) -> tuple[Tensor, Watched]:
-    """Run the forward of the last loss once more; return its loss and what the probes saw of it.
+    """Run the forward of the last loss again; return its loss and what was recorded of it.
 
     Args:
-        held: the workload; it is as it was when this returns.
-        around: makes what stands round the forward, to see more of it.
-        same: returns whether the loss that it gives now, and the last one, are the same for what is asked. Where it
-            is not `same_bits`, a forward whose beginning is not known any more runs from the present state.
+        held: the workload; it is unchanged when this returns.
+        around: returns a context that wraps the forward, to observe more of it.
+        same: returns whether the new loss equals the last one. Where it is not `same_bits`, a forward whose initial
+            state is not kept runs from the present state.
 
     Raises:
-        GradstepError: there was no forward, what it began with is not there any more, or it gives another loss now.
+        GradstepError: there was no forward, its initial state is not kept, or it gives another loss now.
     """
     with _as_it_began(held, anyhow=same is not same_bits) as grad_mode, without_grads(held):
         return _forward(held, grad_mode, around, same)
@@ -71,18 +71,18 @@ def backward_again(
     passes: Passes = lambda *_: False,
     gathers: Callable[[int], bool] = lambda _: True,
 ) -> GraphRecord:
-    """Run the backward of the last loss once more, and show each place of it; return its graph, still alive.
+    """Run the backward of the last loss again, and call `see` at each place; return its graph, still alive.
 
     The numbers of its nodes are those of the graph of the last loss.
 
     Args:
-        held: the workload; it is as it was when this returns.
+        held: the workload; it is unchanged when this returns.
         see: called before and after each node, under `no_grad`.
-        passes: tells which of these places are not to be shown: in a large graph most of the time goes into showing.
-        gathers: tells of which nodes what meets there is gathered, which takes the memory of all of it.
+        passes: returns True for places to skip: in a large graph most of the time goes into `see`.
+        gathers: returns whether the addends of a node are collected, which keeps all of them in memory.
 
     Raises:
-        GradstepError: it can't be run again; it says why.
+        GradstepError: it can't be run again; the problem gives the reason.
     """
     if any(parameter._post_accumulate_grad_hooks for _, parameter in held.parameters):
         what = "a hook on a parameter runs when its gradient is there, and running it again could do anything"
@@ -112,7 +112,7 @@ def backward_again(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Drop what the code of the user's prints and warns of: it was said when the phase ran."""
+    """Drop what the user's code prints and warns of: it was shown when the phase ran."""
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere), catch_warnings():
         simplefilter("ignore")
         yield
@@ -128,29 +128,29 @@ def _forward(
     with watch_forward(held.paths, held.model) as watched, around(), torch.set_grad_enabled(grad_mode):
         again = held.compute(held.point.batch)
     if loss is None or not same(again, loss):
-        what = f"run again from what it began with, it gives another loss: {held.mark_unrepeatable()} keeps state"
+        what = f"run again from the same state, it gives another loss: {held.mark_unrepeatable()} keeps state"
         raise wrong("the forward does not repeat", f"{what} that can't be captured", _INSTEAD)
     return again, watched
 
 
 @contextmanager
 def _as_it_began(held: Held, anyhow: bool = False) -> Iterator[bool]:
-    """Put the workload back to where its last forward began, and then back to where it is; yield its grad mode.
+    """Restore the state that the last forward began with, and afterwards the present one; yield its grad mode.
 
-    With `anyhow` it stays where it is in so far as that is not known any more.
+    With `anyhow`, what is not kept of that state stays as it is now.
 
     Raises:
-        GradstepError: that is not known any more.
+        GradstepError: that state is not kept.
     """
     first, point = held.began_with(), held.point
     if held.unrepeatable and not anyhow:
         what = f"{held.unrepeatable} keeps state that can't be captured, and would be changed by it"
         raise wrong("the forward is not run again", what, _INSTEAD)
     if point.loss is None or (first is None and not anyhow):
-        what = "a graph is not kept: where the past is only looked at, there is none that is alive"
+        what = "a past stop that is only viewed has no graph that is alive"
         if point.steps_since_forward:
-            what = "a step has changed the weights since, and what they were is not kept"
-        raise wrong("what the forward began with is not there", what, "go to that stop, or run forward again")
+            what = "a step has changed the weights since, and their old values are not kept"
+        raise wrong("the state that the forward began with is not kept", what, "go to that stop, or run forward again")
     begun = first or Saved()
     with aside(held, any(key[0] == "weight" for key in begun.copies.keys)), _quiet():
         begun.restore(held)

@@ -1,4 +1,4 @@
-"""Stepping through a phase: at each place it comes to, whether it stops there, and what is known of it when it does."""
+"""Stepping through a phase: whether it stops at each place that it reaches, and what is known at a stop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Thread(Protocol):
-    """The thread of a phase: it stops there, and is asked and let go from the session's."""
+    """The thread of a phase: it stops there; the session's thread inspects and resumes it."""
 
     pausing: bool
     done: bool
@@ -49,7 +49,7 @@ class Thread(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Have it give up."""
+        """Make it give up."""
         ...
 
     def halt(self) -> None:
@@ -57,7 +57,7 @@ class Thread(Protocol):
         ...
 
     def check(self) -> None:
-        """Give up, if that was asked for; called on it."""
+        """Raise if it is to be given up; called on it."""
         ...
 
 
@@ -70,10 +70,10 @@ class Stepping:
         breakpoints: where it stops by itself.
         test: evaluates a condition at a place.
         tell: evaluates what a logpoint prints.
-        ops: whether a forward is watched op by op; without it, it can stop at modules only, and costs next to nothing.
-        waiting: told what is running when a pause has to wait for it.
-        scope: what names mean in what is changed by hand.
-        thread: where the phase runs, when it is not this that runs it.
+        ops: True to observe a forward op by op; without it, it stops at modules only, and costs next to nothing.
+        waiting: called with what is running when a pause has to wait for it.
+        scope: resolves the names in gradient edits.
+        thread: the thread of a phase that runs already.
     """
 
     def __init__(
@@ -91,40 +91,40 @@ class Stepping:
         held = runner.held
         self._runner, self._held, self.act, self._scope = runner, held, act, scope or HeldScope(held)
         self._flows = Flows(act.flows if isinstance(act, Backward) else (), self._scope)
-        """What was changed by hand before, and is changed again where that was."""
+        """The edits of the command, which are made again."""
         self.phase: Literal["forward", "backward"] = "forward" if isinstance(act, Forward) else "backward"
         self._breakpoints, self._test, self._tell = breakpoints, _safe(test), _safe(tell)
         self.ops = ops
         self._stop_condition = StopCondition("into")
-        self._walker: Thread = thread or PhaseThread(lambda: runner.run(act, self), lambda: waiting(self.last))
+        self._thread: Thread = thread or PhaseThread(lambda: runner.run(act, self), lambda: waiting(self.last))
         self._number, self._last = -1, str(self.phase)
-        """The node that it came to last, or -1 and the module or op."""
+        """The last place reached: a node's number, or -1 and the module or op."""
         self._breaks = True
         """False while no breakpoint could stop it inside."""
         self.pause_at = 0
-        """The place that a pause is to be repeated at; 0 for none."""
+        """The place at which to repeat a pause; 0 for none."""
         self._total = 0
         self.notes: list[str] = []
         """What logpoints have printed since the last stop."""
         self.stop_place: StopPlace | None = None
-        """Where it is; None while it runs, and after it."""
+        """The place that it is stopped at; None while it runs, and after it."""
         self.place = 0
         """Places passed, the present one included."""
         self.reason = ""
         self.stops: list[int] = []
-        """The places it has stopped at, the present one last; once more for each change by hand that was made there."""
+        """The places that it has stopped at, the present one last, and once more for each gradient edit there."""
         self.norms: dict[int, float | None] = {}
-        """Norms of v, of the nodes that were come to while somebody looked at one."""
+        """The norm of v at each node reached since `looked`."""
         self.looked = False
-        """True once somebody has looked at a node."""
+        """True once a view has shown a node."""
         self.ran: set[int] = set()
         """The nodes that have run."""
         self.needed: frozenset[int] | None = None
-        """Inside a backward that the forward runs by itself, the nodes that it runs; else None."""
+        """Inside a backward that the forward runs, the nodes that it runs; else None."""
 
     # -- from outside --------------------------------------------------------------------------------------------------
     def go(self, kind: Kind, until: Expression | None = None, place: int = 0) -> bool:
-        """Go on; return True at a stop inside the phase, False when it has ended.
+        """Continue; return True at a stop inside the phase, False when it has ended.
 
         Args:
             kind: how far; `place` is to the one of that number, past breakpoints.
@@ -135,7 +135,7 @@ class Stepping:
             GradstepError: what the phase raised; it is rolled back.
         """
         self.will(kind, until, place)
-        return self._walker.go()
+        return self._thread.go()
 
     def will(self, kind: Kind, until: Expression | None = None, place: int = 0) -> None:
         """Set how far it goes on; see `go`."""
@@ -165,19 +165,19 @@ class Stepping:
 
     @property
     def flows(self) -> Flows | None:
-        """What was changed by hand up to now; None for nothing."""
+        """The gradient edits up to now; None without any."""
         made = self.act.flows if isinstance(self.act, Backward) else ()
         return Flows(made, self._scope) if made else None
 
     def ask(self, errand: Callable[[], T]) -> T:
-        """Have something done on the thread of the phase, at the stop."""
-        return self._walker.ask(errand)
+        """Call something on the thread of the phase, at the stop."""
+        return self._thread.ask(errand)
 
     def abandon(self) -> None:
-        """Undo the phase: give it up where it stands, and put everything back."""
+        """Give the phase up where it is, and roll it back."""
         with suppress(GradstepError):  # a model that catches whatever is raised in it may raise something else
-            self._walker.abandon()
-        self._held.refused = ""  # it was given up, and raised nothing of its own
+            self._thread.abandon()
+        self._held.refused = ""  # it raised nothing itself
 
     @property
     def position(self) -> Position | None:
@@ -203,20 +203,20 @@ class Stepping:
 
     @property
     def last(self) -> str:
-        """The place that it came to last, in words."""
+        """The last place reached, in words."""
         graph = self._held.graph() if self._number >= 0 else None
         return self._last if graph is None else f"#{self._number} {graph.nodes[self._number].name()}"
 
     @property
     def paused(self) -> bool:
-        """True where somebody has paused it; where a pause was repeated it is not."""
+        """True where the user has paused it; False where a pause was repeated."""
         return self.reason == "pause" and self.place != self.pause_at
 
     @property
     def progress(self) -> tuple[int, frozenset[int], frozenset[int] | None] | None:
-        """The node that a backward is at, those that have run, and those that will run, None for all.
+        """The node that a backward is at, the nodes that have run, and those that will run, None for all.
 
-        None in a forward, but for a backward that it runs by itself; the node is -1 before that.
+        None in a forward, except in a backward that it runs; the node is -1 before that backward.
         """
         stop_place = self.stop_place
         if stop_place is None or (stop_place.node is None and self.needed is None):
@@ -226,41 +226,41 @@ class Stepping:
     # -- from inside ---------------------------------------------------------------------------------------------------
     @contextmanager
     def forward(self, watched: Watched) -> Iterator[None]:
-        """Return the taps for a forward, to stand round it; `watched` is what the probes see of it."""
+        """Stop at the places of the forward that the block runs; `watched` is what is recorded of it."""
 
         def inner(call: EngineCall, depth: int) -> BackwardPlaces:
             return self._inner_backward(call, depth, watched)
 
-        taps = ForwardPlaces(
-            self._held.paths, self.come, lambda: self._breakpoints.watch_numbers, inner, self._inner_left
+        places = ForwardPlaces(
+            self._held.paths, self.reach, lambda: self._breakpoints.watch_numbers, inner, self._inner_left
         )
-        with taps.watch(self.ops):
+        with places.watch(self.ops):
             yield
-        self._walker.check()  # a model may have caught what was raised in it to give it up
+        self._thread.check()  # a model may have caught the error that gives it up
 
     def _inner_backward(self, call: EngineCall, depth: int, watched: Watched) -> BackwardPlaces:
-        """Return the taps for a backward that the forward runs by itself."""
+        """Return the places of a backward that the forward runs."""
         held, graph = self._held, call.graph(watched.owners, watched.lines)
         self.needed = call.needed(graph)
 
-        def come(stop_place: StopPlace) -> None:
+        def reach(stop_place: StopPlace) -> None:
             stop_place.phase, stop_place.call, stop_place.depth = "forward", call.name, depth
             with torch._C.DisableTorchFunction():
-                self.come(stop_place)
+                self.reach(stop_place)
 
         def line_of(number: int) -> SourceLine:
             return source_of(graph.line(number))
 
         held.inner_graph(graph)
         self._total = len(graph.nodes)
-        return BackwardPlaces(graph, line_of, held.kinds, held.names, come, self.passes, self.needed.__contains__)
+        return BackwardPlaces(graph, line_of, held.kinds, held.names, reach, self.passes, self.needed.__contains__)
 
     def _inner_left(self) -> None:
         self._held.inner_graph(None)
         self.ran, self.norms, self.needed, self._number, self._total = set(), {}, None, -1, 0
 
     def backward(self) -> AbstractContextManager[None]:
-        """Return the taps for a backward, to stand round it."""
+        """Return a context that stops at the places of a backward."""
         held = self._held
         graph = held.graph()
         assert graph is not None
@@ -270,17 +270,17 @@ class Stepping:
         def line_of(number: int) -> SourceLine:
             return source_of(held.line_of(number))
 
-        return BackwardPlaces(graph, line_of, held.kinds, held.names, self.come, self.passes).watch()
+        return BackwardPlaces(graph, line_of, held.kinds, held.names, self.reach, self.passes).watch()
 
     def passes(self, number: int, ran: bool, parameter: str) -> bool:
-        """Take note of a node that is only passed by, and return True; False where the place may matter."""
-        if self._walker.done:
+        """Return True for a node that is passed without a stop; False where its place may matter."""
+        if self._thread.done:
             return True
-        if self._walker.pausing or self.looked or not self._only_passed(self.place + 1):
+        if self._thread.pausing or self.looked or not self._only_passed(self.place + 1):
             return False
         if self.place + 1 in self._flows.places:
             return False
-        self._walker.check()
+        self._thread.check()
         self._pass(number, ran, parameter)
         self._number = number
         return True
@@ -299,11 +299,11 @@ class Stepping:
             if parameter and self.phase == "backward":
                 self._held.ledger.arrived(parameter)
 
-    def come(self, stop_place: StopPlace) -> None:
-        """Take note of a place, and stop there if that is wished; on the thread of the phase."""
-        if self._walker.done:  # a tap that was cut short as it was taken down: nobody would end a stop
+    def reach(self, stop_place: StopPlace) -> None:
+        """Note a place, and stop there where it should; called on the thread of the phase."""
+        if self._thread.done:  # a hook that an interrupt has left: nothing would end a stop
             return
-        self._walker.check()
+        self._thread.check()
         self._pass(stop_place.number, stop_place.edge == "after", stop_place.parameter)
         self._flows.make(self.place, stop_place)
         self._number, self._last = stop_place.number, f"{stop_place.path} {stop_place.name}".strip()
@@ -317,13 +317,13 @@ class Stepping:
         self.stops.append(self.place)
         self._runner.running = False
         try:
-            self._walker.halt()
+            self._thread.halt()
         finally:
             self.stop_place = None
         self._runner.running = True
 
     def note_norm(self, stop_place: StopPlace) -> None:
-        """Keep the norm of what arrives at a node."""
+        """Keep the norm of v at a node."""
         given = stop_place.inputs
         plain = len(given) == 1 and isinstance(given[0], Tensor) and not is_opaque(given[0])
         self.norms[stop_place.number] = norm_of(given[0]) if plain and given[0].layout is torch.strided else None
@@ -331,7 +331,7 @@ class Stepping:
     def _why(self, stop_place: StopPlace) -> str:
         if self._stop_condition.kind == "place":
             return "step" if self.place == self._stop_condition.place else ""
-        if self._walker.pausing or self.place == self.pause_at:
+        if self._thread.pausing or self.place == self.pause_at:
             return "pause"
         if self._stop_condition.kind == "end":
             return ""
@@ -351,7 +351,7 @@ class Stepping:
 
 
 def _safe(ask: Callable[[Expression], T]) -> Callable[[Expression], T]:
-    """Have what evaluating an expression raises become a problem of its own: the phase must not fail by it."""
+    """Wrap an evaluation so that what it raises is a GradstepError: the phase must not fail by it."""
 
     def asked(expression: Expression) -> T:
         try:

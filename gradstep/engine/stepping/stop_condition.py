@@ -1,4 +1,4 @@
-"""How far to go on inside a phase: which of the places that come is the one that was wished for."""
+"""Stop conditions: where a phase that is stepped stops next."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Kind = Literal["into", "over", "out", "continue", "until", "end", "place"]
 
 @dataclass(frozen=True)
 class StopCondition:
-    """How far to go on, seen from the place that it was wished at."""
+    """Where a phase stops next, relative to the place that it continues from."""
 
     kind: Kind
     condition: Expression | None = None
     here: StopPlace | None = None
-    """Where it was wished; None at the start of the phase."""
+    """The place that it continues from; None at the start of the phase."""
     place: int = 0
 
     def wants(self, stop_place: StopPlace) -> bool:
-        """Return whether the place is one that was wished for; conditions apart."""
+        """Return whether to stop at a place, apart from `condition`."""
         here = self.here
         match self.kind:
             case "into":
@@ -36,7 +36,7 @@ class StopCondition:
                 return False
 
     def _level(self, stop_place: StopPlace) -> bool:
-        """The next place that is no deeper: of nodes the next one, before it runs; after it if that can matter."""
+        """Return whether a place is not deeper; of nodes, whether it is before one, or after where `condition` asks."""
         here = self.here
         if stop_place.kind == "node" and (not stop_place.call or (here is not None and here.call)):
             return stop_place.edge == "before" or self._asks_after
@@ -50,12 +50,12 @@ class StopCondition:
 
     @cached_property
     def _asks_after(self) -> bool:
-        """True for a condition on what leaves a node, which is there only once that has run."""
+        """True for a condition on a node's outputs, which exist only after it has run."""
         line = "" if self.condition is None else expression_line(self.condition)
         return "node.out" in line or "node.edge" in line
 
     def _left(self, stop_place: StopPlace) -> bool:
-        """The end of the module that runs; of nodes, the first that belongs to another one."""
+        """Return whether a place is the end of the running module; of nodes, the first of another module."""
         here = self.here
         if here is None:
             return False

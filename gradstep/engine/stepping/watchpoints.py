@@ -58,7 +58,7 @@ class Watchpoints:
         """Remove one watchpoint, or all (0); return the line that says so.
 
         Raises:
-            GradstepError: there is none of this number.
+            GradstepError: no watchpoint has this number.
         """
         if number and number not in self._points:
             there = ", ".join(map(str, self._points)) or "none"
@@ -77,7 +77,7 @@ class Watchpoints:
                 text = describe(value)
             except GradstepError as error:
                 value, text = None, error.problem.title
-            except Exception as error:  # the phase has gone through: that its value can't be had is no failure of it
+            except Exception as error:  # the phase has succeeded: a value that cannot be computed is not its failure
                 value, text = None, f"{type(error).__name__}: {error}"
             if not _same(point.value, value):
                 hits.append(WatchHit(number, point.line, point.text, text))
