@@ -31,7 +31,7 @@ ACTS = (
         "optimizer sgd lr=0.1 momentum=0.9 nesterov=true",
     ),
     *("set input[0] = 1 * input[1]", "set batch = 3"),
-    # what flows, changed by hand at a place of a backward
+    # gradient edits at places of a backward
     *("at 3 set node.in = 0.5 * node.in", "at 2 set node.out = none", "at 5 set node.in = 2 * node.in"),
 )
 _OTHERS = {
