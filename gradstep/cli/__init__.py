@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from gradstep.cli import plain
 from gradstep.cli.arguments import WRONG
+from gradstep.cli.run import run
 from gradstep.cli.screen import open_screen
 from gradstep.values.errors import GradstepError
 
@@ -20,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `gradstep` with arguments (by default those of this process); return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        run = _COMMANDS.get(given[0]) if given else None
-        return open_screen(given, _COMMANDS) if run is None else run(given[1:])
+        command = _COMMANDS.get(given[0]) if given else None
+        return open_screen(given, _COMMANDS) if command is None else command(given[1:])
     except GradstepError as error:
         print(f"gradstep: {_text(error)}", file=sys.stderr)
         return WRONG
@@ -50,6 +51,7 @@ def _text(error: GradstepError) -> str:
 
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "examples": plain.examples,
+    "run": run,
     "replay": plain.replay,
     "diff": plain.diff,
     "template": plain.template,

@@ -64,12 +64,15 @@ class ScriptSession:
 
     Args:
         begin: returns what a `Run` command runs.
+        thread: where the script stops; another one where nobody waits there.
     """
 
     def __init__(
-        self, begin: Callable[[cmd.Run], Runnable] = lambda run: Program(run.target, run.arguments, run.module)
+        self,
+        begin: Callable[[cmd.Run], Runnable] = lambda run: Program(run.target, run.arguments, run.module),
+        thread: MainThread | None = None,
     ) -> None:
-        self._thread, self._begin = MainThread(), begin
+        self._thread, self._begin = thread or MainThread(), begin
         self.log: list[Command] = []
         self.running = False
         """False: an interrupt raises nothing on this thread; `pause` stops the script."""
@@ -105,8 +108,7 @@ class ScriptSession:
             frame: where the models and optimizers that are there already are looked for.
             parts: models and optimizers that are given.
         """
-        self._program = Attached(name)
-        self._loop = loop = ScriptLoop(name, self._thread, self)
+        loop = self.prepare(Attached(name))
         values = parts or [value for _, value in named_values(frame)]
         for value in values:
             if isinstance(value, torch.optim.Optimizer):
@@ -210,14 +212,20 @@ class ScriptSession:
                 return Wanted("continue")
         return None
 
+    def prepare(self, program: Runnable, wanted: Wanted = Wanted("continue")) -> ScriptLoop:  # noqa: B008
+        """Return what watches a program that is about to run, and how far it runs."""
+        self._program = program
+        self._loop = loop = ScriptLoop(program.name, self._thread, self)
+        loop.wanted, loop.lines.places = wanted, self._line_places()
+        return loop
+
     # -- running -------------------------------------------------------------------------------------------------------
     def _run(self, command: cmd.Run) -> str:
         if self._program is not None:
             raise wrong("a script runs already", self._program.name, "R runs it again")
         if command.folder:
             os.chdir(command.folder)
-        self._program = self._begin(command)
-        self._loop = ScriptLoop(self._program.name, self._thread, self)
+        self.prepare(self._begin(command))
         return self._go(Wanted("first"), command)
 
     def _go(self, wanted: Wanted, command: Command) -> str:

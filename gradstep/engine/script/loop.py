@@ -122,6 +122,8 @@ class ScriptLoop:
         self._unowned = Saved()
         """Copies from the end of the last phase, where no optimizer is known."""
         self._watching = ExitStack()
+        self.told: Callable[[Phase], None] = lambda _: None
+        """Called with each phase that begins or has ended, once it is noted."""
 
     @property
     def iteration(self) -> int:
@@ -138,6 +140,7 @@ class ScriptLoop:
         # what has ended is in the ledger when the loop hears of it
         self._watching.enter_context(observe(first, phases))
         self._watching.enter_context(observe(last, leaves=books.leaves))
+        self.lines.install()
 
     def leave(self) -> None:
         """Watch nothing more. Call on the script's thread."""
@@ -182,6 +185,7 @@ class ScriptLoop:
         handle: Callable[[Phase], None] | None = getattr(self, f"_{phase.name}_{phase.edge}", None)
         if handle is not None and trains:
             handle(phase)
+        self.told(phase)
 
     def _begin(self, phase: Phase) -> None:
         """Begin another iteration with this phase, where it does; stop before it, if that is wanted."""

@@ -1,0 +1,122 @@
+"""`gradstep run SCRIPT`: a training script through to its end without a screen, and a report of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from gradstep.cli.arguments import parser_of
+from gradstep.cli.screen import split_at_script
+from gradstep.values.commands import Break
+from gradstep.values.errors import wrong
+
+_HELP = """\
+The options stand before the script; all that follows it is the script's own. What it prints passes through, and so does
+its exit code; 1 where --break ended it.
+"""
+
+
+def run(given: list[str]) -> int:
+    """`gradstep run`."""
+    parser = parser_of("gradstep run", "Run a training script without a screen, and report on it.", _HELP)
+    parser.usage = "gradstep run [OPTIONS] SCRIPT.py [ARGUMENTS]   or   gradstep run [OPTIONS] -m MODULE [ARGUMENTS]"
+    parser.add_argument("--iterations", type=_count, default=0, metavar="N", help="end the script after N iterations")
+    parser.add_argument(
+        "--break",
+        action="append",
+        default=[],
+        dest="breaks",
+        metavar="WHERE",
+        help="end the script at a breakpoint: a condition such as 'loss > 100', or nan, train.py:41, module 0, ...",
+    )
+    parser.add_argument("--report", metavar="FILE", help="write the report: FILE.json or FILE.html")
+    before, script = split_at_script(parser, given)
+    options = parser.parse_args(before)
+    if script is None:
+        raise wrong("gradstep run takes a training script", "None was given.", "Write gradstep run train.py.")
+    report = _report_file(options.report)
+    from gradstep.session.headless_script import HeadlessScript
+
+    headless = HeadlessScript(script, [breakpoint_of(each) for each in options.breaks], options.iterations)
+    code = 1
+    try:
+        code = headless.run()
+    finally:
+        made = headless.report()
+        if report is not None:
+            write_report(report, made)
+        where = f"; report in {report}" if report is not None else ""
+        print(f"gradstep: {_summary(made)}{where}", file=sys.stderr)
+    return code
+
+
+def breakpoint_of(where: str) -> Break:
+    """Return the breakpoint that `--break` names: what `break` takes, or a condition.
+
+    Raises:
+        GradstepError: it is neither.
+    """
+    from gradstep.steps.language.faults import ScriptError
+    from gradstep.steps.language.parse import parse_line
+
+    for line in (f"break {where}", f"break when {where}"):
+        try:
+            (statement,) = parse_line(line)
+        except ScriptError as error:
+            fault = error
+            continue
+        command = getattr(statement, "command", None)
+        if isinstance(command, Break):
+            return command
+    raise wrong(f"--break can't be read: {where}", str(fault), "write a condition such as 'loss > 100', or nan", where)
+
+
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Write a report as JSON or HTML, by the ending of the path. NaN and inf are strings in JSON."""
+    from gradstep.values.files import write_text
+
+    if path.suffix == ".html":
+        from gradstep.sheets.script_report import report_page
+
+        write_text(path, report_page(report))
+    else:
+        write_text(path, json.dumps(_spelled(report), indent=1, allow_nan=False) + "\n")
+
+
+def _spelled(value: Any) -> Any:
+    """Return a report with NaN and inf, which JSON lacks, as strings."""
+    from gradstep.steps.jsonlines import spelled
+
+    if isinstance(value, dict):
+        return {key: _spelled(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_spelled(each) for each in value]
+    return spelled(value) if isinstance(value, float) else value
+
+
+def _report_file(given: str | None) -> Path | None:
+    if given is None:
+        return None
+    path = Path(given).absolute()
+    if path.suffix not in (".json", ".html"):
+        raise wrong("--report takes a .json or .html file", given, f"Write --report {given}.html.", given)
+    if not path.parent.is_dir():
+        raise wrong("the folder of the report does not exist", str(path.parent), "Make the folder first.", given)
+    return path
+
+
+def _summary(report: dict[str, Any]) -> str:
+    losses = [loss for _, loss in report["losses"] if loss is not None]
+    course = f", loss {losses[0]:.4g} to {losses[-1]:.4g}" if losses else ""
+    several = "" if report["iterations"] == 1 else "s"
+    done = f", {report['iterations']:,} iteration{several}" if losses else ""
+    return f"{report['verdict']}{done}{course}"
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of iterations: use a whole number from 1 on")
+    return int(text)

@@ -1,0 +1,126 @@
+"""What is recorded of a script that runs through: losses, norms, update ratios, the order of phases, and times."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+
+import torch
+from msgspec import Struct, field
+from torch import Tensor
+
+from gradstep.engine.held import Held
+from gradstep.engine.numbers.norms import norms
+from gradstep.engine.observe.loop_phases import Phase
+from gradstep.engine.script.loop import ScriptLoop
+
+SHARE = 0.02
+"""Share of the running time that norms may take; over it, iterations are left out."""
+MOST = 2000
+"""Samples kept of each series: beyond it, every second one is dropped."""
+
+
+class Layer(Struct):
+    """The samples of one parameter, each at an iteration of `Recorder.sampled`."""
+
+    name: str
+    shape: tuple[int, ...]
+    grad: list[float | None] = field(default_factory=list)
+    """L2 norm of `.grad` before the step; None where there was none."""
+    weight: list[float | None] = field(default_factory=list)
+    """L2 norm of the weight before the step."""
+    update: list[float | None] = field(default_factory=list)
+    """L2 norm of what the step added, over that of the weight; None where that is 0."""
+
+
+class Recorder:
+    """Takes note of the phases of a loop, on its thread."""
+
+    def __init__(self, loop: ScriptLoop) -> None:
+        self._loop = loop
+        self.began = time.perf_counter()
+        self.losses: list[tuple[int, float | None]] = []
+        """Iteration and loss of each backward."""
+        self.sampled: list[int] = []
+        self.layers: dict[str, Layer] = {}
+        self.orders: Counter[tuple[str, ...]] = Counter()
+        """How many iterations had their phases in each order."""
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        """Seconds in each phase."""
+        self.counts: Counter[str] = Counter()
+        self._order: list[str] = []
+        self._iteration = 0
+        self._starts: list[float] = []
+        self._spent = 0.0
+        self._before: list[Tensor] | None = None
+        self._every = 1
+
+    def told(self, phase: Phase) -> None:
+        """Note a phase that begins or has ended."""
+        now = time.perf_counter()
+        if self._loop.iteration != self._iteration:
+            self._iteration = self._loop.iteration
+            self._end_iteration()
+        if phase.edge == "begins":
+            self._starts.append(now)
+        elif phase.name != "zero_grad" and self._starts:
+            began = self._starts.pop()
+            if not phase.within:
+                self.seconds[phase.name] += now - began
+        if phase.edge == "ended":
+            self.counts[phase.name] += 1
+            name = phase.name if phase.grad_mode or phase.name != "forward" else "forward (no grad)"
+            if not phase.within and (not self._order or self._order[-1] != name):
+                self._order.append(name)
+        held = self._loop.held
+        if held is None:
+            return
+        if (phase.name, phase.edge) == ("backward", "begins"):
+            self.losses.append((self._iteration, held.point.value))
+        elif phase.name == "step":
+            (self._step_begins if phase.edge == "begins" else self._step_ended)(held)
+            self._spent += time.perf_counter() - now
+
+    def end(self) -> None:
+        """Note that the script has ended."""
+        self._end_iteration()
+
+    def _end_iteration(self) -> None:
+        if self._order:
+            self.orders[tuple(self._order)] += 1
+        self._order = []
+
+    def _step_begins(self, held: Held) -> None:
+        due = self._iteration % self._every == 0 and self._spent <= SHARE * (time.perf_counter() - self.began)
+        self._before = None
+        if due or not self.sampled:
+            with torch.no_grad():
+                self._before = [parameter.detach().clone() for _, parameter in held.parameters]
+
+    def _step_ended(self, held: Held) -> None:
+        before, self._before = self._before, None
+        if before is None or len(before) != len(held.parameters):
+            return
+        with torch.no_grad():
+            parameters = [parameter.detach() for _, parameter in held.parameters]
+            grads = norms([p.grad for _, p in held.parameters if p.grad is not None])
+            weights = norms(before)
+            updates = norms([after - old for after, old in zip(parameters, before, strict=True)])
+        found = iter(grads)
+        self.sampled.append(self._iteration)
+        for (name, parameter), weight, update in zip(held.parameters, weights, updates, strict=True):
+            layer = self.layers.setdefault(name, Layer(name, tuple(parameter.shape)))
+            missing = len(self.sampled) - 1 - len(layer.grad)
+            for series in (layer.grad, layer.weight, layer.update):
+                series += [None] * missing
+            layer.grad.append(None if parameter.grad is None else next(found))
+            layer.weight.append(weight)
+            layer.update.append(update / weight if weight and update is not None else None)
+        if len(self.sampled) > MOST:
+            self._thin()
+
+    def _thin(self) -> None:
+        self._every *= 2
+        self.sampled = self.sampled[::2]
+        for layer in self.layers.values():
+            layer.grad, layer.weight, layer.update = layer.grad[::2], layer.weight[::2], layer.update[::2]

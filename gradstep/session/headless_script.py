@@ -1,0 +1,131 @@
+"""A script that runs through without a screen, on this thread, and the report of it."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from gradstep.engine.observe.loop_phases import Phase
+from gradstep.engine.script.main_thread import MainThread, News
+from gradstep.engine.script.program import Ended, Program
+from gradstep.engine.script.recorder import Recorder
+from gradstep.session.script_session import ScriptSession
+from gradstep.values import commands as cmd
+from gradstep.values.errors import GradstepError
+from gradstep.values.outcomes import Problem
+
+HIT = 1
+"""Exit code where a breakpoint ended the script."""
+
+
+class Enough(SystemExit):
+    """Ends a script at a breakpoint, or after the iterations that were asked for."""
+
+
+class _Unattended(MainThread):
+    """Where nobody waits at a stop: it ends the script."""
+
+    def halt(self, kind: News = "inside") -> None:  # noqa: ARG002
+        raise Enough(HIT)
+
+    def wait(self) -> None:
+        """Begin at once."""
+
+
+class HeadlessScript:
+    """Runs a script to its end, to a breakpoint, or for some iterations.
+
+    Args:
+        run: the script.
+        breaks: where it ends early.
+        iterations: after how many it ends; 0 for all.
+    """
+
+    def __init__(self, run: cmd.Run, breaks: Sequence[cmd.Break] = (), iterations: int = 0) -> None:
+        self.run_command, self._iterations = run, iterations
+        self.session = ScriptSession(thread=_Unattended())
+        for each in breaks:
+            problem = self.session.execute(each).problem
+            if problem is not None:
+                raise GradstepError(problem)
+        self.program = Program(run.target, run.arguments, run.module)
+        self.loop = self.session.prepare(self.program)
+        self.recorder = Recorder(self.loop)
+        self.loop.told = self._told
+        self.ended = Ended(0)
+        self.seconds = 0.0
+        self.enough = False
+
+    def run(self) -> int:
+        """Run it; return the exit code: the script's own, `HIT` at a breakpoint, 0 after the iterations asked for.
+
+        Raises:
+            GradstepError: there is no such script, or it is not valid Python.
+        """
+        began = time.perf_counter()
+        self.loop.watch()
+        try:
+            self.ended = self.program.run()
+        finally:
+            self.loop.leave()
+            self.seconds = time.perf_counter() - began
+            self.recorder.end()
+        return self.ended.code
+
+    def _told(self, phase: Phase) -> None:
+        self.recorder.told(phase)
+        if self._iterations and self.loop.iteration >= self._iterations:
+            self.enough = True
+            raise Enough(0)
+
+    @property
+    def verdict(self) -> str:
+        """What came of it, in a sentence."""
+        problem: Problem | None = self.ended.problem
+        if problem is not None:
+            where = next((f" at {each.file}:{each.line}" for each in reversed(problem.frames) if each.user), "")
+            return f"raised {problem.what.splitlines()[0]}{where}"
+        if self.loop.reason:
+            return f"stopped at {self.loop.reason}, iteration {self.loop.iteration}"
+        if not self.recorder.losses:
+            return "no backward ran: this script trained nothing"
+        ended = f"ended after {self._iterations} iterations, as asked" if self.enough else "ran to its end"
+        return f"{ended} with exit code {self.ended.code}" if self.ended.code else ended
+
+    def report(self) -> dict[str, Any]:
+        """Return the report, of numbers, strings, lists and dicts."""
+        recorder = self.recorder
+        between = max(0.0, self.seconds - sum(recorder.seconds.values()))
+        held = self.loop.held
+        return {
+            "script": cmd.line_of(self.run_command).removeprefix("run "),
+            "verdict": self.verdict,
+            "exit_code": self.ended.code,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "device": "" if held is None else str(held.device),
+            "parameters": 0 if held is None else sum(p.numel() for _, p in held.parameters),
+            "seconds": self.seconds,
+            "iterations": self.loop.iteration + (not self.enough) if recorder.losses else 0,
+            "counts": dict(recorder.counts),
+            "phases": [{"order": list(order), "iterations": n} for order, n in recorder.orders.most_common(5)],
+            "time": {**recorder.seconds, "between": between},
+            "losses": [list(each) for each in recorder.losses],
+            "sampled": recorder.sampled,
+            "layers": [
+                {"name": each.name, "shape": list(each.shape), "grad_norm": each.grad, "weight_norm": each.weight}
+                | {"update_ratio": each.update}
+                for each in recorder.layers.values()
+            ],
+            "problem": None if self.ended.problem is None else _problem(self.ended.problem),
+            "findings": [],
+        }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    frames = [{"file": f.file, "line": f.line, "function": f.function, "text": f.text} for f in problem.frames]
+    return {"title": problem.title, "what": problem.what, "remedy": problem.remedy, "frames": frames}

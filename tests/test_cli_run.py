@@ -1,0 +1,121 @@
+"""`gradstep run`: a script's own output and exit code pass through, and a report says what it did."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradstep.cli.run import breakpoint_of
+from gradstep.values.commands import line_of
+from gradstep.values.errors import GradstepError
+
+SCRIPT = """\
+import sys, torch
+from torch import nn
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+opt = torch.optim.Adam(net.parameters(), lr=0.01)
+x = torch.randn(16, 4)
+for step in range(int(sys.argv[1])):
+    opt.zero_grad()
+    loss = (net(x) - 1).pow(2).mean()
+    loss.backward()
+    opt.step()
+    print(step, loss.item())
+with torch.no_grad():
+    print("evaluation", net(x).sum().item(), file=sys.stderr)
+sys.exit(int(sys.argv[2]))
+"""
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments in a folder."""
+    return subprocess.run(
+        [sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    """Return the report that a run wrote there."""
+    found: dict[str, Any] = json.loads((folder / "out.json").read_text())
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with the script in it."""
+    (tmp_path / "train.py").write_text(SCRIPT)
+    return tmp_path
+
+
+def test_output_and_exit_code_are_those_of_a_run_alone_and_the_report_tells_the_loop(folder: Path) -> None:
+    alone = run(folder, "train.py", "5", "3")
+    watched = run(folder, "-m", "gradstep", "run", "--report", "out.json", "train.py", "5", "3")
+    assert (watched.stdout, watched.returncode) == (alone.stdout, 3)
+    assert watched.stderr.startswith(alone.stderr)
+    report = report_of(folder)
+    assert report["iterations"] == 5
+    assert report["phases"][0]["order"] == ["zero_grad", "forward", "backward", "step"]
+    assert [f"{i} {loss}" for i, loss in report["losses"]] == alone.stdout.splitlines()
+    assert [layer["name"] for layer in report["layers"]] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert all(len(layer["grad_norm"]) == len(report["sampled"]) > 0 for layer in report["layers"])
+    assert report["verdict"] == "ran to its end with exit code 3"
+
+
+def test_a_breakpoint_ends_it_and_says_where(folder: Path) -> None:
+    ended = run(folder, "-m", "gradstep", "run", "--break", "step == 3", "--report", "out.json", "train.py", "9", "0")
+    assert ended.returncode == 1
+    assert len(ended.stdout.splitlines()) == 3
+    assert report_of(folder)["verdict"] == "stopped at breakpoint 1, iteration 3"
+
+
+def test_it_ends_after_the_iterations_asked_for(folder: Path) -> None:
+    ended = run(folder, "-m", "gradstep", "run", "--iterations", "2", "--report", "out.html", "train.py", "9", "0")
+    assert ended.returncode == 0
+    assert len(ended.stdout.splitlines()) == 2
+    page = (folder / "out.html").read_text()
+    assert "ended after 2 iterations, as asked" in page
+    assert "<svg" in page
+
+
+def test_what_it_raises_is_its_verdict(folder: Path) -> None:
+    (folder / "train.py").write_text(SCRIPT.replace("opt.step()", "raise RuntimeError('no more data')"))
+    alone = run(folder, "train.py", "5", "3")
+    ended = run(folder, "-m", "gradstep", "run", "--report", "out.json", "train.py", "5", "0")
+    assert ended.returncode == alone.returncode == 1
+    assert ended.stderr.startswith(alone.stderr)
+    report = report_of(folder)
+    assert report["verdict"].startswith("raised RuntimeError: no more data at ")
+    assert report["verdict"].endswith("train.py:11")
+    assert report["problem"]["frames"][-1]["line"] == 11
+
+
+def test_a_script_that_trains_nothing_says_so(folder: Path) -> None:
+    (folder / "hello.py").write_text("print('hello')\n")
+    ended = run(folder, "-m", "gradstep", "run", "hello.py")
+    assert (ended.stdout, ended.returncode) == ("hello\n", 0)
+    assert "no backward ran" in ended.stderr
+
+
+def test_a_breakpoint_is_a_condition_or_what_break_takes() -> None:
+    assert line_of(breakpoint_of("loss > 3")) == "break when loss > 3"
+    assert line_of(breakpoint_of("nan")) == "break nan"
+    assert line_of(breakpoint_of("train.py:41")) == "break train.py:41"
+    with pytest.raises(GradstepError, match="--break can't be read"):
+        breakpoint_of("loss >")
+
+
+def test_what_is_wrong_is_said_before_anything_runs(folder: Path) -> None:
+    for words, said in (
+        (("run",), "takes a training script"),
+        (("run", "missing.py"), "no such file"),
+        (("run", "--report", "a.txt", "train.py"), ".json or .html"),
+    ):
+        ended = run(folder, "-m", "gradstep", *words)
+        assert ended.returncode == 2
+        assert said in ended.stderr
