@@ -18,7 +18,8 @@ from gradstep.values.nearest import did_you_mean
 COMMANDS = """\
 also:
   gradstep examples              list the built-in examples
-  gradstep replay FILE.steps ... run scripts without a screen
+  gradstep run SCRIPT.py         run a training script without a screen, and report on it
+  gradstep replay FILE.steps ... run .steps scripts without a screen
   gradstep diff A [B]            find where runs or saved states diverge
   gradstep template [FILE.py]    print or write a template of a workload
   gradstep keys                  print the key bindings, as in keys.toml
