@@ -18,7 +18,7 @@ from gradstep.values.nearest import did_you_mean
 COMMANDS = """\
 also:
   gradstep examples              list the built-in examples
-  gradstep run SCRIPT.py         run a training script without a screen, and report on it
+  gradstep run SCRIPT.py         run a training script headless, with a report
   gradstep replay FILE.steps ... run .steps scripts without a screen
   gradstep diff A [B]            find where runs or saved states diverge
   gradstep template [FILE.py]    print or write a template of a workload
