@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.autograd.jacobian import Jacobian, jacobian
+from gradstep.engine.numbers.selection import unravel
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
 from gradstep.values.views.node import LookNode, NodeView, Strip
-from gradstep.views.node.strip import index_of, strip_of
+from gradstep.views.node.strip import strip_of
 
 
 def made(of: Callable[[Tensor], Tensor], shape: tuple[int, ...] = (3, 4)) -> Jacobian:
@@ -99,5 +100,5 @@ def _strip(session: Session, direction: str) -> Strip:
 
 
 def test_an_index_is_counted_row_by_row() -> None:
-    assert [index_of(number, (2, 3)) for number in (0, 2, 3, 5)] == [(0, 0), (0, 2), (1, 0), (1, 2)]
-    assert index_of(0, ()) == ()
+    assert [unravel(number, (2, 3)) for number in (0, 2, 3, 5)] == [(0, 0), (0, 2), (1, 0), (1, 2)]
+    assert unravel(0, ()) == ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +13,7 @@ from gradstep.engine.autograd.derivatives.rerun import Rerun
 from gradstep.engine.autograd.derivatives.rerun_table import rerun
 from gradstep.engine.autograd.graph import node_name
 from gradstep.engine.autograd.jacobian import Jacobian, Refusal, jacobian
+from gradstep.engine.numbers.selection import index_text, unravel
 
 STEP = 1e-6
 """The step of central differences, for inputs up to 1: about the cube root of float64's epsilon, where truncation and
@@ -103,16 +103,6 @@ def _infinite(found: Jacobian, made: Tensor, wanted: Tensor) -> Refusal:
     output, given = unravel(row, found.out_shape), unravel(column, found.in_shape)
     where = f"∂ output{index_text(output)} / ∂ input{index_text(given)}"
     return Refusal("infinite", f"{where} is {made[row, column]:g}, finite differences give {wanted[row, column]:g}")
-
-
-def unravel(place: int, shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the index of an element from its flat index."""
-    return tuple(int(each) for each in torch.unravel_index(torch.tensor(place), tuple(shape)))
-
-
-def index_text(index: Sequence[int]) -> str:
-    """Write an index as torch does; empty for a scalar."""
-    return f"[{', '.join(map(str, index))}]" if index else ""
 
 
 def _in_directions(found: Jacobian, again: Rerun, differences: _Differences) -> tuple[float, str]:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from gradstep.engine.autograd.finite_differences import KINK, Verdict, index_text, unravel
+from gradstep.engine.autograd.finite_differences import KINK, Verdict
+from gradstep.engine.numbers.selection import index_text, unravel
 from gradstep.engine.observe.functions import KEPT, Applied, Given, unobserved
 from gradstep.values.numbers import short
 

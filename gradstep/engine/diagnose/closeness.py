@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradstep.engine.bits import same_bits, words
 from gradstep.engine.numbers.readable import dtype_name
+from gradstep.engine.numbers.selection import unravel
 from gradstep.values.differences import TensorDifference, Tolerance
 
 _CLOSE: dict[torch.dtype, tuple[float, float]] = {
@@ -81,7 +82,7 @@ def _measured(name: str, one: Tensor, other: Tensor, tolerance: Tolerance | None
         bits = (words(one) != words(other)).reshape(one.numel(), -1).any(-1)
         differing = int(bits.sum())
         place = place if largest else int(bits.int().argmax())  # only -0.0 and 0.0 differ
-    at = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), one.shape)) if one.dim() else ()
+    at = unravel(place, one.shape)
     real = not one.is_complex() and not other.is_complex()
     return TensorDifference(
         name,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gradstep.engine.expressions.describe import describe
+from gradstep.engine.expressions.explain import explain
 from gradstep.engine.expressions.functions import FUNCTIONS, as_tensor, kind_of
 from gradstep.engine.expressions.indexing import Item, check_index, whole_number
 from gradstep.engine.expressions.names import GIVEN, PLACES, Scope, list_some, nothing_there, part_of, resolve
@@ -86,8 +87,6 @@ def split_selection(expression: Expression, scope: Scope) -> Selected:
 
 def explain_failure(expression: Expression, scope: Scope) -> tuple[str, str, str]:
     """Return the expected value, the actual value and their difference for a condition that does not hold."""
-    from gradstep.engine.expressions.explain import explain
-
     return explain(expression, lambda part: evaluate(part, scope))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from gradstep.engine.expressions.describe import describe, number_text
 from gradstep.engine.expressions.functions import as_double, as_tensor
 from gradstep.engine.numbers.readable import dense
+from gradstep.engine.numbers.selection import index_text, unravel
 from gradstep.values import expressions as x
 from gradstep.values.expressions import Expression, expression_line
 
@@ -67,9 +68,9 @@ def _difference(op: str, a: object, b: object, held: object) -> str:
     worst = float(ranked.flatten()[place])
     texts = [count, nans]
     if worst >= 0:
-        where = _place(place, tuple(failed.shape))
+        where = index_text(unravel(place, failed.shape))
         pair = f"{_at(one, place)} against {_at(other, place)}"
-        texts.append(f"{_WORST[op]} {number_text(worst)}{where}: {pair}" if where else f"{number_text(worst)}")
+        texts.append(f"{_WORST[op]} {number_text(worst)} at {where}: {pair}" if where else number_text(worst))
     return "; ".join(text for text in texts if text)
 
 
@@ -77,14 +78,6 @@ def _numbers(value: object) -> bool:
     if isinstance(value, (list, tuple)):
         return bool(value) and all(isinstance(v, (int, float)) for v in value)
     return isinstance(value, (int, float, Tensor))
-
-
-def _place(flat: int, shape: tuple[int, ...]) -> str:
-    index: list[str] = []
-    for size in reversed(shape):
-        flat, here = divmod(flat, size)
-        index.insert(0, str(here))
-    return f" at [{', '.join(index)}]" if index else ""
 
 
 def _at(tensor: Tensor, place: int) -> str:

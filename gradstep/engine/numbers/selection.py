@@ -47,5 +47,19 @@ def cut(shape: Sequence[int], items: Sequence[object]) -> Cut:
     return Cut(tuple(parts))
 
 
+def unravel(flat: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the index of an element from its flat index, as `torch.unravel_index` does."""
+    index = []
+    for size in reversed(shape):
+        flat, place = divmod(flat, size)
+        index.append(place)
+    return tuple(reversed(index))
+
+
+def index_text(index: Sequence[int]) -> str:
+    """Write an index as torch does; empty for a scalar."""
+    return f"[{', '.join(map(str, index))}]" if index else ""
+
+
 def _slice(part: range) -> slice:
     return slice(part.start, part.stop, part.step)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradstep.engine.autograd.jacobian import Jacobian
 from gradstep.engine.numbers.norms import norm_of
+from gradstep.engine.numbers.selection import unravel
 from gradstep.values.views.node import LookNode, Strip
 from gradstep.views.node.flow import start
 
@@ -34,7 +35,7 @@ def strip_of(found: Jacobian, request: LookNode, v: Tensor | None, left: Tensor 
     if number is None:
         side = "output" if row else "input"
         return Strip(request.strip, -1, request.at, note=f"the {side} has shape {own}: no element {list(request.at)}")
-    strip = Strip(request.strip, number, index_of(number, own), math.prod(across), across)
+    strip = Strip(request.strip, number, unravel(number, own), math.prod(across), across)
     values, how = _row(found, number) if row else _column(found, number)
     if values is None:
         return replace(strip, note=how)
@@ -48,21 +49,12 @@ def strip_of(found: Jacobian, request: LookNode, v: Tensor | None, left: Tensor 
         strip,
         window=tuple(wide[seen].tolist()),
         sparse=sparse,
-        ends=(index_of(int(seen[0]), across), index_of(int(seen[-1]), across)) if len(seen) else ((), ()),
+        ends=(unravel(int(seen[0]), across), unravel(int(seen[-1]), across)) if len(seen) else ((), ()),
         nonzero=len(nonzero),
         norm=norm_of(wide),
-        greatest=tuple((index_of(place, across), float(wide[place])) for place in order),
+        greatest=tuple((unravel(place, across), float(wide[place])) for place in order),
         how=how,
     )
-
-
-def index_of(number: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the index of an element from its flat index."""
-    index = []
-    for size in reversed(shape):
-        number, place = divmod(number, size)
-        index.append(place)
-    return tuple(reversed(index))
 
 
 def _number(at: tuple[int, ...], shape: tuple[int, ...]) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from gradstep.engine.held import Held
-from gradstep.engine.numbers.selection import Cut, cut
+from gradstep.engine.numbers.selection import Cut, cut, index_text
 from gradstep.values.expressions import name_line
 from gradstep.views.tensor.view import Selection
 
@@ -30,8 +30,7 @@ class Element:
 
     def line(self, attribute: str = "") -> str:
         """Return it as an expression, e.g. `2.weight.grad[0, 3]`."""
-        inside = ", ".join(map(str, self.index))
-        return name_line(self.path) + attribute + (f"[{inside}]" if self.index else "")
+        return name_line(self.path) + attribute + index_text(self.index)
 
     def of(self, tensor: Tensor | None) -> float | None:
         """Return the element of a tensor of the parameter's shape; None when it can't be read."""

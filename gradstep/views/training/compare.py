@@ -13,6 +13,7 @@ from gradstep.engine.history.points import TimelinePoint, fork_of
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.history.travel import keep_both
 from gradstep.engine.numbers.norms import norm_of, wide
+from gradstep.engine.numbers.selection import unravel
 from gradstep.engine.state import registry
 from gradstep.engine.state.part import Key
 from gradstep.engine.state.snapshot import Checkpoint
@@ -83,7 +84,7 @@ def _row(key: Key, one: Tensor | None, other: Tensor | None) -> CompareRow:
     size = moved.abs().flatten()
     place = int(size.isnan().int().argmax() if bool(size.isnan().any()) else size.argmax()) if size.numel() else 0
     largest = moved.flatten()[place] if size.numel() else None
-    at = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), moved.shape)) if moved.dim() else ()
+    at = unravel(place, moved.shape) if size.numel() else ()
     plain = largest is not None and not largest.is_complex()
     return CompareRow(
         row.name,
