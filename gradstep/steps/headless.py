@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from msgspec.structs import replace
 
 from gradstep.steps.language.script import Line, Script
 from gradstep.steps.runner import Failure, Runner
-from gradstep.values.commands import Command, Expect, Load, Screenshot
+from gradstep.values.commands import HISTORY, Command, Expect, Load, Screenshot
 from gradstep.values.outcomes import Outcome, Problem, Stop
 from gradstep.values.views.graph import LookGraph
 from gradstep.values.views.inside import LookSource
@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 
 Draw = Callable[["Session", str, tuple[int, int]], None]
 """Draws the session's screen to an SVG file; takes session, path, and columns and rows."""
+
+
+def session_for(
+    script: Script, history: int = HISTORY, offload: bool = False, on_progress: Callable[[str], None] = lambda _: None
+) -> Session:
+    """Return the session that a script needs: in this process, or with a process of its own for a training script."""
+    if script.runs():
+        from gradstep.session.transport.blocking import ScriptProcess
+
+        made: Any = ScriptProcess()
+        return cast("Session", made)
+    from gradstep.session.local import Session
+
+    return Session(history=history, history_offload=offload, on_progress=on_progress)
 
 
 class Headless:

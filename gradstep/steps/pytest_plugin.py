@@ -29,14 +29,14 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def _is_ours(path: Path) -> bool:
-    """Return whether the first statement other than comments and narration is a `load`."""
+    """Return whether the first statement other than comments and narration is a `load` or `run`."""
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(_LOOKED_AT)
     except (OSError, UnicodeDecodeError):
         return False
     statements = re.sub(r"(?m)^[ \t]*(#.*|say(\s.*)?)?$\n?", "", text.removeprefix("\ufeff")).lstrip()
-    return bool(re.match(r"load[ \t]+\S", statements))
+    return bool(re.match(r"(load|run)[ \t]+\S", statements))
 
 
 class StepsFile(pytest.File):
@@ -51,13 +51,12 @@ class StepsItem(pytest.Item):
     """A script as a test: it passes when every command succeeds and every expectation holds."""
 
     def runtest(self) -> None:
-        """Replay the script in this process, without screenshots."""
-        from gradstep.session.local import Session
-        from gradstep.steps.headless import Headless
+        """Replay the script, without screenshots."""
+        from gradstep.steps.headless import Headless, session_for
         from gradstep.steps.language.parse import read_script
 
         script = read_script(str(self.path))
-        session = Session()
+        session = session_for(script)
         try:
             failure = Headless(script, session).run(_tell)
         finally:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from gradstep.steps.headless import Draw, Headless
+from gradstep.steps.headless import Draw, Headless, session_for
 from gradstep.steps.jsonlines import JsonLines
 from gradstep.steps.language.faults import ScriptError
 from gradstep.steps.language.parse import read_script
@@ -114,9 +114,7 @@ def _replay(script: Script, options: _Options) -> int:
     page: Page | None = None
     try:
         progress.say("importing torch")
-        from gradstep.session.local import Session
-
-        session = Session(history=options.history, history_offload=options.offload, on_progress=progress.say)
+        session = session_for(script, options.history, options.offload, progress.say)
         run = Headless(
             script,
             session,
@@ -164,9 +162,7 @@ def _watched_again(script: Script, options: _Options, failure: Failure) -> Failu
 
     For speed, a replay records nothing that only an error report needs; the second run does.
     """
-    from gradstep.session.local import Session
-
-    session = Session(history=options.history, history_offload=options.offload)
+    session = session_for(script, options.history, options.offload)
     run = Headless(script, session, seed=options.seed, device=options.device, observed=True, lines=True)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         again = run.run(lambda *_: None)

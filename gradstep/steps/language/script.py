@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from gradstep.values.commands import Command, syntax_of
+from gradstep.values.commands import Command, Run, syntax_of
 
 
 class Line(Struct, frozen=True):
@@ -55,6 +55,10 @@ class Script(Struct, frozen=True):
     def observes(self) -> bool:
         """Return whether any command needs phases to be observed: stepping, screenshots, `why`, `check`, undo."""
         return _needs(self.statements, {"inside", "graph", "history"}) or any(map(_expects_error, self.statements))
+
+    def runs(self) -> bool:
+        """Return whether it runs a training script, rather than a workload."""
+        return any(isinstance(each, Line) and isinstance(each.command, Run) for each in self.statements)
 
     def inside(self) -> bool:
         """Return whether it may stop inside a phase."""
