@@ -30,7 +30,7 @@ def export(runner: Runner, load: Load | None, here: TimelinePoint, place: Path, 
     """Write the program that leads to a point, and run it once; return a message.
 
     Args:
-        runner: runs what was loaded.
+        runner: runs the workload.
         load: the command that loaded it; None if it was passed as an object.
         here: the point.
         place: the file.

@@ -9,23 +9,23 @@ from typing import NamedTuple
 from gradstep.engine.autograd.graph import GraphRecord
 
 FEW = 200
-"""Rows up to which a graph is shown unfolded at first; a larger one is folded until it has no more, if possible."""
+"""Rows up to which a graph is first shown unfolded; a larger one is folded to at most as many, if possible."""
 
 
 class Group(NamedTuple):
-    """A run of nodes that one call of a module made, those of the modules inside it included."""
+    """Consecutive nodes made by one call of a module and the modules inside it."""
 
     key: str
-    """The module's path; of its second call and further ones with the number of the call: `cell#2`."""
+    """The module's path, with the number of the call from the second on: `cell#2`."""
     call: int
-    """The call, as its place in the record."""
+    """The index of the call."""
     first: int
     end: int
     """The node after the last one."""
     depth: int
     """In how many groups it is nested."""
     parent: int
-    """The group that it is in, as its place among the groups; -1 for none."""
+    """The index of the enclosing group; -1 for none."""
 
 
 class Groups:
@@ -69,7 +69,7 @@ class Groups:
         return self.items[place] if place >= 0 else None
 
     def level(self) -> int:
-        """Return the depth from which groups are folded at first, so that few rows are left."""
+        """Return the depth from which groups are folded by default, so that few rows remain."""
         deepest = max((group.depth for group in self.items), default=-1) + 1
         if self.total <= FEW:
             return deepest
@@ -92,7 +92,7 @@ class FoldedRows:
         self.firsts: list[int] = []
         """The node of each row; of a folded group its first."""
         self.folds: dict[int, int] = {}
-        """The group of each row that is one, as its place among the groups."""
+        """The index of the group of each row that is a folded group."""
         self._groups = groups
         node = 0
         for place, group in enumerate(groups.items):
@@ -114,7 +114,7 @@ class FoldedRows:
         return self.firsts[row] + 1 if place is None else self._groups.items[place].end
 
     def edges(self, record: GraphRecord) -> Sequence[tuple[int, ...]]:
-        """Return for each row the rows that its edges lead to; those inside a folded group are left out."""
+        """Return for each row the rows that its edges lead to, without edges inside a folded group."""
         if not self.folds:
             return record.edges
         row_of = [row for row in range(len(self.firsts)) for _ in range(self.firsts[row], self.end_of(row))]
@@ -129,7 +129,7 @@ class FoldedRows:
 
 
 def _chains(record: GraphRecord) -> list[tuple[int, ...]]:
-    """Return for each call the calls it is in, outermost first and itself last, without those of the model itself."""
+    """Return for each call its enclosing calls, outermost first, and itself, without the call of the model."""
     chains: list[tuple[int, ...]] = []
     for place, call in enumerate(record.made.calls):
         outer = chains[call.parent] if call.parent >= 0 else ()

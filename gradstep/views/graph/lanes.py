@@ -28,10 +28,10 @@ DOWN_TO, UP_FROM = "↓", "↑"
 """Marks the number of the row that an edge without a lane leads to, and the row where such an edge ends."""
 
 EVERY = 256
-"""Rows between two places from which lanes can be drawn."""
+"""Rows between two saved states from which lanes can be drawn."""
 
 _Lanes = list[int]
-"""The row that each lane leads to; -1 for a lane that is free."""
+"""The row that each lane leads to; -1 for a free lane."""
 
 
 class Lanes:
@@ -93,7 +93,7 @@ def draw_lanes(edges: Sequence[Sequence[int]], leaves: Sequence[bool], most: int
 
 
 def _without_lane(edges: Sequence[Sequence[int]], most: int) -> frozenset[int]:
-    """Return the rows that no lane can lead to when there are `most`: wherever there are too many, those that run last.
+    """Return the rows without a lane when there are at most `most`: where there are too many, those that run last.
 
     So the edges that are drawn are the short ones.
     """
@@ -109,7 +109,7 @@ def _without_lane(edges: Sequence[Sequence[int]], most: int) -> frozenset[int]:
     for row, targets in enumerate(edges):
         waiting.discard(row)
         if row in without:
-            leave(most - 1)  # it stands on a lane that is free
+            leave(most - 1)  # it uses a free lane
         waiting.update(targets)
         waiting -= without.intersection(targets)
         leave(most)
@@ -121,7 +121,7 @@ def _step(
 ) -> tuple[int, list[tuple[int, int]], list[int]]:
     """Turn the lanes above a row into those below it.
 
-    A row that no lane leads to does not stand right below the row before it, on `above`: they would seem to be joined.
+    A row that no lane leads to is not drawn on lane `above`, right below the row before it: they would look joined.
 
     Returns:
         The lane that the row stands on, the lanes that it reaches sideways with the strokes these have there, and the
@@ -160,7 +160,7 @@ def _free(lanes: _Lanes) -> int:
 def _line(before: _Lanes, after: _Lanes, own: int, ends: Sequence[tuple[int, int]], mark: str) -> str:
     """Draw a row from the lanes above and below it, two columns for each lane.
 
-    A lane that a stroke only passes over stays whole (`─│─`): `┼` is a lane that the node joins on its way further.
+    A lane that a stroke only crosses stays whole (`─│─`): `┼` is a lane that the node joins on its way further.
     """
     cells = [UP | DOWN if target != -1 else 0 for target in before]
     cells += [0] * (max(chain((own, len(after) - 1), (place for place, _ in ends))) + 1 - len(cells))

@@ -1,4 +1,4 @@
-"""Nodes in plain words: what the forward's operation was, by the name torch gives its backward node."""
+"""The forward operation of a node in plain words, by torch's name of the node."""
 
 from __future__ import annotations
 

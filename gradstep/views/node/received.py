@@ -111,7 +111,7 @@ class NodeViews:
 
     # -- gradients ----------------------------------------------------------------------------------------------------
     def _wanted(self, number: int | None, path: str) -> int | str | None:
-        """Return the number of a node, or of the one that a path names; a text that says why it names none."""
+        """Return the number of a node, or of the one that a path names; a text on why it names none."""
         record = self._held.graph()
         if not path or record is None:
             return number
