@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from gradstep.engine.held import Held
 from gradstep.engine.observe import addends
-from gradstep.engine.observe.account import walked
+from gradstep.engine.observe.account import replayed
 from gradstep.session.local import Session
 from gradstep.steps.language.parse import parse_line
 from gradstep.values.views import LookWhy
@@ -102,7 +102,7 @@ def test_every_element_of_every_parameter_adds_up():
     run(session, *["forward", "backward"] * 5)
     held = held_of(session)
     for name, parameter in held.parameters:
-        *_, last = walked(held.ledger.lines(name), lambda amount: amount.whole)
+        *_, last = replayed(held.ledger.lines(name), lambda amount: amount.whole)
         assert torch.equal(last.after.value, parameter.grad)
 
 

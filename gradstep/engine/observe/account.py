@@ -1,4 +1,4 @@
-"""The account of one parameter's `.grad`: a line for each act since it was last cleared, in the engine's order."""
+"""The account of one parameter's `.grad`: a line for each write since it was last cleared, in the engine's order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Index = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Amount:
-    """A tensor that was kept; of one too large to keep, its norm and the element that was looked at."""
+    """A copy of a tensor; of one too large to keep, its norm and the selected element."""
 
     whole: Tensor | None = None
     element: Index = ()
@@ -37,7 +37,7 @@ class Amount:
 
     @staticmethod
     def zeros(tensor: Tensor) -> Amount:
-        """Return zeros of a tensor's shape, which take no memory."""
+        """Return zeros of a tensor's shape in one element of memory."""
         return Amount(tensor.detach().new_zeros(()).expand(tensor.shape))
 
     def at(self, element: Index) -> Tensor | None:
@@ -52,35 +52,35 @@ class Amount:
         return self.given_norm if self.whole is None else norm_of(self.whole)
 
 
-class Line(NamedTuple):
-    """One act on `.grad`."""
+class AccountLine(NamedTuple):
+    """One line of an account: a write to `.grad`, or a step that used it."""
 
     kind: Literal["cleared", "earlier", "backward", "step", "changed"]
-    """earlier: what was there when recording began, or was folded; changed: written by something else."""
+    """earlier: the contents when recording began, or lines folded into one; changed: written by other code."""
     parts: tuple[Amount, ...] = ()
-    """Of a backward what it added, in the engine's order (one, but for nested backwards); else what `.grad` was then,
+    """Of a backward its addends, in the engine's order (several for nested backwards); else `.grad` at that time,
     nothing for None."""
     number: int = 0
-    """Backwards since it was last cleared, this one included."""
+    """Backwards since it was last cleared, including this one."""
     forward: int = 0
     loss: float | None = None
     used: int = 0
-    """Steps that are folded into an earlier line."""
+    """The number of steps folded into an `earlier` line."""
 
 
 class Standing(NamedTuple):
-    """What `.grad` was at some moment: a tensor or one element; None for no `.grad`, or where it is not known."""
+    """The value of `.grad` at some moment: a tensor or one element; None for no `.grad`, or where it is unknown."""
 
     known: bool = True
     value: Tensor | None = None
 
 
 class Moment(NamedTuple):
-    """What one part of one line did."""
+    """The effect of one part of one line."""
 
-    line: Line
+    line: AccountLine
     place: int
-    """Where the line stands among the lines."""
+    """The index of the line."""
     part: Amount | None
     before: Standing
     amount: Tensor | None
@@ -88,11 +88,11 @@ class Moment(NamedTuple):
 
 
 Pick: TypeAlias = "Callable[[Amount], Tensor | None]"
-"""Which part of an amount to follow: the whole tensor, or an element; None where that was not kept."""
+"""Selects the part of an amount to follow: the whole tensor, or an element; None where it was not kept."""
 
 
-def walked(lines: tuple[Line, ...], pick: Pick) -> Iterator[Moment]:
-    """Yield what each line did, added up as the engine adds: in its order, in the dtype of `.grad`."""
+def replayed(lines: tuple[AccountLine, ...], pick: Pick) -> Iterator[Moment]:
+    """Yield the effect of each line, adding as the engine does: in its order, in the dtype of `.grad`."""
     now = Standing()
     for place, line in enumerate(lines):
         if line.kind == "step" or not line.parts:
@@ -113,12 +113,12 @@ def walked(lines: tuple[Line, ...], pick: Pick) -> Iterator[Moment]:
             now = after
 
 
-def standing(lines: tuple[Line, ...], pick: Pick) -> Standing:
-    """Return what the lines add up to."""
-    return next((moment.after for moment in reversed(list(walked(lines, pick)))), Standing())
+def standing(lines: tuple[AccountLine, ...], pick: Pick) -> Standing:
+    """Return the sum of the lines."""
+    return next((moment.after for moment in reversed(list(replayed(lines, pick)))), Standing())
 
 
-def folded(lines: tuple[Line, ...], most: int) -> tuple[Line, ...]:
+def folded(lines: tuple[AccountLine, ...], most: int) -> tuple[AccountLine, ...]:
     """Return the lines with the oldest backwards added up into one, so that at most `most` of them remain."""
     places = [i for i, line in enumerate(lines) if line.kind == "backward"]
     if len(places) <= most:
@@ -127,4 +127,4 @@ def folded(lines: tuple[Line, ...], most: int) -> tuple[Line, ...]:
     total = standing(head, lambda amount: amount.whole)
     number = max(line.number for line in head)
     used = sum(line.used + (line.kind == "step") for line in head)
-    return (Line("earlier", (Amount(total.value),), number=number, used=used), *rest)
+    return (AccountLine("earlier", (Amount(total.value),), number=number, used=used), *rest)

@@ -1,4 +1,4 @@
-"""What a backward adds to each `.grad`, as the engine adds it: taken at AccumulateGrad, after every other hook."""
+"""The addends of each `.grad`: recorded at AccumulateGrad, after every other hook."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from gradstep.engine.observe.account import Amount, Index
 from gradstep.engine.observe.stream import GradientArrives
 
 CAP = 64 << 20
-"""Bytes that may be kept of addends in all. Above it only the selected parameter is recorded; of one that is larger by
-itself, only the selected element."""
+"""Bytes of addends to keep in all. Above it only the selected parameter is recorded; of a larger one, only the selected
+element."""
 MOST = 256
-"""Backwards that are kept apart for one parameter; older ones are added up."""
+"""Backwards of one parameter that are kept as separate lines; older ones are folded."""
 
 
 class AddendsRequest(NamedTuple):
-    """What is looked at: the reason to record at all."""
+    """The parameter and element that a view shows."""
 
     name: str
     element: Index
 
 
 class Recorded(NamedTuple):
-    """What one backward did to one `.grad`."""
+    """The effect of one backward on one `.grad`."""
 
     found: Amount | None
-    """What was there before it, where the account does not know that; None where it does, or there was none."""
+    """`.grad` before the backward, where other code has written it since the last; else None."""
     parts: tuple[Amount, ...]
     most: int
-    """How many backwards may be kept apart."""
+    """How many backwards to keep as separate lines."""
 
 
 class Addends:
-    """Records what one backward after another adds."""
+    """Records the addends of each backward."""
 
     def __init__(self) -> None:
         self.request: AddendsRequest | None = None
-        """None until someone looks: then nothing is recorded, and nothing is paid."""
+        """None until a view asks for the ledger: nothing is recorded before, at no cost."""
         self._seen: dict[str, tuple[weakref.ref[Tensor], int]] = {}
         self._parts: dict[str, list[Amount]] = {}
         self._found: dict[str, Amount | None] = {}
@@ -81,7 +81,7 @@ class Addends:
         return Recorded(self._found[name], tuple(self._parts[name]), self._most)
 
     def _news(self, name: str, parameter: Tensor) -> Amount | None:
-        """Return what `.grad` is, unless it is as the last recorded backward left it."""
+        """Return `.grad`, unless it is unchanged since the last recorded backward."""
         grad = parameter.grad
         if grad is None:
             return None

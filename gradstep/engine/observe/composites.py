@@ -1,4 +1,4 @@
-"""Modules that take another way when somebody looks at their ops: each of them is one operation then."""
+"""Modules that compute differently when their ops are observed: each of them is observed as one operation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ transformer.py, `why_not_fast_path`), with other results on padded input."""
 
 
 class _Composites(local):
-    """Switches torch functions off within composites in eval, on its thread."""
+    """Disables torch-function modes within composites in eval, on its thread."""
 
     def __init__(self) -> None:
         self._within: list[nn.Module] = []
@@ -22,7 +22,7 @@ class _Composites(local):
         self._hidden = False
 
     def enter(self, module: nn.Module) -> None:
-        """Take note of a module that is called."""
+        """Note that a module is called."""
         if isinstance(module, COMPOSITES) and not module.training:
             if not self._within:
                 self._hiding.enter_context(torch._C.DisableTorchFunction())
@@ -30,7 +30,7 @@ class _Composites(local):
             self._within.append(module)
 
     def leave(self, module: nn.Module) -> bool:
-        """Take note of a call that ended; return whether it was a composite's that is in no other."""
+        """Note that a call has ended; return whether it was that of an outermost composite."""
         if not self._within or self._within[-1] is not module:
             return False
         self._within.pop()
@@ -40,13 +40,13 @@ class _Composites(local):
         return False
 
     def show(self) -> None:
-        """Switch torch functions on again, where a composite has switched them off."""
+        """Enable torch-function modes again."""
         self._within.clear()
         self._hiding.close()
         self._hidden = False
 
     def uncovered(self) -> AbstractContextManager[object]:
-        """Return what switches torch functions on again for a while, where a composite has switched them off."""
+        """Return a context in which torch-function modes are enabled."""
         return torch._C._EnableTorchFunction() if self._hidden else nullcontext()
 
 

@@ -27,13 +27,13 @@ class EngineCall:
     name: str
     """`torch.autograd.grad` or `torch.autograd.backward`."""
     outputs: tuple[Any, ...]
-    """What is differentiated: tensors, or gradient edges."""
+    """The outputs to differentiate: tensors, or gradient edges."""
     gradients: tuple[Tensor | None, ...]
     """v for each of them."""
     inputs: tuple[Any, ...]
-    """With respect to what; empty for every leaf."""
+    """The inputs to differentiate with respect to; empty for every leaf."""
     accumulates: bool = False
-    """True where it adds to `.grad`: `torch.autograd.grad` does not."""
+    """True for a call that adds to `.grad`: `torch.autograd.grad` does not."""
     retains: bool = False
     """True where it keeps the graph."""
     creates: bool = False

@@ -1,4 +1,4 @@
-"""What is noted of every forward that somebody looks at: which module makes which node, what the model returned."""
+"""What is recorded of a forward: which module made which node, what the model returned, zeros, source lines."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from gradstep.engine.observe.stream import Consumer, EngineEntered, ModuleEntere
 
 @dataclass
 class Watched:
-    """What the probes saw of one forward."""
+    """What was recorded of one forward."""
 
     owners: Owners = field(default_factory=Owners)
     numbers: range = range(0)
-    """The sequence numbers that nodes were given while it ran; empty when nobody watched."""
+    """The sequence numbers of the nodes that it made; empty when it was not observed."""
     lines: Lines | None = None
-    """Where the operations were written; None when nobody looked at the graph."""
+    """The source lines of the operations; None when they were not recorded."""
     output: Any = None
-    """What the root module returned last; None until it has."""
+    """The last output of the root module; None before it."""
     zeros: dict[str, list[tuple[Tensor, int]]] = field(default_factory=dict)
-    """For each module whose zeros were counted and each of its calls: how many elements were not zero, of how many."""
+    """By module and call: how many elements of the output were not zero, and how many it has."""
     runs_backward: bool = False
-    """Whether the forward ran a backward by itself, as `torch.autograd.grad` does."""
+    """True when the forward called autograd's engine, for instance by `torch.autograd.grad`."""
 
 
 ZEROING = (nn.ReLU, nn.ReLU6, nn.Threshold, nn.Hardsigmoid, nn.Hardswish, nn.Hardshrink, nn.Softshrink)
-"""Torch's modules that return exact zeros for a whole range of inputs: a unit that is there for all is dead."""
+"""Torch's modules that return exact zeros for a whole range of inputs: a unit that is always in it is dead."""
 
 
 def is_zeroing(module: nn.Module) -> bool:
-    """Return whether a module may switch units off: one of torch's that do, or one of another's named after ReLU."""
+    """Return whether a module may zero units: one of `ZEROING`, or one that is not torch's with relu in its name."""
     own = type(module).__module__.startswith("torch.")
     return isinstance(module, ZEROING) or (not own and "relu" in type(module).__name__.lower())
 
@@ -48,13 +48,13 @@ def is_zeroing(module: nn.Module) -> bool:
 def watch_forward(
     paths: dict[nn.Module, str], root: nn.Module, count_zeros: bool = False, lines: bool = False
 ) -> Iterator[Watched]:
-    """Note the module that runs and what the root returns, for as long as the block lasts.
+    """Record the modules that run and what the root returns while the block lasts.
 
     Args:
         paths: the dotted name of each module of the model; others (a loss module) are passed over.
         root: the model.
-        count_zeros: count the zeros in what modules return that may switch units off; costs a pass over it.
-        lines: note where operations are written; costs a quarter of a small forward.
+        count_zeros: count the zeros in the outputs of modules that may zero units; costs a pass over each.
+        lines: record the source lines of operations; costs a quarter of a small forward.
     """
     seen = Watched()
     number = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
@@ -89,13 +89,13 @@ def watch_forward(
 
 
 def _shape(given: object) -> tuple[int, ...] | None:
-    """Return the shape of the first tensor among what a module was given."""
+    """Return the shape of the first tensor among a module's arguments."""
     several = given if isinstance(given, tuple) else (given,)
     return next((tuple(each.shape) for each in several if isinstance(each, Tensor) and not each.is_nested), None)
 
 
 def _count(counts: list[tuple[Tensor, int]], output: object) -> None:
-    """Add how many elements of an output are not zero; the number stays on the device until a view reads it."""
+    """Append how many elements of an output are not zero; the count stays on the device until a view reads it."""
     if type(output) is not Tensor or output.is_meta or output.layout is not torch.strided or not output.numel():
         return
     if not torch._C._functorch.is_functorch_wrapped_tensor(output):

@@ -1,4 +1,4 @@
-"""What the custom Functions of a forward were given, and what keeps gradstep's own work out of what is observed."""
+"""The arguments of a forward's custom Functions; and `unobserved`, which hides gradstep's own work from consumers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gradstep.engine.observe.stream import Consumer, FunctionEntered
 
 KEPT = 64 << 20
-"""Bytes of activations that are kept of one forward, so that its custom Functions can be applied to them once more."""
+"""Bytes of activations to keep of one forward, so that its custom Functions can be applied to them again."""
 
 
 class _Thread(local):
@@ -26,7 +26,7 @@ _HERE = _Thread()
 
 @contextmanager
 def unobserved() -> Iterator[None]:
-    """Have what runs on this thread in the block be gradstep's own: a forward that is stopped there sees none of it."""
+    """Hide what runs on this thread in the block from what observes."""
     was = _HERE.unobserved
     _HERE.unobserved = True
     try:
@@ -37,24 +37,24 @@ def unobserved() -> Iterator[None]:
 
 
 def is_unobserved() -> bool:
-    """Return whether what runs on this thread is gradstep's own."""
+    """Return whether this thread is in `unobserved`."""
     return _HERE.unobserved
 
 
 @dataclass
 class Given:
-    """What a custom Function was given; the tensors have no graph, and are the very memory that it was given."""
+    """The arguments of a custom Function; the tensors are detached, and share memory with the originals."""
 
     arguments: tuple[Any, ...]
     needs: tuple[bool, ...]
     """Which of them required grad."""
     versions: tuple[int, ...]
     weights: tuple[bool, ...]
-    """Which of them are parameters: checked as they are now."""
+    """Which of them are parameters: these are used with their present values."""
 
     @property
     def written(self) -> tuple[int, ...]:
-        """The places of activations that were written in place since, by the Function itself for instance."""
+        """The indices of activations that were written in place since, for instance by the Function itself."""
         return tuple(
             i
             for i, each in enumerate(self.arguments)
@@ -64,19 +64,19 @@ class Given:
 
 @dataclass
 class Applied:
-    """What the custom Functions of one forward were given, by the sequence number of their nodes."""
+    """The arguments of the custom Functions of one forward, by the sequence number of their nodes."""
 
     given: dict[int, Given] = field(default_factory=dict)
     _bytes: int = 0
 
     def consumer(self) -> Consumer:
-        """Return what notes each call, as it begins, on its thread."""
+        """Return the consumer that records each call."""
         return {FunctionEntered: self._note}
 
     def _note(self, event: FunctionEntered) -> None:
-        """Note one call, if it makes a node, and there is room for what it was given."""
+        """Record a call that makes a node, within `KEPT`."""
         args = event.args
-        if not issubclass(event.function, torch.autograd.Function):  # what a transform makes of one
+        if not issubclass(event.function, torch.autograd.Function):  # made by a transform
             return
         needs = tuple(isinstance(each, Tensor) and each.requires_grad for each in args)
         if not torch.is_grad_enabled() or not any(needs):

@@ -1,4 +1,4 @@
-"""How `.grad` became what it is: backwards added up since it was last cleared, and how many a step has used."""
+"""The ledger: how many backwards added to each `.grad` since it was last cleared, and how many a step has used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from gradstep.engine.bits import same_bits
-from gradstep.engine.observe.account import Amount, Line, folded, standing
+from gradstep.engine.observe.account import AccountLine, Amount, folded, standing
 from gradstep.engine.observe.addends import Recorded
 
 
@@ -26,24 +26,24 @@ _NEW = Entry()
 
 
 class Accounts(NamedTuple):
-    """Everything the ledger holds at one moment; the entries and lines are never written to."""
+    """A copy of the ledger; entries and lines are immutable."""
 
     entries: dict[str, Entry]
-    lines: dict[str, tuple[Line, ...]]
+    lines: dict[str, tuple[AccountLine, ...]]
     arrived: frozenset[str] = frozenset()
 
 
 class Ledger:
-    """One entry for each parameter, by its name, and where it is recorded one line for each act."""
+    """An entry for each parameter by name, and its lines where they are recorded."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
-        self._lines: dict[str, tuple[Line, ...]] = {}
+        self._lines: dict[str, tuple[AccountLine, ...]] = {}
         self._arrived: set[str] = set()
-        """What the backward that is stopped inside has added to already."""
+        """The parameters that the running backward has already added to."""
 
     def arrived(self, name: str) -> None:
-        """Note that a backward which has not come to its end has added to `.grad`."""
+        """Note that the running backward has added to `.grad`."""
         self._arrived.add(name)
 
     def backward(
@@ -54,9 +54,9 @@ class Ledger:
         Args:
             name: the parameter.
             fresh: True when `.grad` was None before.
-            recorded: what it added, where that was recorded; else the lines end here, for they no longer add up.
+            recorded: its addends; without them the lines are dropped, for they no longer add up to `.grad`.
             forward: the number of the forward whose loss it came from.
-            loss: the value of that.
+            loss: the value of that loss.
         """
         self._arrived.discard(name)
         added, used, zeroed = _NEW if fresh else self._entries.get(name, _NEW)
@@ -66,10 +66,10 @@ class Ledger:
             return
         lines = self._lines.get(name, ())
         if fresh and lines and lines[-1].kind != "cleared":
-            lines = ()  # set to None behind our back
-        if recorded.found is not None and not _stands(lines, recorded.found):
-            lines = (*lines, Line("changed" if lines else "earlier", (recorded.found,), added, used=bool(used)))
-        line = Line("backward", recorded.parts or (Amount(),), added + 1, forward, loss)
+            lines = ()  # set to None by other code
+        if recorded.found is not None and not _add_up(lines, recorded.found):
+            lines = (*lines, AccountLine("changed" if lines else "earlier", (recorded.found,), added, used=bool(used)))
+        line = AccountLine("backward", recorded.parts or (Amount(),), added + 1, forward, loss)
         self._lines[name] = folded((*lines, line), recorded.most)
 
     def step(self, name: str) -> None:
@@ -77,34 +77,34 @@ class Ledger:
         added, _, zeroed = self._entries.get(name, _NEW)
         self._entries[name] = Entry(added, added, zeroed)
         if name in self._lines:
-            self._lines[name] = (*self._lines[name], Line("step"))
+            self._lines[name] = (*self._lines[name], AccountLine("step"))
 
     def cleared(self, name: str, to_none: bool, recorded: Tensor | None = None) -> None:
         """Note that `.grad` was cleared; `recorded` is the parameter, when lines are kept."""
         self._entries[name] = Entry(zeroed=not to_none)
         self._lines.pop(name, None)
         if recorded is not None:
-            self._lines[name] = (Line("cleared", () if to_none else (Amount.zeros(recorded),)),)
+            self._lines[name] = (AccountLine("cleared", () if to_none else (Amount.zeros(recorded),)),)
 
-    def lines(self, name: str) -> tuple[Line, ...]:
-        """Return what was recorded of a parameter since its `.grad` was last cleared; empty where nothing was."""
+    def lines(self, name: str) -> tuple[AccountLine, ...]:
+        """Return the lines of a parameter since its `.grad` was last cleared; empty where they were not recorded."""
         return self._lines.get(name, ())
 
     def entry(self, name: str) -> Entry:
-        """Return the account of a parameter."""
+        """Return the entry of a parameter."""
         return self._entries.get(name, _NEW)
 
     def state(self, name: str, parameter: Tensor) -> str:
         """Return the state of `.grad` in a word or two: none, zero, fresh, stale, x3, `x6, 1 used`, frozen, given.
 
-        Of a frozen parameter that still has one, both: `frozen, x3`.
+        A frozen parameter that still has a `.grad` has both: `frozen, x3`.
         """
         if not parameter.requires_grad:
             return "frozen" if parameter.grad is None else f"frozen, {self._amount(name)}"
         return "none" if parameter.grad is None else self._amount(name)
 
     def _amount(self, name: str) -> str:
-        """Return what a `.grad` holds: how many backwards, and how many of them a step has used."""
+        """Return how many backwards a `.grad` holds, and how many of them a step has used."""
         entry = self.entry(name)
         if name in self._arrived:
             entry = entry._replace(added=entry.added + 1)
@@ -115,17 +115,17 @@ class Ledger:
         return f"x{entry.added}, {entry.used} used" if entry.used else f"x{entry.added}"
 
     def copy(self) -> Accounts:
-        """Return the accounts as they are now, to restore them later."""
+        """Return a copy, for `restore`."""
         return Accounts(dict(self._entries), dict(self._lines), frozenset(self._arrived))
 
     def restore(self, accounts: Accounts) -> None:
-        """Put the accounts back."""
+        """Restore a copy."""
         self._entries, self._lines = dict(accounts.entries), dict(accounts.lines)
         self._arrived = set(accounts.arrived)
 
 
-def _stands(lines: tuple[Line, ...], found: Amount) -> bool:
-    """Return whether the lines add up to what was found, to the last bit."""
+def _add_up(lines: tuple[AccountLine, ...], found: Amount) -> bool:
+    """Return whether the lines add up to `found`, bit for bit."""
     if found.whole is not None:
         whole = standing(lines, lambda amount: amount.whole).value
         return whole is not None and same_bits(whole, found.whole)

@@ -1,6 +1,6 @@
-"""Module calls on threads of the user's own: what nodes they made is told by walking back from what they returned.
+"""Module calls on the user's threads: their nodes are found by walking back from what the calls returned.
 
-The counter of sequence numbers is each thread's own, so that a number alone does not say whose a node is.
+Each thread has its own counter of sequence numbers, so a number alone does not identify the call of a node.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _KEY = "gradstep call"
 
 
 class Elsewhere:
-    """The calls of one forward that ran on other threads than its own."""
+    """The calls of one forward that ran on other threads."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -25,15 +25,15 @@ class Elsewhere:
         self._first = self._end = 0
 
     def away(self) -> bool:
-        """Return whether this is another thread than the forward's."""
+        """Return whether this is not the forward's thread."""
         return get_ident() != self._home
 
     def enter(self, call: int, number: int) -> None:
-        """Note that a call begins on this thread, at a number of its counter."""
+        """Note that a call begins on this thread, at a sequence number."""
         self._open.setdefault(get_ident(), []).append((call, number))
 
     def leave(self, number: int, given: Any, output: Any) -> None:
-        """Note that the innermost call on this thread ends, and mark the nodes that it has made."""
+        """Note that the innermost call on this thread ends, and mark the nodes that it made."""
         running = self._open.get(get_ident())
         if not running:
             return
@@ -55,7 +55,7 @@ class Elsewhere:
             waiting.extend(following for following, _ in node.next_functions)
 
     def call_of(self, node: Node, number: int) -> int | None:
-        """Return the call that made a node on another thread; -1 where nothing tells, None for one made at home."""
+        """Return the call that made a node on another thread; -1 where unknown, None for the forward's own thread."""
         if not self._end:
             return None
         call = self._mark(node)
@@ -67,5 +67,5 @@ class Elsewhere:
 
 
 def _notes(node: Node) -> dict[str, tuple[Elsewhere | None, int]]:
-    """Return the dict that a node carries for whoever wants to note something; torch's stubs say it is a function."""
+    """Return a node's metadata dict; torch's stubs declare it as a function."""
     return cast("dict[str, tuple[Elsewhere | None, int]]", node.metadata)

@@ -1,4 +1,4 @@
-"""What further phases record beyond what a command needs: set by the session, from what is asked for."""
+"""What the next phases record for the views: set by the session, from their requests."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from gradstep.values.views.training import LookLayers
 
 
 class Recording:
-    """What is recorded while phases run. A view only reads what was."""
+    """What phases record. Views only read it."""
 
     def __init__(self) -> None:
         self.zeros = False
-        """True while a forward counts how many activations are zero: Layers shows it."""
+        """True to count zero activations in a forward: Layers shows them."""
         self.lines = False
-        """True while a forward notes the source line of each node: Graph and Source show it."""
+        """True to record the source line of each node in a forward: Graph and Source show it."""
         self._stop = -1
 
     def asked(self, stop: int, requests: Sequence[Request], quick: bool) -> bool:
-        """Note what is asked for at a stop; return whether this is the first look there.
+        """Note what is requested at a stop; return whether this is the first request there.
 
-        The first look at a stop says which panels are on screen, a later one may open one more. Lines go on being
-        noted after that where nobody feels it: they are asked for inside a phase.
+        The first request at a stop has all panels on screen, a later one may add a panel. Lines stay on afterwards
+        where they cost nothing noticeable: they are needed inside a phase.
 
         Args:
             stop: the number of the stop.
             requests: what is asked for.
-            quick: True when the last forward was short enough for lines to cost nothing that is felt.
+            quick: True when the last forward was so short that recording lines is not noticeable.
         """
         first, self._stop = stop != self._stop, stop
         self.zeros = any(isinstance(each, LookLayers) for each in requests) or (self.zeros and not first)

@@ -1,4 +1,4 @@
-"""Source lines: where in the user's code each node of a graph was made, noted while a forward runs."""
+"""Source lines: where in the user's code each node of a graph was made, recorded while a forward runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gradstep.values.views.inside import SourceLine
 _TORCH = str(Path(torch.__file__).resolve().parent)
 _OURS = str(Path(__file__).resolve().parents[2])
 _BETWEEN = ("observe/observer.py", "observe/compiled.py")
-"""Files of gradstep's that stand between an operation and what called it, where something watches the operations."""
+"""Files of gradstep that are on the stack between an observed operation and its caller."""
 _STANDARD = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib"))
 
 
@@ -34,14 +34,14 @@ class SourcePlace(NamedTuple):
 
 
 class Lines:
-    """Where the operations and the module calls of one forward were written, by the autograd sequence number.
+    """The source lines of the operations and module calls of one forward, by the autograd sequence number.
 
     A compiled region is one operation: all that it makes was made where it was called.
     """
 
     def __init__(self) -> None:
         self.calls: list[SourcePlace | None] = []
-        """Of each module call, in the order in which they began, where it was written; None outside of user code."""
+        """The source line of each module call, in order; None outside user code."""
         self._starts: list[int] = []
         self._ends: list[int] = []
         self._places: list[SourcePlace | None] = []
@@ -50,9 +50,9 @@ class Lines:
         self._open: list[int] = []
 
     def at(self, number: int) -> SourcePlace | None:
-        """Return where the node of a sequence number was made; None when no code of the user's was running.
+        """Return the source line that made a node, by its sequence number; None when no user code was running.
 
-        A node that no operation of Python made (of a scripted function, say) is where its module was called.
+        A node that was not made by a Python call (in a scripted function, say) has the line that called its module.
         """
         place = bisect_right(self._starts, number) - 1
         if place >= 0 and number < self._ends[place]:
@@ -62,7 +62,7 @@ class Lines:
         return self.calls[call] if call >= 0 else None
 
     def consumer(self, modules: Container[nn.Module]) -> Consumer:
-        """Return what notes them; calls of other modules than these are passed over."""
+        """Return the consumer that records them; calls of modules that are not among `modules` are ignored."""
         number = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 
         def ran(event: OpRan | RegionRan) -> None:
@@ -113,15 +113,15 @@ def place_of(frame: FrameType | None) -> SourcePlace | None:
 
 
 def text_of(place: SourcePlace) -> str:
-    """Return the text of a line, without the blanks around it; empty where the file cannot be read."""
+    """Return the stripped text of a line; empty where the file cannot be read."""
     return linecache.getline(place.file, place.line).strip()
 
 
 @cache
 def whose(file: str) -> str:
-    """Return whose a file is: `ours`, `library` for torch's and Python's own, else `user`.
+    """Return the owner of a file: `ours`, `library` for torch and the standard library, else `user`.
 
-    Models that come from other packages are the user's choice, and their lines are worth reading.
+    Models from other packages count as the user's.
     """
     if file.endswith(_BETWEEN) and file.startswith(_OURS):
         return "library"
@@ -140,7 +140,7 @@ def source_of(place: SourcePlace | None) -> SourceLine:
 
 
 def users_place(frame: FrameType | None) -> SourcePlace | None:
-    """Return the innermost line of the user's that is running, below what of gradstep's own stands before it."""
+    """Return the innermost line of user code that is running, below the frames of gradstep."""
     while frame is not None and is_ours(frame.f_code.co_filename):
         frame = frame.f_back
     return place_of(frame)
@@ -153,6 +153,6 @@ def op_name(func: Any) -> str:
 
 
 def _module_of(func: Any) -> str:
-    """Return the module of torch's that a function is from; empty for others."""
+    """Return the torch module that defines a function; empty for others."""
     module = str(getattr(func, "__module__", None) or "")
     return module if module.startswith("torch.") else ""

@@ -1,4 +1,4 @@
-"""Leaves that get a gradient and belong neither to the model nor to the optimizer: nothing will ever train them."""
+"""Stray leaves: they get a gradient but belong neither to the model nor to the optimizer, so nothing trains them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gradstep.engine.debuggee.strays import stray_of
 from gradstep.engine.tensor_trees import batch_tensors
 
 _DEEP = 4
-"""How many containers deep a tensor is looked for in what a function refers to."""
+"""The depth of containers in which a tensor is searched for."""
 
 
 def find_strays(held: Debuggee, root: Node | None) -> None:
     """Note the stray leaves of the graph of a loss, before a backward runs through it.
 
-    A leaf that a forward makes for itself is none: it is gone with its graph. One that has no name is taken for that
-    until a second graph has it.
+    A leaf that a forward creates is not stray: it goes with its graph. A leaf without a name counts as created until a
+    second graph has it.
     """
     new = [leaf for leaf in leaves_of(root) if leaf not in held.names and id(leaf) not in held.strays]
     if not new:
@@ -56,7 +56,7 @@ def leaves_of(root: Node | None) -> Iterator[Tensor]:
 
 
 def _name_in_code(held: Debuggee, tensor: Tensor) -> str:
-    """Return what the code of a loss or a forward calls a tensor; empty where it refers to none such by name."""
+    """Return the name of a tensor in the code of the loss or a forward; empty where it has none."""
     workload = held.workload
     for code in (workload.compute_loss, workload.loss, type(workload.model).forward):
         for name, value in _referred(code):
@@ -67,7 +67,7 @@ def _name_in_code(held: Debuggee, tensor: Tensor) -> str:
 
 
 def _referred(code: object) -> Iterator[tuple[str, Any]]:
-    """Yield what a function refers to beyond its arguments: its closure, its object, and the globals that it names."""
+    """Yield what a function refers to by name: its closure, its object, and globals."""
     while isinstance(code, functools.partial):
         code = code.func
     owner = getattr(code, "__self__", None)

@@ -1,7 +1,7 @@
 """The stream of events that one observer of torch emits. Consumers subscribe to kinds of them, and to nothing else.
 
-An event holds what torch passed, and is to be let go of when the consumer returns. What a consumer returns for a
-`NodeAbout`, `NodeRan` or `OpRan` takes the place of what arrived, what left or the result, as with hooks of torch's.
+An event holds what torch passed: a consumer must not keep it. What it returns for a `NodeAbout`, `NodeRan` or `OpRan`
+replaces the gradients that arrive, those that the node passes on, or the result, as with torch's hooks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.autograd.graph import Node
 from torch.optim import Optimizer
 
 Consumer: TypeAlias = "Mapping[type, Callable[[Any], Any]]"
-"""What is called for each kind of event that is subscribed to."""
+"""The function to call for each kind of event."""
 
 
 # -- forward -----------------------------------------------------------------------------------------------------------
@@ -43,9 +43,9 @@ class ModuleEntered(NamedTuple):
 
     module: nn.Module
     given: Any
-    """The arguments by position, as a rule a tuple."""
+    """The positional arguments, usually a tuple."""
     frame: FrameType
-    """The frame of torch's that runs the call."""
+    """Torch's frame that runs the call."""
 
 
 class ModuleLeft(NamedTuple):
@@ -83,7 +83,7 @@ class OpRan(NamedTuple):
 
 
 class CompositeRan(NamedTuple):
-    """A module that is one operation has run (`composites.py`); it is in no other such module."""
+    """An outermost module that is observed as one operation has run (`composites.py`)."""
 
     module: nn.Module
     given: Any
@@ -108,7 +108,7 @@ class RegionRan(NamedTuple):
 
 
 class FunctionEntered(NamedTuple):
-    """The `apply` of a custom `torch.autograd.Function` begins, which is no operation."""
+    """The `apply` of a custom `torch.autograd.Function` begins, which is not an operation."""
 
     function: type
     args: tuple[Any, ...]
@@ -176,11 +176,11 @@ class StepEntered(NamedTuple):
 
     optimizer: Optimizer
     frame: FrameType
-    """The frame of torch's that runs it: gone when it has raised, of which nobody is told."""
+    """Torch's frame that runs it: no longer on the stack after `step` has raised, for which there is no event."""
 
 
 class StepLeft(NamedTuple):
-    """`step` of an optimizer has written the weights that have a `.grad`. There is none of a step that raised."""
+    """`step` of an optimizer has returned. There is no event when it raises."""
 
     optimizer: Optimizer
 

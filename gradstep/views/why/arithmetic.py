@@ -11,7 +11,7 @@ from gradstep.engine.bits import beside, same_bits
 from gradstep.engine.debuggee.optimizers import writes_grad
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
-from gradstep.engine.observe.account import walked
+from gradstep.engine.observe.account import replayed
 from gradstep.values.numbers import short
 from gradstep.values.views.ledger import FormulaLine
 from gradstep.views.tensor.element import Element
@@ -79,7 +79,7 @@ def _added(held: Held, element: Element) -> list[float]:
     lines = held.ledger.lines(element.name)
     if not lines or lines[-1].kind != "backward":
         return []
-    last = [m.amount for m in walked(lines[-1:], lambda amount: amount.at(element.index))]
+    last = [m.amount for m in replayed(lines[-1:], lambda amount: amount.at(element.index))]
     return [float(amount) for amount in last if amount is not None] if None not in last else []
 
 

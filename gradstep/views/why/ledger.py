@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name
-from gradstep.engine.observe.account import Line, Moment, Standing, walked
+from gradstep.engine.observe.account import AccountLine, Moment, Standing, replayed
 from gradstep.values.views.ledger import LedgerRow, LedgerView
 from gradstep.views.numbers import Norms
 from gradstep.views.tensor.element import Element
@@ -64,7 +64,7 @@ def _rows(held: Held, element: Element, taken: Norms) -> Iterator[LedgerRow]:
         return
     if lines[0].kind == "backward":
         yield LedgerRow("start", "no .grad")
-    moments = list(walked(lines, lambda amount: amount.at(element.index)))
+    moments = list(replayed(lines, lambda amount: amount.at(element.index)))
     steps = [sum(line.kind == "step" for line in lines[i + 1 :]) for i in range(len(lines))]
     for i, moment in enumerate(moments):
         yield _row(moment, steps[moment.place], _part(moments, i))
@@ -87,7 +87,7 @@ def _row(moment: Moment, later: int, part: str) -> LedgerRow:
     return LedgerRow("backward", text, before, amount, after, norm, line.forward, line.loss, later, note)
 
 
-def _word(line: Line) -> str:
+def _word(line: AccountLine) -> str:
     if line.kind == "cleared":
         return "zero_grad"
     if line.kind == "changed":
