@@ -1,4 +1,4 @@
-"""Compiled regions: what observes a forward is taken away while one runs, for `torch.compile` traces whatever it meets.
+"""Compiled regions: hooks and modes are removed while one runs, for `torch.compile` would trace them.
 
 A hook or mode that Dynamo traces breaks the region or makes it compile again, and what it reports would be that of the
 trace. So a region is one operation: it runs as it runs without gradstep, and is reported when it has ended. Torch calls
@@ -30,7 +30,7 @@ class Region:
     """One call of a compiled function."""
 
     frame: FrameType
-    """The frame of torch's that runs it; the user's line that called it lies below."""
+    """Torch's frame that runs it, above the user's frame that called it."""
     function: Any
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -38,16 +38,16 @@ class Region:
     """The autograd sequence number as it began."""
     result: Any = None
     modes: list[TorchFunctionMode] = field(default_factory=list)
-    """The stack of modes that it was called under."""
+    """The torch-function modes that were active when it was called."""
     uncovered: AbstractContextManager[object] = field(default_factory=nullcontext)
     raised: BaseException | None = None
-    """What a consumer raised as it began or ended: torch would not clean up after it there."""
+    """What a consumer raised as it began or ended, to be raised later: torch would not clean up at that point."""
 
     @property
     def module(self) -> nn.Module | None:
         """The module that was compiled; None for a function."""
         found = self.function
-        while hasattr(found, "__wrapped__"):  # torch puts a frame of its own around what has none
+        while hasattr(found, "__wrapped__"):  # a wrapper of torch's
             found = found.__wrapped__
         if getattr(found, "__name__", "") in ("_call_impl", "_wrapped_call_impl"):  # not `forward`: that has no hooks
             found = found.__self__
@@ -55,21 +55,21 @@ class Region:
 
     @property
     def name(self) -> str:
-        """What is compiled, e.g. `compiled Net`."""
+        """The name in messages, e.g. `compiled Net`."""
         module = self.module
         name = type(module).__name__ if module is not None else getattr(self.function, "__qualname__", "function")
         return f"compiled {name.removesuffix('.forward').rpartition('<locals>.')[2]}"
 
-    def tell(self, told: Callable[..., None], *args: Any) -> None:
-        """Tell who observes, and keep what that raises."""
+    def call(self, function: Callable[..., None], *args: Any) -> None:
+        """Call a function with this region, and keep what it raises."""
         try:
-            told(self, *args)
+            function(self, *args)
         except BaseException as error:
             self.raised = self.raised or error
 
 
 def compiled_modules(modules: Iterable[nn.Module]) -> set[nn.Module]:
-    """Return those modules that run as one compiled region: each that was compiled, none of those inside it."""
+    """Return the modules that were compiled; not those inside them."""
     dynamo: Any = sys.modules.get("torch._dynamo.eval_frame")
     if dynamo is None or dynamo._stance.stance == "force_eager":
         return set()
@@ -79,7 +79,7 @@ def compiled_modules(modules: Iterable[nn.Module]) -> set[nn.Module]:
 
 
 def runs_once(nodes: Iterable[Node]) -> bool:
-    """Return whether a backward through these nodes may run once only: one of them is a compiled region.
+    """Return whether a backward through these nodes can run only once: one of them is a compiled region.
 
     To keep its graph alive, torch would compile its backward again, or refuse, where it reuses the memory of what it
     saved (torch/_functorch/_aot_autograd/runtime_wrappers.py, `_backward_impl`).
@@ -88,12 +88,12 @@ def runs_once(nodes: Iterable[Node]) -> bool:
 
 
 class Regions:
-    """Knows which regions run. Several threads may be in one each; module hooks are there for all threads.
+    """The regions that run: at most one on each thread. Module hooks are global to all threads.
 
     Args:
-        begins: told of each region that begins, on its thread.
-        ended: told of each that has ended, and whether it failed.
-        lift: takes what else observes out of torch while `running`, and puts it back.
+        begins: called with each region that begins, on its thread.
+        ended: called with each region that has ended, and whether it failed.
+        lift: removes all other hooks while `running`, and installs them again.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Regions:
         """What is replaced: owner, name, torch's own, and the replacement."""
         self._thread = local()
         self._regions: set[int] = set()
-        """Those that run, one of each thread."""
+        """The ids of the regions that run."""
 
     @property
     def running(self) -> bool:
@@ -153,7 +153,7 @@ class Regions:
         running.append(region)
         if len(running) > 1:
             return
-        region.tell(self._begins)
+        region.call(self._begins)
         region.modes = function_modes()
         set_function_modes([mode for mode in region.modes if not _is_our_mode(mode)])
         region.uncovered = composites.HERE.uncovered()
@@ -169,7 +169,7 @@ class Regions:
         known = region.frame.f_locals
         failed = "result" not in known if "result" in region.frame.f_code.co_varnames else sys.exc_info()[0] is not None
         region.result = known.get("result")
-        region.tell(self._ended, failed)
+        region.call(self._ended, failed)
         if region.raised is not None and not failed:
             raise region.raised
 

@@ -1,4 +1,4 @@
-"""The one place that hooks torch. Who calls a phase does not matter: what is seen of it is a stream of events.
+"""The one place that hooks torch. It emits a stream of events, whoever runs the training loop.
 
 `observe` subscribes consumers to kinds of events (`stream.py`) for as long as a block lasts. Only the hooks that the
 subscribed kinds need are installed, and each once, however many consumers there are.
@@ -46,9 +46,9 @@ class _Thread(local):
 
     def __init__(self) -> None:
         self.mode: TorchFunctionMode | None = None
-        """What sees its operations, while somebody asks for them."""
+        """The mode that observes its operations, while they are subscribed to."""
         self.over: TorchFunctionMode | None = None
-        """One that nobody asks for any more, and that has to be taken off the stack."""
+        """A mode that is no longer needed, and is still on the stack."""
         self.depth = 0
         """How many calls of the engine are running."""
         self.called = False
@@ -62,15 +62,15 @@ _HERE = _Thread()
 class _Subscription:
     """A consumer, and the thread on which it observes."""
 
-    told: Consumer
+    consumer: Consumer
     everywhere: bool
     graph: GraphOf
     leaves: Sequence[Tensor]
     thread: int = field(default_factory=get_ident)
     within: int = field(default_factory=lambda: _HERE.depth)
-    """The calls of the engine that were running when it began: they are none of its."""
+    """How many calls of the engine were running when it began: it does not observe those."""
     over: bool = False
-    """True after the block: a hook that an interrupt kept from being removed tells nothing any more."""
+    """True after the block: a hook that an interrupt has left does nothing."""
 
 
 @contextmanager
@@ -81,21 +81,20 @@ def observe(
     leaves: Sequence[Tensor] = (),
     computes: bool = False,
 ) -> Iterator[None]:
-    """Tell consumers of what torch does on this thread, for as long as the block lasts; earlier ones are told first.
+    """Call consumers with the events of this thread while the block lasts; earlier subscriptions come first.
 
     Args:
         consumers: what is called for each kind of event.
-        everywhere: modules that are called on other threads count too.
-        graph: returns the graph that a call of the engine runs through, whose nodes are to be told of; None for none.
-        leaves: the tensors whose `GradientArrives` are told.
-        computes: the consumers call torch themselves: what they do is no part of the stream.
+        everywhere: observe modules that are called on other threads too.
+        graph: returns the graph of an engine call whose nodes to observe; None for none.
+        leaves: the tensors to emit `GradientArrives` for.
+        computes: the consumers call torch themselves, which must not be observed.
     """
-    told = map(_unseen, consumers) if computes else consumers
-    mine = [_Subscription(each, everywhere, graph, leaves) for each in told]
+    mine = [_Subscription(_unseen(each) if computes else each, everywhere, graph, leaves) for each in consumers]
     try:
         _SUBSCRIPTIONS.extend(mine)
         _sync()
-        if _HERE.mode is not None or all(_OPS.isdisjoint(each.told) for each in mine):
+        if _HERE.mode is not None or all(_OPS.isdisjoint(each.consumer) for each in mine):
             yield
         else:
             with _running(_Operations()):
@@ -117,14 +116,14 @@ def _running(mode: TorchFunctionMode) -> Iterator[None]:
 
 
 def _unseen(consumer: Consumer) -> Consumer:
-    def alone(told: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def alone(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def call(event: Any) -> Any:
             with unobserved():
-                return told(event)
+                return call(event)
 
         return call
 
-    return {kind: alone(told) for kind, told in consumer.items()}
+    return {kind: alone(call) for kind, call in consumer.items()}
 
 
 def observing() -> Sequence[object]:
@@ -149,21 +148,21 @@ def _end(several: Sequence[_Subscription]) -> None:
     _sync()
 
 
-# -- who is told -------------------------------------------------------------------------------------------------------
+# -- emitting ----------------------------------------------------------------------------------------------------------
 _SUBSCRIPTIONS: list[_Subscription] = []
-_TOLD: dict[type, tuple[tuple[_Subscription, Callable[[Any], Any]], ...]] = {}
-"""For each kind that is subscribed to, who is told, and what is called."""
+_SUBSCRIBED: dict[type, tuple[tuple[_Subscription, Callable[[Any], Any]], ...]] = {}
+"""The subscriptions to each kind of event, and the function to call."""
 
 
-def _tell(event: Any) -> Any:
-    """Tell an event; return what a consumer has put in the place of what it passes, None for nothing."""
-    several = _TOLD.get(type(event))
+def _emit(event: Any) -> Any:
+    """Emit an event; return the replacement that a consumer returned, None without one."""
+    several = _SUBSCRIBED.get(type(event))
     if several is None or is_unobserved():
         return None
     thread, changed = get_ident(), None
-    for who, told in several:
+    for who, call in several:
         if (who.thread == thread or who.everywhere) and not who.over:
-            made = told(event)
+            made = call(event)
             changed = changed if made is None else made
     return changed
 
@@ -176,17 +175,17 @@ def _call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         return _CALL.own(self, *args, **kwargs)
     output, raised, _HERE.called = None, True, True
     try:
-        _tell(stream.CallEntered(self, args, kwargs, sys._getframe(1)))
+        _emit(stream.CallEntered(self, args, kwargs, sys._getframe(1)))
         output = _CALL.own(self, *args, **kwargs)
         raised = False
         return output
     finally:
         _HERE.called = False
-        _tell(stream.CallLeft(self, output, raised))
+        _emit(stream.CallLeft(self, output, raised))
 
 
 def _enter(module: nn.Module, given: Any) -> None:
-    _tell(stream.ModuleEntered(module, given, sys._getframe(1)))
+    _emit(stream.ModuleEntered(module, given, sys._getframe(1)))
     if _HERE.mode is not None:
         composites.HERE.enter(module)
 
@@ -194,23 +193,23 @@ def _enter(module: nn.Module, given: Any) -> None:
 def _leave(module: nn.Module, given: Any, output: Any) -> None:
     raised, frame = sys.exc_info()[0] is not None, sys._getframe(1)
     if _HERE.mode is not None and composites.HERE.leave(module) and not raised:
-        _tell(stream.CompositeRan(module, given, output, frame))
-    _tell(stream.ModuleLeft(module, given, output, raised, frame))
+        _emit(stream.CompositeRan(module, given, output, frame))
+    _emit(stream.ModuleLeft(module, given, output, raised, frame))
 
 
 # -- operations --------------------------------------------------------------------------------------------------------
 class _Operations(TorchFunctionMode):
-    """Sees every operation that is called from Python on its thread; what one calls inside is part of it."""
+    """Observes the operations that Python code calls on its thread; what an operation calls is part of it."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         frame, given = sys._getframe(1), kwargs or {}
         if self is _HERE.over:
             return func(*args, **given)
-        if stream.OpStarts in _TOLD:
-            _tell(stream.OpStarts(func, args, given, frame))
+        if stream.OpStarts in _SUBSCRIBED:
+            _emit(stream.OpStarts(func, args, given, frame))
         before = _number()
         result = func(*args, **given)
-        changed = _tell(stream.OpRan(func, args, given, result, before, _number(), frame))
+        changed = _emit(stream.OpRan(func, args, given, result, before, _number(), frame))
         return result if changed is None else changed
 
 
@@ -239,7 +238,7 @@ def _sweep() -> None:
 
 
 def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-    """Show a warning at the line that called the operation: torch gives that of its innermost caller, which is here."""
+    """Show a warning at the line that called the operation: torch names its innermost caller, which is in this file."""
     frame: FrameType | None = sys._getframe(1) if filename == __file__ else None
     while frame is not None and frame.f_code.co_filename != __file__:
         frame = frame.f_back
@@ -252,16 +251,16 @@ def _show_warning(message: Any, category: Any, filename: str, lineno: int, file:
 
 def _region_begins(region: Region) -> None:
     if region.module is not None:
-        _tell(stream.ModuleEntered(region.module, region.args, region.frame))
+        _emit(stream.ModuleEntered(region.module, region.args, region.frame))
 
 
 def _region_ended(region: Region, failed: bool) -> None:
     module, args, frame = region.module, region.args, region.frame
     if module is not None:
-        _tell(stream.ModuleLeft(module, args, region.result, failed, frame))
+        _emit(stream.ModuleLeft(module, args, region.result, failed, frame))
     if not failed:
         known = (region.name, module, args, region.kwargs, region.result, region.before, _number(), frame)
-        _tell(stream.RegionRan(*known))
+        _emit(stream.RegionRan(*known))
 
 
 # -- custom functions --------------------------------------------------------------------------------------------------
@@ -271,12 +270,12 @@ def _apply(function: Any, *args: Any, **kwargs: Any) -> Any:
     See torch/autograd/function.py, `_SingleLevelFunction`. Within a vmap it takes another way.
     """
     frame, result, raised = sys._getframe(1), None, True
-    _tell(stream.FunctionEntered(function, args, _number(), frame))
+    _emit(stream.FunctionEntered(function, args, _number(), frame))
     try:
         result = super(torch.autograd.function._SingleLevelFunction, function).apply(*args, **kwargs)
         raised = False
     finally:
-        _tell(stream.FunctionLeft(function, args, result, raised, frame))
+        _emit(stream.FunctionLeft(function, args, result, raised, frame))
     return result
 
 
@@ -284,7 +283,7 @@ def _apply(function: Any, *args: Any, **kwargs: Any) -> Any:
 def _run_backward(
     outputs: Sequence[Any], gradients: Any, retain: Any, create: Any, inputs: Any, *more: Any, **also: Any
 ) -> Any:
-    """Stand in the place of torch's: `torch.autograd` reaches its engine by this one name, whichever way it is called.
+    """Replace torch's: every way to call autograd's engine goes through this name in `torch.autograd`.
 
     That holds for functions that were bound before, and for the inner backward of a reentrant checkpoint.
     """
@@ -297,7 +296,7 @@ def _run_backward(
     mine = _observing()
     try:
         for each in mine:
-            _tell_one(each, stream.EngineEntered(call, depth - each.within))
+            _emit_to(each, stream.EngineEntered(call, depth - each.within))
         mine = _observing()  # a consumer may have subscribed another to what this call does
         _HERE.depth = depth + 1
         with ExitStack() as stack:
@@ -311,24 +310,24 @@ def _run_backward(
     finally:
         _HERE.depth = depth
         for each in mine:
-            _tell_one(each, stream.EngineLeft(call, depth - each.within))
+            _emit_to(each, stream.EngineLeft(call, depth - each.within))
 
 
 def _observing() -> list[_Subscription]:
     """Return who observes the engine on this thread."""
     thread = get_ident()
-    return [each for each in _SUBSCRIPTIONS if each.thread == thread and not _ENGINE.kinds.isdisjoint(each.told)]
+    return [each for each in _SUBSCRIPTIONS if each.thread == thread and not _ENGINE.kinds.isdisjoint(each.consumer)]
 
 
-def _tell_one(who: _Subscription, event: Any) -> None:
-    told = who.told.get(type(event))
-    if told is not None and not who.over:
-        told(event)
+def _emit_to(who: _Subscription, event: Any) -> None:
+    call = who.consumer.get(type(event))
+    if call is not None and not who.over:
+        call(event)
 
 
 def _hook_nodes(who: _Subscription, call: EngineCall, stack: ExitStack) -> None:
     """Hook the nodes of a call's graph, where they are subscribed to."""
-    about, ran = who.told.get(stream.NodeAbout), who.told.get(stream.NodeRan)
+    about, ran = who.consumer.get(stream.NodeAbout), who.consumer.get(stream.NodeRan)
     graph = who.graph(call) if about is not None or ran is not None else None
     if graph is None:
         return
@@ -343,30 +342,30 @@ def _hook_nodes(who: _Subscription, call: EngineCall, stack: ExitStack) -> None:
 
 
 def _hook_leaves(who: _Subscription, stack: ExitStack) -> None:
-    """Hook the leaves, last of all: what somebody has put in the place of a gradient is what arrives."""
-    arrives = who.told.get(stream.GradientArrives)
+    """Hook the leaves, after all nodes: an edited gradient arrives as edited."""
+    arrives = who.consumer.get(stream.GradientArrives)
     for leaf in who.leaves if arrives is not None else ():
         stack.callback(get_gradient_edge(leaf).node.register_prehook(_arrives(who, arrives, leaf)).remove)
 
 
-def _about(who: _Subscription, told: Any, number: int, node: Node) -> Callable[..., Any]:
+def _about(who: _Subscription, call: Any, number: int, node: Node) -> Callable[..., Any]:
     def hook(arrived: tuple[Any, ...]) -> Any:
-        return None if who.over else told(stream.NodeAbout(number, node, arrived))
+        return None if who.over else call(stream.NodeAbout(number, node, arrived))
 
     return hook
 
 
-def _ran(who: _Subscription, told: Any, number: int, node: Node) -> Callable[..., Any]:
+def _ran(who: _Subscription, call: Any, number: int, node: Node) -> Callable[..., Any]:
     def hook(left: tuple[Any, ...], arrived: tuple[Any, ...]) -> Any:
-        return None if who.over else told(stream.NodeRan(number, node, arrived, left))
+        return None if who.over else call(stream.NodeRan(number, node, arrived, left))
 
     return hook
 
 
-def _arrives(who: _Subscription, told: Any, leaf: Tensor) -> Callable[..., Any]:
+def _arrives(who: _Subscription, call: Any, leaf: Tensor) -> Callable[..., Any]:
     def hook(gradients: tuple[Tensor | None, ...]) -> None:
         if not who.over:
-            told(stream.GradientArrives(leaf, gradients[0]))
+            call(stream.GradientArrives(leaf, gradients[0]))
 
     return hook
 
@@ -374,33 +373,33 @@ def _arrives(who: _Subscription, told: Any, leaf: Tensor) -> Callable[..., Any]:
 # -- optimizers --------------------------------------------------------------------------------------------------------
 def _step_begins(optimizer: Optimizer, *_: Any) -> None:
     _sweep()
-    _tell(stream.StepEntered(optimizer, sys._getframe(1)))
+    _emit(stream.StepEntered(optimizer, sys._getframe(1)))
 
 
 def _step_ended(optimizer: Optimizer, *_: Any) -> None:
-    _tell(stream.StepLeft(optimizer))
+    _emit(stream.StepLeft(optimizer))
 
 
 def _maybe_opt_step(self: GradScaler, optimizer: Optimizer, state: Any, *args: Any, **kwargs: Any) -> Any:
     """Stand in the place of what asks whether a gradient is inf or NaN, and calls `step` where none is."""
     made = _SCALER.own(self, optimizer, state, *args, **kwargs)
     if any(found.item() for found in state["found_inf_per_device"].values()):
-        _tell(stream.StepSkipped(optimizer))
+        _emit(stream.StepSkipped(optimizer))
     return made
 
 
 def _optimizer_zero_grad(self: Optimizer, set_to_none: bool = True) -> None:
     _sweep()
-    _tell(stream.ZeroEntered(self, sys._getframe()))
+    _emit(stream.ZeroEntered(self, sys._getframe()))
     _OPTIMIZER_ZERO_GRAD.own(self, set_to_none)
-    _tell(stream.Zeroed(self, set_to_none))
+    _emit(stream.Zeroed(self, set_to_none))
 
 
 def _module_zero_grad(self: nn.Module, set_to_none: bool = True) -> None:
     _sweep()
-    _tell(stream.ZeroEntered(self, sys._getframe()))
+    _emit(stream.ZeroEntered(self, sys._getframe()))
     _MODULE_ZERO_GRAD.own(self, set_to_none)
-    _tell(stream.Zeroed(self, set_to_none))
+    _emit(stream.Zeroed(self, set_to_none))
 
 
 # -- what is in torch --------------------------------------------------------------------------------------------------
@@ -422,7 +421,7 @@ class _Hook:
 
 
 class _Replacement:
-    """A function of torch's that ours stands in the place of; one that the owner had from its base goes again."""
+    """A replaced function; where the owner had inherited it, it is deleted again."""
 
     def __init__(self, kinds: frozenset[type], owner: Any, name: str, ours: Any) -> None:
         self.kinds, self._owner, self._name, self._ours = kinds, owner, name, ours
@@ -497,14 +496,14 @@ def _sync() -> None:
     """
     done = None
     while done != (now := (tuple(_SUBSCRIPTIONS), _REGIONS.running)):
-        told: dict[type, tuple[tuple[_Subscription, Callable[[Any], Any]], ...]] = {}
+        subscribed: dict[type, tuple[tuple[_Subscription, Callable[[Any], Any]], ...]] = {}
         for each in now[0]:
-            for kind, call in each.told.items():
-                told[kind] = (*told.get(kind, ()), (each, call))
-        _TOLD.update(told)
-        for kind in _TOLD.keys() - told.keys():
-            _TOLD.pop(kind, None)
-        _REGIONS.put(not _REGION_KINDS.isdisjoint(told))
+            for kind, call in each.consumer.items():
+                subscribed[kind] = (*subscribed.get(kind, ()), (each, call))
+        _SUBSCRIBED.update(subscribed)
+        for kind in _SUBSCRIBED.keys() - subscribed.keys():
+            _SUBSCRIBED.pop(kind, None)
+        _REGIONS.put(not _REGION_KINDS.isdisjoint(subscribed))
         for hook in _IN_TORCH:
-            hook.put(not now[1] and not hook.kinds.isdisjoint(told))
+            hook.put(not now[1] and not hook.kinds.isdisjoint(subscribed))
         done = now
