@@ -116,14 +116,14 @@ def _running(mode: TorchFunctionMode) -> Iterator[None]:
 
 
 def _unseen(consumer: Consumer) -> Consumer:
-    def alone(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def hidden(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def call(event: Any) -> Any:
             with unobserved():
-                return call(event)
+                return function(event)
 
         return call
 
-    return {kind: alone(call) for kind, call in consumer.items()}
+    return {kind: hidden(function) for kind, function in consumer.items()}
 
 
 def observing() -> Sequence[object]:
