@@ -105,7 +105,7 @@ class Showing(Controller):
             case Progress(stage):
                 self.begin_stage(stage)
             case Waiting(what):
-                self.screen.say(f"pausing: {clean(what)} has to end first")
+                self.screen.say(f"pausing: {clean(what)} must end first")
             case Output(text):
                 if self.screen.session.terminal is not None:
                     self._script_output.printed(text)
@@ -223,8 +223,8 @@ class Showing(Controller):
         """Return the ways out when a load failed and nothing is loaded."""
         if stop.number or outcome is None or outcome.ok or not isinstance(outcome.command, Load):
             return ""
-        retry = f"{self.keyboard.key('restart').shown} tries again, " if self._can_retry else ""
-        return f"Nothing is loaded: {retry}: and load NAME takes another, {self.keyboard.named('quit')} quits."
+        retry = f"{self.keyboard.key('restart').shown} retries, " if self._can_retry else ""
+        return f"Nothing is loaded: {retry}:load NAME loads another workload, {self.keyboard.named('quit')} quits."
 
     def _open_on(self, opening: str) -> None:
         """Have Tensor show what the workload suggests until something is selected; no command is executed for that."""

@@ -123,7 +123,7 @@ def test_what_is_not_there_is_said_and_one_stays_where_one_was():
         async with stage(Findable()) as s:
             await s.press("slash")
             await s.type("weightless")
-            assert "nothing here is called weightless" in s.rows()[-1]
+            assert "no match for weightless" in s.rows()[-1]
             assert s.screen.focus_panel is s.screen.tensor
             for _ in "less":
                 await s.press("backspace")
@@ -154,7 +154,7 @@ def test_there_is_nothing_to_find_before_anything_is_loaded():
     async def test():
         async with stage(Findable(), opening=[]) as s:
             await s.press("slash")
-            assert "there is nothing to find yet" in s.rows()[-1]
+            assert "there is nothing to search yet" in s.rows()[-1]
             assert s.screen.line is None
 
     run(test)

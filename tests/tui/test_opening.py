@@ -65,7 +65,7 @@ def test_where_nothing_could_be_loaded_nothing_says_to_press_f_and_R_tries_again
         session = Empty()
         async with stage(session, size=size) as s:
             assert "ValueError: no data" in s.text()
-            assert "Nothing is loaded: R tries again" in s.text()
+            assert "Nothing is loaded: R retries" in s.text()
             assert "press f" not in s.text()
             assert "nothing is loaded yet" in s.text()
             assert "space" not in s.rows()[-1]

@@ -184,7 +184,7 @@ def test_R_tries_the_load_of_a_script_again():
         async with stage(FailsFirst(), opening=[], script=script) as s:
             await s.press("space", "space")
             assert "the factory raised" in s.text()
-            assert "R tries again" in " ".join(s.text().split())
+            assert "R retries" in " ".join(s.text().split())
             await s.press("R")
             await s.until(lambda: s.session.stop.number == 1)
             await s.idle()

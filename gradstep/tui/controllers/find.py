@@ -104,7 +104,7 @@ class Find(Controller):
     def begin(self) -> None:
         """Begin a search."""
         if not self.applies("find"):
-            self.screen.say("there is nothing to find yet")
+            self.screen.say("there is nothing to search yet")
             return
         graph = self.screen.panel(GraphPanel)
         self._home = _Home(
@@ -165,7 +165,7 @@ class Find(Controller):
                 self._see(view, 0)
             elif self._home is not None:
                 self._go_back(self._home)
-                self.screen.say(f"nothing here is called {clean(text.strip())}")
+                self.screen.say(f"no match for {clean(text.strip())}")
             if self.stays:
                 self._stay(view)
 

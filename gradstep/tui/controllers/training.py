@@ -139,7 +139,7 @@ class Training(Controller):
             self.screen.say("interrupting: the phase will be rolled back")
         elif self.queue.pause():
             more = f"; {self.keyboard.named('pause')} again interrupts" if self.queue.running else ""
-            self.screen.say(f"paused: the queue is clear{more}")
+            self.screen.say(f"paused: the queue is empty{more}")
         elif self.screen.why.news.said:
             self.screen.why.tell(said="")
             self.screen.rearrange()
