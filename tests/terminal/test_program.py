@@ -314,7 +314,7 @@ def test_what_was_opened_by_a_program_is_no_session_to_open_again(home: Path) ->
     terminal = Terminal([sys.executable, "program.py"], (120, 40))
     terminal.wait(lambda text: "mine" in text.splitlines()[0] and "lr 0.25" in text)
     terminal.press("4")  # the log, where the ledger stands once there is a model
-    terminal.wait("Opened by a program: there is no load command")
+    terminal.wait("Opened by a program: no load command")
     terminal.press(":forward\r")  # f right behind a digit would be a count
     terminal.wait("stop 2")
     terminal.press(":save kept.steps\r")

@@ -21,7 +21,7 @@ from gradstep.values.views import LookNames, Names
 if TYPE_CHECKING:
     from gradstep.tui.commands.prompt import CommandLine, TypedLine
 
-HANDED_OVER = "Opened by a program: there is no load command"
+HANDED_OVER = "Opened by a program: no load command"
 
 
 class CommandLines(Controller):
