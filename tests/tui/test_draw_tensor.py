@@ -15,7 +15,7 @@ from tensors import answer, matrix, statistics_of, vector
 
 from gradstep.tui.panels.tensor import panel as tensor
 from gradstep.tui.panels.tensor.foot import plane_line, title_words
-from gradstep.tui.panels.tensor.look import Look, Steady
+from gradstep.tui.panels.tensor.display import Display, StableForms
 from gradstep.tui.render import heat
 from gradstep.tui.render.lines import plain
 from gradstep.tui.render.tones import HEAT, PLAIN, style
@@ -23,8 +23,8 @@ from gradstep.values import numbers
 from gradstep.values.views.tensor import Axis, Histogram, LookTensor, Pair, Statistics, TensorView, Window
 
 
-def look(**more) -> Look:
-    return Look(Steady(), **more)
+def look(**more) -> Display:
+    return Display(StableForms(), **more)
 
 
 def text(drawing) -> str:
@@ -71,26 +71,26 @@ def test_more_columns_of_a_matrix_fit_where_its_numbers_are_short():
 @given(st.lists(st.floats(0.011, 9.0), min_size=2, max_size=8), st.sampled_from(["vector", "matrix"]))
 def test_nothing_moves_when_values_change_or_another_part_is_seen(values, kind):
     """Every window of a slice, at every stop, is drawn in the same places: those of the slice's greatest."""
-    steady = Steady()
+    forms = StableForms()
     places = set()
     for scale in (1.0, 0.4, -1.0):
         seen = tuple(value * scale for value in values)
         known = Statistics(99, -9.5 * abs(scale), 9.0, rms=1.0)
         view = vector(seen, statistics=known) if kind == "vector" else matrix((seen,), statistics=known, grad_state="")
-        drawn = plain(tensor.draw(view, 100, 4 + len(seen), Look(steady)).lines)
+        drawn = plain(tensor.draw(view, 100, 4 + len(seen), Display(forms)).lines)
         rows = drawn[1 : 1 + len(seen)] if kind == "vector" else drawn[2:3]
         places |= {tuple(at for at, letter in enumerate(row) if letter == ".") for row in rows}
     assert len(places) == 1
 
 
 def test_a_form_is_kept_until_two_digits_would_be_lost():
-    steady = Steady()
-    first = steady.column("w", 0.5, "float32", 4)
-    assert steady.column("w", 0.99, "float32", 4) == first
-    assert steady.column("w", 0.051, "float32", 4) == first
-    assert steady.column("w", 0.004, "float32", 4).form.decimals == 5
-    assert steady.column("w", 12.0, "float32", 4).text(12.0) == "+12.000"
-    assert steady.column("g", 12.0, "int64", 4).text(-12.0) == "−12"
+    forms = StableForms()
+    first = forms.column("w", 0.5, "float32", 4)
+    assert forms.column("w", 0.99, "float32", 4) == first
+    assert forms.column("w", 0.051, "float32", 4) == first
+    assert forms.column("w", 0.004, "float32", 4).form.decimals == 5
+    assert forms.column("w", 12.0, "float32", 4).text(12.0) == "+12.000"
+    assert forms.column("g", 12.0, "int64", 4).text(-12.0) == "−12"
 
 
 def test_a_window_that_is_on_its_way_does_not_hide_the_cursor():
@@ -273,7 +273,7 @@ def between(missing: str = "", **more: Any) -> TensorView:
 
 def test_a_difference_is_drawn_with_both_that_it_is_of() -> None:
     view = between()
-    drawing = tensor.draw(view, 110, 8, Look(Steady(), (1, 0)))
+    drawing = tensor.draw(view, 110, 8, Display(StableForms(), (1, 0)))
     rows = ["  ".join(row.split()) for row in plain(drawing.lines)]
     assert drawing.about == "w: stop 12 − main at stop 8  of 2×2, float32"
     assert rows[0] == "main  stop  12  stop  12  −  main"
@@ -283,15 +283,17 @@ def test_a_difference_is_drawn_with_both_that_it_is_of() -> None:
 
 
 def test_where_there_is_no_room_for_three_the_difference_is_drawn_and_the_element_said() -> None:
-    rows = [" ".join(row.split()) for row in plain(tensor.draw(between(), 45, 8, Look(Steady(), (1, 0))).lines)]
+    rows = [" ".join(row.split()) for row in plain(tensor.draw(between(), 45, 8, Display(StableForms(), (1, 0))).lines)]
     assert rows[0] == "stop 12 − main"
     assert rows[2] == "[0] +0.500 0"
     assert rows[-1].startswith("+3.0000 and +2.0000")
 
 
 def test_what_one_side_lacks_is_none_and_there_is_no_difference() -> None:
-    rows = [" ".join(row.split()) for row in plain(tensor.draw(between("second"), 110, 8, Look(Steady())).lines)]
+    rows = [
+        " ".join(row.split()) for row in plain(tensor.draw(between("second"), 110, 8, Display(StableForms())).lines)
+    ]
     assert rows[2] == "[0] +1.000 −2.000 none no difference"
     assert rows[3] == "[1] +3.000 +4.000"
-    rows = [" ".join(row.split()) for row in plain(tensor.draw(between("first"), 110, 8, Look(Steady())).lines)]
+    rows = [" ".join(row.split()) for row in plain(tensor.draw(between("first"), 110, 8, Display(StableForms())).lines)]
     assert rows[2] == "[0] none +1.000 −2.000 no difference"

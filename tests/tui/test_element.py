@@ -11,7 +11,7 @@ from stage import stage
 from tensors import answer
 
 from gradstep.tui.panels.tensor import panel as tensor
-from gradstep.tui.panels.tensor.look import Look, Steady
+from gradstep.tui.panels.tensor.display import Display, StableForms
 from gradstep.tui.panels.tensor.panel import TensorPanel
 from gradstep.tui.render.lines import plain
 from gradstep.values.views import LookTensor, LookWhy, Request, TensorView, View
@@ -104,7 +104,7 @@ def test_another_selection_puts_the_cursor_on_its_first_element():
 
 def test_the_cursor_is_drawn_on_its_row_and_its_cell():
     view = window(LookTensor(rows=4, columns=4), "matrix")
-    drawn = tensor.draw(view, 80, 8, Look(Steady(), (2, 1)))
+    drawn = tensor.draw(view, 80, 8, Display(StableForms(), (2, 1)))
     marked = [line for line in drawn.lines if line.plain.startswith("▶")]
     assert [line.plain.split()[1] for line in marked] == ["[2]"]
     assert sum(span.tone == "block" for span in marked[0].spans) == 1

@@ -235,7 +235,7 @@ def test_breakpoints_are_turned_off_and_on_and_deleted_in_their_panel() -> None:
         assert s.session.lines()[-1] == "enable 1"
         await s.press("delete")
         assert s.session.lines()[-1] == "delete 1"
-        assert "No breakpoint yet" in s.text()
+        assert "No breakpoints yet" in s.text()
         await s.press("space")
         assert s.session.lines()[-1] == "backward"
 
@@ -292,7 +292,7 @@ def test_inside_shows_what_is_passed_and_enter_opens_it_in_tensor() -> None:
         await s.press("i", "i", "i", "x")
         rows = s.text()
         assert "op.in[0]" in rows
-        assert "takes part: 0.weight, 0.bias" in rows
+        assert "uses: 0.weight, 0.bias" in rows
         assert "grad mode on; autocast off" in rows
         await s.press("down", "enter")
         assert s.session.lines()[-1] == "show op.in[1]"

@@ -10,7 +10,7 @@ from stage import stage
 
 from gradstep.tui.layout.plan import LayoutState, plan
 from gradstep.tui.panels.tensor import panel as tensor
-from gradstep.tui.panels.tensor.look import Look, Steady
+from gradstep.tui.panels.tensor.display import Display, StableForms
 from gradstep.tui.render.lines import plain
 from gradstep.values import numbers
 from gradstep.values.views import LookTensor, TensorView, Window
@@ -50,7 +50,7 @@ def test_a_small_gradient_is_no_row_of_zeros_and_a_grid_has_one_number_of_decima
 
 
 def test_the_columns_that_are_seen_are_counted():
-    shown = tensor.columns_shown(matrix(left=4), 60, Look(Steady(), left=4))
+    shown = tensor.columns_shown(matrix(left=4), 60, Display(StableForms(), left=4))
     assert 1 < shown < 16
     assert tensor.draw(matrix(left=4), 60, 9).mark() == f"← 4 → {16 - shown} more"
     assert tensor.draw(matrix(columns=2, across=2), 60, 9).mark() == ""

@@ -14,7 +14,7 @@ from textual._compositor import CompositorUpdate
 from textual.screen import Screen
 
 from gradstep.tui.render import textual_internals
-from gradstep.tui.render.textual_internals import Rows
+from gradstep.tui.render.textual_internals import RowsUpdate
 
 
 class Written:
@@ -47,7 +47,7 @@ def test_what_is_painted_row_by_row_is_the_whole_screen(size: tuple[int, int]) -
                 written.kinds.clear()
                 await running.press(key)
                 await running.until(written.whole)
-                assert Rows in written.kinds or key not in "fbsz"
+                assert RowsUpdate in written.kinds or key not in "fbsz"
 
     asyncio.run(work())
 
@@ -60,11 +60,11 @@ def test_a_stop_under_another_screen_is_not_painted_over_it() -> None:
             written = Written(running, 120, 40)
             running.screen.action_press("forward")
             await running.until(lambda: not running.screen.queue.busy)
-            assert Rows not in written.kinds
+            assert RowsUpdate not in written.kinds
             running.app.simulate_key("escape")
             await running.until(lambda: running.app.screen is running.screen)
             await running.press("b")
-            assert Rows in written.kinds
+            assert RowsUpdate in written.kinds
             await running.until(written.whole)
 
     asyncio.run(work())
@@ -82,7 +82,7 @@ def test_where_textual_has_other_names_stops_are_painted_in_the_ordinary_way(mon
             await running.press("f", "b")
             await running.until(written.whole)
             assert "b backward ●" in running.text()
-            assert Rows not in written.kinds
+            assert RowsUpdate not in written.kinds
 
     asyncio.run(work())
 

@@ -48,7 +48,7 @@ class Tensor(Controller):
         Raises:
             GradstepError: the selection does not have them.
         """
-        self._see_tensor(self.screen.tensor.see_dims(*read_dims(text, self._seen_tensor())))
+        self._see_tensor(self.screen.tensor.show_dims(*read_dims(text, self._seen_tensor())))
 
     def _seen_tensor(self) -> TensorView:
         view = self.screen.tensor.view

@@ -1,4 +1,4 @@
-"""What is typed after `element` and `dims`: a place in the selected tensor, and which of its dimensions are seen."""
+"""The arguments of `element` and `dims`: an element of the selected tensor, and the dimensions to show."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ WORDS = {
     "nan": "the first NaN",
     "inf": "the first inf",
 }
-"""The extremes that can be gone to, in words."""
+"""The description of each extreme that the cursor can go to."""
 USAGE = "element 3, 17  or  element max, min, abs, change, nan or inf; grad after it means .grad"
 
 
 def read_place(text: str, view: TensorView) -> tuple[int, ...] | LookPlace:
-    """Read where to go in what is selected: an index into the whole tensor, or an extreme that has to be looked for.
+    """Parse an element of the selection: an index into the whole tensor, or an extreme to look up.
 
     An index has a number for each dimension, or for each that the slice keeps; negative ones count from the end.
 
     Raises:
-        GradstepError: it is neither, or it is outside of the slice.
+        GradstepError: it is neither, or it is outside the slice.
     """
     word, _, rest = text.strip().lower().partition(" ")
     extreme = next((name for name in EXTREMES if name == word), None)
@@ -64,7 +64,7 @@ def _inside(given: list[int], view: TensorView) -> tuple[int, ...]:
 
 
 def places_of(index: tuple[int, ...], view: TensorView) -> list[int] | None:
-    """Return how far in the slice an index is along each dimension that it keeps; None outside of the slice."""
+    """Return the position of an index along each dimension of the slice; None outside the slice."""
     kept = {axis.dim for axis in view.axes}
     if any(at is not None and dim not in kept and at != index[dim] for dim, at in enumerate(view.place)):
         return None
@@ -79,17 +79,17 @@ def _outside(index: tuple[int, ...], view: TensorView) -> GradstepError:
 
 
 def place_words(found: PlaceView) -> str:
-    """Return where an extreme is, or why there is none."""
+    """Return the position of an extreme, or why there is none."""
     if found.index is None:
         return f"{found.name}: {found.why}"
     return f"{found.name}: {WORDS[found.extreme]} is {list(found.index)}, {numbers.single(found.value)}"
 
 
 def read_dims(text: str, view: TensorView) -> tuple[int, int]:
-    """Read which two dimensions are to be rows and columns.
+    """Parse the two dimensions to show as rows and columns.
 
     Raises:
-        GradstepError: it is something else, or they are not two of those that the slice keeps.
+        GradstepError: these are not two of the dimensions of the slice.
     """
     kept = [axis.dim for axis in view.axes]
     parts = [part for part in re.split(r"[\s,]+", text) if part]

@@ -1,4 +1,4 @@
-"""What the Tensor panel says beside its numbers: in the title what is seen, below what the whole slice amounts to."""
+"""The text of Tensor besides its numbers: the subtitle, and below the numbers the statistics of the slice."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gradstep.tui.keys.keyboard import Keyboard
-from gradstep.tui.panels.tensor.grid import CHANGED, room_of
-from gradstep.tui.panels.tensor.look import Look, dtype_of, sides_of, value_at
+from gradstep.tui.panels.tensor.grid import CHANGED, grid_layout
+from gradstep.tui.panels.tensor.display import Display, dtype_of, sides_of, value_at
 from gradstep.tui.render import heat
 from gradstep.tui.render.drawing import GUTTER
 from gradstep.tui.render.lines import Line, Row, clean, fit_parts, text_line
@@ -19,13 +19,13 @@ from gradstep.values.views.tensor import Histogram, Pair, Statistics, TensorView
 BINS = 24
 """Bars of a histogram."""
 _LEAST = 3
-"""Rows of heads and numbers that are left whatever is said below them."""
+"""Minimum number of rows for header and numbers, whatever is below them."""
 _BARS = "▁▂▃▄▅▆▇█"
 
 
 # -- the title ---------------------------------------------------------------------------------------------------------
 def title_words(view: TensorView) -> str:
-    """Return what is seen: the slice in torch's own notation, of what, and which dimensions are rows and columns."""
+    """Return the subtitle: the slice in torch notation, the whole shape, and which dimensions are rows and columns."""
     usual = len(view.axes) < 3 and list(view.dims) == sorted(view.dims)
     name = clean(view.name if usual else plane_line(view))
     if view.pair is not None:
@@ -37,7 +37,7 @@ def title_words(view: TensorView) -> str:
 
 
 def _ends(pair: Pair) -> tuple[str, str]:
-    """Return what the two points of a difference are called, each with its stop."""
+    """Return the names of the two points of a difference, each with its stop."""
     first, second = (
         clean(name) if name == f"stop {stop}" else f"{clean(name)} at stop {stop}"
         for name, stop in ((pair.first, pair.first_stop), (pair.second, pair.second_stop))
@@ -46,7 +46,7 @@ def _ends(pair: Pair) -> tuple[str, str]:
 
 
 def plane_line(view: TensorView) -> str:
-    """Return the plane that is seen as a selection: `conv.weight[0, 2, :, :]`."""
+    """Return the visible plane as a selection: `conv.weight[0, 2, :, :]`."""
     axes = {axis.dim: axis for axis in view.axes}
     parts = []
     for dim, index in enumerate(view.place):
@@ -61,7 +61,7 @@ def plane_line(view: TensorView) -> str:
 
 
 def planes_words(view: TensorView, keyboard: Keyboard) -> str:
-    """Return at which index of the dimensions that are neither rows nor columns the window is; empty without any."""
+    """Return the index of the window in the dimensions that are neither rows nor columns; empty without any."""
     others = [axis for axis in view.axes if axis.dim not in view.dims]
     if not others:
         return ""
@@ -71,30 +71,30 @@ def planes_words(view: TensorView, keyboard: Keyboard) -> str:
 
 
 # -- below the numbers -------------------------------------------------------------------------------------------------
-def foot_lines(view: TensorView, width: int, height: int, look: Look) -> list[Line]:
-    """Return the lines below the numbers: one, or of the whole block what leaves room for a row of `height`."""
-    if not look.block:
-        return [_line(_parts(view, width, look), width)]
-    return _block(view, width, look)[: max(1, height - _LEAST)]
+def foot_lines(view: TensorView, width: int, height: int, display: Display) -> list[Line]:
+    """Return the lines below the numbers: one, or the block of all statistics as far as `height` allows."""
+    if not display.block:
+        return [_line(_parts(view, width, display), width)]
+    return _block(view, width, display)[: max(1, height - _LEAST)]
 
 
-def _block(view: TensorView, width: int, look: Look) -> list[Line]:
-    lines = [_here(view, width, look), *_table(view, width)]
-    extra = [part for part in (view.note, planes_words(view, look.keyboard)) if part]
-    extra += [] if look.heat else _marks(view)
-    if look.heat:
+def _block(view: TensorView, width: int, display: Display) -> list[Line]:
+    lines = [_here(view, width, display), *_table(view, width)]
+    extra = [part for part in (view.note, planes_words(view, display.keyboard)) if part]
+    extra += [] if display.heat else _marks(view)
+    if display.heat:
         lines.append(heat.ramp(Row(width).to(GUTTER)).add("   ").add("  ".join(extra), "dim").line())
     elif extra:
         lines.append(_line(extra, width))
     return lines
 
 
-def _parts(view: TensorView, width: int, look: Look) -> list[str]:
-    """Return what is to be said in one line, the most needed first."""
+def _parts(view: TensorView, width: int, display: Display) -> list[str]:
+    """Return the parts of the one line, the most important first."""
     amount = math.prod(view.shape)
     known = view.statistics
-    parts = [*_unseen(view, width, look), clean(view.note)]
-    parts.append(planes_words(view, look.keyboard))
+    parts = [*_unseen(view, width, display), clean(view.note)]
+    parts.append(planes_words(view, display.keyboard))
     these = f"all {amount:,}" if view.pair is None or view.pair.missing else "the difference"
     if amount == 1:
         parts.append("1 element")
@@ -111,14 +111,14 @@ def _parts(view: TensorView, width: int, look: Look) -> list[str]:
         parts.append(f".grad norm {numbers.norm(view.grad_statistics.norm)}")
         if view.grad_statistics.nans or view.grad_statistics.infs:
             parts.append(f".grad {_odd(view.grad_statistics)}")
-    return [part for part in (*parts, *([] if look.heat else _marks(view))) if part]
+    return [part for part in (*parts, *([] if display.heat else _marks(view))) if part]
 
 
-def _unseen(view: TensorView, width: int, look: Look) -> list[str]:
-    """Return what both sides of a difference are at the cursor, where there is no room to draw them."""
-    if view.pair is None or len(room_of(view, width).sides) == len(sides_of(view)) or look.spot is None:
+def _unseen(view: TensorView, width: int, display: Display) -> list[str]:
+    """Return both values at the cursor of a difference, if there is no room for their grids."""
+    if view.pair is None or len(grid_layout(view, width).sides) == len(sides_of(view)) or display.spot is None:
         return []
-    i, j = look.spot[0] - view.top, look.spot[1] - view.left if view.kind == "matrix" else 0
+    i, j = display.spot[0] - view.top, display.spot[1] - view.left if view.kind == "matrix" else 0
     values = [value_at(side.window, i, j) for side in sides_of(view)[:2]]
     form = numbers.form_of(values, view.dtype)
     return [" and ".join(numbers.signed(value, form) for value in values)]
@@ -140,12 +140,12 @@ def _line(parts: Sequence[str], width: int) -> Line:
     return text_line(fit_parts(parts, width - GUTTER - 1), width, "dim")
 
 
-def _here(view: TensorView, width: int, look: Look) -> Line:
-    """Return everything about the element under the cursor."""
+def _here(view: TensorView, width: int, display: Display) -> Line:
+    """Return the row on the element under the cursor."""
     row = Row(width).to(GUTTER)
-    if look.spot is None:
+    if display.spot is None:
         return row.line()
-    i, j = look.spot[0] - view.top, look.spot[1] - view.left if view.kind == "matrix" else 0
+    i, j = display.spot[0] - view.top, display.spot[1] - view.left if view.kind == "matrix" else 0
     row.add("▶ ", "now")
     if view.pair is not None:
         return _here_between(view, row, i, j)
@@ -168,7 +168,7 @@ def _here(view: TensorView, width: int, look: Look) -> Line:
 
 
 def _here_between(view: TensorView, row: Row, i: int, j: int) -> Line:
-    """Return what the element under the cursor is on both sides, and the difference."""
+    """Return the element under the cursor on both sides, and the difference."""
     for side in sides_of(view):
         row.add(f"{side.name} ", "dim")
         if side.window is None:
@@ -187,7 +187,7 @@ def own_name_of(view: TensorView) -> str:
 
 # -- statistics --------------------------------------------------------------------------------------------------------
 class _Figure(NamedTuple):
-    """A column of the table of statistics, and how much it is needed: 1 the most."""
+    """A column of the table of statistics; rank 1 is the most important."""
 
     title: str
     width: int
@@ -204,11 +204,11 @@ _FIGURES = (
     _Figure("NaN", 8, 4),
     _Figure("inf", 8, 4),
 )
-"""Each as wide as any number in it can be, so that nothing moves when one changes."""
+"""Each as wide as any number in it can be, so that columns don't move."""
 
 
 def _table(view: TensorView, width: int) -> list[Line]:
-    """Return the statistics as a row for each side, and their histograms beside them or below."""
+    """Return a row of statistics for each side, and the histograms beside or below them."""
     there = [(side.name, side.known) for side in sides_of(view) if side.known is not None]
     if not there:
         return [text_line(f"all {math.prod(view.shape):,}: computing …", width, "dim")]
@@ -244,7 +244,7 @@ def _table(view: TensorView, width: int) -> list[Line]:
 
 
 def _figure(title: str, known: Statistics, dtype: str) -> tuple[str, str]:
-    """Return a figure as text, and its tone."""
+    """Return a statistic as text, and its tone."""
     counts = {"zeros": known.zeros, "NaN": known.nans, "inf": known.infs}
     if title in counts:
         return f"{counts[title]:,}", "odd" if counts[title] and title != "zeros" else "dim"
@@ -263,7 +263,7 @@ def _histogram_title(row: Row, there: Sequence[tuple[str, Statistics]]) -> Row:
 
 
 def _histogram(row: Row, made: Histogram | None) -> Row:
-    """Append bars for the bins, each in the hue of its sign, between the ends of the range."""
+    """Append the bars of the bins between the ends of the range, coloured by sign."""
     if made is None:
         return row
     row.add(f"{numbers.single(made.low):>10} ", "dim")

@@ -15,7 +15,7 @@ from gradstep.tui.panels.tensor import table as tensor_table
 from gradstep.tui.panels.tensor.element import places_of
 from gradstep.tui.panels.tensor.foot import BINS, foot_lines, title_words
 from gradstep.tui.panels.tensor.grid import axis_of, columns_shown, fold_of
-from gradstep.tui.panels.tensor.look import Look, Steady
+from gradstep.tui.panels.tensor.display import Display, StableForms
 from gradstep.tui.render.copying import Copied, element_copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, empty
 from gradstep.tui.render.lines import clean
@@ -24,15 +24,15 @@ from gradstep.values.views import Request
 from gradstep.values.views.tensor import QUANTITIES, Between, LookTensor, Quantity, TensorView
 
 _CELL = 6
-"""Cells that a number of a grid needs at least: what a request for a window goes by, before any is seen."""
+"""Minimum width of a number in a grid, which determines the window of the first request."""
 _TALL = 20
-"""Rows of a body in which there is room to say everything about the slice without being asked."""
+"""Minimum height at which all statistics of the slice are shown by default."""
 _SPARE = 10
-"""Rows beside those of the slice that this takes, heads included."""
+"""Rows that this needs besides those of the slice, header included."""
 
 
-def draw(view: TensorView | None, width: int, height: int, look: Look | None = None) -> Drawing:
-    """Draw the window that the view holds; without a `look`, in numbers and without a cursor."""
+def draw(view: TensorView | None, width: int, height: int, display: Display | None = None) -> Drawing:
+    """Draw the window that the view holds; without a `display` as numbers, and without a cursor."""
     if view is None:
         return empty(width, height, "No tensor yet: a weight appears once the model is built.")
     if not view.name:
@@ -40,34 +40,36 @@ def draw(view: TensorView | None, width: int, height: int, look: Look | None = N
     if view.value is None or view.kind == "none":
         about = f"{clean(view.name)}  of {view.dtype}" if view.dtype else clean(view.name)
         return empty(width, height, clean(view.note) or "There are no numbers to show here.", about=about)
-    look = look or Look(Steady(), first=view.top, left=view.left)
-    foot = foot_lines(view, width, height, look)
+    display = display or Display(StableForms(), first=view.top, left=view.left)
+    foot = foot_lines(view, width, height, display)
     room = height - len(foot)
-    lines = (tensor_grid.grid_lines if _is_grid(view, look) else tensor_table.table_lines)(view, width, room, look)
+    lines = (tensor_grid.grid_lines if _is_grid(view, display) else tensor_table.table_lines)(
+        view, width, room, display
+    )
     lines = lines[: max(room, 1)]
-    drawn = max(0, min(len(lines), height) - (tensor_grid.HEADS if _is_grid(view, look) else tensor_table.HEADS))
-    return Drawing(title_words(view), (lines + foot)[: max(height, 0)], *_window(view, width, look, drawn))
+    drawn = max(0, min(len(lines), height) - (tensor_grid.HEADS if _is_grid(view, display) else tensor_table.HEADS))
+    return Drawing(title_words(view), (lines + foot)[: max(height, 0)], *_window(view, width, display, drawn))
 
 
-def _window(view: TensorView, width: int, look: Look, drawn: int) -> tuple[int, int, int, int, int]:
-    """Return of a window of `drawn` rows: rows in all, those above it and in it, columns at its left and right."""
+def _window(view: TensorView, width: int, display: Display, drawn: int) -> tuple[int, int, int, int, int]:
+    """Return for a window of `drawn` rows: all rows, those above and in it, and the columns at its left and right."""
     down, across = axis_of(view, 0), axis_of(view, 1)
     rows = 1 if down is None else down.count
-    first = view.top + tensor_grid.begins(view, width, look)
-    seen = min(rows - first, drawn * (fold_of(view, width) if look.heat and view.kind == "vector" else 1))
+    first = view.top + tensor_grid.begins(view, width, display)
+    seen = min(rows - first, drawn * (fold_of(view, width) if display.heat and view.kind == "vector" else 1))
     if across is None:
         return rows, first, seen, 0, 0
-    shown = columns_shown(view, width, look)
-    left = max(view.left, min(look.left, across.count - shown))
+    shown = columns_shown(view, width, display)
+    left = max(view.left, min(display.left, across.count - shown))
     return rows, first, seen, left, across.count - left - shown
 
 
-def _is_grid(view: TensorView, look: Look) -> bool:
-    return look.heat or view.kind == "matrix"
+def _is_grid(view: TensorView, display: Display) -> bool:
+    return display.heat or view.kind == "matrix"
 
 
 class TensorPanel(Panel[TensorView]):
-    """The window of the selection, and the cursor on one element of it; scrolling asks for another window."""
+    """A window of the selected tensor, with a cursor on an element; scrolling requests another window."""
 
     title = "Tensor"
     shows: ClassVar[type[TensorView]] = TensorView
@@ -84,30 +86,30 @@ class TensorPanel(Panel[TensorView]):
         self.left = 0
         """The column of the slice at the left of the window, as `first` is the row at its top."""
         self.at: list[int] = []
-        """Where the cursor is in the slice: how far along each dimension that it keeps."""
+        """The position of the cursor along each dimension of the slice."""
         self.dims: tuple[int, ...] = ()
         self.quantity: Quantity = "value"
         self.heat = False
         self.block: bool | None = None
-        """Whether everything is said of the slice; None for where there is room."""
+        """Whether all statistics are shown; None: if there is room."""
         self.element: tuple[int, ...] | None = None
-        """The element of the selection that is pointed at: an index into the whole tensor; None while there is none."""
+        """The element that Why and Ledger are about: an index into the whole tensor; None for none."""
         self.spot: tuple[int, ...] | None = None
-        """The element under the cursor: the same, unless a difference is seen, which Why and Ledger are not about."""
+        """The element under the cursor: the same, unless a difference is shown."""
         self.opening: Expression | None = None
-        """What is looked at for as long as nothing is selected."""
+        """What is shown while nothing is selected."""
         self.between: Between | None = None
-        """What is looked at at two points, in place of the selection."""
+        """The tensor and the two points of a difference, shown in place of the selection; None for none."""
         self._going: tuple[int, ...] = ()
-        """Where the cursor goes with the view that comes next."""
-        self._steady = Steady()
+        """Where the cursor goes when the next view arrives."""
+        self._forms = StableForms()
         self._height = 0
-        """Rows of the body as it was drawn last, and below its columns."""
+        """Rows of the body as last drawn; `_width` is its columns."""
         self._width = 0
         self._followed = False
-        """True when the cursor was moved last, and not the window without it: then it stays in sight."""
+        """True if the cursor moved last, rather than the window without it: a resize then keeps it visible."""
 
-    # -- what is asked for --------------------------------------------------------------------------------------------
+    # -- the request --------------------------------------------------------------------------------------------------
     def request(self) -> Request:
         """Return the request for its view."""
         width, rows = self.size.width, max(1, self.body)
@@ -120,7 +122,7 @@ class TensorPanel(Panel[TensorView]):
         axes = view.axes if view is not None else ()
         shown = self.dims or (view.dims if view is not None else ())
         at = tuple(0 if axis.dim in shown else place for axis, place in zip(axes, self.at, strict=False))
-        bins = BINS if self._says_all else 0
+        bins = BINS if self._shows_all else 0
         name = view.name if view is not None else ""
         quantity = self.quantity
         if self.between is not None and quantity == "value":
@@ -130,7 +132,7 @@ class TensorPanel(Panel[TensorView]):
         )
 
     def press(self, key: str, actions: Actions) -> bool:
-        """Copy the whole slice, or come back from a difference."""
+        """Copy the whole slice, or close a difference."""
         if key == "copy_all":
             actions.copy_slice()
             return True
@@ -142,32 +144,32 @@ class TensorPanel(Panel[TensorView]):
 
     @property
     def timeless(self) -> bool:
-        """True while a difference is seen, which is of two moments."""
+        """True while a difference is shown, which is about two points."""
         return self.between is not None
 
     @property
     def own_badge(self) -> str:
-        """What the title says of a difference."""
+        """`DIFFERENCE` while one is shown."""
         return "DIFFERENCE" if self.between is not None else ""
 
     def keys(self) -> Mapping[str, Callable[[], str]]:
-        """Return the ways to look at the tensor."""
+        """Return the keys that change how the tensor is shown."""
         return {
-            "tensor_heat": self.turn_heat,
-            "tensor_quantity": self.turn_quantity,
-            "tensor_statistics": self.turn_statistics,
-            "tensor_dims": self.turn_dims,
+            "tensor_heat": self.toggle_heat,
+            "tensor_quantity": self.switch_quantity,
+            "tensor_statistics": self.toggle_statistics,
+            "tensor_dims": self.switch_dims,
             "tensor_back": lambda: self.step_plane(-1),
             "tensor_on": lambda: self.step_plane(1),
         }
 
     @property
     def due(self) -> bool:
-        """True when the statistics are still to come: the same request is then made again."""
+        """True until the statistics arrive: the same request is then made again."""
         return self.view is not None and self.view.due
 
     def update(self, view: TensorView, before: TensorView | None) -> None:
-        """Follow the window; another selection is seen from its start."""
+        """Follow the window; start at the beginning of another selection."""
         if before is None or (before.name, before.shape, _ends(before)) != (view.name, view.shape, _ends(view)):
             self.first, self.left, self.dims = view.top, view.left, ()
             self.at = [0] * len(view.axes)
@@ -180,7 +182,7 @@ class TensorPanel(Panel[TensorView]):
             self._point()
 
     def compare(self, between: Between | None, at: tuple[int, ...] = ()) -> None:
-        """Look at a tensor at two points, the cursor on an element; None for the selection again."""
+        """Show a tensor at two points, with the cursor on an element; None returns to the selection."""
         self.between, self._going = between, at
         self.first = self.left = 0
         self.dims = ()
@@ -190,19 +192,19 @@ class TensorPanel(Panel[TensorView]):
         """Draw the body."""
         before, self._height, self._width = (self._width, self._height), height, width
         if self.view is not None:
-            self._steady.turn_to(self.view)
+            self._forms.follow(self.view)
             if before != (width, height) and self._followed:
                 self._follow(self.view)
-        return draw(self.view, width, height, self._look)
+        return draw(self.view, width, height, self._display)
 
     @property
-    def _look(self) -> Look:
+    def _display(self) -> Display:
         view = self.view
         spot = None if view is None else (self._place(view, 0), self._place(view, 1))
-        return Look(self._steady, spot, self.first, self.left, self.heat, self._says_all, self.keyboard)
+        return Display(self._forms, spot, self.first, self.left, self.heat, self._shows_all, self.keyboard)
 
     @property
-    def _says_all(self) -> bool:
+    def _shows_all(self) -> bool:
         if self.block is not None or self.view is None:
             return bool(self.block)
         axis = axis_of(self.view, 0)
@@ -228,7 +230,7 @@ class TensorPanel(Panel[TensorView]):
             self._move_to(view, place, self._place(view, place) + columns)
 
     def go(self, index: tuple[int, ...]) -> bool:
-        """Put the cursor on an element of the whole tensor; False when it is not in the selection."""
+        """Move the cursor to an element of the whole tensor; return False if it is not in the selection."""
         view = self.view
         places = None if view is None or len(index) != len(view.whole) else places_of(index, view)
         if view is None or places is None:
@@ -239,11 +241,11 @@ class TensorPanel(Panel[TensorView]):
         return True
 
     def click_row(self, row: int) -> None:
-        """Put the cursor on the row that was clicked."""
+        """Move the cursor to the row."""
         view = self.view
         if view is not None and view.kind in ("vector", "matrix"):
             fold = fold_of(view, self.size.width) if self._folds(view) else 1
-            row -= tensor_grid.HEADS if _is_grid(view, self._look) else tensor_table.HEADS
+            row -= tensor_grid.HEADS if _is_grid(view, self._display) else tensor_table.HEADS
             if 0 <= row < self._seen(view):
                 self._move_to(view, 0, self.first + row * fold)
 
@@ -263,7 +265,7 @@ class TensorPanel(Panel[TensorView]):
         self._point()
 
     def _follow(self, view: TensorView) -> None:
-        """Move the window so that the cursor is in it."""
+        """Scroll the cursor into view."""
         self._followed = True
         row, column = self._place(view, 0), self._place(view, 1)
         fold = fold_of(view, self.size.width) if self._folds(view) else 1
@@ -271,18 +273,18 @@ class TensorPanel(Panel[TensorView]):
         line = row // fold * fold
         self.first = max(0, min(max(self.first // fold * fold, line - seen + fold), line))
         if view.kind == "matrix":
-            across = columns_shown(view, self.size.width, self._look)
+            across = columns_shown(view, self.size.width, self._display)
             self.left = max(0, min(max(self.left, column - across + 1), column))
 
     def _seen(self, view: TensorView) -> int:
-        """Return how many rows of numbers are drawn."""
-        look = self._look
-        heads = tensor_grid.HEADS if _is_grid(view, look) else tensor_table.HEADS
+        """Return the number of visible rows of numbers."""
+        display = self._display
+        heads = tensor_grid.HEADS if _is_grid(view, display) else tensor_table.HEADS
         height = self._height or self.body
-        return max(1, height - heads - len(foot_lines(view, self.size.width, height, look)))
+        return max(1, height - heads - len(foot_lines(view, self.size.width, height, display)))
 
     def _place(self, view: TensorView, place: int) -> int:
-        """Return how far in the slice the cursor is along the rows (0) or the columns (1)."""
+        """Return the position of the cursor in the slice along the rows (0) or columns (1)."""
         axis = axis_of(view, place)
         return self.at[view.axes.index(axis)] if axis is not None and len(self.at) == len(view.axes) else 0
 
@@ -292,7 +294,7 @@ class TensorPanel(Panel[TensorView]):
             self.at[view.axes.index(axis)] = max(0, min(to, axis.count - 1))
 
     def _point(self) -> None:
-        """Find the element under the cursor."""
+        """Update the element under the cursor."""
         view = self.view
         self.spot = None
         if view is not None and view.kind != "none":
@@ -301,16 +303,16 @@ class TensorPanel(Panel[TensorView]):
         if view is None or view.pair is None:
             self.element = self.spot
 
-    # -- other ways to look -------------------------------------------------------------------------------------------
-    def turn_heat(self) -> str:
-        """Draw numbers as a heat map, or as numbers; say which."""
+    # -- what is shown and how ----------------------------------------------------------------------------------------
+    def toggle_heat(self) -> str:
+        """Toggle the heat map; return the description."""
         self.heat = not self.heat
         if self.view is not None:
             self._follow(self.view)
         return "a heat map" if self.heat else "numbers"
 
-    def turn_quantity(self) -> str:
-        """See values, what the last phase added to them, or that over what they were; say which."""
+    def switch_quantity(self) -> str:
+        """Switch between values, changes and relative changes; return the description."""
         if self.between is not None:
             self.quantity = "change" if self.quantity == "ratio" else "ratio"
             return "the difference" if self.quantity == "change" else "the difference relative to the first"
@@ -322,13 +324,13 @@ class TensorPanel(Panel[TensorView]):
         }
         return words[self.quantity]
 
-    def turn_statistics(self) -> str:
-        """Return everything about the slice, or what fits in a line; say which."""
-        self.block = not self._says_all
+    def toggle_statistics(self) -> str:
+        """Toggle all statistics of the slice; return the description."""
+        self.block = not self._shows_all
         return "statistics of the whole slice" if self.block else "numbers"
 
-    def turn_dims(self) -> str:
-        """See the next two dimensions as rows and columns, each pair both ways; say which."""
+    def switch_dims(self) -> str:
+        """Show the next two dimensions as rows and columns, each pair both ways; return the description."""
         view = self.view
         if view is None or view.kind != "matrix":
             return "there are no two dimensions to swap"
@@ -337,10 +339,10 @@ class TensorPanel(Panel[TensorView]):
         pairs.sort(key=lambda pair: (-max(pair), -min(pair), pair[0] > pair[1]))
         now = self.dims or view.dims
         at = pairs.index((now[0], now[1])) if now in pairs else -1
-        return self.see_dims(*pairs[(at + 1) % len(pairs)])
+        return self.show_dims(*pairs[(at + 1) % len(pairs)])
 
-    def see_dims(self, rows: int, columns: int) -> str:
-        """See these two dimensions as rows and columns, the cursor on the same element."""
+    def show_dims(self, rows: int, columns: int) -> str:
+        """Show these two dimensions as rows and columns, with the cursor on the same element."""
         self.dims = (rows, columns)
         self.first = self.left = 0
         if self.view is not None:
@@ -348,7 +350,7 @@ class TensorPanel(Panel[TensorView]):
         return f"rows are dimension {rows}, columns dimension {columns}"
 
     def step_plane(self, by: int) -> str:
-        """Go to the next index of the dimensions that are neither rows nor columns, the last of them first."""
+        """Go to the next index of the dimensions that are neither rows nor columns, the last one fastest."""
         view = self.view
         dims = self.dims or (view.dims if view is not None else ())
         others = [i for i, axis in enumerate(view.axes) if axis.dim not in dims] if view is not None else []
@@ -366,5 +368,5 @@ class TensorPanel(Panel[TensorView]):
 
 
 def _ends(view: TensorView) -> tuple[int, int] | None:
-    """Return the stops that a difference is between; None for what is no difference."""
+    """Return the stops that a difference is between; None if it is not a difference."""
     return None if view.pair is None else (view.pair.first_stop, view.pair.second_stop)

@@ -1,4 +1,4 @@
-"""A vector in the Tensor panel: a row for each element with value, `.grad`, what changed, and a bar."""
+"""A vector in Tensor: a row per element with value, `.grad`, change, and a bar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gradstep.tui.panels.tensor.grid import CHANGED, axis_of, begins, longest
-from gradstep.tui.panels.tensor.look import Column, Look, cells_of, dtype_of, flat, own_name, peak, sides_of
+from gradstep.tui.panels.tensor.display import Column, Display, cells_of, dtype_of, flat, own_name, peak, sides_of
 from gradstep.tui.render.drawing import GUTTER, cursor
 from gradstep.tui.render.lines import Line, Row, fit
 from gradstep.values import numbers
@@ -16,28 +16,28 @@ from gradstep.values.views.tensor import TensorView, Window
 HEADS = 1
 """Rows above the numbers."""
 _WIDE = 60
-"""Columns from which on heads are written out, and further apart."""
+"""Minimum width for full titles and wide gaps."""
 _THREE = 40
-"""Columns from which on there is room for two tensors and their difference."""
+"""Minimum width for two tensors and their difference."""
 
 
-def table_lines(view: TensorView, width: int, height: int, look: Look) -> list[Line]:
-    """Draw the table in `height` rows, its head included."""
+def table_lines(view: TensorView, width: int, height: int, display: Display) -> list[Line]:
+    """Draw the table in `height` rows, header included."""
     labels = [f"[{label}]" if label else "" for label in view.row_labels or ("",)]
     table = _Table(width, max(3, longest(axis_of(view, 0), view.row_labels) + 2))
-    (_add_pair if view.pair is not None else _add_own)(table, view, width, look)
-    skip = begins(view, width, look)
-    here = look.spot[0] - view.top if look.spot is not None else -1
+    (_add_pair if view.pair is not None else _add_own)(table, view, width, display)
+    skip = begins(view, width, display)
+    here = display.spot[0] - view.top if display.spot is not None else -1
     shown = range(skip, min(len(labels), skip + max(0, height - HEADS)))
     return [table.header(), *(table.line(i, labels[i], i == here) for i in shown)]
 
 
-def _add_own(table: _Table, view: TensorView, width: int, look: Look) -> None:
-    """Add a tensor and its `.grad`, what changed of it or what a step would give, and bars."""
-    own, dtype, steady = own_name(view), dtype_of(view), look.steady
-    form = steady.column(own, peak(view.statistics, flat(view.value)), dtype, 4)
+def _add_own(table: _Table, view: TensorView, width: int, display: Display) -> None:
+    """Add a tensor and its `.grad`, the change or the result of a step, and bars."""
+    own, dtype, forms = own_name(view), dtype_of(view), display.forms
+    form = forms.column(own, peak(view.statistics, flat(view.value)), dtype, 4)
     table.column(own, _first(view.value), form, _marks(view.value))
-    of_grad = steady.column(".grad", peak(view.grad_statistics, flat(view.grad)), dtype, 4)
+    of_grad = forms.column(".grad", peak(view.grad_statistics, flat(view.grad)), dtype, 4)
     if view.grad_state or view.grad is not None:
         marks = [True] * len(view.row_labels or ("",)) if view.grad_gone else _marks(view.grad)
         table.column(".grad", _first(view.grad), of_grad, marks, missing="none")
@@ -47,7 +47,7 @@ def _add_own(table: _Table, view: TensorView, width: int, look: Look) -> None:
     if width >= 40 and changes and view.quantity == "value":
         greatest = peak(None, changes)
         title = fit(f"change of {changed}", 18) if width >= _WIDE else "change"
-        table.column(title, changes, steady.column("change", greatest, dtype, 4), [])
+        table.column(title, changes, forms.column("change", greatest, dtype, 4), [])
     elif width >= 40 and view.would is not None:
         table.column("step would give" if width >= _WIDE else "after a step", view.would, form, [])
     grads = flat(view.grad)
@@ -55,13 +55,13 @@ def _add_own(table: _Table, view: TensorView, width: int, look: Look) -> None:
     table.bars(bars, barred, peak(view.grad_statistics if barred == ".grad" else view.statistics, bars))
 
 
-def _add_pair(table: _Table, view: TensorView, width: int, look: Look) -> None:
-    """Add both tensors, their difference, and bars of it."""
+def _add_pair(table: _Table, view: TensorView, width: int, display: Display) -> None:
+    """Add both tensors, their difference, and its bars."""
     sides, dtype = sides_of(view), dtype_of(view)
     if width < _THREE:
         sides = sides[-1:] if sides[-1].window is not None else sides[:-1]
     for side in sides:
-        form = look.steady.column(side.name, peak(side.known, flat(side.window)), dtype, 4)
+        form = display.forms.column(side.name, peak(side.known, flat(side.window)), dtype, 4)
         name = "difference" if side is sides[-1] and width < _WIDE else side.name
         table.column(name, _first(side.window), form, [], missing=side.instead)
     told = sides[-1]
@@ -77,7 +77,7 @@ def _marks(window: Window | None) -> list[bool]:
 
 
 def _changes(window: Window | None) -> list[float]:
-    """Return after minus before for each number of a vector; empty when nothing changed or there was nothing."""
+    """Return after minus before for each element; empty if nothing changed, or there was no tensor before."""
     if window is None or window.before is None or not any(map(any, window.changed)):
         return []
     before = [value for row in window.before for value in row]
@@ -85,7 +85,7 @@ def _changes(window: Window | None) -> list[float]:
 
 
 class _Numbers(NamedTuple):
-    """A column of numbers; its last digits end before column `end`."""
+    """A column of numbers, right-aligned before column `end`."""
 
     end: int
     title: str
@@ -96,7 +96,7 @@ class _Numbers(NamedTuple):
 
 
 class _Table:
-    """A table of number columns, aligned on the point, with a bar at the right."""
+    """A table of columns of numbers, aligned at the decimal point, with bars at the right."""
 
     def __init__(self, width: int, label: int) -> None:
         self.width = width
@@ -110,7 +110,7 @@ class _Table:
         self, title: str, values: Sequence[float | None], form: Column, marks: list[bool], missing: str = ""
     ) -> None:
         title = fit(title, max(12, form.width)) if self.width < _WIDE else title
-        # the point of a bare 0 and the end of NaN stand where the last decimal of the others stands
+        # a bare 0 and NaN are aligned with the last decimal of the others
         self._end += self._gap + max(form.width, len(title), 7)
         texts, tones = [form.text(value) for value in values], [numbers.tone_of(value) for value in values]
         self._columns.append(_Numbers(self._end, title, texts, tones, marks, missing))
@@ -138,7 +138,7 @@ class _Table:
         return row.line()
 
     def _bar_span(self) -> tuple[int, int] | None:
-        """Return the column of the axis and the cells at each side of it, when there is room for a bar."""
+        """Return the column of the axis and the cells on each side of it; None without room for bars."""
         room = self.width - 2 - (self._end + 3)
         if room < 9 or not self._bars:
             return None

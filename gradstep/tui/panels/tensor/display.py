@@ -1,4 +1,4 @@
-"""How the Tensor panel looks at its view: numbers or heat map, from where, and in which form its numbers stay."""
+"""How Tensor displays its view: as numbers or a heat map, scrolled to where, and in which number forms."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ WORDS = {"value": "", "change": "change of ", "ratio": "change ÷ before of "}
 
 
 class Column(NamedTuple):
-    """How the numbers of a column are written, and the cells that the longest of them can take."""
+    """The form of the numbers of a column, and their maximum width in cells."""
 
     form: Form
     width: int
 
     def text(self, value: float | None) -> str:
-        """Write a number; a middle dot for none."""
+        """Write a number; a middle dot for None."""
         return numbers.signed(value, self.form)
 
 
-class Steady:
-    """Remembers the form of each column, so that no number changes its place while values change a little."""
+class StableForms:
+    """Keeps the form of each column, so that numbers don't move while values change a little."""
 
     def __init__(self) -> None:
         self._of = ""
         self._decades: dict[str, int] = {}
         self._scales: dict[str, tuple[float, str]] = {}
 
-    def turn_to(self, view: TensorView) -> None:
-        """Forget everything if what is seen is something else."""
+    def follow(self, view: TensorView) -> None:
+        """Reset if the view shows something else."""
         pair = (view.pair.first, view.pair.second) if view.pair is not None else ""
         of = f"{view.path} {view.quantity} {view.dtype} {pair}"
         if of != self._of:
             self._of, self._decades, self._scales = of, {}, {}
 
     def column(self, name: str, greatest: float, dtype: str, digits: int) -> Column:
-        """Return how a column is written, given its greatest magnitude now.
+        """Return the form of a column, given its current largest magnitude.
 
-        A form is kept until a number is too long for it, or has two digits less than it could have.
+        A form is kept until a number is too long for it, or two digits shorter than it could be.
         """
         if greatest > 0:
             decade = math.floor(math.log10(greatest))
@@ -59,70 +59,70 @@ class Steady:
         return Column(form, max(4, len(numbers.signed(-greatest if greatest else -1.0, form))))
 
     def scale(self, name: str, known: Statistics | None, seen: Iterable[float]) -> tuple[float, str]:
-        """Return the magnitude that a heat map draws deepest, and what it is."""
+        """Return the magnitude of the deepest shade of a heat map, and what it is."""
         if known is not None:
             self._scales[name] = heat.scale_of(known.greatest, known.rms)
         return self._scales.get(name) or (peak(None, seen), "max shown")
 
 
-class Seen(NamedTuple):
-    """One side of what is seen: a tensor and its `.grad`, or two tensors and their difference."""
+class Side(NamedTuple):
+    """One of the tensors shown side by side: a tensor and its `.grad`, or two tensors and their difference."""
 
     name: str
     window: Window | None
-    """None where there is no such tensor."""
+    """Its window; None if there is no such tensor."""
     known: Statistics | None
     state: str = ""
-    """What stands beside the name: the state of `.grad`."""
+    """The text after the name: the state of `.grad`."""
     instead: str = "none"
-    """What stands in place of the numbers, where there is none."""
+    """The text in place of the numbers, if there are none."""
 
 
-class Look(NamedTuple):
-    """What the panel was told of how to draw its view."""
+class Display(NamedTuple):
+    """How to draw a view."""
 
-    steady: Steady
+    forms: StableForms
     spot: tuple[int, int] | None = None
-    """Row and column of the slice that the cursor is on."""
+    """Row and column of the slice under the cursor."""
     first: int = 0
-    """The row of the slice at the top of the window, and the column at its left."""
+    """The row of the slice at the top of the window; `left` is the column at its left."""
     left: int = 0
     heat: bool = False
     block: bool = False
-    """True to say everything there is to say of the slice below the numbers."""
+    """True to show all statistics of the slice below the numbers."""
     keyboard: Keyboard = DEFAULT_KEYS
 
 
 def peak(known: Statistics | None, seen: Iterable[float]) -> float:
-    """Return the greatest finite magnitude of a slice; of what is seen of it while it is not measured."""
+    """Return the largest finite magnitude of a slice; until its statistics arrive, that of the visible part."""
     if known is not None:
         return known.greatest
     return max((abs(value) for value in seen if math.isfinite(value)), default=0.0)
 
 
 def dtype_of(view: TensorView) -> str:
-    """Return the dtype of what is seen: a ratio of whole numbers is none."""
+    """Return the dtype of the numbers shown; empty for ratios, which are not integers."""
     return "" if view.quantity == "ratio" else view.dtype
 
 
 def own_name(view: TensorView) -> str:
-    """Return what the first column is called."""
+    """Return the title of the first column."""
     return WORDS[view.quantity] + (clean(view.path.rsplit(".", 1)[-1]) or "value")
 
 
-def sides_of(view: TensorView) -> list[Seen]:
-    """Return what is seen side by side, what it is all about last where it is a difference."""
+def sides_of(view: TensorView) -> list[Side]:
+    """Return the sides shown; a difference comes last."""
     if view.pair is not None:
         return _pair_sides(view, view.pair)
-    own = Seen(own_name(view), view.value, view.statistics)
+    own = Side(own_name(view), view.value, view.statistics)
     if view.grad is None and not view.grad_state:
         return [own]
-    return [own, Seen(".grad", view.grad, view.grad_statistics, view.grad_state, clean(view.no_grad) or "none")]
+    return [own, Side(".grad", view.grad, view.grad_statistics, view.grad_state, clean(view.no_grad) or "none")]
 
 
-def _pair_sides(view: TensorView, pair: Pair) -> list[Seen]:
-    """Return both and their difference; where one is none, the values are the other's and there is no difference."""
-    # all of it may differ: no element is marked
+def _pair_sides(view: TensorView, pair: Pair) -> list[Side]:
+    """Return both tensors and their difference; if one is missing, the values are the other's."""
+    # no element is marked as changed
     seen = None if view.value is None else replace(view.value, changed=())
     first, second, moved = seen, seen, None
     if not pair.missing and seen is not None:
@@ -130,20 +130,20 @@ def _pair_sides(view: TensorView, pair: Pair) -> list[Seen]:
         assert seen.now is not None
         first, second, moved = Window(seen.before), Window(seen.now), seen
     return [
-        Seen(pair.first, None if pair.missing == "first" else first, pair.first_statistics),
-        Seen(pair.second, None if pair.missing == "second" else second, pair.second_statistics),
-        Seen(difference_name(view, pair), moved, None if pair.missing else view.statistics, instead="no difference"),
+        Side(pair.first, None if pair.missing == "first" else first, pair.first_statistics),
+        Side(pair.second, None if pair.missing == "second" else second, pair.second_statistics),
+        Side(difference_name(view, pair), moved, None if pair.missing else view.statistics, instead="no difference"),
     ]
 
 
 def difference_name(view: TensorView, pair: Pair) -> str:
-    """Return what a difference is called: `slow − main`, or that over what it was."""
+    """Return the title of a difference: `slow − main`, or of the relative one."""
     name = f"{clean(pair.second)} − {clean(pair.first)}"
     return f"({name}) ÷ {clean(pair.first)}" if view.quantity == "ratio" else name
 
 
 def cells_of(window: Window | None) -> list[list[float | None]]:
-    """Return what is seen, row by row; None where there is no number."""
+    """Return the numbers of a window, row by row; None where there is none."""
     if window is None:
         return []
     if not window.absent:
@@ -153,7 +153,7 @@ def cells_of(window: Window | None) -> list[list[float | None]]:
 
 
 def value_at(window: Window | None, i: int, j: int) -> float | None:
-    """Return a number of a window; None where there is none."""
+    """Return a number of a window; None for none."""
     cells = cells_of(window)
     return cells[i][j] if 0 <= i < len(cells) and 0 <= j < len(cells[i]) else None
 
