@@ -14,8 +14,8 @@ from rich.cells import cell_len
 from tensors import answer, matrix, statistics_of, vector
 
 from gradstep.tui.panels.tensor import panel as tensor
-from gradstep.tui.panels.tensor.foot import plane_line, title_words
 from gradstep.tui.panels.tensor.display import Display, StableForms
+from gradstep.tui.panels.tensor.foot import plane_line, title_words
 from gradstep.tui.render import heat
 from gradstep.tui.render.lines import plain
 from gradstep.tui.render.tones import HEAT, PLAIN, style

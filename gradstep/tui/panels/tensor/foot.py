@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gradstep.tui.keys.keyboard import Keyboard
-from gradstep.tui.panels.tensor.grid import CHANGED, grid_layout
 from gradstep.tui.panels.tensor.display import Display, dtype_of, sides_of, value_at
+from gradstep.tui.panels.tensor.grid import CHANGED, grid_layout
 from gradstep.tui.render import heat
 from gradstep.tui.render.drawing import GUTTER
 from gradstep.tui.render.lines import Line, Row, clean, fit_parts, text_line

@@ -12,10 +12,10 @@ from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.panels.tensor import grid as tensor_grid
 from gradstep.tui.panels.tensor import table as tensor_table
+from gradstep.tui.panels.tensor.display import Display, StableForms
 from gradstep.tui.panels.tensor.element import places_of
 from gradstep.tui.panels.tensor.foot import BINS, foot_lines, title_words
 from gradstep.tui.panels.tensor.grid import axis_of, columns_shown, fold_of
-from gradstep.tui.panels.tensor.display import Display, StableForms
 from gradstep.tui.render.copying import Copied, element_copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, empty
 from gradstep.tui.render.lines import clean

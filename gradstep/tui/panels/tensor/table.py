@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gradstep.tui.panels.tensor.grid import CHANGED, axis_of, begins, longest
 from gradstep.tui.panels.tensor.display import Column, Display, cells_of, dtype_of, flat, own_name, peak, sides_of
+from gradstep.tui.panels.tensor.grid import CHANGED, axis_of, begins, longest
 from gradstep.tui.render.drawing import GUTTER, cursor
 from gradstep.tui.render.lines import Line, Row, fit
 from gradstep.values import numbers
