@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
+from gradstep.engine.debuggee.generators import Randomness
 from gradstep.engine.expressions.evaluate import evaluate, holds
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name
@@ -17,6 +18,7 @@ from gradstep.engine.problems import problem_of
 from gradstep.engine.runner import Runner
 from gradstep.engine.script.found import NoOptimizer
 from gradstep.engine.script.frames import named_values, source_line, variables
+from gradstep.engine.script.holding import held_workload
 from gradstep.engine.script.lines import Places, line_of
 from gradstep.engine.script.loop import ScriptLoop, Wanted
 from gradstep.engine.script.main_thread import MainThread
@@ -25,6 +27,7 @@ from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.session.answers import answer
 from gradstep.session.inspector import Inspector
+from gradstep.session.local import Session
 from gradstep.values import commands as cmd
 from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
@@ -82,6 +85,10 @@ class ScriptSession:
         self._loop: ScriptLoop | None = None
         self._inspector: Inspector | None = None
         self.ended: Ended | None = None
+        self._holding: Session | None = None
+        """The workload that was copied from the script, while it is held."""
+        self._random: Randomness | None = None
+        """The generators as the script left them."""
         self._number = 0
 
     # -- on the script's thread ----------------------------------------------------------------------------------------
@@ -137,6 +144,11 @@ class ScriptSession:
     # -- one command path ----------------------------------------------------------------------------------------------
     def execute(self, command: Command) -> Outcome:
         """Carry out one command. An error is in the outcome, never raised."""
+        if self._holding is not None and not isinstance(command, (cmd.Release, cmd.Run)):
+            outcome = self._holding.execute(command)
+            self.stop = outcome.stop
+            self.log.extend(outcome.carried_out)
+            return outcome
         text, problem = "", None
         try:
             text = self._carry_out(command)
@@ -148,8 +160,10 @@ class ScriptSession:
         self.log.extend(outcome.carried_out)
         return outcome
 
-    def look(self, *requests: Request, at: int = 0) -> tuple[View, ...]:  # noqa: ARG002
+    def look(self, *requests: Request, at: int = 0) -> tuple[View, ...]:
         """Return one view for each request; a `NoView` that says why where one can't be made."""
+        if self._holding is not None:
+            return self._holding.look(*requests, at=at)
         inspector = self._inspector
         if inspector is None:
             return tuple(NoView(0, "the script has not come to its first forward") for _ in requests)
@@ -174,6 +188,11 @@ class ScriptSession:
             return self._breakpoints.add(command, None)
         if loop is None:
             raise wrong("no script runs", "", "begin with `run train.py`")
+        match command:
+            case cmd.Hold():
+                return self._hold(loop)
+            case cmd.Release():
+                return self._release()
         wanted = self._wanted(command, loop)
         if wanted is not None:
             if self.ended is not None:
@@ -211,6 +230,27 @@ class ScriptSession:
             case cmd.Continue():
                 return Wanted("continue")
         return None
+
+    def _hold(self, loop: ScriptLoop) -> str:
+        """Copy what the script trains into a workload; commands are for that until `release`."""
+        held = loop.held
+        if held is None or (self._inspector is not None and self._inspector.stepper.inside):
+            raise wrong("there is nothing to hold here", "a phase is stopped inside", "`out phase` ends it")
+        workload, notes = held_workload(held, loop.tape, loop.began, f"{self.stop.workload} (held)")
+        self._random = held.keeper.capture()
+        self._holding = Session(workload)
+        self.stop = self._holding.stop
+        return notes
+
+    def _release(self) -> str:
+        if self._holding is None:
+            raise wrong("nothing is held", "", "`hold` copies what the script trains")
+        self._holding.close()
+        self._holding = None
+        if self._loop is not None and self._loop.held is not None and self._random is not None:
+            self._loop.held.keeper.restore(self._random)  # the script draws as if nothing had been held
+        self._came()
+        return "Back at the script, where it stood."
 
     def prepare(self, program: Runnable, wanted: Wanted = Wanted("continue")) -> ScriptLoop:  # noqa: B008
         """Return what watches a program that is about to run, and how far it runs."""

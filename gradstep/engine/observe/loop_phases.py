@@ -6,8 +6,8 @@ A held workload and a script that gradstep does not drive give the same phases.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Mapping
+from types import FrameType, MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -42,6 +42,9 @@ class Phase(NamedTuple):
     """The phases that it runs in, outermost first: a closure is called inside `step`."""
     grad_mode: bool = True
     """False for a forward without a graph: evaluation, a teacher, a target network."""
+    args: tuple[Any, ...] = ()
+    """Of a forward that begins, the arguments of the module."""
+    kwargs: Mapping[str, Any] = MappingProxyType({})
 
 
 class LoopPhases:
@@ -80,7 +83,7 @@ class LoopPhases:
         if is_transformed():
             self._called_with = list(event.module.parameters())
         if not self._running or self._running[-1][0] == "step":
-            self._begins("forward", event.module)
+            self._begins("forward", event.module, None, event.args, event.kwargs)
 
     def _left(self, event: CallLeft) -> None:
         if self._running and self._running[-1][1] is event.module:
@@ -101,9 +104,9 @@ class LoopPhases:
     def _skipped(self, event: StepSkipped) -> None:
         self._come(Phase("step", "skipped", event.optimizer, self._names(), torch.is_grad_enabled()))
 
-    def _begins(self, name: Name, of: Any, frame: FrameType | None = None) -> None:
+    def _begins(self, name: Name, of: Any, frame: FrameType | None = None, *given: Any) -> None:
         self._forget_raised()
-        self._come(Phase(name, "begins", of, self._names(), torch.is_grad_enabled() or _checkpointed(name)))
+        self._come(Phase(name, "begins", of, self._names(), torch.is_grad_enabled() or _checkpointed(name), *given))
         self._running.append((name, of, frame))
 
     def _ended(self, of: Any) -> None:

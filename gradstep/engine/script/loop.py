@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gradstep.engine.debuggee.generators import Randomness
 from gradstep.engine.debuggee.loop import Point
 from gradstep.engine.held import Held
 from gradstep.engine.observe.engine_calls import EngineCall, is_transformed
@@ -29,6 +30,7 @@ from gradstep.engine.script.frames import call_site, callers, line_text
 from gradstep.engine.script.iterations import Iterations
 from gradstep.engine.script.lines import LineStops
 from gradstep.engine.script.main_thread import MainThread
+from gradstep.engine.script.tape import Tape
 from gradstep.engine.script.writes import Writes
 from gradstep.engine.state.saved import Saved
 from gradstep.engine.stepping.stepper import Stepping
@@ -122,6 +124,10 @@ class ScriptLoop:
         self._unowned = Saved()
         """Copies from the end of the last phase, where no optimizer is known."""
         self._watching = ExitStack()
+        self.tape: Tape | None = None
+        """The last forward, where it was recorded."""
+        self.began: Randomness | None = None
+        """The generators before it."""
         self.told: Callable[[Phase], None] = lambda _: None
         """Called with each phase that begins or has ended, once it is noted."""
 
@@ -212,6 +218,7 @@ class ScriptLoop:
         if self._forward is not None:
             return
         self._forward = stack = ExitStack()
+        self.tape = None
         into = self.wanted.until == "into"
         inside = into or self._steps.inside("forward") or self.thread.pausing
         self._watched = Watched()
@@ -220,6 +227,9 @@ class ScriptLoop:
             self._copy(phase)
             lines = held.recording.lines or inside
             self._watched = stack.enter_context(watch_forward(held.paths, held.model, held.recording.zeros, lines))
+            self.tape, self.began = Tape(), held.keeper.capture()
+            self.tape.begin(phase.of, phase.args, phase.kwargs)
+            stack.enter_context(observe(self.tape.consumer()))
             if inside:
                 stepping = self._steps.stepping(held, Forward(), into)
                 stack.enter_context(stepping.forward(self._watched))
@@ -235,6 +245,8 @@ class ScriptLoop:
         forward = self._forward is not None or not self._computed_before(call)
         self._close_forward()
         self._use_loss(call)
+        if forward and self.tape is not None:
+            self.tape.finish(self._now().point.loss)
         if forward:
             self._copies.end(self._now(), "forward")
             self._end_of("forward")

@@ -23,7 +23,7 @@ from gradstep.values.commands.inspection import (
     Watch,
     WhyNone,
 )
-from gradstep.values.commands.phases import Backward, Flow, Forward, Load, NextBatch, Run, Step, ZeroGrad
+from gradstep.values.commands.phases import Backward, Flow, Forward, Hold, Load, NextBatch, Release, Run, Step, ZeroGrad
 from gradstep.values.commands.stepping import (
     Break,
     BreakKind,
@@ -60,6 +60,8 @@ from gradstep.values.commands.time_travel import (
 Command: TypeAlias = (
     Load
     | Run
+    | Hold
+    | Release
     | Forward
     | Backward
     | Step

@@ -64,6 +64,26 @@ class Run(Struct, frozen=True, tag=True):
     folder: str = ""
 
 
+class Hold(Struct, frozen=True, tag=True):
+    """Copy what a script trains, as it is at this stop, into a held workload, with full time travel."""
+
+    syntax: ClassVar = Syntax(
+        Word("hold", "hold", "Copy a script's model, optimizer, batch and loss into a held workload."),
+        Form(),
+        role="load",
+    )
+
+
+class Release(Struct, frozen=True, tag=True):
+    """Drop the held workload, and go back to the script where it stands."""
+
+    syntax: ClassVar = Syntax(
+        Word("release", "release", "Drop what was held, and go back to the script where it stands."),
+        Form(),
+        role="load",
+    )
+
+
 class Forward(Struct, frozen=True, tag=True):
     """Run the model and the loss on the current batch."""
 
