@@ -144,7 +144,7 @@ def watched(held: Held, command: Command) -> Iterator[list[Traced]]:
     consumer: Consumer = {ModuleLeft: left} if isinstance(command, Forward) else {}
     if isinstance(command, Backward) and graph is not None:
         consumer = {NodeRan: ran}
-    with observe(consumer, everywhere=True, graph=lambda _: graph):
+    with observe(everywhere=[consumer], graph=lambda _: graph):
         yield seen
 
 

@@ -80,7 +80,7 @@ def watch_forward(
     if lines:
         seen.lines = Lines()
         consumers.append(seen.lines.consumer(paths))
-    with observe({ModuleEntered: entered, ModuleLeft: left}, everywhere=True), observe(*consumers):
+    with observe(*consumers, everywhere=[{ModuleEntered: entered, ModuleLeft: left}]):
         began = number()
         try:
             yield seen

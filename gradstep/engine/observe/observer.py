@@ -76,7 +76,7 @@ class _Subscription:
 @contextmanager
 def observe(
     *consumers: Consumer,
-    everywhere: bool = False,
+    everywhere: Sequence[Consumer] = (),
     graph: GraphOf = EngineCall.whole_graph,
     leaves: Sequence[Tensor] = (),
     computes: bool = False,
@@ -85,12 +85,15 @@ def observe(
 
     Args:
         consumers: what is called for each kind of event.
-        everywhere: observe modules that are called on other threads too.
+        everywhere: consumers of what happens on other threads too; they are called first.
         graph: returns the graph of an engine call whose nodes to observe; None for none.
         leaves: the tensors to emit `GradientArrives` for.
         computes: the consumers call torch themselves, which must not be observed.
     """
-    mine = [_Subscription(_unseen(each) if computes else each, everywhere, graph, leaves) for each in consumers]
+    several = [*((each, True) for each in everywhere), *((each, False) for each in consumers)]
+    mine = [
+        _Subscription(_unseen(one) if computes else one, all_threads, graph, leaves) for one, all_threads in several
+    ]
     try:
         _SUBSCRIPTIONS.extend(mine)
         _sync()
