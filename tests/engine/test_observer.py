@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim import optimizer as optimizers
 from torch.utils.checkpoint import checkpoint
 
+from gradstep.engine.debuggee.optimizers import is_torchs
 from gradstep.engine.observe.loop_phases import LoopPhases, Phase
 from gradstep.engine.observe.observer import observe
 from gradstep.engine.observe.stream import (
@@ -220,6 +221,15 @@ def test_what_nobody_asks_for_is_not_hooked(kind: type, installed: set[str]) -> 
         assert hooked() == inside
     assert {name for name, there in inside.items() if there != before[name]} == installed
     assert hooked() == before
+
+
+def test_a_step_that_is_observed_writes_no_more_than_before() -> None:
+    optimizer = torch.optim.SGD(Net().parameters(), lr=0.1)
+    with observe({StepEntered: lambda _: None, StepLeft: lambda _: None}):
+        assert is_torchs(optimizer)
+        with optimizers.register_optimizer_step_post_hook(lambda *_: None):
+            assert not is_torchs(optimizer)
+    assert is_torchs(optimizer)
 
 
 def test_no_bit_of_a_loop_changes_under_every_kind() -> None:

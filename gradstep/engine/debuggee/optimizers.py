@@ -10,6 +10,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
+from gradstep.engine.observe import observer
 from gradstep.values.errors import wrong
 from gradstep.values.expressions import Expression
 from gradstep.values.nearest import did_you_mean
@@ -57,13 +58,16 @@ def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
 
 def is_torchs(optimizer: torch.optim.Optimizer) -> bool:
     """Return whether it is torch's own, without hooks: its `step` writes no buffers and draws no random numbers."""
-    hooks = (
+    tables = (
         optimizer._optimizer_step_pre_hooks,
         optimizer._optimizer_step_post_hooks,
         _global_optimizer_pre_hooks,
         _global_optimizer_post_hooks,
     )
-    return type(optimizer).__module__.startswith("torch.optim") and not any(hooks)
+    hooks = [
+        hook for table in tables for hook in table.values() if getattr(hook, "__module__", "") != observer.__name__
+    ]
+    return type(optimizer).__module__.startswith("torch.optim") and not hooks
 
 
 def writes_grad(optimizer: torch.optim.Optimizer) -> bool:
