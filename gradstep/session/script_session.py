@@ -38,6 +38,8 @@ from gradstep.values.views import NoView, Request, View
 _NOT_HERE = (cmd.NextBatch, cmd.Load, cmd.Pause, cmd.Checkpoint, cmd.Export)
 """With what edits and goes back in time, what only a workload that gradstep runs itself can do."""
 
+_TRAINED_NOTHING = "No forward or backward was seen: it ran as `python` runs it."
+
 
 class Runnable(Protocol):
     """What is run: a script, or whatever trains."""
@@ -136,6 +138,12 @@ class ScriptSession:
             self.ended = ended
             self._loop.leave()
             self._thread.end()
+
+    def forked(self) -> None:
+        """Leave the script alone in a child that it has forked."""
+        self._thread.released = self._thread.done = True
+        if self._loop is not None:
+            self._loop.leave()
 
     def close(self) -> None:
         """Let the script run on with nobody to stop it; one that has ended ends its thread."""
@@ -285,9 +293,10 @@ class ScriptSession:
         notes, loop.notes = "\n".join([*stepped, *loop.notes]), []
         ended = self.ended
         if ended is not None:
-            how = f"The script ended with exit code {ended.code}."
             if ended.problem is not None:
                 raise GradstepError(ended.problem)
+            trained = loop.held is not None
+            how = f"{self.stop.workload} {self.stop.ended}." + ("" if trained else f" {_TRAINED_NOTHING}")
             return "\n".join(filter(None, [notes, how]))
         return notes
 
@@ -315,7 +324,7 @@ class ScriptSession:
         assert loop is not None
         assert program is not None
         if held is None:
-            return Stop(self._number, program.name, script=True)
+            return Stop(self._number, program.name, script=True, ended=self._how_ended)
         point = held.point
         loss, change = point.last_loss
         first = held.parameters[0][1] if held.parameters else None
@@ -329,7 +338,7 @@ class ScriptSession:
             point.phase,
             point.torch,
             point.done,
-            ("over",),
+            () if self.ended else ("over",),
             loop.iteration,
             loss,
             change,
@@ -337,10 +346,15 @@ class ScriptSession:
             held.rates(),
             opening=held.opening(),
             script=True,
+            ended=self._how_ended,
             parameters=sum(p.numel() for _, p in held.parameters),
             position=position,
             hit=loop.reason,
         )
+
+    @property
+    def _how_ended(self) -> str:
+        return "" if self.ended is None else f"ended with exit code {self.ended.code}"
 
     def _for(self, held: Held) -> Inspector:
         """Return the inspector of what was found; another one once more was found."""

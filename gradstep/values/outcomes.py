@@ -95,6 +95,8 @@ class Stop(Struct, frozen=True):
     """The branch of the timeline; empty where no history is kept."""
     script: bool = False
     """True for a training script, which can only run forward."""
+    ended: str = ""
+    """How a script ended, e.g. `ended with exit code 0`; empty while it has not."""
     ahead: int = 0
     """Number of undone commands on this branch, which `redo` can redo."""
 

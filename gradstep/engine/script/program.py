@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import builtins
 import os
 import runpy
 import sys
@@ -55,7 +56,7 @@ class Program:
         """Make this process's `__main__`, `sys.argv` and `sys.path` those of the script; return its code."""
         main: dict[str, Any] = {
             "__name__": "__main__",
-            "__builtins__": __builtins__,
+            "__builtins__": builtins,
             "__cached__": None,
             "__doc__": None,
         }
@@ -69,13 +70,17 @@ class Program:
             spec, code = details[1], details[2]
             main.update(__file__=code.co_filename, __spec__=spec, __package__=spec.parent, __loader__=spec.loader)
             sys.argv[:] = [code.co_filename, *self.arguments]
+            sys.orig_argv[:] = [sys.executable, "-m", self.target, *self.arguments]
         else:
             path = os.path.abspath(self.target)
             code = _compiled(path, self.target)
             sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
             main.update(__file__=path, __spec__=None, __package__=None, __loader__=SourceFileLoader("__main__", path))
             sys.argv[:] = [self.target, *self.arguments]
+            sys.orig_argv[:] = [sys.executable, *sys.argv]
         names = sys.modules["__main__"].__dict__
+        if "__annotations__" in names:  # until Python 3.13
+            main["__annotations__"] = {}
         names.clear()
         names.update(main)
         made: CodeType = code

@@ -14,9 +14,14 @@ from functools import partial
 from typing import NamedTuple
 
 from gradstep.session.transport.process import Link, exit_words
+from gradstep.session.transport.shell import read_reports
 from gradstep.session.transport.wire import Frames
 
 _CHUNK = 1 << 16
+_LOOK = 0.02
+"""Seconds between two looks for the last output of a script that has ended."""
+_REPLACED = 0.5
+"""Seconds in which the exit of a script is reported after the end of its socket."""
 _MOST_AT_ONCE = 1 << 20
 """Maximum number of bytes of output read at once; a debuggee that never stops printing must not block the screen."""
 
@@ -47,6 +52,10 @@ class Connection:
         self._unsent = bytearray()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._over = False
+        self._hung_up = False
+        """True once nobody can write output any more."""
+        self._shell = link.pid
+        """The process that the screen started."""
         self._pidfd = -1
         self._waiter: threading.Thread | None = None
 
@@ -82,6 +91,7 @@ class Connection:
             left -= len(data)
             text += self._decoder.decode(data, final=not data)
             if not data:
+                self._hung_up = True
                 if self._loop is not None:
                     self._loop.remove_reader(self._link.output)
                 break
@@ -90,8 +100,16 @@ class Connection:
 
     def kill_group(self) -> None:
         """Kill the engine and its children: its process group. Its exit status must not have been collected yet."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._link.pid, signal.SIGKILL)
+        for group in {self._link.pid, self._shell}:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
+
+    def collect(self) -> None:
+        """Kill what is left of our child's group, and collect its exit status. Idempotent."""
+        process = self._link.process
+        if process is not None and process.returncode is None:
+            self.kill_group()
+            process.wait()
 
     def drop(self) -> None:
         """Release all descriptors and threads. Idempotent."""
@@ -101,10 +119,13 @@ class Connection:
             self._loop.remove_reader(self._link.sock)
             self._loop.remove_writer(self._link.sock)
             self._loop.remove_reader(self._link.output)
-            if self._pidfd >= 0:
-                self._loop.remove_reader(self._pidfd)
+            for descriptor in {self._link.report, self._pidfd} - {-1}:
+                self._loop.remove_reader(descriptor)
         self._link.sock.close()
         os.close(self._link.output)
+        if self._link.report >= 0:
+            self.collect()
+            os.close(self._link.report)
         if self._pidfd >= 0:
             os.close(self._pidfd)
         if self._waiter is not None:
@@ -139,11 +160,15 @@ class Connection:
             self._loop.remove_reader(self._link.sock)
         if self._link.process is None:
             self._end("ended its session")
+        elif self._link.report >= 0 and self._loop is not None and not self._over:
+            self._loop.call_later(_REPLACED, self._on_replaced)
 
     def _watch_for_exit(self, loop: asyncio.AbstractEventLoop) -> None:
         # not by the end of the socket or the pipe: the debuggee's children keep those open
         process = self._link.process
-        if hasattr(os, "pidfd_open"):
+        if self._link.report >= 0:
+            loop.add_reader(self._link.report, self._on_report)
+        elif hasattr(os, "pidfd_open"):
             try:
                 self._pidfd = os.pidfd_open(self._link.pid)
             except OSError:
@@ -166,6 +191,34 @@ class Connection:
         else:
             self.kill_group()
             self._end(exit_words(process.wait()))
+
+    def _on_report(self) -> None:
+        """Take the process id of a script, and later how it ended."""
+        data = os.read(self._link.report, _CHUNK)
+        for number in read_reports(data):
+            if self._link.pid == self._shell:
+                self._link.pid = number
+            else:
+                status = os.waitstatus_to_exitcode(number)
+                self._ended(f"ended with exit code {status}" if status >= 0 else exit_words(status))
+        if not data:
+            self._ended("killed with its terminal")
+
+    def _on_replaced(self) -> None:
+        """Note that a script has closed the socket and lives: it has, most likely, replaced itself (os.exec)."""
+        if not self._over:
+            self._callbacks.end("closed gradstep's socket, as os.exec does, and runs on without gradstep")
+
+    def _ended(self, how: str, looks: int = 10) -> None:
+        """Note the end of a script once all that it printed is read; children that live on may hold its terminal."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._link.report)
+        self._on_readable()  # answers sent before the exit still count
+        self.read_output()
+        if self._hung_up or not looks or self._loop is None:
+            self._end(how)
+        else:
+            self._loop.call_later(_LOOK, self._ended, how, looks - 1)
 
     def _end(self, how: str) -> None:
         if not self._over:

@@ -9,29 +9,34 @@ import os
 import signal
 import socket
 import sys
-import termios
 import threading
-from contextlib import suppress
 from typing import NoReturn
 
 from gradstep.session.transport.process import die_with
 from gradstep.session.transport.request_loop import Gate, ServedSession, flush_output
+from gradstep.session.transport.shell import fork_script
 from gradstep.values.commands import Command
 from gradstep.values.outcomes import Outcome, Problem, Progress, Stop, Waiting
 from gradstep.values.views import NoView, Request, View
+
+_OUT_OF_THE_WAY = 200
+"""The lowest descriptor for the socket of a script, which counts its own files from 3."""
 
 
 def main() -> None:
     """Serve one screen until it closes the session.
 
     `sys.argv` has the socket's descriptor, the screen's process id, the bytes of history, 1 to offload it, else 0, and
-    1 to run a script, else 0.
+    to run a script, the descriptor that its exit is reported to, else -1.
     """
-    descriptor, screen, history, offload, script = map(int, sys.argv[1:6])
+    descriptor, screen, history, offload, report = map(int, sys.argv[1:6])
     sys.argv[1:] = []
     die_with(screen)
-    if script:
-        serve_script(socket.socket(fileno=descriptor))
+    if report >= 0:
+        fork_script(report, descriptor)
+        high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
+        os.close(descriptor)
+        serve_script(socket.socket(fileno=high))
     kill_children_on_exit()
     sys.path.append(os.getcwd())  # for pkg.module:factory; last, where it shadows nothing
     faulthandler.enable()
@@ -46,9 +51,6 @@ def main() -> None:
 
 def serve_script(sock: socket.socket) -> NoReturn:
     """Run a script on this thread, the main one, and serve a screen on another."""
-    os.set_inheritable(sock.fileno(), False)
-    with suppress(OSError):  # without a terminal of its own
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     from gradstep.session.script_session import ScriptSession
 
     session = ScriptSession()
@@ -56,8 +58,15 @@ def serve_script(sock: socket.socket) -> NoReturn:
 
     def serve() -> None:
         gate.serve(session)
-        _end(0)
+        if not gate.closed:
+            _end(0)
+        session.close()
 
+    def in_child() -> None:
+        session.forked()
+        sock.close()
+
+    os.register_at_fork(after_in_child=in_child)
     threading.Thread(target=serve, name="gradstep-session", daemon=True).start()
     _end(session.run_script().code)
 

@@ -33,21 +33,21 @@ class Link:
     Attributes:
         sock: the screen's end of the socket.
         output: descriptor of the pipe with the debuggee's output.
-        pid: the process that holds the model.
-        process: that process if it is our child; None if we are its child.
-        terminal: True if `output` is the terminal of a script.
+        pid: the process that holds the model, and its process group; of a script, once it is reported.
+        process: that process, or of a script the one between us and it, if it is our child; None if we are its child.
+        report: descriptor of the pipe with the process id and the exit of a script, whose terminal is `output`; or -1.
     """
 
     sock: socket.socket
     output: int
     pid: int
     process: subprocess.Popen[bytes] | None
-    terminal: bool = False
+    report: int = -1
 
 
 def command_of(module: str, *arguments: object) -> list[str]:
     """Return the command line that runs `main` of one of gradstep's modules."""
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(__file__).resolve().parents[3])
     return [sys.executable, "-c", CODE.format(root=root, module=module), *map(str, arguments)]
 
 
@@ -65,27 +65,33 @@ def spawn_engine(
     """
     ours, theirs = socket.socketpair()
     output, into = pty.openpty() if script else os.pipe()
+    report, reports = os.pipe() if script else (-1, -1)
+    passed = [theirs.fileno(), *[reports] * script]
     # unbuffered, so that output before an abort or os._exit is not lost; passive, so that torch's idle threads do not
     # spin while the screen draws
     environment = None if script else {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONUNBUFFERED": "1"}
     try:
         process = subprocess.Popen(
-            command_of(module, theirs.fileno(), os.getpid(), history, int(history_offload), int(script)),
+            command_of(module, theirs.fileno(), os.getpid(), history, int(history_offload), reports),
             stdin=into if script else subprocess.DEVNULL,
             stdout=into,
             stderr=into,
-            pass_fds=(theirs.fileno(),),
+            pass_fds=passed,
             start_new_session=True,
             env=environment,
         )
     except BaseException:
         ours.close()
         os.close(output)
+        if script:
+            os.close(report)
         raise
     finally:
         theirs.close()
         os.close(into)
-    return Link(ours, output, process.pid, process, script)
+        if script:
+            os.close(reports)
+    return Link(ours, output, process.pid, process, report)
 
 
 def die_with(parent: int, by: int = signal.SIGKILL) -> None:

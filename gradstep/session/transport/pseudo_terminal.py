@@ -11,20 +11,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from gradstep.session.transport.process import Link
+
 _READ = {"x86_64": "0", "aarch64": "63"}.get(platform.machine(), "")
 """The number of the system call `read`, as /proc/PID/syscall has it."""
 
 
 class PseudoTerminal:
-    """The terminal of the script that runs in a process.
+    """The terminal of the script that a link is to; its descriptor is non-blocking."""
 
-    Args:
-        descriptor: the master side, which is non-blocking.
-        pid: the process of the script.
-    """
-
-    def __init__(self, descriptor: int, pid: int) -> None:
-        self._descriptor, self._pid = descriptor, pid
+    def __init__(self, link: Link) -> None:
+        self._link, self._descriptor = link, link.output
 
     def write(self, text: str) -> bool:
         """Type a text; return False when the script has not read what was typed before, and there is no room."""
@@ -50,17 +47,17 @@ class PseudoTerminal:
                 return True
         except termios.error:  # the script has gone
             return False
-        return any(map(_reads_a_terminal, _threads(self._pid)))
+        return any(map(_reads_a_terminal, _main_threads(self._link.pid)))
 
 
-def _threads(pid: int) -> Iterator[Path]:
-    """Yield the folder of each thread of a process and its descendants, from Linux's /proc."""
+def _main_threads(pid: int) -> Iterator[Path]:
+    """Yield the folder of the main thread of a process and of each descendant, from Linux's /proc."""
     pids = [pid]
     for each in pids:
+        thread = Path(f"/proc/{each}/task/{each}")
+        yield thread
         with suppress(OSError):
-            for thread in Path(f"/proc/{each}/task").iterdir():
-                yield thread
-                pids += map(int, (thread / "children").read_text().split())
+            pids += map(int, (thread / "children").read_text().split())
 
 
 def _reads_a_terminal(thread: Path) -> bool:

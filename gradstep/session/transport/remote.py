@@ -52,7 +52,7 @@ class RemoteSession:
     def _begin(self, link: Link) -> None:
         self._link = link
         self._connection = Connection(link, Callbacks(self._receive, self._printed, self._finish))
-        self._terminal = PseudoTerminal(link.output, link.pid) if link.terminal else None
+        self._terminal = PseudoTerminal(link) if link.report >= 0 else None
         self._last = 0
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._stop = Stop()
@@ -146,10 +146,7 @@ class RemoteSession:
     def kill(self) -> None:
         """Kill the engine without an event loop, as after an error of the screen. Idempotent."""
         self._ending = True
-        process = self._link.process
-        if process is not None and process.returncode is None:
-            self._connection.kill_group()
-            process.wait()
+        self._connection.collect()
         self._drop()
 
     # -- messages ------------------------------------------------------------------------------------------------------

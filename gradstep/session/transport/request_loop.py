@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import select
 import signal
 import socket
 import sys
@@ -47,6 +49,8 @@ INTERRUPTED = Problem(
 _RECORD = (LookLedger(), LookGraph(count=1))
 """What a screen requests sooner or later, so that it is recorded from the start: what every backward added, and the
 lines that made the graph."""
+_POLL = 1000
+"""Milliseconds after which a socket that a script has closed is noticed."""
 _LIBC = ctypes.CDLL(None)
 _ALL = 1 << 64
 """A number above that of every message."""
@@ -92,6 +96,8 @@ class Gate:
         pause: Callable[[], None] | None = None,
     ) -> None:
         self._sock = sock
+        self.closed = False
+        """True once the script has closed the socket."""
         self._on_lost = on_lost
         self._on_loaded = on_loaded
         self._orders: SimpleQueue[tuple[int, Order | Problem]] = SimpleQueue()
@@ -183,12 +189,23 @@ class Gate:
 
     def _read(self) -> None:
         frames = Frames()
-        with suppress(OSError):
-            while data := self._sock.recv(1 << 16):
+        try:
+            while data := self._arrived():
                 for number, body in frames.feed(data):
                     self._receive(number, body)
-        self._on_lost()
+        except OSError as error:
+            self.closed = error.errno in (errno.EBADF, errno.ENOTSOCK)
+        if not self.closed:
+            self._on_lost()
         self.release()
+
+    def _arrived(self) -> bytes:
+        if self._pause is not None:  # a script may close any descriptor, which does not end a wait in `recv`
+            poll = select.poll()
+            poll.register(self._sock, select.POLLIN)
+            while not poll.poll(_POLL):
+                pass
+        return self._sock.recv(1 << 16)
 
     def _receive(self, number: int, body: bytes) -> None:
         try:

@@ -1,0 +1,187 @@
+"""Scripts in an engine process behave as they do alone: what they print, how they end, and what they leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from running_scripts import Watched, alone, as_ended, to_the_end
+
+TRAINS = """
+import torch
+torch.manual_seed(0)
+net = torch.nn.Linear(3, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for _ in range(2):
+    opt.zero_grad()
+    net(torch.ones(4, 3)).sum().backward()
+    opt.step()
+"""
+
+SCRIPTS = {
+    "ordinary": """
+        import atexit, ctypes, json, os, signal, subprocess, sys, threading, time
+        print(sys.argv, __name__, __file__, sys.path[0], sys.orig_argv[1:])
+        print(__spec__, __package__, __doc__, sorted(vars()))
+        print(os.isatty(0), os.isatty(1), os.get_terminal_size(), open("/dev/tty").isatty())
+        print(signal.getsignal(signal.SIGINT), threading.current_thread() is threading.main_thread())
+        print(os.open("/dev/null", os.O_RDONLY), os.getpgrp() == os.getpid(), os.tcgetpgrp(0) == os.getpid())
+        print("to stderr", file=sys.stderr)
+        ctypes.CDLL(None).puts(b"from C")
+        ctypes.CDLL(None).fflush(None)
+        subprocess.run(["echo", "from a child"])
+        os.chdir("/")
+        sys.modules["json"] = sys.modules["__main__"] = None
+        atexit.register(print, "at exit")
+        threading.Thread(target=lambda: (time.sleep(0.2), print("a thread ends"))).start()
+        sys.exit(3)
+    """,
+    "forks": f"""
+        import multiprocessing, os, sys
+        {TRAINS.replace(chr(10), chr(10) + "        ")}
+        def work(n):
+            net(torch.ones(1, 3)).sum().backward()
+            return n * n
+        class Data(torch.utils.data.Dataset):
+            def __len__(self): return 4
+            def __getitem__(self, i): return net(torch.ones(3)).detach() * 0 + i
+        if __name__ == "__main__":
+            torch.set_num_threads(1)
+            with multiprocessing.get_context("fork").Pool(2) as pool:
+                print(pool.map(work, range(4)))
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                print(pool.map(abs, [-3]))
+            print(torch.cat(list(torch.utils.data.DataLoader(Data(), num_workers=2))).flatten())
+            opt.step()
+            pid = os.fork()
+            if pid:
+                print("the child ended with", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            else:
+                net(torch.ones(1, 3)).sum().backward()
+                print("the child falls off the end")
+                sys.exit(7)
+    """,
+    "exec": """
+        import os, sys
+        if "again" not in sys.argv:
+            print("first", flush=True)
+            os.execv(sys.executable, [*sys.orig_argv, "again"])
+        print("second", sys.argv)
+        sys.exit(5)
+    """,
+    "os._exit": "import os; print('gone'); import sys; sys.stdout.flush(); os._exit(3)",
+    "text": "import sys; sys.exit('no data')",
+    "raises": "def f(x):\n    return 1 / x\n\nprint('a')\nf(0)\n",
+    "segfault": "import ctypes; print('on the brink', flush=True); ctypes.string_at(0)",
+    "abort": "import os; os.abort()",
+    "kill": "import os, signal; print('last words'); os.kill(os.getpid(), signal.SIGKILL)",
+    "closed": "import os, sys; print('x'); sys.stdout.close(); os.closerange(3, 1000)",
+}
+
+
+def written(folder: Path, text: str) -> Path:
+    """Write a script; return its path."""
+    path = folder / "train.py"
+    path.write_text(dedent(text))
+    return path
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_prints_and_ends_as_alone(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path, SCRIPTS[name])
+    by_itself = alone(path, "--lr", "0.1")
+    printed, ended = asyncio.run(to_the_end(path, "--lr", "0.1"))
+    assert printed == by_itself.printed
+    assert ended == as_ended(by_itself.status)
+
+
+ASKS = """
+    import getpass, pdb, signal, os
+    name = input("name? ")
+    word = getpass.getpass()
+    signal.signal(signal.SIGWINCH, lambda *_: print("now", os.get_terminal_size().columns, "columns"))
+    print("ready")
+    pdb.set_trace()
+    print("bye", name, len(word))
+"""
+
+
+def test_a_script_that_asks_is_seen_to_wait_and_is_answered(tmp_path: Path) -> None:
+    async def test() -> None:
+        run = Watched()
+        terminal = run.session.terminal
+        assert terminal is not None
+        ends = asyncio.ensure_future(run.run(written(tmp_path, ASKS)))
+        for question, answer in (("name? ", "Ada\r"), ("Password: ", "secret\r"), ("(Pdb) ", "p name\r")):
+            await run.until(question)
+            while not terminal.awaits_input():
+                await asyncio.sleep(0)
+            assert terminal.write(answer)
+        await run.until("'Ada'")
+        terminal.resize(33, 5)
+        await run.until("now 33 columns")
+        assert "secret" not in run.printed
+        terminal.write("c\r")
+        outcome = await ends
+        assert run.printed.endswith("bye Ada 6\r\n")
+        assert outcome is not None
+        assert (
+            outcome.text
+            == "train.py ended with exit code 0. No forward or backward was seen: it ran as `python` runs it."
+        )
+        assert not terminal.awaits_input()
+        await run.session.close()
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+LEAVES = """
+    import os, signal
+    sleeps, wakes = os.pipe()
+    for daemon in (False, True):
+        if not os.fork():
+            if daemon:
+                os.setsid()
+            os.write(1, b"child %d\\n" % os.getpid())
+            os.close(wakes)
+            os.read(sleeps, 1)
+            os.write(1, b"awake %d\\n" % daemon)
+            while True:
+                signal.pause()
+    input()
+    os._exit(0)
+"""
+
+
+def lives(pid: int) -> bool:
+    """Return whether a process runs; one that has ended may wait for its new parent to notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def test_children_outlive_the_script_and_only_those_of_its_group_end_at_quit(tmp_path: Path) -> None:
+    async def test() -> None:
+        run = Watched()
+        ends = asyncio.ensure_future(run.run(written(tmp_path, LEAVES)))
+        while run.printed.count("child") < 2:
+            await run.change()
+        assert run.session.terminal is not None
+        run.session.terminal.write("\r")
+        assert await ends is None
+        assert run.died == "ended with exit code 0"
+        await run.until("awake 0")
+        await run.until("awake 1")
+        child, daemon = (int(line.split()[1]) for line in run.printed.splitlines() if line.startswith("child"))
+        await run.session.close()
+        assert lives(daemon)
+        while lives(child):
+            await asyncio.sleep(0)
+        os.kill(daemon, signal.SIGKILL)
+
+    asyncio.run(asyncio.wait_for(test(), 60))
