@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradstep.sheets.sheet import Block, Cell, Sheet, Table, Words, norm_cell
 from gradstep.values import numbers
-from gradstep.values.views.training import GroupRow, OptimizerView, SlotRow
+from gradstep.values.views.training import GroupRow, OptimizerView, SlotRow, other_line
 
 
 def optimizer_sheet(view: OptimizerView) -> Sheet:
@@ -15,19 +15,22 @@ def optimizer_sheet(view: OptimizerView) -> Sheet:
     if view.twice:
         blocks.append(Words(f"✗ in the groups twice, so a step updates it twice: {', '.join(view.twice)}", "bad"))
     if view.schedulers:
-        when = "after every step" if view.schedule == "step" else "at the end of every epoch"
-        blocks.append(Words(f"{', '.join(view.schedulers)} updates lr {when}", "dim"))
+        when = {"step": " after every step", "epoch": " at the end of every epoch"}.get(view.schedule, "")
+        blocks.append(Words(f"{', '.join(view.schedulers)} updates lr{when}", "dim"))
     history = any(len({point.rate for point in group.rates}) > 1 for group in view.groups)
     head = ("group", "tensors", "elements", "lr", *(("lr was",) if history else ()))
-    blocks.append(Table(head, tuple(_group(group)[: len(head)] for group in view.groups), left=(0, 4)))
+    if view.groups:
+        blocks.append(Table(head, tuple(_group(group)[: len(head)] for group in view.groups), left=(0, 4)))
     blocks += [Words(_hyper(group, len(view.groups) > 1)) for group in view.groups if group.hyper]
     if view.slots:
         title = f"state of {view.path}"
         head = ("", "shape", "dtype", "norm", "value")
         blocks.append(Table(head, tuple(map(_slot, view.slots)), title=title, left=(0, 4)))
+    blocks += [Words(other_line(other), "dim") for other in view.others]
     if view.note:
         blocks.append(Words(f"{view.path}: {view.note}" if view.path else view.note, "dim"))
-    return Sheet("Optimizer", f"{view.name}, {numbers.count(len(view.groups), 'group')}", tuple(blocks))
+    name = f"{view.name}, {numbers.count(len(view.groups), 'group')}" if view.groups else view.name
+    return Sheet("Optimizer", name, tuple(blocks))
 
 
 def _group(group: GroupRow) -> tuple[Cell, ...]:

@@ -54,6 +54,12 @@ class Debuggee:
             progress("building the optimizer")
         self.optimizer = optimizer_of(workload)
         self.schedulers = schedulers_of(workload, self.optimizer)
+        self.schedulers_of_script: Sequence[Any] = ()
+        """The schedulers that were found in a running script, which steps them itself."""
+        self.optimizers = [self.optimizer]
+        """All of them: a script may have several, of which `optimizer` is the one that stepped last."""
+        self.script = loose is not None
+        """True for a running script: it runs itself, and only forward."""
         self.calls_closure = needs_closure(self.optimizer)
         self.batches = Batches(workload.batches, device, self.keeper)
         self.paths: dict[nn.Module, str] = {module: path for path, module in self.model.named_modules()}
@@ -137,6 +143,13 @@ class Debuggee:
         """Return the learning rate of each parameter group."""
         return tuple([float(group.get("lr", 0.0)) for group in self.optimizer.param_groups])
 
+    def owner(self, parameter: Tensor) -> torch.optim.Optimizer:
+        """Return the optimizer that has a parameter, the present one where several have or none has."""
+        for optimizer in (self.optimizer, *self.optimizers):
+            if any(parameter is each for group in optimizer.param_groups for each in group["params"]):
+                return optimizer
+        return self.optimizer
+
     def stateful(self) -> dict[str, Any]:
         """Return the schedulers and the objects in `state=`, by name."""
         schedulers = {f"scheduler {i}": s for i, s in enumerate(self.schedulers)}
@@ -145,6 +158,8 @@ class Debuggee:
     def use_optimizer(self, optimizer: torch.optim.Optimizer, schedulers: Sequence[Any]) -> None:
         """Replace the optimizer and its schedulers."""
         if optimizer is not self.optimizer:
+            if all(each is not optimizer for each in self.optimizers):
+                self.optimizers = [optimizer if each is self.optimizer else each for each in self.optimizers]
             self.optimizer, self.calls_closure = optimizer, needs_closure(optimizer)
         self.schedulers = list(schedulers)
 

@@ -45,6 +45,14 @@ class Point(Struct, frozen=True):
     """The losses of the closure calls in the last step, NaN for one that is not a scalar; empty without a closure."""
     rates_before: tuple[float, ...] = ()
     """The learning rates before the last step or next_batch, which can step a scheduler."""
+    steps: int = 0
+    """Steps of a script so far: an iteration may have several, or none."""
+    skipped: tuple[str, ...] = ()
+    """The parameters whose `.grad` was inf or NaN, so that a `GradScaler` skipped the last step."""
+    clipped: tuple[str, ...] = ()
+    """The parameters whose `.grad` a script wrote between the backward and the last step, as clipping does."""
+    unowned: bool = False
+    """True when the script wrote the weights itself, and there was no `step` of an optimizer."""
     edit: str = ""
     """What an edit since the last phase did, in words; empty when a phase was last."""
     lent: bool = False

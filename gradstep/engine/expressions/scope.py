@@ -72,7 +72,7 @@ class HeldScope:
 
     def state_of(self, tensor: torch.Tensor) -> Mapping[str, object]:
         """Return the optimizer's state of a parameter; empty before its first step."""
-        state: Mapping[str, object] = self._held.optimizer.state.get(tensor, {})
+        state: Mapping[str, object] = self._held.owner(tensor).state.get(tensor, {})
         return state
 
     def _place(self, name: str) -> object:

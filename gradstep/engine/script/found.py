@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from gradstep.engine.held import Held
@@ -18,7 +19,7 @@ from gradstep.engine.observe.addends import Addends
 from gradstep.engine.observe.bookkeeper import Bookkeeper
 from gradstep.engine.observe.ledger import Accounts, Ledger
 from gradstep.engine.observe.strays import leaves_of
-from gradstep.engine.script.frames import named_values
+from gradstep.engine.script.frames import named_values, names_of
 from gradstep.engine.state.saved import Saved
 from gradstep.workload import Workload
 
@@ -37,13 +38,14 @@ class Found:
         """The leaves that no module owns, by name."""
         self._passing = WeakTensorKeyDictionary()
         """Leaves that one graph had: the script may have made them only for that."""
+        self._schedulers: list[ref[LRScheduler]] = []
         self._changed = True
         self._held: Held | None = None
         self._parts: tuple[int, ...] = ()
         """The ids of all parameters when `_held` was made."""
         self._names: dict[Tensor, str] = {}
-        self._ledger, addends = Ledger(), Addends()
-        self.bookkeeper = Bookkeeper(self._ledger, self._names, addends, lambda _: self._origin())
+        self.ledger, addends = Ledger(), Addends()
+        self.bookkeeper = Bookkeeper(self.ledger, self._names, addends, lambda _: self._origin())
         self._addends = addends
 
     @property
@@ -64,14 +66,14 @@ class Found:
         modules = [value for _, value in variables if issubclass(type(value), nn.Module)]
         for each in (module, *modules):
             if each not in self._inside and (each is module or any(id(p) in trained for p in each.parameters())):
-                self._add(_whole(each, modules), variables)
+                self._add(_whole(each, modules), names_of(frame))
 
     def optimizer(self, optimizer: Optimizer, frame: FrameType | None) -> None:
         """Note that an optimizer was used."""
         if any(each is optimizer for each in self.optimizers):
             return
         if self.optimizers:
-            named, own = {id(value) for _, value in named_values(frame)}, {id(each) for each in _of(optimizer)}
+            named, own = names_of(frame), {id(each) for each in _of(optimizer)}
             replaced = [each for each in self.optimizers if not own.isdisjoint(map(id, _of(each)))]
             self._drop(each for each in replaced if _gone(each, optimizer, named))
         self.optimizers.append(optimizer)
@@ -84,12 +86,16 @@ class Found:
 
         One that is there for the first time may be an input that wants a gradient: it counts once it comes again.
         """
-        owned = {parameter for model in self._models for parameter in model.parameters()}
+        owned = self._owned()
         trained = {parameter for optimizer in self.optimizers for parameter in _of(optimizer)} - owned
         there = {leaf for root in roots for leaf in leaves_of(root)} - owned
+        if any(isinstance(leaf, nn.Parameter) for leaf in there):  # of a module that was not called as one
+            self._owners(there, frame)
+            owned = self._owned()
+            there -= owned
         if not there and not trained and not self._leaves:
             return ()
-        names = {id(value): name for name, value in named_values(frame)}
+        names = names_of(frame)
         new = {
             leaf
             for leaf in there
@@ -99,11 +105,17 @@ class Found:
             self._passing[leaf] = True
         stay = {leaf for leaf in self._leaves if leaf not in owned and (leaf in there or id(leaf) in names)}
         kept = [each for each in (*self._leaves, *new, *trained) if each in stay | new | trained]
-        found = {each: names.get(id(each), self._leaves.get(each, "")) for each in dict.fromkeys(kept)}
-        old = {name: leaf for leaf, name in self._leaves.items()}
+        found = {each: self._leaves.get(each) or names.get(id(each), "") for each in dict.fromkeys(kept)}
+        old = {name: leaf for leaf, name in self._leaves.items() if name}
         if [(id(leaf), name) for leaf, name in found.items()] != [(id(leaf), n) for leaf, n in self._leaves.items()]:
             self._leaves, self._changed = found, True
         return tuple([name for leaf, name in found.items() if name in old and old[name] is not leaf])
+
+    def schedulers(self, frame: FrameType | None) -> None:
+        """Note the schedulers that variables name."""
+        for _, value in named_values(frame):
+            if issubclass(type(value), LRScheduler) and all(each() is not value for each in self._schedulers):
+                self._schedulers.append(ref(value))
 
     # -- as a debuggee -------------------------------------------------------------------------------------------------
     def held(self, checks: bool = False) -> Held:
@@ -115,7 +127,20 @@ class Found:
         if self._held is None or self._changed or (checks and self._parts != self._ids()):
             self._changed, self._parts = False, self._ids()
             self._held = self._make()
+        if checks:
+            seen = [each() for each in self._schedulers]
+            self._held.schedulers_of_script = [each for each in seen if each is not None]
         return self._held
+
+    def _owned(self) -> set[Tensor]:
+        return {parameter for model in self._models for parameter in model.parameters()}
+
+    def _owners(self, parameters: set[Tensor], frame: FrameType | None) -> None:
+        """Add the models among the script's variables that own some parameters."""
+        modules = [value for _, value in named_values(frame) if issubclass(type(value), nn.Module)]
+        for each in modules:
+            if each not in self._inside and any(parameter in parameters for parameter in each.parameters()):
+                self._add(_whole(each, modules), names_of(frame))
 
     def _ids(self) -> tuple[int, ...]:
         owned = [id(parameter) for model in self._models for parameter in model.parameters()]
@@ -137,6 +162,7 @@ class Found:
             name=self._name,
         )
         made = Held(workload, first.device, loose=loose)
+        made.optimizers = list(self.optimizers) or [optimizer]
         self._keep_accounts(made)
         if old is not None:
             made.losses, made.loss_rates, made.point = old.losses, old.loss_rates, old.point
@@ -145,14 +171,14 @@ class Found:
 
     def _keep_accounts(self, made: Held) -> None:
         """Have a new debuggee go on with the accounts of the old one, under the names that parameters have there."""
-        old, accounts = {name: tensor for tensor, name in self._names.items()}, self._ledger.copy()
+        old, accounts = {name: tensor for tensor, name in self._names.items()}, self.ledger.copy()
         renamed = {name: made.names[tensor] for name, tensor in old.items() if tensor in made.names}
         entries = {renamed[name]: entry for name, entry in accounts.entries.items() if name in renamed}
         lines = {renamed[name]: line for name, line in accounts.lines.items() if name in renamed}
-        self._ledger.restore(Accounts(entries, lines))
+        self.ledger.restore(Accounts(entries, lines))
         self._names.clear()
         self._names.update(made.names)
-        made.ledger, made.addends, made.bookkeeper = self._ledger, self._addends, self.bookkeeper
+        made.ledger, made.addends, made.bookkeeper = self.ledger, self._addends, self.bookkeeper
 
     def _origin(self) -> tuple[int, float | None]:
         held = self.held()
@@ -171,9 +197,8 @@ class Found:
             whole._modules[name] = model
         return whole
 
-    def _add(self, model: nn.Module, variables: list[tuple[str, Any]]) -> None:
+    def _add(self, model: nn.Module, names: dict[int, str]) -> None:
         """Add a model; it takes the place of one of its class that no variable names any more."""
-        names = {id(value): name for name, value in variables}  # the outermost frame's name of it
         inside = set(model.modules())
         gone = {each for each in self._models if type(each) is type(model) and _gone(each, model, names)}
         lost = {id(parameter) for each in gone for parameter in each.parameters()}

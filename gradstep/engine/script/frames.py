@@ -47,16 +47,31 @@ def variables(frame: FrameType | None) -> Mapping[str, object]:
     return {} if frame is None else ChainMap(frame.f_locals, frame.f_globals)
 
 
+def names_of(frame: FrameType | None) -> dict[int, str]:
+    """Return what values are called, by id: by a global variable, else in the outermost frame that names them."""
+    found: dict[int, str] = {}
+    frames = list(callers(frame))
+    for names in (*(each.f_locals for each in frames), *(each.f_globals for each in reversed(frames))):
+        here: dict[int, str] = {}
+        for name, value in _values(names):
+            here.setdefault(id(value), name)
+        found.update(here)
+    return found
+
+
 def named_values(frame: FrameType | None) -> Iterator[tuple[str, Any]]:
     """Yield the variables that are visible in the frames, innermost first, and the attributes of `self`."""
     seen: set[int] = set()
     for each in callers(frame):
         for names in (each.f_locals, each.f_globals):
-            if id(names) in seen:
-                continue
-            seen.add(id(names))
-            yield from list(names.items())
-            own = names.get("self")
-            if own is not None and not isinstance(own, type) and hasattr(own, "__dict__"):
-                inner = {**vars(own), **vars(own).get("_modules", {})} if isinstance(own, nn.Module) else vars(own)
-                yield from [(name, value) for name, value in inner.items() if isinstance(name, str)]
+            if id(names) not in seen:
+                seen.add(id(names))
+                yield from _values(names)
+
+
+def _values(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield from list(names.items())
+    own = names.get("self")
+    if own is not None and not isinstance(own, type) and hasattr(own, "__dict__"):
+        inner = {**vars(own), **vars(own).get("_modules", {})} if isinstance(own, nn.Module) else vars(own)
+        yield from [(name, value) for name, value in inner.items() if isinstance(name, str)]

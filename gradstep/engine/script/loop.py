@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import FrameType
@@ -36,6 +36,7 @@ from gradstep.engine.state.saved import Saved
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Forward
 from gradstep.values.expressions import Expression
+from gradstep.values.numbers import listed
 
 Until = Literal["first", "phase", "iteration", "into", "continue", "end"]
 
@@ -120,6 +121,10 @@ class ScriptLoop:
         """The losses in the step that runs."""
         self._rates: tuple[float, ...] = ()
         """The learning rates when that began."""
+        self._line = ""
+        """The line that called the first module of the forward."""
+        self._clipped: tuple[str, ...] = ()
+        """The parameters whose `.grad` was written in front of the phase that runs."""
         self._copies = CopiesBefore()
         self._unowned = Saved()
         """Copies from the end of the last phase, where no optimizer is known."""
@@ -160,7 +165,7 @@ class ScriptLoop:
     def stop_here(self, reason: str = "") -> None:
         """Stop at the line that the script's thread is at."""
         self.reason = reason
-        self._now(checks=True)
+        self._look()
         self._halt()
 
     def _resumed(self) -> None:
@@ -183,7 +188,7 @@ class ScriptLoop:
         trains = phase.name != "forward" or phase.grad_mode
         if phase.edge == "begins" and not phase.within and trains:
             if not is_transformed():
-                self._find_writes(self._find_in_graph(phase.of) if phase.name == "backward" else ())
+                self._find_writes(phase)
             self._begin(phase)
         elif phase.edge == "begins" and trains and self.wanted.until == "first" and phase.name != "zero_grad":
             self._note_parts(phase)
@@ -218,6 +223,7 @@ class ScriptLoop:
         if self._forward is not None:
             return
         self._forward = stack = ExitStack()
+        self._line = line_text(self._caller())
         self.tape = None
         into = self.wanted.until == "into"
         inside = into or self._steps.inside("forward") or self.thread.pausing
@@ -270,7 +276,7 @@ class ScriptLoop:
         old = held.point
         held.point = Point(
             phase="forward",
-            torch=line_text(next(callers(frame), None)),
+            torch=self._line or line_text(next(callers(frame), None)),
             done=_with(() if {"step", "zero_grad"} & set(old.done) else old.done, "forward"),
             iteration=self.iteration,
             loss=loss,
@@ -278,7 +284,9 @@ class ScriptLoop:
             change=None if value is None or last is None else value - last,
             used_batch=True,
             watched=self._watched,
+            steps=old.steps,
         )
+        self._line = ""
         held.losses.append((self.iteration, _number(value)))
         held.loss_rates.append(held.rates())
         self._calls.append(_number(value))
@@ -310,7 +318,8 @@ class ScriptLoop:
         since = held.point.steps_since_forward + bool(books.used)
         calls, self._calls = tuple(self._calls), []
         changed = {"written": books.used, "again": books.again, "calls": calls, "rates_before": self._rates}
-        self._note("step", steps_since_forward=since, **changed)
+        changed["clipped"] = self._clipped
+        self._note("step", steps_since_forward=since, steps=held.point.steps + 1, **changed)
         self._copies.end(self._now(), "step")
         self._mark()
         self._end_of("step")
@@ -323,7 +332,8 @@ class ScriptLoop:
         held.use_optimizer(phase.of, [])
         bad = [name for each, name in held.names.items() if each.grad is not None and not all_finite(each.grad)]
         self.notes.append(f"GradScaler skipped this step: inf or NaN in the gradient of {listed(bad)}")
-        self._note("step", written=())
+        rates = held.rates()
+        self._note("step", written=(), skipped=tuple(bad), rates_before=rates, steps=held.point.steps + 1)
         held.saved = Saved()
         self._mark()
         self._end_of("step")
@@ -350,13 +360,14 @@ class ScriptLoop:
         self._unowned = Saved() if self.found.optimizers else self._copies.take(held, "step")
         self._writes.mark(held.names, weights_of(self._unowned))
 
-    def _find_writes(self, replaced: tuple[str, ...]) -> None:
-        """Find weights that the script wrote itself since the last phase: without an optimizer, that is its step.
-
-        Args:
-            replaced: the names that mean another tensor than before.
-        """
-        names = (*self._writes.found(), *replaced)
+    def _find_writes(self, phase: Phase) -> None:
+        """Find what the script wrote itself since the last phase: without an optimizer, weights are its step."""
+        replaced = self._find_in_graph(phase.of) if phase.name == "backward" else ()
+        written = self._writes.found()
+        names = (*written.weights, *replaced)
+        self._clipped = written.grads
+        for name in (*written.to_none, *written.to_zeros):
+            self.found.ledger.cleared(name, name in written.to_none)
         if not names:
             return
         if self.found.optimizers:
@@ -364,8 +375,10 @@ class ScriptLoop:
             return
         self._iterations.updates += 1
         held = self._now()
-        self._note("step", written=names, steps_since_forward=held.point.steps_since_forward + 1)
-        held.point = replace(held.point, torch=f"the script wrote {listed(names)}, without an optimizer")
+        point = held.point
+        since, steps = point.steps_since_forward + 1, point.steps + 1
+        text = f"the script updates {listed(names)} itself"
+        self._note("step", torch=text, written=names, steps_since_forward=since, steps=steps, unowned=True)
         held.saved = self._unowned
         self._end_of("step")
 
@@ -383,7 +396,7 @@ class ScriptLoop:
 
     def _stop(self, before: str = "") -> None:
         self.before = before
-        self._now(checks=True)
+        self._look()
         self._halt()
 
     def _halt(self) -> None:
@@ -425,6 +438,11 @@ class ScriptLoop:
         held = self._now()
         self._copies.begin(held, phase.name, self._kept(phase.name), not phase.within)
 
+    def _look(self) -> None:
+        """Have what a stop shows be as it is now."""
+        self.found.schedulers(self._frame())
+        self._now(checks=True)
+
     def _now(self, checks: bool = False) -> Held:
         self.held = self.found.held(checks)
         return self.held
@@ -432,8 +450,8 @@ class ScriptLoop:
     def _note(self, name: Name, **changed: Any) -> None:
         held = self._now()
         done = _with(held.point.done, name)
-        text = line_text(self._caller())
-        held.point = replace(held.point, phase=name, torch=text, done=done, iteration=self.iteration, **changed)
+        known = {"torch": line_text(self._caller()), "skipped": (), "clipped": (), "unowned": False, **changed}
+        held.point = replace(held.point, phase=name, done=done, iteration=self.iteration, **known)
 
     @staticmethod
     def _frame() -> FrameType:
@@ -441,11 +459,6 @@ class ScriptLoop:
 
     def _caller(self) -> Any:
         return next(callers(self._frame()), None)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first names, and how many there are beyond them."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def all_finite(tensor: Tensor) -> bool:

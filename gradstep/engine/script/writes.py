@@ -1,41 +1,73 @@
-"""Weights that the script writes itself, outside of an optimizer's `step`."""
+"""Weights and gradients that the script writes itself, outside of the phases."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from torch import Tensor
 
 from gradstep.engine.bits import same_bits
+from gradstep.engine.observe.functions import unobserved
+
+
+class Written(NamedTuple):
+    """The names of what was written between the end of a phase and the beginning of the next."""
+
+    weights: tuple[str, ...] = ()
+    grads: tuple[str, ...] = ()
+    """The parameters whose `.grad` was written or replaced, and is not cleared."""
+    to_none: tuple[str, ...] = ()
+    """The parameters whose `.grad` was set to None."""
+    to_zeros: tuple[str, ...] = ()
+    """The parameters whose `.grad` was filled with zeros."""
 
 
 class Writes:
-    """Finds which weights were written between the end of a phase and the beginning of the next.
+    """Finds what was written between the end of a phase and the beginning of the next.
 
     A write through `.data` leaves the version counter as it is: where there is no optimizer, contents are compared.
     """
 
     def __init__(self) -> None:
-        self._seen: list[tuple[Tensor, str, int]] = []
+        self._seen: list[tuple[Tensor, str, int, Tensor | None, int]] = []
         self._copies: Mapping[str, Tensor] = {}
 
     def mark(self, names: Mapping[Tensor, str], copies: Mapping[str, Tensor]) -> None:
-        """Note the weights as they are now.
+        """Note the parameters as they are now.
 
         Args:
-            names: the weights.
+            names: the parameters.
             copies: their contents, by name, where those are to be compared.
         """
-        self._seen = [(weight, name, weight._version) for weight, name in names.items()]
+        grads = ((each, name, each.grad) for each, name in names.items())
+        self._seen = [(each, name, each._version, grad, _version(grad)) for each, name, grad in grads]
         self._copies = copies
 
-    def found(self) -> tuple[str, ...]:
-        """Return the names of the weights that were written since `mark`, once."""
+    def found(self) -> Written:
+        """Return what was written since `mark`; the next call finds nothing before another `mark`."""
         seen, copies, self._seen, self._copies = self._seen, self._copies, [], {}
-        return tuple(
-            [name for weight, name, version in seen if weight._version != version or _other(weight, copies.get(name))]
-        )
+        weights = [
+            name for weight, name, version, *_ in seen if weight._version != version or _differs(weight, copies, name)
+        ]
+        grads, to_none, to_zeros = list[str](), list[str](), list[str]()
+        for weight, name, _, grad, version in seen:
+            now = weight.grad
+            if now is grad and _version(now) == version:
+                continue
+            (to_none if now is None else grads if _any(now) else to_zeros).append(name)
+        return Written(tuple(weights), tuple(grads), tuple(to_none), tuple(to_zeros))
 
 
-def _other(weight: Tensor, copy: Tensor | None) -> bool:
-    return copy is not None and not same_bits(weight.detach(), copy)
+def _version(grad: Tensor | None) -> int:
+    return 0 if grad is None else grad._version
+
+
+def _differs(weight: Tensor, copies: Mapping[str, Tensor], name: str) -> bool:
+    return name in copies and not same_bits(weight.detach(), copies[name])
+
+
+def _any(grad: Tensor) -> bool:
+    """Return whether any element is not zero."""
+    with unobserved():
+        return grad.is_sparse or grad.is_meta or bool(grad.detach().any())

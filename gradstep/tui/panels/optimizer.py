@@ -12,7 +12,7 @@ from gradstep.tui.render.lines import Line, Row, Span, clean, wrap
 from gradstep.tui.render.sparks import merged, spark, stretch
 from gradstep.values import numbers
 from gradstep.values.views import Request
-from gradstep.values.views.training import GroupRow, LookOptimizer, OptimizerView, SlotRow
+from gradstep.values.views.training import GroupRow, LookOptimizer, OptimizerView, SlotRow, other_line
 
 _SPARK = 32
 """Maximum width of the history of the learning rate, in cells."""
@@ -32,8 +32,8 @@ def draw(view: OptimizerView | None, width: int, height: int, first: int = 0, at
     rows = entries(view, width)
     start, end = window(len(rows), first, height)
     lines = [_marked(rows[i].line) if i == at else rows[i].line for i in range(start, end)]
-    groups = numbers.count(len(view.groups), "group")
-    return Drawing(f"{clean(view.name)}, {groups}", lines, len(rows), start, end - start)
+    groups = f", {numbers.count(len(view.groups), 'group')}" if view.groups else ""
+    return Drawing(f"{clean(view.name)}{groups}", lines, len(rows), start, end - start)
 
 
 def entries(view: OptimizerView, width: int) -> list[Entry]:
@@ -46,15 +46,18 @@ def entries(view: OptimizerView, width: int) -> list[Entry]:
             f"✗ in the parameter groups twice, so a step updates it twice: {_listed(view.twice)}", width, "bad"
         )
     if view.schedulers:
-        when = "after every step" if view.schedule == "step" else "at the end of every epoch"
-        rows += _words(f"{', '.join(view.schedulers)} updates lr {when}", width, "dim")
+        when = {"step": " after every step", "epoch": " at the end of every epoch"}.get(view.schedule, "")
+        rows += _words(f"{', '.join(view.schedulers)} updates lr{when}", width, "dim")
     for group in view.groups:
         rows += _group(group, width, len(view.groups) > 1)
     rows.append(Entry(Row(width).line()))
     if view.path:
         rows.append(Entry(Row(width).left(GUTTER, f"state of {clean(view.path)}", "bright").line()))
     rows += _words(view.note, width, "dim") if view.note else []
-    return rows + _slots(view.slots, width)
+    rows += _slots(view.slots, width)
+    for other in view.others:
+        rows += _words(other_line(other), width, "dim")
+    return rows
 
 
 def _listed(names: tuple[str, ...]) -> str:

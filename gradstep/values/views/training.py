@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from gradstep.values import numbers
 from gradstep.values.views.drawn import Drawn
 
 
@@ -96,6 +97,26 @@ class SlotRow(Struct, frozen=True):
     selected: bool = False
 
 
+class OtherOptimizer(Struct, frozen=True):
+    """Another optimizer of the script: selecting one of its parameters shows it."""
+
+    name: str
+    """Its class."""
+    parameters: int
+    """Number of tensors."""
+    first: str
+    """The name of its first parameter."""
+    rates: tuple[float, ...]
+    """The learning rate of each group."""
+
+
+def other_line(other: OtherOptimizer) -> str:
+    """Return the line on another optimizer: `also Adam: 4 tensors from gen.0.weight on, lr 0.001`."""
+    lr = f", lr {', '.join(map(numbers.short, other.rates))}" if other.rates else ""
+    start = f" from {other.first} on" if other.first else ""
+    return f"also {other.name}: {numbers.count(other.parameters, 'tensor')}{start}{lr}"
+
+
 class OptimizerView(Drawn, frozen=True, tag=True):
     """The optimizer at a stop."""
 
@@ -115,6 +136,7 @@ class OptimizerView(Drawn, frozen=True, tag=True):
     """Parameters that are in two groups, or twice in one: a step updates them twice."""
     note: str = ""
     """Why `slots` is empty."""
+    others: tuple[OtherOptimizer, ...] = ()
 
 
 # -- batch -------------------------------------------------------------------------------------------------------------

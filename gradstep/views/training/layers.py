@@ -31,6 +31,7 @@ class LayersViewer:
     def __init__(self, held: Held) -> None:
         self.held = held
         self._iteration: int | None = None
+        self._steps = 0
         self._updates: dict[str, tuple[float | None, float | None]] = {}
         self._functional = FunctionalZeros()
 
@@ -51,7 +52,7 @@ class LayersViewer:
         self._observe()
         taken = taken or Norms()
         held, functional = self.held, self._functional.shares
-        known = self._iteration == held.point.iteration
+        known = (self._iteration, self._steps) == (held.point.iteration, held.point.steps)
         modules = _in_forward_order(held)
         own = {path: _own(held, module, path) for path, _, module in modules}
         weights = _by_module({path: [p for _, p in pairs] for path, pairs in own.items()}, taken)
@@ -85,14 +86,15 @@ class LayersViewer:
     def _observe(self) -> None:
         held = self.held
         self._functional.observe(held)
-        if held.point.phase != "step" or self._iteration == held.point.iteration:
+        point = held.point
+        if point.phase != "step" or (self._iteration, self._steps) == (point.iteration, point.steps):
             return
         saved = held.saved.copies.of("weight")
         each = zip(saved.keys, saved.live, saved.copies, strict=True)
         kept = [(name, live, copy) for (_, name), live, copy in each if has_norm(live)]
         if kept:
             names, live, copies = (list(column) for column in zip(*kept, strict=True))
-            self._iteration = held.point.iteration
+            self._iteration, self._steps = point.iteration, point.steps
             self._updates = dict(zip(names, zip(_moved(live, copies), norms(copies), strict=True), strict=True))
 
 

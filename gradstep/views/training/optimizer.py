@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from gradstep.engine.expressions.describe import describe
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.norms import norm_of
 from gradstep.engine.numbers.readable import dtype_name
 from gradstep.values.expressions import name_line
-from gradstep.values.views.training import GroupRow, OptimizerView, RatePoint, SlotRow
+from gradstep.values.views.training import GroupRow, OptimizerView, OtherOptimizer, RatePoint, SlotRow
 
 
 def optimizer_view(held: Held, stop: int, selected: str, points: int) -> OptimizerView:
@@ -25,22 +26,29 @@ def optimizer_view(held: Held, stop: int, selected: str, points: int) -> Optimiz
         selected: the path of the selection; `.grad` and `.state` select their parameter.
         points: how many points of each learning rate's history to return at most.
     """
-    optimizer = held.optimizer
     path, parameter = _parameter(held, selected)
+    optimizer = held.optimizer if parameter is None else held.owner(parameter)
     groups = [_group(held, i, group, parameter, points) for i, group in enumerate(optimizer.param_groups)]
+    several = [optimizer, *(each for each in held.optimizers if each is not optimizer)]
     counts = Counter(id(p) for group in optimizer.param_groups for p in group["params"])
-    slots, note = _slots(held, path, parameter, selected)
+    trained = {id(p) for each in several for group in each.param_groups for p in group["params"]}
+    seen = [each for each in held.schedulers_of_script if vars(each).get("optimizer") is optimizer]
+    schedulers = seen if held.script else held.schedulers
+    slots, note = _slots(held, optimizer, path, parameter, selected)
+    if held.script and not trained:
+        return OptimizerView(stop, "none", (), note="the script has used no optimizer so far")
     return OptimizerView(
         stop,
         type(optimizer).__name__,
         tuple(groups),
-        tuple(type(scheduler).__name__ for scheduler in held.schedulers),
+        tuple(type(scheduler).__name__ for scheduler in schedulers),
         held.workload.schedule if held.schedulers else "",
         path,
         slots,
-        missing=tuple(name for name, p in held.parameters if p.requires_grad and not counts[id(p)]),
+        missing=tuple(name for name, p in held.parameters if p.requires_grad and id(p) not in trained),
         twice=tuple(name for name, p in held.parameters if counts[id(p)] > 1),
         note=note,
+        others=tuple(_other(held, each) for each in several[1:]),
     )
 
 
@@ -75,6 +83,13 @@ def _history(held: Held, number: int, points: int) -> tuple[RatePoint, ...]:
     return tuple(RatePoint(iteration, each[number]) for iteration, each in rates if number < len(each))
 
 
+def _other(held: Held, optimizer: Optimizer) -> OtherOptimizer:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    first = next((held.names[p] for p in parameters if p in held.names), "")
+    rates = tuple(float(group["lr"]) for group in optimizer.param_groups if "lr" in group)
+    return OtherOptimizer(type(optimizer).__name__, len(parameters), first, rates)
+
+
 def _words(value: object) -> str:
     """Return a hyper-parameter as it is written in code: `0.9`, `True`, `None`, `(0.9, 0.999)`."""
     if isinstance(value, Tensor):
@@ -84,14 +99,16 @@ def _words(value: object) -> str:
     return repr(value) if value is None or isinstance(value, (bool, int, float, str)) else f"a {type(value).__name__}"
 
 
-def _slots(held: Held, path: str, parameter: Tensor | None, selected: str) -> tuple[tuple[SlotRow, ...], str]:
+def _slots(
+    held: Held, optimizer: Optimizer, path: str, parameter: Tensor | None, selected: str
+) -> tuple[tuple[SlotRow, ...], str]:
     if parameter is None:
         return (), "select a parameter to see its state"
-    entries = held.optimizer.state.get(parameter, {})
+    entries = optimizer.state.get(parameter, {})
     if isinstance(entries, Mapping) and entries:
         return tuple(_slot(path, str(key), value, selected) for key, value in entries.items()), ""
-    name = type(held.optimizer).__name__
-    if any(parameter is p for group in held.optimizer.param_groups for p in group["params"]):
+    name = type(optimizer).__name__
+    if any(parameter is p for group in optimizer.param_groups for p in group["params"]):
         if held.point.iteration and parameter.grad is not None:
             return (), f"{name} keeps no state for it"
         return (), f"no state yet: {name} creates it in its first step with a .grad"

@@ -99,7 +99,10 @@ def _step(held: Held, element: Element) -> Iterator[FormulaLine]:
     if parameter.grad is None:
         yield FormulaLine("w", "", note=".grad is None: the optimizer skipped it, and w is unchanged")
         return
-    reason = why_none(held, parameter)
+    reason = (
+        "another optimizer has it: this step did not update it" if held.owner(parameter) is not held.optimizer else ""
+    )
+    reason = reason or why_none(held, parameter)
     if reason:
         yield from _without_formula(held, element, reason)
         return
@@ -114,7 +117,7 @@ def _step(held: Held, element: Element) -> Iterator[FormulaLine]:
 def _without_formula(held: Held, element: Element, reason: str) -> Iterator[FormulaLine]:
     """Show before, after and the state of an optimizer that has no formula."""
     yield _moved("w", element, before(held, element.name)[1], element.parameter, reason)
-    for key, value in held.optimizer.state.get(element.parameter, {}).items():
+    for key, value in held.owner(element.parameter).state.get(element.parameter, {}).items():
         if isinstance(value, Tensor) and value.shape == element.parameter.shape:
             yield _moved(key, element, before(held, f"{element.name}.state.{key}")[1], value, "")
 

@@ -19,6 +19,7 @@ from gradstep.views.tensor.element import Element
 from gradstep.views.why.arithmetic import arithmetic
 
 _UNKNOWN = "is unknown here: the stop before it was not kept"
+_UNKNOWN_OF_SCRIPT = "is unknown: it is recorded only in front of a stop"
 
 
 def why_view(
@@ -57,13 +58,17 @@ def why_view(
     if lines and phase == "forward":
         sentence = f"forward computed the loss. {lines[0][:1].upper()}{lines[0][1:]}."
     more[:0] = lines[phase == "forward" :]
-    if not held.saved.known and phase not in ("", "next_batch"):
+    if not held.saved.known and not held.script and phase not in ("", "next_batch"):
         more.append(f"`goto {stop}`, `undo`, `redo` runs it again and keeps it; a larger --history keeps more stops")
     view = WhyView(stop, phase or "loaded", sentence, held.point.torch, tuple(more))
     if element is None:
         return view
     name = element.line(".grad" if phase in ("backward", "zero_grad") else "")
     return replace(view, element=name, lines=arithmetic(held, element))
+
+
+def _unknown(held: Held) -> str:
+    return _UNKNOWN_OF_SCRIPT if held.script else _UNKNOWN
 
 
 def _loaded(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
@@ -73,6 +78,8 @@ def _loaded(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
     if frozen:
         are = f"{len(frozen)} of the {len(held.parameters)} tensors {'is' if len(frozen) == 1 else 'are'} frozen"
         more.append(f"{are} (requires_grad=False): {numbers.listed(frozen)}")
+    if held.script:
+        return "The script is about to run its first forward.", more
     return "Ready. Run `forward`: forward runs prediction = model(x) and computes the loss.", more
 
 
@@ -96,7 +103,8 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
         return f"forward gave a loss of shape {tuple(loss.shape)}: backward needs a scalar.", more
     if not math.isfinite(point.value):
         word = numbers.loss(point.value)
-        more.append("`break nan`, then `undo` and `forward`: it stops at the op that makes the first one")
+        again = "restart the script" if held.script else "`undo` and `forward`"
+        more.append(f"`break nan`, then {again}: it stops at the op that makes the first one")
         return f"The loss is {word}: a backward from it can fill .grad with NaN or inf.", more
     if loss.grad_fn is None:
         return "forward computed a loss that has no graph: nothing that it depends on requires grad.", more
@@ -106,7 +114,7 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
             more,
         )
     if not held.saved.known:
-        return f"forward computed the loss and built its graph. What else it wrote {_UNKNOWN}.", more
+        return f"forward computed the loss and built its graph. What else it wrote {_unknown(held)}.", more
     return "forward computed the loss and built its graph. No weight and no .grad changed.", more
 
 
@@ -137,14 +145,17 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
         used = max(held.ledger.entry(name).used for name in written)
         stale = f", {used} of them already used by a step" if used else ""
         sums = f"it is now the sum of {added[-1]} backwards{stale}"
-        return f"backward() added to .grad: {sums}. Clear it with `zero_grad`.", more
+        clear = "" if held.script else " Clear it with `zero_grad`."
+        return f"backward() added to .grad: {sums}.{clear}", more
     if any(name in changed for name, _ in held.parameters):
         return "backward() wrote .grad, and a hook of the workload changed weights meanwhile.", more
     if missing:
         wrote = f"{len(written)} of {numbers.count(len(written) + len(missing), 'parameter')}"
         return f"backward() wrote the .grad of {wrote}: none reached {missing[0]}.", more
     if not held.saved.known:
-        return f"backward() wrote .grad. Whether it changed a weight {_UNKNOWN}.", more
+        return f"backward() wrote .grad. Whether it changed a weight {_unknown(held)}.", more
+    if held.script:
+        return "backward() wrote .grad and nothing else.", more
     return "backward() wrote .grad and nothing else. Weights change when you run `step` (optimizer.step()).", more
 
 
@@ -154,7 +165,14 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
     moved = [name for name, _ in held.parameters if name in changed]
     known = held.saved.known
     count = f"{len(moved)} of {len(held.parameters)} parameters changed, " if known else ""
-    more = [f"{count}lr {_rates(point.rates_before)}"]
+    lr = f"lr {_rates(point.rates_before)}" if point.rates_before else ""
+    more = [f"{count}{lr}".removesuffix(", ")]
+    if point.clipped:
+        count = numbers.count(len(point.clipped), "parameter")
+        more.append(f"the script wrote .grad of {count} between backward and step, as clipping does")
+    if point.skipped:
+        names = numbers.listed(point.skipped)
+        return f"GradScaler skipped this step: inf or NaN in the gradient of {names}. No weight changed.", more
     if point.calls:
         more.insert(0, f"the losses of the closure's calls: {_few(point.calls)}")
     if rates != point.rates_before:
@@ -168,28 +186,32 @@ def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[
     if lost:
         first = name_line(lost[0])
         where = first if len(lost) == 1 else f"{len(lost)} parameters ({first} first)"
-        more.append(
-            f"every element of {where} is NaN: `back until all(isfinite({first}))` returns to the last stop before that"
-        )
+        back = f"`back until all(isfinite({first}))` returns to the last stop before that"
+        more.append(f"every element of {where} is NaN" + ("" if held.script else f": {back}"))
     if len(lost) == len(point.written):
         if not known:
-            return f"Every weight is NaN. Whether step() caused it {_UNKNOWN}.", more
+            return f"Every weight is NaN. Whether step() caused it {_unknown(held)}.", more
         if _all_were_nan(held, lost):
             return "step() changed nothing: every weight was NaN already, and NaN − lr · NaN is NaN.", more
-        return "step() made every weight NaN: the only way out is to go back.", more
+        return f"step() made every weight NaN{'' if held.script else ': the only way out is to go back'}.", more
     if not known:
-        return f"step() ran. What it changed {_UNKNOWN}.", more
+        return f"step() ran. What it changed {_unknown(held)}.", more
+    if point.unowned:
+        return f"The script updated {numbers.listed(point.written)} itself, without an optimizer.", more
     if not moved:
         return "step() changed nothing: the update of every weight was zero, or less than its last bit.", more
     if point.again:
-        return "step() updated the weights again, with a gradient that a step had already used. Run `zero_grad`.", more
+        run = "" if held.script else " Run `zero_grad`."
+        return f"step() updated the weights again, with a gradient that a step had already used.{run}", more
     if point.calls:
         times = numbers.count(len(point.calls), "time")
         calls = f"called the closure {times}: each call ran zero_grad, forward and backward"
         return f"step() {calls}. It updated the weights; .grad is from the last call.", more
     if any(f"{name}.grad" in changed for name in point.written):
         wrote = "step() updated the weights, and wrote .grad too, in a hook or in the kernel"
-        return f"{wrote}. Run `zero_grad` to clear it.", more
+        return f"{wrote}.{'' if held.script else ' Run `zero_grad` to clear it.'}", more
+    if held.script:
+        return "step() updated the weights and left .grad unchanged.", more
     before = f"Run `zero_grad` before the next backward{_or_add(held)}"
     return f"step() updated the weights and left .grad unchanged. {before}.", more
 
@@ -224,7 +246,7 @@ def _or_add(held: Held) -> str:
 def _zero_grad(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     to_none = "False" not in held.point.torch
     if not held.saved.known:
-        return f"zero_grad() set .grad to {'None' if to_none else 'zeros'}. What was in it {_UNKNOWN}.", []
+        return f"zero_grad() set .grad to {'None' if to_none else 'zeros'}. What was in it {_unknown(held)}.", []
     word = "None" if to_none else "zeros"
     if not changed:
         were = "None" if to_none else "zeros or None"

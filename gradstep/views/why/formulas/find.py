@@ -32,7 +32,7 @@ FORMULAS: dict[type[torch.optim.Optimizer], Callable[[Work], Term]] = {
 
 def why_none(held: Held, parameter: Tensor) -> str:
     """Return why there is no formula for a parameter with a `.grad`; empty when there is one."""
-    optimizer = held.optimizer
+    optimizer = held.owner(parameter)
     places = sum(parameter is p for group in optimizer.param_groups for p in group["params"])
     grad = parameter.grad
     if not places:
@@ -50,15 +50,16 @@ def why_none(held: Held, parameter: Tensor) -> str:
 
 def work_to_come(held: Held, parameter: Tensor, part: Cut) -> Work:
     """Return the work of the coming step, from the present weight, `.grad` and state."""
-    group = next(g for g in held.optimizer.param_groups if any(p is parameter for p in g["params"]))
+    optimizer = held.owner(parameter)
+    group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
     assert parameter.grad is not None
     work = Work(
         _window(parameter, part),
         _window(parameter.grad, part),
         {key: _number(value) for key, value in group.items() if key != "params"},
-        _state(held.optimizer.state.get(parameter, {}), parameter, part),
+        _state(optimizer.state.get(parameter, {}), parameter, part),
     )
-    work.finish(FORMULAS[type(held.optimizer)](work))
+    work.finish(FORMULAS[type(optimizer)](work))
     return work
 
 
