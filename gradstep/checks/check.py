@@ -1,0 +1,107 @@
+"""The base class of checks, and what they are given at each phase of the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from gradstep.engine.autograd.graph import GraphRecord
+from gradstep.engine.held import Held
+from gradstep.values.findings import Rule, Where
+from gradstep.values.views.inside import SourceLine
+
+PhaseName = Literal["forward", "backward", "step", "zero_grad"]
+
+
+class Seen(NamedTuple):
+    """A fault, seen once."""
+
+    what: str
+    """What was seen, with the numbers: one sentence."""
+    where: Where = Where()
+    evidence: dict[str, float | int | str] = {}  # noqa: RUF012 (never written)
+    remedy: str = ""
+    """In place of the rule's, where the case calls for another."""
+
+
+@dataclass
+class Moment:
+    """A phase of the loop begins, or has ended: what a check may look at."""
+
+    phase: PhaseName
+    held: Held
+    iteration: int
+    count: int
+    """How many phases of this name ended before."""
+    line: SourceLine = SourceLine()
+    """The line of the user's code that called it."""
+    optimizer: Optimizer | None = None
+    """Of a step, the optimizer that steps; of a zero_grad by an optimizer, that one."""
+    script: bool = False
+    """True for a script, whose loop is its own; False for a held workload, whose loop the user drives by hand."""
+    _cache: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def loss(self) -> Tensor | None:
+        """The loss of the last forward."""
+        return self.held.point.loss
+
+    @property
+    def value(self) -> float | None:
+        """Its value; None where it is not one number."""
+        return self.held.point.value
+
+    @property
+    def graph(self) -> GraphRecord | None:
+        """The graph of the loss; walked at the first use."""
+        return self.held.graph()
+
+    def parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the parameters by name."""
+        yield from self.held.parameters
+
+    def optimized(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the parameters of the optimizer of this step, by name."""
+        optimizer = self.optimizer or self.held.optimizer
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                name = self.held.names.get(parameter)
+                if name is not None:
+                    yield name, parameter
+
+    def at(self, parameter: str = "", module: str = "", node: int = -1, panel: str = "") -> Where:
+        """Return where a fault is, with the line that called this phase."""
+        line = self.line
+        if node >= 0 and self.graph is not None:
+            made = self.graph.line(node)
+            line = line if made is None else SourceLine(made.file, made.line)
+        return Where(module, parameter, line.file, line.line, node, panel)
+
+
+class Check:
+    """One check. It reads what it is given, writes nothing, and yields what it has seen."""
+
+    rule: ClassVar[Rule]
+
+    def __init__(self, threshold: float | None = None) -> None:
+        """Take the threshold that the user has set; None for the rule's own."""
+        self.threshold = threshold if threshold is not None else (self.rule.threshold or 0.0)
+
+    def begins(self, moment: Moment) -> Iterable[Seen]:  # noqa: ARG002
+        """Look at a phase that begins."""
+        return ()
+
+    def ended(self, moment: Moment) -> Iterable[Seen]:  # noqa: ARG002
+        """Look at a phase that has ended."""
+        return ()
+
+
+def listed(names: Iterable[str], most: int = 3) -> str:
+    """Return the first names, and how many there are beyond them."""
+    several = list(names)
+    more = f" and {len(several) - most} more" if len(several) > most else ""
+    return ", ".join(several[:most]) + more

@@ -1,0 +1,157 @@
+"""Runs the checks at each phase of a loop, and collects what they have found."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+
+import torch
+from msgspec.structs import replace
+
+import gradstep.checks
+from gradstep.checks.check import Check, Moment, Seen
+from gradstep.engine.held import Held
+from gradstep.engine.observe.functions import unobserved
+from gradstep.values.errors import wrong
+from gradstep.values.findings import SEVERITIES, Finding, Rule
+from gradstep.values.nearest import did_you_mean
+
+ALWAYS = 5
+"""Iterations in which every check runs, whatever it costs."""
+SHARE = 0.02
+"""Share of the running time that one check may take after these; over it, it is left out for a while."""
+
+
+@cache
+def all_checks() -> Mapping[str, type[Check]]:
+    """Return every check by the id of its rule: those in this package, and those of other packages' entry points."""
+    found: dict[str, type[Check]] = {}
+    for module in iter_modules(gradstep.checks.__path__):
+        for value in vars(import_module(f"gradstep.checks.{module.name}")).values():
+            if isinstance(value, type) and issubclass(value, Check) and value is not Check and hasattr(value, "rule"):
+                found[value.rule.id] = value
+    for entry in entry_points(group="gradstep.checks"):
+        made = entry.load()
+        found[made.rule.id] = made
+    return dict(sorted(found.items(), key=lambda each: (SEVERITIES.index(each[1].rule.severity), each[0])))
+
+
+def rule_of(name: str) -> Rule:
+    """Return the rule with an id.
+
+    Raises:
+        GradstepError: there is none; the nearest ids are offered.
+    """
+    checks = all_checks()
+    if name not in checks:
+        remedy = did_you_mean(name, checks) or "`gradstep checks` lists them."
+        raise wrong(f"there is no check called {name}", "", remedy, name)
+    return checks[name].rule
+
+
+class Checker:
+    """Runs the checks on one loop.
+
+    Args:
+        off: the ids of rules that are switched off.
+        thresholds: thresholds in place of the rules' own, by id.
+        script: True for a script, False for a held workload.
+    """
+
+    def __init__(
+        self, off: Iterable[str] = (), thresholds: Mapping[str, float] | None = None, script: bool = False
+    ) -> None:
+        self.off = set(off)
+        self._thresholds = dict(thresholds or {})
+        self._script = script
+        self.findings: dict[tuple[str, str], Finding] = {}
+        """By rule and place, in the order in which they were first seen."""
+        self.new: list[str] = []
+        """The rules of findings that the last phase has added."""
+        self.failed: dict[str, str] = {}
+        """The checks that raised, which is a fault of theirs, each with what: they are not run again."""
+        self._began = time.perf_counter()
+        self._spent: Counter[str] = Counter()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what checks remember of earlier phases, not what they have found: the loop is elsewhere now."""
+        self._checks = {name: kind(self._thresholds.get(name)) for name, kind in all_checks().items()}
+        self._counts: Counter[str] = Counter()
+
+    def switch(self, name: str, on: bool) -> str:
+        """Switch a rule on or off; return what to print.
+
+        Raises:
+            GradstepError: there is no such rule.
+        """
+        rule_of(name)
+        if on:
+            self.off.discard(name)
+        else:
+            self.off.add(name)
+            self.findings = {key: each for key, each in self.findings.items() if key[0] != name}
+        return f"{name} is {'on' if on else 'off'}"
+
+    @property
+    def rows(self) -> tuple[Finding, ...]:
+        """The findings, errors first."""
+        return tuple(sorted(self.findings.values(), key=lambda each: (SEVERITIES.index(each.severity), each.first)))
+
+    def begins(self, moment: Moment) -> None:
+        """Have the checks look at a phase that begins."""
+        self._run(moment, "begins")
+
+    def ended(self, moment: Moment) -> None:
+        """Have the checks look at a phase that has ended."""
+        self.new = []
+        self._run(moment, "ended")
+        self._counts[moment.phase] += 1
+
+    def moment(self, phase: str, held: Held, iteration: int, **known: object) -> Moment:
+        """Return what the checks are given of a phase."""
+        count = self._counts[phase]
+        return Moment(phase, held, iteration, count, script=self._script, **known)  # type: ignore[arg-type]
+
+    def _run(self, moment: Moment, edge: str) -> None:
+        now = time.perf_counter()
+        with unobserved(), torch.no_grad(), torch._C.DisableTorchFunction():
+            for name, check in self._checks.items():
+                if name in self.off or name in self.failed or not self._due(name, moment, now):
+                    continue
+                try:
+                    seen = check.begins(moment) if edge == "begins" else check.ended(moment)
+                    for each in seen:
+                        self._report(check.rule, each, moment)
+                except Exception as error:
+                    self.failed[name] = f"{type(error).__name__}: {error}"
+                after = time.perf_counter()
+                self._spent[name] += after - now
+                now = after
+
+    def _due(self, name: str, moment: Moment, now: float) -> bool:
+        return moment.iteration < ALWAYS or self._spent[name] <= SHARE * (now - self._began)
+
+    def _report(self, rule: Rule, seen: Seen, moment: Moment) -> None:
+        key = (rule.id, seen.where.words)
+        known = self.findings.get(key)
+        if known is not None:
+            self.findings[key] = replace(known, last=moment.iteration, count=known.count + 1)
+            return
+        self.new.append(rule.id)
+        self.findings[key] = Finding(
+            rule.id,
+            rule.severity,
+            seen.what,
+            rule.why,
+            seen.remedy or rule.remedy,
+            seen.where,
+            dict(seen.evidence),
+            moment.iteration,
+            moment.iteration,
+        )
