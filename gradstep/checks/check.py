@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor
@@ -23,7 +24,7 @@ class Seen(NamedTuple):
     what: str
     """What was seen, with the numbers: one sentence."""
     where: Where = Where()
-    evidence: dict[str, float | int | str] = {}  # noqa: RUF012 (never written)
+    evidence: Mapping[str, float | int | str] = MappingProxyType({})
     remedy: str = ""
     """In place of the rule's, where the case calls for another."""
 
@@ -37,8 +38,8 @@ class Moment:
     iteration: int
     count: int
     """How many phases of this name ended before."""
-    line: SourceLine = SourceLine()
-    """The line of the user's code that called it."""
+    find_line: Callable[[], SourceLine] = SourceLine
+    """Returns the line of the user's code that called it; an empty one where gradstep did."""
     optimizer: Optimizer | None = None
     """Of a step, the optimizer that steps; of a zero_grad by an optimizer, that one."""
     script: bool = False
@@ -75,7 +76,7 @@ class Moment:
 
     def at(self, parameter: str = "", module: str = "", node: int = -1, panel: str = "") -> Where:
         """Return where a fault is, with the line that called this phase."""
-        line = self.line
+        line = self.find_line()
         if node >= 0 and self.graph is not None:
             made = self.graph.line(node)
             line = line if made is None else SourceLine(made.file, made.line)

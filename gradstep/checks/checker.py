@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
@@ -76,7 +76,7 @@ class Checker:
         self.failed: dict[str, str] = {}
         """The checks that raised, which is a fault of theirs, each with what: they are not run again."""
         self._began = time.perf_counter()
-        self._spent: Counter[str] = Counter()
+        self._spent: defaultdict[str, float] = defaultdict(float)
         self.forget()
 
     def forget(self) -> None:

@@ -30,7 +30,7 @@ class ZeroGradMissing(Check):
         entries = [(name, moment.held.ledger.entry(name)) for name, p in moment.optimized() if p.grad is not None]
         stale = [(name, entry) for name, entry in entries if 0 < entry.used < entry.added]
         if stale:
-            name, entry = stale[0]
+            entry = stale[0][1]
             what = (
                 f"This step uses gradients of {entry.added} backwards in {len(stale)} of {len(entries)} parameters "
                 f"({listed(each for each, _ in stale)}): {entry.used} of them were used by an earlier step already."

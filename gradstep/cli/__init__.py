@@ -52,6 +52,7 @@ def _text(error: GradstepError) -> str:
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "examples": plain.examples,
     "run": run,
+    "checks": plain.checks,
     "replay": plain.replay,
     "diff": plain.diff,
     "template": plain.template,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,33 @@ def examples(given: list[str]) -> int:
     width = max(map(len, EXAMPLES))
     for name, line in EXAMPLES.items():
         print(f"{name:<{width}}  {line}")
+    return 0
+
+
+def checks(given: list[str]) -> int:
+    """`gradstep checks [RULE]`."""
+    parser = parser_of("gradstep checks", "List the checks, or explain one.")
+    parser.add_argument("rule", metavar="RULE", nargs="?", help="the id of the check to explain")
+    options = parser.parse_args(given)
+    from gradstep.checks.checker import all_checks, rule_of
+
+    if options.rule is None:
+        rules = [check.rule for check in all_checks().values()]
+        width = max(len(rule.id) for rule in rules)
+        for rule in rules:
+            print(f"{rule.severity:<8} {rule.id:<{width}}  {rule.title}")
+        return 0
+    rule = rule_of(options.rule)
+    threshold = "none" if rule.threshold is None else f"{rule.threshold:g} {rule.unit}".strip()
+    print(f"{rule.id} ({rule.severity}): {rule.title}")
+    for head, text in (
+        ("Why", rule.why),
+        ("Detected", rule.detects),
+        ("Threshold", threshold),
+        ("Remedy", rule.remedy),
+        ("Source", rule.source),
+    ):
+        print(textwrap.fill(text, 100, initial_indent=f"  {head:<10}", subsequent_indent=" " * 12))
     return 0
 
 

@@ -33,6 +33,11 @@ def run(given: list[str]) -> int:
         help="end the script at a breakpoint: a condition such as 'loss > 100', or nan, train.py:41, module 0, ...",
     )
     parser.add_argument("--report", metavar="FILE", help="write the report: FILE.json or FILE.html")
+    parser.add_argument(
+        "--fail-on",
+        choices=("error", "warning"),
+        help="exit with code 1 when a check has found an error, or a warning too",
+    )
     before, script = split_at_script(parser, given)
     options = parser.parse_args(before)
     if script is None:
@@ -50,7 +55,8 @@ def run(given: list[str]) -> int:
             write_report(report, made)
         where = f"; report in {report}" if report is not None else ""
         print(f"gradstep: {_summary(made)}{where}", file=sys.stderr)
-    return code
+    failing = {None: (), "error": ("error",), "warning": ("error", "warning")}[options.fail_on]
+    return code or int(any(each["severity"] in failing for each in made["findings"]))
 
 
 def breakpoint_of(where: str) -> Break:
@@ -112,6 +118,8 @@ def _summary(report: dict[str, Any]) -> str:
     losses = [loss for _, loss in report["losses"] if loss is not None]
     course = f", loss {losses[0]:.4g} to {losses[-1]:.4g}" if losses else ""
     several = "" if report["iterations"] == 1 else "s"
+    found = len(report["findings"])
+    course += f", {found} finding{'s' * (found != 1)}" if found else ""
     done = f", {report['iterations']:,} iteration{several}" if losses else ""
     return f"{report['verdict']}{done}{course}"
 

@@ -19,6 +19,7 @@ COMMANDS = """\
 also:
   gradstep examples              list the built-in examples
   gradstep run SCRIPT.py         run a training script headless, with a report
+  gradstep checks [RULE]         list the checks, or explain one
   gradstep replay FILE.steps ... run .steps scripts without a screen
   gradstep diff A [B]            find where runs or saved states diverge
   gradstep template [FILE.py]    print or write a template of a workload

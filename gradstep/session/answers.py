@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from gradstep.checks.checker import rule_of
 from gradstep.engine.autograd.finite_differences import compare
 from gradstep.engine.autograd.function_check import check_function
 from gradstep.engine.autograd.saved_values import is_function
@@ -48,13 +49,19 @@ def answer(inspector: Inspector, command: Command) -> str:
             return ""
         case cmd.Let(name, value):
             return _let(inspector, name, value)
-        case cmd.Expect(condition):
-            _expect(inspector, condition)
+        case cmd.Expect(condition, finding):
+            if condition is None:
+                _expect_finding(inspector, finding)
+            else:
+                _expect(inspector, condition)
             return ""
         case cmd.Print(value):
             return describe(evaluate(value, inspector.scope))
         case cmd.WhyNone(what):
             return _why_none(inspector, what)
+        case cmd.Check(what) if what.startswith(("off ", "on ")):
+            state, name = what.split()
+            return inspector.checker.switch(name, state == "on")
         case cmd.Check(what):
             return _check(inspector, what)
         case cmd.Watch(value):
@@ -133,6 +140,24 @@ def _expect(inspector: Inspector, condition: Expression) -> None:
         none = error.problem
         raise GradstepError(replace(problem, actual=none.title, remedy=none.remedy, subject=none.subject)) from error
     raise GradstepError(replace(problem, expected=expected, actual=actual, difference=difference))
+
+
+def _expect_finding(inspector: Inspector, rule: str) -> None:
+    """Expect a finding of a rule, or with `none` no finding.
+
+    Raises:
+        GradstepError: it is not so, or there is no such rule.
+    """
+    found = inspector.checker.rows
+    if rule == "none":
+        wanted, missed = "no finding", bool(found)
+    else:
+        wanted, missed = f"a finding of {rule_of(rule).id}", all(each.rule != rule for each in found)
+    if missed:
+        actual = "\n".join(f"{each.severity} {each.rule}: {each.what}" for each in found) or "no finding"
+        raise GradstepError(
+            Problem("expectation", "the expectation does not hold", wanted, expected=wanted, actual=actual)
+        )
 
 
 def _set(inspector: Inspector, name: str, value: Expression) -> str:

@@ -95,7 +95,14 @@ class Executor:
         inspector, run = self.inspector, act
         if isinstance(act, cmd.ZeroGrad) and act.set_to_none is None:
             run = cmd.ZeroGrad(inspector.set_to_none)
+        self._check_before(act)
         return self._arrive(act, lambda: inspector.stepper.run(run))
+
+    def _check_before(self, act: Command) -> None:
+        """Have the checks look at a phase that begins."""
+        name, inspector = cmd.ACT_NAMES.get(type(act), ""), self.inspector
+        if name in cmd.PHASES and inspector.runner.observed:
+            inspector.checker.begins(inspector.checker.moment(name, inspector.held, inspector.held.point.iteration))
 
     def _go(self, command: cmd.Into | cmd.Over | cmd.Out | cmd.Continue | cmd.Until) -> tuple[WatchHit, ...]:
         """Step into a phase, or continue from a stop inside one."""
@@ -127,6 +134,7 @@ class Executor:
             raise wrong(f"{name} can't be stepped into", what, "run it whole, or write `into forward`, `into backward`")
         act = cmd.Forward() if name == "forward" else cmd.Backward()
         into = cmd.Into("forward" if name == "forward" else "backward")
+        self._check_before(act)
         return self._arrive(into, lambda: inspector.stepper.begin(act, "into"))
 
     def _run_until(self, command: Command) -> tuple[WatchHit, ...]:
@@ -268,9 +276,12 @@ class Executor:
             stepper.notes += self.time_travel.tidy()
         stepper.notes += [_LATE.format(name) for name in inspector.held.late_buffers()]
         stepper.notes += self._outside.after(timeline.current, self._forks(timeline))
-        point = inspector.held.point
+        point, checker = inspector.held.point, inspector.checker
+        if point.phase in cmd.PHASES and inspector.runner.observed:
+            checker.ended(checker.moment(point.phase, inspector.held, point.iteration - (point.phase == "step")))
+            self.stop = replace(self.stop, findings=len(checker.findings))
         stepper.ended(point.phase == "backward" and point.freed, f"command {len(self._log) + 1}")
-        hit = stepper.after(point.phase, point.iteration)
+        hit = stepper.after(point.phase, point.iteration, checker.new)
         if hit:
             self.stop = replace(self.stop, hit=hit)
         return inspector.watches.hits(inspector.scope) if inspector.watches else ()

@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from msgspec.structs import asdict
 
 from gradstep.engine.observe.loop_phases import Phase
 from gradstep.engine.script.main_thread import MainThread, News
 from gradstep.engine.script.program import Ended, Program
 from gradstep.engine.script.recorder import Recorder
-from gradstep.session.script_session import ScriptSession
+from gradstep.session.script_session import Runnable, ScriptSession
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError
+from gradstep.values.findings import Finding
 from gradstep.values.outcomes import Problem
 
 HIT = 1
@@ -43,16 +45,23 @@ class HeadlessScript:
         run: the script.
         breaks: where it ends early.
         iterations: after how many it ends; 0 for all.
+        program: what is run in place of the script, for tests.
     """
 
-    def __init__(self, run: cmd.Run, breaks: Sequence[cmd.Break] = (), iterations: int = 0) -> None:
+    def __init__(
+        self,
+        run: cmd.Run,
+        breaks: Sequence[cmd.Break] = (),
+        iterations: int = 0,
+        program: Runnable | None = None,
+    ) -> None:
         self.run_command, self._iterations = run, iterations
         self.session = ScriptSession(thread=_Unattended())
         for each in breaks:
             problem = self.session.execute(each).problem
             if problem is not None:
                 raise GradstepError(problem)
-        self.program = Program(run.target, run.arguments, run.module)
+        self.program = program or Program(run.target, run.arguments, run.module)
         self.loop = self.session.prepare(self.program)
         self.recorder = Recorder(self.loop)
         self.loop.told = self._told
@@ -122,8 +131,24 @@ class HeadlessScript:
                 for each in recorder.layers.values()
             ],
             "problem": None if self.ended.problem is None else _problem(self.ended.problem),
-            "findings": [],
+            "findings": [_finding(each) for each in self.session.findings],
         }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    where = {name: value for name, value in asdict(finding.where).items() if value not in ("", 0, -1)}
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity,
+        "what": finding.what,
+        "why": finding.why,
+        "where": where,
+        "iteration": finding.first,
+        "last": finding.last,
+        "count": finding.count,
+        "evidence": dict(finding.evidence),
+        "remedy": finding.remedy,
+    }
 
 
 def _problem(problem: Problem) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 import torch
 from msgspec.structs import replace
 
+from gradstep.checks.checker import Checker
 from gradstep.engine.diagnose.loss_terms import LossTerms
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, split_selection
 from gradstep.engine.expressions.scope import VALUES, HeldScope, selected_tensor
@@ -39,6 +40,7 @@ from gradstep.values.views import (
     WhyView,
 )
 from gradstep.values.views.contributions import LookContributions
+from gradstep.values.views.findings import LookFindings
 from gradstep.values.views.graph import LookGraph
 from gradstep.values.views.inside import LookBreakpoints, LookInside, LookSource, SourceLine
 from gradstep.values.views.ledger import LookLedger
@@ -48,6 +50,7 @@ from gradstep.values.views.tensor import Between, LookPlace
 from gradstep.values.views.timeline import LookCompare, LookTimeline
 from gradstep.values.views.training import LookBatch, LookLayers, LookOptimizer
 from gradstep.views.expiry import Expiry
+from gradstep.views.findings import findings_view
 from gradstep.views.graph.search import FindViewer
 from gradstep.views.graph.view import GraphViewer, Progress
 from gradstep.views.node.inside import breakpoints_view, inside_view, source_view
@@ -85,6 +88,7 @@ class Inspector:
         """For each `let`, the point at which it was made, and the place inside a phase."""
         self.watches = Watchpoints()
         self.stepper = PhaseStepper(runner, self.scope)
+        self.checker = Checker()
         self._past = False
         """True if this inspector is of a past point, where no phase is in progress."""
         self.timeline: Timeline | None = None
@@ -123,12 +127,14 @@ class Inspector:
 
     def travelled(self) -> None:
         """Drop what was recorded of earlier phases: the workload is at another point of its history."""
+        self.checker.forget()
         self._layers, self._norms = LayersViewer(self.held), Norms()
 
     def aside(self) -> Inspector:
         """Return an inspector for a past point: it shares the names and the selection, but no caches."""
         made = Inspector(self.runner)
         made.selection, made.watches, made.stepper, made._past = self.selection, self.watches, self.stepper, True
+        made.checker = self.checker
         made.scope.lets = self.scope.lets
         made.set_to_none, made.timeline, made._opening = self.set_to_none, self.timeline, self._opening
         return made
@@ -296,6 +302,8 @@ class Inspector:
                 return Digest(stop, *digest(held), measured_on())
             case LookFind():
                 return self._finds.view(stop, request)
+            case LookFindings():
+                return findings_view(self.checker, stop)
             case LookNames():
                 return self._names(stop)
             case LookState():

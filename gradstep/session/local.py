@@ -21,6 +21,7 @@ from gradstep.targets import A_FACTORY, OWN_LOOP
 from gradstep.values import commands as cmd
 from gradstep.values.commands import HISTORY, Command
 from gradstep.values.errors import GradstepError, wrong
+from gradstep.values.findings import Finding
 from gradstep.values.outcomes import Outcome, Stop, WatchHit
 from gradstep.values.views import NoView, Request, View
 from gradstep.workload import Workload
@@ -110,6 +111,11 @@ class Session(PythonApi):
         if self._executor is not None:
             stepper, self._executor.interrupted = self._executor.inspector.stepper, interrupted
             stepper.pauses, stepper.waiting = True, waiting
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the checks have found, errors first."""
+        return () if self._inspector is None else self._inspector.checker.rows
 
     @property
     def stop(self) -> Stop:

@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 
 import torch
 
+from gradstep.checks.check import Moment
+from gradstep.checks.checker import Checker
 from gradstep.engine.debuggee.generators import Randomness
 from gradstep.engine.expressions.evaluate import evaluate, holds
 from gradstep.engine.held import Held
@@ -32,6 +34,7 @@ from gradstep.values import commands as cmd
 from gradstep.values.commands import Command
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression
+from gradstep.values.findings import Finding
 from gradstep.values.outcomes import Outcome, Stop
 from gradstep.values.views import NoView, Request, View
 
@@ -87,6 +90,9 @@ class ScriptSession:
         self._loop: ScriptLoop | None = None
         self._inspector: Inspector | None = None
         self.ended: Ended | None = None
+        self._checker = Checker(script=True)
+        self._optimizer: torch.optim.Optimizer | None = None
+        """The one whose step runs, or ran last."""
         self._holding: Session | None = None
         """The workload that was copied from the script, while it is held."""
         self._random: Randomness | None = None
@@ -144,6 +150,11 @@ class ScriptSession:
         self._thread.released = self._thread.done = True
         if self._loop is not None:
             self._loop.leave()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the checks have found, errors first."""
+        return self._checker.rows
 
     def close(self) -> None:
         """Let the script run on with nobody to stop it; one that has ended ends its thread."""
@@ -345,6 +356,7 @@ class ScriptSession:
             "" if isinstance(held.optimizer, NoOptimizer) else type(held.optimizer).__name__,
             held.rates(),
             opening=held.opening(),
+            findings=len(self._checker.findings),
             script=True,
             ended=self._how_ended,
             parameters=sum(p.numel() for _, p in held.parameters),
@@ -364,6 +376,7 @@ class ScriptSession:
         self._inspector = made = Inspector(Runner(held))
         if old is not None:
             made.stepper.notes = old.stepper.notes
+        made.checker = self._checker
         made.stepper.breakpoints, made.stepper.pauses = self._breakpoints, True
         loop = self._loop
         assert loop is not None
@@ -397,12 +410,26 @@ class ScriptSession:
         except GradstepError:
             return False
 
+    def before(self, held: Held, phase: str, of: object) -> None:
+        """Have the checks look at a phase that begins."""
+        self._optimizer = of if isinstance(of, torch.optim.Optimizer) else None
+        self._checker.begins(self._moment(held, phase))
+
+    def _moment(self, held: Held, phase: str) -> Moment:
+        loop = self._loop
+        assert loop is not None
+        optimizer = self._optimizer if phase == "step" else None
+        return self._checker.moment(
+            phase, held, loop.iteration, find_line=lambda: source_line(loop.frame), optimizer=optimizer
+        )
+
     def after(self, held: Held, phase: str, iteration: int) -> str:
         """Return the line of the breakpoint that the end of a phase hits; empty for none."""
+        self._checker.ended(self._moment(held, phase))
         if not any(row.enabled for row in self._breakpoints):
             return ""
         with torch.no_grad():
-            return self._for(held).stepper.after(phase, iteration)
+            return self._for(held).stepper.after(phase, iteration, self._checker.new)
 
 
 def _files() -> Iterator[str]:

@@ -93,6 +93,8 @@ class Stop(Struct, frozen=True):
     """The breakpoint that the last command hit, between phases or inside one, as its line; empty for none."""
     branch: str = ""
     """The branch of the timeline; empty where no history is kept."""
+    findings: int = 0
+    """Findings of the checks."""
     script: bool = False
     """True for a training script, which can only run forward."""
     ended: str = ""

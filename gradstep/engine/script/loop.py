@@ -85,6 +85,10 @@ class Steps(Protocol):
         """Return whether a condition holds now."""
         ...
 
+    def before(self, held: Held, phase: Name, of: object) -> None:
+        """Take note of a phase that begins, of an optimizer or a module."""
+        ...
+
     def after(self, held: Held, phase: str, iteration: int) -> str:
         """Return the line of the breakpoint that the end of a phase hits; empty for none."""
         ...
@@ -309,6 +313,7 @@ class ScriptLoop:
         held = self._now()
         held.use_optimizer(phase.of, [])
         self._rates, self._calls = held.rates(), []
+        self._steps.before(held, "step", phase.of)
         self._copy(phase)
 
     def _step_ended(self, phase: Phase) -> None:

@@ -137,14 +137,23 @@ class Breakpoints:
                 reasons += [f"{reason}: {found}" if found else reason] if reason else []
         return next(iter(reasons), "")
 
-    def after(self, phase: str, iteration: int, test: Test, tell: Tell, notes: list[str]) -> str:
-        """Count the hits at the end of a phase; return why it stops there."""
+    def after(
+        self,
+        phase: str,
+        iteration: int,
+        test: Test,
+        tell: Tell,
+        notes: list[str],
+        found: Sequence[str] = (),
+    ) -> str:
+        """Count the hits at the end of a phase, in which checks have `found` faults; return why it stops there."""
         reasons = [
             self._hit(row, phase, test, tell, notes)
             for row in list(self)
             if row.kind == "when"
             or (row.kind == "iteration" and phase == "step" and row.what == str(iteration))
             or (row.kind == "phase" and phase == row.what and phase not in _STEPPED)
+            or (row.kind == "finding" and (row.what in found if row.what else bool(found)))
         ]
         return next((reason for reason in reasons if reason), "")
 

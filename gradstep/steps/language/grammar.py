@@ -26,7 +26,8 @@ def parser() -> Lark:
     changes = [rule for name, rule in rules.items() if makers[name][0].syntax.role == "edit"]
     others = [rule for name, rule in rules.items() if makers[name][0].syntax.role != "edit"]
     lines = [f"?command: change | {' | '.join(others)}", f"?change: {' | '.join(changes)}"]
-    lines += [f"{name}: /{pattern}/" for name, pattern in terminals.items()]
+    first = {"FINDING", "SWITCH"}  # before what else their first word could be: a name, a place
+    lines += [f"{name}{'.3' * (name in first)}: /{pattern}/" for name, pattern in terminals.items()]
     starts = ["outline", "command", "header"]
     grammar = "\n".join([text, *lines, ""])
     return Lark(grammar, parser="lalr", lexer="contextual", start=starts, transformer=_ToEverything(makers))

@@ -152,7 +152,7 @@ def hit_words(hit: WatchHit) -> str:
 def printed(outcome: Outcome) -> list[str]:
     """Return what a command printed, a value with its expression: `lr = 0.01`; for an expectation, that it holds."""
     if isinstance(outcome.command, Expect):
-        return [f"✓ holds: {expression_line(outcome.command.condition)}"] if outcome.ok else []
+        return [f"✓ holds: {line_of(outcome.command).removeprefix('expect ')}"] if outcome.ok else []
     texts = outcome.text.splitlines()
     if not isinstance(outcome.command, Print) or not texts:
         return texts

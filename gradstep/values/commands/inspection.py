@@ -40,15 +40,29 @@ class Let(Struct, frozen=True, tag=True):
     value: Expression
 
 
+_FINDING = r"no[^\S\n]+finding(?![\w.])|finding[^\S\n]+[a-z][\w-]*"
+
+
+def _finding(text: str) -> str:
+    return "none" if text.startswith("no") else text.split()[1]
+
+
+def _finding_words(rule: str) -> str:
+    return "no finding" if rule == "none" else f"finding {rule}"
+
+
 class Expect(Struct, frozen=True, tag=True):
     """Expect a condition to hold, for every element."""
 
     syntax: ClassVar = Syntax(
         Word("expect", "expect 2.weight.grad == 0", "Fail unless a condition holds, for every element."),
         Form(expression("condition")),
+        Form(Argument("FINDING", "finding", _FINDING, _finding, _finding_words)),
         role="output",
     )
-    condition: Expression
+    condition: Expression | None = None
+    finding: str = ""
+    """In place of a condition, the rule of a finding that the checks must have made; `none` for no finding at all."""
 
 
 class Print(Struct, frozen=True, tag=True):
@@ -64,12 +78,13 @@ class Check(Struct, frozen=True, tag=True):
     """Compare the derivatives of nodes with finite differences; for a custom Function also its double backward.
 
     `what` is a node's number as `#12`, its name, operation or module, or a glob; empty for the node stopped at, or
-    between nodes for every custom Function of the graph.
+    between nodes for every custom Function of the graph. `off RULE` and `on RULE` switch a check of the loop.
     """
 
     syntax: ClassVar = Syntax(
         Word("check", "check #12", "Compare a node, or every custom Function, with finite differences."),
         Form(Argument("PLACE", "what", optional=True, offers=("@nodes",))),
+        Form(Argument("SWITCH", "what", r"(?:off|on)[^\S\n]+[a-z][\w-]*", lambda text: " ".join(text.split()))),
         role="output",
         needs="graph",
     )

@@ -12,7 +12,7 @@ from gradstep.values.commands.statement_error import StatementError, place
 from gradstep.values.commands.syntax import Form, Syntax, Word
 from gradstep.values.expressions import Expression
 
-BreakKind: TypeAlias = Literal["phase", "module", "node", "grad", "iteration", "when", "nan", "inf", "line"]
+BreakKind: TypeAlias = Literal["phase", "module", "node", "grad", "iteration", "when", "nan", "inf", "line", "finding"]
 Edge: TypeAlias = Literal["enter", "exit", "before", "after", ""]
 _STEPPED = ("forward", "backward")
 _PHASES = ("forward", "backward", "step", "zero_grad")
@@ -153,6 +153,7 @@ class Break(Struct, frozen=True, tag=True):
         ),
         Form(choice("kind", ("when",)), expression("condition"), *_REST[1:]),
         Form(choice("kind", ("nan", "inf"))),
+        Form(choice("kind", ("finding",)), Argument("PLACE", "what", optional=True)),
         Form(Argument("FILE_LINE", "what", r"[^\s\"{};#=]+:[0-9]+"), *_REST),
         role="note",
         needs="inside",

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from gradstep.values.views.contributions import ContributionsView, LookContributions
 from gradstep.values.views.drawn import Drawn
+from gradstep.values.views.findings import FindingsView, LookFindings
 from gradstep.values.views.graph import GraphView, LookGraph
 from gradstep.values.views.inside import InsideLook, InsideRequest
 from gradstep.values.views.ledger import FormulaLine, LedgerView, LookLedger
@@ -85,6 +86,7 @@ Request: TypeAlias = (
     | LookContributions
     | NodeRequest
     | LookFind
+    | LookFindings
 )
 
 
@@ -259,4 +261,5 @@ View: TypeAlias = (
     | ContributionsView
     | NodeAnswer
     | FoundView
+    | FindingsView
 )

@@ -1,0 +1,1 @@
+"""Checks: a corpus of training programs, and what is found in each."""
