@@ -15,6 +15,7 @@ from gradstep.tui.commands.queue import QUEUE, CommandQueue
 from gradstep.tui.commands.reading import Reading
 from gradstep.tui.keys.in_keys import in_keys
 from gradstep.tui.keys.keyboard import Keyboard
+from gradstep.tui.keys.keymap import RUNNING
 from gradstep.tui.layout.layouts import ABOUT_LOOPS, LAYOUTS, PANELS, REGISTRY, layout_of
 from gradstep.tui.layout.plan import LayoutState, Placement, PlanLayout, plan, size_class
 from gradstep.tui.layout.preferences import Appearance
@@ -100,6 +101,9 @@ class Controller:
     def stopped(self, stop: Stop) -> None:
         """React to a stop after its views are assigned, before anything is painted."""
 
+    def restarted(self) -> None:
+        """Attach to a new engine."""
+
     def moved(self) -> None:
         """Follow the cursor of the panel in focus."""
 
@@ -182,6 +186,8 @@ class Desk(Screen[None], inherit_bindings=False):
 
     def applies(self, key: str) -> bool:
         """Return whether a key would do something now; footer and palette list only those."""
+        if self.queue.stop.ended and key in RUNNING:
+            return False
         answers = (controller.applies(key) for controller in self.controllers)
         return next((answer for answer in answers if answer is not None), True)
 
@@ -195,9 +201,16 @@ class Desk(Screen[None], inherit_bindings=False):
         """Queue a job, or show why it can't be queued."""
         self.queueing()
         if not self.queue.put(job):
-            dead = f"the engine is dead: {self.keyboard.key('restart').shown} restarts it"
             full = f"{QUEUE} commands are queued already: {self.keyboard.named('pause')} clears them"
-            self.say(dead if self.queue.dead else full)
+            self.say(self.dead_words if self.queue.dead else full)
+
+    @property
+    def dead_words(self) -> str:
+        """Why nothing runs any more, and the key that helps."""
+        restart = self.keyboard.key("restart").shown
+        if self.session.terminal is not None:
+            return f"the script has ended: {restart} runs it again"
+        return f"the engine is dead: {restart} restarts it"
 
     def queueing(self) -> None:
         """Have every controller prepare for a job."""

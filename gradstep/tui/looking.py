@@ -81,6 +81,8 @@ class Looking:
         panel, moment = self._screen.panels[name], self.moment_of(name)
         if not moment or panel.shown_stop == moment or panel.request() is None:
             return ""
+        if self._screen.queue.dead and self._screen.status.stop.script:
+            return f"The script's process is gone: stop {moment} was not loaded here before."
         if self._screen.queue.dead:
             return f"Stop {moment} was not loaded here before the engine died."
         return f"Loading stop {moment} ..." if self._late else " "

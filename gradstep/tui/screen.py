@@ -150,6 +150,11 @@ class StepScreen(Desk, inherit_bindings=False):
         if self.line is not None and key in ("pause", "pause_too"):
             self.line.action_leave()
             return
+        ended = self.queue.stop.ended
+        if ended and key in keymap.RUNNING:
+            name, restart = self.queue.stop.workload, self.keyboard.key("restart").shown
+            self.say(f"{name} {ended}: {restart} runs it again")
+            return
         if not self.panel_keys.press(key):
             self._keys[key]()
 

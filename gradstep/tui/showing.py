@@ -17,7 +17,7 @@ from gradstep.tui.panels.why import Stage
 from gradstep.tui.render.lines import clean
 from gradstep.tui.render.svg import svg_of
 from gradstep.tui.render.textual_internals import paint
-from gradstep.values.commands import PHASES, Backward, Command, Load, Say, Screenshot, Show, line_of
+from gradstep.values.commands import PHASES, Backward, Command, Load, Run, Say, Screenshot, Show, line_of
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
 from gradstep.values.files import refuse_to_overwrite, write_text
@@ -125,17 +125,28 @@ class Showing(Controller):
                 self._stages = []
                 running = self.queue.running
                 self.queue.died(how)
-                self.screen.banner.text = how
+                died, self.screen.banner.remedy = self._death(how)
+                self.screen.banner.text = died
                 during = f" It was running: {line_of(running)}." if running is not None else ""
                 if running is not None:
                     self.screen.log_panel.add([Entry("failed", clean(line_of(running)))])
-                self.screen.log_panel.add([Entry("problem", f"the engine died: {clean(how)}")])
+                self.screen.log_panel.add([Entry("problem", clean(died))])
                 # the previous command's result no longer matters
-                self.screen.why.tell(
-                    stages=(), view=None, outcome=None, fault=None, notice=f"The engine died: {how}.{during}"
-                )
+                self.screen.why.tell(stages=(), view=None, outcome=None, fault=None, notice=f"{died}.{during}")
+                self._script_output.ended()
                 self.screen.rearrange()
                 self.screen.redraw()
+
+    def _death(self, how: str) -> tuple[str, str]:
+        """Return how the engine died as a sentence, and what the restart key does."""
+        if self.screen.session.terminal is None:
+            return f"The engine died: {how}", "restarts it and replays the session"
+        name = self.screen.status.stop.workload or self._opened() or "The script"
+        if how.startswith("ended"):
+            how += " without a normal exit, as os._exit does"
+        elif not how.startswith("closed"):
+            how = f"was {how}" if how.startswith("killed") else f"died: {how}"
+        return f"{name} {how}", "runs it again with the same breakpoints"
 
     def _show_log(self) -> None:
         self._log_due = False
@@ -206,7 +217,6 @@ class Showing(Controller):
             panel = screen.panels[name]
             panel.assign(view_in_keys(view, screen.keyboard))
             panel.shown_request, panel.shown_stop = request, view.stop
-        screen.output.catch_up(whole=True)
         self._open_on(stop.opening)
         screen.status.stop = screen.phases.stop = screen.position.stop = stop
         screen.footer.said = ""
@@ -267,7 +277,7 @@ class Showing(Controller):
 
     def _opened(self) -> str:
         first = self._opening[0] if self._opening else None
-        return first.target if isinstance(first, Load) else ""
+        return first.target if isinstance(first, Load | Run) else ""
 
     async def take_screenshot(self, command: Screenshot) -> str:
         """Draw the screen to a file, once it shows the current stop."""
@@ -280,7 +290,8 @@ class Showing(Controller):
     # -- painting -----------------------------------------------------------------------------------------------------
     def drawing(self) -> None:
         """Update the footer and the status line."""
-        now = [name for name in ("restart", "traceback") if self.screen.applies(name)]
+        over = bool(self.queue.dead or self.screen.nothing_loaded or self.queue.stop.ended)
+        now = [name for name in ["restart"] * over + ["traceback"] if self.screen.applies(name)]
         now = now if self.queue.dead or not self.queue.running else []
         now += ["output"] * self._script_output.awaited
         self.screen.footer.awaits_input = self._script_output.awaited
@@ -314,6 +325,7 @@ class Showing(Controller):
         if key == "restart":
             return (
                 bool(self.queue.dead)
+                or self.screen.session.terminal is not None
                 or self.queue.running is not None
                 or (self.screen.nothing_loaded and self._can_retry)
             )
@@ -330,7 +342,9 @@ class Showing(Controller):
         if key == "find":
             return self.queue.stop.number > 0 and not self.queue.dead
         if key == "start_over":
-            return any(isinstance(command, Load) for command in self.queue.history)
+            return self.screen.session.terminal is not None or any(
+                isinstance(command, Load) for command in self.queue.history
+            )
         if key.startswith(("loss_", "tensor_")):
             return key.partition("_")[0] in self.screen.placements
         if key == "script":

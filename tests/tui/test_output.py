@@ -7,12 +7,14 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import pytest
 from fake_session import FakeSession
+from msgspec.structs import replace
 from stage import Stage, stage
 from textual import events
 
-from gradstep.values.commands import Forward
-from gradstep.values.outcomes import Output
+from gradstep.values.commands import Command, Continue, Forward, Load, Run, line_of
+from gradstep.values.outcomes import Died, Outcome, Output
 
 _CHARACTERS = {"space": " ", "enter": "\r", "escape": "\x1b", "exclamation_mark": "!", "ctrl+c": "\x03"}
 
@@ -47,11 +49,41 @@ class FakeTerminal:
         return self.waits
 
 
+class FakeScript(FakeSession):
+    """A session that runs a script, which ends at `continue`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.terminal: FakeTerminal = FakeTerminal()
+
+    async def execute(self, command: Command) -> Outcome:
+        match command:
+            case Run():
+                outcome = await super().execute(Load("mlp"))
+                self.executed[-1] = command
+            case Continue():
+                outcome = await super().execute(Forward())
+                self.executed[-1] = command
+                self.stop = replace(self.stop, ended="ended with exit code 0", natural=())
+            case _:
+                outcome = await super().execute(command)
+        self.stop = replace(self.stop, workload="train.py", script=True)
+        return replace(outcome, command=command, stop=self.stop)
+
+    async def restart(self) -> None:
+        await super().restart()
+        self.terminal = FakeTerminal()
+
+
 class Script:
     """A stage whose session runs a script."""
 
-    def __init__(self, on: Stage, terminal: FakeTerminal) -> None:
-        self.on, self.terminal, self.screen = on, terminal, on.screen
+    def __init__(self, on: Stage, session: FakeScript) -> None:
+        self.on, self.session, self.screen = on, session, on.screen
+
+    @property
+    def terminal(self) -> FakeTerminal:
+        return self.session.terminal
 
     def prints(self, text: str) -> None:
         """Have the script print something, and draw it."""
@@ -81,10 +113,9 @@ class Script:
 
 @asynccontextmanager
 async def script(size: tuple[int, int] = (120, 40)) -> AsyncIterator[Script]:
-    session = FakeSession()
-    session.terminal = terminal = FakeTerminal()
-    async with stage(session, size) as on:
-        yield Script(on, terminal)
+    session = FakeScript()
+    async with stage(session, size, opening=[Run("train.py", ("--lr", "0.1"))]) as on:
+        yield Script(on, session)
 
 
 @in_loop
@@ -190,3 +221,95 @@ async def test_it_follows_what_is_printed_until_it_is_scrolled() -> None:
         assert "line 0" in run.on.text()
         await run.on.press("end")
         assert "more" in run.on.text()
+
+
+@in_loop
+async def test_a_script_that_has_ended_is_looked_at_and_not_run_on() -> None:
+    async with script() as run:
+        await run.on.press("f", "c")
+        assert "ended with exit code 0" in run.on.rows()[0]
+        executed = len(run.session.executed)
+        await run.on.press("f")
+        assert run.screen.footer.said == "train.py ended with exit code 0: R runs it again"
+        await run.on.press("2")
+        assert len(run.session.executed) == executed
+        assert "R restart" in run.on.rows()[-1]
+        assert "space" not in run.on.rows()[-1]
+
+
+@in_loop
+async def test_R_runs_the_script_again_with_its_breakpoints_and_arguments() -> None:
+    async with script() as run:
+        run.prints("the first run")
+        await run.on.press("f", "b", "f")
+        for line in ("break when loss < 1", "watch loss", "show 2.weight"):
+            run.screen.typing.given(line)
+        await run.on.idle()
+        before = run.terminal
+        await run.on.press("R")
+        assert "end train.py and run it again? R again does it" in run.screen.footer.said
+        assert run.session.restarts == 0
+        await run.on.press("R")
+        await run.on.until(lambda: run.session.restarts == 1 and run.screen.queue.stop.number == 1)
+        await run.on.idle()
+        again = [line_of(each) for each in run.session.executed[-4:]]
+        assert again == ["break when loss < 1", "run train.py --lr 0.1", "watch loss", "show 2.weight"]
+        assert run.screen.output.terminal is not before
+        text = run.on.text()
+        assert "the first run" in text
+        assert "run again" in text
+
+
+@in_loop
+async def test_R_asks_nothing_of_a_script_that_has_ended() -> None:
+    async with script() as run:
+        await run.on.press("c", "R")
+        await run.on.until(lambda: run.session.restarts == 1)
+        await run.on.idle()
+        assert line_of(run.session.executed[-1]) == "run train.py --lr 0.1"
+
+
+@in_loop
+async def test_how_a_script_died_is_said_and_its_last_stop_stays() -> None:
+    async with script() as run:
+        await run.on.press("f", "b")
+        await run.runs_on()
+        run.session.dead = "killed by SIGKILL"
+        run.session.on_event(Output("last words"))
+        run.session.on_event(Died("killed by SIGKILL"))
+        run.session.gate.set()
+        await run.on.until(lambda: bool(run.screen.queue.dead) and not run.screen.queue.busy)
+        text = run.on.text()
+        assert "train.py was killed by SIGKILL." in text
+        assert "R runs it again with the same breakpoints" in text
+        assert "2.weight.grad" in text
+        assert "last words" in text
+        assert "process gone" in run.on.rows()[0]
+        await run.on.press("f")
+        assert run.screen.footer.said == "the script has ended: R runs it again"
+        await run.on.press("8")
+        await run.on.press("m")
+        assert "The script's process is gone: stop 3 was not loaded here before." in run.on.text()
+        await run.on.press("R")
+        await run.on.until(lambda: run.session.restarts == 1)
+        await run.on.idle()
+        assert "killed" not in run.on.text().replace("✗", "")[:300]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("ended with exit code 3", "train.py ended with exit code 3 without a normal exit, as os._exit does"),
+        ("segmentation fault (SIGSEGV)", "train.py died: segmentation fault (SIGSEGV)"),
+        ("closed gradstep's socket", "train.py closed gradstep's socket"),
+    ],
+)
+def test_the_words_for_a_death(how: str, words: str) -> None:
+    @in_loop
+    async def test() -> None:
+        async with script() as run:
+            run.session.on_event(Died(how))
+            await run.on.pilot.pause(0)
+            assert words in run.on.text()
+
+    test()

@@ -108,15 +108,33 @@ def _run(code: CodeType) -> Ended:
         print(end.code, file=sys.stderr)  # noqa: T201
         return Ended(1)
     except BaseException as error:
-        error.__traceback__ = _own(error.__traceback__)
+        _strip(error)
         sys.excepthook(type(error), error, error.__traceback__)
         code_ = 130 if isinstance(error, KeyboardInterrupt) else 1
         return Ended(code_, problem_of(error, "the script"), error)
     return Ended(0)
 
 
-def _own(traceback: TracebackType | None) -> TracebackType | None:
-    """Return a traceback from the script's first frame on."""
-    while traceback is not None and is_ours(traceback.tb_frame.f_code.co_filename):
+def _strip(error: BaseException) -> None:
+    """Remove gradstep's frames from the tracebacks of an exception and of those that led to it."""
+    chain: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while chain:
+        each = chain.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.__traceback__ = _stripped(each.__traceback__)
+        chain += [each.__cause__, each.__context__]
+        chain += each.exceptions if isinstance(each, BaseExceptionGroup) else []
+
+
+def _stripped(traceback: TracebackType | None) -> TracebackType | None:
+    kept: list[TracebackType] = []
+    while traceback is not None:
+        if not is_ours(traceback.tb_frame.f_code.co_filename):
+            kept.append(traceback)
         traceback = traceback.tb_next
-    return traceback
+    for each, following in zip(kept, [*kept[1:], None], strict=True):
+        each.tb_next = following
+    return kept[0] if kept else None

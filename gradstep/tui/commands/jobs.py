@@ -8,12 +8,20 @@ from typing import NamedTuple, TypeAlias
 from gradstep.values.commands import (
     ACT_NAMES,
     ACTS,
+    Break,
     Command,
+    Delete,
+    Enable,
+    Ignore,
     Into,
+    Let,
     Load,
     Out,
     Over,
+    Run,
     Show,
+    Unwatch,
+    Watch,
 )
 from gradstep.values.expressions import Name, name_line
 from gradstep.values.outcomes import Outcome, Problem, Stop
@@ -124,6 +132,25 @@ class _Turns:
                     command = None
             self._done += 1
         return None
+
+
+def script_job(run: Run, history: Sequence[Command]) -> Job:
+    """Return the job that runs a script again with the breakpoints, watchpoints, names and selection of a session."""
+    breaks = [command for command in history if isinstance(command, Break)]
+    notes = [command for command in history if isinstance(command, Delete | Enable | Ignore | Watch | Unwatch | Let)]
+    shown = [command for command in history if isinstance(command, Show)][-1:]
+
+    def program() -> Program:
+        problem: Problem | None = None
+        for command in (*breaks, run, *notes, *shown):
+            outcome = yield command
+            if isinstance(command, Run):
+                problem = outcome.problem
+            if problem is not None or outcome.stop.ended:
+                return problem
+        return None
+
+    return Job(lambda _: program(), replay=True)
 
 
 def sequence(commands: Sequence[Command]) -> Program:

@@ -129,8 +129,8 @@ class CommandQueue(Carrier):
             self._parked = []
             self._listener.activity()
 
-    async def restart(self) -> None:
-        """Start a new engine and queue a replay of the session so far."""
+    async def restart(self, job: Job | None = None) -> None:
+        """Start a new engine and queue a job for it; without one, a replay of the session so far."""
         if self._restarting:
             return
         self._restarting = True
@@ -149,8 +149,10 @@ class CommandQueue(Carrier):
         finally:
             self._restarting = False
         self.dead = ""
-        self._pending_replay = (self.history, self.mark) if self.history else None
+        self._pending_replay = (self.history, self.mark) if self.history and job is None else None
         self.history, self.mark, self.stop = [], None, Stop()
+        if job is not None:
+            self._queue.append(job)
         self.idle.clear()
         self._wake.set()
 
@@ -176,7 +178,7 @@ class CommandQueue(Carrier):
         self.idle.set()
         self._listener.activity()
         stale = self.mark is None or self.mark.commands != len(self.history)
-        if stale and self.stop.number and self.history and not self.dead:
+        if stale and self.stop.number and self.history and not self.dead and not self.stop.script:
             try:
                 await asyncio.wait_for(self._wake.wait(), self._rest)
                 return

@@ -49,13 +49,16 @@ class ScriptOutput(Controller):
 
     def start(self) -> None:
         """Show the script's terminal, once the event loop runs."""
-        self.connect()
+        self.screen.output.connect(self.screen.session.terminal)
         if self.screen.session.terminal is not None:
             self.screen.set_interval(_QUIET, self._watch)
 
-    def connect(self) -> None:
-        """Show the terminal of the session's present script."""
-        self.screen.output.connect(self.screen.session.terminal)
+    def restarted(self) -> None:
+        """Show the terminal of the new run, below what the one before printed."""
+        if self.screen.session.terminal is not None:
+            self._turn(False)
+            self.screen.output.note("run again")
+            self.screen.output.connect(self.screen.session.terminal)
 
     # -- drawing -------------------------------------------------------------------------------------------------------
     def printed(self, text: str) -> None:
@@ -76,6 +79,12 @@ class ScriptOutput(Controller):
         if not self.screen.output.catch_up():
             self._draw_soon()
         self.screen.output.redraw()
+
+    def ended(self) -> None:
+        """Draw the last output of a script that has ended; keys are gradstep's again."""
+        self.awaited = False
+        self._turn(False)
+        self.screen.output.catch_up(whole=True)
 
     # -- waiting for input ---------------------------------------------------------------------------------------------
     def _watch(self) -> None:
@@ -109,8 +118,7 @@ class ScriptOutput(Controller):
 
     def stopped(self, stop: Stop) -> None:  # noqa: ARG002
         """At a stop, keys are gradstep's again."""
-        self.awaited = False
-        self._turn(False)
+        self.ended()
 
     def _turn(self, typing: bool) -> None:
         if typing != self.screen.output.typing:

@@ -14,13 +14,14 @@ from gradstep.tui.commands.jobs import (
     iteration_job,
     load_job,
     natural_job,
+    script_job,
     sequence,
     times,
 )
 from gradstep.tui.commands.play import USUAL, Play
 from gradstep.tui.desk import Controller, Desk
 from gradstep.tui.showing import Showing
-from gradstep.values.commands import ACTS, Command, Load, NextIteration, Show, line_of
+from gradstep.values.commands import ACTS, Command, Load, NextIteration, Run, Show, line_of
 
 
 class Training(Controller):
@@ -32,8 +33,8 @@ class Training(Controller):
         self._showing, self.opening = showing, opening
         self.pressed = False
         """True when the last key paused a running command: the next pause interrupts it."""
-        self._sure = False
-        """True when the last key asked whether to start over: pressed again, it does."""
+        self._sure = ""
+        """The last key, when it asked whether to start over: pressed again, it does."""
         self._rate = USUAL
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
@@ -55,8 +56,8 @@ class Training(Controller):
         self.pressed = False
 
     def key_pressed(self, key: str) -> None:
-        """Handle any pressed key: only `start_over` confirms its own question."""
-        self._sure = self._sure and key == "start_over"
+        """Handle any pressed key: only the key that asked a question confirms it."""
+        self._sure = self._sure if key == self._sure else ""
 
     # -- phases -------------------------------------------------------------------------------------------------------
     def _put_phase(self, job: Job) -> None:
@@ -95,7 +96,7 @@ class Training(Controller):
             return
         self.screen.queueing()
         if self.queue.dead:
-            self.screen.say(f"the engine is dead: {self.keyboard.key('restart').shown} restarts it")
+            self.screen.say(self.screen.dead_words)
             return
         if lines and self.screen.reading is not None:
             self.screen.reading.waits = False
@@ -150,15 +151,18 @@ class Training(Controller):
 
     def start_over(self) -> None:
         """Load the same workload again, with the same seed; ask first."""
+        if self._run is not None:
+            self._run_again("start_over")
+            return
         load = self.screen.last_load
         again = self.keyboard.key("start_over").shown
         if load is None:
             self.screen.say("there is no load command to run again")
         elif not self._sure:
-            self._sure = True
+            self._sure = "start_over"
             self.screen.say(f"start over with {line_of(load)}? {again} again does it, any other key does not")
         else:
-            self._sure = False
+            self._sure = ""
             self.queue.pause()
             self.screen.show_notice(
                 f"Starting over: {line_of(load)}. The log and the recording keep the earlier commands."
@@ -182,7 +186,10 @@ class Training(Controller):
         return Job(lambda _: program())
 
     def restart(self) -> None:
-        """Restart a dead or hanging engine."""
+        """Restart a dead or hanging engine; run a script again, also one that has not ended."""
+        if self._run is not None:
+            self._run_again("restart")
+            return
         if not self.screen.applies("restart"):
             self.screen.say(f"the engine is alive: {self.keyboard.key('restart').shown} restarts a dead one")
             return
@@ -194,13 +201,35 @@ class Training(Controller):
         for command in self.opening:
             self.queue.put(load_job(command, parse_commands) if isinstance(command, Load) else command_job(command))
 
+    @property
+    def _run(self) -> Run | None:
+        """The command that ran the present script; None for a held workload."""
+        if self.screen.session.terminal is None:
+            return None
+        commands = (*reversed(self.queue.history), *self.opening)
+        return next((command for command in commands if isinstance(command, Run)), None)
+
+    def _run_again(self, key: str) -> None:
+        """Run the script again; ask first while it has not ended."""
+        name, again = self.queue.stop.workload or "the script", self.keyboard.key(key).shown
+        if not (self._sure or self.queue.dead or self.queue.stop.ended):
+            self._sure = key
+            self.screen.say(f"end {name} and run it again? {again} again does it, any other key does not")
+            return
+        self._sure = ""
+        self._showing.begin_stage("starting the engine again")
+        self.screen.run_worker(self._restart(), name="restart")
+
     async def _restart(self) -> None:
         retry = self.screen.nothing_loaded and self.screen.reading is not None
         if retry:
             # the narration before the load runs again with the script
             self.queue.history.clear()
-        again = bool(self.queue.history)
-        await self.queue.restart()
+        run = self._run
+        again = bool(self.queue.history) or run is not None
+        await self.queue.restart(script_job(run, self.queue.history) if run is not None else None)
+        for controller in self.screen.controllers:
+            controller.restarted()
         if retry and self.screen.reading is not None:
             self.screen.reading.restart()
             self.queue.put(self.screen.reading.to_load())

@@ -33,6 +33,25 @@ BETWEEN_ONLY = _in_footer(lambda footer: footer.between_only)
 RANKED = _in_footer(lambda footer: footer.rank)
 """Those that get room first where there is not enough for all."""
 
+RUNNING = frozenset(
+    {
+        "forward",
+        "backward",
+        "step",
+        "zero_grad",
+        "next_batch",
+        "natural",
+        "iteration",
+        "play",
+        "play_iterations",
+        "into",
+        "over",
+        "out",
+        "go_on",
+    }
+)
+"""The keys that run the debuggee on."""
+
 
 def bindings() -> list[Binding]:
     """Return the table as Textual's bindings."""

@@ -131,8 +131,21 @@ ACTS: tuple[Key, ...] = (
         footer=Footer(7, 9),
     ),
     Key("pause_too", "ctrl+c", "pause", "the same as esc; never quits", "Session", priority=True, in_palette=False),
-    Key("start_over", "r", "start over", "load the same workload again, with the same seed; asks first", "Session"),
-    Key("restart", "R", "restart", "restart a dead engine and replay the session", "Session", footer=Footer(rank=1)),
+    Key(
+        "start_over",
+        "r",
+        "start over",
+        "load the same workload again, with the same seed, or run the script again; asks first",
+        "Session",
+    ),
+    Key(
+        "restart",
+        "R",
+        "restart",
+        "restart a dead engine and replay the session; run a script again, with the same breakpoints",
+        "Session",
+        footer=Footer(rank=1),
+    ),
     Key("suspend", "ctrl+z", "suspend", "suspend gradstep; fg resumes it", "Session"),
     Key("quit", "q", "quit", "quit; the session is saved: gradstep --last reopens it", "Session", footer=Footer(13, 5)),
 )

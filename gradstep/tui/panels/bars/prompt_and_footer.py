@@ -15,17 +15,20 @@ from gradstep.tui.render.surface import Surface
 
 
 class Banner(Surface):
-    """The row that shows how the engine died, and the key that restarts it."""
+    """The row that shows how the engine or a script's process died, and the key that restarts it."""
 
     def __init__(self) -> None:
         super().__init__("banner")
         self.text = ""
+        """How it died, as a sentence without a full stop."""
+        self.remedy = ""
+        """What the restart key does."""
 
     def compose_lines(self, width: int, _height: int) -> list[Line]:
         """Draw the banner."""
-        row = Row(width).add(" ").add(f" The engine died: {clean(self.text)}. ", "odd")
+        row = Row(width).add(" ").add(f" {clean(self.text)}. ", "odd")
         row.add(f"  {self.keyboard.key('restart').shown}", "key")
-        return [row.add(" restarts it and replays the session", "text").line()]
+        return [row.add(f" {self.remedy}", "text").line()]
 
 
 class PromptRow(Surface):

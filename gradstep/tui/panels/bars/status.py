@@ -98,7 +98,7 @@ def _right(stop: Stop, activity: Activity, branched: bool) -> str:
     if activity.queued > 1:
         parts.append(f"{activity.queued} queued")
     if activity.dead:
-        parts.append("engine dead")
+        parts.append("process gone" if stop.script else "engine dead")
     elif activity.awaits_input:
         parts.append("waits for input")
     elif activity.loading:
@@ -107,6 +107,8 @@ def _right(stop: Stop, activity: Activity, branched: bool) -> str:
         parts.append(activity.place)
     elif activity.running:
         parts.append(f"{clean(activity.running)[:24]} {activity.seconds:.1f} s")
+    elif stop.ended:
+        parts.append(clean(stop.ended))
     elif stop.number:
         parts += [f"+{stop.ahead} ahead"] if stop.ahead else []
         parts += [clean(stop.branch)] if branched else []
