@@ -14,6 +14,15 @@ from gradstep.values.commands import Backward, Forward, NextBatch, Step, ZeroGra
 Act = Forward | Backward | Step | ZeroGrad | NextBatch
 
 
+class LossTerm(Struct, frozen=True):
+    """A term of a loss that is a sum."""
+
+    name: str
+    """The variable that holds it, or the operation that computed it."""
+    value: float | None = None
+    """None when it was not recorded."""
+
+
 class Point(Struct, frozen=True):
     """The state of the loop. Each phase replaces it, so that a rollback can restore the old one."""
 
@@ -49,6 +58,8 @@ class Point(Struct, frozen=True):
     """Steps of a script so far: an iteration may have several, or none."""
     skipped: tuple[str, ...] = ()
     """The parameters whose `.grad` was inf or NaN, so that a `GradScaler` skipped the last step."""
+    terms: tuple[LossTerm, ...] = ()
+    """The terms of a script's loss; empty unless it is a sum."""
     clipped: tuple[str, ...] = ()
     """The parameters whose `.grad` a script wrote between the backward and the last step, as clipping does."""
     unowned: bool = False

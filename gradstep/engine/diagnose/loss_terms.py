@@ -14,9 +14,9 @@ from gradstep.engine.observe.dataflow import at
 from gradstep.values import numbers
 from gradstep.values.errors import GradstepError
 
-_SCALES = frozenset({"MulBackward0", "DivBackward0", "NegBackward0"})
-_ADDS = frozenset({"AddBackward0", "SubBackward0", "StackBackward0", "CatBackward0"})
-_REDUCES = frozenset({"SumBackward0", "MeanBackward0"})
+SCALES = frozenset({"MulBackward0", "DivBackward0", "NegBackward0"})
+ADDS = frozenset({"AddBackward0", "SubBackward0", "StackBackward0", "CatBackward0"})
+REDUCES = frozenset({"SumBackward0", "MeanBackward0"})
 _SHOWN = 2
 """Maximum number of places named where the path of a term ends."""
 
@@ -49,13 +49,13 @@ def _sums_with_a_constant(loss: Tensor) -> Iterator[Node]:
         node = waiting.pop()
         following = [each for each, _ in node.next_functions]
         there = [each for each in following if each is not None]
-        if node.name() in _ADDS:
+        if node.name() in ADDS:
             if len(there) < len(following):
                 yield node
             waiting += there
-        elif node.name() in _SCALES and len(there) == 1:
+        elif node.name() in SCALES and len(there) == 1:
             waiting += there
-        elif node.name() in _REDUCES:  # elements are terms only of a tensor made from a list of them
+        elif node.name() in REDUCES:  # elements are terms only of a tensor made from a list of them
             waiting += [each for each in there if each.name() in {"StackBackward0", "CatBackward0"}]
 
 

@@ -87,12 +87,12 @@ class Found:
         One that is there for the first time may be an input that wants a gradient: it counts once it comes again.
         """
         owned = self._owned()
-        trained = {parameter for optimizer in self.optimizers for parameter in _of(optimizer)} - owned
         there = {leaf for root in roots for leaf in leaves_of(root)} - owned
         if any(isinstance(leaf, nn.Parameter) for leaf in there):  # of a module that was not called as one
             self._owners(there, frame)
             owned = self._owned()
             there -= owned
+        trained = {parameter for optimizer in self.optimizers for parameter in _of(optimizer)} - owned
         if not there and not trained and not self._leaves:
             return ()
         names = names_of(frame)

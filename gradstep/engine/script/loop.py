@@ -26,11 +26,12 @@ from gradstep.engine.observe.observer import observe
 from gradstep.engine.observe.stream import EngineLeft, StepLeft, Zeroed
 from gradstep.engine.script.copies import CopiesBefore, weights_of
 from gradstep.engine.script.found import Found
-from gradstep.engine.script.frames import call_site, callers, line_text
+from gradstep.engine.script.frames import call_site, callers, line_text, named_values
 from gradstep.engine.script.iterations import Iterations
 from gradstep.engine.script.lines import LineStops
 from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.script.tape import Tape
+from gradstep.engine.script.terms import terms_of
 from gradstep.engine.script.writes import Writes
 from gradstep.engine.state.saved import Saved
 from gradstep.engine.stepping.stepper import Stepping
@@ -252,19 +253,30 @@ class ScriptLoop:
 
     def _backward_begins(self, phase: Phase) -> None:
         call: EngineCall = phase.of
-        forward = self._forward is not None or not self._computed_before(call)
+        called = self._forward is not None
+        forward = called or not self._computed_before(call)
         self._close_forward()
         self._use_loss(call)
+        if forward and self.wanted.looks:
+            self._find_terms()
         if forward and self.tape is not None:
             self.tape.finish(self._now().point.loss)
         if forward:
             self._copies.end(self._now(), "forward")
+            if not called:  # no module: the weights are as they were
+                self._now().saved = Saved()
             self._end_of("forward")
         into = self.wanted.until == "into"
         self._copy(phase)
         if (into or self._steps.inside("backward")) and self._now().graph() is not None:
             self._backward = stack = ExitStack()
             stack.enter_context(self._steps.stepping(self._now(), Backward(), into).backward())
+
+    def _find_terms(self) -> None:
+        held, tape = self._now(), self.tape
+        made = (lambda _: None) if tape is None else tape.made
+        terms = terms_of(held.point.loss, named_values(self._frame()), made)
+        held.point = replace(held.point, terms=terms)
 
     def _computed_before(self, call: EngineCall) -> bool:
         """Return whether a loss was computed before the last backward: two losses of one forward."""
@@ -446,6 +458,8 @@ class ScriptLoop:
     def _look(self) -> None:
         """Have what a stop shows be as it is now."""
         self.found.schedulers(self._frame())
+        if self.held is not None and self.held.point.phase == "forward" and not self.held.point.terms:
+            self._find_terms()
         self._now(checks=True)
 
     def _now(self, checks: bool = False) -> Held:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from gradstep.engine.observe.stream import CallEntered, CallLeft, Consumer, FunctionEntered, FunctionLeft, OpRan
@@ -82,6 +83,16 @@ class Tape:
             function, (leaves, spec) = self._pending.pop()
             if not raised:
                 self._add(Call(function, leaves, spec), result)
+
+    def made(self, node: Node) -> tuple[str, Tensor] | None:
+        """Return the operation or module that returned the tensor of a node, and the tensor; before `finish`."""
+        for call, result in zip(self.calls, self._alive, strict=True):
+            for leaf in tree_leaves(result):
+                if isinstance(leaf, Tensor) and leaf.grad_fn is node:
+                    function = call.function
+                    own = type(function).__name__ if isinstance(function, nn.Module) else function.__name__
+                    return own, leaf
+        return None
 
     def finish(self, loss: Tensor | None) -> None:
         """Note the loss, and let go of what was only kept to recognise it."""

@@ -48,7 +48,9 @@ class Writes:
         """Return what was written since `mark`; the next call finds nothing before another `mark`."""
         seen, copies, self._seen, self._copies = self._seen, self._copies, [], {}
         weights = [
-            name for weight, name, version, *_ in seen if weight._version != version or _differs(weight, copies, name)
+            name
+            for weight, name, version, *_ in seen
+            if weight._version != version or (name in copies and not same_bits(weight.detach(), copies[name]))
         ]
         grads, to_none, to_zeros = list[str](), list[str](), list[str]()
         for weight, name, _, grad, version in seen:
@@ -61,10 +63,6 @@ class Writes:
 
 def _version(grad: Tensor | None) -> int:
     return 0 if grad is None else grad._version
-
-
-def _differs(weight: Tensor, copies: Mapping[str, Tensor], name: str) -> bool:
-    return name in copies and not same_bits(weight.detach(), copies[name])
 
 
 def _any(grad: Tensor) -> bool:

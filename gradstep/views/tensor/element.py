@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.selection import Cut, cut, index_text
@@ -20,7 +20,7 @@ class Element:
     """The parameter's name as selected."""
     name: str
     """The name in the state: a shared parameter has several."""
-    parameter: nn.Parameter
+    parameter: Tensor
     index: tuple[int, ...]
 
     @property
@@ -53,7 +53,7 @@ def element_of(held: Held, selection: Selection | None, index: tuple[int, ...] |
     if tensor is None:
         path = path.rpartition(".state.")[0] or path.removesuffix(".grad")
         tensor = held.tensor(path)
-    if not isinstance(tensor, nn.Parameter) or tensor not in held.names or not tensor.numel():
+    if tensor is None or tensor not in held.names or not tensor.numel():
         return None
     shape = tensor.shape
     if index is None or len(index) != len(shape) or not all(0 <= i < n for i, n in zip(index, shape, strict=True)):

@@ -99,10 +99,8 @@ def _step(held: Held, element: Element) -> Iterator[FormulaLine]:
     if parameter.grad is None:
         yield FormulaLine("w", "", note=".grad is None: the optimizer skipped it, and w is unchanged")
         return
-    reason = (
-        "another optimizer has it: this step did not update it" if held.owner(parameter) is not held.optimizer else ""
-    )
-    reason = reason or why_none(held, parameter)
+    other = held.owner(parameter) is not held.optimizer
+    reason = "another optimizer has it: this step did not update it" if other else why_none(held, parameter)
     if reason:
         yield from _without_formula(held, element, reason)
         return

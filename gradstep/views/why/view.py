@@ -95,6 +95,7 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     if point.value is not None:
         was = "" if point.change is None else f", {numbers.loss(point.change, sign=True)} since the last forward"
         more.append(f"loss = {numbers.loss(point.value)}{was}")
+    more += [f"its term {each.name} = {_term(each.value)}" for each in point.terms]
     weights = sorted(name for name, _ in held.parameters if name in changed)
     buffers = changed.difference(weights)
     if buffers:
@@ -105,7 +106,10 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
         word = numbers.loss(point.value)
         again = "restart the script" if held.script else "`undo` and `forward`"
         more.append(f"`break nan`, then {again}: it stops at the op that makes the first one")
-        return f"The loss is {word}: a backward from it can fill .grad with NaN or inf.", more
+        bad = [each.name for each in point.terms if each.value is not None and not math.isfinite(each.value)]
+        which = f", and so is its term {numbers.listed(bad)}" if len(bad) == 1 else ""
+        which = f", and so are its terms {numbers.listed(bad)}" if len(bad) > 1 else which
+        return f"The loss is {word}{which}: a backward from it can fill .grad with NaN or inf.", more
     if loss.grad_fn is None:
         return "forward computed a loss that has no graph: nothing that it depends on requires grad.", more
     if weights:
@@ -116,6 +120,10 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     if not held.saved.known:
         return f"forward computed the loss and built its graph. What else it wrote {_unknown(held)}.", more
     return "forward computed the loss and built its graph. No weight and no .grad changed.", more
+
+
+def _term(value: float | None) -> str:
+    return "not recorded" if value is None else numbers.loss(value)
 
 
 def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[str]]:
