@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from msgspec import Struct
 from torch import Tensor, nn
 
 from gradstep.engine.autograd.graph import GraphRecord, Owners, leaf_tensor, record
@@ -15,13 +16,12 @@ ENGINE_CALLS = ("torch.autograd.grad", "torch.autograd.backward", "torch.Tensor.
 """What the ops that call the engine are called."""
 
 
-def is_transformed() -> bool:
+def is_transformed(innermost: Callable[[], object] = torch._C._functorch.peek_interpreter_stack) -> bool:
     """Return whether a transform of `torch.func` runs on this thread."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
+    return innermost() is not None
 
 
-@dataclass(frozen=True)
-class EngineCall:
+class EngineCall(Struct, frozen=True, eq=False):
     """One call of autograd's engine."""
 
     name: str

@@ -110,16 +110,17 @@ class LoopPhases:
         self._running.append((name, of, frame))
 
     def _ended(self, of: Any) -> None:
-        if any(each is of for _, each, _ in self._running):
-            while True:
-                name, last, _ = self._running.pop()
-                if last is of:
-                    break
-            if name:
-                self._come(Phase(name, "ended", of, self._names(), torch.is_grad_enabled()))
+        running = self._running
+        for place in range(len(running) - 1, -1, -1):
+            name, each, _ = running[place]
+            if each is of:
+                del running[place:]
+                if name:
+                    self._come(Phase(name, "ended", of, self._names(), torch.is_grad_enabled()))
+                return
 
     def _names(self) -> tuple[str, ...]:
-        return tuple(name for name, _, _ in self._running if name)
+        return tuple([name for name, _, _ in self._running if name]) if self._running else ()
 
     def _forget_raised(self) -> None:
         """Let go of steps that have raised: torch tells nobody of it, but the frame that ran one is gone."""

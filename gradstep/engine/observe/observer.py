@@ -71,6 +71,14 @@ class _Subscription:
     """How many calls of the engine were running when it began: it does not observe those."""
     over: bool = False
     """True after the block: a hook that an interrupt has left does nothing."""
+    engine: bool = field(init=False)
+    """True where calls of autograd's engine are subscribed to."""
+    nodes: bool = field(init=False)
+    """True where their nodes are."""
+
+    def __post_init__(self) -> None:
+        self.engine = not _ENGINE.kinds.isdisjoint(self.consumer)
+        self.nodes = stream.NodeAbout in self.consumer or stream.NodeRan in self.consumer
 
 
 @contextmanager
@@ -173,9 +181,9 @@ def _emit(event: Any) -> Any:
 # -- modules -----------------------------------------------------------------------------------------------------------
 def _call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     """Replace `nn.Module.__call__`: of the outermost module only, so that submodules keep torch's fast path."""
-    _sweep()
     if _HERE.called:
         return _CALL.own(self, *args, **kwargs)
+    _sweep()
     output, raised, _HERE.called = None, True, True
     try:
         _emit(stream.CallEntered(self, args, kwargs, sys._getframe(1)))
@@ -302,13 +310,14 @@ def _run_backward(
             _emit_to(each, stream.EngineEntered(call, depth - each.within))
         mine = _observing()  # a consumer may have subscribed another to what this call does
         _HERE.depth = depth + 1
+        hooking = [each for each in mine if (each.nodes or each.leaves) and depth == each.within]
+        if not hooking:
+            return run(outputs, gradients, retain, create, inputs, *more, **also)
         with ExitStack() as stack:
-            for each in mine:
-                if depth == each.within:
-                    _hook_nodes(each, call, stack)
-            for each in mine:
-                if depth == each.within:
-                    _hook_leaves(each, stack)
+            for each in hooking:
+                _hook_nodes(each, call, stack)
+            for each in hooking:
+                _hook_leaves(each, stack)
             return run(outputs, gradients, retain, create, inputs, *more, **also)
     finally:
         _HERE.depth = depth
@@ -319,7 +328,7 @@ def _run_backward(
 def _observing() -> list[_Subscription]:
     """Return who observes the engine on this thread."""
     thread = get_ident()
-    return [each for each in _SUBSCRIPTIONS if each.thread == thread and not _ENGINE.kinds.isdisjoint(each.consumer)]
+    return [each for each in _SUBSCRIPTIONS if each.engine and each.thread == thread]
 
 
 def _emit_to(who: _Subscription, event: Any) -> None:

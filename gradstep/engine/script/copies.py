@@ -13,6 +13,9 @@ from gradstep.engine.state.saved import Saved, Saver
 from gradstep.engine.state.writing import writing_of_script
 
 
+_UNKNOWN = Saved(known=False)
+
+
 class _Begun(NamedTuple):
     phase: Name
     held: Held
@@ -39,7 +42,7 @@ class CopiesBefore:
 
     def end(self, held: Held, phase: Name) -> None:
         """Have the views of a debuggee compare with what was copied before the phase that has just ended."""
-        held.saved = Saved(known=False)
+        held.saved = _UNKNOWN
         for place in range(len(self._running) - 1, -1, -1):
             if self._running[place].phase == phase:
                 begun = self._running[place]

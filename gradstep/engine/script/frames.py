@@ -24,8 +24,14 @@ def callers(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def call_site(frame: FrameType | None) -> tuple[object, ...]:
-    """Return what tells one place in the script's loop from another: the lines of all frames that lead to it."""
-    return tuple([(each.f_code, each.f_lineno) for each in callers(frame)])
+    """Return what tells one call in the script's loop from another: the instructions of all frames that lead to it."""
+    site: list[object] = []
+    while frame is not None:  # in every phase of a script that runs on
+        code = frame.f_code
+        if whose(code.co_filename) == "user":
+            site += (code.co_filename, code.co_firstlineno, frame.f_lasti)
+        frame = frame.f_back
+    return tuple(site)
 
 
 def line_text(frame: FrameType | None) -> str:

@@ -138,6 +138,16 @@ class ScriptLoop:
         """The last forward, where it was recorded."""
         self.began: Randomness | None = None
         """The generators before it."""
+        self._handlers: dict[tuple[str, str], Callable[[Phase], None]] = {
+            ("forward", "begins"): self._forward_begins,
+            ("backward", "begins"): self._backward_begins,
+            ("backward", "ended"): self._backward_ended,
+            ("step", "begins"): self._step_begins,
+            ("step", "ended"): self._step_ended,
+            ("step", "skipped"): self._step_skipped,
+            ("zero_grad", "begins"): self._zero_grad_begins,
+            ("zero_grad", "ended"): self._zero_grad_ended,
+        }
         self.told: Callable[[Phase], None] = lambda _: None
         """Called with each phase that begins or has ended, once it is noted."""
 
@@ -198,7 +208,7 @@ class ScriptLoop:
         elif phase.edge == "begins" and trains and self.wanted.until == "first" and phase.name != "zero_grad":
             self._note_parts(phase)
             self._stop(before=phase.name)
-        handle: Callable[[Phase], None] | None = getattr(self, f"_{phase.name}_{phase.edge}", None)
+        handle = self._handlers.get((phase.name, phase.edge))
         if handle is not None and trains:
             handle(phase)
         self.told(phase)
@@ -374,8 +384,11 @@ class ScriptLoop:
         held = self._now()
         if is_transformed():
             return
-        self._unowned = Saved() if self.found.optimizers else self._copies.take(held, "step")
-        self._writes.mark(held.names, weights_of(self._unowned))
+        if self.found.optimizers:
+            self._writes.mark(held.names)
+        else:
+            self._unowned = self._copies.take(held, "step")
+            self._writes.mark(held.names, weights_of(self._unowned))
 
     def _find_writes(self, phase: Phase) -> None:
         """Find what the script wrote itself since the last phase: without an optimizer, weights are its step."""
@@ -452,8 +465,7 @@ class ScriptLoop:
         return self.found.graph([each.grad_fn for each in call.outputs if isinstance(each, Tensor)], self._frame())
 
     def _copy(self, phase: Phase) -> None:
-        held = self._now()
-        self._copies.begin(held, phase.name, self._kept(phase.name), not phase.within)
+        self._copies.begin(self._now(), phase.name, self._kept(phase.name), not phase.within)
 
     def _look(self) -> None:
         """Have what a stop shows be as it is now."""

@@ -30,39 +30,38 @@ class Writes:
     """
 
     def __init__(self) -> None:
-        self._seen: list[tuple[Tensor, str, int, Tensor | None, int]] = []
+        self._names: Mapping[Tensor, str] = {}
+        self._seen: list[tuple[Tensor, int, Tensor | None, int]] = []
         self._copies: Mapping[str, Tensor] = {}
 
-    def mark(self, names: Mapping[Tensor, str], copies: Mapping[str, Tensor]) -> None:
+    def mark(self, names: Mapping[Tensor, str], copies: Mapping[str, Tensor] | None = None) -> None:
         """Note the parameters as they are now.
 
         Args:
             names: the parameters.
             copies: their contents, by name, where those are to be compared.
         """
-        grads = ((each, name, each.grad) for each, name in names.items())
-        self._seen = [(each, name, each._version, grad, _version(grad)) for each, name, grad in grads]
-        self._copies = copies
+        self._names, self._copies = names, copies or {}
+        self._seen = [(each, each._version, g := each.grad, 0 if g is None else g._version) for each in names]
 
     def found(self) -> Written:
         """Return what was written since `mark`; the next call finds nothing before another `mark`."""
-        seen, copies, self._seen, self._copies = self._seen, self._copies, [], {}
+        names, seen, copies, self._seen, self._copies = self._names, self._seen, self._copies, [], {}
         weights = [
-            name
-            for weight, name, version, *_ in seen
-            if weight._version != version or (name in copies and not same_bits(weight.detach(), copies[name]))
+            names[weight]
+            for weight, version, _, _ in seen
+            if weight._version != version or (copies and _differs(weight, copies, names[weight]))
         ]
         grads, to_none, to_zeros = list[str](), list[str](), list[str]()
-        for weight, name, _, grad, version in seen:
+        for weight, _, grad, version in seen:
             now = weight.grad
-            if now is grad and _version(now) == version:
-                continue
-            (to_none if now is None else grads if _any(now) else to_zeros).append(name)
+            if now is not grad or (now is not None and now._version != version):
+                (to_none if now is None else grads if _any(now) else to_zeros).append(names[weight])
         return Written(tuple(weights), tuple(grads), tuple(to_none), tuple(to_zeros))
 
 
-def _version(grad: Tensor | None) -> int:
-    return 0 if grad is None else grad._version
+def _differs(weight: Tensor, copies: Mapping[str, Tensor], name: str) -> bool:
+    return name in copies and not same_bits(weight.detach(), copies[name])
 
 
 def _any(grad: Tensor) -> bool:

@@ -111,7 +111,7 @@ class Breakpoints:
 
     def inside(self, phase: str, inner: bool = False) -> bool:
         """Return whether one of them could stop inside a phase, so that it has to be watched."""
-        return any(row.watches(phase, inner) for row in self)
+        return any([row.watches(phase, inner) for row in self._rows.values()])
 
     @property
     def watch_numbers(self) -> bool:
