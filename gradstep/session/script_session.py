@@ -426,7 +426,7 @@ class ScriptSession:
     def after(self, held: Held, phase: str, iteration: int) -> str:
         """Return the line of the breakpoint that the end of a phase hits; empty for none."""
         self._checker.ended(self._moment(held, phase))
-        if not any([row.enabled for row in self._breakpoints]):
+        if not self._breakpoints.armed:
             return ""
         with torch.no_grad():
             return self._for(held).stepper.after(phase, iteration, self._checker.new)

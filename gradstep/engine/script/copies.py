@@ -12,7 +12,6 @@ from gradstep.engine.observe.loop_phases import Name
 from gradstep.engine.state.saved import Saved, Saver
 from gradstep.engine.state.writing import writing_of_script
 
-
 _UNKNOWN = Saved(known=False)
 
 

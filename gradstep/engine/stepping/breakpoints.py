@@ -100,6 +100,11 @@ class Breakpoints:
             raise wrong(f"there is no breakpoint {number}", "", remedy, str(number))
         return self._rows[number]
 
+    @property
+    def armed(self) -> bool:
+        """True while one of them is enabled."""
+        return bool(self._rows) and any(row.enabled for row in self)
+
     # -- hitting -------------------------------------------------------------------------------------------------------
     def unmatched(self, graph: GraphRecord) -> Iterator[str]:
         """Yield a note, once, for each breakpoint that was set before there was a graph and matches no node of it."""
@@ -111,7 +116,7 @@ class Breakpoints:
 
     def inside(self, phase: str, inner: bool = False) -> bool:
         """Return whether one of them could stop inside a phase, so that it has to be watched."""
-        return any([row.watches(phase, inner) for row in self._rows.values()])
+        return bool(self._rows) and any(row.watches(phase, inner) for row in self)
 
     @property
     def watch_numbers(self) -> bool:
