@@ -16,6 +16,10 @@ from gradstep.values.errors import wrong
 from gradstep.values.nearest import did_you_mean
 
 COMMANDS = """\
+Options stand before a training script: all that follows it is its own.
+  gradstep train.py --lr 0.1     step through a training script
+  gradstep -m pkg.train --lr 0.1 step through a module, as `python -m` runs it
+
 also:
   gradstep examples              list the built-in examples
   gradstep run SCRIPT.py         run a training script headless, with a report
@@ -36,7 +40,8 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
         "target",
         metavar="TARGET",
         nargs="?",
-        help="an example's name (default: mlp), FILE.py:factory, pkg.module:factory, or a script FILE.steps",
+        help="a training script SCRIPT.py, or -m MODULE, with its own arguments after it; an example's name (default: "
+        "mlp); a workload's factory FILE.py:factory or pkg.module:factory; or a .steps script FILE.steps",
     )
     parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
     add_device_and_seed(parser)

@@ -16,10 +16,10 @@ from gradstep.engine.debuggee.generators import Randomness
 from gradstep.engine.expressions.evaluate import evaluate, holds
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name
-from gradstep.engine.problems import problem_of
+from gradstep.engine.problems import printable, problem_of
 from gradstep.engine.runner import Runner
 from gradstep.engine.script.found import NoOptimizer
-from gradstep.engine.script.frames import named_values, source_line, variables
+from gradstep.engine.script.frames import named_values, phase_line, source_line, variables
 from gradstep.engine.script.holding import held_workload
 from gradstep.engine.script.lines import Places, line_of
 from gradstep.engine.script.loop import ScriptLoop, Wanted
@@ -73,13 +73,16 @@ class ScriptSession:
     Args:
         begin: returns what a `Run` command runs.
         thread: where the script stops; another one where nobody waits there.
+        on_progress: called with what a `Run` waits for.
     """
 
     def __init__(
         self,
         begin: Callable[[cmd.Run], Runnable] = lambda run: Program(run.target, run.arguments, run.module),
         thread: MainThread | None = None,
+        on_progress: Callable[[str], object] = lambda _: None,
     ) -> None:
+        self._on_progress = on_progress
         self._thread, self._begin = thread or MainThread(), begin
         self.log: list[Command] = []
         self.running = False
@@ -284,7 +287,9 @@ class ScriptSession:
             raise wrong("a script runs already", self._program.name, "R runs it again")
         if command.folder:
             os.chdir(command.folder)
-        self.prepare(self._begin(command))
+        program = self._begin(command)
+        self.prepare(program)
+        self._on_progress(f"running {program.name} to its first forward")
         return self._go(Wanted("first"), command)
 
     def _go(self, wanted: Wanted, command: Command) -> str:
@@ -340,6 +345,7 @@ class ScriptSession:
         loss, change = point.last_loss
         first = held.parameters[0][1] if held.parameters else None
         position = None if self._inspector is None else self._inspector.stepper.position
+        began = position is not None or bool(loop.before)
         return Stop(
             self._number,
             program.name,
@@ -347,7 +353,7 @@ class ScriptSession:
             "" if first is None else dtype_name(first),
             None,
             point.phase,
-            point.torch,
+            printable(phase_line(self._thread.frame)) if began else point.torch,
             point.done,
             () if self.ended else ("over",),
             loop.iteration,

@@ -295,6 +295,7 @@ class Showing(Controller):
         now = now if self.queue.dead or not self.queue.running else []
         now += ["output"] * self._script_output.awaited
         self.screen.footer.awaits_input = self._script_output.awaited
+        self.screen.footer.script = self.screen.session.terminal is not None
         self.screen.footer.playing, self.screen.footer.maximised = (
             self.queue.playing is not None,
             self.screen.maximised,
@@ -303,7 +304,7 @@ class Showing(Controller):
         inside = self.queue.stop.position is not None
         lines = self.screen.reading is not None and not self.screen.reading.at_end
         now += ["natural"] * (inside and lines)
-        now += keymap.INSIDE if inside else ()
+        now += [name for name in keymap.INSIDE if inside and self.screen.applies(name)]
         left_out = {*now, *(keymap.BETWEEN_ONLY if inside else ())}
         self.screen.footer.keys = [*now, *(n for n in keymap.FOOTER if self.screen.applies(n) and n not in left_out)]
         self.screen.footer.first = ("help", *["maximise"] * self.screen.maximised, *now)

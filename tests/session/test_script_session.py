@@ -165,3 +165,13 @@ def test_what_a_script_cannot_do_is_refused_and_it_runs_on() -> None:
             assert problem is not None
             assert "script" in f"{problem.title}{problem.what}"
         assert session.execute(cmd.Forward()).ok
+
+
+def test_a_stop_shows_the_scripts_own_line_before_a_phase_and_inside_it() -> None:
+    with stepped(plain([])) as session:
+        lines = [session.stop.torch]
+        lines.append(session.execute(cmd.Into()).stop.torch)
+        lines.append(session.execute(cmd.Into()).stop.torch)
+        session.execute(cmd.Out(phase=True))
+        lines.append(session.execute(cmd.Into()).stop.torch)
+    assert lines == [*["loss = F.cross_entropy(net(x), y)"] * 3, "loss.backward()"]

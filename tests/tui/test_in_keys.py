@@ -63,7 +63,7 @@ def test_panels_name_the_keys_as_they_are_bound() -> None:
             assert "Ready. Press E: forward runs" in s.text()
             assert "none yet: E, then Q" in await seen("tensor")
             assert "No .grad yet: press E, then Q. Each" in await seen("ledger")
-            assert "No loss yet: press E, which runs" in await seen("loss")
+            assert "No loss yet: press E, which computes" in await seen("loss")
             assert "o graph yet: press E, " in await seen("graph")
             assert "no graph yet: press E, which builds it" in await seen("jtv")
             assert "no line is running: f14 steps into a phase" in await seen("source")

@@ -144,7 +144,7 @@ def test_keys_footer_path_titles_help_and_palette_follow(tmp_path):
             assert "forward  (E)" in names
             assert "choose" in names
             await s.press("f12", "question_mark")
-            assert "E           run prediction" in s.text()
+            assert "E           run the forward" in s.text()
             await s.press("escape", "2", "E")
             assert s.session.lines()[5:] == ["forward"], "the phases take no count"
 

@@ -233,7 +233,7 @@ async def test_a_script_that_has_ended_is_looked_at_and_not_run_on() -> None:
         assert run.screen.footer.said == "train.py ended with exit code 0: R runs it again"
         await run.on.press("2")
         assert len(run.session.executed) == executed
-        assert "R restart" in run.on.rows()[-1]
+        assert "R run again" in run.on.rows()[-1]
         assert "space" not in run.on.rows()[-1]
 
 
@@ -313,3 +313,15 @@ def test_the_words_for_a_death(how: str, words: str) -> None:
             assert words in run.on.text()
 
     test()
+
+
+@in_loop
+async def test_keys_and_help_say_what_they_do_to_a_script() -> None:
+    async with script((160, 50)) as run:
+        await run.on.press("f")
+        assert "next iteration" in run.on.rows()[-1]
+        assert "space  " not in run.on.rows()[1]
+        await run.on.press("question_mark")
+        while "In a training script" not in run.on.text():
+            await run.on.press("pagedown")
+        assert "It cannot be run backward: R runs it again" in " ".join(run.on.text().split())

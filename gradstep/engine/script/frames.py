@@ -5,14 +5,20 @@ from __future__ import annotations
 import linecache
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from torch import nn
 
 from gradstep.engine.observe.source_lines import whose
 from gradstep.engine.problems import printable
 from gradstep.values.views.inside import SourceLine
+
+_TORCH = Path(torch.__file__).resolve().parent
+_CALLERS = tuple(str(_TORCH / name) for name in ("nn", "autograd", "_tensor.py", "optim"))
+"""The files of torch that call a script's code inside a phase."""
 
 
 def callers(frame: FrameType | None) -> Iterator[FrameType]:
@@ -37,6 +43,18 @@ def call_site(frame: FrameType | None) -> tuple[object, ...]:
 def line_text(frame: FrameType | None) -> str:
     """Return the text of the line that a frame stands at."""
     return "" if frame is None else linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+
+
+def phase_line(frame: FrameType | None) -> str:
+    """Return the text of the line that began what runs at a frame, e.g. `out = net(x)` for one inside the forward."""
+    found, inside = None, True
+    while frame is not None:
+        who = whose(frame.f_code.co_filename)
+        if who == "user" and inside:
+            found, inside = frame, False
+        inside = inside or frame.f_code.co_filename.startswith(_CALLERS)
+        frame = frame.f_back
+    return line_text(found)
 
 
 def source_line(frame: FrameType | None) -> SourceLine:

@@ -51,10 +51,12 @@ def main() -> None:
 
 def serve_script(sock: socket.socket) -> NoReturn:
     """Run a script on this thread, the main one, and serve a screen on another."""
+    session: ScriptSession | None = None
+    gate = Gate(sock, on_lost=kill_own_group, pause=lambda: session.pause() if session is not None else None)
+    gate.tell(Progress("importing torch"))
     from gradstep.session.script_session import ScriptSession
 
-    session = ScriptSession()
-    gate = Gate(sock, on_lost=kill_own_group, pause=session.pause)
+    session = ScriptSession(on_progress=lambda stage: gate.tell(Progress(stage)))
 
     def serve() -> None:
         gate.serve(session)

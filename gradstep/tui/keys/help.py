@@ -52,6 +52,9 @@ def help_lines(width: int, keyboard: Keyboard, panel: Panel[Any] | None = None) 
         text_line("The phases, below the status line", width, "bright"),
         *(line for mark, text in PATH for line in _entry(mark, text, width, 12)),
         Line(),
+        text_line("In a training script", width, "bright"),
+        *paragraph(_script(keyboard), width, "text", 4),
+        Line(),
         text_line("A number before a key", width, "bright"),
         *paragraph(_counts(keyboard), width, "text", 4),
         Line(),
@@ -61,6 +64,17 @@ def help_lines(width: int, keyboard: Keyboard, panel: Panel[Any] | None = None) 
     lines += [line for word in WORDS for line in _entry(word.usage, word.help, width, indent)]
     lines += [Line(), text_line(f"At {keyboard.key('command').shown} only", width, "bright")]
     return lines + [line for word in SCREEN_WORDS for line in _entry(word.usage, word.help, width, indent)]
+
+
+def _script(keyboard: Keyboard) -> str:
+    phases = " ".join(keyboard.key(name).shown for name in ("forward", "backward", "step", "zero_grad"))
+    keys = {key.id: key.shown for key in keyboard.keys}
+    return (
+        f"{phases} run it to the end of its next phase of that name, {keys['natural']} to the end of the next phase, "
+        f"{keys['next_batch']} to the next iteration, {keys['go_on']} to a breakpoint or its end, and "
+        f"{keyboard.named('pause')} pauses it. It cannot be run backward: {keys['restart']} runs it again, with the "
+        f"same breakpoints. What it prints is in Output; {keys['output']} types into it when it waits for input."
+    )
 
 
 def _counts(keyboard: Keyboard) -> str:

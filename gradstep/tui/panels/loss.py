@@ -45,7 +45,7 @@ def draw(
     """Draw the last loss, or the one at the cursor, and the plot of the history."""
     if view is None or not view.points:
         note = clean(view.note) if view is not None else ""
-        hint = in_keys("No loss yet: run `forward`, which runs prediction = model(x).", keyboard)
+        hint = in_keys("No loss yet: run `forward`, which computes it.", keyboard)
         return empty(width, height, note or hint)
     log, why = _scale(view, style.scale)
     about = f"{why}by {view.by}" + (f", smoothed {view.smoothing:g}" if view.smoothing else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradstep.tui.keys.table.key import Footer, Key
 
 ACTS: tuple[Key, ...] = (
-    Key("forward", "f", "forward", "run prediction = model(x) and the loss", "Phases"),
+    Key("forward", "f", "forward", "run the forward, prediction = model(x), and the loss", "Phases"),
     Key("backward", "b", "backward", "run loss.backward(): adds to every .grad", "Phases"),
     Key("step", "s", "step", "run optimizer.step(): updates the weights", "Phases"),
     Key("zero_grad", "z", "zero_grad", "run optimizer.zero_grad(): clears .grad", "Phases"),
@@ -13,7 +13,7 @@ ACTS: tuple[Key, ...] = (
         "next_batch",
         "n",
         "next batch",
-        "take the next batch",
+        "take the next batch; run a script to its next iteration",
         "Phases",
         counts=True,
         footer=Footer(6, 12, between_only=True),

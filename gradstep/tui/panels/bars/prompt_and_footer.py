@@ -81,6 +81,10 @@ class PromptRow(Surface):
         self.post_message(self.Pressed(name or "command"))
 
 
+_FOR_SCRIPTS = {"next_batch": "next iteration", "iteration": "whole iteration", "restart": "run again"}
+"""What keys are called that do something else to a script."""
+
+
 class FooterRow(Surface):
     """The row of the keys that apply now; while a command is typed, its completions."""
 
@@ -98,6 +102,8 @@ class FooterRow(Surface):
         self.candidates: Sequence[str] = ()
         self.complaint = ""
         """An error in a file that was read at the start; shown until a key is pressed."""
+        self.script = False
+        """True while a training script is stepped."""
         self.typing = ""
         """The script that keys go to; empty when they are gradstep's."""
         self.awaits_input = False
@@ -133,6 +139,8 @@ class FooterRow(Surface):
     def _label(self, key: Key, width: int) -> str:
         if key.id == "output" and self.awaits_input:
             return "answer"
+        if self.script and key.id in _FOR_SCRIPTS:
+            return _FOR_SCRIPTS[key.id]
         if key.id == "play" and self.playing:
             return "stop"
         if key.id == "maximise" and self.maximised:

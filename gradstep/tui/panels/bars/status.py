@@ -131,7 +131,7 @@ def phases(stop: Stop, activity: Activity, width: int, keyboard: Keyboard | None
             row.add(" ─ ", "line")
         _phase(row, name, keyboard.key(name).shown, stop, natural, running)
     inside = stop.position
-    line = clean(stop.torch if inside is None else inside.call or _INSIDE[inside.phase])
+    line = clean(stop.torch if inside is None or stop.script else inside.call or _INSIDE[inside.phase])
     following = next_words(stop, activity.script)
     hint = f"{keyboard.key('natural').shown}  {following}" if following else ""
     left = row.at + (1 if narrow else 2)
@@ -169,7 +169,10 @@ def _phase(row: Row, name: str, key: str, stop: Stop, natural: str, running: str
 
 def next_words(stop: Stop, script: bool) -> str:
     """Return what space does: the next line of a script, or the natural next phase; empty for neither."""
-    return "next line" if script else clean("; ".join(stop.natural))
+    if script:
+        return "next line"
+    # of a script it is not known before it runs: the row has its line in place
+    return "" if stop.script else clean("; ".join(stop.natural))
 
 
 class StatusRow(Surface):
