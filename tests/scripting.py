@@ -11,6 +11,7 @@ from gradstep.engine.problems import problem_of
 from gradstep.engine.script.program import Ended
 from gradstep.session.script_session import ScriptSession
 from gradstep.values import commands as cmd
+from gradstep.values.commands import HISTORY
 from gradstep.values.outcomes import Outcome
 
 
@@ -31,9 +32,9 @@ class Function:
 
 
 @contextmanager
-def stepped(trains: Callable[[], object]) -> Iterator[ScriptSession]:
+def stepped(trains: Callable[[], object], history: int = HISTORY) -> Iterator[ScriptSession]:
     """Yield a session that stands before the first forward of `trains`."""
-    session = ScriptSession(lambda _: Function(trains))
+    session = ScriptSession(lambda _: Function(trains), history=history)
     thread = threading.Thread(target=session.run_script, daemon=True)
     thread.start()
     session.execute(cmd.Run("train.py"))

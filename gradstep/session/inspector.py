@@ -12,6 +12,7 @@ from gradstep.checks.checker import Checker
 from gradstep.engine.diagnose.loss_terms import LossTerms
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, split_selection
 from gradstep.engine.expressions.scope import VALUES, HeldScope, selected_tensor
+from gradstep.engine.held import Held
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.observe.addends import AddendsRequest
 from gradstep.engine.runner import Runner
@@ -130,9 +131,13 @@ class Inspector:
         self.checker.forget()
         self._layers, self._norms = LayersViewer(self.held), Norms()
 
-    def aside(self) -> Inspector:
-        """Return an inspector for a past point: it shares the names and the selection, but no caches."""
-        made = Inspector(self.runner)
+    def aside(self, held: Held | None = None) -> Inspector:
+        """Return an inspector for a past point: it shares the names and the selection, but no caches.
+
+        Args:
+            held: a debuggee with what was recorded there; None for the workload, which has travelled there.
+        """
+        made = Inspector(self.runner if held is None else Runner(held))
         made.selection, made.watches, made.stepper, made._past = self.selection, self.watches, self.stepper, True
         made.checker = self.checker
         made.scope.lets = self.scope.lets
@@ -293,7 +298,8 @@ class Inspector:
                 return changes_view(held, stop)
             case LookTimeline() if self.timeline is not None:
                 view, position = timeline_view(self.timeline, stop, request), self.stepper.position
-                return view if position is None else with_inside(view, self.timeline, position)
+                point = position is None or self.timeline.number == stop
+                return view if point or position is None else with_inside(view, self.timeline, position)
             case LookCompare() if self.timeline is not None:
                 return compare_view(self.timeline, stop, request)
             case LookDigest(limit):

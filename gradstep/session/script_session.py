@@ -30,16 +30,17 @@ from gradstep.engine.stepping.stepper import Stepping
 from gradstep.session.answers import answer
 from gradstep.session.inspector import Inspector
 from gradstep.session.local import Session
+from gradstep.session.looking_back import LookingBack
 from gradstep.values import commands as cmd
-from gradstep.values.commands import Command
+from gradstep.values.commands import HISTORY, Command
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression
 from gradstep.values.findings import Finding
 from gradstep.values.outcomes import Outcome, Stop
 from gradstep.values.views import NoView, Request, View
 
-_NOT_HERE = (cmd.NextBatch, cmd.Load, cmd.Pause, cmd.Checkpoint, cmd.Export)
-"""With what edits and goes back in time, what only a workload that gradstep runs itself can do."""
+_NOT_HERE = (cmd.NextBatch, cmd.Load, cmd.Pause, cmd.Checkpoint, cmd.Export, cmd.Branch, cmd.WhoWrote)
+"""With edits and time travel, what only a held workload can do."""
 
 _TRAINED_NOTHING = "No forward or backward was seen: it ran as `python` runs it."
 
@@ -74,6 +75,8 @@ class ScriptSession:
         begin: returns what a `Run` command runs.
         thread: where the script stops; another one where nobody waits there.
         on_progress: called with what a `Run` waits for.
+        history: maximum bytes of recorded stops; 0 records none.
+        history_offload: True to keep what is recorded of tensors on a GPU in host memory.
     """
 
     def __init__(
@@ -81,6 +84,8 @@ class ScriptSession:
         begin: Callable[[cmd.Run], Runnable] = lambda run: Program(run.target, run.arguments, run.module),
         thread: MainThread | None = None,
         on_progress: Callable[[str], object] = lambda _: None,
+        history: int = HISTORY,
+        history_offload: bool = False,
     ) -> None:
         self._on_progress = on_progress
         self._thread, self._begin = thread or MainThread(), begin
@@ -92,6 +97,7 @@ class ScriptSession:
         self._program: Runnable | None = None
         self._loop: ScriptLoop | None = None
         self._inspector: Inspector | None = None
+        self._past = LookingBack(history, history_offload)
         self.ended: Ended | None = None
         self._checker = Checker(script=True)
         self._optimizer: torch.optim.Optimizer | None = None
@@ -189,7 +195,11 @@ class ScriptSession:
         inspector = self._inspector
         if inspector is None:
             return tuple(NoView(0, "the script has not come to its first forward") for _ in requests)
-        return inspector.stepper.here(lambda: inspector.look(self.stop.number, requests))
+        if at and at != self.stop.number:
+            return self._past.look(at, inspector, requests)
+        views = inspector.stepper.here(lambda: inspector.look(self.stop.number, requests))
+        self._past.shown("" if inspector.selection is None else inspector.selection.line, requests, views)
+        return views
 
     def pause(self) -> None:
         """Have the script stop at the next place where it can."""
@@ -220,15 +230,35 @@ class ScriptSession:
             if self.ended is not None:
                 raise wrong("the script has ended", "there is nothing left to run", "R runs it again")
             return self._go(wanted, command)
-        if isinstance(command, _NOT_HERE) or cmd.role_of(command) in ("edit", "travel"):
-            raise wrong(
-                "a script can't do this",
-                f"`{cmd.line_of(command)}` needs a held workload: a script only runs forward",
-                "set a breakpoint, and run the script again with R",
-            )
         if inspector is None:
             raise wrong("there is nothing to look at yet", "the script has run no forward", "")
+        self._refuse(command)
+        if isinstance(command, cmd.Compare):
+            return self._past.compare(command.first, command.second)
         return inspector.stepper.here(lambda: answer(inspector, command))
+
+    def _refuse(self, command: Command) -> None:
+        """Raise for what only a held workload can do.
+
+        Raises:
+            GradstepError: it goes back in time, edits what is trained, or needs the whole state.
+        """
+        line, role = cmd.line_of(command), cmd.role_of(command)
+        if isinstance(command, cmd.Diff):
+            remedy = f"`compare {command.first} {command.second}` shows how two recorded stops differ"
+            raise wrong("a script can't be rerun", f"`{line}` reruns commands to find where they diverge", remedy)
+        if role == "travel" and not isinstance(command, cmd.Compare):
+            raise wrong(
+                "a script can't be run backwards",
+                f"`{line}` needs a held workload",
+                "Timeline shows the recorded stops; `hold` copies model, optimizer and batch into a held workload",
+            )
+        if role == "edit":
+            remedy = "`hold` copies model, optimizer and batch into a held workload, which can be edited"
+            raise wrong("a script's tensors are never written", f"`{line}` is an edit", remedy)
+        if isinstance(command, _NOT_HERE):
+            remedy = "`hold` copies model, optimizer and batch into a held workload"
+            raise wrong("a script can't do this", f"`{line}` needs a held workload", remedy)
 
     @staticmethod
     def _wanted(command: Command, loop: ScriptLoop) -> Wanted | None:
@@ -334,6 +364,8 @@ class ScriptSession:
             self._for(held)
         self._number += 1
         self.stop = self._stop_now(held)
+        if self._inspector is not None:
+            self._past.record(self.stop, self._inspector, source_line(loop.frame), self._thread.ask)
 
     def _stop_now(self, held: Held | None) -> Stop:
         loop, program = self._loop, self._program

@@ -53,6 +53,8 @@ class TimelinePoint:
     """The point whose forward made the graph of the loss, freed or not; None before a forward."""
     edit: str = ""
     """What the command did, in words, if it was an edit."""
+    place: str = ""
+    """The phase and the line of a script, which has no command that led here."""
     digest: str = ""
     """The digest of its state; computed when a rerun is to be checked."""
     lost: str = ""

@@ -145,6 +145,8 @@ def keep_both(timeline: Timeline, first: TimelinePoint, second: TimelinePoint) -
     """
     for point in (first, second):
         if point.checkpoint is None:
+            if point.lost:
+                raise wrong(f"stop {point.number} can't be compared", point.lost)
             with visit(timeline, point):
                 pass
     assert first.checkpoint is not None

@@ -36,7 +36,7 @@ def main() -> None:
         fork_script(report, descriptor)
         high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
         os.close(descriptor)
-        serve_script(socket.socket(fileno=high))
+        serve_script(socket.socket(fileno=high), history, bool(offload))
     kill_children_on_exit()
     sys.path.append(os.getcwd())  # for pkg.module:factory; last, where it shadows nothing
     faulthandler.enable()
@@ -49,14 +49,16 @@ def main() -> None:
     _end(0)
 
 
-def serve_script(sock: socket.socket) -> NoReturn:
+def serve_script(sock: socket.socket, history: int, offload: bool) -> NoReturn:
     """Run a script on this thread, the main one, and serve a screen on another."""
     session: ScriptSession | None = None
     gate = Gate(sock, on_lost=kill_own_group, pause=lambda: session.pause() if session is not None else None)
     gate.tell(Progress("importing torch"))
     from gradstep.session.script_session import ScriptSession
 
-    session = ScriptSession(on_progress=lambda stage: gate.tell(Progress(stage)))
+    session = ScriptSession(
+        on_progress=lambda stage: gate.tell(Progress(stage)), history=history, history_offload=offload
+    )
 
     def serve() -> None:
         gate.serve(session)

@@ -50,7 +50,9 @@ def row_words(row: TimelineRow) -> str:
     """Return what there is to say of a point beyond its columns."""
     parts = [f"stop {row.stop}", f"iteration {row.iteration}"]
     parts += [clean(row.changed)] if row.changed else []
-    if not row.reachable:
+    if row.note and row.reachable:
+        parts.append(f"tensors not kept: {clean(row.note)}")
+    elif not row.reachable:
         parts.append("can no longer be reached")
     elif not row.inside:
         parts.append(f"{numbers.size(row.memory)} kept" if row.kept else "not kept: reached by running commands again")

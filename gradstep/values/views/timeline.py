@@ -60,6 +60,8 @@ class TimelineRow(Struct, frozen=True):
     """True for stops on the path to the end of the current branch."""
     inside: bool = False
     """True for a stop inside an unfinished phase: the last row, which is not a point yet."""
+    note: str = ""
+    """Why its state is not kept; empty where it is, or where it can be re-executed."""
 
     @property
     def words(self) -> str:

@@ -113,7 +113,8 @@ def _word(tensor: Tensor | None) -> str:
 def _others(one: Checkpoint, other: Checkpoint) -> Iterator[str]:
     """Yield the differences other than tensors, as text."""
     for part in registry.PARTS:
-        yield from part.differ(one.captured[part.name], other.captured[part.name])
+        if part.name in one.captured and part.name in other.captured:
+            yield from part.differ(one.captured[part.name], other.captured[part.name])
 
 
 def _losses(point: TimelinePoint, most: int) -> tuple[CompareLoss, ...]:

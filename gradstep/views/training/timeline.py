@@ -48,10 +48,10 @@ def _row(timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple
     kept = point.checkpoint
     images = {} if kept is None else {key: kept.images.get(key) for key in point.wrote}
     memory = point.small + sum(image.size for image in images.values() if image is not None)
-    phase = "" if point.command is None else ACT_NAMES.get(type(point.command), "edit")
+    phase = point.phase if point.command is None else ACT_NAMES.get(type(point.command), "edit")
     return TimelineRow(
         point.number,
-        "" if point.command is None else line_of(point.command),
+        point.place if point.command is None else line_of(point.command),
         phase,
         point.branch,
         0 if point.parent is None else point.parent.number,
@@ -60,11 +60,12 @@ def _row(timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple
         point.edit or changed_words(point),
         memory,
         kept is not None,
-        not point.lost,
+        not point.lost or bool(point.place),
         point is timeline.current,
         point.number in undone,
-        ends,
+        () if point.place else ends,
         way,
+        note=point.lost,
     )
 
 
