@@ -12,11 +12,13 @@ from test_script_loops import (
     Y,
     accumulation,
     amp,
+    fused_amp,
     gan,
     group_added,
     net,
     rebuilt_half_way,
     run,
+    scripted,
     sgd,
     without_modules,
     written_through_data,
@@ -29,7 +31,8 @@ from gradstep.engine.script.iterations import Iterations
 from gradstep.session.script_session import ScriptSession
 from gradstep.values import commands as cmd
 from gradstep.values.expressions import Name
-from gradstep.values.views import Changes, LookChanges, LookModel, LookWhy, ModelView, WhyView
+from gradstep.values.views import Changes, LookChanges, LookModel, LookWhy, ModelView, NoView, WhyView
+from gradstep.values.views.inside import LookInside
 from gradstep.values.views.training import LayersView, LookLayers, LookOptimizer, OptimizerView
 
 
@@ -113,8 +116,9 @@ def test_a_group_that_is_added_is_there_at_the_next_stop() -> None:
         assert [group.rate for group in optimizer(session).groups] == [0.1, 0.01]
 
 
-def test_a_step_that_the_scaler_skips_says_why() -> None:
-    with stepped(run(amp, [])) as session:
+@pytest.mark.parametrize("loop", [amp, fused_amp])
+def test_a_step_that_the_scaler_skips_says_why(loop: Callable[[], list[torch.Tensor]]) -> None:
+    with stepped(run(loop, [])) as session:
         assert upto(session, "step") == ""
         text = upto(session, "step")
         assert (
@@ -196,6 +200,13 @@ def test_a_loss_that_is_a_sum_shows_its_terms_and_which_is_nan() -> None:
         assert names == ["its term MSELoss", "its term kl × a factor", "its term losses['size']"]
         upto(session, "forward")
         assert why(session).sentence.startswith("The loss is NaN, and so is its term kl × a factor:")
+
+
+def test_a_scripted_model_is_looked_at_inside_too() -> None:
+    with stepped(run(scripted, [])) as session:
+        for _ in range(12):
+            session.execute(cmd.Into())
+            assert not [view for view in session.look(LookInside(), LookWhy()) if isinstance(view, NoView)]
 
 
 def test_a_fault_of_gradstep_in_a_phase_does_not_reach_the_script(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import warnings
@@ -320,6 +321,107 @@ def data_parallel() -> Weights:
     return weights(model)
 
 
+def distributed() -> Weights:
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        model = nn.parallel.DistributedDataParallel(net())
+        opt = sgd(model)
+        for i in range(4):
+            with model.no_sync() if i % 2 == 0 else contextlib.nullcontext():
+                F.mse_loss(model(X), Y).backward()
+            if i % 2:
+                opt.step()
+                opt.zero_grad()
+        return weights(model)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def fused_amp() -> Weights:
+    model = net()
+    opt, scaler = torch.optim.AdamW(model.parameters(), fused=True), torch.amp.GradScaler("cpu")
+    for i in range(3):
+        loss = F.mse_loss(model(X * (float("nan") if i == 1 else 1)), Y)
+        scaler.scale(loss).backward()
+        scaler.step(opt)
+        scaler.update()
+        opt.zero_grad()
+    return weights(model)
+
+
+def several_roots() -> Weights:
+    one, two = net(), net()
+    opt = sgd(one, two)
+    for _ in range(2):
+        losses = [F.mse_loss(one(X), Y), F.mse_loss(two(X), Y)]
+        torch.autograd.backward(losses)
+        opt.step()
+        opt.zero_grad()
+        out = one(X)
+        out.backward(torch.ones_like(out))  # not a scalar
+        opt.step()
+        opt.zero_grad()
+    return weights(one, two)
+
+
+def attack() -> Weights:
+    model = net()
+    opt = sgd(model)
+    for _ in range(2):
+        x = X.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(F.mse_loss(model(x), Y), x)
+        opt.zero_grad()
+        F.mse_loss(model(X + 0.1 * slope.sign()), Y).backward()
+        opt.step()
+    return weights(model)
+
+
+def meta_learning() -> Weights:
+    model = net()
+    opt = sgd(model)
+    for _ in range(2):
+        named = dict(model.named_parameters())
+        inner = F.mse_loss(torch.func.functional_call(model, named, (X,)), Y)
+        grads = torch.autograd.grad(inner, list(named.values()), create_graph=True)
+        fast = {name: p - 0.1 * g for (name, p), g in zip(named.items(), grads, strict=True)}
+        opt.zero_grad()
+        F.mse_loss(torch.func.functional_call(model, fast, (X,)), Y).backward()
+        opt.step()
+    return weights(model)
+
+
+def sharpness_aware() -> Weights:
+    model = net()
+    opt = sgd(model)
+    for _ in range(2):
+        F.mse_loss(model(X), Y).backward()
+        moved = [(p, p.grad * 0.05) for p in model.parameters() if p.grad is not None]
+        with torch.no_grad():
+            for p, change in moved:
+                p.add_(change)
+        opt.zero_grad()
+        F.mse_loss(model(X), Y).backward()
+        with torch.no_grad():
+            for p, change in moved:
+                p.sub_(change)
+        opt.step()
+        opt.zero_grad()
+    return weights(model)
+
+
+def physics_informed() -> Weights:
+    model = net(1, 8, 1)
+    opt = sgd(model)
+    for _ in range(2):
+        t = torch.linspace(0, 1, 6).reshape(6, 1).requires_grad_()
+        u = model(t)
+        (slope,) = torch.autograd.grad(u.sum(), t, create_graph=True)
+        opt.zero_grad()
+        (slope + u).square().mean().backward()
+        opt.step()
+    return weights(model)
+
+
 def functional() -> Weights:
     model = net()
     params = {name: p.detach() for name, p in model.named_parameters()}
@@ -417,6 +519,13 @@ LOOPS: list[tuple[Loop, list[str]]] = [
     (rebuilt_half_way, ["fbs", "zfbs", "zfbs", "zfbs"]),
     (group_added, ["fbs", "zfbs", "zfbs"]),
     (data_parallel, ["fbs", "zfbs"]),
+    (distributed, ["fbfbsz", "fbfbsz"]),
+    (fused_amp, ["fbsz", "fbsz", "fbsz"]),
+    (several_roots, ["fbszfbsz", "fbszfbsz"]),
+    (attack, ["zfbs", "zfbs"]),
+    (meta_learning, ["zfbs", "zfbs"]),
+    (sharpness_aware, ["fbzfbsz", "fbzfbsz"]),
+    (physics_informed, ["zfbs", "zfbs"]),
     (functional, ["fb", "fb"]),
     (scripted, ["fbs", "zfbs"]),
     (compiled, ["fbs", "zfbs"]),

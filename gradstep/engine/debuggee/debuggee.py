@@ -210,7 +210,8 @@ class Debuggee:
         """Return the module at a path; without getattr, which would compute a parametrized weight."""
         found: nn.Module | None = self.model
         for part in path.split(".") if path else ():
-            found = found._modules.get(part) if found is not None else None
+            inner = {} if found is None else found._modules  # of a scripted module without `get`
+            found = inner[part] if part in inner else None  # noqa: SIM401
         return found
 
 

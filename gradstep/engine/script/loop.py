@@ -339,6 +339,10 @@ class ScriptLoop:
         self._copy(phase)
 
     def _step_ended(self, phase: Phase) -> None:
+        found = vars(phase.of).get("found_inf")  # of a fused optimizer, whose kernel skips the step itself
+        if isinstance(found, Tensor) and self.wanted.looks and found.item():
+            self._step_skipped(phase)
+            return
         self._iterations.updates += 1
         held, books = self._now(), self.found.bookkeeper
         held.use_optimizer(phase.of, [])

@@ -175,7 +175,7 @@ class _Node:
         operation = operation_of(record.nodes[place])
         if owner is None:
             return f"{operation} of the loss"
-        kind = type(held.model.get_submodule(owner)).__name__
+        kind = held.kinds[owner]
         return f"{operation} of {owner} {kind}" if owner else f"{operation} of the model"
 
 
