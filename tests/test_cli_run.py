@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gradstep.cli.run import breakpoint_of
+from gradstep.cli.arguments import breakpoint_of
 from gradstep.values.commands import line_of
 from gradstep.values.errors import GradstepError
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 import gradstep.checks
 from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.settings import project_settings
 from gradstep.engine.held import Held
 from gradstep.engine.observe.functions import unobserved
 from gradstep.values.errors import wrong
@@ -66,13 +67,18 @@ class Checker:
     def __init__(
         self, off: Iterable[str] = (), thresholds: Mapping[str, float] | None = None, script: bool = False
     ) -> None:
-        self.off = set(off)
-        self._thresholds = dict(thresholds or {})
+        project = project_settings()
+        self.off = {*project.off, *off} & all_checks().keys()
+        self._thresholds = {**project.thresholds, **(thresholds or {})}
+        self.fault = project.fault
+        """What is wrong with the project's settings; empty for nothing."""
         self._script = script
         self.findings: dict[tuple[str, str], Finding] = {}
         """By rule and place, in the order in which they were first seen."""
         self.new: list[str] = []
         """The rules of findings that the last phase has added."""
+        self._begun = ""
+        """The phase that has begun and not ended, where its begin was looked at."""
         self.failed: dict[str, str] = {}
         """The checks that raised, which is a fault of theirs, each with what: they are not run again."""
         self._began = time.perf_counter()
@@ -98,6 +104,21 @@ class Checker:
             self.findings = {key: each for key, each in self.findings.items() if key[0] != name}
         return f"{name} is {'on' if on else 'off'}"
 
+    def set_threshold(self, name: str, value: float) -> str:
+        """Set the threshold of a rule; return what to print.
+
+        Raises:
+            GradstepError: there is no such rule, or it has no threshold.
+        """
+        rule = rule_of(name)
+        if rule.threshold is None:
+            raise wrong(
+                f"{name} has no threshold", "it is decided without one", f"`check off {name}` silences it", name
+            )
+        self._thresholds[name] = value
+        self._checks[name].threshold = value
+        return f"the threshold of {name} is {value:g} {rule.unit}".rstrip()
+
     @property
     def rows(self) -> tuple[Finding, ...]:
         """The findings, errors first."""
@@ -105,11 +126,14 @@ class Checker:
 
     def begins(self, moment: Moment) -> None:
         """Have the checks look at a phase that begins."""
+        self.new, self._begun = [], moment.phase
         self._run(moment, "begins")
 
     def ended(self, moment: Moment) -> None:
         """Have the checks look at a phase that has ended."""
-        self.new = []
+        if self._begun != moment.phase:
+            self.new = []
+        self._begun = ""
         self._run(moment, "ended")
         self._counts[moment.phase] += 1
 

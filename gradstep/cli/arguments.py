@@ -6,8 +6,9 @@ import argparse
 import re
 from collections.abc import Callable
 
-from gradstep.values.commands import HISTORY
+from gradstep.values.commands import HISTORY, Break, Check
 from gradstep.values.differences import DTYPES
+from gradstep.values.errors import wrong
 from gradstep.values.numbers import read_bytes
 
 WRONG = 2
@@ -38,6 +39,51 @@ def add_look(parser: argparse.ArgumentParser, no_layout: str, no_theme: str) -> 
     """Add `--layout` and `--theme`; `no_layout` and `no_theme` describe the defaults."""
     parser.add_argument("--layout", choices=LAYOUTS, help=f"layout of the panels (default: {no_layout})")
     parser.add_argument("--theme", choices=THEMES, help=f"colour theme (default: {no_theme})")
+
+
+def add_checks(parser: argparse.ArgumentParser) -> None:
+    """Take which checks are on, and their thresholds."""
+    parser.add_argument(
+        "--check",
+        action="append",
+        default=[],
+        type=_check,
+        dest="checks",
+        metavar="RULE=off",
+        help="switch a check, or set its threshold: RULE=off, RULE=on, RULE=0.05; see `gradstep checks`",
+    )
+
+
+def _check(text: str) -> Check:
+    name, _, value = text.partition("=")
+    if value in ("off", "on"):
+        return Check(f"{value} {name}")
+    try:
+        float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not RULE=off, RULE=on or RULE=NUMBER") from None
+    return Check(f"threshold {name} {value}")
+
+
+def breakpoint_of(where: str) -> Break:
+    """Return the breakpoint that `--break` names: what `break` takes, or a condition.
+
+    Raises:
+        GradstepError: it is neither.
+    """
+    from gradstep.steps.language.faults import ScriptError
+    from gradstep.steps.language.parse import parse_line
+
+    for line in (f"break {where}", f"break when {where}"):
+        try:
+            (statement,) = parse_line(line)
+        except ScriptError as error:
+            fault = error
+            continue
+        command = getattr(statement, "command", None)
+        if isinstance(command, Break):
+            return command
+    raise wrong(f"--break can't be read: {where}", str(fault), "write a condition such as 'loss > 100', or nan", where)
 
 
 def add_history(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gradstep.cli.arguments import parser_of
+from gradstep.cli.arguments import add_checks, breakpoint_of, parser_of
 from gradstep.cli.screen import split_at_script
-from gradstep.values.commands import Break
 from gradstep.values.errors import wrong
 
 _HELP = """\
@@ -38,6 +37,7 @@ def run(given: list[str]) -> int:
         choices=("error", "warning"),
         help="exit with code 1 when a check has found an error, or a warning too",
     )
+    add_checks(parser)
     before, script = split_at_script(parser, given)
     options = parser.parse_args(before)
     if script is None:
@@ -45,7 +45,8 @@ def run(given: list[str]) -> int:
     report = _report_file(options.report)
     from gradstep.session.headless_script import HeadlessScript
 
-    headless = HeadlessScript(script, [breakpoint_of(each) for each in options.breaks], options.iterations)
+    settings = [*map(breakpoint_of, options.breaks), *options.checks]
+    headless = HeadlessScript(script, settings, options.iterations)
     code = 1
     try:
         code = headless.run()
@@ -57,27 +58,6 @@ def run(given: list[str]) -> int:
         print(f"gradstep: {_summary(made)}{where}", file=sys.stderr)
     failing = {None: (), "error": ("error",), "warning": ("error", "warning")}[options.fail_on]
     return code or int(any(each["severity"] in failing for each in made["findings"]))
-
-
-def breakpoint_of(where: str) -> Break:
-    """Return the breakpoint that `--break` names: what `break` takes, or a condition.
-
-    Raises:
-        GradstepError: it is neither.
-    """
-    from gradstep.steps.language.faults import ScriptError
-    from gradstep.steps.language.parse import parse_line
-
-    for line in (f"break {where}", f"break when {where}"):
-        try:
-            (statement,) = parse_line(line)
-        except ScriptError as error:
-            fault = error
-            continue
-        command = getattr(statement, "command", None)
-        if isinstance(command, Break):
-            return command
-    raise wrong(f"--break can't be read: {where}", str(fault), "write a condition such as 'loss > 100', or nan", where)
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:

@@ -9,7 +9,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gradstep import __version__
-from gradstep.cli.arguments import add_device_and_seed, add_history, add_look, add_offload, parser_of
+from gradstep.cli.arguments import (
+    add_checks,
+    add_device_and_seed,
+    add_history,
+    add_look,
+    add_offload,
+    breakpoint_of,
+    parser_of,
+)
 from gradstep.targets import check_script
 from gradstep.values.commands import Run
 from gradstep.values.errors import wrong
@@ -50,6 +58,15 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
     parser.add_argument("--no-unicode", action="store_true", help="draw with ASCII only")
     add_history(parser)
     add_offload(parser)
+    parser.add_argument(
+        "--break",
+        action="append",
+        default=[],
+        dest="breaks",
+        metavar="WHERE",
+        help="set a breakpoint: a condition such as 'iteration == 312', or nan, train.py:41, module 0, ...",
+    )
+    add_checks(parser)
     parser.add_argument("--last", action="store_true", help="reopen the last session, in place of a TARGET")
     parser.add_argument("--version", action="version", version=f"gradstep {__version__}")
     before, run = split_at_script(parser, given)
@@ -165,6 +182,7 @@ def _show(options: argparse.Namespace, target: str = "", script: str | None = No
             session,
             target=target,
             run=run,
+            settings=[*map(breakpoint_of, options.breaks), *options.checks],
             script=script,
             seed=options.seed,
             device=options.device,

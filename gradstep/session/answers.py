@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from gradstep.checks.checker import rule_of
+from gradstep.checks.checker import Checker, rule_of
 from gradstep.engine.autograd.finite_differences import compare
 from gradstep.engine.autograd.function_check import check_function
 from gradstep.engine.autograd.saved_values import is_function
@@ -59,9 +59,8 @@ def answer(inspector: Inspector, command: Command) -> str:
             return describe(evaluate(value, inspector.scope))
         case cmd.WhyNone(what):
             return _why_none(inspector, what)
-        case cmd.Check(what) if what.startswith(("off ", "on ")):
-            state, name = what.split()
-            return inspector.checker.switch(name, state == "on")
+        case cmd.Check(what) if what.startswith(("off ", "on ", "threshold ")):
+            return set_check(inspector.checker, what)
         case cmd.Check(what):
             return _check(inspector, what)
         case cmd.Watch(value):
@@ -140,6 +139,21 @@ def _expect(inspector: Inspector, condition: Expression) -> None:
         none = error.problem
         raise GradstepError(replace(problem, actual=none.title, remedy=none.remedy, subject=none.subject)) from error
     raise GradstepError(replace(problem, expected=expected, actual=actual, difference=difference))
+
+
+def set_check(checker: Checker, what: str) -> str:
+    """Switch a check, or set its threshold: `off RULE`, `on RULE`, `threshold RULE NUMBER`.
+
+    Raises:
+        GradstepError: there is no such rule, or no such number.
+    """
+    state, name, *number = what.split()
+    if state != "threshold":
+        return checker.switch(name, state == "on")
+    try:
+        return checker.set_threshold(name, float(number[0]))
+    except ValueError:
+        raise wrong(f"`{number[0]}` is not a number", "", "write a threshold such as 0.05", number[0]) from None
 
 
 def _expect_finding(inspector: Inspector, rule: str) -> None:

@@ -43,7 +43,7 @@ class HeadlessScript:
 
     Args:
         run: the script.
-        breaks: where it ends early.
+        settings: breakpoints, where it ends early, and checks that are switched.
         iterations: after how many it ends; 0 for all.
         program: what is run in place of the script, for tests.
     """
@@ -51,13 +51,13 @@ class HeadlessScript:
     def __init__(
         self,
         run: cmd.Run,
-        breaks: Sequence[cmd.Break] = (),
+        settings: Sequence[cmd.Break | cmd.Check] = (),
         iterations: int = 0,
         program: Runnable | None = None,
     ) -> None:
         self.run_command, self._iterations = run, iterations
         self.session = ScriptSession(thread=_Unattended())
-        for each in breaks:
+        for each in settings:
             problem = self.session.execute(each).problem
             if problem is not None:
                 raise GradstepError(problem)

@@ -27,7 +27,7 @@ from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.script.program import Ended, Program
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
-from gradstep.session.answers import answer
+from gradstep.session.answers import answer, set_check
 from gradstep.session.inspector import Inspector
 from gradstep.session.local import Session
 from gradstep.session.looking_back import LookingBack
@@ -215,6 +215,8 @@ class ScriptSession:
                 return said
             case cmd.Break(kind="line", what=what):
                 line_of(what, _files())
+            case cmd.Check(what) if what.startswith(("off ", "on ", "threshold ")):
+                return set_check(self._checker, what)
         inspector, loop = self._inspector, self._loop
         if isinstance(command, cmd.Break) and inspector is None:
             return self._breakpoints.add(command, None)

@@ -25,6 +25,7 @@ def run_app(
     *,
     target: str = "",
     run: Run | None = None,
+    settings: Sequence[Command] = (),
     script: str | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -41,6 +42,7 @@ def run_app(
         session: the session to step; it stays open.
         target: the workload to load; empty for a session that already holds one.
         run: the training script to run instead.
+        settings: breakpoints and checks to begin with.
         script: the path of a `.steps` script to step through instead.
         seed: the seed of the workload.
         device: the device of the workload.
@@ -60,7 +62,9 @@ def run_app(
 
         opened = read_script(script)
     load = Load(target, SEED if seed is None else seed, device or "auto")
-    opening: list[Command] = [load] if target and script is None else [run] if run is not None else []
+    opening: list[Command] = [load, *settings] if target and script is None else []
+    if run is not None:
+        opening = [*settings, run]
     recorder = Recorder(record) if record is not None else None
 
     def on_outcome(outcome: Outcome) -> None:

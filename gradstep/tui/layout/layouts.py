@@ -14,6 +14,7 @@ from gradstep.tui.panels.batch import BatchPanel
 from gradstep.tui.panels.breakpoints import BreakpointsPanel
 from gradstep.tui.panels.compare import ComparePanel
 from gradstep.tui.panels.contributions import ContributionsPanel
+from gradstep.tui.panels.findings import FindingsPanel
 from gradstep.tui.panels.graph.panel import GraphPanel
 from gradstep.tui.panels.inside import InsidePanel
 from gradstep.tui.panels.jtv.panel import JtvPanel
@@ -51,6 +52,7 @@ REGISTRY: dict[str, Callable[[], Panel[Any]]] = {
     "timeline": TimelinePanel,
     "compare": ComparePanel,
     "output": OutputPanel,
+    "findings": FindingsPanel,
 }
 """Every panel by name, which is also the id of the key that focuses it; `tab` cycles through them in this order."""
 PANELS: tuple[str, ...] = tuple(REGISTRY)
@@ -60,7 +62,7 @@ ABOUT_INSIDE: frozenset[str] = frozenset({"inside", "jtv", "contributions", "sou
 """Guests with a tab at a stop inside a phase; between phases only after they had the focus."""
 ABOUT_LOOPS: frozenset[str] = frozenset({"loss", "layers", "optimizer", "batch"})
 """The converse: guests with a tab between phases, which show nothing new before a phase ends."""
-ABOUT_TIME: frozenset[str] = frozenset({"timeline", "compare"})
+ABOUT_TIME: frozenset[str] = frozenset({"timeline", "compare", "findings"})
 """Guests with a tab only after they had the focus."""
 
 
@@ -150,11 +152,14 @@ LAYOUTS: dict[str, Layout] = {
         focus="loss",
         narrow=(rest("1 script loss *"),),
         slim=(rest("8 loss", "9 script layers *"),),
-        roomy=(column(0.45, 38, 80, "9 loss", "7 output log"), rest("10 script layers *", "6 optimizer")),
+        roomy=(
+            column(0.45, 38, 80, "9 loss", "4 findings", "6 output log"),
+            rest("10 script layers *", "6 optimizer"),
+        ),
         wide=(
             column(0.36, 38, 90, "3 loss", "2 output log"),
             column(0.36, 38, 90, "3 layers", "2 optimizer batch"),
-            rest("2 script model", "3 tensor *"),
+            rest("2 script model", "3 tensor *", "2 findings"),
         ),
     ),
 }

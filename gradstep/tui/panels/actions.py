@@ -37,6 +37,10 @@ class Actions(Protocol):
         """Move the cursor of Graph to a node, and focus it."""
         ...
 
+    def focus(self, panel: str) -> None:
+        """Focus a panel."""
+        ...
+
     def type(self, line: str) -> None:
         """Open the command line with the start of a command."""
         ...

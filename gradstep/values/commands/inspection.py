@@ -78,13 +78,21 @@ class Check(Struct, frozen=True, tag=True):
     """Compare the derivatives of nodes with finite differences; for a custom Function also its double backward.
 
     `what` is a node's number as `#12`, its name, operation or module, or a glob; empty for the node stopped at, or
-    between nodes for every custom Function of the graph. `off RULE` and `on RULE` switch a check of the loop.
+    between nodes for every custom Function of the graph. `off RULE` and `on RULE` switch a check of the
+    loop, and `threshold RULE NUMBER` sets its threshold.
     """
 
     syntax: ClassVar = Syntax(
         Word("check", "check #12", "Compare a node, or every custom Function, with finite differences."),
         Form(Argument("PLACE", "what", optional=True, offers=("@nodes",))),
-        Form(Argument("SWITCH", "what", r"(?:off|on)[^\S\n]+[a-z][\w-]*", lambda text: " ".join(text.split()))),
+        Form(
+            Argument(
+                "SWITCH",
+                "what",
+                r"(?:off|on)[^\S\n]+[a-z][\w-]*|threshold[^\S\n]+[a-z][\w-]*[^\S\n]+[-+.\deE]+",
+                lambda text: " ".join(text.split()),
+            )
+        ),
         role="output",
         needs="graph",
     )

@@ -55,7 +55,9 @@ def status(stop: Stop, activity: Activity, width: int, branched: bool = False) -
     row.add(" " if narrow else "  ").add(workload, "bright")
     if stop.workload:
         _facts(row, stop, narrow, room)
-    moves = activity.queued > 1 or activity.running or activity.place or activity.awaits_input or stop.hit
+    moves = (
+        activity.queued > 1 or activity.running or activity.place or activity.awaits_input or stop.hit or stop.findings
+    )
     return row.right(width - 1, right, "text" if moves else "dim").line()
 
 
@@ -110,6 +112,7 @@ def _right(stop: Stop, activity: Activity, branched: bool) -> str:
     elif stop.ended:
         parts.append(clean(stop.ended))
     elif stop.number:
+        parts += [f"! {numbers.count(stop.findings, 'finding')}"] if stop.findings else []
         parts += [f"+{stop.ahead} ahead"] if stop.ahead else []
         parts += [clean(stop.branch)] if branched else []
         # inside a phase the stack row shows the reason
