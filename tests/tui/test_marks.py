@@ -26,8 +26,8 @@ from gradstep.values.views.inside import LookSource, SourceView
 SIZES = [(80, 24), (120, 40), (200, 60)]
 LOOPS = ("tensor", "graph", "log", "model", "why", "layers", "optimizer", "batch", "ledger", "timeline", "compare")
 INSIDE = ("inside", "jtv", "contributions", "source", "breakpoints")
-APART = {"loss", "output", "script"}
-"""A plot is drawn in whatever room there is; a script is opened below."""
+APART = {"loss", "output", "script", "findings"}
+"""A plot is drawn in whatever room there is; a script is opened below; a healthy loop has no findings."""
 SMALL = SIZES[0]
 
 

@@ -37,7 +37,7 @@ PANELS: tuple[Key, ...] = (
         "focus Output, the script's terminal; type into it when it waits",
         "Panels",
     ),
-    Key("findings", "E", "Findings", "focus Findings: what the checks have found", "Panels"),
+    Key("findings", "Z", "Findings", "focus Findings: what the checks have found", "Panels"),
     Key("maximise", "m", "maximise", "maximise or restore the panel", "Panels", footer=Footer(9, 10)),
     Key("learn", "f6", "layout learn", "layout learn: few, large panels", "Panels"),
     Key("inspect", "f7", "layout inspect", "layout inspect: graph and tensor side by side", "Panels"),
