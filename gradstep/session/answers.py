@@ -13,6 +13,7 @@ from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, evaluate, 
 from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.expressions.scope import selected_tensor
 from gradstep.engine.history.timeline import Timeline
+from gradstep.engine.script.stack import Stack
 from gradstep.engine.stepping.breakpoints import nodes_named
 from gradstep.engine.stepping.watchpoints import kept
 from gradstep.session.inspector import Inspector
@@ -47,6 +48,13 @@ def answer(inspector: Inspector, command: Command) -> str:
         case cmd.Show(what):
             inspector.selection = inspector.select(what)
             return ""
+        case cmd.SelectFrame(number):
+            stack = _stack(inspector)
+            return stack.select(stack.number if number is None else number)
+        case cmd.FrameUp(frames):
+            return _stack(inspector).select(_stack(inspector).number + frames)
+        case cmd.FrameDown(frames):
+            return _stack(inspector).select(_stack(inspector).number - frames)
         case cmd.Let(name, value):
             return _let(inspector, name, value)
         case cmd.Expect(condition, finding):
@@ -71,6 +79,13 @@ def answer(inspector: Inspector, command: Command) -> str:
             return _set(inspector, name, value)
         case _:
             raise wrong("this needs a screen", cmd.line_of(command), "`gradstep replay` draws it")
+
+
+def _stack(inspector: Inspector) -> Stack:
+    if inspector.stack is None:
+        what = "a held workload has no stack: gradstep calls its model"
+        raise wrong("only a script has frames to select", what, "`gradstep train.py` steps a script")
+    return inspector.stack
 
 
 def _let(inspector: Inspector, name: str, expression: Expression) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 import torch
@@ -16,6 +16,7 @@ from gradstep.engine.held import Held
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.observe.addends import AddendsRequest
 from gradstep.engine.runner import Runner
+from gradstep.engine.script.stack import Stack
 from gradstep.engine.state.digest import digest, measured_on, state_size
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.watchpoints import Watchpoints
@@ -43,10 +44,11 @@ from gradstep.values.views import (
 from gradstep.values.views.contributions import LookContributions
 from gradstep.values.views.findings import LookFindings
 from gradstep.values.views.graph import LookGraph
-from gradstep.values.views.inside import LookBreakpoints, LookInside, LookSource, SourceLine
+from gradstep.values.views.inside import LookBreakpoints, LookInside, LookSource
 from gradstep.values.views.ledger import LookLedger
 from gradstep.values.views.node import LookChain, LookNode
 from gradstep.values.views.search import LookFind
+from gradstep.values.views.stack import LookStack
 from gradstep.values.views.tensor import Between, LookPlace
 from gradstep.values.views.timeline import LookCompare, LookTimeline
 from gradstep.values.views.training import LookBatch, LookLayers, LookOptimizer
@@ -58,6 +60,7 @@ from gradstep.views.node.inside import breakpoints_view, inside_view, source_vie
 from gradstep.views.node.module_gradients import ModuleGradients
 from gradstep.views.node.received import NodeViews
 from gradstep.views.numbers import Norms
+from gradstep.views.script.stack import stack_view
 from gradstep.views.tensor.difference import DifferenceViewer
 from gradstep.views.tensor.element import element_of
 from gradstep.views.tensor.goto import place_view
@@ -96,8 +99,8 @@ class Inspector:
         """The history; None until there is one."""
         self.set_to_none = True
         """What `zero_grad` without an argument passes to torch."""
-        self.line: Callable[[], SourceLine] = SourceLine
-        """Returns the line that a script is stopped at; an empty one for a held workload."""
+        self.stack: Stack | None = None
+        """The stack of a script; None for a held workload."""
         self._opening: Expression | None = None
         """What the tensor panel shows while nothing is selected, as last requested."""
         self._opened: Selection | None = None
@@ -242,6 +245,8 @@ class Inspector:
         """Return the view for a request; a `NoView` with the reason if it can't be made."""
         try:
             return self._view(stop, request)
+        except GradstepError as error:
+            return NoView(stop, str(error))
         except Exception as error:
             return NoView(stop, f"{type(error).__name__}: {error}")
 
@@ -290,7 +295,9 @@ class Inspector:
                     return self._module_gradients.view(stop, request)
                 return inside_view(held, stop, stepping, stepping.stop_place)
             case LookSource():
-                return source_view(held, stop, self._stepping, request, self.line())
+                return source_view(held, stop, self._stepping, request, self.stack)
+            case LookStack() if self.stack is not None:
+                return stack_view(stop, self.stack, request, self.scope, self._norms)
             case LookBreakpoints():
                 position = self.stepper.position
                 return breakpoints_view(stop, self.stepper.breakpoints, "" if position is None else position.reason)

@@ -19,7 +19,7 @@ from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.problems import printable, problem_of
 from gradstep.engine.runner import Runner
 from gradstep.engine.script.found import NoOptimizer
-from gradstep.engine.script.frames import named_values, phase_line, source_line, variables
+from gradstep.engine.script.frames import named_values, phase_line
 from gradstep.engine.script.holding import held_workload
 from gradstep.engine.script.lines import Places, line_of
 from gradstep.engine.script.loop import ScriptLoop, Wanted
@@ -121,6 +121,7 @@ class ScriptSession:
         except GradstepError as error:
             self.ended = Ended(2, error.problem)
         loop.leave()
+        loop.stack.error = self.ended.error
         self._thread.end()
         return self.ended
 
@@ -367,7 +368,7 @@ class ScriptSession:
         self._number += 1
         self.stop = self._stop_now(held)
         if self._inspector is not None:
-            self._past.record(self.stop, self._inspector, source_line(loop.frame), self._thread.ask)
+            self._past.record(self.stop, self._inspector, loop.stack.source, self._thread.ask)
 
     def _stop_now(self, held: Held | None) -> Stop:
         loop, program = self._loop, self._program
@@ -420,7 +421,7 @@ class ScriptSession:
         made.stepper.breakpoints, made.stepper.pauses = self._breakpoints, True
         loop = self._loop
         assert loop is not None
-        made.scope.variables, made.line = lambda: variables(loop.frame), lambda: source_line(loop.frame)
+        made.stack, made.scope.variables = loop.stack, lambda: loop.stack.variables
         if old is not None:
             made.scope.lets, made.selection, made.watches = old.scope.lets, old.selection, old.watches
         return made
@@ -460,7 +461,7 @@ class ScriptSession:
         assert loop is not None
         optimizer = self._optimizer if phase == "step" else None
         return self._checker.moment(
-            phase, held, loop.iteration, find_line=lambda: source_line(loop.frame), optimizer=optimizer
+            phase, held, loop.iteration, find_line=lambda: loop.stack.source, optimizer=optimizer
         )
 
     def after(self, held: Held, phase: str, iteration: int) -> str:

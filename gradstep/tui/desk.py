@@ -144,7 +144,10 @@ class Desk(Screen[None], inherit_bindings=False):
         self.inside = ""
         """The phase stopped inside, which has its own layouts; empty between phases."""
         self._recents = {
-            (name, phase): [layout_of(name, phase).focus] for name in LAYOUTS for phase in ("", "forward", "backward")
+            (name, phase, script): [layout_of(name, phase, script).focus]
+            for name in LAYOUTS
+            for phase in ("", "forward", "backward")
+            for script in (False, True)
         }
         self.maximised = False
         self._planned: tuple[int, int, LayoutState] | None = None
@@ -279,12 +282,19 @@ class Desk(Screen[None], inherit_bindings=False):
             past=self.past.row is not None,
             narration=why.said_rows(news, width),
             terminal=self.session.terminal is not None,
+            training_script=self.training_script,
         )
+
+    @property
+    def training_script(self) -> bool:
+        """True when a training script is stepped."""
+        return self.session.terminal is not None or self.status.stop.script
 
     @property
     def sized(self) -> str:
         """The key under which the current panel sizes are stored."""
-        return " ".join(filter(None, [self.layout_name, self.inside, size_class(*self.size)]))
+        what = "script" if self.training_script else ""
+        return " ".join(filter(None, [what, self.layout_name, self.inside, size_class(*self.size)]))
 
     def _plan(self, width: int, height: int) -> dict[str, Placement]:
         self._planned = (width, height, self.layout_state)
@@ -324,11 +334,11 @@ class Desk(Screen[None], inherit_bindings=False):
     @property
     def recent(self) -> list[str]:
         """The panels by most recent focus in the current layout; the first one has it."""
-        return self._recents[self.layout_name, self.inside]
+        return self._recents[self.layout_name, self.inside, self.training_script]
 
     @recent.setter
     def recent(self, names: list[str]) -> None:
-        self._recents[self.layout_name, self.inside] = names
+        self._recents[self.layout_name, self.inside, self.training_script] = names
 
     @property
     def order(self) -> list[str]:

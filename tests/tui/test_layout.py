@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stage import stage
 
-from gradstep.tui.layout.layouts import PANELS, REGISTRY
+from gradstep.tui.layout.layouts import LAYOUTS, PANELS, REGISTRY, layout_of
 from gradstep.tui.layout.plan import LayoutState, plan
 from gradstep.tui.render.drawing import Drawing, heading
 
@@ -48,17 +48,48 @@ def test_a_wide_screen_has_three_columns():
     assert {places[name].x for _, name in third} == {max(place.x for place in places.values())}
 
 
+SIZE = (st.integers(1, 250), st.integers(1, 80))
+FLAGS = (st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.integers(1, 30))
+
+
+@given(*SIZE, st.permutations([name for name in PANELS if name not in ("script", "output", "stack")]), *FLAGS)
+def test_nothing_overlaps_or_leaves_the_screen(width, height, recent, script, banner, maximised, matrix, why):
+    nothing_overlaps(width, height, LayoutState(recent, script, banner, maximised, matrix, why))
+
+
 @given(
-    st.integers(1, 250),
-    st.integers(1, 80),
-    st.permutations([name for name in PANELS if name not in ("script", "output")]),
-    st.booleans(),
-    st.booleans(),
-    st.booleans(),
-    st.integers(1, 30),
+    *SIZE,
+    st.permutations([name for name in PANELS if name != "script"]),
+    *FLAGS,
+    st.sampled_from(list(LAYOUTS)),
+    st.sampled_from(["", "forward", "backward"]),
 )
-def test_nothing_overlaps_or_leaves_the_screen(width, height, recent, script, banner, maximised, why):
-    places = plan(width, height, LayoutState(recent, script, banner, maximised, why))
+def test_nothing_overlaps_on_the_screen_of_a_script(
+    width, height, recent, script, banner, maximised, matrix, why, layout, inside
+):
+    state = LayoutState(recent, script, banner, maximised, matrix, why, layout=layout, inside=inside)
+    nothing_overlaps(width, height, state._replace(terminal=True, training_script=True))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("inside", ["", "forward", "backward"])
+def test_source_is_visible_at_every_stop_of_a_script_and_stack_and_output_have_places(size, layout, inside):
+    focus = layout_of(layout, inside, training_script=True).focus
+    state = LayoutState((focus,), layout=layout, inside=inside, terminal=True, training_script=True)
+    places = plan(*size, state)
+    assert "source" in places
+    assert places["source"].height >= 6
+    for name in ("stack", "output"):
+        asked = plan(*size, state._replace(recent=(name, focus)))
+        assert name in asked
+        assert "source" in asked
+    assert "stack" not in plan(*size, LayoutState((focus,), layout=layout, inside=inside))
+
+
+def nothing_overlaps(width, height, state):
+    """Assert that places stay on the screen and apart, and that the panel in focus has one."""
+    places = plan(width, height, state)
     cells = set()
     for place in places.values():
         assert place.width > 0
@@ -69,7 +100,7 @@ def test_nothing_overlaps_or_leaves_the_screen(width, height, recent, script, ba
         assert not own & cells
         cells |= own
     if width >= 20 and height >= 12:
-        assert recent[0] in places
+        assert state.recent[0] in places
 
 
 @pytest.mark.parametrize(

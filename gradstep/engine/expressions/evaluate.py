@@ -210,11 +210,11 @@ class _Evaluator:
             raise wrong("only a tensor can be shown", f"`{expression_line(expression)}` is a computed value.", remedy)
         known, owner, rest = resolve(target, self.scope)
         value = self.name(target)
-        if known in PLACES and isinstance(value, (list, tuple)) and items and isinstance(items[0], x.Number):
-            # `node.out[1]` is one of several tensors, not a slice of one
+        if isinstance(value, (list, tuple)) and items and isinstance(items[0], x.Number):
+            # `node.out[1]` and `batch[0]` are one of several tensors, not a slice of one
             return self.selection(_part(x.Name(f"{target.name}.{items[0].value}", target.quoted), items[1:]))
         written = expression_line(target)
-        if not _can_be_shown(known, rest) or not (value is None or isinstance(value, Tensor)):
+        if not _can_be_shown(known, owner, rest) or not (value is None or isinstance(value, Tensor)):
             raise wrong(f"`{written}` cannot be shown", f"It is {kind_of(value)}.", "Show a tensor.", written)
         made = self.items(items, 0)
         shaped = value if isinstance(value, Tensor) else owner
@@ -281,12 +281,13 @@ class _Evaluator:
         return operate(op, self.present(left, depth), self.present(right, depth))
 
 
-def _can_be_shown(known: str, rest: Sequence[str]) -> bool:
+def _can_be_shown(known: str, owner: object, rest: Sequence[str]) -> bool:
     """Return whether `show` takes a name with these attributes: none, `.grad`, `.state.exp_avg`.
 
-    At a stop inside a phase it takes inputs and outputs: `node.in`, `module.out.0`; of a batch, its parts: `batch.0`.
+    At a stop inside a phase it takes inputs and outputs: `node.in`, `module.out.0`; of a batch or another container,
+    its parts: `batch.0`.
     """
-    if known in GIVEN:
+    if known in GIVEN or (known not in PLACES and not isinstance(owner, Tensor)):
         return True
     if known in PLACES:
         return rest[:1] in (["in"], ["out"], ["addends"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import GetSetDescriptorType
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradstep.engine.expressions.functions import FUNCTIONS, kind_of
 from gradstep.values import expressions as x
@@ -95,6 +96,8 @@ def part_of(value: object, part: str, owner: str, written: str, scope: Scope) ->
             return value[getattr(value, "_fields", ()).index(part)]
         case tuple() | list() if part.isdigit() and int(part) < len(value):
             return value[int(part)]
+        case _ if part in (fields := fields_of(value)):
+            return fields[part]
         case None if part not in PARTS.get(owner, (part,)):  # it does not exist at any stop
             remedy = did_you_mean(part, PARTS[owner]) or f"It has {', '.join(PARTS[owner])}."
             raise wrong(f"`{owner}` has no `.{part}`", "", remedy, written)
@@ -107,6 +110,18 @@ def part_of(value: object, part: str, owner: str, written: str, scope: Scope) ->
         raise wrong(f"`{owner}` has no `.{part}`", what, f"Write `{function}({owner})`.", written)
     remedy = did_you_mean(part, known) or (f"It has {', '.join(known)}." if known else "")
     raise wrong(f"`{owner}` has no `.{part}`", f"It is {kind_of(value)}.", remedy, written)
+
+
+def fields_of(value: object) -> Mapping[str, object]:
+    """Return the fields of an object without running code of its class; of a module also its parameters and parts."""
+    own = next((vars(each)["__dict__"] for each in type(value).__mro__ if "__dict__" in vars(each)), None)
+    fields = own.__get__(value) if type(own) is GetSetDescriptorType else None  # not a property of that name
+    if type(fields) is not dict:
+        return {}
+    if issubclass(type(value), nn.Module):
+        parts = [fields.get(name) for name in ("_parameters", "_buffers", "_modules")]
+        return {**fields, **{name: each for part in parts if part for name, each in part.items()}}
+    return fields
 
 
 def nothing_there(name: str, what: str, scope: Scope, written: str) -> NothingThereError:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from gradstep.engine.expressions.names import GIVEN, PLACES
+from gradstep.engine.expressions.names import GIVEN, PLACES, fields_of
 from gradstep.engine.held import Held
 from gradstep.engine.stepping.stop_places import StopPlace, passed_at
 from gradstep.values import expressions as x
@@ -15,6 +15,8 @@ from gradstep.values.expressions import Expression
 
 VALUES = ("loss", "iteration", "lr", "input", "target", "prediction", "batch")
 """Names besides those of the model's tensors."""
+_KNOWN_OF_SCRIPTS = ("loss", "iteration", "lr")
+"""Those that mean the same in every frame of a script, where it has a variable of that name as well."""
 
 
 class HeldScope:
@@ -48,9 +50,14 @@ class HeldScope:
             return self.lets[name]
         if name in PLACES:
             return self._place(name)
-        if name in VALUES:
+        if name in VALUES and not self.is_variable(name):
             return self._value(name)
         return readable(self.variables()[name])
+
+    def is_variable(self, name: str) -> bool:
+        """Return whether a name means a variable of the script: not the name of a weight, a `let`, or the loss."""
+        taken = (*self.lets, *PLACES, *_KNOWN_OF_SCRIPTS)
+        return name not in taken and self._held.tensor(name) is None and name in self.variables()
 
     def names(self) -> Sequence[str]:
         """Return all names."""
@@ -114,36 +121,50 @@ def readable(value: object) -> object:
         return value
     if kind.__module__ == "numpy" and hasattr(kind, "item") and getattr(value, "size", 0) == 1:
         return value.item()  # type: ignore[attr-defined]
-    inner = getattr(value, "__dict__", None) if kind.__getattribute__ is object.__getattribute__ else None
-    if isinstance(inner, dict):  # its fields can be read: `args.lr`
-        return inner
+    if issubclass(kind, dict):
+        return dict(dict.items(value))  # type: ignore[arg-type]
+    if issubclass(kind, tuple) and kind.__getitem__ is tuple.__getitem__:  # a named tuple
+        return value
+    if fields := fields_of(value):  # `args.lr`
+        return fields
     raise wrong("an expression can't read this", f"it is a {kind.__name__}", "it reads numbers, strings and tensors")
 
 
 def selected_tensor(scope: HeldScope, path: str) -> torch.Tensor | None:
     """Return the selected tensor at this stop; None while it does not exist, such as a `.grad`."""
-    if path.split(".")[0] in PLACES and scope.stop_place() is None:
+    first, *parts = path.split(".")
+    if first in PLACES and scope.stop_place() is None:
         return None
     try:
         value = scope.find(path)
     except KeyError:
-        if path.split(".")[0] in (*PLACES, *GIVEN) and not path.endswith(".grad"):
-            return _passed(scope.find(path.split(".")[0]), path.split(".")[1:])
+        if scope.is_variable(first) or (first in (*PLACES, *GIVEN) and not path.endswith(".grad")):
+            return _passed(scope.find(first), parts)
         name, _, key = path.rpartition(".state.")
-        owner = scope.find(name or path.removesuffix(".grad"))
-        if not isinstance(owner, torch.Tensor):
+        owner = _owner(scope, name or path.removesuffix(".grad"))
+        if not isinstance(owner, torch.Tensor) or not (name or owner.is_leaf or owner.retains_grad):
             return None
         value = scope.state_of(owner).get(key) if name else owner.grad
     return value if isinstance(value, torch.Tensor) else None
 
 
+def _owner(scope: HeldScope, name: str) -> object:
+    try:
+        return scope.find(name)
+    except KeyError as error:
+        what = "the script is in another function, or has not assigned it yet"
+        raise wrong(f"there is no `{name}` here", what, "`up` selects the frame of the caller") from error
+
+
 def _passed(value: object, parts: Sequence[str]) -> torch.Tensor | None:
-    """Return the tensor at a path in an input or output; None if there is none."""
+    """Return the tensor at a path in an input, an output or a variable; None if there is none."""
     for part in parts:
-        if isinstance(value, Mapping):
+        if isinstance(value, torch.Tensor):
+            value = value.grad if part == "grad" and (value.is_leaf or value.retains_grad) else None
+        elif isinstance(value, Mapping):
             value = value.get(part)
         elif isinstance(value, (list, tuple)) and part.isdigit() and int(part) < len(value):
             value = value[int(part)]
         else:
-            return None
+            value = fields_of(value).get(part)
     return value if isinstance(value, torch.Tensor) else None

@@ -6,7 +6,7 @@ import linecache
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -21,9 +21,12 @@ _CALLERS = tuple(str(_TORCH / name) for name in ("nn", "autograd", "_tensor.py",
 """The files of torch that call a script's code inside a phase."""
 
 
-def callers(frame: FrameType | None) -> Iterator[FrameType]:
-    """Yield the frames that are neither torch's, Python's nor gradstep's, innermost first; a trainer's too."""
-    while frame is not None:
+def callers(frame: FrameType | None, caller: CodeType | None = None) -> Iterator[FrameType]:
+    """Yield the frames that are neither torch's, Python's nor gradstep's, innermost first; a trainer's too.
+
+    Those from the frame of `caller` outwards are left out.
+    """
+    while frame is not None and frame.f_code is not caller:
         if whose(frame.f_code.co_filename) == "user":
             yield frame
         frame = frame.f_back
@@ -57,13 +60,12 @@ def phase_line(frame: FrameType | None) -> str:
     return line_text(found)
 
 
-def source_line(frame: FrameType | None) -> SourceLine:
-    """Return the line that a frame stands at; an empty one for no frame."""
-    if frame is None:
-        return SourceLine()
+def source_line(frame: FrameType, line: int) -> SourceLine:
+    """Return a line of a frame's file, with the frame's function; empty for the module's own code."""
     code = frame.f_code
     function = "" if code.co_name == "<module>" else code.co_name
-    return SourceLine(printable(code.co_filename), frame.f_lineno, function, printable(line_text(frame)))
+    text = linecache.getline(code.co_filename, line).strip()
+    return SourceLine(printable(code.co_filename), line, function, printable(text))
 
 
 def variables(frame: FrameType | None) -> Mapping[str, object]:

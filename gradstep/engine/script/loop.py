@@ -30,6 +30,7 @@ from gradstep.engine.script.frames import call_site, callers, line_text, named_v
 from gradstep.engine.script.iterations import Iterations
 from gradstep.engine.script.lines import LineStops
 from gradstep.engine.script.main_thread import MainThread
+from gradstep.engine.script.stack import Stack
 from gradstep.engine.script.tape import Tape
 from gradstep.engine.script.terms import terms_of
 from gradstep.engine.script.writes import Writes
@@ -102,6 +103,7 @@ class ScriptLoop:
         self.thread, self._steps = thread, steps
         self.found = Found(name)
         self.lines = LineStops(self._at_line)
+        self.stack = Stack(thread)
         thread.resumed = self._resumed
         self.wanted = Wanted()
         self.held: Held | None = None
@@ -157,7 +159,8 @@ class ScriptLoop:
         return self._iterations.number
 
     def watch(self) -> None:
-        """Watch what runs on this thread from now on."""
+        """Watch what the calling frame runs on this thread from now on."""
+        self.stack.caller = sys._getframe(1).f_code
         phases, books = LoopPhases(self._come).consumer(), self.found.bookkeeper
         kept = books.consumer()
         ends = {EngineLeft, StepLeft, Zeroed}
@@ -184,6 +187,7 @@ class ScriptLoop:
         self._halt()
 
     def _resumed(self) -> None:
+        self.stack.number = 0
         if self.thread.released:
             self.leave()
         else:
@@ -447,11 +451,6 @@ class ScriptLoop:
             self.reason = self._steps.at_line(self._now(), f"{os.path.basename(file)}:{frame.f_lineno}", numbers)
             if self.reason or self.thread.pausing:
                 self._halt()
-
-    @property
-    def frame(self) -> FrameType | None:
-        """The innermost frame of the script: at the stop, or while something is evaluated on its thread."""
-        return next(callers(self.thread.frame or sys._getframe(1)), None)
 
     def _kept(self, phase: Name) -> bool:
         """Return whether the end of a phase is looked at, so that what it changes has to be known."""

@@ -26,6 +26,8 @@ class Node(Controller):
 
     _selected = ""
     """The parameter selected at the previous stop."""
+    _pointed = False
+    """True once the cursor of Graph or Model has moved since the last command."""
 
     def commands(self) -> Mapping[str, Callable[[str], object]]:
         """Return the handler of each screen command."""
@@ -36,12 +38,21 @@ class Node(Controller):
         position, source = self.screen.status.stop.position, self.screen.panel(SourcePanel)
         for panel in (self.screen.panel(JtvPanel), self.screen.panel(ContributionsPanel), source):
             panel.number, panel.path = self._subject()
-        if position is not None and position.kind != "node":
+        of_script = self.queue.stop.script and not self._pointed
+        if of_script or (position is not None and position.kind != "node"):
             source.number, source.path = None, ""  # the running line
         inside = self.screen.panel(InsidePanel)
         inside.number, inside.path = self._module()
         places, model = self.screen.placements, self.screen.model
         return [] if "model" in places or places.keys().isdisjoint(_ABOUT) else [("model", model.request())]
+
+    def moved(self) -> None:
+        """Have Source show the line of the row that the cursor of Graph or Model moved to, in a script as well."""
+        self._pointed = self.screen.focus_panel in (self.screen.panel(GraphPanel), self.screen.model)
+
+    def queueing(self) -> None:
+        """Have Source show the line that a script is stopped at."""
+        self._pointed = False
 
     def stopped(self, stop: Stop) -> None:
         """Move Graph's cursor to what was selected elsewhere."""

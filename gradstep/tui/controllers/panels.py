@@ -97,7 +97,7 @@ class Panels(Controller):
     # -- focus and cursor ---------------------------------------------------------------------------------------------
     def next(self, by: int) -> None:
         """Focus the next panel."""
-        hidden = hidden_guests(bool(self.screen.inside), self.screen.recent)
+        hidden = hidden_guests(bool(self.screen.inside), self.screen.recent, self.screen.training_script)
         names = [name for name in self.screen.order if name not in hidden]
         self.screen.go_to(names[(names.index(self.screen.recent[0]) + by) % len(names)])
 
@@ -106,7 +106,8 @@ class Panels(Controller):
         if name in self.screen.order:
             self.screen.go_to(name)
         else:
-            self.screen.say("no script is open: gradstep FILE.steps opens one")
+            missing = {"stack": "only a training script has a stack: gradstep train.py steps one"}
+            self.screen.say(missing.get(name, "no script is open: gradstep FILE.steps opens one"))
 
     def clicked(self, panel: Panel[Any], row: int) -> None:
         """Focus the clicked panel and row."""

@@ -8,8 +8,10 @@ name to a slot in `LAYOUTS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from gradstep.tui.layout.columns import Layout, column, rest
+from gradstep.tui.layout.script_layouts import SCRIPT, SCRIPT_INSIDE
 from gradstep.tui.panels.batch import BatchPanel
 from gradstep.tui.panels.breakpoints import BreakpointsPanel
 from gradstep.tui.panels.compare import ComparePanel
@@ -28,6 +30,7 @@ from gradstep.tui.panels.output import OutputPanel
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.panels.script import ScriptPanel
 from gradstep.tui.panels.source import SourcePanel
+from gradstep.tui.panels.stack import StackPanel
 from gradstep.tui.panels.tensor.panel import TensorPanel
 from gradstep.tui.panels.timeline import TimelinePanel
 from gradstep.tui.panels.why import WhyPanel
@@ -51,6 +54,7 @@ REGISTRY: dict[str, Callable[[], Panel[Any]]] = {
     "breakpoints": BreakpointsPanel,
     "timeline": TimelinePanel,
     "compare": ComparePanel,
+    "stack": StackPanel,
     "output": OutputPanel,
     "findings": FindingsPanel,
 }
@@ -64,56 +68,6 @@ ABOUT_LOOPS: frozenset[str] = frozenset({"loss", "layers", "optimizer", "batch"}
 """The converse: guests with a tab between phases, which show nothing new before a phase ends."""
 ABOUT_TIME: frozenset[str] = frozenset({"timeline", "compare", "findings"})
 """Guests with a tab only after they had the focus."""
-
-
-class Slot(NamedTuple):
-    """A part of a column: its weight when the height is shared out, and the panels that are its tabs."""
-
-    weight: int
-    names: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """The key that its size is stored under: its first panel that is always available."""
-        return next((name for name in self.names if name not in ("script", "output")), "script")
-
-
-class Column(NamedTuple):
-    """A column: its share of the width, its minimum and maximum width in cells, and its slots from the top."""
-
-    share: float
-    least: int
-    most: int
-    slots: tuple[Slot, ...]
-
-
-def column(share: float, least: int, most: int, *slots: str) -> Column:
-    """Return a column; a slot is written as its weight and its panels, the initial tab first: `1 graph *`."""
-    rows = [slot.split() for slot in slots]
-    return Column(share, least, most, tuple(Slot(int(weight), tuple(names)) for weight, *names in rows))
-
-
-def rest(*slots: str) -> Column:
-    """Return a column that takes the remaining width."""
-    return column(1.0, 1, 1 << 20, *slots)
-
-
-class Layout(NamedTuple):
-    """The columns for each size class, and the panel that has the focus initially.
-
-    A *narrow* screen has fewer than 70 columns, a *slim* one fewer than 100 columns or 34 rows, a *wide* one at least
-    170 columns. Why is above the columns in all of them. Panels that no slot names are tabs of the slot with `*`.
-    `script` is left out while no `.steps` script is open, `output` without a training script, and so is a slot with
-    nothing else.
-    """
-
-    focus: str
-    narrow: tuple[Column, ...]
-    slim: tuple[Column, ...]
-    roomy: tuple[Column, ...]
-    wide: tuple[Column, ...]
-    matrix: tuple[Column, ...] = ()
-    """Used instead of `wide` when Tensor shows a matrix, which needs more width."""
 
 
 _GRAPHS, _TENSORS = "1 graph *", "1 tensor batch"
@@ -224,8 +178,16 @@ INSIDE: dict[str, dict[str, Layout]] = {
 """Layouts at a stop inside a phase, which replace those of the same name."""
 
 
-def layout_of(name: str, phase: str) -> Layout:
-    """Return a layout by name, for between phases (empty) or for a stop inside one, where *train* becomes *inspect*."""
+def layout_of(name: str, phase: str, training_script: bool = False) -> Layout:
+    """Return a layout by name.
+
+    Args:
+        name: the name; inside a phase *train* becomes *inspect*.
+        phase: the phase that the stop is inside; empty between phases.
+        training_script: True for those of a training script.
+    """
+    if training_script:
+        return SCRIPT_INSIDE.get(phase, SCRIPT[name])
     inside = INSIDE.get(phase)
     return LAYOUTS[name] if inside is None else inside.get(name, inside["inspect"])
 
@@ -234,6 +196,7 @@ _ASKED = 3
 """How many recently focused panels keep their tab, whatever they are about."""
 
 
-def hidden_guests(inside: bool, recent: Sequence[str]) -> frozenset[str]:
+def hidden_guests(inside: bool, recent: Sequence[str], training_script: bool = False) -> frozenset[str]:
     """Return the guests without a tab here; recently focused ones keep theirs."""
-    return (ABOUT_TIME | (ABOUT_LOOPS if inside else ABOUT_INSIDE)).difference(recent[:_ASKED])
+    about = ABOUT_TIME | (ABOUT_LOOPS if inside else ABOUT_INSIDE)
+    return (about - {"source"} if training_script else about).difference(recent[:_ASKED])

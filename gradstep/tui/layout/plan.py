@@ -11,7 +11,8 @@ from textual.geometry import Offset, Region, Size, Spacing
 from textual.layout import Layout as TextualLayout
 from textual.layout import WidgetPlacement
 
-from gradstep.tui.layout.layouts import GUESTS, PANELS, Column, Slot, hidden_guests, layout_of
+from gradstep.tui.layout.columns import Column, Slot
+from gradstep.tui.layout.layouts import GUESTS, PANELS, hidden_guests, layout_of
 
 if TYPE_CHECKING:
     from textual.widget import Widget
@@ -46,12 +47,14 @@ class LayoutState(NamedTuple):
     narration: int = 0
     """Rows of the narration; all of them are visible where there is room, with two more rows of Why below."""
     terminal: bool = False
-    """True for a training script, whose output has a panel."""
+    """True when the debuggee has a terminal, which Output shows."""
+    training_script: bool = False
+    """True for a training script: it has a stack, and layouts of its own."""
 
     @property
     def absent(self) -> frozenset[str]:
-        """The panels that there is nothing for: an open `.steps` script, the output of a training script."""
-        present = {"script": self.script, "output": self.terminal}
+        """The panels that there is nothing for: an open `.steps` script, a terminal, a stack."""
+        present = {"script": self.script, "output": self.terminal, "stack": self.training_script}
         return frozenset(name for name in present if not present[name])
 
 
@@ -147,7 +150,7 @@ def _why_rows(height: int, roomy: bool, titled: bool, state: LayoutState) -> int
 @lru_cache(maxsize=64)
 def columns_of(layout: str, size: str, absent: frozenset[str], matrix: bool, inside: str = "") -> tuple[Column, ...]:
     """Return the columns of a layout, without slots that have absent panels only."""
-    chosen = layout_of(layout, inside)
+    chosen = layout_of(layout, inside, "stack" not in absent)
     columns: tuple[Column, ...] = (matrix and size == "wide" and chosen.matrix) or getattr(chosen, size)
     return tuple(c._replace(slots=tuple(s for s in c.slots if not absent.issuperset(s.names))) for c in columns)
 
@@ -166,7 +169,7 @@ def _panels_of(
 def _below(width: int, top: int, height: int, size: str, state: LayoutState) -> list[SlotPlacement]:
     """Divide the space below Why into columns, and each column into its slots."""
     columns = columns_of(state.layout, size, state.absent, state.matrix, state.inside)
-    hidden = hidden_guests(bool(state.inside), state.recent)
+    hidden = hidden_guests(bool(state.inside), state.recent, state.training_script)
     gap = 1 if size in ("roomy", "wide") else 0
     slots: list[SlotPlacement] = []
     x = 0

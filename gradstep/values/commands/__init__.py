@@ -14,10 +14,13 @@ from gradstep.values.commands.files import Checkpoint, Export, Restore
 from gradstep.values.commands.inspection import (
     Check,
     Expect,
+    FrameDown,
+    FrameUp,
     Let,
     Print,
     Say,
     Screenshot,
+    SelectFrame,
     Show,
     Unwatch,
     Watch,
@@ -79,6 +82,9 @@ Command: TypeAlias = (
     | Enable
     | Ignore
     | Show
+    | SelectFrame
+    | FrameUp
+    | FrameDown
     | Let
     | Expect
     | Print

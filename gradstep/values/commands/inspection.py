@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from gradstep.values.commands.arguments import Argument, Option, expression, file, whole, word
+from gradstep.values.commands.arguments import Argument, Option, count, expression, file, whole, word
 from gradstep.values.commands.statement_error import StatementError, place
 from gradstep.values.commands.syntax import Form, Syntax, Word
 from gradstep.values.expressions import Expression, is_word
@@ -26,6 +26,39 @@ def _fresh_name(name: str) -> str:
     if not is_word(name):
         raise StatementError(f"`{name}` cannot be a name", "It is a reserved word.", "Choose another.", *place(name))
     return str(name)
+
+
+class SelectFrame(Struct, frozen=True, tag=True):
+    """Select a frame of a script's stack by its number; None prints the selected one."""
+
+    syntax: ClassVar = Syntax(
+        Word("frame", "frame 1", "Select a frame of a script's stack, whose variables expressions then read."),
+        Form(whole("number", optional=True)),
+        role="note",
+    )
+    number: int | None = None
+
+
+class FrameUp(Struct, frozen=True, tag=True):
+    """Select the frame that called the selected one, or one further out; as gdb's up."""
+
+    syntax: ClassVar = Syntax(
+        Word("up", "up", "Select the frame of the caller; `up 2`: of its caller."),
+        Form(count("frames", optional=True)),
+        role="note",
+    )
+    frames: int = 1
+
+
+class FrameDown(Struct, frozen=True, tag=True):
+    """Select the frame that the selected one called, or one further in; as gdb's down."""
+
+    syntax: ClassVar = Syntax(
+        Word("down", "down", "Select the frame that the selected one called."),
+        Form(count("frames", optional=True)),
+        role="note",
+    )
+    frames: int = 1
 
 
 class Let(Struct, frozen=True, tag=True):

@@ -14,6 +14,7 @@ from gradstep.values.views.inside import InsideLook, InsideRequest
 from gradstep.values.views.ledger import FormulaLine, LedgerView, LookLedger
 from gradstep.values.views.node import NodeAnswer, NodeRequest
 from gradstep.values.views.search import FoundView, LookFind
+from gradstep.values.views.stack import LookStack, StackView
 from gradstep.values.views.tensor import LookPlace, PlaceView
 from gradstep.values.views.tensor import LookTensor as LookTensor
 from gradstep.values.views.tensor import TensorView as TensorView
@@ -87,6 +88,7 @@ Request: TypeAlias = (
     | NodeRequest
     | LookFind
     | LookFindings
+    | LookStack
 )
 
 
@@ -262,4 +264,5 @@ View: TypeAlias = (
     | NodeAnswer
     | FoundView
     | FindingsView
+    | StackView
 )

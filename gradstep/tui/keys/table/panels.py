@@ -30,6 +30,7 @@ PANELS: tuple[Key, ...] = (
     Key("source", "S", "Source", "focus Source: the running line", "Panels"),
     Key("breakpoints", "K", "Breakpoints", "focus Breakpoints", "Panels"),
     Key("timeline", "T", "Timeline", "focus Timeline: every stop so far", "Panels"),
+    Key("stack", "at", "Stack", "focus Stack: a script's frames and variables", "Panels"),
     Key(
         "output",
         "exclamation_mark",

@@ -65,7 +65,7 @@ def work_to_come(held: Held, parameter: Tensor, part: Cut) -> Work:
 
 def would_give(held: Held, parameter: Tensor, part: Cut) -> Tensor | None:
     """Return the value that a step would give to a part of a parameter; None without a `.grad` or a formula."""
-    if parameter.grad is None or parameter not in held.names or why_none(held, parameter):
+    if parameter not in held.names or parameter.grad is None or why_none(held, parameter):
         return None
     return work_to_come(held, parameter, part).result
 

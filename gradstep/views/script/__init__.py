@@ -1,0 +1,1 @@
+"""Views of a script: its stack, and the variables there."""
