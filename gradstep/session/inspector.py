@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import torch
@@ -44,7 +44,7 @@ from gradstep.values.views import (
 from gradstep.values.views.contributions import LookContributions
 from gradstep.values.views.findings import LookFindings
 from gradstep.values.views.graph import LookGraph
-from gradstep.values.views.inside import LookBreakpoints, LookInside, LookSource
+from gradstep.values.views.inside import LookBreakpoints, LookInside, LookSource, SourceLine
 from gradstep.values.views.ledger import LookLedger
 from gradstep.values.views.node import LookChain, LookNode
 from gradstep.values.views.search import LookFind
@@ -99,6 +99,8 @@ class Inspector:
         """The history; None until there is one."""
         self.set_to_none = True
         """What `zero_grad` without an argument passes to torch."""
+        self.line: Callable[[], SourceLine] = SourceLine
+        """Returns the line of the selected frame of a script; an empty one for a held workload."""
         self.stack: Stack | None = None
         """The stack of a script; None for a held workload."""
         self._opening: Expression | None = None
@@ -295,7 +297,9 @@ class Inspector:
                     return self._module_gradients.view(stop, request)
                 return inside_view(held, stop, stepping, stepping.stop_place)
             case LookSource():
-                return source_view(held, stop, self._stepping, request, self.stack)
+                return source_view(
+                    held, stop, self._stepping, request, self.line(), self.stack is not None and self.stack.number > 0
+                )
             case LookStack() if self.stack is not None:
                 return stack_view(stop, self.stack, request, self.scope, self._norms)
             case LookBreakpoints():

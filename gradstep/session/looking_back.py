@@ -21,11 +21,12 @@ from gradstep.values.views.contributions import LookContributions
 from gradstep.values.views.graph import LookGraph
 from gradstep.values.views.inside import LookInside, SourceLine
 from gradstep.values.views.node import LookChain, LookNode
+from gradstep.values.views.stack import LookStack
 from gradstep.values.views.timeline import LookCompare
 from gradstep.values.views.training import LookBatch
 from gradstep.views.training.compare import compare_view, compare_words
 
-_SHOWN_ONLY = (LookGraph, LookNode, LookChain, LookContributions, LookInside, LookBatch)
+_SHOWN_ONLY = (LookGraph, LookNode, LookChain, LookContributions, LookInside, LookBatch, LookStack)
 """The views of what is not kept: the graph, activations, the batch. At a past stop they are as they were shown."""
 
 

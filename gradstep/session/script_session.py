@@ -421,7 +421,8 @@ class ScriptSession:
         made.stepper.breakpoints, made.stepper.pauses = self._breakpoints, True
         loop = self._loop
         assert loop is not None
-        made.stack, made.scope.variables = loop.stack, lambda: loop.stack.variables
+        made.stack, made.line = loop.stack, lambda: loop.stack.source
+        made.scope.variables = lambda: loop.stack.variables
         if old is not None:
             made.scope.lets, made.selection, made.watches = old.scope.lets, old.selection, old.watches
         return made

@@ -15,7 +15,6 @@ from gradstep.engine.numbers.nonfinite import is_opaque, unwrapped
 from gradstep.engine.numbers.norms import has_norm, norm_of
 from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.observe.source_lines import source_of
-from gradstep.engine.script.stack import Stack
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.engine.stepping.stop_places import StopPlace
@@ -141,18 +140,24 @@ def source_view(
     stop: int,
     stepping: Stepping | None,
     request: LookSource,
-    stack: Stack | None = None,
+    here: SourceLine = SourceLine(),  # noqa: B008
+    outer: bool = False,
 ) -> SourceView:
     """Return the source lines around the one that is running, or around the one that made a node.
 
-    Of a script, with a stack, it is the line of the selected frame.
+    Args:
+        held: the held workload.
+        stop: the number of the stop.
+        stepping: the phase in progress; None between phases.
+        request: what is requested.
+        here: the line of the selected frame of a script.
+        outer: True when that is not the innermost frame.
     """
-    stop_place = None if stepping is None else stepping.stop_place
-    here = SourceLine() if stack is None else stack.source
+    stop_place = None if stepping is None or outer else stepping.stop_place
     wanted = _node_of(held, request)
     if wanted is not None:
         source, what = source_of(held.line_of(wanted)), f"node #{wanted}"
-    elif stop_place is not None and (stack is None or not stack.number):
+    elif stop_place is not None:
         source, what = stop_place.source, stop_place.name
     elif here.file:
         source, what = here, here.function
