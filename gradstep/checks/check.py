@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.held import Held
+from gradstep.engine.observe.stream import Consumer
 from gradstep.values.findings import Rule, Where
 from gradstep.values.views.inside import SourceLine
 
@@ -96,9 +97,18 @@ class Check:
         """Look at a phase that begins."""
         return ()
 
+    def watches(self, moment: Moment) -> Consumer | None:  # noqa: ARG002
+        """Return what is to be told of a forward that begins; None for nothing: most forwards are not to be watched."""
+        return None
+
     def ended(self, moment: Moment) -> Iterable[Seen]:  # noqa: ARG002
         """Look at a phase that has ended."""
         return ()
+
+
+def sampled(iteration: int) -> bool:
+    """Return whether an iteration is one of those in which activations are looked at: the first, then ever fewer."""
+    return iteration < 5 or (iteration < 200 and iteration % 20 == 0) or iteration % 100 == 0
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
+from typing import Any
 
 import torch
 from msgspec.structs import replace
@@ -18,6 +20,8 @@ from gradstep.checks.check import Check, Moment, Seen
 from gradstep.checks.settings import project_settings
 from gradstep.engine.held import Held
 from gradstep.engine.observe.functions import unobserved
+from gradstep.engine.observe.observer import observe
+from gradstep.engine.observe.stream import Consumer
 from gradstep.values.errors import wrong
 from gradstep.values.findings import SEVERITIES, Finding, Rule
 from gradstep.values.nearest import did_you_mean
@@ -136,6 +140,34 @@ class Checker:
         self._begun = ""
         self._run(moment, "ended")
         self._counts[moment.phase] += 1
+
+    def watching(self, moment: Moment, everywhere: bool = False) -> AbstractContextManager[None]:
+        """Return the context in which the checks observe a forward; `everywhere` on other threads too."""
+        consumers = []
+        for name, check in self._checks.items():
+            if name not in self.off and name not in self.failed:
+                consumer = check.watches(moment)
+                consumers += [] if consumer is None else [self._guarded(name, consumer)]
+        if not consumers:
+            return nullcontext()
+        return observe(everywhere=consumers, computes=True) if everywhere else observe(*consumers, computes=True)
+
+    def _guarded(self, name: str, consumer: Consumer) -> Consumer:
+        """Have a fault of a check not become one of the forward."""
+
+        def guard(told: Callable[[Any], Any]) -> Callable[[Any], None]:
+            def call(event: Any) -> None:
+                began = time.perf_counter()
+                try:
+                    with torch.no_grad(), torch._C.DisableTorchFunction():
+                        told(event)
+                except Exception as error:
+                    self.failed[name] = f"{type(error).__name__}: {error}"
+                self._spent[name] += time.perf_counter() - began
+
+            return call
+
+        return {kind: guard(told) for kind, told in consumer.items()}
 
     def moment(self, phase: str, held: Held, iteration: int, **known: object) -> Moment:
         """Return what the checks are given of a phase."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -96,7 +97,16 @@ class Executor:
         if isinstance(act, cmd.ZeroGrad) and act.set_to_none is None:
             run = cmd.ZeroGrad(inspector.set_to_none)
         self._check_before(act)
-        return self._arrive(act, lambda: inspector.stepper.run(run))
+        with self._watching(act):
+            return self._arrive(act, lambda: inspector.stepper.run(run))
+
+    def _watching(self, act: Command) -> AbstractContextManager[None]:
+        """Return what the checks observe a forward with; it may run on a thread of its own."""
+        inspector = self.inspector
+        if not isinstance(act, cmd.Forward) or not inspector.runner.observed:
+            return nullcontext()
+        moment = inspector.checker.moment("forward", inspector.held, inspector.held.point.iteration)
+        return inspector.checker.watching(moment, everywhere=True)
 
     def _check_before(self, act: Command) -> None:
         """Have the checks look at a phase that begins."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import NamedTuple, Protocol
 
@@ -456,6 +457,10 @@ class ScriptSession:
         """Have the checks look at a phase that begins."""
         self._optimizer = of if isinstance(of, torch.optim.Optimizer) else None
         self._checker.begins(self._moment(held, phase))
+
+    def watching(self, held: Held) -> AbstractContextManager[None]:
+        """Return what the checks observe a forward with."""
+        return self._checker.watching(self._moment(held, "forward"))
 
     def _moment(self, held: Held, phase: str) -> Moment:
         loop = self._loop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal, Protocol
@@ -89,6 +89,10 @@ class Steps(Protocol):
 
     def before(self, held: Held, phase: Name, of: object) -> None:
         """Take note of a phase that begins, of an optimizer or a module."""
+        ...
+
+    def watching(self, held: Held) -> AbstractContextManager[None]:
+        """Return what the checks observe a forward with."""
         ...
 
     def after(self, held: Held, phase: str, iteration: int) -> str:
@@ -247,6 +251,8 @@ class ScriptLoop:
         into = self.wanted.until == "into"
         inside = into or self._steps.inside("forward") or self.thread.pausing
         self._watched = Watched()
+        if phase.grad_mode:
+            stack.enter_context(self._steps.watching(self._now()))
         if self.wanted.looks or inside:
             held = self._now()
             self._copy(phase)
