@@ -15,6 +15,7 @@ from test_script_loops import (
     fused_amp,
     gan,
     group_added,
+    lbfgs,
     net,
     rebuilt_half_way,
     run,
@@ -33,7 +34,7 @@ from gradstep.values import commands as cmd
 from gradstep.values.expressions import Name
 from gradstep.values.views import Changes, LookChanges, LookModel, LookWhy, ModelView, NoView, WhyView
 from gradstep.values.views.inside import LookInside
-from gradstep.values.views.training import LayersView, LookLayers, LookOptimizer, OptimizerView
+from gradstep.values.views.training import BatchView, LayersView, LookBatch, LookLayers, LookOptimizer, OptimizerView
 
 
 def upto(session: ScriptSession, phase: str, times: int = 1) -> str:
@@ -189,7 +190,7 @@ def test_a_loss_that_is_a_sum_shows_its_terms_and_which_is_nan() -> None:
             out = model(X)
             kl = (out - low).log().mean()
             losses = {"size": out.abs().mean()}
-            (criterion(out, Y) + 0.1 * kl + losses["size"]).backward()
+            (criterion(out, Y) + 0.1 * kl - losses["size"] / 2).backward()
             opt.step()
             opt.zero_grad()
         return []
@@ -197,9 +198,9 @@ def test_a_loss_that_is_a_sum_shows_its_terms_and_which_is_nan() -> None:
     with stepped(run(train, [])) as session:
         upto(session, "forward")
         names = [line.partition(" = ")[0] for line in why(session).more if line.startswith("its term")]
-        assert names == ["its term MSELoss", "its term kl × a factor", "its term losses['size']"]
+        assert names == ["its term MSELoss", "its term 0.1 × kl", "its term −losses['size'] / 2"]
         upto(session, "forward")
-        assert why(session).sentence.startswith("The loss is NaN, and so is its term kl × a factor:")
+        assert why(session).sentence.startswith("The loss is NaN, and so is its term 0.1 × kl:")
 
 
 def test_a_scripted_model_is_looked_at_inside_too() -> None:
@@ -219,3 +220,15 @@ def test_a_fault_of_gradstep_in_a_phase_does_not_reach_the_script(monkeypatch: p
     assert session.ended is not None
     assert session.ended.problem is None
     assert any("gradstep could not follow" in each.text for each in outcomes)
+
+
+def test_the_batch_is_what_the_first_module_was_given_and_the_target_of_the_loss() -> None:
+    with stepped(run(lbfgs, [])) as session:
+        upto(session, "backward")
+        (view,) = session.look(LookBatch())
+        assert isinstance(view, BatchView)
+        assert [(row.name, row.shape) for row in view.parts] == [
+            ("input", (6, 4)),
+            ("target", (6, 2)),
+            ("prediction", (6, 2)),
+        ]

@@ -166,7 +166,7 @@ class Found:
         self._keep_accounts(made)
         if old is not None:
             made.losses, made.loss_rates, made.point = old.losses, old.loss_rates, old.point
-            made.recording, made.saved = old.recording, Saved(known=False)
+            made.recording, made.saved, made.batches = old.recording, Saved(known=False), old.batches
         return made
 
     def _keep_accounts(self, made: Held) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from types import FrameType
@@ -132,6 +132,8 @@ class ScriptLoop:
         """The losses in the step that runs."""
         self._rates: tuple[float, ...] = ()
         """The learning rates when that began."""
+        self._given: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None
+        """What the first module of the forward was called with."""
         self._line = ""
         """The line that called the first module of the forward."""
         self._clipped: tuple[str, ...] = ()
@@ -260,6 +262,7 @@ class ScriptLoop:
             self._watched = stack.enter_context(watch_forward(held.paths, held.model, held.recording.zeros, lines))
             self.tape, self.began = Tape(), held.keeper.capture()
             self.tape.begin(phase.of, phase.args, phase.kwargs)
+            self._given = phase.args, phase.kwargs
             stack.enter_context(observe(self.tape.consumer()))
             if inside:
                 stepping = self._steps.stepping(held, Forward(), into)
@@ -279,6 +282,7 @@ class ScriptLoop:
         self._use_loss(call)
         if forward and self.wanted.looks:
             self._find_terms()
+            self._show_batch()
         if forward and self.tape is not None:
             self.tape.finish(self._now().point.loss)
         if forward:
@@ -297,6 +301,18 @@ class ScriptLoop:
         made = (lambda _: None) if tape is None else tape.made
         terms = terms_of(held.point.loss, named_values(self._frame()), made)
         held.point = replace(held.point, terms=terms)
+
+    def _show_batch(self) -> None:
+        """Have the Batch view show what the forward was given, and the target of its loss."""
+        if self.tape is None or self._given is None:
+            return
+        (args, kwargs), target, held = self._given, self.tape.target(), self._now()
+        by_name = {**{f"input {i}": each for i, each in enumerate(args)}, **kwargs}
+        inputs = args[0] if len(args) == 1 and not kwargs else by_name
+        batch = (inputs, target) if target is not None else inputs
+        held.batches.batch, held.batches.taken = batch, held.batches.taken + 1
+        held.point = replace(held.point, batch=batch)
+        self._given = None
 
     def _computed_before(self, call: EngineCall) -> bool:
         """Return whether a loss was computed before the last backward: two losses of one forward."""

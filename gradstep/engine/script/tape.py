@@ -18,6 +18,9 @@ from gradstep.engine.observe.stream import CallEntered, CallLeft, Consumer, Func
 
 _READS = frozenset({"backward", "__repr__", "__format__", "size", "dim", "item", "tolist", "register_hook"})
 
+_LOSSES = frozenset(name for name in vars(nn.functional) if name.endswith(("_loss", "cross_entropy", "_with_logits")))
+"""The names of torch's loss functions: prediction and target are their first arguments."""
+
 
 class Made(NamedTuple):
     """A tensor that an earlier call returned: the number of the call, and of the leaf in what it returned."""
@@ -92,6 +95,15 @@ class Tape:
                     function = call.function
                     own = type(function).__name__ if isinstance(function, nn.Module) else function.__name__
                     return own, leaf
+        return None
+
+    def target(self) -> Tensor | None:
+        """Return the target of the last loss function that was called; None where none of torch's was."""
+        for call in reversed(self.calls):
+            own = type(call.function).__module__ if isinstance(call.function, nn.Module) else ""
+            if own == nn.modules.loss.__name__ or getattr(call.function, "__name__", "") in _LOSSES:
+                second = call.leaves[1] if len(call.leaves) > 1 else None
+                return self.given[second.number] if isinstance(second, Given) else None
         return None
 
     def finish(self, loss: Tensor | None) -> None:

@@ -8,13 +8,17 @@ from typing import Any
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from gradstep.engine.autograd.saved_values import read
 from gradstep.engine.debuggee.loop import LossTerm
-from gradstep.engine.diagnose.loss_terms import ADDS, REDUCES, SCALES
+from gradstep.engine.diagnose.loss_terms import REDUCES, SCALES
+from gradstep.values.numbers import MINUS as _MINUS
+from gradstep.values.numbers import short
 
 Made = Callable[[Node], "tuple[str, Tensor] | None"]
 """Returns the operation that made a node and its result; None where that was not recorded."""
 _MOST = 16
 """Maximum number of terms: a loss over the steps of an episode has hundreds."""
+_LISTS = frozenset({"StackBackward0", "CatBackward0"})
 _WIDE = 64
 """Maximum length of a container whose elements are looked at."""
 
@@ -27,7 +31,7 @@ def terms_of(loss: Tensor | None, named: Iterable[tuple[str, Any]], made: Made) 
         named: the script's variables, innermost first.
         made: what was recorded of the forward.
     """
-    root = None if loss is None or loss.numel() != 1 else loss.grad_fn
+    root: Node | None = None if loss is None or loss.numel() != 1 else loss.grad_fn
     while root is not None and root.name() in SCALES and (inner := _only(root)) is not None:
         root = inner  # scaled as a whole: a mean over accumulated backwards, or a GradScaler
     nodes = [] if root is None else list(_terms(root))
@@ -37,36 +41,44 @@ def terms_of(loss: Tensor | None, named: Iterable[tuple[str, Any]], made: Made) 
     for name, tensor in _tensors(named):
         if tensor.grad_fn is not None:
             variables.setdefault(tensor.grad_fn, (name, tensor))
-    return tuple(_term(node, variables, made) for node in nodes)
+    return tuple(_term(node, sign, variables, made) for node, sign in nodes)
 
 
-def _terms(node: Node) -> Iterator[Node]:
+def _terms(node: Node, sign: str = "") -> Iterator[tuple[Node, str]]:
+    """Yield the terms that a node adds, each with a minus where it is subtracted."""
     name, following = node.name(), [each for each, _ in node.next_functions if each is not None]
-    if name in REDUCES and len(following) == 1 and following[0].name() in ADDS - {"AddBackward0", "SubBackward0"}:
-        node, following = following[0], [each for each, _ in following[0].next_functions if each is not None]
-        yield from following
-    elif name in {"AddBackward0", "SubBackward0"}:
+    if name in REDUCES and len(following) == 1 and following[0].name() in _LISTS:
+        yield from ((each, sign) for each, _ in following[0].next_functions if each is not None)
+    elif name == "AddBackward0":
         for each in following:
-            yield from _terms(each)
+            yield from _terms(each, sign)
+    elif name == "SubBackward0":
+        for (target, _), own in zip(node.next_functions, (sign, "" if sign else _MINUS), strict=True):
+            if target is not None:
+                yield from _terms(target, own)
     else:
-        yield node
+        yield node, sign
 
 
-def _term(node: Node, variables: dict[Node, tuple[str, Tensor]], made: Made) -> LossTerm:
+def _term(node: Node, sign: str, variables: dict[Node, tuple[str, Tensor]], made: Made) -> LossTerm:
     """Return a term: called by its variable, or that of what is scaled, else by its operation."""
-    value, name, scaled = made(node), "", node
-    while not name:
-        if scaled in variables:
-            name = variables[scaled][0]
-        elif scaled.name() in SCALES and (inner := _only(scaled)) is not None:
-            scaled = inner
-        else:
-            break
-    known = variables.get(node) or value
-    called = name if scaled is node else f"{name} × a factor"
-    inner_made = made(scaled)
-    operation = inner_made[0] if inner_made is not None else node.name().removesuffix("Backward0").lower()
-    return LossTerm(called if name else operation, None if known is None else _number(known[1]))
+    known = variables.get(node) or made(node)
+    name = variables[node][0] if node in variables else _scaled(node, variables, made)
+    return LossTerm(sign + name, None if known is None else _number(known[1]))
+
+
+def _scaled(node: Node, variables: dict[Node, tuple[str, Tensor]], made: Made) -> str:
+    """Return what a term without a variable is called: `0.1 × kl`, or the operation that made it."""
+    inner = _only(node) if node.name() in SCALES else None
+    if inner is not None:
+        name = variables[inner][0] if inner in variables else _scaled(inner, variables, made)
+        other = read(node, "other") if node.name() != "NegBackward0" else None
+        factor = short(float(other)) if isinstance(other, Tensor) and other.numel() == 1 else "…"
+        if node.name() == "NegBackward0":
+            return f"{_MINUS}{name}"
+        return f"{name} / {factor}" if node.name() == "DivBackward0" else f"{factor} × {name}"
+    known = made(node)
+    return known[0] if known is not None else node.name().removesuffix("Backward0").lower()
 
 
 def _only(node: Node) -> Node | None:

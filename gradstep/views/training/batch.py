@@ -49,6 +49,8 @@ class BatchViewer:
         """Return the parts of the batch, and `look.count` of its samples, pictures downsampled as requested."""
         held = self.held
         if not held.batches.taken:
+            if held.script:
+                return BatchView(stop, note="no batch yet: it is what the first module of a forward was given")
             return BatchView(stop, note="No batch yet: run `next_batch`, or `forward`, which takes one")
         batch = held.batches.batch
         parts = list(_parts(batch))

@@ -78,6 +78,8 @@ def _obstacle(held: Held) -> str:
     point, loss = held.point, held.workload.loss
     if point.loss is None:
         return "no loss yet: run `forward`"
+    if held.script:
+        return "the script computes the loss of the whole batch, so the losses of samples are unknown"
     if loss is None:
         return "compute_loss takes the whole batch, so the losses of samples are unknown"
     if point.value is None:
