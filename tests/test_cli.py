@@ -47,6 +47,15 @@ def test_a_training_script_is_opened_without_a_factory(script: Path, capsys: pyt
     assert "needs a terminal" in refused(["train.py", "--epochs", "3"], capsys)
 
 
+def test_a_script_seeds_itself(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "sets its own seed and device" in refused(["--seed", "3", "train.py"], capsys)
+
+
+def test_another_interpreter_is_for_scripts_and_is_checked(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--python takes a training script" in refused(["--python", sys.executable, "mlp"], capsys)
+    assert "no/python is not a program" in refused(["--python", "no/python", "train.py"], capsys)
+
+
 def test_a_function_that_trains_is_not_a_factory(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(["train.py:train"], capsys)
     assert "this function is not a factory train in train.py returns nothing" in said

@@ -53,6 +53,9 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
     )
     parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
     add_device_and_seed(parser)
+    parser.add_argument(
+        "--python", metavar="PATH", help="run the training script on this interpreter, as .venv/bin/python"
+    )
     parser.add_argument("--record", metavar="FILE.steps", help="record the session as a new script")
     add_look(parser, "the last one used", "the last one used")
     parser.add_argument("--no-unicode", action="store_true", help="draw with ASCII only")
@@ -77,9 +80,15 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
         raise wrong(f"{options.more[0]} is one argument too many", f"It came after {options.target}.", remedy)
 
     if run is not None:
+        if options.seed is not None or options.device is not None:
+            what = "--seed or --device was given with it."
+            raise wrong("a training script sets its own seed and device", what, "Set them in its own arguments.")
+        notice = _python_of(options, run)
         _check_record(options.record)
         _check_terminal()
-        return _show(options, run=run)
+        return _show(options, run=run, notice=notice)
+    if options.python is not None:
+        raise wrong("--python takes a training script", "A workload runs on gradstep's own interpreter.")
     script = _script_of(options)
     target = options.target or "mlp"
     if script is None:
@@ -111,6 +120,17 @@ def _script_of(options: argparse.Namespace) -> str | None:
             f"Set them in its load line, or use `gradstep replay {path}`, which takes both.",
         )
     return str(path)
+
+
+def _python_of(options: argparse.Namespace, run: Run) -> str:
+    """Check the interpreter that is asked for; return what to say of it, or of one that could be."""
+    from gradstep.cli.interpreter import check_python, own_python
+
+    if options.python is not None:
+        options.python, notice = check_python(options.python)
+        return notice
+    own = "" if run.module else own_python(run.target)
+    return f"{run.target} lies in a project with its own Python: gradstep --python {own} runs it there" if own else ""
 
 
 def _check(target: str) -> None:
@@ -162,19 +182,22 @@ def split_at_script(parser: argparse.ArgumentParser, given: list[str]) -> tuple[
         elif word.startswith("-"):
             place += 1
         elif word.endswith(".py") or (Path(word) / "__main__.py").is_file():
-            check_script(word)
+            if not any(each.startswith("--python") for each in given[:place]):  # another one may have another grammar
+                check_script(word)
             return given[:place], Run(word, tuple(given[place + 1 :]))
         else:
             break
     return given, None
 
 
-def _show(options: argparse.Namespace, target: str = "", script: str | None = None, run: Run | None = None) -> int:
+def _show(
+    options: argparse.Namespace, target: str = "", script: str | None = None, run: Run | None = None, notice: str = ""
+) -> int:
     from gradstep.examples import EXAMPLES
     from gradstep.session.transport.remote import RemoteSession
 
     # the engine first: it imports torch while the screen imports textual
-    session = RemoteSession.spawn(options.history, options.history_offload, run is not None)
+    session = RemoteSession.spawn(options.history, options.history_offload, run is not None, options.python or "")
     try:
         from gradstep.tui.run import run_app
 
@@ -183,6 +206,7 @@ def _show(options: argparse.Namespace, target: str = "", script: str | None = No
             target=target,
             run=run,
             settings=[*map(breakpoint_of, options.breaks), *options.checks],
+            notice=notice,
             script=script,
             seed=options.seed,
             device=options.device,

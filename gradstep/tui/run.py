@@ -26,6 +26,7 @@ def run_app(
     target: str = "",
     run: Run | None = None,
     settings: Sequence[Command] = (),
+    notice: str = "",
     script: str | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -43,6 +44,7 @@ def run_app(
         target: the workload to load; empty for a session that already holds one.
         run: the training script to run instead.
         settings: breakpoints and checks to begin with.
+        notice: what to say at the start; empty for nothing.
         script: the path of a `.steps` script to step through instead.
         seed: the seed of the workload.
         device: the device of the workload.
@@ -92,7 +94,7 @@ def run_app(
         keyboard=keyboard,
         appearance=appearance,
     )
-    app.step_screen.opening.show_faults([*faults, *filter(None, [wrong])])
+    app.step_screen.opening.show_faults([*faults, *filter(None, [wrong, notice])])
     try:
         app.run()
     finally:

@@ -42,8 +42,8 @@ def alone(path: Path, *arguments: str) -> Alone:
 class Watched:
     """A script on an engine, with what it printed and how the engine ended by itself."""
 
-    def __init__(self) -> None:
-        self.session = RemoteSession.spawn(script=True)
+    def __init__(self, python: str = "") -> None:
+        self.session = RemoteSession.spawn(script=True, python=python)
         self.session.on_event = self._take
         self.printed = ""
         self.died = ""

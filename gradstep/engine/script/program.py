@@ -73,6 +73,8 @@ class Program:
             sys.orig_argv[:] = [sys.executable, "-m", self.target, *self.arguments]
         else:
             path = os.path.abspath(self.target)
+            if os.path.isdir(path):
+                path = os.path.join(path, "__main__.py")
             code = _compiled(path, self.target)
             sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
             main.update(__file__=path, __spec__=None, __package__=None, __loader__=SourceFileLoader("__main__", path))

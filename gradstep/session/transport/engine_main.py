@@ -54,8 +54,11 @@ def serve_script(sock: socket.socket, history: int, offload: bool) -> NoReturn:
     session: ScriptSession | None = None
     gate = Gate(sock, on_lost=kill_own_group, pause=lambda: session.pause() if session is not None else None)
     gate.tell(Progress("importing torch"))
-    from gradstep.session.script_session import ScriptSession
-
+    try:
+        from gradstep.session.script_session import ScriptSession
+    except Exception as error:
+        gate.serve(_NoSession(_no_torch(error)))
+        _end(1)
     session = ScriptSession(
         on_progress=lambda stage: gate.tell(Progress(stage)), history=history, history_offload=offload
     )
@@ -113,17 +116,19 @@ def _session(gate: Gate, history: int, offload: bool) -> ServedSession:
     try:
         from gradstep.session.local import Session
     except Exception as error:
-        return _NoSession(
-            Problem(
-                kind="wrong",
-                title="the engine cannot start",
-                what=f"{type(error).__name__}: {error}",
-                remedy=f"PyTorch must be importable by {sys.executable}: see https://pytorch.org/get-started/locally",
-            )
-        )
+        return _NoSession(_no_torch(error))
     session = Session(history=history, history_offload=offload, on_progress=lambda stage: gate.tell(Progress(stage)))
     session.can_pause(lambda what: gate.tell(Waiting(what)), gate.interrupted)
     return session
+
+
+def _no_torch(error: Exception) -> Problem:
+    return Problem(
+        kind="wrong",
+        title="the engine cannot start",
+        what=f"{type(error).__name__}: {error}",
+        remedy=f"PyTorch must be importable by {sys.executable}: see https://pytorch.org/get-started/locally",
+    )
 
 
 class _NoSession:

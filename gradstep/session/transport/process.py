@@ -10,18 +10,29 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from gradstep.values.commands import HISTORY
 
+WHEELS = ("msgspec", "xxhash", "safetensors", "lark")
+"""What the engine imports besides torch and numpy."""
 CODE = """\
 import sys
 sys.path[:] = [folder for folder in sys.path if folder]
-sys.path.append({root!r})
+class Gradstep:
+    def find_spec(name, path=None, target=None):
+        from importlib.machinery import PathFinder
+        return PathFinder.find_spec(name, {folders}) if path is None and name in {names} else None
+sys.meta_path.append(Gradstep)
 from {module} import main
 main()
 """
-"""What the process runs, without the working directory on its path: it may contain a `types.py` of the user's."""
+"""What the process runs, without the working directory on its path: it may contain a `types.py` of the user's.
+
+What gradstep needs and the interpreter does not have is found where this process has it. That goes for these names
+alone: nothing else becomes importable for a script, and its path is as without gradstep.
+"""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -45,10 +56,13 @@ class Link:
     report: int = -1
 
 
-def command_of(module: str, *arguments: object) -> list[str]:
-    """Return the command line that runs `main` of one of gradstep's modules."""
-    root = str(Path(__file__).resolve().parents[3])
-    return [sys.executable, "-c", CODE.format(root=root, module=module), *map(str, arguments)]
+def command_of(module: str, *arguments: object, python: str = "") -> list[str]:
+    """Return the command line that runs `main` of one of gradstep's modules, on our own interpreter or another."""
+    found = filter(None, map(find_spec, WHEELS))
+    origins = [Path(__file__).parents[2] / "__init__.py", *(Path(spec.origin) for spec in found if spec.origin)]
+    folders = list(dict.fromkeys(str(origin.resolve().parents[1]) for origin in origins))
+    code = CODE.format(folders=folders, names=("gradstep", *WHEELS), module=module)
+    return [python or sys.executable, "-c", code, *map(str, arguments)]
 
 
 def spawn_engine(
@@ -56,10 +70,11 @@ def spawn_engine(
     history: int = HISTORY,
     history_offload: bool = False,
     script: bool = False,
+    python: str = "",
 ) -> Link:
     """Start an engine process that runs `main` of a module.
 
-    With `script` it runs a script, in its own terminal.
+    With `script` it runs a script, in its own terminal, and on another interpreter where `python` is given.
 
     Call it on the main thread: the engine is killed when the thread that started it ends.
     """
@@ -72,7 +87,7 @@ def spawn_engine(
     environment = None if script else {"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONUNBUFFERED": "1"}
     try:
         process = subprocess.Popen(
-            command_of(module, theirs.fileno(), os.getpid(), history, int(history_offload), reports),
+            command_of(module, theirs.fileno(), os.getpid(), history, int(history_offload), reports, python=python),
             stdin=into if script else subprocess.DEVNULL,
             stdout=into,
             stderr=into,

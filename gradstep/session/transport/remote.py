@@ -60,15 +60,18 @@ class RemoteSession:
         self._how = ""
 
     @classmethod
-    def spawn(cls, history: int = HISTORY, history_offload: bool = False, script: bool = False) -> RemoteSession:
+    def spawn(
+        cls, history: int = HISTORY, history_offload: bool = False, script: bool = False, python: str = ""
+    ) -> RemoteSession:
         """Start an engine and return its session. Call it on the main thread, before anything slow is imported.
 
         Args:
             history: maximum bytes of history.
             history_offload: True to keep the history of a model on a GPU in host memory.
             script: True to run a script, in its own terminal.
+            python: the interpreter to run it on; empty for our own.
         """
-        start = partial(spawn_engine, history=history, history_offload=history_offload, script=script)
+        start = partial(spawn_engine, history=history, history_offload=history_offload, script=script, python=python)
         return cls(start(), start)
 
     @property
