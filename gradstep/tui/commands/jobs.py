@@ -10,18 +10,14 @@ from gradstep.values.commands import (
     ACTS,
     Break,
     Command,
-    Delete,
-    Enable,
-    Ignore,
     Into,
-    Let,
     Load,
     Out,
     Over,
+    Pause,
     Run,
     Show,
-    Unwatch,
-    Watch,
+    role_of,
 )
 from gradstep.values.expressions import Name, name_line
 from gradstep.values.outcomes import Outcome, Problem, Stop
@@ -136,13 +132,17 @@ class _Turns:
 
 def script_job(run: Run, history: Sequence[Command]) -> Job:
     """Return the job that runs a script again with the breakpoints, watchpoints, names and selection of a session."""
-    breaks = [command for command in history if isinstance(command, Break)]
-    notes = [command for command in history if isinstance(command, Delete | Enable | Ignore | Watch | Unwatch | Let)]
-    shown = [command for command in history if isinstance(command, Show)][-1:]
+    begun = next((place for place, command in enumerate(history) if isinstance(command, Run)), len(history))
+    before, after = history[:begun], history[begun + 1 :]
+    breaks = [command for command in after if isinstance(command, Break)]
+    notes = [
+        command for command in after if role_of(command) == "note" and not isinstance(command, Break | Show | Pause)
+    ]
+    shown = [command for command in after if isinstance(command, Show)][-1:]
 
     def program() -> Program:
         problem: Problem | None = None
-        for command in (*breaks, run, *notes, *shown):
+        for command in (*before, *breaks, run, *notes, *shown):
             outcome = yield command
             if isinstance(command, Run):
                 problem = outcome.problem
