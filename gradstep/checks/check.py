@@ -107,7 +107,7 @@ class Check:
 
 
 def sampled(iteration: int) -> bool:
-    """Return whether an iteration is one of those in which activations are looked at: the first, then ever fewer."""
+    """Return whether activations and graphs are looked at in an iteration: in the first, then ever fewer."""
     return iteration < 5 or (iteration < 200 and iteration % 20 == 0) or iteration % 100 == 0
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import Any
 
 import torch
@@ -30,14 +30,16 @@ ALWAYS = 5
 """Iterations in which every check runs, whatever it costs."""
 SHARE = 0.02
 """Share of the running time that one check may take after these; over it, it is left out for a while."""
+FREE = 0.5
+"""Seconds that one check may take in any case: a short run is checked throughout."""
 
 
 @cache
 def all_checks() -> Mapping[str, type[Check]]:
     """Return every check by the id of its rule: those in this package, and those of other packages' entry points."""
     found: dict[str, type[Check]] = {}
-    for module in iter_modules(gradstep.checks.__path__):
-        for value in vars(import_module(f"gradstep.checks.{module.name}")).values():
+    for module in walk_packages(gradstep.checks.__path__, "gradstep.checks."):
+        for value in vars(import_module(module.name)).values():
             if isinstance(value, type) and issubclass(value, Check) and value is not Check and hasattr(value, "rule"):
                 found[value.rule.id] = value
     for entry in entry_points(group="gradstep.checks"):
@@ -191,7 +193,7 @@ class Checker:
                 now = after
 
     def _due(self, name: str, moment: Moment, now: float) -> bool:
-        return moment.iteration < ALWAYS or self._spent[name] <= SHARE * (now - self._began)
+        return moment.iteration < ALWAYS or self._spent[name] <= FREE + SHARE * (now - self._began)
 
     def _report(self, rule: Rule, seen: Seen, moment: Moment) -> None:
         key = (rule.id, seen.where.words)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import Tensor
 from torch.autograd.graph import Node
+
+from gradstep.checks.check import Check, Moment, Seen, sampled
+from gradstep.engine.autograd.graph import GraphRecord
+from gradstep.engine.autograd.nested_shapes import sizes_of
+from gradstep.engine.autograd.saved_values import read
+from gradstep.engine.diagnose.loss_terms import ADDS, REDUCES, SCALES
 
 VIEWS = frozenset(
     {
@@ -12,6 +22,9 @@ VIEWS = frozenset(
     }
 )
 """Nodes that pass values on as they are, at most in another shape, order or dtype."""
+NLL = frozenset({"NllLossBackward0", "NllLoss2DBackward0"})
+BCE = frozenset({"BinaryCrossEntropyBackward0", "BinaryCrossEntropyWithLogitsBackward0"})
+REGRESSION = frozenset({"MseLossBackward0", "SmoothL1LossBackward0", "HuberLossBackward0"})
 
 
 def through_views(node: Node | None) -> Node | None:
@@ -19,3 +32,76 @@ def through_views(node: Node | None) -> Node | None:
     while node is not None and node.name() in VIEWS and node.next_functions:
         node = node.next_functions[0][0]
     return node
+
+
+def before(node: Node, place: int = 0) -> Node | None:
+    """Return the node that computed an input of a node, through views."""
+    return through_views(node.next_functions[place][0]) if place < len(node.next_functions) else None
+
+
+def name_of(node: Node | None) -> str:
+    """Return the name of a node; empty for None."""
+    return "" if node is None else node.name()
+
+
+def saved(node: Node, name: str) -> Tensor | None:
+    """Return a tensor that a node saved; None where it was not, was freed or overwritten, or has an unpack hook."""
+    try:
+        value = read(node, name)
+    except (AttributeError, RuntimeError):
+        return None
+    return value if isinstance(value, Tensor) else None
+
+
+def setting(node: Node, name: str) -> Any:
+    """Return a number that a node saved, a dimension as a signed one; None where it saved none."""
+    try:
+        value = getattr(node, f"_saved_{name}", None)
+    except RuntimeError:
+        return None
+    return value - (1 << 64) if isinstance(value, int) and value >= 1 << 63 else value
+
+
+def shape_of(node: Node | None, place: int = 0) -> tuple[int, ...]:
+    """Return the shape of what a node computed; empty for None."""
+    return () if node is None else sizes_of(node._input_metadata[place])
+
+
+def softmax_dim(node: Node) -> int:
+    """Return the dimension that a softmax normalises, counted from the first."""
+    return int(setting(node, "dim") or 0) % max(1, len(shape_of(node)))
+
+
+def terms(graph: GraphRecord) -> Iterator[tuple[int, Node]]:
+    """Yield the nodes that compute the terms of a loss, numbered: what sums, scales, averages and views lead to."""
+    waiting, seen = [0], {0}
+    while waiting:
+        number = waiting.pop(0)
+        node = graph.nodes[number]
+        name = node.name()
+        if name in ADDS | REDUCES | VIEWS or (name in SCALES | {"MulBackward1", "DivBackward1"} and _is_scaled(node)):
+            waiting += [each for each in graph.edges[number] if each not in seen]
+            seen.update(graph.edges[number])
+        else:
+            yield number, node
+
+
+def _is_scaled(node: Node) -> bool:
+    """Return whether a node scales by one number: not by a weight for each sample."""
+    if sum(following is not None for following, _ in node.next_functions) != 1:
+        return False
+    factors = [each for name in ("other", "self") if (each := saved(node, name)) is not None]
+    return all(each.numel() == 1 for each in factors)
+
+
+class GraphCheck(Check):
+    """A check that looks at the graph of the loss, in the first iterations, then seldom."""
+
+    def ended(self, moment: Moment) -> Iterable[Seen]:
+        """Look at the graph after a forward."""
+        graph = moment.graph if moment.phase == "forward" and sampled(moment.count) else None
+        return () if graph is None else self.look(moment, graph)
+
+    def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
+        """Yield what is seen in the graph."""
+        raise NotImplementedError

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,7 +70,10 @@ def findings_of(program: Program) -> tuple[Finding, ...]:
     found: list[Finding] = []
     made: list[object] = []
     run = HeadlessScript(cmd.Run("train.py"), program=Function(lambda: made.append(program.train())))
-    run.run()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, about some of the faults
+        run.run()
+    assert run.session._checker.failed == {}
     problem = run.ended.problem
     assert problem is None, f"{program.name}: {problem.what}"
     found += run.session.findings
@@ -85,6 +89,8 @@ def _held(workload: Workload) -> Iterator[Finding]:
     for _ in range(12):
         for act in (cmd.ZeroGrad(), cmd.Forward(), cmd.Backward(), cmd.Step(), cmd.NextBatch()):
             session.execute(act)
+    assert session._inspector is not None
+    assert session._inspector.checker.failed == {}
     yield from session.findings
     session.close()
 

@@ -1,0 +1,1 @@
+"""Checks of the data: inputs and labels, read from what the graph of the loss has saved."""

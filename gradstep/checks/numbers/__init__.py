@@ -1,0 +1,1 @@
+"""Checks of the numbers: losses, gradients, updates and weights."""
