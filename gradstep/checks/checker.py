@@ -16,7 +16,9 @@ import torch
 from msgspec.structs import replace
 
 import gradstep.checks
+from gradstep.checks import requests
 from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.requests.request import Request, on_a_copy
 from gradstep.checks.settings import project_settings
 from gradstep.engine.held import Held
 from gradstep.engine.observe.functions import unobserved
@@ -25,6 +27,7 @@ from gradstep.engine.observe.stream import Consumer
 from gradstep.values.errors import wrong
 from gradstep.values.findings import SEVERITIES, Finding, Rule
 from gradstep.values.nearest import did_you_mean
+from gradstep.workload import Workload
 
 ALWAYS = 5
 """Iterations in which every check runs, whatever it costs."""
@@ -48,17 +51,29 @@ def all_checks() -> Mapping[str, type[Check]]:
     return dict(sorted(found.items(), key=lambda each: (SEVERITIES.index(each[1].rule.severity), each[0])))
 
 
+@cache
+def all_requests() -> Mapping[str, type[Request]]:
+    """Return every check on request by the word that asks for it: the name of its file."""
+    found: dict[str, type[Request]] = {}
+    for module in iter_modules(requests.__path__):
+        for value in vars(import_module(f"{requests.__name__}.{module.name}")).values():
+            if isinstance(value, type) and issubclass(value, Request) and value is not Request:
+                found[module.name.replace("_", "-")] = value
+    return found
+
+
 def rule_of(name: str) -> Rule:
     """Return the rule with an id.
 
     Raises:
         GradstepError: there is none; the nearest ids are offered.
     """
-    checks = all_checks()
-    if name not in checks:
-        remedy = did_you_mean(name, checks) or "`gradstep checks` lists them."
+    rules: dict[str, Rule] = {each.rule.id: each.rule for each in all_checks().values()}
+    rules |= {each.rule.id: each.rule for each in all_requests().values()}
+    if name not in rules:
+        remedy = did_you_mean(name, rules) or "`gradstep checks` lists them."
         raise wrong(f"there is no check called {name}", "", remedy, name)
-    return checks[name].rule
+    return rules[name]
 
 
 class Checker:
@@ -102,13 +117,27 @@ class Checker:
         Raises:
             GradstepError: there is no such rule.
         """
-        rule_of(name)
+        if name not in self._checks:
+            raise wrong(f"{rule_of(name).id} can't be switched", "it runs on request only", "", name)
         if on:
             self.off.discard(name)
         else:
             self.off.add(name)
             self.findings = {key: each for key, each in self.findings.items() if key[0] != name}
         return f"{name} is {'on' if on else 'off'}"
+
+    def request(self, name: str, held: Held, copies: Callable[[], Workload]) -> str:
+        """Run a check on request on a copy of what is trained; return what to print.
+
+        Raises:
+            GradstepError: there is no such check, or it can't be run on this.
+        """
+        check = all_requests()[name]()
+        with on_a_copy(held, copies) as trial:
+            answer = check.run(trial)
+        if answer.seen is not None:
+            self._report(check.rule, answer.seen, self.moment("forward", held, held.point.iteration))
+        return answer.text
 
     def set_threshold(self, name: str, value: float) -> str:
         """Set the threshold of a rule; return what to print.

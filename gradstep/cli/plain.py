@@ -47,13 +47,16 @@ def checks(given: list[str]) -> int:
     parser = parser_of("gradstep checks", "List the checks, or explain one.")
     parser.add_argument("rule", metavar="RULE", nargs="?", help="the id of the check to explain")
     options = parser.parse_args(given)
-    from gradstep.checks.checker import all_checks, rule_of
+    from gradstep.checks.checker import all_checks, all_requests, rule_of
 
     if options.rule is None:
         rules = [check.rule for check in all_checks().values()]
         width = max(len(rule.id) for rule in rules)
         for rule in rules:
             print(f"{rule.severity:<8} {rule.id:<{width}}  {rule.title}")
+        print("\non request, at a stop:")
+        for word, request in all_requests().items():
+            print(f"{'':8} :check {word:<{width - 7}}  {request.rule.title}")
         return 0
     rule = rule_of(options.rule)
     threshold = "none" if rule.threshold is None else f"{rule.threshold:g} {rule.unit}".strip()

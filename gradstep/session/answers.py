@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from gradstep.checks.checker import Checker, rule_of
+from gradstep.checks.checker import Checker, all_requests, rule_of
 from gradstep.engine.autograd.finite_differences import compare
 from gradstep.engine.autograd.function_check import check_function
 from gradstep.engine.autograd.saved_values import is_function
@@ -69,6 +69,9 @@ def answer(inspector: Inspector, command: Command) -> str:
             return _why_none(inspector, what)
         case cmd.Check(what) if what.startswith(("off ", "on ", "threshold ")):
             return set_check(inspector.checker, what)
+        case cmd.Check(what) if what in all_requests():
+            inspector.stepper.refuse_inside()
+            return inspector.checker.request(what, inspector.held, inspector.copies)
         case cmd.Check(what):
             return _check(inspector, what)
         case cmd.Watch(value):

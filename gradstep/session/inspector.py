@@ -9,6 +9,7 @@ import torch
 from msgspec.structs import replace
 
 from gradstep.checks.checker import Checker
+from gradstep.checks.requests.request import copied
 from gradstep.engine.diagnose.loss_terms import LossTerms
 from gradstep.engine.expressions.evaluate import FUNCTIONS, describe, split_selection
 from gradstep.engine.expressions.scope import VALUES, HeldScope, selected_tensor
@@ -76,6 +77,7 @@ from gradstep.views.training.timeline import timeline_view, with_inside
 from gradstep.views.why.inside import why_inside
 from gradstep.views.why.ledger import ledger_view
 from gradstep.views.why.view import why_view
+from gradstep.workload import Workload
 
 _NODES = (LookNode, LookChain, LookContributions)
 
@@ -93,6 +95,8 @@ class Inspector:
         self.watches = Watchpoints()
         self.stepper = PhaseStepper(runner, self.scope)
         self.checker = Checker()
+        self.copies: Callable[[], Workload] = lambda: copied(held)
+        """Returns a copy of what is trained, for checks that run it."""
         self._past = False
         """True if this inspector is of a past point, where no phase is in progress."""
         self.timeline: Timeline | None = None

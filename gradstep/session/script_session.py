@@ -422,6 +422,7 @@ class ScriptSession:
         made.stepper.breakpoints, made.stepper.pauses = self._breakpoints, True
         loop = self._loop
         assert loop is not None
+        made.copies = lambda: held_workload(held, loop.tape, loop.began, "")[0]
         made.stack, made.line = loop.stack, lambda: loop.stack.source
         made.scope.variables = lambda: loop.stack.variables
         if old is not None:
