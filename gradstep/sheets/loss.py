@@ -24,7 +24,10 @@ def loss_sheet(view: LossView) -> Sheet:
     finite = [point.loss for point in view.points if math.isfinite(point.loss)]
     log = bool(finite) and min(finite) > 0 and max(finite) / min(finite) > _WIDE_RANGE
     about = (
-        ("log scale, " if log else "") + f"by {view.by}" + (f", smoothed {view.smoothing:g}" if view.smoothing else "")
+        (f"{view.name}, " if view.name else "")
+        + ("log scale, " if log else "")
+        + f"by {view.by}"
+        + (f", smoothed {view.smoothing:g}" if view.smoothing else "")
     )
     last = view.points[-1]
     blocks: list[Block] = [Words(_label(last, view.by), "bright"), Picture(curve(view, log), (_spark(view, log),))]

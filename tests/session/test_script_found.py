@@ -12,8 +12,10 @@ from test_script_loops import (
     Y,
     accumulation,
     amp,
+    functional,
     fused_amp,
     gan,
+    grad_of_parameters,
     group_added,
     lbfgs,
     net,
@@ -32,7 +34,17 @@ from gradstep.engine.script.iterations import Iterations
 from gradstep.session.script_session import ScriptSession
 from gradstep.values import commands as cmd
 from gradstep.values.expressions import Name
-from gradstep.values.views import Changes, LookChanges, LookModel, LookWhy, ModelView, NoView, WhyView
+from gradstep.values.views import (
+    Changes,
+    LookChanges,
+    LookLoss,
+    LookModel,
+    LookWhy,
+    LossView,
+    ModelView,
+    NoView,
+    WhyView,
+)
 from gradstep.values.views.inside import LookInside
 from gradstep.values.views.training import BatchView, LayersView, LookBatch, LookLayers, LookOptimizer, OptimizerView
 
@@ -232,3 +244,32 @@ def test_the_batch_is_what_the_first_module_was_given_and_the_target_of_the_loss
             ("target", (6, 2)),
             ("prediction", (6, 2)),
         ]
+
+
+def test_each_loss_of_a_script_has_a_history_of_its_own_under_its_name() -> None:
+    def train() -> list[torch.Tensor]:
+        one, two = net(), net()
+        opt = sgd(one, two)
+        for _ in range(3):
+            first = F.mse_loss(one(X), Y)
+            first.backward()
+            second = two(X).square().mean()
+            second.backward()
+            opt.step()
+            opt.zero_grad()
+        return []
+
+    with stepped(run(train, [])) as session:
+        for name in ("first", "second", "first", "second"):
+            upto(session, "forward")
+            (view,) = session.look(LookLoss())
+            assert isinstance(view, LossView)
+        assert view.name == name
+        assert [point.forward for point in view.points] == [2, 4]
+
+
+@pytest.mark.parametrize(("loop", "how"), [(functional, "torch.func"), (grad_of_parameters, "torch.autograd.grad")])
+def test_a_backward_that_returns_gradients_is_said_to_write_none(loop: Callable[[], object], how: str) -> None:
+    with stepped(run(loop, [])) as session:  # type: ignore[arg-type]
+        upto(session, "backward")
+        assert why(session).sentence == f"{how} returned the gradients: it wrote no .grad."

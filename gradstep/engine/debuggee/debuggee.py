@@ -89,6 +89,10 @@ class Debuggee:
         self.losses: list[tuple[int, float]] = []
         self.loss_rates: list[tuple[float, ...]] = []
         """The learning rates at each of `losses`."""
+        self.loss_series: list[int] = []
+        """Of a script with several losses, which of them each of `losses` is; else empty."""
+        self.loss_names: list[str] = []
+        """What the script calls each of them."""
 
     def buffers(self) -> list[tuple[str, Tensor]]:
         """Return the buffers of the model, and of a loss that is a module, by name."""

@@ -58,6 +58,10 @@ class Point(Struct, frozen=True):
     """Steps of a script so far: an iteration may have several, or none."""
     skipped: tuple[str, ...] = ()
     """The parameters whose `.grad` was inf or NaN, so that a `GradScaler` skipped the last step."""
+    returned: str = ""
+    """What returned the gradients of the last backward, where they were not added to `.grad`."""
+    transformed: bool = False
+    """True when a transform of `torch.func` computed the loss: its graph is not to be seen."""
     terms: tuple[LossTerm, ...] = ()
     """The terms of a script's loss; empty unless it is a sum."""
     clipped: tuple[str, ...] = ()

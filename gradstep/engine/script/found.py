@@ -166,6 +166,7 @@ class Found:
         self._keep_accounts(made)
         if old is not None:
             made.losses, made.loss_rates, made.point = old.losses, old.loss_rates, old.point
+            made.loss_series, made.loss_names = old.loss_series, old.loss_names
             made.recording, made.saved, made.batches = old.recording, Saved(known=False), old.batches
         return made
 

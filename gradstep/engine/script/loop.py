@@ -126,8 +126,8 @@ class ScriptLoop:
         self._watched = Watched()
         self._number = 0
         """The sequence number at the last backward: a loss with a lower one was computed before it."""
-        self._values: dict[tuple[object, ...], float | None] = {}
-        """The last loss of each call site of a backward."""
+        self._values: dict[tuple[object, ...], tuple[int, float | None]] = {}
+        """The number of each loss, by the call site of its backward, and its last value."""
         self._calls: list[float] = []
         """The losses in the step that runs."""
         self._rates: tuple[float, ...] = ()
@@ -322,10 +322,15 @@ class ScriptLoop:
     def _use_loss(self, call: EngineCall) -> None:
         frame = self._frame()
         site, loss = call_site(frame), _plain(next((each for each in call.outputs if isinstance(each, Tensor)), None))
-        value, last = _value(loss), self._values.get(site)
-        self._values[site] = value
+        series, last = self._values.get(site, (len(self._values), None))
+        value = _value(loss)
+        self._values[site] = series, value
         held = self._now()
         old = held.point
+        if series == len(held.loss_names):
+            names = (name for name, each in named_values(frame) if each is loss)
+            held.loss_names.append(next(names, line_text(next(callers(frame), None))))
+        held.loss_series.append(series)
         held.point = Point(
             phase="forward",
             torch=self._line or line_text(next(callers(frame), None)),
@@ -337,6 +342,7 @@ class ScriptLoop:
             used_batch=True,
             watched=self._watched,
             steps=old.steps,
+            transformed=is_transformed(),
         )
         self._line = ""
         held.losses.append((self.iteration, _number(value)))
@@ -350,7 +356,8 @@ class ScriptLoop:
             self._steps.left()
         self._number = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
         written = self.found.bookkeeper.written
-        self._note("backward", ran=True, freed=not phase.of.retains, written=written)
+        returned = "" if phase.of.accumulates else "torch.func" if is_transformed() else "torch.autograd.grad"
+        self._note("backward", ran=True, freed=not phase.of.retains, written=written, returned=returned)
         self._copies.end(self._now(), "backward")
         self._iterations.updates += is_transformed()  # what is done with its result can't be seen
         self._mark()

@@ -48,7 +48,8 @@ def draw(
         hint = in_keys("No loss yet: run `forward`, which computes it.", keyboard)
         return empty(width, height, note or hint)
     log, why = _scale(view, style.scale)
-    about = f"{why}by {view.by}" + (f", smoothed {view.smoothing:g}" if view.smoothing else "")
+    name = f"{clean(view.name)}, " if view.name else ""
+    about = f"{name}{why}by {view.by}" + (f", smoothed {view.smoothing:g}" if view.smoothing else "")
     at = place_of(view, style.at)
     lines = [_value(view, at, width)]
     notes = _firsts(view, width) if height >= 8 else []

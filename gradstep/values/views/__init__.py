@@ -175,6 +175,8 @@ class LossView(Drawn, frozen=True, tag=True):
     first_inf: LossPoint | None = None
     beside: tuple[LossPoint, ...] = ()
     """The history of the second branch; empty when there is no such branch."""
+    name: str = ""
+    """What the script calls this loss, where it has several: the others are not in `points`."""
 
 
 class Change(Struct, frozen=True):

@@ -17,7 +17,7 @@ class LossViewer:
     """Makes the view; the part of the history that it has read is not read again at the next stop."""
 
     def __init__(self) -> None:
-        self._series = _Series("forward", 0.0)
+        self._series: dict[int, _Series] = {}
 
     def view(self, held: Held, stop: int, look: LookLoss) -> LossView:
         """Return the history of the loss, at most `look.points` of it.
@@ -26,17 +26,19 @@ class LossViewer:
         neighbour, so that none is lost.
         """
         smoothing = min(max(look.smoothing, 0.0), 0.999) if math.isfinite(look.smoothing) else 0.0
-        series = self._series
+        which = held.loss_series[-1] if len(held.loss_names) > 1 and held.loss_series else -1
+        series = self._series.get(which, _NONE)
         if (series.by, series.smoothing) != (look.by, smoothing) or not series.continues(held):
-            series = self._series = _Series(look.by, smoothing)
-        series.read(held.losses, held.loss_rates)
+            series = self._series[which] = _Series(look.by, smoothing)
+        series.read(held.losses, held.loss_rates, () if which < 0 else held.loss_series, which)
         scalar = held.point.loss is None or held.point.value is not None
         note = "" if scalar else "the loss is not a scalar: backward will raise; end it with .sum() or .mean()"
         points = tuple(series.points[i] for i in _kept(len(series.points), look.points, series.odd))
         odd = [series.points[i] for i in (series.first_nan, series.first_inf) if i is not None]
         nan = next((point for point in odd if math.isnan(point.loss)), None)
         inf = next((point for point in odd if math.isinf(point.loss)), None)
-        return LossView(stop, points, len(held.losses), note, look.by, smoothing, nan, inf)
+        name = "" if which < 0 else held.loss_names[which]
+        return LossView(stop, points, len(held.losses), note, look.by, smoothing, nan, inf, name=name)
 
     def beside(
         self, losses: Sequence[tuple[int, float]], rates: Sequence[tuple[float, ...]], look: LookLoss
@@ -65,9 +67,17 @@ class _Series:
         """Return whether what was read is still the beginning of the history; going back in time changes that."""
         return self._read <= len(held.losses) and (self._read == 0 or held.losses[self._read - 1] is self._last)
 
-    def read(self, losses: Sequence[tuple[int, float]], rates: Sequence[tuple[float, ...]]) -> None:
-        """Read what was added since."""
+    def read(
+        self,
+        losses: Sequence[tuple[int, float]],
+        rates: Sequence[tuple[float, ...]],
+        series: Sequence[int] = (),
+        which: int = -1,
+    ) -> None:
+        """Read what was added since; of `series`, where it is not empty, only the losses of `which`."""
         for i in range(self._read, len(losses)):
+            if series and series[i] != which:
+                continue
             iteration, loss = losses[i]
             rate = rates[i][0] if i < len(rates) and rates[i] else None
             point = LossPoint(i + 1, iteration, loss, None, rate)
@@ -104,6 +114,9 @@ class _Series:
         if math.isinf(point.loss) and self.first_inf is None:
             self.first_inf = place
         self.points.append(point)
+
+
+_NONE = _Series("forward", -1.0)
 
 
 def _kept(total: int, points: int, odd: list[int]) -> list[int]:

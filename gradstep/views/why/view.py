@@ -90,8 +90,9 @@ def _frozen(held: Held) -> list[str]:
 def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     point = held.point
     loss = point.loss
-    assert loss is not None
     more = []
+    if loss is None:
+        return "The script differentiates what is not a tensor: there is no loss to show.", more
     if point.value is not None:
         was = "" if point.change is None else f", {numbers.loss(point.change, sign=True)} since the last forward"
         more.append(f"loss = {numbers.loss(point.value)}{was}")
@@ -110,6 +111,11 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
         which = f", and so is its term {numbers.listed(bad)}" if len(bad) == 1 else ""
         which = f", and so are its terms {numbers.listed(bad)}" if len(bad) > 1 else which
         return f"The loss is {word}{which}: a backward from it can fill .grad with NaN or inf.", more
+    if point.transformed:
+        return (
+            "forward computed the loss inside a transform of torch.func: its graph is not visible from outside.",
+            more,
+        )
     if loss.grad_fn is None:
         return "forward computed a loss that has no graph: nothing that it depends on requires grad.", more
     if weights:
@@ -128,6 +134,8 @@ def _term(value: float | None) -> str:
 
 def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[str]]:
     written = held.point.written
+    if held.point.returned:
+        return f"{held.point.returned} returned the gradients: it wrote no .grad.", []
     by_name = dict(held.parameters)
     added = sorted({held.ledger.entry(name).added for name in written})
     missing = [name for name, p in held.parameters if p.requires_grad and p.grad is None]
