@@ -90,7 +90,7 @@ def _frozen(held: Held) -> list[str]:
 def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
     point = held.point
     loss = point.loss
-    more = []
+    more: list[str] = []
     if loss is None:
         return "The script differentiates what is not a tensor: there is no loss to show.", more
     if point.value is not None:
@@ -112,10 +112,7 @@ def _forward(held: Held, changed: frozenset[str]) -> tuple[str, list[str]]:
         which = f", and so are its terms {numbers.listed(bad)}" if len(bad) > 1 else which
         return f"The loss is {word}{which}: a backward from it can fill .grad with NaN or inf.", more
     if point.transformed:
-        return (
-            "forward computed the loss inside a transform of torch.func: its graph is not visible from outside.",
-            more,
-        )
+        return "forward computed the loss inside a transform of torch.func, which hides its graph.", more
     if loss.grad_fn is None:
         return "forward computed a loss that has no graph: nothing that it depends on requires grad.", more
     if weights:
