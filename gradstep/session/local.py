@@ -128,6 +128,11 @@ class Session(PythonApi):
         return self._need().time_travel
 
     @property
+    def inspector(self) -> Inspector:
+        """The inspector of the loaded workload."""
+        return self._need().inspector
+
+    @property
     def _inspector(self) -> Inspector | None:
         return None if self._executor is None else self._executor.inspector
 

@@ -13,7 +13,6 @@ import torch
 
 from gradstep.checks.check import Moment
 from gradstep.checks.checker import Checker
-from gradstep.engine.debuggee.generators import Randomness
 from gradstep.engine.expressions.evaluate import evaluate, holds
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name
@@ -29,8 +28,8 @@ from gradstep.engine.script.program import Ended, Program
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.session.answers import answer, set_check
+from gradstep.session.held_copy import HeldCopy
 from gradstep.session.inspector import Inspector
-from gradstep.session.local import Session
 from gradstep.session.looking_back import LookingBack
 from gradstep.values import commands as cmd
 from gradstep.values.commands import HISTORY, Command
@@ -76,6 +75,7 @@ class ScriptSession:
         begin: returns what a `Run` command runs.
         thread: where the script stops; another one where nobody waits there.
         on_progress: called with what a `Run` waits for.
+        on_waiting: called with what a pause of a held copy waits for.
         history: maximum bytes of recorded stops; 0 records none.
         history_offload: True to keep what is recorded of tensors on a GPU in host memory.
     """
@@ -85,10 +85,12 @@ class ScriptSession:
         begin: Callable[[cmd.Run], Runnable] = lambda run: Program(run.target, run.arguments, run.module),
         thread: MainThread | None = None,
         on_progress: Callable[[str], object] = lambda _: None,
+        on_waiting: Callable[[str], None] = lambda _: None,
         history: int = HISTORY,
         history_offload: bool = False,
     ) -> None:
-        self._on_progress = on_progress
+        self._on_progress, self._on_waiting = on_progress, on_waiting
+        self._history = history, history_offload
         self._thread, self._begin = thread or MainThread(), begin
         self.log: list[Command] = []
         self.running = False
@@ -103,10 +105,10 @@ class ScriptSession:
         self._checker = Checker(script=True)
         self._optimizer: torch.optim.Optimizer | None = None
         """The one whose step runs, or ran last."""
-        self._holding: Session | None = None
-        """The workload that was copied from the script, while it is held."""
-        self._random: Randomness | None = None
-        """The generators as the script left them."""
+        self._holding: HeldCopy | None = None
+        """What was copied from the script, while it is held."""
+        self._stood = Stop()
+        """The script's stop meanwhile."""
         self._number = 0
 
     # -- on the script's thread ----------------------------------------------------------------------------------------
@@ -174,7 +176,7 @@ class ScriptSession:
     # -- one command path ----------------------------------------------------------------------------------------------
     def execute(self, command: Command) -> Outcome:
         """Carry out one command. An error is in the outcome, never raised."""
-        if self._holding is not None and not isinstance(command, (cmd.Release, cmd.Run)):
+        if self._holding is not None and not isinstance(command, (cmd.Release, cmd.Hold, cmd.Run)):
             outcome = self._holding.execute(command)
             self.stop = outcome.stop
             self.log.extend(outcome.carried_out)
@@ -204,7 +206,10 @@ class ScriptSession:
         return views
 
     def pause(self) -> None:
-        """Have the script stop at the next place where it can."""
+        """Have the script stop at the next place where it can; interrupt a phase of the held copy."""
+        if self._holding is not None:
+            self._holding.pause()
+            return
         self._thread.pausing = True
         if self._loop is not None:
             self._loop.lines.pause()
@@ -290,22 +295,22 @@ class ScriptSession:
     def _hold(self, loop: ScriptLoop) -> str:
         """Copy what the script trains into a workload; commands are for that until `release`."""
         held = loop.held
+        if self._holding is not None:
+            raise wrong("a copy is held already", self.stop.workload, "`release` goes back to the script")
         if held is None or (self._inspector is not None and self._inspector.stepper.inside):
             raise wrong("there is nothing to hold here", "a phase is stopped inside", "`out phase` ends it")
         workload, notes = held_workload(held, loop.tape, loop.began, f"{self.stop.workload} (held)")
-        self._random = held.keeper.capture()
-        self._holding = Session(workload)
-        self.stop = self._holding.stop
+        self._stood = self.stop
+        self._holding = copy = HeldCopy(workload, held, *self._history, self._on_waiting)
+        copy.take_over(self._breakpoints, None if self._inspector is None else self._inspector.selection)
+        self.stop = copy.stop
         return notes
 
     def _release(self) -> str:
         if self._holding is None:
             raise wrong("nothing is held", "", "`hold` copies what the script trains")
-        self._holding.close()
-        self._holding = None
-        if self._loop is not None and self._loop.held is not None and self._random is not None:
-            self._loop.held.keeper.restore(self._random)  # the script draws as if nothing had been held
-        self._came()
+        self._holding.release()
+        self._holding, self.stop = None, self._stood
         return "Back at the script, where it stood."
 
     def prepare(self, program: Runnable, wanted: Wanted = Wanted("continue")) -> ScriptLoop:  # noqa: B008

@@ -293,9 +293,10 @@ class Showing(Controller):
         over = bool(self.queue.dead or self.screen.nothing_loaded or self.queue.stop.ended)
         now = [name for name in ["restart"] * over + ["traceback"] if self.screen.applies(name)]
         now = now if self.queue.dead or not self.queue.running else []
-        now += ["output"] * self._script_output.awaited
+        now += ["output"] * self._script_output.awaited + ["hold"] * self.queue.stop.held
         self.screen.footer.awaits_input = self._script_output.awaited
-        self.screen.footer.script = self.screen.session.terminal is not None
+        self.screen.footer.held = self.queue.stop.held
+        self.screen.footer.script = self.screen.session.terminal is not None and not self.queue.stop.held
         self.screen.footer.playing, self.screen.footer.maximised = (
             self.queue.playing is not None,
             self.screen.maximised,

@@ -97,6 +97,8 @@ class Stop(Struct, frozen=True):
     """Findings of the checks."""
     script: bool = False
     """True for a training script, which can only run forward."""
+    held: bool = False
+    """True for a workload that was copied from a script, which waits for `release`."""
     ended: str = ""
     """How a script ended, e.g. `ended with exit code 0`; empty while it has not."""
     ahead: int = 0

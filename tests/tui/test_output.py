@@ -324,4 +324,4 @@ async def test_keys_and_help_say_what_they_do_to_a_script() -> None:
         await run.on.press("question_mark")
         while "In a training script" not in run.on.text():
             await run.on.press("pagedown")
-        assert "It cannot be run backward: R runs it again" in " ".join(run.on.text().split())
+        assert "It cannot be run backward: T shows the recorded stops" in " ".join(run.on.text().split())

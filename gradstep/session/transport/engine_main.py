@@ -60,7 +60,10 @@ def serve_script(sock: socket.socket, history: int, offload: bool) -> NoReturn:
         gate.serve(_NoSession(_no_torch(error)))
         _end(1)
     session = ScriptSession(
-        on_progress=lambda stage: gate.tell(Progress(stage)), history=history, history_offload=offload
+        on_progress=lambda stage: gate.tell(Progress(stage)),
+        on_waiting=lambda what: gate.tell(Waiting(what)),
+        history=history,
+        history_offload=offload,
     )
 
     def serve() -> None:

@@ -10,7 +10,7 @@ from gradstep.tui.controllers.stepping import Stepping
 from gradstep.tui.desk import Controller, Desk
 from gradstep.tui.panels.compare import ComparePanel
 from gradstep.tui.panels.timeline import TimelinePanel
-from gradstep.values.commands import Branch, Command, Load, Redo, Show
+from gradstep.values.commands import Branch, Command, Hold, Load, Redo, Release, Show
 from gradstep.values.outcomes import Outcome, Stop
 from gradstep.values.views import Request, View
 from gradstep.values.views.tensor import Between
@@ -36,11 +36,18 @@ class TimeTravel(Controller):
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
         """Return the handler of each key."""
-        return {"redo": self.redo, "compare": self.show_compare, "pause": self.pause, "pause_too": self.pause}
+        return {
+            "redo": self.redo,
+            "compare": self.show_compare,
+            "hold": self.hold,
+            "pause": self.pause,
+            "pause_too": self.pause,
+        }
 
     def applies(self, key: str) -> bool | None:
         """Return whether a key would do something now."""
-        return self.queue.stop.ahead > 0 and not self.queue.dead if key == "redo" else None
+        stop, dead = self.queue.stop, self.queue.dead
+        return {"redo": stop.ahead > 0 and not dead, "hold": (stop.script or stop.held) and not dead}.get(key)
 
     # -- viewing the past ---------------------------------------------------------------------------------------------
     def stopping(
@@ -97,6 +104,7 @@ class TimeTravel(Controller):
             self.screen.why.tell(notice="", outcome=None, fault=None)
             self.screen.past.row, self.screen.past.present = row, self.screen.status.stop.number
             self.screen.past.inside = self.screen.status.stop.position is not None
+            self.screen.past.script = self.screen.status.stop.script
         self.screen.rearrange()
         # panels are redrawn as their views arrive, without a flicker
         self.screen.redraw_bars()
@@ -127,6 +135,13 @@ class TimeTravel(Controller):
     def redo(self) -> None:
         """Redo commands that were undone."""
         self.screen.put(command_job(Redo(self.screen.times)))
+
+    def hold(self) -> None:
+        """Hold a copy of what a script trains; while one is held, go back to the script."""
+        if self.applies("hold"):
+            self.screen.put(command_job(Release() if self.queue.stop.held else Hold()))
+        else:
+            self.screen.say("only what a training script trains is held: this is a workload already")
 
     # -- comparing ----------------------------------------------------------------------------------------------------
     def show_compare(self) -> None:
@@ -163,8 +178,8 @@ class TimeTravel(Controller):
             self.screen.tensor.badge = ""
 
     def carried_out(self, command: Command) -> None:
-        """Forget branches and comparisons after a load."""
-        if isinstance(command, Load):
+        """Forget branches and comparisons after a load; a held copy has others than its script."""
+        if isinstance(command, Load | Hold | Release):
             self.screen.status.branched = False
             self.screen.loss.branches = ("", "")
             self._compare.forget()

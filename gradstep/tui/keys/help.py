@@ -72,8 +72,10 @@ def _script(keyboard: Keyboard) -> str:
     return (
         f"{phases} run it to the end of its next phase of that name, {keys['natural']} to the end of the next phase, "
         f"{keys['next_batch']} to the next iteration, {keys['go_on']} to a breakpoint or its end, and "
-        f"{keyboard.named('pause')} pauses it. It cannot be run backward: {keys['restart']} runs it again, with the "
-        f"same breakpoints. What it prints is in Output; {keys['output']} types into it when it waits for input."
+        f"{keyboard.named('pause')} pauses it. It cannot be run backward: {keys['timeline']} shows the recorded stops, "
+        f"{keys['hold']} copies model, optimizer, batch and loss into a workload that can go back (again: back to the "
+        f"script), and {keys['restart']} runs it again, with the same breakpoints. What it prints is in Output; "
+        f"{keys['output']} types into it when it waits for input."
     )
 
 

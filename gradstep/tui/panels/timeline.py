@@ -31,7 +31,7 @@ def draw(view: TimelineView | None, width: int, height: int, first: int = 0, at:
     foot = height >= 6 and 0 <= at < len(view.rows)
     start, end = window_with(len(view.rows), first, height - 1 - foot, at)
     columns = _Columns(view.rows, width)
-    lines = [columns.header()]
+    lines = [columns.header("stopped after" if view.script else "command")]
     for place in range(start, end):
         row = view.rows[place]
         lines.append(columns.line(row, place, place == at, row.stop == marked))
@@ -79,8 +79,8 @@ class _Columns:
             self.end = self.changed - 2
         self.loss = widest([numbers.loss(row.loss) for row in rows], 4)
 
-    def header(self) -> Line:
-        row = Row(self.width).left(self.line_at, "command", "dim").right(self.end, "loss", "dim")
+    def header(self, first: str) -> Line:
+        row = Row(self.width).left(self.line_at, first, "dim").right(self.end, "loss", "dim")
         return (row.left(self.changed, "changed", "dim") if self.changed else row).line()
 
     def line(self, row: TimelineRow, place: int, here: bool, marked: bool) -> Line:
@@ -128,7 +128,9 @@ class TimelinePanel(Panel[TimelineView]):
         f"first. {HERE} is the current stop, {KEPT} a stop with a checkpoint, {AGAIN} one that is reached by "
         "running commands again; undone commands are dim. The other panels show the stop under the cursor, while "
         "the session stays where it is: {choose} goes there (at the end of another branch, it switches to that), "
-        "{pause} returns to the present. {compare} marks a stop; pressed on another one, it compares the two."
+        "{pause} returns to the present. {compare} marks a stop; pressed on another one, it compares the two. "
+        "The stops of a training script are recorded: they can be shown and compared, but the script stays where it "
+        "is. {hold} copies what it trains into a workload that can go back."
     )
     shows = TimelineView
 
@@ -158,6 +160,10 @@ class TimelinePanel(Panel[TimelineView]):
             return False
         if key == "compare":
             self._mark_or_compare(row, actions)
+        elif self.view is not None and self.view.script:
+            actions.say(
+                f"a script can't go back: the other panels show stop {row.stop}; {self._key('hold')} holds a copy"
+            )
         elif not row.here:
             other = row.ends and actions.stop.branch not in row.ends
             actions.run(Switch(row.ends[0]) if other else Goto(row.stop))

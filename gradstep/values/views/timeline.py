@@ -95,6 +95,8 @@ class TimelineView(Struct, frozen=True, tag=True):
     budget: int
     """Memory budget in bytes; 0 when no history is kept."""
     note: str = ""
+    script: bool = False
+    """True for the recorded stops of a script, which has no commands and can't go back."""
 
 
 class CompareRow(Struct, frozen=True):

@@ -41,7 +41,8 @@ def timeline_view(timeline: Timeline, stop: int, look: LookTimeline) -> Timeline
         TimelineBranch(name, point.number, point.iteration, point.loss, name == timeline.branch)
         for name, point in timeline.branches.items()
     )
-    return TimelineView(stop, rows, len(points), first, branches, max(0, timeline.bytes), timeline.budget)
+    memory, script = max(0, timeline.bytes), bool(here.place)
+    return TimelineView(stop, rows, len(points), first, branches, memory, timeline.budget, script=script)
 
 
 def _row(timeline: Timeline, point: TimelinePoint, undone: set[int], ends: tuple[str, ...], way: bool) -> TimelineRow:

@@ -100,6 +100,14 @@ ACTS: tuple[Key, ...] = (
         counts=True,
         footer=Footer(inside=5),
     ),
+    Key(
+        "hold",
+        "ampersand",
+        "hold",
+        "copy what a script trains, as it is here, into a workload that can go back; again: back to the script",
+        "Back in time",
+        footer=Footer(8, 16),
+    ),
     Key("redo", "U", "redo", "redo a command that was undone", "Back in time", counts=True),
     Key(
         "compare",
@@ -147,5 +155,5 @@ ACTS: tuple[Key, ...] = (
         footer=Footer(rank=1),
     ),
     Key("suspend", "ctrl+z", "suspend", "suspend gradstep; fg resumes it", "Session"),
-    Key("quit", "q", "quit", "quit; the session is saved: gradstep --last reopens it", "Session", footer=Footer(13, 5)),
+    Key("quit", "q", "quit", "quit; the session is saved: gradstep --last reopens it", "Session", footer=Footer(14, 5)),
 )

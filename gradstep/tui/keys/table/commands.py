@@ -11,7 +11,7 @@ COMMANDS: tuple[Key, ...] = (
         "command",
         "type a command; tab completes, up recalls earlier ones",
         "Commands",
-        footer=Footer(10, 4),
+        footer=Footer(11, 4),
     ),
     Key(
         "find",
@@ -19,7 +19,7 @@ COMMANDS: tuple[Key, ...] = (
         "find",
         "find a module, parameter or node as you type its name",
         "Commands",
-        footer=Footer(11, 15),
+        footer=Footer(12, 15),
     ),
     Key("palette", "ctrl+p", "palette", "find a command by its name", "Commands", in_palette=False),
     Key(
@@ -28,6 +28,6 @@ COMMANDS: tuple[Key, ...] = (
         "help",
         "help on the focused panel, every key and every command",
         "Commands",
-        footer=Footer(12, 3),
+        footer=Footer(13, 3),
     ),
 )

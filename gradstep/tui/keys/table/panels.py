@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradstep.tui.keys.table.key import Footer, Key
 
 PANELS: tuple[Key, ...] = (
-    Key("panel", "tab", "panel", "focus the next panel", "Panels", in_palette=False, footer=Footer(8, 8)),
+    Key("panel", "tab", "panel", "focus the next panel", "Panels", in_palette=False, footer=Footer(9, 8)),
     Key("panel_back", "shift+tab", "panel back", "focus the previous panel", "Panels", in_palette=False),
     Key("tensor", "1", "Tensor", "focus Tensor", "Panels"),
     Key("graph", "2", "Graph", "focus Graph", "Panels"),
@@ -39,7 +39,7 @@ PANELS: tuple[Key, ...] = (
         "Panels",
     ),
     Key("findings", "Z", "Findings", "focus Findings: what the checks have found", "Panels"),
-    Key("maximise", "m", "maximise", "maximise or restore the panel", "Panels", footer=Footer(9, 10)),
+    Key("maximise", "m", "maximise", "maximise or restore the panel", "Panels", footer=Footer(10, 10)),
     Key("learn", "f6", "layout learn", "layout learn: few, large panels", "Panels"),
     Key("inspect", "f7", "layout inspect", "layout inspect: graph and tensor side by side", "Panels"),
     Key("train", "f8", "layout train", "layout train: loss, layers and log", "Panels"),

@@ -104,6 +104,8 @@ class FooterRow(Surface):
         """An error in a file that was read at the start; shown until a key is pressed."""
         self.script = False
         """True while a training script is stepped."""
+        self.held = False
+        """True while a copy of what a script trains is stepped."""
         self.typing = ""
         """The script that keys go to; empty when they are gradstep's."""
         self.awaits_input = False
@@ -139,6 +141,8 @@ class FooterRow(Surface):
     def _label(self, key: Key, width: int) -> str:
         if key.id == "output" and self.awaits_input:
             return "answer"
+        if key.id == "hold" and self.held:
+            return "back to the script"
         if self.script and key.id in _FOR_SCRIPTS:
             return _FOR_SCRIPTS[key.id]
         if key.id == "play" and self.playing:
