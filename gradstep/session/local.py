@@ -15,6 +15,7 @@ from gradstep.engine.problems import problem_of
 from gradstep.engine.runner import Runner
 from gradstep.session.executor import Executor
 from gradstep.session.inspector import Inspector
+from gradstep.session.phase_stepper import PhaseStepper
 from gradstep.session.python_api import PythonApi
 from gradstep.session.time_travel import TimeTravel
 from gradstep.targets import A_FACTORY, OWN_LOOP
@@ -59,7 +60,7 @@ class Session(PythonApi):
         self._progress = on_progress
         self._executor: Executor | None = None
         self._history, self._offload = history, history_offload
-        self._dropped: weakref.finalize[[], Session] | None = None
+        self._dropped: weakref.finalize[[PhaseStepper], Session] | None = None
         self._waiting: Callable[[str], None] | None = None
         self._interrupted: Callable[[], bool] = lambda: False
         if isinstance(workload, str):
@@ -212,10 +213,12 @@ class Session(PythonApi):
         self._take(held, name, command.seed, command)
 
     def _take(self, held: Held, name: str, seed: int | None, load: cmd.Load | None = None) -> None:
+        if self._executor is not None:
+            _abandon(self._executor.inspector.stepper)
         self.close()
         inspector = Inspector(Runner(held))
         # a session that is garbage collected must not leave behind its hooks, or a thread inside a phase
-        self._dropped = weakref.finalize(self, inspector.stepper.abandon)
+        self._dropped = weakref.finalize(self, _abandon, inspector.stepper)
         self._dropped.atexit = False  # at exit that thread no longer runs, and waiting for it would hang
         self._executor = Executor(
             inspector, TimeTravel(inspector, self._history, load, self._progress), name, seed, self.log
@@ -227,6 +230,14 @@ class Session(PythonApi):
         if self._executor is None:
             raise wrong("nothing is loaded", "there is no model to step", "begin with `load mlp seed=0`")
         return self._executor
+
+
+def _abandon(stepper: PhaseStepper) -> None:
+    """Roll back the phase in progress, but not the generators that the whole process shares: others draw from them."""
+    keeper = RandomKeeper()
+    present = keeper.capture()
+    stepper.abandon()
+    keeper.restore(present)
 
 
 def _where(workload: Workload) -> torch.device:

@@ -234,8 +234,9 @@ def test_closing_in_the_middle_leaves_no_half_added_gradients() -> None:
 
 
 def test_loading_in_the_middle_of_a_phase_ends_it(session: Session) -> None:
-    do(session, "forward; into backward; over")
-    assert do(session, "load linear seed=0").stop.position is None
+    do(session, "into forward; over")
+    assert do(session, "load linear seed=1").stop.position is None
+    assert state(session) == state(Session("linear", seed=1))
     assert do(session, "forward; backward").ok
 
 

@@ -252,3 +252,14 @@ def test_a_session_that_is_dropped_inside_a_phase_takes_its_hooks_and_its_thread
     gc.collect()
     assert not nn.modules.module._global_forward_hooks
     assert threading.active_count() == threads
+
+
+def test_a_session_that_is_dropped_inside_a_phase_does_not_rewind_the_generators_of_the_process() -> None:
+    session = session_of(nn.Sequential(nn.Dropout(), nn.Linear(4, 1)))
+    do(session, "into forward")
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    del session
+    gc.collect()
+    assert torch.equal(torch.rand(3), expected)
