@@ -31,10 +31,10 @@ from gradstep.workload import Workload
 
 ALWAYS = 5
 """Iterations in which every check runs, whatever it costs."""
-SHARE = 0.02
-"""Share of the running time that one check may take after these; over it, it is left out for a while."""
+SHARE = 0.01
+"""Share of the running time that the checks may take after these; over it, iterations are left out."""
 FREE = 0.5
-"""Seconds that one check may take in any case: a short run is checked throughout."""
+"""Seconds that they may take in any case: a short run is checked throughout."""
 
 
 @cache
@@ -104,6 +104,8 @@ class Checker:
         """The checks that raised, which is a fault of theirs, each with what: they are not run again."""
         self._began = time.perf_counter()
         self._spent: defaultdict[str, float] = defaultdict(float)
+        self._total = 0.0
+        self._iteration, self._looks = -1, True
         self.forget()
 
     def forget(self) -> None:
@@ -159,6 +161,16 @@ class Checker:
         """The findings, errors first."""
         return tuple(sorted(self.findings.values(), key=lambda each: (SEVERITIES.index(each.severity), each.first)))
 
+    def due(self, iteration: int) -> bool:
+        """Return whether the checks look at the phases of an iteration: all of them, or none."""
+        if iteration != self._iteration:
+            self._iteration = iteration
+            spare = FREE + SHARE * (time.perf_counter() - self._began)
+            self._looks = iteration < ALWAYS or self._total <= spare
+        if not self._looks:
+            self.new = []
+        return self._looks
+
     def begins(self, moment: Moment) -> None:
         """Have the checks look at a phase that begins."""
         self.new, self._begun = [], moment.phase
@@ -206,7 +218,7 @@ class Checker:
         return Moment(phase, held, iteration, count, script=self._script, **known)  # type: ignore[arg-type]
 
     def _run(self, moment: Moment, edge: str) -> None:
-        now = time.perf_counter()
+        began = now = time.perf_counter()
         with unobserved(), torch.no_grad(), torch._C.DisableTorchFunction():
             for name, check in self._checks.items():
                 if name in self.off or name in self.failed or not self._due(name, moment, now):
@@ -220,6 +232,7 @@ class Checker:
                 after = time.perf_counter()
                 self._spent[name] += after - now
                 now = after
+        self._total += time.perf_counter() - began
 
     def _due(self, name: str, moment: Moment, now: float) -> bool:
         return moment.iteration < ALWAYS or self._spent[name] <= FREE + SHARE * (now - self._began)

@@ -435,6 +435,11 @@ class ScriptSession:
         return made
 
     # -- what the loop asks, on the script's thread --------------------------------------------------------------------
+    @property
+    def armed(self) -> bool:
+        """True while a breakpoint is enabled."""
+        return self._breakpoints.armed
+
     def inside(self, phase: str) -> bool:
         """Return whether a breakpoint may stop it inside a phase."""
         return self._breakpoints.inside(phase)
@@ -462,7 +467,9 @@ class ScriptSession:
     def before(self, held: Held, phase: str, of: object) -> None:
         """Have the checks look at a phase that begins."""
         self._optimizer = of if isinstance(of, torch.optim.Optimizer) else None
-        self._checker.begins(self._moment(held, phase))
+        moment = self._moment(held, phase)
+        if self._checker.due(moment.iteration):
+            self._checker.begins(moment)
 
     def watching(self, held: Held) -> AbstractContextManager[None]:
         """Return what the checks observe a forward with."""
@@ -478,7 +485,8 @@ class ScriptSession:
 
     def after(self, held: Held, phase: str, iteration: int) -> str:
         """Return the line of the breakpoint that the end of a phase hits; empty for none."""
-        self._checker.ended(self._moment(held, phase))
+        if self._checker.due(iteration):
+            self._checker.ended(self._moment(held, phase))
         if not self._breakpoints.armed:
             return ""
         with torch.no_grad():

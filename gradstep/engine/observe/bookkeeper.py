@@ -110,16 +110,29 @@ class Bookkeeper:
     def _engine_left(self, event: EngineLeft) -> None:
         if self._call is None or event.call is not self._call:
             return
-        origin, written = None, []
+        written, fresh = [], []
         for parameter, name, grad, version in self._before:
             now = parameter.grad
             if now is not None and (now is not grad or now._version != version):
                 written.append(name)
-                recorded = self._addends.recorded(name)
-                if recorded is not None and origin is None:
-                    origin = self._origin(self._call)
-                self._ledger.backward(name, grad is None, recorded, *(origin or ()))
+                if grad is None:
+                    fresh.append(name)
+        if self.leaves:
+            self._record(self._call, written, frozenset(fresh))
+        elif len(fresh) == len(written):
+            self._ledger.began(written)
+        else:
+            for name in written:
+                self._ledger.backward(name, name in fresh)
         self.written, self._call, self._before = tuple(written), None, []
+
+    def _record(self, call: EngineCall, written: Sequence[str], fresh: frozenset[str]) -> None:
+        origin = None
+        for name in written:
+            recorded = self._addends.recorded(name)
+            if recorded is not None and origin is None:
+                origin = self._origin(call)
+            self._ledger.backward(name, name in fresh, recorded, *(origin or ()))
 
     def _step_entered(self, event: StepEntered) -> None:
         self._began[id(event.optimizer)] = self._steps
@@ -128,24 +141,28 @@ class Bookkeeper:
         """Note that a step used what it found; where it has called the step of another optimizer, that did."""
         began = self._began.pop(id(event.optimizer), self._steps)
         self.used = tuple([name for parameter, name in self._of(event.optimizer) if parameter.grad is not None])
-        own = [name for name in self.used if self._step_of.get(name, 0) <= began]
+        steps = self._step_of
+        own = [name for name in self.used if steps.get(name, 0) <= began]
         if own or not self.used:
-            entries = [self._ledger.entry(name) for name in own]
-            self.again = bool(own) and all(0 < entry.added == entry.used for entry in entries)
+            self.again = bool(own) and self._ledger.used_up(own)
         self._steps += 1
-        for name in own:
-            self._ledger.step(name)
-            self._step_of[name] = self._steps
+        self._ledger.step(own)
+        steps.update(dict.fromkeys(own, self._steps))
 
     def _zeroed(self, event: Zeroed) -> None:
+        known = self._of(event.owner)
+        if self._addends.request is None and event.to_none:
+            self._ledger.cleared_to_none([name for _, name in known])
+            return
         recorded = self._addends.request is not None
-        for parameter, name in self._of(event.owner):
+        for parameter, name in known:
             self._ledger.cleared(name, event.to_none or parameter.grad is None, parameter if recorded else None)
 
-    def _of(self, owner: Optimizer | nn.Module) -> Iterator[tuple[Tensor, str]]:
-        """Yield the parameters of an optimizer or a module that are known, with their names."""
+    def _of(self, owner: Optimizer | nn.Module) -> list[tuple[Tensor, str]]:
+        """Return the parameters of an optimizer or a module that are known, with their names."""
         if isinstance(owner, Optimizer):
             parameters: list[Tensor] = [each for group in owner.param_groups for each in group["params"]]
         else:
             parameters = list(owner.parameters())
-        return ((each, self._names[each]) for each in parameters if each in self._names)
+        find = self._names.get
+        return [(each, name) for each in parameters if (name := find(each)) is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -22,7 +23,7 @@ class Entry(NamedTuple):
     """True when it was last cleared to zeros."""
 
 
-_NEW = Entry()
+_NEW, _FIRST, _FIRST_USED = Entry(), Entry(1), Entry(1, 1)
 
 
 class Accounts(NamedTuple):
@@ -72,12 +73,32 @@ class Ledger:
         line = AccountLine("backward", recorded.parts or (Amount(),), added + 1, forward, loss)
         self._lines[name] = folded((*lines, line), recorded.most)
 
-    def step(self, name: str) -> None:
-        """Note that an optimizer step used all that had been added."""
-        added, _, zeroed = self._entries.get(name, _NEW)
-        self._entries[name] = Entry(added, added, zeroed)
-        if name in self._lines:
-            self._lines[name] = (*self._lines[name], AccountLine("step"))
+    def began(self, names: Sequence[str]) -> None:
+        """Note that a backward wrote the `.grad` of several that had none, and that its addends are not recorded."""
+        self._entries.update(dict.fromkeys(names, _FIRST))
+        self._arrived.difference_update(names)
+        self._drop_lines(names)
+
+    def step(self, names: Sequence[str]) -> None:
+        """Note that an optimizer step used all that had been added to several."""
+        for name, entry in [(name, self._entries.get(name, _NEW)) for name in names]:
+            self._entries[name] = _FIRST_USED if entry is _FIRST else entry._replace(used=entry.added)
+        for name in names if self._lines else ():
+            if name in self._lines:
+                self._lines[name] = (*self._lines[name], AccountLine("step"))
+
+    def used_up(self, names: Sequence[str]) -> bool:
+        """Return whether an earlier step has used all that was added to each of several."""
+        return all(0 < entry.added == entry.used for entry in map(self.entry, names))
+
+    def cleared_to_none(self, names: Sequence[str]) -> None:
+        """Note that several were set to None, where no lines are recorded."""
+        self._entries.update(dict.fromkeys(names, _NEW))
+        self._drop_lines(names)
+
+    def _drop_lines(self, names: Sequence[str]) -> None:
+        for name in names if self._lines else ():
+            self._lines.pop(name, None)
 
     def cleared(self, name: str, to_none: bool, recorded: Tensor | None = None) -> None:
         """Note that `.grad` was cleared; `recorded` is the parameter, when lines are kept."""

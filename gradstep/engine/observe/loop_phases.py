@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from types import FrameType, MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
+from msgspec import Struct
 from torch import Tensor
 from torch.utils.checkpoint import CheckpointFunction
 
@@ -31,7 +32,10 @@ from gradstep.engine.observe.stream import (
 Name = Literal["forward", "backward", "step", "zero_grad"]
 
 
-class Phase(NamedTuple):
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+class Phase(Struct, frozen=True, eq=False):
     """A phase begins, has ended, or is a step that was skipped."""
 
     name: Name
@@ -44,7 +48,9 @@ class Phase(NamedTuple):
     """False for a forward without a graph: evaluation, a teacher, a target network."""
     args: tuple[Any, ...] = ()
     """Of a forward that begins, the arguments of the module."""
-    kwargs: Mapping[str, Any] = MappingProxyType({})
+    kwargs: Mapping[str, Any] = _NONE
+    frame: FrameType | None = None
+    """The frame that called it, or one of torch's that it called."""
 
 
 class LoopPhases:
@@ -57,7 +63,7 @@ class LoopPhases:
     def __init__(self, come: Callable[[Phase], None]) -> None:
         self._come = come
         self._running: list[tuple[Any, Any, FrameType | None]] = []
-        """The phases that run, what each is of, and the frame of a step or zero_grad. A `grad` has no name."""
+        """The phases that run, what each is of, and the frame that called it. A `grad` has no name."""
         self._modules = False
         """True once a module was called."""
         self._called_with: list[Tensor] = []
@@ -83,7 +89,7 @@ class LoopPhases:
         if is_transformed():
             self._called_with = list(event.module.parameters())
         if not self._running or self._running[-1][0] == "step":
-            self._begins("forward", event.module, None, event.args, event.kwargs)
+            self._begins("forward", event.module, event.frame, event.args, event.kwargs)
 
     def _left(self, event: CallLeft) -> None:
         if self._running and self._running[-1][1] is event.module:
@@ -91,7 +97,7 @@ class LoopPhases:
 
     def _engine_entered(self, event: EngineEntered) -> None:
         if not event.depth and self._trains(event.call):
-            self._begins("backward", event.call)
+            self._begins("backward", event.call, event.frame)
         elif not event.depth:
             self._running.append(("", event.call, None))
 
@@ -102,21 +108,30 @@ class LoopPhases:
         return call.trains or (not self._modules and not call.creates and all(map(_is_leaf, call.inputs)))
 
     def _skipped(self, event: StepSkipped) -> None:
-        self._come(Phase("step", "skipped", event.optimizer, self._names(), torch.is_grad_enabled()))
+        frame = sys._getframe(1)
+        self._come(Phase("step", "skipped", event.optimizer, self._names(), torch.is_grad_enabled(), frame=frame))
 
-    def _begins(self, name: Name, of: Any, frame: FrameType | None = None, *given: Any) -> None:
+    def _begins(
+        self,
+        name: Name,
+        of: Any,
+        frame: FrameType | None,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] = _NONE,
+    ) -> None:
         self._forget_raised()
-        self._come(Phase(name, "begins", of, self._names(), torch.is_grad_enabled() or _checkpointed(name), *given))
+        trains = torch.is_grad_enabled() or _checkpointed(name)
+        self._come(Phase(name, "begins", of, self._names(), trains, args, kwargs, frame))
         self._running.append((name, of, frame))
 
     def _ended(self, of: Any) -> None:
         running = self._running
         for place in range(len(running) - 1, -1, -1):
-            name, each, _ = running[place]
+            name, each, frame = running[place]
             if each is of:
                 del running[place:]
                 if name:
-                    self._come(Phase(name, "ended", of, self._names(), torch.is_grad_enabled()))
+                    self._come(Phase(name, "ended", of, self._names(), torch.is_grad_enabled(), frame=frame))
                 return
 
     def _names(self) -> tuple[str, ...]:
@@ -124,8 +139,9 @@ class LoopPhases:
 
     def _forget_raised(self) -> None:
         """Let go of steps that have raised: torch tells nobody of it, but the frame that ran one is gone."""
-        while self._running and self._running[-1][2] is not None and not _runs(self._running[-1][2]):
-            self._running.pop()
+        running = self._running
+        while running and running[-1][0] in ("step", "zero_grad") and not _runs(running[-1][2]):
+            running.pop()
 
 
 def _is_leaf(of: Any) -> bool:
@@ -140,7 +156,7 @@ def _checkpointed(name: Name) -> bool:
     return frame is not None
 
 
-def _runs(frame: FrameType) -> bool:
+def _runs(frame: FrameType | None) -> bool:
     now: FrameType | None = sys._getframe(1)
     while now is not None and now is not frame:
         now = now.f_back

@@ -298,16 +298,17 @@ def _run_backward(
 
     That holds for functions that were bound before, and for the inner backward of a reentrant checkpoint.
     """
-    name, run = f"torch.autograd.{sys._getframe(1).f_code.co_name}", _ENGINE.own
+    frame, run = sys._getframe(1), _ENGINE.own
     if is_unobserved():
         return run(outputs, gradients, retain, create, inputs, *more, **also)
     accumulates = bool(also.get("accumulate_grad"))
-    call = EngineCall(name, tuple(outputs), tuple(gradients), tuple(inputs), accumulates, bool(retain), bool(create))
+    name, given = f"torch.autograd.{frame.f_code.co_name}", (tuple(outputs), tuple(gradients), tuple(inputs))
+    call = EngineCall(name, *given, accumulates, bool(retain), bool(create))
     depth = _HERE.depth
     mine = _observing()
     try:
         for each in mine:
-            _emit_to(each, stream.EngineEntered(call, depth - each.within))
+            _emit_to(each, stream.EngineEntered(call, depth - each.within, frame))
         mine = _observing()  # a consumer may have subscribed another to what this call does
         _HERE.depth = depth + 1
         hooking = [each for each in mine if (each.nodes or each.leaves) and depth == each.within]

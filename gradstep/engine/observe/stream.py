@@ -136,6 +136,8 @@ class EngineEntered(NamedTuple):
     """The `EngineCall`."""
     depth: int
     """0 for a call that is in no other; a reentrant checkpoint calls the engine within a backward."""
+    frame: FrameType | None = None
+    """Torch's frame that calls it."""
 
 
 class EngineLeft(NamedTuple):

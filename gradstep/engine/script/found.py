@@ -33,6 +33,8 @@ class Found:
         """The outermost modules that were called, or what the script calls the whole that they are part of, by name."""
         self._inside: WeakSet[nn.Module] = WeakSet()
         """The models and all that is inside of them."""
+        self._without: WeakSet[nn.Module] = WeakSet()
+        """Modules that were called and have no parameters: losses, activations."""
         self.optimizers: list[Optimizer] = []
         self._leaves: dict[Tensor, str] = {}
         """The leaves that no module owns, by name."""
@@ -56,7 +58,10 @@ class Found:
     # -- what is seen --------------------------------------------------------------------------------------------------
     def module(self, module: nn.Module, frame: FrameType | None) -> None:
         """Note that an outermost module was called."""
-        if module in self._inside or next(module.parameters(), None) is None:
+        if module in self._inside or module in self._without:
+            return
+        if next(module.parameters(), None) is None:
+            self._without.add(module)
             return
         variables = list(named_values(frame))
         for value in [value for _, value in variables if issubclass(type(value), Optimizer)]:
@@ -70,8 +75,9 @@ class Found:
 
     def optimizer(self, optimizer: Optimizer, frame: FrameType | None) -> None:
         """Note that an optimizer was used."""
-        if any(each is optimizer for each in self.optimizers):
-            return
+        for each in self.optimizers:
+            if each is optimizer:
+                return
         if self.optimizers:
             named, own = names_of(frame), {id(each) for each in _of(optimizer)}
             replaced = [each for each in self.optimizers if not own.isdisjoint(map(id, _of(each)))]

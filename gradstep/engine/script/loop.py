@@ -67,6 +67,11 @@ class Wanted:
 class Steps(Protocol):
     """What the loop needs of the session: breakpoints, and stepping inside a phase."""
 
+    @property
+    def armed(self) -> bool:
+        """True while a breakpoint is enabled."""
+        ...
+
     def inside(self, phase: str) -> bool:
         """Return whether a breakpoint may stop it inside a phase."""
         ...
@@ -98,6 +103,10 @@ class Steps(Protocol):
     def after(self, held: Held, phase: str, iteration: int) -> str:
         """Return the line of the breakpoint that the end of a phase hits; empty for none."""
         ...
+
+
+_UNWATCHED = Watched()
+"""Of a forward that was not recorded."""
 
 
 class ScriptLoop:
@@ -136,6 +145,10 @@ class ScriptLoop:
         """What the first module of the forward was called with."""
         self._line = ""
         """The line that called the first module of the forward."""
+        self._sites: dict[Name, tuple[object, ...]] = {}
+        """Where each phase was called last."""
+        self._lines_at: dict[tuple[object, ...], str] = {}
+        """The text of the line at each call site."""
         self._clipped: tuple[str, ...] = ()
         """The parameters whose `.grad` was written in front of the phase that runs."""
         self._copies = CopiesBefore()
@@ -211,6 +224,8 @@ class ScriptLoop:
 
     def _note_phase(self, phase: Phase) -> None:
         trains = phase.name != "forward" or phase.grad_mode
+        if phase.edge == "begins" and trains:
+            self._sites[phase.name] = call_site(phase.frame)
         if phase.edge == "begins" and not phase.within and trains:
             if not is_transformed():
                 self._find_writes(phase)
@@ -225,7 +240,7 @@ class ScriptLoop:
 
     def _begin(self, phase: Phase) -> None:
         """Begin another iteration with this phase, where it does; stop before it, if that is wanted."""
-        new = self._iterations.begins(call_site(self._frame()))
+        new = self._iterations.begins(self._sites[phase.name])
         if new:
             self._close_forward()  # of an evaluation: no backward has come of it
         first = self.wanted.until == "first" and phase.name in ("forward", "backward")
@@ -239,20 +254,20 @@ class ScriptLoop:
 
     def _note_parts(self, phase: Phase) -> None:
         if isinstance(phase.of, nn.Module):
-            self.found.module(phase.of, self._frame())
+            self.found.module(phase.of, phase.frame)
         elif isinstance(phase.of, Optimizer):
-            self.found.optimizer(phase.of, self._frame())
+            self.found.optimizer(phase.of, phase.frame)
 
     def _forward_begins(self, phase: Phase) -> None:
         self._note_parts(phase)
         if self._forward is not None:
             return
         self._forward = stack = ExitStack()
-        self._line = line_text(self._caller())
+        self._line = self._line_of(phase)
         self.tape = None
         into = self.wanted.until == "into"
         inside = into or self._steps.inside("forward") or self.thread.pausing
-        self._watched = Watched()
+        self._watched = _UNWATCHED
         if phase.grad_mode:
             stack.enter_context(self._steps.watching(self._now()))
         if self.wanted.looks or inside:
@@ -279,9 +294,9 @@ class ScriptLoop:
         called = self._forward is not None
         forward = called or not self._computed_before(call)
         self._close_forward()
-        self._use_loss(call)
+        self._use_loss(phase)
         if forward and self.wanted.looks:
-            self._find_terms()
+            self._find_terms(phase.frame)
             self._show_batch()
         if forward and self.tape is not None:
             self.tape.finish(self._now().point.loss)
@@ -296,10 +311,10 @@ class ScriptLoop:
             self._backward = stack = ExitStack()
             stack.enter_context(self._steps.stepping(self._now(), Backward(), into).backward())
 
-    def _find_terms(self) -> None:
+    def _find_terms(self, frame: FrameType | None) -> None:
         held, tape = self._now(), self.tape
         made = (lambda _: None) if tape is None else tape.made
-        terms = terms_of(held.point.loss, named_values(self._frame()), made)
+        terms = terms_of(held.point.loss, named_values(frame), made)
         held.point = replace(held.point, terms=terms)
 
     def _show_batch(self) -> None:
@@ -319,22 +334,22 @@ class ScriptLoop:
         nodes = [each.grad_fn for each in call.outputs if isinstance(each, Tensor) and each.grad_fn is not None]
         return bool(nodes) and all(node._sequence_nr() < self._number for node in nodes)
 
-    def _use_loss(self, call: EngineCall) -> None:
-        frame = self._frame()
-        site, loss = call_site(frame), _plain(next((each for each in call.outputs if isinstance(each, Tensor)), None))
+    def _use_loss(self, phase: Phase) -> None:
+        site = self._sites["backward"]
+        loss = _plain(next((each for each in phase.of.outputs if isinstance(each, Tensor)), None))
         series, last = self._values.get(site, (len(self._values), None))
         value = _value(loss)
         self._values[site] = series, value
         held = self._now()
         old = held.point
         if series == len(held.loss_names):
-            names = (name for name, each in named_values(frame) if each is loss)
-            held.loss_names.append(next(names, line_text(next(callers(frame), None))))
+            names = (name for name, each in named_values(phase.frame) if each is loss)
+            held.loss_names.append(next(names, self._line_of(phase)))
         held.loss_series.append(series)
         held.point = Point(
             phase="forward",
-            torch=self._line or line_text(next(callers(frame), None)),
-            done=_with(() if {"step", "zero_grad"} & set(old.done) else old.done, "forward"),
+            torch=self._line or self._line_of(phase),
+            done=("forward",) if "step" in old.done or "zero_grad" in old.done else _with(old.done, "forward"),
             iteration=self.iteration,
             loss=loss,
             value=value,
@@ -357,14 +372,15 @@ class ScriptLoop:
         self._number = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
         written = self.found.bookkeeper.written
         returned = "" if phase.of.accumulates else "torch.func" if is_transformed() else "torch.autograd.grad"
-        self._note("backward", ran=True, freed=not phase.of.retains, written=written, returned=returned)
+        freed = not phase.of.retains
+        self._note("backward", self._line_of(phase), ran=True, freed=freed, written=written, returned=returned)
         self._copies.end(self._now(), "backward")
         self._iterations.updates += is_transformed()  # what is done with its result can't be seen
-        self._mark()
+        self._mark("backward")
         self._end_of("backward")
 
     def _step_begins(self, phase: Phase) -> None:
-        self.found.optimizer(phase.of, self._frame())
+        self.found.optimizer(phase.of, phase.frame)
         held = self._now()
         held.use_optimizer(phase.of, [])
         self._rates, self._calls = held.rates(), []
@@ -383,23 +399,24 @@ class ScriptLoop:
         calls, self._calls = tuple(self._calls), []
         changed = {"written": books.used, "again": books.again, "calls": calls, "rates_before": self._rates}
         changed["clipped"] = self._clipped
-        self._note("step", steps_since_forward=since, steps=held.point.steps + 1, **changed)
+        self._note("step", self._line_of(phase), steps_since_forward=since, steps=held.point.steps + 1, **changed)
         self._copies.end(self._now(), "step")
-        self._mark()
+        self._mark("step")
         self._end_of("step")
 
     def _step_skipped(self, phase: Phase) -> None:
         """Note a step that a `GradScaler` has left out, and which gradients were the reason."""
         self._iterations.updates += 1
-        self.found.optimizer(phase.of, self._frame())
+        self._sites["step"] = call_site(phase.frame)
+        self.found.optimizer(phase.of, phase.frame)
         held = self._now()
         held.use_optimizer(phase.of, [])
         bad = [name for each, name in held.names.items() if each.grad is not None and not all_finite(each.grad)]
         self.notes.append(f"GradScaler skipped this step: inf or NaN in the gradient of {listed(bad)}")
-        rates = held.rates()
-        self._note("step", written=(), skipped=tuple(bad), rates_before=rates, steps=held.point.steps + 1)
+        known = {"written": (), "skipped": tuple(bad), "rates_before": held.rates()}
+        self._note("step", self._line_of(phase), steps=held.point.steps + 1, **known)
         held.saved = Saved()
-        self._mark()
+        self._mark("step")
         self._end_of("step")
 
     def _zero_grad_begins(self, phase: Phase) -> None:
@@ -410,31 +427,32 @@ class ScriptLoop:
         self._note_parts(phase)
         if self.held is None:  # nothing has run yet: most loops begin with it
             return
-        self._note("zero_grad")
+        self._note("zero_grad", self._line_of(phase))
         self._copies.end(self._now(), "zero_grad")
-        self._mark()
+        self._mark("zero_grad")
         self._end_of("zero_grad")
 
     # -- what the script writes itself ---------------------------------------------------------------------------------
-    def _mark(self) -> None:
+    def _mark(self, ended: Name) -> None:
         """Note the weights at the end of a phase; their contents too, where no optimizer is known to write them."""
         held = self._now()
         if is_transformed():
             return
         if self.found.optimizers:
-            self._writes.mark(held.names)
+            if ended == "step" or not self._runs_on:
+                self._writes.mark(held.names)
         else:
             self._unowned = self._copies.take(held, "step")
             self._writes.mark(held.names, weights_of(self._unowned))
 
     def _find_writes(self, phase: Phase) -> None:
         """Find what the script wrote itself since the last phase: without an optimizer, weights are its step."""
-        replaced = self._find_in_graph(phase.of) if phase.name == "backward" else ()
+        replaced = self._find_in_graph(phase) if phase.name == "backward" else ()
         written = self._writes.found()
-        names = (*written.weights, *replaced)
         self._clipped = written.grads
         for name in (*written.to_none, *written.to_zeros):
             self.found.ledger.cleared(name, name in written.to_none)
+        names = (*written.weights, *replaced)
         if not names:
             return
         if self.found.optimizers:
@@ -445,11 +463,16 @@ class ScriptLoop:
         point = held.point
         since, steps = point.steps_since_forward + 1, point.steps + 1
         text = f"the script updates {listed(names)} itself"
-        self._note("step", torch=text, written=names, steps_since_forward=since, steps=steps, unowned=True)
+        self._note("step", text, written=names, steps_since_forward=since, steps=steps, unowned=True)
         held.saved = self._unowned
         self._end_of("step")
 
     # -- stops ---------------------------------------------------------------------------------------------------------
+    @property
+    def _runs_on(self) -> bool:
+        """True while nothing can stop it but a pause: what only the next stop would show is not looked for."""
+        return not (self.wanted.looks or self._steps.armed or self.thread.pausing)
+
     def _end_of(self, name: Name) -> None:
         wanted, held = self.wanted, self._now()
         self.reason = self._steps.after(held, name, self.iteration)
@@ -490,38 +513,39 @@ class ScriptLoop:
             return not wanted.names or phase in wanted.names
         return wanted.until == "into" or (wanted.until == "iteration" and phase == "step")
 
-    def _find_in_graph(self, call: EngineCall) -> tuple[str, ...]:
+    def _find_in_graph(self, phase: Phase) -> tuple[str, ...]:
         wanted = self.wanted.looks or self.held is None or not self.found.owns_parameters
         if not wanted:
             return ()
-        return self.found.graph([each.grad_fn for each in call.outputs if isinstance(each, Tensor)], self._frame())
+        return self.found.graph([each.grad_fn for each in phase.of.outputs if isinstance(each, Tensor)], phase.frame)
 
     def _copy(self, phase: Phase) -> None:
         self._copies.begin(self._now(), phase.name, self._kept(phase.name), not phase.within)
 
     def _look(self) -> None:
         """Have what a stop shows be as it is now."""
-        self.found.schedulers(self._frame())
+        self.found.schedulers(sys._getframe(1))
         if self.held is not None and self.held.point.phase == "forward" and not self.held.point.terms:
-            self._find_terms()
+            self._find_terms(sys._getframe(1))
         self._now(checks=True)
 
     def _now(self, checks: bool = False) -> Held:
         self.held = self.found.held(checks)
         return self.held
 
-    def _note(self, name: Name, **changed: Any) -> None:
+    def _note(self, name: Name, line: str, **changed: Any) -> None:
         held = self._now()
         done = _with(held.point.done, name)
-        known = {"torch": line_text(self._caller()), "skipped": (), "clipped": (), "unowned": False, **changed}
+        known = {"torch": line, "skipped": (), "clipped": (), "unowned": False, **changed}
         held.point = replace(held.point, phase=name, done=done, iteration=self.iteration, **known)
 
-    @staticmethod
-    def _frame() -> FrameType:
-        return sys._getframe(1)
-
-    def _caller(self) -> Any:
-        return next(callers(self._frame()), None)
+    def _line_of(self, phase: Phase) -> str:
+        """Return the text of the line that called a phase."""
+        site = self._sites[phase.name]
+        line = self._lines_at.get(site)
+        if line is None:
+            self._lines_at[site] = line = line_text(next(callers(phase.frame), None))
+        return line
 
 
 def all_finite(tensor: Tensor) -> bool:

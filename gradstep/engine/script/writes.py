@@ -23,6 +23,9 @@ class Written(NamedTuple):
     """The parameters whose `.grad` was filled with zeros."""
 
 
+_NOTHING = Written()
+
+
 class Writes:
     """Finds what was written between the end of a phase and the beginning of the next.
 
@@ -46,13 +49,17 @@ class Writes:
 
     def found(self) -> Written:
         """Return what was written since `mark`; the next call finds nothing before another `mark`."""
+        if not self._seen:
+            return _NOTHING
         names, seen, copies, self._seen, self._copies = self._names, self._seen, self._copies, [], {}
         weights = [
             names[weight]
             for weight, version, _, _ in seen
             if weight._version != version or (copies and _differs(weight, copies, names[weight]))
         ]
-        grads, to_none, to_zeros = list[str](), list[str](), list[str]()
+        grads: list[str] = []
+        to_none: list[str] = []
+        to_zeros: list[str] = []
         for weight, _, grad, version in seen:
             now = weight.grad
             if now is not grad or (now is not None and now._version != version):
