@@ -206,7 +206,9 @@ class Checker:
                         told(event)
                 except Exception as error:
                     self.failed[name] = f"{type(error).__name__}: {error}"
-                self._spent[name] += time.perf_counter() - began
+                spent = time.perf_counter() - began
+                self._spent[name] += spent
+                self._total += spent
 
             return call
 

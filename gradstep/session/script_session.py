@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import NamedTuple, Protocol
 
@@ -473,7 +473,8 @@ class ScriptSession:
 
     def watching(self, held: Held) -> AbstractContextManager[None]:
         """Return what the checks observe a forward with."""
-        return self._checker.watching(self._moment(held, "forward"))
+        moment = self._moment(held, "forward")
+        return self._checker.watching(moment) if self._checker.due(moment.iteration) else nullcontext()
 
     def _moment(self, held: Held, phase: str) -> Moment:
         loop = self._loop
