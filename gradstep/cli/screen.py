@@ -133,6 +133,13 @@ def _python_of(options: argparse.Namespace, run: Run) -> str:
     return f"{run.target} lies in a project with its own Python: gradstep --python {own} runs it there" if own else ""
 
 
+def _runs_a_script(path: str) -> bool:
+    """Return whether a .steps script runs a training script, not a workload; read without its parser, which is slow."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        words = (line.split(maxsplit=1)[0] for line in file if line.strip())
+        return next((word for word in words if word in ("load", "run")), "") == "run"
+
+
 def _check(target: str) -> None:
     from gradstep.targets import check_target
 
@@ -197,7 +204,8 @@ def _show(
     from gradstep.session.transport.remote import RemoteSession
 
     # the engine first: it imports torch while the screen imports textual
-    session = RemoteSession.spawn(options.history, options.history_offload, run is not None, options.python or "")
+    runs = run is not None or (script is not None and _runs_a_script(script))
+    session = RemoteSession.spawn(options.history, options.history_offload, runs, options.python or "")
     try:
         from gradstep.tui.run import run_app
 

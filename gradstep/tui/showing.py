@@ -88,7 +88,7 @@ class Showing(Controller):
 
     def carried_out(self, command: Command) -> None:
         """Track whether the Ledger has anything to show."""
-        account = self.screen.account and not isinstance(command, Load)
+        account = self.screen.account and not isinstance(command, Load | Run)
         self.screen.account = isinstance(command, Backward) or account
 
     def _narrate(self, command: Command) -> None:

@@ -12,7 +12,7 @@ from gradstep.tui.commands.carrier import Carrier, Listener, Mark
 from gradstep.tui.commands.jobs import REFUSED_INSIDE, Job, Program
 from gradstep.tui.commands.play import Play
 from gradstep.tui.panels.why import hit_words
-from gradstep.values.commands import Command, Load, for_replay, line_of
+from gradstep.values.commands import Command, Load, Run, for_replay, line_of
 from gradstep.values.errors import GradstepError
 from gradstep.values.outcomes import Outcome, Problem, Stop
 
@@ -243,7 +243,7 @@ class CommandQueue(Carrier):
             self.place = place
             wanted, before = self._listener.requests() if due else (), self.stop.number
             outcome, views = await self._execute(command, wanted, report=due)
-            if isinstance(command, Load):
+            if isinstance(command, Load | Run):
                 self._parked = []
             paused = self._stopping or (bool(outcome.watches) and not job.replay)
             problem: Problem | None = None

@@ -11,7 +11,7 @@ from gradstep.steps.language.script import Line, Repeat, Script, Statement
 from gradstep.steps.runner import Runner
 from gradstep.tui.commands.jobs import Job, Program
 from gradstep.tui.panels.script import OpenScript
-from gradstep.values.commands import Command, Into, Load, Say, TravelCommand, Try
+from gradstep.values.commands import Command, Into, Load, Run, Say, TravelCommand, Try
 from gradstep.values.outcomes import Outcome, Problem
 
 
@@ -129,13 +129,13 @@ class Reading:
 
     @property
     def begins_with_load(self) -> bool:
-        """True when the next line is a load, so that nothing can be shown before it."""
-        return self._runner.line is not None and isinstance(self._runner.line.command, Load)
+        """True when the next line is a load or a run, so that nothing can be shown before it."""
+        return self._runner.line is not None and isinstance(self._runner.line.command, Load | Run)
 
     @property
     def loads(self) -> bool:
-        """True when the script loads a workload outside of any block."""
-        return any(isinstance(each, Line) and isinstance(each.command, Load) for each in self._script.statements)
+        """True when the script loads a workload, or runs a training script, outside of any block."""
+        return any(isinstance(each, Line) and isinstance(each.command, Load | Run) for each in self._script.statements)
 
     @property
     def preface(self) -> str:
@@ -201,7 +201,7 @@ class Reading:
 
     def to_load(self) -> Job:
         """Return the job of all lines up to and including the first load."""
-        return Job(lambda _: self._run(lambda ran: not isinstance(ran, Load)), goes_on=True, place=self._place)
+        return Job(lambda _: self._run(lambda ran: not isinstance(ran, Load | Run)), goes_on=True, place=self._place)
 
     def rest(self) -> Job:
         """Return the job of the lines up to and including the next narration, or of all remaining lines.

@@ -12,7 +12,7 @@ from gradstep.tui.commands.reading import StatementRunner
 from gradstep.tui.controllers.training import parse_commands
 from gradstep.tui.desk import Controller, Desk
 from gradstep.values import numbers
-from gradstep.values.commands import Command, Load
+from gradstep.values.commands import Command, Load, Run
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.files import refuse_to_overwrite
 from gradstep.values.outcomes import Problem
@@ -45,7 +45,7 @@ class CommandLines(Controller):
 
     def carried_out(self, command: Command) -> None:
         """Forget the names after a load."""
-        if isinstance(command, Load):
+        if isinstance(command, Load | Run):
             self._names = None
 
     # -- the line -----------------------------------------------------------------------------------------------------

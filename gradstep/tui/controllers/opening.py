@@ -19,7 +19,7 @@ from gradstep.tui.panels.why import Stage
 from gradstep.tui.render.lines import clean
 from gradstep.tui.showing import Showing
 from gradstep.values import numbers
-from gradstep.values.commands import Command, Load
+from gradstep.values.commands import Command, Load, Run
 from gradstep.values.errors import GradstepError
 from gradstep.values.outcomes import Problem
 
@@ -125,7 +125,7 @@ class Opening(Controller):
 
     def carried_out(self, command: Command) -> None:
         """Freeze the garbage collector's objects after a load, so that a collection during a key does not scan them."""
-        if isinstance(command, Load):
+        if isinstance(command, Load | Run):
             gc.freeze()
 
     # -- help and the end ---------------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ class Training(Controller):
         self.screen.run_worker(self._restart(), name="restart")
 
     async def _restart(self) -> None:
-        retry = self.screen.nothing_loaded and self.screen.reading is not None
+        retry = self.screen.reading is not None and (self.screen.nothing_loaded or self._run is not None)
         if retry:
             # the narration before the load runs again with the script
             self.queue.history.clear()
