@@ -198,7 +198,8 @@ class ScriptSession:
             return self._holding.look(*requests, at=at)
         inspector = self._inspector
         if inspector is None:
-            return tuple(NoView(0, "the script has not come to its first forward") for _ in requests)
+            why = "the script has not come to its first forward" if self.ended is None else _TRAINED_NOTHING
+            return tuple(NoView(self.stop.number, why) for _ in requests)
         if at and at != self.stop.number:
             return self._past.look(at, inspector, requests)
         views = inspector.stepper.here(lambda: inspector.look(self.stop.number, requests))
@@ -369,6 +370,8 @@ class ScriptSession:
         loop = self._loop
         assert loop is not None
         held = loop.held
+        if held is None and loop.stack.error is not None:  # its frames are looked at, with what it had until then
+            held = loop.found.held()
         if held is not None:
             self._for(held)
         self._number += 1

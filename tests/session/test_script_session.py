@@ -17,8 +17,9 @@ from gradstep.steps.language.parse import parse_line
 from gradstep.steps.language.script import Line
 from gradstep.values import commands as cmd
 from gradstep.values.expressions import Name
-from gradstep.values.views import LookModel, ModelView
+from gradstep.values.views import LookModel, ModelView, NoView
 from gradstep.values.views.inside import LookSource, SourceView
+from gradstep.values.views.stack import LookStack, StackView
 
 
 def parse(line: str) -> cmd.Command:
@@ -175,3 +176,24 @@ def test_a_stop_shows_the_scripts_own_line_before_a_phase_and_inside_it() -> Non
         session.execute(cmd.Out(phase=True))
         lines.append(session.execute(cmd.Into()).stop.torch)
     assert lines == [*["loss = F.cross_entropy(net(x), y)"] * 3, "loss.backward()"]
+
+
+def test_an_error_before_the_first_forward_is_looked_at_in_its_frames() -> None:
+    def load(columns: int) -> Tensor:
+        x = torch.ones(4, columns)
+        return x[:, 9]
+
+    with stepped(lambda: load(3)) as session:
+        assert session.stop.ended == "ended with exit code 1"
+        (view,) = session.look(LookStack())
+    assert isinstance(view, StackView)
+    assert view.frames[0].source.text == "return x[:, 9]"
+    assert [row.name for row in view.rows] == ["x", "columns"]
+
+
+def test_a_script_that_trains_nothing_ends_and_says_so() -> None:
+    with stepped(lambda: None) as session:
+        (view,) = session.look(LookModel())
+        assert session.stop.ended == "ended with exit code 0"
+        assert session.execute(cmd.Forward()).problem is not None
+    assert view == NoView(1, "No forward or backward was seen: it ran as `python` runs it.")
