@@ -238,7 +238,7 @@ class ScriptSession:
         wanted = self._wanted(command, loop)
         if wanted is not None:
             if self.ended is not None:
-                raise wrong("the script has ended", "there is nothing left to run", "R runs it again")
+                raise wrong("the script has ended", "there is nothing left to run", "restart the script")
             return self._go(wanted, command)
         if inspector is None:
             raise wrong("there is nothing to look at yet", "the script has run no forward", "")
@@ -324,7 +324,7 @@ class ScriptSession:
     # -- running -------------------------------------------------------------------------------------------------------
     def _run(self, command: cmd.Run) -> str:
         if self._program is not None:
-            raise wrong("a script runs already", self._program.name, "R runs it again")
+            raise wrong("a script runs already", self._program.name, "restart the script")
         if command.folder:
             os.chdir(command.folder)
         program = self._begin(command)

@@ -110,7 +110,7 @@ def test_what_needs_a_live_graph_says_so(inside: Session) -> None:
     position, before = inside.stop.position, digest(inside)
     (view,) = inside.look(LookNode(3), at=3)
     assert isinstance(view, NodeView)
-    assert "a graph is not kept" in view.note
+    assert "has no live graph" in view.note
     assert (inside.stop.position, digest(inside)) == (position, before)
 
 

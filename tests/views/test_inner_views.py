@@ -108,7 +108,7 @@ def test_before_its_first_node_the_call_says_what_is_about_to_run(session: Sessi
 def test_what_flows_there_can_not_be_set(session: Session) -> None:
     outcome = at_tanh(session).run("set node.in = 0")
     assert outcome.problem is not None
-    assert outcome.problem.what == "this is a stop in a forward; what can be changed is a gradient that flows"
+    assert outcome.problem.what == "this is a stop in a forward; only gradients can be edited"
     assert session.run("print norm(node.in)").problem is None
 
 

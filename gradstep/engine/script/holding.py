@@ -31,9 +31,7 @@ def held_workload(held: Held, tape: Tape | None, began: Randomness | None, name:
         GradstepError: no forward was recorded, or a part of it can't be copied or made again.
     """
     if tape is None or not tape.calls:
-        raise wrong(
-            "there is no forward to hold", "the script ran on to here", "press f first: the next forward is recorded"
-        )
+        raise wrong("there is no forward to hold", "the script ran on to here", "run `forward` first: it is recorded")
     if tape.loss is None:
         raise wrong(
             "the loss can't be computed again",

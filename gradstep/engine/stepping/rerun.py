@@ -147,7 +147,7 @@ def _as_it_began(held: Held, anyhow: bool = False) -> Iterator[bool]:
         what = f"{held.unrepeatable} keeps state that can't be captured, and would be changed by it"
         raise wrong("the forward is not run again", what, _INSTEAD)
     if point.loss is None or (first is None and not anyhow):
-        what = "a past stop that is only viewed has no graph that is alive"
+        what = "a past stop that is only viewed has no live graph"
         if point.steps_since_forward:
             what = "a step has changed the weights since, and their old values are not kept"
         raise wrong("the state that the forward began with is not kept", what, "go to that stop, or run forward again")
