@@ -62,6 +62,14 @@ class Moment:
         """The graph of the loss; walked at the first use."""
         return self.held.graph()
 
+    @property
+    def site(self) -> str:
+        """The line that called it, to tell one loss of a script from another; empty for a held workload."""
+        if "site" not in self._cache:
+            line = self.find_line()
+            self._cache["site"] = f"{line.file}:{line.line}"
+        return str(self._cache["site"])
+
     def parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the parameters by name."""
         yield from self.held.parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -97,9 +97,13 @@ def _is_scaled(node: Node) -> bool:
 class GraphCheck(Check):
     """A check that looks at the graph of the loss, in the first iterations, then seldom."""
 
+    often: ClassVar[int] = 0
+    """How many forwards are looked at from the first on, where there are to be more than usual."""
+
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the graph after a forward."""
-        graph = moment.graph if moment.phase == "forward" and sampled(moment.count) else None
+        due = moment.phase == "forward" and (moment.count < self.often or sampled(moment.count))
+        graph = moment.graph if due else None
         return () if graph is None else self.look(moment, graph)
 
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
