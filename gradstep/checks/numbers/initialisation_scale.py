@@ -1,0 +1,74 @@
+"""`initialisation-scale`: activations that explode or vanish through the layers of a fresh model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from gradstep.checks.check import Check, Moment, Seen
+from gradstep.engine.observe.stream import Consumer, ModuleLeft
+from gradstep.values.findings import Rule
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class InitialisationScale(Check):
+    """Compares the scale of what each layer returns with that of the first input, in the first forward."""
+
+    rule = Rule(
+        id="initialisation-scale",
+        severity="warning",
+        title="the initial weights are far too large or too small",
+        why="Activations that grow or shrink from layer to layer saturate or vanish, and so do the gradients on the "
+        "way back.",
+        detects="In the first forward, the standard deviation of a layer's output is the threshold times that of the "
+        "first "
+        "layer's input, or the inverse. Outputs that are exactly zero, of layers that begin as zero on purpose, are "
+        "left out.",
+        remedy="Initialise for the fan-in: nn.init.kaiming_normal_(layer.weight, nonlinearity='relu'), or normalise "
+        "between "
+        "layers.",
+        source="He et al. 2015, 'Delving Deep into Rectifiers' (variance kept from layer to layer); cs231n, 'Weight "
+        "initialization'",
+        threshold=1000.0,
+        unit="times the standard deviation of the input",
+    )
+
+    def __init__(self, threshold: float | None = None) -> None:
+        """Begin before the first forward."""
+        super().__init__(threshold)
+        self._input: Tensor | None = None
+        self._outputs: list[tuple[nn.Module, Tensor]] = []
+
+    def watches(self, moment: Moment) -> Consumer | None:
+        """Watch the layers of the first forward."""
+        return {ModuleLeft: self._left} if moment.iteration == 0 and not moment.count else None
+
+    def _left(self, event: ModuleLeft) -> None:
+        output, given = event.output, event.given
+        if not isinstance(event.module, _LAYERS) or not isinstance(output, Tensor) or output.numel() < 2:
+            return
+        if self._input is None:
+            first = (
+                next((each for each in given if isinstance(each, Tensor)), None) if isinstance(given, tuple) else None
+            )
+            if first is None or first.numel() < 2:
+                return
+            self._input = first.detach().float().std()
+        self._outputs.append((event.module, output.detach().float().std()))
+
+    def ended(self, moment: Moment) -> Iterable[Seen]:
+        """Look at what was measured, once."""
+        if moment.phase != "backward" or not self._outputs or self._input is None:
+            return
+        start, outputs, self._outputs = float(self._input), self._outputs, []
+        scales = torch.stack([scale for _, scale in outputs]).tolist()
+        for (module, _), scale in zip(outputs, scales, strict=True):
+            ratio = scale / start if start > 0 else 1.0
+            if scale > 0 and (ratio > self.threshold or ratio < 1 / self.threshold):
+                path = moment.held.paths.get(module, type(module).__name__)
+                what = f"{path} returns values with a standard deviation of {scale:.3g}, the input has {start:.3g}."
+                yield Seen(what, moment.at(module=path, panel="layers"), {"output": scale, "input": start})
+                return  # what follows is a consequence
