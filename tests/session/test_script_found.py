@@ -234,6 +234,19 @@ def test_a_fault_of_gradstep_in_a_phase_does_not_reach_the_script(monkeypatch: p
     assert any("gradstep could not follow" in each.text for each in outcomes)
 
 
+def test_what_a_step_changed_is_known_when_its_closure_was_stepped_through() -> None:
+    with stepped(run(lbfgs, [])) as session:
+        for command in (cmd.Forward(), cmd.Backward(), cmd.Step()):
+            session.execute(command)
+        assert "0.weight" in changed(session)
+
+
+def test_what_the_last_phase_changed_is_known_at_the_next_iteration() -> None:
+    with stepped(run(accumulation, [])) as session:
+        session.execute(cmd.NextIteration())
+        assert changed(session) == ["0.weight.grad", "0.bias.grad", "2.weight.grad", "2.bias.grad"]
+
+
 def test_the_batch_is_what_the_first_module_was_given_and_the_target_of_the_loss() -> None:
     with stepped(run(lbfgs, [])) as session:
         upto(session, "backward")

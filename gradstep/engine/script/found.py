@@ -57,7 +57,7 @@ class Found:
 
     # -- what is seen --------------------------------------------------------------------------------------------------
     def module(self, module: nn.Module, frame: FrameType | None) -> None:
-        """Note that an outermost module was called."""
+        """Note that an outermost module was called, and what the optimizers among the script's variables train."""
         if module in self._inside or module in self._without:
             return
         if next(module.parameters(), None) is None:
@@ -67,11 +67,9 @@ class Found:
         for value in [value for _, value in variables if issubclass(type(value), Optimizer)]:
             if "param_groups" in vars(value):  # of one that wraps another it is a property
                 self.optimizer(value, frame)
-        trained = {id(each) for optimizer in self.optimizers for each in _of(optimizer)}
-        modules = [value for _, value in variables if issubclass(type(value), nn.Module)]
-        for each in (module, *modules):
-            if each not in self._inside and (each is module or any(id(p) in trained for p in each.parameters())):
-                self._add(_whole(each, modules), names_of(frame))
+        if module not in self._inside:
+            modules = [value for _, value in variables if issubclass(type(value), nn.Module)]
+            self._add(_whole(module, modules), names_of(frame))
 
     def optimizer(self, optimizer: Optimizer, frame: FrameType | None) -> None:
         """Note that an optimizer was used."""
@@ -84,6 +82,7 @@ class Found:
             self._drop(each for each in replaced if _gone(each, optimizer, named))
         self.optimizers.append(optimizer)
         self._changed = True
+        self._owners(set(_of(optimizer)) - self._owned(), frame)
 
     def graph(self, roots: Iterable[Node | None], frame: FrameType | None) -> tuple[str, ...]:
         """Note the leaves of a graph: those that no module owns are parameters of the script's own.
@@ -143,6 +142,8 @@ class Found:
 
     def _owners(self, parameters: set[Tensor], frame: FrameType | None) -> None:
         """Add the models among the script's variables that own some parameters."""
+        if not parameters:
+            return
         modules = [value for _, value in named_values(frame) if issubclass(type(value), nn.Module)]
         for each in modules:
             if each not in self._inside and any(parameter in parameters for parameter in each.parameters()):

@@ -149,6 +149,8 @@ class ScriptLoop:
         """Where each phase was called last."""
         self._lines_at: dict[tuple[object, ...], str] = {}
         """The text of the line at each call site."""
+        self._nests = True
+        """False once a step has run no closure."""
         self._clipped: tuple[str, ...] = ()
         """The parameters whose `.grad` was written in front of the phase that runs."""
         self._copies = CopiesBefore()
@@ -397,6 +399,7 @@ class ScriptLoop:
         held.use_optimizer(phase.of, [])
         since = held.point.steps_since_forward + bool(books.used)
         calls, self._calls = tuple(self._calls), []
+        self._nests = bool(calls)
         changed = {"written": books.used, "again": books.again, "calls": calls, "rates_before": self._rates}
         changed["clipped"] = self._clipped
         self._note("step", self._line_of(phase), steps_since_forward=since, steps=held.point.steps + 1, **changed)
@@ -509,9 +512,9 @@ class ScriptLoop:
         wanted = self.wanted
         if is_transformed():  # a copy would be one of its tensors
             return False
-        if wanted.until == "phase":
-            return not wanted.names or phase in wanted.names
-        return wanted.until == "into" or (wanted.until == "iteration" and phase == "step")
+        if wanted.until == "phase" and wanted.names and phase not in wanted.names:
+            return phase == "step" and self._nests  # the user steps through its closure
+        return wanted.looks
 
     def _find_in_graph(self, phase: Phase) -> tuple[str, ...]:
         wanted = self.wanted.looks or self.held is None or not self.found.owns_parameters
