@@ -10,6 +10,7 @@ from types import FrameType
 from typing import NamedTuple, Protocol
 
 import torch
+from msgspec.structs import replace
 
 from gradstep.checks.check import Moment
 from gradstep.checks.checker import Checker
@@ -222,7 +223,7 @@ class ScriptSession:
             case cmd.Say(said):
                 return said
             case cmd.Break(kind="line", what=what):
-                line_of(what, _files())
+                command = replace(command, what=f"{what.rpartition(':')[0]}:{line_of(what, _files())[1]}")
             case cmd.Check(what) if what.startswith(("off ", "on ", "threshold ")):
                 return set_check(self._checker, what)
         inspector, loop = self._inspector, self._loop

@@ -197,3 +197,10 @@ def test_a_script_that_trains_nothing_ends_and_says_so() -> None:
         assert session.stop.ended == "ended with exit code 0"
         assert session.execute(cmd.Forward()).problem is not None
     assert view == NoView(1, "No forward or backward was seen: it ran as `python` runs it.")
+
+
+def test_a_breakpoint_on_a_line_without_code_is_on_the_next_line_that_has_some() -> None:
+    with stepped(plain([])) as session:
+        name, number = line_of_text("    return train").split(":")
+        made = session.execute(parse(f"break {name}:{int(number) + 1}"))  # a blank line
+        assert made.text == f"breakpoint 1: {name}:{int(number) + 3}"

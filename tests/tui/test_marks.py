@@ -26,8 +26,8 @@ from gradstep.values.views.inside import LookSource, SourceView
 SIZES = [(80, 24), (120, 40), (200, 60)]
 LOOPS = ("tensor", "graph", "log", "model", "why", "layers", "optimizer", "batch", "ledger", "timeline", "compare")
 INSIDE = ("inside", "jtv", "contributions", "source", "breakpoints")
-APART = {"loss", "output", "script", "findings"}
-"""A plot is drawn in whatever room there is; a script is opened below; a healthy loop has no findings."""
+APART = {"loss", "output", "script", "findings", "stack"}
+"""A plot is drawn in whatever room there is; a script is opened below; a healthy loop has no findings, and no stack."""
 SMALL = SIZES[0]
 
 
@@ -195,7 +195,7 @@ def test_source_is_counted_and_scrolled_by_the_lines_of_the_whole_file(size: tup
             for key in ("end", "pageup", "home", "pagedown", "down"):
                 await s.press(key)
                 mark, body = seen(panel)
-                numbers = [int(row.lstrip("▶ ").split()[0]) for row in body]
+                numbers = [int(row.lstrip("▶┃ ").split()[0]) for row in body]
                 assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
                 assert [row.split()[-1] for row in body] == [str(number) for number in numbers], "none is still to come"
                 assert (mark.get("↑", 0), mark.get("↓", 0)) == (numbers[0] - 1, 3002 - numbers[-1])

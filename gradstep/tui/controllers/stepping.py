@@ -12,6 +12,7 @@ from gradstep.tui.layout.layouts import INSIDE
 from gradstep.tui.panels.bars.position import own_name, place_words
 from gradstep.tui.panels.breakpoints import BreakpointsPanel
 from gradstep.tui.panels.graph.panel import GraphPanel
+from gradstep.tui.panels.source import SourcePanel
 from gradstep.values.commands import (
     Break,
     Command,
@@ -41,7 +42,9 @@ class Stepping(Controller):
         self._list = screen.panel(BreakpointsPanel)
         self._breaks = False
         """True once a breakpoint was set: their list is then always requested."""
+        self._source = screen.panel(SourcePanel)
         screen.panel(GraphPanel).breakpoints = screen.model.breakpoints = lambda: self.breakpoints
+        self._source.breakpoints = lambda: self.breakpoints
         self._list.changed = self._show_marks
 
     def handles(self) -> Mapping[str, Callable[[], object]]:
@@ -90,8 +93,8 @@ class Stepping(Controller):
         self._breaks = isinstance(command, Break) or (self._breaks and not isinstance(command, Load))
 
     def _show_marks(self) -> None:
-        self.screen.panel(GraphPanel).redraw()
-        self.screen.model.redraw()
+        for panel in (self.screen.panel(GraphPanel), self.screen.model, self._source):
+            panel.redraw()
 
     # -- continuing ---------------------------------------------------------------------------------------------------
     def act(self, line: str) -> None:
@@ -178,8 +181,10 @@ class Stepping(Controller):
         return self._list.all if self._breaks else ()
 
     def break_here(self) -> None:
-        """Set a breakpoint at the position, or delete the existing one."""
+        """Set a breakpoint at the position, or between phases of a script at its line; delete the existing one."""
         wanted = _break_at(self.queue.stop.position)
+        if wanted is None and self.queue.stop.script:
+            wanted = self._source.line_break
         if wanted is None:
             self.screen.say("a breakpoint needs a row of Graph or Model, or a stop inside a phase: go there first")
         else:

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
+from typing import NamedTuple
 
 from gradstep.tui.keys.in_keys import in_keys
 from gradstep.tui.keys.keyboard import DEFAULT_KEYS, Keyboard
+from gradstep.tui.panels.actions import Actions
+from gradstep.tui.panels.breakpoints import mark_of
 from gradstep.tui.panels.panel import Panel
+from gradstep.tui.render.copying import Copied
 from gradstep.tui.render.drawing import GUTTER, Drawing, empty, window
 from gradstep.tui.render.lines import Line, Row, clean
+from gradstep.values.commands import Break
 from gradstep.values.views import Request
-from gradstep.values.views.inside import LookSource, SourceView
+from gradstep.values.views.inside import Breakpoint, LookSource, SourceView
 
 _CUT = "…"
+
+
+class Marks(NamedTuple):
+    """What is marked besides the line that runs."""
+
+    at: int = 0
+    """The line of the cursor; 0 for none."""
+    breakpoints: tuple[tuple[int, Breakpoint], ...] = ()
+    """The breakpoints of the file, each with its line."""
+
+    def of(self, line: int) -> Breakpoint | None:
+        """Return the breakpoint of a line; None for none."""
+        return next((row for number, row in self.breakpoints if number == line), None)
 
 
 def draw(
@@ -23,6 +42,7 @@ def draw(
     first: int = 0,
     left: int = 0,
     keyboard: Keyboard = DEFAULT_KEYS,
+    marks: Marks = Marks(),  # noqa: B008
 ) -> Drawing:
     """Draw the file from its row `first` on, without the first `left` columns; `…` for lines that have not arrived."""
     if view is None or not view.lines:
@@ -31,10 +51,12 @@ def draw(
     total = max(view.total, view.first - 1 + len(view.lines))
     start, end = window(total, first, height)
     numbers = GUTTER + len(str(total))
-    lines = [
-        _line(clean(_text(view, number)), number, width, numbers, left, number == view.here)
-        for number in range(start + 1, end + 1)
-    ]
+    lines = []
+    for number in range(start + 1, end + 1):
+        here, at = number == view.here, number == (marks.at or view.here)
+        row = Row(width, at).add("▶" if here else "┃" if at else " ", "now")
+        row.add(*mark_of(marks.of(number)))
+        lines.append(_line(row, clean(_text(view, number)), number, numbers, left, here))
     name = f"{clean(PurePath(view.file).name)}:{view.here}"
     about = f"{name} {clean(view.function)}".rstrip() + (f", made {view.made}" if view.made else "")
     return Drawing(about, lines, total, start, end - start)
@@ -44,9 +66,8 @@ def _text(view: SourceView, number: int) -> str:
     return view.lines[number - view.first] if 0 <= number - view.first < len(view.lines) else _CUT
 
 
-def _line(text: str, number: int, width: int, numbers: int, left: int, here: bool) -> Line:
-    row = Row(width, here)
-    row.add("▶" if here else " ", "now").right(numbers, str(number), "now" if here else "dim").add("  ")
+def _line(row: Row, text: str, number: int, numbers: int, left: int, here: bool) -> Line:
+    row.right(numbers, str(number), "now" if here else "dim").add("  ")
     hidden = bool(text[:left].strip())
     shown = (_CUT if hidden else "") + text[left + hidden :]
     return row.add(shown, "bright" if here else "text").line()
@@ -58,14 +79,26 @@ def spare_indent(seen: Sequence[str], line: str, room: int) -> int:
     return max(0, min(indent, len(line) - room))
 
 
+def _short(file: str) -> str:
+    """Return how a breakpoint names a file: relative to the working directory, if it is in there."""
+    short = os.path.relpath(file)
+    return file if short.startswith(os.pardir) else short
+
+
+def _means(name: str, file: str) -> bool:
+    """Return whether a breakpoint's name of a file is this one: a path, or the end of it."""
+    return file == os.path.abspath(name) or file.endswith(os.sep + name)
+
+
 class SourcePanel(Panel[SourceView]):
-    """Source code around a line; it scrolls."""
+    """Source code around a line, with a cursor."""
 
     title = "Source"
     help_text = (
         "Your code. At a stop inside a forward, ▶ is the line that is running; inside a backward, the line that "
         "made the node. Otherwise it is the line that made the node under the cursor of Graph, or that uses the "
-        "parameter under the cursor of Model."
+        "parameter under the cursor of Model. In a training script, ▶ is the line of the frame that is selected in "
+        "Stack, and {break} sets or deletes a breakpoint on the line under the cursor."
     )
     shows = SourceView
 
@@ -77,6 +110,10 @@ class SourcePanel(Panel[SourceView]):
         self.left = 0
         self._from = 0
         """The first line to request; 0 to centre the line of the subject."""
+        self.at = 0
+        """The line of the cursor, from 1."""
+        self.breakpoints: Callable[[], tuple[Breakpoint, ...]] = tuple
+        """Returns all breakpoints."""
 
     def request(self) -> Request:
         """Return the request for the lines around the subject or the scroll position, more than are visible."""
@@ -89,8 +126,55 @@ class SourcePanel(Panel[SourceView]):
     def update(self, view: SourceView, before: SourceView | None) -> None:
         """Scroll to another line."""
         if before is None or (before.file, before.here) != (view.file, view.here):
-            self._from = 0
-            self._centre(view)
+            seen = before is not None and before.file == view.file and self._sees(view.here)
+            self._from, self.at = 0, view.here
+            if not seen:
+                self._centre(view)
+
+    def _sees(self, line: int) -> bool:
+        return self.first + 1 < line < self.first + self.body
+
+    def move(self, rows: int) -> None:
+        """Move the cursor."""
+        if self.view is not None and self.view.lines:
+            self.at = max(1, min(self.at + rows, self.view.total))
+            up, down = self.at - 1 - self.first, self.at - self.first - self.body
+            self.scroll_rows(min(up, 0) or max(down, 0))
+
+    def click_row(self, row: int) -> None:
+        """Move the cursor to the row."""
+        if self.view is not None and 0 <= self.first + row < self.view.total:
+            self.at = self.first + row + 1
+
+    def copied(self) -> Copied | None:
+        """Return the line under the cursor."""
+        if self.view is None or not self.view.lines:
+            return None
+        return Copied(f"line {self.at}", _text(self.view, self.at).strip())
+
+    @property
+    def line_break(self) -> Break | None:
+        """The breakpoint on the line under the cursor, set or not; None without a line."""
+        if self.view is None or not self.view.lines:
+            return None
+        there = self._marks.of(self.at)
+        return Break("line", there.what if there is not None else f"{_short(self.view.file)}:{self.at}")
+
+    def press(self, key: str, actions: Actions) -> bool:
+        """Set or delete a breakpoint on the line under the cursor of a script."""
+        wanted = self.line_break
+        if key != "break" or not actions.stop.script or wanted is None:
+            return False
+        actions.toggle_break(wanted)
+        return True
+
+    @property
+    def _marks(self) -> Marks:
+        if self.view is None:
+            return Marks()
+        file = self.view.file
+        lines = [(row, *row.what.rpartition(":")) for row in self.breakpoints() if row.kind == "line"]
+        return Marks(self.at, tuple([(int(line), row) for row, name, _, line in lines if _means(name, file)]))
 
     def scroll_rows(self, rows: int) -> None:
         """Scroll; lines that the view does not hold are requested."""
@@ -109,12 +193,12 @@ class SourcePanel(Panel[SourceView]):
 
     @property
     def cache_key(self) -> object:
-        """What the drawing depends on besides the view."""
-        return self.left
+        """Cursor, breakpoints, and what is scrolled out at the left."""
+        return self.left, self._marks
 
     def draw(self, width: int, height: int) -> Drawing:
         """Draw the body."""
-        return draw(self.view, width, height, self.first, self.left, self.keyboard)
+        return draw(self.view, width, height, self.first, self.left, self.keyboard, self._marks)
 
     def sideways(self, columns: int) -> None:
         """Scroll horizontally in steps of four columns."""

@@ -133,23 +133,26 @@ class _Columns:
         order = list(self._ORDER)
         if len({row.device for row in tensors}) > 1:  # what differs between them comes first
             order = ["norm", "device", "grad", "dtype"]
-        names = min(widest([_label(row) for row in rows], 4), max(8, width // 3))
+        names = min(widest([_label(row) for row in rows], 7), max(8, width // 3))
         self._kind = GUTTER + names + _GAP
         kinds = min(widest([_kind(row) for row in rows], 5), max(6, width // 4))
         self._value = self._kind + kinds + _GAP
         self._at: dict[str, int] = {}
         at = self._value
         for name in order:
-            cells = widest([_TEXTS[name](row) for row in tensors], 0)
-            if not cells or at + cells > width - 1:
+            cells = widest([_TEXTS[name](row) for row in tensors])
+            if not cells or at + max(cells, len(_HEADS[name])) > width - 1:
                 continue
+            cells = max(cells, len(_HEADS[name]))
             self._at[name], at = at, at + cells + _GAP
         self._names = names
 
     def heading(self, view: StackView) -> Line:
-        frame = view.frames[view.selected]
-        what = f"locals of {_function(frame)}" if frame.source.function else "variables of the module"
-        return Row(self._width).left(GUTTER, fit(what, self._width - GUTTER - 1), "dim").line()
+        what = "locals" if view.frames[view.selected].source.function else "globals"
+        row = Row(self._width).left(GUTTER, what, "dim").left(self._kind, "type", "dim")
+        for name, at in self._at.items():
+            row.left(at, _HEADS[name], "dim")
+        return row.line()
 
     def line(self, row: Variable, here: bool) -> Line:
         drawn = cursor(Row(self._width, here), here)
@@ -175,15 +178,14 @@ def _kind(row: Variable) -> str:
 
 
 def _norm(row: Variable) -> str:
-    if row.text:
-        return clean(row.text)
-    return "" if row.norm is None else f"norm {numbers.norm(row.norm)}"
+    return f"= {clean(row.text)}" if row.text else numbers.norm(row.norm)
 
 
 def _grad(row: Variable) -> str:
     return clean(row.grad_fn) or ("requires grad" if row.requires_grad else "")
 
 
+_HEADS = {"norm": "norm", "grad": "grad_fn", "dtype": "dtype", "device": "device"}
 _TEXTS: dict[str, Callable[[Variable], str]] = {
     "norm": _norm,
     "grad": _grad,
@@ -321,7 +323,8 @@ def variable_words(row: Variable) -> str:
     """Return everything that is known of a variable, in one line."""
     if row.shape is None:
         return clean(f"{row.name}: {row.kind} {row.text}".strip())
-    parts = (_kind(row), row.dtype, row.device, _norm(row), _grad(row))
+    norm = f"norm {_norm(row)}" if row.norm is not None and not row.text else _norm(row)
+    parts = (_kind(row), row.dtype, row.device, norm, _grad(row))
     return clean(f"{row.name}: {'  '.join(filter(None, parts))}")
 
 

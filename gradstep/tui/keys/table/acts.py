@@ -86,7 +86,7 @@ ACTS: tuple[Key, ...] = (
         "break",
         "B,f9",
         "breakpoint",
-        "set or delete a breakpoint: on the row under the cursor in Graph or Model, or at the current position",
+        "set or delete a breakpoint: on the row under the cursor in Graph, Model or Source, or at the current position",
         "Inside a phase",
         footer=Footer(inside=6),
     ),
