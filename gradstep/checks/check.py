@@ -10,13 +10,16 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from torch import Tensor
 from torch.optim import Optimizer
 
+from gradstep.checks.order import Order
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.held import Held
 from gradstep.engine.observe.stream import Consumer
 from gradstep.values.findings import Rule, Where
 from gradstep.values.views.inside import SourceLine
 
-PhaseName = Literal["forward", "backward", "step", "zero_grad"]
+PhaseName = Literal["forward", "backward", "step", "zero_grad", "evaluation", "scheduler", "scaler", "clip", "end"]
+"""With the phases: a forward without grad, a call of a scheduler or a `GradScaler`, clipping, the end of a script. Of
+these only the beginning is looked at."""
 
 
 class Seen(NamedTuple):
@@ -41,8 +44,24 @@ class Moment:
     """How many phases of this name ended before."""
     find_line: Callable[[], SourceLine] = SourceLine
     """Returns the line of the user's code that called it; an empty one where gradstep did."""
-    optimizer: Optimizer | None = None
-    """Of a step, the optimizer that steps; of a zero_grad by an optimizer, that one."""
+    of: Any = None
+    """What begins or has ended: the outermost module that is called, the `EngineCall`, the optimizer, the owner of the
+    gradients that are cleared, or the event (`observe/stream.py`)."""
+    args: tuple[Any, ...] = ()
+    """Of a forward or an evaluation that begins, the arguments of the module; for a held workload, the batch."""
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    grad_mode: bool = True
+    """Whether grad mode was on: checks run under `no_grad`."""
+    written: tuple[str, ...] = ()
+    """The parameters whose `.grad` the script itself has written since the last phase, as clipping does."""
+    find_site: Callable[[], tuple[object, ...]] = tuple
+    """Returns what tells this call from calls at other lines, or of other callers; empty for a held workload."""
+    find_variables: Callable[[], Iterable[tuple[str, Any]]] = tuple
+    """Returns the script's variables that are in scope; none for a held workload."""
+    within: tuple[str, ...] = ()
+    """The phases that it runs in: a closure is called inside `step`."""
+    order: Order = field(default_factory=Order)
+    """What the phases before have done."""
     script: bool = False
     """True for a script, whose loop is its own; False for a held workload, whose loop the user drives by hand."""
     _cache: dict[str, Any] = field(default_factory=dict)
@@ -70,14 +89,18 @@ class Moment:
             self._cache["site"] = f"{line.file}:{line.line}"
         return str(self._cache["site"])
 
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer that steps or clears; else the one that stepped last."""
+        return self.of if isinstance(self.of, Optimizer) else self.held.optimizer
+
     def parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the parameters by name."""
         yield from self.held.parameters
 
     def optimized(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the parameters of the optimizer of this step, by name."""
-        optimizer = self.optimizer or self.held.optimizer
-        for group in optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 name = self.held.names.get(parameter)
                 if name is not None:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 import gradstep.checks
 from gradstep.checks import requests
 from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.order import Order
 from gradstep.checks.requests.request import Request, on_a_copy
 from gradstep.checks.settings import project_settings
 from gradstep.engine.held import Held
@@ -98,8 +99,8 @@ class Checker:
         """By rule and place, in the order in which they were first seen."""
         self.new: list[str] = []
         """The rules of findings that the last phase has added."""
-        self._begun = ""
-        """The phase that has begun and not ended, where its begin was looked at."""
+        self._told = True
+        """True once a phase has ended: what is found after that is new."""
         self.failed: dict[str, str] = {}
         """The checks that raised, which is a fault of theirs, each with what: they are not run again."""
         self._began = time.perf_counter()
@@ -112,6 +113,7 @@ class Checker:
         """Forget what checks remember of earlier phases, not what they have found: the loop is elsewhere now."""
         self._checks = {name: kind(self._thresholds.get(name)) for name, kind in all_checks().items()}
         self._counts: Counter[str] = Counter()
+        self._order = Order()
 
     def switch(self, name: str, on: bool) -> str:
         """Switch a rule on or off; return what to print.
@@ -166,23 +168,30 @@ class Checker:
         if iteration != self._iteration:
             self._iteration = iteration
             spare = FREE + SHARE * (time.perf_counter() - self._began)
-            self._looks = iteration < ALWAYS or self._total <= spare
+            looked, self._looks = self._looks, iteration < ALWAYS or self._total <= spare
+            if self._looks and not looked:
+                self._order = Order(whole=False)
         if not self._looks:
             self.new = []
         return self._looks
 
     def begins(self, moment: Moment) -> None:
         """Have the checks look at a phase that begins."""
-        self.new, self._begun = [], moment.phase
+        self._begin_anew()
+        self._order.begins(moment)
         self._run(moment, "begins")
 
     def ended(self, moment: Moment) -> None:
         """Have the checks look at a phase that has ended."""
-        if self._begun != moment.phase:
-            self.new = []
-        self._begun = ""
+        self._begin_anew()
         self._run(moment, "ended")
+        self._order.ended(moment)
         self._counts[moment.phase] += 1
+        self._told = True
+
+    def _begin_anew(self) -> None:
+        if self._told:
+            self.new, self._told = [], False
 
     def watching(self, moment: Moment, everywhere: bool = False) -> AbstractContextManager[None]:
         """Return the context in which the checks observe a forward; `everywhere` on other threads too."""
@@ -217,13 +226,13 @@ class Checker:
     def moment(self, phase: str, held: Held, iteration: int, **known: object) -> Moment:
         """Return what the checks are given of a phase."""
         count = self._counts[phase]
-        return Moment(phase, held, iteration, count, script=self._script, **known)  # type: ignore[arg-type]
+        return Moment(phase, held, iteration, count, script=self._script, order=self._order, **known)  # type: ignore[arg-type]
 
     def _run(self, moment: Moment, edge: str) -> None:
         began = now = time.perf_counter()
         with unobserved(), torch.no_grad(), torch._C.DisableTorchFunction():
             for name, check in self._checks.items():
-                if name in self.off or name in self.failed or not self._due(name, moment, now):
+                if name in self.off or name in self.failed:
                     continue
                 try:
                     seen = check.begins(moment) if edge == "begins" else check.ended(moment)
@@ -235,9 +244,6 @@ class Checker:
                 self._spent[name] += after - now
                 now = after
         self._total += time.perf_counter() - began
-
-    def _due(self, name: str, moment: Moment, now: float) -> bool:
-        return moment.iteration < ALWAYS or self._spent[name] <= FREE + SHARE * (now - self._began)
 
     def _report(self, rule: Rule, seen: Seen, moment: Moment) -> None:
         key = (rule.id, seen.where.words)

@@ -14,6 +14,7 @@ from gradstep.engine.expressions.names import NothingThereError
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import Timeline
 from gradstep.engine.numbers.readable import dtype_name
+from gradstep.engine.observe.engine_calls import EngineCall
 from gradstep.engine.problems import problem_of
 from gradstep.session.answers import answer
 from gradstep.session.inspector import Inspector
@@ -112,7 +113,12 @@ class Executor:
         """Have the checks look at a phase that begins."""
         name, inspector = cmd.ACT_NAMES.get(type(act), ""), self.inspector
         if name in cmd.PHASES and inspector.runner.observed:
-            inspector.checker.begins(inspector.checker.moment(name, inspector.held, inspector.held.point.iteration))
+            held = inspector.held
+            of: object = {"forward": held.model, "backward": None}.get(name, held.optimizer)
+            if name == "backward":
+                of = EngineCall("torch.autograd.backward", (held.point.loss,), (None,), (), accumulates=True)
+            args = (held.batches.batch,) if name == "forward" else ()
+            inspector.checker.begins(inspector.checker.moment(name, held, held.point.iteration, of=of, args=args))
 
     def _go(self, command: cmd.Into | cmd.Over | cmd.Out | cmd.Continue | cmd.Until) -> tuple[WatchHit, ...]:
         """Step into a phase, or continue from a stop inside one."""

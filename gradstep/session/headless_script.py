@@ -79,6 +79,8 @@ class HeadlessScript:
         self.loop.watch()
         try:
             self.ended = self.program.run()
+            if not self.enough:
+                self.session.over()
         finally:
             self.loop.leave()
             self.seconds = time.perf_counter() - began

@@ -20,10 +20,10 @@ from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.problems import printable, problem_of
 from gradstep.engine.runner import Runner
 from gradstep.engine.script.found import NoOptimizer
-from gradstep.engine.script.frames import named_values, phase_line
+from gradstep.engine.script.frames import call_site, named_values, phase_line
 from gradstep.engine.script.holding import held_workload
 from gradstep.engine.script.lines import Places, line_of
-from gradstep.engine.script.loop import ScriptLoop, Wanted
+from gradstep.engine.script.loop import Begins, ScriptLoop, Wanted
 from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.script.program import Ended, Program
 from gradstep.engine.stepping.breakpoints import Breakpoints
@@ -33,7 +33,7 @@ from gradstep.session.held_copy import HeldCopy
 from gradstep.session.inspector import Inspector
 from gradstep.session.looking_back import LookingBack
 from gradstep.values import commands as cmd
-from gradstep.values.commands import HISTORY, Command
+from gradstep.values.commands import HISTORY, PHASES, Command
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression
 from gradstep.values.findings import Finding
@@ -104,8 +104,8 @@ class ScriptSession:
         self._past = LookingBack(history, history_offload)
         self.ended: Ended | None = None
         self._checker = Checker(script=True)
-        self._optimizer: torch.optim.Optimizer | None = None
-        """The one whose step runs, or ran last."""
+        self._begun = Begins("", None)
+        """The phase that began last."""
         self._holding: HeldCopy | None = None
         """What was copied from the script, while it is held."""
         self._stood = Stop()
@@ -122,6 +122,7 @@ class ScriptSession:
         loop.watch()
         try:
             self.ended = program.run()
+            self.over()
         except GradstepError as error:
             self.ended = Ended(2, error.problem)
         loop.leave()
@@ -468,30 +469,48 @@ class ScriptSession:
         except GradstepError:
             return False
 
-    def before(self, held: Held, phase: str, of: object) -> None:
-        """Have the checks look at a phase that begins."""
-        self._optimizer = of if isinstance(of, torch.optim.Optimizer) else None
-        moment = self._moment(held, phase)
+    def before(self, held: Held, begins: Begins) -> None:
+        """Have the checks look at what begins."""
+        if begins.name in PHASES:
+            self._begun = begins
+        moment = self._moment(held, begins)
         if self._checker.due(moment.iteration):
             self._checker.begins(moment)
 
     def watching(self, held: Held) -> AbstractContextManager[None]:
         """Return what the checks observe a forward with."""
-        moment = self._moment(held, "forward")
+        moment = self._moment(held, Begins("forward", None))
         return self._checker.watching(moment) if self._checker.due(moment.iteration) else nullcontext()
 
-    def _moment(self, held: Held, phase: str) -> Moment:
+    def over(self) -> None:
+        """Have the checks look at a script that has run to its end."""
+        loop = self._loop
+        if loop is not None and loop.held is not None and not loop.reason:
+            self.before(loop.held, Begins("end", None))
+
+    def _moment(self, held: Held, begins: Begins) -> Moment:
         loop = self._loop
         assert loop is not None
-        optimizer = self._optimizer if phase == "step" else None
         return self._checker.moment(
-            phase, held, loop.iteration, find_line=lambda: loop.stack.source, optimizer=optimizer
+            begins.name,
+            held,
+            loop.iteration,
+            find_line=lambda: loop.stack.source,
+            find_site=lambda: call_site(loop.stack.frame),
+            find_variables=lambda: named_values(loop.stack.frame),
+            of=begins.of,
+            args=begins.args,
+            kwargs=begins.kwargs,
+            grad_mode=begins.grad_mode,
+            written=begins.written,
+            within=begins.within,
         )
 
     def after(self, held: Held, phase: str, iteration: int) -> str:
         """Return the line of the breakpoint that the end of a phase hits; empty for none."""
         if self._checker.due(iteration):
-            self._checker.ended(self._moment(held, phase))
+            begun = self._begun if self._begun.name == phase else Begins(phase, None)
+            self._checker.ended(self._moment(held, begun))
         if not self._breakpoints.armed:
             return ""
         with torch.no_grad():

@@ -13,7 +13,9 @@ from holding import B, F, S, Z, failed, hold, run
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules import module as hooks_of_all
+from torch.nn.utils import clip_grad
 from torch.optim import Optimizer
+from torch.optim import lr_scheduler as schedulers
 from torch.optim import optimizer as optimizers
 from torch.utils.checkpoint import checkpoint
 
@@ -26,11 +28,14 @@ from gradstep.engine.observe.stream import (
     FunctionEntered,
     FunctionLeft,
     GradientArrives,
+    GradientsClipped,
     ModuleEntered,
     ModuleLeft,
     NodeAbout,
     NodeRan,
     OpRan,
+    ScalerCalled,
+    SchedulerSteps,
     StepEntered,
     StepLeft,
     StepSkipped,
@@ -187,6 +192,9 @@ def hooked() -> dict[str, object]:
         "step begins": tuple(optimizers._global_optimizer_pre_hooks.values()),
         "step ended": tuple(optimizers._global_optimizer_post_hooks.values()),
         "scaler": torch.amp.GradScaler._maybe_opt_step,
+        "scaler calls": tuple(vars(torch.amp.GradScaler)[name] for name in ("scale", "unscale_", "step", "update")),
+        "schedulers": tuple(vars(each)["step"] for each in (schedulers.LRScheduler, schedulers.ReduceLROnPlateau)),
+        "clips": clip_grad._group_tensors_by_device_and_dtype,
         "zero_grad": (Optimizer.zero_grad, nn.Module.zero_grad),
         "warnings": warnings.showwarning,
     }
@@ -210,6 +218,9 @@ def hooked() -> dict[str, object]:
         (StepSkipped, {"scaler"}),
         (ZeroEntered, {"zero_grad"}),
         (Zeroed, {"zero_grad"}),
+        (GradientsClipped, {"clips"}),
+        (SchedulerSteps, {"schedulers"}),
+        (ScalerCalled, {"scaler calls"}),
     ],
 )
 def test_what_nobody_asks_for_is_not_hooked(kind: type, installed: set[str]) -> None:
@@ -221,6 +232,30 @@ def test_what_nobody_asks_for_is_not_hooked(kind: type, installed: set[str]) -> 
         assert hooked() == inside
     assert {name for name, there in inside.items() if there != before[name]} == installed
     assert hooked() == before
+
+
+def test_clipping_schedulers_and_scalers_are_observed_however_they_were_imported() -> None:
+    net, seen, clip = Net(), list[str](), clip_grad.clip_grad_value_
+    optimizer, scaler = torch.optim.SGD(net.parameters(), lr=0.1), torch.amp.GradScaler("cpu")
+    schedule = schedulers.SequentialLR(
+        optimizer, [schedulers.ConstantLR(optimizer), schedulers.StepLR(optimizer, 2)], [2]
+    )
+    kinds: Any = {
+        GradientsClipped: lambda event: seen.append(f"clips {len(event.gradients)}"),
+        ScalerCalled: lambda event: seen.append(event.name),
+        SchedulerSteps: lambda event: seen.append(type(event.scheduler).__name__),
+    }
+    with observe(kinds):
+        schedulers.ExponentialLR(optimizer, 0.9)  # its constructor steps it, which is not a call of the user's
+        scaler.scale(net(X).sum()).backward()
+        scaler.unscale_(optimizer)
+        nn.utils.get_total_norm([each.grad for each in net.parameters() if each.grad is not None])
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        clip(net.a.parameters(), 0.1)
+        scaler.step(optimizer)
+        scaler.update()
+        schedule.step()
+    assert seen == ["scale", "unscale_", "clips 4", "clips 2", "step", "update", "SequentialLR", "ConstantLR"]
 
 
 def test_a_step_that_is_observed_writes_no_more_than_before() -> None:

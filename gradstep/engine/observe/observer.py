@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import wraps
 from threading import get_ident, local
 from types import FrameType
 from typing import Any
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.modules import module as hooks_of_all
-from torch.optim import Optimizer
+from torch.nn.utils import clip_grad
+from torch.optim import Optimizer, lr_scheduler
 from torch.optim import optimizer as optimizers
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
@@ -415,6 +417,47 @@ def _module_zero_grad(self: nn.Module, set_to_none: bool = True) -> None:
     _emit(stream.Zeroed(self, set_to_none))
 
 
+_CLIPS = frozenset({"_clip_grads_with_norm_", "clip_grad_value_"})
+
+
+def _group_to_clip(tensors: Any, *args: Any) -> Any:
+    """Stand in the place of what groups the gradients before they are clipped, however clipping was imported."""
+    if sys._getframe(1).f_code.co_name in _CLIPS:
+        _emit(stream.GradientsClipped(tuple(tensors[0])))
+    return _CLIPPING.own(tensors, *args)
+
+
+def _scheduler_step(of: type) -> _Replacement:
+    """Return the replacement of `step` of a scheduler's class."""
+
+    @wraps(vars(of)["step"])
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not getattr(self, "_is_initial", False):  # not the call of its constructor
+            _emit(stream.SchedulerSteps(self))
+        return made.own(self, *args, **kwargs)
+
+    made = _Replacement(frozenset({stream.SchedulerSteps}), of, "step", step)
+    return made
+
+
+def _scaler_call(name: Any) -> _Replacement:
+    """Return the replacement of a method of a `GradScaler`."""
+
+    @wraps(vars(GradScaler)[name])
+    def call(self: GradScaler, *args: Any, **kwargs: Any) -> Any:
+        if not self.is_enabled():
+            return made.own(self, *args, **kwargs)
+        if name != "scale":
+            _emit(stream.ScalerCalled(self, name, args[0] if args else None))
+            return made.own(self, *args, **kwargs)
+        result = made.own(self, *args, **kwargs)
+        _emit(stream.ScalerCalled(self, name, result))
+        return result
+
+    made = _Replacement(frozenset({stream.ScalerCalled}), GradScaler, name, call)
+    return made
+
+
 # -- what is in torch --------------------------------------------------------------------------------------------------
 class _Hook:
     """A hook in a table of torch's. Whether it is there is read from the table: an interrupt may come at any line."""
@@ -461,6 +504,14 @@ _FUNCTIONS = frozenset({stream.FunctionEntered, stream.FunctionLeft})
 _WARNINGS = _Replacement(_OPS | _FUNCTIONS, warnings, "showwarning", _show_warning)
 _SCALER = _Replacement(frozenset({stream.StepSkipped}), GradScaler, "_maybe_opt_step", _maybe_opt_step)
 _ZEROED: frozenset[type] = frozenset({stream.ZeroEntered, stream.Zeroed})
+_CLIPPING = _Replacement(
+    frozenset({stream.GradientsClipped}), clip_grad, "_group_tensors_by_device_and_dtype", _group_to_clip
+)
+_SCHEDULERS = [
+    _scheduler_step(each)
+    for each in vars(lr_scheduler).values()
+    if isinstance(each, type) and issubclass(each, lr_scheduler.LRScheduler) and "step" in vars(each)
+]
 _OPTIMIZER_ZERO_GRAD = _Replacement(_ZEROED, Optimizer, "zero_grad", _optimizer_zero_grad)
 _MODULE_ZERO_GRAD = _Replacement(_ZEROED, nn.Module, "zero_grad", _module_zero_grad)
 _REGIONS = Regions(_region_begins, _region_ended, lambda: _sync())
@@ -495,6 +546,9 @@ _IN_TORCH: tuple[_Hook | _Replacement, ...] = (
         _step_ended,
     ),
     _SCALER,
+    *map(_scaler_call, ("scale", "unscale_", "step", "update")),
+    *_SCHEDULERS,
+    _CLIPPING,
     _OPTIMIZER_ZERO_GRAD,
     _MODULE_ZERO_GRAD,
     _WARNINGS,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.autograd.graph import Node
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 Consumer: TypeAlias = "Mapping[type, Callable[[Any], Any]]"
 """The function to call for each kind of event."""
@@ -191,6 +193,27 @@ class StepSkipped(NamedTuple):
     """A `GradScaler` has not called `step` of an optimizer: some gradient is inf or NaN."""
 
     optimizer: Optimizer
+
+
+class GradientsClipped(NamedTuple):
+    """`clip_grad_norm_` or `clip_grad_value_` is about to write gradients."""
+
+    gradients: tuple[Tensor, ...]
+
+
+class SchedulerSteps(NamedTuple):
+    """`step` of a learning rate scheduler is called."""
+
+    scheduler: LRScheduler
+
+
+class ScalerCalled(NamedTuple):
+    """A `GradScaler` that is enabled has scaled a loss, or is about to do what it is called for."""
+
+    scaler: GradScaler
+    name: Literal["scale", "unscale_", "step", "update"]
+    of: Any
+    """The scaled loss, or losses; the optimizer; None for an update."""
 
 
 class ZeroEntered(NamedTuple):

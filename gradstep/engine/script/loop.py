@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any, Literal, Protocol
+from types import FrameType, MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from msgspec.structs import replace
@@ -23,7 +23,14 @@ from gradstep.engine.observe.forward import Watched, watch_forward
 from gradstep.engine.observe.functions import unobserved
 from gradstep.engine.observe.loop_phases import LoopPhases, Name, Phase
 from gradstep.engine.observe.observer import observe
-from gradstep.engine.observe.stream import EngineLeft, StepLeft, Zeroed
+from gradstep.engine.observe.stream import (
+    EngineLeft,
+    GradientsClipped,
+    ScalerCalled,
+    SchedulerSteps,
+    StepLeft,
+    Zeroed,
+)
 from gradstep.engine.script.copies import CopiesBefore, weights_of
 from gradstep.engine.script.found import Found
 from gradstep.engine.script.frames import call_site, callers, line_text, named_values
@@ -64,6 +71,22 @@ class Wanted:
         return self.until not in ("continue", "end")
 
 
+class Begins(NamedTuple):
+    """What begins in a script: a phase, or another call that is watched."""
+
+    name: str
+    of: Any
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = MappingProxyType({})
+    grad_mode: bool = True
+    written: tuple[str, ...] = ()
+    """The parameters whose `.grad` the script has written since the last phase."""
+    within: tuple[str, ...] = ()
+
+
+_CALLS = {GradientsClipped: "clip", SchedulerSteps: "scheduler", ScalerCalled: "scaler"}
+
+
 class Steps(Protocol):
     """What the loop needs of the session: breakpoints, and stepping inside a phase."""
 
@@ -92,8 +115,8 @@ class Steps(Protocol):
         """Return whether a condition holds now."""
         ...
 
-    def before(self, held: Held, phase: Name, of: object) -> None:
-        """Take note of a phase that begins, of an optimizer or a module."""
+    def before(self, held: Held, begins: Begins) -> None:
+        """Take note of what begins."""
         ...
 
     def watching(self, held: Held) -> AbstractContextManager[None]:
@@ -189,7 +212,7 @@ class ScriptLoop:
         last = {kind: told for kind, told in kept.items() if kind not in ends}
         # what has ended is in the ledger when the loop hears of it
         self._watching.enter_context(observe(first, phases))
-        self._watching.enter_context(observe(last, leaves=books.leaves))
+        self._watching.enter_context(observe(last, dict.fromkeys(_CALLS, self._called), leaves=books.leaves))
         self.lines.install()
 
     def leave(self) -> None:
@@ -238,7 +261,19 @@ class ScriptLoop:
         handle = self._handlers.get((phase.name, phase.edge))
         if handle is not None and trains:
             handle(phase)
+        elif phase.edge == "begins" and not trains and not phase.within:
+            self._before(phase, "evaluation")
         self.told(phase)
+
+    def _called(self, event: Any) -> None:
+        """Note a call that is not a phase."""
+        if not self.thread.released:
+            self._steps.before(self.found.held(), Begins(_CALLS[type(event)], event))
+
+    def _before(self, phase: Phase, name: str = "") -> None:
+        written = () if phase.within or name else self._clipped
+        known = (phase.of, phase.args, phase.kwargs, phase.grad_mode, written, phase.within)
+        self._steps.before(self.found.held(), Begins(name or phase.name, *known))
 
     def _begin(self, phase: Phase) -> None:
         """Begin another iteration with this phase, where it does; stop before it, if that is wanted."""
@@ -262,6 +297,7 @@ class ScriptLoop:
 
     def _forward_begins(self, phase: Phase) -> None:
         self._note_parts(phase)
+        self._before(phase)
         if self._forward is not None:
             return
         self._forward = stack = ExitStack()
@@ -308,6 +344,7 @@ class ScriptLoop:
                 self._now().saved = Saved()
             self._end_of("forward")
         into = self.wanted.until == "into"
+        self._before(phase)
         self._copy(phase)
         if (into or self._steps.inside("backward")) and self._now().graph() is not None:
             self._backward = stack = ExitStack()
@@ -386,7 +423,7 @@ class ScriptLoop:
         held = self._now()
         held.use_optimizer(phase.of, [])
         self._rates, self._calls = held.rates(), []
-        self._steps.before(held, "step", phase.of)
+        self._before(phase)
         self._copy(phase)
 
     def _step_ended(self, phase: Phase) -> None:
@@ -423,6 +460,7 @@ class ScriptLoop:
         self._end_of("step")
 
     def _zero_grad_begins(self, phase: Phase) -> None:
+        self._before(phase)
         if self.held is not None:
             self._copy(phase)
 

@@ -61,6 +61,12 @@ class Stack:
         return next(islice(self._walk(self._thread.frame or sys._getframe(1)), self.number, None), None)
 
     @property
+    def frame(self) -> FrameType | None:
+        """The selected frame itself."""
+        selected = self.selected
+        return None if selected is None else selected.frame
+
+    @property
     def source(self) -> SourceLine:
         """The line of the selected frame; an empty one for none."""
         selected = self.selected

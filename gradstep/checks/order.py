@@ -1,0 +1,135 @@
+"""What the phases of a loop have done so far, noted at each: what the checks of its order decide from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+if TYPE_CHECKING:
+    from gradstep.checks.check import Moment
+    from gradstep.engine.held import Held
+
+_KEPT = 256
+"""Backwards that are remembered while nothing uses or clears their gradients."""
+
+
+@dataclass
+class Ran:
+    """A backward, and what has become of its gradients."""
+
+    site: tuple[object, ...]
+    """Where it was called."""
+    wrote: set[str]
+    """The parameters that still hold its gradient."""
+    finite: bool
+    """Whether its loss was finite."""
+    used: bool = False
+    """True once a step has used some of it."""
+
+
+@dataclass
+class Discarded:
+    """The gradients of a backward, cleared before a step has used any of them."""
+
+    site: tuple[object, ...]
+    names: frozenset[str]
+    finite: bool
+    versions: dict[str, int]
+    """The version counters of some of these parameters: they change where a script updates weights itself."""
+
+
+@dataclass
+class Order:
+    """Backwards, steps, clears, and calls of schedulers, in the order in which they came.
+
+    Begun anew where iterations were left out: a check that remembers something forgets it when the order is another.
+    """
+
+    whole: bool = True
+    """False where iterations before were left out."""
+    backwards: int = 0
+    """Backwards that added to a `.grad` and have ended."""
+    steps: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    """How many steps each optimizer has made, by its id; skipped ones too."""
+    at_step: dict[int, int] = field(default_factory=dict)
+    """`backwards` at the last step of each optimizer, by its id."""
+    live: list[Ran] = field(default_factory=list)
+    """The backwards whose gradients are still there."""
+    discarded: list[Discarded] = field(default_factory=list)
+    """What was cleared unused since the parameters' last step."""
+    written: bool = False
+    """True where the script has written a `.grad` itself since the last step, other than by torch's clipping."""
+    scheduled: dict[int, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    """For the optimizers that have made no step, the calls of their schedulers, by the optimizer's id: whether its
+    gradients were there, waiting for a step."""
+    _clipped: bool = False
+    _held: Held | None = None
+
+    def begins(self, moment: Moment) -> None:
+        """Note what begins."""
+        if moment.held is not self._held:  # more was found in the script: names may mean others now
+            self._held, self.live, self.discarded = moment.held, [], []
+        if moment.phase == "clip":
+            self._clipped = True
+        elif moment.phase == "scheduler":
+            self._scheduler(moment, moment.of.scheduler.optimizer)
+        if moment.written:
+            self.written, self._clipped = self.written or not self._clipped, False
+        if moment.phase == "zero_grad":
+            self._cleared(moment, names_of(moment, moment.of))
+
+    def ended(self, moment: Moment) -> None:
+        """Note what has ended."""
+        if moment.phase == "backward" and getattr(moment.of, "accumulates", True):
+            self.backwards += 1
+            value = moment.value
+            wrote, finite = set(moment.held.point.written), value is None or isfinite(value)
+            self.live = [*self.live, Ran(moment.find_site(), wrote, finite)][-_KEPT:]
+        elif moment.phase == "step":
+            optimizer = moment.optimizer
+            names = names_of(moment, optimizer)
+            for ran in self.live:
+                ran.used = ran.used or not ran.wrote.isdisjoint(names)
+            self.discarded = [each for each in self.discarded if each.names.isdisjoint(names)]
+            self.steps[id(optimizer)] += 1
+            self.at_step[id(optimizer)] = self.backwards
+            self.written = False
+
+    def fresh(self, names: set[str]) -> list[Ran]:
+        """Return the backwards whose gradients of some parameters no step has used."""
+        return [ran for ran in self.live if not ran.used and not ran.wrote.isdisjoint(names)]
+
+    def thrown_away(self, names: set[str]) -> list[Discarded]:
+        """Return what was cleared unused since the last step of some parameters."""
+        return [each for each in self.discarded if not each.names.isdisjoint(names)]
+
+    def _cleared(self, moment: Moment, names: set[str]) -> None:
+        for ran in self.live:
+            gone = ran.wrote & names
+            ran.wrote -= names
+            if gone and not ran.used:
+                some = sorted(gone)[:3]
+                versions = {name: parameter._version for name, parameter in moment.parameters() if name in some}
+                self.discarded.append(Discarded(ran.site, frozenset(gone), ran.finite, versions))
+        self.live = [ran for ran in self.live if ran.wrote]
+        del self.discarded[:-_KEPT]
+
+    def _scheduler(self, moment: Moment, optimizer: Any) -> None:
+        if isinstance(optimizer, Optimizer) and not self.steps.get(id(optimizer)):
+            waiting = bool(self.fresh(names_of(moment, optimizer)))
+            self.scheduled[id(optimizer)].append(waiting)
+
+
+def names_of(moment: Moment, owner: object) -> set[str]:
+    """Return the names of the parameters of an optimizer or a module."""
+    held = moment.held
+    if isinstance(owner, Optimizer):
+        several: list[Tensor] = [each for group in owner.param_groups for each in group["params"]]
+    else:
+        several = list(owner.parameters()) if isinstance(owner, nn.Module) else []
+    return {held.names[each] for each in several if each in held.names}
