@@ -178,14 +178,14 @@ class Checker:
     def begins(self, moment: Moment) -> None:
         """Have the checks look at a phase that begins."""
         self._begin_anew()
-        self._order.begins(moment)
+        self._order.begins(moment.phase, moment.held, moment.of, bool(moment.written))
         self._run(moment, "begins")
 
     def ended(self, moment: Moment) -> None:
         """Have the checks look at a phase that has ended."""
         self._begin_anew()
         self._run(moment, "ended")
-        self._order.ended(moment)
+        self._order.ended(moment.phase, moment.held, moment.of, moment.find_site)
         self._counts[moment.phase] += 1
         self._told = True
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-if TYPE_CHECKING:
-    from gradstep.checks.check import Moment
-    from gradstep.engine.held import Held
+from gradstep.engine.held import Held
 
 _KEPT = 256
 """Backwards that are remembered while nothing uses or clears their gradients."""
@@ -70,29 +69,36 @@ class Order:
     _clipped: bool = False
     _held: Held | None = None
 
-    def begins(self, moment: Moment) -> None:
-        """Note what begins."""
-        if moment.held is not self._held:  # more was found in the script: names may mean others now
-            self._held, self.live, self.discarded = moment.held, [], []
-        if moment.phase == "clip":
-            self._clipped = True
-        elif moment.phase == "scheduler":
-            self._scheduler(moment, moment.of.scheduler.optimizer)
-        if moment.written:
-            self.written, self._clipped = self.written or not self._clipped, False
-        if moment.phase == "zero_grad":
-            self._cleared(moment, names_of(moment, moment.of))
+    def begins(self, phase: str, held: Held, of: Any, written: bool) -> None:
+        """Note what begins.
 
-    def ended(self, moment: Moment) -> None:
-        """Note what has ended."""
-        if moment.phase == "backward" and getattr(moment.of, "accumulates", True):
+        Args:
+            phase: the phase or call.
+            held: what is trained.
+            of: what it is of.
+            written: whether the script has written a `.grad` itself since the last phase.
+        """
+        if held is not self._held:  # more was found in the script: names may mean others now
+            self._held, self.live, self.discarded = held, [], []
+        if phase == "clip":
+            self._clipped = True
+        elif phase == "scheduler":
+            self._scheduler(of.scheduler.optimizer)
+        if written:
+            self.written, self._clipped = self.written or not self._clipped, False
+        if phase == "zero_grad":
+            self._cleared(held, self.names_of(of))
+
+    def ended(self, phase: str, held: Held, of: Any, site: Callable[[], tuple[object, ...]]) -> None:
+        """Note what has ended; `site` returns where it was called."""
+        if phase == "backward" and getattr(of, "accumulates", True):
             self.backwards += 1
-            value = moment.value
-            wrote, finite = set(moment.held.point.written), value is None or isfinite(value)
-            self.live = [*self.live, Ran(moment.find_site(), wrote, finite)][-_KEPT:]
-        elif moment.phase == "step":
-            optimizer = moment.optimizer
-            names = names_of(moment, optimizer)
+            value = held.point.value
+            wrote, finite = set(held.point.written), value is None or isfinite(value)
+            self.live = [*self.live, Ran(site(), wrote, finite)][-_KEPT:]
+        elif phase == "step":
+            optimizer = of if isinstance(of, Optimizer) else held.optimizer
+            names = self.names_of(optimizer)
             for ran in self.live:
                 ran.used = ran.used or not ran.wrote.isdisjoint(names)
             self.discarded = [each for each in self.discarded if each.names.isdisjoint(names)]
@@ -108,28 +114,26 @@ class Order:
         """Return what was cleared unused since the last step of some parameters."""
         return [each for each in self.discarded if not each.names.isdisjoint(names)]
 
-    def _cleared(self, moment: Moment, names: set[str]) -> None:
+    def _cleared(self, held: Held, names: set[str]) -> None:
         for ran in self.live:
             gone = ran.wrote & names
             ran.wrote -= names
             if gone and not ran.used:
                 some = sorted(gone)[:3]
-                versions = {name: parameter._version for name, parameter in moment.parameters() if name in some}
+                versions = {name: parameter._version for name, parameter in held.parameters if name in some}
                 self.discarded.append(Discarded(ran.site, frozenset(gone), ran.finite, versions))
         self.live = [ran for ran in self.live if ran.wrote]
         del self.discarded[:-_KEPT]
 
-    def _scheduler(self, moment: Moment, optimizer: Any) -> None:
+    def _scheduler(self, optimizer: Any) -> None:
         if isinstance(optimizer, Optimizer) and not self.steps.get(id(optimizer)):
-            waiting = bool(self.fresh(names_of(moment, optimizer)))
-            self.scheduled[id(optimizer)].append(waiting)
+            self.scheduled[id(optimizer)].append(bool(self.fresh(self.names_of(optimizer))))
 
-
-def names_of(moment: Moment, owner: object) -> set[str]:
-    """Return the names of the parameters of an optimizer or a module."""
-    held = moment.held
-    if isinstance(owner, Optimizer):
-        several: list[Tensor] = [each for group in owner.param_groups for each in group["params"]]
-    else:
-        several = list(owner.parameters()) if isinstance(owner, nn.Module) else []
-    return {held.names[each] for each in several if each in held.names}
+    def names_of(self, owner: object) -> set[str]:
+        """Return the names of the parameters of an optimizer or a module."""
+        names = {} if self._held is None else self._held.names
+        if isinstance(owner, Optimizer):
+            several: list[Tensor] = [each for group in owner.param_groups for each in group["params"]]
+        else:
+            several = list(owner.parameters()) if isinstance(owner, nn.Module) else []
+        return {names[each] for each in several if each in names}
