@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
-from gradstep.engine.held import Held
+from gradstep.engine.script.holding import Trained
 from gradstep.session.local import Session
 from gradstep.values import commands as cmd
 from gradstep.values.commands import Command
@@ -24,16 +24,19 @@ class HeldCopy:
 
     Args:
         workload: the copy.
-        held: what it was copied from.
+        trained: what it was copied from.
         history: maximum bytes of history.
         offload: True to keep the history of a model on a GPU in host memory.
         waiting: called with the name of the op that a pause waits for.
     """
 
     def __init__(
-        self, workload: Workload, held: Held, history: int, offload: bool, waiting: Callable[[str], None]
+        self, workload: Workload, trained: Trained, history: int, offload: bool, waiting: Callable[[str], None]
     ) -> None:
-        self._keeper, self._random = held.keeper, held.keeper.capture()
+        self._keeper = trained.held.keeper
+        self._random = self._keeper.capture()
+        if trained.computed and trained.began is not None:  # its first forward draws what the script's has drawn
+            self._keeper.restore(trained.began)
         self._session = Session(workload, history=history, history_offload=offload)
         self._session.can_pause(waiting, lambda: self._interrupted)
         self._interrupted = False

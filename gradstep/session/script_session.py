@@ -21,7 +21,7 @@ from gradstep.engine.problems import printable, problem_of
 from gradstep.engine.runner import Runner
 from gradstep.engine.script.found import NoOptimizer
 from gradstep.engine.script.frames import call_site, named_values, phase_line
-from gradstep.engine.script.holding import held_workload
+from gradstep.engine.script.holding import Trained, held_workload
 from gradstep.engine.script.lines import Places, line_of
 from gradstep.engine.script.loop import Begins, ScriptLoop, Wanted
 from gradstep.engine.script.main_thread import MainThread
@@ -302,12 +302,17 @@ class ScriptSession:
             raise wrong("a copy is held already", self.stop.workload, "`release` goes back to the script")
         if held is None or (self._inspector is not None and self._inspector.stepper.inside):
             raise wrong("there is nothing to hold here", "a phase is stopped inside", "`out phase` ends it")
-        workload, notes = held_workload(held, loop.tape, loop.began, f"{self.stop.workload} (held)")
+        trained = self._trained(loop, held)
+        workload, notes = held_workload(trained, f"{self.stop.workload} (held)")
         self._stood = self.stop
-        self._holding = copy = HeldCopy(workload, held, *self._history, self._on_waiting)
+        self._holding = copy = HeldCopy(workload, trained, *self._history, self._on_waiting)
         copy.take_over(self._breakpoints, None if self._inspector is None else self._inspector.selection)
         self.stop = copy.stop
         return notes
+
+    def _trained(self, loop: ScriptLoop, held: Held) -> Trained:
+        values = [value for _, value in named_values(self._thread.frame)]
+        return Trained(held, loop.tape, loop.began, loop.found.optimizers, values, loop.in_step)
 
     def _release(self) -> str:
         if self._holding is None:
@@ -432,7 +437,7 @@ class ScriptSession:
         made.stepper.breakpoints, made.stepper.pauses = self._breakpoints, True
         loop = self._loop
         assert loop is not None
-        made.copies = lambda: held_workload(held, loop.tape, loop.began, "")[0]
+        made.copies = lambda: held_workload(self._trained(loop, held), "")[0]
         made.stack, made.line = loop.stack, lambda: loop.stack.source
         made.scope.variables = lambda: loop.stack.variables
         if old is not None:

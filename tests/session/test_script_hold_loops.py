@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from gradstep.session.script_session import ScriptSession
 from gradstep.values import commands as cmd
 from gradstep.values.outcomes import Outcome
+from gradstep.values.views import LookModel, ModelView
 
 Loop = Callable[[list[Any]], Callable[[], None]]
 """Returns a training loop that leaves its results in a list."""
@@ -245,7 +247,6 @@ LOOPS: tuple[Loop, ...] = (
     own_function,
     autocast,
     recurrent,
-    closure,
     scheduled,
 )
 
@@ -278,3 +279,153 @@ def test_the_copy_gives_the_loss_of_the_script_and_the_script_goes_on_as_if_alon
         assert back.stop == stop
         phases(session)
     assert watched == alone
+
+
+def test_lbfgs_is_held_at_the_end_of_its_step_and_refused_in_the_middle() -> None:
+    alone: list[Any] = []
+    watched: list[Any] = []
+    closure(alone)()
+    with stepped(closure(watched)) as session:
+        forward(session, 2)
+        problem = session.execute(cmd.Hold()).problem
+        assert problem is not None
+        assert "middle of its step" in problem.what
+        session.execute(cmd.Step())
+        count = len(watched)
+        held = session.execute(cmd.Hold())
+        assert held.ok, held.problem
+        losses = [session.execute(cmd.Step()).stop.loss for _ in range(2)]
+        session.execute(cmd.Release())
+        phases(session)
+    assert watched == alone
+    assert losses[0] == watched[count:][2]
+
+
+def test_the_copy_has_the_gradients_that_were_accumulated() -> None:
+    with stepped(accumulation([])) as session:
+        forward(session, 2)
+        (script,) = session.look(LookModel())
+        assert session.execute(cmd.Hold()).ok
+        (held,) = session.look(LookModel())
+    assert isinstance(script, ModelView)
+    assert isinstance(held, ModelView)
+    assert [row.grad_norm for row in script.rows] == [row.grad_norm for row in held.rows]
+    assert any(row.grad_norm for row in held.rows)
+
+
+@pytest.mark.parametrize(("count", "optimizer"), [(1, "Adam"), (2, "SGD"), (3, "Adam")])
+def test_of_several_optimizers_the_one_whose_step_comes_next_is_held(count: int, optimizer: str) -> None:
+    with stepped(gan([])) as session:
+        forward(session, count)
+        held = session.execute(cmd.Hold())
+        assert held.stop.optimizer == optimizer
+        if count > 1:
+            assert "other optimizers are not in it" in held.text
+
+
+def test_a_scheduler_that_steps_with_the_optimizer_is_held_and_another_is_named() -> None:
+    with stepped(scheduled([])) as session:
+        forward(session, 3)
+        assert session.stop.lr == (0.025,)
+        assert session.execute(cmd.Hold()).ok
+        session.execute(cmd.Forward())
+        session.execute(cmd.Backward())
+        assert session.execute(cmd.Step()).stop.lr == (0.0125,)
+        assert session.execute(cmd.Release()).stop.lr == (0.025,)
+
+
+def test_the_scale_of_a_grad_scaler_is_left_out_and_that_is_said() -> None:
+    with stepped(autocast([])) as session:
+        forward(session, 1)
+        assert "GradScaler is left out" in session.execute(cmd.Hold()).text
+
+
+class Taking(nn.Module):
+    """A loss that is given an object."""
+
+    def forward(self, given: Output) -> Tensor:
+        """Return a loss."""
+        return given.logits.pow(2).mean()
+
+
+def test_an_object_that_the_script_made_of_tensors_with_a_graph_is_refused() -> None:
+    def train() -> None:
+        net, loss = nn.Linear(2, 1), Taking()
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(2):
+            out = net(torch.ones(3, 2))
+            loss(Output(out, out)).backward()
+            opt.step()
+
+    with stepped(train) as session:
+        forward(session, 1)
+        problem = session.execute(cmd.Hold()).problem
+        assert problem is not None
+        assert "Output" in problem.what
+
+
+def test_breakpoints_and_the_selection_are_taken_over_and_stop_inside_the_copy() -> None:
+    with stepped(plain([])) as session:
+        forward(session, 1)
+        session.execute(cmd.Break("module", "2", "exit"))
+        assert session.execute(cmd.Hold()).ok
+        stop = session.execute(cmd.Forward()).stop
+        assert stop.position is not None
+        assert stop.position.path == "2"
+        assert stop.held
+        assert session.execute(cmd.Undo(phase=True)).ok
+        assert session.execute(cmd.Release()).stop.script
+
+
+class Slow(nn.Module):
+    """A model that runs until it is interrupted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.slow = nn.Linear(2, 1), False
+        self.began = threading.Event()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Slow:
+        made = Slow()
+        made.slow, made.began = True, self.began
+        memo[id(self)] = made
+        for mine, its in zip(self.parameters(), made.parameters(), strict=True):
+            memo[id(mine)] = its
+        memo[id(self.inner)] = made.inner
+        return made
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run."""
+        while self.slow:
+            self.began.set()
+        return self.inner(x)
+
+
+def test_a_phase_of_the_copy_is_interrupted_and_rolled_back_and_the_script_is_not_paused() -> None:
+    net = Slow()
+
+    def train() -> None:
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(3):
+            opt.zero_grad()
+            net(torch.ones(3, 2)).pow(2).mean().backward()
+            opt.step()
+
+    def interrupts() -> None:
+        net.began.wait(30)
+        session.pause()
+
+    with stepped(train) as session:
+        session.execute(cmd.Step())
+        session._loop.began = None  # type: ignore[union-attr]  # its forward is not compared: it would not end
+        forward(session, 1)
+        session._loop.began = None  # type: ignore[union-attr]
+        assert session.execute(cmd.Hold()).ok
+        other = threading.Thread(target=interrupts)
+        other.start()
+        problem = session.execute(cmd.Forward()).problem
+        other.join()
+        assert problem is not None
+        assert problem.kind == "interrupted"
+        assert session.execute(cmd.Release()).ok
+        assert session.execute(cmd.Over()).stop.phase == "backward"

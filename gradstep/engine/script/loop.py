@@ -160,6 +160,8 @@ class ScriptLoop:
         """The sequence number at the last backward: a loss with a lower one was computed before it."""
         self._values: dict[tuple[object, ...], tuple[int, float | None]] = {}
         """The number of each loss, by the call site of its backward, and its last value."""
+        self.in_step = False
+        """True while an optimizer's step runs, which may have raised."""
         self._calls: list[float] = []
         """The losses in the step that runs."""
         self._rates: tuple[float, ...] = ()
@@ -419,6 +421,7 @@ class ScriptLoop:
         self._end_of("backward")
 
     def _step_begins(self, phase: Phase) -> None:
+        self.in_step = True
         self.found.optimizer(phase.of, phase.frame)
         held = self._now()
         held.use_optimizer(phase.of, [])
@@ -427,6 +430,7 @@ class ScriptLoop:
         self._copy(phase)
 
     def _step_ended(self, phase: Phase) -> None:
+        self.in_step = False
         found = vars(phase.of).get("found_inf")  # of a fused optimizer, whose kernel skips the step itself
         if isinstance(found, Tensor) and self.wanted.looks and found.item():
             self._step_skipped(phase)

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from enum import Enum
+from itertools import groupby
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
@@ -35,6 +40,25 @@ class Given(NamedTuple):
     number: int
 
 
+class Mode(NamedTuple):
+    """Grad mode, and autocast by device type with its dtype."""
+
+    grad: bool
+    autocast: tuple[tuple[str, torch.dtype], ...]
+
+    @classmethod
+    def now(cls) -> Mode:
+        """Return the modes of this thread."""
+        kinds = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
+        return cls(torch.is_grad_enabled(), tuple([(kind, torch.get_autocast_dtype(kind)) for kind in kinds]))
+
+    def enter(self, stack: ExitStack) -> None:
+        """Enter them until the stack is closed."""
+        stack.enter_context(torch.set_grad_enabled(self.grad))
+        for kind, dtype in self.autocast:
+            stack.enter_context(torch.autocast(kind, dtype))
+
+
 class Call(NamedTuple):
     """One call: of a module, an operation, or the `apply` of a custom Function."""
 
@@ -42,6 +66,8 @@ class Call(NamedTuple):
     leaves: tuple[Any, ...]
     """The leaves of arguments and keyword arguments: `Made`, `Given`, or a value."""
     spec: Any
+    mode: Mode
+    """The modes of torch that it ran in."""
 
 
 class Tape:
@@ -56,12 +82,14 @@ class Tape:
         """The numbers of given tensors that a call writes in place."""
         self.lost: list[str] = []
         """Tensors with a graph that no call of the tape returned, in words."""
+        self.opaque: list[str] = []
+        """The classes of arguments that hold such tensors inside: a copy would flow into the script's graph."""
         self._made: dict[int, Made] = {}
         self._given: dict[int, Given] = {}
         self._alive: list[Any] = []
         self._depth = 0
         """The calls of modules and Functions that run: what they call is theirs."""
-        self._pending: list[tuple[Any, Any]] = []
+        self._pending: list[tuple[Any, Any, Mode]] = []
 
     def consumer(self) -> Consumer:
         """Return what is to be subscribed."""
@@ -77,15 +105,15 @@ class Tape:
         """Note a call that begins."""
         self._depth += 1
         if self._depth == 1:
-            self._pending.append((function, self._arguments(args, kwargs)))
+            self._pending.append((function, self._arguments(args, kwargs), Mode.now()))
 
     def end(self, result: Any, raised: bool) -> None:
         """Note that it has ended."""
         self._depth = max(0, self._depth - 1)
         if self._depth == 0 and self._pending:
-            function, (leaves, spec) = self._pending.pop()
+            function, (leaves, spec), mode = self._pending.pop()
             if not raised:
-                self._add(Call(function, leaves, spec), result)
+                self._add(Call(function, leaves, spec, mode), result)
 
     def made(self, node: Node) -> tuple[str, Tensor] | None:
         """Return the operation or module that returned the tensor of a node, and the tensor; before `finish`."""
@@ -113,10 +141,10 @@ class Tape:
 
     def _ran(self, event: OpRan) -> None:
         name = getattr(event.func, "__name__", "")
-        tensors = any(isinstance(leaf, Tensor) for leaf in tree_leaves(event.result))
+        tensors = any(isinstance(leaf, Tensor) for leaf in leaves_of(event.result))
         if self._depth or name in _READS or not (tensors or name == "__setitem__"):
             return
-        call = Call(event.func, *self._arguments(event.args, event.kwargs))
+        call = Call(event.func, *self._arguments(event.args, event.kwargs), Mode.now())
         if _writes(name) and call.leaves and isinstance(call.leaves[0], Given):
             self.written.add(call.leaves[0].number)
         self._add(call, event.result)
@@ -126,11 +154,13 @@ class Tape:
         return tuple(self._argument(leaf) for leaf in leaves), spec
 
     def _argument(self, leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
-            return leaf
-        made = self._made.get(id(leaf))
+        made = None if _is_plain(leaf) else self._made.get(id(leaf))
         if made is not None:
             return made
+        if not isinstance(leaf, Tensor):
+            if any(isinstance(each, Tensor) and each.grad_fn is not None for each in leaves_of(leaf)):
+                self.opaque.append(type(leaf).__name__)
+            return leaf
         if id(leaf) not in self._given:
             if leaf.grad_fn is not None:
                 self.lost.append(
@@ -144,8 +174,8 @@ class Tape:
         number = len(self.calls)
         self.calls.append(call)
         self._alive.append(result)
-        for i, leaf in enumerate(tree_leaves(result)):
-            if isinstance(leaf, Tensor):
+        for i, leaf in enumerate(leaves_of(result)):
+            if not _is_plain(leaf):
                 self._made[id(leaf)] = Made(number, i)
 
     def copied(self, memo: dict[int, Any]) -> Tape:
@@ -153,11 +183,39 @@ class Tape:
         other = Tape()
         other.loss, other.lost, other.written = self.loss, self.lost, self.written
         other.given = [_copy(tensor, memo) for tensor in self.given]
-        for function, leaves, spec in self.calls:
-            fresh = tuple(_copy(leaf, memo) if isinstance(leaf, nn.Module) else leaf for leaf in leaves)
+        for function, leaves, spec, mode in self.calls:
+            fresh = tuple(leaf if _is_fixed(leaf) else copy.deepcopy(leaf, memo) for leaf in leaves)
             bound = copy.deepcopy(function, memo) if isinstance(function, nn.Module) else function
-            other.calls.append(Call(bound, fresh, spec))
+            other.calls.append(Call(bound, fresh, spec, mode))
         return other
+
+    def unscale(self, scales: Sequence[float]) -> bool:
+        """Take as the loss what a `GradScaler` has multiplied with one of these scales; return whether it has.
+
+        Call it on a copy: the script's tape keeps its loss.
+        """
+        if self.loss is None:
+            return False
+        call = self.calls[self.loss.call]
+        factors = [value for leaf in call.leaves if (value := self._factor(leaf)) in scales]
+        made = [leaf for leaf in call.leaves if isinstance(leaf, Made) and self._factor(leaf) not in scales]
+        if "mul" not in getattr(call.function, "__name__", "") or not factors or len(made) != 1:
+            return False
+        self.loss = made[0]
+        return True
+
+    def _factor(self, leaf: Any) -> float | None:
+        """Return the value of a given tensor of one element, also one that `to` has moved or `full` has made."""
+        while isinstance(leaf, Made):
+            call = self.calls[leaf.call]
+            name = getattr(call.function, "__name__", "")
+            if name not in ("to", "full"):
+                return None
+            leaf = next((each for each in call.leaves if name == "to" or isinstance(each, float)), None)
+        given = self.given[leaf.number] if isinstance(leaf, Given) else None
+        if given is None:
+            return leaf if isinstance(leaf, float) else None
+        return float(given.detach()) if given.numel() == 1 else None
 
     def play(self, given: Sequence[Tensor]) -> Tensor:
         """Make the calls again; return the loss.
@@ -171,11 +229,16 @@ class Tape:
         def leaf_of(leaf: Any) -> Any:
             if isinstance(leaf, Made):
                 return results[leaf.call][leaf.leaf]
-            return given[leaf.number] if isinstance(leaf, Given) else leaf
+            if isinstance(leaf, Given):
+                return given[leaf.number]
+            return leaf if _is_fixed(leaf) or isinstance(leaf, nn.Module) else copy.deepcopy(leaf)  # a cache grows
 
-        for function, leaves, spec in self.calls:
-            args, kwargs = tree_unflatten([leaf_of(leaf) for leaf in leaves], spec)
-            results.append(tree_leaves(function(*args, **kwargs)))
+        for mode, calls in groupby(self.calls, lambda call: call.mode):
+            with ExitStack() as stack:
+                mode.enter(stack)
+                for function, leaves, spec, _ in calls:
+                    args, kwargs = tree_unflatten([leaf_of(leaf) for leaf in leaves], spec)
+                    results.append(leaves_of(function(*args, **kwargs)))
         assert self.loss is not None
         loss: Tensor = results[self.loss.call][self.loss.leaf]
         return loss
@@ -185,6 +248,34 @@ def _writes(name: str) -> bool:
     """Return whether an operation writes its first argument in place, by its name."""
     in_place = name.endswith("_") and not name.endswith("__")
     return in_place or name == "__setitem__" or (name.startswith("__i") and name not in ("__invert__", "__index__"))
+
+
+_PLAIN = (int, float, complex, str, bytes, type(None), type(...), slice, torch.dtype, torch.device, torch.layout, Enum)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, _PLAIN)
+
+
+def _is_fixed(leaf: object) -> bool:
+    """Return whether a leaf of the arguments is used as it is: no call can change it."""
+    return isinstance(leaf, (*_PLAIN, Made, Given, torch.memory_format, FunctionType, BuiltinFunctionType, type))
+
+
+def leaves_of(value: object) -> list[Any]:
+    """Return the leaves of what a call returned; of an object such as a Hugging Face model's output, those in it too.
+
+    Nothing of the object is called.
+    """
+    found: list[Any] = []
+    for leaf in tree_leaves(value):
+        found.append(leaf)
+        if isinstance(leaf, (Tensor, nn.Module, *_PLAIN, FunctionType, type)):
+            continue
+        items = list(dict.values(leaf)) if isinstance(leaf, dict) else []
+        own = [*items, *getattr(leaf, "__dict__", {}).values()]
+        found += [each for each in tree_leaves(own) if isinstance(each, Tensor)]
+    return found
 
 
 def _copy(value: Any, memo: dict[int, Any]) -> Any:
