@@ -147,6 +147,12 @@ async def test_the_terminal_has_the_size_of_the_panel() -> None:
 
 
 @in_loop
+async def test_a_terminal_has_a_size_before_its_panel_was_ever_visible() -> None:
+    async with script((80, 24)) as run:
+        assert run.terminal.sizes == [(80, 24)]
+
+
+@in_loop
 async def test_a_script_that_waits_is_answered_with_one_key() -> None:
     async with script() as run:
         await run.runs_on()
@@ -322,6 +328,8 @@ async def test_keys_and_help_say_what_they_do_to_a_script() -> None:
         assert "next iteration" in run.on.rows()[-1]
         assert "space  " not in run.on.rows()[1]
         await run.on.press("question_mark")
-        while "In a training script" not in run.on.text():
+        pages = ""
+        for _ in range(10):
+            pages += " ".join(run.on.text().split())
             await run.on.press("pagedown")
-        assert "It cannot be run backward: T shows the recorded stops" in " ".join(run.on.text().split())
+        assert "It cannot be run backward: T shows the recorded stops" in pages

@@ -30,7 +30,9 @@ class OutputPanel(Panel[NoView]):
         super().__init__("output")
         self.terminal: Terminal | None = None
         """The terminal; None for a held workload."""
-        self.emulator = Emulator(answer=self._answer)
+        self._terminal_size = 80, 24
+        """Columns and rows of the terminal: those of the body when it was last visible."""
+        self.emulator = Emulator(*self._terminal_size, answer=self._answer)
         self.typing = False
         """True while keys go to the script."""
         self._at_end = True
@@ -39,7 +41,8 @@ class OutputPanel(Panel[NoView]):
     def connect(self, terminal: Terminal | None) -> None:
         """Draw this terminal from now on; what an earlier one showed stays."""
         self.terminal = terminal
-        self.resized()
+        if terminal is not None:
+            terminal.resize(*self._terminal_size)
 
     def write(self, text: str) -> None:
         """Take what the script printed; it is drawn later."""
@@ -68,6 +71,7 @@ class OutputPanel(Panel[NoView]):
         """Give the script's terminal the size of the body."""
         columns, rows = self.size.width - 2, self.body
         if columns > 0 and rows > 0:
+            self._terminal_size = columns, rows
             self.emulator.resize(columns, rows)
             if self.terminal is not None:
                 self.terminal.resize(columns, rows)
