@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from types import FrameType, MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
-import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -36,6 +35,7 @@ from gradstep.engine.script.found import Found
 from gradstep.engine.script.frames import call_site, callers, line_text, named_values
 from gradstep.engine.script.iterations import Iterations
 from gradstep.engine.script.lines import LineStops
+from gradstep.engine.script.losses import Losses
 from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.script.stack import Stack
 from gradstep.engine.script.tape import Tape
@@ -47,6 +47,8 @@ from gradstep.values.commands import Backward, Forward
 from gradstep.values.expressions import Expression
 from gradstep.values.numbers import listed
 
+_NOTES = 20
+"""Maximum number of lines that are printed at a stop."""
 Until = Literal["first", "phase", "iteration", "into", "continue", "end"]
 
 
@@ -156,16 +158,11 @@ class ScriptLoop:
         """What watches the forward that runs, from its first module call to the backward."""
         self._backward: ExitStack | None = None
         self._watched = Watched()
-        self._number = 0
-        """The sequence number at the last backward: a loss with a lower one was computed before it."""
-        self._values: dict[tuple[object, ...], tuple[int, float | None]] = {}
-        """The number of each loss, by the call site of its backward, and its last value."""
+        self._losses = Losses()
         self.in_step = False
         """True while an optimizer's step runs, which may have raised."""
-        self._calls: list[float] = []
-        """The losses in the step that runs."""
         self._rates: tuple[float, ...] = ()
-        """The learning rates when that began."""
+        """The learning rates when the step that runs began."""
         self._given: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None
         """What the first module of the forward was called with."""
         self._line = ""
@@ -247,7 +244,7 @@ class ScriptLoop:
         try:
             self._note_phase(phase)
         except Exception as error:  # a fault of gradstep's own is not one of the script
-            self.notes.append(f"gradstep could not follow a {phase.name}: {type(error).__name__}: {error}")
+            self._tell(f"gradstep could not follow a {phase.name}: {type(error).__name__}: {error}")
 
     def _note_phase(self, phase: Phase) -> None:
         trains = phase.name != "forward" or phase.grad_mode
@@ -332,7 +329,7 @@ class ScriptLoop:
     def _backward_begins(self, phase: Phase) -> None:
         call: EngineCall = phase.of
         called = self._forward is not None
-        forward = called or not self._computed_before(call)
+        forward = called or not self._losses.computed_before(call)
         self._close_forward()
         self._use_loss(phase)
         if forward and self.wanted.looks:
@@ -370,47 +367,35 @@ class ScriptLoop:
         held.point = replace(held.point, batch=batch)
         self._given = None
 
-    def _computed_before(self, call: EngineCall) -> bool:
-        """Return whether a loss was computed before the last backward: two losses of one forward."""
-        nodes = [each.grad_fn for each in call.outputs if isinstance(each, Tensor) and each.grad_fn is not None]
-        return bool(nodes) and all(node._sequence_nr() < self._number for node in nodes)
-
     def _use_loss(self, phase: Phase) -> None:
-        site = self._sites["backward"]
-        loss = _plain(next((each for each in phase.of.outputs if isinstance(each, Tensor)), None))
-        series, last = self._values.get(site, (len(self._values), None))
-        value = _value(loss)
-        self._values[site] = series, value
-        held = self._now()
+        held, line = self._now(), self._line_of(phase)
+
+        def name(loss: Tensor | None) -> str:
+            return next((name for name, each in named_values(phase.frame) if each is loss), line)
+
+        loss = self._losses.add(held, phase.of, self._sites["backward"], self.iteration, name)
         old = held.point
-        if series == len(held.loss_names):
-            names = (name for name, each in named_values(phase.frame) if each is loss)
-            held.loss_names.append(next(names, self._line_of(phase)))
-        held.loss_series.append(series)
         held.point = Point(
             phase="forward",
-            torch=self._line or self._line_of(phase),
+            torch=self._line or line,
             done=("forward",) if "step" in old.done or "zero_grad" in old.done else _with(old.done, "forward"),
             iteration=self.iteration,
-            loss=loss,
-            value=value,
-            change=None if value is None or last is None else value - last,
+            loss=loss.tensor,
+            value=loss.value,
+            change=loss.change,
             used_batch=True,
             watched=self._watched,
             steps=old.steps,
             transformed=is_transformed(),
         )
         self._line = ""
-        held.losses.append((self.iteration, _number(value)))
-        held.loss_rates.append(held.rates())
-        self._calls.append(_number(value))
 
     def _backward_ended(self, phase: Phase) -> None:
         if self._backward is not None:
             self._backward.close()
             self._backward = None
             self._steps.left()
-        self._number = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+        self._losses.ended()
         written = self.found.bookkeeper.written
         returned = "" if phase.of.accumulates else "torch.func" if is_transformed() else "torch.autograd.grad"
         freed = not phase.of.retains
@@ -425,7 +410,8 @@ class ScriptLoop:
         self.found.optimizer(phase.of, phase.frame)
         held = self._now()
         held.use_optimizer(phase.of, [])
-        self._rates, self._calls = held.rates(), []
+        self._rates = held.rates()
+        self._losses.begin()
         self._before(phase)
         self._copy(phase)
 
@@ -439,7 +425,7 @@ class ScriptLoop:
         held, books = self._now(), self.found.bookkeeper
         held.use_optimizer(phase.of, [])
         since = held.point.steps_since_forward + bool(books.used)
-        calls, self._calls = tuple(self._calls), []
+        calls = tuple(self._losses.begin())
         self._nests = bool(calls)
         changed = {"written": books.used, "again": books.again, "calls": calls, "rates_before": self._rates}
         changed["clipped"] = self._clipped
@@ -456,7 +442,7 @@ class ScriptLoop:
         held = self._now()
         held.use_optimizer(phase.of, [])
         bad = [name for each, name in held.names.items() if each.grad is not None and not all_finite(each.grad)]
-        self.notes.append(f"GradScaler skipped this step: inf or NaN in the gradient of {listed(bad)}")
+        self._tell(f"GradScaler skipped this step: inf or NaN in the gradient of {listed(bad)}")
         known = {"written": (), "skipped": tuple(bad), "rates_before": held.rates()}
         self._note("step", self._line_of(phase), steps=held.point.steps + 1, **known)
         held.saved = Saved()
@@ -501,7 +487,7 @@ class ScriptLoop:
         if not names:
             return
         if self.found.optimizers:
-            self.notes.append(f"written outside of optimizer.step: {listed(names)}")
+            self._tell(f"written outside of optimizer.step: {listed(names)}")
             return
         self._iterations.updates += 1
         held = self._now()
@@ -578,6 +564,11 @@ class ScriptLoop:
         self.held = self.found.held(checks)
         return self.held
 
+    def _tell(self, text: str) -> None:
+        """Have the next stop print a line, once; a script that runs on may have the same to tell in every iteration."""
+        if text not in self.notes and len(self.notes) < _NOTES:
+            self.notes.append(text)
+
     def _note(self, name: Name, line: str, **changed: Any) -> None:
         held = self._now()
         done = _with(held.point.done, name)
@@ -597,24 +588,6 @@ def all_finite(tensor: Tensor) -> bool:
     """Return whether no element is inf or NaN."""
     with unobserved():
         return bool(tensor.coalesce().values().isfinite().all() if tensor.is_sparse else tensor.isfinite().all())
-
-
-def _plain(loss: Tensor | None) -> Tensor | None:
-    """Return a loss without the wrappers that `torch.func` puts round it; what is inside has no graph of its own."""
-    functorch = torch._C._functorch
-    while loss is not None and functorch.is_functorch_wrapped_tensor(loss):
-        loss = functorch.get_unwrapped(loss)
-    return loss
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
-def _value(loss: Tensor | None) -> float | None:
-    if loss is None or loss.numel() != 1 or loss.is_complex() or loss.is_meta:
-        return None
-    return float(loss.detach().item())
 
 
 def _with(done: tuple[str, ...], phase: str) -> tuple[str, ...]:
