@@ -36,6 +36,8 @@ def samples(kind: Any, depth: int = 0) -> Iterator[Any]:
             yield tuple(samples(inner[0], depth + 1)) if depth < 4 else ()
         else:
             yield tuple(next(samples(a, depth)) for a in inner)
+    elif origin is dict:
+        yield {f"key {i}": value for i, value in enumerate(samples(get_args(kind)[1], depth))}
     elif hasattr(kind, "__struct_fields__"):
         yield from structs(kind, depth)
     else:
