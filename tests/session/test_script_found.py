@@ -286,3 +286,29 @@ def test_a_backward_that_returns_gradients_is_said_to_write_none(loop: Callable[
     with stepped(run(loop, [])) as session:  # type: ignore[arg-type]
         upto(session, "backward")
         assert why(session).sentence == f"{how} returned the gradients: it wrote no .grad."
+
+
+def test_an_optimizer_that_wraps_another_is_not_a_second_one() -> None:
+    class Wrapper(torch.optim.SGD):
+        """Shares the state of what it wraps, as Lightning's does."""
+
+        def __init__(self, inner: torch.optim.Optimizer) -> None:
+            vars(self).update(vars(inner))
+            self.inner = inner
+
+        def step(self, closure: object = None) -> None:
+            self.inner.step()
+
+    def train() -> list[torch.Tensor]:
+        model = net()
+        opt = Wrapper(sgd(model))
+        for _ in range(2):
+            F.mse_loss(model(X), Y).backward()
+            opt.step()
+            opt.inner.zero_grad()
+        return []
+
+    with stepped(run(train, [])) as session:
+        upto(session, "step")
+        assert optimizer(session).name == "SGD"
+        assert optimizer(session).others == ()

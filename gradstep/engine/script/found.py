@@ -66,16 +66,20 @@ class Found:
         variables = list(named_values(frame))
         for value in [value for _, value in variables if issubclass(type(value), Optimizer)]:
             if "param_groups" in vars(value):  # of one that wraps another it is a property
-                self.optimizer(value, frame)
+                self.optimizer(value, frame, used=False)
         if module not in self._inside:
             modules = [value for _, value in variables if issubclass(type(value), nn.Module)]
             self._add(_whole(module, modules), names_of(frame))
 
-    def optimizer(self, optimizer: Optimizer, frame: FrameType | None) -> None:
-        """Note that an optimizer was used."""
+    def optimizer(self, optimizer: Optimizer, frame: FrameType | None, used: bool = True) -> None:
+        """Note an optimizer; with `used` it is one that runs, and not one that may only wrap another."""
         for each in self.optimizers:
             if each is optimizer:
                 return
+        same = [each for each in self.optimizers if each.param_groups is optimizer.param_groups]
+        if same and not used:
+            return
+        self._drop(same)
         if self.optimizers:
             named, own = names_of(frame), {id(each) for each in _of(optimizer)}
             replaced = [each for each in self.optimizers if not own.isdisjoint(map(id, _of(each)))]
