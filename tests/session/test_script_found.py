@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -29,6 +30,7 @@ from test_script_loops import (
 from test_script_loops import scheduler_and_ema as with_scheduler
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradstep.engine.script.iterations import Iterations
 from gradstep.session.script_session import ScriptSession
@@ -312,3 +314,52 @@ def test_an_optimizer_that_wraps_another_is_not_a_second_one() -> None:
         upto(session, "step")
         assert optimizer(session).name == "SGD"
         assert optimizer(session).others == ()
+
+
+def test_a_dispatch_mode_of_the_script_sees_its_own_operations_only() -> None:
+    class Log(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    def train() -> None:
+        torch.manual_seed(0)
+        model = net()
+        opt = sgd(model)
+        with Log():
+            for _ in range(2):
+                opt.zero_grad()
+                F.mse_loss(model(X), Y).backward()
+                opt.step()
+
+    seen: list[str] = []
+    train()
+    alone = list(seen)
+    seen.clear()
+    with stepped(train) as session:
+        phases(session)
+    assert alone == seen
+
+
+def test_no_code_of_the_objects_among_the_variables_runs() -> None:
+    class Touchy:
+        """Raises whatever is asked of it."""
+
+        def __getattribute__(self, name: str) -> Any:
+            ran.append(name)
+            raise RuntimeError(name)
+
+        def train(self) -> None:
+            model = net()
+            opt = sgd(model)
+            for _ in range(2):
+                opt.zero_grad()
+                F.mse_loss(model(X), Y).backward()
+                opt.step()
+
+    ran: list[str] = []
+    with stepped(lambda: Touchy.train(Touchy())) as session:
+        phases(session)
+    assert session.ended is not None
+    assert session.ended.problem is None
+    assert ran == []

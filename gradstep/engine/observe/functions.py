@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from threading import local
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from gradstep.engine.observe.stream import Consumer, FunctionEntered
 
@@ -26,11 +27,12 @@ _HERE = _Thread()
 
 @contextmanager
 def unobserved() -> Iterator[None]:
-    """Hide what runs on this thread in the block from what observes."""
+    """Hide what runs on this thread in the block from what observes, and from the dispatch modes of the user's code."""
     was = _HERE.unobserved
     _HERE.unobserved = True
     try:
-        with torch._C.DisableTorchFunction():
+        modes = torch._C._len_torch_dispatch_stack()
+        with torch._C.DisableTorchFunction(), _disable_current_modes() if modes else nullcontext():
             yield
     finally:
         _HERE.unobserved = was

@@ -98,6 +98,11 @@ def named_values(frame: FrameType | None) -> Iterator[tuple[str, Any]]:
 def _values(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield from list(names.items())
     own = names.get("self")
-    if own is not None and not isinstance(own, type) and hasattr(own, "__dict__"):
-        inner = {**vars(own), **vars(own).get("_modules", {})} if isinstance(own, nn.Module) else vars(own)
-        yield from [(name, value) for name, value in inner.items() if isinstance(name, str)]
+    if own is None or issubclass(type(own), type):
+        return
+    try:
+        inside = object.__getattribute__(own, "__dict__")  # without the code of its class
+    except AttributeError:
+        return
+    modules = inside.get("_modules", {}) if issubclass(type(own), nn.Module) else {}
+    yield from [(name, value) for name, value in {**inside, **modules}.items() if isinstance(name, str)]

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from types import FrameType, MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
+import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils._python_dispatch import _disable_current_modes
 
 from gradstep.engine.debuggee.generators import Randomness
 from gradstep.engine.debuggee.loop import Point
@@ -242,7 +244,11 @@ class ScriptLoop:
             self.leave()
             return
         try:
-            self._note_phase(phase)
+            if torch._C._len_torch_dispatch_stack():  # the script's own modes see none of what is done here
+                with _disable_current_modes():
+                    self._note_phase(phase)
+            else:
+                self._note_phase(phase)
         except Exception as error:  # a fault of gradstep's own is not one of the script
             self._tell(f"gradstep could not follow a {phase.name}: {type(error).__name__}: {error}")
 
