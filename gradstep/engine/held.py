@@ -33,6 +33,8 @@ class Held(Debuggee):
         super().__init__(workload, device, progress, loose)
         self.offload = offload
         """True to keep copies of GPU tensors, for the history and for rollback, in host memory."""
+        self.models: tuple[str, ...] = ()
+        """The names of a script's models, where it has several; they begin the names of their parameters."""
         self.addends = Addends()
         self.bookkeeper = Bookkeeper(
             self.ledger, self.names, self.addends, lambda _: (len(self.losses), self.point.value)

@@ -107,8 +107,8 @@ class Inspector:
         """Returns the line of the selected frame of a script; an empty one for a held workload."""
         self.stack: Stack | None = None
         """The stack of a script; None for a held workload."""
-        self._opening: Expression | None = None
-        """What the tensor panel shows while nothing is selected, as last requested."""
+        self.opening: Expression | None = None
+        """What the tensor panel shows while nothing is selected: as last requested, or as set for a script."""
         self._opened: Selection | None = None
         """That, as a selection; resolved once for all views of one call of `look`."""
         self._tensors = TensorViewer()
@@ -150,7 +150,7 @@ class Inspector:
         made.selection, made.watches, made.stepper, made._past = self.selection, self.watches, self.stepper, True
         made.checker = self.checker
         made.scope.lets = self.scope.lets
-        made.set_to_none, made.timeline, made._opening = self.set_to_none, self.timeline, self._opening
+        made.set_to_none, made.timeline, made.opening = self.set_to_none, self.timeline, self.opening
         return made
 
     def look(self, stop: int, requests: Sequence[Request]) -> tuple[View, ...]:
@@ -164,8 +164,8 @@ class Inspector:
             self._differences.measures.forget()
 
         for request in requests:
-            if isinstance(request, LookTensor) and request.between is None:
-                self._opening = request.opening
+            if isinstance(request, LookTensor) and request.between is None and not self.held.script:
+                self.opening = request.opening
         self._record(stop, requests)
         self._node_views.requested(any(isinstance(request, _NODES) for request in requests))
         with torch.no_grad():
@@ -204,8 +204,8 @@ class Inspector:
     @property
     def _shown(self) -> Selection | None:
         """The selection that the panels show."""
-        if self.selection is None and self._opening is not None:
-            self._opened = self._opened or self.select(self._opening)
+        if self.selection is None and self.opening is not None:
+            self._opened = self._opened or self.select(self.opening)
             return self._opened
         return self.selection
 

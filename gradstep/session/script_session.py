@@ -35,9 +35,10 @@ from gradstep.session.looking_back import LookingBack
 from gradstep.values import commands as cmd
 from gradstep.values.commands import HISTORY, PHASES, Command
 from gradstep.values.errors import GradstepError, wrong
-from gradstep.values.expressions import Expression
+from gradstep.values.expressions import Expression, name_line
 from gradstep.values.findings import Finding
 from gradstep.values.outcomes import Outcome, Stop
+from gradstep.values.selection import read_selection
 from gradstep.values.views import NoView, Request, View
 
 _NOT_HERE = (cmd.NextBatch, cmd.Load, cmd.Pause, cmd.Checkpoint, cmd.Export, cmd.Branch, cmd.WhoWrote)
@@ -111,6 +112,8 @@ class ScriptSession:
         self._stood = Stop()
         """The script's stop meanwhile."""
         self._number = 0
+        self._opening = ""
+        """What is shown while nothing is selected."""
 
     # -- on the script's thread ----------------------------------------------------------------------------------------
     def run_script(self) -> Ended:
@@ -412,7 +415,7 @@ class ScriptSession:
             change,
             "" if isinstance(held.optimizer, NoOptimizer) else type(held.optimizer).__name__,
             held.rates(),
-            opening=held.opening(),
+            opening=self._open_on(held),
             findings=len(self._checker.findings),
             script=True,
             ended=self._how_ended,
@@ -424,6 +427,17 @@ class ScriptSession:
     @property
     def _how_ended(self) -> str:
         return "" if self.ended is None else f"ended with exit code {self.ended.code}"
+
+    def _open_on(self, held: Held) -> str:
+        """Have the inspector show, while nothing is selected, a weight of the model that was trained last; name it."""
+        matrices = {name for name, weight in held.parameters if weight.dim() > 1}
+        written = [name for name in held.point.written if name in matrices]
+        if held.models and written:
+            self._opening = name_line(written[-1])
+        elif not held.models or not self._opening:
+            self._opening = held.opening()
+        self._for(held).opening = read_selection(self._opening) if self._opening else None
+        return self._opening
 
     def _for(self, held: Held) -> Inspector:
         """Return the inspector of what was found; another one once more was found."""

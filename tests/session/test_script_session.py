@@ -17,7 +17,7 @@ from gradstep.steps.language.parse import parse_line
 from gradstep.steps.language.script import Line
 from gradstep.values import commands as cmd
 from gradstep.values.expressions import Name
-from gradstep.values.views import LookModel, ModelView, NoView
+from gradstep.values.views import LookModel, LookWhy, ModelView, NoView, WhyView
 from gradstep.values.views.inside import LookSource, SourceView
 from gradstep.values.views.stack import LookStack, StackView
 
@@ -204,3 +204,33 @@ def test_a_breakpoint_on_a_line_without_code_is_on_the_next_line_that_has_some()
         name, number = line_of_text("    return train").split(":")
         made = session.execute(parse(f"break {name}:{int(number) + 1}"))  # a blank line
         assert made.text == f"breakpoint 1: {name}:{int(number) + 3}"
+
+
+def two_models() -> None:
+    """Train two models in turn, as a GAN does."""
+    torch.manual_seed(0)
+    net_d, net_g = nn.Linear(2, 1), nn.Linear(3, 2)
+    opt_d, opt_g = torch.optim.SGD(net_d.parameters(), lr=0.1), torch.optim.SGD(net_g.parameters(), lr=0.1)
+    for _ in range(2):
+        opt_d.zero_grad()
+        net_d(net_g(torch.ones(4, 3)).detach()).sum().backward()
+        opt_d.step()
+        opt_g.zero_grad()
+        net_d(net_g(torch.ones(4, 3))).sum().backward()
+        opt_g.step()
+
+
+def test_of_two_models_the_one_that_a_loss_does_not_depend_on_misses_no_gradient() -> None:
+    with stepped(two_models) as session:
+        for sentence, more, opening in (
+            ("backward() wrote the .grad of net_d and nothing else.", "does not depend on net_g", "net_d.weight"),
+            ("wrote the .grad of net_g, and added to that of net_d: it is now the sum of 2", "", "net_"),
+        ):
+            opened = session.execute(cmd.Backward()).stop.opening
+            (why,) = session.look(LookWhy())
+            assert isinstance(why, WhyView)
+            assert sentence in why.sentence
+            assert more in " ".join(why.more)
+            assert opened.startswith(opening)
+            assert why.element.startswith(opening)
+        assert session.execute(cmd.Step()).stop.opening == "net_g.weight"

@@ -128,7 +128,8 @@ class Debuggee:
         """Return the parameter or buffer with a name; a shared one has several names."""
         path, _, own = name.rpartition(".")
         module = next((m for m in (self._module(path),) if m is not None), None)
-        found = module._parameters.get(own, module._buffers.get(own)) if module is not None else None
+        parts = () if module is None else (module._parameters, module._buffers)
+        found = next((part[own] for part in parts if own in part), None)  # those of a scripted module have no `get`
         others = (*self.parameters, *self.buffers()) if found is None else ()
         return found if found is not None else next((t for n, t in others if n == name), None)
 

@@ -174,6 +174,7 @@ class Found:
         )
         made = Held(workload, first.device, loose=loose)
         made.optimizers = list(self.optimizers) or [optimizer]
+        made.models = tuple(model._modules) if len(self._models) > 1 else ()
         self._keep_accounts(made)
         if old is not None:
             made.losses, made.loss_rates, made.point = old.losses, old.loss_rates, old.point

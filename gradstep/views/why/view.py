@@ -133,9 +133,11 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
     written = held.point.written
     if held.point.returned:
         return f"{held.point.returned} returned the gradients: it wrote no .grad.", []
-    by_name = dict(held.parameters)
+    reached = [model for model in held.models if any(name.startswith(f"{model}.") for name in written)]
+    apart = [model for model in held.models if reached and model not in reached]
+    by_name = {name: p for name, p in held.parameters if name.partition(".")[0] not in apart}
     added = sorted({held.ledger.entry(name).added for name in written})
-    missing = [name for name, p in held.parameters if p.requires_grad and p.grad is None]
+    missing = [name for name, p in by_name.items() if p.requires_grad and p.grad is None]
     more = []
     if held.point.flows is not None:
         lines = [line_of(flow.change) for flow in held.point.flows.flows]
@@ -147,8 +149,11 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
         total = math.sqrt(math.fsum(n * n for n in every)) if all(map(math.isfinite, every)) else float("nan")
         frozen = _frozen(held)
         still = f"; frozen: {numbers.listed(frozen)}" if frozen else ""
-        given = f"{len(written)} of {len(by_name)} parameters received a gradient"
+        of = f" of {numbers.listed(reached)}" if apart else ""
+        given = f"{len(written)} of {len(by_name)} parameters{of} received a gradient"
         more.append(f"{given}; total norm {numbers.norm(total)}{still}")
+    if apart:
+        more.append(f"the loss does not depend on {numbers.listed(apart)}")
     if missing:
         where = f"`why {name_line(missing[0])}.grad` shows where its path ends"
         more.insert(0, f"no gradient reached {numbers.listed(missing)}: {where}")
@@ -159,6 +164,10 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
         stale = f", {used} of them already used by a step" if used else ""
         sums = f"it is now the sum of {added[-1]} backwards{stale}"
         clear = "" if held.script else " Clear it with `zero_grad`."
+        fresh = [model for model in reached if _added(held, model) == {1}]
+        if fresh:
+            rest = numbers.listed([model for model in reached if model not in fresh])
+            return f"backward() wrote the .grad of {numbers.listed(fresh)}, and added to that of {rest}: {sums}.", more
         return f"backward() added to .grad: {sums}.{clear}", more
     if any(name in changed for name, _ in held.parameters):
         return "backward() wrote .grad, and a hook of the workload changed weights meanwhile.", more
@@ -168,8 +177,17 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
     if not held.saved.known:
         return f"backward() wrote .grad. Whether it changed a weight {_unknown(held)}.", more
     if held.script:
-        return "backward() wrote .grad and nothing else.", more
+        return (
+            f"backward() wrote {f'the .grad of {numbers.listed(reached)}' if apart else '.grad'} and nothing else.",
+            more,
+        )
     return "backward() wrote .grad and nothing else. Weights change when you run `step` (optimizer.step()).", more
+
+
+def _added(held: Held, model: str) -> set[int]:
+    """Return how many backwards were added to the gradients of one of a script's models since they were cleared."""
+    names = [name for name in held.point.written if name.startswith(f"{model}.")]
+    return {held.ledger.entry(name).added for name in names}
 
 
 def _step(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, list[str]]:
