@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import signal
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -22,12 +23,12 @@ class Alone(NamedTuple):
     status: int
 
 
-def alone(path: Path, *arguments: str) -> Alone:
-    """Run a script with `python` in a terminal."""
+def alone(path: Path, *arguments: str, module: str = "") -> Alone:
+    """Run a script, or a module beside it, with `python` in a terminal."""
     pid, main = pty.fork()
     if not pid:
         os.chdir(path.parent)
-        os.execv(sys.executable, [sys.executable, path.name, *arguments])
+        os.execv(sys.executable, [sys.executable, *(["-m", module] if module else [path.name]), *arguments])
     printed = b""
     while True:
         try:
@@ -56,9 +57,9 @@ class Watched:
             self.died = event.how
         self.changed.set()
 
-    async def run(self, path: Path, *arguments: str) -> Outcome | None:
-        """Run a script to its first stop."""
-        return await self.do(Run(path.name, arguments, folder=str(path.parent)))
+    async def run(self, path: Path, *arguments: str, module: str = "") -> Outcome | None:
+        """Run a script, or a module beside it, to its first stop."""
+        return await self.do(Run(module or path.name, arguments, bool(module), str(path.parent)))
 
     async def do(self, command: Command) -> Outcome | None:
         """Carry out a command; None when the engine ended meanwhile."""
@@ -78,11 +79,11 @@ class Watched:
         await asyncio.wait_for(self.changed.wait(), 60)
 
 
-async def to_the_end(path: Path, *arguments: str) -> tuple[str, str]:
+async def to_the_end(path: Path, *arguments: str, module: str = "") -> tuple[str, str]:
     """Run a script through; return what it printed, and how it ended in the words of the screen."""
     watched = Watched()
     try:
-        outcome = await watched.run(path, *arguments)
+        outcome = await watched.run(path, *arguments, module=module)
         while outcome is not None and not outcome.stop.ended:
             assert outcome.ok
             outcome = await watched.do(Continue())
@@ -94,5 +95,6 @@ async def to_the_end(path: Path, *arguments: str) -> tuple[str, str]:
 
 
 def as_ended(status: int) -> str:
-    """Return an exit status of a run alone in the words of the screen."""
+    """Return an exit status of a run alone in the words of the screen: of an interrupt, what a shell makes of it."""
+    status = 128 - status if status == -signal.SIGINT else status
     return f"ended with exit code {status}" if status >= 0 else exit_words(status)

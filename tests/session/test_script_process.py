@@ -11,6 +11,8 @@ from textwrap import dedent
 import pytest
 from running_scripts import Watched, alone, as_ended, to_the_end
 
+from gradstep.session.transport import connection
+
 TRAINS = """
 import torch
 torch.manual_seed(0)
@@ -75,6 +77,8 @@ SCRIPTS = {
     """,
     "os._exit": "import os; print('gone'); import sys; sys.stdout.flush(); os._exit(3)",
     "text": "import sys; sys.exit('no data')",
+    "interrupted": "print('x')\ntry:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise KeyboardInterrupt from e\n",
+    "hook": "import sys\nsys.excepthook = lambda *_: print('own hook')\nraise ValueError(1)\n",
     "raises": "def f(x):\n    return 1 / x\n\nprint('a')\nf(0)\n",
     "segfault": "import ctypes; print('on the brink', flush=True); ctypes.string_at(0)",
     "abort": "import os; os.abort()",
@@ -97,6 +101,36 @@ def test_a_script_prints_and_ends_as_alone(name: str, tmp_path: Path) -> None:
     printed, ended = asyncio.run(to_the_end(path, "--lr", "0.1"))
     assert printed == by_itself.printed
     assert ended == as_ended(by_itself.status)
+
+
+def test_a_traceback_through_a_forward_has_no_frame_of_gradsteps(tmp_path: Path) -> None:
+    path = written(tmp_path, "import torch\nnet = torch.nn.Linear(2, 1)\nnet(torch.ones(1, 3))\n")
+    printed, ended = asyncio.run(to_the_end(path))
+    assert "mat1 and mat2" in printed
+    assert "net(torch.ones(1, 3))" in printed
+    assert "gradstep/" not in printed
+    assert ended == "ended with exit code 1"
+
+
+def test_a_module_runs_as_python_m_runs_it(tmp_path: Path) -> None:
+    package = tmp_path / "tool"
+    package.mkdir()
+    (package / "__init__.py").write_text("value = 3\n")
+    (package / "train.py").write_text(
+        "import sys\nfrom . import value\n"
+        "print(value, sys.argv, sys.orig_argv[1:], __name__, __package__, __spec__.name, sys.path[0])\n"
+        "sys.exit(-1)\n"
+    )
+    by_itself = alone(package, "--x", module="tool.train")
+    assert "tool.train" in by_itself.printed
+    printed, ended = asyncio.run(to_the_end(package, "--x", module="tool.train"))
+    assert (printed, ended) == (by_itself.printed, "ended with exit code 255")
+
+
+def test_a_script_that_the_kernel_killed_for_memory_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "oom_kills", iter(range(9)).__next__)
+    _, ended = asyncio.run(to_the_end(written(tmp_path, SCRIPTS["kill"])))
+    assert ended == "killed by SIGKILL: the kernel was out of memory"
 
 
 ASKS = """

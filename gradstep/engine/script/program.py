@@ -14,7 +14,9 @@ from importlib.machinery import SourceFileLoader
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple
 
-from gradstep.engine.problems import is_ours, problem_of
+from msgspec.structs import replace
+
+from gradstep.engine.problems import frames_of, is_ours, problem_of
 from gradstep.values.errors import wrong
 from gradstep.values.outcomes import Problem
 
@@ -106,14 +108,20 @@ def _run(code: CodeType) -> Ended:
         exec(code, sys.modules["__main__"].__dict__)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
-            return Ended(end.code or 0)
+            return Ended((end.code or 0) & 0xFF)
         print(end.code, file=sys.stderr)  # noqa: T201
         return Ended(1)
     except BaseException as error:
         _strip(error)
-        sys.excepthook(type(error), error, error.__traceback__)
-        code_ = 130 if isinstance(error, KeyboardInterrupt) else 1
-        return Ended(code_, problem_of(error, "the script"), error)
+        try:
+            sys.excepthook(type(error), error, error.__traceback__)
+        except BaseException:  # a script may replace it
+            sys.__excepthook__(type(error), error, error.__traceback__)
+        problem = problem_of(error, "the script")
+        if isinstance(error, KeyboardInterrupt):
+            what = "KeyboardInterrupt was not caught."
+            return Ended(130, replace(problem, what=what, frames=frames_of(error.__traceback__)), error)
+        return Ended(1, problem, error)
     return Ended(0)
 
 

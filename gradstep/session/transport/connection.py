@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from gradstep.session.transport.process import Link, exit_words
+from gradstep.session.transport.process import Link, exit_words, oom_kills
 from gradstep.session.transport.shell import read_reports
 from gradstep.session.transport.wire import Frames
 
@@ -52,6 +52,7 @@ class Connection:
         self._unsent = bytearray()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._over = False
+        self._oom_kills = oom_kills()
         self._hung_up = False
         """True once nobody can write output any more."""
         self._shell = link.pid
@@ -200,7 +201,9 @@ class Connection:
                 self._link.pid = number
             else:
                 status = os.waitstatus_to_exitcode(number)
-                self._ended(f"ended with exit code {status}" if status >= 0 else exit_words(status))
+                how = f"ended with exit code {status}" if status >= 0 else exit_words(status)
+                out_of_memory = status == -signal.SIGKILL and oom_kills() > self._oom_kills
+                self._ended(f"{how}: the kernel was out of memory" if out_of_memory else how)
         if not data:
             self._ended("killed with its terminal")
 

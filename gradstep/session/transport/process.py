@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -118,6 +119,15 @@ def die_with(parent: int, by: int = signal.SIGKILL) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by, 0, 0, 0)
     if os.getppid() != parent:  # it ended before the call
         os._exit(1)
+
+
+def oom_kills() -> int:
+    """Return how many processes the kernel has killed for want of memory, from Linux's /proc; 0 elsewhere."""
+    with suppress(OSError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
 
 
 def exit_words(status: int) -> str:

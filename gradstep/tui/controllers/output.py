@@ -129,6 +129,8 @@ class ScriptOutput(Controller):
 
     def take(self, event: events.Key | events.Paste) -> bool:
         """Type a key or pasted text into the script's terminal; return False when keys are gradstep's."""
+        if self.screen.focus_panel is not self.screen.output:
+            self._turn(False)
         if not self.screen.output.typing:
             return False
         if isinstance(event, events.Key) and event.key in ("escape", "ctrl+z"):
