@@ -12,7 +12,7 @@ from gradstep.engine.script.program import Ended
 from gradstep.session.script_session import ScriptSession
 from gradstep.values import commands as cmd
 from gradstep.values.commands import HISTORY
-from gradstep.values.outcomes import Outcome
+from gradstep.values.outcomes import Outcome, Running
 
 
 @dataclass
@@ -32,9 +32,11 @@ class Function:
 
 
 @contextmanager
-def stepped(trains: Callable[[], object], history: int = HISTORY) -> Iterator[ScriptSession]:
+def stepped(
+    trains: Callable[[], object], history: int = HISTORY, on_running: Callable[[Running], None] = lambda _: None
+) -> Iterator[ScriptSession]:
     """Yield a session that stands before the first forward of `trains`."""
-    session = ScriptSession(lambda _: Function(trains), history=history)
+    session = ScriptSession(lambda _: Function(trains), history=history, on_running=on_running)
     thread = threading.Thread(target=session.run_script, daemon=True)
     thread.start()
     session.execute(cmd.Run("train.py"))

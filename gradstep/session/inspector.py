@@ -213,6 +213,10 @@ class Inspector:
     def _selected(self) -> str:
         return self.selection.path if self.selection is not None else ""
 
+    def running_losses(self, stop: int, request: LookLoss) -> LossView:
+        """Return the losses of a script that runs on another thread: those that the last stop has shown, and more."""
+        return self._losses.view(self.held, stop, request, same=True)
+
     def _with_beside(self, view: LossView, request: LookLoss) -> LossView:
         """Return the losses with those of the requested branch beside them, if that branch exists."""
         branch = self.timeline.branches.get(request.beside) if self.timeline is not None else None

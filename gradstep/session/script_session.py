@@ -37,9 +37,9 @@ from gradstep.values.commands import HISTORY, PHASES, Command
 from gradstep.values.errors import GradstepError, wrong
 from gradstep.values.expressions import Expression, name_line
 from gradstep.values.findings import Finding
-from gradstep.values.outcomes import Outcome, Stop
+from gradstep.values.outcomes import Outcome, Running, Stop
 from gradstep.values.selection import read_selection
-from gradstep.values.views import NoView, Request, View
+from gradstep.values.views import LookLoss, NoView, Request, View
 
 _NOT_HERE = (cmd.NextBatch, cmd.Load, cmd.Pause, cmd.Checkpoint, cmd.Export, cmd.Branch, cmd.WhoWrote)
 """With edits and time travel, what only a held workload can do."""
@@ -78,6 +78,7 @@ class ScriptSession:
         thread: where the script stops; another one where nobody waits there.
         on_progress: called with what a `Run` waits for.
         on_waiting: called with what a pause of a held copy waits for.
+        on_running: called a few times a second while the script runs on.
         history: maximum bytes of recorded stops; 0 records none.
         history_offload: True to keep what is recorded of tensors on a GPU in host memory.
     """
@@ -88,10 +89,11 @@ class ScriptSession:
         thread: MainThread | None = None,
         on_progress: Callable[[str], object] = lambda _: None,
         on_waiting: Callable[[str], None] = lambda _: None,
+        on_running: Callable[[Running], None] = lambda _: None,
         history: int = HISTORY,
         history_offload: bool = False,
     ) -> None:
-        self._on_progress, self._on_waiting = on_progress, on_waiting
+        self._on_progress, self._on_waiting, self._on_running = on_progress, on_waiting, on_running
         self._history = history, history_offload
         self._thread, self._begin = thread or MainThread(), begin
         self.log: list[Command] = []
@@ -114,6 +116,8 @@ class ScriptSession:
         self._number = 0
         self._opening = ""
         """What is shown while nothing is selected."""
+        self._look_loss: LookLoss | None = None
+        """What Loss has asked for last."""
 
     # -- on the script's thread ----------------------------------------------------------------------------------------
     def run_script(self) -> Ended:
@@ -207,6 +211,7 @@ class ScriptSession:
             return tuple(NoView(self.stop.number, why) for _ in requests)
         if at and at != self.stop.number:
             return self._past.look(at, inspector, requests)
+        self._look_loss = next((each for each in requests if isinstance(each, LookLoss)), self._look_loss)
         views = inspector.stepper.here(lambda: inspector.look(self.stop.number, requests))
         self._past.shown("" if inspector.selection is None else inspector.selection.line, requests, views)
         return views
@@ -353,7 +358,7 @@ class ScriptSession:
             stepper.stepping.will(kind if not (isinstance(command, cmd.Out) and command.phase) else "end")  # type: ignore[arg-type]
         if stepper is not None:
             stepper.notes = []
-        self._thread.go()
+        self._thread.go(self._runs_on)
         self._came()
         stepped = [] if self._inspector is None else self._inspector.stepper.notes
         notes, loop.notes = "\n".join([*stepped, *loop.notes]), []
@@ -365,6 +370,28 @@ class ScriptSession:
             how = f"{self.stop.workload} {self.stop.ended}." + ("" if trained else f" {_TRAINED_NOTHING}")
             return "\n".join(filter(None, [notes, how]))
         return notes
+
+    def _runs_on(self) -> None:
+        """Report where the script is while it runs; no tensor is read for it."""
+        loop, inspector = self._loop, self._inspector
+        if loop is None or loop.held is None or inspector is None:
+            return
+        held = loop.held
+        point, (loss, change) = held.point, held.point.last_loss
+        now = replace(
+            self.stop,
+            phase=point.phase,
+            torch=point.torch,
+            done=point.done,
+            iteration=loop.iteration,
+            loss=loss,
+            loss_change=change,
+            lr=held.loss_rates[-1] if held.loss_rates else self.stop.lr,
+            position=None,
+            hit="",
+        )
+        look = self._look_loss
+        self._on_running(Running(now, None if look is None else inspector.running_losses(self.stop.number, look)))
 
     def _line_places(self) -> Places:
         places: dict[str, dict[int, tuple[int, ...]]] = {}

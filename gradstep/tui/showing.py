@@ -17,12 +17,13 @@ from gradstep.tui.panels.why import Stage
 from gradstep.tui.render.lines import clean
 from gradstep.tui.render.svg import svg_of
 from gradstep.tui.render.textual_internals import paint
+from gradstep.values import numbers
 from gradstep.values.commands import PHASES, Backward, Command, Load, Run, Say, Screenshot, Show, line_of
 from gradstep.values.errors import GradstepError
 from gradstep.values.expressions import Expression
 from gradstep.values.files import refuse_to_overwrite, write_text
-from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Stop, Waiting
-from gradstep.values.views import Request, View
+from gradstep.values.outcomes import Died, Event, Outcome, Output, Progress, Running, Stop, Waiting
+from gradstep.values.views import LossView, Request, View
 
 _LONG_STAGE = 10.0
 """Seconds after which a factory that still runs is questioned."""
@@ -106,6 +107,8 @@ class Showing(Controller):
                 self.begin_stage(stage)
             case Waiting(what):
                 self.screen.say(f"pausing: {clean(what)} must end first")
+            case Running(stop, losses):
+                self._runs_on(stop, losses)
             case Output(text):
                 if self.screen.session.terminal is not None:
                     self._script_output.printed(text)
@@ -136,6 +139,21 @@ class Showing(Controller):
                 self._script_output.ended()
                 self.screen.rearrange()
                 self.screen.redraw()
+
+    def _runs_on(self, stop: Stop, losses: LossView | None) -> None:
+        """Show how far a running script is; what else is shown is of its last stop."""
+        screen = self.screen
+        if self.queue.running is None:  # it has stopped since
+            return
+        screen.status.stop = screen.phases.stop = stop
+        pause = self.keyboard.named("pause")
+        where = f"iteration {stop.iteration}" + ("" if stop.loss is None else f", loss {numbers.loss(stop.loss)}")
+        notice = f"{clean(stop.workload)} is running: {where}. {pause} pauses it. Other panels show its last stop."
+        screen.why.tell(notice=notice, view=None, outcome=None, fault=None, stages=())
+        if losses is not None:
+            screen.loss.assign(losses)
+        for surface in (screen.status, screen.phases, screen.why, screen.loss):
+            surface.redraw()
 
     def _death(self, how: str) -> tuple[str, str]:
         """Return how the engine died as a sentence, and what the restart key does."""

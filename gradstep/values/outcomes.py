@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from gradstep.values.commands import Command
-from gradstep.values.views import Changes
+from gradstep.values.views import Changes, LossView
 from gradstep.values.views.drawn import Drawn
 from gradstep.values.views.inside import Position
 
@@ -163,5 +163,14 @@ class Waiting(Struct, frozen=True, tag=True):
     what: str
 
 
-Event = Progress | Output | Died | Waiting
+class Running(Struct, frozen=True, tag=True):
+    """A script runs on: sent a few times a second until its next stop."""
+
+    stop: Stop
+    """The last stop, with the phase, iteration, loss and learning rate of now."""
+    losses: LossView | None = None
+    """The history of the loss, where it is shown."""
+
+
+Event = Progress | Output | Died | Waiting | Running
 """Unsolicited messages of a session to its front end."""

@@ -17,7 +17,8 @@ from gradstep.steps.language.parse import parse_line
 from gradstep.steps.language.script import Line
 from gradstep.values import commands as cmd
 from gradstep.values.expressions import Name
-from gradstep.values.views import LookModel, LookWhy, ModelView, NoView, WhyView
+from gradstep.values.outcomes import Running
+from gradstep.values.views import LookLoss, LookModel, LookWhy, LossView, ModelView, NoView, WhyView
 from gradstep.values.views.inside import LookSource, SourceView
 from gradstep.values.views.stack import LookStack, StackView
 
@@ -234,3 +235,38 @@ def test_of_two_models_the_one_that_a_loss_does_not_depend_on_misses_no_gradient
             assert opened.startswith(opening)
             assert why.element.startswith(opening)
         assert session.execute(cmd.Step()).stop.opening == "net_g.weight"
+
+
+def test_while_it_runs_on_it_is_reported_where_it_is() -> None:
+    reports: list[Running] = []
+    enough = threading.Event()
+
+    def report(running: Running) -> None:
+        reports.append(running)
+        if len(reports) == 2:
+            enough.set()
+
+    def train() -> None:
+        net = nn.Linear(4, 1)
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+        while not enough.is_set():
+            net(torch.ones(2, 4)).square().sum().backward()
+            opt.step()
+            opt.zero_grad()
+
+    with stepped(train, on_running=report) as session:
+        session.execute(cmd.Forward())
+        session.look(LookLoss(points=16))
+        before = session.stop
+        session.execute(cmd.Continue())
+        first, second, *_ = reports
+        assert 0 < first.stop.iteration < second.stop.iteration <= session.stop.iteration
+        assert first.stop.number == before.number
+        assert first.stop.loss is not None
+        assert first.stop.lr == (0.1,)
+        assert second.losses is not None
+        assert second.losses.points[-1].iteration >= second.stop.iteration
+        assert len(second.losses.points) == 16
+        view, *_ = session.look(LookLoss(points=16))
+        assert isinstance(view, LossView)
+        assert view.forwards >= second.losses.forwards > 16

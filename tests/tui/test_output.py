@@ -14,7 +14,8 @@ from stage import Stage, stage
 from textual import events
 
 from gradstep.values.commands import Command, Continue, Forward, Load, Run, line_of
-from gradstep.values.outcomes import Died, Outcome, Output
+from gradstep.values.outcomes import Died, Outcome, Output, Running
+from gradstep.values.views import LossPoint, LossView
 
 _CHARACTERS = {"space": " ", "enter": "\r", "escape": "\x1b", "exclamation_mark": "!", "ctrl+c": "\x03"}
 
@@ -135,6 +136,27 @@ async def test_without_a_script_there_is_no_such_panel() -> None:
         assert "! Output" not in on.text()
         assert on.screen.log_panel.entries[-1].text == "printed by a workload"
         assert "Log" in on.screen.footer.said
+
+
+@in_loop
+async def test_a_script_that_runs_on_shows_how_far_it_is_and_how_to_pause_it() -> None:
+    async with script() as run:
+        await run.on.press("f", "3")
+        stop = run.screen.status.stop
+        points = (LossPoint(1, 0, 5.0), LossPoint(2, 311, 0.25))
+        running = Running(replace(stop, iteration=312, loss=0.25), LossView(stop.number, points, 2))
+        await run.runs_on()
+        run.session.on_event(running)
+        await run.on.pilot.pause(0)
+        text = run.on.text()
+        assert "train.py is running: iteration 312, loss 0.2500. esc pauses it." in text
+        assert "iteration 312" in run.on.rows()[0]
+        assert "forward 2, iteration 311" in text
+        run.session.gate.set()
+        await run.on.idle()
+        assert "is running" not in run.on.text()
+        run.session.on_event(running)  # it was under way when the script stopped
+        assert run.screen.status.stop.iteration != 312
 
 
 @in_loop

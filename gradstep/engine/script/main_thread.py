@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Literal, TypeVar, cast
 
 T = TypeVar("T")
 News = Literal["inside", "phase", "ended", "answer", "raised"]
+
+EVERY = 0.25
+"""Seconds between two looks at a script that runs on."""
 
 
 class MainThread:
@@ -37,10 +40,19 @@ class MainThread:
         """Wait for a stop that no `go` led to: the first one of a script that was running before the session."""
         self._news.get()
 
-    def go(self) -> bool:
-        """Let the script run to its next stop or its end; return True at a stop inside a phase."""
+    def go(self, meanwhile: Callable[[], None] = lambda: None) -> bool:
+        """Let the script run to its next stop or its end; return True at a stop inside a phase.
+
+        Args:
+            meanwhile: called every `EVERY` seconds until then.
+        """
         self._orders.put(None)
-        kind, _ = self._news.get()
+        kind = None
+        while kind is None:
+            try:
+                kind, _ = self._news.get(timeout=EVERY)
+            except Empty:
+                meanwhile()
         self.pausing = False
         return kind == "inside"
 

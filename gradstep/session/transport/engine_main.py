@@ -62,6 +62,7 @@ def serve_script(sock: socket.socket, history: int, offload: bool) -> NoReturn:
     session = ScriptSession(
         on_progress=lambda stage: gate.tell(Progress(stage)),
         on_waiting=lambda what: gate.tell(Waiting(what)),
+        on_running=gate.tell,
         history=history,
         history_offload=offload,
     )

@@ -78,7 +78,7 @@ class _Screen:
         from gradstep.session.script_session import ScriptSession
 
         self._kept = ExitStack()
-        self.session = ScriptSession()
+        self.session = ScriptSession(on_running=lambda running: self._gate.tell(running))
         self._terminal = self._kept.enter_context(terminal_of_this_process())
         master, slave = pty.openpty()
         self._process, sock = start_screen(self._terminal, master)

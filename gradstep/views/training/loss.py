@@ -18,15 +18,18 @@ class LossViewer:
 
     def __init__(self) -> None:
         self._series: dict[int, _Series] = {}
+        self._which = -1
 
-    def view(self, held: Held, stop: int, look: LookLoss) -> LossView:
+    def view(self, held: Held, stop: int, look: LookLoss, same: bool = False) -> LossView:
         """Return the history of the loss, at most `look.points` of it.
 
         They are evenly spread, the first and the last included; a point that is not finite replaces its finite
-        neighbour, so that none is lost.
+        neighbour, so that none is lost. Of several losses it is the last one's; with `same`, that of the last view.
         """
         smoothing = min(max(look.smoothing, 0.0), 0.999) if math.isfinite(look.smoothing) else 0.0
-        which = held.loss_series[-1] if len(held.loss_names) > 1 and held.loss_series else -1
+        if not same or self._which < 0:
+            self._which = held.loss_series[-1] if len(held.loss_names) > 1 and held.loss_series else -1
+        which = self._which
         series = self._series.get(which, _NONE)
         if (series.by, series.smoothing) != (look.by, smoothing) or not series.continues(held):
             series = self._series[which] = _Series(look.by, smoothing)
