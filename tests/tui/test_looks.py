@@ -51,7 +51,7 @@ def test_each_layout_shows_what_it_is_for():
             await s.press("f7")
             assert {"graph", "loss", "tensor", "model"} < panels(s)
             await s.press("f8")
-            assert panels(s) == {"why", "loss", "log", "layers", "optimizer"}
+            assert panels(s) == {"why", "loss", "findings", "log", "layers", "optimizer"}
             assert s.screen.focus_panel.title == "Loss"
             assert "layout train" in s.rows()[-1]
             await s.press("2", "f6", "f8")
