@@ -6,12 +6,15 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import ref
 
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from gradstep.engine.held import Held
+from gradstep.engine.observe.stream import ScalerCalled
 
 _KEPT = 256
 """Backwards that are remembered while nothing uses or clears their gradients."""
@@ -42,6 +45,26 @@ class Discarded:
     """The version counters of some of these parameters: they change where a script updates weights itself."""
 
 
+_CALLS = ("clip", "scheduler", "scaler")
+
+
+def stage_of(scaler: GradScaler, optimizer: Any) -> str:
+    """Return what a scaler has done for an optimizer since its last update: READY, UNSCALED or STEPPED."""
+    state = scaler._per_optimizer_states
+    return str(state[id(optimizer)]["stage"].name) if id(optimizer) in state else "READY"
+
+
+class Scheduled(NamedTuple):
+    """A call of a scheduler."""
+
+    name: str
+    """Its class."""
+    waiting: bool
+    """True where gradients of its optimizer were there that no step had used."""
+    backwards: int
+    """How many backwards had run."""
+
+
 @dataclass
 class Order:
     """Backwards, steps, clears, and calls of schedulers, in the order in which they came.
@@ -63,9 +86,16 @@ class Order:
     """What was cleared unused since the parameters' last step."""
     written: bool = False
     """True where the script has written a `.grad` itself since the last step, other than by torch's clipping."""
-    scheduled: dict[int, list[bool]] = field(default_factory=lambda: defaultdict(list))
-    """For the optimizers that have made no step, the calls of their schedulers, by the optimizer's id: whether its
-    gradients were there, waiting for a step."""
+    scheduled: dict[int, list[Scheduled]] = field(default_factory=lambda: defaultdict(list))
+    """For the optimizers that have made no step, the calls of their schedulers, by the optimizer's id."""
+    scaler: GradScaler | None = None
+    """The scaler that was called last."""
+    scaled: set[str] = field(default_factory=set)
+    """The parameters whose `.grad` is one of a scaled loss, and has not been unscaled."""
+    scales: int = 0
+    """Losses that were scaled since the last update of the scaler."""
+    _losses: list[ref[Tensor]] = field(default_factory=list)
+    """The scaled losses."""
     _clipped: bool = False
     _held: Held | None = None
 
@@ -79,15 +109,19 @@ class Order:
             written: whether the script has written a `.grad` itself since the last phase.
         """
         if held is not self._held:  # more was found in the script: names may mean others now
-            self._held, self.live, self.discarded = held, [], []
+            self._held, self.live, self.discarded, self.scaled = held, [], [], set()
         if phase == "clip":
             self._clipped = True
         elif phase == "scheduler":
-            self._scheduler(of.scheduler.optimizer)
-        if written:
+            self._scheduler(type(of.scheduler).__name__, of.scheduler.optimizer)
+        elif phase == "scaler":
+            self._scaler(of)
+        if written and phase not in _CALLS:
             self.written, self._clipped = self.written or not self._clipped, False
         if phase == "zero_grad":
-            self._cleared(held, self.names_of(of))
+            names = self.names_of(of)
+            self.scaled -= names
+            self._cleared(held, names)
 
     def ended(self, phase: str, held: Held, of: Any, site: Callable[[], tuple[object, ...]]) -> None:
         """Note what has ended; `site` returns where it was called."""
@@ -95,6 +129,8 @@ class Order:
             self.backwards += 1
             value = held.point.value
             wrote, finite = set(held.point.written), value is None or isfinite(value)
+            if self._is_scaled(of):
+                self.scaled |= wrote
             self.live = [*self.live, Ran(site(), wrote, finite)][-_KEPT:]
         elif phase == "step":
             optimizer = of if isinstance(of, Optimizer) else held.optimizer
@@ -125,9 +161,25 @@ class Order:
         self.live = [ran for ran in self.live if ran.wrote]
         del self.discarded[:-_KEPT]
 
-    def _scheduler(self, optimizer: Any) -> None:
+    def _scaler(self, call: ScalerCalled) -> None:
+        self.scaler = call.scaler
+        if call.name == "scale":
+            several = call.of if isinstance(call.of, (list, tuple)) else [call.of]
+            self._losses = [ref(each) for each in several if isinstance(each, Tensor)]
+            self.scales += 1
+        elif call.name == "update":
+            self.scales, self._losses = 0, []
+        elif stage_of(call.scaler, call.of) == "READY":  # a step unscales what is not unscaled yet
+            self.scaled -= self.names_of(call.of)
+
+    def _is_scaled(self, call: Any) -> bool:
+        losses = [each() for each in self._losses]
+        return any(one is each for one in getattr(call, "outputs", ()) for each in losses if each is not None)
+
+    def _scheduler(self, name: str, optimizer: Any) -> None:
         if isinstance(optimizer, Optimizer) and not self.steps.get(id(optimizer)):
-            self.scheduled[id(optimizer)].append(bool(self.fresh(self.names_of(optimizer))))
+            waiting = bool(self.fresh(self.names_of(optimizer)))
+            self.scheduled[id(optimizer)].append(Scheduled(name, waiting, self.backwards))
 
     def names_of(self, owner: object) -> set[str]:
         """Return the names of the parameters of an optimizer or a module."""

@@ -273,7 +273,8 @@ class ScriptLoop:
     def _called(self, event: Any) -> None:
         """Note a call that is not a phase."""
         if not self.thread.released:
-            self._steps.before(self.found.held(), Begins(_CALLS[type(event)], event))
+            begins = Begins(_CALLS[type(event)], event, written=self._writes.touched())
+            self._steps.before(self.found.held(), begins)
 
     def _before(self, phase: Phase, name: str = "") -> None:
         written = () if phase.within or name else self._clipped

@@ -47,6 +47,14 @@ class Writes:
         self._names, self._copies = names, copies or {}
         self._seen = [(each, each._version, g := each.grad, 0 if g is None else g._version) for each in names]
 
+    def touched(self) -> tuple[str, ...]:
+        """Return the parameters whose `.grad` was written or replaced since `mark`."""
+        now = ((weight, weight.grad, old, version) for weight, _, old, version in self._seen)
+        differing = (
+            weight for weight, g, old, version in now if g is not old or (g is not None and g._version != version)
+        )
+        return tuple([self._names[weight] for weight in differing])
+
     def found(self) -> Written:
         """Return what was written since `mark`; the next call finds nothing before another `mark`."""
         if not self._seen:
@@ -62,9 +70,13 @@ class Writes:
         to_zeros: list[str] = []
         for weight, _, grad, version in seen:
             now = weight.grad
-            if now is not grad or (now is not None and now._version != version):
+            if _is_other(now, grad, version):
                 (to_none if now is None else grads if _any(now) else to_zeros).append(names[weight])
         return Written(tuple(weights), tuple(grads), tuple(to_none), tuple(to_zeros))
+
+
+def _is_other(now: Tensor | None, grad: Tensor | None, version: int) -> bool:
+    return now is not grad or (now is not None and now._version != version)
 
 
 def _differs(weight: Tensor, copies: Mapping[str, Tensor], name: str) -> bool:

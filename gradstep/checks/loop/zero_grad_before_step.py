@@ -1,0 +1,78 @@
+"""`zero-grad-before-step`: gradients are cleared before the step could use them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.order import Discarded, Order
+from gradstep.values.findings import Rule
+
+_TWICE = 2
+"""Steps in a row that throw away gradients of the backward that they use: one may have had a reason, such as a NaN."""
+
+
+class ZeroGradBeforeStep(Check):
+    """Finds a step without gradients whose backward was cleared, or that gets one micro-batch of several."""
+
+    rule = Rule(
+        id="zero-grad-before-step",
+        severity="error",
+        title="gradients are cleared before the step uses them",
+        why="The step follows only what .grad holds when it is called, so what was cleared before it is lost.",
+        detects="A step finds every .grad empty, and what a backward had put there was cleared since the last step. Or "
+        "in two steps in a row, it uses the gradient of a backward whose other calls at the same line were cleared.",
+        remedy="Clear after the step, or before the backward: loss.backward(); optimizer.step(); "
+        "optimizer.zero_grad(). With accumulation, clear once a step, not once a micro-batch.",
+        source="torch.optim documentation, 'Taking an optimization step'; bytetriper/RAE#67",
+    )
+
+    def __init__(self, threshold: float | None = None) -> None:
+        super().__init__(threshold)
+        self._order: Order | None = None
+        self._partial: dict[int, int] = {}
+        """Steps in a row, by the id of the optimizer."""
+
+    def ended(self, moment: Moment) -> Iterable[Seen]:
+        """Look at what a step has used."""
+        if moment.phase != "step":
+            return
+        if self._order is not moment.order:
+            self._order, self._partial = moment.order, {}
+        optimizer, order = moment.optimizer, moment.order
+        names = order.names_of(optimizer)
+        lost, fresh = order.thrown_away(names), order.fresh(names)
+        own = bool(order.written or moment.written or self._moved(moment, lost))
+        key, before = id(optimizer), self._partial.pop(id(optimizer), 0)
+        if not lost or own or not all(each.finite for each in lost):
+            return
+        if not fresh:
+            if all(_is_empty(moment, name, p.grad is None) for name, p in moment.optimized()):
+                what = f"This step found no gradient in any of {len(names)} parameters: {_count(len(lost))} had put "
+                what += "gradients there, and they were cleared before the step."
+                yield Seen(what, moment.at(panel="ledger"), {"cleared": len(lost), "parameters": len(names)})
+            return
+        same = [each for each in lost if any(each.site and each.site == ran.site for ran in fresh)]
+        if same:
+            self._partial[key] = before + 1
+            if before + 1 >= _TWICE:
+                every = len(same) + len(fresh)
+                what = f"This step uses {len(fresh)} of {every} backwards at the same line: the gradients of the other "
+                what += f"{len(same)} were cleared before it."
+                remedy = "Call optimizer.zero_grad() once a step, before the first micro-batch: not in each of them."
+                yield Seen(what, moment.at(panel="ledger"), {"used": len(fresh), "cleared": len(same)}, remedy)
+
+    @staticmethod
+    def _moved(moment: Moment, lost: list[Discarded]) -> bool:
+        """Return whether weights were written between a clear and this step, other than by it: a step of one's own."""
+        known = {name: parameter._version for name, parameter in moment.parameters()} if lost else {}
+        return any(known.get(name, at) > at + 1 for each in lost for name, at in each.versions.items())
+
+
+def _is_empty(moment: Moment, name: str, none: bool) -> bool:
+    entry = moment.held.ledger.entry(name)
+    return none or (entry.zeroed and not entry.added)
+
+
+def _count(number: int) -> str:
+    return "a backward" if number == 1 else f"{number} backwards"
