@@ -40,5 +40,8 @@ class ClipAfterStep(Check):
                 yield Seen(what, moment.at(panel="ledger"), {"parameters": len(late)})
         elif moment.phase in ("backward", "step"):
             self._written = ()
+        elif moment.phase == "clip":
+            clipped = {id(grad) for grad in moment.of.gradients}
+            self._written += tuple([name for name, p in moment.parameters() if id(p.grad) in clipped])
         elif moment.phase == "forward":
-            self._written = (*self._written, *moment.written)
+            self._written += moment.written
