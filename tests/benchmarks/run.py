@@ -20,6 +20,7 @@ TITLES = {
     "stats": "Statistics of one 50,257 x 768 float32 tensor, against torch.linalg.vector_norm of it",
     "scroll": "Scrolling a weight of 50,257 x 768, against one of 10 x 10",
     "history": "Going back in time on mlp and GPT-2 124M: undo, keeping, memory (needs transformers)",
+    "checks": "An iteration with all checks on, against the same with none, on mlp and GPT-2 124M (needs transformers)",
     "replay": "Headless replay of 1,000 iterations of mlp, against the plain loop",
 }
 TIMES = {
@@ -33,6 +34,7 @@ TIMES = {
     "stats": (15, 3),
     "scroll": (40, 4),
     "history": (100, 10),
+    "checks": (12, 3),
     "replay": (15, 3),
 }
 """Turns of each benchmark, and how many with --quick."""
