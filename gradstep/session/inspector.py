@@ -160,6 +160,9 @@ class Inspector:
             # without a screen, the caller may have written to a tensor without a change of its version counter
             carried = self._expiry.follows and self.stepper.pauses and not self._past
             self._norms, self._changed = self._norms.after(self.held.saved) if carried else Norms(), None
+            if carried:  # taken right after the phase, together with its update
+                self._norms.take(self._layers.fresh)
+            self._layers.fresh = []
             self._tensors.forget()
             self._differences.measures.forget()
 

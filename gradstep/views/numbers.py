@@ -44,6 +44,11 @@ class Norms:
             self._known[id(tensor)] = _Taken(ref(tensor), norm, version_of(tensor), _sample(tensor))
         return [self._known[id(tensor)].norm for tensor in tensors]
 
+    def take(self, known: Sequence[tuple[Tensor, float | None]]) -> None:
+        """Take norms that were just computed elsewhere."""
+        for tensor, norm in known:
+            self._known[id(tensor)] = _Taken(ref(tensor), norm, version_of(tensor), _sample(tensor))
+
     def after(self, saved: Saved) -> Norms:
         """Return those norms of large tensors that still hold after the phase that `saved` was kept for.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradstep.engine.bits import beside, same_bits
 from gradstep.engine.held import Held
-from gradstep.engine.numbers.norms import has_norm, norm_of, wide
+from gradstep.engine.numbers.norms import has_norm, norm_of, update_norms
 from gradstep.engine.state import registry
 from gradstep.values import numbers
 from gradstep.values.views import Change, Changes
@@ -58,11 +58,10 @@ def same_contents(old: Tensor | None, new: Tensor | None) -> bool:
 
 
 def _change(name: str, old: Tensor | None, new: Tensor | None) -> Change:
-    moved = None
     if old is not None and new is not None and old.shape == new.shape and old.dtype == new.dtype and has_norm(new):
-        moved = norm_of(wide(new) - wide(beside(old, new)))
-    first = None if old is None else norm_of(old)
-    last = None if new is None else norm_of(new)
+        first, last, moved = update_norms(new, beside(old, new))
+    else:
+        first, last, moved = None if old is None else norm_of(old), None if new is None else norm_of(new), None
     return Change(name, _word(old, first), _word(new, last), first, last, moved)
 
 

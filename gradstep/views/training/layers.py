@@ -6,19 +6,15 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 
-import torch
 from torch import Tensor, nn
 
 from gradstep.engine.bits import beside
 from gradstep.engine.held import Held
-from gradstep.engine.numbers.norms import has_norm, norms, wide
+from gradstep.engine.numbers.norms import has_norm, update_norms
 from gradstep.engine.observe.forward import is_zeroing
 from gradstep.values.views.training import LayerRow, LayersView
 from gradstep.views.numbers import Norms
 from gradstep.views.training.zeros import FunctionalZeros
-
-_CHUNK = 1 << 24
-"""Maximum number of elements that are subtracted at once to measure an update."""
 
 
 class LayersViewer:
@@ -34,9 +30,12 @@ class LayersViewer:
         self._steps = 0
         self._updates: dict[str, tuple[float | None, float | None]] = {}
         self._functional = FunctionalZeros()
+        self.fresh: list[tuple[Tensor, float | None]] = []
+        """The norms of the weights that the last step wrote, taken with its update."""
 
     def acted(self) -> None:
         """Measure the update of the phase that has just ended, when the panel is shown."""
+        self.fresh = []
         if self.held.recording.zeros:
             with suppress(Exception):  # a failed measurement is not a failure of the phase: it is shown as not observed
                 self._observe()
@@ -93,9 +92,10 @@ class LayersViewer:
         each = zip(saved.keys, saved.live, saved.copies, strict=True)
         kept = [(name, live, copy) for (_, name), live, copy in each if has_norm(live)]
         if kept:
-            names, live, copies = (list(column) for column in zip(*kept, strict=True))
             self._iteration, self._steps = point.iteration, point.steps
-            self._updates = dict(zip(names, zip(_moved(live, copies), norms(copies), strict=True), strict=True))
+            measured = [(name, live, update_norms(live, beside(copy, live))) for name, live, copy in kept]
+            self._updates = {name: (found.change, found.before) for name, _, found in measured}
+            self.fresh = [(live, found.after) for _, live, found in measured]
 
 
 def _in_forward_order(held: Held) -> list[tuple[str, float, nn.Module]]:
@@ -138,22 +138,6 @@ def _by_module(tensors: dict[str, list[Tensor]], taken: Norms) -> dict[str, floa
 def _hypot(parts: Sequence[float]) -> float:
     """Return the norm of norms; NaN when one of them is NaN, as in torch and unlike `math.hypot` with an inf."""
     return math.nan if any(map(math.isnan, parts)) else math.hypot(*parts)
-
-
-def _moved(live: Sequence[Tensor], copies: Sequence[Tensor]) -> list[float | None]:
-    """Return the norm of each change, chunk by chunk: all at once would take the memory of a second model."""
-    found: list[float | None] = []
-    start = 0
-    while start < len(live):
-        end, size = start, 0
-        while end < len(live) and (end == start or size + live[end].numel() <= _CHUNK):
-            size += live[end].numel()
-            end += 1
-        now = live[start:end]
-        old = [beside(copy, tensor) for copy, tensor in zip(copies[start:end], now, strict=True)]
-        found += norms(list(torch._foreach_sub(list(map(wide, now)), list(map(wide, old)))))
-        start = end
-    return found
 
 
 def _update(
