@@ -170,8 +170,10 @@ class Showing(Controller):
         self._log_due = False
         self.screen.log_panel.redraw()
 
-    def begin_stage(self, stage: str) -> None:
-        """Show what is being waited for."""
+    def begin_stage(self, stage: str, first: bool = False) -> None:
+        """Show what is being waited for, after earlier stages unless it is the first."""
+        if first:
+            self._stages = []
         if stage:
             self._stages.append((stage, time.monotonic()))
             self._clock.resume()

@@ -123,7 +123,7 @@ class ScriptOutput(Controller):
     def _turn(self, typing: bool) -> None:
         if typing != self.screen.output.typing:
             self.screen.output.typing = typing
-            self.screen.footer.typing = self.screen.phases.stop.workload or "the script" if typing else ""
+            self.screen.footer.typing = (self.screen.phases.stop.workload or "the script") if typing else ""
             self.screen.redraw_bars()
             self.screen.output.redraw()
 

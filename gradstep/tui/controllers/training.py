@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
@@ -151,8 +152,8 @@ class Training(Controller):
 
     def start_over(self) -> None:
         """Load the same workload again, with the same seed; ask first."""
-        if self._run is not None:
-            self._run_again("start_over")
+        if (run := self._run) is not None:
+            self._run_again(run, "start_over")
             return
         load = self.screen.last_load
         again = self.keyboard.key("start_over").shown
@@ -187,13 +188,13 @@ class Training(Controller):
 
     def restart(self) -> None:
         """Restart a dead or hanging engine; run a script again, also one that has not ended."""
-        if self._run is not None:
-            self._run_again("restart")
+        if (run := self._run) is not None:
+            self._run_again(run, "restart")
             return
         if not self.screen.applies("restart"):
             self.screen.say(f"the engine is alive: {self.keyboard.key('restart').shown} restarts a dead one")
             return
-        self._showing.begin_stage("starting the engine again")
+        self._showing.begin_stage("starting the engine again", first=True)
         self.screen.run_worker(self._restart(), name="restart")
 
     def begin(self) -> None:
@@ -209,15 +210,15 @@ class Training(Controller):
         commands = (*reversed(self.queue.history), *self.opening)
         return next((command for command in commands if isinstance(command, Run)), None)
 
-    def _run_again(self, key: str) -> None:
+    def _run_again(self, run: Run, key: str) -> None:
         """Run the script again; ask first while it has not ended."""
-        name, again = self.queue.stop.workload or "the script", self.keyboard.key(key).shown
+        name, again = os.path.basename(run.target), self.keyboard.key(key).shown
         if not (self._sure or self.queue.dead or self.queue.stop.ended):
             self._sure = key
             self.screen.say(f"end {name} and run it again? {again} again does it, any other key does not")
             return
         self._sure = ""
-        self._showing.begin_stage("starting the engine again")
+        self._showing.begin_stage("starting the engine again", first=True)
         self.screen.run_worker(self._restart(), name="restart")
 
     async def _restart(self) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from gradstep.session.protocol import Terminal
 from gradstep.tui.panels.actions import Actions
 from gradstep.tui.panels.panel import Panel
 from gradstep.tui.render.drawing import Drawing, empty, window
 from gradstep.tui.render.lines import Span
-from gradstep.tui.render.terminal import Emulator, cropped
 from gradstep.values.views import NoView
+
+if TYPE_CHECKING:
+    from gradstep.tui.render.terminal import Emulator
 
 _INDENT = Span(" ")
 _SLICE = 0.008
@@ -32,7 +35,7 @@ class OutputPanel(Panel[NoView]):
         """The terminal; None for a held workload."""
         self._terminal_size = 80, 24
         """Columns and rows of the terminal: those of the body when it was last visible."""
-        self.emulator = Emulator(*self._terminal_size, answer=self._answer)
+        self._emulator: Emulator | None = None
         self.typing = False
         """True while keys go to the script."""
         self._at_end = True
@@ -44,6 +47,15 @@ class OutputPanel(Panel[NoView]):
         if terminal is not None:
             terminal.resize(*self._terminal_size)
 
+    @property
+    def emulator(self) -> Emulator:
+        """What draws the terminal; made when the script prints, for pyte takes 50 ms to import."""
+        if self._emulator is None:
+            from gradstep.tui.render.terminal import Emulator
+
+            self._emulator = Emulator(*self._terminal_size, answer=self._answer)
+        return self._emulator
+
     def write(self, text: str) -> None:
         """Take what the script printed; it is drawn later."""
         self.emulator.write(text)
@@ -51,10 +63,13 @@ class OutputPanel(Panel[NoView]):
     def note(self, text: str) -> None:
         """Write a line of gradstep's own after all that the script printed."""
         self.catch_up(whole=True)
-        self.emulator.note(text)
+        if self._emulator is not None:
+            self._emulator.note(text)
 
     def catch_up(self, whole: bool = False) -> bool:
         """Draw what the script printed, all of it or for a few milliseconds; return whether all is drawn."""
+        if self._emulator is None:
+            return True
         end = time.monotonic() + _SLICE
         return self.emulator.draw(lambda: whole or time.monotonic() < end)
 
@@ -72,16 +87,19 @@ class OutputPanel(Panel[NoView]):
         columns, rows = self.size.width - 2, self.body
         if columns > 0 and rows > 0:
             self._terminal_size = columns, rows
-            self.emulator.resize(columns, rows)
+            if self._emulator is not None:
+                self._emulator.resize(columns, rows)
             if self.terminal is not None:
                 self.terminal.resize(columns, rows)
 
     def draw(self, width: int, height: int) -> Drawing:
         """Draw the body as it stands now."""
+        if self._emulator is None and not self.typing:
+            return empty(width, height, "The script has printed nothing yet.")
+        from gradstep.tui.render.terminal import cropped
+
         rows = self.emulator.rows
         cursor = self.emulator.cursor if self.typing else None
-        if rows == 1 and not self.emulator.row(0) and cursor is None:
-            return empty(width, height, "The script has printed nothing yet.")
         start, end = window(rows, rows if self._at_end else self.first, height)
         room = width - 2
         longest = max((sum(len(text) for text, _ in self.emulator.row(y)) for y in range(start, end)), default=0)
@@ -103,6 +121,8 @@ class OutputPanel(Panel[NoView]):
 
     def scroll_rows(self, rows: int) -> None:
         """Scroll; at the end the panel follows what is printed again."""
+        if self._emulator is None:
+            return
         last = max(0, self.emulator.rows - self.body)
         top = last if self._at_end else self.first
         self.first = max(0, min(top + rows, last))
