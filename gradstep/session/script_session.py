@@ -11,9 +11,11 @@ from typing import NamedTuple, Protocol
 
 import torch
 from msgspec.structs import replace
+from torch import Tensor
 
 from gradstep.checks.check import Moment
 from gradstep.checks.checker import Checker
+from gradstep.engine.autograd.buffers import is_freed
 from gradstep.engine.expressions.evaluate import evaluate, holds
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name
@@ -154,6 +156,21 @@ class ScriptSession:
                 loop.found.module(value, frame)
         loop.watch()
         return loop
+
+    def show_loss(self, loss: Tensor | None, frame: FrameType | None) -> None:
+        """Have the views show a loss that a program has computed: the given one, or its variable `loss`."""
+        loop = self._loop
+        shown = None if loop is None or loop.held is None else loop.held.point.loss
+        found = (
+            loss if loss is not None else next((value for name, value in named_values(frame) if name == "loss"), None)
+        )
+        if (
+            loop is not None
+            and isinstance(found, Tensor)
+            and found is not shown
+            and (found is loss or _is_alive(found))
+        ):
+            loop.show_loss(found, frame)
 
     def joined(self) -> None:
         """Wait for the first stop of a script that was running before; call on the session's thread."""
@@ -561,6 +578,19 @@ class ScriptSession:
             return ""
         with torch.no_grad():
             return self._for(held).stepper.after(phase, iteration, self._checker.new)
+
+
+def _is_alive(loss: Tensor) -> bool:
+    """Return whether a scalar has a graph that no backward has freed, in what is near its root."""
+    nodes, near = [loss.grad_fn] if loss.numel() == 1 and loss.grad_fn is not None else [], 0
+    while near < len(nodes) < _NEAR:
+        nodes += [node for node, _ in nodes[near].next_functions if node is not None]
+        near += 1
+    return bool(nodes) and not any(map(is_freed, nodes))
+
+
+_NEAR = 64
+"""Nodes that are asked whether a backward has freed them."""
 
 
 def _files() -> Iterator[str]:

@@ -11,10 +11,10 @@ import tty
 
 from gradstep.session.transport.process import Link
 from gradstep.session.transport.remote import RemoteSession
-from gradstep.values.commands import Backward, Forward, Step
+from gradstep.values.commands import Backward, Continue, Forward, Over, Step
 from gradstep.values.outcomes import Output
 
-COMMANDS = {b"f": Forward(), b"b": Backward(), b"s": Step()}
+COMMANDS = {b"f": Forward(), b"b": Backward(), b"s": Step(), b"c": Continue(), b"o": Over()}
 
 
 async def run() -> int:
@@ -35,7 +35,8 @@ async def run() -> int:
     while (key := await keys.get()) not in b"qx":
         outcome = await session.execute(COMMANDS[key])
         said = outcome.problem.title if outcome.problem else "ok"
-        print(f"{key.decode()}: {said}, stop {outcome.stop.number}", end="\r\n", flush=True)
+        at = f", {outcome.stop.phase}" + (f" at {outcome.stop.hit}" if outcome.stop.hit else "")
+        print(f"{key.decode()}: {said}, stop {outcome.stop.number}{at}", end="\r\n", flush=True)
     if key == b"x":
         os._exit(7)
     await session.close()

@@ -231,6 +231,13 @@ class ScriptLoop:
         self._look()
         self._halt()
 
+    def show_loss(self, loss: Tensor, frame: FrameType | None) -> None:
+        """Have the views show a loss and its graph, which were computed before anything was watched."""
+        if loss.grad_fn is not None:
+            self.found.graph([loss.grad_fn], frame)
+        held = self._now()
+        held.point = replace(held.point, phase="forward", done=("forward",), loss=loss, value=_value(loss))
+
     def _resumed(self) -> None:
         self.stack.number = 0
         if self.thread.released:

@@ -15,29 +15,40 @@ from typing import TYPE_CHECKING, Any
 
 from gradstep.session.transport.open import Redirected, start_screen, terminal_of_this_process, watch_screen
 from gradstep.session.transport.request_loop import Gate
-from gradstep.values.errors import wrong
+from gradstep.values.errors import GradstepError, wrong
 
 if TYPE_CHECKING:
     import torch
 
 
 def set_trace(
-    model: torch.nn.Module | None = None, optimizer: torch.optim.Optimizer | None = None, header: str = ""
+    model: torch.nn.Module | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    loss: torch.Tensor | None = None,
+    *,
+    header: str = "",
 ) -> None:
-    """Open the debugger at the line that calls this, or stop there where it is open; on quit the script runs on.
+    """Open the debugger at the line that calls this, or stop there where it is open.
+
+    On quit the script runs on, and further calls do nothing, so that one in a loop opens it once; at Python's prompt
+    they open it again.
 
     `PYTHONBREAKPOINT=gradstep.set_trace` makes `breakpoint()` do this.
 
     Args:
-        model: the model; None to look for models in the caller's variables and by watching.
+        model: the model; None to look for models in the variables of the callers, and by watching.
         optimizer: the optimizer; None likewise.
+        loss: the loss whose graph is shown; None for the callers' variable `loss`.
         header: shown as the reason of the stop.
 
     Raises:
         GradstepError: there is no terminal, or this is a child process.
     """
     frame = sys._getframe(1)
-    _Screen.of(frame, [each for each in (model, optimizer) if each is not None]).stop(header or "set_trace")
+    screen = _Screen.of(frame, [each for each in (model, optimizer) if each is not None])
+    if screen is not None:
+        screen.session.show_loss(loss, frame)
+        screen.stop(header or "set_trace")
 
 
 @contextmanager
@@ -49,11 +60,14 @@ def watch(model: torch.nn.Module | None = None, optimizer: torch.optim.Optimizer
     """
     frame = sys._getframe(2)
     screen = _Screen.of(frame, [each for each in (model, optimizer) if each is not None])
-    screen.stop("watch")
+    if screen is not None:
+        screen.session.show_loss(None, frame)
+        screen.stop("watch")
     try:
         yield
     finally:
-        screen.end()
+        if screen is not None:
+            screen.end()
 
 
 class _Screen:
@@ -62,21 +76,26 @@ class _Screen:
     _open: _Screen | None = None
 
     @classmethod
-    def of(cls, frame: FrameType, parts: list[Any]) -> _Screen:
-        """Return the open screen; one is opened where there is none."""
-        if cls._open is None or not cls._open.alive:
+    def of(cls, frame: FrameType, parts: list[Any]) -> _Screen | None:
+        """Return the open screen; one is opened where there is none. None once it was quit."""
+        if cls._open is not None and cls._open.pid != os.getpid():
+            raise _in_child("it was forked from the process that has the screen")
+        if cls._open is not None and not cls._open.alive:
+            if not (cls._open.over or hasattr(sys, "ps1")):
+                return None
+            cls._open = None
+        if cls._open is None:
             cls._open = cls(frame, parts)
         return cls._open
 
     def __init__(self, frame: FrameType, parts: list[Any]) -> None:
         if multiprocessing.parent_process() is not None:
-            raise wrong(
-                "the debugger can't open in a child process",
-                f"{multiprocessing.current_process().name} has no terminal of its own",
-                "call it in the main process: num_workers=0 has a DataLoader load there",
-            )
+            raise _in_child(f"{multiprocessing.current_process().name} has no terminal of its own")
         from gradstep.session.script_session import ScriptSession
 
+        self.pid = os.getpid()
+        self.over = False
+        """True once the end of what was watched was reached: it was not quit before."""
         self._kept = ExitStack()
         self.session = ScriptSession(on_running=lambda running: self._gate.tell(running))
         self._terminal = self._kept.enter_context(terminal_of_this_process())
@@ -91,6 +110,7 @@ class _Screen:
             target=watch_screen, args=(self._process, self._gate, self._redirected), name="gradstep-screen", daemon=True
         )
         self._watching.start()
+        os.register_at_fork(after_in_child=self.session.forked)
         atexit.register(self.end)
 
     @property
@@ -108,6 +128,7 @@ class _Screen:
         from gradstep.engine.script.program import Ended
 
         atexit.unregister(self.end)
+        self.over = self.alive
         error = sys.exc_info()[1] or getattr(sys, "last_value", None)
         self.session.end(Ended(0) if error is None else Ended(1, problem_of(error, "the script")))
         self._serving.join()
@@ -123,3 +144,8 @@ class _Screen:
         self.session.close()
         self._gate.close()
         self._kept.close()
+
+
+def _in_child(what: str) -> GradstepError:
+    remedy = "call it in the main process: num_workers=0 has a DataLoader load there"
+    return wrong("the debugger can't open in a child process", what, remedy)
