@@ -37,7 +37,7 @@ from gradstep.engine.script.found import Found
 from gradstep.engine.script.frames import call_site, callers, line_text, named_values
 from gradstep.engine.script.iterations import Iterations
 from gradstep.engine.script.lines import LineStops
-from gradstep.engine.script.losses import Losses
+from gradstep.engine.script.losses import Losses, value_of
 from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.script.stack import Stack
 from gradstep.engine.script.tape import Tape
@@ -236,7 +236,7 @@ class ScriptLoop:
         if loss.grad_fn is not None:
             self.found.graph([loss.grad_fn], frame)
         held = self._now()
-        held.point = replace(held.point, phase="forward", done=("forward",), loss=loss, value=_value(loss))
+        held.point = replace(held.point, phase="forward", done=("forward",), loss=loss, value=value_of(loss))
 
     def _resumed(self) -> None:
         self.stack.number = 0

@@ -66,7 +66,7 @@ class Losses:
         """
         loss = _unwrapped(next((each for each in call.outputs if isinstance(each, Tensor)), None))
         series, last = self._last.get(site, (len(self._last), None))
-        value = _value(loss)
+        value = value_of(loss)
         self._last[site] = series, value
         if series == len(held.loss_names):
             held.loss_names.append(name(loss))
@@ -87,7 +87,8 @@ def _unwrapped(loss: Tensor | None) -> Tensor | None:
     return loss
 
 
-def _value(loss: Tensor | None) -> float | None:
+def value_of(loss: Tensor | None) -> float | None:
+    """Return the value of a loss; None for one that is not a real scalar."""
     if loss is None or loss.numel() != 1 or loss.is_complex() or loss.is_meta:
         return None
     return float(loss.detach().item())
