@@ -70,7 +70,7 @@ def held_workload(trained: Trained, name: str) -> tuple[Workload, str]:
         raise wrong("there is no optimizer to hold", "the script has shown none", "step to its first optimizer step")
     if trained.in_step and needs_closure(optimizer):
         what = f"{type(optimizer).__name__} is in the middle of its step: this forward is one of its closure's"
-        raise wrong("the optimizer can't be copied here", what, "press s first, and hold at the end of the step")
+        raise wrong("the optimizer can't be copied here", what, "run `step` first, then `hold`")
     memo: dict[int, Any] = {}
     try:
         model: nn.Module = copy.deepcopy(held.model, memo)
