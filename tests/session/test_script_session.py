@@ -21,6 +21,7 @@ from gradstep.values.outcomes import Running
 from gradstep.values.views import LookLoss, LookModel, LookWhy, LossView, ModelView, NoView, WhyView
 from gradstep.values.views.inside import LookSource, SourceView
 from gradstep.values.views.stack import LookStack, StackView
+from gradstep.values.views.training import BatchView, LookBatch
 
 
 def parse(line: str) -> cmd.Command:
@@ -270,3 +271,27 @@ def test_while_it_runs_on_it_is_reported_where_it_is() -> None:
         view, *_ = session.look(LookLoss(points=16))
         assert isinstance(view, LossView)
         assert view.forwards >= second.losses.forwards > 16
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 3)
+
+    def forward(self, rows: Tensor, scale: float = 1.0) -> Tensor:
+        out: Tensor = self.inner(rows) * scale
+        return out
+
+
+def test_batch_names_what_the_model_was_given_as_its_forward_does() -> None:
+    def train() -> None:
+        net, x, y = Scaled(), torch.ones(5, 4), torch.zeros(5, 3)
+        F.mse_loss(net(x, scale=2.0), y).backward()
+
+    with stepped(train) as session:
+        session.execute(cmd.Forward())
+        (view,) = session.look(LookBatch())
+        assert isinstance(view, BatchView)
+        assert [row.name for row in view.parts][:2] == ["input.rows", "target"]
+        assert view.input == "input.rows"
+        assert session.execute(parse(f"show {view.input}[3]")).ok

@@ -165,8 +165,8 @@ class ScriptLoop:
         """True while an optimizer's step runs, which may have raised."""
         self._rates: tuple[float, ...] = ()
         """The learning rates when the step that runs began."""
-        self._given: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None
-        """What the first module of the forward was called with."""
+        self._given: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
+        """What the first module of the forward was called with: positional arguments by name, and keyword arguments."""
         self._line = ""
         """The line that called the first module of the forward."""
         self._sites: dict[Name, tuple[object, ...]] = {}
@@ -328,7 +328,7 @@ class ScriptLoop:
             self._watched = stack.enter_context(watch_forward(held.paths, held.model, held.recording.zeros, lines))
             self.tape, self.began = Tape(), held.keeper.capture()
             self.tape.begin(phase.of, phase.args, phase.kwargs)
-            self._given = phase.args, phase.kwargs
+            self._given = _named(phase.of, phase.args), phase.kwargs
             stack.enter_context(observe(self.tape.consumer()))
             if inside:
                 stepping = self._steps.stepping(held, Forward(), into)
@@ -374,8 +374,7 @@ class ScriptLoop:
         if self.tape is None or self._given is None:
             return
         (args, kwargs), target, held = self._given, self.tape.target(), self._now()
-        by_name = {**{f"input {i}": each for i, each in enumerate(args)}, **kwargs}
-        inputs = args[0] if len(args) == 1 and not kwargs else by_name
+        inputs = next(iter(args.values())) if len(args) == 1 and not kwargs else {**args, **kwargs}
         batch = (inputs, target) if target is not None else inputs
         held.batches.batch, held.batches.taken = batch, held.batches.taken + 1
         held.point = replace(held.point, batch=batch)
@@ -606,3 +605,10 @@ def all_finite(tensor: Tensor) -> bool:
 
 def _with(done: tuple[str, ...], phase: str) -> tuple[str, ...]:
     return done if phase in done else (*done, phase)
+
+
+def _named(module: nn.Module, args: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the positional arguments of a forward by the names of its parameters."""
+    code = getattr(type(module).forward, "__code__", None)
+    names = code.co_varnames[1 : code.co_argcount] if code is not None else ()
+    return {names[i] if i < len(names) else f"input{i}": each for i, each in enumerate(args)}

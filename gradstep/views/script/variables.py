@@ -59,7 +59,7 @@ def _tensor(name: str, tensor: Tensor, norms: Norms) -> Variable:
     if type(tensor).__torch_dispatch__ is not _DISPATCH or is_opaque(tensor) or tensor.is_meta:
         return row
     plain = tensor.layout is torch.strided and not tensor.is_quantized
-    text = _number(tensor.item()) if plain and tensor.numel() == 1 else ""
+    text = _number(tensor.item(), 5) if plain and tensor.numel() == 1 else ""
     return replace(row, text=text, norm=norms.of([tensor])[0])
 
 
@@ -70,8 +70,8 @@ def _made_by(tensor: Tensor) -> str:
     return "" if tensor.grad_fn is None else str(tensor.grad_fn.name()).rpartition("::")[2]
 
 
-def _number(value: complex) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def _number(value: complex, digits: int = 10) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 # -- other values ------------------------------------------------------------------------------------------------------

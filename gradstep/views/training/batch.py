@@ -223,7 +223,8 @@ def _expression(batch: Any, name: str) -> str:
     """Return the name of a part of the batch in expressions."""
     if isinstance(batch, Tensor):
         return "batch"
-    return name if name in ("input", "target") and isinstance(batch, (tuple, list)) else f"batch.{name}"
+    own = name.partition(".")[0] in ("input", "target") and isinstance(batch, (tuple, list))
+    return name if own else f"batch.{name}"
 
 
 def _given(parts: Sequence[tuple[str, Tensor]]) -> Tensor | None:
