@@ -16,6 +16,7 @@ from gradstep.tui.render import tones
 from gradstep.tui.render.tones import GROUNDS, HEAT, THEMES, style
 
 TONES = [*tones.DARK.hues, *(f"heat:{level}" for level in range(-HEAT, HEAT + 1))]
+ANSI = ("black", "red", "green", "brown", "blue", "magenta", "cyan", "white")
 LEAST = {"dark": 4.5, "light": 4.5, "high-contrast": 7.0}
 
 
@@ -46,6 +47,14 @@ def test_text_can_be_read_on_every_ground(theme, ground):
     low = {tone: contrast(tone, ground, theme) for tone in TONES if tone != "line"}
     assert {tone: ratio for tone, ratio in low.items() if ratio < LEAST[theme]} == {}
     assert contrast("line", ground, theme) >= 3
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_what_a_script_prints_can_be_read_in_every_pair_of_colours(theme):
+    names = ["default", *(f"{bright}{name}" for bright in ("", "bright") for name in ANSI)]
+    pairs = [f"ansi:{front}:{back}:b" for front in names for back in names]
+    assert {pair: ratio for pair in pairs if (ratio := contrast(pair, "panel", theme)) < 4.5} == {}
+    assert contrast("ansi:c0c0c0:000080:", "panel", theme) > 4.5
 
 
 @pytest.mark.parametrize("theme", THEMES)

@@ -149,6 +149,8 @@ def style(tone: str, ground: str, theme: str = "dark") -> Style:
 
 
 _ANSI = {"red": "bad", "green": "good", "brown": "positive", "yellow": "positive", "blue": "negative", "magenta": "now"}
+_READABLE = 4.5
+"""The least contrast of what a script prints on a colour of its own choice."""
 _ATTRIBUTES = {"b": "bold", "i": "italic", "u": "underline", "s": "strike", "r": "reverse", "k": "bold"}
 
 
@@ -160,22 +162,37 @@ def _ansi(front: str, back: str, attributes: str, ground: str, theme: str) -> St
     chosen = THEMES[theme]
     behind = chosen.grounds[ground]
     opposite = front.removeprefix("bright") == ("black" if chosen.dark else "white")
-    paper = behind if back == "default" else _colour(back, chosen)
-    if back != "default" and back.removeprefix("bright") in _ANSI.keys() | {"cyan"} and not opposite:
+    paper = behind if back == "default" else _colour(back, chosen, paper=True)
+    if back.removeprefix("bright") in {*_ANSI, "cyan"} and not opposite:
         paper = _mixed(behind, paper, 3)
-    ink = behind if opposite and back != "default" else _colour(front, chosen)
+    ink = _colour(front, chosen)
+    if back != "default" and _contrast(ink, paper) < _READABLE:
+        ink = max(behind, chosen.hues["bright"], key=lambda colour: _contrast(colour, paper))
     return Style.parse(f"{words} {ink} on {paper}")
 
 
-def _colour(name: str, theme: Theme) -> str:
+def _colour(name: str, theme: Theme, paper: bool = False) -> str:
     """Return a colour by its name in pyte: one of eight, `bright` before it or not, or six hexadecimal digits."""
     base = name.removeprefix("bright")
     if base in ("default", "white", "black"):
-        grey = "line" if (base == "black") == theme.dark else "text"
-        return theme.hues["text" if base == "default" else "dim" if name == "brightblack" else grey]
+        faint = base != "default" and (base == "black") == theme.dark
+        if paper:
+            return theme.grounds["screen"] if faint else theme.hues["text"]
+        return theme.hues["dim" if faint else "text"]
     if base == "cyan":
         return theme.cyan
     return theme.hues[_ANSI[base]] if base in _ANSI else f"#{base}"
+
+
+def _contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours (WCAG 2.2, 1.4.3)."""
+    low, high = sorted(map(_luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in channels(colour))]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 
 def _grey(level: str) -> str:
