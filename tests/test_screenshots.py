@@ -32,6 +32,8 @@ def test_every_picture_has_a_script() -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_the_pictures_are_current(script: Path, tmp_path: Path) -> None:
+    for beside in SCREENSHOTS.glob("*.py"):
+        shutil.copy(beside, tmp_path)
     assert main(["replay", str(shutil.copy(script, tmp_path))]) == 0
     fresh = sorted(tmp_path.glob("*.svg"))
     assert fresh
