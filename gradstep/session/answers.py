@@ -80,6 +80,10 @@ def answer(inspector: Inspector, command: Command) -> str:
             return inspector.watches.remove(number)
         case cmd.Set(name, value):
             return _set(inspector, name, value)
+        case cmd.Run():
+            what = "This session steps a workload, and a script needs an engine of its own."
+            line = cmd.line_of(command).removeprefix("run ")
+            raise wrong("a training script cannot be run from here", what, f"quit, and run: gradstep {line}")
         case _:
             raise wrong("this needs a screen", cmd.line_of(command), "`gradstep replay` draws it")
 

@@ -22,6 +22,7 @@ from gradstep.values.commands import (
     Load,
     NextBatch,
     Print,
+    Run,
     Say,
     Screenshot,
     Set,
@@ -265,6 +266,12 @@ def test_set_changes_what_a_bare_zero_grad_does() -> None:
 
 def test_a_screenshot_needs_a_screen() -> None:
     assert wrong(mlp().execute(Screenshot("a.svg"))) == "this needs a screen: screenshot a.svg"
+
+
+def test_a_training_script_needs_an_engine_of_its_own() -> None:
+    problem = mlp().execute(Run("train.py", ("--lr", "0.1"))).problem
+    assert problem is not None
+    assert problem.remedy == "quit, and run: gradstep train.py --lr 0.1"
 
 
 def test_the_digest_is_left_out_above_the_limit() -> None:

@@ -214,14 +214,16 @@ class Connection:
 
     def _ended(self, how: str, looks: int = 10) -> None:
         """Note the end of a script once all that it printed is read; children that live on may hold its terminal."""
-        if self._loop is not None:
-            self._loop.remove_reader(self._link.report)
+        loop = self._loop
+        if self._over or loop is None:
+            return
+        loop.remove_reader(self._link.report)
         self._on_readable()  # answers sent before the exit still count
         self.read_output()
-        if self._hung_up or not looks or self._loop is None:
+        if self._hung_up or not looks:
             self._end(how)
         else:
-            self._loop.call_later(_LOOK, self._ended, how, looks - 1)
+            loop.call_later(_LOOK, self._ended, how, looks - 1)
 
     def _end(self, how: str) -> None:
         if not self._over:

@@ -61,9 +61,16 @@ def _wait(pid: int, report: int, ours: tuple[int, ...]) -> NoReturn:
     for descriptor in (0, 1, 2, *ours):
         os.close(descriptor)
     os.write(report, _STATUS.pack(pid))
+    os.write(report, _STATUS.pack(_status(pid)))
+    while True:
+        signal.pause()
+
+
+def _status(pid: int) -> int:
+    """Wait for a process to end; return its wait status."""
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        return os.waitpid(pid, 0)[1]
     # not collected: its id stays that of its group, which the screen may have to kill
     end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert end is not None
-    os.write(report, _STATUS.pack(end.si_status << 8 if end.si_code == os.CLD_EXITED else end.si_status))
-    while True:
-        signal.pause()
+    return end.si_status << 8 if end.si_code == os.CLD_EXITED else end.si_status
