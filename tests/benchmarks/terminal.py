@@ -104,6 +104,10 @@ class Terminal:
                 return found
         raise TimeoutError(f"never seen; the screen was:\n{self.text()}")
 
+    def type(self, text: str) -> None:
+        """Type something."""
+        os.write(self._fd, text.encode())
+
     def press(self, key: str, done: Callable[[str], bool], quiet: float = 0.12, limit: float = 20.0) -> Painted:
         """Type a key; return when its last change was painted.
 
@@ -114,7 +118,7 @@ class Terminal:
             limit: seconds after which it has failed.
         """
         start = time.perf_counter()
-        os.write(self._fd, key.encode())
+        self.type(key)
         changed, size = start, 0
         while time.perf_counter() < start + limit:
             pieces = self.read(quiet, start + limit - time.perf_counter())
