@@ -54,6 +54,10 @@ def test_a_script_seeds_itself(script: Path, capsys: pytest.CaptureFixture[str])
 def test_another_interpreter_is_for_scripts_and_is_checked(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--python takes a training script" in refused(["--python", sys.executable, "mlp"], capsys)
     assert "no/python is not a program" in refused(["--python", "no/python", "train.py"], capsys)
+    script.with_name("held.steps").write_text("load mlp\nforward\n")
+    assert "--python takes a training script" in refused(["--python", sys.executable, "held.steps"], capsys)
+    script.with_name("train.steps").write_text("# a test\nsay load\nrun train.py\n")
+    assert "needs a terminal" in refused(["--python", sys.executable, "train.steps"], capsys)
 
 
 def test_a_function_that_trains_is_not_a_factory(script: Path, capsys: pytest.CaptureFixture[str]) -> None:

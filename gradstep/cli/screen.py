@@ -87,15 +87,18 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
         _check_record(options.record)
         _check_terminal()
         return _show(options, run=run, notice=notice)
-    if options.python is not None:
-        raise wrong("--python takes a training script", "A workload runs on gradstep's own interpreter.")
     script = _script_of(options)
+    notice = ""
+    if options.python is not None:
+        if script is None or not _runs_a_script(script):
+            raise wrong("--python takes a training script", "A workload runs on gradstep's own interpreter.")
+        notice = _python_of(options)
     target = options.target or "mlp"
     if script is None:
         _check(target)
     _check_record(options.record)
     _check_terminal()
-    return _show(options, target, script)
+    return _show(options, target, script, notice=notice)
 
 
 def _script_of(options: argparse.Namespace) -> str | None:
@@ -122,15 +125,19 @@ def _script_of(options: argparse.Namespace) -> str | None:
     return str(path)
 
 
-def _python_of(options: argparse.Namespace, run: Run) -> str:
-    """Check the interpreter that is asked for; return what to say of it, or of one that could be."""
+def _python_of(options: argparse.Namespace, run: Run | None = None) -> str:
+    """Check the interpreter that is asked for; return what to say of it, or without one, of that of the project."""
     from gradstep.cli.interpreter import check_python, own_python
 
     if options.python is not None:
         options.python, notice = check_python(options.python)
         return notice
-    own = "" if run.module else own_python(run.target)
-    return f"{run.target} lies in a project with its own Python: gradstep --python {own} runs it there" if own else ""
+    own = "" if run is None or run.module else own_python(run.target)
+    return (
+        f"{run.target} lies in a project with its own Python: gradstep --python {own} runs it there"
+        if run and own
+        else ""
+    )
 
 
 def _runs_a_script(path: str) -> bool:

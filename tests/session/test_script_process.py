@@ -134,7 +134,13 @@ def test_a_script_that_the_kernel_killed_for_memory_is_said(tmp_path: Path, monk
 
 
 ASKS = """
-    import getpass, pdb, signal, os
+    import getpass, pdb, signal, os, sys, termios, tty
+    cooked = termios.tcgetattr(0)
+    tty.setcbreak(0)
+    print("keys are polled", flush=True)
+    while not os.path.exists("looked"):
+        pass
+    termios.tcsetattr(0, termios.TCSANOW, cooked)
     name = input("name? ")
     word = getpass.getpass()
     signal.signal(signal.SIGWINCH, lambda *_: print("now", os.get_terminal_size().columns, "columns"))
@@ -150,6 +156,9 @@ def test_a_script_that_asks_is_seen_to_wait_and_is_answered(tmp_path: Path) -> N
         terminal = run.session.terminal
         assert terminal is not None
         ends = asyncio.ensure_future(run.run(written(tmp_path, ASKS)))
+        await run.until("keys are polled")
+        assert not terminal.awaits_input()
+        (tmp_path / "looked").touch()
         for question, answer in (("name? ", "Ada\r"), ("Password: ", "secret\r"), ("(Pdb) ", "p name\r")):
             await run.until(question)
             while not terminal.awaits_input():

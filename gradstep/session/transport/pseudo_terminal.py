@@ -15,6 +15,8 @@ from gradstep.session.transport.process import Link
 
 _READ = {"x86_64": "0", "aarch64": "63"}.get(platform.machine(), "")
 """The number of the system call `read`, as /proc/PID/syscall has it."""
+_SELECT = {"x86_64": ("23", "270", "7", "271", "232", "281"), "aarch64": ("72", "73", "22")}.get(platform.machine(), ())
+"""Those of select, poll and epoll_wait, in all their forms."""
 
 
 class PseudoTerminal:
@@ -39,15 +41,16 @@ class PseudoTerminal:
     def awaits_input(self) -> bool:
         """Return whether the script or a child of its waits for something to be typed.
 
-        It has taken line editing from the kernel, as readline does while it reads, or it sleeps in a read of the
-        terminal, which is found out on Linux only.
+        It sleeps in a read of the terminal; or, as readline does, it has taken line editing from the kernel and sleeps
+        until something comes. How it sleeps is known on Linux only.
         """
         try:
-            if not termios.tcgetattr(self._descriptor)[3] & termios.ICANON:
-                return True
+            raw = not termios.tcgetattr(self._descriptor)[3] & termios.ICANON
         except termios.error:  # the script has gone
             return False
-        return any(map(_reads_a_terminal, _main_threads(self._link.pid)))
+        if not _READ:
+            return raw
+        return any(_reads_a_terminal(thread, raw) for thread in _main_threads(self._link.pid))
 
 
 def _main_threads(pid: int) -> Iterator[Path]:
@@ -60,9 +63,11 @@ def _main_threads(pid: int) -> Iterator[Path]:
             pids += map(int, (thread / "children").read_text().split())
 
 
-def _reads_a_terminal(thread: Path) -> bool:
+def _reads_a_terminal(thread: Path, raw: bool) -> bool:
     with suppress(OSError, ValueError):
         call, descriptor, *_ = (thread / "syscall").read_text().split()
+        if raw and call in _SELECT:
+            return True
         file = os.readlink(thread / "fd" / str(int(descriptor, 16))) if call == _READ else ""
         return file.startswith(("/dev/pts/", "/dev/tty"))
     return False
