@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradstep.checks.order import Order
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.engine.held import Held
 from gradstep.engine.observe.stream import Consumer
-from gradstep.values.findings import Rule, Where
+from gradstep.values.findings import Rule, Severity, Where
 from gradstep.values.views.inside import SourceLine
 
 PhaseName = Literal["forward", "backward", "step", "zero_grad", "evaluation", "scheduler", "scaler", "clip", "end"]
@@ -31,6 +31,8 @@ class Seen(NamedTuple):
     evidence: Mapping[str, float | int | str] = MappingProxyType({})
     remedy: str = ""
     """In place of the rule's, where the case calls for another."""
+    severity: Severity | None = None
+    """In place of the rule's, where the case is less certain."""
 
 
 @dataclass
@@ -93,6 +95,12 @@ class Moment:
     def optimizer(self) -> Optimizer:
         """The optimizer that steps or clears; else the one that stepped last."""
         return self.of if isinstance(self.of, Optimizer) else self.held.optimizer
+
+    def roots(self) -> list[tuple[str, nn.Module]]:
+        """Return the models by name: a held workload has one, a script may have several."""
+        held = self.held
+        several = [(name, held.model._modules[name]) for name in held.models]
+        return [(name, each) for name, each in several if each is not None] or [("", held.model)]
 
     def parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the parameters by name."""

@@ -254,7 +254,7 @@ class Checker:
         self.new.append(rule.id)
         self.findings[key] = Finding(
             rule.id,
-            rule.severity,
+            seen.severity or rule.severity,
             seen.what,
             rule.why,
             seen.remedy or rule.remedy,

@@ -59,11 +59,15 @@ class LabelsShuffledOrConstant(GraphCheck):
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
         """Look at the labels of each term of the loss."""
         data = [each.value for each in inputs(graph)]
-        for found in labels(graph):
+        several = list(labels(graph))
+        for found in several:
             if found.value.numel() < _SAMPLES or not found.classes:
                 continue  # the labels of a GAN's discriminator are equal in each batch
             where = moment.at(node=found.number, panel="batch")
-            for what, evidence in (*self._one_each(moment, found), *self._conflicts(data, found)):
+            for what, evidence in (
+                *self._one_each(moment, found),
+                *(self._conflicts(data, found) if len(several) == 1 else ()),  # of several, which inputs are whose?
+            ):
                 yield Seen(what, where, evidence)
 
     def _one_each(self, moment: Moment, found: Labels) -> Iterator[tuple[str, dict[str, float | int | str]]]:
