@@ -15,13 +15,19 @@ from gradstep.examples import EXAMPLES
 from gradstep.session.local import Session
 from gradstep.values.commands import Forward, Load
 from gradstep.values.views.graph import GraphView, LookGraph
-from gradstep.views.graph.lanes import EVERY, NODE, Lanes, draw_lanes
+from gradstep.views.graph.lanes import EVERY, LEAF, NODE, Lanes
 from gradstep.workload import Workload
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 UP, DOWN = set("│╯╰┤├┴┼"), set("│╮╭┤├┬┼")
 STOPS = set("╮╭╯╰┤├┬┴┼")
+
+
+def draw_lanes(edges: Sequence[Sequence[int]], leaves: Sequence[bool], most: int = 1 << 20) -> list[str]:
+    """Return the lanes of every row of a graph."""
+    marks = [LEAF if leaf else NODE for leaf in leaves]
+    return Lanes(edges, most).draw(0, len(edges), marks, range(len(edges)))
 
 
 def read(rows: Sequence[str], names: Sequence[int]) -> list[set[int]]:

@@ -86,12 +86,6 @@ class Lanes:
         return drawn
 
 
-def draw_lanes(edges: Sequence[Sequence[int]], leaves: Sequence[bool], most: int = 1 << 20) -> list[str]:
-    """Return the lanes of every row of a graph."""
-    marks = [LEAF if leaf else NODE for leaf in leaves]
-    return Lanes(edges, most).draw(0, len(edges), marks, range(len(edges)))
-
-
 def _without_lane(edges: Sequence[Sequence[int]], most: int) -> frozenset[int]:
     """Return the rows without a lane when there are at most `most`: where there are too many, those that run last.
 
