@@ -28,8 +28,8 @@ class DeadRelu(Check):
         why="A unit that is zero for every input passes no gradient, so its weights can't change: it is lost.",
         detects=f"A unit (channel) of a ReLU is zero at every position of at least {BATCHES} sampled batches and "
         f"{SAMPLES} values, and more than the threshold of the layer's units are.",
-        remedy="Lower the learning rate, initialise with nn.init.kaiming_normal_(w, nonlinearity='relu'), "
-        "or use nn.LeakyReLU.",
+        remedy="Lower the learning rate, initialise with nn.init.kaiming_normal_(w, nonlinearity='relu'), or use "
+        "nn.LeakyReLU.",
         source="Lu et al. 2019, 'Dying ReLU and Initialization'; SageMaker Debugger DeadRelu (50 % of a layer)",
         threshold=0.5,
         unit="of the units of a layer",

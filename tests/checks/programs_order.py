@@ -342,6 +342,24 @@ def clamped_by_hand_after_the_step() -> None:
 
 
 @healthy
+def clipped_in_a_closure_and_cleared_after_the_step() -> None:
+    """As Lightning's loop does: forward, backward and clipping inside the step, and a clear at the end of an epoch."""
+    net, opt, x, y = classifier()
+
+    def closure() -> torch.Tensor:
+        loss = F.cross_entropy(net(x), y)
+        opt.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 0.5)
+        return loss
+
+    for step in range(6):
+        opt.step(closure)  # type: ignore[arg-type]
+        if step % 3 == 2:
+            opt.zero_grad()
+
+
+@healthy
 def clipped_where_it_belongs() -> None:
     """Between backward and step, three ways."""
     net, opt, x, y = classifier()

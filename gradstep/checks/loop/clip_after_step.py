@@ -45,3 +45,9 @@ class ClipAfterStep(Check):
             self._written += tuple([name for name, p in moment.parameters() if id(p.grad) in clipped])
         elif moment.phase == "forward":
             self._written += moment.written
+
+    def ended(self, moment: Moment) -> Iterable[Seen]:
+        """Forget what was clipped inside a step, in front of its update: a closure does that, as Lightning's."""
+        if moment.phase == "step":
+            self._written = ()
+        return ()

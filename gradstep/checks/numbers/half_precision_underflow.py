@@ -25,8 +25,7 @@ class HalfPrecisionUnderflow(Check):
         title="float16 gradients underflow to zero",
         why="Below 6e-8 float16 has only zero: small gradients vanish, and their weights are not trained.",
         detects=f"In {IN_A_ROW} sampled backwards in a row, more than the threshold of the elements of float16 "
-        "gradients are "
-        "zero or below 2^-14. Rows that are zero throughout, as of an embedding, do not count.",
+        "gradients are zero or below 2^-14. Rows that are zero throughout, as of an embedding, do not count.",
         remedy="Scale the loss: scaler = torch.amp.GradScaler(); scaler.scale(loss).backward(), or train in bfloat16.",
         source="Micikevicius et al. 2018, 'Mixed Precision Training', section 3.2 (loss scaling)",
         threshold=0.5,

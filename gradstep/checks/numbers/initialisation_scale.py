@@ -24,12 +24,10 @@ class InitialisationScale(Check):
         why="Activations that grow or shrink from layer to layer saturate or vanish, and so do the gradients on the "
         "way back.",
         detects="In the first forward, the standard deviation of a layer's output is the threshold times that of the "
-        "first "
-        "layer's input, or the inverse. Outputs that are exactly zero, of layers that begin as zero on purpose, are "
-        "left out.",
+        "first layer's input, or the inverse. Outputs that are exactly zero, of layers that begin as zero on "
+        "purpose, are left out.",
         remedy="Initialise for the fan-in: nn.init.kaiming_normal_(layer.weight, nonlinearity='relu'), or normalise "
-        "between "
-        "layers.",
+        "between layers.",
         source="He et al. 2015, 'Delving Deep into Rectifiers' (variance kept from layer to layer); cs231n, 'Weight "
         "initialization'",
         threshold=1000.0,
@@ -41,6 +39,7 @@ class InitialisationScale(Check):
         super().__init__(threshold)
         self._input: Tensor | None = None
         self._outputs: list[tuple[nn.Module, Tensor]] = []
+        self._normalises = False
 
     def watches(self, moment: Moment) -> Consumer | None:
         """Watch the layers of the first forward."""
@@ -48,6 +47,8 @@ class InitialisationScale(Check):
 
     def _left(self, event: ModuleLeft) -> None:
         output, given = event.output, event.given
+        if "Norm" in type(event.module).__name__:
+            self._normalises = True
         if not isinstance(event.module, _LAYERS) or not isinstance(output, Tensor) or output.numel() < 2:
             return
         if self._input is None:
@@ -61,7 +62,7 @@ class InitialisationScale(Check):
 
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at what was measured, once."""
-        if moment.phase != "backward" or not self._outputs or self._input is None:
+        if moment.phase != "backward" or not self._outputs or self._input is None or self._normalises:
             return
         start, outputs, self._outputs = float(self._input), self._outputs, []
         scales = torch.stack([scale for _, scale in outputs]).tolist()

@@ -19,9 +19,8 @@ class InitialisationSymmetric(Check):
         title="the units of a layer begin equal and stay equal",
         why="Units with equal weights get equal gradients, so the layer learns as if it had a single unit.",
         detects="After the first backward, all rows of a weight are bit-identical, and so are all rows of its "
-        "gradient, "
-        "which is not zero. A zero-initialised layer whose rows get different gradients (LoRA, the last layer of a "
-        "classifier, a residual gate) is not flagged.",
+        "gradient, which is not zero. A zero-initialised layer whose rows get different gradients (LoRA, the last "
+        "layer of a classifier, a residual gate) is not flagged.",
         remedy="Break the symmetry: nn.init.kaiming_uniform_(layer.weight) in place of nn.init.constant_.",
         source="Goodfellow, Bengio, Courville 2016, 'Deep Learning', section 8.4 (break symmetry between units)",
     )

@@ -19,8 +19,7 @@ class Determinism(Request):
         title="the same forward gives other numbers",
         why="Runs can't be repeated exactly, so two of them can't be compared and a fault can't be brought back.",
         detects="Forward and backward of a copy are run twice from the same generators; loss and gradients are "
-        "compared bit "
-        "for bit.",
+        "compared bit for bit.",
         remedy="Draw random numbers from torch's generators only, and use torch.use_deterministic_algorithms(True).",
         source="torch documentation, 'Reproducibility'",
     )

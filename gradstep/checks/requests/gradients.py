@@ -21,11 +21,10 @@ class Gradients(Request):
         severity="error",
         title="a gradient is not the derivative of the loss",
         why="The optimizer then does not go down the loss: a custom Function, a hook, or detach() and no_grad in the "
-        "path "
-        "give another gradient.",
+        "path give another gradient.",
         detects=f"The loss of a float64 copy is computed at w ± {STEP:g} for up to {ELEMENTS} elements, those with "
-        "the largest "
-        "gradients and others; the relative error must stay below the threshold. An element at a kink is left out.",
+        "the largest gradients and others; the relative error must stay below the threshold. An element at a kink is "
+        "left out.",
         remedy="`check` compares each custom Function by itself; `why PARAMETER.grad` names cuts in its path.",
         source="torch.autograd.gradcheck documentation (eps 1e-6, rtol 1e-3); cs231n, 'Gradient checks'",
         threshold=1e-3,

@@ -20,11 +20,9 @@ class LrRange(Request):
         severity="hint",
         title="the range test of the learning rate",
         why="Below the range nothing is learnt, above it the loss diverges; good rates lie where the loss falls "
-        "fastest, "
-        "a little below the least.",
+        "fastest, a little below the least.",
         detects=f"A copy is trained for {STEPS} steps while lr grows from {FROM:g} to {TO:g}; it ends where the loss "
-        "is four "
-        "times its least.",
+        "is four times its least.",
         remedy="Take the suggested rate, or a tenth of the rate of the least loss: torch.optim.SGD(params, lr=...).",
         source="Smith 2017, 'Cyclical Learning Rates', section 3.3; fastai's lr_find (the steepest point)",
     )
@@ -50,8 +48,6 @@ class LrRange(Request):
         line = "".join(_BLOCKS[min(7, int((loss - low) / ((high - low) or 1.0) * 8))] for loss in losses)
         now = ", ".join(numbers.short(rate) for rate in trial.held.rates())
         return Answer(
-            f"{line}\n"
-            f"lr {rates[0]:.0e} to {rates[-1]:.0e}, loss {numbers.loss(losses[0])} to {numbers.loss(low)} "
-            f"at lr {rates[least]:.1e}.\n"
-            f"The loss falls fastest at lr {steepest:.1e}; the optimizer has {now}."
+            f"{line}\nlr {rates[0]:.0e} to {rates[-1]:.0e}, loss {numbers.loss(losses[0])} to {numbers.loss(low)} at "
+            f"lr {rates[least]:.1e}.\nThe loss falls fastest at lr {steepest:.1e}; the optimizer has {now}."
         )
