@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from weakref import ref
 
 import torch
 from scripting import stepped
@@ -269,3 +270,39 @@ def test_after_an_error_the_frames_are_those_of_the_traceback() -> None:
         assert view.frames[0].source.text == "weight @ wrong"
         assert variables(view)["wrong"].shape == (7,)
         assert run(session, "print shape(wrong)").text == "[7]"
+
+
+def test_values_that_the_script_lets_go_after_a_stop_are_gone() -> None:
+    alive: list[bool] = []
+
+    def loop() -> None:
+        net = nn.Linear(3, 2)
+        for _ in range(3):
+            other = torch.zeros(9)
+            seen = ref(other)
+            net(torch.ones(1, 3)).sum().backward()
+            del other
+            alive.append(seen() is not None)
+
+    with stepped(loop) as session:
+        while session.ended is None:
+            session.execute(cmd.Over())
+            look(session)
+    assert alive == [False] * 3
+
+
+def test_a_dict_of_locals_that_the_script_holds_stays_as_it_is() -> None:
+    found: list[bool] = []
+
+    def loop() -> None:
+        net, names = nn.Linear(3, 2), dict[str, Any]()
+        for _ in range(2):
+            names = locals()
+            net(torch.ones(1, 3)).sum().backward()
+            found.append("net" in names)
+
+    with stepped(loop) as session:
+        while session.ended is None:
+            session.execute(cmd.Over())
+            look(session)
+    assert found == [True, True]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import linecache
+import sys
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
+from inspect import CO_OPTIMIZED
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -106,3 +108,22 @@ def _values(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         return
     modules = inside.get("_modules", {}) if issubclass(type(own), nn.Module) else {}
     yield from [(name, value) for name, value in {**inside, **modules}.items() if isinstance(name, str)]
+
+
+def release_locals(frame: FrameType | None) -> None:
+    """Empty what reading `f_locals` left on the frames: it would keep values alive that the script lets go.
+
+    Until Python 3.12 a frame keeps the dict that `f_locals` returns. It is not emptied where the script holds it too
+    (`locals()`), nor while something traces: after a trace function, CPython copies the dict back into the variables.
+    """
+    if sys.version_info >= (3, 13) or sys.gettrace() is not None or sys.getprofile() is not None:
+        return
+    for each in callers(frame):
+        if each.f_code.co_flags & CO_OPTIMIZED:  # a function: of a module or class body it is the real namespace
+            names = each.f_locals
+            if sys.getrefcount(names) == _REFERENCES:
+                names.clear()
+
+
+_REFERENCES = 3
+"""References to a dict that only its frame and this function hold: `sys.getrefcount` has one, too."""

@@ -34,7 +34,7 @@ from gradstep.engine.observe.stream import (
 )
 from gradstep.engine.script.copies import CopiesBefore, weights_of
 from gradstep.engine.script.found import Found
-from gradstep.engine.script.frames import call_site, callers, line_text, named_values
+from gradstep.engine.script.frames import call_site, callers, line_text, named_values, release_locals
 from gradstep.engine.script.iterations import Iterations
 from gradstep.engine.script.lines import LineStops
 from gradstep.engine.script.losses import Losses, value_of
@@ -240,6 +240,7 @@ class ScriptLoop:
 
     def _resumed(self) -> None:
         self.stack.number = 0
+        release_locals(sys._getframe(1))
         if self.thread.released:
             self.leave()
         else:
