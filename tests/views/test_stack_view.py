@@ -204,6 +204,7 @@ def test_show_takes_a_variable_and_an_item_of_one() -> None:
             (view,) = session.look(LookTensor())
             assert isinstance(view, TensorView)
             assert view.shape == shape
+        assert variables(look(session))["loss"].path == "loss"
         run(session, "up")
         assert run(session, "show pair[1]").ok
         (view,) = session.look(LookTensor())

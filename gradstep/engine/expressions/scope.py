@@ -59,6 +59,10 @@ class HeldScope:
         taken = (*self.lets, *PLACES, *_KNOWN_OF_SCRIPTS)
         return name not in taken and self._held.tensor(name) is None and name in self.variables()
 
+    def means(self, name: str, value: object) -> bool:
+        """Return whether a name means this value of a variable, which may be the loss."""
+        return self.is_variable(name) or (name in _KNOWN_OF_SCRIPTS and self._value(name) is value)
+
     def names(self) -> Sequence[str]:
         """Return all names."""
         own = [name for name in self.variables() if not name.startswith("_")]

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from types import FrameType, MappingProxyType
+from inspect import getattr_static
+from types import FrameType, FunctionType, MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
@@ -610,6 +611,6 @@ def _with(done: tuple[str, ...], phase: str) -> tuple[str, ...]:
 
 def _named(module: nn.Module, args: tuple[Any, ...]) -> dict[str, Any]:
     """Return the positional arguments of a forward by the names of its parameters."""
-    code = getattr(type(module).forward, "__code__", None)
-    names = code.co_varnames[1 : code.co_argcount] if code is not None else ()
+    forward = getattr_static(type(module), "forward")  # that of a scripted module is not a function
+    names = forward.__code__.co_varnames[1 : forward.__code__.co_argcount] if type(forward) is FunctionType else ()
     return {names[i] if i < len(names) else f"input{i}": each for i, each in enumerate(args)}

@@ -265,7 +265,7 @@ class StackPanel(Panel[StackView]):
         elif variable is not None and variable.shape is not None and variable.path:
             actions.show(variable.path)
         elif variable is not None:
-            none = f"{variable.name} can't be named in an expression" if variable.shape is not None else ""
+            none = f"{variable.name} means something else in expressions" if variable.shape is not None else ""
             actions.say(none or f"{variable.name} is not a tensor, and has no items")
         return True
 

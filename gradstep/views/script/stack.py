@@ -52,7 +52,7 @@ def _locals(frame: FrameType, scope: HeldScope) -> Iterator[_Row]:
     named = sorted(frame.f_locals.items(), key=lambda each: not issubclass(type(each[1]), Tensor))
     for name, value in named:
         if not name.startswith("__") and not issubclass(type(value), _LEFT_OUT):
-            yield _Row(name, name_line(name) if scope.is_variable(name) else "", value, 0)
+            yield _Row(name, name_line(name) if scope.means(name, value) else "", value, 0)
 
 
 def _with_items(rows: Iterable[_Row], opened: Collection[str]) -> Iterator[_Row]:
