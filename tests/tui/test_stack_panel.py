@@ -54,9 +54,9 @@ def test_frames_come_first_and_the_variables_of_the_selected_one_below() -> None
     lines = drawn(VIEW)
     assert lines[0].split() == ["▶→#0", "train", "train.py:41", "train_line()"]
     assert lines[1].split() == ["#1", "<module>", "train.py:60", "_line()"]
-    assert lines[2].split() == ["locals", "type", "norm", "grad_fn", "dtype", "device"]
+    assert lines[2].split() == ["locals", "type", "norm", "dtype", "grad_fn", "device"]
     assert lines[3].split() == ["x", "16×10", "12.500", "float32", "cpu"]
-    assert lines[4].split() == ["loss", "()", "=", "1.25", "MulBackward0", "float32", "cpu"]
+    assert lines[4].split() == ["loss", "()", "=", "1.25", "float32", "MulBackward0", "cpu"]
     assert lines[5].split() == ["▸", "batch", "dict", "1", "item", "{'x':", "16×10", "float32}"]
     assert lines[6].split() == ["step", "int", "3"]
 

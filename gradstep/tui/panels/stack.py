@@ -125,14 +125,14 @@ def _packages(frames: Sequence[StackFrame]) -> str:
 class _Columns:
     """The columns of the variables that fit; of what is not a tensor, the value takes their place."""
 
-    _ORDER = ("norm", "grad", "dtype", "device")
+    _ORDER = ("norm", "dtype", "grad", "device")
 
     def __init__(self, rows: Sequence[Variable], width: int) -> None:
         self._width = width
         tensors = [row for row in rows if row.shape is not None]
         order = list(self._ORDER)
         if len({row.device for row in tensors}) > 1:  # what differs between them comes first
-            order = ["norm", "device", "grad", "dtype"]
+            order = ["norm", "device", "dtype", "grad"]
         names = min(widest([_label(row) for row in rows], 7), max(8, width // 3))
         self._kind = GUTTER + names + _GAP
         kinds = min(widest([_kind(row) for row in rows], 5), max(6, width // 4))
