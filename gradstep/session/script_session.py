@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import NamedTuple, Protocol
 
@@ -503,6 +503,10 @@ class ScriptSession:
         return made
 
     # -- what the loop asks, on the script's thread --------------------------------------------------------------------
+    def due(self, iteration: int) -> bool:
+        """Return whether the checks look at an iteration."""
+        return self._checker.due(iteration)
+
     @property
     def armed(self) -> bool:
         """True while a breakpoint is enabled."""
@@ -536,14 +540,11 @@ class ScriptSession:
         """Have the checks look at what begins."""
         if begins.name in PHASES:
             self._begun = begins
-        moment = self._moment(held, begins)
-        if self._checker.due(moment.iteration):
-            self._checker.begins(moment)
+        self._checker.begins(self._moment(held, begins))
 
     def watching(self, held: Held) -> AbstractContextManager[None]:
         """Return what the checks observe a forward with."""
-        moment = self._moment(held, Begins("forward", None))
-        return self._checker.watching(moment) if self._checker.due(moment.iteration) else nullcontext()
+        return self._checker.watching(self._moment(held, Begins("forward", None)))
 
     def over(self) -> None:
         """Have the checks look at a script that has run to its end."""

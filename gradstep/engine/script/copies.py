@@ -32,12 +32,13 @@ class CopiesBefore:
         with unobserved():
             return Saver(offload=held.offload).save(held, writing_of_script(held, phase))
 
-    def begin(self, held: Held, phase: Name, kept: bool, outermost: bool) -> None:
-        """Note that a phase begins; with `kept` its end is looked at."""
-        if outermost:  # what raised has not ended
-            self._running.clear()
-        if kept:
-            self._running.append(_Begun(phase, held, self.take(held, phase)))
+    def forget(self) -> None:
+        """Release the copies of phases that have not ended."""
+        self._running.clear()
+
+    def begin(self, held: Held, phase: Name) -> None:
+        """Copy what a phase that begins may write: its end is looked at."""
+        self._running.append(_Begun(phase, held, self.take(held, phase)))
 
     def end(self, held: Held, phase: Name) -> None:
         """Have the views of a debuggee compare with what was copied before the phase that has just ended."""

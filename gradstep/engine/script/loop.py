@@ -95,6 +95,10 @@ _CALLS = {GradientsClipped: "clip", SchedulerSteps: "scheduler", ScalerCalled: "
 class Steps(Protocol):
     """What the loop needs of the session: breakpoints, and stepping inside a phase."""
 
+    def due(self, iteration: int) -> bool:
+        """Return whether the checks look at an iteration."""
+        ...
+
     @property
     def armed(self) -> bool:
         """True while a breakpoint is enabled."""
@@ -133,6 +137,7 @@ class Steps(Protocol):
         ...
 
 
+_NOTED = {"skipped": (), "clipped": (), "unowned": False}
 _UNWATCHED = Watched()
 """Of a forward that was not recorded."""
 
@@ -281,11 +286,13 @@ class ScriptLoop:
 
     def _called(self, event: Any) -> None:
         """Note a call that is not a phase."""
-        if not self.thread.released:
+        if not self.thread.released and self._steps.due(self.iteration):
             begins = Begins(_CALLS[type(event)], event, written=self._writes.touched())
             self._steps.before(self.found.held(), begins)
 
     def _before(self, phase: Phase, name: str = "") -> None:
+        if not self._steps.due(self.iteration):
+            return
         written = () if phase.within or name else self._clipped
         known = (phase.of, phase.args, phase.kwargs, phase.grad_mode, written, phase.within)
         self._steps.before(self.found.held(), Begins(name or phase.name, *known))
@@ -321,7 +328,7 @@ class ScriptLoop:
         into = self.wanted.until == "into"
         inside = into or self._steps.inside("forward") or self.thread.pausing
         self._watched = _UNWATCHED
-        if phase.grad_mode:
+        if phase.grad_mode and self._steps.due(self.iteration):
             stack.enter_context(self._steps.watching(self._now()))
         if self.wanted.looks or inside:
             held = self._now()
@@ -553,11 +560,11 @@ class ScriptLoop:
     def _kept(self, phase: Name) -> bool:
         """Return whether the end of a phase is looked at, so that what it changes has to be known."""
         wanted = self.wanted
-        if is_transformed():  # a copy would be one of its tensors
+        if not wanted.looks or is_transformed():  # there a copy would be one of its tensors
             return False
         if wanted.until == "phase" and wanted.names and phase not in wanted.names:
             return phase == "step" and self._nests  # the user steps through its closure
-        return wanted.looks
+        return True
 
     def _find_in_graph(self, phase: Phase) -> tuple[str, ...]:
         wanted = self.wanted.looks or self.held is None or not self.found.owns_parameters
@@ -566,7 +573,10 @@ class ScriptLoop:
         return self.found.graph([each.grad_fn for each in phase.of.outputs if isinstance(each, Tensor)], phase.frame)
 
     def _copy(self, phase: Phase) -> None:
-        self._copies.begin(self._now(), phase.name, self._kept(phase.name), not phase.within)
+        if not phase.within:  # what raised has not ended
+            self._copies.forget()
+        if self._kept(phase.name):
+            self._copies.begin(self._now(), phase.name)
 
     def _look(self) -> None:
         """Have what a stop shows be as it is now."""
@@ -587,7 +597,7 @@ class ScriptLoop:
     def _note(self, name: Name, line: str, **changed: Any) -> None:
         held = self._now()
         done = _with(held.point.done, name)
-        known = {"torch": line, "skipped": (), "clipped": (), "unowned": False, **changed}
+        known = {**_NOTED, "torch": line, **changed}
         held.point = replace(held.point, phase=name, done=done, iteration=self.iteration, **known)
 
     def _line_of(self, phase: Phase) -> str:
