@@ -1,0 +1,115 @@
+"""`unregistered-parameters`: layers in a plain list, or made anew in each forward, which the model does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from weakref import ref
+
+from torch import Tensor, nn
+
+from gradstep.checks.check import Check, Moment, Seen, sampled
+from gradstep.checks.loop.ownership import in_no_optimizer, parameters_of, without_module
+from gradstep.engine.observe.strays import leaves_of
+from gradstep.values.findings import Rule
+
+_OWN = frozenset({"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
+_MOST = 10_000
+"""Elements of a container that are looked at."""
+
+
+class UnregisteredParameters(Check):
+    """Looks for parameters in the graph that no model has, and for the attribute that holds them."""
+
+    rule = Rule(
+        id="unregistered-parameters",
+        severity="error",
+        title="the model does not have these parameters",
+        why="A module registers layers that are attributes, not those in a plain list, tuple or dict. parameters(), "
+        "state_dict() and to() leave them out, so no optimizer trains them.",
+        detects="The graph of the loss reaches parameters that no model has and no optimizer; they are in a list, "
+        "tuple or dict of a module, or are others at each forward. A parameter that only the script has, "
+        "and nobody updates, is a warning.",
+        remedy="Register them: self.layers = nn.ModuleList([...]), nn.ModuleDict({...}) or nn.ParameterList([...]).",
+        source="torch.nn.ModuleList documentation; pytorch#59925",
+    )
+
+    def __init__(self, threshold: float | None = None) -> None:
+        super().__init__(threshold)
+        self._strangers: list[tuple[tuple[int, ...], ref[Tensor]]] = []
+        """The shapes of the parameters of unknown origin in the last graph, and they themselves."""
+        self._versions: dict[int, int] = {}
+        """The version counters of those that came again, by id."""
+
+    def begins(self, moment: Moment) -> Iterable[Seen]:
+        """Look at the graph that a backward is about to run through."""
+        if moment.phase != "backward" or not sampled(moment.count):
+            return
+        own = {id(p) for _, root in moment.roots() for p in root.parameters()}
+        own |= {id(p) for p in parameters_of(moment.held.optimizers)}
+        roots = [each.grad_fn for each in moment.of.outputs if isinstance(each, Tensor)]
+        leaves = {id(leaf): leaf for root in roots for leaf in leaves_of(root)}
+        strangers = {number: p for number, p in leaves.items() if number not in own and isinstance(p, nn.Parameter)}
+        before, self._strangers = self._strangers, [(tuple(p.shape), ref(p)) for p in strangers.values()]
+        if not strangers:
+            return
+        free = {id(p) for _, p in in_no_optimizer([("", p) for p in strangers.values()])}
+        for path, module, attribute, held in _containers(moment):
+            lost = [p for p in held if id(p) in free and id(p) in strangers]
+            if lost:
+                kind = type(vars(module)[attribute]).__name__
+                where = moment.at(module=path, panel="model")
+                what = f"self.{attribute} of {type(module).__name__} is a plain {kind}: {len(lost)} parameters in it "
+                what += "get gradients, and are not among the model's."
+                yield Seen(what, where, {"parameters": len(lost)})
+                free -= {id(p) for p in lost}
+        left = [p for number, p in strangers.items() if number in free]
+        known = [(shape, each()) for shape, each in before]
+        alive = [p for _, p in known if p is not None and id(p) not in leaves]
+        lost_their_module = without_module(alive) if alive and left else set()
+        old = [shape for shape, p in known if p is None or id(p) in lost_their_module]
+        anew = [p for p in left if tuple(p.shape) in old]
+        if anew:
+            sizes = ", ".join("×".join(map(str, p.shape)) for p in anew[:3])
+            what = f"{len(anew)} parameters ({sizes}) in the graph are new at each forward: a layer is built in it."
+            remedy = "Build layers in __init__, and call them in forward: self.fc = nn.Linear(...)."
+            yield Seen(what, moment.at(panel="graph"), {"parameters": len(anew)}, remedy)
+        yield from self._alone(moment, [p for p in left if all(p is not each for each in anew)], known)
+
+    def _alone(self, moment: Moment, left: list[Tensor], known: list[tuple[Any, Tensor | None]]) -> Iterable[Seen]:
+        """Yield the parameters of the script's own that stay the same, graph after graph."""
+        before = {id(p) for _, p in known}
+        again = {id(p): p._version for p in left if id(p) in before}
+        same = [p for p in left if self._versions.get(id(p)) == p._version and id(p) in again]
+        self._versions = again
+        alone = without_module(same) if same and moment.held.point.steps else set()
+        for p in same:
+            if id(p) in alone:
+                names = (name for name, value in moment.find_variables() if value is p)
+                name = next(names, f"a parameter of {'×'.join(map(str, p.shape))}")
+                what = f"{name} gets a gradient in each backward, and is in no module and no optimizer."
+                remedy = f"Give it to the optimizer: torch.optim.Adam([*model.parameters(), {name}]); or make it an "
+                remedy += "attribute of the model."
+                where = moment.at(parameter=name, panel="graph")
+                yield Seen(what, where, {"parameters": 1}, remedy, severity="warning")
+
+
+def _containers(moment: Moment) -> Iterator[tuple[str, nn.Module, str, list[Tensor]]]:
+    """Yield the plain containers of all modules that hold modules or parameters, with those parameters."""
+    for name, root in moment.roots():
+        for path, module in root.named_modules():
+            for attribute, value in list(vars(module).items()):
+                if attribute not in _OWN and isinstance(value, (list, tuple, dict)) and len(value) <= _MOST:
+                    found = list(_inside(value))
+                    if found:
+                        yield ".".join(filter(None, (name, path))), module, attribute, found
+
+
+def _inside(value: Any, depth: int = 3) -> Iterator[Tensor]:
+    if isinstance(value, nn.Module):
+        yield from value.parameters()
+    elif isinstance(value, nn.Parameter):
+        yield value
+    elif depth and isinstance(value, (list, tuple, Mapping)) and len(value) <= _MOST:
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _inside(each, depth - 1)
