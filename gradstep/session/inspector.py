@@ -239,7 +239,7 @@ class Inspector:
         return Names(
             stop,
             self.scope.model_names(),
-            (*self.scope.lets, *passed, *VALUES),
+            tuple(dict.fromkeys((*self.scope.lets, *passed, *VALUES, *self.scope.variable_names()))),
             tuple(FUNCTIONS),
             tuple(path for path in held.paths.values() if path),
             tuple(sorted({node.name() for node in graph.nodes})) if graph is not None else (),
@@ -311,7 +311,9 @@ class Inspector:
                 return source_view(
                     held, stop, self._stepping, request, self.line(), self.stack is not None and self.stack.number > 0
                 )
-            case LookStack() if self.stack is not None:
+            case LookStack():
+                if self.stack is None:
+                    return NoView(stop, "gradstep calls this model itself: only a script has a stack")
                 return stack_view(stop, self.stack, request, self.scope, self._norms)
             case LookBreakpoints():
                 position = self.stepper.position

@@ -327,8 +327,12 @@ class Showing(Controller):
         now += ["natural"] * (inside and lines)
         now += [name for name in keymap.INSIDE if inside and self.screen.applies(name)]
         left_out = {*now, *(keymap.BETWEEN_ONLY if inside else ())}
-        self.screen.footer.keys = [*now, *(n for n in keymap.FOOTER if self.screen.applies(n) and n not in left_out)]
-        self.screen.footer.first = ("help", *["maximise"] * self.screen.maximised, *now)
+        names = [*now, *(n for n in keymap.FOOTER if self.screen.applies(n) and n not in left_out)]
+        on_line = self.screen.training_script and self.screen.recent[0] == "source" and "break" not in names
+        if on_line:
+            names.insert(names.index("go_on") if "go_on" in names else len(names), "break")
+        self.screen.footer.keys = names
+        self.screen.footer.first = ("help", *["maximise"] * self.screen.maximised, *["break"] * on_line, *now)
         self.screen.footer.next = next_words(self.queue.stop, lines)
         self.screen.status.activity = self.screen.phases.activity = self._activity()
 

@@ -197,3 +197,11 @@ def test_a_held_workload_has_no_stack() -> None:
             assert "stack" not in s.screen.placements
 
     asyncio.run(asyncio.wait_for(on(), 60))
+
+
+@on_stage
+async def test_the_footer_names_the_key_of_a_breakpoint_while_source_has_the_focus(s: Stage) -> None:
+    await s.press("S")
+    assert "B breakpoint" in s.rows()[-1]
+    await s.press("at")
+    assert "B breakpoint" not in s.rows()[-1]

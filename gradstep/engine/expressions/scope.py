@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
 import torch
 
@@ -65,8 +66,13 @@ class HeldScope:
 
     def names(self) -> Sequence[str]:
         """Return all names."""
-        own = [name for name in self.variables() if not name.startswith("_")]
-        return (*self.model_names(), *self.lets, *VALUES, *own, *(PLACES if self.stop_place() is not None else ()))
+        places = PLACES if self.stop_place() is not None else ()
+        return (*self.model_names(), *self.lets, *VALUES, *self.variable_names(), *places)
+
+    def variable_names(self) -> Sequence[str]:
+        """Return the names of a script's variables that expressions can read; private ones are left out."""
+        named = self.variables().items()
+        return [name for name, value in named if not name.startswith("_") and not issubclass(type(value), _NOT_READ)]
 
     def model_names(self) -> tuple[str, ...]:
         """Return the names of the model's parameters and buffers."""
@@ -112,6 +118,9 @@ class HeldScope:
 
 
 _READ = (bool, int, float, complex, str, type(None), list, tuple, dict)
+
+
+_NOT_READ = (ModuleType, FunctionType, BuiltinFunctionType, type)
 
 
 def readable(value: object) -> object:

@@ -28,12 +28,12 @@ def draw(
     `hit` is the number of the one that caused the stop; `key` sets one.
     """
     if view is None or not view.rows:
-        by_key = f"{key} sets one on a row of Graph or Model. " if key else ""
+        by_key = f"{key} sets one on a row of Graph or Model, in a script also on a line of Source. " if key else ""
         return empty(
             width,
             height,
             f"No breakpoints yet. {by_key}:break node Relu*, :break module 2 exit, :break grad 0.weight, :break nan, "
-            ":break inf and :break when loss > 10 set others; :log prints and goes on.",
+            ":break inf, :break when loss > 10 and, in a script, :break train.py:41 set others; :log prints on a hit.",
         )
     start, end = window(len(view.rows), first, height - 1)
     shown = view.rows[start:end]
