@@ -168,7 +168,7 @@ def test_weights_that_the_script_writes_itself_are_its_step(loop: Callable[[], l
 def test_leaves_without_a_module_have_the_names_of_their_variables_and_zeros_are_seen() -> None:
     with stepped(run(without_modules, [])) as session:
         upto(session, "step")
-        assert parameters(session) == {"w": "zero", "b": "zero"}
+        assert list(parameters(session).items()) == [("w", "zero"), ("b", "zero")]
 
 
 def test_backwards_add_up_in_the_ledger_until_a_step_uses_them() -> None:

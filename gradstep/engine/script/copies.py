@@ -41,7 +41,7 @@ class CopiesBefore:
         self._running.append(_Begun(phase, held, self.take(held, phase)))
 
     def end(self, held: Held, phase: Name) -> None:
-        """Have the views of a debuggee compare with what was copied before the phase that has just ended."""
+        """Show the changes since the copies from before the phase that has just ended."""
         held.saved = _UNKNOWN
         for place in range(len(self._running) - 1, -1, -1):
             if self._running[place].phase == phase:

@@ -89,32 +89,37 @@ class Found:
         self._owners(set(_of(optimizer)) - self._owned(), frame)
 
     def graph(self, roots: Iterable[Node | None], frame: FrameType | None) -> tuple[str, ...]:
-        """Note the leaves of a graph: those that no module owns are parameters of the script's own.
+        """Note the leaves of a graph: those that no module owns are parameters of the script itself.
 
-        Return the names that mean another tensor than before: `w = w - lr * grad`.
-
-        One that is there for the first time may be an input that wants a gradient: it counts once it comes again.
+        A leaf of the first graph only may be an input that requires grad: it counts from its second graph on. Return
+        the names that now stand for another tensor: `w = w - lr * grad`.
         """
         owned = self._owned()
-        there = {leaf for root in roots for leaf in leaves_of(root)} - owned
+        there = [leaf for root in roots for leaf in leaves_of(root) if leaf not in owned]
         if any(isinstance(leaf, nn.Parameter) for leaf in there):  # of a module that was not called as one
-            self._owners(there, frame)
+            self._owners(set(there), frame)
             owned = self._owned()
-            there -= owned
-        trained = {parameter for optimizer in self.optimizers for parameter in _of(optimizer)} - owned
+            there = [leaf for leaf in there if leaf not in owned]
+        trained = [each for optimizer in self.optimizers for each in _of(optimizer) if each not in owned]
         if not there and not trained and not self._leaves:
             return ()
         names = names_of(frame)
-        new = {
+        new = [
             leaf
             for leaf in there
             if isinstance(leaf, nn.Parameter) or leaf in self._passing or (not self._models and id(leaf) in names)
-        }
-        for leaf in there - new:
+        ]
+        for leaf in there:
             self._passing[leaf] = True
-        stay = {leaf for leaf in self._leaves if leaf not in owned and (leaf in there or id(leaf) in names)}
-        kept = [each for each in (*self._leaves, *new, *trained) if each in stay | new | trained]
-        found = {each: self._leaves.get(each) or names.get(id(each), "") for each in dict.fromkeys(kept)}
+        order = {key: place for place, key in enumerate(names)}  # as the script defines them
+        new.sort(key=lambda leaf: order.get(id(leaf), len(order)))
+        present, trained_too = set(there), set(trained)
+        stay = [
+            leaf
+            for leaf in self._leaves
+            if leaf in trained_too or (leaf not in owned and (leaf in present or id(leaf) in names))
+        ]
+        found = {each: self._leaves.get(each) or names.get(id(each), "") for each in (*stay, *new, *trained)}
         old = {name: leaf for leaf, name in self._leaves.items() if name}
         if [(id(leaf), name) for leaf, name in found.items()] != [(id(leaf), n) for leaf, n in self._leaves.items()]:
             self._leaves, self._changed = found, True
@@ -183,7 +188,7 @@ class Found:
         return made
 
     def _keep_accounts(self, made: Held) -> None:
-        """Have a new debuggee go on with the accounts of the old one, under the names that parameters have there."""
+        """Carry the accounts of the ledger over to a new debuggee, under its names of the parameters."""
         old, accounts = {name: tensor for tensor, name in self._names.items()}, self.ledger.copy()
         renamed = {name: made.names[tensor] for name, tensor in old.items() if tensor in made.names}
         entries = {renamed[name]: entry for name, entry in accounts.entries.items() if name in renamed}

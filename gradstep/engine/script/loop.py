@@ -159,7 +159,7 @@ class ScriptLoop:
         self.before = ""
         """The phase that the stop is in front of; empty for a stop after one."""
         self.notes: list[str] = []
-        """What there is to tell of the phases since the last stop."""
+        """The lines to print at the next stop."""
         self._iterations = Iterations()
         self._writes = Writes()
         self._forward: ExitStack | None = None
@@ -379,7 +379,7 @@ class ScriptLoop:
         held.point = replace(held.point, terms=terms)
 
     def _show_batch(self) -> None:
-        """Have the Batch view show what the forward was given, and the target of its loss."""
+        """Show the inputs of the forward and the target of its loss in the Batch view."""
         if self.tape is None or self._given is None:
             return
         (args, kwargs), target, held = self._given, self.tape.target(), self._now()
@@ -457,7 +457,7 @@ class ScriptLoop:
         self._end_of("step")
 
     def _step_skipped(self, phase: Phase) -> None:
-        """Note a step that a `GradScaler` has left out, and which gradients were the reason."""
+        """Note a step that a `GradScaler` skipped, and the gradients that are not finite."""
         self._iterations.updates += 1
         self._sites["step"] = call_site(phase.frame)
         self.found.optimizer(phase.of, phase.frame)
@@ -487,7 +487,7 @@ class ScriptLoop:
 
     # -- what the script writes itself ---------------------------------------------------------------------------------
     def _mark(self, ended: Name) -> None:
-        """Note the weights at the end of a phase; their contents too, where no optimizer is known to write them."""
+        """Note the weights at the end of a phase; their contents too while no optimizer is known."""
         held = self._now()
         if is_transformed():
             return
@@ -499,7 +499,7 @@ class ScriptLoop:
             self._writes.mark(held.names, weights_of(self._unowned))
 
     def _find_writes(self, phase: Phase) -> None:
-        """Find what the script wrote itself since the last phase: without an optimizer, weights are its step."""
+        """Find what the script wrote itself since the last phase; without an optimizer, a write is a step."""
         replaced = self._find_in_graph(phase) if phase.name == "backward" else ()
         written = self._writes.found()
         self._clipped = written.grads
@@ -579,7 +579,7 @@ class ScriptLoop:
             self._copies.begin(self._now(), phase.name)
 
     def _look(self) -> None:
-        """Have what a stop shows be as it is now."""
+        """Update what a stop shows."""
         self.found.schedulers(sys._getframe(1))
         if self.held is not None and self.held.point.phase == "forward" and not self.held.point.terms:
             self._find_terms(sys._getframe(1))
@@ -590,7 +590,7 @@ class ScriptLoop:
         return self.held
 
     def _tell(self, text: str) -> None:
-        """Have the next stop print a line, once; a script that runs on may have the same to tell in every iteration."""
+        """Print a line at the next stop; a line that repeats is printed once."""
         if text not in self.notes and len(self.notes) < _NOTES:
             self.notes.append(text)
 
