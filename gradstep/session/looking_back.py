@@ -49,10 +49,10 @@ class LookingBack:
     """
 
     def __init__(self, budget: int, offload: bool = False) -> None:
-        self._budget, self._offload = budget, offload
+        self._budget = budget
         self.timeline: Timeline | None = None
         """The recorded stops; None before the first. Nothing ever travels on it."""
-        self._recorder: StopRecorder | None = None
+        self.recorder = StopRecorder(offload)
         self._kept: dict[int, _Kept] = {}
         self._past: tuple[int, Inspector] | None = None
         """The last stop that was looked at."""
@@ -71,9 +71,8 @@ class LookingBack:
             return
         if self.timeline is None:
             self.timeline = Timeline(inspector.runner, inspector.scope, self._budget)
-            self._recorder = StopRecorder(self.timeline.images.tally, self._offload)
-        held, timeline, recorder = inspector.held, self.timeline, self._recorder
-        assert recorder is not None
+            self.timeline.images.tally = self.recorder.tally
+        held, timeline, recorder = inspector.held, self.timeline, self.recorder
         inspector.timeline, timeline.runner = timeline, inspector.runner
         recorded, lost = None, ""
         if stop.position is not None:

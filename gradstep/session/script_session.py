@@ -349,7 +349,7 @@ class ScriptSession:
     def prepare(self, program: Runnable, wanted: Wanted = Wanted("continue")) -> ScriptLoop:  # noqa: B008
         """Return what watches a program that is about to run, and how far it runs."""
         self._program = program
-        self._loop = loop = ScriptLoop(program.name, self._thread, self)
+        self._loop = loop = ScriptLoop(program.name, self._thread, self, self._past.recorder)
         loop.wanted, loop.lines.places = wanted, self._line_places()
         return loop
 

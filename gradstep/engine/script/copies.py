@@ -9,7 +9,7 @@ from torch import Tensor
 from gradstep.engine.held import Held
 from gradstep.engine.observe.functions import unobserved
 from gradstep.engine.observe.loop_phases import Name
-from gradstep.engine.state.saved import Saved, Saver
+from gradstep.engine.state.saved import Copier, Saved, Saver
 from gradstep.engine.state.writing import writing_of_script
 
 _UNKNOWN = Saved(known=False)
@@ -24,13 +24,15 @@ class _Begun(NamedTuple):
 class CopiesBefore:
     """Keeps the copies of the phases that run: a step that calls a closure has others inside."""
 
-    def __init__(self) -> None:
+    def __init__(self, copier: Copier | None = None) -> None:
+        """Keep them; `copier` has those that are recorded already."""
+        self._copier = copier
         self._running: list[_Begun] = []
 
     def take(self, held: Held, phase: Name) -> Saved:
         """Copy what a phase may write."""
         with unobserved():
-            return Saver(offload=held.offload).save(held, writing_of_script(held, phase))
+            return Saver(self._copier, held.offload).save(held, writing_of_script(held, phase))
 
     def forget(self) -> None:
         """Release the copies of phases that have not ended."""

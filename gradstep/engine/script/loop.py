@@ -44,7 +44,7 @@ from gradstep.engine.script.stack import Stack
 from gradstep.engine.script.tape import Tape
 from gradstep.engine.script.terms import terms_of
 from gradstep.engine.script.writes import Writes
-from gradstep.engine.state.saved import Saved
+from gradstep.engine.state.saved import Copier, Saved
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Forward
 from gradstep.values.expressions import Expression
@@ -145,7 +145,7 @@ _UNWATCHED = Watched()
 class ScriptLoop:
     """Watches a script on its thread. All but `wanted` is written there."""
 
-    def __init__(self, name: str, thread: MainThread, steps: Steps) -> None:
+    def __init__(self, name: str, thread: MainThread, steps: Steps, copier: Copier | None = None) -> None:
         self.thread, self._steps = thread, steps
         self.found = Found(name)
         self.lines = LineStops(self._at_line)
@@ -183,7 +183,7 @@ class ScriptLoop:
         """False once a step has run no closure."""
         self._clipped: tuple[str, ...] = ()
         """The parameters whose `.grad` was written in front of the phase that runs."""
-        self._copies = CopiesBefore()
+        self._copies = CopiesBefore(copier)
         self._unowned = Saved()
         """Copies from the end of the last phase, where no optimizer is known."""
         self._watching = ExitStack()

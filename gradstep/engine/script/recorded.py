@@ -51,16 +51,19 @@ class Recorded(Struct, frozen=True):
 class StopRecorder:
     """Copies what a script trains, and makes a debuggee of the copies."""
 
-    def __init__(self, tally: Tally, offload: bool = False) -> None:
-        self._tally, self._offload = tally, offload
+    def __init__(self, offload: bool = False) -> None:
+        self.tally, self._offload = Tally(), offload
         self._last: Checkpoint | None = None
+        self._images: dict[int, Image] = {}
+        """The images of the last record, by the id of the tensor; contents decide whether one is still right."""
         self._skeleton: Skeleton | None = None
 
     def record(self, held: Held) -> Recorded:
         """Copy what has changed since the last record. Call it on the script's thread, at a stop."""
         with unobserved(), torch.inference_mode(False), torch.no_grad():
             rows = [row for part in PARTS for row in part.tensors(held, part.present(held))]
-            images = self._images(rows, self._last)
+            images = self._images_of(rows, self._last)
+            self._images = {id(tensor): image for key, tensor in rows if (image := images[key]) is not None}
             now = Checkpoint(images, _captured(held, images))
             before = self._before(held, now) if held.saved.known else None
         if self._skeleton is None or self._skeleton.of() is not held:
@@ -68,7 +71,14 @@ class StopRecorder:
         self._last = now
         return Recorded(now, before, self._skeleton, len(held.losses))
 
-    def _images(self, rows: Iterable[tuple[Key, Tensor | None]], last: Checkpoint | None) -> dict[Key, Image | None]:
+    def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return a copy of each tensor; what is recorded with the same contents is its copy."""
+        images = [self._images.get(id(tensor)) for tensor in tensors]
+        same = [image is not None and same_bits(t, image.contents) for t, image in zip(tensors, images, strict=True)]
+        fresh = iter(copies_of([t for t, known in zip(tensors, same, strict=True) if not known], self._offload))
+        return [image.contents if known and image else next(fresh) for image, known in zip(images, same, strict=True)]
+
+    def _images_of(self, rows: Iterable[tuple[Key, Tensor | None]], last: Checkpoint | None) -> dict[Key, Image | None]:
         images: dict[Key, Image | None] = {}
         shared: dict[int, Key] = {}
         fresh: list[tuple[Key, Tensor]] = []
@@ -83,7 +93,7 @@ class StopRecorder:
                 images[key] = None
         once = {shared.setdefault(id(tensor), key): tensor for key, tensor in fresh}
         made = dict(zip(once, copies_of(list(once.values()), self._offload), strict=True))
-        kept = {key: Image(copy, self._tally) for key, copy in made.items()}
+        kept = {key: Image(copy, self.tally) for key, copy in made.items()}
         images.update((key, kept[shared[id(tensor)]]) for key, tensor in fresh)
         return images
 
@@ -113,8 +123,9 @@ class StopRecorder:
             if contents is None:
                 yield key, None
             else:
-                same = next((each for each in known if same_bits(contents, each.contents)), None)
-                yield key, same or Image(contents if key in copies else contents.detach().clone(), self._tally)
+                same = next((each for each in known if each.contents is contents), None)
+                same = same or next((each for each in known if same_bits(contents, each.contents)), None)
+                yield key, same or Image(contents if key in copies else contents.detach().clone(), self.tally)
 
 
 def bytes_of(held: Held) -> int:

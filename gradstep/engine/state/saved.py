@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from msgspec import Struct, field
@@ -14,7 +14,6 @@ from torch import Tensor
 from gradstep.engine.bits import same_bits, write
 from gradstep.engine.debuggee.debuggee import Debuggee
 from gradstep.engine.state import registry
-from gradstep.engine.state.images import Images
 from gradstep.engine.state.memory import copies_of
 from gradstep.engine.state.part import Key, Row, Writing
 
@@ -108,11 +107,19 @@ def restore_parts(held: Debuggee, captured: dict[str, Any]) -> None:
         raise failed
 
 
+class Copier(Protocol):
+    """Keeps copies of tensors."""
+
+    def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return a copy of each tensor, which must not be written."""
+        ...
+
+
 class Saver:
     """Saves what an act may write, in the images of a history or in copies that live as long as they are referenced."""
 
-    def __init__(self, images: Images | None = None, offload: bool = False) -> None:
-        self._take = partial(copies_of, offload=offload) if images is None else images.take
+    def __init__(self, copier: Copier | None = None, offload: bool = False) -> None:
+        self._take = partial(copies_of, offload=offload) if copier is None else copier.take
 
     def save(self, held: Debuggee, writing: Writing) -> Saved:
         """Save what an act may write."""
