@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -17,6 +17,7 @@ from gradstep.engine.observe.stream import Consumer
 from gradstep.values.findings import Rule, Severity, Where
 from gradstep.values.views.inside import SourceLine
 
+T = TypeVar("T")
 PhaseName = Literal["forward", "backward", "step", "zero_grad", "evaluation", "scheduler", "scaler", "clip", "end"]
 """With the phases: a forward without grad, a call of a scheduler or a `GradScaler`, clipping, the end of a script. Of
 these only the beginning is looked at."""
@@ -66,7 +67,16 @@ class Moment:
     """What the phases before have done."""
     script: bool = False
     """True for a script, whose loop is its own; False for a held workload, whose loop the user drives by hand."""
+    memory: dict[str, Any] = field(default_factory=dict)
+    """What several checks remember from one phase to the next."""
     _cache: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Return what several checks want of this moment, made at the first call."""
+        if name not in self._cache:
+            self._cache[name] = make()
+        made: T = self._cache[name]
+        return made
 
     @property
     def loss(self) -> Tensor | None:
@@ -82,14 +92,6 @@ class Moment:
     def graph(self) -> GraphRecord | None:
         """The graph of the loss; walked at the first use."""
         return self.held.graph()
-
-    @property
-    def site(self) -> str:
-        """The line that called it, to tell one loss of a script from another; empty for a held workload."""
-        if "site" not in self._cache:
-            line = self.find_line()
-            self._cache["site"] = f"{line.file}:{line.line}"
-        return str(self._cache["site"])
 
     @property
     def optimizer(self) -> Optimizer:

@@ -114,6 +114,7 @@ class Checker:
         self._checks = {name: kind(self._thresholds.get(name)) for name, kind in all_checks().items()}
         self._counts: Counter[str] = Counter()
         self._order = Order()
+        self._memory: dict[str, Any] = {}
 
     def switch(self, name: str, on: bool) -> str:
         """Switch a rule on or off; return what to print.
@@ -226,7 +227,8 @@ class Checker:
     def moment(self, phase: str, held: Held, iteration: int, **known: object) -> Moment:
         """Return what the checks are given of a phase."""
         count = self._counts[phase]
-        return Moment(phase, held, iteration, count, script=self._script, order=self._order, **known)  # type: ignore[arg-type]
+        own = {"script": self._script, "order": self._order, "memory": self._memory}
+        return Moment(phase, held, iteration, count, **own, **known)  # type: ignore[arg-type]
 
     def _run(self, moment: Moment, edge: str) -> None:
         began = now = time.perf_counter()

@@ -8,26 +8,25 @@ from collections.abc import Sequence
 
 from gradstep.checks.check import Moment
 
-MOST = 400
-"""How many losses are remembered; the first ones always."""
-FIRST = 20
+_MOST = 400
+"""How many losses are remembered, the first ones among them."""
+_FIRST = 20
 
 
-class Losses:
-    """What a check remembers of the losses."""
+def losses(moment: Moment) -> list[float]:
+    """Return the losses of the line of a forward that has ended, its own last; empty where it is not a number."""
+    return moment.once("losses", lambda: _losses(moment))
 
-    def __init__(self) -> None:
-        self._of: defaultdict[str, list[float]] = defaultdict(list)
 
-    def add(self, moment: Moment) -> list[float]:
-        """Add the loss of a forward; return those of its line, the last one last: an empty list without a number."""
-        if moment.value is None:
-            return []
-        losses = self._of[moment.site]
-        losses.append(moment.value)
-        if len(losses) > MOST:
-            del losses[FIRST]
-        return losses
+def _losses(moment: Moment) -> list[float]:
+    if moment.value is None:
+        return []
+    of: defaultdict[tuple[object, ...], list[float]] = moment.memory.setdefault("losses", defaultdict(list))
+    found = of[moment.find_site()]
+    found.append(moment.value)
+    if len(found) > _MOST:
+        del found[_FIRST]
+    return found
 
 
 def mean(values: Sequence[float]) -> float:

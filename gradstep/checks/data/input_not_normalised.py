@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from gradstep.checks.check import Moment, Seen
 from gradstep.checks.data.inputs import few, inputs, labels
-from gradstep.checks.losses import Losses, mean
+from gradstep.checks.losses import losses, mean
 from gradstep.checks.patterns import GraphCheck, setting
 from gradstep.engine.autograd.graph import GraphRecord
 from gradstep.values.findings import Rule
@@ -47,21 +47,20 @@ class InputNotNormalised(GraphCheck):
         self._sizes: list[float] = []
         """The root mean square in each of the first forwards."""
         self._node = 0
-        self._losses = Losses()
 
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Take the size in the first forwards, then wait."""
         if moment.phase != "forward":
             return
-        losses = self._losses.add(moment)
+        past = losses(moment)
         yield from super().ended(moment) if moment.count < 3 else ()
         size = max(self._sizes, default=1.0)
-        if _SMALL <= size <= self.threshold or not losses:
+        if _SMALL <= size <= self.threshold or not past:
             return
-        text = self._symptom(losses, size)
+        text = self._symptom(past, size)
         if text:
             what = f"The inputs have a root mean square of {size:.3g}, and {text}."
-            yield Seen(what, moment.at(node=self._node, panel="batch"), {"input rms": size, "loss": losses[-1]})
+            yield Seen(what, moment.at(node=self._node, panel="batch"), {"input rms": size, "loss": past[-1]})
 
     def look(self, moment: Moment, graph: GraphRecord) -> Iterable[Seen]:
         """Take the size of the inputs, and compare the first loss of a classifier with ln C."""
@@ -80,12 +79,12 @@ class InputNotNormalised(GraphCheck):
                 evidence = {"input rms": size, "loss": value, "chance": chance}
                 yield Seen(what, moment.at(node=self._node, panel="batch"), evidence)
 
-    def _symptom(self, losses: list[float], size: float) -> str:
-        last, start = losses[-1], mean(losses[: min(3, len(losses))])
-        if size > self.threshold and len(losses) < _ITERATIONS:
+    def _symptom(self, past: list[float], size: float) -> str:
+        last, start = past[-1], mean(past[: min(3, len(past))])
+        if size > self.threshold and len(past) < _ITERATIONS:
             if not math.isfinite(last):
-                return f"the loss is {last} after {len(losses)} iterations"
-            return f"the loss has grown from {losses[0]:.3g} to {last:.3g}" if last > 10 * abs(losses[0]) > 0 else ""
-        if len(losses) == _ITERATIONS and start > 0 and (late := mean(losses[-5:])) > _FELL * start:
+                return f"the loss is {last} after {len(past)} iterations"
+            return f"the loss has grown from {past[0]:.3g} to {last:.3g}" if last > 10 * abs(past[0]) > 0 else ""
+        if len(past) == _ITERATIONS and start > 0 and (late := mean(past[-5:])) > _FELL * start:
             return f"the loss has gone from {start:.3g} to {late:.3g} in {_ITERATIONS} iterations"
         return ""

@@ -1,0 +1,68 @@
+"""How large the gradients are that a step uses, taken once for all checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gradstep.checks.check import Moment, sampled
+from gradstep.engine.numbers.nonfinite import numbers_of
+
+_ADAPTIVE = ("exp_avg_sq", "square_avg", "exp_inf", "sum", "row_var")
+"""What optimizers that divide by the size of past gradients keep in their state."""
+
+
+class Gradient(NamedTuple):
+    """The gradient of one parameter."""
+
+    name: str
+    parameter: Tensor
+    most: float
+    """Its largest magnitude; NaN where it holds one."""
+
+
+def is_looked_at(moment: Moment) -> bool:
+    """Return whether the gradients and updates of a step are looked at: of the first twenty, then ever fewer."""
+    return moment.phase == "step" and (moment.count < 20 or sampled(moment.count))
+
+
+def gradients(moment: Moment) -> tuple[Gradient, ...]:
+    """Return the gradients of the parameters that a step is about to write: one pass over all of them."""
+    return moment.once("gradients", lambda: _gradients(moment))
+
+
+def is_adaptive(moment: Moment) -> bool:
+    """Return whether the optimizer divides by the size of past gradients, so that their scale does not matter."""
+    optimizer = moment.optimizer
+    first: object = next(iter(optimizer.state.values()), None)
+    return isinstance(first, dict) and any(name in first for name in _ADAPTIVE)
+
+
+def rate_of(moment: Moment, parameter: Tensor) -> float:
+    """Return the learning rate of a parameter."""
+    optimizer = moment.optimizer
+    for group in optimizer.param_groups:
+        if any(each is parameter for each in group["params"]):
+            return float(group.get("lr", 0.0))
+    return 0.0
+
+
+def largest(tensors: Sequence[Tensor]) -> list[float]:
+    """Return the largest magnitude of each tensor, with one synchronisation for each device."""
+    found = [0.0] * len(tensors)
+    for device in {each.device for each in tensors}:
+        here = [place for place, each in enumerate(tensors) if each.device == device and each.numel()]
+        if here:
+            norms = torch._foreach_norm([tensors[place] for place in here], float("inf"))
+            for place, value in zip(here, torch.stack([each.float() for each in norms]).tolist(), strict=True):
+                found[place] = value
+    return found
+
+
+def _gradients(moment: Moment) -> tuple[Gradient, ...]:
+    with_grad = [(name, p) for name, p in moment.optimized() if p.grad is not None and not p.grad.is_meta]
+    values = [numbers_of(p.grad) for _, p in with_grad if p.grad is not None]
+    return tuple(Gradient(name, p, most) for (name, p), most in zip(with_grad, largest(values), strict=True))

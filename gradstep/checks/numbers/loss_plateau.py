@@ -1,0 +1,43 @@
+"""`loss-plateau`: the loss has not fallen since the start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.losses import losses, mean
+from gradstep.values.findings import Rule
+
+_ITERATIONS = 100
+_SHARE = 5
+"""A fifth of the losses, at each end, is compared."""
+
+
+class LossPlateau(Check):
+    """Compares the first losses with the last."""
+
+    rule = Rule(
+        id="loss-plateau",
+        severity="hint",
+        title="the loss does not fall",
+        why="After a hundred iterations a model that learns has a lower loss: it may be at the level of guessing.",
+        detects="After 100 iterations or more the mean of the last fifth of the losses is less than this share below "
+        "the mean of the first fifth, and the losses differ little.",
+        remedy="Look at the gradients and updates in the Layers panel; `check overfit-one-batch` tells whether the "
+        "model can learn one batch at all.",
+        source="SageMaker Debugger, rule LossNotDecreasing (0.1 % in 10 steps)",
+        threshold=0.01,
+        unit="of the loss",
+    )
+
+    def ended(self, moment: Moment) -> Iterable[Seen]:
+        """Look at the losses after a forward."""
+        past = losses(moment) if moment.phase == "forward" else []
+        if len(past) < _ITERATIONS or len(past) % 20 or not all(map(math.isfinite, past)):
+            return
+        part = len(past) // _SHARE
+        first, last = mean(past[:part]), mean(past[-part:])
+        if first > 0 and first * (1 - self.threshold) < last < first * (1 + self.threshold):
+            what = f"The loss was {first:.4g} in the first {part} iterations and is {last:.4g} in the last."
+            yield Seen(what, moment.at(panel="loss"), {"first": first, "last": last, "iterations": len(past)})
