@@ -39,7 +39,8 @@ class AllZeroGradient(Check):
         """Look at the gradients that a step is about to use."""
         if not is_looked_at(moment):
             return
-        found = gradients(moment)
+        ledger = moment.held.ledger  # zeros that nothing was added to are no gradient
+        found = [each for each in gradients(moment) if ledger.entry(each.name).added]
         for each in found:
             self._zeros[each.name] = self._zeros.get(each.name, 0) + 1 if each.most == 0 else 0
         optimizer = id(moment.optimizer)

@@ -51,16 +51,17 @@ class NanOrInf(Check):
             yield from self._gradients(moment)
 
     def ended(self, moment: Moment) -> Iterable[Seen]:
-        """Look at the loss."""
+        """Look at the loss after a forward."""
+        if moment.phase == "step":  # one that is skipped, or that the script has written itself, has not begun
+            if self._pending is not None and moment.held.point.unowned:
+                yield self._pending
+            self._pending = None
         if moment.phase != "forward" or moment.value is None:
             return
-        if math.isfinite(moment.value):
-            self._pending = None
-            return
-        seen = self._of_loss(moment)
-        if moment.script and self._pending is None:
+        seen = None if math.isfinite(moment.value) else self._of_loss(moment)
+        if moment.script:
             self._pending = seen
-        else:
+        elif seen is not None:
             yield seen
 
     @staticmethod

@@ -1,9 +1,8 @@
-"""`update-ratio-high`: each step changes weights by a large part of their size, and the loss does not fall."""
+"""`update-ratio-high`: each step changes weights by a large part of their size, and the loss rises."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable
 
 from gradstep.checks.check import Moment, Seen
@@ -11,8 +10,10 @@ from gradstep.checks.losses import losses, mean
 from gradstep.checks.numbers.updates import UpdateCheck, updates
 from gradstep.values.findings import Rule
 
-_STEPS = 8
+_STEPS = 5
 """Steps in a row that are looked at."""
+_ROSE = 1.2
+"""Times its start that the loss is at."""
 _SMALL = 1e-3
 """A weight that began below this, as zeros do, grows by large parts of itself at first."""
 
@@ -25,9 +26,9 @@ class UpdateRatioHigh(UpdateCheck):
         severity="warning",
         title="steps change the weights too much",
         why="A step that changes a weight by a large part of its size throws away what the steps before have learnt.",
-        detects="The root mean square of a weight's change is above the threshold times that of the weight in eight "
-        "steps in a row that are looked at, and the loss is not below its start. Weights that began at zero are not "
-        "judged.",
+        detects="The root mean square of the change of every weight is above the threshold times that of the weight in "
+        "five steps in a row that are looked at, and the loss is a fifth above its start. Weights that began at zero "
+        "are not judged.",
         remedy="Lower lr, by ten at first: about 1e-3 of the weight in each step is usual.",
         source="cs231n, 'Ratio of weights:updates'; mindinsight (0.1), TheDeepChecker (0.1)",
         threshold=0.1,
@@ -36,20 +37,23 @@ class UpdateRatioHigh(UpdateCheck):
 
     def __init__(self, threshold: float | None = None) -> None:
         super().__init__(threshold)
-        self._high: defaultdict[str, int] = defaultdict(int)
+        self._high = 0
         self._began: dict[str, float] = {}
-        self._fell = False
+        self._rises = False
 
     def ended(self, moment: Moment) -> Iterable[Seen]:
-        """Compare after a step; note after a forward whether the loss falls."""
+        """Compare after a step; note after a forward whether the loss rises."""
         if moment.phase == "forward":
             past = losses(moment)
-            self._fell = not past or mean(past[-3:]) < mean(past[:2])
+            self._rises = len(past) > _STEPS and mean(past[-5:]) > _ROSE * past[0] > 0
         for each in updates(moment):
-            began = self._began.setdefault(each.name, each.size)
-            high = began > _SMALL and self.threshold < each.ratio < math.inf
-            self._high[each.name] = self._high[each.name] + 1 if high else 0
-            if self._high[each.name] >= _STEPS and not self._fell:
-                what = f"{each.name} has changed by {each.ratio:.0%} of its size in this step, as in those before."
-                evidence = {"ratio": each.ratio, "lr": each.rate}
-                yield Seen(what, moment.at(parameter=each.name, panel="why"), evidence)
+            self._began.setdefault(each.name, each.size)
+        judged = [each for each in updates(moment) if self._began[each.name] > _SMALL]
+        if not judged:
+            return
+        least = min(judged, key=lambda each: each.ratio)
+        self._high = self._high + 1 if self.threshold < least.ratio < math.inf else 0
+        if self._high >= _STEPS and self._rises:
+            what = f"Each weight has changed by {least.ratio:.0%} of its size or more in {self._high} steps in a row."
+            evidence = {"ratio": least.ratio, "lr": least.rate}
+            yield Seen(what, moment.at(parameter=least.name, panel="why"), evidence)
