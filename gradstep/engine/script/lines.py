@@ -1,8 +1,9 @@
 """Stopping a script at a line: at a line breakpoint, or at the next line once a pause was asked for.
 
-`sys.settrace` traces the script's thread while there is a line breakpoint, and only the frames of its files. Nothing is
-traced otherwise. A pause has CPython set the trace function on the script's thread between two bytecodes, whatever runs
-there (`Py_AddPendingCall`); a call into C, such as a long operation or `time.sleep`, ends first.
+`sys.settrace` traces the script's thread while there is a line breakpoint: every call, and the lines of the frames
+whose code has one. Nothing is traced otherwise. A pause has CPython set the trace function on the script's thread
+between two bytecodes, whatever runs there (`Py_AddPendingCall`); a call into C, such as a long operation or
+`time.sleep`, ends first.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class LineStops:
     def __init__(self, stop: Callable[[FrameType, tuple[int, ...]], None]) -> None:
         self._stop = stop
         self.places: Places = {}
+        self._has_lines: dict[CodeType, bool] = {}
+        """For each code object that was called, whether one of the lines is in it."""
         self._pausing = False
         self._pending = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(self._on_pending)
         """Held for as long as CPython may call it."""
@@ -49,6 +52,7 @@ class LineStops:
     def install(self) -> None:
         """Trace what has to be traced. Call on the script's thread before it runs on."""
         ours = sys.gettrace() == self._on_call
+        self._has_lines = {}
         if not self._pausing and not self.places:
             if ours:
                 sys.settrace(None)
@@ -63,11 +67,19 @@ class LineStops:
         return 0
 
     def _traced(self, frame: FrameType) -> bool:
-        return self._pausing or frame.f_code.co_filename in self.places
+        """Return whether a frame of the user's is traced: every one on a pause, else one whose own code has a line."""
+        code = frame.f_code
+        if self._pausing:
+            return whose(code.co_filename) == "user"
+        found = self._has_lines.get(code)
+        if found is None:
+            here = self.places.get(code.co_filename, {})
+            users = bool(here) and whose(code.co_filename) == "user"
+            self._has_lines[code] = found = users and any(line in here for _, _, line in code.co_lines())
+        return found
 
     def _on_call(self, frame: FrameType, _event: str, _: Any) -> Any:
-        traced = self._traced(frame) and whose(frame.f_code.co_filename) == "user"
-        return self._on_line if traced else None
+        return self._on_line if self._traced(frame) else None
 
     def _on_line(self, frame: FrameType, event: str, _: Any) -> Any:
         if event == "line":
