@@ -25,9 +25,10 @@ from gradstep.engine.script.found import NoOptimizer
 from gradstep.engine.script.frames import call_site, named_values, phase_line
 from gradstep.engine.script.holding import Trained, held_workload
 from gradstep.engine.script.lines import Places, line_of
-from gradstep.engine.script.loop import Begins, ScriptLoop, Wanted
+from gradstep.engine.script.loop import ScriptLoop
 from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.script.program import Ended, Program
+from gradstep.engine.script.steps import Begins, Wanted
 from gradstep.engine.stepping.breakpoints import Breakpoints
 from gradstep.engine.stepping.stepper import Stepping
 from gradstep.session.answers import answer, set_check

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack
 from inspect import getattr_static
-from types import FrameType, FunctionType, MappingProxyType
-from typing import Any, Literal, NamedTuple, Protocol
+from types import FrameType, FunctionType
+from typing import Any
 
 import torch
 from msgspec.structs import replace
@@ -41,102 +40,17 @@ from gradstep.engine.script.lines import LineStops
 from gradstep.engine.script.losses import Losses, value_of
 from gradstep.engine.script.main_thread import MainThread
 from gradstep.engine.script.stack import Stack
+from gradstep.engine.script.steps import Begins, Steps, Wanted
 from gradstep.engine.script.tape import Tape
 from gradstep.engine.script.terms import terms_of
 from gradstep.engine.script.writes import Writes
 from gradstep.engine.state.saved import Copier, Saved
-from gradstep.engine.stepping.stepper import Stepping
 from gradstep.values.commands import Backward, Forward
-from gradstep.values.expressions import Expression
 from gradstep.values.numbers import listed
 
 _NOTES = 20
 """Maximum number of lines that are printed at a stop."""
-Until = Literal["first", "phase", "iteration", "into", "continue", "end"]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """How far the script runs."""
-
-    until: Until = "first"
-    """`first`: before the first forward; `phase`: the end of the next phase called one of `names`; `iteration`: the
-    first phase of the next iteration; `into`: the first place inside the next forward or backward; `continue`: a
-    breakpoint; `end`: its end."""
-    names: tuple[str, ...] = ()
-    """For `phase`; empty for any."""
-    iteration: int = 0
-    """For `phase`: not before this one."""
-    condition: Expression | None = None
-    """For `phase`: it has to hold."""
-
-    @property
-    def looks(self) -> bool:
-        """True when what the phases record is looked at soon: not while the script runs on to a breakpoint."""
-        return self.until not in ("continue", "end")
-
-
-class Begins(NamedTuple):
-    """What begins in a script: a phase, or another call that is watched."""
-
-    name: str
-    of: Any
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = MappingProxyType({})
-    grad_mode: bool = True
-    written: tuple[str, ...] = ()
-    """The parameters whose `.grad` the script has written since the last phase."""
-    within: tuple[str, ...] = ()
-
-
 _CALLS = {GradientsClipped: "clip", SchedulerSteps: "scheduler", ScalerCalled: "scaler"}
-
-
-class Steps(Protocol):
-    """What the loop needs of the session: breakpoints, and stepping inside a phase."""
-
-    def due(self, iteration: int) -> bool:
-        """Return whether the checks look at an iteration."""
-        ...
-
-    @property
-    def armed(self) -> bool:
-        """True while a breakpoint is enabled."""
-        ...
-
-    def inside(self, phase: str) -> bool:
-        """Return whether a breakpoint may stop it inside a phase."""
-        ...
-
-    def stepping(self, held: Held, act: Forward | Backward, into: bool) -> Stepping:
-        """Return what steps a phase that begins."""
-        ...
-
-    def left(self) -> None:
-        """Note that the phase that was stepped has ended."""
-        ...
-
-    def at_line(self, held: Held, place: str, numbers: tuple[int, ...]) -> str:
-        """Return the line of the breakpoint that is hit among those of a source line; empty for none."""
-        ...
-
-    def holds(self, held: Held, condition: Expression) -> bool:
-        """Return whether a condition holds now."""
-        ...
-
-    def before(self, held: Held, begins: Begins) -> None:
-        """Take note of what begins."""
-        ...
-
-    def watching(self, held: Held) -> AbstractContextManager[None]:
-        """Return what the checks observe a forward with."""
-        ...
-
-    def after(self, held: Held, phase: str, iteration: int) -> str:
-        """Return the line of the breakpoint that the end of a phase hits; empty for none."""
-        ...
-
-
 _NOTED = {"skipped": (), "clipped": (), "unowned": False}
 _UNWATCHED = Watched()
 """Of a forward that was not recorded."""
