@@ -97,6 +97,10 @@ class Order:
     _losses: list[ref[Tensor]] = field(default_factory=list)
     """The scaled losses."""
     _clipped: bool = False
+    """True once torch's clipping or a scaler has written gradients since the last step."""
+    _left: list[tuple[Tensor, int, int]] = field(default_factory=list)
+    """Some parameters that the last backward wrote, with identity and version of their `.grad` at its end."""
+    _tensors: dict[str, Tensor] = field(default_factory=dict)
     _held: Held | None = None
 
     def begins(self, phase: str, held: Held, of: Any, written: bool) -> None:
@@ -110,17 +114,19 @@ class Order:
         """
         if held is not self._held:  # more was found in the script: names may mean others now
             self._held, self.live, self.discarded, self.scaled = held, [], [], set()
+            self._tensors, self._left = dict(held.parameters), []
         if phase == "clip":
             self._clipped = True
         elif phase == "scheduler":
             self._scheduler(type(of.scheduler).__name__, of.scheduler.optimizer)
         elif phase == "scaler":
             self._scaler(of)
-        if written and phase not in _CALLS:
+        if (written and phase not in _CALLS) or (phase == "step" and self._is_touched()):
             self.written, self._clipped = self.written or not self._clipped, False
         if phase == "zero_grad":
             names = self.names_of(of)
             self.scaled -= names
+            self._left = []
             self._cleared(held, names)
 
     def ended(self, phase: str, held: Held, of: Any, site: Callable[[], tuple[object, ...]]) -> None:
@@ -129,6 +135,8 @@ class Order:
             self.backwards += 1
             value = held.point.value
             wrote, finite = set(held.point.written), value is None or isfinite(value)
+            some = [self._tensors[name] for name in held.point.written[:3] if name in self._tensors]
+            self._left = [(p, id(p.grad), p.grad._version) for p in some if p.grad is not None]
             if self._is_scaled(of):
                 self.scaled |= wrote
             self.live = [*self.live, Ran(site(), wrote, finite)][-_KEPT:]
@@ -140,7 +148,8 @@ class Order:
             self.discarded = [each for each in self.discarded if each.names.isdisjoint(names)]
             self.steps[id(optimizer)] += 1
             self.at_step[id(optimizer)] = self.backwards
-            self.written = False
+            self.written = self._clipped = False
+            self._left = []
 
     def fresh(self, names: set[str]) -> list[Ran]:
         """Return the backwards whose gradients of some parameters no step has used."""
@@ -161,8 +170,13 @@ class Order:
         self.live = [ran for ran in self.live if ran.wrote]
         del self.discarded[:-_KEPT]
 
+    def _is_touched(self) -> bool:
+        """Return whether gradients are not as the last backward has left them."""
+        return any(id(p.grad) != number or p.grad._version != at for p, number, at in self._left if p.grad is not None)
+
     def _scaler(self, call: ScalerCalled) -> None:
         self.scaler = call.scaler
+        self._clipped = self._clipped or call.name in ("unscale_", "step")
         if call.name == "scale":
             several = call.of if isinstance(call.of, (list, tuple)) else [call.of]
             self._losses = [ref(each) for each in several if isinstance(each, Tensor)]

@@ -53,6 +53,24 @@ class Mixed(nn.Module):
         return out
 
 
+def masked(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the mean over the tokens that count: samples of the second half have fewer."""
+    return F.cross_entropy(model(batch[0]).flatten(0, 1), batch[1].flatten(), ignore_index=-1)
+
+
+def tokens(loss: Callable[[nn.Module, tuple[Tensor, Tensor]], Tensor], pad: bool) -> Session:
+    """Return a session on eight samples of six tokens, some of which are padding."""
+    torch.manual_seed(0)
+    x, y = torch.randn(8, 6, 4), torch.randint(0, 3, (8, 6))
+    if pad:
+        y[4:, 2:] = -1
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    session = Session(Workload(model, compute_loss=loss, optimizer=optimizer, batches=[(x, y)]))
+    session.forward()
+    return session
+
+
 class Forgetful(nn.Module):
     """Draws from a generator of its own that nobody restores."""
 
@@ -104,6 +122,17 @@ def test_a_fault_is_found_in_what_is_broken_and_not_in_what_is_sound(
     assert rule in {each.rule for each in session.findings}
     (found,) = [each for each in session.findings if each.rule == rule]
     assert found.what == outcome.text
+
+
+def test_token_means_of_micro_batches_are_not_that_of_the_large_batch() -> None:
+    assert "is that of the batch of 8" in tokens(masked, pad=False).execute(cmd.Check("accumulation")).text
+    total = tokens(lambda model, batch: masked(model, batch) * (batch[1] >= 0).sum(), pad=True)
+    assert total.execute(cmd.Check("accumulation")).text.startswith("The loss is a sum")
+    assert not total.findings
+    session = tokens(masked, pad=True)
+    text = session.execute(cmd.Check("accumulation")).text
+    assert "0.375, 0.375, 0.125, 0.125, not 0.25 each" in text  # 12, 12, 4 and 4 tokens of 32
+    assert [each.rule for each in session.findings] == ["accumulation"]
 
 
 def test_one_batch_is_fitted_where_the_rate_allows_it() -> None:

@@ -42,7 +42,7 @@ class ZeroGradBeforeStep(Check):
         optimizer, order = moment.optimizer, moment.order
         names = order.names_of(optimizer)
         lost, fresh = order.thrown_away(names), order.fresh(names)
-        own = bool(order.written or moment.written or self._moved(moment, lost))
+        own = bool(order.written or self._moved(moment, lost))
         key, before = id(optimizer), self._partial.pop(id(optimizer), 0)
         if not lost or own or not all(each.finite for each in lost):
             return

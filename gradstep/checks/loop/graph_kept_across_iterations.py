@@ -1,0 +1,146 @@
+"""`graph-kept-across-iterations`: a sum of losses, a list of them or a hidden state keeps the graphs of the past."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.order import Order
+from gradstep.engine.autograd.saved_values import saved_values
+from gradstep.values.findings import Rule
+
+_number = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
+_LEAF = 2**64 - 1
+_AT = frozenset({4, 8, 16, 64, 256, 1024})
+"""The steps at which the script's variables are looked at."""
+_NODES = 200
+"""Nodes behind a variable that are looked at: the past of a sum is near."""
+_SPANS = 3
+"""Iterations whose graphs one variable has: fewer may be left over."""
+
+
+class _Backward(NamedTuple):
+    """The last backward at a call site."""
+
+    retains: bool
+    nodes: int
+    """Nodes of its graph that an earlier iteration made."""
+    grows: int
+    """How many times in a row there were more of them."""
+
+
+class GraphKeptAcrossIterations(Check):
+    """Looks for nodes of earlier iterations, by their sequence numbers, in the graph of a loss and behind variables."""
+
+    rule = Rule(
+        id="graph-kept-across-iterations",
+        severity="warning",
+        title="the graph of earlier iterations is kept",
+        why="Memory grows with each iteration; and a backward that goes into the past takes ever longer, or raises: "
+        "'Trying to backward through the graph a second time'.",
+        detects="The graph of a loss has nodes that were made before the last backward at the same line, which freed "
+        "them, or more of them each time; or a variable has a graph through the iterations of three steps.",
+        remedy="Keep numbers: total += loss.item(). Cut the hidden state: hidden = hidden.detach().",
+        source="PyTorch FAQ, 'My model reports out of memory'; darts#56, labelmodels#4",
+    )
+
+    def __init__(self, threshold: float | None = None) -> None:
+        super().__init__(threshold)
+        self._order: Order | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._began: dict[tuple[object, ...], int] = {}
+        """By the call site of a backward, the sequence number at the first forward after it."""
+        self._waits: set[tuple[object, ...]] = set()
+        """Call sites of backwards after which no forward has begun."""
+        self._last: dict[tuple[object, ...], _Backward] = {}
+        self._start = 0
+        """The sequence number when it began to look."""
+        self._steps: list[int] = []
+        """The sequence numbers at the ends of steps."""
+
+    def begins(self, moment: Moment) -> Iterable[Seen]:
+        """Look at a forward, and at the graph of a backward."""
+        if self._order is not moment.order:
+            self._order = moment.order
+            self._forget()
+            self._start = _number()
+        if moment.phase == "forward" and self._waits:
+            now = _number()
+            self._began.update(dict.fromkeys(self._waits, now))
+            self._waits.clear()
+        elif moment.phase == "backward" and moment.of.accumulates:
+            yield from self._backward(moment)
+
+    def _backward(self, moment: Moment) -> Iterable[Seen]:
+        site = moment.find_site()
+        before, last = self._began.pop(site, None), self._last.get(site)
+        old = [] if before is None else list(_older(moment.of.outputs, before, self._start))
+        freed = last is not None and not last.retains and any(map(_is_freed, old))
+        grows = last.grows + 1 if last is not None and len(old) > last.nodes else 0
+        self._waits.add(site)
+        self._last[site] = _Backward(moment.of.retains, len(old), grows if old else 0)
+        if old and (freed or grows >= _SPANS):
+            what = f"The graph of this loss has {len(old)} nodes of earlier iterations"
+            what += ", which their backward has freed." if freed else f", more than the last {grows} times."
+            yield Seen(what, moment.at(panel="graph"), {"nodes": len(old), "freed": int(freed)})
+
+    def ended(self, moment: Moment) -> Iterable[Seen]:
+        """Look at the script's variables after a step."""
+        if moment.phase != "step":
+            return
+        self._steps.append(_number())
+        if moment.count not in _AT:
+            return
+        for name, value in moment.find_variables():
+            spans = self._spans(value)
+            if len(spans) >= _SPANS:
+                kind = "is a sum over" if isinstance(value, Tensor) else f"is a {type(value).__name__} of tensors of"
+                what = f"{name} {kind} at least {len(spans)} iterations, and keeps the graph of each of them."
+                remedy = f"Keep numbers: {name} += loss.item()." if isinstance(value, Tensor) else ""
+                remedy = remedy or f"Keep numbers: {name}.append(loss.item())."
+                yield Seen(what, moment.at(parameter=name, panel="loss"), {"iterations": len(spans)}, remedy)
+
+    def _spans(self, value: Any) -> set[int]:
+        """Return the steps between which the nodes behind a variable were made."""
+        several = list(value)[-64:] if type(value) in (list, tuple) and value else [value]
+        roots = [each.grad_fn for each in several if isinstance(each, Tensor) and each.grad_fn is not None]
+        numbers = [number for number in _numbers(roots) if number >= self._steps[0]] if roots else []
+        return {bisect_left(self._steps, number) for number in numbers}
+
+
+def _numbers(roots: list[Node]) -> Iterator[int]:
+    waiting, seen = list(roots), set(roots)
+    for node in waiting:  # grows during the loop
+        number = int(node._sequence_nr())
+        if number != _LEAF:
+            yield number
+        if len(seen) < _NODES:
+            following = [each for each, _ in node.next_functions if each is not None and each not in seen]
+            waiting += following
+            seen.update(following)
+
+
+def _older(outputs: Iterable[object], before: int, start: int) -> Iterator[Node]:
+    """Yield the nodes of a graph that were made before a sequence number, as far as the first of them on each path."""
+    waiting: list[Node | None] = [each.grad_fn for each in outputs if isinstance(each, Tensor)]
+    seen: set[Node] = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if start <= int(node._sequence_nr()) < before:
+            yield node
+        waiting += [each for each, _ in node.next_functions]
+
+
+def _is_freed(node: Node) -> bool:
+    return any(each.state == "freed" for each in saved_values(node))
