@@ -207,5 +207,5 @@ _ENTRY = 16
 
 def _place(stop: Stop, line: SourceLine) -> str:
     """Return what a stop was at, in words: the phase, and the line of the script."""
-    words = stop.position.words if stop.position is not None else stop.phase or "before the first phase"
+    words = stop.position.words if stop.position is not None else stop.phase or "start"
     return words if not line.line else f"{words}  {line.file.rpartition('/')[2]}:{line.line}"

@@ -76,6 +76,31 @@ def test_a_prompt_is_answered_and_the_script_is_stepped_to_its_end(folder: Path)
     assert terminal.switched_on == set()
 
 
+def test_a_past_stop_is_looked_at_and_a_copy_is_held_and_released(folder: Path) -> None:
+    terminal = start()
+    terminal.wait("stop 1")
+    terminal.press("f", "b", "s")
+    terminal.wait("stop 4")
+    terminal.press("T")
+    terminal.wait("stopped after")
+    terminal.press("\x1b[A", "\x1b[A")
+    terminal.wait(lambda text: "PAST: stop 2" in text and "back to stop 4" in text)
+    terminal.press("\r")
+    terminal.wait("a script can't go back")
+    terminal.press("\x1b")
+    terminal.wait(lambda text: "PAST" not in text)
+    terminal.press(":", "undo\r")
+    terminal.wait("a script can't be run backwards")
+    terminal.press("&")
+    terminal.wait(lambda text: "train.py (held)" in text and "& back to the script" in text)
+    terminal.press("f", "u")
+    terminal.wait("1 ahead")
+    terminal.press("&")
+    terminal.wait(lambda text: "stop 4" in text and "(held)" not in text)
+    terminal.press("q")
+    assert terminal.end() == 0
+
+
 def test_a_killed_script_is_said_looked_at_and_run_again(folder: Path) -> None:
     terminal = start("kill")
     first = pid_in(terminal.wait("stop 1"))

@@ -74,7 +74,9 @@ def _unknown(held: Held) -> str:
 def _loaded(held: Held, _: frozenset[str]) -> tuple[str, list[str]]:
     total = sum(p.numel() for _, p in held.parameters)
     frozen = _frozen(held)
-    more = [f"{total:,} parameters in {len(held.parameters)} tensors; every .grad is None until the first backward"]
+    there = sum(p.grad is not None for _, p in held.parameters)
+    grads = f"{there} have a .grad already" if there else "every .grad is None until the first backward"
+    more = [f"{total:,} parameters in {len(held.parameters)} tensors; {grads}"]
     if frozen:
         are = f"{len(frozen)} of the {len(held.parameters)} tensors {'is' if len(frozen) == 1 else 'are'} frozen"
         more.append(f"{are} (requires_grad=False): {numbers.listed(frozen)}")

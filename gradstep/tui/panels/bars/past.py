@@ -27,7 +27,7 @@ def past_row(row: TimelineRow, present: int, width: int, goes: str, back: str, s
     drawn = Row(width).add(" ").add(f" {past_words(row.stop)} ", "odd")
     keys, short = (f"{goes} goes there, ", f"{goes} goes, ") if goes else ("", "")
     keys, short = f"{keys}{back} back to stop {present}", f"{short}{back} back"
-    what = f"  after {command_words(row)}" if row.line else f"  {command_words(row)}"
+    what = f"  after {command_words(row)}" if row.phase else f"  {command_words(row)}"
     keys = keys if drawn.at + len(what) + len(keys) + 4 <= width else short
     drawn.add(what[: max(0, width - len(keys) - 3 - drawn.at)], "text")
     more = "; the script stays where it is" if script else f", on {row.branch}; the session stays where it is"
