@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from gradstep.checks.check import Check, Moment, Seen, listed, sampled
+from gradstep.checks.check import Moment, Seen, listed, sampled
 from gradstep.checks.numbers.birthplace import birthplace
 from gradstep.checks.numbers.gradients import gradients, largest
+from gradstep.checks.numbers.loss_not_finite import LossNotFinite, skips
 from gradstep.engine.autograd.graph import leaf_tensor, node_name
 from gradstep.values.findings import Rule
 
@@ -17,11 +18,8 @@ _SMALL = 4096
 """Elements of a gradient that is looked at in every step."""
 
 
-class NanOrInf(Check):
-    """Looks at each loss, and in front of each step at one small gradient, of some steps at all of them.
-
-    With a `GradScaler` an overflow is expected: such a step is skipped, and what is not stepped is not reported.
-    """
+class NanOrInf(LossNotFinite):
+    """Looks at each loss, and in front of each step at one small gradient, of some steps at all of them."""
 
     rule = Rule(
         id="nan-or-inf",
@@ -35,37 +33,15 @@ class NanOrInf(Check):
         source="pytorch/pytorch#2421 (sqrt at 0), torch.autograd.set_detect_anomaly documentation",
     )
 
-    def __init__(self, threshold: float | None = None) -> None:
-        super().__init__(threshold)
-        self._pending: Seen | None = None
-        """Of a script, a loss that is not finite, until it is stepped: a loop may skip it."""
-
     def begins(self, moment: Moment) -> Iterable[Seen]:
         """Look at the gradients that a step is about to use."""
-        if moment.phase != "step" or getattr(moment.optimizer, "found_inf", None) is not None:
-            return
-        if self._pending is not None:
-            yield self._pending
-            self._pending = None
-        elif moment.value is None or math.isfinite(moment.value):
+        seen = list(super().begins(moment))
+        yield from seen
+        if not seen and moment.phase == "step" and not skips(moment) and math.isfinite(moment.value or 0.0):
             yield from self._gradients(moment)
 
-    def ended(self, moment: Moment) -> Iterable[Seen]:
-        """Look at the loss after a forward."""
-        if moment.phase == "step":  # one that is skipped, or that the script has written itself, has not begun
-            if self._pending is not None and moment.held.point.unowned:
-                yield self._pending
-            self._pending = None
-        if moment.phase != "forward" or moment.value is None:
-            return
-        seen = None if math.isfinite(moment.value) else self._of_loss(moment)
-        if moment.script:
-            self._pending = seen
-        elif seen is not None:
-            yield seen
-
-    @staticmethod
-    def _of_loss(moment: Moment) -> Seen:
+    def explain(self, moment: Moment) -> Seen:
+        """Name the node that made the loss NaN or infinite."""
         kind = "nan" if moment.value != moment.value else str(moment.value)
         text, node = birthplace(moment.graph, moment.held.names) if moment.graph is not None else ("", -1)
         what = f"The loss is {kind}" + (f": {text}." if text else ".")
