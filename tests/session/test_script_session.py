@@ -266,7 +266,7 @@ def test_while_it_runs_on_it_is_reported_where_it_is() -> None:
         assert first.stop.loss is not None
         assert first.stop.lr == (0.1,)
         assert second.losses is not None
-        assert second.losses.points[-1].iteration >= second.stop.iteration
+        assert second.losses.points[-1].iteration >= second.stop.iteration - 1  # after a step, its forward is the last
         assert len(second.losses.points) == 16
         view, *_ = session.look(LookLoss(points=16))
         assert isinstance(view, LossView)

@@ -22,27 +22,23 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_scripts_are_tests_and_foreign_files_are_not(folder: Path) -> None:
-    done = run(folder)
-    assert done.returncode == 0, done.stdout
-    assert "1 passed" in done.stdout
-    assert "PASSED good.steps::good" in done.stdout
-    assert not (folder / "a.svg").exists()
+EXPECTATIONS = {
+    "one": ("expect iteration > 1.5", "expect iteration > 1.5: 0, expected > 1.5"),
+    "two": ("expect weight.grad is not none", "expect weight.grad is not none: none, expected not none"),
+    "six": ("expect shape(weight) == [7]", "expect shape(weight) == [7]: [1, 3], expected == [7]"),
+}
 
 
-def test_a_file_that_is_named_is_run_whatever_it_begins_with(folder: Path) -> None:
-    (folder / "unloaded.steps").write_text("forward\n")
-    done = run(folder, files=("unloaded.steps", "good.steps"))
-    assert "1 failed, 1 passed" in done.stdout
-    assert "unloaded.steps:1:1: nothing is loaded" in done.stdout
-
-
-def test_a_failure_is_reported_at_its_line(folder: Path) -> None:
+def test_scripts_are_tests_foreign_files_are_not_and_a_failure_is_reported_at_its_line(folder: Path) -> None:
     (folder / "bad.steps").write_text("load linear seed=0\nsay told\nforward\n\n  expect loss < 0\n")
     (folder / "wrong.steps").write_text("load linear seed=0\nforwad\n")
+    for name, (line, _) in EXPECTATIONS.items():
+        (folder / f"{name}.steps").write_text(f"load linear seed=0\n{line}\n")
     done = run(folder)
     assert done.returncode == 1
-    assert "2 failed, 1 passed" in done.stdout
+    assert "5 failed, 1 passed" in done.stdout
+    assert "PASSED good.steps::good" in done.stdout
+    assert not (folder / "a.svg").exists()
     assert "bad.steps:5:3: the expectation does not hold" in done.stdout
     assert "\n      expect loss < 0\n      ^^^^^^^^^^^^^^^\n  expected   < 0\n" in done.stdout
     assert "bad.steps:5: expect loss < 0" in done.stdout
@@ -50,19 +46,15 @@ def test_a_failure_is_reported_at_its_line(folder: Path) -> None:
     assert "wrong.steps:2:1: unknown command `forwad`" in done.stdout
     assert "Traceback" not in done.stdout
     assert "FAILED bad.steps::bad - expect loss < 0" in done.stdout
+    for name, (_, summary) in EXPECTATIONS.items():
+        assert f"FAILED {name}.steps::{name} - {summary}" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("line", "summary"),
-    [
-        ("expect iteration > 1.5", "expect iteration > 1.5: 0, expected > 1.5"),
-        ("expect weight.grad is not none", "expect weight.grad is not none: none, expected not none"),
-        ("expect shape(weight) == [7]", "expect shape(weight) == [7]: [1, 3], expected == [7]"),
-    ],
-)
-def test_the_summary_says_what_was_found_and_then_what_was_expected(folder: Path, line: str, summary: str) -> None:
-    (folder / "bad.steps").write_text(f"load linear seed=0\n{line}\n")
-    assert f"FAILED bad.steps::bad - {summary}" in run(folder).stdout
+def test_a_file_that_is_named_is_run_whatever_it_begins_with(folder: Path) -> None:
+    (folder / "unloaded.steps").write_text("forward\n")
+    done = run(folder, files=("unloaded.steps", "good.steps"))
+    assert "1 failed, 1 passed" in done.stdout
+    assert "unloaded.steps:1:1: nothing is loaded" in done.stdout
 
 
 def test_collecting_imports_no_torch(folder: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_file_of_keys_is_read_and_what_is_wrong_in_it_is_said(start: Callable[
     keys.write_text('forward = "E"\nbakward = "v"\n')
     terminal = start()
     terminal.wait(READY)
-    terminal.wait("keys.toml:2: there is no bakward. Did you mean `backward`?")
+    terminal.wait("keys.toml:2: there is no id bakward. Did you mean `backward`?")
     assert "E forward" in terminal.text
     terminal.press("E")
     terminal.wait("stop 2")
