@@ -1,1 +1,1 @@
-"""Checks of the numbers: losses, gradients, updates and weights."""
+"""Checks of the numbers: losses, gradients and weights."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from gradstep.checks.check import Moment, Seen
 from gradstep.checks.losses import losses
 from gradstep.checks.numbers.gradients import is_adaptive
-from gradstep.checks.numbers.updates import UpdateCheck, updates
+from gradstep.checks.updates.updates import UpdateCheck, updates
 from gradstep.values.findings import Rule
 
 _STEPS = 3

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 
 from gradstep.checks.check import Moment, Seen, listed
-from gradstep.checks.numbers.updates import UpdateCheck, updates
+from gradstep.checks.updates.updates import UpdateCheck, updates
 from gradstep.values.findings import Rule
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from gradstep.checks.check import Moment, Seen
 from gradstep.checks.losses import losses, mean
-from gradstep.checks.numbers.updates import UpdateCheck, updates
+from gradstep.checks.updates.updates import UpdateCheck, updates
 from gradstep.values.findings import Rule
 
 _STEPS = 20
