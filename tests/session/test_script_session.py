@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from scripting import Function, phases, stepped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gradstep.checks import checker
+from gradstep.engine.script import losses
 from gradstep.session.script_session import ScriptSession
 from gradstep.steps.language.parse import parse_line
 from gradstep.steps.language.script import Line
@@ -295,3 +298,33 @@ def test_batch_names_what_the_model_was_given_as_its_forward_does() -> None:
         assert [row.name for row in view.parts][:2] == ["input.rows", "target"]
         assert view.input == "input.rows"
         assert session.execute(parse(f"show {view.input}[3]")).ok
+
+
+def test_losses_that_are_far_away_are_read_at_the_next_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    value_of = losses.value_of
+    monkeypatch.setattr(losses, "is_far", lambda _: True)
+    monkeypatch.setattr(checker, "FREE", -1e9)  # the checks read the loss of every iteration that they look at
+    monkeypatch.setattr(losses, "value_of", lambda loss: read.append(len(kept)) or value_of(loss))
+    kept: list[Tensor] = []
+
+    def train() -> None:
+        net = nn.Linear(4, 1)
+        opt = torch.optim.SGD(net.parameters(), lr=0.01)
+        for _ in range(20):
+            loss = net(torch.ones(2, 4)).square().sum()
+            loss.backward()
+            kept.append(loss.detach().clone())
+            loss.detach().fill_(0)
+            opt.step()
+            opt.zero_grad()
+
+    with stepped(train) as session:
+        session.execute(cmd.Continue())
+        assert session.ended is not None
+        (view,) = session.look(LookLoss(points=100))
+        assert isinstance(view, LossView)
+        assert [point.loss for point in view.points] == [float(each) for each in kept]
+        assert [point.iteration for point in view.points] == list(range(20))
+        assert session.stop.loss == view.points[-1].loss
+        assert read.count(20) == 20 - checker.ALWAYS

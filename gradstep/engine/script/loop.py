@@ -138,6 +138,7 @@ class ScriptLoop:
 
     def leave(self) -> None:
         """Watch nothing more. Call on the script's thread."""
+        self._read_losses()
         for stack in (self._forward, self._backward, self._watching):
             if stack is not None:
                 stack.close()
@@ -247,6 +248,7 @@ class ScriptLoop:
         if self.wanted.looks or inside:
             held = self._now()
             self._copy(phase)
+            self._read_losses()
             lines = held.recording.lines or inside
             self._watched = stack.enter_context(watch_forward(held.paths, held.model, held.recording.zeros, lines))
             self.tape, self.began = Tape(), held.keeper.capture()
@@ -309,7 +311,8 @@ class ScriptLoop:
         def name(loss: Tensor | None) -> str:
             return next((name for name, each in named_values(phase.frame) if each is loss), line)
 
-        loss = self._losses.add(held, phase.of, self._sites["backward"], self.iteration, name)
+        later = self._runs_on and not phase.within and not self._steps.due(self.iteration)
+        loss = self._losses.add(held, phase.of, self._sites["backward"], self.iteration, name, later)
         old = held.point
         held.point = Point(
             phase="forward",
@@ -460,6 +463,7 @@ class ScriptLoop:
         if self.thread.pausing and not self.reason:
             self.reason = "pause"
         self.lines.paused()
+        self._read_losses()
         self.thread.halt("phase")
         self.reason = ""
 
@@ -491,6 +495,16 @@ class ScriptLoop:
             self._copies.forget()
         if self._kept(phase.name):
             self._copies.begin(self._now(), phase.name)
+
+    @property
+    def losses_unread(self) -> bool:
+        """True while the last loss is on another device and was not read: nothing waits for it before a stop."""
+        return self._losses.unread
+
+    def _read_losses(self) -> None:
+        last = self._losses.read(self._now()) if self.losses_unread else None
+        if last is not None and self.held is not None:
+            self.held.point = replace(self.held.point, value=last.value, change=last.change)
 
     def _look(self) -> None:
         """Update what a stop shows."""

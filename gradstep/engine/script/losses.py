@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradstep.engine.held import Held
 from gradstep.engine.observe.engine_calls import EngineCall
+from gradstep.engine.observe.functions import unobserved
 
 
 class Loss(NamedTuple):
@@ -22,12 +23,28 @@ class Loss(NamedTuple):
     """Since the last loss of the same call site."""
 
 
+class _Unread(NamedTuple):
+    """A loss on another device that is read later: reading it waits for the device."""
+
+    tensor: Tensor
+    series: int
+    iteration: int
+    rates: tuple[float, ...]
+
+
+MOST = 256
+"""Losses that are left unread: then they are read at once."""
+
+
 class Losses:
     """Notes the losses in a debuggee's history."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[object, ...], tuple[int, float | None]] = {}
-        """The number of each series, by the call site of its backward, and its last value."""
+        self._series: dict[tuple[object, ...], int] = {}
+        """The number of each series, by the call site of its backward."""
+        self._last: dict[int, float | None] = {}
+        """The last value of each series."""
+        self._unread: list[_Unread] = []
         self._number = 0
         """The sequence number at the end of the last backward."""
         self.since: list[float] = []
@@ -54,6 +71,7 @@ class Losses:
         site: tuple[object, ...],
         iteration: int,
         name: Callable[[Tensor | None], str],
+        later: bool = False,
     ) -> Loss:
         """Note the loss of a backward.
 
@@ -63,20 +81,48 @@ class Losses:
             site: where it is called.
             iteration: the iteration.
             name: returns what the script calls a loss; asked for the first of each call site.
+            later: leave it unread where reading waits for its device; `read` reads it.
         """
         loss = _unwrapped(next((each for each in call.outputs if isinstance(each, Tensor)), None))
-        series, last = self._last.get(site, (len(self._last), None))
-        value = value_of(loss)
-        self._last[site] = series, value
+        series = self._series.setdefault(site, len(self._series))
         if series == len(held.loss_names):
             held.loss_names.append(name(loss))
-        number = float("nan") if value is None else value
+        if later and loss is not None and is_far(loss):
+            with unobserved(), torch.no_grad():
+                self._unread.append(_Unread(loss.detach().clone(), series, iteration, held.rates()))
+            if len(self._unread) >= MOST:
+                self.read(held)
+            return Loss(loss, None, None)
+        self.read(held)
+        value = value_of(loss)
+        change = self._note(held, series, iteration, value, held.rates())
+        self.since.append(float("nan") if value is None else value)
+        return Loss(loss, value, change)
+
+    @property
+    def unread(self) -> bool:
+        """True where some were left for later."""
+        return bool(self._unread)
+
+    def read(self, held: Held) -> Loss | None:
+        """Read the losses that were left for later; return the last one, None where there was none."""
+        unread, self._unread, last = self._unread, [], None
+        for tensor, series, iteration, rates in unread:
+            value = value_of(tensor)
+            last = Loss(tensor, value, self._note(held, series, iteration, value, rates))
+        return last
+
+    def _note(
+        self, held: Held, series: int, iteration: int, value: float | None, rates: tuple[float, ...]
+    ) -> float | None:
+        """Append a loss to the history; return its change."""
+        last = self._last.get(series)
+        self._last[series] = value
         held.loss_series.append(series)
-        held.losses.append((iteration, number))
-        rates = held.rates()  # the same tuple again, as long as they stay the same: there may be millions
+        held.losses.append((iteration, float("nan") if value is None else value))
+        # the same tuple again, as long as they stay the same: there may be millions
         held.loss_rates.append(held.loss_rates[-1] if held.loss_rates and held.loss_rates[-1] == rates else rates)
-        self.since.append(number)
-        return Loss(loss, value, None if value is None or last is None else value - last)
+        return None if value is None or last is None else value - last
 
 
 def _unwrapped(loss: Tensor | None) -> Tensor | None:
@@ -85,6 +131,11 @@ def _unwrapped(loss: Tensor | None) -> Tensor | None:
     while loss is not None and functorch.is_functorch_wrapped_tensor(loss):
         loss = functorch.get_unwrapped(loss)
     return loss
+
+
+def is_far(loss: Tensor) -> bool:
+    """Return whether reading a tensor waits for the device that computes it."""
+    return loss.device.type not in ("cpu", "meta")
 
 
 def value_of(loss: Tensor | None) -> float | None:

@@ -41,6 +41,8 @@ class Recorder:
         self.began = time.perf_counter()
         self.losses: list[tuple[int, float | None]] = []
         """Iteration and loss of each backward."""
+        self._unread: list[int] = []
+        """The places of those that the loop has left unread."""
         self.sampled: list[int] = []
         self.layers: dict[str, Layer] = {}
         self.orders: Counter[tuple[str, ...]] = Counter()
@@ -76,13 +78,19 @@ class Recorder:
         if held is None:
             return
         if (phase.name, phase.edge) == ("backward", "begins"):
+            if self._loop.losses_unread:
+                self._unread.append(len(self.losses))
             self.losses.append((self._iteration, held.point.value))
         elif phase.name == "step":
             (self._step_begins if phase.edge == "begins" else self._step_ended)(held)
             self._spent += time.perf_counter() - now
 
     def end(self) -> None:
-        """Note that the script has ended."""
+        """Note that the script has ended, and all losses are read."""
+        held = self._loop.held
+        if held is not None and len(held.losses) == len(self.losses):
+            for place in self._unread:
+                self.losses[place] = held.losses[place]
         self._end_iteration()
 
     def _end_iteration(self) -> None:
