@@ -205,3 +205,19 @@ async def test_the_footer_names_the_key_of_a_breakpoint_while_source_has_the_foc
     assert "B breakpoint" in s.rows()[-1]
     await s.press("at")
     assert "B breakpoint" not in s.rows()[-1]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_a_click_goes_to_the_row_that_was_clicked(size: tuple[int, int]) -> None:
+    async def on() -> None:
+        async with stage(FakeScript(), size, opening=(Load("mlp"), Forward())) as s:
+            await s.until(lambda: s.screen.showing.frames > 1)
+            await s.press("at")
+            panel = s.screen.panel(StackPanel)
+            rows = [line.plain for line in panel.surface.lines]
+            place = next(y for y, row in enumerate(rows) if "train.py:60" in row)
+            await s.pilot.click(panel.surface, offset=(5, place))
+            await s.idle()
+            assert panel.surface.lines[place].plain.startswith("▶")
+
+    asyncio.run(asyncio.wait_for(on(), 60))

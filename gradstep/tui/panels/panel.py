@@ -283,7 +283,7 @@ class Panel(Generic[ViewT]):
         """Focus the row that was clicked, or the panel whose tab was; a double click on the title row maximises."""
         name = next((name for end, name in self._tab_ends if event.x < end), self.id)
         if event.y or not self.titled:
-            self.surface.post_message(self.Focused(self, event.y - self.titled))
+            self.surface.post_message(self.Focused(self, event.y - self.titled - self._subtitled))
         elif name != self.id:
             self.surface.post_message(self.Named(name))
         else:
