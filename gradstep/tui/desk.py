@@ -357,14 +357,17 @@ class Desk(Screen[None], inherit_bindings=False):
         focus, self.inside = self.recent[0], phase
         if phase and focus not in {*ABOUT_LOOPS, "tensor", "ledger"}:
             self.recent = [focus, *(name for name in self.recent if name != focus)]
+        self.mark_focus()
+
+    def mark_focus(self) -> None:
+        """Have each panel know whether it has the focus: the first stop of a script brings its own layouts."""
         for name, panel in self.panels.items():
             panel.focused = name == self.recent[0]
 
     def go_to(self, name: str) -> None:
         """Give a panel the focus."""
-        for other, panel in self.panels.items():
-            panel.focused = other == name
         self.recent = [name, *(other for other in self.recent if other != name)]
+        self.mark_focus()
         self.rearrange()
         self.redraw()
         self.check_idle()

@@ -239,6 +239,7 @@ class Showing(Controller):
             panel.shown_request, panel.shown_stop = request, view.stop
         self._open_on(stop.opening)
         screen.status.stop = screen.phases.stop = screen.position.stop = stop
+        screen.mark_focus()
         screen.footer.said = ""
         self.frames += 1
         for controller in screen.controllers:
@@ -328,9 +329,9 @@ class Showing(Controller):
         now += [name for name in keymap.INSIDE if inside and self.screen.applies(name)]
         left_out = {*now, *(keymap.BETWEEN_ONLY if inside else ())}
         names = [*now, *(n for n in keymap.FOOTER if self.screen.applies(n) and n not in left_out)]
-        on_line = self.screen.training_script and self.screen.recent[0] == "source" and "break" not in names
+        on_line = self.queue.stop.script and "go_on" in names and self.screen.recent[0] == "source" and not inside
         if on_line:
-            names.insert(names.index("go_on") if "go_on" in names else len(names), "break")
+            names.insert(names.index("go_on"), "break")
         self.screen.footer.keys = names
         self.screen.footer.first = ("help", *["maximise"] * self.screen.maximised, *["break"] * on_line, *now)
         self.screen.footer.next = next_words(self.queue.stop, lines)

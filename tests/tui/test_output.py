@@ -307,9 +307,9 @@ async def test_how_a_script_died_is_said_and_its_last_stop_stays() -> None:
         run.session.on_event(Died("killed by SIGKILL"))
         run.session.gate.set()
         await run.on.until(lambda: bool(run.screen.queue.dead) and not run.screen.queue.busy)
+        await run.on.until(lambda: "R runs it again with the same breakpoints" in run.on.text())
         text = run.on.text()
         assert "train.py was killed by SIGKILL." in text
-        assert "R runs it again with the same breakpoints" in text
         assert "2.weight.grad" in text
         assert "last words" in text
         assert "process gone" in run.on.rows()[0]

@@ -221,3 +221,8 @@ def test_a_click_goes_to_the_row_that_was_clicked(size: tuple[int, int]) -> None
             assert panel.surface.lines[place].plain.startswith("▶")
 
     asyncio.run(asyncio.wait_for(on(), 60))
+
+
+@on_stage
+async def test_one_panel_of_the_layout_of_a_script_has_the_focus(s: Stage) -> None:
+    assert [name for name, panel in s.screen.panels.items() if panel.focused] == ["source"]
