@@ -11,6 +11,7 @@ import msgspec
 from gradstep.engine.held import Held
 from gradstep.engine.history.points import TimelinePoint
 from gradstep.engine.history.timeline import FIRST, Timeline
+from gradstep.engine.observe.engine_calls import is_transformed
 from gradstep.engine.script.recorded import Recorded, StopRecorder, bytes_of
 from gradstep.session.inspector import Inspector
 from gradstep.values import numbers
@@ -58,7 +59,7 @@ class LookingBack:
         """The last stop that was looked at."""
 
     # -- recording -----------------------------------------------------------------------------------------------------
-    def record(self, stop: Stop, inspector: Inspector, line: SourceLine, here: Callable[..., Recorded]) -> None:
+    def record(self, stop: Stop, inspector: Inspector, line: SourceLine, here: Callable[..., Recorded | None]) -> None:
         """Record the present stop.
 
         Args:
@@ -83,7 +84,8 @@ class LookingBack:
             )
         else:
             try:
-                recorded = here(lambda: recorder.record(held))
+                recorded = here(lambda: None if is_transformed() else recorder.record(held))
+                lost = "" if recorded is not None else "it was inside a torch.func transform, which copies would join"
             except Exception as error:  # out of memory, or tensors of a kind that can't be copied
                 lost = f"its tensors could not be copied: {type(error).__name__}: {error}"
         self._add(stop, held, recorded, lost, line)

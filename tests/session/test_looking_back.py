@@ -275,3 +275,25 @@ def test_a_row_between_two_breakpoints_says_that_what_was_before_is_unknown() ->
         session.execute(cmd.Over())
         session._past._kept[stop.number].shown.clear()
         assert session.look(LookWhy(), at=stop.number) == (there,)
+
+
+def test_inside_a_transform_of_torch_func_nothing_is_copied() -> None:
+    results: list[Tensor] = []
+
+    def loop() -> None:
+        weight = torch.ones(2, requires_grad=True)
+        for _ in range(2):
+
+            def value(x: Tensor) -> Tensor:
+                (grad,) = torch.autograd.grad((x * weight).pow(2).sum(), x, create_graph=True)
+                return grad.sum()
+
+            results.append(torch.func.grad(value)(torch.ones(2)).detach())
+
+    loop()
+    alone, results[:] = list(results), []
+    with stepped(loop) as session:
+        phases(session)
+        rows = timeline(session).rows
+    assert all(torch.equal(a, b) for a, b in zip(alone, results, strict=True))
+    assert any("torch.func" in row.note for row in rows)

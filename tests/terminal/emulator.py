@@ -82,3 +82,9 @@ class Terminal:
         for numbers, how in MODES.findall(self.bytes):
             state.update((int(n), how == b"h") for n in numbers.split(b";") if n)
         return {n for n, on in state.items() if on and n not in (25, 7, 12)}
+
+
+def screen_of(terminal: Terminal) -> int:
+    """Wait for the stub screen and return its process id."""
+    found = re.search(r"pid (\d+) stop 1", terminal.wait(lambda text: re.search(r"pid \d+ stop 1\n", text) is not None))
+    return int(found[1])

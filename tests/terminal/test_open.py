@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from emulator import Terminal
+from emulator import Terminal, screen_of
 
 pytestmark = pytest.mark.terminal
 
@@ -56,12 +55,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     yield run
     for terminal in started:
         terminal.close()
-
-
-def screen_of(terminal: Terminal) -> int:
-    """Wait for the screen process and return its id."""
-    found = re.search(r"pid (\d+) stop 1", terminal.wait(lambda text: re.search(r"pid \d+ stop 1\n", text) is not None))
-    return int(found[1])
 
 
 def test_the_caller_gets_the_model_back_as_it_was_left(start: Callable[..., Terminal]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from emulator import Terminal
+from emulator import Terminal, screen_of
 
 pytestmark = pytest.mark.terminal
 
@@ -55,12 +54,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     yield run
     for terminal in started:
         terminal.close()
-
-
-def screen_of(terminal: Terminal) -> int:
-    """Wait for the screen process and return its id."""
-    found = re.search(r"pid (\d+) stop 1", terminal.wait(lambda text: re.search(r"pid \d+ stop 1\n", text) is not None))
-    return int(found[1])
 
 
 def test_it_steps_from_the_line_stops_there_again_and_on_quit_the_program_runs_on(
