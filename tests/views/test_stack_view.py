@@ -307,3 +307,16 @@ def test_a_dict_of_locals_that_the_script_holds_stays_as_it_is() -> None:
             session.execute(cmd.Over())
             look(session)
     assert found == [True, True]
+
+
+def test_a_tensor_whose_norm_takes_long_has_none() -> None:
+    def loop() -> None:
+        net, large = nn.Linear(3, 2), torch.ones(1).expand(1 << 25)
+        net(torch.ones(1, 3)).sum().backward()
+        del large
+
+    with stepped(loop) as session:
+        run(session, "backward")
+        row = variables(look(session))["large"]
+    assert row.shape == (1 << 25,)
+    assert row.norm is None

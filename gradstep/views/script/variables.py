@@ -27,6 +27,8 @@ _FIRST = 6
 """Items of a container that are written."""
 _ITEMS = 100
 """Items of an opened container that are rows."""
+_LARGEST = 1 << 24
+"""Elements up to which a norm is computed: a language model's logits would take longer than the rest of the stop."""
 _LONG = 60
 """Characters of a string that are written."""
 _TORCHS = (torch.dtype, torch.device, torch.Size, torch.layout)
@@ -57,6 +59,8 @@ def _tensor(name: str, tensor: Tensor, norms: Norms) -> Variable:
         grad_fn=_made_by(tensor),
     )
     if type(tensor).__torch_dispatch__ is not _DISPATCH or is_opaque(tensor) or tensor.is_meta:
+        return row
+    if tensor.numel() > _LARGEST:
         return row
     plain = tensor.layout is torch.strided and not tensor.is_quantized
     text = _number(tensor.item(), 5) if plain and tensor.numel() == 1 else ""
