@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from gradstep.checks.check import Check, Moment, Seen
-from gradstep.checks.numbers.gradients import Gradient, gradients, is_adaptive, is_looked_at, largest, rate_of
+from gradstep.checks.numbers.gradients import Gradient, blocks, gradients, is_adaptive, is_looked_at, largest, rate_of
 from gradstep.values.findings import Rule
 
 _MOVES = 10.0
@@ -68,7 +68,7 @@ class ExplodingGradient(Check):
         weights = [each for each in finite if each.parameter.dim() > 1]
         if is_adaptive(moment) or moment.held.calls_closure or not weights:
             return
-        sizes = largest([each.parameter.detach() for each in weights])
+        sizes = largest([blocks(each.parameter.detach()) for each in weights])
         pairs = list(zip(weights, sizes, strict=True))
         far = [
             (g, size) for g, size in pairs if size > _SMALL and g.most * rate_of(moment, g.parameter) > _MOVES * size

@@ -15,13 +15,18 @@ _ADAPTIVE = ("exp_avg_sq", "square_avg", "exp_inf", "sum", "row_var")
 """What optimizers that divide by the size of past gradients keep in their state."""
 
 
+_LARGE = 1 << 16
+"""Elements of a gradient that are read at most."""
+_BLOCKS = 16
+
+
 class Gradient(NamedTuple):
     """The gradient of one parameter."""
 
     name: str
     parameter: Tensor
     most: float
-    """Its largest magnitude; NaN where it holds one."""
+    """The largest magnitude of the elements that are looked at, NaN where one is; 0 only where all are."""
 
 
 def is_looked_at(moment: Moment) -> bool:
@@ -30,7 +35,7 @@ def is_looked_at(moment: Moment) -> bool:
 
 
 def gradients(moment: Moment) -> tuple[Gradient, ...]:
-    """Return the gradients of the parameters that a step is about to write: one pass over all of them."""
+    """Return the gradients of the parameters that a step is about to write; of large ones, some blocks are read."""
     return moment.once("gradients", lambda: _gradients(moment))
 
 
@@ -65,4 +70,16 @@ def largest(tensors: Sequence[Tensor]) -> list[float]:
 def _gradients(moment: Moment) -> tuple[Gradient, ...]:
     with_grad = [(name, p) for name, p in moment.optimized() if p.grad is not None and not p.grad.is_meta]
     values = [numbers_of(p.grad) for _, p in with_grad if p.grad is not None]
-    return tuple(Gradient(name, p, most) for (name, p), most in zip(with_grad, largest(values), strict=True))
+    sizes = largest([blocks(each) for each in values])
+    zero = [place for place, size in enumerate(sizes) if size == 0]
+    for place, size in zip(zero, largest([values[place] for place in zero]), strict=True):
+        sizes[place] = size  # rows that the batch has not used, or all of them
+    return tuple(Gradient(name, p, most) for (name, p), most in zip(with_grad, sizes, strict=True))
+
+
+def blocks(tensor: Tensor) -> Tensor:
+    """Return a view of sixteen blocks of a large tensor; a small one as it is."""
+    if tensor.numel() <= _LARGE or not tensor.is_contiguous():
+        return tensor
+    flat = tensor.view(-1)
+    return flat[: flat.numel() // _BLOCKS * _BLOCKS].view(_BLOCKS, -1)[:, : _LARGE // _BLOCKS]

@@ -34,10 +34,10 @@ class LossPlateau(Check):
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at the losses after a forward."""
         past = losses(moment) if moment.phase == "forward" else []
-        if len(past) < _ITERATIONS or len(past) % 20 or not all(map(math.isfinite, past)):
+        if moment.iteration < _ITERATIONS or len(past) < 4 * _SHARE or not all(map(math.isfinite, past)):
             return
         part = len(past) // _SHARE
         first, last = mean(past[:part]), mean(past[-part:])
         if first > 0 and first * (1 - self.threshold) < last < first * (1 + self.threshold):
-            what = f"The loss was {first:.4g} in the first {part} iterations and is {last:.4g} in the last."
-            yield Seen(what, moment.at(panel="loss"), {"first": first, "last": last, "iterations": len(past)})
+            what = f"The mean loss was {first:.4g} at first, and is {last:.4g} after {moment.iteration} iterations."
+            yield Seen(what, moment.at(panel="loss"), {"first": first, "last": last, "iterations": moment.iteration})
