@@ -104,6 +104,11 @@ class Script:
         self.on.app.simulate_key("f")
         await self.on.until(lambda: self.screen.queue.running is not None)
 
+    async def restarted(self) -> None:
+        """Wait until the script runs again and is stopped."""
+        await self.on.until(lambda: self.session.restarts == 1 and self.screen.queue.stop.number == 1)
+        await self.on.idle()
+
     async def waits(self) -> None:
         """Have the script wait for input, and the screen notice it."""
         self.terminal.waits = True
@@ -278,8 +283,7 @@ async def test_R_runs_the_script_again_with_its_breakpoints_and_arguments() -> N
         assert "end train.py and run it again? R again does it" in run.screen.footer.said
         assert run.session.restarts == 0
         await run.on.press("R")
-        await run.on.until(lambda: run.session.restarts == 1 and run.screen.queue.stop.number == 1)
-        await run.on.idle()
+        await run.restarted()
         again = [line_of(each) for each in run.session.executed[-4:]]
         assert again == ["break when loss < 1", "run train.py --lr 0.1", "watch loss", "show 2.weight"]
         assert run.screen.output.terminal is not before
@@ -292,8 +296,7 @@ async def test_R_runs_the_script_again_with_its_breakpoints_and_arguments() -> N
 async def test_R_asks_nothing_of_a_script_that_has_ended() -> None:
     async with script() as run:
         await run.on.press("c", "R")
-        await run.on.until(lambda: run.session.restarts == 1)
-        await run.on.idle()
+        await run.restarted()
         assert line_of(run.session.executed[-1]) == "run train.py --lr 0.1"
 
 
@@ -319,8 +322,7 @@ async def test_how_a_script_died_is_said_and_its_last_stop_stays() -> None:
         await run.on.press("m")
         assert "The script's process is gone: stop 3 was not loaded here before." in run.on.text()
         await run.on.press("R")
-        await run.on.until(lambda: run.session.restarts == 1)
-        await run.on.idle()
+        await run.restarted()
         assert "killed" not in run.on.text().replace("✗", "")[:300]
 
 

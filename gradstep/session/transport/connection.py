@@ -194,7 +194,7 @@ class Connection:
             self._end(exit_words(process.wait()))
 
     def _on_report(self) -> None:
-        """Take the process id of a script, and later how it ended."""
+        """Read the process id of a script, and later its exit status."""
         data = os.read(self._link.report, _CHUNK)
         for number in read_reports(data):
             if self._link.pid == self._shell:
@@ -208,12 +208,12 @@ class Connection:
             self._ended("killed with its terminal")
 
     def _on_replaced(self) -> None:
-        """Note that a script has closed the socket and lives: it has, most likely, replaced itself (os.exec)."""
+        """Report that a running script has closed the socket; most likely it replaced itself with os.execv."""
         if not self._over:
-            self._callbacks.end("closed gradstep's socket, as os.exec does, and runs on without gradstep")
+            self._callbacks.end("closed gradstep's socket, as os.execv does, and runs on without gradstep")
 
     def _ended(self, how: str, looks: int = 10) -> None:
-        """Note the end of a script once all that it printed is read; children that live on may hold its terminal."""
+        """Report the exit of a script once its output is read; children that still run may keep its terminal open."""
         loop = self._loop
         if self._over or loop is None:
             return

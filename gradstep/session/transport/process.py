@@ -31,8 +31,8 @@ main()
 """
 """What the process runs, without the working directory on its path: it may contain a `types.py` of the user's.
 
-What gradstep needs and the interpreter does not have is found where this process has it. That goes for these names
-alone: nothing else becomes importable for a script, and its path is as without gradstep.
+Modules that gradstep needs and the interpreter lacks are imported from where this process has them. Only those: a
+script can import nothing else that it could not import without gradstep, and its `sys.path` is the same.
 """
 
 _PR_SET_PDEATHSIG = 1
@@ -122,7 +122,7 @@ def die_with(parent: int, by: int = signal.SIGKILL) -> None:
 
 
 def oom_kills() -> int:
-    """Return how many processes the kernel has killed for want of memory, from Linux's /proc; 0 elsewhere."""
+    """Return how many processes the kernel's out-of-memory killer has killed since boot; 0 where there is no /proc."""
     with suppress(OSError):
         for line in Path("/proc/vmstat").read_text().splitlines():
             if line.startswith("oom_kill "):

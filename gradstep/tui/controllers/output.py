@@ -35,7 +35,7 @@ class ScriptOutput(Controller):
         self._due = False
         """True while a drawing is due."""
         self._printed = False
-        """True when the script printed something since it was last looked whether it waits."""
+        """True if the script has printed since the last check for input."""
         self.awaited = False
         """True while the script waits for input."""
 
@@ -81,14 +81,14 @@ class ScriptOutput(Controller):
         self.screen.output.redraw()
 
     def ended(self) -> None:
-        """Draw the last output of a script that has ended; keys are gradstep's again."""
+        """Draw the output so far, and return the keys to gradstep."""
         self.awaited = False
         self._turn(False)
         self.screen.output.catch_up(whole=True)
 
     # -- waiting for input ---------------------------------------------------------------------------------------------
     def _watch(self) -> None:
-        """Find out whether a running script waits for input, once it has printed nothing for a while."""
+        """Check whether a running script waits for input, unless it has just printed."""
         terminal, printed, self._printed = self.screen.session.terminal, self._printed, False
         if not printed and terminal is not None:
             self._note(self.queue.running is not None and not self.queue.dead and terminal.awaits_input())
@@ -110,14 +110,14 @@ class ScriptOutput(Controller):
             self.type()
 
     def type(self) -> None:
-        """Have every key go to the script, until esc or its next stop."""
+        """Send every key to the script, until esc or its next stop."""
         if self.queue.running is None:
             self.screen.say("the script is stopped here: it reads what is typed once it runs again")
         else:
             self._turn(True)
 
     def stopped(self, stop: Stop) -> None:  # noqa: ARG002
-        """At a stop, keys are gradstep's again."""
+        """Return the keys to gradstep."""
         self.ended()
 
     def _turn(self, typing: bool) -> None:
@@ -128,7 +128,7 @@ class ScriptOutput(Controller):
             self.screen.output.redraw()
 
     def take(self, event: events.Key | events.Paste) -> bool:
-        """Type a key or pasted text into the script's terminal; return False when keys are gradstep's."""
+        """Type a key or pasted text into the script's terminal; return False if keys are for gradstep."""
         if self.screen.focus_panel is not self.screen.output:
             self._turn(False)
         if not self.screen.output.typing:

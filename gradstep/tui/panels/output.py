@@ -42,7 +42,7 @@ class OutputPanel(Panel[NoView]):
         self._left = 0
 
     def connect(self, terminal: Terminal | None) -> None:
-        """Draw this terminal from now on; what an earlier one showed stays."""
+        """Draw the output of a terminal from now on, below that of an earlier one."""
         self.terminal = terminal
         if terminal is not None:
             terminal.resize(*self._terminal_size)
@@ -57,17 +57,17 @@ class OutputPanel(Panel[NoView]):
         return self._emulator
 
     def write(self, text: str) -> None:
-        """Take what the script printed; it is drawn later."""
+        """Queue what the script printed; `catch_up` draws it."""
         self.emulator.write(text)
 
     def note(self, text: str) -> None:
-        """Write a line of gradstep's own after all that the script printed."""
+        """Write a line from gradstep below the output so far."""
         self.catch_up(whole=True)
         if self._emulator is not None:
             self._emulator.note(text)
 
     def catch_up(self, whole: bool = False) -> bool:
-        """Draw what the script printed, all of it or for a few milliseconds; return whether all is drawn."""
+        """Draw the queued output, all of it or for a few milliseconds; return whether all is drawn."""
         if self._emulator is None:
             return True
         end = time.monotonic() + _SLICE

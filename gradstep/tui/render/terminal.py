@@ -42,7 +42,7 @@ class Emulator:
         self._skipped = 0
 
     def write(self, text: str) -> None:
-        """Take what a program printed."""
+        """Queue what a program printed."""
         self._waiting.extend(text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK))
         self._backlog += len(text)
         while self._backlog > BACKLOG:
@@ -50,7 +50,7 @@ class Emulator:
             self._backlog -= len(self._waiting.popleft())
 
     def draw(self, goes_on: Callable[[], bool] = lambda: True) -> bool:
-        """Draw what waits, for as long as `goes_on` returns True; return whether all of it was drawn."""
+        """Draw the queued text while `goes_on` returns True; return whether all of it was drawn."""
         while self._waiting:
             if self._skipped:
                 self.note(f"{self._skipped:,} characters skipped: printed faster than they can be drawn")
@@ -65,7 +65,7 @@ class Emulator:
         return not self._waiting
 
     def note(self, text: str) -> None:
-        """Write a line of gradstep's own, between two lines of the program."""
+        """Write a line from gradstep, on a row by itself."""
         self._screen.reset_attributes()
         fresh = "\r\n" if self._screen.cursor.x else ""
         self._stream.feed(f"{fresh}\x1b[0;2m\x1b[7m {text} \x1b[0m\r\n")
@@ -125,7 +125,7 @@ class _Screen(pyte.Screen):
         self._main = None
 
     def reset_attributes(self) -> None:
-        """Leave the second buffer, scrolling region and character set that a program may have left behind."""
+        """Reset the buffer, scrolling region and character set that a program may have left switched."""
         self.reset_mode(*(mode >> 5 for mode in _ALTERNATE & self.mode), private=True)
         self.set_margins()
         self.charset = 0
@@ -177,7 +177,7 @@ class _Screen(pyte.Screen):
             cursor.x = x + 1
 
     def index(self) -> None:
-        """Move down, or scroll; what leaves at the top of the terminal is kept."""
+        """Move down, or scroll; rows that scroll off the top are kept."""
         top, bottom = self.margins or Margins(0, self.lines - 1)
         if self.cursor.y == bottom and top == 0 and self._main is None:
             self.scrolled.append(self.spans(0))
@@ -245,7 +245,7 @@ class _Screen(pyte.Screen):
 
 
 class _Forgiving:
-    """Hands a stream's calls to a screen; a control sequence that pyte can't digest changes nothing."""
+    """Passes a stream's calls to a screen; ignores control sequences that pyte fails on."""
 
     def __init__(self, screen: _Screen) -> None:
         self._screen = screen
