@@ -21,7 +21,7 @@ class StepMissing(Check):
         "the script has ended like that. The script has not written the weights itself either.",
         remedy="Update after each backward: loss.backward(); optimizer.step(); optimizer.zero_grad().",
         source="torch.optim documentation, 'Taking an optimization step'",
-        threshold=4,
+        threshold=32,
         unit="backwards",
     )
 
