@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from gradstep.workload import Workload
 
 def _mlp(*sizes: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+    for a, b in pairwise(sizes):
         layers += [nn.Linear(a, b), nn.Tanh()]
     return nn.Sequential(*layers[:-1])
 
