@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import FrameType
+from typing import NamedTuple
 
 from gradstep.engine.script.lines import LineStops
 
@@ -53,3 +54,20 @@ def test_other_places_are_other_functions() -> None:
             stops.places = {}
             stops.install()
     assert hits == ["ran", "first", "ran"]
+
+
+def test_a_pause_does_not_stop_in_generated_code() -> None:
+    class Pair(NamedTuple):
+        one: int
+        other: int
+
+    files: list[str] = []
+    stops = LineStops(lambda frame, _: files.append(frame.f_code.co_filename))
+    stops.pause()
+    try:
+        for number in range(1000):
+            Pair(number, number)
+    finally:
+        stops.paused()
+        stops.install()
+    assert set(files) == {__file__}

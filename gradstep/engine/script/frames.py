@@ -23,13 +23,21 @@ _CALLERS = tuple(str(_TORCH / name) for name in ("nn", "autograd", "_tensor.py",
 """The files of torch that call a script's code inside a phase."""
 
 
+def is_users(frame: FrameType) -> bool:
+    """Return whether a frame runs the user's code; what `namedtuple` and `dataclass` generate is not."""
+    file = frame.f_code.co_filename
+    if file == "<string>":
+        return not str(frame.f_globals.get("__name__", "")).startswith(("namedtuple_", "gradstep.", "torch."))
+    return whose(file) == "user"
+
+
 def callers(frame: FrameType | None, caller: CodeType | None = None) -> Iterator[FrameType]:
     """Yield the frames that are neither torch's, Python's nor gradstep's, innermost first; a trainer's too.
 
     Those from the frame of `caller` outwards are left out.
     """
     while frame is not None and frame.f_code is not caller:
-        if whose(frame.f_code.co_filename) == "user":
+        if is_users(frame):
             yield frame
         frame = frame.f_back
 

@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, FrameType
 from typing import Any
 
-from gradstep.engine.observe.source_lines import whose
-from gradstep.engine.script.frames import callers
+from gradstep.engine.script.frames import callers, is_users
 from gradstep.values.errors import wrong
 
 Places = Mapping[str, Mapping[int, tuple[int, ...]]]
@@ -70,11 +69,11 @@ class LineStops:
         """Return whether a frame of the user's is traced: every one on a pause, else one whose own code has a line."""
         code = frame.f_code
         if self._pausing:
-            return whose(code.co_filename) == "user"
+            return is_users(frame)
         found = self._has_lines.get(code)
         if found is None:
             here = self.places.get(code.co_filename, {})
-            users = bool(here) and whose(code.co_filename) == "user"
+            users = bool(here) and is_users(frame)
             self._has_lines[code] = found = users and any(line in here for _, _, line in code.co_lines())
         return found
 
