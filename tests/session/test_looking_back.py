@@ -93,6 +93,28 @@ def test_every_view_of_a_past_stop_is_what_it_was_there() -> None:
     assert all(torch.equal(a, b) for a, b in zip(alone, watched, strict=True))
 
 
+def test_two_models_two_optimizers_and_two_losses_are_recorded() -> None:
+    def loop() -> None:
+        torch.manual_seed(0)
+        one, two = nn.Linear(2, 2), nn.Linear(2, 1)
+        first, second = torch.optim.SGD(one.parameters(), lr=0.1), torch.optim.Adam(two.parameters(), lr=0.01)
+        for _ in range(2):
+            second.zero_grad()
+            two(one(torch.randn(4, 2)).detach()).pow(2).mean().backward()
+            second.step()
+            first.zero_grad()
+            one(torch.randn(4, 2)).pow(2).mean().backward()
+            first.step()
+
+    views = tuple(each for each in VIEWS if not isinstance(each, (LookLayers, LookOptimizer)))
+    with stepped(loop) as session:
+        session._past.shown = lambda *_: None  # type: ignore[method-assign]  # views are made from contents alone
+        session.execute(cmd.Step())
+        session.execute(command("show two.weight"))
+        for number, there in shown_at_each_stop(session, *views).items():
+            assert session.look(*views, at=number) == there
+
+
 def test_what_is_selected_later_can_be_looked_at_too() -> None:
     with stepped(train([])) as session:
         session.execute(cmd.Step())

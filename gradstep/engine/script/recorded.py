@@ -46,6 +46,10 @@ class Recorded(Struct, frozen=True):
     skeleton: Skeleton
     losses: int
     """How many losses there were."""
+    series: tuple[list[int], list[str]]
+    """Which loss of the script each of them is, and the names of these; the lists grow."""
+    optimizers: tuple[CapturedOptimizer | None, ...]
+    """The optimizers, without their state; None for the one that was used last, which is in `now`."""
 
 
 class StopRecorder:
@@ -69,7 +73,9 @@ class StopRecorder:
         if self._skeleton is None or self._skeleton.of() is not held:
             self._skeleton = Skeleton(held)
         self._last = now
-        return Recorded(now, before, self._skeleton, len(held.losses))
+        several = [None if each is held.optimizer else _groups(held, each) for each in held.optimizers]
+        series = held.loss_series, held.loss_names
+        return Recorded(now, before, self._skeleton, len(held.losses), series, tuple(several))
 
     def take(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return a copy of each tensor; what is recorded with the same contents is its copy."""
@@ -177,6 +183,14 @@ def _optimizer(held: Held, live: CapturedOptimizer, images: Mapping[Key, Image |
     )
 
 
+def _groups(held: Held, optimizer: Optimizer) -> CapturedOptimizer:
+    """Return the capture of an optimizer's groups alone."""
+    rows = [(group, tuple(group["params"])) for group in optimizer.param_groups]
+    groups: tuple[tuple[dict[str, Any], dict[str, Any], tuple[nn.Parameter, ...]], ...]
+    groups = tuple([({}, group, parameters) for group, parameters in rows])
+    return _optimizer(held, CapturedOptimizer(optimizer, (), (), groups), {})
+
+
 def _is_plain(value: object) -> bool:
     return type(value) in _PLAIN or (type(value) in (tuple, list) and all(map(_is_plain, value)))  # type: ignore[call-overload]
 
@@ -188,7 +202,7 @@ class Skeleton:
     def __init__(self, held: Held) -> None:
         self.of = weakref.ref(held)
         """What it was made of, to be recognised by."""
-        self._device, self._opening = held.device, held.opening()
+        self._device, self._models = held.device, held.models
         self._blank: dict[int, nn.Module] = {}
         self._slots: list[tuple[dict[str, Any], str, Key]] = []
         self._buffers: dict[int, dict[str, str]] = {id(slots): {} for _, slots, _ in held.buffer_slots}
@@ -233,18 +247,19 @@ class Skeleton:
             slots[key] = weights.get(name) if kind == "weight" else _contents(now, ("buffer", name))
         for name, weight in weights.items():
             weight.grad = _contents(now, ("grad", name))
-        optimizer, live = now.captured[OptimizerPart.name].optimizer, _with_parameters(now, weights)
-        vars(optimizer).update(
-            param_groups=[{**were, "params": list(parameters)} for _, were, parameters in live.groups],
-            state=defaultdict(dict, {owner: dict(were) for owner, _, were in live.state}),
-        )
-        workload = Workload(self._model, compute_loss=_not_run, optimizer=optimizer, batches=[()], show=self._opening)
+        optimizer = _filled(now.captured[OptimizerPart.name], weights)
+        workload = Workload(self._model, compute_loss=_not_run, optimizer=optimizer, batches=[()])
         made = Held(workload, self._device, loose={name: weights[name] for name in self._loose if name in weights})
         Modes().restore(made, now.captured[Modes.name])
         loop: CapturedLoop = now.captured[Loop.name]
         made.point = replace(loop.point, loss=_with_graph(loop.point.loss))
         made.ledger.restore(loop.accounts)
         made.losses, made.loss_rates = list(losses), list(rates)
+        series, names = recorded.series
+        made.loss_series = series[: len(made.losses)]
+        made.loss_names = names[: max(made.loss_series, default=-1) + 1]
+        made.models = self._models
+        made.optimizers = [optimizer if each is None else _filled(each, weights) for each in recorded.optimizers]
         made.saved = _saved(recorded, weights, made)
         return made
 
@@ -264,14 +279,23 @@ def _saved(recorded: Recorded, weights: Mapping[str, nn.Parameter], held: Held) 
     if Buffers.name in before.captured:
         captured[Buffers.name] = tuple([_contents(before, ("buffer", name)) for name, _, _ in held.buffer_slots])
     if OptimizerPart.name in before.captured:
-        captured[OptimizerPart.name] = _with_parameters(before, weights)
+        captured[OptimizerPart.name] = _with_parameters(before.captured[OptimizerPart.name], weights)
     copies = Copies([key for key, _ in rows], live, [each for _, each in rows], [0] * len(rows))  # type: ignore[arg-type]
     return Saved(copies, captured)
 
 
-def _with_parameters(checkpoint: Checkpoint, weights: Mapping[str, nn.Parameter]) -> CapturedOptimizer:
-    """Return the recorded capture of the optimizer with parameters in place of their names."""
-    plain: CapturedOptimizer = checkpoint.captured[OptimizerPart.name]
+def _filled(plain: CapturedOptimizer, weights: Mapping[str, nn.Parameter]) -> Optimizer:
+    """Return the optimizer of a recorded capture, with its groups and its state."""
+    live = _with_parameters(plain, weights)
+    vars(live.optimizer).update(
+        param_groups=[{**were, "params": list(parameters)} for _, were, parameters in live.groups],
+        state=defaultdict(dict, {owner: dict(were) for owner, _, were in live.state}),
+    )
+    return live.optimizer
+
+
+def _with_parameters(plain: CapturedOptimizer, weights: Mapping[str, nn.Parameter]) -> CapturedOptimizer:
+    """Return a recorded capture of an optimizer with parameters in place of their names."""
     return replace(
         plain,
         state=tuple([(weights[owner], None, were) for owner, _, were in plain.state if owner in weights]),
