@@ -12,9 +12,9 @@ from msgspec.structs import asdict
 
 from gradstep.engine.observe.loop_phases import Phase
 from gradstep.engine.script.main_thread import MainThread, News
-from gradstep.engine.script.program import Ended, Program
+from gradstep.engine.script.program import Ended, Program, Runnable
 from gradstep.engine.script.recorder import Recorder
-from gradstep.session.script_session import Runnable, ScriptSession
+from gradstep.session.script_session import ScriptSession
 from gradstep.values import commands as cmd
 from gradstep.values.errors import GradstepError
 from gradstep.values.findings import Finding
@@ -80,7 +80,7 @@ class HeadlessScript:
         try:
             self.ended = self.program.run()
             if not self.enough:
-                self.session.over()
+                self.session.watch.over()
         finally:
             self.loop.leave()
             self.seconds = time.perf_counter() - began

@@ -5,40 +5,32 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from types import FrameType
-from typing import NamedTuple, Protocol
 
 import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from gradstep.checks.check import Moment
-from gradstep.checks.checker import Checker
 from gradstep.engine.autograd.buffers import is_freed
-from gradstep.engine.expressions.evaluate import evaluate, holds
 from gradstep.engine.held import Held
 from gradstep.engine.numbers.readable import dtype_name
 from gradstep.engine.problems import printable, problem_of
-from gradstep.engine.runner import Runner
 from gradstep.engine.script.found import NoOptimizer
-from gradstep.engine.script.frames import call_site, named_values, phase_line
-from gradstep.engine.script.holding import Trained, held_workload
+from gradstep.engine.script.frames import named_values, phase_line
+from gradstep.engine.script.holding import held_workload
 from gradstep.engine.script.lines import Places, line_of
 from gradstep.engine.script.loop import ScriptLoop
 from gradstep.engine.script.main_thread import MainThread
-from gradstep.engine.script.program import Ended, Program
-from gradstep.engine.script.steps import Begins, Wanted
-from gradstep.engine.stepping.breakpoints import Breakpoints
-from gradstep.engine.stepping.stepper import Stepping
+from gradstep.engine.script.program import Attached, Ended, Program, Runnable
+from gradstep.engine.script.steps import Wanted
 from gradstep.session.answers import answer, set_check
 from gradstep.session.held_copy import HeldCopy
-from gradstep.session.inspector import Inspector
 from gradstep.session.looking_back import LookingBack
+from gradstep.session.script_watch import ScriptWatch
 from gradstep.values import commands as cmd
-from gradstep.values.commands import HISTORY, PHASES, Command
+from gradstep.values.commands import HISTORY, Command
 from gradstep.values.errors import GradstepError, wrong
-from gradstep.values.expressions import Expression, name_line
+from gradstep.values.expressions import name_line
 from gradstep.values.findings import Finding
 from gradstep.values.outcomes import Outcome, Running, Stop
 from gradstep.values.selection import read_selection
@@ -48,29 +40,6 @@ _NOT_HERE = (cmd.NextBatch, cmd.Load, cmd.Pause, cmd.Checkpoint, cmd.Export, cmd
 """With edits and time travel, what only a held workload can do."""
 
 _TRAINED_NOTHING = "No forward or backward was seen: it ran as `python` runs it."
-
-
-class Runnable(Protocol):
-    """What is run: a script, or whatever trains."""
-
-    @property
-    def name(self) -> str:
-        """What it is called on the screen."""
-        ...
-
-    def run(self) -> Ended:
-        """Run it to its end."""
-        ...
-
-
-class Attached(NamedTuple):
-    """What was running before the session: nobody runs it from here."""
-
-    name: str
-
-    def run(self) -> Ended:
-        """Refuse."""
-        raise wrong("this can't be run again", "the debugger was opened by a line of it", "run the script again")
 
 
 class ScriptSession:
@@ -103,15 +72,12 @@ class ScriptSession:
         self.running = False
         """False: an interrupt raises nothing on this thread; `pause` stops the script."""
         self.stop = Stop()
-        self._breakpoints = Breakpoints()
+        self.watch = ScriptWatch(self._thread)
+        """What the loop asks while it runs."""
         self._program: Runnable | None = None
         self._loop: ScriptLoop | None = None
-        self._inspector: Inspector | None = None
         self._past = LookingBack(history, history_offload)
         self.ended: Ended | None = None
-        self._checker = Checker(script=True)
-        self._begun = Begins("", None)
-        """The phase that began last."""
         self._holding: HeldCopy | None = None
         """What was copied from the script, while it is held."""
         self._stood = Stop()
@@ -132,7 +98,7 @@ class ScriptSession:
         loop.watch()
         try:
             self.ended = program.run()
-            self.over()
+            self.watch.over()
         except GradstepError as error:
             self.ended = Ended(2, error.problem)
         loop.leave()
@@ -194,7 +160,7 @@ class ScriptSession:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What the checks have found, errors first."""
-        return self._checker.rows
+        return self.watch.checker.rows
 
     def close(self) -> None:
         """Let the script run on with nobody to stop it; one that has ended ends its thread."""
@@ -223,7 +189,7 @@ class ScriptSession:
         """Return one view for each request; a `NoView` that says why where one can't be made."""
         if self._holding is not None:
             return self._holding.look(*requests, at=at)
-        inspector = self._inspector
+        inspector = self.watch.inspector
         if inspector is None:
             why = "the script has not come to its first forward" if self.ended is None else _TRAINED_NOTHING
             return tuple(NoView(self.stop.number, why) for _ in requests)
@@ -252,10 +218,10 @@ class ScriptSession:
             case cmd.Break(kind="line", what=what):
                 command = replace(command, what=f"{what.rpartition(':')[0]}:{line_of(what, _files())[1]}")
             case cmd.Check(what) if what.startswith(("off ", "on ", "threshold ")):
-                return set_check(self._checker, what)
-        inspector, loop = self._inspector, self._loop
+                return set_check(self.watch.checker, what)
+        inspector, loop = self.watch.inspector, self._loop
         if isinstance(command, cmd.Break) and inspector is None:
-            return self._breakpoints.add(command, None)
+            return self.watch.breakpoints.add(command, None)
         if loop is None:
             raise wrong("no script runs", "", "begin with `run train.py`")
         match command:
@@ -326,19 +292,15 @@ class ScriptSession:
         held = loop.held
         if self._holding is not None:
             raise wrong("a copy is held already", self.stop.workload, "`release` goes back to the script")
-        if held is None or (self._inspector is not None and self._inspector.stepper.inside):
+        if held is None or (self.watch.inspector is not None and self.watch.inspector.stepper.inside):
             raise wrong("there is nothing to hold here", "a phase is stopped inside", "`out phase` ends it")
-        trained = self._trained(loop, held)
+        trained = self.watch.trained(held)
         workload, notes = held_workload(trained, f"{self.stop.workload} (held)")
         self._stood = self.stop
         self._holding = copy = HeldCopy(workload, trained, *self._history, self._on_waiting)
-        copy.take_over(self._breakpoints, None if self._inspector is None else self._inspector.selection)
+        copy.take_over(self.watch.breakpoints, None if self.watch.inspector is None else self.watch.inspector.selection)
         self.stop = copy.stop
         return notes
-
-    def _trained(self, loop: ScriptLoop, held: Held) -> Trained:
-        values = [value for _, value in named_values(self._thread.frame)]
-        return Trained(held, loop.tape, loop.began, loop.found.optimizers, values, loop.in_step)
 
     def _release(self) -> str:
         if self._holding is None:
@@ -350,7 +312,8 @@ class ScriptSession:
     def prepare(self, program: Runnable, wanted: Wanted = Wanted("continue")) -> ScriptLoop:  # noqa: B008
         """Return what watches a program that is about to run, and how far it runs."""
         self._program = program
-        self._loop = loop = ScriptLoop(program.name, self._thread, self, self._past.recorder)
+        self._loop = loop = ScriptLoop(program.name, self._thread, self.watch, self._past.recorder)
+        self.watch.loop = loop
         loop.wanted, loop.lines.places = wanted, self._line_places()
         return loop
 
@@ -366,7 +329,7 @@ class ScriptSession:
         return self._go(Wanted("first"), command)
 
     def _go(self, wanted: Wanted, command: Command) -> str:
-        loop, inspector = self._loop, self._inspector
+        loop, inspector = self._loop, self.watch.inspector
         assert loop is not None
         loop.wanted = wanted
         loop.lines.places = self._line_places()
@@ -378,7 +341,7 @@ class ScriptSession:
             stepper.notes = []
         self._thread.go(self._runs_on)
         self._came()
-        stepped = [] if self._inspector is None else self._inspector.stepper.notes
+        stepped = [] if self.watch.inspector is None else self.watch.inspector.stepper.notes
         notes, loop.notes = "\n".join([*stepped, *loop.notes]), []
         ended = self.ended
         if ended is not None:
@@ -391,7 +354,7 @@ class ScriptSession:
 
     def _runs_on(self) -> None:
         """Report where the script is while it runs; no tensor is read for it."""
-        loop, inspector = self._loop, self._inspector
+        loop, inspector = self._loop, self.watch.inspector
         if loop is None or loop.held is None or inspector is None:
             return
         held = loop.held
@@ -413,7 +376,7 @@ class ScriptSession:
 
     def _line_places(self) -> Places:
         places: dict[str, dict[int, tuple[int, ...]]] = {}
-        for row in self._breakpoints:
+        for row in self.watch.breakpoints:
             if row.kind == "line" and row.enabled:
                 file, line = line_of(row.what, _files())
                 here = places.setdefault(file, {})
@@ -428,11 +391,11 @@ class ScriptSession:
         if held is None and loop.stack.error is not None:  # its frames are looked at, with what it had until then
             held = loop.found.held()
         if held is not None:
-            self._for(held)
+            self.watch.inspector_of(held)
         self._number += 1
         self.stop = self._stop_now(held)
-        if self._inspector is not None:
-            self._past.record(self.stop, self._inspector, loop.stack.source, self._thread.ask)
+        if self.watch.inspector is not None:
+            self._past.record(self.stop, self.watch.inspector, loop.stack.source, self._thread.ask)
 
     def _stop_now(self, held: Held | None) -> Stop:
         loop, program = self._loop, self._program
@@ -443,7 +406,7 @@ class ScriptSession:
         point = held.point
         loss, change = point.last_loss
         first = held.parameters[0][1] if held.parameters else None
-        position = None if self._inspector is None else self._inspector.stepper.position
+        position = None if self.watch.inspector is None else self.watch.inspector.stepper.position
         began = position is not None or bool(loop.before)
         return Stop(
             self._number,
@@ -461,7 +424,7 @@ class ScriptSession:
             "" if isinstance(held.optimizer, NoOptimizer) else type(held.optimizer).__name__,
             held.rates(),
             opening=self._open_on(held),
-            findings=len(self._checker.findings),
+            findings=len(self.watch.checker.findings),
             script=True,
             ended=self._how_ended,
             parameters=sum(p.numel() for _, p in held.parameters),
@@ -481,105 +444,8 @@ class ScriptSession:
             self._opening = name_line(written[-1])
         elif not held.models or not self._opening:
             self._opening = held.opening()
-        self._for(held).opening = read_selection(self._opening) if self._opening else None
+        self.watch.inspector_of(held).opening = read_selection(self._opening) if self._opening else None
         return self._opening
-
-    def _for(self, held: Held) -> Inspector:
-        """Return the inspector of what was found; another one once more was found."""
-        old = self._inspector
-        if old is not None and old.held is held:
-            return old
-        self._inspector = made = Inspector(Runner(held))
-        if old is not None:
-            made.stepper.notes = old.stepper.notes
-        made.checker = self._checker
-        made.stepper.breakpoints, made.stepper.pauses = self._breakpoints, True
-        loop = self._loop
-        assert loop is not None
-        made.copies = lambda: held_workload(self._trained(loop, held), "")[0]
-        made.stack, made.line = loop.stack, lambda: loop.stack.source
-        made.scope.variables = lambda: loop.stack.variables
-        if old is not None:
-            made.scope.lets, made.selection, made.watches = old.scope.lets, old.selection, old.watches
-        return made
-
-    # -- what the loop asks, on the script's thread --------------------------------------------------------------------
-    def due(self, iteration: int) -> bool:
-        """Return whether the checks look at an iteration."""
-        return self._checker.due(iteration)
-
-    @property
-    def armed(self) -> bool:
-        """True while a breakpoint is enabled."""
-        return self._breakpoints.armed
-
-    def inside(self, phase: str) -> bool:
-        """Return whether a breakpoint may stop it inside a phase."""
-        return self._breakpoints.inside(phase)
-
-    def stepping(self, held: Held, act: cmd.Forward | cmd.Backward, into: bool) -> Stepping:
-        """Return what steps a phase that begins."""
-        return self._for(held).stepper.follow(act, self._thread, "into" if into else "continue")
-
-    def at_line(self, held: Held, place: str, numbers: tuple[int, ...]) -> str:
-        """Return the line of the breakpoint that is hit among those of a source line; empty for none."""
-        return self._for(held).stepper.at_line(place, numbers)
-
-    def left(self) -> None:
-        """Note that the phase that was stepped has ended."""
-        if self._inspector is not None:
-            self._inspector.stepper.left()
-
-    def holds(self, held: Held, condition: Expression) -> bool:
-        """Return whether a condition holds; False where a name in it has no value yet."""
-        try:
-            return holds(evaluate(condition, self._for(held).scope))
-        except GradstepError:
-            return False
-
-    def before(self, held: Held, begins: Begins) -> None:
-        """Have the checks look at what begins."""
-        if begins.name in PHASES:
-            self._begun = begins
-        self._checker.begins(self._moment(held, begins))
-
-    def watching(self, held: Held) -> AbstractContextManager[None]:
-        """Return what the checks observe a forward with."""
-        return self._checker.watching(self._moment(held, Begins("forward", None)))
-
-    def over(self) -> None:
-        """Have the checks look at a script that has run to its end."""
-        loop = self._loop
-        if loop is not None and loop.held is not None and not loop.reason:
-            self.before(loop.held, Begins("end", None))
-
-    def _moment(self, held: Held, begins: Begins) -> Moment:
-        loop = self._loop
-        assert loop is not None
-        return self._checker.moment(
-            begins.name,
-            held,
-            loop.iteration,
-            find_line=lambda: loop.stack.source,
-            find_site=lambda: call_site(loop.stack.frame),
-            find_variables=lambda: named_values(loop.stack.frame),
-            of=begins.of,
-            args=begins.args,
-            kwargs=begins.kwargs,
-            grad_mode=begins.grad_mode,
-            written=begins.written,
-            within=begins.within,
-        )
-
-    def after(self, held: Held, phase: str, iteration: int) -> str:
-        """Return the line of the breakpoint that the end of a phase hits; empty for none."""
-        if self._checker.due(iteration):
-            begun = self._begun if self._begun.name == phase else Begins(phase, None)
-            self._checker.ended(self._moment(held, begun))
-        if not self._breakpoints.armed:
-            return ""
-        with torch.no_grad():
-            return self._for(held).stepper.after(phase, iteration, self._checker.new)
 
 
 def _is_alive(loss: Tensor) -> bool:

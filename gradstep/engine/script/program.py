@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from types import CodeType, TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -29,6 +29,29 @@ class Ended(NamedTuple):
     problem: Problem | None = None
     """What it raised; None where it raised nothing, or `SystemExit`."""
     error: BaseException | None = None
+
+
+class Runnable(Protocol):
+    """What is run: a script, or whatever trains."""
+
+    @property
+    def name(self) -> str:
+        """What it is called on the screen."""
+        ...
+
+    def run(self) -> Ended:
+        """Run it to its end."""
+        ...
+
+
+class Attached(NamedTuple):
+    """What was running before the session: nobody runs it from here."""
+
+    name: str
+
+    def run(self) -> Ended:
+        """Refuse."""
+        raise wrong("this can't be run again", "the debugger was opened by a line of it", "run the script again")
 
 
 class Program:
