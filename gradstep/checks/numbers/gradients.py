@@ -15,7 +15,7 @@ _ADAPTIVE = ("exp_avg_sq", "square_avg", "exp_inf", "sum", "row_var")
 """What optimizers that divide by the size of past gradients keep in their state."""
 
 
-_LARGE = 1 << 16
+_LARGE = 1 << 14
 """Elements of a gradient that are read at most."""
 _BLOCKS = 16
 
