@@ -81,7 +81,7 @@ def _found(program: Program) -> tuple[Finding, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, about some of the faults
         run.run()
-    assert run.session._checker.failed == {}
+    assert run.session.watch.checker.failed == {}
     problem = run.ended.problem
     assert problem is None, f"{program.name}: {problem.what}"
     found += run.session.findings

@@ -19,7 +19,7 @@ _STEPS = 3
 _AGAINST = -0.5
 """Cosine of two gradients that point against each other."""
 _LOSSES = 10
-_WORSE = 1.5
+_WORSE = 2.0
 """Times its start that the loss stays at."""
 _LARGE = 0.1
 """Part of a weight that one step has changed."""
@@ -34,7 +34,7 @@ class LearningRateHigh(UpdateCheck):
         title="the learning rate is too high",
         why="Each step goes beyond the minimum: behind it the gradient points back, and larger means further away.",
         detects="In three steps in a row of plain gradient descent the gradient is against that of the step before "
-        "(cosine below -0.5) and larger, and the loss rises; or, after ten iterations, the loss is above 1.5 times its "
+        "(cosine below -0.5) and larger, and the loss rises; or, after ten iterations, the loss is above twice its "
         "start, and a step has changed a weight by a tenth of its size or more.",
         remedy="Lower lr, by ten at first; `lr-range` finds the largest that works.",
         source="LeCun et al., Efficient BackProp (1998), 4: gradient descent diverges above twice the best rate; "
