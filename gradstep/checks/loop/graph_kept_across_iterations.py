@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from gradstep.checks.check import Check, Moment, Seen
+from gradstep.checks.check import Check, Moment, Seen, sampled
 from gradstep.checks.order import Order
 from gradstep.engine.autograd.saved_values import saved_values
 from gradstep.values.findings import Rule
@@ -21,6 +21,8 @@ _AT = frozenset({4, 8, 16, 64, 256, 1024})
 """The steps at which the script's variables are looked at."""
 _NODES = 200
 """Nodes behind a variable that are looked at: the past of a sum is near."""
+_OFTEN = 40
+"""Backwards whose graphs are all walked; later ones are sampled."""
 _SPANS = 3
 """Iterations whose graphs one variable has: fewer may be left over."""
 
@@ -82,7 +84,8 @@ class GraphKeptAcrossIterations(Check):
     def _backward(self, moment: Moment) -> Iterable[Seen]:
         site = moment.find_site()
         before, last = self._began.pop(site, None), self._last.get(site)
-        old = [] if before is None else list(_older(moment.of.outputs, before, self._start))
+        looks = moment.count < _OFTEN or sampled(moment.count)
+        old = [] if before is None or not looks else list(_older(moment.of.outputs, before, self._start))
         freed = last is not None and not last.retains and any(map(_is_freed, old))
         grows = last.grows + 1 if last is not None and len(old) > last.nodes else 0
         self._waits.add(site)
