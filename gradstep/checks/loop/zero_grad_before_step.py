@@ -12,6 +12,10 @@ _TWICE = 2
 """Steps in a row that throw away gradients of the backward that they use: one may have had a reason, such as a NaN."""
 
 
+_BY_HAND = 3
+"""Such steps of a held workload: a single one is made by hand, to see that it changes nothing."""
+
+
 class ZeroGradBeforeStep(Check):
     """Finds a step without gradients whose backward was cleared, or that gets one micro-batch of several."""
 
@@ -32,6 +36,8 @@ class ZeroGradBeforeStep(Check):
         self._order: Order | None = None
         self._partial: dict[int, int] = {}
         """Steps in a row, by the id of the optimizer."""
+        self._empty: dict[int, int] = {}
+        """Steps without any gradient, by the id of the optimizer."""
 
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at what a step has used."""
@@ -48,9 +54,13 @@ class ZeroGradBeforeStep(Check):
             return
         if not fresh:
             if all(_is_empty(moment, name, p.grad is None) for name, p in moment.optimized()):
-                what = f"This step found no gradient in any of {len(names)} parameters: {_count(len(lost))} had put "
-                what += "gradients there, and they were cleared before the step."
-                yield Seen(what, moment.at(panel="ledger"), {"cleared": len(lost), "parameters": len(names)})
+                self._empty[key] = self._empty.get(key, 0) + 1
+                if moment.script or self._empty[key] >= _BY_HAND:
+                    what = (
+                        f"This step found no gradient in any of {len(names)} parameters: {_count(len(lost))} had put "
+                    )
+                    what += "gradients there, and they were cleared before the step."
+                    yield Seen(what, moment.at(panel="ledger"), {"cleared": len(lost), "parameters": len(names)})
             return
         same = [each for each in lost if any(each.site and each.site == ran.site for ran in fresh)]
         if same:

@@ -11,6 +11,8 @@ from gradstep.checks.check import Check, Moment, Seen
 from gradstep.engine.observe.stream import Consumer, ModuleLeft
 from gradstep.values.findings import Rule
 
+_ELEMENTS = 4096
+"""Elements of a tensor that its scale is taken from."""
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -57,8 +59,8 @@ class InitialisationScale(Check):
             )
             if first is None or first.numel() < 2:
                 return
-            self._input = first.detach().float().std()
-        self._outputs.append((event.module, output.detach().float().std()))
+            self._input = _scale(first)
+        self._outputs.append((event.module, _scale(output)))
 
     def ended(self, moment: Moment) -> Iterable[Seen]:
         """Look at what was measured, once."""
@@ -73,3 +75,9 @@ class InitialisationScale(Check):
                 what = f"{path} returns values with a standard deviation of {scale:.3g}, the input has {start:.3g}."
                 yield Seen(what, moment.at(module=path, panel="layers"), {"output": scale, "input": start})
                 return  # what follows is a consequence
+
+
+def _scale(tensor: Tensor) -> Tensor:
+    """Return the standard deviation of evenly spread elements."""
+    flat = tensor.detach().reshape(-1)
+    return flat[:: max(1, flat.numel() // _ELEMENTS)].float().std()
