@@ -1,4 +1,6 @@
-"""The table of what the checks find over the corpus, for the README: `python tests/checks/table.py` writes it there.
+"""The tables of what the checks find over the corpus: `python tests/checks/table.py` writes them.
+
+One line a rule goes into the README, one line a program into `programs.md` beside this file.
 
 Per rule: in how many of the programs that have its fault it was found, and in how many others it was reported. Programs
 where a rule's finding is a consequence of another fault count neither way.
@@ -15,8 +17,8 @@ sys.path[:0] = [str(ROOT / "tests")]
 BEGIN, END = "<!-- checks: begin -->", "<!-- checks: end -->"
 
 
-def table() -> str:
-    """Run every program and return the table, as Markdown."""
+def tables() -> tuple[str, str]:
+    """Run every program; return the tables of rules and of programs, as Markdown."""
     from checks.corpus import corpus, findings_of
     from gradstep.checks.checker import all_checks
 
@@ -41,8 +43,11 @@ def table() -> str:
         "| rule | severity | found | false alarms |",
         "| --- | --- | --- | --- |",
         *rows,
+    ]
+    programs_lines = [
+        "# What the checks find, program by program",
         "",
-        "<details><summary>Program by program</summary>",
+        "Written by `python tests/checks/table.py`. The faults of a program are those that it was written to have.",
         "",
         "| program | faults | found |",
         "| --- | --- | --- |",
@@ -50,17 +55,20 @@ def table() -> str:
     for program in programs:
         wanted = ", ".join(program.faults) or "healthy"
         source = f" ({program.source})" if program.source else ""
-        lines.append(f"| {program.name} | {wanted}{source} | {', '.join(sorted(found[program.name])) or 'nothing'} |")
-    return "\n".join([*lines, "", "</details>"])
+        reported = ", ".join(sorted(found[program.name])) or "nothing"
+        programs_lines.append(f"| {program.name} | {wanted}{source} | {reported} |")
+    return "\n".join(lines), "\n".join(programs_lines) + "\n"
 
 
 def main() -> None:
-    """Write the table into the README."""
+    """Write the tables."""
+    rules, programs = tables()
+    (Path(__file__).parent / "programs.md").write_text(programs, encoding="utf-8")
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    readme.write_text(f"{head}{BEGIN}\n{table()}\n{END}{tail}", encoding="utf-8")
+    readme.write_text(f"{head}{BEGIN}\n{rules}\n{END}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":
