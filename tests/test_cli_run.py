@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +72,10 @@ def test_a_breakpoint_ends_it_and_says_where(folder: Path) -> None:
     ended = run(folder, "-m", "gradstep", "run", "--break", "step == 3", "--report", "out.json", "train.py", "9", "0")
     assert ended.returncode == 1
     assert len(ended.stdout.splitlines()) == 3
-    assert report_of(folder)["verdict"] == "stopped at breakpoint 1, iteration 3"
+    assert re.fullmatch(r"stopped at breakpoint 1, train.py:\d+, iteration 3", report_of(folder)["verdict"])
+    assert "never hit" not in ended.stderr
+    missed = run(folder, "-m", "gradstep", "run", "--break", "bogus > 3", "train.py", "1", "0")
+    assert "never hit: break when bogus > 3" in missed.stderr
 
 
 def test_it_ends_after_the_iterations_asked_for(folder: Path) -> None:

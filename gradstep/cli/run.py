@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ def run(given: list[str]) -> int:
             write_report(report, made)
         where = f"; report in {report}" if report is not None else ""
         print(f"gradstep: {_summary(made)}{where}", file=sys.stderr)
+        for line in _details(made):
+            print(f"  {line}", file=sys.stderr)
     failing = {None: (), "error": ("error",), "warning": ("error", "warning")}[options.fail_on]
     return code or int(any(each["severity"] in failing for each in made["findings"]))
 
@@ -102,6 +105,17 @@ def _summary(report: dict[str, Any]) -> str:
     course += f", {found} finding{'s' * (found != 1)}" if found else ""
     done = f", {report['iterations']:,} iteration{several}" if losses else ""
     return f"{report['verdict']}{done}{course}"
+
+
+def _details(report: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each error and warning, and for each breakpoint that was never hit."""
+    for each in report["findings"]:
+        if each["severity"] != "hint":
+            file, line = each["where"].get("file", ""), each["where"].get("line", 0)
+            place = f" at {Path(file).name}:{line}" if file else ""
+            yield f"{each['severity']} {each['rule']}{place}: {each['what']}"
+    if report["exit_code"] != 1 or not report["verdict"].startswith("stopped"):
+        yield from (f"never hit: {line}" for line in report["never_hit"])
 
 
 def _count(text: str) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -31,7 +32,11 @@ class Enough(SystemExit):
 class _Unattended(MainThread):
     """Where nobody waits at a stop: it ends the script."""
 
+    stopping: Callable[[], None] = staticmethod(lambda: None)
+    """Called at the stop, before the script is ended."""
+
     def halt(self, kind: News = "inside") -> None:  # noqa: ARG002
+        self.stopping()
         raise Enough(HIT)
 
     def wait(self) -> None:
@@ -56,7 +61,11 @@ class HeadlessScript:
         program: Runnable | None = None,
     ) -> None:
         self.run_command, self._iterations = run, iterations
-        self.session = ScriptSession(thread=_Unattended())
+        thread = _Unattended()
+        thread.stopping = self._stopping
+        self.stopped = ""
+        """The breakpoint that ended it, and where; empty for none."""
+        self.session = ScriptSession(thread=thread)
         for each in settings:
             problem = self.session.execute(each).problem
             if problem is not None:
@@ -87,6 +96,19 @@ class HeadlessScript:
             self.recorder.end()
         return self.ended.code
 
+    def _stopping(self) -> None:
+        inspector, line = self.session.watch.inspector, self.loop.stack.source
+        position = None if inspector is None else inspector.stepper.position
+        where = "" if position is None else f", {position.words}"
+        line = line if position is None or not position.source.file else position.source
+        reason = self.loop.reason if position is None else position.reason
+        self.stopped = f"{reason}{where}" + (f", {os.path.basename(line.file)}:{line.line}" if line.file else "")
+
+    @property
+    def never_hit(self) -> list[str]:
+        """The breakpoints that were never hit, as their lines."""
+        return [row.line for row in self.session.watch.breakpoints if not row.hits]
+
     def _told(self, phase: Phase) -> None:
         self.recorder.told(phase)
         if self._iterations and self.loop.iteration >= self._iterations:
@@ -100,8 +122,8 @@ class HeadlessScript:
         if problem is not None:
             where = next((f" at {each.file}:{each.line}" for each in reversed(problem.frames) if each.user), "")
             return f"raised {problem.what.splitlines()[0]}{where}"
-        if self.loop.reason:
-            return f"stopped at {self.loop.reason}, iteration {self.loop.iteration}"
+        if self.stopped:
+            return f"stopped at {self.stopped}, iteration {self.loop.iteration}"
         if not self.recorder.losses:
             return "no backward ran: this script trained nothing"
         ended = f"ended after {self._iterations} iterations, as asked" if self.enough else "ran to its end"
@@ -133,6 +155,7 @@ class HeadlessScript:
                 for each in recorder.layers.values()
             ],
             "problem": None if self.ended.problem is None else _problem(self.ended.problem),
+            "never_hit": self.never_hit,
             "findings": [_finding(each) for each in self.session.findings],
         }
 

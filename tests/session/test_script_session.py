@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +125,8 @@ def test_expressions_read_the_variables_of_the_script() -> None:
 
 def test_until_stops_at_the_first_phase_where_a_condition_holds() -> None:
     with stepped(plain([], count=9)) as session:
+        assert session.execute(cmd.NextIteration()).stop.iteration == 1
+        assert session.execute(parse("print iteration")).text == "1"
         assert session.execute(parse("until iteration == 4")).stop.iteration == 4
         assert session.execute(parse("break when iteration == 7")).ok
         assert session.execute(cmd.Continue()).stop.iteration == 7
@@ -152,12 +155,14 @@ def test_a_pause_stops_a_script_that_runs_on() -> None:
         pausing.join()
         done.append(True)
         session.execute(cmd.Continue())
+        session.pause()  # as a screen does that is quit
         session.close()
 
     driver = threading.Thread(target=drive)
     driver.start()
     session.run_script()
     driver.join()
+    assert sys.gettrace() is None
     hit, view = found
     assert hit == "pause"
     assert isinstance(view, SourceView)

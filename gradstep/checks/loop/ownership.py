@@ -36,7 +36,7 @@ def untrained(moment: Moment) -> list[tuple[str, Tensor]]:
 
 def in_no_optimizer(several: list[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
     """Return those that no optimizer has of all that are alive, seen or not. It takes a tenth of a second."""
-    alive = [each for each in gc.get_objects() if isinstance(each, Optimizer) and hasattr(each, "param_groups")]
+    alive = [each for each in gc.get_objects() if issubclass(type(each), Optimizer) and hasattr(each, "param_groups")]
     known = {id(each) for each in parameters_of(alive)}
     return [(name, parameter) for name, parameter in several if id(parameter) not in known]
 

@@ -144,6 +144,7 @@ class ScriptLoop:
                 stack.close()
         self._forward = self._backward = None
         self.lines.places = {}
+        self.lines.paused()
         self.lines.install()
 
     def stop_here(self, reason: str = "") -> None:
@@ -463,6 +464,9 @@ class ScriptLoop:
         if self.thread.pausing and not self.reason:
             self.reason = "pause"
         self.lines.paused()
+        held = self.held
+        if held is not None and held.point.iteration != self.iteration:  # the stop is in front of an iteration's first
+            held.point = replace(held.point, iteration=self.iteration)
         self._read_losses()
         self.thread.halt("phase")
         self.reason = ""

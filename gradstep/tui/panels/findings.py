@@ -32,7 +32,9 @@ def draw(view: FindingsView | None, width: int, height: int, first: int = 0, at:
     lines = [_line(row, width, names, place == at) for place, row in enumerate(rows[start:end], start)]
     counts = [f"{numbers.count(n, name)}" for name in MARKS if (n := sum(row.severity == name for row in rows))]
     about = ", ".join(counts) + (f", {len(view.off)} rules off" if view.off else "")
-    return Drawing(about, (lines + detail)[: max(height, 0)], len(rows), start, end - start)
+    whole = lines + detail
+    kept = whole[: max(height, 0)]
+    return Drawing(about, kept, len(rows), start, end - start, cut=len(whole) - len(kept))
 
 
 def _line(row: Finding, width: int, names: int, here: bool) -> Line:
@@ -41,6 +43,8 @@ def _line(row: Finding, width: int, names: int, here: bool) -> Line:
     drawn.left(GUTTER + 2, row.rule, "bright" if row.severity == "error" else "text")
     seen = f"iteration {row.first}" if row.count == 1 else f"iterations {row.first}–{row.last}, {row.count}×"
     where = clean(row.where.words)
+    if width - GUTTER - 4 - len(row.rule) - len(seen) < 3:
+        seen = f"{row.first}–{row.last}" if row.count > 1 else f"{row.first}"
     room = width - GUTTER - 2 - names - 2 - len(seen) - 3
     if where and room > 8:
         drawn.left(GUTTER + 4 + names, fit(where, room), "dim")

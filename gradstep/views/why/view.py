@@ -170,6 +170,9 @@ def _backward(held: Held, changed: frozenset[str], taken: Norms) -> tuple[str, l
         if fresh:
             rest = numbers.listed([model for model in reached if model not in fresh])
             return f"backward() wrote the .grad of {numbers.listed(fresh)}, and added to that of {rest}: {sums}.", more
+        summed = [name for name in written if held.ledger.entry(name).added > 1]
+        if len(summed) < len(written) and not apart:
+            return f"backward() wrote .grad; in {numbers.listed(summed)} {sums}.", more
         return f"backward() added to .grad: {sums}.{clear}", more
     if any(name in changed for name, _ in held.parameters):
         return "backward() wrote .grad, and a hook of the workload changed weights meanwhile.", more
