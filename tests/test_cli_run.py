@@ -87,6 +87,16 @@ def test_it_ends_after_the_iterations_asked_for(folder: Path) -> None:
     assert "<svg" in page
 
 
+def test_findings_are_in_the_report_and_fail_it_where_asked(folder: Path) -> None:
+    (folder / "train.py").write_text(SCRIPT.replace("    opt.zero_grad()\n", ""))
+    words = ("-m", "gradstep", "run", "--fail-on", "error", "--report")
+    assert run(folder, *words, "out.html", "train.py", "4", "0").returncode == 1
+    assert re.search(r"error zero-grad-missing, train.py:\d+, iterations? \d", (folder / "out.html").read_text())
+    quiet = run(folder, *words, "out.json", "--check", "zero-grad-missing=off", "train.py", "4", "0")
+    assert quiet.returncode == 0
+    assert all(each["severity"] != "error" for each in report_of(folder)["findings"])
+
+
 def test_what_it_raises_is_its_verdict(folder: Path) -> None:
     (folder / "train.py").write_text(SCRIPT.replace("opt.step()", "raise RuntimeError('no more data')"))
     alone = run(folder, "train.py", "5", "3")

@@ -27,9 +27,10 @@ def report_page(report: Mapping[str, Any]) -> str:
 
 
 def report_sheets(report: Mapping[str, Any]) -> list[Sheet]:
-    """Return a report: the verdict, the loss, the phases and times, the layers."""
+    """Return a report: the verdict, the findings, the loss, the phases and times, the layers."""
     return [
         Sheet(f"gradstep run {report['script']}", "", tuple(_verdict(report))),
+        _findings(report["findings"]),
         loss_sheet(_loss(report["losses"])),
         Sheet("Phases", "", (_phases(report), _times(report))),
         Sheet("Layers", _about_layers(report["sampled"]), (_layers(report["layers"]),)),
@@ -53,6 +54,24 @@ def _verdict(report: Mapping[str, Any]) -> list[Block]:
         blocks += [Preformatted((*frames, problem["what"]))]
         blocks += [Words(problem["remedy"])] if problem["remedy"] else []
     return blocks
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> Sheet:
+    """Return what the checks have found, each in its three sentences."""
+    blocks: list[Block] = []
+    for each in findings:
+        where = each["where"]
+        file = where.get("file", "").rpartition("/")[2]
+        place = [where.get("parameter") or where.get("module", ""), f"{file}:{where['line']}" if file else ""]
+        seen = (
+            f"iteration {each['iteration']}"
+            if each["count"] == 1
+            else f"iterations {each['iteration']} to {each['last']}"
+        )
+        head = ", ".join(filter(None, [f"{each['severity']} {each['rule']}", *place, seen]))
+        blocks += [Words(head, "bad" if each["severity"] == "error" else "bright"), Words(each["what"])]
+        blocks += [Words(each["why"]), Words(each["remedy"])]
+    return Sheet("Findings", "" if blocks else "none", tuple(blocks))
 
 
 def _loss(losses: Sequence[Sequence[Any]]) -> LossView:
