@@ -109,6 +109,14 @@ def test_what_it_raises_is_its_verdict(folder: Path) -> None:
     assert report["problem"]["frames"][-1]["line"] == 11
 
 
+@pytest.mark.parametrize("program", [["-m", "gradstep"], [str(Path(sys.executable).with_name("gradstep"))]])
+def test_the_path_of_the_script_is_that_of_a_run_alone(program: list[str], folder: Path) -> None:
+    (folder / "src").mkdir()
+    (folder / "src" / "path.py").write_text("import sys; print(sys.path, sys.argv)\n")
+    watched = run(folder, *program, "run", "src/path.py", "a")
+    assert watched.stdout == run(folder, "src/path.py", "a").stdout
+
+
 def test_a_script_that_trains_nothing_says_so(folder: Path) -> None:
     (folder / "hello.py").write_text("print('hello')\n")
     ended = run(folder, "-m", "gradstep", "run", "hello.py")

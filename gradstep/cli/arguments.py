@@ -41,6 +41,13 @@ def add_look(parser: argparse.ArgumentParser, no_layout: str, no_theme: str) -> 
     parser.add_argument("--theme", choices=THEMES, help=f"colour theme (default: {no_theme})")
 
 
+def add_python(parser: argparse.ArgumentParser) -> None:
+    """Add `--python`."""
+    parser.add_argument(
+        "--python", metavar="PATH", help="run the training script on this interpreter, as .venv/bin/python"
+    )
+
+
 def add_checks(parser: argparse.ArgumentParser) -> None:
     """Take which checks are on, and their thresholds."""
     parser.add_argument(

@@ -8,9 +8,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from gradstep.session.transport.process import WHEELS
+from gradstep.session.transport.process import WHEELS, command_of
+from gradstep.values.commands import Run
 from gradstep.values.errors import wrong
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
@@ -50,6 +51,28 @@ def check_python(path: str) -> tuple[str, str]:
         what = f"It is {name}, and gradstep's own {', '.join(missing)} are built for Python {_own_version()}."
         raise wrong(f"{path} cannot load what gradstep needs", what, f"{path} -m pip install {' '.join(missing)}", path)
     return python, "; ".join(_untested(name, version, torch))
+
+
+def python_for(path: str | None, run: Run, program: str = "gradstep") -> tuple[str, str]:
+    """Return the interpreter to run a script on, empty for the present one, and a notice; empty for none.
+
+    Args:
+        path: what `--python` names; None where it was not given: then the notice offers that of the script's project.
+        run: the script.
+        program: the command to offer.
+
+    Raises:
+        GradstepError: as `check_python` does.
+    """
+    if path is not None:
+        return check_python(path)
+    own = "" if run.module else own_python(run.target)
+    return "", own and f"{run.target} is in a project with its own Python: {program} --python {own} runs it there"
+
+
+def run_cli_on(python: str, *arguments: str) -> NoReturn:
+    """Replace this process by `gradstep` with these arguments on another interpreter."""
+    os.execv(python, command_of("gradstep.cli", *arguments, python=python))
 
 
 def own_python(script: str) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gradstep.cli.arguments import add_checks, breakpoint_of, parser_of
+from gradstep.cli.arguments import add_checks, add_python, breakpoint_of, parser_of
 from gradstep.cli.screen import split_at_script
+from gradstep.values.commands import Run
 from gradstep.values.errors import wrong
 
 _HELP = """\
@@ -39,15 +41,18 @@ def run(given: list[str]) -> int:
         help="exit with code 1 when a check has found an error, or a warning too",
     )
     add_checks(parser)
+    add_python(parser)
     before, script = split_at_script(parser, given)
     options = parser.parse_args(before)
     if script is None:
         raise wrong("gradstep run takes a training script", "None was given.", "Write gradstep run train.py.")
     report = _report_file(options.report)
+    _choose_python(options.python, script, given, len(before))
     from gradstep.session.headless_script import HeadlessScript
 
     settings = [*map(breakpoint_of, options.breaks), *options.checks]
     headless = HeadlessScript(script, settings, options.iterations)
+    _leave_path()
     code = 1
     try:
         code = headless.run()
@@ -61,6 +66,34 @@ def run(given: list[str]) -> int:
             print(f"  {line}", file=sys.stderr)
     failing = {None: (), "error": ("error",), "warning": ("error", "warning")}[options.fail_on]
     return code or int(any(each["severity"] in failing for each in made["findings"]))
+
+
+def _leave_path() -> None:
+    """Remove from `sys.path` what starting `gradstep` or `python -m gradstep` put first."""
+    program = Path(sys.argv[0]).resolve()
+    folder = os.getcwd() if program.name == "__main__.py" else str(program.parent)
+    if not sys.flags.safe_path and program.is_file() and sys.path[0] == folder:
+        del sys.path[0]
+
+
+def _choose_python(path: str | None, script: Run, given: list[str], options: int) -> None:
+    """Run on another interpreter where one is asked for; else name that of the script's project.
+
+    Args:
+        path: the interpreter; None for the present one.
+        script: what is run.
+        given: the arguments of `gradstep run`.
+        options: how many of them are its own options.
+    """
+    from gradstep.cli.interpreter import python_for, run_cli_on
+
+    if path is not None and os.path.abspath(path) == sys.executable:
+        return
+    python, notice = python_for(path, script, "gradstep run")
+    if notice:
+        print(f"gradstep: {notice}", file=sys.stderr, flush=True)
+    if python:
+        run_cli_on(python, "run", *given[:options], f"--python={python}", *given[options:])
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:

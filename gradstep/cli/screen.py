@@ -15,6 +15,7 @@ from gradstep.cli.arguments import (
     add_history,
     add_look,
     add_offload,
+    add_python,
     breakpoint_of,
     parser_of,
 )
@@ -53,9 +54,7 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
     )
     parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
     add_device_and_seed(parser)
-    parser.add_argument(
-        "--python", metavar="PATH", help="run the training script on this interpreter, as .venv/bin/python"
-    )
+    add_python(parser)
     parser.add_argument("--record", metavar="FILE.steps", help="record the session as a new script")
     add_look(parser, "the last one used", "the last one used")
     parser.add_argument("--no-unicode", action="store_true", help="draw with ASCII only")
@@ -83,7 +82,9 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
         if options.seed is not None or options.device is not None:
             what = "--seed or --device was given with it."
             raise wrong("a training script sets its own seed and device", what, "Set them in its own arguments.")
-        notice = _python_of(options, run)
+        from gradstep.cli.interpreter import python_for
+
+        options.python, notice = python_for(options.python, run)
         _check_record(options.record)
         _check_terminal()
         return _show(options, run=run, notice=notice)
@@ -92,7 +93,9 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
     if options.python is not None:
         if script is None or not _runs_a_script(script):
             raise wrong("--python takes a training script", "A workload runs on gradstep's own interpreter.")
-        notice = _python_of(options)
+        from gradstep.cli.interpreter import check_python
+
+        options.python, notice = check_python(options.python)
     target = options.target or "mlp"
     if script is None:
         _check(target)
@@ -123,21 +126,6 @@ def _script_of(options: argparse.Namespace) -> str | None:
             f"Set them in its load line, or use `gradstep replay {path}`, which takes both.",
         )
     return str(path)
-
-
-def _python_of(options: argparse.Namespace, run: Run | None = None) -> str:
-    """Check the interpreter that is asked for; return what to say of it, or without one, of that of the project."""
-    from gradstep.cli.interpreter import check_python, own_python
-
-    if options.python is not None:
-        options.python, notice = check_python(options.python)
-        return notice
-    own = "" if run is None or run.module else own_python(run.target)
-    return (
-        f"{run.target} lies in a project with its own Python: gradstep --python {own} runs it there"
-        if run and own
-        else ""
-    )
 
 
 def _runs_a_script(path: str) -> bool:

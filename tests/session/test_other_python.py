@@ -83,6 +83,23 @@ def test_an_activated_environment_is_offered(
     assert own_python("train.py") == str(project / ".venv" / "bin" / "python")
 
 
+def test_a_headless_run_offers_the_interpreter_of_the_project_and_runs_on_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    (project / "train.py").write_text(SCRIPT)
+    own = ".venv/bin/python"
+    alone = subprocess.run([own, "train.py"], cwd=project, capture_output=True, text=True, check=True)
+    gradstep = [sys.executable, "-m", "gradstep", "run"]
+    watched = subprocess.run([*gradstep, "--python", own, "train.py"], cwd=project, capture_output=True, text=True)
+    assert (watched.stdout, watched.returncode) == (alone.stdout, 0)
+    assert watched.stderr.startswith("gradstep: ran to its end")
+    offered = subprocess.run([*gradstep, "train.py"], cwd=project, capture_output=True, text=True)
+    assert offered.stderr.startswith(
+        "gradstep: train.py is in a project with its own Python: gradstep run --python .venv/bin/python runs it there\n"
+    )
+
+
 def fake(folder: Path, output: str) -> str:
     """Return a program that prints what the probe of an interpreter would."""
     path = folder / "python"

@@ -27,7 +27,7 @@ class Gradstep:
         return PathFinder.find_spec(name, {folders}) if path is None and name in {names} else None
 sys.meta_path.append(Gradstep)
 from {module} import main
-main()
+sys.exit(main())
 """
 """What the process runs, without the working directory on its path: it may contain a `types.py` of the user's.
 
