@@ -149,6 +149,22 @@ def test_record_writes_over_nothing(script: Path, capsys: pytest.CaptureFixture[
 
 def test_last_stands_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--last takes no TARGET" in refused(["mlp", "--last"], capsys)
+    assert "--last takes no TARGET" in refused(["--last", "-m", "train"], capsys)
+
+
+def test_the_last_training_script_runs_in_its_folder_on_its_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "the project").mkdir()
+    last = tmp_path / "gradstep" / "last.steps"
+    last.parent.mkdir()
+    last.write_text(f"# python: {tmp_path}/none\nrun -C '{tmp_path}/the project' train.py --lr 1\n")
+    assert f"{tmp_path}/none is not a program" in refused(["--last"], capsys)
+    assert Path.cwd() == tmp_path / "the project"
+    last.write_text("run -C /no/where train.py\n")
+    assert "the folder of the last session cannot be used" in refused(["--last"], capsys)
 
 
 def test_the_last_session_keeps_its_own_seed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -79,6 +80,7 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
         raise wrong(f"{options.more[0]} is one argument too many", f"It came after {options.target}.", remedy)
 
     if run is not None:
+        _check_last(options, run.target)
         if options.seed is not None or options.device is not None:
             what = "--seed or --device was given with it."
             raise wrong("a training script sets its own seed and device", what, "Set them in its own arguments.")
@@ -89,9 +91,11 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
         _check_terminal()
         return _show(options, run=run, notice=notice)
     script = _script_of(options)
+    if options.last and script is not None:
+        _go_to_last(script, options)
     notice = ""
     if options.python is not None:
-        if script is None or not _runs_a_script(script):
+        if script is None or not _run_line(script):
             raise wrong("--python takes a training script", "A workload runs on gradstep's own interpreter.")
         from gradstep.cli.interpreter import check_python
 
@@ -104,12 +108,16 @@ def open_screen(given: list[str], words: Iterable[str]) -> int:
     return _show(options, target, script, notice=notice)
 
 
+def _check_last(options: argparse.Namespace, target: str | None) -> None:
+    if options.last and target is not None:
+        raise wrong("--last takes no TARGET", f"{target} was given with it.", "Give one of the two.")
+
+
 def _script_of(options: argparse.Namespace) -> str | None:
     """Return the script to open; None for any other target."""
     path = options.target
     if options.last:
-        if path is not None:
-            raise wrong("--last takes no TARGET", f"{path} was given with it.", "Give one of the two.")
+        _check_last(options, path)
         from gradstep.tui.commands.last import last_session
 
         path = str(last_session())
@@ -128,11 +136,33 @@ def _script_of(options: argparse.Namespace) -> str | None:
     return str(path)
 
 
-def _runs_a_script(path: str) -> bool:
-    """Return whether a .steps script runs a training script, not a workload; read without its parser, which is slow."""
+def _run_line(path: str) -> str:
+    """Return the line of a .steps script that runs a training script; empty where it loads a workload.
+
+    It is read without its parser, which is slow.
+    """
     with open(path, encoding="utf-8", errors="replace") as file:
-        words = (line.split(maxsplit=1)[0] for line in file if line.strip())
-        return next((word for word in words if word in ("load", "run")), "") == "run"
+        first = next((line for line in file if line.strip() and line.split(maxsplit=1)[0] in ("load", "run")), "")
+    return first if first.split(maxsplit=1)[:1] == ["run"] else ""
+
+
+def _go_to_last(script: str, options: argparse.Namespace) -> None:
+    """Use the working directory and the interpreter of the last session, if it ran a training script.
+
+    Raises:
+        GradstepError: the directory no longer exists.
+    """
+    from gradstep.steps.record import PYTHON
+
+    words = shlex.split(_run_line(script))
+    if words[1:2] == ["-C"]:
+        try:
+            os.chdir(words[2])
+        except OSError as error:
+            raise wrong("the folder of the last session cannot be used", f"{words[2]}: {error.strerror}.") from error
+    text = Path(script).read_text(encoding="utf-8", errors="replace")
+    named = next((line.removeprefix(PYTHON) for line in text.splitlines() if line.startswith(PYTHON)), None)
+    options.python = options.python or named
 
 
 def _check(target: str) -> None:
@@ -199,7 +229,7 @@ def _show(
     from gradstep.session.transport.remote import RemoteSession
 
     # the engine first: it imports torch while the screen imports textual
-    runs = run is not None or (script is not None and _runs_a_script(script))
+    runs = run is not None or (script is not None and bool(_run_line(script)))
     session = RemoteSession.spawn(options.history, options.history_offload, runs, options.python or "")
     try:
         from gradstep.tui.run import run_app
@@ -214,6 +244,7 @@ def _show(
             seed=options.seed,
             device=options.device,
             record=options.record,
+            python=options.python or "",
             last=options.last,
             # examples and lessons are for learners
             first="learn" if script is not None or target in EXAMPLES else "inspect",

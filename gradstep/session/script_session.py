@@ -216,7 +216,8 @@ class ScriptSession:
             case cmd.Say(said):
                 return said
             case cmd.Break(kind="line", what=what):
-                command = replace(command, what=f"{what.rpartition(':')[0]}:{line_of(what, _files())[1]}")
+                file, line = what.rpartition(":")[0], line_of(what, _files())[1]
+                command = replace(command, what=f"{file.removeprefix(os.getcwd() + os.sep)}:{line}")
             case cmd.Check(what) if what.startswith(("off ", "on ", "threshold ")):
                 return set_check(self.watch.checker, what)
         inspector, loop = self.watch.inspector, self._loop

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from msgspec.structs import replace
 
-from gradstep.values.commands import Checkpoint, Command, Export, Load, Restore, Show, line_of, role_of
+from gradstep.values.commands import Break, Checkpoint, Command, Export, Load, Restore, Run, Show, line_of, role_of
 from gradstep.values.files import write_text
 from gradstep.values.repeats import repeats
 
@@ -19,7 +20,11 @@ _SHORTEST = 4
 HEADER = "# Recorded by gradstep. Replay it with `gradstep replay`, or open it with `gradstep FILE.steps`.\n"
 
 
-def script_text(commands: Sequence[Command], folder: str = "") -> str:
+PYTHON = "# python: "
+"""What the line begins with that names the interpreter of a training script."""
+
+
+def script_text(commands: Sequence[Command], folder: str = "", python: str = "") -> str:
     """Return a session's history as a script.
 
     Repeated phases become `repeat N { ... }`, and of consecutive `show`s only the last is kept.
@@ -27,19 +32,21 @@ def script_text(commands: Sequence[Command], folder: str = "") -> str:
     Args:
         commands: the executed commands; failed ones are not among them.
         folder: where the script will be, so that `load FILE.py:factory` is found from there.
+        python: the interpreter of a training script; empty for gradstep's own.
     """
     kept = [c for c, following in _pairs(commands) if not (isinstance(c, Show) and isinstance(following, Show))]
-    return HEADER + "".join(f"{line}\n" for line in _folded(kept, folder))
+    header = f"{HEADER}{PYTHON}{python}\n" if python else HEADER
+    return header + "".join(f"{line}\n" for line in _folded(kept, folder))
 
 
-def save(path: str | Path, commands: Sequence[Command]) -> None:
+def save(path: str | Path, commands: Sequence[Command], python: str = "") -> None:
     """Write a session's history as a script, atomically.
 
     Raises:
         OSError: it cannot be written.
     """
     target = Path(path).absolute()
-    write_text(target, script_text(commands, str(target.parent)), folders=True)
+    write_text(target, script_text(commands, str(target.parent), python), folders=True)
 
 
 def last_path() -> Path:
@@ -86,6 +93,12 @@ def _line(command: Command, folder: str) -> str:
             command = replace(command, target=f"{_moved_path(file, command.folder, folder)}:{factory}")
     elif isinstance(command, (Checkpoint, Restore, Export)):
         command = replace(command, path=_moved_path(command.path, command.folder, folder))
+    elif isinstance(command, Break) and command.kind == "line":
+        file, _, line = command.what.rpartition(":")
+        if os.path.isfile(file) and " " not in (moved := _moved_path(file, "", folder)):
+            command = replace(command, what=f"{moved}:{line}")
+    elif isinstance(command, Run) and (there := _moved_path("", command.folder, folder)) != ".":
+        return f"run -C {shlex.quote(there)} {line_of(command).removeprefix('run ')}"
     return line_of(command)
 
 

@@ -31,6 +31,7 @@ def run_app(
     seed: int | None = None,
     device: str | None = None,
     record: str | None = None,
+    python: str = "",
     last: bool = False,
     first: str = "inspect",
     layout: str = "",
@@ -49,6 +50,7 @@ def run_app(
         seed: the seed of the workload.
         device: the device of the workload.
         record: the path of a script to record the session to.
+        python: the interpreter of a training script; empty for gradstep's own.
         last: whether the script is a saved session, which is replayed at once, not stepped through.
         first: the layout for a user who never chose one.
         layout: overrides the stored layout; empty to keep it.
@@ -98,19 +100,19 @@ def run_app(
     try:
         app.run()
     finally:
-        _write(app.step_screen.queue.history, recorder, app.step_screen.opening.whole)
+        _write(app.step_screen.queue.history, recorder, python, app.step_screen.opening.whole)
     return app.return_code or 0
 
 
-def _write(history: Sequence[Command], recorder: Recorder | None, whole: bool) -> None:
+def _write(history: Sequence[Command], recorder: Recorder | None, python: str, whole: bool) -> None:
     """Save the session, and rewrite its recording with repeats folded."""
     if whole:
-        if keep(history):
+        if keep(history, python):
             print("the session is saved: `gradstep --last` reopens it", file=sys.stderr)  # noqa: T201
     else:
         print("the last session was not replayed to its end: its saved file is unchanged", file=sys.stderr)  # noqa: T201
     if recorder is not None:
         recorder.close()
         with suppress(OSError):
-            save(recorder.path, history)
+            save(recorder.path, history, python)
         print(f"recorded {recorder.path}", file=sys.stderr)  # noqa: T201

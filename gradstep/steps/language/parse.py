@@ -123,7 +123,9 @@ class _Parser:
 
     def placed(self, command: CommandT) -> CommandT:
         """Return a command whose file is relative to the script's folder."""
-        return replace(command, folder=self.folder) if hasattr(command, "folder") else command
+        if not hasattr(command, "folder"):
+            return command
+        return replace(command, folder=os.path.join(self.folder, command.folder) if command.folder else self.folder)
 
     def block(self, raw: RawBlock, body: list[RawBlock], depth: int) -> Statement | None:
         from gradstep.steps.language.statement import parse_header

@@ -130,8 +130,8 @@ class _Turns:
         return None
 
 
-def script_job(run: Run, history: Sequence[Command]) -> Job:
-    """Return the job that runs a script again with the breakpoints, watchpoints, names and selection of a session."""
+def to_run_again(run: Run, history: Sequence[Command]) -> list[Command]:
+    """Return the commands that run a script again with a session's breakpoints, watchpoints, names and selection."""
     begun = next((place for place, command in enumerate(history) if isinstance(command, Run)), len(history))
     before, after = history[:begun], history[begun + 1 :]
     breaks = [command for command in after if isinstance(command, Break)]
@@ -139,10 +139,16 @@ def script_job(run: Run, history: Sequence[Command]) -> Job:
         command for command in after if role_of(command) == "note" and not isinstance(command, Break | Show | Pause)
     ]
     shown = [command for command in after if isinstance(command, Show)][-1:]
+    return [*before, *breaks, run, *notes, *shown]
+
+
+def script_job(run: Run, history: Sequence[Command]) -> Job:
+    """Return the job that runs a script again, see `to_run_again`."""
+    commands = to_run_again(run, history)
 
     def program() -> Program:
         problem: Problem | None = None
-        for command in (*before, *breaks, run, *notes, *shown):
+        for command in commands:
             outcome = yield command
             if isinstance(command, Run):
                 problem = outcome.problem

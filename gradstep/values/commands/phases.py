@@ -39,16 +39,19 @@ def _run_line(run: Run) -> str:
 
 
 def _run_of(_: str, fields: dict[str, Any]) -> Run:
-    words = shlex.split(fields["target"])
+    words, folder = shlex.split(fields["target"]), ""
+    if words[0] == "-C" and len(words) > 2:
+        _, folder, *words = words
     module = words[0] == "-m" and len(words) > 1
     target, *arguments = words[module:]
-    return Run(target, tuple(arguments), module)
+    return Run(target, tuple(arguments), module, folder)
 
 
 class Run(Struct, frozen=True, tag=True):
     """Run a training script as `python` would, with `module` as `python -m`, and stop before its first forward.
 
-    `folder` is the working directory; it is not part of the line.
+    `folder` is the working directory; a line names it as `run -C FOLDER train.py`, relative to the folder of its
+    script.
     """
 
     syntax: ClassVar = Syntax(
