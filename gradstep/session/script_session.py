@@ -290,18 +290,51 @@ class ScriptSession:
 
     def _hold(self, loop: ScriptLoop) -> str:
         """Copy what the script trains into a workload; commands are for that until `release`."""
-        held = loop.held
         if self._holding is not None:
             raise wrong("a copy is held already", self.stop.workload, "`release` goes back to the script")
-        if held is None or (self.watch.inspector is not None and self.watch.inspector.stepper.inside):
-            raise wrong("there is nothing to hold here", "a phase is stopped inside", "`out phase` ends it")
+        before = self._run_to_hold(loop)
+        held = loop.held
+        if held is None:
+            raise wrong("there is nothing to hold yet", "the script has run no forward", "")
         trained = self.watch.trained(held)
         workload, notes = held_workload(trained, f"{self.stop.workload} (held)")
         self._stood = self.stop
         self._holding = copy = HeldCopy(workload, trained, *self._history, self._on_waiting)
         copy.take_over(self.watch.breakpoints, None if self.watch.inspector is None else self.watch.inspector.selection)
         self.stop = copy.stop
-        return notes
+        return "\n".join(filter(None, [before, notes]))
+
+    def _run_to_hold(self, loop: ScriptLoop) -> str:
+        """Run the script on to the end of a recorded forward, where it does not stop after one; return its output.
+
+        Raises:
+            GradstepError: it stops or ends before that.
+        """
+        said: list[str] = []
+        for _ in range(2):  # the forward that runs may not have been recorded
+            phase = self._unfinished(loop)
+            if not phase or self.ended is not None:
+                break
+            why, end = f"The {phase} had not ended", "its end"
+            if loop.tape is None:
+                why, end = "The last forward was not recorded", "the end of the next one"
+            said = [f"{why}: the script ran on to {end}.", self._go(Wanted("phase", (phase,)), cmd.Out(phase=True))]
+            if self.ended is not None:
+                raise wrong("there is no forward to hold", f"{why}, and {self.stop.ended}", "restart the script")
+            reason = loop.reason if self.stop.position is None else self.stop.position.reason
+            if reason and self._unfinished(loop):
+                raise wrong(
+                    "there is nothing to hold here", f"{why}. Before {end}: {reason}", "`hold` runs on from here"
+                )
+        return "\n".join(filter(None, said))
+
+    def _unfinished(self, loop: ScriptLoop) -> str:
+        """Return the phase whose end the script has to run to before it can be held; empty for none."""
+        inspector = self.watch.inspector
+        stepping = None if inspector is None else inspector.stepper.stepping
+        if stepping is not None:
+            return stepping.phase
+        return "forward" if loop.in_forward or loop.tape is None else ""
 
     def _release(self) -> str:
         if self._holding is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gradstep.values import commands as cmd
+
+RUN_ON = cmd.Continue()
 
 
 def loop(weights: list[Tensor], body: Callable[..., Tensor], model: Callable[[], nn.Module]) -> Callable[[], None]:
@@ -75,11 +77,62 @@ def test_a_held_copy_gives_the_same_loss_and_travels_while_the_script_stands(bod
     assert all(torch.equal(a, b) for a, b in zip(alone, watched, strict=True))
 
 
-def test_what_cannot_be_held_is_said() -> None:
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ((), "The last forward was not recorded: the script ran on to the end of the next one."),
+        ((RUN_ON,), "The last forward was not recorded: the script ran on to the end of the next one."),
+        ((cmd.Into(), cmd.Into()), "The forward had not ended: the script ran on to its end."),
+        (
+            (cmd.Forward(), cmd.Into(), cmd.Into()),
+            "The backward had not ended: the script ran on to its end.",
+        ),
+    ],
+)
+def test_where_no_forward_has_just_ended_the_script_runs_on_to_hold(way: Sequence[cmd.Command], said: str) -> None:
+    alone: list[Tensor] = []
+    watched: list[Tensor] = []
+    loop(alone, plain, mlp)()
+    with stepped(loop(watched, plain, mlp)) as session:
+        session.execute(cmd.Break("iteration", "2"))
+        for command in way:
+            assert session.execute(command).ok
+        held = session.execute(cmd.Hold())
+        assert held.text.startswith(said)
+        assert "bit for bit" in held.text
+        loss = session.execute(cmd.Release()).stop.loss
+        session.execute(cmd.Hold())
+        assert session.execute(cmd.Forward()).stop.loss == loss
+        session.execute(cmd.Release())
+        phases(session)
+    assert all(torch.equal(a, b) for a, b in zip(alone, watched, strict=True))
+
+
+def test_a_breakpoint_or_the_end_of_the_script_on_the_way_is_said() -> None:
     with stepped(loop([], plain, mlp)) as session:
+        session.execute(cmd.Break("module", "0", "enter"))
+        stopped = session.execute(cmd.Hold()).problem
+        assert stopped is not None
+        assert stopped.what.endswith("Before the end of the next one: breakpoint 1")
+        assert session.execute(cmd.Hold()).ok
+        session.execute(cmd.Release())
+        session.execute(cmd.Delete())
+        session.execute(cmd.Break("iteration", "3"))
+        session.execute(cmd.Continue())
+        session.execute(cmd.Step())
+        session.execute(cmd.Continue())
+        ended = session.execute(cmd.Hold()).problem
+        assert ended is not None
+        assert session.ended is not None
+
+
+def test_without_an_optimizer_or_a_copy_it_is_refused() -> None:
+    def train() -> None:
+        nn.Linear(2, 1)(torch.ones(1, 2)).sum().backward()
+
+    with stepped(train) as session:
         problem = session.execute(cmd.Hold()).problem
         assert problem is not None
-        assert "no forward" in problem.title
+        assert problem.title == "there is no optimizer to hold"
         assert not session.execute(cmd.Release()).ok
-        session.execute(cmd.Forward())
         assert session.execute(cmd.Backward()).ok

@@ -123,6 +123,11 @@ class ScriptLoop:
         """Iterations begun before this one."""
         return self._iterations.number
 
+    @property
+    def in_forward(self) -> bool:
+        """True from the first module call of a forward to its backward."""
+        return self._forward is not None
+
     def watch(self) -> None:
         """Watch what the calling frame runs on this thread from now on."""
         self.stack.caller = sys._getframe(1).f_code
